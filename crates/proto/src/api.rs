@@ -1,0 +1,286 @@
+//! JSON shapes of the REST calls, shared by the API and the client.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+use serde::Serializer;
+use uuid::Uuid;
+
+use crate::console::LineState;
+use crate::console::ServerRef;
+use crate::id::ServerId;
+use crate::id::SessionId;
+use crate::refusal::rfc3339;
+use crate::token::Mode;
+
+/// `{"serial_console": {"url": …}}`: the answer of the blueprint's call.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SerialConsoleAnswer {
+    /// The console.
+    pub serial_console: SerialConsole,
+}
+
+/// Where a console is reached.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SerialConsole {
+    /// `<base_url>?token=<uuid4>`.
+    pub url: String,
+}
+
+/// `{"disconnected": …}`: the answer of `disconnect-serial-console`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Disconnected {
+    /// The session that was ended.
+    pub disconnected: Writer,
+}
+
+/// The session that writes to a line.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Writer {
+    /// Its id.
+    pub session: SessionId,
+    /// Its user.
+    pub user: String,
+    /// Since when it writes.
+    #[serde(serialize_with = "time")]
+    pub since: Timestamp,
+}
+
+/// One serial port of one server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Line {
+    /// The server.
+    pub server: ServerRef,
+    /// Index of the port in the server, from 0.
+    pub port: u8,
+    /// The connection to the guest.
+    pub state: LineState,
+    /// The state in words.
+    pub reason: String,
+    /// Where the guest's port is, when it is known.
+    pub endpoint: Option<EndpointInfo>,
+    /// Random id, new whenever offsets start at 0 again.
+    pub line: Uuid,
+    /// Guest boots that the line has seen.
+    pub epoch: u64,
+    /// Output bytes so far.
+    pub offset: u64,
+    /// The oldest byte that is still kept.
+    pub first_offset: u64,
+    /// Bytes written to the guest.
+    pub bytes_in: u64,
+    /// Bytes read from the guest.
+    pub bytes_out: u64,
+    /// Who writes.
+    pub writer: Option<Writer>,
+    /// How many sessions watch.
+    pub watchers: u64,
+}
+
+/// Where a guest's port is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EndpointInfo {
+    /// How it is reached.
+    pub kind: EndpointKind,
+    /// `host:port` or a path.
+    pub address: String,
+}
+
+/// How a guest's port is reached.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointKind {
+    /// A plain TCP socket.
+    Tcp,
+    /// TCP with TLS.
+    Tls,
+    /// A unix socket.
+    Unix,
+    /// A pseudo-terminal.
+    Pty,
+}
+
+/// `{"lines": […]}`, paged.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Lines {
+    /// One page.
+    pub lines: Vec<Line>,
+}
+
+/// `{"sessions": […]}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Sessions {
+    /// All sessions.
+    pub sessions: Vec<Session>,
+}
+
+/// One attached person or program.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The server.
+    pub server: ServerRef,
+    /// Index of the port.
+    pub port: u8,
+    /// Who.
+    pub user: String,
+    /// What it does now.
+    pub mode: Mode,
+    /// Since when it is attached.
+    #[serde(serialize_with = "time")]
+    pub since: Timestamp,
+    /// Address that it came from.
+    pub address: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Whether its connection stands.
+    pub state: SessionState,
+}
+
+/// What a session speaks.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Protocol {
+    /// Bare bytes, as Nova's proxy has it.
+    #[serde(rename = "raw")]
+    Raw,
+    /// Bytes and control messages.
+    #[serde(rename = "console.v1")]
+    ConsoleV1,
+}
+
+/// Whether a session's connection stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionState {
+    /// Connected.
+    Live,
+    /// The connection is gone and may come back within the grace time.
+    Detached,
+}
+
+/// `{"server": …}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServerAnswer<S = Server> {
+    /// The server.
+    pub server: S,
+}
+
+/// `{"servers": […]}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Servers<S = Server> {
+    /// The servers.
+    pub servers: Vec<S>,
+}
+
+/// A server (guest).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Server {
+    /// UUID.
+    pub id: ServerId,
+    /// The name that people use.
+    pub name: String,
+    /// Nova's word for its state.
+    pub status: Status,
+}
+
+/// What a server does, in Nova's words.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// It runs.
+    Active,
+    /// It crashed or cannot be asked.
+    Error,
+    /// It is paused.
+    Paused,
+    /// It is off.
+    Shutoff,
+    /// Its memory is on disk.
+    Suspended,
+}
+
+impl Status {
+    /// Nova's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Error => "ERROR",
+            Self::Paused => "PAUSED",
+            Self::Shutoff => "SHUTOFF",
+            Self::Suspended => "SUSPENDED",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Body of `POST /v1/servers`: a guest to define and start.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// Name of the new server.
+    pub name: String,
+    /// Name of an image directory.
+    pub image: String,
+    /// Image properties that are added to the image's own, or replace them.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// The flavor's extra specs: `hw:serial_port_count` limits the number of ports.
+    #[serde(default)]
+    pub flavor_properties: BTreeMap<String, String>,
+}
+
+/// Body of `POST /v1/servers/{id}/stop`: may be empty.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Seconds that the guest has to shut down by itself before its power is cut (default 60).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// Cut the power at once.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The inside of an error answer: `{"<fault name>": {"code": …, "message": …}}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Fault {
+    /// The HTTP status again.
+    pub code: u16,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_in_utc_with_whole_seconds() {
+        let writer = Writer {
+            session: SessionId::new(),
+            user: "alice".into(),
+            since: "2026-11-22T09:00:00.25Z".parse().unwrap(),
+        };
+        let json = serde_json::to_value(&writer).unwrap();
+        assert_eq!(json["since"], "2026-11-22T09:00:00Z");
+        assert_eq!(serde_json::from_value::<Writer>(json).unwrap().user, "alice");
+    }
+
+    #[test]
+    fn a_boot_with_an_unknown_field_is_refused() {
+        let text = r#"{"name": "a", "image": "b", "flavour": {}}"#;
+        assert!(serde_json::from_str::<Boot>(text).is_err());
+    }
+}

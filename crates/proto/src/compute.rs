@@ -1,0 +1,120 @@
+//! The seam between the API and the compute role: what the one may ask of the other.
+//!
+//! Everything that crosses it is plain data, so that it can become a wire without a change on
+//! either side. The bytes of a console do not cross it; the proxy attaches to lines.
+
+use std::pin::Pin;
+
+use crate::api;
+use crate::id::LineKey;
+use crate::id::ServerId;
+use crate::id::SessionId;
+
+/// A boxed future, so that the trait can be an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The answer of a call, or why there is none.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, ComputeError>>;
+
+/// What the API asks of the hypervisors.
+pub trait Compute: std::fmt::Debug + Send + Sync {
+    /// All servers, ordered by name, then id.
+    fn servers(&self) -> Answer<'_, Vec<api::Server>>;
+
+    /// One server.
+    fn server(&self, id: ServerId) -> Answer<'_, api::Server>;
+
+    /// Defines and starts a guest from an image; its lines are attached before it runs.
+    fn boot(&self, boot: api::Boot) -> Answer<'_, api::Server>;
+
+    /// Removes a guest that `boot` made, with its disk and its port leases.
+    fn delete(&self, id: ServerId) -> Answer<'_, ()>;
+
+    /// Changes a server's power state.
+    fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()>;
+
+    /// Whether a console of this line could be attached to now: the server exists, has such a
+    /// port and, unless `wait`, runs.
+    fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()>;
+
+    /// All lines, ordered by server and port.
+    fn lines(&self) -> Answer<'_, Vec<api::Line>>;
+
+    /// One line.
+    fn line(&self, line: LineKey) -> Answer<'_, api::Line>;
+
+    /// Bytes of a line's history.
+    fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output>;
+
+    /// All attached sessions.
+    fn sessions(&self) -> Answer<'_, Vec<api::Session>>;
+
+    /// Ends the session that writes to a line, and says which it was.
+    fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer>;
+
+    /// Ends a session.
+    fn disconnect(&self, session: SessionId, by: Disconnect) -> Answer<'_, ()>;
+}
+
+/// What to do to a server's power.
+#[derive(Clone, Debug)]
+pub enum Power {
+    /// Start a stopped server.
+    Start,
+    /// Ask the guest to shut down, and cut its power when it did not in time.
+    Stop(api::Stop),
+    /// Ask the guest to reboot.
+    Reboot,
+    /// Press the reset button.
+    Reset,
+    /// Send a non-maskable interrupt.
+    Nmi,
+}
+
+/// Who throws a session off, and why.
+#[derive(Clone, Debug)]
+pub struct Disconnect {
+    /// The user.
+    pub by: String,
+    /// In the user's words.
+    pub reason: Option<String>,
+}
+
+/// A piece of a line's history.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The line's boot count.
+    pub epoch: u64,
+    /// The line's id.
+    pub line: uuid::Uuid,
+}
+
+/// Why the compute role could not do what was asked, by remedy.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ComputeError {
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// No such server, port or session.
+    #[error("{0}")]
+    NotFound(String),
+    /// It exists and its state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The bytes asked for are no longer kept.
+    #[error("{0}")]
+    Expired(String),
+    /// The hypervisor cannot do that at all.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The hypervisor or the store cannot be reached; try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A fault of ours or the hypervisor's.
+    #[error("{0}")]
+    Failed(String),
+}

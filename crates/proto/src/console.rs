@@ -1,0 +1,230 @@
+//! Control messages of the `console.v1` WebSocket subprotocol: JSON text frames beside the
+//! binary frames that carry the bytes. Both sides ignore a message whose `type` they don't know.
+
+use serde::Deserialize;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::id::ServerId;
+use crate::id::SessionId;
+use crate::token::Mode;
+
+/// Name of the subprotocol in `Sec-WebSocket-Protocol`.
+pub const SUBPROTOCOL: &str = "console.v1";
+
+/// What the server says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ServerMessage {
+    /// Always first.
+    Hello(Hello),
+    /// The line's connection to the guest changed.
+    State {
+        /// Where it stands now.
+        state: LineState,
+        /// In words, for a person.
+        reason: String,
+    },
+    /// The guest started again: counts from 1 more, at about this offset.
+    Epoch {
+        /// Boots so far.
+        epoch: u64,
+        /// Offset of the line at the boot.
+        offset: u64,
+    },
+    /// Bytes that are no longer kept.
+    Gap {
+        /// First missing offset.
+        from: u64,
+        /// First offset that follows.
+        to: u64,
+    },
+    /// The next `bytes` bytes are replay: a terminal must not answer queries in them.
+    Replay {
+        /// What is replayed.
+        kind: ReplayKind,
+        /// How many bytes of the following binary frames belong to it.
+        bytes: u64,
+        /// Offset of the line where the live bytes go on.
+        offset: u64,
+    },
+    /// The pen changed.
+    Pen {
+        /// How it stands, as this session sees it.
+        state: PenState,
+        /// Who holds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<String>,
+        /// Who caused the change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// Why, in the words of who caused it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// How many sessions are attached, the writer included.
+    Viewers {
+        /// The number.
+        count: u64,
+    },
+    /// Input up to this offset was handed to the guest.
+    Ack {
+        /// Count of input bytes of the session.
+        input: u64,
+    },
+    /// A request that could not be met; the session goes on.
+    Error {
+        /// In words, for a person.
+        message: String,
+    },
+    /// A message of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The first message of a `console.v1` session.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Hello {
+    /// This session.
+    pub session: SessionId,
+    /// The line id: changes whenever the count of offsets starts at 0 again.
+    pub line: Uuid,
+    /// Name and id of the server.
+    pub server: ServerRef,
+    /// Index of the serial port.
+    pub port: u8,
+    /// Whom the server takes us for.
+    pub user: String,
+    /// What the session may do now.
+    pub mode: Mode,
+    /// The line's connection to the guest.
+    pub state: LineState,
+    /// The state in words.
+    pub reason: String,
+    /// Guest boots so far.
+    pub epoch: u64,
+    /// Offset of the first byte that follows.
+    pub offset: u64,
+    /// Input bytes that the server already has from this session.
+    pub input: u64,
+    /// Key for coming back after a dropped connection; absent where resuming is not possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
+    /// What the session's user may do.
+    pub can: Vec<Action>,
+}
+
+/// A server's id and name.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServerRef {
+    /// UUID.
+    pub id: ServerId,
+    /// The name that people use.
+    pub name: String,
+}
+
+/// Where a line's connection to its guest stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineState {
+    /// The guest does not run, or is about to be dialled.
+    Waiting,
+    /// Bytes flow.
+    Connected,
+    /// The guest runs and its port cannot be reached; dialled again with backoff.
+    Failed,
+}
+
+/// What a `replay` message announces.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayKind {
+    /// Bytes that paint the current screen; they do not count as offset.
+    Screen,
+    /// Bytes of the history, with their own offsets.
+    History,
+}
+
+/// The pen as one session sees it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PenState {
+    /// Nobody writes.
+    Free,
+    /// `holder` writes.
+    Held,
+    /// `by` asks for it.
+    Requested,
+    /// This session wrote until now.
+    Lost,
+}
+
+/// Something a user may do, beside watching.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Type.
+    Write,
+    /// Take the pen from someone.
+    Force,
+    /// Start, stop, reset.
+    Power,
+}
+
+/// What the client says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ClientMessage {
+    /// Asks for, gives back or takes the pen.
+    Pen {
+        /// What to do.
+        #[serde(rename = "do")]
+        action: PenAction,
+        /// Why, for the one who loses it.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Flow control: this session has shown everything up to `offset`.
+    Ack {
+        /// Offset of the line.
+        offset: u64,
+    },
+    /// A message of a newer client.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a client may do with the pen.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PenAction {
+    /// Take it when it is free.
+    Request,
+    /// Give it back.
+    Release,
+    /// Hand it to who asks.
+    Grant,
+    /// Keep it.
+    Deny,
+    /// Take it from its holder.
+    Force,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_message_is_recognised_as_such() {
+        let message: ClientMessage = serde_json::from_str(r#"{"type":"dance","x":1}"#).unwrap();
+        assert_eq!(message, ClientMessage::Unknown);
+    }
+
+    #[test]
+    fn messages_carry_their_type() {
+        let text = serde_json::to_string(&ServerMessage::Gap { from: 1, to: 9 }).unwrap();
+        assert_eq!(text, r#"{"type":"gap","from":1,"to":9}"#);
+        let pen: ClientMessage = serde_json::from_str(r#"{"type":"pen","do":"force"}"#).unwrap();
+        assert_eq!(pen, ClientMessage::Pen { action: PenAction::Force, reason: None });
+    }
+}

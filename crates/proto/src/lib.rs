@@ -1,0 +1,14 @@
+//! What every role of serialproxy shares: identifiers, tokens, the shapes of the REST and
+//! WebSocket contracts, and the rules of the pen.
+//!
+//! This crate never opens a socket, never reads a clock and knows no runtime: time and
+//! randomness come in as arguments, so all of it is tested without waiting.
+
+pub mod api;
+pub mod close;
+pub mod compute;
+pub mod console;
+pub mod id;
+pub mod pen;
+pub mod refusal;
+pub mod token;

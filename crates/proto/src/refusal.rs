@@ -1,0 +1,88 @@
+//! Why an attach is refused.
+//!
+//! On the raw protocol a refusal is an HTTP status before the upgrade; on `console.v1` it is a
+//! close code after it, since browsers hide the status of a failed handshake.
+
+use jiff::Timestamp;
+
+use crate::close::Close;
+use crate::close::CloseCode;
+
+/// A refused attach. Its text is what the user reads.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A query parameter or header that makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Missing, unknown and expired tokens all give the same answer.
+    #[error("token missing, unknown or expired: ask for a new console URL")]
+    Token,
+    /// The page that opened the connection comes from elsewhere.
+    #[error("{0}")]
+    Origin(String),
+    /// The grant does not cover the mode that was asked for.
+    #[error("this token only allows to watch: ask for a console URL that may write")]
+    Mode,
+    /// The server is gone or has no such port.
+    #[error("{0}")]
+    NoSuchLine(String),
+    /// Someone else holds the pen.
+    #[error("busy: {user} since {}", rfc3339(*.since))]
+    Busy {
+        /// Who writes.
+        user: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The guest does not run.
+    #[error("stopped: server is {status}")]
+    Stopped {
+        /// The server's status in Nova's words, for example `SHUTOFF`.
+        status: String,
+    },
+    /// The guest runs and its port cannot be reached.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// The line already has as many sessions as it may have.
+    #[error("too many sessions: {0}")]
+    TooMany(String),
+    /// The proxy shuts down.
+    #[error("draining: this proxy is shutting down, connect again")]
+    Draining,
+}
+
+impl Refusal {
+    /// The same refusal for a connection that was accepted first.
+    pub fn close(&self) -> Close {
+        let code = match self {
+            Self::BadRequest(_) => CloseCode::ProtocolError,
+            Self::Token => CloseCode::Token,
+            Self::Origin(_) | Self::Mode => CloseCode::Forbidden,
+            Self::NoSuchLine(_) => CloseCode::NoSuchLine,
+            Self::Busy { .. } => CloseCode::Busy,
+            Self::Stopped { .. } => CloseCode::GuestStopped,
+            Self::Unreachable(_) => CloseCode::Unreachable,
+            Self::TooMany(_) => CloseCode::SessionLimit,
+            Self::Draining => CloseCode::Draining,
+        };
+        Close::new(code, self.to_string())
+    }
+}
+
+/// A time as every text of ours shows it: RFC 3339, UTC, whole seconds.
+pub fn rfc3339(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_names_the_holder_and_since_when() {
+        let since: Timestamp = "2026-11-22T09:00:00.7Z".parse().unwrap();
+        let refusal = Refusal::Busy { user: "alice".into(), since };
+        assert_eq!(refusal.to_string(), "busy: alice since 2026-11-22T09:00:00Z");
+        assert_eq!(refusal.close().code.number(), 4004);
+    }
+}
