@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The line: one serial port of one server, and the one owner of its byte stream.
+//!
+//! ```text
+//!   hypervisor's port ⇄ owner task ─▶ History ─▶ Attachment (a cursor each)
+//!                          ▲                          │
+//!                          └──── Desk: pen + input ◀──┘ (who holds the pen)
+//! ```
+//!
+//! Only the owner task ever connects to the hypervisor's port. It is attached as long as the guest
+//! runs, whoever watches, and it reads whether or not anybody keeps up. A session reads from the
+//! history at its own pace, and what it types passes the desk, which compares who holds the pen.
+//!
+//! The crate knows nothing of HTTP, libvirt or SQL: where a port is, it asks a [`Resolve`].
+
+mod attach;
+mod desk;
+mod endpoint;
+mod history;
+mod line;
+mod owner;
+mod patience;
+mod registry;
+mod status;
+
+pub use crate::attach::Attachment;
+pub use crate::attach::Event;
+pub use crate::attach::Keyboard;
+pub use crate::attach::Start;
+pub use crate::attach::Visitor;
+pub use crate::endpoint::Endpoint;
+pub use crate::endpoint::Resolve;
+pub use crate::endpoint::Unresolved;
+pub use crate::line::Line;
+pub use crate::registry::Lines;
+pub use crate::registry::Settings;
+
+/// Locks a mutex whose holder may have panicked: every critical section here leaves its data
+/// whole at each step, so what is inside is still good.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -43,6 +43,9 @@ pub enum Refusal {
     /// The guest runs and its port cannot be reached.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// We cannot find out now; try again.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
     /// The line already has as many sessions as it may have.
     #[error("too many sessions: {0}")]
     TooMany(String),
@@ -63,6 +66,7 @@ impl Refusal {
             Self::Stopped { .. } => CloseCode::GuestStopped,
             Self::Unreachable(_) => CloseCode::Unreachable,
             Self::TooMany(_) => CloseCode::SessionLimit,
+            Self::Unavailable(_) => CloseCode::InternalError,
             Self::Draining => CloseCode::Draining,
         };
         Close::new(code, self.to_string())

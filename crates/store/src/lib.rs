@@ -1,1 +1,161 @@
-//! Placeholder.
+//! What outlives the process: which line holds which TCP port, and which console tokens are good.
+//!
+//! One SQLite file in WAL mode, so that several roles on one host may share it. Calls block for
+//! tens of microseconds (a commit that must survive a power cut: some hundred); async callers
+//! run them on a blocking thread.
+
+mod leases;
+mod tokens;
+
+use std::fmt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+pub use crate::leases::PortLease;
+
+/// The embedded store.
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+/// Why the store could not do it. The text holds neither path nor token.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be used.
+    #[error("the store cannot be opened: {0}")]
+    Open(String),
+    /// The file was written by a newer version.
+    #[error("the store has version {found}, this program knows up to {known}: run the newer one")]
+    TooNew {
+        /// Version in the file.
+        found: i64,
+        /// Version of this program.
+        known: i64,
+    },
+    /// No room or no right to write.
+    #[error("the store cannot be written (disk full?): {0}")]
+    Write(#[source] rusqlite::Error),
+    /// Anything else that SQLite reports.
+    #[error("the store failed: {0}")]
+    Failed(#[from] rusqlite::Error),
+}
+
+/// One step each: a step that shipped is never changed, a new one is added.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE port_leases (
+        address TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        server TEXT NOT NULL,
+        serial_port INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        released INTEGER,
+        PRIMARY KEY (address, port)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE console_tokens (
+        digest BLOB PRIMARY KEY,
+        server TEXT NOT NULL,
+        serial_port INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        operator INTEGER NOT NULL,
+        wait INTEGER NOT NULL,
+        expires INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT;
+    CREATE INDEX console_tokens_expires ON console_tokens (expires);
+    CREATE INDEX console_tokens_server ON console_tokens (server);
+"];
+
+impl Store {
+    /// Opens the store, making the file (mode 0600) and its tables where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be used or belongs to a newer version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        // SQLite gives its journal files the mode of the main file.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| StoreError::Open(error.to_string()))?;
+        let mut connection =
+            Connection::open(path).map_err(|error| StoreError::Open(error.to_string()))?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut connection)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A statement that panicked was rolled back; the connection itself is sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
+}
+
+fn write_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            rusqlite::ErrorCode::DiskFull
+            | rusqlite::ErrorCode::ReadOnly
+            | rusqlite::ErrorCode::SystemIoFailure,
+        ) => StoreError::Write(error),
+        _ => StoreError::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_readable_by_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        let _store = Store::open(&path).unwrap();
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
+    }
+
+    #[test]
+    fn a_store_of_a_newer_version_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        Store::open(&path).unwrap().lock().pragma_update(None, "user_version", 99).unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert!(error.to_string().contains("version 99"), "{error}");
+    }
+}

@@ -1,0 +1,354 @@
+//! A line as everyone but its owner task sees it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serialproxy_proto::api;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::Output;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::SessionId;
+use serialproxy_proto::pen::Holder;
+use serialproxy_proto::token::Mode;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::desk::Desk;
+use crate::history::History;
+use crate::history::Limits;
+use crate::history::Read;
+use crate::lock;
+use crate::registry::Settings;
+use crate::status::Connection;
+use crate::status::Handover;
+use crate::status::Status;
+
+/// One serial port of one server. Cheap to clone; all clones are the same line.
+#[derive(Clone, Debug)]
+pub struct Line(pub(crate) Arc<Shared>);
+
+/// What the owner task and the sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) key: LineKey,
+    pub(crate) id: Uuid,
+    pub(crate) name: Mutex<String>,
+    pub(crate) settings: Settings,
+    pub(crate) history: Mutex<History>,
+    pub(crate) sessions: Mutex<Vec<Arc<Session>>>,
+    pub(crate) desk: Mutex<Desk>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) power: watch::Sender<Power>,
+    /// Output came: sessions look at the history again.
+    pub(crate) fresh: Notify,
+    /// A session moved on while the owner waited for it.
+    pub(crate) progress: Notify,
+    pub(crate) owner_waits: AtomicBool,
+    /// Input came: the owner looks at the desk again.
+    pub(crate) typed: Notify,
+    /// Input was written or dropped: a session that waits for room looks again.
+    pub(crate) room: Notify,
+    pub(crate) stop: CancellationToken,
+}
+
+/// What the hypervisor says of the guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Power {
+    pub(crate) running: bool,
+    pub(crate) status: api::Status,
+}
+
+/// An attached person or program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) user: String,
+    pub(crate) protocol: api::Protocol,
+    pub(crate) address: String,
+    pub(crate) since: Timestamp,
+    /// Offset of the next byte that it will get.
+    pub(crate) cursor: AtomicU64,
+    /// Set once, when the session has to end.
+    pub(crate) end: watch::Sender<Option<Close>>,
+}
+
+impl Session {
+    /// Ends the session; the first reason counts.
+    pub(crate) fn end(&self, close: &Close) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            if first {
+                *end = Some(close.clone());
+            }
+            first
+        });
+    }
+}
+
+impl Line {
+    pub(crate) fn new(server: &ServerRef, port: u8, settings: Settings) -> Self {
+        let limits = Limits {
+            head: settings.history_head,
+            tail: settings.history_tail,
+            window: settings.window(),
+        };
+        let power = Power { running: false, status: api::Status::Shutoff };
+        Self(Arc::new(Shared {
+            key: LineKey { server: server.id, port },
+            id: Uuid::new_v4(),
+            name: Mutex::new(server.name.clone()),
+            settings,
+            history: Mutex::new(History::new(limits)),
+            sessions: Mutex::default(),
+            desk: Mutex::default(),
+            status: watch::Sender::new(Status::new()),
+            power: watch::Sender::new(power),
+            fresh: Notify::new(),
+            progress: Notify::new(),
+            owner_waits: AtomicBool::new(false),
+            typed: Notify::new(),
+            room: Notify::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Which line this is.
+    pub fn key(&self) -> LineKey {
+        self.0.key
+    }
+
+    /// The server has another name now.
+    pub fn rename(&self, name: &str) {
+        name.clone_into(&mut lock(&self.0.name));
+    }
+
+    /// The guest boots: counts one epoch more, and the port is dialled where it is not connected.
+    pub fn guest_started(&self) {
+        let offset = {
+            let mut history = lock(&self.0.history);
+            history.begin_boot();
+            history.end()
+        };
+        self.0.status.send_modify(|status| {
+            status.epoch += 1;
+            status.epoch_offset = offset;
+        });
+        self.guest_running();
+    }
+
+    /// The guest is found running: the port is dialled, in the same epoch.
+    pub fn guest_running(&self) {
+        self.0.power.send_replace(Power { running: true, status: api::Status::Active });
+    }
+
+    /// The guest does not run, and its port is not dialled until it does.
+    pub fn guest_stopped(&self, status: api::Status) {
+        self.0.power.send_replace(Power { running: false, status });
+    }
+
+    /// Waits until the line is connected to its guest; false when it is not within that time.
+    pub async fn connected(&self, within: Duration) -> bool {
+        let mut status = self.0.status.subscribe();
+        let connected = status.wait_for(|status| status.connection == Connection::Connected);
+        matches!(tokio::time::timeout(within, connected).await, Ok(Ok(_)))
+    }
+
+    /// Whether the guest's port is being dialled right now, so that waiting a moment is worth it.
+    pub fn is_connecting(&self) -> bool {
+        self.0.power.borrow().running && self.0.status.borrow().connection.is_settling()
+    }
+
+    /// The line as `/v1/lines` shows it.
+    pub fn describe(&self) -> api::Line {
+        let status = self.0.status.borrow().clone();
+        let (state, reason) = status.connection.in_words();
+        let (offset, first_offset) = {
+            let history = lock(&self.0.history);
+            (history.end(), history.first())
+        };
+        let bytes_in = lock(&self.0.desk).written();
+        let watchers = status.viewers.saturating_sub(u64::from(status.holder.is_some()));
+        api::Line {
+            server: self.0.server(),
+            port: self.0.key.port,
+            state,
+            reason,
+            endpoint: status.endpoint,
+            line: self.0.id,
+            epoch: status.epoch,
+            offset,
+            first_offset,
+            bytes_in,
+            bytes_out: offset,
+            writer: status.holder.as_ref().map(writer),
+            watchers,
+        }
+    }
+
+    /// A piece of the history, of at most `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ComputeError::Expired`] when the bytes at `from` are no longer kept, with the offset
+    /// where the kept ones begin; [`ComputeError::Invalid`] when `from` is yet to come.
+    pub fn output(&self, from: u64, max: usize) -> Result<Output, ComputeError> {
+        let epoch = self.0.status.borrow().epoch;
+        let history = lock(&self.0.history);
+        let mut bytes = Vec::new();
+        loop {
+            let offset = from + bytes.len() as u64;
+            match history.read(offset) {
+                Read::Bytes(piece) if bytes.len() < max => {
+                    let room = max - bytes.len();
+                    bytes.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+                }
+                Read::Gap(to) if bytes.is_empty() => {
+                    return Err(ComputeError::Expired(format!(
+                        "the output at offset {from} is no longer kept: ask from {to} on"
+                    )));
+                }
+                _ if from > history.end() => {
+                    return Err(ComputeError::Invalid(format!(
+                        "offset {from} is yet to come: the output ends at {}",
+                        history.end()
+                    )));
+                }
+                _ => return Ok(Output { offset: from, bytes, epoch, line: self.0.id }),
+            }
+        }
+    }
+
+    /// Ends the session that writes; none when nobody does.
+    pub fn disconnect_writer(&self, by: &Disconnect) -> Option<api::Writer> {
+        let holder = lock(&self.0.desk).pen().holder().cloned()?;
+        self.disconnect(holder.session, by).then(|| writer(&holder))
+    }
+
+    /// Ends a session; false when it is not attached here. Its pen is free when this returns.
+    pub(crate) fn disconnect(&self, session: SessionId, by: &Disconnect) -> bool {
+        let Some(entry) = self.0.session(session) else {
+            return false;
+        };
+        let reason = match &by.reason {
+            Some(reason) => format!("disconnected by {}: {reason}", by.by),
+            None => format!("disconnected by {}", by.by),
+        };
+        tracing::info!(line = %self.key(), %session, user = entry.user, by = by.by,
+            reason = by.reason, "session disconnected");
+        {
+            let mut desk = lock(&self.0.desk);
+            desk.revoke_pen(session);
+            self.0.publish_pen(&desk, None);
+        }
+        entry.end(&Close::new(CloseCode::Disconnected, reason));
+        true
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_sessions(&self, close: &Close) {
+        for session in lock(&self.0.sessions).iter() {
+            session.end(close);
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<api::Session> {
+        let holder = lock(&self.0.desk).pen().holder().map(|holder| holder.session);
+        let server = self.0.server();
+        lock(&self.0.sessions)
+            .iter()
+            .map(|session| api::Session {
+                id: session.id,
+                server: server.clone(),
+                port: self.0.key.port,
+                user: session.user.clone(),
+                mode: if holder == Some(session.id) { Mode::Write } else { Mode::Watch },
+                since: session.since,
+                address: session.address.clone(),
+                protocol: session.protocol,
+                state: api::SessionState::Live,
+            })
+            .collect()
+    }
+}
+
+impl Shared {
+    pub(crate) fn server(&self) -> ServerRef {
+        ServerRef { id: self.key.server, name: lock(&self.name).clone() }
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> Option<Arc<Session>> {
+        lock(&self.sessions).iter().find(|session| session.id == id).cloned()
+    }
+
+    /// Tells everyone how the pen stands. Called under the desk's lock, so that what is told comes
+    /// in the order in which it happened.
+    pub(crate) fn publish_pen(&self, desk: &Desk, handover: Option<Handover>) {
+        let holder = desk.pen().holder().cloned();
+        self.status.send_if_modified(|status| {
+            let changed = status.holder != holder;
+            status.holder = holder;
+            if changed {
+                status.handover = handover;
+            }
+            changed
+        });
+        self.room.notify_waiters();
+    }
+
+    /// Tells everyone how many are attached.
+    pub(crate) fn publish_viewers(&self, count: usize) {
+        self.status.send_modify(|status| status.viewers = count as u64);
+    }
+
+    /// Tells everyone how the connection stands; raw sessions end where it is not there.
+    pub(crate) fn publish_connection(&self, connection: &Connection) {
+        {
+            let mut desk = lock(&self.desk);
+            if *connection == Connection::Connected { desk.open() } else { desk.close() }
+        }
+        self.room.notify_waiters();
+        let changed = self.status.send_if_modified(|status| {
+            let changed = status.connection != *connection;
+            status.connection = connection.clone();
+            changed
+        });
+        if !changed {
+            return;
+        }
+        let (state, reason) = connection.in_words();
+        tracing::info!(line = %self.key, ?state, reason, "line");
+        if let Some(close) = connection.end_of_raw() {
+            for session in lock(&self.sessions).iter() {
+                if session.protocol == api::Protocol::Raw {
+                    session.end(&close);
+                }
+            }
+        }
+    }
+
+    /// How far the slowest session that may still catch up is behind.
+    pub(crate) fn slowest_lag(&self, end: u64) -> u64 {
+        let window = self.settings.window() as u64;
+        lock(&self.sessions)
+            .iter()
+            .map(|session| end.saturating_sub(session.cursor.load(Ordering::Relaxed)))
+            .filter(|lag| *lag <= window)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+fn writer(holder: &Holder) -> api::Writer {
+    api::Writer { session: holder.session, user: holder.user.clone(), since: holder.since }
+}

@@ -1,0 +1,62 @@
+//! How long the owner may hold its reading back so that a session can catch up.
+//!
+//! Without it a source that is faster than any network would push every reader out of the
+//! history; without a bound a slow reader would stall the guest. So time is lent, and bytes earn
+//! it: over any stretch the line drains at least [`GUARANTEED`] bytes a second, which no UART
+//! reaches, beside the one-time [`MOST`].
+
+use std::time::Duration;
+
+/// Bytes a second that no session can slow a line below: 16 MiB, forty times what an emulated
+/// 16550 gives.
+const GUARANTEED: u32 = 16 * 1024 * 1024;
+
+/// The most that is lent at once. Less than the socket between us and the hypervisor buffers at
+/// a UART's speed.
+const MOST: Duration = Duration::from_millis(250);
+
+/// Time that may be spent on waiting.
+#[derive(Debug)]
+pub(crate) struct Patience(Duration);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(MOST)
+    }
+
+    /// Bytes were read.
+    pub(crate) fn earn(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.0 = (self.0 + Duration::from_secs(1) * bytes / GUARANTEED).min(MOST);
+    }
+
+    /// Time was spent.
+    pub(crate) fn spend(&mut self, waited: Duration) {
+        self.0 = self.0.saturating_sub(waited);
+    }
+
+    /// What is left.
+    pub(crate) fn left(&self) -> Duration {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_any_stretch_the_guaranteed_rate_is_kept() {
+        let mut patience = Patience::new();
+        let (mut waited, mut read) = (Duration::ZERO, 0usize);
+        for _ in 0..1000 {
+            let pause = patience.left();
+            patience.spend(pause);
+            waited += pause;
+            patience.earn(4096);
+            read += 4096;
+        }
+        let owed = Duration::from_secs_f64(read as f64 / f64::from(GUARANTEED));
+        assert!(waited <= owed + MOST, "{waited:?} for {read} bytes");
+    }
+}

@@ -1,0 +1,144 @@
+//! All lines of one process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use serialproxy_proto::api;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::id::SessionId;
+use tokio_util::task::TaskTracker;
+
+use crate::endpoint::Resolve;
+use crate::line::Line;
+use crate::lock;
+use crate::owner;
+
+/// How far behind a session may be at least: see [`Settings::window`].
+const WINDOW: usize = 1024 * 1024;
+
+/// What is the same for all lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Bytes of a boot's beginning that are kept.
+    pub history_head: usize,
+    /// Bytes of the newest output that are kept.
+    pub history_tail: usize,
+}
+
+impl Settings {
+    /// Bytes of the newest output that are kept while somebody is attached, and so the most that
+    /// a session may be behind: the tail, and 1 MiB at least.
+    pub(crate) fn window(&self) -> usize {
+        self.history_tail.max(WINDOW)
+    }
+}
+
+/// The registry. Cheap to clone; all clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Lines(Arc<Registry>);
+
+#[derive(Debug)]
+struct Registry {
+    settings: Settings,
+    lines: Mutex<BTreeMap<LineKey, Line>>,
+    owners: TaskTracker,
+    draining: AtomicBool,
+}
+
+impl Lines {
+    /// A registry without lines.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Registry {
+            settings,
+            lines: Mutex::default(),
+            owners: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// Adds a line and starts its owner, which waits until the guest runs. A line that is there
+    /// already is returned as it is.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn add(&self, server: &ServerRef, port: u8, resolve: Arc<dyn Resolve>) -> Line {
+        let key = LineKey { server: server.id, port };
+        lock(&self.0.lines)
+            .entry(key)
+            .or_insert_with(|| {
+                let line = Line::new(server, port, self.0.settings);
+                self.0.owners.spawn(owner::own(Arc::clone(&line.0), resolve));
+                line
+            })
+            .clone()
+    }
+
+    /// A line.
+    pub fn get(&self, key: LineKey) -> Option<Line> {
+        lock(&self.0.lines).get(&key).cloned()
+    }
+
+    /// The lines of a server, by port.
+    pub fn of_server(&self, server: ServerId) -> Vec<Line> {
+        let range = LineKey { server, port: 0 }..=LineKey { server, port: u8::MAX };
+        lock(&self.0.lines).range(range).map(|(_, line)| line.clone()).collect()
+    }
+
+    /// All lines, by server and port.
+    pub fn all(&self) -> Vec<Line> {
+        lock(&self.0.lines).values().cloned().collect()
+    }
+
+    /// Removes a line: its port is let go, and its sessions end with `reason`.
+    pub fn remove(&self, key: LineKey, reason: &str) {
+        let removed = lock(&self.0.lines).remove(&key);
+        if let Some(line) = removed {
+            line.end_sessions(&Close::new(CloseCode::NoSuchLine, reason));
+            line.0.stop.cancel();
+        }
+    }
+
+    /// All attached sessions.
+    pub fn sessions(&self) -> Vec<api::Session> {
+        self.all().iter().flat_map(Line::sessions).collect()
+    }
+
+    /// Ends a session, wherever it is attached; false when it is nowhere.
+    pub fn disconnect(&self, session: SessionId, by: &Disconnect) -> bool {
+        self.all().iter().any(|line| line.disconnect(session, by))
+    }
+
+    /// Ends all sessions with 4012 and lets nobody attach any more. The lines go on.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+        for line in self.all() {
+            line.end_sessions(&Close::new(
+                CloseCode::Draining,
+                "this proxy is shutting down, connect again",
+            ));
+        }
+    }
+
+    /// Whether [`Self::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
+    }
+
+    /// Lets go of all ports and waits until that is done.
+    pub async fn close(&self) {
+        for line in self.all() {
+            line.0.stop.cancel();
+        }
+        self.0.owners.close();
+        self.0.owners.wait().await;
+    }
+}
