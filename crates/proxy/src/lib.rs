@@ -1,1 +1,90 @@
-//! Placeholder.
+//! What users connect to: one port that is a WebSocket endpoint for clients and serves the
+//! terminal page to browsers, so that one console URL does for both.
+//!
+//! ```text
+//!   listener ─▶ http ─┬─ no Upgrade ─▶ pages
+//!                     └─ Upgrade ─▶ handshake ─▶ ticket (token, origin) ─▶ line ─▶ session
+//! ```
+
+mod handshake;
+mod http;
+mod origin;
+mod pages;
+mod session;
+mod ticket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serialproxy_config::Config;
+use serialproxy_line::Lines;
+use serialproxy_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections at once, sessions and page loads together.
+const CONNECTIONS: usize = 10_000;
+
+/// How long sessions have to take their Close frame when the proxy shuts down.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Pause after an accept that failed: the usual cause, no file descriptor left, does not go away
+/// by asking again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The proxy role.
+#[derive(Debug)]
+pub struct Proxy {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) lines: Lines,
+}
+
+impl Proxy {
+    /// A proxy for these lines, whose tokens are in `store`.
+    pub fn new(config: Arc<Config>, store: Arc<Store>, lines: Lines) -> Self {
+        Self { config, store, lines }
+    }
+
+    /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let proxy = Arc::new(self);
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                // A storm of connections must not hide the shutdown.
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = accept(&listener, &room) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, place)) => {
+                    let proxy = Arc::clone(&proxy);
+                    connections.spawn(async move {
+                        http::serve_connection(proxy, stream, peer).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        proxy.lines.drain();
+        connections.close();
+        let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+    }
+}
+
+type Accepted = (tokio::net::TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> std::io::Result<Accepted> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}

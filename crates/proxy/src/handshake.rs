@@ -1,0 +1,309 @@
+//! The WebSocket handshake (RFC 6455 section 4.2) and everything that is checked in it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use jiff::Timestamp;
+use serialproxy_line::Attachment;
+use serialproxy_line::Keyboard;
+use serialproxy_line::Visitor;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::console::SUBPROTOCOL;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::Grant;
+use serialproxy_proto::token::Mode;
+
+use crate::Proxy;
+use crate::http::Answer;
+use crate::origin;
+use crate::session;
+use crate::session::Session;
+use crate::ticket::Ticket;
+
+/// How long a line that is just being connected is waited for.
+const CONNECTING: Duration = Duration::from_secs(2);
+
+/// How long to wait for hyper to hand the connection over once the 101 is written.
+const UPGRADE: Duration = Duration::from_secs(10);
+
+/// Appended to the client's key before hashing (RFC 6455 section 1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+pub(crate) fn is_upgrade(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// What follows on a connection once the 101 is written.
+pub(crate) struct Upgrade {
+    connection: OnUpgrade,
+    admitted: Result<Admitted, Refusal>,
+}
+
+struct Admitted {
+    attachment: Attachment,
+    keyboard: Keyboard,
+    session: Session,
+}
+
+pub(crate) async fn answer(
+    proxy: &Arc<Proxy>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> (Answer, Option<Upgrade>) {
+    let (accept, offer) = match read_handshake(request.headers()) {
+        Ok(handshake) => handshake,
+        Err(why) => return (refuse(&Refusal::BadRequest(why.into())), None),
+    };
+    let (subprotocol, protocol) = match offer {
+        Some((name, protocol)) => (Some(name), protocol),
+        None => (None, Protocol::Raw),
+    };
+    let admitted = admit(proxy, peer, protocol, &request).await;
+    if let Err(refusal) = &admitted {
+        tracing::info!(%peer, reason = %refusal, "attach refused");
+        // A browser hides the status of a failed handshake: there, accept first.
+        if protocol == Protocol::Raw {
+            return (refuse(refusal), None);
+        }
+    }
+    let answer = switching_protocols(&accept, subprotocol);
+    (answer, Some(Upgrade { connection: hyper::upgrade::on(request), admitted }))
+}
+
+impl Upgrade {
+    /// Runs the session, or says why there is none.
+    pub(crate) async fn run(self) {
+        let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, self.connection).await else {
+            return;
+        };
+        let socket = session::open(upgraded);
+        match self.admitted {
+            Ok(Admitted { attachment, keyboard, session }) => {
+                session.run(socket, attachment, keyboard).await;
+            }
+            Err(refusal) => session::refuse(socket, &refusal).await,
+        }
+    }
+}
+
+/// Everything that decides whether this client may attach, in Nova's order: token, Origin, line.
+async fn admit(
+    proxy: &Arc<Proxy>,
+    peer: SocketAddr,
+    protocol: Protocol,
+    request: &Request<Incoming>,
+) -> Result<Admitted, Refusal> {
+    if proxy.lines.is_draining() {
+        return Err(Refusal::Draining);
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let ticket = Ticket::read(query, request.headers(), protocol)?;
+    let grant = grant(proxy, &ticket).await?;
+    let config = &proxy.config;
+    origin::check(
+        request.headers(),
+        &config.serial_console.base_url,
+        &config.console.allowed_origins,
+    )
+    .map_err(Refusal::Origin)?;
+    let mode = ticket.mode.unwrap_or(grant.mode);
+    if mode == Mode::Write && grant.mode == Mode::Watch {
+        return Err(Refusal::Mode);
+    }
+    let line = proxy.lines.get(grant.line).ok_or_else(|| {
+        Refusal::NoSuchLine("the server is gone, or has no such serial port any more".into())
+    })?;
+    if line.is_connecting() {
+        line.connected(CONNECTING).await;
+    }
+    let (attachment, keyboard) = line.attach(&Visitor {
+        user: grant.user.clone(),
+        mode,
+        may: grant.mode,
+        operator: grant.operator,
+        wait: grant.wait,
+        protocol,
+        address: peer.to_string(),
+        start: ticket.start,
+        now: Timestamp::now(),
+    })?;
+    spend(proxy, &ticket).await?;
+    let limit = config.consoleauth.enforce_session_timeout.then_some(grant.expires);
+    let session = Session { protocol, may: grant.mode, limit, timing: config.session };
+    Ok(Admitted { attachment, keyboard, session })
+}
+
+/// What the token stands for. A store that fails is told apart from a token that is wrong.
+async fn grant(proxy: &Arc<Proxy>, ticket: &Ticket) -> Result<Grant, Refusal> {
+    let digest = ticket.token.digest();
+    with_store(proxy, move |store| store.validate(digest, Timestamp::now()))
+        .await?
+        .ok_or(Refusal::Token)
+}
+
+/// Ends a single-use token.
+async fn spend(proxy: &Arc<Proxy>, ticket: &Ticket) -> Result<(), Refusal> {
+    if !proxy.config.consoleauth.single_use {
+        return Ok(());
+    }
+    let digest = ticket.token.digest();
+    match with_store(proxy, move |store| store.revoke(digest)).await? {
+        true => Ok(()),
+        false => Err(Refusal::Token),
+    }
+}
+
+async fn with_store<T: Send + 'static>(
+    proxy: &Arc<Proxy>,
+    call: impl FnOnce(&serialproxy_store::Store) -> Result<T, serialproxy_store::StoreError>
+    + Send
+    + 'static,
+) -> Result<T, Refusal> {
+    let store = Arc::clone(&proxy.store);
+    match tokio::task::spawn_blocking(move || call(&store)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "tokens cannot be looked up");
+            Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
+        }
+        Err(error) => {
+            tracing::error!(%error, "tokens cannot be looked up");
+            Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
+        }
+    }
+}
+
+type Offer = (HeaderValue, Protocol);
+
+/// Checks the handshake's headers: the value for `Sec-WebSocket-Accept`, and the subprotocol that
+/// is chosen among those that the client offers.
+fn read_handshake(headers: &HeaderMap) -> Result<(String, Option<Offer>), &'static str> {
+    match headers.get(header::SEC_WEBSOCKET_VERSION) {
+        None => return Err("Missing Sec-WebSocket-Version header"),
+        // 7 and 8 are drafts of 13 with the same frames; old clients of Nova's proxy say so.
+        Some(version) if ["7", "8", "13"].iter().any(|known| version == known) => {}
+        Some(_) => return Err("Unsupported protocol version: 13 is spoken here"),
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or("Missing Sec-WebSocket-Key header")?;
+    let mut hash = sha1_smol::Sha1::new();
+    hash.update(key.as_bytes());
+    hash.update(GUID.as_bytes());
+    Ok((BASE64_STANDARD.encode(hash.digest().bytes()), choose_subprotocol(headers)?))
+}
+
+fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<Offer>, &'static str> {
+    let offered: Vec<&str> = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if offered.contains(&SUBPROTOCOL) {
+        Ok(Some((HeaderValue::from_static(SUBPROTOCOL), Protocol::ConsoleV1)))
+    } else if offered.contains(&"binary") {
+        Ok(Some((HeaderValue::from_static("binary"), Protocol::Raw)))
+    } else if offered.is_empty() {
+        Ok(None)
+    } else {
+        Err("Invalid protocol selected: binary and console.v1 are spoken here")
+    }
+}
+
+fn switching_protocols(accept: &str, subprotocol: Option<HeaderValue>) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    answer
+}
+
+/// A refusal before the upgrade: a status, an empty body, and the reason in a header, so that a
+/// client that takes everything after the head for console output sees none.
+fn refuse(refusal: &Refusal) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = match refusal {
+        Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+        Refusal::Token => StatusCode::UNAUTHORIZED,
+        Refusal::Origin(_) | Refusal::Mode => StatusCode::FORBIDDEN,
+        Refusal::NoSuchLine(_) => StatusCode::NOT_FOUND,
+        Refusal::Busy { .. } | Refusal::Stopped { .. } => StatusCode::CONFLICT,
+        Refusal::Unreachable(_) => StatusCode::BAD_GATEWAY,
+        Refusal::Unavailable(_) | Refusal::TooMany(_) | Refusal::Draining => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    let reason: String =
+        refusal.to_string().chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    if let Ok(reason) = HeaderValue::from_str(&reason) {
+        answer.headers_mut().insert("x-console-reason", reason);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(offers: &[&str]) -> Result<Option<String>, &'static str> {
+        let mut headers = HeaderMap::new();
+        for offer in offers {
+            headers.append(header::SEC_WEBSOCKET_PROTOCOL, offer.parse().unwrap());
+        }
+        let chosen = choose_subprotocol(&headers)?;
+        Ok(chosen.map(|(name, _)| name.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn every_offer_seen_in_the_wild_gets_binary_or_nothing() {
+        assert_eq!(chosen(&[]), Ok(None));
+        for offer in ["binary", "binary, base64", "binary,base64", "base64, binary"] {
+            assert_eq!(chosen(&[offer]), Ok(Some("binary".into())), "{offer}");
+        }
+        assert!(chosen(&["base64"]).is_err());
+    }
+
+    #[test]
+    fn console_v1_is_preferred() {
+        assert_eq!(chosen(&["binary", "console.v1"]), Ok(Some("console.v1".into())));
+    }
+
+    #[test]
+    fn the_accept_value_is_that_of_the_rfc_s_example() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::SEC_WEBSOCKET_VERSION, "13".parse().unwrap());
+        headers.insert(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==".parse().unwrap());
+        let (accept, _) = read_handshake(&headers).unwrap();
+        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {
+        let answer =
+            refuse(&Refusal::Busy { user: "ali\nce".into(), since: Timestamp::UNIX_EPOCH });
+        assert_eq!(answer.status(), 409);
+        assert_eq!(answer.headers()["x-console-reason"], "busy: ali ce since 1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,106 @@
+//! One connection: HTTP until it is upgraded.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+
+use crate::Proxy;
+use crate::handshake;
+use crate::handshake::Upgrade;
+use crate::pages;
+
+/// How long a client may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head at most.
+const HEAD_SIZE: usize = 16 * 1024;
+
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+pub(crate) async fn serve_connection(proxy: Arc<Proxy>, stream: TcpStream, peer: SocketAddr) {
+    if let Err(error) = prepare(&proxy, &stream) {
+        tracing::debug!(%peer, %error, "connection lost");
+        return;
+    }
+    // A session runs after its connection has stopped being HTTP, in the same task, so that no
+    // buffer of the one is held by the other.
+    let next: Arc<Mutex<Option<Upgrade>>> = Arc::default();
+    let service = service_fn(|request| {
+        let (proxy, next) = (Arc::clone(&proxy), Arc::clone(&next));
+        async move {
+            let (answer, upgrade) = answer(&proxy, peer, request).await;
+            *next.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_SIZE)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+    let upgrade = next.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(upgrade) = upgrade {
+        upgrade.run().await;
+    }
+}
+
+/// Keys go out at once, and a peer that vanished without a word is noticed by the kernel too:
+/// what is unacknowledged for the grace time ends the connection.
+fn prepare(proxy: &Proxy, stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(proxy.config.session.grace))
+}
+
+async fn answer(
+    proxy: &Arc<Proxy>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> (Answer, Option<Upgrade>) {
+    if request.uri().path().starts_with("//") {
+        return (plain(StatusCode::BAD_REQUEST, "the path must not start with //\n"), None);
+    }
+    if handshake::is_upgrade(&request) {
+        return handshake::answer(proxy, peer, request).await;
+    }
+    let answer = match *request.method() {
+        Method::GET | Method::HEAD => pages::answer(&proxy.config, &request).await,
+        _ => {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+            answer
+                .headers_mut()
+                .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            answer
+        }
+    };
+    (answer, None)
+}
+
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = Response::new(Full::from(text));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    answer
+}

@@ -1,0 +1,128 @@
+//! The pages: built into the program, or from the directory that `[serial_console] web` names.
+
+use std::borrow::Cow;
+use std::path::Component;
+use std::path::Path;
+use std::path::PathBuf;
+
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http_body_util::Full;
+use rust_embed::RustEmbed;
+use serialproxy_config::Config;
+
+use crate::http::Answer;
+use crate::http::plain;
+
+/// The terminal page, for every path that is not a file.
+const PAGE: &str = "serial.html";
+
+/// What `npm run build` made.
+#[derive(RustEmbed)]
+#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+struct BuiltIn;
+
+pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
+    let path = request.uri().path().trim_start_matches('/');
+    let has_token = request.uri().query().is_some_and(|query| query.contains("token="));
+    let name = if path.is_empty() || has_token { PAGE } else { path };
+    let Some(body) = find(config.serial_console.web.as_deref(), name).await else {
+        return plain(StatusCode::NOT_FOUND, "there is no such page\n");
+    };
+    let mut answer = Response::new(Full::default());
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    protect(headers, &config.console.frame_ancestors);
+    if *request.method() == Method::GET {
+        *answer.body_mut() = match body {
+            Cow::Borrowed(bytes) => Full::from(bytes),
+            Cow::Owned(bytes) => Full::from(bytes),
+        };
+    }
+    answer
+}
+
+async fn find(directory: Option<&Path>, name: &str) -> Option<Cow<'static, [u8]>> {
+    match directory {
+        None => BuiltIn::get(name).map(|file| file.data),
+        Some(directory) => {
+            let path = inside(directory, name)?;
+            tokio::fs::read(path).await.ok().map(Cow::Owned)
+        }
+    }
+}
+
+/// The path of a file in the directory; none for a name that would lead out of it.
+fn inside(directory: &Path, name: &str) -> Option<PathBuf> {
+    let name = Path::new(name);
+    let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
+    plain.then(|| directory.join(name))
+}
+
+fn content_type(name: &str) -> &'static str {
+    match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("woff2") => "font/woff2",
+        Some("json" | "map" | "webmanifest") => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+/// The page holds a token in its memory: it runs only what it came with, sends its address to
+/// nobody, is kept in no cache, and is framed by nobody who was not named.
+fn protect(headers: &mut HeaderMap, frame_ancestors: &str) {
+    // xterm.js 6 writes style elements, hence 'unsafe-inline' for styles.
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' \
+         data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors {frame_ancestors}"
+    );
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_the_directory() {
+        let directory = Path::new("/srv/pages");
+        assert_eq!(inside(directory, "a/b.js"), Some("/srv/pages/a/b.js".into()));
+        for name in ["../x", "a/../../x", "/etc/passwd", "a//../..//x"] {
+            assert_eq!(inside(directory, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_page_is_protected() {
+        let mut headers = HeaderMap::new();
+        protect(&mut headers, "https://dashboard.example");
+        let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains("script-src 'self';"));
+        assert!(policy.ends_with("frame-ancestors https://dashboard.example"));
+        assert_eq!(headers[header::REFERRER_POLICY], "no-referrer");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    }
+}
