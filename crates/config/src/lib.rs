@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Options of serialproxy: the file format of oslo.config, one table of all options, and the
+//! typed values that the rest of the program reads.
+//!
+//! [`load()`] reads defaults, files and flags, in this order, and gives either a whole checked
+//! [`Config`] or every problem that it found. Nothing here opens a socket.
+
+mod effective;
+mod error;
+mod hint;
+mod ini;
+mod load;
+mod network;
+mod options;
+mod reference;
+mod refusal;
+mod scalar;
+mod show;
+mod statics;
+mod substitution;
+mod table;
+pub mod values;
+mod written;
+
+pub use error::ConfigError;
+pub use error::Origin;
+pub use error::Problem;
+pub use load::Loaded;
+pub use load::Setting;
+pub use load::Sources;
+pub use load::load;
+pub use options::Opt;
+pub use options::options;
+pub use reference::reference;
+pub use show::show;
+pub use values::Config;

@@ -1,0 +1,202 @@
+//! From files and flags to the checked configuration.
+//!
+//! Defaults give way to files, earlier files to later ones, and all of them to flags. Of an
+//! option that stands repeatedly the last value counts; a repeatable option keeps all values of
+//! the strongest kind of source. Problems are gathered, so that one run tells all of them.
+
+use std::path::PathBuf;
+
+use crate::effective::Effective;
+use crate::effective::EffectiveValue;
+use crate::error::ConfigError;
+use crate::error::Origin;
+use crate::error::Problem;
+use crate::error::Problems;
+use crate::error::shown;
+use crate::options::Effect;
+use crate::options::Opt;
+use crate::options::Surroundings;
+use crate::options::options;
+use crate::refusal::Refusal;
+use crate::values::Config;
+use crate::written::Written;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sources {
+    /// `--config-file`, in order. Each must exist.
+    pub files: Vec<PathBuf>,
+    /// Read if `files` is empty and it exists.
+    pub default_file: PathBuf,
+    /// Flags of options as group, option, value, in order.
+    pub flags: Vec<(String, String, String)>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// Directory that replaces the built-in pages if it exists and `web` is not set.
+    pub default_web: PathBuf,
+    /// Whether this is for `serve`, which hands out consoles when no file says otherwise.
+    pub serve: bool,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            default_file: PathBuf::from("/etc/serialproxy/serialproxy.conf"),
+            flags: Vec::new(),
+            state_dir: None,
+            default_web: PathBuf::from("/usr/share/serialproxy-static"),
+            serve: false,
+        }
+    }
+}
+
+/// A configuration, and where each part of it comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// Every option that has a function now, in the table's order; repeatable ones once for each
+    /// value.
+    pub settings: Vec<Setting>,
+}
+
+/// The effective value of an option.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setting {
+    /// The group.
+    pub group: &'static str,
+    /// The option.
+    pub option: &'static str,
+    /// Its text after substitution; `None` if the option is not set.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+/// Reads and checks everything. Opens files, but no sockets.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut problems = Problems::default();
+    let written = Written::read(sources, &mut problems);
+    let state_dir = state_dir(sources, &mut problems);
+    let surroundings = Surroundings {
+        state_dir: state_dir.clone(),
+        web: sources.default_web.clone(),
+        serve_without_file: sources.serve && !written.any_file(),
+    };
+    let effective = Effective::new(&written, &surroundings);
+    let mut loaded = Loaded { config: Config::default(), settings: Vec::new() };
+    loaded.config.state_dir = state_dir;
+    for option in options() {
+        loaded.settle(option, &effective, &mut problems);
+    }
+    loaded.compare(&mut problems);
+    problems.none_or(loaded)
+}
+
+fn state_dir(sources: &Sources, problems: &mut Problems) -> PathBuf {
+    let default = Config::default().state_dir;
+    let path = sources.state_dir.as_deref().unwrap_or(&default);
+    let reason = match std::path::absolute(path) {
+        // It becomes part of libvirt's XML and of options, which are text.
+        Ok(path) if path.to_str().is_some() => return path,
+        Ok(_) => "is not UTF-8".to_owned(),
+        Err(error) => format!("is not a path: {error}"),
+    };
+    problems.add(Problem::Malformed { origin: Origin::Flag("state-dir".into()), reason });
+    default
+}
+
+impl Loaded {
+    /// Puts the option's values into the configuration and notes them.
+    fn settle(&mut self, option: &'static Opt, effective: &Effective<'_>, problems: &mut Problems) {
+        for value in effective.values(option) {
+            let outcome = value.and_then(|value| {
+                let outcome = self.apply(option, &value);
+                self.note(option, value);
+                outcome
+            });
+            if let Err(problem) = outcome {
+                problems.add(problem);
+            }
+        }
+    }
+
+    fn apply(&mut self, option: &'static Opt, value: &EffectiveValue) -> Result<(), Problem> {
+        let Some(text) = value.text.as_deref() else { return Ok(()) };
+        let outcome = match option.effect {
+            _ if text.is_empty() && option.is_unset_when_empty() => Ok(()),
+            Effect::Works(apply) => apply(&mut self.config, text),
+            Effect::Later if option.is_default(text) => Ok(()),
+            Effect::Later => Err(Refusal::Later),
+        };
+        outcome.map_err(|refusal| problem(option, &value.origin, text, refusal))
+    }
+
+    fn note(&mut self, option: &'static Opt, value: EffectiveValue) {
+        if !option.is_later() {
+            self.settings.push(Setting {
+                group: option.group,
+                option: option.name,
+                value: value.text,
+                origin: value.origin,
+            });
+        }
+    }
+
+    /// Checks that need two options.
+    fn compare(&self, problems: &mut Problems) {
+        let session = &self.config.session;
+        if session.grace > session.ping_interval {
+            return;
+        }
+        let named =
+            |name| self.settings.iter().filter(move |s| (s.group, s.option) == ("session", name));
+        // The culprit is the one that somebody set.
+        let culprit = named("grace")
+            .chain(named("ping_interval"))
+            .find(|setting| setting.origin != Origin::Default);
+        let Some(culprit) = culprit else { return };
+        problems.add(Problem::BadValue {
+            origin: culprit.origin.clone(),
+            group: "session",
+            option: culprit.option,
+            reason: format!(
+                "sessions would end before they answer: grace ({} s) must be more than \
+                 ping_interval ({} s)",
+                session.grace.as_secs(),
+                session.ping_interval.as_secs()
+            ),
+        });
+    }
+}
+
+fn problem(option: &'static Opt, origin: &Origin, text: &str, refusal: Refusal) -> Problem {
+    let Opt { group, name: option_name, .. } = *option;
+    let origin = origin.clone();
+    match refusal {
+        Refusal::Bad(reason) => {
+            let reason = format!("\"{}\" {reason}; allowed: {}", shown(text), option.allowed());
+            let reason = reason + comment_hint(text);
+            Problem::BadValue { origin, group, option: option_name, reason }
+        }
+        Refusal::Later => {
+            let remedy = match (option.is_later(), option.default_text()) {
+                (false, _) => format!("allowed now: {}", option.allowed()),
+                (true, "") => "leave the option out".to_owned(),
+                (true, default) => format!("leave the option out, or set it to {default}"),
+            };
+            let reason = format!(
+                "\"{}\" asks for a function that is not in this version yet; {remedy}",
+                shown(text)
+            );
+            Problem::Later { origin, group, option: option_name, reason }
+        }
+    }
+}
+
+/// People who know other formats write comments behind values.
+fn comment_hint(text: &str) -> &'static str {
+    let has_comment = [" #", " ;", "\t#", "\t;"].iter().any(|sign| text.contains(sign));
+    if has_comment { " (a comment needs a line of its own)" } else { "" }
+}

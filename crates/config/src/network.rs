@@ -1,0 +1,362 @@
+//! Values that name hosts, ports and addresses. A refusal's text goes on after the value.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+
+use crate::scalar::number;
+use crate::values::PortRange;
+
+/// Longest host name (RFC 1035 section 2.3.4), and longest piece between its dots.
+const MAX_HOST: usize = 253;
+const MAX_LABEL: usize = 63;
+
+/// Longest URL that is put into every answer and every address bar.
+const MAX_URL: usize = 2048;
+
+/// A half-open range of ports, `START:END`.
+pub(crate) fn port_range(text: &str) -> Result<PortRange, String> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((start, end)) = text.split_once(':').filter(|(a, b)| digits(a) && digits(b)) else {
+        return Err("does not have the form START:END".into());
+    };
+    let Ok(start) = number(start, 1..=u16::MAX) else {
+        return Err("starts outside the ports 1 to 65535".into());
+    };
+    let Ok(end) = number(end, 0..=65536_u32) else {
+        return Err("ends above 65536".into());
+    };
+    match u32::from(start).cmp(&end) {
+        std::cmp::Ordering::Less => Ok(PortRange { start, end }),
+        std::cmp::Ordering::Equal => Err("is empty: END is the first port after the range".into()),
+        std::cmp::Ordering::Greater => Err("ends before it starts".into()),
+    }
+}
+
+/// An address to listen on; an IPv6 address may have brackets. `localhost` is 127.0.0.1: other
+/// names are not asked for here, since an answer may change and loading opens no socket.
+pub(crate) fn listen_ip(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    let address = unbracketed(text).map_or_else(|| text.parse().ok(), |v6| Some(v6.into()));
+    address.ok_or_else(|| "is not an IP address".into())
+}
+
+/// `HOST:PORT` to listen on; an IPv6 address has brackets.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let (host, port) = host_and_port(text)?;
+    let Ok(port) = number(port, 0..=u16::MAX) else {
+        return Err("has a port that is not within 0 and 65535".into());
+    };
+    match listen_ip(host) {
+        Ok(ip) => Ok((ip, port).into()),
+        Err(_) => Err("has a host that is not an IP address".into()),
+    }
+}
+
+/// `HOST:PORT` to connect to; gives the host without brackets.
+pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = host_and_port(text)?;
+    let Ok(port) = number(port, 1..=u16::MAX) else {
+        return Err("has a port that is not within 1 and 65535".into());
+    };
+    Ok((self::host(host)?, port))
+}
+
+/// A host name or an IP address, which loses its brackets. What passes is safe in XML and URLs.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    if let Some(v6) = unbracketed(text) {
+        return Ok(v6.to_string());
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.to_string());
+    }
+    if is_host_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("is neither an IP address nor a host name".into())
+}
+
+/// A host that a page may come from, as browsers send it: in lower case, IPv6 in brackets.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    match host(text) {
+        Ok(host) if host.contains(':') => Ok(format!("[{host}]")),
+        Ok(host) => Ok(host.to_ascii_lowercase()),
+        Err(_) if text.contains([':', '/']) => {
+            Err(format!("holds `{text}`: name the host alone, without scheme, port and path"))
+        }
+        Err(reason) => Err(format!("holds `{text}`, which {reason}")),
+    }
+}
+
+/// What console URLs start with. A token is put behind it as `?token=`.
+pub(crate) fn base_url(text: &str) -> Result<String, String> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("holds white space or a character that is not ASCII".into());
+    }
+    if text.contains(['?', '#', '"', '<', '>', '\\', '`', '{', '}', '|', '^']) {
+        return Err("holds a query, a fragment or a character that has no place in a URL".into());
+    }
+    if text.len() > MAX_URL {
+        return Err(format!("is longer than {MAX_URL} bytes"));
+    }
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    if !["http", "https", "ws", "wss"].contains(&scheme) {
+        return Err("does not begin with http://, https://, ws:// or wss://".into());
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    let valid = target(authority).is_ok() || (host(authority).is_ok() && !is_bare_v6(authority));
+    if valid { Ok(text.to_owned()) } else { Err("has no valid host, or no valid port".into()) }
+}
+
+/// The value of `frame-ancestors` (CSP). `none` and `self` get their quotes where the file format
+/// has taken them off.
+pub(crate) fn frame_ancestors(text: &str) -> Result<String, String> {
+    let mut sources = Vec::new();
+    for source in text.split_whitespace() {
+        match source {
+            "none" | "'none'" => sources.push("'none'"),
+            "self" | "'self'" => sources.push("'self'"),
+            _ if is_frame_source(source) => sources.push(source),
+            _ => return Err("holds something that is neither a scheme nor a host".into()),
+        }
+    }
+    if sources.is_empty() {
+        return Err("names nobody".into());
+    }
+    if sources.len() > 1 && sources.contains(&"'none'") {
+        return Err("holds 'none' beside others".into());
+    }
+    Ok(sources.join(" "))
+}
+
+/// The characters of a source expression (CSP Level 3 section 2.3.1) that are no keyword.
+fn is_frame_source(source: &str) -> bool {
+    source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*.-_:/[]~%+".contains(&byte))
+}
+
+fn host_and_port(text: &str) -> Result<(&str, &str), String> {
+    match text.rsplit_once(':') {
+        Some((host, _)) if is_bare_v6(host) => {
+            Err("has an IPv6 address without brackets, or no port".into())
+        }
+        Some(("", _)) => Err("has no host".into()),
+        Some(parts) => Ok(parts),
+        None => Err("has no port".into()),
+    }
+}
+
+/// Whether colons are part of the host, so that another one says nothing.
+fn is_bare_v6(host: &str) -> bool {
+    host.contains(':') && !host.starts_with('[')
+}
+
+fn unbracketed(text: &str) -> Option<Ipv6Addr> {
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    name.len() <= MAX_HOST && name.split('.').all(is_label) && !ends_in_number(name)
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=MAX_LABEL).contains(&label.len())
+        && label.bytes().all(inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// Such a name is meant to be an IPv4 address, and is a broken one (WHATWG URL section 3.5).
+fn ends_in_number(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_port_range_is_half_open() {
+        assert_eq!(port_range("10000:20000"), Ok(PortRange { start: 10000, end: 20000 }));
+        assert_eq!(port_range("1:65536"), Ok(PortRange { start: 1, end: 65536 }));
+        assert_eq!(port_range("65535:65536"), Ok(PortRange { start: 65535, end: 65536 }));
+    }
+
+    #[test]
+    fn a_wrong_port_range_says_what_is_wrong() {
+        let wrong = |text| port_range(text).unwrap_err();
+        for text in ["", "1", "1-2", ":", "1:", ":2", "1:2:3", " 1:2", "a:b", "+1:2", "1:-2"] {
+            assert_eq!(wrong(text), "does not have the form START:END", "{text}");
+        }
+        assert_eq!(wrong("0:10"), "starts outside the ports 1 to 65535");
+        assert_eq!(wrong("65536:65537"), "starts outside the ports 1 to 65535");
+        assert_eq!(wrong("1:65537"), "ends above 65536");
+        assert_eq!(wrong("5:99999999999999999999"), "ends above 65536");
+        assert_eq!(wrong("5:5"), "is empty: END is the first port after the range");
+        assert_eq!(wrong("6:5"), "ends before it starts");
+    }
+
+    #[test]
+    fn one_listens_on_addresses() {
+        for (text, ip) in
+            [("0.0.0.0", "0.0.0.0"), ("::", "::"), ("[::1]", "::1"), ("localhost", "127.0.0.1")]
+        {
+            assert_eq!(listen_ip(text), Ok(ip.parse().unwrap()));
+        }
+        for text in ["", "example.com", "[127.0.0.1]", "[::1", "1.2.3", "fe80::1%eth0"] {
+            assert_eq!(listen_ip(text), Err("is not an IP address".into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_listens_on_an_address_and_a_port() {
+        assert_eq!(listen_address("127.0.0.1:0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert_eq!(listen_address("localhost:8774"), Ok(([127, 0, 0, 1], 8774).into()));
+        assert_eq!(listen_address("[::]:8774"), Ok("[::]:8774".parse().unwrap()));
+        for (text, reason) in [
+            ("127.0.0.1", "has no port"),
+            (":80", "has no host"),
+            ("::1:80", "has an IPv6 address without brackets, or no port"),
+            ("127.0.0.1:65536", "has a port that is not within 0 and 65535"),
+            ("127.0.0.1:", "has a port that is not within 0 and 65535"),
+            ("[::1]", "has a port that is not within 0 and 65535"),
+            ("example.com:80", "has a host that is not an IP address"),
+        ] {
+            assert_eq!(listen_address(text), Err(reason.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_a_sane_name() {
+        for (text, host_) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("::1", "::1"),
+            ("FD00:0::1", "fd00::1"),
+            ("[::1]", "::1"),
+            ("compute-1.example.com", "compute-1.example.com"),
+            ("node_7", "node_7"),
+            ("a.", "a."),
+        ] {
+            assert_eq!(host(text), Ok(host_.into()));
+        }
+        let long = "a".repeat(64);
+        for text in
+            ["", ".", "a..b", "-a", "a-", "a b", "a'b", "a<b", "a:80", "300.1.1.1", "7", &long]
+        {
+            let reason = "is neither an IP address nor a host name";
+            assert_eq!(host(text), Err(reason.into()), "{text}");
+        }
+        assert!(host(&format!("{}a", "a.".repeat(126))).is_ok());
+        assert!(host(&format!("{}ab", "a.".repeat(126))).is_err());
+    }
+
+    #[test]
+    fn an_origin_is_a_host_alone() {
+        assert_eq!(origin("Example.COM"), Ok("example.com".into()));
+        assert_eq!(origin("::1"), Ok("[::1]".into()));
+        assert_eq!(origin("[::1]"), Ok("[::1]".into()));
+        assert_eq!(
+            origin("https://example.com"),
+            Err("holds `https://example.com`: name the host alone, without scheme, port and path"
+                .into())
+        );
+        assert_eq!(
+            origin("a b"),
+            Err("holds `a b`, which is neither an IP address nor a host name".into())
+        );
+    }
+
+    #[test]
+    fn a_base_url_has_a_scheme_and_a_host() {
+        for text in [
+            "http://127.0.0.1:6083/serial.html",
+            "https://console.example.com",
+            "ws://127.0.0.1:6083/",
+            "wss://[::1]:443/a/b",
+            "http://[::1]/",
+        ] {
+            assert_eq!(base_url(text), Ok(text.into()));
+        }
+    }
+
+    #[test]
+    fn a_wrong_base_url_says_what_is_wrong() {
+        let scheme = "does not begin with http://, https://, ws:// or wss://";
+        let rest = "holds a query, a fragment or a character that has no place in a URL";
+        let space = "holds white space or a character that is not ASCII";
+        let host = "has no valid host, or no valid port";
+        for (text, reason) in [
+            ("", scheme),
+            ("example.com", scheme),
+            ("ftp://a", scheme),
+            ("HTTP://a", scheme),
+            ("http://a/?x=1", rest),
+            ("http://a/#x", rest),
+            ("http://a/\"", rest),
+            ("http://a /", space),
+            ("http://a/\nb", space),
+            ("http://ä/", space),
+            ("http://", host),
+            ("http:///serial.html", host),
+            ("http://:80/", host),
+            ("http://a:0/", host),
+            ("http://a:x/", host),
+            ("http://::1/", host),
+            ("http://user:secret@a/", host),
+        ] {
+            assert_eq!(base_url(text), Err(reason.into()), "{text}");
+        }
+        let long = format!("http://a/{}", "x".repeat(MAX_URL));
+        assert_eq!(base_url(&long), Err("is longer than 2048 bytes".into()));
+    }
+
+    #[test]
+    fn frame_ancestors_are_sources_and_cannot_add_a_directive() {
+        assert_eq!(frame_ancestors("none"), Ok("'none'".into()));
+        assert_eq!(frame_ancestors("'none'"), Ok("'none'".into()));
+        assert_eq!(
+            frame_ancestors("self  https://*.example.com:8443 https:"),
+            Ok("'self' https://*.example.com:8443 https:".into())
+        );
+        for text in ["a; script-src *", "a, b", "'unsafe-inline'", "\"a\"", "ä"] {
+            let reason = "holds something that is neither a scheme nor a host";
+            assert_eq!(frame_ancestors(text), Err(reason.into()), "{text}");
+        }
+        assert_eq!(frame_ancestors(" "), Err("names nobody".into()));
+        assert_eq!(frame_ancestors("none a"), Err("holds 'none' beside others".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_them_panic(text in "[0-9a-z:/.\\[\\]%@-]{0,40}|.{0,60}") {
+            let _ = (port_range(&text), listen_ip(&text), listen_address(&text), target(&text));
+            let _ = (host(&text), origin(&text), base_url(&text), frame_ancestors(&text));
+        }
+
+        #[test]
+        fn every_range_within_the_ports_is_itself(start in 1..=u16::MAX, end in 2..=65536_u32) {
+            prop_assume!(u32::from(start) < end);
+            prop_assert_eq!(port_range(&format!("{start}:{end}")), Ok(PortRange { start, end }));
+        }
+
+        #[test]
+        fn every_address_is_itself(address: SocketAddr) {
+            prop_assume!(!address.to_string().contains('%'));
+            let plain = SocketAddr::new(address.ip(), address.port());
+            prop_assert_eq!(listen_address(&plain.to_string()), Ok(plain));
+        }
+
+        #[test]
+        fn a_host_holds_nothing_that_xml_or_a_url_could_trip_over(text in "[ -~]{0,20}") {
+            if let Ok(host) = host(&text) {
+                prop_assert!(host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b)));
+            }
+        }
+    }
+}

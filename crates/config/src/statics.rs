@@ -1,0 +1,165 @@
+//! `[static] line = NAME[:PORT] ENDPOINT`.
+
+use std::path::PathBuf;
+
+use crate::network::target;
+use crate::refusal::Refusal;
+use crate::scalar::number;
+use crate::values::StaticEndpoint;
+use crate::values::StaticLine;
+
+/// Most static lines: each is a connection that is kept.
+const MAX_LINES: usize = 4096;
+
+const MAX_NAME: usize = 255;
+
+/// Longest path of a unix socket that Linux takes: `sun_path` less its final NUL (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Puts one more line to the others.
+pub(crate) fn add(lines: &mut Vec<StaticLine>, text: &str) -> Result<(), Refusal> {
+    let line = parse(text)?;
+    if lines.iter().any(|other| other.name == line.name && other.port == line.port) {
+        return Err(format!("is the second line of {} port {}", line.name, line.port).into());
+    }
+    if lines.len() >= MAX_LINES {
+        return Err(format!("is one line more than {MAX_LINES}").into());
+    }
+    lines.push(line);
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<StaticLine, Refusal> {
+    let parts: Vec<_> = text.split_whitespace().collect();
+    let &[line, endpoint] = parts.as_slice() else {
+        return Err("is not a name and an endpoint".into());
+    };
+    let (name, port) = match line.split_once(':') {
+        Some((name, port)) => (name, number(port, 0..=u8::MAX)),
+        None => (line, Ok(0)),
+    };
+    if !is_name(name) {
+        return Err("has a name with other characters than A-Z a-z 0-9 . _ -, or too long".into());
+    }
+    let Ok(port) = port else {
+        return Err("has a port index that is not within 0 and 255".into());
+    };
+    Ok(StaticLine { name: name.to_owned(), port, endpoint: parse_endpoint(endpoint)? })
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn parse_endpoint(text: &str) -> Result<StaticEndpoint, Refusal> {
+    match text.split_once("://") {
+        Some(("tcp", address)) => match target(address) {
+            Ok((host, port)) => Ok(StaticEndpoint::Tcp { host, port }),
+            Err(reason) => Err(format!("has an endpoint that {reason}").into()),
+        },
+        Some(("unix", path)) if !path.starts_with('/') => {
+            Err("has a socket whose path is not absolute: write unix:///path".into())
+        }
+        Some(("unix", path)) if path.len() > MAX_SOCKET_PATH => {
+            Err(format!("has a socket whose path is longer than {MAX_SOCKET_PATH} bytes").into())
+        }
+        Some(("unix", path)) => Ok(StaticEndpoint::Unix(PathBuf::from(path))),
+        Some(("tls", _)) => Err(Refusal::Later),
+        _ => Err("has an endpoint of an unknown kind".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(name: &str, port: u8, endpoint: StaticEndpoint) -> Result<StaticLine, Refusal> {
+        Ok(StaticLine { name: name.into(), port, endpoint })
+    }
+
+    fn tcp(host: &str, port: u16) -> StaticEndpoint {
+        StaticEndpoint::Tcp { host: host.into(), port }
+    }
+
+    #[test]
+    fn a_line_has_a_name_a_port_and_an_endpoint() {
+        assert_eq!(parse("sw-1 tcp://10.0.0.1:7001"), line("sw-1", 0, tcp("10.0.0.1", 7001)));
+        assert_eq!(parse("a.b_c:255 \t tcp://[::1]:1"), line("a.b_c", 255, tcp("::1", 1)));
+        assert_eq!(
+            parse("a:1 unix:///run/x/y.sock"),
+            line("a", 1, StaticEndpoint::Unix("/run/x/y.sock".into()))
+        );
+    }
+
+    #[test]
+    fn a_wrong_line_says_what_is_wrong() {
+        let name = "has a name with other characters than A-Z a-z 0-9 . _ -, or too long";
+        let port = "has a port index that is not within 0 and 255";
+        let (long, path) = ("n".repeat(256), "p".repeat(107));
+        for (text, reason) in [
+            ("", "is not a name and an endpoint"),
+            ("a", "is not a name and an endpoint"),
+            ("a tcp://b:1 c", "is not a name and an endpoint"),
+            (":1 tcp://b:1", name),
+            ("ä tcp://b:1", name),
+            ("a/b tcp://b:1", name),
+            (&format!("{long} tcp://b:1"), name),
+            ("a: tcp://b:1", port),
+            ("a:256 tcp://b:1", port),
+            ("a:1:2 tcp://b:1", port),
+            ("a tcp://b", "has an endpoint that has no port"),
+            ("a tcp://b:0", "has an endpoint that has a port that is not within 1 and 65535"),
+            ("a tcp://b:1/", "has an endpoint that has a port that is not within 1 and 65535"),
+            ("a tcp://b c:1", "is not a name and an endpoint"),
+            ("a tcp://b<c:1", "has an endpoint that is neither an IP address nor a host name"),
+            ("a unix://run/x", "has a socket whose path is not absolute: write unix:///path"),
+            (&format!("a unix:///{path}"), "has a socket whose path is longer than 107 bytes"),
+            ("a telnet://b:1", "has an endpoint of an unknown kind"),
+            ("a /run/x", "has an endpoint of an unknown kind"),
+        ] {
+            assert_eq!(parse(text), Err(reason.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tls_endpoint_is_for_later() {
+        assert_eq!(parse("a tls://b:1"), Err(Refusal::Later));
+    }
+
+    #[test]
+    fn the_same_line_twice_is_refused_and_another_port_is_not() {
+        let mut lines = Vec::new();
+        add(&mut lines, "a:0 tcp://b:1").unwrap();
+        add(&mut lines, "a:1 tcp://b:2").unwrap();
+        assert_eq!(add(&mut lines, "a unix:///x"), Err("is the second line of a port 0".into()));
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn there_are_not_endlessly_many() {
+        let mut lines = Vec::new();
+        for index in 0..MAX_LINES {
+            add(&mut lines, &format!("a{index} tcp://b:1")).unwrap();
+        }
+        assert_eq!(add(&mut lines, "b tcp://b:1"), Err("is one line more than 4096".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[a:0-9 /tcpunix\\[\\]]{0,40}|.{0,60}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(
+            name in "[A-Za-z0-9._-]{1,255}", port: u8, host in "h[a-z0-9.]{0,20}h", tcp_port in 1..=u16::MAX
+        ) {
+            prop_assume!(!host.contains(".."));
+            let text = format!("{name}:{port} tcp://{host}:{tcp_port}");
+            prop_assert_eq!(parse(&text), line(&name, port, tcp(&host, tcp_port)));
+        }
+    }
+}

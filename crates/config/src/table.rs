@@ -1,0 +1,406 @@
+//! The table of all options: a row says everything that the program and its documents know of one.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::network::base_url;
+use crate::network::frame_ancestors;
+use crate::network::host;
+use crate::network::listen_address;
+use crate::network::listen_ip;
+use crate::network::origin;
+use crate::network::port_range;
+use crate::options::Effect;
+use crate::options::Fallback;
+use crate::options::Fallback::Computed;
+use crate::options::Fallback::Text;
+use crate::options::Fallback::Unset;
+use crate::options::Kind;
+use crate::options::Kind::Bool;
+use crate::options::Kind::Multi;
+use crate::options::Kind::Single;
+use crate::options::Opt;
+use crate::options::Surroundings;
+use crate::refusal::Refusal;
+use crate::scalar::boolean;
+use crate::scalar::choice;
+use crate::scalar::directory;
+use crate::scalar::history_size;
+use crate::scalar::list;
+use crate::scalar::number;
+use crate::scalar::one_line;
+use crate::scalar::path;
+use crate::scalar::seconds;
+use crate::statics;
+use crate::values::AuthStrategy;
+use crate::values::Compute;
+use crate::values::Config;
+use crate::values::VirtType;
+
+const IP: Kind = Single("an IPv4 or IPv6 address, or localhost");
+const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");
+const ABOUT_SECONDS_FROM_1: Kind = Single("seconds, 1 to 315360000");
+const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB");
+const FILE: Kind = Single("a file");
+
+/// The rows, ordered by group. Where two fill one value, the later row wins.
+pub(crate) static OPTIONS: &[Opt] = &[
+    works("DEFAULT", "debug", Text("false"), Bool, "Log at debug level.", |c, v| {
+        set(&mut c.debug, boolean(v))
+    }),
+    works(
+        "serial_console",
+        "enabled",
+        Computed("false; true for `serve` without any configuration file", default_enabled),
+        Bool,
+        "Hand out serial consoles, and give guests TCP ports for them.",
+        |c, v| set(&mut c.serial_console.enabled, boolean(v)),
+    ),
+    works(
+        "serial_console",
+        "base_url",
+        Text("http://127.0.0.1:6083/serial.html"),
+        Single("an http, https, ws or wss URL with a host, without query and fragment"),
+        "What console URLs start with; its scheme decides which pages may connect.",
+        |c, v| set(&mut c.serial_console.base_url, base_url(v)),
+    ),
+    works(
+        "serial_console",
+        "listen",
+        Text("0.0.0.0"),
+        IP,
+        "Address that the proxy listens on.",
+        set_listen_ip,
+    ),
+    works(
+        "serial_console",
+        "serialproxy_host",
+        Unset,
+        IP,
+        "Nova's later name of `listen`, which it overrides.",
+        set_listen_ip,
+    ),
+    works(
+        "serial_console",
+        "serialproxy_port",
+        Text("6083"),
+        Single("a port, 0 to 65535; 0 is any free one"),
+        "Port that the proxy listens on.",
+        |c, v| {
+            c.serial_console.listen.set_port(number(v, 0..=u16::MAX)?);
+            Ok(())
+        },
+    ),
+    works(
+        "serial_console",
+        "proxyclient_address",
+        Text("127.0.0.1"),
+        Single("an IP address or a host name"),
+        "Address of the hypervisor that QEMU binds the guests' ports on and the lines connect to.",
+        |c, v| set(&mut c.serial_console.proxyclient_address, host(v)),
+    ),
+    works(
+        "serial_console",
+        "port_range",
+        Text("10000:20000"),
+        Single("START:END, both within 1 and 65536; END is the first port after the range"),
+        "TCP ports for the guests' serial ports; the last is END - 1.",
+        |c, v| set(&mut c.serial_console.port_range, port_range(v)),
+    ),
+    works(
+        "serial_console",
+        "web",
+        Computed("/usr/share/serialproxy-static if it exists", default_web),
+        Single("a directory that exists, or nothing for the built-in pages"),
+        "Directory that replaces the built-in pages.",
+        |c, v| set(&mut c.serial_console.web, web(v)),
+    ),
+    later("serial_console", "record", Text("false"), Bool, "Record sessions."),
+    later("serial_console", "daemon", Text("false"), Bool, "Run in the background."),
+    later("serial_console", "ssl_only", Text("false"), Bool, "Refuse connections without TLS."),
+    later(
+        "serial_console",
+        "source_is_ipv6",
+        Text("false"),
+        Bool,
+        "Prefer IPv6 for the name that is listened on.",
+    ),
+    later("serial_console", "cert", Unset, FILE, "Certificate of the proxy's port (TLS)."),
+    later("serial_console", "key", Unset, FILE, "Its private key, if it is not in `cert`."),
+    later("serial_console", "tls_ca_certs", Unset, FILE, "Who may vouch for hypervisors (TLS)."),
+    later("serial_console", "tls_client_cert", Unset, FILE, "Certificate shown to hypervisors."),
+    later("serial_console", "tls_client_key", Unset, FILE, "Its private key."),
+    later(
+        "serial_console",
+        "tls_required",
+        Text("false"),
+        Bool,
+        "Refuse guests' ports without TLS.",
+    ),
+    works(
+        "console",
+        "allowed_origins",
+        Text(""),
+        Single("host names or IP addresses, separated by commas"),
+        "Hosts that a page which connects may come from, beside the proxy's own.",
+        |c, v| {
+            let origins = list(v)?.into_iter().map(origin).collect();
+            set(&mut c.console.allowed_origins, origins)
+        },
+    ),
+    works(
+        "console",
+        "frame_ancestors",
+        Text("'none'"),
+        Single("none, or self, schemes and hosts, separated by spaces"),
+        "Who may put the pages into a frame (`frame-ancestors` of the Content-Security-Policy).",
+        |c, v| set(&mut c.console.frame_ancestors, frame_ancestors(v)),
+    ),
+    later("console", "ssl_ciphers", Unset, Single("a list of ciphers"), "Ciphers of TLS 1.2."),
+    later(
+        "console",
+        "ssl_minimum_version",
+        Text("default"),
+        Single("default, tlsv1_2 or tlsv1_3"),
+        "Oldest version of TLS.",
+    ),
+    works(
+        "consoleauth",
+        "token_ttl",
+        Text("600"),
+        ABOUT_SECONDS,
+        "Life of a console token; with 0 none is ever valid.",
+        |c, v| set(&mut c.consoleauth.token_ttl, seconds(v, 0)),
+    ),
+    works(
+        "consoleauth",
+        "enforce_session_timeout",
+        Text("false"),
+        Bool,
+        "End a live session when its token expires.",
+        |c, v| set(&mut c.consoleauth.enforce_session_timeout, boolean(v)),
+    ),
+    works(
+        "consoleauth",
+        "single_use",
+        Text("false"),
+        Bool,
+        "Let a token attach once only.",
+        |c, v| set(&mut c.consoleauth.single_use, boolean(v)),
+    ),
+    works(
+        "api",
+        "listen",
+        Text("127.0.0.1:8774"),
+        Single("ADDRESS:PORT; an IPv6 address in brackets, port 0 is any free one"),
+        "Where the API listens.",
+        |c, v| set(&mut c.api.listen, listen_address(v)),
+    ),
+    works(
+        "api",
+        "auth_strategy",
+        Text("token"),
+        Single("token or noauth"),
+        "Who says who someone is: the admin token in the state directory, or nobody (`noauth`: \
+         everyone is an administrator). `keystone` and `http_basic` come with a later version.",
+        |c, v| set(&mut c.api.auth_strategy, auth_strategy(v)),
+    ),
+    later(
+        "api",
+        "metrics_listen",
+        Unset,
+        Single("ADDRESS:PORT"),
+        "Where metrics are answered beside loopback.",
+    ),
+    later("proxy", "api_url", Unset, Single("a URL"), "The API of a proxy that runs apart."),
+    works(
+        "libvirt",
+        "connection_uri",
+        Text("qemu:///system"),
+        Single("a URI of libvirt, such as qemu:///system"),
+        "Which libvirt to speak to.",
+        |c, v| set(&mut c.libvirt.connection_uri, connection_uri(v)),
+    ),
+    works(
+        "libvirt",
+        "virt_type",
+        Text("auto"),
+        Single("auto, kvm or qemu"),
+        "Domain type of guests that `boot` makes: `auto` is KVM where it works, else emulation.",
+        |c, v| set(&mut c.libvirt.virt_type, virt_type(v)),
+    ),
+    works(
+        "compute",
+        "drivers",
+        Text("libvirt,static"),
+        Single("libvirt, static or both, separated by commas"),
+        "Whose servers are served.",
+        |c, v| set_drivers(&mut c.compute, v),
+    ),
+    works(
+        "compute",
+        "images_path",
+        Computed("STATE/images, where STATE is the state directory", default_images_path),
+        Single("a directory"),
+        "Directory of images: one directory each, with `image.toml`.",
+        |c, v| set(&mut c.compute.images_path, path(v)),
+    ),
+    works(
+        "compute",
+        "port_rest",
+        Text("60"),
+        ABOUT_SECONDS,
+        "How long a freed port rests before a guest gets it again.",
+        |c, v| set(&mut c.compute.port_rest, seconds(v, 0)),
+    ),
+    later(
+        "compute",
+        "transport",
+        Text("tcp"),
+        Single("tcp or unix"),
+        "How lines reach the guests that `boot` makes.",
+    ),
+    works(
+        "line",
+        "history_head",
+        Text("256KiB"),
+        HISTORY,
+        "How much of the beginning of each boot's output is kept, for each line.",
+        |c, v| set(&mut c.line.history_head, history_size(v)),
+    ),
+    works(
+        "line",
+        "history_tail",
+        Text("256KiB"),
+        HISTORY,
+        "How much of the newest output is kept, for each line.",
+        |c, v| set(&mut c.line.history_tail, history_size(v)),
+    ),
+    later(
+        "line",
+        "input_in_flight",
+        Text("512"),
+        Single("bytes, 1 to 65536"),
+        "Most bytes under way to a guest, where the transport shows the drain.",
+    ),
+    works(
+        "session",
+        "ping_interval",
+        Text("20"),
+        ABOUT_SECONDS_FROM_1,
+        "How often the server pings a session.",
+        |c, v| set(&mut c.session.ping_interval, seconds(v, 1)),
+    ),
+    works(
+        "session",
+        "grace",
+        Text("60"),
+        Single("seconds, more than ping_interval, up to 315360000"),
+        "How long after its last sign of life a session ends.",
+        |c, v| set(&mut c.session.grace, seconds(v, 1)),
+    ),
+    later(
+        "session",
+        "pen_request_timeout",
+        Text("15"),
+        ABOUT_SECONDS_FROM_1,
+        "How long a request for the pen waits for its holder.",
+    ),
+    later(
+        "session",
+        "raw_lag",
+        Text("close"),
+        Single("close or skip"),
+        "What becomes of a raw session that is too slow.",
+    ),
+    works(
+        "static",
+        "line",
+        Unset,
+        Multi("NAME[:PORT] tcp://HOST:PORT or NAME[:PORT] unix:///PATH"),
+        "A serial line that no hypervisor knows; repeatable. NAME is 1 to 255 of A-Z a-z 0-9 . _ \
+         -, PORT the index 0 to 255 (default 0). `tls://` comes with a later version.",
+        |c, v| statics::add(&mut c.static_lines, v),
+    ),
+];
+
+const fn works(
+    group: &'static str,
+    name: &'static str,
+    fallback: Fallback,
+    kind: Kind,
+    help: &'static str,
+    apply: fn(&mut Config, &str) -> Result<(), Refusal>,
+) -> Opt {
+    Opt { group, name, help, kind, fallback, effect: Effect::Works(apply) }
+}
+
+const fn later(
+    group: &'static str,
+    name: &'static str,
+    fallback: Fallback,
+    kind: Kind,
+    help: &'static str,
+) -> Opt {
+    Opt { group, name, help, kind, fallback, effect: Effect::Later }
+}
+
+fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {
+    *slot = value.map_err(Into::into)?;
+    Ok(())
+}
+
+fn set_listen_ip(config: &mut Config, text: &str) -> Result<(), Refusal> {
+    config.serial_console.listen.set_ip(listen_ip(text)?);
+    Ok(())
+}
+
+fn set_drivers(compute: &mut Compute, text: &str) -> Result<(), Refusal> {
+    let drivers = list(text)?;
+    if drivers.is_empty() {
+        return Err("names no driver".into());
+    }
+    for driver in &drivers {
+        choice(driver, &[("libvirt", ()), ("static", ())], &[])?;
+    }
+    compute.libvirt = drivers.contains(&"libvirt");
+    compute.statics = drivers.contains(&"static");
+    Ok(())
+}
+
+fn web(text: &str) -> Result<Option<PathBuf>, String> {
+    if text.is_empty() { Ok(None) } else { directory(text).map(Some) }
+}
+
+fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
+    let now = [("token", AuthStrategy::Token), ("noauth", AuthStrategy::Noauth)];
+    choice(text, &now, &["keystone", "http_basic"])
+}
+
+fn virt_type(text: &str) -> Result<VirtType, Refusal> {
+    choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)], &[])
+}
+
+fn connection_uri(text: &str) -> Result<String, String> {
+    let uri = one_line(text)?;
+    if !uri.bytes().all(|byte| byte.is_ascii_graphic()) || !uri.contains("://") {
+        return Err("is not a URI".into());
+    }
+    Ok(uri.to_owned())
+}
+
+fn default_enabled(surroundings: &Surroundings) -> Option<String> {
+    Some(surroundings.serve_without_file.to_string())
+}
+
+fn default_web(surroundings: &Surroundings) -> Option<String> {
+    surroundings.web.is_dir().then(|| text(&surroundings.web))
+}
+
+fn default_images_path(surroundings: &Surroundings) -> Option<String> {
+    Some(text(&surroundings.state_dir.join("images")))
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

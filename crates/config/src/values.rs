@@ -1,0 +1,213 @@
+//! The typed values of all options: what the rest of the program reads.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All options, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// `--state-dir`: where everything that outlives the process is kept.
+    pub state_dir: PathBuf,
+    /// `[DEFAULT] debug`: whether messages of the debug level are logged.
+    pub debug: bool,
+    /// `[serial_console]`
+    pub serial_console: SerialConsole,
+    /// `[console]`
+    pub console: Console,
+    /// `[consoleauth]`
+    pub consoleauth: ConsoleAuth,
+    /// `[api]`
+    pub api: Api,
+    /// `[libvirt]`
+    pub libvirt: Libvirt,
+    /// `[compute]`
+    pub compute: Compute,
+    /// `[line]`
+    pub line: Line,
+    /// `[session]`
+    pub session: Session,
+    /// `[static] line`, repeatable.
+    pub static_lines: Vec<StaticLine>,
+}
+
+/// `[serial_console]`: the blueprint's options.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SerialConsole {
+    /// Whether consoles are handed out and guests get TCP ports.
+    pub enabled: bool,
+    /// What a console URL starts with; its scheme decides the Origin check.
+    pub base_url: String,
+    /// Where the proxy listens: `serialproxy_host` (else `listen`) and `serialproxy_port`.
+    pub listen: SocketAddr,
+    /// Address that QEMU binds and the line connects to.
+    pub proxyclient_address: String,
+    /// TCP ports for guests.
+    pub port_range: PortRange,
+    /// Directory that replaces the built-in pages.
+    pub web: Option<PathBuf>,
+}
+
+/// A half-open range of TCP ports: `start` is the first, `end` the first that is not in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PortRange {
+    /// First port, at least 1.
+    pub start: u16,
+    /// One past the last port, at most 65536, so it needs the wider type.
+    pub end: u32,
+}
+
+/// `[console]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Console {
+    /// Hosts that a page may come from, beside the proxy's own; in lower case, IPv6 in brackets.
+    pub allowed_origins: Vec<String>,
+    /// Value of the pages' `frame-ancestors` (CSP): who may put them into a frame.
+    pub frame_ancestors: String,
+}
+
+/// `[consoleauth]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConsoleAuth {
+    /// How long a console token lives.
+    pub token_ttl: Duration,
+    /// Whether a live session ends when its token expires.
+    pub enforce_session_timeout: bool,
+    /// Whether a token is good for one attach only.
+    pub single_use: bool,
+}
+
+/// `[api]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Api {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Who is asked who someone is.
+    pub auth_strategy: AuthStrategy,
+}
+
+/// `[api] auth_strategy`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthStrategy {
+    /// Everyone is let in and treated as an administrator; `X-User` names them.
+    Noauth,
+    /// The admin token in the state directory.
+    Token,
+}
+
+/// `[libvirt]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Libvirt {
+    /// For example `qemu:///system`.
+    pub connection_uri: String,
+    /// Domain type of guests that `boot` makes.
+    pub virt_type: VirtType,
+}
+
+/// `[libvirt] virt_type`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VirtType {
+    /// KVM where it works, else emulation.
+    Auto,
+    /// Hardware virtualisation.
+    Kvm,
+    /// Emulation.
+    Qemu,
+}
+
+/// `[compute]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Compute {
+    /// Whether libvirt's guests are served.
+    pub libvirt: bool,
+    /// Whether `[static] line`s are served.
+    pub statics: bool,
+    /// Directory of images; default `STATE/images`.
+    pub images_path: PathBuf,
+    /// How long a freed port rests before it is used again.
+    pub port_rest: Duration,
+}
+
+/// `[line]`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Line {
+    /// Bytes of each boot's beginning that are kept.
+    pub history_head: usize,
+    /// Bytes of the newest output that are kept.
+    pub history_tail: usize,
+}
+
+/// `[session]`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Session {
+    /// How often the server pings.
+    pub ping_interval: Duration,
+    /// How long after its last sign of life a session ends.
+    pub grace: Duration,
+}
+
+/// `[static] line = NAME[:PORT] ENDPOINT`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StaticLine {
+    /// Name of the server.
+    pub name: String,
+    /// Index of the port.
+    pub port: u8,
+    /// Where it is.
+    pub endpoint: StaticEndpoint,
+}
+
+/// Endpoint of a static line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StaticEndpoint {
+    /// `tcp://host:port`
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// `unix:///path`
+    Unix(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let state_dir = PathBuf::from("/var/lib/serialproxy");
+        Self {
+            debug: false,
+            serial_console: SerialConsole {
+                enabled: false,
+                base_url: "http://127.0.0.1:6083/serial.html".into(),
+                listen: SocketAddr::from(([0, 0, 0, 0], 6083)),
+                proxyclient_address: "127.0.0.1".into(),
+                port_range: PortRange { start: 10000, end: 20000 },
+                web: None,
+            },
+            console: Console { allowed_origins: Vec::new(), frame_ancestors: "'none'".into() },
+            consoleauth: ConsoleAuth {
+                token_ttl: Duration::from_secs(600),
+                enforce_session_timeout: false,
+                single_use: false,
+            },
+            api: Api {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8774)),
+                auth_strategy: AuthStrategy::Token,
+            },
+            libvirt: Libvirt { connection_uri: "qemu:///system".into(), virt_type: VirtType::Auto },
+            compute: Compute {
+                libvirt: true,
+                statics: true,
+                images_path: state_dir.join("images"),
+                port_rest: Duration::from_secs(60),
+            },
+            line: Line { history_head: 256 * 1024, history_tail: 256 * 1024 },
+            session: Session {
+                ping_interval: Duration::from_secs(20),
+                grace: Duration::from_secs(60),
+            },
+            static_lines: Vec::new(),
+            state_dir,
+        }
+    }
+}

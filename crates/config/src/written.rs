@@ -1,0 +1,183 @@
+//! What people wrote: the values of known options in files and flags, before anything is made of
+//! them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Origin;
+use crate::error::Problem;
+use crate::error::Problems;
+use crate::error::escaped;
+use crate::error::shown;
+use crate::hint::nearest;
+use crate::ini;
+use crate::load::Sources;
+use crate::options::Opt;
+use crate::options::find;
+use crate::options::groups;
+use crate::options::options;
+
+/// Largest file that is read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// A value as written.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) text: String,
+    pub(crate) origin: Origin,
+}
+
+/// The values that somebody wrote, by group and option.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    files: BTreeMap<(&'static str, &'static str), Vec<Value>>,
+    flags: BTreeMap<(&'static str, &'static str), Vec<Value>>,
+    any_file: bool,
+}
+
+impl Written {
+    /// Reads files and flags; what cannot be understood becomes a problem and is left out.
+    pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Self {
+        let mut written = Self::default();
+        if sources.files.is_empty() {
+            written.read_file(&sources.default_file, Absence::Fine, problems);
+        }
+        for file in &sources.files {
+            written.read_file(file, Absence::Problem, problems);
+        }
+        for (group, name, value) in &sources.flags {
+            let origin = Origin::Flag(format!("{group}-{name}"));
+            match known(group, name, origin) {
+                Ok(option) => written.add_flag(option, value),
+                Err(problem) => problems.add(problem),
+            }
+        }
+        written
+    }
+
+    /// Whether there was a configuration file.
+    pub(crate) fn any_file(&self) -> bool {
+        self.any_file
+    }
+
+    /// The values that count for the option; empty if nobody set it.
+    pub(crate) fn of(&self, option: &Opt) -> &[Value] {
+        let key = (option.group, option.name);
+        let values = self.flags.get(&key).or_else(|| self.files.get(&key));
+        let values = values.map(Vec::as_slice).unwrap_or_default();
+        match values {
+            [.., last] if !option.is_multi() => std::slice::from_ref(last),
+            _ => values,
+        }
+    }
+
+    fn read_file(&mut self, file: &Path, absence: Absence, problems: &mut Problems) {
+        let text = match read_text(file) {
+            Ok(text) => text,
+            Err(error) if absence == Absence::Fine && error.kind() == io::ErrorKind::NotFound => {
+                return;
+            }
+            Err(error) => {
+                let file = escaped(&file.to_string_lossy());
+                return problems.add(Problem::Unreadable { file, reason: error.to_string() });
+            }
+        };
+        self.any_file = true;
+        let file: Arc<Path> = file.into();
+        let origin = |line| Origin::File { file: Arc::clone(&file), line };
+        let ini = ini::parse(&text);
+        for fault in ini.faults {
+            let reason = fault.reason.to_owned();
+            problems.add(Problem::Malformed { origin: origin(fault.line), reason });
+        }
+        for section in ini.sections {
+            self.add_section(section, &origin, problems);
+        }
+    }
+
+    fn add_section(
+        &mut self,
+        section: ini::Section,
+        origin: &dyn Fn(usize) -> Origin,
+        problems: &mut Problems,
+    ) {
+        let Some(group) = known_group(&section.name) else {
+            return problems.add(unknown_group(&section.name, origin(section.line)));
+        };
+        for entry in section.entries {
+            match known(group, &entry.key, origin(entry.line)) {
+                Ok(option) => {
+                    let value = Value { text: entry.value, origin: origin(entry.line) };
+                    self.files.entry((option.group, option.name)).or_default().push(value);
+                }
+                Err(problem) => problems.add(problem),
+            }
+        }
+    }
+
+    fn add_flag(&mut self, option: &Opt, text: &str) {
+        let value = Value { text: text.to_owned(), origin: Origin::Flag(option.flag()) };
+        self.flags.entry((option.group, option.name)).or_default().push(value);
+    }
+}
+
+/// What it means that a file is not there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Absence {
+    Fine,
+    Problem,
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("is larger than 1 MiB, which no configuration needs"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = valid.filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::other(format!("is not UTF-8 text in line {line}"))
+    })
+}
+
+/// The group of that name. Like oslo.config, case counts for `DEFAULT` only.
+fn known_group(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    groups().into_iter().find(|group| *group == name || *group == lower)
+}
+
+fn known(group: &str, name: &str, origin: Origin) -> Result<&'static Opt, Problem> {
+    let Some(group) = known_group(group) else { return Err(unknown_group(group, origin)) };
+    find(group, name).ok_or_else(|| Problem::UnknownOption {
+        origin,
+        group: group.to_owned(),
+        option: shown(name),
+        hint: option_hint(group, name),
+    })
+}
+
+fn unknown_group(name: &str, origin: Origin) -> Problem {
+    let groups = groups();
+    let guess = nearest(name, groups.iter().copied());
+    let guess = guess.map(|guess| format!("did you mean [{guess}]? ")).unwrap_or_default();
+    let hint = format!("{guess}there are {}", groups.join(", "));
+    Problem::UnknownGroup { origin, group: shown(name), hint }
+}
+
+/// Where the option may be, or what it may be called.
+fn option_hint(group: &str, name: &str) -> String {
+    let names = || options().filter(move |o| o.group == group).map(|o| o.name);
+    let guess = if let Some(other) = options().find(|option| option.name == name) {
+        format!("it belongs into [{}]; ", other.group)
+    } else if let Some(guess) = nearest(name, names()) {
+        format!("did you mean {guess}? ")
+    } else {
+        String::new()
+    };
+    format!("{guess}[{group}] has {}", names().collect::<Vec<_>>().join(", "))
+}
