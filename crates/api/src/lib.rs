@@ -1,1 +1,109 @@
-//! Placeholder.
+//! The REST API: who may ask for what, in which words, with which answer.
+//!
+//! It owns the routes, the callers' identities and the making of console tokens. It never touches
+//! a line, a hypervisor or a WebSocket: all of that is asked of [`Compute`].
+//!
+//! ```text
+//! serve ─▶ observe (request id, log) ─▶ a row of the route table ─▶ handler ─▶ Compute, Store
+//!                                        (who may, how long, status)
+//! ```
+
+mod admin_token;
+mod auth;
+mod blueprint;
+mod fault;
+mod observe;
+mod openapi;
+mod openstack;
+mod query;
+mod request;
+mod routes;
+mod schema;
+mod serve;
+mod tokens;
+mod v1;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use serialproxy_config::Config;
+use serialproxy_proto::compute::Compute;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_store::Store;
+use tokio::sync::Semaphore;
+
+pub use crate::admin_token::admin_token;
+pub use crate::auth::Auth;
+use crate::fault::Fault;
+pub use crate::serve::serve;
+pub use crate::tokens::purge_tokens;
+
+/// Boots, deletions and power changes that may be under way at once: each may hold a hypervisor
+/// connection for a minute, and goes on when its caller hangs up.
+const CHANGES: usize = 64;
+
+/// What the calls work with.
+pub struct Api {
+    compute: Arc<dyn Compute>,
+    store: Arc<Store>,
+    auth: Auth,
+    enabled: bool,
+    base_url: String,
+    token_ttl: Duration,
+    changes: Arc<Semaphore>,
+}
+
+impl Api {
+    /// Takes `enabled`, `base_url` and `token_ttl` from the options.
+    pub fn new(compute: Arc<dyn Compute>, store: Arc<Store>, config: &Config, auth: Auth) -> Self {
+        Self {
+            compute,
+            store,
+            auth,
+            enabled: config.serial_console.enabled,
+            base_url: config.serial_console.base_url.clone(),
+            token_ttl: config.consoleauth.token_ttl,
+            changes: Arc::new(Semaphore::new(CHANGES)),
+        }
+    }
+
+    /// Runs a change to its end even when its caller hangs up, so that a half-made guest is never
+    /// left behind.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let permit = Arc::clone(&self.changes).try_acquire_owned().map_err(|_| {
+            Fault::Unavailable("too many changes to servers are under way: try again".into())
+        })?;
+        let done = tokio::spawn(async move {
+            let _permit = permit;
+            change.await
+        });
+        match done.await {
+            Ok(outcome) => outcome.map_err(Fault::from),
+            Err(_) => Err(Fault::Failed("the change to the server was cut off".into())),
+        }
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("compute", &self.compute).finish_non_exhaustive()
+    }
+}
+
+/// All routes, ready to be served.
+pub fn router(api: Api) -> Router {
+    let api = Arc::new(api);
+    routes::all()
+        .into_iter()
+        .fold(Router::new(), |router, route| route.add_to(router, &api))
+        .fallback(async || Fault::no_such_call())
+        .method_not_allowed_fallback(async || Fault::Method)
+        .layer(middleware::from_fn(observe::observe))
+        .with_state(api)
+}

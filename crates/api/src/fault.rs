@@ -1,0 +1,152 @@
+//! Answers that tell why not, in Nova's form: the only place that knows their statuses.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use serialproxy_proto::api;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_store::StoreError;
+
+/// Longest piece of a request that a fault repeats, in characters.
+const ECHO: usize = 100;
+
+/// Why a call was not done. The text is what the caller reads.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("this call does not take that method: see the Allow header")]
+    Method,
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Range(String),
+    #[error("the request body is larger than {max} bytes", max = crate::request::BODY_LIMIT)]
+    TooLarge,
+    #[error(
+        "no token, or one that is not known: send the admin token (the file admin-token in the \
+         server's state directory) as X-Auth-Token or as Authorization: Bearer"
+    )]
+    Unauthorized,
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// Kept beside a 5xx answer for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultText(pub(crate) String);
+
+impl Fault {
+    pub(crate) fn no_such_call() -> Self {
+        Self::NotFound("The resource could not be found: /v1/openapi.json lists all calls.".into())
+    }
+
+    /// In Nova's words, which clients rely on: they look for a server of that name next.
+    pub(crate) fn no_such_server(text: &str) -> Self {
+        Self::NotFound(format!("Instance {} could not be found.", echo(text)))
+    }
+
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "badRequest"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflictingRequest"),
+            Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "computeFault"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
+            Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "computeFault"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
+            Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "notImplemented"),
+        }
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let (status, name) = self.status();
+        let message = self.to_string();
+        let fault = api::Fault { code: status.as_u16(), message: message.clone() };
+        let mut response = (status, Json(BTreeMap::from([(name, fault)]))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"serialproxy\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if status.is_server_error() {
+            response.extensions_mut().insert(FaultText(message));
+        }
+        response
+    }
+}
+
+impl From<ComputeError> for Fault {
+    fn from(error: ComputeError) -> Self {
+        match error {
+            ComputeError::Invalid(text) => Self::BadRequest(text),
+            ComputeError::NotFound(text) => Self::NotFound(text),
+            ComputeError::Conflict(text) => Self::Conflict(text),
+            ComputeError::Expired(text) => Self::Range(text),
+            ComputeError::Unsupported(text) => Self::Unsupported(text),
+            ComputeError::Unavailable(text) => Self::Unavailable(text),
+            ComputeError::Failed(text) => Self::Failed(text),
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(format!("no console tokens can be made now: {error}"))
+    }
+}
+
+impl From<BytesRejection> for Fault {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::TooLarge
+        } else {
+            Self::BadRequest("the request body could not be read".into())
+        }
+    }
+}
+
+/// A piece of a request as a fault may repeat it: short and without control characters.
+pub(crate) fn echo(text: &str) -> String {
+    let mut echo = String::new();
+    for character in text.chars().take(ECHO) {
+        match character {
+            '\'' | '"' | '\\' => echo.push(character),
+            _ => echo.extend(character.escape_debug()),
+        }
+    }
+    if text.chars().nth(ECHO).is_some() {
+        echo.push('…');
+    }
+    echo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_of_a_request_is_short_and_printable() {
+        assert_eq!(echo("a\u{1b}[0m"), "a\\u{1b}[0m");
+        assert_eq!(echo("it's \"ä\""), "it's \"ä\"");
+        assert_eq!(echo(&"x".repeat(1000)).chars().count(), ECHO + 1);
+    }
+}

@@ -1,0 +1,69 @@
+//! One log line and one request id per call.
+
+use std::time::Instant;
+
+use axum::extract::MatchedPath;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::Method;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+use uuid::Uuid;
+
+use crate::auth::Caller;
+use crate::fault::FaultText;
+
+/// A call until it is logged, which its end does, also when the caller hung up before.
+struct Call {
+    method: Method,
+    /// The template of the path: the path itself may hold what someone typed, the query a token.
+    route: Option<MatchedPath>,
+    request_id: String,
+    started: Instant,
+    status: Option<u16>,
+    user: Option<String>,
+    fault: Option<String>,
+}
+
+/// Gives every answer its request id and the headers that all have, and logs the call.
+pub(crate) async fn observe(request: Request, next: Next) -> Response {
+    let mut call = Call {
+        method: request.method().clone(),
+        route: request.extensions().get().cloned(),
+        request_id: format!("req-{}", Uuid::new_v4()),
+        started: Instant::now(),
+        status: None,
+        user: None,
+        fault: None,
+    };
+    let mut response = next.run(request).await;
+    let extensions = response.extensions_mut();
+    call.user = extensions.remove().map(|caller: Caller| caller.user);
+    call.fault = extensions.remove().map(|text: FaultText| text.0);
+    call.status = Some(response.status().as_u16());
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(&call.request_id) {
+        headers.insert("x-openstack-request-id", id.clone());
+        headers.insert("x-compute-request-id", id);
+    }
+    // Answers hold tokens, or what was true a moment ago.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        tracing::info!(
+            method = %self.method,
+            route = self.route.as_ref().map(MatchedPath::as_str),
+            status = self.status,
+            user = self.user,
+            seconds = self.started.elapsed().as_secs_f64(),
+            request_id = self.request_id,
+            fault = self.fault,
+            "{}", if self.status.is_some() { "answered" } else { "caller hung up" }
+        );
+    }
+}

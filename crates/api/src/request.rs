@@ -1,0 +1,131 @@
+//! What a request names in its path and carries in its body.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::FromRequest;
+use axum::extract::FromRequestParts;
+use axum::extract::RawPathParams;
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::id::SessionId;
+
+use crate::fault::Fault;
+use crate::fault::echo;
+use crate::query::PORT;
+use crate::query::bad;
+
+/// Largest request body in bytes, as Nova has it.
+pub(crate) const BODY_LIMIT: usize = 114_688;
+
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// `{server}` of a path.
+#[derive(Debug)]
+pub(crate) struct ServerPath(pub(crate) ServerId);
+
+/// `{server}/{port}` of a path.
+#[derive(Debug)]
+pub(crate) struct LinePath(pub(crate) LineKey);
+
+/// `{session}` of a path.
+#[derive(Debug)]
+pub(crate) struct SessionPath(pub(crate) SessionId);
+
+/// The body, whatever its content type says: clients send JSON under many names.
+#[derive(Debug)]
+pub(crate) struct Body(Bytes);
+
+impl Body {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The body as a JSON object.
+    pub(crate) fn object(&self) -> Result<serde_json::Map<String, Value>, Fault> {
+        match serde_json::from_slice(&self.0) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(other) => Err(not_an_object(&other)),
+            Err(error) => Err(Fault::BadRequest(format!("the body is not JSON: {error}"))),
+        }
+    }
+
+    /// The body as a `T`, which is a struct.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        serde_json::from_value(Value::Object(self.object()?))
+            .map_err(|error| Fault::BadRequest(format!("the body is not right: {error}")))
+    }
+}
+
+pub(crate) fn not_an_object(value: &Value) -> Fault {
+    Fault::BadRequest(format!("{} is not of type 'object'", echo(&value.to_string())))
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let length = request.headers().get(CONTENT_LENGTH).and_then(|text| text.to_str().ok());
+        if length.is_some_and(|text| text.parse().is_ok_and(|length: usize| length > BODY_LIMIT)) {
+            return Err(Fault::TooLarge);
+        }
+        tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state))
+            .await
+            .map_err(|_| Fault::BadRequest(format!("no body within {} s", BODY_TIME.as_secs())))?
+            .map(Self)
+            .map_err(Fault::from)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ServerPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        server(&params(parts, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for LinePath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let params = params(parts, state).await?;
+        let server = server(&params)?;
+        let text = param(&params, "port");
+        let port = text.parse().map_err(|_| bad("port", text, PORT))?;
+        Ok(Self(LineKey { server, port }))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let params = params(parts, state).await?;
+        let text = param(&params, "session");
+        text.parse()
+            .map(Self)
+            .map_err(|_| Fault::NotFound(format!("Session {} could not be found.", echo(text))))
+    }
+}
+
+async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, Fault> {
+    RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Fault::BadRequest("the path is not UTF-8".into()))
+}
+
+fn server(params: &RawPathParams) -> Result<ServerId, Fault> {
+    let text = param(params, "server");
+    text.parse().map_err(|_| Fault::no_such_server(text))
+}
+
+fn param<'a>(params: &'a RawPathParams, name: &str) -> &'a str {
+    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value).unwrap_or_default()
+}

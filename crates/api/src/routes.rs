@@ -1,0 +1,190 @@
+//! The table of all calls: the router and the OpenAPI document are both made from it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::MethodRouter;
+use axum::routing::delete;
+use axum::routing::get;
+use axum::routing::post;
+
+use crate::Api;
+use crate::fault::Fault;
+use crate::request::BODY_LIMIT;
+
+/// How long a call may take.
+const USUAL: Duration = Duration::from_secs(90);
+
+/// One call.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    handler: MethodRouter<Arc<Api>>,
+    rule: Rule,
+    pub(crate) summary: &'static str,
+    pub(crate) query: &'static [&'static str],
+    /// Name of the body's schema.
+    pub(crate) body: Option<&'static str>,
+    /// Name of the answer's schema.
+    pub(crate) answer: Option<&'static str>,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Access {
+    /// Everyone.
+    Anyone,
+    /// Everyone on this machine.
+    Loopback,
+    /// Whoever says who they are.
+    Caller,
+}
+
+#[derive(Clone, Copy)]
+struct Rule {
+    access: Access,
+    limit: Duration,
+    /// Status of an answer that is no fault.
+    success: StatusCode,
+}
+
+/// All calls.
+pub(crate) fn all() -> Vec<Route> {
+    let mut routes = crate::v1::routes();
+    routes.extend(crate::blueprint::routes());
+    routes.extend(crate::openstack::routes());
+    routes
+}
+
+impl Route {
+    pub(crate) fn get<T: 'static>(
+        path: impl Into<String>,
+        handler: impl Handler<T, Arc<Api>>,
+    ) -> Self {
+        Self::new(Method::GET, path.into(), get(handler))
+    }
+
+    pub(crate) fn post<T: 'static>(
+        path: impl Into<String>,
+        handler: impl Handler<T, Arc<Api>>,
+    ) -> Self {
+        Self::new(Method::POST, path.into(), post(handler))
+    }
+
+    pub(crate) fn delete<T: 'static>(
+        path: impl Into<String>,
+        handler: impl Handler<T, Arc<Api>>,
+    ) -> Self {
+        Self::new(Method::DELETE, path.into(), delete(handler))
+    }
+
+    fn new(method: Method, path: String, handler: MethodRouter<Arc<Api>>) -> Self {
+        let rule = Rule { access: Access::Caller, limit: USUAL, success: StatusCode::OK };
+        Self { method, path, handler, rule, summary: "", query: &[], body: None, answer: None }
+    }
+
+    pub(crate) fn summary(self, summary: &'static str) -> Self {
+        Self { summary, ..self }
+    }
+
+    pub(crate) fn query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    pub(crate) fn body(self, schema: &'static str) -> Self {
+        Self { body: Some(schema), ..self }
+    }
+
+    pub(crate) fn answer(self, schema: &'static str) -> Self {
+        Self { answer: Some(schema), ..self }
+    }
+
+    pub(crate) fn success(mut self, status: StatusCode) -> Self {
+        self.rule.success = status;
+        self
+    }
+
+    pub(crate) fn open_to(mut self, access: Access) -> Self {
+        self.rule.access = access;
+        self
+    }
+
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.rule.limit = limit;
+        self
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.rule.access
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.rule.success
+    }
+
+    pub(crate) fn add_to(self, router: Router<Arc<Api>>, api: &Arc<Api>) -> Router<Arc<Api>> {
+        let state = (Arc::clone(api), self.rule);
+        let handler = self
+            .handler
+            .route_layer(middleware::from_fn_with_state(state, apply))
+            .layer(DefaultBodyLimit::max(BODY_LIMIT));
+        router.route(&self.path, handler)
+    }
+}
+
+/// Lets in who may call, bounds the time and sets the status of success.
+async fn apply(
+    State((api, rule)): State<(Arc<Api>, Rule)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match rule.access {
+        Access::Anyone => None,
+        Access::Loopback if is_local(&request) => None,
+        Access::Loopback => {
+            return Fault::Forbidden("this call is for callers on the same machine".into())
+                .into_response();
+        }
+        Access::Caller => match api.auth.caller(request.headers()) {
+            Ok(caller) => Some(caller),
+            Err(fault) => return fault.into_response(),
+        },
+    };
+    if let Some(caller) = caller.clone() {
+        request.extensions_mut().insert(caller);
+    }
+    let outcome = tokio::time::timeout(rule.limit, next.run(request)).await;
+    let mut response = outcome.unwrap_or_else(|_| too_slow(rule.limit).into_response());
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = rule.success;
+    }
+    if let Some(caller) = caller {
+        response.extensions_mut().insert(caller);
+    }
+    response
+}
+
+fn is_local(request: &Request) -> bool {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    peer.is_some_and(|ConnectInfo(address)| address.ip().to_canonical().is_loopback())
+}
+
+fn too_slow(limit: Duration) -> Fault {
+    Fault::Unavailable(format!(
+        "no answer within {} s: look again, then try again",
+        limit.as_secs()
+    ))
+}

@@ -1,0 +1,241 @@
+//! JSON schemas of bodies and answers. The words of enumerations are taken from the types, and
+//! tests hold every real answer against its schema.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_proto::api::EndpointKind;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::api::SessionState;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::console::LineState;
+use serialproxy_proto::token::Mode;
+
+/// Name of the schema of a line's output.
+pub(crate) const OCTETS: &str = "Octets";
+
+/// All named schemas.
+pub(crate) fn all() -> BTreeMap<&'static str, Value> {
+    [consoles(), lines(), servers(), openstack()].into_iter().flatten().collect()
+}
+
+/// Whether a call with this body must have one.
+pub(crate) fn is_required(body: &str) -> bool {
+    body == "Boot"
+}
+
+pub(crate) fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+pub(crate) fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+pub(crate) fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+pub(crate) fn port() -> Value {
+    json!({"type": "integer", "minimum": 0, "maximum": 255})
+}
+
+pub(crate) fn mode() -> Value {
+    words(&[Mode::Watch, Mode::Write])
+}
+
+type Named = Vec<(&'static str, Value)>;
+
+fn consoles() -> Named {
+    let console = json!({"type": "object", "additionalProperties": false});
+    let fault = object(&[
+        ("code", json!({"type": "integer", "minimum": 400, "maximum": 599})),
+        ("message", text()),
+    ]);
+    vec![
+        (
+            "SerialConsoleRequest",
+            json!({
+                "type": "object",
+                "properties": {"serial_console": nullable(&console)},
+                "additionalProperties": false,
+            }),
+        ),
+        (
+            "SerialConsoleAnswer",
+            object(&[(
+                "serial_console",
+                object(&[("url", json!({"type": "string", "format": "uri"}))]),
+            )]),
+        ),
+        ("Disconnected", object(&[("disconnected", reference("Writer"))])),
+        (
+            "Fault",
+            json!({
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": fault,
+            }),
+        ),
+        ("Health", object(&[("status", text())])),
+        ("Document", json!({"type": "object"})),
+    ]
+}
+
+fn lines() -> Named {
+    let kind =
+        words(&[EndpointKind::Tcp, EndpointKind::Tls, EndpointKind::Unix, EndpointKind::Pty]);
+    vec![
+        (OCTETS, json!({"type": "string", "format": "binary"})),
+        ("ServerRef", object(&[("id", uuid()), ("name", text())])),
+        ("Writer", object(&[("session", uuid()), ("user", text()), ("since", time())])),
+        ("Endpoint", object(&[("kind", kind), ("address", text())])),
+        (
+            "Line",
+            object(&[
+                ("server", reference("ServerRef")),
+                ("port", port()),
+                ("state", words(&[LineState::Waiting, LineState::Connected, LineState::Failed])),
+                ("reason", text()),
+                ("endpoint", nullable(&reference("Endpoint"))),
+                ("line", uuid()),
+                ("epoch", count()),
+                ("offset", count()),
+                ("first_offset", count()),
+                ("bytes_in", count()),
+                ("bytes_out", count()),
+                ("writer", nullable(&reference("Writer"))),
+                ("watchers", count()),
+            ]),
+        ),
+        ("Lines", object(&[("lines", list("Line"))])),
+        (
+            "Session",
+            object(&[
+                ("id", uuid()),
+                ("server", reference("ServerRef")),
+                ("port", port()),
+                ("user", text()),
+                ("mode", mode()),
+                ("since", time()),
+                ("address", text()),
+                ("protocol", words(&[Protocol::Raw, Protocol::ConsoleV1])),
+                ("state", words(&[SessionState::Live, SessionState::Detached])),
+            ]),
+        ),
+        ("Sessions", object(&[("sessions", list("Session"))])),
+    ]
+}
+
+fn servers() -> Named {
+    let strings = json!({"type": "object", "additionalProperties": text()});
+    vec![
+        ("Server", object(&[("id", uuid()), ("name", text()), ("status", status())])),
+        ("ServerAnswer", object(&[("server", reference("Server"))])),
+        ("Servers", object(&[("servers", list("Server"))])),
+        (
+            "Boot",
+            json!({
+                "type": "object",
+                "properties": {
+                    "name": text(),
+                    "image": text(),
+                    "properties": strings,
+                    "flavor_properties": strings,
+                },
+                "required": ["name", "image"],
+                "additionalProperties": false,
+            }),
+        ),
+        (
+            "Stop",
+            json!({
+                "type": "object",
+                "properties": {"timeout": nullable(&count()), "force": {"type": "boolean"}},
+                "additionalProperties": false,
+            }),
+        ),
+    ]
+}
+
+fn openstack() -> Named {
+    let link = object(&[("rel", text()), ("href", text())]);
+    let links = json!({"type": "array", "items": link});
+    let refs = [("id", uuid()), ("name", text()), ("links", links.clone())];
+    let server = [
+        ("status", status()),
+        ("image", text()),
+        ("flavor", json!({"type": "object"})),
+        ("OS-EXT-STS:vm_state", text()),
+        ("OS-EXT-STS:task_state", json!({"type": ["string", "null"]})),
+        ("OS-EXT-STS:power_state", count()),
+    ];
+    let page = |name| {
+        json!({
+            "type": "object",
+            "properties": {"servers": list(name), "servers_links": links},
+            "required": ["servers"],
+            "additionalProperties": false,
+        })
+    };
+    let version = [
+        ("id", text()),
+        ("status", text()),
+        ("version", text()),
+        ("min_version", text()),
+        ("updated", time()),
+        ("links", links.clone()),
+    ];
+    let media = [("media-types", json!({"type": "array", "items": {"type": "object"}}))];
+    let described = object(&[&version[..], &media[..]].concat());
+    vec![
+        ("OpenstackServerRef", object(&refs)),
+        ("OpenstackServer", object(&[&refs[..], &server[..]].concat())),
+        ("OpenstackServerAnswer", object(&[("server", reference("OpenstackServer"))])),
+        ("OpenstackServerRefs", page("OpenstackServerRef")),
+        ("OpenstackServers", page("OpenstackServer")),
+        ("OpenstackVersionItem", object(&version)),
+        ("OpenstackVersion", object(&[("version", described)])),
+        ("OpenstackVersions", object(&[("versions", list("OpenstackVersionItem"))])),
+    ]
+}
+
+/// An object that has exactly these properties.
+fn object(properties: &[(&str, Value)]) -> Value {
+    let names: Vec<_> = properties.iter().map(|(name, _)| *name).collect();
+    let properties: serde_json::Map<_, _> =
+        properties.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": names,
+        "additionalProperties": false,
+    })
+}
+
+fn list(name: &str) -> Value {
+    json!({"type": "array", "items": reference(name)})
+}
+
+fn nullable(schema: &Value) -> Value {
+    json!({"anyOf": [schema, {"type": "null"}]})
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn status() -> Value {
+    words(&[Status::Active, Status::Error, Status::Paused, Status::Shutoff, Status::Suspended])
+}
+
+fn words<T: Serialize>(words: &[T]) -> Value {
+    json!({"type": "string", "enum": words})
+}

@@ -1,0 +1,159 @@
+//! Listening: connections in, answers out, everything bounded.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once; more of them wait in the listener's queue.
+const CONNECTIONS: usize = 1024;
+
+/// How long the head of a request may take to come; an idle connection is closed after it too.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// Bytes that the head of a request may have.
+const HEAD_SIZE: usize = 64 * 1024;
+
+/// How long a connection takes new requests.
+const LIFE: Duration = Duration::from_secs(600);
+
+/// How long the last request of a connection may take after that: as long as the slowest call,
+/// so only a caller that does not read its answer is cut off.
+const LAST: Duration = Duration::from_secs(3700);
+
+/// How long calls may take to end when the process stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long nothing is accepted after the system had no room for another connection.
+const RELIEF: Duration = Duration::from_millis(100);
+
+/// Serves the API on a listener until `shutdown`; then calls under way have 2 s to end.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let stop = CancellationToken::new();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased; // A flood of connections must not keep the process from stopping.
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(attend(stream, peer, router.clone(), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the API could not accept a connection");
+                    tokio::time::sleep(RELIEF).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    stop.cancel();
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!(calls = connections.len(), "the API stopped before these calls ended");
+    }
+}
+
+async fn attend<I>(io: I, peer: SocketAddr, router: Router, stop: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_SIZE)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    // An error here is the caller's: it hung up, was too slow or spoke no HTTP.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LIFE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(LAST, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    fn attended() -> DuplexStream {
+        let (client, server) = tokio::io::duplex(HEAD_SIZE);
+        let router = Router::new()
+            .route("/", axum::routing::get(async || "hello"))
+            .route("/", axum::routing::post(async |_: crate::request::Body| "thanks"));
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        tokio::spawn(attend(server, peer, router, CancellationToken::new()));
+        client
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_sends_half_a_head_is_cut_off_after_ten_seconds() {
+        let mut client = attended();
+        let started = tokio::time::Instant::now();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), HEAD.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_closed_after_ten_seconds() {
+        let mut client = attended();
+        let started = tokio::time::Instant::now();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"hello"));
+        assert_eq!(started.elapsed().as_secs(), HEAD.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_waited_for_half_a_minute() {
+        let mut client = attended();
+        let started = tokio::time::Instant::now();
+        client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
+        let mut answer = vec![0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 400");
+        assert_eq!(started.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_without_end_is_refused() {
+        let mut client = attended();
+        client.write_all(b"GET / HTTP/1.1\r\nX-Long: ").await.unwrap();
+        let _ = client.write_all(&[b'x'; 2 * HEAD_SIZE]).await;
+        let mut answer = vec![0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 431");
+    }
+}

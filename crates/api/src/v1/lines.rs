@@ -1,0 +1,88 @@
+//! Lines, and what they printed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderName;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serialproxy_proto::api::Line;
+use serialproxy_proto::api::Lines;
+use serialproxy_proto::id::LineKey;
+
+use crate::Api;
+use crate::fault::Fault;
+use crate::query::Query;
+use crate::query::bad;
+use crate::request::LinePath;
+use crate::routes::Route;
+
+/// Most bytes of output in one answer, and the default: 1 MiB.
+const OUTPUT: usize = 1 << 20;
+
+pub(super) fn routes() -> [Route; 3] {
+    [
+        Route::get("/v1/lines", lines)
+            .summary(
+                "All lines, ordered by server and port; marker is SERVER/PORT of the last seen",
+            )
+            .query(&["limit", "marker"])
+            .answer("Lines"),
+        Route::get("/v1/lines/{server}/{port}", line).summary("One line").answer("Line"),
+        Route::get("/v1/lines/{server}/{port}/output", output)
+            .summary("What a line printed, from an offset (default: the oldest byte kept) on")
+            .query(&["from", "max"])
+            .answer("Octets"),
+    ]
+}
+
+async fn lines(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Lines>, Fault> {
+    let limit = query.limit()?;
+    let marker = query.text("marker").map(marker).transpose()?;
+    let mut lines = api.compute.lines().await?;
+    lines.retain(|line| marker.is_none_or(|marker| key(line) > marker));
+    lines.truncate(limit);
+    Ok(Json(Lines { lines }))
+}
+
+async fn line(State(api): State<Arc<Api>>, LinePath(line): LinePath) -> Result<Json<Line>, Fault> {
+    Ok(Json(api.compute.line(line).await?))
+}
+
+async fn output(
+    State(api): State<Arc<Api>>,
+    LinePath(line): LinePath,
+    query: Query,
+) -> Result<impl IntoResponse, Fault> {
+    let max = query.value("max", "a number of bytes")?.unwrap_or(OUTPUT).min(OUTPUT);
+    let from = match query.value("from", "an offset in bytes")? {
+        Some(from) => from,
+        None => api.compute.line(line).await?.first_offset,
+    };
+    let output = api.compute.output(line, from, max).await?;
+    let length = u64::try_from(output.bytes.len()).unwrap_or(u64::MAX);
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (HeaderName::from_static("x-console-offset"), output.offset.to_string()),
+        (
+            HeaderName::from_static("x-console-next"),
+            output.offset.saturating_add(length).to_string(),
+        ),
+        (HeaderName::from_static("x-console-epoch"), output.epoch.to_string()),
+        (HeaderName::from_static("x-console-line"), output.line.to_string()),
+    ];
+    Ok((headers, output.bytes))
+}
+
+fn key(line: &Line) -> LineKey {
+    LineKey { server: line.server.id, port: line.port }
+}
+
+fn marker(text: &str) -> Result<LineKey, Fault> {
+    let parse = |text: &str| {
+        let (server, port) = text.split_once('/')?;
+        Some(LineKey { server: server.parse().ok()?, port: port.parse().ok()? })
+    };
+    parse(text).ok_or_else(|| bad("marker", text, "SERVER/PORT of the last line seen"))
+}

@@ -1,0 +1,110 @@
+//! Guests: made, controlled, removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serialproxy_proto::api::Boot;
+use serialproxy_proto::api::ServerAnswer;
+use serialproxy_proto::api::Servers;
+use serialproxy_proto::api::Stop;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::ServerId;
+
+use crate::Api;
+use crate::fault::Fault;
+use crate::request::Body;
+use crate::request::ServerPath;
+use crate::routes::Route;
+use crate::tokens;
+
+/// How long a boot may take: a big image is copied first, on a slow disk.
+const BOOT: Duration = Duration::from_secs(300);
+
+/// Longest time that a guest may be given to shut down, in seconds.
+const STOP: u64 = 3600;
+
+pub(super) fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        Route::get("/v1/servers", servers).summary("All servers").answer("Servers"),
+        Route::get("/v1/servers/{server}", server).summary("One server").answer("ServerAnswer"),
+        Route::post("/v1/servers", boot)
+            .summary("Makes a guest from an image and starts it")
+            .body("Boot")
+            .answer("ServerAnswer")
+            .success(StatusCode::CREATED)
+            .limit(BOOT),
+        Route::delete("/v1/servers/{server}", delete)
+            .summary("Removes a guest that was made here, and its console tokens")
+            .success(StatusCode::NO_CONTENT),
+        Route::post("/v1/servers/{server}/stop", stop)
+            .summary("Asks a guest to shut down, and cuts its power when it does not in time")
+            .body("Stop")
+            .success(StatusCode::ACCEPTED)
+            .limit(Duration::from_secs(STOP + 60)),
+    ];
+    routes.extend([
+        power("start", Power::Start, "Starts a stopped server"),
+        power("reboot", Power::Reboot, "Asks the guest to reboot"),
+        power("reset", Power::Reset, "Presses the reset button"),
+        power("nmi", Power::Nmi, "Sends a non-maskable interrupt"),
+    ]);
+    routes
+}
+
+fn power(action: &str, power: Power, summary: &'static str) -> Route {
+    let handler = async move |State(api): State<Arc<Api>>, ServerPath(server): ServerPath| {
+        change_power(&api, server, power).await
+    };
+    Route::post(format!("/v1/servers/{{server}}/{action}"), handler)
+        .summary(summary)
+        .success(StatusCode::ACCEPTED)
+}
+
+async fn servers(State(api): State<Arc<Api>>) -> Result<Json<Servers>, Fault> {
+    Ok(Json(Servers { servers: api.compute.servers().await? }))
+}
+
+async fn server(
+    State(api): State<Arc<Api>>,
+    ServerPath(server): ServerPath,
+) -> Result<Json<ServerAnswer>, Fault> {
+    Ok(Json(ServerAnswer { server: api.compute.server(server).await? }))
+}
+
+async fn boot(State(api): State<Arc<Api>>, body: Body) -> Result<Json<ServerAnswer>, Fault> {
+    let boot: Boot = body.read()?;
+    let compute = Arc::clone(&api.compute);
+    let server = api.change(async move { compute.boot(boot).await }).await?;
+    Ok(Json(ServerAnswer { server }))
+}
+
+async fn delete(State(api): State<Arc<Api>>, ServerPath(server): ServerPath) -> Result<(), Fault> {
+    let compute = Arc::clone(&api.compute);
+    let store = Arc::clone(&api.store);
+    let deleted = async move {
+        compute.delete(server).await?;
+        tokens::revoke(&store, server).await;
+        Ok(())
+    };
+    api.change(deleted).await
+}
+
+async fn stop(
+    State(api): State<Arc<Api>>,
+    ServerPath(server): ServerPath,
+    body: Body,
+) -> Result<(), Fault> {
+    let stop: Stop = if body.is_empty() { Stop::default() } else { body.read()? };
+    if stop.timeout.is_some_and(|timeout| timeout > STOP) {
+        return Err(Fault::BadRequest(format!("timeout: at most {STOP} seconds")));
+    }
+    change_power(&api, server, Power::Stop(stop)).await
+}
+
+async fn change_power(api: &Api, server: ServerId, power: Power) -> Result<(), Fault> {
+    let compute = Arc::clone(&api.compute);
+    api.change(async move { compute.power(server, power).await }).await
+}

@@ -1,0 +1,111 @@
+//! A router with everything below it, and calls to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use serde_json::Value;
+use serialproxy_api::Api;
+use serialproxy_api::Auth;
+use serialproxy_config::Config;
+use serialproxy_proto::token::TokenDigest;
+use serialproxy_store::Store;
+use tower::ServiceExt;
+
+use crate::fake::Fake;
+
+/// The admin token of every bench.
+pub(crate) const ADMIN: &str = "correct-horse-battery-staple";
+
+/// What console URLs start with.
+pub(crate) const BASE: &str = "http://console.example:6083/serial.html";
+
+pub(crate) struct Bench {
+    pub(crate) fake: Arc<Fake>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) router: Router,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(Fake::default(), &config(), Auth::Token(TokenDigest::of(ADMIN)))
+    }
+
+    pub(crate) fn with(fake: Fake, config: &Config, auth: Auth) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
+        let fake = Arc::new(fake);
+        let api = Api::new(Arc::clone(&fake) as _, Arc::clone(&store), config, auth);
+        Self { fake, store, router: serialproxy_api::router(api), directory }
+    }
+
+    /// A call by the administrator.
+    pub(crate) async fn call(&self, call: &str, body: impl Into<Body>) -> Answer {
+        let (method, uri) = call.split_once(' ').unwrap();
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header("x-auth-token", ADMIN).header("host", "api.example:8774");
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
+        self.call(&format!("GET {uri}"), "").await
+    }
+
+    /// A request from this machine, just as it is.
+    pub(crate) async fn send(&self, mut request: Request) -> Answer {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
+        request.extensions_mut().get_or_insert(ConnectInfo(peer));
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// Name and message of a fault, whose code is the status.
+    #[track_caller]
+    pub(crate) fn fault(&self) -> (String, String) {
+        assert_eq!(self.header("content-type"), "application/json");
+        let json = self.json();
+        let (name, fault) = json.as_object().unwrap().iter().next().unwrap();
+        assert_eq!(json.as_object().unwrap().len(), 1);
+        assert_eq!(fault["code"], self.status.as_u16());
+        (name.clone(), fault["message"].as_str().unwrap().to_owned())
+    }
+
+    #[track_caller]
+    pub(crate) fn is_fault(&self, status: u16, name: &str, message: &str) {
+        let (found, text) = self.fault();
+        assert_eq!((self.status.as_u16(), found.as_str()), (status, name), "{text}");
+        assert!(text.contains(message), "{text}");
+    }
+}
+
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.serial_console.enabled = true;
+    config.serial_console.base_url = BASE.into();
+    config
+}

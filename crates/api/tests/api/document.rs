@@ -1,0 +1,136 @@
+//! The OpenAPI document, held against what the API really does.
+
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_api::Auth;
+
+use crate::bench::Bench;
+use crate::bench::config;
+use crate::fake::Fake;
+use crate::fake::SESSION;
+use crate::fake::running;
+
+#[tokio::test]
+async fn every_call_of_the_document_answers_as_the_document_says() {
+    let bench = Bench::with(Fake::default(), &config(), Auth::Noauth);
+    let document = bench.get("/v1/openapi.json").await.json();
+    let mut calls = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let call = format!("{} {}", method.to_uppercase(), filled(path));
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            let boot = body.as_str().is_some_and(|name| name.ends_with("/Boot"));
+            let body = if boot { r#"{"name": "a", "image": "b"}"# } else { "" };
+            let answer = bench.call(&call, body).await;
+            let said = &operation["responses"][answer.status.as_str()];
+            assert!(said.is_object(), "{call}: {}", answer.status);
+            if let Some(schema) = said["content"]["application/json"].get("schema") {
+                check(&document, schema, &answer.json(), &call);
+            }
+            for header in said["headers"].as_object().into_iter().flat_map(|all| all.keys()) {
+                assert!(answer.headers.contains_key(header), "{call}: {header}");
+            }
+            calls += 1;
+        }
+    }
+    assert!(calls > 30, "{calls}");
+}
+
+#[tokio::test]
+async fn a_fault_is_as_the_document_says() {
+    let bench = Bench::new();
+    let document = bench.get("/v1/openapi.json").await.json();
+    let fault = json!({"$ref": "#/components/schemas/Fault"});
+    check(&document, &fault, &bench.get("/nope").await.json(), "fault");
+}
+
+fn filled(path: &str) -> String {
+    path.replace("{server}", &running().to_string())
+        .replace("{session}", &SESSION.to_string())
+        .replace("{project}", "demo")
+        .replace("{port}", "0")
+}
+
+/// Whether a value fits a schema, for the words of JSON Schema that the document uses.
+fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
+    if let Err(why) = fits(document, schema, value) {
+        panic!("{place}: {why}");
+    }
+}
+
+fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    let members = value.as_object().into_iter().flatten();
+    for (word, rule) in schema.as_object().unwrap() {
+        let fine = match word.as_str() {
+            "$ref" => {
+                let name = rule.as_str().unwrap().rsplit('/').next().unwrap();
+                let schema = &document["components"]["schemas"][name];
+                fits(document, schema, value).map_err(|why| format!("{name}: {why}"))?;
+                true
+            }
+            "anyOf" => {
+                rule.as_array().unwrap().iter().any(|rule| fits(document, rule, value).is_ok())
+            }
+            "enum" => rule.as_array().unwrap().contains(value),
+            "type" => match rule {
+                Value::Array(kinds) => kinds.iter().any(|kind| is(kind, value)),
+                kind => is(kind, value),
+            },
+            "format" => value.as_str().is_none_or(|text| has_format(rule, text)),
+            "minimum" => value.as_i64() >= rule.as_i64(),
+            "maximum" => value.as_i64() <= rule.as_i64(),
+            "minProperties" => members.clone().count() as u64 >= rule.as_u64().unwrap(),
+            "maxProperties" => members.clone().count() as u64 <= rule.as_u64().unwrap(),
+            "required" => {
+                let has = |name: &Value| value.get(name.as_str().unwrap()).is_some();
+                rule.as_array().unwrap().iter().all(has)
+            }
+            "items" => {
+                value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .try_for_each(|item| fits(document, rule, item))?;
+                true
+            }
+            "properties" => {
+                for (name, schema) in rule.as_object().unwrap() {
+                    let Some(value) = value.get(name) else { continue };
+                    fits(document, schema, value).map_err(|why| format!("{name}: {why}"))?;
+                }
+                true
+            }
+            "additionalProperties" => {
+                let known = |name: &str| schema["properties"].get(name).is_some();
+                let mut others = members.clone().filter(|(name, _)| !known(name));
+                others.all(|(_, value)| rule.is_object() && fits(document, rule, value).is_ok())
+            }
+            other => panic!("a word that this check does not know: {other}"),
+        };
+        if !fine {
+            return Err(format!("{value} breaks {word}: {rule}"));
+        }
+    }
+    Ok(())
+}
+
+fn is(kind: &Value, value: &Value) -> bool {
+    match kind.as_str().unwrap() {
+        "array" => value.is_array(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        "object" => value.is_object(),
+        "string" => value.is_string(),
+        other => panic!("a type that this check does not know: {other}"),
+    }
+}
+
+fn has_format(format: &Value, text: &str) -> bool {
+    match format.as_str().unwrap() {
+        "date-time" => text.parse::<jiff::Timestamp>().is_ok() && text.ends_with('Z'),
+        "uri" => text.parse::<axum::http::Uri>().is_ok_and(|uri| uri.host().is_some()),
+        "uuid" => uuid::Uuid::parse_str(text).is_ok(),
+        other => panic!("a format that this check does not know: {other}"),
+    }
+}

@@ -1,0 +1,220 @@
+//! A compute role that plays a few servers.
+
+use std::sync::Mutex;
+
+use serialproxy_proto::api::Boot;
+use serialproxy_proto::api::EndpointInfo;
+use serialproxy_proto::api::EndpointKind;
+use serialproxy_proto::api::Line;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::api::Server;
+use serialproxy_proto::api::Session;
+use serialproxy_proto::api::SessionState;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::api::Writer;
+use serialproxy_proto::compute::Answer;
+use serialproxy_proto::compute::Compute;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::Output;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::console::LineState;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::id::SessionId;
+use serialproxy_proto::token::Mode;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// What every line printed, and the offset of its first kept byte.
+pub(crate) const PRINTED: &[u8] = b"hello\xff";
+pub(crate) const FIRST: u64 = 10;
+
+pub(crate) const SESSION: SessionId = SessionId(Uuid::from_u128(7));
+
+/// `running` runs and has a writer on port 0, `halted` is off. Each has two ports.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    /// More servers than those two.
+    pub(crate) crowd: usize,
+    /// What every call answers, if anything.
+    pub(crate) error: Option<ComputeError>,
+    /// What was asked, in order.
+    pub(crate) asked: Mutex<Vec<String>>,
+    /// Boots wait for this, if it is there.
+    pub(crate) gate: Option<Notify>,
+    /// A boot has begun to wait.
+    pub(crate) begun: Notify,
+    /// A boot is over.
+    pub(crate) booted: Notify,
+}
+
+pub(crate) fn running() -> ServerId {
+    ServerId(Uuid::from_u128(0x10))
+}
+
+pub(crate) fn halted() -> ServerId {
+    ServerId(Uuid::from_u128(0x20))
+}
+
+pub(crate) fn writer() -> Writer {
+    let since = "2026-11-22T09:00:00Z".parse().unwrap();
+    Writer { session: SESSION, user: "alice".into(), since }
+}
+
+impl Fake {
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn all(&self) -> Vec<Server> {
+        let server = |id, name: &str, status| Server { id, name: name.into(), status };
+        let mut servers = vec![
+            server(halted(), "halted", Status::Shutoff),
+            server(running(), "running", Status::Active),
+        ];
+        servers.extend((0..self.crowd).map(|number| {
+            let id = ServerId(Uuid::from_u128(0x1000 + number as u128));
+            server(id, &format!("web-{number:04}"), Status::Active)
+        }));
+        servers
+    }
+
+    fn find(&self, id: ServerId) -> Result<Server, ComputeError> {
+        let found = self.all().into_iter().find(|server| server.id == id);
+        found.ok_or_else(|| ComputeError::NotFound(format!("Instance {id} could not be found.")))
+    }
+
+    fn find_line(&self, key: LineKey) -> Result<Line, ComputeError> {
+        let server = self.find(key.server)?;
+        if key.port > 1 {
+            return Err(ComputeError::NotFound(format!("Instance {} has 2 ports", server.id)));
+        }
+        let live = key == LineKey { server: running(), port: 0 };
+        let address = "127.0.0.1:10000".to_owned();
+        Ok(Line {
+            server: ServerRef { id: server.id, name: server.name },
+            port: key.port,
+            state: if live { LineState::Connected } else { LineState::Waiting },
+            reason: "as it should be".into(),
+            endpoint: live.then_some(EndpointInfo { kind: EndpointKind::Tcp, address }),
+            line: Uuid::from_u128(3),
+            epoch: 2,
+            offset: FIRST + PRINTED.len() as u64,
+            first_offset: FIRST,
+            bytes_in: 1,
+            bytes_out: 2,
+            writer: live.then(writer),
+            watchers: 0,
+        })
+    }
+
+    /// Notes a call and answers it.
+    fn say<T: Send + 'static>(
+        &self,
+        asked: String,
+        answer: impl FnOnce() -> Result<T, ComputeError>,
+    ) -> Answer<'_, T> {
+        self.asked.lock().unwrap().push(asked);
+        let answer = self.error.clone().map_or_else(answer, Err);
+        Box::pin(async { answer })
+    }
+}
+
+impl Compute for Fake {
+    fn servers(&self) -> Answer<'_, Vec<Server>> {
+        self.say("servers".into(), || Ok(self.all()))
+    }
+
+    fn server(&self, id: ServerId) -> Answer<'_, Server> {
+        self.say(format!("server {id}"), || self.find(id))
+    }
+
+    fn boot(&self, boot: Boot) -> Answer<'_, Server> {
+        Box::pin(async move {
+            if let Some(gate) = &self.gate {
+                self.begun.notify_one();
+                gate.notified().await;
+            }
+            self.booted.notify_one();
+            let server = Server { id: running(), name: boot.name.clone(), status: Status::Active };
+            self.say(format!("{boot:?}"), || Ok(server)).await
+        })
+    }
+
+    fn delete(&self, id: ServerId) -> Answer<'_, ()> {
+        self.say(format!("delete {id}"), || self.find(id).map(drop))
+    }
+
+    fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()> {
+        self.say(format!("{power:?} {id}"), || self.find(id).map(drop))
+    }
+
+    fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
+        self.say(format!("console {line} wait={wait}"), || {
+            self.find_line(line)?;
+            let server = self.find(line.server)?;
+            if server.status != Status::Active && !wait {
+                let text = format!("Instance {} is {}: start it first", server.id, server.status);
+                return Err(ComputeError::Conflict(text));
+            }
+            Ok(())
+        })
+    }
+
+    fn lines(&self) -> Answer<'_, Vec<Line>> {
+        self.say("lines".into(), || {
+            let mut ids: Vec<_> = self.all().into_iter().map(|server| server.id).collect();
+            ids.sort();
+            let keys =
+                ids.into_iter().flat_map(|server| [0, 1].map(|port| LineKey { server, port }));
+            keys.map(|key| self.find_line(key)).collect()
+        })
+    }
+
+    fn line(&self, line: LineKey) -> Answer<'_, Line> {
+        self.say(format!("line {line}"), || self.find_line(line))
+    }
+
+    fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
+        self.say(format!("output {line} {from} {max}"), || {
+            let line = self.find_line(line)?;
+            let start = from.checked_sub(FIRST).ok_or_else(|| {
+                ComputeError::Expired(format!("bytes before {FIRST} are no longer kept"))
+            })?;
+            let start = usize::try_from(start).unwrap();
+            let bytes: Vec<_> = PRINTED.iter().copied().skip(start).take(max).collect();
+            Ok(Output { offset: from, bytes, epoch: line.epoch, line: line.line })
+        })
+    }
+
+    fn sessions(&self) -> Answer<'_, Vec<Session>> {
+        let session = Session {
+            id: SESSION,
+            server: ServerRef { id: running(), name: "running".into() },
+            port: 0,
+            user: "alice".into(),
+            mode: Mode::Write,
+            since: writer().since,
+            address: "192.0.2.1:5000".into(),
+            protocol: Protocol::ConsoleV1,
+            state: SessionState::Detached,
+        };
+        self.say("sessions".into(), || Ok(vec![session]))
+    }
+
+    fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, Writer> {
+        self.say(format!("disconnect writer of {line} {by:?}"), || {
+            let nobody = || ComputeError::NotFound(format!("nobody writes to {line}"));
+            self.find_line(line)?.writer.ok_or_else(nobody)
+        })
+    }
+
+    fn disconnect(&self, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
+        self.say(format!("disconnect {session} {by:?}"), || {
+            let text = format!("Session {session} could not be found.");
+            if session == SESSION { Ok(()) } else { Err(ComputeError::NotFound(text)) }
+        })
+    }
+}

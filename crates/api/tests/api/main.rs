@@ -1,0 +1,17 @@
+//! The REST API as its callers see it, above a compute role that is only played.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+mod access;
+mod bench;
+mod blueprint;
+mod document;
+mod fake;
+mod openstack;
+mod serving;
+mod v1;

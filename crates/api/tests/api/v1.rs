@@ -1,0 +1,281 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serialproxy_api::Auth;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::token::Grant;
+use serialproxy_proto::token::Mode;
+use tokio::sync::Notify;
+
+use crate::bench::Bench;
+use crate::bench::config;
+use crate::fake::Fake;
+use crate::fake::PRINTED;
+use crate::fake::SESSION;
+use crate::fake::halted;
+use crate::fake::running;
+
+#[tokio::test]
+async fn a_line_is_shown_with_its_writer_and_endpoint() {
+    let bench = Bench::new();
+    let answer = bench.get(&format!("/v1/lines/{}/0", running())).await;
+    let expected = serde_json::json!({
+        "server": {"id": running(), "name": "running"},
+        "port": 0,
+        "state": "connected",
+        "reason": "as it should be",
+        "endpoint": {"kind": "tcp", "address": "127.0.0.1:10000"},
+        "line": "00000000-0000-0000-0000-000000000003",
+        "epoch": 2,
+        "offset": 16,
+        "first_offset": 10,
+        "bytes_in": 1,
+        "bytes_out": 2,
+        "writer": {"session": SESSION, "user": "alice", "since": "2026-11-22T09:00:00Z"},
+        "watchers": 0,
+    });
+    assert_eq!(answer.json(), expected);
+}
+
+#[tokio::test]
+async fn a_path_that_names_no_line_is_refused() {
+    let bench = Bench::new();
+    for (path, status, message) in [
+        ("/v1/lines/running/0".to_owned(), 404, "Instance running could not be found."),
+        (format!("/v1/lines/{}/256", running()), 400, "a number from 0 to 255"),
+        (format!("/v1/lines/{}/tty", running()), 400, "port: 'tty'"),
+        (format!("/v1/lines/{}/2", running()), 404, "2 ports"),
+    ] {
+        let answer = bench.get(&path).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.fault().1.contains(message));
+    }
+}
+
+#[tokio::test]
+async fn pages_of_lines_hold_each_line_once() {
+    let fake = Fake { crowd: 5, ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    let mut seen = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let answer = bench.get(&format!("/v1/lines?limit=3{marker}")).await.json();
+        let lines = answer["lines"].as_array().unwrap();
+        assert!(lines.len() <= 3);
+        let Some(last) = lines.last() else { break };
+        let key = |line: &serde_json::Value| {
+            format!("{}/{}", line["server"]["id"].as_str().unwrap(), line["port"])
+        };
+        marker = format!("&marker={}", key(last));
+        seen.extend(lines.iter().map(key));
+    }
+    assert_eq!(seen.len(), 14);
+    assert!(seen.is_sorted());
+}
+
+#[tokio::test]
+async fn a_page_has_at_most_a_thousand_lines() {
+    let fake = Fake { crowd: 600, ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    for (query, count) in [("", 1000), ("?limit=5000", 1000), ("?limit=0", 0), ("?limit=2", 2)] {
+        let answer = bench.get(&format!("/v1/lines{query}")).await.json();
+        assert_eq!(answer["lines"].as_array().unwrap().len(), count, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_marker_need_not_exist_any_more_but_must_make_sense() {
+    let bench = Bench::new();
+    let after = |marker| format!("/v1/lines?marker={marker}");
+    let gone = "00000000-0000-0000-0000-000000000011/7";
+    let answer = bench.get(&after(gone)).await.json();
+    assert_eq!(answer["lines"].as_array().unwrap().len(), 2);
+    for marker in ["x", "00000000-0000-0000-0000-000000000011", "x/0", ""] {
+        bench.get(&after(marker)).await.is_fault(400, "badRequest", "marker: ");
+    }
+    bench.get("/v1/lines?limit=-1").await.is_fault(400, "badRequest", "limit: '-1'");
+}
+
+#[tokio::test]
+async fn output_comes_byte_by_byte_with_its_place_in_the_line() {
+    let bench = Bench::new();
+    let output = |query| format!("/v1/lines/{}/0/output{query}", running());
+    for (query, bytes, offset) in [
+        ("", PRINTED, 10),
+        ("?from=12", &PRINTED[2..], 12),
+        ("?from=12&max=3", &PRINTED[2..5], 12),
+        ("?from=16", &[], 16),
+        ("?max=0", &[], 10),
+    ] {
+        let answer = bench.get(&output(query)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body, bytes, "{query}");
+        assert_eq!(answer.header("content-type"), "application/octet-stream");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("x-console-offset"), offset.to_string());
+        assert_eq!(answer.header("x-console-next"), (offset + bytes.len()).to_string());
+        assert_eq!(answer.header("x-console-epoch"), "2");
+        assert_eq!(answer.header("x-console-line"), "00000000-0000-0000-0000-000000000003");
+    }
+    bench.get(&output("?from=9")).await.is_fault(416, "computeFault", "no longer kept");
+    bench.get(&output("?from=x")).await.is_fault(400, "badRequest", "from: 'x'");
+    bench.get(&output("?max=1.5")).await.is_fault(400, "badRequest", "max: '1.5'");
+}
+
+#[tokio::test]
+async fn no_answer_holds_more_than_a_mebibyte_of_output() {
+    let bench = Bench::new();
+    bench.get(&format!("/v1/lines/{}/0/output?from=10&max=99999999", running())).await;
+    let asked = bench.fake.asked();
+    assert_eq!(asked, [format!("output {}/0 10 1048576", running())]);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended() {
+    let bench = Bench::new();
+    let session = &bench.get("/v1/sessions").await.json()["sessions"][0];
+    assert_eq!(session["protocol"], "console.v1");
+    assert_eq!(session["state"], "detached");
+    let answer = bench.call(&format!("DELETE /v1/sessions/{SESSION}?reason=bye"), "").await;
+    assert_eq!(answer.status, 204);
+    assert!(answer.body.is_empty());
+    let asked = bench.fake.asked();
+    assert!(asked.last().unwrap().contains(r#"reason: Some("bye")"#), "{asked:?}");
+    for id in ["x", "11111111-2222-4333-8444-555555555555"] {
+        let answer = bench.call(&format!("DELETE /v1/sessions/{id}"), "").await;
+        answer.is_fault(404, "itemNotFound", &format!("Session {id} could not be found."));
+    }
+}
+
+#[tokio::test]
+async fn a_boot_passes_on_what_it_was_given() {
+    let bench = Bench::new();
+    let body = r#"{"name": "a", "image": "demo", "properties": {"serial_ports": "2"}}"#;
+    let answer = bench.call("POST /v1/servers", body).await;
+    assert_eq!(answer.status, 201);
+    let server = serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE"});
+    assert_eq!(answer.json(), serde_json::json!({"server": server}));
+    assert!(bench.fake.asked()[0].contains(r#"{"serial_ports": "2"}"#));
+}
+
+#[tokio::test]
+async fn a_boot_that_lacks_or_exceeds_the_shape_is_told_so() {
+    let bench = Bench::new();
+    for (body, message) in [
+        ("", "not JSON"),
+        ("[]", "not of type 'object'"),
+        ("{}", "missing field `name`"),
+        (r#"{"name": "a", "image": "b", "flavour": {}}"#, "unknown field `flavour`"),
+        (r#"{"name": "a", "image": "b", "properties": {"serial_ports": 2}}"#, "expected a string"),
+    ] {
+        bench.call("POST /v1/servers", body).await.is_fault(400, "badRequest", message);
+    }
+}
+
+#[tokio::test]
+async fn power_actions_answer_202_and_reach_the_server() {
+    let bench = Bench::new();
+    let id = running();
+    for (action, body, asked) in [
+        ("start", "", "Start"),
+        ("reboot", "", "Reboot"),
+        ("reset", "", "Reset"),
+        ("nmi", "", "Nmi"),
+        ("stop", "", "Stop(Stop { timeout: None, force: false })"),
+        ("stop", "{}", "Stop(Stop { timeout: None, force: false })"),
+        ("stop", r#"{"timeout": 5}"#, "Stop(Stop { timeout: Some(5), force: false })"),
+        ("stop", r#"{"force": true}"#, "Stop(Stop { timeout: None, force: true })"),
+    ] {
+        let answer = bench.call(&format!("POST /v1/servers/{id}/{action}"), body).await;
+        assert_eq!(answer.status, 202);
+        assert_eq!(bench.fake.asked().last().unwrap(), &format!("{asked} {id}"));
+    }
+    let stop = format!("POST /v1/servers/{id}/stop");
+    for body in [r#"{"timeout": 3601}"#, r#"{"timeout": -1}"#, r#"{"now": true}"#, "[]"] {
+        assert_eq!(bench.call(&stop, body).await.status, 400, "{body}");
+    }
+    let answer = bench.call("POST /v1/servers/11111111-2222-4333-8444-555555555555/nmi", "").await;
+    assert_eq!(answer.status, 404);
+}
+
+#[tokio::test]
+async fn deleting_a_server_ends_its_console_tokens_and_no_others() {
+    let bench = Bench::new();
+    let token = |server| {
+        let line = LineKey { server, port: 0 };
+        let (user, mode) = ("a".into(), Mode::Write);
+        let expires = Timestamp::MAX;
+        let grant = Grant { line, user, mode, operator: true, wait: false, expires };
+        bench.store.authorize(&grant).unwrap().digest()
+    };
+    let (gone, kept) = (token(running()), token(halted()));
+    let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(bench.store.validate(gone, Timestamp::now()).unwrap(), None);
+    assert!(bench.store.validate(kept, Timestamp::now()).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_server_that_may_not_be_deleted_keeps_its_console_tokens() {
+    let error = serialproxy_proto::compute::ComputeError::Conflict("not ours".into());
+    let fake = Fake { error: Some(error), ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    let line = LineKey { server: running(), port: 0 };
+    let (user, mode, expires) = ("a".into(), Mode::Write, Timestamp::MAX);
+    let grant = Grant { line, user, mode, operator: true, wait: false, expires };
+    let token = bench.store.authorize(&grant).unwrap().digest();
+    let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
+    assert_eq!(answer.status, 409);
+    assert!(bench.store.validate(token, Timestamp::now()).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_boot_goes_on_when_its_caller_hangs_up() {
+    let fake = Fake { gate: Some(Notify::new()), ..Fake::default() };
+    let bench = Arc::new(Bench::with(fake, &config(), Auth::Noauth));
+    let caller = tokio::spawn({
+        let bench = Arc::clone(&bench);
+        async move { bench.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#).await }
+    });
+    bench.fake.begun.notified().await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    bench.fake.gate.as_ref().unwrap().notify_one();
+    bench.fake.booted.notified().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_that_hangs_is_answered_in_the_end() {
+    let fake = Fake { gate: Some(Notify::new()), ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    let answer = bench.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#).await;
+    answer.is_fault(503, "serviceUnavailable", "no answer within 300 s");
+}
+
+#[tokio::test]
+async fn only_so_many_changes_go_on_at_once() {
+    let fake = Fake { gate: Some(Notify::new()), ..Fake::default() };
+    let bench = Arc::new(Bench::with(fake, &config(), Auth::Noauth));
+    for _ in 0..64 {
+        let bench_of_caller = Arc::clone(&bench);
+        tokio::spawn(async move {
+            bench_of_caller.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#).await
+        });
+        bench.fake.begun.notified().await;
+    }
+    let answer = bench.call(&format!("POST /v1/servers/{}/start", halted()), "").await;
+    answer.is_fault(503, "serviceUnavailable", "too many changes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_tokens_are_purged_until_the_end() {
+    let bench = Bench::new();
+    let line = LineKey { server: running(), port: 0 };
+    let expires = Timestamp::UNIX_EPOCH;
+    let grant =
+        Grant { line, user: "a".into(), mode: Mode::Watch, operator: true, wait: false, expires };
+    let token = bench.store.authorize(&grant).unwrap().digest();
+    let minute = tokio::time::sleep(std::time::Duration::from_secs(61));
+    serialproxy_api::purge_tokens(Arc::clone(&bench.store), minute).await;
+    assert!(!bench.store.revoke(token).unwrap());
+}

@@ -1,0 +1,138 @@
+//! What the API logs, and what it never logs.
+//!
+//! A program of its own: whether a log statement is of interest is remembered for the whole
+//! process, so tests without a log must not run beside these.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "tests, which share their bench with others"
+)]
+
+#[path = "../api/bench.rs"]
+mod bench;
+#[path = "../api/fake.rs"]
+mod fake;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use axum::body::Body;
+use axum::extract::Request;
+use serialproxy_api::Auth;
+use tokio::sync::Notify;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::bench::ADMIN;
+use crate::bench::Bench;
+use crate::bench::config;
+use crate::fake::Fake;
+use crate::fake::running;
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().map_err(|_| io::ErrorKind::Other)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+fn captured() -> (Log, tracing::subscriber::DefaultGuard) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test]
+async fn no_token_is_ever_logged() {
+    let bench = Bench::new();
+    let (log, _guard) = captured();
+    let id = running();
+    let uri = format!("/v2/secret-project/servers/{id}/get-serial-console?x=secret-query");
+    let answer = bench.call(&format!("POST {uri}"), "").await;
+    let json = answer.json();
+    let url = json["serial_console"]["url"].as_str().unwrap();
+    let token = url.split_once("token=").unwrap().1;
+    bench.get(&format!("/nope/{token}?token={token}")).await;
+    bench.get(&format!("/v1/lines/{token}/0")).await;
+    bench.call(&format!("POST /v3/servers/{id}/get-serial-console?mode={token}"), "").await;
+    let wrong = Request::get("/v1/lines").header("x-auth-token", "secret-try");
+    bench.send(wrong.body(Body::empty()).unwrap()).await;
+    let text = log.text();
+    assert_eq!(text.lines().count(), 5, "{text}");
+    for secret in [token, ADMIN, "secret"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_logged_once_with_what_is_needed_to_find_it_again() {
+    let bench = Bench::new();
+    let (log, _guard) = captured();
+    let answer = bench.get(&format!("/v1/lines/{}/0", running())).await;
+    let text = log.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(" INFO "), "{text}");
+    for part in [
+        "method=GET",
+        "route=\"/v1/lines/{server}/{port}\"",
+        "status=200",
+        "user=\"admin\"",
+        "seconds=0.0",
+        answer.header("x-openstack-request-id"),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_ours_is_logged_with_its_reason() {
+    let bench = Bench::new();
+    let path = bench.directory.path().join("store.sqlite");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("DROP TABLE console_tokens").unwrap();
+    let (log, _guard) = captured();
+    bench.call(&format!("POST /v3/servers/{}/get-serial-console", running()), "").await;
+    assert!(log.text().contains("status=503"), "{}", log.text());
+    assert!(log.text().contains("no console tokens can be made now"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_is_logged_too() {
+    let fake = Fake { gate: Some(Notify::new()), ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    let (log, _guard) = captured();
+    tokio::select! {
+        _ = bench.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#) => unreachable!(),
+        () = bench.fake.begun.notified() => {}
+    }
+    assert!(log.text().contains("caller hung up"), "{}", log.text());
+    assert!(!log.text().contains("status="), "{}", log.text());
+}
