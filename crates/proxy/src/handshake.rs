@@ -257,6 +257,7 @@ fn refuse(refusal: &Refusal) -> Answer {
     };
     let reason: String =
         refusal.to_string().chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     if let Ok(reason) = HeaderValue::from_str(&reason) {
         answer.headers_mut().insert("x-console-reason", reason);
     }

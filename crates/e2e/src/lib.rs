@@ -1,0 +1,34 @@
+//! What the end-to-end tests stand on: the real program as a process of its own, simulated ports,
+//! and clients that see what users see.
+//!
+//! The program is `target/release/serialproxy` (what users run), or what `SERIALPROXY_TEST_BIN`
+//! names. A harness that cannot go on panics: there is nothing to test then.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+pub mod port;
+pub mod server;
+pub mod socket;
+
+use std::time::Duration;
+
+/// How long anything may take before a test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The outcome of `future`, which has to come within [`PATIENCE`].
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
+}
+
+/// Asks again and again until the answer is some, within [`PATIENCE`].
+pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    within(async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}

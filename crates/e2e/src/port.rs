@@ -1,0 +1,62 @@
+//! Simulated ports: what QEMU's TCP character device does, without a guest.
+
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+
+use crate::within;
+
+/// A listening port.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    name: String,
+}
+
+impl Port {
+    /// A port for a static server of this name.
+    pub async fn new(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener, name: name.to_owned() }
+    }
+
+    /// The flag that makes it a line of a server.
+    pub fn flag(&self) -> [String; 2] {
+        let address = self.listener.local_addr().unwrap();
+        ["--static-line".to_owned(), format!("{} tcp://{address}", self.name)]
+    }
+
+    /// The server's UUID.
+    pub fn server(&self) -> String {
+        serialproxy_proto::id::ServerId::of_static(&self.name).to_string()
+    }
+
+    /// The guest's end of the next connection.
+    pub async fn accept(&self) -> Guest {
+        Guest(within(self.listener.accept()).await.unwrap().0)
+    }
+
+    /// Whether somebody connects within that time.
+    pub async fn is_dialled_within(&self, time: std::time::Duration) -> bool {
+        tokio::time::timeout(time, self.listener.accept()).await.is_ok()
+    }
+}
+
+/// The guest's end of a connected port.
+#[derive(Debug)]
+pub struct Guest(pub TcpStream);
+
+impl Guest {
+    /// Prints.
+    pub async fn print(&mut self, bytes: &[u8]) {
+        within(self.0.write_all(bytes)).await.unwrap();
+    }
+
+    /// What was typed: exactly so many bytes.
+    pub async fn typed(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        within(self.0.read_exact(&mut bytes)).await.unwrap();
+        bytes
+    }
+}

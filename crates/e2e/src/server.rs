@@ -1,0 +1,205 @@
+//! `serialproxy serve` as a process, and its API.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::process::Child;
+use tokio::process::Command;
+
+use crate::within;
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    let path = std::env::var_os("SERIALPROXY_TEST_BIN").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/serialproxy"),
+        PathBuf::from,
+    );
+    assert!(path.exists(), "{} is missing: run `make build` first", path.display());
+    path
+}
+
+/// A running `serialproxy serve` on ports of its own; killed when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// `http://127.0.0.1:P` of the API.
+    pub api: String,
+    /// `127.0.0.1:P` of the proxy.
+    pub proxy: String,
+    state: Arc<TempDir>,
+    flags: Vec<String>,
+    process: Child,
+    log: Arc<Mutex<String>>,
+    http: reqwest::Client,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body as JSON; null when it is empty or something else.
+    pub json: Value,
+    /// The headers.
+    pub headers: http::HeaderMap,
+}
+
+impl Answer {
+    /// The message of a fault.
+    pub fn message(&self) -> &str {
+        let fault = self.json.as_object().and_then(|object| object.values().next());
+        fault.and_then(|fault| fault["message"].as_str()).unwrap_or_default()
+    }
+}
+
+impl Server {
+    /// Starts the program with these flags, in a state directory of its own. Only simulated ports
+    /// are served unless the flags say `--compute-drivers`.
+    pub async fn start(flags: &[&str]) -> Self {
+        let state = tempfile::Builder::new().prefix("serialproxy-").tempdir().unwrap();
+        let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        for (flag, value) in [
+            ("--compute-drivers", "static"),
+            ("--api-listen", "127.0.0.1:0"),
+            ("--serial_console-serialproxy_host", "127.0.0.1"),
+            ("--serial_console-serialproxy_port", "0"),
+        ] {
+            if !flags.iter().any(|given| given == flag) {
+                flags.extend([flag.to_owned(), value.to_owned()]);
+            }
+        }
+        Self::run(Arc::new(state), flags).await
+    }
+
+    /// Starts the program again on the same state, once this process is gone.
+    pub async fn restart(mut self) -> Self {
+        within(self.process.wait()).await.unwrap();
+        Self::run(Arc::clone(&self.state), self.flags.clone()).await
+    }
+
+    async fn run(state: Arc<TempDir>, flags: Vec<String>) -> Self {
+        let mut process = Command::new(program())
+            .arg("serve")
+            .arg("--debug")
+            .arg("--state-dir")
+            .arg(state.path())
+            .args(&flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Arc::default();
+        tokio::spawn(keep_log(process.stderr.take().unwrap(), Arc::clone(&log)));
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut ready = String::new();
+        within(stdout.read_line(&mut ready)).await.unwrap();
+        let address = |name: &str| {
+            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+            word.unwrap_or_else(|| panic!("not ready: {ready:?}\n{}", log.lock().unwrap()))
+                .to_owned()
+        };
+        let (api, proxy) = (address("api="), address("proxy=http://"));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { api, proxy, state, flags, process, log, http }
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The admin token.
+    pub fn admin_token(&self) -> String {
+        std::fs::read_to_string(self.state().join("admin-token")).unwrap().trim().to_owned()
+    }
+
+    /// Everything that was logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the process has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        within(self.process.wait()).await.unwrap()
+    }
+
+    /// A call of the API as administrator; the body may be empty.
+    pub async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
+        let url = format!("{}{path}", self.api);
+        let request = self
+            .http
+            .request(method, url)
+            .header("X-Auth-Token", self.admin_token())
+            .body(body.to_owned());
+        let response = within(request.send()).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = within(response.bytes()).await.unwrap();
+        Answer { status, json: serde_json::from_slice(&bytes).unwrap_or_default(), headers }
+    }
+
+    /// `GET` of the API as administrator.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, "").await
+    }
+
+    /// `POST` to the API as administrator.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.call(Method::POST, path, body).await
+    }
+
+    /// A fresh console token; `query` for example `?port=1&mode=watch`.
+    pub async fn token(&self, server: &str, query: &str) -> String {
+        let path = format!("/v3/servers/{server}/get-serial-console{query}");
+        let answer = self.post(&path, "").await;
+        assert_eq!(answer.status, 202, "{:?}", answer.json);
+        let url = answer.json["serial_console"]["url"].as_str().unwrap();
+        url.split_once("token=").unwrap().1.to_owned()
+    }
+
+    /// One line, as `/v1/lines` has it.
+    pub async fn line(&self, server: &str, port: u8) -> Value {
+        self.get(&format!("/v1/lines/{server}/{port}")).await.json
+    }
+
+    /// Runs the client against this server; its output, when it has ended.
+    pub async fn client(&self, arguments: &[&str]) -> std::process::Output {
+        let run = Command::new(program())
+            .args(arguments)
+            .env("SERIALPROXY_API_URL", &self.api)
+            .env("SERIALPROXY_TOKEN", self.admin_token())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        within(run).await.unwrap()
+    }
+}
+
+async fn keep_log(stderr: tokio::process::ChildStderr, log: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut log = log.lock().unwrap();
+        log.push_str(&line);
+        log.push('\n');
+    }
+}

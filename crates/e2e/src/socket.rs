@@ -1,0 +1,146 @@
+//! A WebSocket client that sees what users' clients see.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::StreamExt;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Uri;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_websockets::ClientBuilder;
+use tokio_websockets::Message;
+use tokio_websockets::WebSocketStream;
+
+use crate::within;
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct Socket(pub WebSocketStream<TcpStream>);
+
+/// A handshake that was refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// HTTP status.
+    pub status: u16,
+    /// `X-Console-Reason`.
+    pub reason: String,
+    /// Bytes of body that came.
+    pub body: usize,
+}
+
+impl Socket {
+    /// Opens one on the proxy at `host:port`, with this path and query and these headers.
+    pub async fn open(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
+        let uri = Uri::from_str(&format!("ws://{proxy}{path}")).unwrap();
+        let mut builder = ClientBuilder::from_uri(uri);
+        for (name, value) in headers {
+            builder = builder
+                .add_header(
+                    HeaderName::from_str(name).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+                .unwrap();
+        }
+        let stream = TcpStream::connect(proxy).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(within(builder.connect_on(stream)).await.unwrap().0)
+    }
+
+    /// Opens a raw session.
+    pub async fn raw(proxy: &str, token: &str) -> Self {
+        Self::open(proxy, &format!("/?token={token}"), &[]).await
+    }
+
+    /// Opens a `console.v1` session.
+    pub async fn v1(proxy: &str, token: &str, query: &str) -> Self {
+        let headers = [("sec-websocket-protocol", "console.v1")];
+        Self::open(proxy, &format!("/?token={token}{query}"), &headers).await
+    }
+
+    /// Types.
+    pub async fn send(&mut self, bytes: impl Into<Bytes>) {
+        within(self.0.send(Message::binary(bytes.into()))).await.unwrap();
+    }
+
+    /// Sends a control message.
+    pub async fn say(&mut self, json: &str) {
+        within(self.0.send(Message::text(json.to_owned()))).await.unwrap();
+    }
+
+    /// The next binary or text message.
+    pub async fn next(&mut self) -> Message {
+        loop {
+            let message = within(self.0.next()).await.expect("the connection ended").unwrap();
+            if message.is_binary() || message.is_text() {
+                return message;
+            }
+            assert!(!message.is_close(), "closed: {:?}", message.as_close());
+        }
+    }
+
+    /// Output until it holds `wanted`.
+    pub async fn output_with(&mut self, wanted: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !all.windows(wanted.len()).any(|window| window == wanted) {
+            let message = self.next().await;
+            if message.is_binary() {
+                all.extend_from_slice(message.as_payload());
+            }
+        }
+        all
+    }
+
+    /// The next control message of this type.
+    pub async fn message(&mut self, kind: &str) -> serde_json::Value {
+        loop {
+            let message = self.next().await;
+            if let Some(text) = message.as_text() {
+                let json: serde_json::Value = serde_json::from_str(text).unwrap();
+                if json["type"] == kind {
+                    return json;
+                }
+            }
+        }
+    }
+
+    /// Code and reason of the Close frame, whatever comes before it.
+    pub async fn closed(mut self) -> (u16, String) {
+        loop {
+            let message = within(self.0.next()).await.expect("no Close frame").unwrap();
+            if let Some((code, reason)) = message.as_close() {
+                return (code.into(), reason.to_owned());
+            }
+        }
+    }
+
+    /// A handshake that is expected to be refused.
+    pub async fn refused(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Refused {
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        );
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request.push_str(&format!("Host: {proxy}\r\n"));
+        }
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        let mut stream = TcpStream::connect(proxy).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        within(stream.read_to_end(&mut answer)).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("no head");
+        let reason = head.lines().find_map(|line| line.strip_prefix("x-console-reason: "));
+        Refused {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            reason: reason.unwrap_or_default().to_owned(),
+            body: body.len(),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Attaching by WebSocket, on simulated ports: who gets in, who is told what, and what arrives.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_util::SinkExt;
+use futures_util::StreamExt;
+use rustix::process::Signal;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::port::Guest;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio_websockets::Message;
+
+struct Rig {
+    server: Server,
+    port: Port,
+    guest: Guest,
+}
+
+async fn rig(flags: &[&str]) -> Rig {
+    let port = Port::new("switch").await;
+    let [flag, line] = port.flag();
+    let server = Server::start(&[&[flag.as_str(), line.as_str()], flags].concat()).await;
+    let guest = port.accept().await;
+    Rig { server, port, guest }
+}
+
+impl Rig {
+    async fn token(&self, query: &str) -> String {
+        self.server.token(&self.port.server(), query).await
+    }
+
+    async fn raw(&self) -> Socket {
+        Socket::raw(&self.server.proxy, &self.token("").await).await
+    }
+
+    async fn refused(&self, query: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let path = format!("/?token={}{query}", self.token("").await);
+        let refused = Socket::refused(&self.server.proxy, &path, headers).await;
+        assert_eq!(refused.body, 0, "a refusal has a body, which a client may take for output");
+        (refused.status, refused.reason)
+    }
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_in_binary_frames() {
+    let mut rig = rig(&[]).await;
+    let mut socket = rig.raw().await;
+    let all: Vec<u8> = (0..=255).collect();
+    rig.guest.print(&all).await;
+    assert_eq!(socket.output_with(&[254, 255]).await, all);
+    socket.send(all.clone()).await;
+    assert_eq!(rig.guest.typed(256).await, all);
+}
+
+#[tokio::test]
+async fn text_frames_are_taken_as_their_utf8_bytes_on_raw() {
+    let mut rig = rig(&[]).await;
+    let mut socket = rig.raw().await;
+    socket.say("ünï\r").await;
+    assert_eq!(rig.guest.typed(6).await, "ünï\r".as_bytes());
+}
+
+#[tokio::test]
+async fn the_token_may_come_in_a_cookie_on_any_path() {
+    let mut rig = rig(&[]).await;
+    let cookie = format!("other=1; token={}", rig.token("").await);
+    let headers = [("cookie", cookie.as_str()), ("sec-websocket-protocol", "binary")];
+    let mut socket = Socket::open(&rig.server.proxy, "/websockify", &headers).await;
+    socket.send("x").await;
+    assert_eq!(rig.guest.typed(1).await, b"x");
+}
+
+#[tokio::test]
+async fn a_missing_an_unknown_and_an_expired_token_get_the_same_answer() {
+    let rig = rig(&["--consoleauth-token_ttl", "1"]).await;
+    let expired = rig.token("").await;
+    let unknown = uuid::Uuid::new_v4();
+    let mut answers = Vec::new();
+    for path in ["/".to_owned(), format!("/?token={unknown}")] {
+        let refused = Socket::refused(&rig.server.proxy, &path, &[]).await;
+        answers.push((refused.status, refused.reason));
+    }
+    answers.push(
+        eventually(async || {
+            let path = format!("/?token={expired}&mode=watch");
+            let refused = Socket::refused(&rig.server.proxy, &path, &[]).await;
+            (refused.status != 101).then_some((refused.status, refused.reason))
+        })
+        .await,
+    );
+    assert_eq!(answers[0].0, 401);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_second_writer_is_refused_within_100_ms_with_the_holders_name() {
+    let mut rig = rig(&[]).await;
+    let mut first = rig.raw().await;
+    let token = rig.token("").await;
+    let started = Instant::now();
+    let refused = Socket::refused(&rig.server.proxy, &format!("/?token={token}"), &[]).await;
+    let took = started.elapsed();
+    assert_eq!(refused.status, 409);
+    assert!(refused.reason.starts_with("busy: admin since 20"), "{}", refused.reason);
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    first.send("a").await;
+    assert_eq!(rig.guest.typed(1).await, b"a");
+}
+
+#[tokio::test]
+async fn on_v1_the_busy_one_is_told_who_writes_and_closed_with_4004() {
+    let rig = rig(&[]).await;
+    let _first = rig.raw().await;
+    let mut second = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
+    let pen = second.message("pen").await;
+    assert_eq!((&pen["state"], &pen["holder"]), (&"held".into(), &"admin".into()));
+    let (code, reason) = second.closed().await;
+    assert_eq!(code, 4004);
+    assert!(reason.starts_with("busy: admin since "), "{reason}");
+}
+
+#[tokio::test]
+async fn after_disconnect_the_first_gets_4006_and_the_second_gets_in_at_once() {
+    let mut rig = rig(&[]).await;
+    let first = rig.raw().await;
+    let path = format!("/v3/servers/{}/disconnect-serial-console", rig.port.server());
+    let answer = rig.server.post(&path, "").await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.json["disconnected"]["user"], "admin");
+    let mut second = rig.raw().await;
+    second.send("b").await;
+    assert_eq!(rig.guest.typed(1).await, b"b");
+    let (code, reason) = first.closed().await;
+    assert_eq!(code, 4006);
+    assert!(reason.contains("disconnected by admin"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_session_is_listed_and_ended_by_its_id() {
+    let rig = rig(&[]).await;
+    let socket = rig.raw().await;
+    let sessions = rig.server.get("/v1/sessions").await.json;
+    let session = &sessions["sessions"][0];
+    assert_eq!(session["protocol"], "raw");
+    assert_eq!(session["mode"], "write");
+    let path = format!("/v1/sessions/{}?reason=lunch", session["id"].as_str().unwrap());
+    assert_eq!(rig.server.call(reqwest::Method::DELETE, &path, "").await.status, 204);
+    assert_eq!(socket.closed().await.1, "disconnected by admin: lunch");
+    assert_eq!(rig.server.get("/v1/sessions").await.json["sessions"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_watcher_sees_everything_and_types_nothing() {
+    let mut rig = rig(&[]).await;
+    let token = rig.token("?mode=watch").await;
+    let mut watcher = Socket::raw(&rig.server.proxy, &token).await;
+    let mut writer = rig.raw().await;
+    watcher.send("x").await;
+    writer.send("a").await;
+    assert_eq!(rig.guest.typed(1).await, b"a");
+    rig.guest.print(b"hello\n").await;
+    assert_eq!(watcher.output_with(b"\n").await, b"hello\n");
+    let path = format!("/?token={token}&mode=write");
+    assert_eq!(Socket::refused(&rig.server.proxy, &path, &[]).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_is_refused_and_a_listed_one_gets_in() {
+    let rig = rig(&["--console-allowed_origins", "dashboard.example"]).await;
+    let (status, reason) = rig.refused("", &[("origin", "http://evil.example")]).await;
+    assert_eq!(status, 403);
+    assert!(reason.contains("evil.example"), "{reason}");
+    let headers = [
+        ("origin", "http://dashboard.example:8080"),
+        ("sec-websocket-protocol", "binary, base64"),
+    ];
+    let path = format!("/?token={}", rig.token("").await);
+    Socket::open(&rig.server.proxy, &path, &headers).await;
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_a_bad_request() {
+    let rig = rig(&[]).await;
+    assert_eq!(rig.refused("&mode=own", &[]).await.0, 400);
+    assert_eq!(rig.refused("&from=start", &[]).await.0, 400);
+    assert_eq!(rig.refused("", &[("sec-websocket-protocol", "base64")]).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_port_that_does_not_answer_is_502_and_one_that_hangs_up_ends_the_session() {
+    let rig = rig(&[]).await;
+    let socket = rig.raw().await;
+    let token = rig.token("").await;
+    drop(rig.port);
+    drop(rig.guest);
+    assert_eq!(socket.closed().await, (1000, "Target closed".into()));
+    let refused = eventually(async || {
+        let path = format!("/?token={token}");
+        let refused = Socket::refused(&rig.server.proxy, &path, &[]).await;
+        (refused.status == 502).then_some(refused)
+    })
+    .await;
+    assert!(refused.reason.starts_with("unreachable: "), "{}", refused.reason);
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_let_go_after_the_grace_time() {
+    let flags = ["--session-ping_interval", "1", "--session-grace", "2"];
+    let rig = rig(&flags).await;
+    let token = rig.token("").await;
+    let mut deaf = Socket::raw(&rig.server.proxy, &token).await;
+    // Reading answers pings; this client reads nothing until the line is free.
+    eventually(async || {
+        let sessions = rig.server.get("/v1/sessions").await.json;
+        sessions["sessions"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+    let mut last = None;
+    while let Some(Ok(message)) = within(deaf.0.next()).await {
+        last = message.as_close().map(|(code, _)| u16::from(code)).or(last);
+    }
+    assert_eq!(last, Some(4007));
+}
+
+#[tokio::test]
+async fn a_client_that_answers_pings_stays() {
+    let flags = ["--session-ping_interval", "1", "--session-grace", "2"];
+    let mut rig = rig(&flags).await;
+    let mut socket = rig.raw().await;
+    let mut pings = 0;
+    while pings < 4 {
+        let message = within(socket.0.next()).await.unwrap().unwrap();
+        assert!(!message.is_close(), "{message:?}");
+        pings += usize::from(message.is_ping());
+    }
+    socket.send("x").await;
+    assert_eq!(rig.guest.typed(1).await, b"x");
+}
+
+#[tokio::test]
+async fn a_viewer_who_stops_reading_is_closed_and_the_guest_never_waits() {
+    let mut rig = rig(&[]).await;
+    let stalled = rig.raw().await;
+    let row = vec![b'.'; 64 * 1024];
+    for _ in 0..1024 {
+        rig.guest.print(&row).await;
+    }
+    eventually(async || {
+        let line = rig.server.line(&rig.port.server(), 0).await;
+        (line["offset"] == 64 * 1024 * 1024 && line["writer"].is_null()).then_some(())
+    })
+    .await;
+    assert_eq!(stalled.closed().await.0, 4011);
+}
+
+#[tokio::test]
+async fn sigterm_ends_sessions_with_4012_and_the_program_with_0_in_5_s() {
+    let mut rig = rig(&[]).await;
+    let raw = rig.raw().await;
+    let token = rig.token("?mode=watch").await;
+    let v1 = Socket::v1(&rig.server.proxy, &token, "").await;
+    let started = Instant::now();
+    rig.server.signal(Signal::TERM);
+    assert_eq!(raw.closed().await.0, 4012);
+    assert_eq!(v1.closed().await.0, 4012);
+    assert!(rig.server.ended().await.success());
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_single_use_token_is_good_for_one_attach() {
+    let rig = rig(&["--consoleauth-single_use=true"]).await;
+    let token = rig.token("").await;
+    let socket = Socket::raw(&rig.server.proxy, &token).await;
+    drop(socket);
+    let refused =
+        Socket::refused(&rig.server.proxy, &format!("/?token={token}"), &[]).await;
+    assert_eq!(refused.status, 401);
+}
+
+#[tokio::test]
+async fn with_enforced_timeout_a_session_ends_with_its_token() {
+    let flags =
+        ["--consoleauth-enforce_session_timeout=true", "--consoleauth-token_ttl", "2"];
+    let rig = rig(&flags).await;
+    assert_eq!(rig.raw().await.closed().await.0, 4008);
+}
+
+#[tokio::test]
+async fn a_token_is_in_no_log_line_and_no_process_list() {
+    let rig = rig(&[]).await;
+    let token = rig.token("").await;
+    let socket = Socket::raw(&rig.server.proxy, &token).await;
+    let path = format!("/?token={token}");
+    Socket::refused(&rig.server.proxy, &path, &[("origin", "http://evil.example")]).await;
+    Socket::refused(&rig.server.proxy, &path, &[]).await;
+    reqwest::get(format!("http://{}/serial.html?token={token}", rig.server.proxy)).await.unwrap();
+    let output = rig.server.client(&["get-serial-console", "switch", "serial"]).await;
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let second = printed.split("token=").nth(1).unwrap().split_whitespace().next().unwrap();
+    drop(socket);
+    eventually(async || rig.server.log().contains("session ended").then_some(())).await;
+    let log = rig.server.log();
+    assert!(log.contains("DEBUG"), "the log is not at debug level");
+    for secret in [token.as_str(), second, rig.server.admin_token().as_str()] {
+        assert!(!log.contains(secret), "{log}");
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&arguments).contains(secret));
+        }
+    }
+}
+
+const GIB: usize = 1024 * 1024 * 1024;
+
+/// A byte stream in which every 8 bytes differ from their neighbours.
+fn pattern(block: usize) -> Vec<u8> {
+    let start = block as u64 * 8192;
+    (start..start + 8192).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gib_from_the_port_arrives_byte_exact() {
+    let mut rig = rig(&[]).await;
+    let mut socket = rig.raw().await;
+    let printing = tokio::spawn(async move {
+        for block in 0..GIB / 65536 {
+            rig.guest.0.write_all(&pattern(block)).await.unwrap();
+        }
+        rig.guest
+    });
+    let (mut block, mut expected, mut at) = (0, pattern(0), 0);
+    while block < GIB / 65536 {
+        let message = socket.next().await;
+        let mut bytes: &[u8] = message.as_payload();
+        while !bytes.is_empty() {
+            let length = bytes.len().min(expected.len() - at);
+            assert!(bytes[..length] == expected[at..at + length], "differs in block {block}");
+            bytes = &bytes[length..];
+            at += length;
+            if at == expected.len() {
+                (block, at) = (block + 1, 0);
+                expected = pattern(block);
+            }
+        }
+    }
+    within(printing).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gib_to_the_port_arrives_byte_exact() {
+    let mut rig = rig(&[]).await;
+    let mut socket = rig.raw().await;
+    let typing = tokio::spawn(async move {
+        for block in 0..GIB / 65536 {
+            socket.0.send(Message::binary(pattern(block))).await.unwrap();
+        }
+        socket
+    });
+    let mut typed = vec![0; 65536];
+    for block in 0..GIB / 65536 {
+        within(rig.guest.0.read_exact(&mut typed)).await.unwrap();
+        assert!(typed == pattern(block), "differs in block {block}");
+    }
+    within(typing).await.unwrap();
+}
