@@ -1,1 +1,63 @@
-//! Placeholder.
+//! What people type: the commands that ask the API, and `connect`, a terminal on a serial console.
+//!
+//! The crate speaks REST and the `console.v1` WebSocket protocol, and holds nothing between two
+//! runs. Results go to stdout, everything else to stderr.
+
+mod api;
+mod command;
+mod connect;
+mod failure;
+mod guests;
+mod queries;
+mod text;
+
+use std::io::Write;
+
+pub use command::Command;
+pub use failure::Outcome;
+
+use crate::api::Api;
+use crate::command::ClientArgs;
+use crate::failure::Failure;
+
+/// Runs one command to its end. What went wrong is on stderr by then.
+pub async fn run(command: Command) -> Outcome {
+    match execute(command).await {
+        Ok(()) => Outcome::Done,
+        Err(failure) => {
+            text::say(&failure.to_string());
+            failure.outcome()
+        }
+    }
+}
+
+async fn execute(command: Command) -> Result<(), Failure> {
+    let api = |args: &ClientArgs| Api::new(args, std::env::var("SERIALPROXY_TOKEN").ok());
+    let answer = match command {
+        Command::GetSerialConsole(call) => {
+            queries::console(&api(&call.client)?, &call.command, call.client.format).await?
+        }
+        Command::Servers(call) => queries::servers(&api(&call.client)?, call.client.format).await?,
+        Command::Sessions(call) => {
+            queries::sessions(&api(&call.client)?, call.client.format).await?
+        }
+        Command::Disconnect(call) => {
+            guests::disconnect(&api(&call.client)?, &call.command, call.client.format).await?
+        }
+        Command::Boot(call) => {
+            guests::boot(&api(&call.client)?, &call.command, call.client.format).await?
+        }
+        Command::Start(call) => guests::start(&api(&call.client)?, &call.command).await?,
+        Command::Stop(call) => guests::stop(&api(&call.client)?, &call.command).await?,
+        Command::Reboot(call) => guests::reboot(&api(&call.client)?, &call.command).await?,
+        Command::Delete(call) => guests::delete(&api(&call.client)?, &call.command).await?,
+        Command::Connect(call) => {
+            // Boxed: this future is by far the largest of all commands.
+            Box::pin(connect::connect(&api(&call.client)?, &call.command)).await?;
+            String::new()
+        }
+    };
+    // A reader that closed the pipe (`… | head -1`) has all that it wanted.
+    let _ = std::io::stdout().lock().write_all(answer.as_bytes());
+    Ok(())
+}

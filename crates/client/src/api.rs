@@ -1,0 +1,265 @@
+//! The API as the client sees it: one authenticated HTTP client, bounded in time and size.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::Method;
+use reqwest::Response;
+use reqwest::StatusCode;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use reqwest::redirect::Policy;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serialproxy_proto::api::Fault;
+use serialproxy_proto::api::SerialConsoleAnswer;
+use serialproxy_proto::api::Servers;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::token::Mode;
+
+use crate::command::ClientArgs;
+use crate::failure::Failure;
+use crate::failure::root_cause;
+
+/// How long an answer may take. To boot a guest copies no disk, so no call is slow.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// 16 MiB: a list of some 50,000 servers.
+const ANSWER_SIZE: usize = 16 << 20;
+
+/// Asks the API in one user's name.
+#[derive(Debug)]
+pub(crate) struct Api {
+    http: Client,
+    base: Url,
+    token: Option<HeaderValue>,
+    /// What to do when the API wants a better token.
+    remedy: String,
+}
+
+/// A server as lists have it. The status is text, so that a newer API's words pass through.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ServerRow {
+    pub(crate) id: ServerId,
+    pub(crate) name: String,
+    pub(crate) status: String,
+}
+
+/// What a console URL is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConsoleRequest {
+    pub(crate) server: ServerId,
+    pub(crate) port: u8,
+    pub(crate) mode: Mode,
+    /// Also while the server is off.
+    pub(crate) wait: bool,
+}
+
+impl Api {
+    /// An API at the address of `args`, asked with `token` or else the state directory's.
+    pub(crate) fn new(args: &ClientArgs, token: Option<String>) -> Result<Self, Failure> {
+        let base = api_url(&args.api_url)?;
+        let mut http = Client::builder()
+            .connect_timeout(CONNECT_TIME)
+            .timeout(ANSWER_TIME)
+            .redirect(Policy::none());
+        if is_loopback(&base) {
+            http = http.no_proxy();
+        }
+        let http = http
+            .build()
+            .map_err(|error| Failure::Api { api: origin(&base), cause: root_cause(&error) })?;
+        let (token, remedy) = match token {
+            Some(text) => (
+                Some(secret(&text, "SERIALPROXY_TOKEN")?),
+                "check SERIALPROXY_TOKEN, which holds the token that was sent".to_owned(),
+            ),
+            None => admin_token(&args.state_dir.join("admin-token"))?,
+        };
+        Ok(Self { http, base, token, remedy })
+    }
+
+    /// Finds a server by its UUID or name.
+    pub(crate) async fn find(&self, name_or_id: &str) -> Result<ServerId, Failure> {
+        if let Ok(id) = name_or_id.parse() {
+            return Ok(id);
+        }
+        let answer = self.servers(Some(name_or_id)).await?;
+        let servers = self.read::<Servers<ServerRow>>(answer)?.servers;
+        // The API looks for the name anywhere in a server's name.
+        let named = servers.into_iter().filter(|server| server.name == name_or_id);
+        let ids: Vec<ServerId> = named.map(|server| server.id).collect();
+        match ids.as_slice() {
+            [] => Err(Failure::NoSuchServer(name_or_id.to_owned())),
+            [id] => Ok(*id),
+            _ => Err(Failure::Ambiguous { name: name_or_id.to_owned(), ids }),
+        }
+    }
+
+    /// `{"servers": […]}` with all pages in one; only those with `name` in their name, if given.
+    pub(crate) async fn servers(&self, name: Option<&str>) -> Result<Value, Failure> {
+        let mut all: Vec<Value> = Vec::new();
+        let mut marker: Option<String> = None;
+        loop {
+            let marked = marker.as_deref().map(|marker| ("marker", marker));
+            let query: Vec<_> = name.map(|name| ("name", name)).into_iter().chain(marked).collect();
+            let page = self.call(Method::GET, "/v2.1/servers/detail", &query, None).await?;
+            let servers = page.get("servers").and_then(Value::as_array).cloned();
+            let Some(servers) = servers else {
+                return Err(self.strange(&"an answer without servers"));
+            };
+            let last = servers.last().and_then(|server| server.get("id")?.as_str());
+            let next = last.map(str::to_owned).filter(|_| page.get("servers_links").is_some());
+            all.extend(servers);
+            // A marker that stands still would ask for the same page for ever.
+            if next.is_none() || next == marker {
+                return Ok(serde_json::json!({ "servers": all }));
+            }
+            marker = next;
+        }
+    }
+
+    /// One server.
+    pub(crate) async fn server(&self, id: ServerId) -> Result<ServerRow, Failure> {
+        let answer = self.call(Method::GET, &format!("/v2.1/servers/{id}"), &[], None).await?;
+        self.read(answer.get("server").cloned().unwrap_or_default())
+    }
+
+    /// A new URL for a console. It holds a secret.
+    pub(crate) async fn console_url(&self, request: ConsoleRequest) -> Result<String, Failure> {
+        let path = format!("/v3/servers/{}/get-serial-console", request.server);
+        let port = request.port.to_string();
+        let mut query = vec![("port", port.as_str())];
+        if request.mode == Mode::Watch {
+            query.push(("mode", Mode::Watch.as_str()));
+        }
+        if request.wait {
+            query.push(("wait", "1"));
+        }
+        let answer = self.call(Method::POST, &path, &query, None).await?;
+        Ok(self.read::<SerialConsoleAnswer>(answer)?.serial_console.url)
+    }
+
+    /// One call; an answer without a body is `null`.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url).header("Accept", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("X-Auth-Token", token.clone());
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = self.body(response).await?;
+        if !status.is_success() {
+            return Err(self.fault(status, &body));
+        }
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| self.strange(&error))
+    }
+
+    /// An answer in its shape.
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: Value) -> Result<T, Failure> {
+        serde_json::from_value(answer).map_err(|error| self.strange(&error))
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > ANSWER_SIZE {
+                return Err(self.strange(&"an answer of more than 16 MiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn fault(&self, status: StatusCode, body: &[u8]) -> Failure {
+        let faults = serde_json::from_slice::<BTreeMap<String, Fault>>(body).unwrap_or_default();
+        let message = match faults.into_values().next() {
+            Some(fault) => fault.message,
+            None => return self.strange(&format_args!("HTTP status {status}")),
+        };
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                Failure::Unauthorized { message, remedy: self.remedy.clone() }
+            }
+            _ => Failure::Fault { status: status.as_u16(), message },
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::Api { api: origin(&self.base), cause: root_cause(error) }
+    }
+
+    fn strange(&self, what: &dyn Display) -> Failure {
+        Failure::Answer { api: origin(&self.base), what: what.to_string() }
+    }
+}
+
+fn api_url(text: &str) -> Result<Url, Failure> {
+    let unusable = |reason| Failure::ApiUrl { url: text.to_owned(), reason };
+    let url =
+        Url::parse(text).map_err(|_| unusable("it is no URL; it looks like http://h:8774"))?;
+    match url.scheme() {
+        "http" => Ok(url),
+        "https" => Err(unusable("https is not supported yet; use http")),
+        _ => Err(unusable("it must start with http://")),
+    }
+}
+
+/// The address without its path and whatever secret stands before its host.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Whether `url` points at this machine, which no proxy of the environment stands before.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The admin token that `serve` left in the state directory. Without one nothing is sent: the
+/// API may not ask who calls.
+fn admin_token(path: &Path) -> Result<(Option<HeaderValue>, String), Failure> {
+    let shown = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((
+            Some(secret(text.trim(), &shown.to_string())?),
+            format!("the token was read from {shown}; set SERIALPROXY_TOKEN to use another"),
+        )),
+        Err(error) => Ok((
+            None,
+            format!(
+                "no token was sent, as {shown} cannot be read: {error}; set SERIALPROXY_TOKEN, or run this as its owner"
+            ),
+        )),
+    }
+}
+
+fn secret(token: &str, origin: &str) -> Result<HeaderValue, Failure> {
+    let mut value =
+        HeaderValue::from_str(token).map_err(|_| Failure::Token { origin: origin.to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

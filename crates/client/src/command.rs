@@ -1,0 +1,301 @@
+//! The command line of the client's commands.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Subcommand;
+use clap::ValueEnum;
+use serialproxy_proto::id::SessionId;
+
+/// The client's commands, to be flattened into the program's own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the URL of a serial console
+    #[command(after_help = "Examples:
+  serialproxy get-serial-console demo serial
+  serialproxy get-serial-console demo serial --port 1 --watch -f json
+
+The URL opens in a browser, and `serialproxy connect` does without it. It holds a secret: whoever
+has the URL has the console.")]
+    GetSerialConsole(Call<GetSerialConsole>),
+    /// List the servers
+    #[command(after_help = "Example:
+  serialproxy servers -f json")]
+    Servers(Call<NoArguments>),
+    /// List who is attached to which console
+    #[command(after_help = "Example:
+  serialproxy sessions")]
+    Sessions(Call<NoArguments>),
+    /// End the session that writes to a console, or any session by its id
+    #[command(after_help = "Examples:
+  serialproxy disconnect demo --port 1 --reason 'maintenance'
+  serialproxy disconnect --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de")]
+    Disconnect(Call<Disconnect>),
+    /// Attach this terminal to a serial console
+    #[command(after_help = CONNECT_HELP)]
+    Connect(Call<Connect>),
+    /// Define and start a guest
+    #[command(after_help = "Example:
+  serialproxy boot demo --image demo --property serial_ports=2")]
+    Boot(Call<Boot>),
+    /// Start a server
+    #[command(after_help = "Example:
+  serialproxy start demo")]
+    Start(Call<Server>),
+    /// Shut a server down, and cut its power when that takes too long
+    #[command(after_help = "Examples:
+  serialproxy stop demo --timeout 120
+  serialproxy stop demo --force")]
+    Stop(Call<Stop>),
+    /// Reboot a server
+    #[command(after_help = "Example:
+  serialproxy reboot demo")]
+    Reboot(Call<Server>),
+    /// Delete a server that `boot` made
+    #[command(after_help = "Example:
+  serialproxy delete demo")]
+    Delete(Call<Server>),
+}
+
+const CONNECT_HELP: &str = "Examples:
+  serialproxy connect demo
+  serialproxy connect demo --watch > boot.log
+  echo uname | serialproxy connect demo
+
+At the start of a line:
+  ~.  leaves
+  ~?  lists these
+  ~~  sends ~
+While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
+
+A server that is off is waited for, so its boot can be watched from the first byte. A connection
+that is lost comes back by itself for up to a minute and goes on where it was; what is typed
+meanwhile is not sent.
+
+Where stdin is not a terminal, its bytes are sent as they are, once the guest runs; at its end the
+command leaves when the guest has printed nothing for a second. For an answer that takes longer,
+keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
+
+Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage, 3 not found, 4 busy.";
+
+/// A command's own arguments, and those that all commands have.
+#[derive(Args, Debug)]
+pub struct Call<T: Args> {
+    /// The command's own.
+    #[command(flatten)]
+    pub(crate) command: T,
+    /// Those of all commands.
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Where the API is, who asks, and how answers are printed.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of all client commands")]
+pub(crate) struct ClientArgs {
+    /// Address of the API
+    #[arg(long, value_name = "URL", env = "SERIALPROXY_API_URL")]
+    #[arg(default_value = "http://127.0.0.1:8774")]
+    pub(crate) api_url: String,
+    /// Directory whose admin-token is used where SERIALPROXY_TOKEN is not set
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/serialproxy")]
+    pub(crate) state_dir: PathBuf,
+    /// How to print the answer; json is the API's own object
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// The API's object.
+    Json,
+    /// For people.
+    Table,
+}
+
+/// A command that takes nothing of its own.
+#[derive(Args, Debug)]
+pub struct NoArguments {}
+
+/// A command on one server.
+#[derive(Args, Debug)]
+pub struct Server {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+}
+
+/// `get-serial-console`.
+#[derive(Args, Debug)]
+pub struct GetSerialConsole {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+    /// Type of the console: serial
+    pub(crate) console_type: String,
+    /// Index of the serial port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u8,
+    /// A URL that may only watch
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Also for a server that is off
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// `disconnect`.
+#[derive(Args, Debug)]
+pub struct Disconnect {
+    /// Name or UUID of the server whose writer is disconnected
+    #[arg(required_unless_present = "session")]
+    pub(crate) server: Option<String>,
+    /// Index of the serial port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u8,
+    /// Session to end, as `sessions` lists it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["server", "port"])]
+    pub(crate) session: Option<SessionId>,
+    /// Why, for the person whose session ends
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `connect`.
+#[derive(Args, Debug)]
+pub struct Connect {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+    /// Index of the serial port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u8,
+    /// Only watch: send nothing, whatever is typed
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Take over from whoever writes now; they stay as a watcher
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) force: bool,
+}
+
+/// `boot`.
+#[derive(Args, Debug)]
+pub struct Boot {
+    /// Name of the new server
+    pub(crate) name: String,
+    /// Image to boot
+    #[arg(long)]
+    pub(crate) image: String,
+    /// Image property that is added to the image's own, or replaces it
+    #[arg(long = "property", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) properties: Vec<(String, String)>,
+    /// Extra spec of the flavor, for example hw:serial_port_count=2
+    #[arg(long = "flavor-property", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) flavor_properties: Vec<(String, String)>,
+}
+
+/// `stop`.
+#[derive(Args, Debug)]
+pub struct Stop {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+    /// Seconds that the server has to shut down by itself
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "force")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    /// Cut the power at once
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("this takes KEY=VALUE, for example serial_ports=2".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = std::iter::once("serialproxy").chain(line.split(' '));
+        Program::try_parse_from(words).map(|program| program.command)
+    }
+
+    #[test]
+    fn the_program_keeps_its_own_description() {
+        /// Consoles
+        #[derive(Debug, Parser)]
+        struct Whole {
+            #[command(subcommand)]
+            command: All,
+        }
+        #[derive(Debug, Subcommand)]
+        enum All {
+            #[command(flatten)]
+            Client(Command),
+        }
+        assert_eq!(Whole::command().get_about().map(ToString::to_string), Some("Consoles".into()));
+    }
+
+    #[test]
+    fn the_commands_are_consistent_and_each_help_holds_an_example() {
+        Program::command().debug_assert();
+        for command in Program::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("serialproxy {} ", command.get_name());
+            assert!(
+                help.contains(&example) || help.contains(example.trim_end()),
+                "{} lacks an example",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_accepted() {
+        for line in [
+            "get-serial-console demo serial --port 1 --watch -f json",
+            "servers -f json",
+            "disconnect demo --port 1 --reason maintenance",
+            "disconnect --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de",
+            "boot demo --image demo --property serial_ports=2 --flavor-property hw:x=1",
+            "stop demo --timeout 120",
+            "connect demo --watch --api-url http://h:1 --state-dir /tmp",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "connect demo --watch --force",
+            "disconnect",
+            "disconnect demo --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de",
+            "boot demo --image demo --property serial_ports",
+            "stop demo --timeout 5 --force",
+            "stop demo --timeout 0",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_flag_takes_a_token() {
+        for command in Program::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                assert!(!argument.get_id().as_str().contains("token"));
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `connect`: this terminal on a serial console, over as many connections as it takes.
+
+mod door;
+mod escape;
+mod keyboard;
+mod muting;
+mod notices;
+mod screen;
+mod session;
+mod terminal;
+mod view;
+mod wire;
+
+use std::time::Duration;
+
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
+use tokio::time::sleep;
+
+use crate::api::Api;
+use crate::api::ConsoleRequest;
+use crate::command::Connect;
+use crate::connect::door::Attached;
+use crate::connect::door::Door;
+use crate::connect::session::Session;
+use crate::connect::terminal::Terminal;
+use crate::failure::Failure;
+use crate::failure::known;
+
+/// How long a lost connection is looked for. By then the proxy has given a session up.
+const RECONNECT_TIME: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Why a connection, or the command, ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The person left, or all that was piped in is answered.
+    Left,
+    Failed(Failure),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Attaches the terminal and stays until the person leaves or the console ends.
+pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure> {
+    let mode = if command.watch { Mode::Watch } else { Mode::Write };
+    let server = api.find(&command.server).await?;
+    let request = ConsoleRequest { server, port: command.port, mode, wait: true };
+    let mut door = Door::new(api, request, command.force);
+    let attached = door.attach().await?;
+    // The terminal is taken over only once there is something to show.
+    let mut terminal = Terminal::open()?;
+    let end = stay(&mut terminal, &mut door, attached).await;
+    terminal.close().await;
+    match end {
+        End::Left => Ok(()),
+        End::Failed(failure) => Err(failure),
+    }
+}
+
+async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attached) -> End {
+    for connection in 1.. {
+        let user = attached.hello.user.clone();
+        if door.is_news(attached.hello.line) {
+            terminal.screen.say(notices::NEW_LINE);
+        }
+        let (end, view) = Session::begin(terminal, attached, connection).run().await;
+        door.go_on(&view);
+        let failure = match end {
+            End::Left => break,
+            End::Failed(failure) => failure,
+        };
+        let pause = match &failure {
+            Failure::Lost(cause) => {
+                terminal.screen.say(&notices::lost(cause));
+                FIRST_PAUSE
+            }
+            Failure::Closed { code, reason } => match known(*code) {
+                Some(CloseCode::Draining) => {
+                    terminal.screen.say(notices::DRAINING);
+                    Duration::ZERO
+                }
+                Some(CloseCode::Normal) => {
+                    terminal.screen.say(&notices::ended(reason));
+                    break;
+                }
+                _ => return End::Failed(failure),
+            },
+            _ => return End::Failed(failure),
+        };
+        attached = match reconnect(terminal, door, &user, pause).await {
+            Ok(attached) => attached,
+            Err(end) => return end,
+        };
+    }
+    End::Left
+}
+
+async fn reconnect(
+    terminal: &mut Terminal,
+    door: &mut Door<'_>,
+    user: &str,
+    mut pause: Duration,
+) -> Result<Attached, End> {
+    let start = Instant::now();
+    loop {
+        terminal.unless_left(sleep(pause)).await?;
+        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        match terminal.unless_left(door.attach()).await? {
+            Ok(attached) => return Ok(attached),
+            Err(failure) if start.elapsed() + pause < RECONNECT_TIME && passes(&failure, user) => {
+                terminal.screen.say(&notices::again(&failure, pause));
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+/// Whether a failure to come back may pass by itself: the proxy restarts, or our own lost
+/// session still holds the pen.
+fn passes(failure: &Failure, user: &str) -> bool {
+    match failure {
+        Failure::Proxy { .. } | Failure::Api { .. } | Failure::Lost(_) => true,
+        Failure::Refused { status, .. } | Failure::Fault { status, .. } => *status >= 500,
+        Failure::Closed { code, reason } => match known(*code) {
+            Some(CloseCode::Draining | CloseCode::InternalError) => true,
+            Some(CloseCode::Busy) => reason.starts_with(&format!("busy: {user} since ")),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coming_back_waits_for_our_own_lost_session_and_not_for_anothers() {
+        let busy = |user: &str| Failure::Closed {
+            code: CloseCode::Busy.number(),
+            reason: format!("busy: {user} since 2026-11-22T09:00:00Z"),
+        };
+        assert!(passes(&busy("alice"), "alice"));
+        assert!(!passes(&busy("alice2"), "alice"));
+        assert!(!passes(&busy("bob"), "alice"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Writes output to stdout and notices to stderr, in order, on a thread of its own: a reader that
+//! is slow (`… | less`) holds up neither pings nor keys.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread::Builder;
+use std::time::Duration;
+
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::poll;
+use rustix::io::Errno;
+use rustix::termios::isatty;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::text::printable;
+
+/// 1 MiB: twice what a proxy sends without an acknowledgement.
+const ROOM: usize = 1 << 20;
+/// 64 KiB: the most that is written at once, and so acknowledged at once.
+const BATCH: usize = 64 << 10;
+
+/// Where output goes.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    shared: Arc<Shared>,
+    written: watch::Receiver<Position>,
+}
+
+/// A place in a line's output, as one connection counts it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Position {
+    pub(crate) connection: u64,
+    pub(crate) offset: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Bytes that are not written yet.
+    size: usize,
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Output { bytes: Vec<u8>, end: Position },
+    Notice(String),
+}
+
+/// How a notice ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum LineEnd {
+    /// Where the terminal adds the carriage return.
+    Cooked,
+    /// Where it does not, being in raw mode.
+    Raw,
+}
+
+impl Screen {
+    /// Begins to write.
+    pub(crate) fn start(line_end: LineEnd) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (sender, written) = watch::channel(Position::default());
+        let theirs = shared.clone();
+        // Not joined: stdout may block for ever. `finish` waits for it as long as is sensible.
+        Builder::new().name("screen".into()).spawn(move || write(&theirs, &sender, line_end))?;
+        Ok(Self { shared, written })
+    }
+
+    /// Queues output that ends at `end`.
+    pub(crate) fn show(&self, bytes: &[u8], end: Position) {
+        let mut queue = self.shared.lock();
+        queue.size += bytes.len();
+        match queue.items.back_mut() {
+            Some(Item::Output { bytes: last, end: last_end }) if last.len() < BATCH => {
+                last.extend_from_slice(bytes);
+                *last_end = end;
+            }
+            _ => queue.items.push_back(Item::Output { bytes: bytes.to_vec(), end }),
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Queues a notice; what others wrote in it cannot steer the terminal.
+    pub(crate) fn say(&self, notice: &str) {
+        let text = printable(notice);
+        let mut queue = self.shared.lock();
+        queue.size += text.len();
+        queue.items.push_back(Item::Notice(text));
+        self.shared.changed.notify_one();
+    }
+
+    /// Whether more output may be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.shared.lock().size < ROOM
+    }
+
+    /// Waits until more is written, and says up to where; `None` once stdout is closed.
+    /// Cancel-safe.
+    pub(crate) async fn written(&mut self) -> Option<Position> {
+        self.written.changed().await.ok()?;
+        Some(*self.written.borrow_and_update())
+    }
+
+    /// Waits until all is written, for `limit` at most.
+    pub(crate) async fn finish(mut self, limit: Duration) {
+        self.shared.lock().finished = true;
+        self.shared.changed.notify_one();
+        let _ = timeout(limit, async { while self.written().await.is_some() {} }).await;
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.shared.lock().finished = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next item; `None` at the end.
+    fn next(&self) -> Option<Item> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(item) = queue.items.pop_front() {
+                return Some(item);
+            }
+            if queue.finished {
+                return None;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) {
+    let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+    let same_terminal = isatty(stdout) && isatty(stderr);
+    let newline = if line_end == LineEnd::Raw { "\r\n" } else { "\n" };
+    let mut line_start = true;
+    while let Some(item) = shared.next() {
+        match item {
+            Item::Output { bytes, end } => {
+                if write_all(stdout, &bytes).is_err() {
+                    return;
+                }
+                line_start = bytes.last().map_or(line_start, |last| *last == b'\n');
+                shared.lock().size -= bytes.len();
+                written.send_replace(end);
+            }
+            Item::Notice(text) => {
+                shared.lock().size -= text.len();
+                let begin = if same_terminal && !line_start { newline } else { "" };
+                let text = format!("{begin}serialproxy: {text}{newline}");
+                // A stderr that is closed has no reader to tell.
+                let _ = write_all(stderr, text.as_bytes());
+                line_start = true;
+            }
+        }
+    }
+}
+
+/// Writes all, also where a parent left the file in non-blocking mode.
+fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(size) => bytes = bytes.get(size..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&file, PollFlags::OUT)], None)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

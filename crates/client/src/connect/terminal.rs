@@ -1,0 +1,168 @@
+//! The terminal in front of the person: its mode, its keys, its screen, and the signals that end
+//! the command.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rustix::termios::OptionalActions;
+use rustix::termios::Termios;
+use rustix::termios::isatty;
+use rustix::termios::tcgetattr;
+use rustix::termios::tcsetattr;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use crate::connect::End;
+use crate::connect::escape::Escapes;
+use crate::connect::escape::HELP;
+use crate::connect::escape::Typed;
+use crate::connect::keyboard::Keyboard;
+use crate::connect::screen::LineEnd;
+use crate::connect::screen::Position;
+use crate::connect::screen::Screen;
+use crate::failure::Failure;
+
+/// How long a slow stdout may take for the rest.
+const FINISH_TIME: Duration = Duration::from_secs(2);
+
+/// Ends what programs in the guest leave switched on when one goes away in the middle of them:
+/// colours, a hidden cursor, mouse and focus reports, bracketed paste, keypad modes.
+const CALM: &[u8] = b"\x1b[m\x1b[?25h\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?1l\x1b>";
+
+/// Everything that `connect` needs of the place where it runs.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    pub(crate) keyboard: Keyboard,
+    pub(crate) screen: Screen,
+    pub(crate) signals: Signals,
+    pub(crate) escapes: Escapes,
+    /// Raw while this lives; `None` where stdin is no terminal.
+    raw: Option<RawMode>,
+}
+
+impl Terminal {
+    /// Takes the terminal over.
+    pub(crate) fn open() -> std::io::Result<Self> {
+        // Signals first: from here on none ends the process without `drop` running.
+        let signals = Signals::catch()?;
+        let raw = match isatty(rustix::stdio::stdin()) {
+            true => Some(RawMode::enter()?),
+            false => None,
+        };
+        let line_end = match raw.is_some() && isatty(rustix::stdio::stderr()) {
+            true => LineEnd::Raw,
+            false => LineEnd::Cooked,
+        };
+        Ok(Self {
+            keyboard: Keyboard::start()?,
+            screen: Screen::start(line_end)?,
+            signals,
+            escapes: Escapes::default(),
+            raw,
+        })
+    }
+
+    /// Whether a person types, rather than a pipe or a file.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Shows what `~?` shows.
+    pub(crate) fn help(&self) {
+        for line in HELP {
+            self.screen.say(line);
+        }
+    }
+
+    /// Waits for `work`, unless the person leaves first. What is typed meanwhile goes nowhere.
+    pub(crate) async fn unless_left<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let interactive = self.is_interactive();
+            tokio::select! {
+                biased;
+                signal = self.signals.caught() => return Err(Failure::Signal(signal).into()),
+                typed = self.keyboard.read(), if interactive => self.leaves(typed)?,
+                done = &mut work => return Ok(done),
+            }
+        }
+    }
+
+    fn leaves(&mut self, typed: Option<Vec<u8>>) -> Result<(), End> {
+        // A terminal that ends is gone.
+        let typed = typed.ok_or(End::Left)?;
+        for typed in self.escapes.feed(&typed) {
+            match typed {
+                Typed::Leave => return Err(End::Left),
+                Typed::Help => self.help(),
+                Typed::Bytes(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the rest and gives the terminal back.
+    pub(crate) async fn close(self) {
+        if self.is_interactive() && isatty(rustix::stdio::stdout()) {
+            self.screen.show(CALM, Position::default());
+        }
+        self.screen.finish(FINISH_TIME).await;
+        drop(self.raw);
+    }
+}
+
+/// Raw mode of the terminal on stdin; dropping it restores what was before, also in a panic.
+#[derive(Debug)]
+struct RawMode {
+    before: Termios,
+}
+
+impl RawMode {
+    fn enter() -> std::io::Result<Self> {
+        let stdin = rustix::stdio::stdin();
+        let before = tcgetattr(stdin)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        let guard = Self { before };
+        tcsetattr(stdin, OptionalActions::Now, &raw)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // At once, not after draining: output that is stuck must not keep the terminal raw.
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// The signals that end the command in good order.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one, and names it. Cancel-safe.
+    pub(crate) async fn caught(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.hangup.recv() => "SIGHUP",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

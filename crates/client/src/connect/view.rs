@@ -1,0 +1,177 @@
+//! What of a line's output was shown: its offset, what is replay, and what is missing.
+
+use serialproxy_proto::console::Hello;
+use serialproxy_proto::console::ReplayKind;
+use serialproxy_proto::token::Mode;
+use uuid::Uuid;
+
+use crate::connect::muting::Muting;
+
+/// The output of a line as this terminal sees it over one connection.
+#[derive(Debug)]
+pub(crate) struct View {
+    muting: Muting,
+    /// A watcher's terminal is muted altogether, not only for replay.
+    watching: bool,
+    replay: Option<Replay>,
+    /// The line whose offsets count here.
+    line: Uuid,
+    offset: u64,
+}
+
+#[derive(Debug)]
+struct Replay {
+    left: u64,
+    /// A screen's bytes have no offsets, those of the history do.
+    counts: bool,
+    /// Offset where the live bytes go on.
+    then: u64,
+}
+
+/// Everything before this offset of this line was taken in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) line: Uuid,
+    pub(crate) offset: u64,
+}
+
+impl View {
+    /// The view of a connection that begins.
+    pub(crate) fn of(hello: &Hello) -> Self {
+        Self {
+            muting: Muting::default(),
+            watching: hello.mode == Mode::Watch,
+            replay: None,
+            line: hello.line,
+            offset: hello.offset,
+        }
+    }
+
+    /// The pen is lost: this session only watches from now on.
+    pub(crate) fn watch(&mut self) {
+        self.watching = true;
+    }
+
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watching
+    }
+
+    /// The next `bytes` bytes are replay.
+    pub(crate) fn replay(&mut self, kind: ReplayKind, bytes: u64, then: u64) {
+        let counts = kind == ReplayKind::History;
+        if counts {
+            self.offset = then.saturating_sub(bytes);
+        }
+        self.replay = Some(Replay { left: bytes, counts, then });
+    }
+
+    /// The line goes on at `to`.
+    pub(crate) fn skip(&mut self, to: u64) {
+        self.offset = to;
+    }
+
+    /// Takes output in, and returns what may be shown of it.
+    pub(crate) fn take(&mut self, input: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(input.len());
+        let live = self.take_replay(input, &mut shown);
+        if self.watching {
+            self.muting.filter(live, &mut shown);
+        } else {
+            // A sequence that began in the replay is settled as part of it.
+            let settled = self.muting.settle(live, &mut shown);
+            shown.extend_from_slice(live.get(settled..).unwrap_or_default());
+        }
+        self.offset = self.offset.saturating_add(live.len() as u64);
+        shown
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen { line: self.line, offset: self.offset }
+    }
+
+    fn take_replay<'a>(&mut self, input: &'a [u8], shown: &mut Vec<u8>) -> &'a [u8] {
+        let Some(replay) = &mut self.replay else {
+            return input;
+        };
+        let size = usize::try_from(replay.left).unwrap_or(usize::MAX).min(input.len());
+        let (replayed, live) = input.split_at(size);
+        self.muting.filter(replayed, shown);
+        replay.left -= size as u64;
+        if replay.counts {
+            self.offset = self.offset.saturating_add(size as u64);
+        }
+        if replay.left == 0 {
+            self.offset = replay.then;
+            self.replay = None;
+        }
+        live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_proto::console::LineState;
+    use serialproxy_proto::console::ServerRef;
+    use serialproxy_proto::id::ServerId;
+    use serialproxy_proto::id::SessionId;
+
+    use super::*;
+
+    fn view(offset: u64, mode: Mode) -> View {
+        View::of(&Hello {
+            session: SessionId::new(),
+            line: Uuid::nil(),
+            server: ServerRef { id: ServerId(Uuid::nil()), name: "demo".into() },
+            port: 0,
+            user: "alice".into(),
+            mode,
+            state: LineState::Connected,
+            reason: String::new(),
+            epoch: 1,
+            offset,
+            input: 0,
+            resume: None,
+            can: vec![],
+        })
+    }
+
+    #[test]
+    fn only_replay_is_muted_for_a_writer() {
+        let mut view = view(100, Mode::Write);
+        view.replay(ReplayKind::Screen, 6, 100);
+        assert_eq!(view.take(b"ab\x1b[6n\x1b[6n"), b"ab\x1b[6n");
+        assert_eq!(view.seen().offset, 104);
+    }
+
+    #[test]
+    fn a_query_that_begins_in_the_replay_and_ends_live_is_muted() {
+        let mut view = view(5, Mode::Write);
+        view.replay(ReplayKind::History, 5, 5);
+        assert_eq!(view.take(b"ab\x1b[6"), b"ab");
+        assert_eq!(view.take(b"n$ \x1b[6n"), b"$ \x1b[6n");
+        assert_eq!(view.seen().offset, 12);
+    }
+
+    #[test]
+    fn everything_is_muted_for_a_watcher_and_for_who_lost_the_pen() {
+        assert_eq!(view(0, Mode::Watch).take(b"a\x1b[6nb"), b"ab");
+        let mut view = view(0, Mode::Write);
+        assert_eq!(view.take(b"\x1b[6n"), b"\x1b[6n");
+        view.watch();
+        assert_eq!(view.take(b"\x1b[6n"), b"");
+    }
+
+    #[test]
+    fn offsets_count_live_and_historic_bytes_and_gaps_but_no_screen() {
+        let mut view = view(90, Mode::Write);
+        view.replay(ReplayKind::Screen, 4, 90);
+        view.take(b"abcdef");
+        assert_eq!(view.seen().offset, 92);
+        view.skip(200);
+        view.replay(ReplayKind::History, 4, 204);
+        view.take(b"ab");
+        assert_eq!(view.seen().offset, 202);
+        view.take(b"cdef");
+        assert_eq!(view.seen().offset, 206);
+    }
+}

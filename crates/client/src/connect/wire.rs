@@ -1,0 +1,191 @@
+//! One WebSocket connection to a console. It never stops answering pings while it is polled, and
+//! a peer that reads slowly never keeps it from reading.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::StreamExt;
+use http::HeaderValue;
+use http::Uri;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use reqwest::Url;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::console::ClientMessage;
+use serialproxy_proto::console::SUBPROTOCOL;
+use serialproxy_proto::console::ServerMessage;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_websockets::ClientBuilder;
+use tokio_websockets::Error;
+use tokio_websockets::Limits;
+use tokio_websockets::Message;
+use tokio_websockets::WebSocketStream;
+use tokio_websockets::upgrade;
+
+use crate::failure::Failure;
+use crate::failure::root_cause;
+use crate::text::printable;
+
+/// How long the TCP connection and the handshake may take together.
+const OPEN_TIME: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer a Close.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// 1 MiB: far more than a proxy puts into one message.
+const MESSAGE_SIZE: usize = 1 << 20;
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: WebSocketStream<TcpStream>,
+    outbox: VecDeque<Message>,
+}
+
+/// Something that arrived.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Output of the line.
+    Bytes(Bytes),
+    Control(ServerMessage),
+    /// A ping, a pong, or a message that is not understood.
+    SignOfLife,
+    Closed {
+        code: u16,
+        reason: String,
+    },
+    /// The connection ended without a Close.
+    Lost(String),
+}
+
+impl Wire {
+    /// Connects to a `ws` URL, which holds a secret and is never shown.
+    pub(crate) async fn open(url: &Url) -> Result<Self, Failure> {
+        let address = url.origin().ascii_serialization();
+        let unreachable = |cause| Failure::Proxy { address: address.clone(), cause };
+        match timeout(OPEN_TIME, Self::handshake(url)).await {
+            Err(_) => Err(unreachable(format!("no answer in {} s", OPEN_TIME.as_secs()))),
+            Ok(Ok(Some(stream))) => Ok(Self { stream, outbox: VecDeque::new() }),
+            Ok(Ok(None)) => Err(Failure::Speech(address)),
+            Ok(Err(Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)))) => {
+                Err(Failure::Refused { address, status })
+            }
+            Ok(Err(error)) => Err(unreachable(root_cause(&error))),
+        }
+    }
+
+    /// `None` where the peer does not speak our protocol.
+    async fn handshake(url: &Url) -> Result<Option<WebSocketStream<TcpStream>>, Error> {
+        let uri = Uri::try_from(url.as_str()).map_err(|_| Error::CannotResolveHost)?;
+        let host = uri.host().ok_or(Error::CannotResolveHost)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or(80);
+        let socket = TcpStream::connect((host, port)).await?;
+        socket.set_nodelay(true)?;
+        let (stream, response) = ClientBuilder::from_uri(uri.clone())
+            .limits(Limits::default().max_payload_len(Some(MESSAGE_SIZE)))
+            .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL))?
+            .connect_on(socket)
+            .await?;
+        let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        Ok(chosen.is_some_and(|name| name == SUBPROTOCOL).then_some(stream))
+    }
+
+    /// Queues input for the guest.
+    pub(crate) fn send_bytes(&mut self, bytes: Vec<u8>) {
+        self.outbox.push_back(Message::binary(bytes));
+    }
+
+    /// Queues a control message.
+    pub(crate) fn send_control(&mut self, message: &ClientMessage) {
+        if let Ok(text) = serde_json::to_string(message) {
+            self.outbox.push_back(Message::text(text));
+        }
+    }
+
+    /// Queues a ping.
+    pub(crate) fn send_ping(&mut self) {
+        self.outbox.push_back(Message::ping(Bytes::new()));
+    }
+
+    /// How many messages wait for the connection to take them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Sends what is queued and, if `reading`, waits for what arrives. Cancel-safe.
+    pub(crate) async fn next(&mut self, reading: bool) -> Event {
+        poll_fn(|context| self.poll(context, reading)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, reading: bool) -> Poll<Event> {
+        let item = match reading {
+            true => self.stream.poll_next_unpin(context),
+            false => Poll::Pending,
+        };
+        // Under a flood of output too, input goes out, and so do pongs.
+        let sent = self.poll_send(context);
+        match (item, sent) {
+            // What arrived comes first: a connection that breaks while we write may say why.
+            (Poll::Ready(item), _) => Poll::Ready(event(item)),
+            (Poll::Pending, Err(error)) => Poll::Ready(Event::Lost(root_cause(&error))),
+            (Poll::Pending, Ok(())) => Poll::Pending,
+        }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        while !self.outbox.is_empty() {
+            match self.stream.poll_ready_unpin(context) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ready) => ready?,
+            }
+            if let Some(message) = self.outbox.pop_front() {
+                self.stream.start_send_unpin(message)?;
+            }
+        }
+        match self.stream.poll_flush_unpin(context) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what is queued and says goodbye, so that the peer frees the pen at once.
+    pub(crate) async fn close(mut self) {
+        let goodbye = async {
+            while let Some(message) = self.outbox.pop_front() {
+                self.stream.feed(message).await?;
+            }
+            self.stream.close().await
+        };
+        let _ = timeout(CLOSE_TIME, goodbye).await;
+    }
+}
+
+fn event(item: Option<Result<Message, Error>>) -> Event {
+    let message = match item {
+        None => return Event::Lost("the connection ended".to_owned()),
+        Some(Err(error)) => return Event::Lost(root_cause(&error)),
+        Some(Ok(message)) => message,
+    };
+    if let Some((code, reason)) = message.as_close() {
+        // A frame without a code means a normal end (RFC 6455 section 7.1.5, as 1005).
+        let code = match u16::from(code) {
+            1005 => CloseCode::Normal.number(),
+            code => code,
+        };
+        return Event::Closed { code, reason: printable(reason) };
+    }
+    if let Some(text) = message.as_text() {
+        return match serde_json::from_str(text) {
+            Ok(control) => Event::Control(control),
+            Err(_) => Event::SignOfLife,
+        };
+    }
+    match message.is_binary() {
+        true => Event::Bytes(message.into_payload().into()),
+        false => Event::SignOfLife,
+    }
+}

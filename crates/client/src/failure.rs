@@ -1,0 +1,186 @@
+//! Why a command failed, what its user can do about it, and the exit code that says so.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::id::ServerId;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Outcome {
+    /// Exit code 0.
+    Done,
+    /// Exit code 1: it failed.
+    Failed,
+    /// Exit code 2: the command line makes no sense.
+    Usage,
+    /// Exit code 3: no such server, port or session.
+    NotFound,
+    /// Exit code 4: someone else writes.
+    Busy,
+}
+
+impl Outcome {
+    /// The exit code as a number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Busy => 4,
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(outcome.code())
+    }
+}
+
+/// A command that failed. The text is all that its user gets to see.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("Unavailable console type {0}.")]
+    ConsoleType(String),
+    #[error("the API's address {url} cannot be used: {reason}")]
+    ApiUrl { url: String, reason: &'static str },
+    #[error("the token in {origin} cannot be used: it holds characters that no token has")]
+    Token { origin: String },
+    #[error("{} servers are named {name}; use the UUID of the one you mean: {}", ids.len(), list(ids))]
+    Ambiguous { name: String, ids: Vec<ServerId> },
+    #[error("no server is named {0}; `serialproxy servers` lists them all")]
+    NoSuchServer(String),
+    #[error(
+        "cannot reach the API at {api}: {cause}. Does `serialproxy serve` or `serialproxy api` run \
+         there? Another address is set with --api-url or SERIALPROXY_API_URL"
+    )]
+    Api { api: String, cause: String },
+    #[error("{message} ({remedy})")]
+    Unauthorized { message: String, remedy: String },
+    #[error("{message}")]
+    Fault { status: u16, message: String },
+    #[error("{api} does not answer as the API of serialproxy does ({what}): check its address")]
+    Answer { api: String, what: String },
+    #[error(
+        "{server} still runs after {seconds} s; `serialproxy stop --force` cuts its power at once"
+    )]
+    StillRuns { server: String, seconds: u64 },
+    #[error("the console's address cannot be used: {0}")]
+    ConsoleUrl(&'static str),
+    #[error(
+        "cannot reach the console at {address}: {cause}. Does the proxy run there, and may this \
+         machine reach that port?"
+    )]
+    Proxy { address: String, cause: String },
+    #[error("{address} refused the console with HTTP status {status}")]
+    Refused { address: String, status: u16 },
+    #[error("{0} is no console of serialproxy: it does not speak the console.v1 protocol")]
+    Speech(String),
+    #[error("connection lost: {0}")]
+    Lost(String),
+    #[error("{}", closed(*code, reason))]
+    Closed { code: u16, reason: String },
+    #[error("{busy}. {user} may not take over: that needs an administrator's token")]
+    MayNotForce { busy: String, user: String },
+    #[error("ended by {0}")]
+    Signal(&'static str),
+    #[error("cannot use this terminal: {0}")]
+    Terminal(#[from] std::io::Error),
+    #[error("stdout was closed, or cannot be written to")]
+    Output,
+}
+
+impl Failure {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::ConsoleType(_)
+            | Self::ApiUrl { .. }
+            | Self::Token { .. }
+            | Self::Ambiguous { .. } => Outcome::Usage,
+            Self::MayNotForce { .. } => Outcome::Busy,
+            Self::NoSuchServer(_) | Self::Fault { status: 404, .. } => Outcome::NotFound,
+            Self::Fault { status: 409, message } if message.starts_with("busy") => Outcome::Busy,
+            Self::Closed { code, .. } => match known(*code) {
+                Some(CloseCode::NoSuchLine) => Outcome::NotFound,
+                Some(CloseCode::Busy) => Outcome::Busy,
+                _ => Outcome::Failed,
+            },
+            _ => Outcome::Failed,
+        }
+    }
+}
+
+/// The close code with this number, if it is one of those that need an answer of their own.
+pub(crate) fn known(number: u16) -> Option<CloseCode> {
+    [
+        CloseCode::Normal,
+        CloseCode::InternalError,
+        CloseCode::Token,
+        CloseCode::NoSuchLine,
+        CloseCode::Busy,
+        CloseCode::Disconnected,
+        CloseCode::Draining,
+    ]
+    .into_iter()
+    .find(|code| code.number() == number)
+}
+
+/// A close code and its reason in words.
+fn closed(code: u16, reason: &str) -> String {
+    match known(code) {
+        Some(CloseCode::Busy) => {
+            format!("{reason}. Use --watch to only watch, --force to take over")
+        }
+        Some(CloseCode::Disconnected) => format!("disconnected by an administrator: {reason}"),
+        _ if reason.is_empty() => format!("the console was closed (code {code})"),
+        _ => format!("the console was closed: {reason}"),
+    }
+}
+
+/// The innermost cause: the one that says what the operating system said.
+pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn list(ids: &[ServerId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_the_exit_code_of_its_kind() {
+        let closed = |code: CloseCode| Failure::Closed { code: code.number(), reason: "x".into() };
+        let fault = |status, message: &str| Failure::Fault { status, message: message.into() };
+        for (failure, code) in [
+            (Failure::ConsoleType("vnc".into()), 2),
+            (Failure::NoSuchServer("x".into()), 3),
+            (fault(404, "no such port"), 3),
+            (fault(409, "busy: alice since 2026-11-22T09:00:00Z"), 4),
+            (fault(409, "server busybox is SHUTOFF"), 1),
+            (fault(400, "serial_ports must be 1 to 4"), 1),
+            (closed(CloseCode::NoSuchLine), 3),
+            (closed(CloseCode::Busy), 4),
+            (closed(CloseCode::Disconnected), 1),
+        ] {
+            assert_eq!(failure.outcome().code(), code, "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_busy_console_names_the_holder_and_the_ways_out() {
+        let reason = "busy: alice since 2026-11-22T09:00:00Z".to_owned();
+        let text = Failure::Closed { code: CloseCode::Busy.number(), reason }.to_string();
+        assert!(text.starts_with("busy: alice since 2026-11-22T09:00:00Z. Use --watch"), "{text}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Commands that change something: guests, their power, and other people's sessions.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use serialproxy_proto::api;
+use serialproxy_proto::api::Disconnected;
+use serialproxy_proto::api::ServerAnswer;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::refusal::rfc3339;
+use tokio::time::Instant;
+use tokio::time::sleep;
+
+use crate::api::Api;
+use crate::api::ServerRow;
+use crate::command::Boot;
+use crate::command::Disconnect;
+use crate::command::Format;
+use crate::command::Server;
+use crate::command::Stop;
+use crate::failure::Failure;
+use crate::queries::server_table;
+use crate::queries::show;
+use crate::text::printable;
+use crate::text::say;
+
+/// What the power may take to go off once the guest had its time.
+const POWER_OFF_TIME: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn boot(api: &Api, command: &Boot, format: Format) -> Result<String, Failure> {
+    let body = api::Boot {
+        name: command.name.clone(),
+        image: command.image.clone(),
+        properties: command.properties.iter().cloned().collect(),
+        flavor_properties: command.flavor_properties.iter().cloned().collect(),
+    };
+    let answer = api.call(Method::POST, "/v1/servers", &[], Some(json!(body))).await?;
+    show(format, answer, |answer| {
+        let server = api.read::<ServerAnswer<ServerRow>>(answer)?.server;
+        Ok(server_table(vec![server]))
+    })
+}
+
+pub(crate) async fn start(api: &Api, command: &Server) -> Result<String, Failure> {
+    power(api, &command.server, "start").await
+}
+
+pub(crate) async fn reboot(api: &Api, command: &Server) -> Result<String, Failure> {
+    power(api, &command.server, "reboot").await
+}
+
+async fn power(api: &Api, server: &str, action: &str) -> Result<String, Failure> {
+    let id = api.find(server).await?;
+    api.call(Method::POST, &format!("/v1/servers/{id}/{action}"), &[], None).await?;
+    say(&format!("{server}: {action} is under way"));
+    Ok(String::new())
+}
+
+/// Asks for the stop and waits until the server is off.
+pub(crate) async fn stop(api: &Api, command: &Stop) -> Result<String, Failure> {
+    let id = api.find(&command.server).await?;
+    let body =
+        api::Stop { timeout: (!command.force).then_some(command.timeout), force: command.force };
+    api.call(Method::POST, &format!("/v1/servers/{id}/stop"), &[], Some(json!(body))).await?;
+    let guest_time = Duration::from_secs(if command.force { 0 } else { command.timeout });
+    let server = &command.server;
+    if !command.force {
+        let seconds = command.timeout;
+        say(&format!("{server} has {seconds} s to shut down, then its power is cut"));
+    }
+    until_off(api, id, server, guest_time + POWER_OFF_TIME).await?;
+    say(&format!("{server} is off"));
+    Ok(String::new())
+}
+
+async fn until_off(api: &Api, id: ServerId, name: &str, limit: Duration) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    while api.server(id).await?.status != Status::Shutoff.as_str() {
+        if start.elapsed() >= limit {
+            let seconds = limit.as_secs();
+            return Err(Failure::StillRuns { server: name.to_owned(), seconds });
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+pub(crate) async fn delete(api: &Api, command: &Server) -> Result<String, Failure> {
+    let id = api.find(&command.server).await?;
+    api.call(Method::DELETE, &format!("/v1/servers/{id}"), &[], None).await?;
+    say(&format!("{} is deleted", command.server));
+    Ok(String::new())
+}
+
+/// Ends a session by its id, or the one that writes to a server's port.
+pub(crate) async fn disconnect(
+    api: &Api,
+    command: &Disconnect,
+    format: Format,
+) -> Result<String, Failure> {
+    let mut query: Vec<_> = command.reason.iter().map(|text| ("reason", text.as_str())).collect();
+    if let Some(session) = command.session {
+        api.call(Method::DELETE, &format!("/v1/sessions/{session}"), &query, None).await?;
+        say(&format!("session {session} is disconnected"));
+        return Ok(String::new());
+    }
+    let id = api.find(command.server.as_deref().unwrap_or_default()).await?;
+    let path = format!("/v3/servers/{id}/disconnect-serial-console");
+    let port = command.port.to_string();
+    query.push(("port", &port));
+    let answer = api.call(Method::POST, &path, &query, None).await?;
+    show(format, answer, |answer| {
+        let writer = api.read::<Disconnected>(answer)?.disconnected;
+        let (user, since) = (printable(&writer.user), rfc3339(writer.since));
+        Ok(format!("disconnected {user}, who wrote since {since}\n"))
+    })
+}

@@ -1,0 +1,103 @@
+//! Commands that only ask: a console's URL, the servers, the sessions.
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::api::Servers;
+use serialproxy_proto::api::SessionState;
+use serialproxy_proto::api::Sessions;
+use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::token::Mode;
+
+use crate::api::Api;
+use crate::api::ConsoleRequest;
+use crate::api::ServerRow;
+use crate::command::Format;
+use crate::command::GetSerialConsole;
+use crate::failure::Failure;
+use crate::text::table;
+
+/// `get-serial-console` as `-f json` prints it.
+#[derive(Serialize)]
+struct ConsoleUrl<'a> {
+    r#type: &'a str,
+    url: &'a str,
+}
+
+pub(crate) async fn console(
+    api: &Api,
+    command: &GetSerialConsole,
+    format: Format,
+) -> Result<String, Failure> {
+    if command.console_type != "serial" {
+        return Err(Failure::ConsoleType(command.console_type.clone()));
+    }
+    let mode = if command.watch { Mode::Watch } else { Mode::Write };
+    let server = api.find(&command.server).await?;
+    let request = ConsoleRequest { server, port: command.port, mode, wait: command.wait };
+    let url = api.console_url(request).await?;
+    Ok(match format {
+        Format::Json => json(&ConsoleUrl { r#type: "serial", url: &url }),
+        Format::Table => table(["Type", "Url"], vec![["serial".into(), url]]),
+    })
+}
+
+pub(crate) async fn servers(api: &Api, format: Format) -> Result<String, Failure> {
+    let answer = api.servers(None).await?;
+    show(format, answer, |answer| {
+        let servers = api.read::<Servers<ServerRow>>(answer)?.servers;
+        Ok(server_table(servers))
+    })
+}
+
+pub(crate) async fn sessions(api: &Api, format: Format) -> Result<String, Failure> {
+    let answer = api.call(Method::GET, "/v1/sessions", &[], None).await?;
+    show(format, answer, |answer| {
+        let sessions = api.read::<Sessions>(answer)?.sessions;
+        let rows = sessions.into_iter().map(|session| {
+            [
+                session.id.to_string(),
+                session.server.name,
+                session.port.to_string(),
+                session.user,
+                session.mode.as_str().into(),
+                rfc3339(session.since),
+                session.address,
+                match session.protocol {
+                    Protocol::Raw => "raw".into(),
+                    Protocol::ConsoleV1 => "console.v1".into(),
+                },
+                match session.state {
+                    SessionState::Live => "live".into(),
+                    SessionState::Detached => "detached".into(),
+                },
+            ]
+        });
+        let header = ["ID", "Server", "Port", "User", "Mode", "Since", "From", "Protocol", "State"];
+        Ok(table(header, rows.collect()))
+    })
+}
+
+/// Servers as a table.
+pub(crate) fn server_table(servers: Vec<ServerRow>) -> String {
+    let rows = servers.into_iter().map(|row| [row.id.to_string(), row.name, row.status]);
+    table(["ID", "Name", "Status"], rows.collect())
+}
+
+/// The API's object as it is, or what `people` make of it.
+pub(crate) fn show(
+    format: Format,
+    answer: Value,
+    people: impl FnOnce(Value) -> Result<String, Failure>,
+) -> Result<String, Failure> {
+    match format {
+        Format::Json => Ok(json(&answer)),
+        Format::Table => people(answer),
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Nothing that is printed here has a map with keys other than strings, the one way to fail.
+    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+}

@@ -1,0 +1,292 @@
+//! The commands that ask the API.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::Api;
+use crate::support::Ended;
+use crate::support::client;
+use crate::support::run;
+
+const ID: &str = "3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de";
+const OTHER: &str = "b7a1e0de-0000-4000-8000-000000000001";
+
+fn servers() -> (u16, String) {
+    let servers = json!([
+        {"id": ID, "name": "demo", "status": "ACTIVE", "links": []},
+        {"id": OTHER, "name": "twin", "status": "SHUTOFF"},
+        {"id": ID, "name": "twin", "status": "BUILD"},
+    ]);
+    (200, json!({ "servers": servers }).to_string())
+}
+
+fn fault(name: &str, code: u16, message: &str) -> (u16, String) {
+    (code, json!({name: {"code": code, "message": message}}).to_string())
+}
+
+/// An API that lists servers, and answers everything else with `answer`.
+fn api(answer: (u16, String)) -> Api {
+    Api::start(move |line| match line {
+        line if line.starts_with("GET /v2.1/servers/detail") => servers(),
+        _ => answer.clone(),
+    })
+}
+
+fn ask(api: &Api, arguments: &[&str]) -> Ended {
+    run(client(api.address, arguments), b"")
+}
+
+fn console() -> Api {
+    let url = "http://127.0.0.1:6083/serial.html?token=5ecret";
+    api((202, json!({"serial_console": {"url": url}}).to_string()))
+}
+
+#[test]
+fn a_console_url_is_printed_as_the_nova_client_prints_it() {
+    let api = console();
+    let ended = ask(&api, &["get-serial-console", "demo", "serial"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let rule = format!("+--------+{}+\n", "-".repeat(48));
+    let header = format!("| Type   | Url{} |\n", " ".repeat(43));
+    let row = "| serial | http://127.0.0.1:6083/serial.html?token=5ecret |\n";
+    assert_eq!(ended.text(), format!("{rule}{header}{rule}{row}{rule}"));
+    assert_eq!(
+        api.lines(),
+        [
+            "GET /v2.1/servers/detail?name=demo".to_owned(),
+            format!("POST /v3/servers/{ID}/get-serial-console?port=0")
+        ]
+    );
+    assert!(api.requests().iter().all(|request| request.token.as_deref() == Some("t0ken")));
+}
+
+#[test]
+fn a_console_url_is_printed_as_json_and_all_choices_reach_the_api() {
+    let api = console();
+    let line =
+        ["get-serial-console", ID, "serial", "--port", "1", "--watch", "--wait", "-f", "json"];
+    let ended = ask(&api, &line);
+    let answer: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let url = "http://127.0.0.1:6083/serial.html?token=5ecret";
+    assert_eq!(answer, json!({"type": "serial", "url": url}));
+    let query = "port=1&mode=watch&wait=1";
+    assert_eq!(api.lines(), [format!("POST /v3/servers/{ID}/get-serial-console?{query}")]);
+}
+
+#[test]
+fn another_console_type_is_a_usage_error() {
+    let api = console();
+    let ended = ask(&api, &["get-serial-console", "demo", "novnc"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("Unavailable console type novnc."), "{ended:?}");
+    assert!(api.lines().is_empty());
+}
+
+#[test]
+fn an_unknown_name_is_not_found_and_an_ambiguous_one_lists_the_ids() {
+    let api = console();
+    let ended = ask(&api, &["get-serial-console", "nobody", "serial"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.stderr.contains("no server is named nobody"), "{ended:?}");
+    let ended = ask(&api, &["get-serial-console", "twin", "serial"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains(ID) && ended.stderr.contains(OTHER), "{ended:?}");
+}
+
+#[test]
+fn the_list_of_servers_follows_all_pages() {
+    let api = Api::start(|line| match line {
+        "GET /v2.1/servers/detail" => {
+            let link = json!([{"rel": "next", "href": "x"}]);
+            let server = json!([{"id": ID, "name": "one", "status": "ACTIVE"}]);
+            (200, json!({"servers": server, "servers_links": link}).to_string())
+        }
+        line => {
+            assert_eq!(line, format!("GET /v2.1/servers/detail?marker={ID}"));
+            let server = json!([{"id": OTHER, "name": "two", "status": "SHUTOFF"}]);
+            (200, json!({ "servers": server }).to_string())
+        }
+    });
+    let ended = ask(&api, &["servers"]);
+    assert!(ended.text().contains("| one  | ACTIVE  |"), "{ended:?}");
+    assert!(ended.text().contains("| two  | SHUTOFF |"), "{ended:?}");
+    let ended = ask(&api, &["servers", "-f", "json"]);
+    let answer: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(answer["servers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn sessions_are_listed_with_who_and_since_when() {
+    let session = json!({
+        "id": OTHER, "server": {"id": ID, "name": "demo"}, "port": 1, "user": "alice\u{1b}[2J",
+        "mode": "write", "since": "2026-11-22T09:00:00Z", "address": "192.0.2.7:40000",
+        "protocol": "console.v1", "state": "live",
+    });
+    let api = api((200, json!({"sessions": [session]}).to_string()));
+    let ended = ask(&api, &["sessions"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for text in ["demo", "alice[2J", "write", "2026-11-22T09:00:00Z", "192.0.2.7", "console.v1"] {
+        assert!(ended.text().contains(text), "{text} in {ended:?}");
+    }
+    assert!(!ended.text().contains('\u{1b}'));
+}
+
+#[test]
+fn faults_are_told_in_the_apis_words_with_the_exit_code_of_their_kind() {
+    for (answer, code) in [
+        (fault("itemNotFound", 404, "server demo has no port 7"), 3),
+        (fault("conflictingRequest", 409, "busy: alice since 2026-11-22T09:00:00Z"), 4),
+        (fault("conflictingRequest", 409, "server demo is SHUTOFF"), 1),
+        (fault("badRequest", 400, "Unavailable console type serial."), 1),
+        (fault("unauthorized", 401, "the token is unknown"), 1),
+        (fault("computeFault", 500, "the store is full"), 1),
+    ] {
+        let fault: Value = serde_json::from_str(&answer.1).unwrap();
+        let (_, fault) = fault.as_object().unwrap().iter().next().unwrap();
+        let message = format!("serialproxy: {}", fault["message"].as_str().unwrap());
+        let ended = ask(&api(answer), &["get-serial-console", "demo", "serial"]);
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.stderr.contains(&message), "{ended:?}");
+        assert!(ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn something_that_is_not_the_api_is_recognised() {
+    let api = Api::start(|_| (404, "<html>".into()));
+    let ended = ask(&api, &["servers"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("does not answer as the API of serialproxy does"), "{ended:?}");
+}
+
+#[test]
+fn an_api_that_is_not_there_is_named_with_what_to_check() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let ended = run(client(address, &["servers"]), b"");
+    assert_eq!(ended.code, 1);
+    let reach = format!("cannot reach the API at http://{address}: Connection refused");
+    assert!(ended.stderr.contains(&reach), "{ended:?}");
+    assert!(ended.stderr.contains("--api-url"), "{ended:?}");
+}
+
+#[test]
+fn https_is_refused_as_not_supported_yet() {
+    let api = console();
+    let ended = ask(&api, &["servers", "--api-url", "https://127.0.0.1:1"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("https is not supported yet"), "{ended:?}");
+}
+
+#[test]
+fn the_token_comes_from_the_state_directory_where_the_environment_has_none() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("admin-token"), "fr0mfile\n").unwrap();
+    let state = directory.path().to_str().unwrap();
+    let api = console();
+    let mut command = client(api.address, &["servers", "--state-dir", state]);
+    command.env_remove("SERIALPROXY_TOKEN");
+    assert_eq!(run(command, b"").code, 0);
+    assert_eq!(api.requests()[0].token.as_deref(), Some("fr0mfile"));
+    assert_eq!(ask(&api, &["servers", "--state-dir", state]).code, 0);
+    assert_eq!(api.requests()[1].token.as_deref(), Some("t0ken"));
+}
+
+#[test]
+fn without_a_token_the_refusal_says_where_one_was_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().to_str().unwrap();
+    let api = Api::start(|_| fault("unauthorized", 401, "who are you?"));
+    let mut command = client(api.address, &["servers", "--state-dir", state]);
+    command.env_remove("SERIALPROXY_TOKEN");
+    let ended = run(command, b"");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("who are you?"), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("{state}/admin-token cannot be read")), "{ended:?}");
+    assert_eq!(api.requests()[0].token, None);
+}
+
+#[test]
+fn no_proxy_of_the_environment_stands_before_this_machine() {
+    let api = console();
+    let mut command = client(api.address, &["servers"]);
+    command.env("http_proxy", "http://127.0.0.1:1").env("HTTP_PROXY", "http://127.0.0.1:1");
+    assert_eq!(run(command, b"").code, 0);
+}
+
+#[test]
+fn boot_sends_the_properties_and_prints_the_server() {
+    let server = json!({"server": {"id": ID, "name": "demo", "status": "ACTIVE"}});
+    let api = api((201, server.to_string()));
+    let line = "boot demo --image small --property serial_ports=2 --flavor-property hw:x=a=b";
+    let ended = ask(&api, &line.split(' ').collect::<Vec<_>>());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.text().contains("| demo | ACTIVE |"), "{ended:?}");
+    let request = &api.requests()[0];
+    assert_eq!(request.line, "POST /v1/servers");
+    assert_eq!(
+        serde_json::from_str::<Value>(&request.body).unwrap(),
+        json!({
+            "name": "demo", "image": "small", "properties": {"serial_ports": "2"},
+            "flavor_properties": {"hw:x": "a=b"},
+        })
+    );
+}
+
+#[test]
+fn stop_waits_until_the_server_is_off() {
+    let polls = AtomicUsize::new(0);
+    let api = Api::start(move |line| match line {
+        line if line.starts_with("POST") => (202, String::new()),
+        _ => {
+            let off = polls.fetch_add(1, Ordering::Relaxed) == 2;
+            let status = if off { "SHUTOFF" } else { "ACTIVE" };
+            let server = json!({"id": ID, "name": "demo", "status": status});
+            (200, json!({ "server": server }).to_string())
+        }
+    });
+    let ended = ask(&api, &["stop", ID, "--timeout", "7"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("has 7 s to shut down"), "{ended:?}");
+    assert!(ended.stderr.contains("is off"), "{ended:?}");
+    let requests = api.requests();
+    assert_eq!(requests[0].line, format!("POST /v1/servers/{ID}/stop"));
+    assert_eq!(requests[0].body, r#"{"force":false,"timeout":7}"#);
+    assert_eq!(requests.len(), 4);
+}
+
+#[test]
+fn the_other_changes_are_one_call_each() {
+    for (line, call) in [
+        ("start demo", format!("POST /v1/servers/{ID}/start")),
+        ("reboot demo", format!("POST /v1/servers/{ID}/reboot")),
+        ("delete demo", format!("DELETE /v1/servers/{ID}")),
+        ("disconnect --session b7a1e0de-0000-4000-8000-000000000001", {
+            format!("DELETE /v1/sessions/{OTHER}")
+        }),
+        ("disconnect --session b7a1e0de-0000-4000-8000-000000000001 --reason a+b", {
+            format!("DELETE /v1/sessions/{OTHER}?reason=a%2Bb")
+        }),
+    ] {
+        let api = api((204, String::new()));
+        let ended = ask(&api, &line.split(' ').collect::<Vec<_>>());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert_eq!(api.lines().last(), Some(&call));
+    }
+}
+
+#[test]
+fn disconnect_says_who_wrote_and_that_nobody_did() {
+    let writer = json!({"session": OTHER, "user": "alice", "since": "2026-11-22T09:00:00Z"});
+    let gone = api((202, json!({ "disconnected": writer }).to_string()));
+    let ended = ask(&gone, &["disconnect", "demo", "--port", "1", "--reason", "a b"]);
+    assert_eq!(ended.text(), "disconnected alice, who wrote since 2026-11-22T09:00:00Z\n");
+    let call = format!("POST /v3/servers/{ID}/disconnect-serial-console?reason=a+b&port=1");
+    assert_eq!(gone.lines().last(), Some(&call));
+    let nobody = api(fault("itemNotFound", 404, "nobody writes to port 1 of demo"));
+    assert_eq!(ask(&nobody, &["disconnect", "demo", "--port", "1"]).code, 3);
+}

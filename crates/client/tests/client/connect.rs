@@ -1,0 +1,478 @@
+//! `connect`, in a terminal and in a pipe.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use futures_util::SinkExt;
+use futures_util::StreamExt;
+use http::HeaderValue;
+use http::Uri;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use rustix::process::Signal;
+use serde_json::Value;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio_websockets::CloseCode;
+use tokio_websockets::Message;
+use tokio_websockets::ServerBuilder;
+use tokio_websockets::WebSocketStream;
+
+use crate::support::Api;
+use crate::support::Terminal;
+use crate::support::client;
+use crate::support::run;
+
+const ID: &str = "3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de";
+const LINE: &str = "b7a1e0de-0000-4000-8000-000000000001";
+const NEW_LINE: &str = "b7a1e0de-0000-4000-8000-000000000002";
+const BUSY: &str = "busy: bob since 2026-11-22T09:00:00Z";
+
+/// A console whose every step the test decides.
+struct Console {
+    listener: TcpListener,
+    api: Api,
+}
+
+/// One connection to it.
+struct Peer {
+    stream: WebSocketStream<TcpStream>,
+    /// What the client asked for.
+    uri: Uri,
+}
+
+impl Console {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/serial.html?token=t", listener.local_addr().unwrap());
+        let api = Api::start(move |_| (202, json!({"serial_console": {"url": url}}).to_string()));
+        Self { listener, api }
+    }
+
+    fn client(&self, arguments: &[&str]) -> Command {
+        client(self.api.address, &[&["connect", ID], arguments].concat())
+    }
+
+    /// The next connection, after its handshake.
+    async fn accept(&self) -> Peer {
+        let (socket, _) = self.listener.accept().await.unwrap();
+        let protocol = HeaderValue::from_static("console.v1");
+        let server = ServerBuilder::new().add_header(SEC_WEBSOCKET_PROTOCOL, protocol).unwrap();
+        let (request, stream) = server.accept(socket).await.unwrap();
+        assert_eq!(request.headers()[SEC_WEBSOCKET_PROTOCOL], "console.v1");
+        Peer { stream, uri: request.uri().clone() }
+    }
+
+    /// The next connection, which may write.
+    async fn welcome(&self) -> Peer {
+        let mut peer = self.accept().await;
+        peer.hello(LINE, 0).await;
+        peer
+    }
+}
+
+impl Peer {
+    async fn hello(&mut self, line: &str, offset: u64) {
+        let mode = if self.query().contains("mode=watch") { "watch" } else { "write" };
+        self.tell(json!({
+            "type": "hello", "session": LINE, "line": line, "port": 0, "user": "alice",
+            "server": {"id": ID, "name": "demo"}, "mode": mode, "state": "connected",
+            "reason": "", "epoch": 1, "offset": offset, "input": 0, "can": ["write", "force"],
+        }))
+        .await;
+    }
+
+    fn query(&self) -> String {
+        self.uri.query().unwrap_or_default().to_owned()
+    }
+
+    /// Waits for a control message.
+    async fn control(&mut self) -> Value {
+        let message = self.stream.next().await.unwrap().unwrap();
+        serde_json::from_str(message.as_text().unwrap()).unwrap()
+    }
+
+    async fn tell(&mut self, message: Value) {
+        self.stream.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    async fn print(&mut self, bytes: &[u8]) {
+        self.stream.send(Message::binary(bytes.to_vec())).await.unwrap();
+    }
+
+    async fn close(mut self, code: u16, reason: &str) {
+        let code = CloseCode::try_from(code).unwrap();
+        self.stream.send(Message::close(Some(code), reason)).await.unwrap();
+        while let Some(Ok(_)) = self.stream.next().await {}
+    }
+
+    /// Waits for so many bytes of input.
+    async fn input(&mut self, size: usize) -> String {
+        let mut all = Vec::new();
+        while all.len() < size {
+            let message = self.stream.next().await.unwrap().unwrap();
+            if message.is_binary() {
+                all.extend_from_slice(message.as_payload());
+            }
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    /// All input until the client goes away.
+    async fn rest(mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(Ok(message)) = self.stream.next().await {
+            if message.is_binary() {
+                all.extend_from_slice(message.as_payload());
+            }
+        }
+        all
+    }
+}
+
+/// Runs what blocks beside the console.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_types_and_reads_and_leaves_a_terminal_that_is_as_before() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    terminal.wait_for("serialproxy: connected to demo, port 0, as alice");
+    assert!(terminal.is_raw());
+    peer.print(b"login: ").await;
+    terminal.wait_for("login: ");
+    terminal.keys("root\r\x03");
+    assert_eq!(peer.input(6).await, "root\r\x03");
+    terminal.keys("\r~?");
+    terminal.wait_for("~.  leaves this console");
+    terminal.keys("~");
+    terminal.keys(".");
+    let (code, _) = terminal.end();
+    assert_eq!(code, 0);
+    assert_eq!(peer.rest().await, b"\r");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_before_leaving_is_sent() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let peer = console.welcome().await;
+    terminal.wait_for("connected to demo");
+    terminal.keys("exit\r~.");
+    assert_eq!(peer.rest().await, b"exit\r");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_in_good_order() {
+    for (signal, name) in
+        [(Signal::TERM, "SIGTERM"), (Signal::HUP, "SIGHUP"), (Signal::INT, "SIGINT")]
+    {
+        let console = Console::start().await;
+        let mut terminal = Terminal::run(console.client(&[]));
+        let peer = console.welcome().await;
+        terminal.wait_for("connected to demo");
+        terminal.kill(signal);
+        let rest = tokio::spawn(peer.rest());
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 1);
+        assert!(screen.contains(&format!("serialproxy: ended by {name}")), "{screen}");
+        assert_eq!(rest.await.unwrap(), b"");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_console_is_exit_code_4_with_the_holders_name() {
+    let console = Console::start().await;
+    let terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.accept().await;
+    peer.tell(json!({"type": "pen", "state": "held", "holder": "bob"})).await;
+    peer.close(4004, BUSY).await;
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 4);
+    assert!(screen.contains("serialproxy: busy: bob since 2026-11-22T09:00:00Z"), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forced_off_learns_why() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let peer = console.welcome().await;
+    terminal.wait_for("connected to demo");
+    peer.close(4006, "by carol: maintenance\x1b[2J").await;
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 1);
+    let text = "disconnected by an administrator: by carol: maintenance[2J";
+    assert!(screen.contains(text), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn force_takes_the_pen_of_a_busy_console_before_anything_is_typed() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--force"]));
+    console.accept().await.close(4004, BUSY).await;
+    let mut peer = console.welcome().await;
+    assert_eq!(peer.query(), "token=t&mode=watch");
+    peer.tell(json!({"type": "pen", "state": "held", "holder": "bob"})).await;
+    assert_eq!(peer.control().await, json!({"type": "pen", "do": "force", "reason": null}));
+    terminal.wait_for("connected to demo");
+    terminal.keys("id\r");
+    assert_eq!(peer.input(3).await, "id\r");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_take_over_is_told_so() {
+    let console = Console::start().await;
+    let terminal = Terminal::run(console.client(&["--force"]));
+    console.accept().await.close(4004, BUSY).await;
+    let mut peer = console.accept().await;
+    peer.tell(json!({
+        "type": "hello", "session": LINE, "line": LINE, "port": 0, "user": "alice",
+        "server": {"id": ID, "name": "demo"}, "mode": "watch", "state": "connected",
+        "reason": "", "epoch": 1, "offset": 0, "input": 0, "can": ["write"],
+    }))
+    .await;
+    assert_eq!(peer.rest().await, b"");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 4);
+    assert!(screen.contains(BUSY) && screen.contains("alice may not take over"), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sends_nothing_and_its_terminal_is_asked_nothing() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--watch", "--port", "1"]));
+    let mut peer = console.welcome().await;
+    assert_eq!(peer.query(), "token=t&mode=watch");
+    terminal.wait_for("watching demo");
+    peer.print(b"a\x1b[6").await;
+    peer.print(b"nb").await;
+    terminal.wait_for("ab");
+    terminal.keys("reboot\r");
+    terminal.wait_for("you only watch");
+    terminal.keys("\x03");
+    assert_eq!(peer.rest().await, b"");
+    assert_eq!(terminal.end().0, 0);
+    let path = format!("POST /v3/servers/{ID}/get-serial-console?port=1&mode=watch&wait=1");
+    assert_eq!(console.api.lines(), [path]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_the_pen_is_told_by_whom_and_types_no_more() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    terminal.wait_for("connected to demo");
+    peer.tell(json!({"type": "pen", "state": "lost", "by": "bob", "reason": "my turn"})).await;
+    terminal.wait_for("bob writes now, you only watch: my turn");
+    terminal.keys("rm -rf /\r~.");
+    assert_eq!(peer.rest().await, b"");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_live_queries_reach_the_terminal() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    peer.tell(json!({"type": "replay", "kind": "screen", "bytes": 8, "offset": 0})).await;
+    peer.print(b"ab\x1b[6ncd\x1b[5nef").await;
+    terminal.wait_for("abcd\x1b[5nef");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guests_state_and_what_is_missing_is_said() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    peer.tell(json!({"type": "state", "state": "waiting", "reason": "server is SHUTOFF"})).await;
+    terminal.wait_for("serialproxy: waiting for the guest: server is SHUTOFF\r\n");
+    peer.tell(json!({"type": "epoch", "epoch": 2, "offset": 0})).await;
+    terminal.wait_for("the guest started again");
+    peer.tell(json!({"type": "gap", "from": 10, "to": 42})).await;
+    terminal.wait_for("32 bytes of output are missing here");
+    peer.tell(json!({"type": "news of a later version"})).await;
+    peer.close(1000, "Target closed").await;
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert!(screen.contains("the console ended: Target closed"), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_not_sent() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    peer.print(b"0123456789").await;
+    terminal.wait_for("0123456789");
+    drop(peer);
+    terminal.wait_for("connection lost");
+    terminal.keys("ls\r");
+    drop(console.accept().await);
+    terminal.wait_for("trying again in 2 s");
+    let busy = console.accept().await;
+    busy.close(4004, "busy: alice since 2026-11-22T09:00:00Z").await;
+    terminal.wait_for("trying again in 4 s: busy: alice");
+    let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t&from=10");
+    peer.hello(LINE, 10).await;
+    terminal.wait_for("connected to demo");
+    peer.print(b"ABC").await;
+    terminal.wait_for("ABC");
+    terminal.keys("\rid\r");
+    assert_eq!(peer.input(4).await, "\rid\r");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+    assert_eq!(console.api.lines().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_drains_is_left_at_once_and_an_expired_token_is_replaced() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--force"]));
+    let peer = console.welcome().await;
+    terminal.wait_for("connected to demo");
+    peer.close(4012, "draining").await;
+    let peer = console.accept().await;
+    peer.close(4001, "token missing, unknown or expired").await;
+    let peer = console.welcome().await;
+    terminal.wait_for("connected to demo");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+    assert_eq!(console.api.lines().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_began_anew_is_shown_from_its_beginning() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--force"]));
+    let mut peer = console.welcome().await;
+    peer.print(b"0123456789").await;
+    terminal.wait_for("0123456789");
+    drop(peer);
+    let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t&from=10");
+    peer.hello(NEW_LINE, 7).await;
+    assert_eq!(peer.rest().await, b"");
+    let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t&from=0");
+    peer.hello(NEW_LINE, 0).await;
+    terminal.wait_for("the console began a new history");
+    peer.close(4012, "draining").await;
+    console.accept().await.close(4004, BUSY).await;
+    assert_eq!(terminal.end().0, 4, "force is for the first time only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_the_pen_comes_back_as_a_watcher() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    peer.tell(json!({"type": "pen", "state": "lost", "by": "bob"})).await;
+    peer.close(4012, "draining").await;
+    let peer = console.welcome().await;
+    assert_eq!(peer.query(), "token=t&mode=watch&from=0");
+    terminal.wait_for("watching demo");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_works_while_the_connection_is_away() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    drop(console.welcome().await);
+    drop(console.listener);
+    terminal.wait_for("connection lost");
+    terminal.keys("~.");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_is_sent_once_the_guest_runs_and_its_answer_is_printed() {
+    let console = Console::start().await;
+    let command = console.client(&[]);
+    let ended = tokio::spawn(beside(|| run(command, b"~.uname\n")));
+    let mut peer = console.accept().await;
+    peer.tell(json!({
+        "type": "hello", "session": LINE, "line": LINE, "port": 0, "user": "alice",
+        "server": {"id": ID, "name": "demo"}, "mode": "write", "state": "waiting",
+        "reason": "server is SHUTOFF", "epoch": 1, "offset": 0, "input": 0, "can": [],
+    }))
+    .await;
+    peer.print(b"booting\r\n").await;
+    peer.tell(json!({"type": "state", "state": "connected", "reason": ""})).await;
+    assert_eq!(peer.input(8).await, "~.uname\n");
+    peer.print(b"Linux\r\n\x1b[6n").await;
+    assert_eq!(peer.rest().await, b"");
+    let ended = ended.await.unwrap();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.text(), "booting\r\nLinux\r\n\x1b[6n");
+    assert!(ended.stderr.contains("waiting for the guest: server is SHUTOFF\n"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_arrives_whole_and_is_acknowledged_as_it_is_written() {
+    let console = Console::start().await;
+    let command = console.client(&["--watch"]);
+    let ended = tokio::spawn(beside(|| run(command, b"")));
+    let mut peer = console.welcome().await;
+    let (total, window) = (8 << 20, 512 << 10);
+    let (mut sent, mut acknowledged) = (0u64, 0u64);
+    while acknowledged + window < total {
+        while sent < total && sent - acknowledged < window {
+            peer.print(&[b'x'; 16 << 10]).await;
+            sent += 16 << 10;
+        }
+        let ack = peer.control().await;
+        assert_eq!(ack["type"], "ack");
+        assert!(ack["offset"].as_u64().unwrap() > acknowledged);
+        acknowledged = ack["offset"].as_u64().unwrap();
+        assert!(acknowledged <= sent);
+    }
+    while sent < total {
+        peer.print(&[b'x'; 16 << 10]).await;
+        sent += 16 << 10;
+    }
+    peer.close(1000, "").await;
+    let ended = ended.await.unwrap();
+    assert_eq!((ended.code, ended.stdout.len() as u64), (0, total));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_speaks_only_raw_is_recognised() {
+    let console = Console::start().await;
+    let command = console.client(&[]);
+    let ended = tokio::spawn(beside(|| run(command, b"")));
+    let (socket, _) = console.listener.accept().await.unwrap();
+    let (_, stream) = ServerBuilder::new().accept(socket).await.unwrap();
+    let ended = ended.await.unwrap();
+    drop(stream);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("does not speak the console.v1 protocol"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_not_there_is_named_without_the_token() {
+    let free: SocketAddr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("ws://{free}/?token=5ecret");
+    let api = Api::start(move |_| (202, json!({"serial_console": {"url": url}}).to_string()));
+    let command = client(api.address, &["connect", ID]);
+    let ended = beside(|| run(command, b"")).await;
+    assert_eq!(ended.code, 1);
+    let text = format!("cannot reach the console at ws://{free}: Connection refused");
+    assert!(ended.stderr.contains(&text), "{ended:?}");
+    assert!(!ended.stderr.contains("5ecret"));
+}

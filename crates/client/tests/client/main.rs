@@ -1,0 +1,13 @@
+//! The client as a process of its own, against an API and a console made by hand.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail as tests do"
+)]
+
+mod commands;
+mod connect;
+mod support;
