@@ -39,7 +39,7 @@ const SESSIONS: usize = 1000;
 const PIECE: usize = 64 * 1024;
 
 /// History that a person sees on attaching, at most: some screens, at once over a slow network.
-const REPLAY: usize = 64 * 1024;
+const REPLAY: u64 = 64 * 1024;
 
 /// Who attaches, and how.
 #[derive(Clone, Debug)]
@@ -64,13 +64,14 @@ pub struct Visitor {
     pub now: Timestamp,
 }
 
-/// Where a session's output begins.
+/// Where a session's output begins. On `console.v1` what was printed before the session attached is
+/// announced as replay, so that no terminal answers queries in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Start {
     /// With what is printed from now on.
     Live,
-    /// With the newest part of the history, announced as replay.
-    Replay,
+    /// With the newest part of the history.
+    Newest,
     /// With the oldest byte that is kept.
     Oldest,
     /// With the byte of this offset.
@@ -97,6 +98,8 @@ pub struct Attachment {
     seen: Status,
     end: watch::Receiver<Option<Close>>,
     pending: VecDeque<Event>,
+    /// Output before this offset is replay.
+    replay_until: u64,
 }
 
 /// A session's writing end.
@@ -143,6 +146,7 @@ impl Line {
             seen,
             status,
             pending: VecDeque::new(),
+            replay_until: 0,
         };
         attachment.enter(visitor)?;
         tracing::info!(line = %self.key(), session = %session.id, user = session.user,
@@ -224,7 +228,7 @@ impl Attachment {
         if output { self.read() } else { None }
     }
 
-    fn read(&self) -> Option<Event> {
+    fn read(&mut self) -> Option<Event> {
         let from = self.session.cursor.load(Ordering::Relaxed);
         let (event, to) = {
             let history = lock(&self.line.history);
@@ -232,7 +236,11 @@ impl Attachment {
                 Read::End => return None,
                 Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
                 Read::Bytes(piece) => {
-                    let piece = piece.get(..PIECE.min(piece.len())).unwrap_or_default();
+                    let most = match self.replay_until.checked_sub(from) {
+                        Some(left) if left > 0 => PIECE.min(usize::try_from(left).unwrap_or(PIECE)),
+                        _ => PIECE,
+                    };
+                    let piece = piece.get(..most.min(piece.len())).unwrap_or_default();
                     let to = from + piece.len() as u64;
                     (Event::Output(Bytes::copy_from_slice(piece)), to)
                 }
@@ -241,6 +249,14 @@ impl Attachment {
         self.session.cursor.store(to, Ordering::Relaxed);
         if self.line.owner_waits.load(Ordering::Relaxed) {
             self.line.progress.notify_one();
+        }
+        if from < self.replay_until && matches!(event, Event::Output(_)) {
+            self.pending.push_back(event);
+            return Some(Event::Message(ServerMessage::Replay {
+                kind: ReplayKind::History,
+                bytes: to - from,
+                offset: to,
+            }));
         }
         Some(event)
     }
@@ -251,27 +267,30 @@ impl Attachment {
         if sessions.len() >= SESSIONS {
             return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
         }
-        let (start, replay) = {
+        let (start, end) = {
             let history = lock(&self.line.history);
-            match visitor.start {
-                Start::Live => (history.end(), None),
-                Start::Replay => (history.end(), Some(newest(&history, REPLAY))),
-                Start::Oldest => (history.first(), None),
-                Start::Offset(offset) => (offset.min(history.end()), None),
-            }
+            let start = match visitor.start {
+                Start::Live => history.end(),
+                Start::Newest => newest(&history, REPLAY),
+                Start::Oldest => history.first(),
+                Start::Offset(offset) => offset.min(history.end()),
+            };
+            (start, history.end())
         };
         self.session.cursor.store(start, Ordering::Relaxed);
         sessions.push(Arc::clone(&self.session));
         let count = sessions.len();
         self.line.publish_viewers(count);
+        self.seen.viewers = count as u64;
         drop(sessions);
         if visitor.protocol == Protocol::ConsoleV1 {
-            self.greet(visitor, start, count, replay);
+            self.replay_until = end;
+            self.greet(visitor, start, count);
         }
         Ok(())
     }
 
-    fn greet(&mut self, visitor: &Visitor, start: u64, count: usize, replay: Option<Bytes>) {
+    fn greet(&mut self, visitor: &Visitor, start: u64, count: usize) {
         let (state, reason) = self.seen.connection.in_words();
         let hello = Hello {
             session: self.session.id,
@@ -297,15 +316,6 @@ impl Attachment {
             reason: None,
         });
         self.tell(ServerMessage::Viewers { count: count as u64 });
-        if let Some(bytes) = replay.filter(|bytes| !bytes.is_empty()) {
-            let length = bytes.len() as u64;
-            self.tell(ServerMessage::Replay {
-                kind: ReplayKind::History,
-                bytes: length,
-                offset: start,
-            });
-            self.pending.push_back(Event::Output(bytes));
-        }
     }
 
     fn tell(&mut self, message: ServerMessage) {
@@ -419,18 +429,15 @@ impl Visitor {
     }
 }
 
-/// The newest `most` bytes, from the beginning of a row on, so that no character or escape
-/// sequence is cut.
-fn newest(history: &History, most: usize) -> Bytes {
-    let kept = history.end() - history.tail_start();
-    let start = history.end() - kept.min(most as u64);
-    let mut bytes = Vec::new();
-    while let Read::Bytes(piece) = history.read(start + bytes.len() as u64) {
-        bytes.extend_from_slice(piece);
+/// Where the newest `most` bytes begin, or a little later: at the beginning of a row, so that no
+/// character or escape sequence is cut.
+fn newest(history: &History, most: u64) -> u64 {
+    let start = history.tail_start().max(history.end().saturating_sub(most));
+    match history.read(start) {
+        Read::Bytes(piece) if start > 0 => {
+            let row = piece.iter().position(|byte| *byte == b'\n');
+            start + row.map_or(0, |newline| newline as u64 + 1)
+        }
+        _ => start,
     }
-    if start > 0 {
-        let row = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        bytes.drain(..row);
-    }
-    bytes.into()
 }

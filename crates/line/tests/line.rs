@@ -451,13 +451,18 @@ async fn a_viewer_who_comes_later_gets_the_last_screens_as_replay() {
     guest.write_all(b"before\nlogin: ").await.unwrap();
     eventually(|| rig.line.describe().offset == 14).await;
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
-    visitor.start = Start::Replay;
+    visitor.start = Start::Newest;
     let (mut alice, _keyboard) = rig.attach(visitor).unwrap();
     message(
         &mut alice,
-        |message| matches!(message, ServerMessage::Hello(hello) if hello.offset == 14),
+        |message| matches!(message, ServerMessage::Hello(hello) if hello.offset == 0),
     )
     .await;
-    message(&mut alice, |message| matches!(message, ServerMessage::Replay { bytes: 14, .. })).await;
+    message(&mut alice, |message| {
+        matches!(message, ServerMessage::Replay { bytes: 14, offset: 14, .. })
+    })
+    .await;
     assert_eq!(output_until(&mut alice, b"login: ").await, b"before\nlogin: ");
+    guest.write_all(b"root\n").await.unwrap();
+    assert_eq!(within(alice.next(true)).await, Event::Output("root\n".into()));
 }

@@ -29,9 +29,11 @@ const PAGE: &str = "serial.html";
 struct BuiltIn;
 
 pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
-    let path = request.uri().path().trim_start_matches('/');
+    // Pages name their files relative to themselves, and a console URL may have any path, so only
+    // the last segment says which file is meant.
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
     let has_token = request.uri().query().is_some_and(|query| query.contains("token="));
-    let name = if path.is_empty() || has_token { PAGE } else { path };
+    let name = if name.is_empty() || has_token { PAGE } else { name };
     let Some(body) = find(config.serial_console.web.as_deref(), name).await else {
         return plain(StatusCode::NOT_FOUND, "there is no such page\n");
     };
@@ -61,8 +63,8 @@ async fn find(directory: Option<&Path>, name: &str) -> Option<Cow<'static, [u8]>
 
 /// The path of a file in the directory; none for a name that would lead out of it.
 fn inside(directory: &Path, name: &str) -> Option<PathBuf> {
-    let name = Path::new(name);
-    let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
+    let mut components = Path::new(name).components();
+    let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
     plain.then(|| directory.join(name))
 }
 
@@ -108,8 +110,8 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_the_directory() {
         let directory = Path::new("/srv/pages");
-        assert_eq!(inside(directory, "a/b.js"), Some("/srv/pages/a/b.js".into()));
-        for name in ["../x", "a/../../x", "/etc/passwd", "a//../..//x"] {
+        assert_eq!(inside(directory, "b.js"), Some("/srv/pages/b.js".into()));
+        for name in ["..", "../x", "a/../../x", "/etc/passwd", "a/b.js", ""] {
             assert_eq!(inside(directory, name), None, "{name}");
         }
     }

@@ -62,7 +62,7 @@ impl Ticket {
 fn start(from: Option<&str>, protocol: Protocol) -> Result<Start, Refusal> {
     match (from, protocol) {
         (None, Protocol::Raw) | (Some("live"), _) => Ok(Start::Live),
-        (None, Protocol::ConsoleV1) => Ok(Start::Replay),
+        (None, Protocol::ConsoleV1) => Ok(Start::Newest),
         (Some("start"), _) => Ok(Start::Oldest),
         (Some(offset), _) => offset.parse().map(Start::Offset).map_err(|_| {
             Refusal::BadRequest(format!("from is an offset, start or live, not {offset:?}"))
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn on_raw_the_output_is_live_and_on_v1_the_screen_comes_first() {
         assert_eq!(read("token=a", None, Protocol::Raw).unwrap().start, Start::Live);
-        assert_eq!(read("token=a", None, Protocol::ConsoleV1).unwrap().start, Start::Replay);
+        assert_eq!(read("token=a", None, Protocol::ConsoleV1).unwrap().start, Start::Newest);
     }
 
     #[test]

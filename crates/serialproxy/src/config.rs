@@ -1,0 +1,48 @@
+//! `serialproxy config`: whether the configuration makes sense, and what it comes to.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serialproxy_config::Loaded;
+
+use crate::EXIT_USAGE;
+use crate::complain;
+use crate::options::ServerArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check the configuration; exit code 2 and every problem when it has any
+    #[command(after_help = "Example:
+  serialproxy config check --config-file /etc/serialproxy/serialproxy.conf")]
+    Check(ServerArgs),
+    /// Show the effective values and where each comes from, as a configuration file
+    #[command(after_help = "Example:
+  serialproxy config show --serial_console-port_range 20000:30000")]
+    Show(ServerArgs),
+}
+
+pub(crate) fn run(command: &Command) -> ExitCode {
+    let (Command::Check(args) | Command::Show(args)) = command;
+    let loaded = match load(args) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let text = match command {
+        Command::Check(_) => "the configuration is good\n".to_owned(),
+        Command::Show(_) => serialproxy_config::show(&loaded),
+    };
+    // A reader that closed the pipe has all that it wanted.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// The configuration as `serve` takes it; its problems are on stderr when there are any.
+pub(crate) fn load(args: &ServerArgs) -> Result<Loaded, ExitCode> {
+    serialproxy_config::load(&args.sources(true)).map_err(|error| {
+        for problem in error.problems {
+            complain(&problem.to_string());
+        }
+        ExitCode::from(EXIT_USAGE)
+    })
+}

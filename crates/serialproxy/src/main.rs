@@ -1,0 +1,104 @@
+//! `serialproxy`: interactive serial consoles of virtual machines. One program holds every role
+//! and the client; this file says which of them a command line means.
+
+mod config;
+mod logging;
+mod options;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::options::ServerArgs;
+
+/// Interactive serial consoles of virtual machines, in the browser and the terminal.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Examples:
+  serialproxy serve                        serve the guests of this machine
+  serialproxy boot demo --image demo       define and start a guest
+  serialproxy connect demo                 attach this terminal to its console
+  serialproxy get-serial-console demo serial   print a URL for the browser")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every role in this process: the API, the guests' lines, and what users connect to
+    #[command(after_help = serve::HELP)]
+    Serve(ServerArgs),
+    /// Run the API alone (comes with a later version)
+    Api(ServerArgs),
+    /// Run the lines of a hypervisor alone (comes with a later version)
+    Compute(ServerArgs),
+    /// Run what users connect to alone (comes with a later version)
+    Proxy(ServerArgs),
+    /// Check the configuration, or show it
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print completions for a shell
+    #[command(after_help = "Example:
+  serialproxy completions bash > /etc/bash_completion.d/serialproxy")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    #[command(flatten)]
+    Client(Box<serialproxy_client::Command>),
+}
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Api(_) => not_apart("api"),
+        Command::Compute(_) => not_apart("compute"),
+        Command::Proxy(_) => not_apart("proxy"),
+        Command::Config(command) => config::run(&command),
+        Command::Completions { shell } => {
+            let mut command = Args::command();
+            clap_complete::generate(shell, &mut command, "serialproxy", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Client(command) => run_client(*command),
+    }
+}
+
+fn not_apart(role: &str) -> ExitCode {
+    complain(&format!(
+        "the {role} role does not run apart yet: `serialproxy serve` runs every role in one process"
+    ));
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn run_client(command: serialproxy_client::Command) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serialproxy_client::run(command)).into(),
+        Err(error) => {
+            complain(&format!("the program cannot start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Exit code of a command line or configuration that makes no sense.
+const EXIT_USAGE: u8 = 2;
+
+#[allow(clippy::print_stderr, reason = "the one place where the program itself speaks to a person")]
+fn complain(message: &str) {
+    eprintln!("serialproxy: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

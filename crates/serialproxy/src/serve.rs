@@ -1,0 +1,150 @@
+//! `serialproxy serve`: every role in one process.
+
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serialproxy_api::Api;
+use serialproxy_api::Auth;
+use serialproxy_compute::Manager;
+use serialproxy_config::Config;
+use serialproxy_config::values::AuthStrategy;
+use serialproxy_line::Lines;
+use serialproxy_line::Settings;
+use serialproxy_proxy::Proxy;
+use serialproxy_store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::complain;
+use crate::config;
+use crate::logging;
+use crate::options::ServerArgs;
+
+pub(crate) const HELP: &str = "\
+Without a configuration file, consoles of all guests of qemu:///system are served on this machine.
+When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://H:P
+
+Example:
+  serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
+
+/// How long ports have to be let go at the end.
+const CLOSE: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: &ServerArgs) -> ExitCode {
+    let config = match config::load(args) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    logging::start(config.debug);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let served = runtime
+        .context("the program cannot start")
+        .and_then(|runtime| runtime.block_on(serve(Arc::new(config))));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that can fail comes first, in the order of who needs whom; then all roles serve
+/// until a signal.
+async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
+    let shutdown = shutdown_on_signal()?;
+    let _lock = open_state_dir(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
+    let auth = match config.api.auth_strategy {
+        AuthStrategy::Noauth => Auth::Noauth,
+        AuthStrategy::Token => {
+            Auth::Token(serialproxy_api::admin_token(&config.state_dir).context("the admin token")?)
+        }
+    };
+    let api_listener = listen(config.api.listen, "[api] listen").await?;
+    let proxy_listener =
+        listen(config.serial_console.listen, "[serial_console] serialproxy_port").await?;
+    let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
+
+    let lines = Lines::new(Settings {
+        history_head: config.line.history_head,
+        history_tail: config.line.history_tail,
+    });
+    let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
+    let router = serialproxy_api::router(Api::new(compute, Arc::clone(&store), &config, auth));
+    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone());
+
+    let roles = async {
+        tokio::join!(
+            serialproxy_api::serve(api_listener, router, shutdown.cancelled()),
+            proxy.serve(proxy_listener, shutdown.clone()),
+            serialproxy_api::purge_tokens(store, shutdown.cancelled()),
+        )
+    };
+    say_ready(addresses)?;
+    roles.await;
+    let _ = tokio::time::timeout(CLOSE, lines.close()).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// Makes the state directory, for its owner alone, and locks it: two processes on one state would
+/// each take the other's guests for their own.
+fn open_state_dir(directory: &Path) -> anyhow::Result<File> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(directory)
+        .with_context(|| format!("the state directory {} cannot be made", directory.display()))?;
+    let path = directory.join("lock");
+    let lock =
+        File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).with_context(
+        || {
+            format!(
+                "another serialproxy uses {}: stop it, or choose another --state-dir",
+                directory.display()
+            )
+        },
+    )?;
+    Ok(lock)
+}
+
+async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}, which {option} sets"))
+}
+
+fn say_ready((api, proxy): (SocketAddr, SocketAddr)) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "serialproxy ready api=http://{api} proxy=http://{proxy}")?;
+    stdout.flush()?;
+    Ok(())
+}

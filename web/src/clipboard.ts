@@ -1,0 +1,53 @@
+// Copy and paste. Browsers offer `navigator.clipboard` on https and localhost only, and some never
+// let a page read it, so each way has a second one and a word for the user.
+
+import type { Terminal } from '@xterm/xterm';
+
+export class Clipboard {
+  constructor(
+    private readonly term: Terminal,
+    private readonly say: (words: string) => void,
+  ) {}
+
+  async copy(): Promise<void> {
+    const text = this.term.getSelection();
+    if (!text) return this.say('Nothing is selected: select some text first, then copy.');
+    if ((await writeModern(text)) || writeClassic(text)) this.say('Copied.');
+    else this.say('This browser did not let the page copy: use its own menu on the selection.');
+    this.term.focus();
+  }
+
+  async paste(): Promise<void> {
+    try {
+      this.term.paste(await navigator.clipboard.readText());
+    } catch {
+      this.say(
+        'This browser does not let the page read the clipboard: press Ctrl+Shift+V instead.',
+      );
+    }
+    this.term.focus();
+  }
+}
+
+async function writeModern(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function writeClassic(text: string): boolean {
+  let copied = false;
+  const fill = (event: ClipboardEvent): void => {
+    event.clipboardData?.setData('text/plain', text);
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    copied = true;
+  };
+  document.addEventListener('copy', fill, { capture: true, once: true });
+  document.execCommand('copy');
+  document.removeEventListener('copy', fill, { capture: true });
+  return copied;
+}

@@ -1,0 +1,65 @@
+// Opens the page in Debian's Chromium, as a person would. Used by the tests here, where a script plays
+// the proxy, and by those that run the real one.
+
+import { access } from 'node:fs/promises';
+import { chromium } from 'playwright-core';
+
+const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/** Milliseconds that anything on the page may take. */
+export const PATIENCE = 15_000;
+
+/** Starts Chromium. `flags` come on top of the usual ones. */
+export async function launch(flags = []) {
+  await access(EXECUTABLE);
+  return chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, ...flags] });
+}
+
+/**
+ * Opens `url` in a window of its own. `options` are those of a browser context; the clock and the
+ * language are fixed, so that texts with times can be compared. What the page reports as an error is in
+ * `page.faults`.
+ */
+export async function open(browser, url, options = {}) {
+  const context = await browser.newContext({
+    locale: 'en-GB',
+    timezoneId: 'UTC',
+    viewport: { width: 1100, height: 700 },
+    ...options,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  page.faults = [];
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error') page.faults.push(message.text());
+  });
+  await page.goto(url);
+  return page;
+}
+
+/** What the terminal holds, whichever way it is drawn. */
+export function terminalText(page) {
+  return page.evaluate(() => window.serialproxy.text());
+}
+
+/** Waits until the terminal holds `text`. */
+export async function seeInTerminal(page, text) {
+  await page.waitForFunction((wanted) => window.serialproxy.text().includes(wanted), text);
+}
+
+/** Waits until something visible matches `locator`; names it when it doesn't come. */
+export async function see(locator) {
+  await locator.first().waitFor({ state: 'visible' });
+}

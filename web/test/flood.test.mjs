@@ -1,0 +1,81 @@
+// A console that prints 10 MB/s: the page keeps up as well as it can, says what it skipped, and its user
+// is heard at once.
+
+import assert from 'node:assert/strict';
+import { performance } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
+import { describe, test } from 'node:test';
+
+import { seeInTerminal } from './browser.mjs';
+import { stage } from './stage.mjs';
+
+/** Un-acknowledged bytes at which the proxy pauses a viewer. */
+const WINDOW = 512 * 1024;
+
+/** Bytes that the guest prints in a second. */
+const RATE = 10_000_000;
+
+/** Bytes of the line that the proxy still has for a viewer who pauses. */
+const KEPT = 1024 * 1024;
+
+/** Key presses that are measured, and acks (100 kB each) that come before each. */
+const PRESSES = 5;
+const ACKS_BETWEEN = 30;
+
+const FRAME = Buffer.from('y\r\n'.repeat(21_845));
+
+/** Prints as a line does: at its own rate, skipping what a slow viewer can no longer have. */
+async function flood(session, until) {
+  const start = performance.now();
+  const flow = { offset: 0, skipped: 0, mostUnacked: 0 };
+  const acked = () => session.messages.at(-1)?.offset ?? 0;
+  while (!until()) {
+    const printed = ((performance.now() - start) / 1000) * RATE;
+    if (printed - flow.offset > KEPT) {
+      const to = Math.floor(printed);
+      session.say({ type: 'gap', from: flow.offset, to });
+      flow.skipped += to - flow.offset;
+      flow.offset = to;
+      await session.until(() => acked() >= to, 'ack of the gap');
+    }
+    if (flow.offset + FRAME.length <= printed && flow.offset - acked() <= WINDOW) {
+      session.print(FRAME);
+      flow.offset += FRAME.length;
+      flow.mostUnacked = Math.max(flow.mostUnacked, flow.offset - acked());
+    }
+    await setImmediate();
+  }
+  return flow;
+}
+
+for (const [renderer, flags] of [
+  ['dom', ['--disable-3d-apis']],
+  ['webgl', []],
+]) {
+  describe(`a flood of 10 MB/s with the ${renderer} renderer`, () => {
+    const at = stage(flags);
+
+    test('leaves the page responsive, and Ctrl+C is heard within 300 ms', async (t) => {
+      const { page, session } = await at.attach();
+      await page.locator(`#screen[data-renderer=${renderer}]`).waitFor();
+      const heard = [];
+      session.socket.on('message', (_, binary) => binary && heard.push(performance.now()));
+      const poured = flood(session, () => heard.length === PRESSES);
+      for (let pressed = 0; pressed < PRESSES; pressed += 1) {
+        const acks = session.messages.length + ACKS_BETWEEN;
+        await session.until(() => session.messages.length >= acks, 'acks');
+        await page.evaluate(() => new Promise(requestAnimationFrame));
+        const start = performance.now();
+        await page.keyboard.press('Control+c');
+        await session.until(() => heard.length > pressed, 'Ctrl+C');
+        heard[pressed] -= start;
+      }
+      const flow = await poured;
+      t.diagnostic(`heard after ${heard.map(Math.round).join(', ')} ms; ${JSON.stringify(flow)}`);
+      assert.ok(Math.max(...heard) < 300, `heard after ${heard.join()} ms`);
+      assert.equal(session.input.toString('latin1'), '\x03'.repeat(PRESSES));
+      session.print('\r\nend of the flood');
+      await seeInTerminal(page, 'end of the flood');
+    });
+  });
+}

@@ -1,0 +1,305 @@
+// A session's life in words: how it stands, why it ended, what the page offers, how it comes back.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { see, seeInTerminal, terminalText } from './browser.mjs';
+import { stage } from './stage.mjs';
+
+const at = stage();
+
+const status = (page, text) => page.getByRole('status').filter({ hasText: text });
+const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+
+/** A time some minutes ago: in RFC 3339, and as the page tells it to a British reader in UTC. */
+function ago(minutes) {
+  const time = new Date(Date.now() - minutes * 60_000);
+  const today = time.getUTCDate() === new Date().getUTCDate();
+  const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
+  const words = `${today ? '' : `${day.format(time)}, `}${time.toISOString().slice(11, 16)}`;
+  return { iso: time.toISOString().replace(/\.\d+Z$/, 'Z'), words };
+}
+
+function refuseAsBusy(session, holder, since) {
+  session.say({ type: 'pen', state: 'held', holder, reason: `since ${since}` });
+  session.close(4004, `busy: ${holder} since ${since}`);
+}
+
+test('a session opens with the token, the path and the subprotocol of its page', async () => {
+  await at.page({}, at.proxy.url('token=t-1&mode=watch', '/serial.html'));
+  const session = await at.proxy.attempt();
+  assert.equal(session.path, '/serial.html');
+  assert.equal(session.protocol, 'console.v1');
+  assert.deepEqual(Object.fromEntries(session.query), { token: 't-1', mode: 'watch' });
+});
+
+test('the token leaves the address bar, stays out of the history and survives a reload', async () => {
+  const { page } = await at.attach();
+  assert.equal(page.url(), at.proxy.url(''));
+  const loads = at.proxy.requests.slice(1);
+  assert.ok(
+    loads.length > 2 && loads.every((path) => !path.includes('secret-token')),
+    loads.join(),
+  );
+  await page.reload();
+  const again = await at.proxy.admit();
+  assert.equal(again.query.get('token'), 'secret-token');
+});
+
+test('the title and the bar name the server and its port', async () => {
+  const { page } = await at.attach({ server: { id: 'x', name: 'db-7' }, port: 2 });
+  assert.equal(await page.title(), 'db-7:2 – console');
+  await see(page.getByRole('heading', { name: 'db-7 port 2' }));
+});
+
+test('without a token the page says how to get a console URL', async () => {
+  for (const path of ['/', '/serial.html']) {
+    const page = await at.page({}, at.proxy.url('', path));
+    await see(page.getByRole('heading', { name: 'This page needs a console URL' }));
+    await see(page.getByText('serialproxy get-serial-console SERVER serial'));
+    assert.equal(await page.getByRole('button').count(), 0);
+  }
+});
+
+test('the status line follows the guest through stop and start', async () => {
+  const { page, session } = await at.attach();
+  await see(status(page, 'connected · you write'));
+  session.say({ type: 'state', state: 'waiting', reason: 'server is SHUTOFF' });
+  await see(status(page, 'waiting for the guest: server is SHUTOFF'));
+  session.say({ type: 'state', state: 'failed', reason: 'connection refused' });
+  await see(status(page, 'failed: connection refused'));
+  session.say({ type: 'state', state: 'connected', reason: '' });
+  session.say({ type: 'epoch', epoch: 2, offset: 10 });
+  session.print('booted');
+  await see(status(page, 'connected · you write'));
+  await seeInTerminal(page, 'booted');
+  assert.match(await terminalText(page), /web-1 started, boot 2/);
+});
+
+test('a watcher sees who writes and how many are attached', async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: [] });
+  await see(status(page, 'connected · you watch'));
+  session.say({ type: 'pen', state: 'held', holder: 'alice' });
+  session.say({ type: 'viewers', count: 3 });
+  await see(status(page, 'alice writes, you watch · 3 attached'));
+  session.say({ type: 'pen', state: 'free' });
+  await see(status(page, 'nobody writes, you watch'));
+  assert.equal(await button(page, 'Write').isVisible(), false);
+});
+
+test('a watcher whose user may write can ask to', async () => {
+  const { page } = await at.attach({ mode: 'watch', can: ['write'] });
+  await button(page, 'Write').click();
+  const session = await at.proxy.admit();
+  assert.equal(session.query.get('mode'), 'write');
+  await see(status(page, 'you write'));
+});
+
+test('who loses the pen is told by whom and why, and goes on watching', async () => {
+  const { page, session } = await at.attach();
+  session.say({ type: 'pen', state: 'lost', by: 'bob', holder: 'bob', reason: 'disk is full' });
+  await see(alert(page, 'bob took over typing: disk is full. You watch now.'));
+  await see(status(page, 'bob writes, you watch'));
+});
+
+test('a failed request is said and the session goes on', async () => {
+  const { page, session } = await at.attach();
+  session.say({ type: 'error', message: 'this device has no break' });
+  session.say({ type: 'dance' });
+  await see(status(page, 'this device has no break'));
+  await see(status(page, 'you write'));
+});
+
+const ENDS = [
+  [1000, 'Target closed', 'The console has ended: Target closed. Reconnect to open it again.'],
+  [1002, 'port is not a number', 'could not make sense of this request: port is not a number.'],
+  [1009, '', 'More was sent at once than the proxy takes. Reconnect, and paste less at a time.'],
+  [1011, 'store unavailable', 'The proxy had a fault: store unavailable. Reconnect;'],
+  [
+    4001,
+    'token missing, unknown or expired: ask for a new console URL',
+    'This console URL has expired or was revoked. Ask for a new one: serialproxy get-serial-console web-1 serial',
+  ],
+  [
+    4002,
+    'this token only allows to watch: ask for a console URL that may write',
+    'That is not allowed: this token only allows to watch: ask for a console URL that may write.',
+  ],
+  [
+    4003,
+    'server web-1 was deleted',
+    'does not exist (any more): server web-1 was deleted. Check its name',
+  ],
+  [4005, 'taken by bob', 'Someone else took over this console: taken by bob.'],
+  [4007, '', 'The session was idle for too long. Reconnect to go on.'],
+  [4008, '', "This session's time is over. Reconnect, or ask for a new URL:"],
+  [
+    4008,
+    'too many sessions: 64',
+    'This console has as many sessions as it may have: 64. Close one',
+  ],
+  [
+    4009,
+    'stopped: server is SHUTOFF',
+    'The guest does not run: server is SHUTOFF. Start it, then reconnect.',
+  ],
+  [4011, '', 'This browser was too slow for the output.'],
+  [
+    4013,
+    'unreachable: connection refused',
+    'its serial port cannot be reached: connection refused. Reconnect in a while',
+  ],
+  [
+    4999,
+    'new in town',
+    'The proxy closed the connection with code 4999: new in town. Reconnect to try again.',
+  ],
+];
+
+for (const [code, reason, words] of ENDS) {
+  test(`close ${code} ${reason && `(${reason}) `}is explained, with a way back`, async () => {
+    const { page, session } = await at.attach();
+    session.close(code, reason);
+    await see(alert(page, words));
+    await see(status(page, 'closed: '));
+    await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
+    await at.proxy.admit();
+    await see(status(page, 'you write'));
+    assert.equal(await page.getByRole('alert').isVisible(), false);
+    assert.match(await terminalText(page), /attached again: output in between may be missing/);
+  });
+}
+
+test('a refusal before any session is explained too', async () => {
+  const page = await at.page();
+  (await at.proxy.attempt()).close(
+    4001,
+    'token missing, unknown or expired: ask for a new console URL',
+  );
+  await see(alert(page, 'Ask for a new one: serialproxy get-serial-console SERVER serial'));
+  await page.locator('#notice:focus').waitFor();
+});
+
+test('a busy console names who writes since when, and Watch watches', async () => {
+  const page = await at.page();
+  const since = ago(12);
+  refuseAsBusy(await at.proxy.attempt(), 'alice', since.iso);
+  await see(
+    alert(
+      page,
+      `alice has been typing here since ${since.words} (for 12 minutes). Watch, or disconnect them.`,
+    ),
+  );
+  await see(status(page, 'closed: alice writes'));
+  await button(page, 'Watch').click();
+  const watcher = await at.proxy.admit({ mode: 'watch' });
+  assert.equal(watcher.query.get('mode'), 'watch');
+  await see(status(page, 'you watch'));
+  await page.reload();
+  assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
+});
+
+test('the reason of the close alone also names the writer, and an old time its day', async () => {
+  const page = await at.page();
+  (await at.proxy.attempt()).close(4004, 'busy: alice since 2026-01-02T09:05:00Z');
+  await see(alert(page, /^alice has been typing here since 2 Jan, 09:05 \(for \d+ days\)/));
+});
+
+test('who writes is disconnected only after a question that names them', async () => {
+  const page = await at.page();
+  refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
+  await button(page, 'Disconnect them').click();
+  const dialog = page.getByRole('dialog', { name: 'Disconnect alice?' });
+  await see(dialog.getByText('Their session ends at once and you write instead.'));
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
+  await button(page, 'Disconnect them').click();
+  await dialog.getByRole('button', { name: 'Disconnect alice' }).click();
+  const session = await at.proxy.admit();
+  assert.equal(session.query.get('force'), '1');
+  await see(status(page, 'you write'));
+  session.close(4002, 'later');
+  await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
+  assert.equal((await at.proxy.admit()).query.get('force'), null);
+});
+
+test('who may not disconnect others is told so and can still watch', async () => {
+  const page = await at.page();
+  refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
+  await button(page, 'Disconnect them').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Disconnect alice' }).click();
+  (await at.proxy.attempt()).close(4002, 'only an administrator may disconnect others');
+  await see(alert(page, 'That is not allowed: only an administrator may disconnect others.'));
+  await see(button(page, 'Watch'));
+});
+
+for (const [how, lost, reason] of [
+  ['a message', { type: 'pen', state: 'lost', by: 'bob', reason: 'maintenance' }, 'whatever'],
+  ['the reason of the close', undefined, 'disconnected by bob: maintenance'],
+]) {
+  test(`who is thrown off hears by whom and why, from ${how}`, async () => {
+    const { page, session } = await at.attach();
+    if (lost) session.say(lost);
+    session.close(4006, reason);
+    await see(alert(page, 'An administrator (bob) disconnected you: maintenance.'));
+    await see(page.locator('#offers').getByRole('button', { name: 'Reconnect' }));
+    await see(button(page, 'Watch'));
+  });
+}
+
+test('a draining proxy is come back to by itself', async () => {
+  const { page, session } = await at.attach();
+  session.print('before');
+  await seeInTerminal(page, 'before');
+  session.close(4012, 'draining: this proxy is shutting down, connect again');
+  await see(alert(page, 'The proxy is restarting.'));
+  await at.proxy.admit();
+  await see(status(page, 'you write'));
+  assert.match(
+    await terminalText(page),
+    /before\n[^]*attached again: output in between may be missing/,
+  );
+});
+
+test('a lost connection is retried with longer and longer pauses, or at once by a button', async () => {
+  const page = await at.page();
+  await page.clock.install();
+  await page.reload();
+  await at.proxy.attempt();
+  const session = await at.proxy.admit();
+  await see(status(page, 'you write'));
+  await page.clock.pauseAt(Date.now() + 60_000);
+  session.drop();
+  await see(alert(page, 'The connection was lost. Output in between may be missing.'));
+  for (const pause of [1, 2, 4, 8, 15, 15]) {
+    await see(page.getByText(`Trying again in ${pause} s`));
+    await page.clock.runFor(pause * 1000);
+    (await at.proxy.attempt()).drop();
+    await see(status(page, 'no connection, trying again'));
+  }
+  await button(page, 'Reconnect now').focus();
+  await page.clock.runFor(15_000);
+  (await at.proxy.attempt()).drop();
+  await see(page.getByText('Trying again in 15 s'));
+  await page.keyboard.press('Enter'); // The button keeps the focus through the attempts.
+  await at.proxy.admit();
+  await see(status(page, 'you write'));
+});
+
+test("one's own broken session that still holds the pen is waited for", async () => {
+  const { page, session } = await at.attach();
+  session.drop();
+  refuseAsBusy(await at.proxy.attempt(), 'carol', ago(1).iso);
+  await see(alert(page, 'The proxy still holds the session that you had before'));
+  await at.proxy.admit();
+  await see(status(page, 'you write'));
+});
+
+test('Reconnect ends the session that is there before it opens another', async () => {
+  const { page, session } = await at.attach();
+  await button(page, 'Reconnect').click();
+  await at.proxy.admit();
+  assert.equal(session.closedWith, 1000);
+  await see(status(page, 'you write'));
+});

@@ -1,0 +1,180 @@
+// Plays the proxy: serves the built page under the proxy's headers, and lets a test say what each
+// console session does, frame by frame.
+
+import { EventEmitter, once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { WebSocketServer } from 'ws';
+
+import { PATIENCE } from './browser.mjs';
+
+const DIST = new URL('../dist/', import.meta.url);
+
+const TYPES = {
+  css: 'text/css; charset=utf-8',
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+};
+
+const HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; " +
+    "img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+};
+
+/** Starts on a free port of the loopback interface. */
+export async function startProxy() {
+  const proxy = new Proxy();
+  await proxy.listen(0);
+  return proxy;
+}
+
+class Proxy {
+  #attempts = [];
+  #arrived = new EventEmitter();
+  /** Paths that were asked for, with their queries. */
+  requests = [];
+
+  async listen(port) {
+    this.http = createServer((request, response) => void this.#serve(request, response));
+    const sockets = new WebSocketServer({
+      server: this.http,
+      handleProtocols: (offered) => (offered.has('console.v1') ? 'console.v1' : false),
+    });
+    sockets.on('connection', (socket, request) => {
+      this.#attempts.push(new Attempt(socket, request));
+      this.#arrived.emit('attempt');
+    });
+    this.http.listen(port, '127.0.0.1');
+    await once(this.http, 'listening');
+    this.port = this.http.address().port;
+  }
+
+  /** A console URL. */
+  url(query = 'token=secret-token', path = '/serial.html') {
+    return `http://127.0.0.1:${this.port}${path}${query ? `?${query}` : ''}`;
+  }
+
+  /** The next session that a page opens. */
+  async attempt() {
+    while (this.#attempts.length === 0) {
+      await once(this.#arrived, 'attempt', { signal: AbortSignal.timeout(PATIENCE) });
+    }
+    return this.#attempts.shift();
+  }
+
+  /** The next session, let in. */
+  async admit(hello = {}) {
+    const attempt = await this.attempt();
+    attempt.hello(hello);
+    return attempt;
+  }
+
+  stop() {
+    this.http.closeAllConnections();
+    return new Promise((resolve) => this.http.close(resolve));
+  }
+
+  async #serve(request, response) {
+    const { pathname } = new URL(request.url, 'http://proxy');
+    this.requests.push(request.url);
+    const name = pathname.split('/').pop() || 'serial.html';
+    const body = await readFile(new URL(name, DIST)).catch(() => undefined);
+    if (!body) return response.writeHead(404, HEADERS).end();
+    const type = TYPES[name.split('.').pop()] ?? 'text/plain';
+    return response.writeHead(200, { ...HEADERS, 'content-type': type }).end(body);
+  }
+}
+
+/** One session, from the proxy's side. */
+class Attempt {
+  #changed = new EventEmitter();
+  /** Everything typed, in order. */
+  input = Buffer.alloc(0);
+  /** Every control message of the page. */
+  messages = [];
+  /** Length of each binary frame. */
+  frames = [];
+
+  constructor(socket, request) {
+    this.socket = socket;
+    this.query = new URL(request.url, 'http://proxy').searchParams;
+    this.path = new URL(request.url, 'http://proxy').pathname;
+    this.protocol = socket.protocol;
+    socket.on('message', (data, binary) => this.#receive(data, binary));
+    socket.on('close', (code) => {
+      this.closedWith = code;
+      this.#changed.emit('change');
+    });
+  }
+
+  hello(fields = {}) {
+    this.say({
+      type: 'hello',
+      session: '7d9f5d2e-6a6c-4f0c-9a3b-0d2f5f3a9a01',
+      line: '1c1d7b5e-51c4-4d39-8a43-0f6b1f0d2b02',
+      server: { id: 'a3b7c1d2-0000-4000-8000-000000000003', name: 'web-1' },
+      port: 0,
+      user: 'carol',
+      mode: 'write',
+      state: 'connected',
+      reason: 'connected',
+      epoch: 1,
+      offset: 0,
+      input: 0,
+      can: ['write'],
+      ...fields,
+    });
+  }
+
+  /** Sends a control message. */
+  say(message) {
+    this.socket.send(JSON.stringify(message));
+  }
+
+  /** Sends bytes of the line. */
+  print(bytes) {
+    this.socket.send(Buffer.from(bytes));
+  }
+
+  close(code, reason = '') {
+    this.socket.close(code, reason);
+  }
+
+  /** Breaks the connection without a close frame: the browser sees 1006. */
+  drop() {
+    this.socket.terminate();
+  }
+
+  /** Waits until `text` was typed. */
+  typed(text) {
+    return this.until(() => this.input.includes(text), `input ${JSON.stringify(text)}`);
+  }
+
+  /** Waits until `happened()` is true; looks after each frame of the page. */
+  async until(happened, what) {
+    const signal = AbortSignal.timeout(PATIENCE);
+    while (!happened()) {
+      await once(this.#changed, 'change', { signal }).catch(() => {
+        throw new Error(
+          `no ${what}; input so far: ${JSON.stringify(this.input.toString('latin1'))}`,
+        );
+      });
+    }
+  }
+
+  /** Tells who waits that the page said something. */
+  #receive(data, binary) {
+    if (binary) {
+      this.input = Buffer.concat([this.input, data]);
+      this.frames.push(data.length);
+    } else {
+      this.messages.push(JSON.parse(data.toString()));
+    }
+    this.#changed.emit('change');
+  }
+}
