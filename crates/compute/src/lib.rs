@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The compute role: which servers there are, where their serial ports are, and their power.
+//!
+//! ```text
+//!   Manager ──┬─▶ Statics ──────────────────────────────┐
+//!   (Compute) └─▶ Guests ──▶ Hypervisor (libvirt)        ├──▶ Lines
+//!                   │  ▲───── events ────┘               │
+//!                   ├─▶ Ports ──▶ Store (leases) ────────┘
+//! ```
+//!
+//! The hypervisor is the truth about servers, the store about port leases. What is kept here is
+//! only the last that was seen of each, so that a line can be told what changed.
+
+#![cfg_attr(
+    not(feature = "libvirt"),
+    allow(dead_code, reason = "what is left without libvirt is never asked for much")
+)]
+
+mod bind;
+mod domain;
+mod guests;
+mod hypervisor;
+mod image;
+#[cfg(feature = "libvirt")]
+mod libvirt;
+#[cfg(not(feature = "libvirt"))]
+#[path = "absent.rs"]
+mod libvirt;
+mod manager;
+mod ports;
+mod serial_ports;
+mod statics;
+
+pub use crate::manager::Manager;
+
+/// Locks a mutex whose holder may have panicked: every critical section here leaves its data
+/// whole at each step, so what is inside is still good.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,56 @@
+//! In the place of libvirt where this program was built without it.
+
+use serialproxy_proto::id::ServerId;
+
+use crate::hypervisor::Action;
+use crate::hypervisor::Domain;
+use crate::hypervisor::Event;
+use crate::hypervisor::Events;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::Reporter;
+use crate::hypervisor::events;
+
+/// A hypervisor that cannot be reached.
+#[derive(Debug)]
+pub(crate) struct Hypervisor {
+    _reporter: Reporter,
+}
+
+impl Hypervisor {
+    pub(crate) fn connect(uri: &str) -> (Self, Events) {
+        tracing::warn!(uri, "this program was built without libvirt: only static lines are served");
+        let (reporter, events) = events();
+        reporter.report(Event::Down);
+        (Self { _reporter: reporter }, events)
+    }
+
+    pub(crate) fn reachable(&self) -> Result<(), HypervisorError> {
+        Err(HypervisorError::Unavailable(
+            "this program was built without libvirt: use one that has it".into(),
+        ))
+    }
+
+    pub(crate) async fn domains(&self) -> Result<Vec<Domain>, HypervisorError> {
+        self.reachable().map(|()| Vec::new())
+    }
+
+    pub(crate) async fn domain(&self, _: ServerId) -> Result<Option<Domain>, HypervisorError> {
+        self.reachable().map(|()| None)
+    }
+
+    pub(crate) async fn find(&self, _: &str) -> Result<Option<ServerId>, HypervisorError> {
+        self.reachable().map(|()| None)
+    }
+
+    pub(crate) async fn next_xml(&self, _: ServerId) -> Result<String, HypervisorError> {
+        self.reachable().map(|()| String::new())
+    }
+
+    pub(crate) async fn define(&self, _: String) -> Result<(), HypervisorError> {
+        self.reachable()
+    }
+
+    pub(crate) async fn act(&self, _: ServerId, _: Action) -> Result<(), HypervisorError> {
+        self.reachable()
+    }
+}

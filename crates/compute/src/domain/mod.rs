@@ -1,0 +1,39 @@
+//! Domain XML: what we write for a guest, and what we read of any domain.
+
+mod ports;
+mod read;
+mod write;
+
+pub(crate) use self::ports::replace_ports;
+pub(crate) use self::read::Facts;
+pub(crate) use self::read::SerialPort;
+pub(crate) use self::write::Machine;
+pub(crate) use self::write::Serials;
+
+/// 1 MiB: libvirt's largest descriptions are some ten KiB.
+pub(crate) const MAX_XML: usize = 1024 * 1024;
+
+/// Namespace of the metadata element that marks a guest that `boot` made.
+const NAMESPACE: &str = "urn:serialproxy:guest:1";
+
+/// XML that we cannot use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum XmlError {
+    /// Larger than anything that libvirt writes.
+    #[error("a domain's description has {0} bytes, more than {MAX_XML}")]
+    TooLong(usize),
+    /// No XML.
+    #[error("a domain's description is no well-formed XML")]
+    Malformed(#[from] quick_xml::Error),
+    /// Attributes that make no sense.
+    #[error("a domain's description has a faulty attribute")]
+    Attribute(#[from] quick_xml::events::attributes::AttrError),
+    /// Never happens in memory.
+    #[error("a domain's description cannot be written")]
+    Write(#[from] std::io::Error),
+}
+
+/// The XML itself, unless it is too long.
+fn checked(xml: &str) -> Result<&str, XmlError> {
+    if xml.len() > MAX_XML { Err(XmlError::TooLong(xml.len())) } else { Ok(xml) }
+}

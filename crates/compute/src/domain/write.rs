@@ -1,0 +1,187 @@
+//! The XML of a guest that `boot` makes.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::path::PathBuf;
+
+use quick_xml::escape::escape;
+use serialproxy_proto::id::ServerId;
+
+use super::NAMESPACE;
+use crate::image::Image;
+
+/// A guest, as far as its XML is concerned.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) id: ServerId,
+    pub(crate) name: &'a str,
+    pub(crate) image: &'a Image,
+    pub(crate) kvm: bool,
+    /// The guest's own overlay, when the image has a disk.
+    pub(crate) disk: Option<PathBuf>,
+    pub(crate) serials: Serials<'a>,
+}
+
+/// The serial ports of a guest.
+#[derive(Debug)]
+pub(crate) enum Serials<'a> {
+    /// TCP ports that QEMU listens on, by index of the serial port.
+    Tcp { address: &'a str, ports: &'a [u16] },
+    /// So many pseudo-terminals, for `virsh console`: consoles are off.
+    Pty(u8),
+}
+
+impl Machine<'_> {
+    /// The XML for `virDomainDefineXML`.
+    pub(crate) fn xml(&self) -> String {
+        let mut xml = String::with_capacity(2048);
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut xml);
+        xml
+    }
+
+    fn write(&self, xml: &mut String) -> std::fmt::Result {
+        writeln!(xml, "<domain type='{}'>", if self.kvm { "kvm" } else { "qemu" })?;
+        writeln!(xml, "<name>{}</name>", escape(self.name))?;
+        writeln!(xml, "<uuid>{}</uuid>", self.id)?;
+        writeln!(
+            xml,
+            "<metadata><serialproxy:guest xmlns:serialproxy='{NAMESPACE}' image='{}'/></metadata>",
+            escape(self.image.name.as_str())
+        )?;
+        writeln!(xml, "<memory unit='MiB'>{}</memory>", self.image.memory_mib)?;
+        writeln!(xml, "<vcpu>{}</vcpu>", self.image.vcpus)?;
+        self.write_os(xml)?;
+        // What today's distributions are compiled for is more than QEMU's default CPU.
+        let cpu = if self.kvm { "host-passthrough" } else { "maximum" };
+        writeln!(xml, "<features><acpi/><apic/></features>\n<cpu mode='{cpu}'/>")?;
+        writeln!(xml, "<clock offset='utc'/>")?;
+        writeln!(xml, "<on_poweroff>destroy</on_poweroff>\n<on_reboot>restart</on_reboot>")?;
+        writeln!(xml, "<on_crash>destroy</on_crash>\n<devices>")?;
+        if let Some(disk) = &self.disk {
+            writeln!(xml, "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>")?;
+            writeln!(xml, "<source file='{}'/>", path(disk))?;
+            writeln!(xml, "<target dev='vda' bus='virtio'/></disk>")?;
+        }
+        self.serials.write(xml)?;
+        writeln!(xml, "</devices>\n</domain>")
+    }
+
+    fn write_os(&self, xml: &mut String) -> std::fmt::Result {
+        writeln!(xml, "<os><type arch='x86_64'>hvm</type>")?;
+        if let Some(kernel) = &self.image.source.kernel {
+            writeln!(xml, "<kernel>{}</kernel>", path(&kernel.path))?;
+            if let Some(initrd) = &kernel.initrd {
+                writeln!(xml, "<initrd>{}</initrd>", path(initrd))?;
+            }
+            writeln!(xml, "<cmdline>{}</cmdline>", escape(kernel.cmdline.as_str()))?;
+        } else {
+            writeln!(xml, "<boot dev='hd'/>")?;
+        }
+        writeln!(xml, "</os>")
+    }
+}
+
+impl Serials<'_> {
+    fn write(&self, xml: &mut String) -> std::fmt::Result {
+        match self {
+            Self::Tcp { address, ports } => {
+                for (index, port) in ports.iter().enumerate() {
+                    writeln!(
+                        xml,
+                        "<serial type='tcp'><source mode='bind' host='{}' service='{port}'/>\
+                         <protocol type='raw'/><target port='{index}'/></serial>",
+                        escape(*address)
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Pty(count) => (0..*count).try_for_each(|_| writeln!(xml, "<serial type='pty'/>")),
+        }
+    }
+}
+
+/// libvirt takes text, so a path that is no UTF-8 cannot be had; it fails to open there.
+fn path(path: &Path) -> String {
+    escape(path.to_string_lossy()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serialproxy_line::Endpoint;
+
+    use super::super::Facts;
+    use super::*;
+    use crate::image::Kernel;
+    use crate::image::Source;
+
+    fn image(name: &str, cmdline: &str) -> Image {
+        let kernel = Kernel {
+            path: PathBuf::from("/images/a & b/kernel"),
+            initrd: Some(PathBuf::from("/images/initrd")),
+            cmdline: cmdline.into(),
+        };
+        Image {
+            name: name.into(),
+            source: Source { kernel: Some(kernel), disk: None },
+            memory_mib: 128,
+            vcpus: 2,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    fn machine<'a>(image: &'a Image, name: &'a str, ports: &'a [u16]) -> Machine<'a> {
+        Machine {
+            id: ServerId::of_static("guest"),
+            name,
+            image,
+            kvm: false,
+            disk: None,
+            serials: Serials::Tcp { address: "127.0.0.1", ports },
+        }
+    }
+
+    #[test]
+    fn the_ports_and_the_mark_that_are_written_are_read_back() {
+        let image = image("demo", "console=ttyS0");
+        let facts = Facts::read(&machine(&image, "web", &[10000, 10003]).xml()).unwrap();
+        assert_eq!(facts.image.as_deref(), Some("demo"));
+        let ports: Vec<_> = facts.ports.iter().map(|port| (port.port, &port.at)).collect();
+        let tcp = |port| Endpoint::Tcp { host: "127.0.0.1".into(), port };
+        assert_eq!(ports, [(0, &tcp(10000)), (1, &tcp(10003))]);
+    }
+
+    #[test]
+    fn a_guest_without_consoles_has_pseudo_terminals() {
+        let image = image("demo", "");
+        let machine = Machine { serials: Serials::Pty(2), ..machine(&image, "web", &[]) };
+        assert_eq!(machine.xml().matches("<serial type='pty'/>").count(), 2);
+        assert!(Facts::read(&machine.xml()).unwrap().ports.is_empty());
+    }
+
+    #[test]
+    fn a_disk_is_the_guests_overlay() {
+        let mut image = image("demo", "");
+        image.source.kernel = None;
+        let disk = Some(PathBuf::from("/state/guests/1/disk.qcow2"));
+        let xml = Machine { disk, kvm: true, ..machine(&image, "web", &[10000]) }.xml();
+        assert!(xml.contains("<source file='/state/guests/1/disk.qcow2'/>"), "{xml}");
+        assert!(xml.contains("<boot dev='hd'/>") && !xml.contains("<kernel>"), "{xml}");
+        assert!(xml.contains("type='kvm'") && xml.contains("host-passthrough"), "{xml}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_names_are_the_xml_is_well_formed(
+            name in "[^\\p{Cc}]{1,20}", image_name in "[^\\p{Cc}]{1,20}", cmdline in "[^\\p{Cc}]*"
+        ) {
+            let image = image(&image_name, &cmdline);
+            let facts = Facts::read(&machine(&image, &name, &[10000]).xml()).unwrap();
+            prop_assert_eq!(facts.image, Some(image_name));
+            prop_assert_eq!(facts.ports.len(), 1);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Making guests, and removing those that were made.
+
+use serialproxy_proto::api;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use uuid::Uuid;
+
+use super::Guests;
+use super::disk;
+use super::launch::Attach;
+use crate::domain::Machine;
+use crate::domain::Serials;
+use crate::hypervisor::Action;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::not_found;
+use crate::image::Image;
+use crate::serial_ports;
+
+/// 200 bytes: libvirt makes names of files of it, which have 255 at most.
+const MAX_NAME: usize = 200;
+
+impl Guests {
+    /// Defines a guest and starts it, with its lines attached before it runs. A failure leaves
+    /// nothing behind.
+    pub(crate) async fn boot(&self, boot: api::Boot) -> Result<api::Server, ComputeError> {
+        let name = valid_name(&boot.name)?;
+        let image = self.image(boot.image).await?;
+        let mut properties = image.properties.clone();
+        properties.extend(boot.properties);
+        let count = serial_ports::count(&properties, &boot.flavor_properties)?;
+        self.settle().await;
+        let id = ServerId(Uuid::new_v4());
+        self.refuse_taken(id, name).await?;
+
+        let _turn = self.turn(id).await;
+        let _leasing = self.leasing.read().await;
+        let made = async {
+            self.make(id, name, &image, count).await?;
+            self.launch(id, Attach::OrFail).await
+        };
+        match made.await {
+            Ok(guest) => {
+                tracing::info!(server = %id, name, image = image.name, "booted");
+                Ok(self.present(id, guest))
+            }
+            Err(error) => {
+                self.undo(id).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes a guest that `boot` made, and all that belongs to it.
+    pub(crate) async fn delete(&self, id: ServerId) -> Result<(), ComputeError> {
+        self.settle().await;
+        let _turn = self.turn(id).await;
+        let guest = self.refresh(id).await.map_err(|error| error.of(id, "look at"))?;
+        let guest = guest.ok_or_else(|| not_found(id))?;
+        if !guest.ours {
+            return Err(ComputeError::Conflict(format!(
+                "Cannot 'delete' instance {id}: it was not made by `boot`. Remove it with what \
+                 made it, for example `virsh undefine`."
+            )));
+        }
+        self.remove(id).await.map_err(|error| error.of(id, "delete"))?;
+        tracing::info!(server = %id, name = guest.name, "deleted");
+        Ok(())
+    }
+
+    async fn image(&self, name: String) -> Result<Image, ComputeError> {
+        let images = self.settings.images.clone();
+        let read = tokio::task::spawn_blocking(move || Image::read(&images, &name)).await;
+        read.unwrap_or_else(|error| Err(ComputeError::Failed(error.to_string())))
+    }
+
+    async fn refuse_taken(&self, id: ServerId, name: &str) -> Result<(), ComputeError> {
+        match self.hypervisor.find(name).await.map_err(|error| error.of(id, "boot"))? {
+            Some(_) => Err(name_is_taken(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Leases the ports, makes the disk and defines the domain.
+    async fn make(
+        &self,
+        id: ServerId,
+        name: &str,
+        image: &Image,
+        count: u8,
+    ) -> Result<(), ComputeError> {
+        let lines: Vec<_> = (0..count).map(|port| LineKey { server: id, port }).collect();
+        let ports = if self.settings.enabled {
+            self.with_ports(move |ports, now| ports.acquire(&lines, now)).await?
+        } else {
+            Vec::new()
+        };
+        let disk = match &image.source.disk {
+            Some(base) => Some(disk::make(&self.settings.state, id, base).await?),
+            None => None,
+        };
+        let kvm = self.kvm().await;
+        let serials = if self.settings.enabled {
+            Serials::Tcp { address: self.ports.address(), ports: &ports }
+        } else {
+            Serials::Pty(count)
+        };
+        let xml = Machine { id, name, image, kvm, disk, serials }.xml();
+        match self.hypervisor.define(xml).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // Someone may have taken the name a moment ago.
+                self.refuse_taken(id, name).await?;
+                Err(error.of(id, "define"))
+            }
+        }
+    }
+
+    /// Takes back what a boot did until it failed.
+    async fn undo(&self, id: ServerId) {
+        if let Err(error) = self.remove(id).await {
+            tracing::error!(
+                server = %id,
+                %error,
+                "what is left of a boot that failed could not be removed: delete the server"
+            );
+        }
+    }
+
+    /// Removes a domain, its leases, its disk and its lines, as far as they exist.
+    async fn remove(&self, id: ServerId) -> Result<(), HypervisorError> {
+        if self.refresh(id).await?.is_some_and(|guest| guest.run.is_some()) {
+            gone(self.act_unless_stopped(id, Action::Destroy).await)?;
+        }
+        gone(self.hypervisor.act(id, Action::Undefine).await)?;
+        self.refresh(id).await?;
+        let released = self.with_ports(move |ports, now| ports.release_server(id, now)).await;
+        if let Err(error) = released {
+            tracing::error!(server = %id, %error, "the ports of a server are still leased");
+        }
+        disk::remove(&self.settings.state, id).await;
+        Ok(())
+    }
+}
+
+fn gone(done: Result<(), HypervisorError>) -> Result<(), HypervisorError> {
+    match done {
+        Err(HypervisorError::NoDomain) => Ok(()),
+        done => done,
+    }
+}
+
+fn name_is_taken(name: &str) -> ComputeError {
+    ComputeError::Conflict(format!("a server named {name:?} exists already: choose another name"))
+}
+
+fn valid_name(name: &str) -> Result<&str, ComputeError> {
+    let why = if name.is_empty() || name.trim() != name {
+        "it is empty, or begins or ends with a blank"
+    } else if name.len() > MAX_NAME {
+        "it has more than 200 bytes"
+    } else if name.contains('/') || name.chars().any(char::is_control) {
+        "it contains `/` or a control character"
+    } else if name.starts_with('.') {
+        "it begins with a dot"
+    } else {
+        return Ok(name);
+    };
+    Err(ComputeError::Invalid(format!("{name:?} cannot be the name of a server: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_libvirt_cannot_have_is_refused() {
+        for name in ["", " a", "a ", "a/b", "a\nb", "..", ".a", &"a".repeat(201)] {
+            assert!(valid_name(name).is_err(), "{name:?}");
+        }
+        for name in ["a", "web 1", "größer", "a.b", &"a".repeat(200)] {
+            assert_eq!(valid_name(name), Ok(name));
+        }
+    }
+}

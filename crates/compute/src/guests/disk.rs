@@ -1,0 +1,90 @@
+//! A guest's own disk: a qcow2 overlay over the image's, in `STATE/guests/UUID`.
+
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::id::ServerId;
+use tokio::process::Command;
+
+use crate::hypervisor::without_paths;
+
+/// An overlay is a few hundred KiB of metadata, whatever the image's size.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes a guest's disk, and returns where it is.
+pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<PathBuf, ComputeError> {
+    let directory = std::path::absolute(directory(state, id)).map_err(|error| failed(&error))?;
+    // QEMU's user must be able to come in; the disk itself libvirt gives to it alone.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(&directory)
+        .map_err(|error| failed(&error))?;
+    let format = format(base).map_err(|error| failed(&error))?;
+    let disk = directory.join("disk.qcow2");
+    let mut command = Command::new("qemu-img");
+    command.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(base).arg(&disk);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = match tokio::time::timeout(PATIENCE, command.output()).await {
+        Ok(output) => output.map_err(|error| failed(&error))?,
+        Err(_) => return Err(failed(&"qemu-img does not end")),
+    };
+    if output.status.success() {
+        return Ok(disk);
+    }
+    Err(failed(&String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Removes a guest's disk, if it has one.
+pub(super) async fn remove(state: &Path, id: ServerId) {
+    match tokio::fs::remove_dir_all(directory(state, id)).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::error!(server = %id, %error, "a deleted guest's disk could not be removed");
+        }
+        _ => {}
+    }
+}
+
+fn directory(state: &Path, id: ServerId) -> PathBuf {
+    state.join("guests").join(id.to_string())
+}
+
+/// The image's format, by its first bytes: what is no qcow2 is taken as it is.
+fn format(base: &Path) -> std::io::Result<&'static str> {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(base)?.read(&mut magic)?;
+    Ok(if read == 4 && magic == *b"QFI\xfb" { "qcow2" } else { "raw" })
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ComputeError {
+    let text = without_paths(&error.to_string());
+    ComputeError::Failed(format!("the guest's disk could not be made (qemu-img): {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_guest_gets_an_overlay_and_leaves_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let base = state.path().join("base.img");
+        std::fs::write(&base, vec![0; 1024 * 1024]).unwrap();
+        let id = ServerId::of_static("guest");
+        let disk = match make(state.path(), id, &base).await {
+            Ok(disk) => disk,
+            Err(error) if error.to_string().contains("No such file") => return,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(format(&disk).unwrap(), "qcow2");
+        assert_eq!(format(&base).unwrap(), "raw");
+        remove(state.path(), id).await;
+        assert!(!disk.exists() && !directory(state.path(), id).exists());
+        remove(state.path(), id).await;
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether KVM works here.
+//!
+//! `/dev/kvm` may be there and be of no use: within a virtual machine it can start guests that
+//! then take a second for what takes a millisecond elsewhere, since each instruction of theirs is
+//! emulated. So the only proof is a guest that gets something done in time.
+
+use std::path::Path;
+use std::process::Output;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serialproxy_config::values::VirtType;
+use tokio::process::Command;
+
+use super::Guests;
+
+/// The probe's 67 million rounds take 50 ms under KVM, and minutes where it emulates.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where QEMU is looked for.
+const QEMU: [&str; 2] = ["qemu-system-x86_64", "/usr/libexec/qemu-kvm"];
+
+/// What the probe writes to QEMU's exit device, and the exit code that QEMU makes of it.
+const SIGN: u8 = 0x21;
+const EXIT_CODE: i32 = 0x21 << 1 | 1;
+
+/// A ROM as large as QEMU wants it, of which only the end holds code.
+const ROM: usize = 64 * 1024;
+
+/// Goes to 64-bit mode as a kernel does, counts down from 2^26 there, and gives the sign. It lies
+/// in the last 256 bytes of the address space; the last 16 of them are where a CPU begins.
+#[rustfmt::skip]
+const PROBE: [u8; 152] = [
+    0xfa,                                                 // 00 cli
+    0x31, 0xc0,                                           // 01 xor    ax, ax
+    0x8e, 0xd8,                                           // 03 mov    ds, ax
+    // Page tables: 0x1000 -> 0x2000 -> 0x3000 -> the first 2 MiB.
+    0x66, 0xc7, 0x06, 0x00, 0x10, 0x03, 0x20, 0x00, 0x00, // 05 mov    dword [0x1000], 0x2003
+    0x66, 0xc7, 0x06, 0x04, 0x10, 0x00, 0x00, 0x00, 0x00, // 0e mov    dword [0x1004], 0
+    0x66, 0xc7, 0x06, 0x00, 0x20, 0x03, 0x30, 0x00, 0x00, // 17 mov    dword [0x2000], 0x3003
+    0x66, 0xc7, 0x06, 0x04, 0x20, 0x00, 0x00, 0x00, 0x00, // 20 mov    dword [0x2004], 0
+    0x66, 0xc7, 0x06, 0x00, 0x30, 0x83, 0x00, 0x00, 0x00, // 29 mov    dword [0x3000], 0x83
+    0x66, 0xc7, 0x06, 0x04, 0x30, 0x00, 0x00, 0x00, 0x00, // 32 mov    dword [0x3004], 0
+    0x66, 0xb8, 0x20, 0x00, 0x00, 0x00,                   // 3b mov    eax, 0x20
+    0x0f, 0x22, 0xe0,                                     // 41 mov    cr4, eax     (PAE)
+    0x66, 0xb8, 0x00, 0x10, 0x00, 0x00,                   // 44 mov    eax, 0x1000
+    0x0f, 0x22, 0xd8,                                     // 4a mov    cr3, eax
+    0x66, 0xb9, 0x80, 0x00, 0x00, 0xc0,                   // 4d mov    ecx, 0xc0000080 (EFER)
+    0x0f, 0x32,                                           // 53 rdmsr
+    0x0d, 0x00, 0x01,                                     // 55 or     ax, 0x100    (LME)
+    0x0f, 0x30,                                           // 58 wrmsr
+    0x2e, 0x66, 0x0f, 0x01, 0x16, 0x92, 0x00,             // 5a lgdt   cs:[0x92]
+    0x0f, 0x20, 0xc0,                                     // 61 mov    eax, cr0
+    0x66, 0x0d, 0x01, 0x00, 0x00, 0x80,                   // 64 or     eax, 0x80000001 (PG, PE)
+    0x0f, 0x22, 0xc0,                                     // 6a mov    cr0, eax
+    0x66, 0xea, 0x75, 0xff, 0x0f, 0x00, 0x08, 0x00,       // 6d jmp    8:0xfff75
+    0xb9, 0x00, 0x00, 0x00, 0x04,                         // 75 mov    ecx, 0x4000000
+    0xff, 0xc9,                                           // 7a dec    ecx
+    0x75, 0xfc,                                           // 7c jnz    0x7a
+    0xb0, SIGN,                                           // 7e mov    al, SIGN
+    0xe6, 0xf4,                                           // 80 out    0xf4, al
+    // 82: the descriptor table, a null and a 64-bit code segment, then its size and address.
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0xff, 0xff, 0x00, 0x00, 0x00, 0x9b, 0xaf, 0x00,
+    0x0f, 0x00, 0x82, 0xff, 0x0f, 0x00,
+];
+
+/// jmp 0xfff0:0, the beginning of the last 256 bytes below 1 MiB, where the ROM is seen as well.
+const RESET: [u8; 5] = [0xea, 0x00, 0x00, 0xf0, 0xff];
+
+impl Guests {
+    /// Whether guests of ours are to run under KVM.
+    pub(super) async fn kvm(&self) -> bool {
+        match self.settings.virt_type {
+            VirtType::Kvm => true,
+            VirtType::Qemu => false,
+            VirtType::Auto => *self.kvm.get_or_init(|| probe_and_say(&self.settings.state)).await,
+        }
+    }
+}
+
+async fn probe_and_say(state: &Path) -> bool {
+    match probe(state, "kvm").await {
+        Ok(()) => {
+            tracing::info!("KVM works: guests that are booted here run under it");
+            true
+        }
+        Err(why) => {
+            tracing::warn!(
+                why,
+                "KVM does not work here: guests that are booted here are emulated, which is slow. \
+                 [libvirt] virt_type = kvm insists on it"
+            );
+            false
+        }
+    }
+}
+
+/// Runs the probe with one of QEMU's accelerators.
+async fn probe(state: &Path, accelerator: &str) -> Result<(), String> {
+    let said = |error: std::io::Error| error.to_string();
+    let file = state.join(format!("kvm-probe-{}.rom", std::process::id()));
+    tokio::fs::write(&file, rom()).await.map_err(said)?;
+    let mut result = Err("no QEMU was found".into());
+    for qemu in QEMU {
+        match tokio::time::timeout(PATIENCE, run(qemu, accelerator, &file)).await {
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Ok(output) => result = output.map_err(said).and_then(|output| verdict(&output)),
+            Err(_) => result = Err("a guest under it is far too slow".into()),
+        }
+        break;
+    }
+    let _ = tokio::fs::remove_file(&file).await;
+    result
+}
+
+async fn run(qemu: &str, accelerator: &str, rom: &Path) -> std::io::Result<Output> {
+    let mut command = Command::new(qemu);
+    command.args(["-accel", accelerator, "-machine", "pc", "-m", "4", "-display", "none"]);
+    command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
+    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios"]).arg(rom);
+    command.stdin(Stdio::null()).kill_on_drop(true).output().await
+}
+
+fn verdict(output: &Output) -> Result<(), String> {
+    if output.status.code() == Some(EXIT_CODE) {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().next_back().unwrap_or("it said nothing");
+    Err(format!("QEMU ended with {}: {last}", output.status))
+}
+
+fn rom() -> Vec<u8> {
+    let mut rom = vec![0; ROM - 256];
+    rom.extend(PROBE);
+    rom.resize(ROM - 16, 0);
+    rom.extend(RESET);
+    rom.resize(ROM, 0);
+    rom
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_probe_passes_where_a_guest_is_fast_enough() {
+        let state = tempfile::tempdir().unwrap();
+        let result = probe(state.path(), "tcg").await;
+        if result != Err("no QEMU was found".into()) {
+            assert_eq!(result, Ok(()));
+        }
+        assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_accelerator_that_does_not_exist_does_not_work() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(probe(state.path(), "steam").await.is_err());
+    }
+}

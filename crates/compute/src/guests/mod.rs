@@ -1,0 +1,200 @@
+//! The guests of the hypervisor, and their lines.
+
+mod boot;
+mod disk;
+mod kvm;
+mod launch;
+mod power;
+mod resolve;
+mod sync;
+mod table;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::Weak;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serialproxy_config::Config;
+use serialproxy_config::values::VirtType;
+use serialproxy_line::Lines;
+use serialproxy_proto::api;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_store::Store;
+use tokio::sync::OnceCell;
+use tokio::sync::OwnedMutexGuard;
+use tokio::sync::RwLock;
+use tokio::sync::watch;
+
+use self::table::Guest;
+use self::table::Table;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::not_found;
+use crate::hypervisor::without_paths;
+use crate::libvirt::Hypervisor;
+use crate::lock;
+use crate::manager::no_such_port;
+use crate::ports::Ports;
+use crate::ports::PortsError;
+
+/// How long the first call waits for the first look at the hypervisor.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// All guests of one hypervisor.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    hypervisor: Hypervisor,
+    lines: Lines,
+    ports: Arc<Ports>,
+    table: Table,
+    settings: Settings,
+    /// One reader of the hypervisor at a time changes the table, so that it never goes back.
+    syncing: tokio::sync::Mutex<()>,
+    /// Held to read while ports are leased for a domain that does not bear them yet, and to
+    /// write while leases that no domain bears are given back.
+    leasing: RwLock<()>,
+    /// One change of a server's power at a time.
+    turns: Mutex<HashMap<ServerId, Weak<tokio::sync::Mutex<()>>>>,
+    /// Whether KVM works here; found out when it is first needed.
+    kvm: OnceCell<bool>,
+    /// Whether the hypervisor was looked at once, or found to be out of reach.
+    settled: watch::Sender<bool>,
+    me: Weak<Self>,
+}
+
+#[derive(Debug)]
+struct Settings {
+    /// Whether guests get consoles.
+    enabled: bool,
+    images: PathBuf,
+    state: PathBuf,
+    virt_type: VirtType,
+}
+
+impl Guests {
+    /// Begins to follow the hypervisor. Must be called within a tokio runtime.
+    pub(crate) fn start(config: &Config, store: Arc<Store>, lines: Lines) -> Arc<Self> {
+        let (hypervisor, events) = Hypervisor::connect(&config.libvirt.connection_uri);
+        let console = &config.serial_console;
+        let (address, rest) = (&console.proxyclient_address, config.compute.port_rest);
+        let ports = Ports::new(store, address, console.port_range, rest);
+        let guests = Arc::new_cyclic(|me| Self {
+            hypervisor,
+            lines,
+            ports: Arc::new(ports),
+            table: Table::default(),
+            settings: Settings {
+                enabled: console.enabled,
+                images: config.compute.images_path.clone(),
+                state: config.state_dir.clone(),
+                virt_type: config.libvirt.virt_type,
+            },
+            syncing: tokio::sync::Mutex::default(),
+            leasing: RwLock::default(),
+            turns: Mutex::default(),
+            kvm: OnceCell::new(),
+            settled: watch::Sender::new(false),
+            me: me.clone(),
+        });
+        // It ends with the hypervisor's events, and so with the last use of the guests.
+        tokio::spawn(sync::follow(Arc::downgrade(&guests), events));
+        guests
+    }
+
+    /// All guests. Those that cannot be asked are in ERROR.
+    pub(crate) async fn servers(&self) -> Vec<api::Server> {
+        self.settle().await;
+        self.table.all().into_iter().map(|(id, guest)| self.present(id, guest)).collect()
+    }
+
+    /// One guest.
+    pub(crate) async fn server(&self, id: ServerId) -> Result<api::Server, ComputeError> {
+        self.settle().await;
+        match self.table.get(id) {
+            Some(guest) => Ok(self.present(id, guest)),
+            None => Err(self.unknown(id)),
+        }
+    }
+
+    /// Whether a console could be attached to now.
+    pub(crate) async fn get_serial_console(
+        &self,
+        line: LineKey,
+        wait: bool,
+    ) -> Result<(), ComputeError> {
+        let LineKey { server: id, port } = line;
+        self.settle().await;
+        let guest = match self.refresh(id).await {
+            Ok(guest) => guest.ok_or_else(|| not_found(id))?,
+            // Lines go on without libvirt, so what was seen last is good enough.
+            Err(HypervisorError::Unavailable(_)) => {
+                self.table.get(id).ok_or_else(|| self.unknown(id))?
+            }
+            Err(error) => return Err(error.of(id, "look at")),
+        };
+        if !guest.ports.iter().any(|known| known.port == port) {
+            let ports: Vec<u8> = guest.ports.iter().map(|known| known.port).collect();
+            return Err(no_such_port(id, port, &ports));
+        }
+        if guest.status != Status::Active && !wait {
+            return Err(ComputeError::Conflict(format!(
+                "Cannot 'get_serial_console' instance {id} while it is {}: start it, or ask with \
+                 wait=1",
+                guest.status
+            )));
+        }
+        Ok(())
+    }
+
+    fn present(&self, id: ServerId, guest: Guest) -> api::Server {
+        let reachable = self.hypervisor.reachable().is_ok();
+        let status = if reachable { guest.status } else { Status::Error };
+        api::Server { id, name: guest.name, status }
+    }
+
+    /// Why a guest that was never seen is not there: nobody knows while libvirt is away.
+    fn unknown(&self, id: ServerId) -> ComputeError {
+        match self.hypervisor.reachable() {
+            Ok(()) => not_found(id),
+            Err(error) => ComputeError::Unavailable(without_paths(&error.to_string())),
+        }
+    }
+
+    async fn settle(&self) {
+        let mut settled = self.settled.subscribe();
+        let _ = tokio::time::timeout(FIRST_LOOK, settled.wait_for(|settled| *settled)).await;
+    }
+
+    async fn turn(&self, id: ServerId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = lock(&self.turns);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.get(&id).and_then(Weak::upgrade).unwrap_or_default();
+            turns.insert(id, Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
+    }
+
+    /// Runs something about ports that blocks.
+    async fn with_ports<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ports, Timestamp) -> Result<T, PortsError> + Send + 'static,
+    ) -> Result<T, ComputeError> {
+        let ports = Arc::clone(&self.ports);
+        match tokio::task::spawn_blocking(move || work(&ports, Timestamp::now())).await {
+            Ok(done) => done.map_err(|error| match error {
+                PortsError::Exhausted { .. } | PortsError::Address(..) => {
+                    ComputeError::Invalid(error.to_string())
+                }
+                PortsError::Store(error) => ComputeError::Unavailable(error.to_string()),
+            }),
+            Err(error) => Err(ComputeError::Failed(format!("the port allocator failed: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A guest's power button, reset button and plug.
+
+use std::time::Duration;
+
+use serialproxy_proto::api::Status;
+use serialproxy_proto::api::Stop;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::ServerId;
+
+use super::Guests;
+use super::launch::Attach;
+use super::table::Guest;
+use crate::hypervisor::Action;
+use crate::hypervisor::HypervisorError;
+
+/// How long a guest has to shut down by itself, unless the caller says otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A day: more patience than that is a mistake.
+const MOST_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Guests {
+    /// Changes a guest's power state, and returns when that is done.
+    pub(crate) async fn power(&self, id: ServerId, power: Power) -> Result<(), ComputeError> {
+        self.settle().await;
+        match power {
+            Power::Start => self.start_guest(id).await,
+            Power::Stop(stop) => self.stop(id, &stop).await,
+            Power::Reboot => self.reboot(id).await,
+            Power::Reset => self.press(id, "reset", Action::Reset).await,
+            Power::Nmi => self.press(id, "interrupt", Action::InjectNmi).await,
+        }
+    }
+
+    async fn start_guest(&self, id: ServerId) -> Result<(), ComputeError> {
+        let _turn = self.turn(id).await;
+        let _leasing = self.leasing.read().await;
+        let guest = self.seen(id).await?;
+        match (guest.run, guest.status) {
+            (None, _) => drop(self.launch(id, Attach::OrGoOn).await?),
+            (Some(_), Status::Paused) => {
+                let resumed = self.hypervisor.act(id, Action::Resume).await;
+                resumed.map_err(|error| error.of(id, "resume"))?;
+                self.seen(id).await?;
+            }
+            (Some(_), status) => return Err(conflict("start", id, status)),
+        }
+        tracing::info!(server = %id, name = guest.name, "started");
+        Ok(())
+    }
+
+    async fn stop(&self, id: ServerId, stop: &Stop) -> Result<(), ComputeError> {
+        let (guest, run) = self.running(id, "stop").await?;
+        let patience = stop.timeout.map_or(PATIENCE, Duration::from_secs).min(MOST_PATIENCE);
+        let stopped = !stop.force && self.shut_down(id, run, patience).await?;
+        if !stopped {
+            let _turn = self.turn(id).await;
+            // It may have been started again meanwhile, and that is none of ours to stop.
+            if self.seen(id).await?.run == Some(run) {
+                let destroyed = self.act_unless_stopped(id, Action::Destroy).await;
+                destroyed.map_err(|error| error.of(id, "stop"))?;
+            }
+        }
+        self.refresh(id).await.map_err(|error| error.of(id, "look at"))?;
+        tracing::info!(server = %id, name = guest.name, by_itself = stopped, "stopped");
+        Ok(())
+    }
+
+    /// Asks the guest to shut down; false when it did not in time.
+    async fn shut_down(
+        &self,
+        id: ServerId,
+        run: u32,
+        patience: Duration,
+    ) -> Result<bool, ComputeError> {
+        match self.act_unless_stopped(id, Action::Shutdown).await {
+            Ok(()) => {}
+            Err(error @ (HypervisorError::Failed(_) | HypervisorError::Unsupported(_))) => {
+                tracing::warn!(server = %id, %error, "a guest cannot be asked to shut down");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.of(id, "stop")),
+        }
+        let has_left = |guest: Option<&Guest>| guest.is_none_or(|guest| guest.run != Some(run));
+        Ok(self.table.wait(id, patience, has_left).await)
+    }
+
+    /// Asks the guest to reboot. One that does not listen is reset in the end.
+    async fn reboot(&self, id: ServerId) -> Result<(), ComputeError> {
+        let (before, run) = self.running(id, "reboot").await?;
+        let rebooted = match self.hypervisor.act(id, Action::Reboot).await {
+            Ok(()) => {
+                let has = |guest: Option<&Guest>| {
+                    guest.is_none_or(|guest| guest.boots != before.boots || guest.run != Some(run))
+                };
+                self.table.wait(id, PATIENCE, has).await
+            }
+            Err(error @ HypervisorError::Unavailable(_)) => return Err(error.of(id, "reboot")),
+            Err(error) => {
+                tracing::warn!(server = %id, %error, "a guest cannot be asked to reboot");
+                false
+            }
+        };
+        if !rebooted {
+            self.press(id, "reset", Action::Reset).await?;
+        }
+        tracing::info!(server = %id, name = before.name, by_itself = rebooted, "rebooted");
+        Ok(())
+    }
+
+    async fn press(&self, id: ServerId, what: &str, action: Action) -> Result<(), ComputeError> {
+        self.running(id, what).await?;
+        self.hypervisor.act(id, action).await.map_err(|error| error.of(id, what))
+    }
+
+    /// A guest that has a hypervisor process.
+    async fn running(&self, id: ServerId, what: &str) -> Result<(Guest, u32), ComputeError> {
+        let guest = self.seen(id).await?;
+        match guest.run {
+            Some(run) => Ok((guest, run)),
+            None => Err(conflict(what, id, guest.status)),
+        }
+    }
+
+    /// Does something to a running guest; one that stopped in that moment is fine too.
+    pub(super) async fn act_unless_stopped(
+        &self,
+        id: ServerId,
+        action: Action,
+    ) -> Result<(), HypervisorError> {
+        let done = self.hypervisor.act(id, action).await;
+        if matches!(done, Err(HypervisorError::Failed(_)))
+            && self.refresh(id).await?.is_none_or(|guest| guest.run.is_none())
+        {
+            return Ok(());
+        }
+        done
+    }
+}
+
+fn conflict(what: &str, id: ServerId, status: Status) -> ComputeError {
+    ComputeError::Conflict(format!("Cannot '{what}' instance {id} while it is {status}."))
+}

@@ -1,0 +1,45 @@
+//! Where a guest's serial port is now: asked of the hypervisor before every connect.
+
+use std::sync::Weak;
+
+use serialproxy_line::Endpoint;
+use serialproxy_line::Resolve;
+use serialproxy_line::Unresolved;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::id::LineKey;
+
+use super::Guests;
+use crate::hypervisor::without_paths;
+
+/// Finds ports in the XML of the running domain.
+#[derive(Debug)]
+pub(super) struct LivePorts(pub(super) Weak<Guests>);
+
+impl Resolve for LivePorts {
+    fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+        Box::pin(async move {
+            let Some(guests) = self.0.upgrade() else {
+                return Err(Unresolved::Gone("the compute role ended".into()));
+            };
+            guests.endpoint(line).await
+        })
+    }
+}
+
+impl Guests {
+    async fn endpoint(&self, line: LineKey) -> Result<Endpoint, Unresolved> {
+        let domain = self
+            .hypervisor
+            .domain(line.server)
+            .await
+            .map_err(|error| Unresolved::Failed(without_paths(&error.to_string())))?
+            .ok_or_else(|| Unresolved::Gone("the server was deleted".into()))?;
+        if domain.facts.run.is_none() {
+            return Err(Unresolved::Stopped(domain.status));
+        }
+        let port = domain.facts.ports.iter().find(|port| port.port == line.port);
+        port.map(|port| port.dialled()).ok_or_else(|| {
+            Unresolved::Failed(format!("the running guest has no serial port {}", line.port))
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Keeps the lines in step with the domains of the hypervisor.
+//!
+//! Whatever an event says, the domain is read anew, and what it is now is compared with what was
+//! seen of it last: so no order of events, and no lost one, leaves a line behind.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::time::Duration;
+
+use serialproxy_line::Endpoint;
+use serialproxy_line::Line;
+use serialproxy_line::Resolve;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use tokio::time::Instant;
+
+use super::Guests;
+use super::resolve::LivePorts;
+use super::table::Guest;
+use crate::domain::Facts;
+use crate::hypervisor::Domain;
+use crate::hypervisor::Event;
+use crate::hypervisor::Events;
+use crate::hypervisor::HypervisorError;
+use crate::ports::BoundPort;
+
+/// Pause after a look at all domains that failed although libvirt is there.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How a domain came into sight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sight {
+    /// By looking at all that are there: a guest that runs has run before.
+    Found,
+    /// By an event or an act of ours: a guest that runs has just been started.
+    News,
+}
+
+/// What a line is told of its guest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Change {
+    Booted,
+    Running,
+    Stopped,
+    Unchanged,
+}
+
+/// Follows the events until there are no more, or nobody uses the guests any more.
+pub(super) async fn follow(guests: Weak<Guests>, mut events: Events) {
+    while let Some(event) = events.next().await {
+        let Some(guests) = guests.upgrade() else { return };
+        guests.handle(event).await;
+    }
+}
+
+impl Guests {
+    async fn handle(&self, event: Event) {
+        match event {
+            Event::Changed(id) => {
+                if let Err(error) = self.refresh(id).await {
+                    tracing::warn!(server = %id, %error, "a change of a guest could not be read");
+                }
+            }
+            Event::Rebooted(id) => {
+                if self.table.count_reset(id, Instant::now()) {
+                    self.lines.of_server(id).iter().for_each(Line::guest_started);
+                }
+            }
+            Event::Resync => self.resync_or_retry().await,
+            Event::Down => drop(self.settled.send_replace(true)),
+        }
+    }
+
+    async fn resync_or_retry(&self) {
+        while let Err(error) = self.resync().await {
+            tracing::warn!(%error, "the guests could not be read");
+            if self.hypervisor.reachable().is_err() {
+                // A new connection brings a new event.
+                break;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        self.settled.send_replace(true);
+    }
+
+    /// Reads one domain anew and brings its lines in step.
+    pub(super) async fn refresh(&self, id: ServerId) -> Result<Option<Guest>, HypervisorError> {
+        let _one_at_a_time = self.syncing.lock().await;
+        let Some(domain) = self.hypervisor.domain(id).await? else {
+            self.forget(id).await;
+            return Ok(None);
+        };
+        let bound = bound_ports(&domain);
+        if self.table.get(id).is_none_or(|guest| guest.bound != bound) {
+            let adopt: Vec<_> = bound.iter().cloned().collect();
+            self.noted(self.with_ports(move |ports, now| ports.adopt(&adopt, now)).await);
+        }
+        Ok(Some(self.apply(domain, bound, Sight::News)))
+    }
+
+    /// Reads all domains anew, and brings lines and port leases in step.
+    async fn resync(&self) -> Result<(), HypervisorError> {
+        let _nobody_leases = self.leasing.write().await;
+        let _one_at_a_time = self.syncing.lock().await;
+        let domains = self.hypervisor.domains().await?;
+        let known: BTreeSet<ServerId> = domains.iter().map(|domain| domain.id).collect();
+        for (id, _) in self.table.all() {
+            if !known.contains(&id) {
+                self.forget(id).await;
+            }
+        }
+        let mut bound = BTreeSet::new();
+        for domain in domains {
+            let ports = bound_ports(&domain);
+            bound.extend(ports.iter().cloned());
+            self.apply(domain, ports, Sight::Found);
+        }
+        self.noted(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
+        Ok(())
+    }
+
+    /// A domain is gone, and with it its lines and leases. One that was never seen may be about
+    /// to be made, so its leases stay.
+    async fn forget(&self, id: ServerId) {
+        if self.table.remove(id).is_none() {
+            return;
+        }
+        for line in self.lines.of_server(id) {
+            self.lines.remove(line.key(), "the server was deleted");
+        }
+        self.noted(self.with_ports(move |ports, now| ports.release_server(id, now)).await);
+    }
+
+    /// Takes note of a domain, and tells its lines.
+    fn apply(&self, domain: Domain, bound: BTreeSet<BoundPort>, sight: Sight) -> Guest {
+        let Domain { id, name, status, facts, .. } = domain;
+        let before = self.table.get(id);
+        let change = change(before.as_ref(), facts.run, sight);
+        let boots = before.as_ref().map_or(0, |guest| guest.boots);
+        let guest = Guest {
+            name,
+            status,
+            run: facts.run,
+            boots: boots + u64::from(change == Change::Booted),
+            reset: before.as_ref().and_then(|guest| guest.reset),
+            ports: if self.settings.enabled { facts.ports } else { Vec::new() },
+            bound,
+            ours: facts.image.is_some(),
+        };
+        self.tell_lines(id, &guest, change, before.as_ref());
+        self.table.put(id, guest.clone());
+        guest
+    }
+
+    fn tell_lines(&self, id: ServerId, guest: &Guest, change: Change, before: Option<&Guest>) {
+        for line in self.lines.of_server(id) {
+            let LineKey { port, .. } = line.key();
+            if !guest.ports.iter().any(|known| known.port == port) {
+                let reason = format!("the server has no serial port {port} any more");
+                self.lines.remove(line.key(), &reason);
+            }
+        }
+        let server = ServerRef { id, name: guest.name.clone() };
+        let renamed = before.is_some_and(|before| before.name != guest.name);
+        let another_status = before.is_none_or(|before| before.status != guest.status);
+        for port in &guest.ports {
+            let key = LineKey { server: id, port: port.port };
+            let is_new = self.lines.get(key).is_none();
+            let resolve: Arc<dyn Resolve> = Arc::new(LivePorts(self.me.clone()));
+            let line = self.lines.add(&server, port.port, resolve);
+            if renamed {
+                line.rename(&guest.name);
+            }
+            match change {
+                Change::Booted => line.guest_started(),
+                Change::Running => line.guest_running(),
+                Change::Stopped => line.guest_stopped(guest.status),
+                Change::Unchanged if guest.run.is_none() && (is_new || another_status) => {
+                    line.guest_stopped(guest.status);
+                }
+                Change::Unchanged if guest.run.is_some() && is_new => line.guest_running(),
+                Change::Unchanged => {}
+            }
+        }
+    }
+
+    /// Logs what could not be done about leases: nobody is there who could be told.
+    fn noted(&self, done: Result<(), ComputeError>) {
+        if let Err(error) = done {
+            tracing::error!(%error, "port leases are not in step with the guests");
+        }
+    }
+}
+
+fn change(before: Option<&Guest>, run: Option<u32>, sight: Sight) -> Change {
+    match (before.map(|guest| guest.run), run) {
+        (None | Some(None), None) => Change::Unchanged,
+        (Some(Some(_)), None) => Change::Stopped,
+        (Some(Some(before)), Some(now)) if before == now => Change::Unchanged,
+        (None, Some(_)) if sight == Sight::Found => Change::Running,
+        (_, Some(_)) => Change::Booted,
+    }
+}
+
+/// The TCP ports of a domain's process and of its next start.
+fn bound_ports(domain: &Domain) -> BTreeSet<BoundPort> {
+    let next = domain.next.as_ref();
+    let of = |facts: &Facts| {
+        let tcp = facts.ports.iter().filter_map(|port| match &port.at {
+            Endpoint::Tcp { host, port: tcp } => {
+                let line = LineKey { server: domain.id, port: port.port };
+                Some(BoundPort { address: host.clone(), port: *tcp, line })
+            }
+            Endpoint::Unix(_) => None,
+        });
+        tcp.collect::<Vec<_>>()
+    };
+    of(&domain.facts).into_iter().chain(next.map(of).unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_proto::api::Status;
+
+    use super::*;
+
+    fn guest(run: Option<u32>) -> Guest {
+        Guest {
+            name: "g".into(),
+            status: Status::Active,
+            run,
+            boots: 0,
+            reset: None,
+            ports: Vec::new(),
+            bound: BTreeSet::new(),
+            ours: false,
+        }
+    }
+
+    #[test]
+    fn another_process_is_another_boot_however_it_came_into_sight() {
+        for sight in [Sight::Found, Sight::News] {
+            assert_eq!(change(Some(&guest(None)), Some(1), sight), Change::Booted);
+            assert_eq!(change(Some(&guest(Some(1))), Some(2), sight), Change::Booted);
+            assert_eq!(change(Some(&guest(Some(1))), Some(1), sight), Change::Unchanged);
+            assert_eq!(change(Some(&guest(Some(1))), None, sight), Change::Stopped);
+            assert_eq!(change(None, None, sight), Change::Unchanged);
+        }
+    }
+
+    #[test]
+    fn a_guest_that_is_found_running_did_not_boot_just_now() {
+        assert_eq!(change(None, Some(1), Sight::Found), Change::Running);
+        assert_eq!(change(None, Some(1), Sight::News), Change::Booted);
+    }
+}

@@ -1,0 +1,129 @@
+//! libvirt's calls, as far as we need them. They block.
+
+use serialproxy_proto::api::Status;
+use serialproxy_proto::id::ServerId;
+use virt::connect::Connect;
+use virt::domain::Domain as Handle;
+use virt::domain::DomainPausedReason;
+use virt::domain::DomainShutoffReason;
+use virt::domain::DomainState;
+use virt::domain::DomainStateReason;
+use virt::error::Error;
+use virt::error::ErrorNumber;
+
+use super::callbacks;
+use crate::domain::Facts;
+use crate::hypervisor::Action;
+use crate::hypervisor::Domain;
+
+/// Does something to one domain.
+pub(super) fn act(connect: &Connect, id: ServerId, action: Action) -> Result<(), Error> {
+    let domain = connect.lookup_domain_by_uuid(id.0)?;
+    match action {
+        Action::CreatePaused => domain.create_with_flags(virt_sys::VIR_DOMAIN_START_PAUSED),
+        Action::Resume => domain.resume(),
+        Action::Shutdown => domain.shutdown_flags(virt_sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN),
+        Action::Destroy => domain.destroy(),
+        Action::Reboot => domain.reboot(virt_sys::VIR_DOMAIN_REBOOT_ACPI_POWER_BTN),
+        Action::Reset => domain.reset(),
+        Action::InjectNmi => callbacks::inject_nmi(&domain),
+        Action::Undefine => domain.undefine_flags(
+            virt_sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+                | virt_sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                | virt_sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+                | virt_sys::VIR_DOMAIN_UNDEFINE_NVRAM,
+        ),
+    }
+}
+
+/// All domains, running or not.
+pub(super) fn domains(connect: &Connect) -> Result<Vec<Domain>, Error> {
+    let mut domains = Vec::new();
+    for handle in connect.list_all_domains(0)? {
+        // One that went away meanwhile is none.
+        domains.extend(found(describe(&handle))?);
+    }
+    Ok(domains)
+}
+
+/// One domain, if there is such a one.
+pub(super) fn domain(connect: &Connect, id: ServerId) -> Result<Option<Domain>, Error> {
+    found(connect.lookup_domain_by_uuid(id.0).and_then(|handle| describe(&handle)))
+}
+
+/// The domain of a name, if there is such a one.
+pub(super) fn find(connect: &Connect, name: &str) -> Result<Option<ServerId>, Error> {
+    found(connect.lookup_domain_by_name(name).and_then(|handle| handle.uuid()).map(ServerId))
+}
+
+/// Makes a domain known, or changes what its next start is like.
+pub(super) fn define(connect: &Connect, xml: &str) -> Result<(), Error> {
+    connect.define_domain_xml(xml).map(drop)
+}
+
+/// The XML of a domain's next start.
+pub(super) fn next_xml(connect: &Connect, id: ServerId) -> Result<String, Error> {
+    connect.lookup_domain_by_uuid(id.0)?.xml_desc(virt_sys::VIR_DOMAIN_XML_INACTIVE)
+}
+
+fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn describe(handle: &Handle) -> Result<Domain, Error> {
+    let id = ServerId(handle.uuid()?);
+    let facts = facts(id, &handle.xml_desc(0)?);
+    let next = match facts.run {
+        Some(_) if handle.is_persistent()? => {
+            Some(facts_of(id, handle.xml_desc(virt_sys::VIR_DOMAIN_XML_INACTIVE)))
+        }
+        _ => None,
+    };
+    Ok(Domain { id, name: handle.name()?, status: status(handle)?, facts, next })
+}
+
+fn facts_of(id: ServerId, xml: Result<String, Error>) -> Facts {
+    xml.map(|xml| facts(id, &xml)).unwrap_or_default()
+}
+
+/// A domain that we cannot read is one without serial ports.
+fn facts(id: ServerId, xml: &str) -> Facts {
+    Facts::read(xml).unwrap_or_else(|error| {
+        tracing::warn!(server = %id, %error, "a domain's serial ports cannot be read");
+        Facts::default()
+    })
+}
+
+fn status(handle: &Handle) -> Result<Status, Error> {
+    let (state, reason) = handle.state()?;
+    // The binding does not look at what the call returned; a failed one leaves -1 there.
+    if state.unknown() == Some(virt_sys::virDomainState::MAX) {
+        return Err(Error::last_error());
+    }
+    let reason = Result::<DomainStateReason, _>::from(reason).ok();
+    Ok(match (state.known(), reason) {
+        (Some(DomainState::Paused), Some(DomainStateReason::Paused(reason)))
+            if reason.is(DomainPausedReason::Crashed) =>
+        {
+            Status::Error
+        }
+        (Some(DomainState::Shutoff), Some(DomainStateReason::Shutoff(reason))) => {
+            match reason.known() {
+                Some(DomainShutoffReason::Crashed) => Status::Error,
+                Some(DomainShutoffReason::Saved) => Status::Suspended,
+                _ => Status::Shutoff,
+            }
+        }
+        (Some(DomainState::Paused), _) => Status::Paused,
+        (Some(DomainState::Shutoff), _) => Status::Shutoff,
+        (Some(DomainState::PMSuspended), _) => Status::Suspended,
+        (Some(DomainState::Running | DomainState::Blocked | DomainState::Shutdown), _) => {
+            Status::Active
+        }
+        (Some(DomainState::NoState | DomainState::Crashed) | None, _) => Status::Error,
+    })
+}

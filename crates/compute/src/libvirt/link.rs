@@ -1,0 +1,144 @@
+//! The connection that libvirt's events come by, opened again whenever it breaks. Whether it
+//! stands is also what tells whether libvirt can be reached.
+//!
+//! ```text
+//!   opening ──▶ up ──▶ closed
+//!      ▲ └── backoff ──┘ │
+//!      └─────────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::Weak;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use virt::connect::Connect;
+
+use super::callbacks;
+use super::callbacks::Watched;
+use super::callbacks::Watcher;
+use super::open::Opener;
+use crate::hypervisor::Event;
+use crate::hypervisor::Reporter;
+use crate::lock;
+
+/// Pauses between attempts to connect.
+const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+const BACKOFF_MOST: Duration = Duration::from_secs(5);
+
+/// The state of the connection, for those who ask.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Why there is no connection, if so.
+    down: Mutex<Option<String>>,
+    /// Wakes the supervisor when the link is dropped.
+    wake: mpsc::SyncSender<u64>,
+}
+
+impl Link {
+    /// Starts to connect, on a thread that ends soon after the link is dropped.
+    pub(super) fn start(opener: Arc<Opener>, reporter: Reporter) -> Arc<Self> {
+        callbacks::start_event_loop();
+        let (closed, closings) = mpsc::sync_channel(1);
+        let down = Mutex::new(Some("not yet connected".into()));
+        let link = Arc::new(Self { down, wake: closed.clone() });
+        let supervisor = Supervisor {
+            link: Arc::downgrade(&link),
+            opener,
+            watcher: Watcher { reporter, closed, number: 0 },
+            closings,
+            warned: false,
+        };
+        let thread = std::thread::Builder::new().name("libvirt-link".into());
+        if let Err(error) = thread.spawn(move || supervisor.run()) {
+            tracing::error!(%error, "no thread for the connection to libvirt");
+        }
+        link
+    }
+
+    /// Why libvirt cannot be reached, if so.
+    pub(super) fn down(&self) -> Option<String> {
+        lock(&self.down).clone()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Where a message waits already, the supervisor wakes in any case.
+        let _ = self.wake.try_send(u64::MAX);
+    }
+}
+
+/// Keeps a link up.
+#[derive(Debug)]
+struct Supervisor {
+    link: Weak<Link>,
+    opener: Arc<Opener>,
+    watcher: Watcher,
+    /// Numbers of connections that closed.
+    closings: mpsc::Receiver<u64>,
+    /// Whether it was said already that libvirt cannot be reached.
+    warned: bool,
+}
+
+impl Supervisor {
+    fn run(mut self) {
+        let mut backoff = BACKOFF_FIRST;
+        while self.link.strong_count() > 0 {
+            self.watcher.number += 1;
+            match self.opener.open().and_then(|connect| self.watch(connect)) {
+                Ok(watched) => {
+                    self.serve(watched);
+                    backoff = BACKOFF_FIRST;
+                }
+                Err(why) => {
+                    self.complain(why);
+                    // Ends early with the link. A late word of the last connection does no harm.
+                    let _ = self.closings.recv_timeout(backoff);
+                    backoff = (backoff * 2).min(BACKOFF_MOST);
+                }
+            }
+        }
+    }
+
+    fn watch(&self, connect: Connect) -> Result<Watched, String> {
+        Watched::new(connect, &self.watcher).map_err(|error| error.message().to_owned())
+    }
+
+    /// Lets the events of a connection come until it closes.
+    fn serve(&mut self, watched: Watched) {
+        tracing::info!(uri = self.opener.uri(), "connected to libvirt");
+        self.warned = false;
+        self.publish(None, Event::Resync);
+        while let Ok(number) = self.closings.recv() {
+            if number == self.watcher.number || self.link.strong_count() == 0 {
+                break;
+            }
+        }
+        drop(watched);
+        if self.link.strong_count() > 0 {
+            tracing::warn!(uri = self.opener.uri(), "the connection to libvirt is lost");
+        }
+        self.publish(Some("the connection is lost".into()), Event::Down);
+    }
+
+    fn complain(&mut self, why: String) {
+        if !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                uri = self.opener.uri(),
+                error = why,
+                "libvirt cannot be reached; is libvirtd running? It is tried again and again"
+            );
+        }
+        self.publish(Some(why), Event::Down);
+    }
+
+    fn publish(&self, down: Option<String>, event: Event) {
+        if let Some(link) = self.link.upgrade() {
+            *lock(&link.down) = down;
+            self.watcher.reporter.report(event);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The connection to libvirt: the only place that knows its library.
+//!
+//! Calls run on threads of their own, those that only read on others than those that change
+//! something: a QEMU that hangs holds up the call that waits for it, and a console of another
+//! guest must not wait behind that. Each thread has a connection of its own, since libvirt before
+//! 10.3 loses wake-ups between threads that share one.
+
+#![allow(unsafe_code, reason = "libvirt's callbacks are C; see `callbacks`")]
+
+mod callbacks;
+mod calls;
+mod lane;
+mod link;
+mod open;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serialproxy_proto::id::ServerId;
+use virt::connect::Connect;
+use virt::error::Error;
+use virt::error::ErrorNumber;
+
+use self::lane::Lane;
+use self::lane::NoAnswer;
+use self::link::Link;
+use self::open::Opener;
+use crate::hypervisor::Action;
+use crate::hypervisor::Domain;
+use crate::hypervisor::Events;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::events;
+
+/// How long a caller waits for a call. libvirt itself gives a QEMU that starts 30 s and more.
+const READ: Duration = Duration::from_secs(15);
+const CHANGE: Duration = Duration::from_secs(60);
+
+const READERS: usize = 2;
+const CHANGERS: usize = 4;
+
+/// A handle to the hypervisor.
+#[derive(Debug)]
+pub(crate) struct Hypervisor {
+    link: Arc<Link>,
+    opener: Arc<Opener>,
+    reads: Lane<Option<Connect>>,
+    changes: Lane<Option<Connect>>,
+}
+
+impl Hypervisor {
+    /// Begins to connect. A hypervisor that cannot be reached is tried again for good.
+    pub(crate) fn connect(uri: &str) -> (Self, Events) {
+        let (reporter, events) = events();
+        let opener = Arc::new(Opener::new(uri));
+        let hypervisor = Self {
+            link: Link::start(Arc::clone(&opener), reporter),
+            opener,
+            reads: Lane::start("libvirt-read", READERS),
+            changes: Lane::start("libvirt-change", CHANGERS),
+        };
+        (hypervisor, events)
+    }
+
+    /// Whether it can be reached, as far as we know; else why not.
+    pub(crate) fn reachable(&self) -> Result<(), HypervisorError> {
+        self.link.down().map_or(Ok(()), |why| Err(away(&self.opener, &why)))
+    }
+
+    /// All domains, running or not.
+    pub(crate) async fn domains(&self) -> Result<Vec<Domain>, HypervisorError> {
+        self.call(&self.reads, READ, calls::domains).await
+    }
+
+    /// One domain, if there is such a one.
+    pub(crate) async fn domain(&self, id: ServerId) -> Result<Option<Domain>, HypervisorError> {
+        self.call(&self.reads, READ, move |connect| calls::domain(connect, id)).await
+    }
+
+    /// The domain of a name, if there is such a one.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<ServerId>, HypervisorError> {
+        let name = name.to_owned();
+        self.call(&self.reads, READ, move |connect| calls::find(connect, &name)).await
+    }
+
+    /// The XML of a domain's next start.
+    pub(crate) async fn next_xml(&self, id: ServerId) -> Result<String, HypervisorError> {
+        self.call(&self.reads, READ, move |connect| calls::next_xml(connect, id)).await
+    }
+
+    /// Makes a domain known, or changes what its next start is like.
+    pub(crate) async fn define(&self, xml: String) -> Result<(), HypervisorError> {
+        self.call(&self.changes, CHANGE, move |connect| calls::define(connect, &xml)).await
+    }
+
+    /// Does something to one domain.
+    pub(crate) async fn act(&self, id: ServerId, action: Action) -> Result<(), HypervisorError> {
+        self.call(&self.changes, CHANGE, move |connect| calls::act(connect, id, action)).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        lane: &Lane<Option<Connect>>,
+        within: Duration,
+        call: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        self.reachable()?;
+        let opener = Arc::clone(&self.opener);
+        let call = move |connection: &mut Option<Connect>| {
+            let connect = match connection.take().filter(is_alive) {
+                Some(connect) => connect,
+                None => opener.open().map_err(|why| away(&opener, &why))?,
+            };
+            let connect = connection.insert(connect);
+            call(connect).map_err(|error| {
+                if is_alive(connect) { error.into() } else { away(&opener, error.message()) }
+            })
+        };
+        lane.run(within, call).await.unwrap_or_else(|why| {
+            Err(HypervisorError::Unavailable(match why {
+                NoAnswer::Busy => "libvirt is slow, and too many calls wait for it already".into(),
+                NoAnswer::TimedOut => {
+                    format!("libvirt did not answer within {} s", within.as_secs())
+                }
+                NoAnswer::Broken => "the call to libvirt failed inside this program".into(),
+            }))
+        })
+    }
+}
+
+fn is_alive(connect: &Connect) -> bool {
+    connect.is_alive().unwrap_or(false)
+}
+
+fn away(opener: &Opener, why: &str) -> HypervisorError {
+    HypervisorError::Unavailable(format!(
+        "libvirt cannot be reached at {}: {why}; is libvirtd running?",
+        opener.uri()
+    ))
+}
+
+impl From<Error> for HypervisorError {
+    fn from(error: Error) -> Self {
+        let text = error.message().to_owned();
+        match error.code().known() {
+            Some(ErrorNumber::NoDomain) => Self::NoDomain,
+            Some(
+                ErrorNumber::NoSupport
+                | ErrorNumber::OperationUnsupported
+                | ErrorNumber::ArgumentUnsupported,
+            ) => Self::Unsupported(text),
+            _ => Self::Failed(text),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Opening connections to libvirt, also where it is just coming up.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use virt::connect::Connect;
+
+/// An attempt that reaches a libvirtd while it comes up can hang for good. After this time
+/// another one is made beside it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Attempts that are made for one connection.
+const ATTEMPTS: usize = 3;
+
+/// Attempts that may hang at a time. Each holds a thread and a socket.
+const HANGING: usize = 16;
+
+/// libvirtd is asked for a sign of life so often, and counts as gone after so many silences.
+const KEEPALIVE_SECONDS: i32 = 5;
+const KEEPALIVE_COUNT: u32 = 3;
+
+/// Opens connections to one URI.
+#[derive(Debug)]
+pub(super) struct Opener {
+    uri: String,
+    hanging: Arc<AtomicUsize>,
+}
+
+impl Opener {
+    pub(super) fn new(uri: &str) -> Self {
+        Self { uri: uri.into(), hanging: Arc::default() }
+    }
+
+    pub(super) fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// Opens a connection, or says why not. Blocks for some seconds at most.
+    pub(super) fn open(&self) -> Result<Connect, String> {
+        let (sender, opened) = mpsc::channel();
+        for _ in 0..ATTEMPTS {
+            self.attempt(sender.clone())?;
+            if let Ok(result) = opened.recv_timeout(PATIENCE) {
+                return result;
+            }
+        }
+        Err("it does not answer".into())
+    }
+
+    fn attempt(&self, sender: mpsc::Sender<Result<Connect, String>>) -> Result<(), String> {
+        let (uri, hanging) = (self.uri.clone(), Arc::clone(&self.hanging));
+        if hanging.fetch_add(1, Ordering::SeqCst) >= HANGING {
+            hanging.fetch_sub(1, Ordering::SeqCst);
+            return Err("it does not answer, and many attempts wait for it already".into());
+        }
+        let attempt = move || {
+            let opened = open(&uri);
+            hanging.fetch_sub(1, Ordering::SeqCst);
+            // One that nobody waits for any more is closed again by this.
+            let _ = sender.send(opened);
+        };
+        let thread = std::thread::Builder::new().name("libvirt-open".into());
+        thread.spawn(attempt).map(drop).map_err(|error| {
+            self.hanging.fetch_sub(1, Ordering::SeqCst);
+            error.to_string()
+        })
+    }
+}
+
+fn open(uri: &str) -> Result<Connect, String> {
+    let connect = Connect::open(Some(uri)).map_err(|error| error.message().to_owned())?;
+    // Drivers within the process have no transport to keep alive, and say so.
+    let _ = connect.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
+    Ok(connect)
+}

@@ -1,0 +1,209 @@
+//! The compute role as the API sees it: libvirt's guests and static servers side by side.
+
+use std::sync::Arc;
+
+use serialproxy_config::Config;
+use serialproxy_line::Line;
+use serialproxy_line::Lines;
+use serialproxy_proto::api;
+use serialproxy_proto::compute::Answer;
+use serialproxy_proto::compute::Compute;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::Output;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::id::SessionId;
+use serialproxy_store::Store;
+
+use crate::guests::Guests;
+use crate::hypervisor::not_found;
+use crate::statics::Statics;
+
+/// The compute role.
+#[derive(Debug)]
+pub struct Manager {
+    /// Whether consoles are handed out.
+    enabled: bool,
+    lines: Lines,
+    statics: Statics,
+    guests: Option<Arc<Guests>>,
+}
+
+impl Manager {
+    /// Starts what `[compute] drivers` names. Lines of static servers are dialled at once, those
+    /// of guests as libvirt tells of them; libvirt may come later.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(config: &Config, store: Arc<Store>, lines: Lines) -> Arc<Self> {
+        let enabled = config.serial_console.enabled;
+        let statics = if config.compute.statics { config.static_lines.as_slice() } else { &[] };
+        let statics = Statics::start(statics, enabled, &lines);
+        let guests = config.compute.libvirt.then(|| Guests::start(config, store, lines.clone()));
+        Arc::new(Self { enabled, lines, statics, guests })
+    }
+
+    fn guests(&self, id: ServerId) -> Result<&Arc<Guests>, ComputeError> {
+        self.guests.as_ref().ok_or_else(|| not_found(id))
+    }
+
+    fn find_line(&self, line: LineKey) -> Result<Line, ComputeError> {
+        self.lines.get(line).ok_or_else(|| {
+            let LineKey { server, port } = line;
+            ComputeError::NotFound(format!(
+                "Instance {server} could not be found, or it has no serial port {port} that can be \
+                 reached."
+            ))
+        })
+    }
+
+    async fn all_servers(&self) -> Vec<api::Server> {
+        let mut servers = self.statics.all();
+        if let Some(guests) = &self.guests {
+            servers.extend(guests.servers().await);
+        }
+        servers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        servers
+    }
+
+    async fn boot_guest(&self, boot: api::Boot) -> Result<api::Server, ComputeError> {
+        let Some(guests) = self.guests.clone() else {
+            return Err(ComputeError::Unsupported(
+                "guests cannot be booted: [compute] drivers does not name libvirt".into(),
+            ));
+        };
+        if self.statics.has_name(&boot.name) {
+            let name = &boot.name;
+            return Err(ComputeError::Conflict(format!(
+                "a static server named {name:?} exists already: choose another name"
+            )));
+        }
+        to_the_end(async move { guests.boot(boot).await }).await
+    }
+
+    async fn change_power(&self, id: ServerId, power: Power) -> Result<(), ComputeError> {
+        if self.statics.get(id).is_some() {
+            return Err(ComputeError::Unsupported(format!(
+                "Instance {id} is a static line: it has no power switch that could be reached."
+            )));
+        }
+        let guests = Arc::clone(self.guests(id)?);
+        to_the_end(async move { guests.power(id, power).await }).await
+    }
+
+    async fn delete_guest(&self, id: ServerId) -> Result<(), ComputeError> {
+        if self.statics.get(id).is_some() {
+            return Err(ComputeError::Conflict(format!(
+                "Cannot 'delete' instance {id}: it is a static line. Take it out of [static] line."
+            )));
+        }
+        let guests = Arc::clone(self.guests(id)?);
+        to_the_end(async move { guests.delete(id).await }).await
+    }
+}
+
+impl Compute for Manager {
+    fn servers(&self) -> Answer<'_, Vec<api::Server>> {
+        Box::pin(async { Ok(self.all_servers().await) })
+    }
+
+    fn server(&self, id: ServerId) -> Answer<'_, api::Server> {
+        Box::pin(async move {
+            match self.statics.get(id) {
+                Some(server) => Ok(server),
+                None => self.guests(id)?.server(id).await,
+            }
+        })
+    }
+
+    fn boot(&self, boot: api::Boot) -> Answer<'_, api::Server> {
+        Box::pin(self.boot_guest(boot))
+    }
+
+    fn delete(&self, id: ServerId) -> Answer<'_, ()> {
+        Box::pin(self.delete_guest(id))
+    }
+
+    fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()> {
+        Box::pin(self.change_power(id, power))
+    }
+
+    fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
+        Box::pin(async move {
+            if !self.enabled {
+                return Err(unavailable());
+            }
+            match self.statics.get_serial_console(line) {
+                Some(answer) => answer,
+                None => self.guests(line.server)?.get_serial_console(line, wait).await,
+            }
+        })
+    }
+
+    fn lines(&self) -> Answer<'_, Vec<api::Line>> {
+        Box::pin(async { Ok(self.lines.all().iter().map(Line::describe).collect()) })
+    }
+
+    fn line(&self, line: LineKey) -> Answer<'_, api::Line> {
+        Box::pin(async move { Ok(self.find_line(line)?.describe()) })
+    }
+
+    fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
+        Box::pin(async move { self.find_line(line)?.output(from, max) })
+    }
+
+    fn sessions(&self) -> Answer<'_, Vec<api::Session>> {
+        Box::pin(async { Ok(self.lines.sessions()) })
+    }
+
+    fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer> {
+        Box::pin(async move {
+            let writer = self.find_line(line)?.disconnect_writer(&by);
+            writer.ok_or_else(|| {
+                let LineKey { server, port } = line;
+                ComputeError::NotFound(format!(
+                    "Nobody writes to serial port {port} of instance {server}."
+                ))
+            })
+        })
+    }
+
+    fn disconnect(&self, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
+        Box::pin(async move {
+            if self.lines.disconnect(session, &by) {
+                return Ok(());
+            }
+            Err(ComputeError::NotFound(format!("Session {session} could not be found.")))
+        })
+    }
+}
+
+/// Runs a change to its end, also when the one who asked for it has left: half of it would be a
+/// guest that nobody knows of.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
+) -> Result<T, ComputeError> {
+    match tokio::spawn(change).await {
+        Ok(done) => done,
+        Err(error) => Err(ComputeError::Failed(format!("the change was broken off: {error}"))),
+    }
+}
+
+/// The refusal for a server that has serial ports, but not this one, or none at all.
+pub(crate) fn no_such_port(id: ServerId, port: u8, ports: &[u8]) -> ComputeError {
+    if ports.is_empty() {
+        return unavailable();
+    }
+    let known = ports.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    ComputeError::Invalid(format!(
+        "Unavailable console type serial: instance {id} has no serial port {port}, only {known}."
+    ))
+}
+
+/// Nova's refusal for a server without serial consoles.
+fn unavailable() -> ComputeError {
+    ComputeError::Invalid("Unavailable console type serial.".into())
+}

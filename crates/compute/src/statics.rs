@@ -1,0 +1,137 @@
+//! Servers that no hypervisor knows: static lines, always on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serialproxy_config::values::StaticEndpoint;
+use serialproxy_config::values::StaticLine;
+use serialproxy_line::Endpoint;
+use serialproxy_line::Lines;
+use serialproxy_line::Resolve;
+use serialproxy_line::Unresolved;
+use serialproxy_proto::api;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+
+use crate::manager::no_such_port;
+
+/// All static servers.
+#[derive(Debug, Default)]
+pub(crate) struct Statics {
+    servers: BTreeMap<ServerId, Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    name: String,
+    ports: Vec<u8>,
+}
+
+impl Statics {
+    /// Adds the lines, which are dialled at once. Without consoles there are servers only.
+    pub(crate) fn start(statics: &[StaticLine], enabled: bool, lines: &Lines) -> Self {
+        let mut servers = BTreeMap::<ServerId, Server>::new();
+        for StaticLine { name, port, endpoint } in statics {
+            let id = ServerId::of_static(name);
+            let server = Server { name: name.clone(), ports: Vec::new() };
+            servers.entry(id).or_insert(server).ports.push(*port);
+            if enabled {
+                let server = ServerRef { id, name: name.clone() };
+                lines.add(&server, *port, Arc::new(Fixed::from(endpoint))).guest_running();
+            }
+        }
+        Self { servers }
+    }
+
+    pub(crate) fn all(&self) -> Vec<api::Server> {
+        self.servers.iter().map(|(id, server)| present(*id, server)).collect()
+    }
+
+    pub(crate) fn get(&self, id: ServerId) -> Option<api::Server> {
+        self.servers.get(&id).map(|server| present(id, server))
+    }
+
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.servers.contains_key(&ServerId::of_static(name))
+    }
+
+    /// Whether a console could be attached to, if it is a static server.
+    pub(crate) fn get_serial_console(&self, line: LineKey) -> Option<Result<(), ComputeError>> {
+        let server = self.servers.get(&line.server)?;
+        if server.ports.contains(&line.port) {
+            return Some(Ok(()));
+        }
+        Some(Err(no_such_port(line.server, line.port, &server.ports)))
+    }
+}
+
+fn present(id: ServerId, server: &Server) -> api::Server {
+    api::Server { id, name: server.name.clone(), status: Status::Active }
+}
+
+/// An endpoint that never changes.
+#[derive(Debug)]
+struct Fixed(Endpoint);
+
+impl Resolve for Fixed {
+    fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}
+
+impl From<&StaticEndpoint> for Fixed {
+    fn from(endpoint: &StaticEndpoint) -> Self {
+        Self(match endpoint {
+            StaticEndpoint::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
+            StaticEndpoint::Unix(path) => Endpoint::Unix(path.clone()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_line::Settings;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    fn lines() -> Lines {
+        Lines::new(Settings { history_head: 1024, history_tail: 1024 })
+    }
+
+    #[tokio::test]
+    async fn each_line_of_a_static_server_is_dialled_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let ports = [0, 3].map(|port| {
+            let path = directory.path().join(format!("port{port}"));
+            let listener = UnixListener::bind(&path).unwrap();
+            let endpoint = StaticEndpoint::Unix(path);
+            (listener, StaticLine { name: "switch".into(), port, endpoint })
+        });
+        let lines = lines();
+        let statics = Statics::start(&ports.each_ref().map(|(_, line)| line.clone()), true, &lines);
+        for (listener, line) in &ports {
+            listener.accept().await.unwrap();
+            let key = LineKey { server: ServerId::of_static("switch"), port: line.port };
+            assert_eq!(statics.get_serial_console(key), Some(Ok(())));
+        }
+        let servers = statics.all();
+        assert_eq!((servers.len(), servers[0].status), (1, Status::Active));
+        assert!(statics.has_name("switch") && !statics.has_name("other"));
+    }
+
+    #[test]
+    fn a_port_that_a_static_server_does_not_have_is_refused() {
+        let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
+        let line = StaticLine { name: "switch".into(), port: 1, endpoint };
+        let statics = Statics::start(&[line], false, &lines());
+        let key = |name, port| LineKey { server: ServerId::of_static(name), port };
+        let refused = statics.get_serial_console(key("switch", 0)).unwrap().unwrap_err();
+        assert!(matches!(refused, ComputeError::Invalid(_)), "{refused}");
+        assert_eq!(statics.get_serial_console(key("other", 1)), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! Against libvirt's test driver, which needs no daemon: it invents a hypervisor in this process.
+
+use serialproxy_config::values::StaticEndpoint;
+use serialproxy_config::values::StaticLine;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::api::Stop;
+use serialproxy_proto::compute::Compute;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use crate::role::Role;
+
+const RUNNING: &str = "00000000-0000-4000-8000-000000000001";
+const STOPPED: &str = "00000000-0000-4000-8000-000000000002";
+
+/// A hypervisor with two guests: one runs with a port that the test plays, one does not run.
+fn hypervisor(port: u16) -> (tempfile::TempDir, String) {
+    let guest = |id: &str, name: &str, port: u16, state: u8| {
+        format!(
+            "<domain type='test' xmlns:t='http://libvirt.org/schemas/domain/test/1.0'>
+             <t:runstate>{state}</t:runstate><name>{name}</name><uuid>{id}</uuid>
+             <memory>1024</memory><os><type>hvm</type></os><devices>
+             <serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}'/></serial>
+             <serial type='pty'/></devices></domain>"
+        )
+    };
+    let node = format!(
+        "<node>{}{}</node>",
+        guest(RUNNING, "zeta", port, 1),
+        guest(STOPPED, "alpha", 1, 5)
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.xml");
+    std::fs::write(&file, node).unwrap();
+    let uri = format!("test://{}", file.display());
+    (directory, uri)
+}
+
+fn id(text: &str) -> ServerId {
+    text.parse().unwrap()
+}
+
+fn static_line(port: u16) -> StaticLine {
+    let endpoint = StaticEndpoint::Tcp { host: "127.0.0.1".into(), port };
+    StaticLine { name: "switch".into(), port: 0, endpoint }
+}
+
+#[tokio::test]
+async fn guests_and_static_servers_stand_side_by_side() {
+    let guest = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let switch = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let (_directory, uri) = hypervisor(guest.local_addr().unwrap().port());
+    let static_port = switch.local_addr().unwrap().port();
+    let role = Role::start(&uri, |config| config.static_lines.push(static_line(static_port)));
+
+    let servers = role.manager.servers().await.unwrap();
+    let seen: Vec<_> = servers.iter().map(|server| (server.name.as_str(), server.status)).collect();
+    let expected =
+        [("alpha", Status::Shutoff), ("switch", Status::Active), ("zeta", Status::Active)];
+    assert_eq!(seen, expected);
+
+    for (listener, server) in [(guest, id(RUNNING)), (switch, ServerId::of_static("switch"))] {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"login: ").await.unwrap();
+        role.until_printed(server, 0, "login: ").await;
+        let line = role.until_connected(server, 0).await;
+        assert_eq!(line.epoch, 0, "it was found running");
+    }
+}
+
+#[tokio::test]
+async fn a_console_is_given_for_a_running_guests_tcp_port_alone() {
+    let (_directory, uri) = hypervisor(1);
+    let role = Role::start(&uri, |config| config.static_lines.push(static_line(1)));
+    let ask = async |server, port, wait| {
+        role.manager.get_serial_console(LineKey { server, port }, wait).await
+    };
+    assert_eq!(ask(id(RUNNING), 0, false).await, Ok(()));
+    assert_eq!(ask(ServerId::of_static("switch"), 0, false).await, Ok(()));
+    assert_eq!(ask(id(STOPPED), 0, true).await, Ok(()));
+    let stopped = ask(id(STOPPED), 0, false).await.unwrap_err();
+    assert!(matches!(&stopped, ComputeError::Conflict(text) if text.contains("SHUTOFF")));
+    for server in [id(RUNNING), ServerId::of_static("switch")] {
+        let refused = ask(server, 1, false).await.unwrap_err();
+        let ComputeError::Invalid(text) = refused else { panic!("{refused}") };
+        assert!(text.starts_with("Unavailable console type serial"), "{text}");
+        assert!(text.contains("no serial port 1, only 0"), "{text}");
+    }
+    let unknown = ask(ServerId::of_static("unknown"), 0, false).await.unwrap_err();
+    let text = format!("Instance {} could not be found.", ServerId::of_static("unknown"));
+    assert_eq!(unknown, ComputeError::NotFound(text));
+}
+
+#[tokio::test]
+async fn a_guest_is_powered_off_once() {
+    // All connections of this process share the guest of this one, which no other test uses.
+    let role = Role::start("test:///default", |_| {});
+    let servers = role.manager.servers().await.unwrap();
+    let [guest] = servers.as_slice() else { panic!("{servers:?}") };
+    assert_eq!((guest.name.as_str(), guest.status), ("test", Status::Active));
+
+    let stop = Stop { timeout: None, force: true };
+    role.manager.power(guest.id, Power::Stop(stop)).await.unwrap();
+    assert_eq!(role.manager.server(guest.id).await.unwrap().status, Status::Shutoff);
+    let again = role.manager.power(guest.id, Power::Reset).await.unwrap_err();
+    let text = format!("Cannot 'reset' instance {} while it is SHUTOFF.", guest.id);
+    assert_eq!(again, ComputeError::Conflict(text));
+}
+
+#[tokio::test]
+async fn only_what_boot_made_is_deleted() {
+    let (_directory, uri) = hypervisor(1);
+    let role = Role::start(&uri, |config| config.static_lines.push(static_line(1)));
+    for server in [id(RUNNING), ServerId::of_static("switch")] {
+        let error = role.manager.delete(server).await.unwrap_err();
+        assert!(matches!(error, ComputeError::Conflict(_)), "{error}");
+    }
+    let unknown = role.manager.delete(ServerId::of_static("unknown")).await.unwrap_err();
+    assert!(matches!(unknown, ComputeError::NotFound(_)), "{unknown}");
+    let switch = ServerId::of_static("switch");
+    let power = role.manager.power(switch, Power::Reset).await.unwrap_err();
+    assert!(matches!(power, ComputeError::Unsupported(_)), "{power}");
+}
+
+#[tokio::test]
+async fn ports_of_guests_that_do_not_run_are_leased_as_well() {
+    let (_directory, uri) = hypervisor(2);
+    let role = Role::start(&uri, |_| {});
+    role.manager.servers().await.unwrap();
+    let line = |server| LineKey { server: id(server), port: 0 };
+    assert_eq!(role.leases(), [(1, line(STOPPED)), (2, line(RUNNING))]);
+}
+
+#[tokio::test]
+async fn without_consoles_no_port_is_touched() {
+    let guest = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = guest.local_addr().unwrap().port();
+    let (_directory, uri) = hypervisor(port);
+    let role = Role::start(&uri, |config| {
+        config.serial_console.enabled = false;
+        config.static_lines.push(static_line(port));
+    });
+    assert_eq!(role.manager.servers().await.unwrap().len(), 3);
+    assert!(role.lines.all().is_empty());
+    let line = LineKey { server: id(RUNNING), port: 0 };
+    let refused = role.manager.get_serial_console(line, false).await.unwrap_err();
+    assert_eq!(refused, ComputeError::Invalid("Unavailable console type serial.".into()));
+}
+
+#[tokio::test]
+async fn a_hypervisor_that_is_away_is_no_reason_to_stop() {
+    let role = Role::start("qemu+unix:///system?socket=/nonexistent/socket", |config| {
+        config.static_lines.push(static_line(1));
+    });
+    let servers = role.manager.servers().await.unwrap();
+    assert_eq!(servers.len(), 1);
+    let unknown = role.manager.server(ServerId::of_static("guest")).await.unwrap_err();
+    let ComputeError::Unavailable(text) = unknown else { panic!("{unknown}") };
+    assert!(text.contains("is libvirtd running?"), "{text}");
+    assert!(!text.contains("/nonexistent"), "a path in {text:?}");
+}
