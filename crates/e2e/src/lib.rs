@@ -6,9 +6,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod address;
+pub mod guest;
+pub mod libvirtd;
+pub mod page;
 pub mod port;
+pub mod relay;
 pub mod server;
 pub mod socket;
+pub mod terminal;
 
 use std::time::Duration;
 

@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// Starts the program again on the same state, once this process is gone.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(&mut self) -> Self {
         within(self.process.wait()).await.unwrap();
         Self::run(Arc::clone(&self.state), self.flags.clone()).await
     }

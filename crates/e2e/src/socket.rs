@@ -133,9 +133,14 @@ impl Socket {
         let mut stream = TcpStream::connect(proxy).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        within(stream.read_to_end(&mut answer)).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("no head");
+        // A connection that is accepted instead stays open, and what comes then is not text.
+        while !answer.starts_with(b"HTTP/1.1 101") {
+            if within(stream.read_buf(&mut answer)).await.unwrap() == 0 {
+                break;
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
         let reason = head.lines().find_map(|line| line.strip_prefix("x-console-reason: "));
         Refused {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),

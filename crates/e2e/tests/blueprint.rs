@@ -72,7 +72,9 @@ async fn an_unknown_server_is_404_and_so_is_disconnecting_when_nobody_writes() {
 
 #[tokio::test]
 async fn where_consoles_are_disabled_they_are_unavailable() {
-    let (server, port) = rig(&["--serial_console-enabled=false"]).await;
+    let port = Port::new("switch").await;
+    let [flag, line] = port.flag();
+    let server = Server::start(&["--serial_console-enabled=false", &flag, &line]).await;
     let path = format!("/v3/servers/{}/get-serial-console", port.server());
     let answer = server.post(&path, "").await;
     assert_eq!(answer.status, 400);
@@ -94,11 +96,9 @@ async fn without_a_token_the_api_answers_401_and_only_health_200() {
 async fn under_noauth_the_header_names_the_user() {
     let (server, port) = rig(&["--api-auth_strategy", "noauth"]).await;
     let path = format!("{}/v3/servers/{}/get-serial-console", server.api, port.server());
-    let answer =
-        reqwest::Client::new().post(path).header("X-User", "alice").send().await.unwrap();
+    let answer = reqwest::Client::new().post(path).header("X-User", "alice").send().await.unwrap();
     assert_eq!(answer.status(), 202);
-    let json: serde_json::Value =
-        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     let token = json["serial_console"]["url"].as_str().unwrap().split_once("token=").unwrap().1;
     let _socket = serialproxy_e2e::socket::Socket::raw(&server.proxy, token).await;
     let path = format!("{}/v1/lines/{}/0", server.api, port.server());
@@ -115,9 +115,7 @@ async fn the_client_prints_the_url_as_nova_does_and_refuses_other_types() {
     let text = String::from_utf8(table.stdout).unwrap();
     assert!(text.contains("| Type ") && text.contains("| serial |"), "{text}");
 
-    let json = server
-        .client(&["get-serial-console", &port.server(), "serial", "-f", "json"])
-        .await;
+    let json = server.client(&["get-serial-console", &port.server(), "serial", "-f", "json"]).await;
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["type"], "serial");
     assert!(json["url"].as_str().unwrap().contains("?token="));
@@ -165,7 +163,7 @@ async fn a_second_program_on_the_same_state_is_refused() {
 
 #[tokio::test]
 async fn tokens_outlive_a_restart() {
-    let (server, port) = rig(&[]).await;
+    let (mut server, port) = rig(&[]).await;
     let token = server.token(&port.server(), "").await;
     server.signal(Signal::KILL);
     let server = server.restart().await;

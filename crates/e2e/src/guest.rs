@@ -1,0 +1,157 @@
+//! Real guests: a program that serves libvirt, and shells on serial ports.
+//!
+//! The image is `demo` of `make guest-image`, under a libvirtd of the tests' own. One program at a
+//! time serves it, since each would attach to every guest's ports.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::sync::MutexGuard;
+
+use crate::eventually;
+use crate::libvirtd::Libvirtd;
+use crate::libvirtd::images;
+use crate::server::Answer;
+use crate::server::Server;
+use crate::socket::Socket;
+use crate::within;
+
+/// One for all tests of a process: a fresh one has to look at QEMU first, which takes seconds.
+static LIBVIRT: Mutex<Option<Libvirtd>> = Mutex::const_new(None);
+static GUESTS: AtomicU32 = AtomicU32::new(0);
+
+/// A program that serves libvirt, alone. Its guests end with it.
+#[derive(Debug)]
+pub struct Host {
+    /// The program.
+    pub server: Server,
+    libvirt: MutexGuard<'static, Option<Libvirtd>>,
+}
+
+impl Host {
+    /// Starts it with these flags.
+    pub async fn start(flags: &[&str]) -> Self {
+        let mut libvirt = LIBVIRT.lock().await;
+        let uri = libvirt
+            .get_or_insert_with(|| {
+                let mut libvirtd = Libvirtd::prepare();
+                libvirtd.start();
+                libvirtd
+            })
+            .uri();
+        let images = images();
+        let own = [
+            "--compute-drivers",
+            "libvirt,static",
+            "--libvirt-connection_uri",
+            &uri,
+            "--compute-images_path",
+            images.to_str().unwrap(),
+        ];
+        Self { server: Server::start(&[&own[..], flags].concat()).await, libvirt }
+    }
+
+    /// Runs `virsh`; what it prints.
+    pub fn virsh(&self, arguments: &[&str]) -> String {
+        self.libvirt.as_ref().unwrap().virsh(arguments)
+    }
+
+    /// Kills the program without a word, and starts it again on its state.
+    pub async fn kill_and_restart(mut self) -> Self {
+        self.server.signal(rustix::process::Signal::KILL);
+        self.server = self.server.restart().await;
+        self
+    }
+
+    /// Asks to boot a guest with these image properties.
+    pub async fn try_boot(&self, name: &str, properties: &Value) -> Answer {
+        let body = serde_json::json!({"name": name, "image": "demo", "properties": properties});
+        self.server.post("/v1/servers", &body.to_string()).await
+    }
+
+    /// Boots a guest with so many serial ports.
+    pub async fn boot(&self, ports: u8) -> Guest {
+        let number = GUESTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t-{}-{number}", std::process::id());
+        let answer =
+            self.try_boot(&name, &serde_json::json!({"serial_ports": ports.to_string()})).await;
+        assert_eq!(answer.status, 201, "{:?}", answer.json);
+        let id = answer.json["server"]["id"].as_str().unwrap().to_owned();
+        Guest { name, id }
+    }
+
+    /// A writer on a guest's port, at a shell's prompt.
+    pub async fn shell(&self, guest: &Guest, port: u8) -> Shell {
+        let token = self.server.token(&guest.id, &format!("?port={port}")).await;
+        let mut shell = Shell(Socket::v1(&self.server.proxy, &token, "").await);
+        // Until the shell runs nothing answers: knock until it does.
+        let knock = async {
+            loop {
+                shell.0.send("echo kno\"\"cked\r").await;
+                let heard = shell.0.output_with(b"knocked");
+                if tokio::time::timeout(Duration::from_secs(2), heard).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        within(knock).await;
+        shell
+    }
+
+    /// Waits until a server has this status.
+    pub async fn status(&self, guest: &Guest, status: &str) {
+        let path = format!("/v2.1/servers/{}", guest.id);
+        eventually(async || {
+            let now = self.server.get(&path).await.json;
+            (now["server"]["status"] == status).then_some(())
+        })
+        .await;
+    }
+
+    /// The TCP endpoint of a guest's port.
+    pub async fn endpoint(&self, guest: &Guest, port: u8) -> String {
+        let line = self.server.line(&guest.id, port).await;
+        assert_eq!(line["endpoint"]["kind"], "tcp");
+        line["endpoint"]["address"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let Some(libvirtd) = &*self.libvirt else { return };
+        for domain in libvirtd.virsh(&["list", "--all", "--uuid"]).split_whitespace() {
+            let destroy = ["-q", "-c", &libvirtd.uri(), "destroy", domain];
+            let _ = std::process::Command::new("virsh").args(destroy).output();
+            libvirtd.virsh(&["undefine", domain]);
+        }
+    }
+}
+
+/// A guest of a test.
+#[derive(Debug)]
+pub struct Guest {
+    /// Name of server and domain.
+    pub name: String,
+    /// UUID.
+    pub id: String,
+}
+
+/// A session at a shell's prompt.
+#[derive(Debug)]
+pub struct Shell(pub Socket);
+
+impl Shell {
+    /// Runs a command; what it prints.
+    pub async fn run(&mut self, command: &str) -> String {
+        // The quotes keep the echo of the command from being taken for its output.
+        self.0.send(format!("echo be\"\"gin; {command}; echo e\"\"nd\r")).await;
+        let output = self.0.output_with(b"\nend").await;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        let (_, output) = output.rsplit_once("begin").unwrap();
+        let (output, _) = output.split_once("\nend").unwrap();
+        output.trim().to_owned()
+    }
+}

@@ -1,0 +1,127 @@
+//! A libvirtd of the tests' own, in namespaces of its own: the machine's libvirt and its guests are
+//! neither seen nor touched.
+//!
+//! It needs root, libvirt and QEMU. Everything under it ends, and its files go, when the process
+//! that started it ends, however that is.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::ChildStdout;
+use std::process::Command;
+use std::process::Stdio;
+
+/// Holds the daemons in a mount and a process namespace, which end with the standard input.
+const OUTER: &str = r#"
+unshare --mount --pid --fork --kill-child --mount-proc bash -c "$1" bash "$2"
+rm -rf "$2"
+"#;
+
+const INNER: &str = r#"
+set -e
+mount --make-rprivate /
+for place in run:/run lib:/var/lib/libvirt cache:/var/cache/libvirt log:/var/log/libvirt etc:/etc/libvirt; do
+    mkdir -p "$1/${place%%:*}"
+    mount --bind "$1/${place%%:*}" "${place#*:}"
+done
+mkdir -p /run/lock /run/libvirt /var/lib/libvirt/qemu
+printf '%s\n' 'user = "root"' 'group = "root"' 'security_driver = "none"' 'cgroup_controllers = []' \
+    'remember_owner = 0' >/etc/libvirt/qemu.conf
+virtlogd -d
+while read -r word; do
+    case $word in
+        start) libvirtd >>/var/log/libvirt/libvirtd.log 2>&1 & daemon=$! ;;
+        kill) { kill -9 $daemon; wait $daemon; } 2>/dev/null || : ;;
+    esac
+    echo done
+done
+"#;
+
+/// The daemon, and all guests under it.
+#[derive(Debug)]
+pub struct Libvirtd {
+    directory: PathBuf,
+    process: Child,
+    /// What the daemons' keeper is told; none once it has to end.
+    words: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Libvirtd {
+    /// Prepares one; [`start`](Self::start) starts it.
+    pub fn prepare() -> Self {
+        let directory = tempfile::Builder::new().prefix("libvirtd-").tempdir().unwrap().keep();
+        let mut process = Command::new("bash")
+            .args(["-c", OUTER, "bash", INNER])
+            .arg(&directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let words = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { directory, process, words, answers }
+    }
+
+    /// Starts the daemon, and waits until it answers.
+    pub fn start(&mut self) {
+        self.say("start");
+        let started = std::time::Instant::now();
+        while !self.run_virsh(&["version"]).status.success() {
+            assert!(started.elapsed() < crate::PATIENCE, "libvirtd does not answer");
+        }
+    }
+
+    /// Kills the daemon, not its guests.
+    pub fn kill(&mut self) {
+        self.say("kill");
+    }
+
+    /// Where it is reached.
+    pub fn uri(&self) -> String {
+        let socket = self.directory.join("run/libvirt/libvirt-sock");
+        format!("qemu+unix:///system?socket={}", socket.display())
+    }
+
+    /// Runs virsh; what it prints.
+    pub fn virsh(&self, arguments: &[&str]) -> String {
+        let output = self.run_virsh(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn run_virsh(&self, arguments: &[&str]) -> std::process::Output {
+        let mut virsh = Command::new("virsh");
+        virsh.args(["-q", "-c", &self.uri()]).args(arguments).output().unwrap()
+    }
+
+    fn say(&mut self, word: &str) {
+        let mut answer = String::new();
+        if let Some(words) = &mut self.words {
+            writeln!(words, "{word}").unwrap();
+            self.answers.read_line(&mut answer).unwrap();
+        }
+        assert_eq!(answer, "done\n", "no private libvirtd: needs root, libvirt and QEMU");
+    }
+}
+
+impl Drop for Libvirtd {
+    fn drop(&mut self) {
+        self.words = None;
+        let _ = self.process.wait();
+    }
+}
+
+/// The directory of the image `demo`, which `make guest-image` makes.
+pub fn images() -> PathBuf {
+    let images = std::env::var_os("SERIALPROXY_TEST_GUEST_IMAGE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/guest-image"),
+        PathBuf::from,
+    );
+    assert!(images.join("demo/kernel").exists(), "no guest image: run `make guest-image` first");
+    images.canonicalize().unwrap()
+}

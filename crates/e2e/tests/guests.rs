@@ -1,0 +1,257 @@
+//! Real guests under a real libvirt: booted, typed into, stopped, started, lost and found.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use sha2::Digest;
+use sha2::Sha256;
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Three TCP ports in a row that are free, as a range.
+fn three_ports() -> (u16, String) {
+    for start in (20_000..60_000).step_by(3) {
+        let free = (start..start + 3).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        if free {
+            return (start, format!("{start}:{}", start + 3));
+        }
+    }
+    panic!("no three free ports in a row");
+}
+
+#[tokio::test]
+async fn a_guest_s_two_ports_are_two_consoles_seen_from_the_kernel_s_first_byte() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(2).await;
+    let token = host.server.token(&guest.id, "?mode=watch").await;
+    let mut boot = Socket::v1(&host.server.proxy, &token, "&from=start").await;
+    let seen = boot.output_with(b"Linux version").await;
+    assert!(seen.len() < 1000, "the kernel's first line is not the first that is seen");
+
+    let mut first = host.shell(&guest, 0).await;
+    let mut second = host.shell(&guest, 1).await;
+    assert_eq!(first.run("tty").await, "/dev/ttyS0");
+    assert_eq!(second.run("tty").await, "/dev/ttyS1");
+    assert!(first.run("uname -a").await.starts_with("Linux "));
+    let lines = host.server.get("/v1/lines").await.json;
+    let ports: Vec<_> = lines["lines"].as_array().unwrap().iter().collect();
+    let own: Vec<_> = ports.iter().filter(|line| line["server"]["id"] == guest.id).collect();
+    assert_eq!(own.len(), 2);
+    assert!(own.iter().all(|line| line["state"] == "connected" && line["epoch"] == 1));
+}
+
+#[tokio::test]
+async fn a_stopped_guest_s_console_is_409_and_a_started_one_s_works_on_the_same_port() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let endpoint = host.endpoint(&guest, 0).await;
+    let token = host.server.token(&guest.id, "").await;
+    let mut shell = host.shell(&guest, 0).await;
+    shell.run("true").await;
+    drop(shell);
+    let raw = Socket::raw(&host.server.proxy, &token).await;
+
+    let stop = format!("/v1/servers/{}/stop", guest.id);
+    assert_eq!(host.server.post(&stop, r#"{"timeout": 30}"#).await.status, 202);
+    assert_eq!(raw.closed().await.0, 4009);
+    host.status(&guest, "SHUTOFF").await;
+    let path = format!("/v3/servers/{}/get-serial-console", guest.id);
+    let refused = host.server.post(&path, "").await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.message().contains("SHUTOFF"), "{}", refused.message());
+    assert_eq!(host.server.post(&format!("{path}?wait=1"), "").await.status, 202);
+    let refused = Socket::refused(&host.server.proxy, &format!("/?token={token}"), &[]).await;
+    assert_eq!((refused.status, refused.reason.as_str()), (409, "stopped: server is SHUTOFF"));
+
+    let start = format!("/v1/servers/{}/start", guest.id);
+    assert_eq!(host.server.post(&start, "").await.status, 202);
+    host.status(&guest, "ACTIVE").await;
+    assert_eq!(host.endpoint(&guest, 0).await, endpoint);
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+    assert_eq!(host.server.line(&guest.id, 0).await["epoch"], 2);
+}
+
+#[tokio::test]
+async fn sixteen_mib_from_a_guest_and_one_mib_into_it_arrive_byte_exact() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(2).await;
+    let mut shell = host.shell(&guest, 1).await;
+
+    let sum = shell.run("dd if=/dev/urandom of=/big bs=1M count=16 2>/dev/null; sha256sum /big");
+    let sum = sum.await;
+    shell.0.send("stty raw -echo; cat /big\r").await;
+    shell.0.output_with(b"cat /big\r\n").await;
+    let (mut hash, mut left) = (Sha256::new(), 16 * 1024 * 1024);
+    while left > 0 {
+        let message = shell.0.next().await;
+        if message.is_binary() {
+            let bytes = message.as_payload();
+            let length = bytes.len().min(left);
+            hash.update(&bytes[..length]);
+            left -= length;
+        }
+    }
+    assert_eq!(sum.split(' ').next().unwrap(), hex(&hash.finalize()));
+
+    shell.0.send("echo re\"\"ady; head -c 1048576 | sha256sum; stty sane\r").await;
+    shell.0.output_with(b"ready").await;
+    let mut state = 1u64;
+    let typed: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    })
+    .take(1024 * 1024)
+    .collect();
+    shell.0.send(typed.clone()).await;
+    shell.0.output_with(hex(&Sha256::digest(&typed)).as_bytes()).await;
+}
+
+#[tokio::test]
+async fn after_kill_9_guests_run_on_leases_are_unchanged_and_a_new_token_reaches_the_same_guest() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(2).await;
+    let before = [host.endpoint(&guest, 0).await, host.endpoint(&guest, 1).await];
+    let mut shell = host.shell(&guest, 1).await;
+    shell.run("echo here > /mark").await;
+
+    let host = host.kill_and_restart().await;
+    assert_eq!(host.virsh(&["domstate", &guest.id]).trim(), "running");
+    eventually(async || {
+        let line = host.server.line(&guest.id, 1).await;
+        (line["state"] == "connected").then_some(())
+    })
+    .await;
+    assert_eq!([host.endpoint(&guest, 0).await, host.endpoint(&guest, 1).await], before);
+    let mut shell = host.shell(&guest, 1).await;
+    assert_eq!(shell.run("cat /mark").await, "here");
+}
+
+#[tokio::test]
+async fn ports_of_guests_that_are_stopped_stay_theirs_over_a_restart() {
+    let (_, range) = three_ports();
+    let host = Host::start(&["--serial_console-port_range", &range]).await;
+    let stopped = host.boot(2).await;
+    let ports = [host.endpoint(&stopped, 0).await, host.endpoint(&stopped, 1).await];
+    let path = format!("/v1/servers/{}/stop", stopped.id);
+    host.server.post(&path, r#"{"force": true}"#).await;
+    host.status(&stopped, "SHUTOFF").await;
+
+    let host = host.kill_and_restart().await;
+    let running = host.boot(1).await;
+    assert!(!ports.contains(&host.endpoint(&running, 0).await), "a stopped guest lost its port");
+    let start = format!("/v1/servers/{}/start", stopped.id);
+    assert_eq!(host.server.post(&start, "").await.status, 202);
+    host.status(&stopped, "ACTIVE").await;
+    let now = [host.endpoint(&stopped, 0).await, host.endpoint(&stopped, 1).await];
+    assert_eq!(now, ports);
+}
+
+#[tokio::test]
+async fn a_foreign_process_s_port_is_skipped_and_a_full_range_leaves_nothing_behind() {
+    let (start, range) = three_ports();
+    let squatter = TcpListener::bind(("127.0.0.1", start)).unwrap();
+    let host = Host::start(&["--serial_console-port_range", &range]).await;
+    let guest = host.boot(2).await;
+    for port in 0..2 {
+        assert_ne!(host.endpoint(&guest, port).await, format!("127.0.0.1:{start}"));
+    }
+    let properties = serde_json::json!({"serial_ports": "1"});
+    let refused = host.try_boot("t-no-room", &properties).await;
+    assert_eq!(refused.status, 400, "{:?}", refused.json);
+    assert!(refused.message().contains("Not able to acquire a free port"), "{}", refused.message());
+    assert!(!host.virsh(&["list", "--all", "--name"]).contains("t-no-room"));
+    let servers = host.server.get("/v2.1/servers").await.json;
+    assert!(!servers.to_string().contains("t-no-room"));
+
+    drop(squatter);
+    let retried = host.try_boot("t-no-room", &properties).await;
+    assert_eq!(retried.status, 201, "a lease was left behind: {:?}", retried.json);
+    let id = retried.json["server"]["id"].as_str().unwrap();
+    let path = format!("/v1/servers/{id}");
+    assert_eq!(host.server.call(reqwest::Method::DELETE, &path, "").await.status, 204);
+}
+
+#[tokio::test]
+async fn delete_leaves_nothing_of_a_guest_and_ends_its_sessions() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let token = host.server.token(&guest.id, "?mode=watch").await;
+    let socket = Socket::v1(&host.server.proxy, &token, "").await;
+    let path = format!("/v1/servers/{}", guest.id);
+    assert_eq!(host.server.call(reqwest::Method::DELETE, &path, "").await.status, 204);
+    assert_eq!(socket.closed().await.0, 4003);
+    assert_eq!(host.server.get(&path).await.status, 404);
+    assert!(!host.virsh(&["list", "--all", "--name"]).contains(&guest.name));
+    let refused = Socket::refused(&host.server.proxy, &format!("/?token={token}"), &[]).await;
+    assert_eq!(refused.status, 401);
+}
+
+#[tokio::test]
+async fn a_guest_of_others_is_served_and_not_deleted() {
+    let host = Host::start(&[]).await;
+    let model = host.boot(1).await;
+    let xml = host.virsh(&["dumpxml", &model.id]);
+    let path = format!("/v1/servers/{}", model.id);
+    assert_eq!(host.server.call(reqwest::Method::DELETE, &path, "").await.status, 204);
+
+    // The same domain without our mark, started behind the program's back.
+    let begin = xml.find("<metadata>").unwrap();
+    let end = xml.find("</metadata>").unwrap() + "</metadata>".len();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("domain.xml");
+    std::fs::write(&file, format!("{}{}", &xml[..begin], &xml[end..])).unwrap();
+    host.virsh(&["define", file.to_str().unwrap()]);
+    host.virsh(&["start", &model.id]);
+    let mut shell = host.shell(&model, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+    let refused = host.server.call(reqwest::Method::DELETE, &path, "").await;
+    assert_eq!(refused.status, 409, "{:?}", refused.json);
+}
+
+#[tokio::test]
+async fn a_reboot_keeps_a_v1_session_and_counts_an_epoch() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let mut shell = host.shell(&guest, 0).await;
+    shell.0.send("reboot -f\r").await;
+    let epoch = shell.0.message("epoch").await;
+    assert_eq!(epoch["epoch"], 2);
+    shell.0.output_with(b"Linux version").await;
+}
+
+#[tokio::test]
+async fn bad_wishes_are_refused_before_anything_is_made() {
+    let host = Host::start(&[]).await;
+    for (properties, flavor) in [
+        (r#"{"serial_ports": "5"}"#, "{}"),
+        (r#"{"serial_ports": "many"}"#, "{}"),
+        (r#"{"serial_ports": "-1"}"#, "{}"),
+        (r#"{"serial_ports": "1", "hw_serial_port_count": "2"}"#, "{}"),
+        (r#"{"serial_ports": "2"}"#, r#"{"hw:serial_port_count": "1"}"#),
+    ] {
+        let body = format!(
+            r#"{{"name": "t-bad", "image": "demo", "properties": {properties}, "flavor_properties": {flavor}}}"#
+        );
+        let answer = host.server.post("/v1/servers", &body).await;
+        assert_eq!(answer.status, 400, "{body}: {:?}", answer.json);
+    }
+    let body = r#"{"name": "t-bad", "image": "../demo"}"#;
+    assert_eq!(host.server.post("/v1/servers", body).await.status, 400);
+    assert!(!host.virsh(&["list", "--all", "--name"]).contains("t-bad"));
+}
+
+#[tokio::test]
+async fn sigterm_leaves_guests_running() {
+    let mut host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    host.server.signal(Signal::TERM);
+    assert!(within(host.server.ended()).await.success());
+    assert_eq!(host.virsh(&["domstate", &guest.id]).trim(), "running");
+}
