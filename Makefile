@@ -1,0 +1,21 @@
+# Each target calls a script of scripts/, which installs what it needs first (by apt, as root).
+
+.PHONY: help build web guest-image demo test
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+build: ## Build the program, with the page inside: target/release/serialproxy
+	@scripts/build
+
+web: ## Build the terminal page alone: web/dist
+	@scripts/web
+
+guest-image: ## Make a small guest image: target/guest-image/demo
+	@scripts/guest-image
+
+demo: ## Run it all on this machine: a real guest, its consoles in the browser; Ctrl-C ends and cleans up
+	@scripts/demo
+
+test: ## Run all tests, those with a real guest and a browser too
+	@scripts/test

@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it: where the checkout is, how to speak, how to fail.
+# Sourced, never run. Sets ROOT and moves there, so that every path below is relative to the checkout.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+
+# `sudo` drops these from PATH; what was found first stays first.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+
+# Progress goes to stderr: stdout is for what a script is asked for.
+say() { printf '==> %s\n' "$*" >&2; }
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# quietly LOG COMMAND…: output goes to target/log/LOG; on failure its end is shown.
+quietly() {
+    local log=target/log/$1
+    shift
+    mkdir -p target/log
+    # 9 is the lock that `alone` takes: a daemon that a package starts must not inherit it.
+    "$@" >"$log" 2>&1 </dev/null 9>&- && return
+    tail -n 40 "$log" >&2
+    die "failed: $* (all of it: $ROOT/$log)"
+}
+
+# alone NAME: waits until no other run of the same step is under way in this checkout, and keeps others waiting.
+alone() {
+    mkdir -p target/lock
+    exec 9>"target/lock/$1"
+    flock 9
+}
+
+# The first place that has a toolchain as new as Cargo.toml's `rust-version`; an older one may come before it in PATH.
+use_toolchain() {
+    local wanted found place
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    for place in $(type -ap cargo); do
+        place=${place%/cargo}
+        found=$("$place/rustc" --version 2>/dev/null | cut -d' ' -f2) || continue
+        if printf '%s\n%s\n' "$wanted" "$found" | sort --check=quiet --version-sort; then
+            PATH=$place:$PATH
+            return
+        fi
+    done
+    return 1
+}
