@@ -37,12 +37,11 @@ export function keepAccess(access: Access): void {
   }
 }
 
-/** The socket's address for one attempt. `force` throws off who writes now. */
-export function socketUrl(access: Access, force: boolean): string {
+/** The socket's address for one attempt; without a mode the token's own counts. */
+export function socketUrl(access: Access, mode: Mode | undefined): string {
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const query = new URLSearchParams({ token: access.token });
-  if (access.mode) query.set('mode', access.mode);
-  if (force) query.set('force', '1');
+  if (mode) query.set('mode', mode);
   return `${scheme}//${location.host}${access.path}?${query}`;
 }
 

@@ -13,6 +13,9 @@ export class Attachment {
   loss: { by?: string | undefined; reason?: string | undefined } | undefined;
   /** Whether this session holds the pen: else nothing may be sent. */
   writes: boolean;
+  /** Whether its user wanted to take over and may not. */
+  mayNotForce = false;
+  private asksToForce = false;
 
   constructor(readonly hello: Hello) {
     this.state = hello.state;
@@ -24,6 +27,13 @@ export class Attachment {
   /** Whether this session watches although its user may write. */
   get mayAskToWrite(): boolean {
     return !this.writes && this.hello.can.includes('write');
+  }
+
+  /** This session is to take the pen from whoever holds it; says whether it may ask for that. */
+  force(): boolean {
+    this.asksToForce = this.hello.can.includes('force');
+    this.mayNotForce = !this.asksToForce;
+    return this.asksToForce;
   }
 
   apply(message: ServerMessage): void {
@@ -47,9 +57,12 @@ export class Attachment {
       this.writes = false;
     } else if (state === 'held') {
       this.writer = holder;
-      // A name alone proves nothing once the pen was lost: another window may have the same user.
+      // A name alone proves nothing: another window may have the same user.
+      const taken = this.asksToForce && (this.writes || by === this.hello.user);
       this.writes =
-        this.hello.mode === 'write' && this.loss === undefined && holder === this.hello.user;
+        (this.hello.mode === 'write' || taken) &&
+        this.loss === undefined &&
+        holder === this.hello.user;
     }
   }
 }

@@ -2,7 +2,7 @@
 // the terminal.
 
 import { Code, SUBPROTOCOL, parseMessage } from './messages';
-import type { Ack, ServerMessage } from './messages';
+import type { ClientMessage, ServerMessage } from './messages';
 
 /** Bytes of input per frame: far below what a proxy takes as one message. */
 const FRAME_BYTES = 16 * 1024;
@@ -38,7 +38,7 @@ export class Connection {
     }
   }
 
-  sendMessage(message: Ack): void {
+  sendMessage(message: ClientMessage): void {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 

@@ -106,9 +106,9 @@ function confirmForce(view: View | undefined): Promise<boolean> {
   const user = view?.holder?.user ?? 'the writer';
   const since = describeSince(view?.holder?.since, new Date());
   return confirm(
-    `Disconnect ${user}?`,
-    `${user} has been typing here${since}. Their session ends at once and you write instead.`,
-    `Disconnect ${user}`,
+    `Take over from ${user}?`,
+    `${user} has been typing here${since}. You write instead; they are told that it was you.`,
+    'Take over',
   );
 }
 

@@ -82,11 +82,20 @@ export interface Failure {
 /** What the server says, as far as this page uses it. */
 export type ServerMessage = Hello | State | Epoch | Gap | Replay | Pen | Viewers | Failure;
 
-/** What this page says: flow control, how far it has shown the line. */
+/** Flow control: how far this page has shown the line. */
 export interface Ack {
   type: 'ack';
   offset: number;
 }
+
+/** Takes the pen from whoever holds it. */
+export interface Force {
+  type: 'pen';
+  do: 'force';
+}
+
+/** What this page says. */
+export type ClientMessage = Ack | Force;
 
 const KNOWN = ['hello', 'state', 'epoch', 'gap', 'replay', 'pen', 'viewers', 'error'];
 

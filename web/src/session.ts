@@ -52,6 +52,8 @@ export class Session {
   };
   private connection: Connection | undefined;
   private output: Output | undefined;
+  /** Whether the attempt under way is to take over from who writes. */
+  private forcing = false;
   private attempts = 0;
   private attachedAt = 0;
   private lostAt: number | undefined;
@@ -94,8 +96,11 @@ export class Session {
   }
 
   private open(force: boolean): void {
+    this.forcing = force;
     this.change({ connecting: true, holder: undefined, retryAt: undefined });
-    this.connection = new Connection(socketUrl(this.access, force), {
+    // Who takes over comes in as a watcher: a writer would be refused.
+    const mode = force ? 'watch' : this.access.mode;
+    this.connection = new Connection(socketUrl(this.access, mode), {
       onMessage: (message) => this.receive(message),
       onBytes: (bytes) => this.output?.push(bytes),
       onClose: (code, reason) => this.end(code, reason),
@@ -129,7 +134,20 @@ export class Session {
     );
     this.attachedAt = Date.now();
     this.lostAt = undefined;
-    this.change({ attachment: new Attachment(hello), hello, ending: undefined, connecting: false });
+    const attachment = new Attachment(hello);
+    if (this.forcing) this.force(attachment);
+    this.change({ attachment, hello, ending: undefined, connecting: false });
+  }
+
+  private force(attachment: Attachment): void {
+    if (attachment.force()) this.connection?.sendMessage({ type: 'pen', do: 'force' });
+    else this.stayWatching();
+  }
+
+  /** From now on this tab comes back as a watcher, also after a reload. */
+  private stayWatching(): void {
+    this.access.mode = 'watch';
+    keepAccess(this.access);
   }
 
   private end(code: number, reason: string): void {
@@ -146,6 +164,8 @@ export class Session {
     });
     this.connection = undefined;
     this.output = undefined;
+    // Coming back must not take the pen from who got it before the connection was lost.
+    if (attachment?.loss && ending.retry) this.stayWatching();
     if (attachment && Date.now() - this.attachedAt >= STEADY) this.attempts = 0;
     if (ending.retry) this.lostAt ??= Date.now();
     else if (this.isOwnOldSession(holder)) Object.assign(ending, OWN_OLD_SESSION);

@@ -3,7 +3,7 @@
 
 import { button, element } from './elements';
 import type { View } from './session';
-import { describeLoss, describePen, describeState } from './words';
+import { describeNotice, describePen, describeState } from './words';
 import type { Ending, Offer } from './words';
 
 const LABELS: Record<Offer, string> = {
@@ -41,7 +41,7 @@ export class Status {
 
   private showNotice(view: View): void {
     clearInterval(this.ticking);
-    const text = view.ending?.text ?? (view.attachment && describeLoss(view.attachment)) ?? '';
+    const text = view.ending?.text ?? (view.attachment && describeNotice(view.attachment)) ?? '';
     const appears = this.notice.hidden && text !== '';
     this.notice.hidden = text === '';
     if (this.text.textContent !== text) this.text.textContent = text;

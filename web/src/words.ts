@@ -50,10 +50,17 @@ export function describePen(attachment: Attachment): string {
   return `${attachment.writer ?? 'nobody'} writes, you watch`;
 }
 
-/** Who took the pen from a session that goes on watching. */
-export function describeLoss({ loss }: Attachment): string | undefined {
+function describeLoss({ loss }: Attachment): string | undefined {
   if (!loss) return undefined;
   return `${loss.by ?? 'Someone else'} took over typing${because(loss.reason)} You watch now.`;
+}
+
+/** What a session that goes on has to be told: that it lost the pen, or may not take it. */
+export function describeNotice(attachment: Attachment): string | undefined {
+  if (!attachment.mayNotForce) return describeLoss(attachment);
+  const { writer } = attachment;
+  const from = writer ? ` from ${writer}` : '';
+  return `You may not take over${from}: that needs an administrator's console URL. You watch now.`;
 }
 
 /** Reads `busy: alice since 2026-11-22T09:00:00Z`. */

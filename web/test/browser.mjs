@@ -26,12 +26,18 @@ export async function launch(flags = []) {
   return chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, ...flags] });
 }
 
+/** Opens `url` in a window of its own. */
+export async function open(browser, url, options) {
+  const page = await blank(browser, options);
+  await page.goto(url);
+  return page;
+}
+
 /**
- * Opens `url` in a window of its own. `options` are those of a browser context; the clock and the
- * language are fixed, so that texts with times can be compared. What the page reports as an error is in
- * `page.faults`.
+ * An empty window. `options` are those of a browser context; the clock and the language are fixed, so
+ * that texts with times can be compared. What the page reports as an error is in `page.faults`.
  */
-export async function open(browser, url, options = {}) {
+export async function blank(browser, options = {}) {
   const context = await browser.newContext({
     locale: 'en-GB',
     timezoneId: 'UTC',
@@ -45,7 +51,6 @@ export async function open(browser, url, options = {}) {
   page.on('console', (message) => {
     if (message.type() === 'error') page.faults.push(message.text());
   });
-  await page.goto(url);
   return page;
 }
 

@@ -206,32 +206,79 @@ test('the reason of the close alone also names the writer, and an old time its d
   await see(alert(page, /^alice has been typing here since 2 Jan, 09:05 \(for \d+ days\)/));
 });
 
-test('who writes is disconnected only after a question that names them', async () => {
+const force = { type: 'pen', do: 'force' };
+
+/** Presses through the question; the session that opens then. */
+async function takeOver(page) {
+  await button(page, 'Disconnect them').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Take over' }).click();
+  return at.proxy.attempt();
+}
+
+test('the pen is taken from who writes only after a question that names them', async () => {
   const page = await at.page();
   refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
   await button(page, 'Disconnect them').click();
-  const dialog = page.getByRole('dialog', { name: 'Disconnect alice?' });
-  await see(dialog.getByText('Their session ends at once and you write instead.'));
+  const dialog = page.getByRole('dialog', { name: 'Take over from alice?' });
+  await see(dialog.getByText('You write instead; they are told that it was you.'));
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
-  await button(page, 'Disconnect them').click();
-  await dialog.getByRole('button', { name: 'Disconnect alice' }).click();
-  const session = await at.proxy.admit();
-  assert.equal(session.query.get('force'), '1');
+  const session = await takeOver(page);
+  assert.equal(session.query.get('mode'), 'watch');
+  session.hello({ mode: 'watch', can: ['write', 'force'] });
+  session.say({ type: 'pen', state: 'held', holder: 'alice' });
+  await see(status(page, 'alice writes, you watch'));
+  await session.until(() => session.messages.length === 2, 'the request');
+  assert.deepEqual(session.messages[1], force);
+  await page.keyboard.type('too early');
+  session.say({ type: 'pen', state: 'held', holder: 'carol', by: 'carol' });
   await see(status(page, 'you write'));
+  await page.keyboard.type('!');
+  await session.typed('!');
+  assert.equal(session.input.toString(), '!');
   session.close(4002, 'later');
   await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
-  assert.equal((await at.proxy.admit()).query.get('force'), null);
+  const next = await at.proxy.admit();
+  assert.equal(next.query.get('mode'), null);
+  assert.ok(next.messages.every(({ type }) => type === 'ack'));
+});
+
+test("one's own name as the writer is another window until the pen was handed over", async () => {
+  const page = await at.page();
+  refuseAsBusy(await at.proxy.attempt(), 'carol', ago(3).iso);
+  const session = await takeOver(page);
+  session.hello({ mode: 'watch', can: ['write', 'force'] });
+  session.say({ type: 'pen', state: 'held', holder: 'carol' });
+  await see(status(page, 'carol writes, you watch'));
+  session.say({ type: 'pen', state: 'held', holder: 'carol', by: 'carol' });
+  await see(status(page, 'you write'));
+  session.say({ type: 'pen', state: 'lost', holder: 'carol', by: 'carol' });
+  await see(alert(page, 'carol took over typing. You watch now.'));
+  await see(status(page, 'carol writes, you watch'));
 });
 
 test('who may not disconnect others is told so and can still watch', async () => {
   const page = await at.page();
   refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
-  await button(page, 'Disconnect them').click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Disconnect alice' }).click();
-  (await at.proxy.attempt()).close(4002, 'only an administrator may disconnect others');
-  await see(alert(page, 'That is not allowed: only an administrator may disconnect others.'));
-  await see(button(page, 'Watch'));
+  const session = await takeOver(page);
+  session.hello({ mode: 'watch', can: ['write'] });
+  session.say({ type: 'pen', state: 'held', holder: 'alice' });
+  await see(alert(page, 'You may not take over from alice: that needs an administrator'));
+  await see(status(page, 'alice writes, you watch'));
+  await page.keyboard.type('x');
+  await page.reload();
+  assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
+  assert.equal(session.input.length, 0);
+  assert.ok(session.messages.every(({ type }) => type === 'ack'));
+});
+
+test('who lost the pen comes back as a watcher after a lost connection', async () => {
+  const { page, session } = await at.attach();
+  session.say({ type: 'pen', state: 'lost', by: 'bob', holder: 'bob' });
+  await see(status(page, 'bob writes, you watch'));
+  session.drop();
+  const next = await at.proxy.attempt();
+  assert.equal(next.query.get('mode'), 'watch');
 });
 
 for (const [how, lost, reason] of [

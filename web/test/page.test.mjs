@@ -104,7 +104,7 @@ test('the question keeps the focus inside, and starts at Cancel', async () => {
   (await at.proxy.attempt()).close(4004, 'busy: alice since 2026-01-02T09:05:00Z');
   await pressUntil(page, 'Tab', 'Disconnect them');
   await page.keyboard.press('Enter');
-  await see(page.getByRole('dialog', { name: 'Disconnect alice?' }));
+  await see(page.getByRole('dialog', { name: 'Take over from alice?' }));
   assert.equal(await focused(page), 'Cancel');
   for (let pressed = 0; pressed < 6; pressed += 1) {
     await page.keyboard.press('Tab');

@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::failure::root_cause;
 
 /// How long an answer may take. To boot a guest copies no disk, so no call is slow.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// 16 MiB: a list of some 50,000 servers.
 const ANSWER_SIZE: usize = 16 << 20;
@@ -63,10 +63,7 @@ impl Api {
     /// An API at the address of `args`, asked with `token` or else the state directory's.
     pub(crate) fn new(args: &ClientArgs, token: Option<String>) -> Result<Self, Failure> {
         let base = api_url(&args.api_url)?;
-        let mut http = Client::builder()
-            .connect_timeout(CONNECT_TIME)
-            .timeout(ANSWER_TIME)
-            .redirect(Policy::none());
+        let mut http = Client::builder().connect_timeout(CONNECT_TIME).redirect(Policy::none());
         if is_loopback(&base) {
             http = http.no_proxy();
         }
@@ -152,12 +149,25 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<Value>,
     ) -> Result<Value, Failure> {
+        self.call_within(ANSWER_TIME, method, path, query, body).await
+    }
+
+    /// A call whose answer may take that long: it comes once a guest has done something.
+    pub(crate) async fn call_within(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url).header("Accept", "application/json");
+        let mut request = self.http.request(method, url).timeout(limit);
+        request = request.header("Accept", "application/json");
         if let Some(token) = &self.token {
             request = request.header("X-Auth-Token", token.clone());
         }

@@ -13,6 +13,7 @@ use serialproxy_proto::refusal::rfc3339;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
+use crate::api::ANSWER_TIME;
 use crate::api::Api;
 use crate::api::ServerRow;
 use crate::command::Boot;
@@ -26,6 +27,8 @@ use crate::queries::show;
 use crate::text::printable;
 use crate::text::say;
 
+/// How long a guest has to do by itself what it is asked for, unless the command says otherwise.
+const GUEST_TIME: Duration = Duration::from_secs(60);
 /// What the power may take to go off once the guest had its time.
 const POWER_OFF_TIME: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +57,8 @@ pub(crate) async fn reboot(api: &Api, command: &Server) -> Result<String, Failur
 
 async fn power(api: &Api, server: &str, action: &str) -> Result<String, Failure> {
     let id = api.find(server).await?;
-    api.call(Method::POST, &format!("/v1/servers/{id}/{action}"), &[], None).await?;
+    let path = format!("/v1/servers/{id}/{action}");
+    api.call_within(GUEST_TIME + ANSWER_TIME, Method::POST, &path, &[], None).await?;
     say(&format!("{server}: {action} is under way"));
     Ok(String::new())
 }
@@ -64,13 +68,15 @@ pub(crate) async fn stop(api: &Api, command: &Stop) -> Result<String, Failure> {
     let id = api.find(&command.server).await?;
     let body =
         api::Stop { timeout: (!command.force).then_some(command.timeout), force: command.force };
-    api.call(Method::POST, &format!("/v1/servers/{id}/stop"), &[], Some(json!(body))).await?;
     let guest_time = Duration::from_secs(if command.force { 0 } else { command.timeout });
     let server = &command.server;
     if !command.force {
         let seconds = command.timeout;
         say(&format!("{server} has {seconds} s to shut down, then its power is cut"));
     }
+    let path = format!("/v1/servers/{id}/stop");
+    let limit = guest_time + ANSWER_TIME;
+    api.call_within(limit, Method::POST, &path, &[], Some(json!(body))).await?;
     until_off(api, id, server, guest_time + POWER_OFF_TIME).await?;
     say(&format!("{server} is off"));
     Ok(String::new())

@@ -198,9 +198,7 @@ pub(crate) fn no_such_port(id: ServerId, port: u8, ports: &[u8]) -> ComputeError
         return unavailable();
     }
     let known = ports.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-    ComputeError::Invalid(format!(
-        "Unavailable console type serial: instance {id} has no serial port {port}, only {known}."
-    ))
+    ComputeError::NotFound(format!("Instance {id} has no serial port {port}, only {known}."))
 }
 
 /// Nova's refusal for a server without serial consoles.

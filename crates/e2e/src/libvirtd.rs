@@ -99,6 +99,15 @@ impl Libvirtd {
         virsh.args(["-q", "-c", &self.uri()]).args(arguments).output().unwrap()
     }
 
+    /// Stops the hypervisor process of a guest, which then answers nobody.
+    pub fn freeze(&self, guest: &str) {
+        let process = format!("guest={guest},");
+        let found = Command::new("pgrep").args(["-f", &process]).output().unwrap();
+        let id = String::from_utf8(found.stdout).unwrap();
+        let stopped = Command::new("kill").args(["-STOP", id.trim()]).status().unwrap();
+        assert!(stopped.success(), "process {id:?} of {guest}");
+    }
+
     fn say(&mut self, word: &str) {
         let mut answer = String::new();
         if let Some(words) = &mut self.words {

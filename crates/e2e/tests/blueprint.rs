@@ -1,6 +1,13 @@
 //! The blueprint's calls with their exact codes and bodies, and the commands around them, on
 //! simulated ports.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
 use rustix::process::Signal;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;

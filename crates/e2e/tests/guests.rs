@@ -1,5 +1,12 @@
 //! Real guests under a real libvirt: booted, typed into, stopped, started, lost and found.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
 use std::net::TcpListener;
 
 use rustix::process::Signal;
@@ -18,9 +25,9 @@ fn hex(digest: &[u8]) -> String {
 const NOW: &[u8] = b"now\n";
 
 /// What follows the first `mark`.
-fn after(bytes: Vec<u8>, mark: &[u8]) -> Vec<u8> {
+fn after(bytes: &[u8], mark: &[u8]) -> Vec<u8> {
     let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap();
-    bytes[at + mark.len()..].to_vec()
+    bytes.split_at(at + mark.len()).1.to_vec()
 }
 
 /// Three TCP ports in a row that are free, as a range.
@@ -96,7 +103,7 @@ async fn sixteen_mib_from_a_guest_and_one_mib_into_it_arrive_byte_exact() {
     let sum = shell.run("dd if=/dev/urandom of=/big bs=1M count=16 2>/dev/null; sha256sum /big");
     let sum = sum.await;
     shell.0.send("stty raw -echo; echo no\"\"w; cat /big\r").await;
-    let mut printed = after(shell.0.output_with(NOW).await, NOW);
+    let mut printed = after(&shell.0.output_with(NOW).await, NOW);
     while printed.len() < 16 * 1024 * 1024 {
         let message = shell.0.next().await;
         if message.is_binary() {

@@ -1,5 +1,12 @@
 //! Attaching by WebSocket, on simulated ports: who gets in, who is told what, and what arrives.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
 use std::time::Duration;
 use std::time::Instant;
 

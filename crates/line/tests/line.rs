@@ -1,5 +1,12 @@
 //! A line against a port that behaves like QEMU's: a TCP listener of the test's own.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -73,8 +80,8 @@ impl Rig {
         guest
     }
 
-    fn attach(&self, visitor: Visitor) -> Result<(Attachment, Keyboard), Refusal> {
-        self.line.attach(&visitor)
+    fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
+        self.line.attach(visitor)
     }
 }
 
@@ -163,7 +170,7 @@ async fn eventually(so: impl Fn() -> bool) {
 async fn bytes_go_both_ways_unchanged() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let (mut attachment, keyboard) = rig.attach(writer("alice")).unwrap();
+    let (mut attachment, keyboard) = rig.attach(&writer("alice")).unwrap();
     let all: Vec<u8> = (0..=255).collect();
     guest.write_all(&all).await.unwrap();
     assert_eq!(output_until(&mut attachment, &[255]).await, all);
@@ -178,12 +185,12 @@ async fn bytes_go_both_ways_unchanged() {
 async fn a_second_writer_is_refused_with_the_holders_name_and_types_nothing() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let (alice, keyboard) = rig.attach(writer("alice")).unwrap();
-    let refusal = rig.attach(writer("bob")).unwrap_err();
+    let (alice, keyboard) = rig.attach(&writer("alice")).unwrap();
+    let refusal = rig.attach(&writer("bob")).unwrap_err();
     assert_eq!(refusal.to_string(), "busy: alice since 2026-11-22T09:00:00Z");
     keyboard.write(b"a").await;
     drop(alice);
-    let (_bob, keyboard) = rig.attach(writer("bob")).unwrap();
+    let (_bob, keyboard) = rig.attach(&writer("bob")).unwrap();
     keyboard.write(b"b").await;
     let mut typed = [0; 2];
     within(guest.read_exact(&mut typed)).await.unwrap();
@@ -194,8 +201,8 @@ async fn a_second_writer_is_refused_with_the_holders_name_and_types_nothing() {
 async fn what_a_watcher_types_goes_nowhere() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let (_watching, watching) = rig.attach(watcher("bob")).unwrap();
-    let (_writing, writing) = rig.attach(writer("alice")).unwrap();
+    let (_watching, watching) = rig.attach(&watcher("bob")).unwrap();
+    let (_writing, writing) = rig.attach(&writer("alice")).unwrap();
     watching.write(b"x").await;
     writing.write(b"a").await;
     let mut typed = [0; 1];
@@ -207,8 +214,8 @@ async fn what_a_watcher_types_goes_nowhere() {
 async fn the_guest_s_port_is_connected_once_however_many_attach() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let (mut one, _keyboard) = rig.attach(writer("alice")).unwrap();
-    let (mut two, _) = rig.attach(watcher("bob")).unwrap();
+    let (mut one, _keyboard) = rig.attach(&writer("alice")).unwrap();
+    let (mut two, _) = rig.attach(&watcher("bob")).unwrap();
     guest.write_all(b"hello\n").await.unwrap();
     assert_eq!(output_until(&mut one, b"\n").await, b"hello\n");
     assert_eq!(output_until(&mut two, b"\n").await, b"hello\n");
@@ -220,7 +227,7 @@ async fn the_guest_s_port_is_connected_once_however_many_attach() {
 async fn after_a_forced_disconnect_the_next_writer_gets_in_at_once_and_old_input_is_gone() {
     let rig = Rig::new().await;
     let guest = rig.boot().await;
-    let (mut alice, keyboard) = rig.attach(writer("alice")).unwrap();
+    let (mut alice, keyboard) = rig.attach(&writer("alice")).unwrap();
     // The guest reads nothing: this fills every buffer on the way, and waits.
     let flood = tokio::spawn({
         let keyboard = keyboard.clone();
@@ -230,7 +237,7 @@ async fn after_a_forced_disconnect_the_next_writer_gets_in_at_once_and_old_input
     let by = Disconnect { by: "root".into(), reason: Some("lunch".into()) };
     let thrown_off = rig.line.disconnect_writer(&by).unwrap();
     assert_eq!(thrown_off.user, "alice");
-    let (_bob, keyboard) = rig.attach(writer("bob")).unwrap();
+    let (_bob, keyboard) = rig.attach(&writer("bob")).unwrap();
     let fence = rig.line.describe().bytes_in;
     keyboard.write(b"b").await;
     assert_eq!(end(&mut alice).await, CloseCode::Disconnected);
@@ -254,8 +261,8 @@ async fn the_one_who_loses_the_pen_watches_on_and_is_told_by_whom() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
     let (mut alice, alices) =
-        rig.attach(visitor("alice", Mode::Write, Protocol::ConsoleV1)).unwrap();
-    let (_bob, bobs) = rig.attach(visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
+        rig.attach(&visitor("alice", Mode::Write, Protocol::ConsoleV1)).unwrap();
+    let (_bob, bobs) = rig.attach(&visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
     bobs.force_pen(Some("urgent".into()), Timestamp::UNIX_EPOCH).unwrap();
     message(&mut alice, |message| {
         *message
@@ -280,8 +287,8 @@ async fn the_one_who_loses_the_pen_watches_on_and_is_told_by_whom() {
 async fn a_raw_writer_who_loses_the_pen_is_closed_with_4005() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
-    let (mut alice, _alices) = rig.attach(writer("alice")).unwrap();
-    let (_bob, bobs) = rig.attach(visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
+    let (mut alice, _alices) = rig.attach(&writer("alice")).unwrap();
+    let (_bob, bobs) = rig.attach(&visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
     bobs.force_pen(None, Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(end(&mut alice).await, CloseCode::TakenOver);
 }
@@ -290,10 +297,10 @@ async fn a_raw_writer_who_loses_the_pen_is_closed_with_4005() {
 async fn only_an_operator_takes_the_pen() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
-    let (_alice, _alices) = rig.attach(writer("alice")).unwrap();
+    let (_alice, _alices) = rig.attach(&writer("alice")).unwrap();
     let mut bob = visitor("bob", Mode::Watch, Protocol::ConsoleV1);
     bob.operator = false;
-    let (_bob, bobs) = rig.attach(bob).unwrap();
+    let (_bob, bobs) = rig.attach(&bob).unwrap();
     assert!(bobs.force_pen(None, Timestamp::UNIX_EPOCH).is_err());
     assert_eq!(rig.line.describe().writer.unwrap().user, "alice");
 }
@@ -302,8 +309,8 @@ async fn only_an_operator_takes_the_pen() {
 async fn a_viewer_who_stops_reading_holds_up_neither_the_guest_nor_others() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let (mut stalled, _) = rig.attach(watcher("stalled")).unwrap();
-    let (mut live, _) = rig.attach(watcher("live")).unwrap();
+    let (mut stalled, _) = rig.attach(&watcher("stalled")).unwrap();
+    let (mut live, _) = rig.attach(&watcher("live")).unwrap();
     let printing = tokio::spawn(async move {
         for row in 0..400_000u32 {
             guest.write_all(format!("{row:09}\n").as_bytes()).await.unwrap();
@@ -322,7 +329,7 @@ async fn a_slow_viewer_on_v1_is_told_the_gap_and_goes_on() {
     let mut guest = rig.boot().await;
     let mut visitor = visitor("slow", Mode::Watch, Protocol::ConsoleV1);
     visitor.start = Start::Offset(0);
-    let (mut slow, _) = rig.attach(visitor).unwrap();
+    let (mut slow, _) = rig.attach(&visitor).unwrap();
     let all: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     guest.write_all(&all).await.unwrap();
     eventually(|| rig.line.describe().offset == all.len() as u64).await;
@@ -352,7 +359,7 @@ async fn a_stopped_guest_s_port_is_never_dialled() {
     assert!(none.is_err());
     assert_eq!(rig.line.describe().state, LineState::Waiting);
     assert_eq!(
-        rig.attach(writer("alice")).unwrap_err(),
+        rig.attach(&writer("alice")).unwrap_err(),
         Refusal::Stopped { status: "SHUTOFF".into() }
     );
 }
@@ -362,7 +369,7 @@ async fn a_session_that_may_wait_stays_from_before_the_boot_to_after_the_next() 
     let rig = Rig::new().await;
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
     visitor.wait = true;
-    let (mut alice, _keyboard) = rig.attach(visitor).unwrap();
+    let (mut alice, _keyboard) = rig.attach(&visitor).unwrap();
     for boot in 1..=2u64 {
         let mut guest = rig.boot().await;
         guest.write_all(format!("boot {boot}\n").as_bytes()).await.unwrap();
@@ -383,7 +390,7 @@ async fn a_session_that_may_wait_stays_from_before_the_boot_to_after_the_next() 
 async fn a_raw_session_ends_with_its_guest() {
     let rig = Rig::new().await;
     let guest = rig.boot().await;
-    let (mut alice, _keyboard) = rig.attach(writer("alice")).unwrap();
+    let (mut alice, _keyboard) = rig.attach(&writer("alice")).unwrap();
     rig.line.guest_stopped(Status::Shutoff);
     drop(guest);
     assert_eq!(end(&mut alice).await, CloseCode::GuestStopped);
@@ -393,7 +400,7 @@ async fn a_raw_session_ends_with_its_guest() {
 async fn a_port_that_hangs_up_ends_raw_sessions_normally_and_is_dialled_again() {
     let rig = Rig::new().await;
     let guest = rig.boot().await;
-    let (mut alice, _keyboard) = rig.attach(writer("alice")).unwrap();
+    let (mut alice, _keyboard) = rig.attach(&writer("alice")).unwrap();
     drop(guest);
     assert_eq!(end(&mut alice).await, CloseCode::Normal);
     let _guest = within(rig.port.accept()).await.unwrap();
@@ -428,7 +435,7 @@ async fn an_endpoint_that_is_no_longer_the_guest_s_is_let_go() {
 async fn a_removed_line_ends_its_sessions_and_lets_go_of_the_port() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let (mut alice, _keyboard) = rig.attach(writer("alice")).unwrap();
+    let (mut alice, _keyboard) = rig.attach(&writer("alice")).unwrap();
     rig.lines.remove(rig.line.key(), "the server was deleted");
     assert_eq!(end(&mut alice).await, CloseCode::NoSuchLine);
     assert_eq!(within(guest.read(&mut [0; 1])).await.unwrap(), 0);
@@ -438,7 +445,7 @@ async fn a_removed_line_ends_its_sessions_and_lets_go_of_the_port() {
 async fn draining_ends_every_session_with_4012() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
-    let (mut alice, _keyboard) = rig.attach(writer("alice")).unwrap();
+    let (mut alice, _keyboard) = rig.attach(&writer("alice")).unwrap();
     rig.lines.drain();
     assert_eq!(end(&mut alice).await, CloseCode::Draining);
     within(rig.lines.close()).await;
@@ -452,7 +459,7 @@ async fn a_viewer_who_comes_later_gets_the_last_screens_as_replay() {
     eventually(|| rig.line.describe().offset == 14).await;
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
     visitor.start = Start::Newest;
-    let (mut alice, _keyboard) = rig.attach(visitor).unwrap();
+    let (mut alice, _keyboard) = rig.attach(&visitor).unwrap();
     message(
         &mut alice,
         |message| matches!(message, ServerMessage::Hello(hello) if hello.offset == 0),

@@ -25,7 +25,7 @@ const PAGE: &str = "serial.html";
 
 /// What `npm run build` made.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+#[folder = "../../web/dist"]
 struct BuiltIn;
 
 pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
@@ -64,7 +64,8 @@ async fn find(directory: Option<&Path>, name: &str) -> Option<Cow<'static, [u8]>
 /// The path of a file in the directory; none for a name that would lead out of it.
 fn inside(directory: &Path, name: &str) -> Option<PathBuf> {
     let mut components = Path::new(name).components();
-    let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    let plain =
+        matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
     plain.then(|| directory.join(name))
 }
 

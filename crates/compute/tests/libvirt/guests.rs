@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use serialproxy_config::Config;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::VirtType;
+use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_proto::api;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::Stop;
@@ -19,7 +20,6 @@ use serialproxy_proto::console::LineState;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 
-use crate::daemon::Daemon;
 use crate::role::Role;
 use crate::role::eventually;
 
@@ -33,15 +33,15 @@ const FIRST: &str = "Linux version";
 const PROMPT: &str = " # ";
 
 /// A role at a running daemon, with a range of so many ports.
-fn start(ports: u16) -> Option<(Daemon, Role)> {
-    let mut daemon = Daemon::prepare()?;
+fn start(ports: u16) -> (Libvirtd, Role) {
+    let mut daemon = Libvirtd::prepare();
     daemon.start();
-    let role = Role::start(&daemon.uri(), settings(&daemon, ports));
-    Some((daemon, role))
+    let role = Role::start(&daemon.uri(), settings(ports));
+    (daemon, role)
 }
 
-fn settings(daemon: &Daemon, ports: u16) -> impl FnOnce(&mut Config) {
-    let images = daemon.images.clone();
+fn settings(ports: u16) -> impl FnOnce(&mut Config) {
+    let images = serialproxy_e2e::libvirtd::images();
     move |config| {
         config.compute.images_path = images;
         config.serial_console.port_range = range(ports);
@@ -100,7 +100,7 @@ fn lines(id: ServerId) -> [LineKey; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_boots_with_its_consoles_attached_and_is_deleted_without_a_trace() {
-    let Some((daemon, role)) = start(4) else { return };
+    let (daemon, role) = start(4);
     let id = boot(&role, "t-compute-boot").await;
 
     let [first, second] = lines(id);
@@ -130,7 +130,7 @@ async fn a_guest_boots_with_its_consoles_attached_and_is_deleted_without_a_trace
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_is_shut_down_and_started_again_at_the_same_ports() {
-    let Some((_daemon, role)) = start(SLOT) else { return };
+    let (_daemon, role) = start(SLOT);
     let id = boot(&role, "t-compute-stop").await;
     role.until_printed(id, 1, PROMPT).await;
     role.manager.power(id, Power::Stop(Stop::default())).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_guest_is_shut_down_and_started_again_at_the_same_ports() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_is_another_boot_on_the_same_connection() {
-    let Some((_daemon, role)) = start(SLOT) else { return };
+    let (_daemon, role) = start(SLOT);
     let id = boot(&role, "t-compute-reset").await;
     role.until_printed(id, 1, PROMPT).await;
     role.manager.power(id, Power::Nmi).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_reset_is_another_boot_on_the_same_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_guest_whose_port_a_stranger_took_gets_another() {
-    let Some((_daemon, role)) = start(SLOT) else { return };
+    let (_daemon, role) = start(SLOT);
     let id = boot(&role, "t-compute-stranger").await;
     force_off(&role, id).await;
     let port = first_port(&role);
@@ -183,7 +183,7 @@ async fn a_stopped_guest_whose_port_a_stranger_took_gets_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_boot_that_fails_leaves_nothing_behind() {
-    let Some((daemon, role)) = start(2) else { return };
+    let (daemon, role) = start(2);
     connected(&role).await;
     let stranger = TcpListener::bind(("127.0.0.1", first_port(&role))).unwrap();
     let error = role.manager.boot(request("t-compute-full")).await.unwrap_err();
@@ -216,7 +216,7 @@ async fn a_boot_that_fails_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_role_finds_its_guests_and_leases_again() {
-    let Some((_daemon, role)) = start(SLOT) else { return };
+    let (_daemon, role) = start(SLOT);
     let running = boot(&role, "t-compute-runs").await;
     let stopped = boot(&role, "t-compute-off").await;
     force_off(&role, stopped).await;
@@ -238,8 +238,8 @@ async fn a_restarted_role_finds_its_guests_and_leases_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_go_on_while_libvirt_is_away() {
-    let Some(mut daemon) = Daemon::prepare() else { return };
-    let role = Role::start(&daemon.uri(), settings(&daemon, SLOT));
+    let mut daemon = Libvirtd::prepare();
+    let role = Role::start(&daemon.uri(), settings(SLOT));
     assert!(role.manager.servers().await.unwrap().is_empty());
     let away = role.manager.boot(request("t-compute-early")).await.unwrap_err();
     assert!(matches!(away, ComputeError::Unavailable(_)), "{away}");
@@ -269,11 +269,11 @@ async fn lines_go_on_while_libvirt_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_is_reached_over_ipv6() {
-    let Some((daemon, _)) = start(SLOT) else { return };
+    let (daemon, _) = start(SLOT);
     if TcpListener::bind(("::1", 0)).is_err() {
         return;
     }
-    let settings = settings(&daemon, SLOT);
+    let settings = settings(SLOT);
     let role = Role::start(&daemon.uri(), |config| {
         settings(config);
         config.serial_console.proxyclient_address = "::1".into();
@@ -286,8 +286,8 @@ async fn a_guest_is_reached_over_ipv6() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_consoles_a_guest_has_no_tcp_port() {
-    let Some((daemon, _)) = start(SLOT) else { return };
-    let settings = settings(&daemon, SLOT);
+    let (daemon, _) = start(SLOT);
+    let settings = settings(SLOT);
     let role = Role::start(&daemon.uri(), |config| {
         settings(config);
         config.serial_console.enabled = false;
@@ -301,7 +301,7 @@ async fn without_consoles_a_guest_has_no_tcp_port() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_whose_process_hangs_does_not_hold_up_the_others() {
-    let Some((daemon, role)) = start(SLOT) else { return };
+    let (daemon, role) = start(SLOT);
     let hung = boot(&role, "t-compute-hung").await;
     let other = boot(&role, "t-compute-fine").await;
     daemon.freeze("t-compute-hung");
@@ -320,7 +320,7 @@ async fn a_guest_whose_process_hangs_does_not_hold_up_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_do_to_guests_is_followed() {
-    let Some((daemon, role)) = start(SLOT) else { return };
+    let (daemon, role) = start(SLOT);
     let id = boot(&role, "t-compute-others").await;
     daemon.virsh(&["destroy", "t-compute-others"]);
     eventually("the stop is seen", || async {

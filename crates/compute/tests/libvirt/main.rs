@@ -3,7 +3,6 @@
 #![cfg(feature = "libvirt")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
 
-mod daemon;
 mod guests;
 mod role;
 mod test_driver;

@@ -1,0 +1,339 @@
+//! The client as people run it, against the real program: `connect` in a pseudo-terminal, and the
+//! commands with their exit codes.
+
+use std::process::Output;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serialproxy_e2e::address;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Guest;
+use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::port;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::server::program;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::terminal::Terminal;
+use serialproxy_e2e::within;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+struct Rig {
+    server: Server,
+    port: Port,
+    guest: port::Guest,
+}
+
+async fn rig() -> Rig {
+    let port = Port::new("switch").await;
+    let own = [&address::fixed()[..], &port.flag()].concat();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let server = Server::start(&own).await;
+    let guest = port.accept().await;
+    Rig { server, port, guest }
+}
+
+fn client(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(arguments)
+        .env("SERIALPROXY_API_URL", &server.api)
+        .env("SERIALPROXY_TOKEN", server.admin_token())
+        .kill_on_drop(true);
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+impl Rig {
+    fn connect(&self, more: &[&str]) -> Terminal {
+        Terminal::run(client(&self.server, &[&["connect", "switch"], more].concat()))
+    }
+
+    /// A terminal that writes to the port.
+    async fn writer(&self) -> Terminal {
+        let mut terminal = self.connect(&[]);
+        terminal.shows("connected to switch, port 0, as admin. ~. leaves").await;
+        assert!(terminal.is_raw());
+        terminal
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_reaches_the_port_and_what_it_prints_is_shown() {
+    let mut rig = rig().await;
+    let mut terminal = rig.writer().await;
+    terminal.keys("ls\r\x03");
+    assert_eq!(rig.guest.typed(4).await, b"ls\r\x03");
+    rig.guest.print("ünï\r\n".as_bytes()).await;
+    terminal.shows("ünï\r\n").await;
+    terminal.keys("\r~?");
+    terminal.shows("~.  leaves this console").await;
+    terminal.keys("~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    assert_eq!(rig.guest.typed(1).await, b"\r");
+    eventually(async || {
+        let line = rig.server.line(&rig.port.server(), 0).await;
+        line["writer"].is_null().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_busy_console_is_exit_code_4_with_the_holder_s_name_and_the_tty_untouched() {
+    let rig = rig().await;
+    let _first = rig.writer().await;
+    let mut second = rig.connect(&[]);
+    second.shows("busy: admin since 20").await;
+    second.shows("--force to take over").await;
+    assert_eq!(second.ended().await.code(), Some(4));
+}
+
+#[tokio::test]
+async fn a_watcher_sees_all_and_types_nothing() {
+    let mut rig = rig().await;
+    let mut writer = rig.writer().await;
+    let mut watcher = rig.connect(&["--watch"]);
+    watcher.shows("watching switch, port 0").await;
+    watcher.keys("reboot\r");
+    watcher.shows("nothing that you type is sent").await;
+    writer.keys("x");
+    assert_eq!(rig.guest.typed(1).await, b"x");
+    // A query too: nothing is asked of a watcher's terminal.
+    rig.guest.print(b"seen\x1b[6n\r\n").await;
+    watcher.shows("seen\r\n").await;
+    writer.shows("seen\x1b[6n\r\n").await;
+    watcher.keys("\x03");
+    assert_eq!(watcher.ended().await.code(), Some(0));
+    writer.keys("y");
+    assert_eq!(rig.guest.typed(1).await, b"y");
+}
+
+#[tokio::test]
+async fn force_takes_over_and_who_wrote_before_only_watches_and_knows() {
+    let mut rig = rig().await;
+    let mut first = rig.writer().await;
+    let mut second = rig.connect(&["--force"]);
+    second.shows("connected to switch").await;
+    first.shows("admin writes now, you only watch").await;
+    first.keys("lost");
+    first.shows("you only watch: nothing that you type is sent").await;
+    second.keys("x");
+    assert_eq!(rig.guest.typed(1).await, b"x");
+    rig.guest.print(b"to both\r\n").await;
+    first.shows("to both").await;
+    second.shows("to both").await;
+    first.keys("\r~.");
+    assert_eq!(first.ended().await.code(), Some(0));
+    second.keys("y");
+    assert_eq!(rig.guest.typed(1).await, b"y");
+}
+
+#[tokio::test]
+async fn who_is_disconnected_reads_by_whom_and_why_and_has_exit_code_1() {
+    let rig = rig().await;
+    let mut terminal = rig.writer().await;
+    let by = rig.server.client(&["disconnect", "switch", "--reason", "maintenance"]).await;
+    assert_eq!(by.status.code(), Some(0), "{}", stderr(&by));
+    assert!(stdout(&by).starts_with("disconnected admin, who wrote since 20"), "{}", stdout(&by));
+    terminal.shows("disconnected by admin: maintenance").await;
+    assert_eq!(terminal.ended().await.code(), Some(1));
+
+    let mut terminal = rig.writer().await;
+    let listed = rig.server.client(&["sessions", "-f", "json"]).await;
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let id = listed["sessions"][0]["id"].as_str().unwrap();
+    let by = rig.server.client(&["disconnect", "--session", id]).await;
+    assert_eq!(by.status.code(), Some(0), "{}", stderr(&by));
+    terminal.shows("disconnected by admin").await;
+    assert_eq!(terminal.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_client_that_is_told_to_end_gives_the_terminal_back() {
+    let rig = rig().await;
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::HUP, "SIGHUP")] {
+        let mut terminal = rig.writer().await;
+        terminal.signal(signal);
+        terminal.shows(&format!("ended by {name}")).await;
+        assert_eq!(terminal.ended().await.code(), Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
+    let Rig { mut server, port, mut guest } = rig().await;
+    let mut terminal = Terminal::run(client(&server, &["connect", "switch"]));
+    terminal.shows("connected to switch").await;
+    for (signal, words) in [
+        (Signal::TERM, "the proxy is shutting down; connecting again"),
+        (Signal::KILL, "connection lost"),
+    ] {
+        server.signal(signal);
+        server = server.restart().await;
+        guest = {
+            drop(guest);
+            port.accept().await
+        };
+        terminal.shows(words).await;
+        terminal.shows("connected to switch").await;
+        guest.print(b"here again\r\n").await;
+        terminal.shows("here again\r\n").await;
+        terminal.keys("x");
+        assert_eq!(guest.typed(1).await, b"x");
+    }
+    terminal.keys("\r~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn commands_that_ask_print_tables_or_the_api_s_objects() {
+    let rig = rig().await;
+    let run = async |arguments: &[&str]| {
+        let output = rig.server.client(arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let servers = run(&["servers"]).await;
+    assert!(servers.contains("switch") && servers.contains("ACTIVE"), "{servers}");
+    let url = run(&["get-serial-console", "switch", "serial", "-f", "json"]).await;
+    let url: serde_json::Value = serde_json::from_str(&url).unwrap();
+    assert_eq!(url["type"], "serial");
+    let token = url["url"].as_str().unwrap().split_once("token=").unwrap().1;
+    let mut socket = Socket::v1(&rig.server.proxy, token, "").await;
+    socket.message("hello").await;
+    let sessions = run(&["sessions"]).await;
+    for word in ["switch", "admin", "write", "console.v1", "live"] {
+        assert!(sessions.contains(word), "{sessions}");
+    }
+    let sessions: serde_json::Value =
+        serde_json::from_str(&run(&["sessions", "-f", "json"]).await).unwrap();
+    assert_eq!(sessions["sessions"][0]["user"], "admin");
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_went_wrong() {
+    let rig = rig().await;
+    for (arguments, code, words) in [
+        (&["connect"][..], 2, "SERVER"),
+        (&["connect", "switch", "--watch", "--force"], 2, "cannot be used with"),
+        (&["get-serial-console", "switch", "vnc"], 2, "Unavailable console type vnc."),
+        (&["connect", "nothing"], 3, "nothing"),
+        (&["connect", "switch", "--port", "7"], 1, "no serial port 7, only 0"),
+        (&["stop", "nothing"], 3, "nothing"),
+        (&["delete", "nothing"], 3, "nothing"),
+        (&["disconnect", "switch"], 3, ""),
+        (&["boot", "t-none", "--image", "none"], 1, ""),
+        (&["start", "switch"], 1, ""),
+    ] {
+        let output = rig.server.client(arguments).await;
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(words) && !text.is_empty(), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn completions_are_there_for_three_shells_and_bash_understands_them() {
+    for shell in ["bash", "zsh", "fish"] {
+        let run = Command::new(program()).args(["completions", shell]).output();
+        let output = within(run).await.unwrap();
+        assert!(output.status.success());
+        assert!(stdout(&output).contains("get-serial-console"), "{shell}");
+        if shell == "bash" {
+            let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+            bash.stdin.take().unwrap().write_all(&output.stdout).await.unwrap();
+            assert!(within(bash.wait()).await.unwrap().success());
+        }
+    }
+}
+
+/// A host whose console URLs lead to its own proxy.
+async fn host() -> Host {
+    let own = address::fixed();
+    Host::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await
+}
+
+/// Runs a command that has to succeed.
+async fn run(host: &Host, arguments: &[&str]) -> String {
+    let output = host.server.client(arguments).await;
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+#[tokio::test]
+async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
+    let host = host().await;
+    let name = format!("t-client-{}", std::process::id());
+    let boot = ["boot", &name, "--image", "demo", "--property", "serial_ports=1", "-f", "json"];
+    let booted: serde_json::Value = serde_json::from_str(&run(&host, &boot).await).unwrap();
+    let id = booted["server"]["id"].as_str().unwrap().to_owned();
+    let guest = Guest { name: name.clone(), id };
+    assert_eq!(booted["server"]["name"], name);
+    host.status(&guest, "ACTIVE").await;
+
+    run(&host, &["stop", &name, "--force"]).await;
+    host.status(&guest, "SHUTOFF").await;
+    // A console of a server that is off is waited for.
+    let mut terminal = Terminal::run(client(&host.server, &["connect", &name]));
+    terminal.shows("waiting for the guest").await;
+    run(&host, &["start", &name]).await;
+    terminal.shows("the guest is connected").await;
+    terminal.shows("Linux version").await;
+    // Before it runs a shell the guest does not hear that it is asked to reboot.
+    eventually(async || {
+        terminal.keys("echo li\"\"stens\r");
+        terminal.shows_soon("\nlistens").await.then_some(())
+    })
+    .await;
+    run(&host, &["reboot", &name]).await;
+    terminal.shows("the guest started again").await;
+    terminal.shows("Linux version").await;
+    run(&host, &["delete", &name]).await;
+    assert_eq!(terminal.ended().await.code(), Some(3));
+    assert!(!run(&host, &["servers"]).await.contains(&name));
+    assert_eq!(host.server.client(&["connect", &name]).await.status.code(), Some(3));
+}
+
+#[tokio::test]
+async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
+    let host = host().await;
+    let guest = host.boot(1).await;
+    drop(host.shell(&guest, 0).await);
+    let free = async || {
+        eventually(async || {
+            let line = host.server.line(&guest.id, 0).await;
+            line["writer"].is_null().then_some(())
+        })
+        .await;
+    };
+    free().await;
+    let mut terminal = Terminal::run(client(&host.server, &["connect", &guest.name]));
+    terminal.shows(&format!("connected to {}", guest.name)).await;
+    terminal.keys("uname -a\r");
+    terminal.shows("uname -a\r\nLinux ").await;
+    terminal.keys("~?");
+    terminal.shows("~?  lists these").await;
+    terminal.keys("~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    free().await;
+
+    let mut pipe = client(&host.server, &["connect", &guest.id])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    pipe.stdin.take().unwrap().write_all(b"uname\n").await.unwrap();
+    let output = within(pipe.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("uname\r\nLinux\r\n"), "{}", stdout(&output));
+}

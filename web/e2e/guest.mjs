@@ -1,0 +1,78 @@
+// A real guest: its shell in the page, on a phone too, through stop and start.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { see, seeInTerminal, terminalText } from '../test/browser.mjs';
+import {
+  assertNoSidewaysScroll,
+  call,
+  consoleUrl,
+  eventually,
+  stage,
+  status,
+  story,
+} from './story.mjs';
+
+const at = stage();
+
+/** Types until a shell answers: while the guest boots, nothing does. */
+async function knock(page, word) {
+  await eventually('a shell answers', async () => {
+    await page.keyboard.type(`echo ${word}"" again\r`);
+    const text = `\n${word} again`;
+    const seen = page.waitForFunction((wanted) => window.serialproxy.text().includes(wanted), text, {
+      timeout: 2000,
+    });
+    return seen.then(
+      () => true,
+      () => false,
+    );
+  });
+}
+
+test('the page is a live shell, named in the title, and keeps the token to itself', async () => {
+  const page = await at.open(await consoleUrl());
+  await see(status(page, 'connected · you write'));
+  await see(page.getByRole('heading', { name: `${story.name} port 0` }));
+  assert.equal(await page.title(), `${story.name}:0 – console`);
+  assert.match(page.url(), /^http:\/\/127\.0\.0\.1:\d+\/serial\.html$/);
+  await knock(page, 'here');
+  await page.keyboard.type('uname -a\r');
+  await page.waitForFunction(() => /uname -a\nLinux /.test(window.serialproxy.text()));
+});
+
+test('characters whose bytes the guest prints one by one are shown whole', async () => {
+  const page = await at.open(await consoleUrl());
+  await knock(page, 'utf8');
+  await page.keyboard.type(
+    'for b in 342 202 254 360 237 230 200 342 224 214; do printf "\\\\$b"; done; echo " shown"\r',
+  );
+  await seeInTerminal(page, '€😀┌ shown');
+});
+
+test('a phone of 360 px is enough to work with it', async () => {
+  const page = await at.open(await consoleUrl(), { viewport: { width: 360, height: 640 } });
+  await see(status(page, 'connected · you write'));
+  await knock(page, 'phone');
+  await page.keyboard.type('stty size; seq 1 3000 | tail -n 1\r');
+  await seeInTerminal(page, '\n3000');
+  await assertNoSidewaysScroll(page);
+  const line = await status(page, 'you write').boundingBox();
+  assert.ok(line.x >= 0 && line.x + line.width <= 360 && line.height > 0);
+});
+
+test('a guest that stops is waited for, and its next boot appears by itself', async () => {
+  const page = await at.open(await consoleUrl());
+  await knock(page, 'before');
+  await call('POST', `/v1/servers/${story.server}/stop`, { body: { force: true } });
+  await see(status(page, 'waiting for the guest: the server is SHUTOFF'));
+  await call('POST', `/v1/servers/${story.server}/start`);
+  await see(status(page, 'connected · you write'));
+  await page.waitForFunction(() => {
+    const boots = window.serialproxy.text().split('started, boot 2');
+    return boots.length === 2 && boots[1].includes('Linux version');
+  });
+  await knock(page, 'after');
+  assert.match(await terminalText(page), /before again[^]*started, boot 2[^]*after again/);
+});
