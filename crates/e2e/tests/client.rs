@@ -226,7 +226,7 @@ async fn exit_codes_tell_what_went_wrong() {
         (&["connect", "switch", "--watch", "--force"], 2, "cannot be used with"),
         (&["get-serial-console", "switch", "vnc"], 2, "Unavailable console type vnc."),
         (&["connect", "nothing"], 3, "nothing"),
-        (&["connect", "switch", "--port", "7"], 1, "no serial port 7, only 0"),
+        (&["connect", "switch", "--port", "7"], 3, "no serial port 7, only 0"),
         (&["stop", "nothing"], 3, "nothing"),
         (&["delete", "nothing"], 3, "nothing"),
         (&["disconnect", "switch"], 3, ""),
