@@ -131,7 +131,7 @@ mod tests {
         let statics = Statics::start(&[line], false, &lines());
         let key = |name, port| LineKey { server: ServerId::of_static(name), port };
         let refused = statics.get_serial_console(key("switch", 0)).unwrap().unwrap_err();
-        assert!(matches!(refused, ComputeError::Invalid(_)), "{refused}");
+        assert!(matches!(refused, ComputeError::NotFound(_)), "{refused}");
         assert_eq!(statics.get_serial_console(key("other", 1)), None);
     }
 }
