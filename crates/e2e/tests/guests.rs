@@ -8,6 +8,8 @@
 )]
 
 use std::net::TcpListener;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering;
 
 use rustix::process::Signal;
 use serialproxy_e2e::eventually;
@@ -30,15 +32,18 @@ fn after(bytes: &[u8], mark: &[u8]) -> Vec<u8> {
     bytes.split_at(at + mark.len()).1.to_vec()
 }
 
-/// Three TCP ports in a row that are free, as a range.
+/// Three TCP ports in a row that are free, as a range; others for each test, since a port that was
+/// used stays taken for a minute (TIME_WAIT).
 fn three_ports() -> (u16, String) {
-    for start in (20_000..60_000).step_by(3) {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let start = NEXT.fetch_add(3, Ordering::Relaxed);
         let free = (start..start + 3).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
         if free {
             return (start, format!("{start}:{}", start + 3));
         }
+        assert!(start < 60_000, "no three free ports in a row");
     }
-    panic!("no three free ports in a row");
 }
 
 #[tokio::test]
