@@ -18,7 +18,8 @@ const at = stage();
 
 /** Types until a shell answers: while the guest boots, nothing does. */
 async function knock(page, word) {
-  await eventually('a shell answers', async () => {
+  await page.locator('#screen').click();
+  const answers = eventually('a shell answers', async () => {
     await page.keyboard.type(`echo ${word}"" again\r`);
     const text = `\n${word} again`;
     const seen = page.waitForFunction((wanted) => window.serialproxy.text().includes(wanted), text, {
@@ -28,6 +29,11 @@ async function knock(page, word) {
       () => true,
       () => false,
     );
+  });
+  await answers.catch(async (error) => {
+    const says = await page.getByRole('status').allTextContents();
+    error.message += `; the page says ${says.join(' / ')} and shows ${await terminalText(page)}`;
+    throw error;
   });
 }
 
