@@ -10,7 +10,6 @@
 use std::time::Duration;
 use std::time::Instant;
 
-use futures_util::SinkExt;
 use futures_util::StreamExt;
 use rustix::process::Signal;
 use serialproxy_e2e::eventually;
@@ -19,9 +18,6 @@ use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio_websockets::Message;
 
 struct Rig {
     server: Server,
@@ -317,60 +313,4 @@ async fn a_token_is_in_no_log_line_and_no_process_list() {
             assert!(!String::from_utf8_lossy(&arguments).contains(secret));
         }
     }
-}
-
-const GIB: usize = 1024 * 1024 * 1024;
-
-/// A byte stream in which every 8 bytes differ from their neighbours.
-fn pattern(block: usize) -> Vec<u8> {
-    let start = block as u64 * 8192;
-    (start..start + 8192)
-        .flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gib_from_the_port_arrives_byte_exact() {
-    let mut rig = rig(&[]).await;
-    let mut socket = rig.raw().await;
-    let printing = tokio::spawn(async move {
-        for block in 0..GIB / 65536 {
-            rig.guest.0.write_all(&pattern(block)).await.unwrap();
-        }
-        rig.guest
-    });
-    let (mut block, mut expected, mut at) = (0, pattern(0), 0);
-    while block < GIB / 65536 {
-        let message = socket.next().await;
-        let mut bytes: &[u8] = message.as_payload();
-        while !bytes.is_empty() {
-            let length = bytes.len().min(expected.len() - at);
-            assert!(bytes[..length] == expected[at..at + length], "differs in block {block}");
-            bytes = &bytes[length..];
-            at += length;
-            if at == expected.len() {
-                (block, at) = (block + 1, 0);
-                expected = pattern(block);
-            }
-        }
-    }
-    within(printing).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gib_to_the_port_arrives_byte_exact() {
-    let mut rig = rig(&[]).await;
-    let mut socket = rig.raw().await;
-    let typing = tokio::spawn(async move {
-        for block in 0..GIB / 65536 {
-            socket.0.send(Message::binary(pattern(block))).await.unwrap();
-        }
-        socket
-    });
-    let mut typed = vec![0; 65536];
-    for block in 0..GIB / 65536 {
-        within(rig.guest.0.read_exact(&mut typed)).await.unwrap();
-        assert!(typed == pattern(block), "differs in block {block}");
-    }
-    within(typing).await.unwrap();
 }
