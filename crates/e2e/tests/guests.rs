@@ -174,7 +174,8 @@ async fn ports_of_guests_that_are_stopped_stay_theirs_over_a_restart() {
 #[tokio::test]
 async fn a_foreign_process_s_port_is_skipped_and_a_full_range_leaves_nothing_behind() {
     let (start, range) = three_ports();
-    let squatter = TcpListener::bind(("127.0.0.1", start)).unwrap();
+    // A process that another test starts at this moment may hold the probe's socket until it runs.
+    let squatter = eventually(async || TcpListener::bind(("127.0.0.1", start)).ok()).await;
     let host = Host::start(&["--serial_console-port_range", &range]).await;
     let guest = host.boot(2).await;
     for port in 0..2 {
