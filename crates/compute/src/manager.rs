@@ -131,6 +131,22 @@ impl Compute for Manager {
         Box::pin(self.change_power(id, power))
     }
 
+    fn adopt(&self, _id: ServerId, _adopt: api::Adopt) -> Answer<'_, api::Server> {
+        Box::pin(async { Err(ComputeError::Unsupported("adopt is not here yet".into())) })
+    }
+
+    fn unadopt(&self, _id: ServerId) -> Answer<'_, api::Server> {
+        Box::pin(async { Err(ComputeError::Unsupported("adopt is not here yet".into())) })
+    }
+
+    fn send_break(&self, _line: LineKey) -> Answer<'_, ()> {
+        Box::pin(async { Err(ComputeError::Unsupported("break is not here yet".into())) })
+    }
+
+    fn sysrq(&self, _line: LineKey, _key: char) -> Answer<'_, ()> {
+        Box::pin(async { Err(ComputeError::Unsupported("sysrq is not here yet".into())) })
+    }
+
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
         Box::pin(async move {
             if !self.enabled {

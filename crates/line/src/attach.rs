@@ -305,17 +305,19 @@ impl Attachment {
             offset: start,
             input: 0,
             resume: None,
+            grace: 0,
             can: visitor.can(),
         };
         self.tell(ServerMessage::Hello(hello));
         let holder = self.seen.holder.clone();
         self.tell(ServerMessage::Pen {
             state: if holder.is_some() { PenState::Held } else { PenState::Free },
+            session: holder.as_ref().map(|holder| holder.session),
             holder: holder.map(|holder| holder.user),
             by: None,
             reason: None,
         });
-        self.tell(ServerMessage::Viewers { count: count as u64 });
+        self.tell(ServerMessage::Viewers { count: count as u64, who: Vec::new() });
     }
 
     fn tell(&mut self, message: ServerMessage) {

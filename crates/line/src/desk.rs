@@ -105,6 +105,16 @@ impl Desk {
         Accepted::Bytes(taken.len())
     }
 
+    /// Puts bytes before all others; false where no guest is connected.
+    pub(crate) fn press(&mut self, bytes: &[u8]) -> bool {
+        if self.open {
+            for byte in bytes.iter().rev() {
+                self.input.push_front(*byte);
+            }
+        }
+        self.open
+    }
+
     /// Writes as much as the hypervisor takes now.
     pub(crate) fn write_to(&mut self, stream: &Stream) -> io::Result<()> {
         while !self.input.is_empty() {

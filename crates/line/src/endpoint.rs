@@ -24,8 +24,17 @@ pub enum Endpoint {
         /// TCP port.
         port: u16,
     },
+    /// A TCP socket that speaks TLS.
+    Tls {
+        /// Name or address, which the certificate has to bear.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
     /// A unix socket that the hypervisor listens on.
     Unix(PathBuf),
+    /// A pseudo-terminal, whose other side the hypervisor holds.
+    Pty(PathBuf),
 }
 
 /// Why there is no endpoint now.
@@ -44,6 +53,23 @@ pub enum Unresolved {
 pub trait Resolve: fmt::Debug + Send + Sync {
     /// Where the port of the *running* guest is.
     fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>>;
+
+    /// Makes the hypervisor hang up on whoever holds the port, so that the line can have it.
+    ///
+    /// # Errors
+    ///
+    /// In words, where that is not possible.
+    fn clear(&self, line: LineKey) -> BoxFuture<'_, Result<(), String>> {
+        let _ = line;
+        Box::pin(async { Err("nobody here can make the port's owner hang up".into()) })
+    }
+
+    /// What the running guest printed in this boot so far, as far as somebody else keeps it
+    /// (libvirt's `<log>`); the newest bytes of it, at most `most`.
+    fn kept(&self, line: LineKey, most: usize) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let _ = (line, most);
+        Box::pin(async { None })
+    }
 }
 
 impl Endpoint {
@@ -55,8 +81,15 @@ impl Endpoint {
             Self::Tcp { host, port } => {
                 EndpointInfo { kind: EndpointKind::Tcp, address: format!("{host}:{port}") }
             }
+            Self::Tls { host, port } => {
+                let plain = Self::Tcp { host: host.clone(), port: *port }.info();
+                EndpointInfo { kind: EndpointKind::Tls, ..plain }
+            }
             Self::Unix(path) => {
                 EndpointInfo { kind: EndpointKind::Unix, address: path.display().to_string() }
+            }
+            Self::Pty(path) => {
+                EndpointInfo { kind: EndpointKind::Pty, address: path.display().to_string() }
             }
         }
     }
@@ -69,6 +102,7 @@ impl Endpoint {
                 Ok(Stream::Tcp(stream))
             }
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            Self::Tls { .. } | Self::Pty(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

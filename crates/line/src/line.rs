@@ -229,6 +229,14 @@ impl Line {
         }
     }
 
+    /// Puts bytes before everything that waits to be written, whoever holds the pen; false where
+    /// no guest is connected.
+    pub fn press(&self, bytes: &[u8]) -> bool {
+        let pressed = lock(&self.0.desk).press(bytes);
+        self.0.typed.notify_one();
+        pressed
+    }
+
     /// Ends the session that writes; none when nobody does.
     pub fn disconnect_writer(&self, by: &Disconnect) -> Option<api::Writer> {
         let holder = lock(&self.0.desk).pen().holder().cloned()?;

@@ -72,7 +72,7 @@ impl Status {
             messages.push(self.pen(seen, session));
         }
         if self.viewers != seen.viewers {
-            messages.push(ServerMessage::Viewers { count: self.viewers });
+            messages.push(ServerMessage::Viewers { count: self.viewers, who: Vec::new() });
         }
         messages
     }
@@ -87,6 +87,7 @@ impl Status {
         };
         ServerMessage::Pen {
             state,
+            session: self.holder.as_ref().map(|holder| holder.session),
             holder: self.holder.as_ref().map(|holder| holder.user.clone()),
             by: self.handover.as_ref().map(|handover| handover.by.clone()),
             reason: self.handover.as_ref().and_then(|handover| handover.reason.clone()),

@@ -249,6 +249,26 @@ pub struct Stop {
     pub force: bool,
 }
 
+/// Body of `POST /v1/lines/{server}/{port}/sysrq`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sysrq {
+    /// The command key: a letter or digit, for example `b`.
+    pub key: char,
+}
+
+/// Body of `POST /v1/servers/{id}/adopt`: may be empty.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adopt {
+    /// How many TCP ports the domain gets (default: as many as it has serial ports, 1 at least).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial_ports: Option<u8>,
+    /// Stop and start a running domain, so that it has the ports at once.
+    #[serde(default)]
+    pub restart: bool,
+}
+
 /// The inside of an error answer: `{"<fault name>": {"code": …, "message": …}}`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Fault {

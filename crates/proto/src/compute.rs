@@ -33,6 +33,18 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     /// Changes a server's power state.
     fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()>;
 
+    /// Gives a domain that others made TCP serial ports, in its persistent XML.
+    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Server>;
+
+    /// Takes [`Self::adopt`] back: the persistent XML is what it was.
+    fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server>;
+
+    /// Holds a UART's line low for a moment.
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()>;
+
+    /// Sends a magic SysRq through a line, as its device needs it.
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
+
     /// Whether a console of this line could be attached to now: the server exists, has such a
     /// port and, unless `wait`, runs.
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()>;

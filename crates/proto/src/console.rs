@@ -52,6 +52,10 @@ pub enum ServerMessage {
     Pen {
         /// How it stands, as this session sees it.
         state: PenState,
+        /// The session that holds it or, where it is `requested`, the one that asks: a name alone
+        /// does not tell two windows of one user apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
         /// Who holds it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         holder: Option<String>,
@@ -66,7 +70,12 @@ pub enum ServerMessage {
     Viewers {
         /// The number.
         count: u64,
+        /// The first [`VIEWERS`] of them, the writer first.
+        #[serde(default)]
+        who: Vec<Viewer>,
     },
+    /// The grid of who writes, which watchers scale theirs to.
+    Size(Size),
     /// Input up to this offset was handed to the guest.
     Ack {
         /// Count of input bytes of the session.
@@ -77,9 +86,37 @@ pub enum ServerMessage {
         /// In words, for a person.
         message: String,
     },
+    /// The answer to a `ping`.
+    Pong {
+        /// The ping's.
+        id: u64,
+    },
     /// A message of a newer server.
     #[serde(other)]
     Unknown,
+}
+
+/// Sessions that a `viewers` message names at most.
+pub const VIEWERS: usize = 20;
+
+/// An attached person or program, as the others see it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Viewer {
+    /// The session.
+    pub session: SessionId,
+    /// Its user.
+    pub user: String,
+    /// `write` for the one that holds the pen.
+    pub mode: Mode,
+}
+
+/// A terminal's grid.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Size {
+    /// Rows, from 1.
+    pub rows: u16,
+    /// Columns, from 1.
+    pub cols: u16,
 }
 
 /// The first message of a `console.v1` session.
@@ -107,9 +144,13 @@ pub struct Hello {
     pub offset: u64,
     /// Input bytes that the server already has from this session.
     pub input: u64,
-    /// Key for coming back after a dropped connection; absent where resuming is not possible.
+    /// Key for coming back after a dropped connection, good for one time: the next `hello` brings
+    /// another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
+    /// Seconds after its last sign of life for which a dropped session can come back.
+    #[serde(default)]
+    pub grace: u64,
     /// What the session's user may do.
     pub can: Vec<Action>,
 }
@@ -153,7 +194,7 @@ pub enum PenState {
     Free,
     /// `holder` writes.
     Held,
-    /// `by` asks for it.
+    /// `by` asks for it: the holder may grant or deny, and silence grants.
     Requested,
     /// This session wrote until now.
     Lost,
@@ -167,7 +208,7 @@ pub enum Action {
     Write,
     /// Take the pen from someone.
     Force,
-    /// Start, stop, reset.
+    /// Start, stop, reset, SysRq, NMI.
     Power,
 }
 
@@ -184,6 +225,32 @@ pub enum ClientMessage {
         #[serde(default)]
         reason: Option<String>,
     },
+    /// First after coming back: where the next byte of input belongs in the session's count. What
+    /// the server has of it already is dropped.
+    Input {
+        /// Count of input bytes of the session.
+        offset: u64,
+    },
+    /// This session's grid.
+    Size(Size),
+    /// Sends a break condition to the guest.
+    Break,
+    /// Sends a magic SysRq to the guest.
+    Sysrq {
+        /// The command key, for example `b`.
+        key: char,
+    },
+    /// Changes the server's power state.
+    Power {
+        /// What to do.
+        #[serde(rename = "do")]
+        action: PowerAction,
+    },
+    /// Asks for a `pong`: what a key needs to the server and back.
+    Ping {
+        /// Comes back in the answer.
+        id: u64,
+    },
     /// Flow control: this session has shown everything up to `offset`.
     Ack {
         /// Offset of the line.
@@ -198,7 +265,7 @@ pub enum ClientMessage {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PenAction {
-    /// Take it when it is free.
+    /// Take it when it is free, else ask its holder.
     Request,
     /// Give it back.
     Release,
@@ -208,6 +275,22 @@ pub enum PenAction {
     Deny,
     /// Take it from its holder.
     Force,
+}
+
+/// What may be done to a server's power from its console.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerAction {
+    /// Start it.
+    Start,
+    /// Ask the guest to shut down; cut its power when it does not in time.
+    Stop,
+    /// Ask the guest to reboot.
+    Reboot,
+    /// Press the reset button.
+    Reset,
+    /// Send a non-maskable interrupt.
+    Nmi,
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
     if let Refusal::Busy { user, since } = refusal {
         let held = ServerMessage::Pen {
             state: PenState::Held,
+            session: None,
             holder: Some(user.clone()),
             by: None,
             reason: Some(format!("since {}", rfc3339(*since))),

@@ -151,6 +151,22 @@ impl Compute for Fake {
         self.say(format!("{power:?} {id}"), || self.find(id).map(drop))
     }
 
+    fn adopt(&self, id: ServerId, _adopt: serialproxy_proto::api::Adopt) -> Answer<'_, Server> {
+        self.server(id)
+    }
+
+    fn unadopt(&self, id: ServerId) -> Answer<'_, Server> {
+        self.server(id)
+    }
+
+    fn send_break(&self, _line: LineKey) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn sysrq(&self, _line: LineKey, _key: char) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
         self.say(format!("console {line} wait={wait}"), || {
             self.find_line(line)?;

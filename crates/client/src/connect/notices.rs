@@ -59,7 +59,7 @@ pub(crate) fn message(message: &ServerMessage, watching: bool) -> Option<String>
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
         )),
-        ServerMessage::Pen { state, holder, by, reason } => {
+        ServerMessage::Pen { state, holder, by, reason, .. } => {
             let text = pen(*state, holder.as_deref(), by.as_deref());
             watching.then(|| with_reason(text, reason.as_deref()))
         }
@@ -68,6 +68,8 @@ pub(crate) fn message(message: &ServerMessage, watching: bool) -> Option<String>
         | ServerMessage::Replay { .. }
         | ServerMessage::Viewers { .. }
         | ServerMessage::Ack { .. }
+        | ServerMessage::Size(_)
+        | ServerMessage::Pong { .. }
         | ServerMessage::Unknown => None,
     }
 }

@@ -131,6 +131,7 @@ mod tests {
             offset,
             input: 0,
             resume: None,
+            grace: 0,
             can: vec![],
         })
     }

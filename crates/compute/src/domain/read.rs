@@ -40,17 +40,19 @@ pub(crate) struct SerialPort {
 impl SerialPort {
     /// Where to connect to: a port that is bound on all addresses is reached on the loopback.
     pub(crate) fn dialled(&self) -> Endpoint {
-        match &self.at {
-            Endpoint::Tcp { host, port } => {
-                let host = match host.parse() {
-                    Ok(IpAddr::V4(ip)) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-                    Ok(IpAddr::V6(ip)) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.to_string(),
-                    _ => host.clone(),
-                };
-                Endpoint::Tcp { host, port: *port }
+        let mut at = self.at.clone();
+        if let Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } = &mut at {
+            match host.parse() {
+                Ok(IpAddr::V4(ip)) if ip.is_unspecified() => {
+                    *host = Ipv4Addr::LOCALHOST.to_string()
+                }
+                Ok(IpAddr::V6(ip)) if ip.is_unspecified() => {
+                    *host = Ipv6Addr::LOCALHOST.to_string()
+                }
+                _ => {}
             }
-            unix @ Endpoint::Unix(_) => unix.clone(),
         }
+        at
     }
 }
 

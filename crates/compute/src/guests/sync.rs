@@ -210,11 +210,11 @@ fn bound_ports(domain: &Domain) -> BTreeSet<BoundPort> {
     let next = domain.next.as_ref();
     let of = |facts: &Facts| {
         let tcp = facts.ports.iter().filter_map(|port| match &port.at {
-            Endpoint::Tcp { host, port: tcp } => {
+            Endpoint::Tcp { host, port: tcp } | Endpoint::Tls { host, port: tcp } => {
                 let line = LineKey { server: domain.id, port: port.port };
                 Some(BoundPort { address: host.clone(), port: *tcp, line })
             }
-            Endpoint::Unix(_) => None,
+            Endpoint::Unix(_) | Endpoint::Pty(_) => None,
         });
         tcp.collect::<Vec<_>>()
     };

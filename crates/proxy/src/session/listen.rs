@@ -60,7 +60,7 @@ async fn obey(session: &Session, keyboard: &Keyboard, text: &str, notes: &mpsc::
             }
             PenAction::Grant | PenAction::Deny => Err("nobody asked for the pen".into()),
         },
-        Ok(ClientMessage::Unknown) | Err(_) => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     };
     if let Err(message) = refused {
         let _ = notes.try_send(Note::Say(ServerMessage::Error { message }));
