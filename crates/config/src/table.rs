@@ -35,6 +35,7 @@ use crate::statics;
 use crate::values::AuthStrategy;
 use crate::values::Compute;
 use crate::values::Config;
+use crate::values::RawLag;
 use crate::values::VirtType;
 
 const IP: Kind = Single("an IPv4 or IPv6 address, or localhost");
@@ -276,12 +277,13 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "How much of the newest output is kept, for each line.",
         |c, v| set(&mut c.line.history_tail, history_size(v)),
     ),
-    later(
+    works(
         "line",
         "input_in_flight",
         Text("512"),
         Single("bytes, 1 to 65536"),
         "Most bytes under way to a guest, where the transport shows the drain.",
+        |c, v| set(&mut c.line.input_in_flight, number(v, 1..=65536)),
     ),
     works(
         "session",
@@ -299,19 +301,22 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "How long after its last sign of life a session ends.",
         |c, v| set(&mut c.session.grace, seconds(v, 1)),
     ),
-    later(
+    works(
         "session",
         "pen_request_timeout",
         Text("15"),
         ABOUT_SECONDS_FROM_1,
         "How long a request for the pen waits for its holder.",
+        |c, v| set(&mut c.session.pen_request_timeout, seconds(v, 1)),
     ),
-    later(
+    works(
         "session",
         "raw_lag",
         Text("close"),
         Single("close or skip"),
-        "What becomes of a raw session that is too slow.",
+        "What becomes of a raw session that is too slow: it is closed, or goes on with the newest \
+         output.",
+        |c, v| set(&mut c.session.raw_lag, raw_lag(v)),
     ),
     works(
         "static",
@@ -379,6 +384,10 @@ fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
 
 fn virt_type(text: &str) -> Result<VirtType, Refusal> {
     choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)], &[])
+}
+
+fn raw_lag(text: &str) -> Result<RawLag, Refusal> {
+    choice(text, &[("close", RawLag::Close), ("skip", RawLag::Skip)], &[])
 }
 
 fn connection_uri(text: &str) -> Result<String, String> {

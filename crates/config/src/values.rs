@@ -135,6 +135,8 @@ pub struct Line {
     pub history_head: usize,
     /// Bytes of the newest output that are kept.
     pub history_tail: usize,
+    /// Most bytes under way to the guest, where the transport shows the drain.
+    pub input_in_flight: usize,
 }
 
 /// `[session]`
@@ -144,6 +146,19 @@ pub struct Session {
     pub ping_interval: Duration,
     /// How long after its last sign of life a session ends.
     pub grace: Duration,
+    /// How long a request for the pen waits for its holder.
+    pub pen_request_timeout: Duration,
+    /// What becomes of a raw session that is too slow.
+    pub raw_lag: RawLag,
+}
+
+/// `[session] raw_lag`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RawLag {
+    /// It is closed with 4011.
+    Close,
+    /// It goes on with the newest output, without what it missed.
+    Skip,
 }
 
 /// `[static] line = NAME[:PORT] ENDPOINT`
@@ -201,10 +216,12 @@ impl Default for Config {
                 images_path: state_dir.join("images"),
                 port_rest: Duration::from_secs(60),
             },
-            line: Line { history_head: 256 * 1024, history_tail: 256 * 1024 },
+            line: Line { history_head: 256 * 1024, history_tail: 256 * 1024, input_in_flight: 512 },
             session: Session {
                 ping_interval: Duration::from_secs(20),
                 grace: Duration::from_secs(60),
+                pen_request_timeout: Duration::from_secs(15),
+                raw_lag: RawLag::Close,
             },
             static_lines: Vec::new(),
             state_dir,

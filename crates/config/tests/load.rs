@@ -17,6 +17,7 @@ use serialproxy_config::options;
 use serialproxy_config::show;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_config::values::PortRange;
+use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::VirtType;
@@ -209,8 +210,8 @@ fn every_option_that_works_reaches_its_value() {
          [api]\nlisten = [::1]:0\nauth_strategy = noauth
          [libvirt]\nconnection_uri = test:///default\nvirt_type = qemu
          [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0
-         [line]\nhistory_head = 1MiB\nhistory_tail = 4096
-         [session]\nping_interval = 1\ngrace = 2
+         [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
+         [session]\nping_interval = 1\ngrace = 2\npen_request_timeout = 3\nraw_lag = skip
          [static]\nline = a tcp://[::1]:7001\nline = a:1 unix:///run/a\n"
     )
     .replace("\n         ", "\n");
@@ -235,8 +236,11 @@ fn every_option_that_works_reaches_its_value() {
     assert_eq!(config.compute.images_path, Path::new("/images"));
     assert_eq!(config.compute.port_rest, Duration::ZERO);
     assert_eq!((config.line.history_head, config.line.history_tail), (1024 * 1024, 4096));
+    assert_eq!(config.line.input_in_flight, 1);
     assert_eq!(config.session.ping_interval, Duration::from_secs(1));
     assert_eq!(config.session.grace, Duration::from_secs(2));
+    assert_eq!(config.session.pen_request_timeout, Duration::from_secs(3));
+    assert_eq!(config.session.raw_lag, RawLag::Skip);
     let tcp = StaticEndpoint::Tcp { host: "::1".into(), port: 7001 };
     let unix = StaticEndpoint::Unix("/run/a".into());
     assert_eq!(
@@ -475,6 +479,8 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("compute", "drivers = kvm", "is not one of the choices; allowed: libvirt, static or"),
         ("compute", "drivers =", "names no driver; allowed: libvirt, static or both"),
         ("compute", "images_path =", "is not a path: "),
+        ("line", "input_in_flight = 0", "is not within 1 and 65536; allowed: bytes, 1 to 65536"),
+        ("session", "raw_lag = wait", "is not one of the choices; allowed: close or skip"),
         ("session", "ping_interval = 0", "is not within 1 and 315360000; allowed: seconds, 1"),
         ("static", "line =", "is not a name and an endpoint; allowed: NAME[:PORT] tcp://"),
     ] {
@@ -533,8 +539,6 @@ fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
     later("api", "metrics_listen", "0.0.0.0:9", out);
     later("proxy", "api_url", "http://a", out);
     later("compute", "transport", "unix", &format!("{out}, or set it to tcp"));
-    later("session", "pen_request_timeout", "16", &format!("{out}, or set it to 15"));
-    later("session", "raw_lag", "skip", &format!("{out}, or set it to close"));
 }
 
 #[test]
