@@ -1,10 +1,11 @@
 //! The pen: who may write to a line. At most one session at a time.
 //!
 //! ```text
-//!          take (free)                take (held): refused, nothing changes
-//!   Free ───────────────▶ Held ──┐
-//!     ▲                    │ ▲   │ force: another holder
-//!     └──── release ───────┘ └───┘
+//!          take (free)              take (held): refused, nothing changes
+//!   Free ──────────────▶ Held ◀────────────────┐
+//!     ▲                  │ ▲ │ ask             │ deny, withdraw
+//!     │   release        │ │ └──────▶ Held, asked for ──┐
+//!     └──────────────────┘ └───────── grant, release, force: another holder
 //! ```
 
 use jiff::Timestamp;
@@ -22,16 +23,44 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
+/// A session that asks the holder for the pen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// Its session.
+    pub session: SessionId,
+    /// Its user.
+    pub user: String,
+    /// Why, in its user's words.
+    pub reason: Option<String>,
+}
+
+/// What became of asking for the pen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Asked {
+    /// It was free, or the asking session's already.
+    Taken,
+    /// The holder has to answer.
+    Pending,
+    /// This session asks already; one at a time does.
+    Another(Request),
+}
+
 /// The pen of one line.
 #[derive(Clone, Debug, Default)]
 pub struct Pen {
     holder: Option<Holder>,
+    request: Option<Request>,
 }
 
 impl Pen {
     /// Who writes.
     pub fn holder(&self) -> Option<&Holder> {
         self.holder.as_ref()
+    }
+
+    /// Who asks for it. Only a pen that is held is asked for.
+    pub fn request(&self) -> Option<&Request> {
+        self.request.as_ref()
     }
 
     /// Whether `session` writes.
@@ -54,14 +83,58 @@ impl Pen {
         }
     }
 
-    /// Gives the pen to `candidate` whoever holds it; returns the one who lost it.
+    /// Asks for the pen: takes it when it is free, else leaves it to the holder's answer.
+    pub fn ask(&mut self, request: Request, now: Timestamp) -> Asked {
+        match (&self.holder, &self.request) {
+            (None, _) => {
+                self.holder = Some(request.holds_since(now));
+                Asked::Taken
+            }
+            (Some(holder), _) if holder.session == request.session => Asked::Taken,
+            (Some(_), Some(other)) if other.session != request.session => {
+                Asked::Another(other.clone())
+            }
+            (Some(_), _) => {
+                self.request = Some(request);
+                Asked::Pending
+            }
+        }
+    }
+
+    /// Hands the pen to who asks for it; returns the one who had it, or none when nobody asks.
+    pub fn grant(&mut self, now: Timestamp) -> Option<Holder> {
+        let request = self.request.take()?;
+        self.holder.replace(request.holds_since(now))
+    }
+
+    /// The holder keeps the pen; returns who asked for it.
+    pub fn deny(&mut self) -> Option<Request> {
+        self.request.take()
+    }
+
+    /// `session` does not ask any more; false when it did not.
+    pub fn withdraw(&mut self, session: SessionId) -> bool {
+        self.request.take_if(|request| request.session == session).is_some()
+    }
+
+    /// Gives the pen to `candidate` whoever holds it; returns the one who lost it. Whoever asked
+    /// for it asks no more.
     pub fn force(&mut self, candidate: Holder) -> Option<Holder> {
+        self.request = None;
         self.holder.replace(candidate)
     }
 
-    /// Frees the pen if `session` holds it.
-    pub fn release(&mut self, session: SessionId) -> Option<Holder> {
-        self.holder.take_if(|holder| holder.session == session)
+    /// Takes the pen from `session` if it holds it: then it is free, or of who asked for it.
+    pub fn release(&mut self, session: SessionId, now: Timestamp) -> Option<Holder> {
+        let released = self.holder.take_if(|holder| holder.session == session)?;
+        self.holder = self.request.take().map(|request| request.holds_since(now));
+        Some(released)
+    }
+}
+
+impl Request {
+    fn holds_since(&self, now: Timestamp) -> Holder {
+        Holder { session: self.session, user: self.user.clone(), since: now }
     }
 }
 
@@ -71,61 +144,99 @@ mod tests {
 
     use super::*;
 
-    #[derive(Clone, Debug)]
+    #[derive(Clone, Copy, Debug)]
     enum Step {
         Take(usize),
+        Ask(usize),
+        Grant,
+        Deny,
+        Withdraw(usize),
         Force(usize),
         Release(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        (0..3usize, 0..4usize).prop_map(|(kind, who)| match kind {
+        (0..7usize, 0..4usize).prop_map(|(kind, who)| match kind {
             0 => Step::Take(who),
-            1 => Step::Force(who),
+            1 => Step::Ask(who),
+            2 => Step::Grant,
+            3 => Step::Deny,
+            4 => Step::Withdraw(who),
+            5 => Step::Force(who),
             _ => Step::Release(who),
         })
     }
 
+    /// Who holds the pen and who asks for it, after a step.
+    fn expected(
+        (holder, asks): (Option<usize>, Option<usize>),
+        step: Step,
+    ) -> (Option<usize>, Option<usize>) {
+        match step {
+            Step::Take(who) => (holder.or(Some(who)), asks),
+            Step::Ask(who) => match holder {
+                None => (Some(who), None),
+                Some(holder) if holder == who => (Some(holder), asks),
+                Some(holder) => (Some(holder), asks.or(Some(who))),
+            },
+            Step::Grant => (asks.or(holder), None),
+            Step::Deny => (holder, None),
+            Step::Withdraw(who) => (holder, asks.filter(|asks| *asks != who)),
+            Step::Force(who) => (Some(who), None),
+            Step::Release(who) if holder == Some(who) => (asks, None),
+            Step::Release(_) => (holder, asks),
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_pen_has_one_holder_and_only_force_takes_it_from_them(
+        fn the_pen_has_one_holder_and_is_asked_for_by_one_other_at_most(
             steps in proptest::collection::vec(step(), 0..60)
         ) {
             let sessions: Vec<_> = (0..4).map(|_| SessionId::new()).collect();
-            let candidate = |who: usize| Holder {
+            let now = Timestamp::UNIX_EPOCH;
+            let request = |who: usize| Request {
                 session: sessions[who],
                 user: format!("user{who}"),
-                since: Timestamp::UNIX_EPOCH,
+                reason: None,
             };
             let mut pen = Pen::default();
-            let mut model: Option<usize> = None;
+            let mut model = (None, None);
             for step in steps {
                 match step {
-                    Step::Take(who) => match model {
-                        None => {
-                            prop_assert!(pen.take(candidate(who)).is_ok());
-                            model = Some(who);
-                        }
-                        Some(holder) => {
-                            let refused = pen.take(candidate(who)).unwrap_err();
-                            prop_assert_eq!(refused.session, sessions[holder]);
-                        }
-                    },
+                    Step::Take(who) => {
+                        let taken = pen.take(request(who).holds_since(now));
+                        prop_assert_eq!(taken.is_ok(), model.0.is_none());
+                    }
+                    Step::Ask(who) => {
+                        let asked = pen.ask(request(who), now);
+                        let free = model.0.is_none() || model.0 == Some(who);
+                        prop_assert_eq!(asked == Asked::Taken, free);
+                    }
+                    Step::Grant => {
+                        let loser = pen.grant(now).map(|holder| holder.session);
+                        let lost = model.1.and(model.0).map(|who| sessions[who]);
+                        prop_assert_eq!(loser, lost);
+                    }
+                    Step::Deny => prop_assert_eq!(pen.deny().is_some(), model.1.is_some()),
+                    Step::Withdraw(who) => {
+                        prop_assert_eq!(pen.withdraw(sessions[who]), model.1 == Some(who));
+                    }
                     Step::Force(who) => {
-                        let loser = pen.force(candidate(who)).map(|holder| holder.session);
-                        prop_assert_eq!(loser, model.map(|holder| sessions[holder]));
-                        model = Some(who);
+                        let loser = pen.force(request(who).holds_since(now));
+                        prop_assert_eq!(loser.is_some(), model.0.is_some());
                     }
                     Step::Release(who) => {
-                        prop_assert_eq!(pen.release(sessions[who]).is_some(), model == Some(who));
-                        if model == Some(who) {
-                            model = None;
-                        }
+                        let released = pen.release(sessions[who], now).is_some();
+                        prop_assert_eq!(released, model.0 == Some(who));
                     }
                 }
-                for (who, session) in sessions.iter().enumerate() {
-                    prop_assert_eq!(pen.is_held_by(*session), model == Some(who));
-                }
+                model = expected(model, step);
+                let holder = pen.holder().map(|holder| holder.session);
+                let asks = pen.request().map(|request| request.session);
+                prop_assert_eq!(holder, model.0.map(|who| sessions[who]));
+                prop_assert_eq!(asks, model.1.map(|who| sessions[who]));
+                prop_assert!(asks.is_none() || (holder.is_some() && holder != asks));
             }
         }
     }

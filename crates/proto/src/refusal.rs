@@ -17,6 +17,9 @@ pub enum Refusal {
     /// Missing, unknown and expired tokens all give the same answer.
     #[error("token missing, unknown or expired: ask for a new console URL")]
     Token,
+    /// The key of a session that is over, or of none.
+    #[error("resume key unknown or expired: attach again with the console URL")]
+    Resume,
     /// The page that opened the connection comes from elsewhere.
     #[error("{0}")]
     Origin(String),
@@ -59,7 +62,7 @@ impl Refusal {
     pub fn close(&self) -> Close {
         let code = match self {
             Self::BadRequest(_) => CloseCode::ProtocolError,
-            Self::Token => CloseCode::Token,
+            Self::Token | Self::Resume => CloseCode::Token,
             Self::Origin(_) | Self::Mode => CloseCode::Forbidden,
             Self::NoSuchLine(_) => CloseCode::NoSuchLine,
             Self::Busy { .. } => CloseCode::Busy,

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::id::LineKey;
+use crate::id::ServerId;
 
 /// A console token: a random UUID4 in its usual form with dashes, as Nova makes them.
 #[derive(Clone)]
@@ -42,6 +43,51 @@ impl ConsoleToken {
 impl fmt::Debug for ConsoleToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ConsoleToken(***)")
+    }
+}
+
+/// The key with which a dropped session comes back: good once, and only in the process that made
+/// it. It names the line that the session is attached to, which is no secret.
+#[derive(Clone)]
+pub struct ResumeKey {
+    line: LineKey,
+    secret: String,
+}
+
+impl ResumeKey {
+    /// A new random key with 122 bits from the operating system.
+    pub fn new(line: LineKey) -> Self {
+        Self { line, secret: Uuid::new_v4().to_string() }
+    }
+
+    /// Takes what a client sent; none when it cannot be a key.
+    pub fn from_client(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let server = Uuid::parse_str(parts.next()?).ok()?;
+        let port = parts.next()?.parse().ok()?;
+        let secret = parts.next()?.to_owned();
+        Some(Self { line: LineKey { server: ServerId(server), port }, secret })
+    }
+
+    /// The line of its session.
+    pub fn line(&self) -> LineKey {
+        self.line
+    }
+
+    /// The secret itself, for the one `hello` that carries it to its session.
+    pub fn expose(&self) -> String {
+        format!("{}.{}.{}", self.line.server, self.line.port, self.secret)
+    }
+
+    /// What is kept and compared.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest::of(&self.secret)
+    }
+}
+
+impl fmt::Debug for ResumeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeKey(***)")
     }
 }
 
@@ -119,6 +165,18 @@ mod tests {
         let parsed = Uuid::parse_str(token.expose()).unwrap();
         assert_eq!(parsed.get_version_num(), 4);
         assert!(!format!("{token:?}").contains(token.expose()));
+    }
+
+    #[test]
+    fn a_resume_key_comes_back_as_it_was_and_its_debug_form_hides_it() {
+        let line = LineKey { server: ServerId::of_static("a"), port: 3 };
+        let key = ResumeKey::new(line);
+        let back = ResumeKey::from_client(&key.expose()).unwrap();
+        assert_eq!((back.line(), back.digest()), (line, key.digest()));
+        assert!(!format!("{key:?}").contains(&key.secret));
+        for text in ["", "a.b.c", "1", &key.secret, &format!("{}.9999.x", line.server)] {
+            assert!(ResumeKey::from_client(text).is_none(), "{text}");
+        }
     }
 
     #[test]
