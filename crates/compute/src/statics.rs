@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn lines() -> Lines {
-        Lines::new(Settings { history_head: 1024, history_tail: 1024 })
+        Lines::new(Settings::default())
     }
 
     #[tokio::test]

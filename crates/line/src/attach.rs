@@ -1,7 +1,8 @@
-//! Attaching to a line: a session's reading end, and its keyboard.
+//! Attaching to a line, coming back to it, and a session's reading end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -10,26 +11,27 @@ use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
-use serialproxy_proto::console::Action;
 use serialproxy_proto::console::Hello;
-use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::id::SessionId;
-use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::ResumeKey;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::desk::Accepted;
-use crate::history::History;
 use crate::history::Read;
+use crate::keyboard::Keyboard;
 use crate::line::Line;
-use crate::line::Session;
 use crate::line::Shared;
 use crate::lock;
+use crate::screen;
+use crate::session::Fate;
+use crate::session::Session;
+use crate::session::Standing;
 use crate::status::Connection;
-use crate::status::Handover;
 use crate::status::Status;
 
 /// Sessions of one line at most.
@@ -37,9 +39,6 @@ const SESSIONS: usize = 1000;
 
 /// Output that is handed out at once, at most.
 const PIECE: usize = 64 * 1024;
-
-/// History that a person sees on attaching, at most: some screens, at once over a slow network.
-const REPLAY: u64 = 64 * 1024;
 
 /// Who attaches, and how.
 #[derive(Clone, Debug)]
@@ -50,10 +49,12 @@ pub struct Visitor {
     pub mode: Mode,
     /// The most that the user may do.
     pub may: Mode,
-    /// Whether the user may take the pen from someone.
+    /// Whether the user may take the pen from someone, and control the guest's power.
     pub operator: bool,
     /// Whether a stopped guest may be attached to (`console.v1`).
     pub wait: bool,
+    /// When the session ends whatever it does.
+    pub limit: Option<Timestamp>,
     /// What the connection speaks.
     pub protocol: Protocol,
     /// Where it comes from, as people read it.
@@ -70,12 +71,17 @@ pub struct Visitor {
 pub enum Start {
     /// With what is printed from now on.
     Live,
-    /// With the newest part of the history.
-    Newest,
+    /// With the screen as it is now, and some rows above it (`console.v1`).
+    Screen,
     /// With the oldest byte that is kept.
     Oldest,
-    /// With the byte of this offset.
-    Offset(u64),
+    /// With the byte of an offset.
+    Offset {
+        /// The offset.
+        offset: u64,
+        /// The line id in whose count it is; with another one the output begins at the oldest.
+        line: Option<Uuid>,
+    },
 }
 
 /// What a session gets.
@@ -85,29 +91,27 @@ pub enum Event {
     Output(Bytes),
     /// Something to tell; raw sessions have no words for it.
     Message(ServerMessage),
-    /// The session is over.
+    /// The session is over, or goes on over another connection.
     Ended(Close),
 }
 
-/// A session's reading end. Dropping it ends the session.
+/// A session's reading end, for one of its connections. Dropping it ends the session, unless the
+/// session goes on over another connection.
 #[derive(Debug)]
 pub struct Attachment {
     line: Arc<Shared>,
     session: Arc<Session>,
+    connection: u64,
     status: watch::Receiver<Status>,
     seen: Status,
-    end: watch::Receiver<Option<Close>>,
+    fate: watch::Receiver<Fate>,
     pending: VecDeque<Event>,
     /// Output before this offset is replay.
     replay_until: u64,
-}
-
-/// A session's writing end.
-#[derive(Clone, Debug)]
-pub struct Keyboard {
-    line: Arc<Shared>,
-    session: Arc<Session>,
-    operator: bool,
+    /// Input that the session was told to be settled.
+    acknowledged: u64,
+    /// When the holder's silence grants what this session asked for.
+    granted_at: Option<Instant>,
 }
 
 impl Line {
@@ -119,17 +123,19 @@ impl Line {
     /// wait for it), or when there are too many sessions.
     pub fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
-        let mut status = shared.status.subscribe();
-        let connection = status.borrow().connection.clone();
+        let connection = shared.status.borrow().connection.clone();
         refuse_without_connection(&connection, visitor)?;
         let session = Arc::new(Session {
             id: SessionId::new(),
             user: visitor.user.clone(),
             protocol: visitor.protocol,
-            address: visitor.address.clone(),
             since: visitor.now,
+            may: visitor.may,
+            operator: visitor.operator,
+            limit: visitor.limit,
             cursor: AtomicU64::new(0),
-            end: watch::Sender::new(None),
+            fate: watch::Sender::default(),
+            standing: Mutex::new(Standing::new(visitor.address.clone())),
         });
         if visitor.mode == Mode::Write {
             let mut desk = lock(&shared.desk);
@@ -137,21 +143,54 @@ impl Line {
                 .map_err(|holder| Refusal::Busy { user: holder.user, since: holder.since })?;
             shared.publish_pen(&desk, None);
         }
-        let seen = status.borrow_and_update().clone();
         // From here on a drop gives the pen back.
-        let mut attachment = Attachment {
-            line: Arc::clone(shared),
-            end: session.end.subscribe(),
-            session: Arc::clone(&session),
-            seen,
-            status,
-            pending: VecDeque::new(),
-            replay_until: 0,
-        };
-        attachment.enter(visitor)?;
+        let mut attachment = Attachment::new(shared, &session, 0);
+        attachment.join()?;
+        attachment.begin(visitor.start);
         tracing::info!(line = %self.key(), session = %session.id, user = session.user,
-            address = session.address, mode = visitor.mode.as_str(), "session attached");
-        let keyboard = Keyboard { line: Arc::clone(shared), session, operator: visitor.operator };
+            address = visitor.address, mode = visitor.mode.as_str(), "session attached");
+        let keyboard = Keyboard { line: Arc::clone(shared), session, connection: 0 };
+        Ok((attachment, keyboard))
+    }
+
+    /// Goes on with a session over another connection: with the pen if it has it, and from where
+    /// its input was received up to. A connection that it still has is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Resume`] when no session here has this key any more.
+    pub fn resume(
+        &self,
+        key: &ResumeKey,
+        start: Start,
+        address: &str,
+    ) -> Result<(Attachment, Keyboard), Refusal> {
+        let shared = &self.0;
+        let digest = Some(key.digest());
+        let session = shared
+            .all_sessions()
+            .into_iter()
+            .find(|session| lock(&session.standing).resume == digest)
+            .ok_or(Refusal::Resume)?;
+        let connection = {
+            // Under the desk's lock, so that input of the connection before ends here.
+            let _desk = lock(&shared.desk);
+            let mut standing = lock(&session.standing);
+            if standing.resume != digest || session.is_over() {
+                return Err(Refusal::Resume);
+            }
+            address.clone_into(&mut standing.address);
+            standing.resume = None;
+            standing.repeated = 0;
+            standing.detached = false;
+            standing.alive = Instant::now();
+            session.next_connection()
+        };
+        let mut attachment = Attachment::new(shared, &session, connection);
+        attachment.begin(start);
+        tracing::info!(line = %self.key(), session = %session.id, user = session.user, address,
+            "session resumed");
+        let keyboard = Keyboard { line: Arc::clone(shared), session, connection };
         Ok((attachment, keyboard))
     }
 }
@@ -171,6 +210,23 @@ fn refuse_without_connection(connection: &Connection, visitor: &Visitor) -> Resu
 }
 
 impl Attachment {
+    fn new(line: &Arc<Shared>, session: &Arc<Session>, connection: u64) -> Self {
+        let mut status = line.status.subscribe();
+        let seen = status.borrow_and_update().clone();
+        Self {
+            line: Arc::clone(line),
+            session: Arc::clone(session),
+            connection,
+            seen,
+            status,
+            fate: session.fate.subscribe(),
+            pending: VecDeque::new(),
+            replay_until: 0,
+            acknowledged: 0,
+            granted_at: None,
+        }
+    }
+
     /// The session.
     pub fn session(&self) -> SessionId {
         self.session.id
@@ -181,36 +237,98 @@ impl Attachment {
         self.session.cursor.load(Ordering::Relaxed)
     }
 
+    /// When the session ends whatever it does.
+    pub fn limit(&self) -> Option<Timestamp> {
+        self.session.limit
+    }
+
     /// What comes next. `output` says whether output is wanted now; messages and the end come in
     /// any case. Dropping the future loses nothing.
     pub async fn next(&mut self, output: bool) -> Event {
         loop {
             let line = Arc::clone(&self.line);
             let mut fresh = std::pin::pin!(line.fresh.notified());
+            let mut settled = std::pin::pin!(line.room.notified());
             fresh.as_mut().enable();
+            settled.as_mut().enable();
             if let Some(event) = self.poll(output) {
                 return event;
             }
+            let granted_at = self.granted_at;
             tokio::select! {
                 () = fresh, if output => {}
+                () = settled, if self.types() => {}
                 _ = self.status.changed() => self.status.mark_changed(),
-                _ = self.end.changed() => {}
+                _ = self.fate.changed() => {}
+                () = sleep_until(granted_at), if granted_at.is_some() => {
+                    self.granted_at = None;
+                    let after = line.settings.pen_request_timeout;
+                    line.grant_overdue_pen(self.session.id, after);
+                }
             }
         }
     }
 
     /// Waits for the end alone: for a caller that is busy with what it got before.
     pub async fn ended(&self) -> Close {
-        let mut end = self.session.end.subscribe();
-        let ended = end.wait_for(Option::is_some).await;
-        ended
-            .ok()
-            .and_then(|close| close.clone())
-            .unwrap_or_else(|| Close::new(CloseCode::InternalError, "the session was lost"))
+        let mut fate = self.session.fate.subscribe();
+        loop {
+            if let Some(close) = self.end(&fate.borrow_and_update()) {
+                return close;
+            }
+            if fate.changed().await.is_err() {
+                return Close::new(CloseCode::InternalError, "the session was lost");
+            }
+        }
+    }
+
+    /// The connection is gone: a `console.v1` session is kept for the grace time after its last
+    /// sign of life, with its pen, so that it can come back. A raw one ends.
+    pub fn detach(self) {
+        if self.session.protocol == Protocol::Raw {
+            return;
+        }
+        let until = {
+            let mut standing = lock(&self.session.standing);
+            if self.end(&self.session.fate.borrow()).is_some() {
+                return;
+            }
+            standing.detached = true;
+            standing.alive + self.line.settings.grace
+        };
+        {
+            let mut desk = lock(&self.line.desk);
+            if desk.withdraw_request(self.session.id) {
+                self.line.publish_pen(&desk, None);
+            }
+        }
+        // The owner may wait for this session to catch up.
+        self.line.progress.notify_one();
+        tracing::info!(line = %self.line.key, session = %self.session.id,
+            user = self.session.user, "connection of a session lost");
+        let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
+        tokio::spawn(give_up(line, session, self.connection, until));
+    }
+
+    /// Why this connection's part of the session is over, if so.
+    fn end(&self, fate: &Fate) -> Option<Close> {
+        if fate.connection != self.connection {
+            let reason = "this session goes on in another window";
+            return Some(Close::new(CloseCode::TakenOver, reason));
+        }
+        fate.end.clone()
+    }
+
+    /// Whether the session is to hear of its input.
+    fn types(&self) -> bool {
+        self.session.protocol == Protocol::ConsoleV1
+            && (self.seen.is_held_by(self.session.id)
+                || lock(&self.session.standing).received > self.acknowledged)
     }
 
     fn poll(&mut self, output: bool) -> Option<Event> {
-        if let Some(close) = self.end.borrow_and_update().clone() {
+        let end = self.end(&self.session.fate.borrow());
+        if let Some(close) = end {
             return Some(Event::Ended(close));
         }
         if let Some(event) = self.pending.pop_front() {
@@ -218,14 +336,45 @@ impl Attachment {
         }
         if self.status.has_changed().unwrap_or(false) {
             let now = self.status.borrow_and_update().clone();
-            let changes = now.changes_since(&self.seen, self.session.id);
-            self.pending.extend(changes.into_iter().map(Event::Message));
-            self.seen = now;
+            self.follow(now);
             if let Some(event) = self.pending.pop_front() {
                 return Some(event);
             }
         }
+        if let Some(input) = self.settled() {
+            return Some(Event::Message(ServerMessage::Ack { input }));
+        }
         if output { self.read() } else { None }
+    }
+
+    /// Prepares what is said of a new status; raw sessions have no words for it.
+    fn follow(&mut self, now: Status) {
+        let asks = |status: &Status| {
+            status.request.as_ref().is_some_and(|request| request.session == self.session.id)
+        };
+        if !asks(&now) {
+            self.granted_at = None;
+        } else if !asks(&self.seen) {
+            self.granted_at = Some(Instant::now() + self.line.settings.pen_request_timeout);
+        }
+        if self.session.protocol == Protocol::ConsoleV1 {
+            let changes = now.changes_since(&self.seen, self.session.id);
+            self.pending.extend(changes.into_iter().map(Event::Message));
+        }
+        self.seen = now;
+    }
+
+    /// How far the session's input is settled, when it was not told yet.
+    fn settled(&mut self) -> Option<u64> {
+        if !self.types() {
+            return None;
+        }
+        let settled = lock(&self.line.desk).settled(&self.session);
+        if settled <= self.acknowledged {
+            return None;
+        }
+        self.acknowledged = settled;
+        Some(settled)
     }
 
     fn read(&mut self) -> Option<Event> {
@@ -261,63 +410,81 @@ impl Attachment {
         Some(event)
     }
 
-    /// Joins the others, and prepares what is said first.
-    fn enter(&mut self, visitor: &Visitor) -> Result<(), Refusal> {
+    /// Joins the others.
+    fn join(&mut self) -> Result<(), Refusal> {
         let mut sessions = lock(&self.line.sessions);
         if sessions.len() >= SESSIONS {
             return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
         }
-        let (start, end) = {
-            let history = lock(&self.line.history);
-            let start = match visitor.start {
-                Start::Live => history.end(),
-                Start::Newest => newest(&history, REPLAY),
-                Start::Oldest => history.first(),
-                Start::Offset(offset) => offset.min(history.end()),
-            };
-            (start, history.end())
-        };
-        self.session.cursor.store(start, Ordering::Relaxed);
+        // Until it reads, it is at the end.
+        let end = lock(&self.line.history).end();
+        self.session.cursor.store(end, Ordering::Relaxed);
         sessions.push(Arc::clone(&self.session));
-        let count = sessions.len();
-        self.line.publish_viewers(count);
-        self.seen.viewers = count as u64;
-        drop(sessions);
-        if visitor.protocol == Protocol::ConsoleV1 {
-            self.replay_until = end;
-            self.greet(visitor, start, count);
-        }
+        self.line.publish_viewers(&sessions);
         Ok(())
     }
 
-    fn greet(&mut self, visitor: &Visitor, start: u64, count: usize) {
+    /// Goes to where the output begins, and prepares what is said first.
+    fn begin(&mut self, start: Start) {
+        let (begin, end, recent) = {
+            let history = lock(&self.line.history);
+            let end = history.end();
+            let (begin, recent) = match start {
+                Start::Live => (end, None),
+                Start::Screen => (end, Some(history.recent(screen::READ))),
+                Start::Oldest => (history.first(), None),
+                Start::Offset { line: Some(line), .. } if line != self.line.id => {
+                    (history.first(), None)
+                }
+                Start::Offset { offset, .. } => (offset.min(end), None),
+            };
+            self.session.cursor.store(begin, Ordering::Relaxed);
+            (begin, end, recent)
+        };
+        if self.session.protocol == Protocol::Raw {
+            return;
+        }
+        self.replay_until = end;
+        self.seen = self.status.borrow_and_update().clone();
+        self.greet(begin);
+        let screen = recent.map(|recent| screen::paint(&recent, self.seen.size));
+        if let Some(screen) = screen.filter(|screen| !screen.is_empty()) {
+            let bytes = screen.len() as u64;
+            let kind = ReplayKind::Screen;
+            self.tell(ServerMessage::Replay { kind, bytes, offset: begin });
+            self.pending.push_back(Event::Output(screen.into()));
+        }
+    }
+
+    fn greet(&mut self, offset: u64) {
         let (state, reason) = self.seen.connection.in_words();
-        let hello = Hello {
+        let key = ResumeKey::new(self.line.key);
+        let input = {
+            let mut standing = lock(&self.session.standing);
+            standing.resume = Some(key.digest());
+            standing.received
+        };
+        self.acknowledged = input;
+        let writes = self.seen.is_held_by(self.session.id);
+        self.tell(ServerMessage::Hello(Hello {
             session: self.session.id,
             line: self.line.id,
             server: self.line.server(),
             port: self.line.key.port,
             user: self.session.user.clone(),
-            mode: visitor.mode,
+            mode: if writes { Mode::Write } else { Mode::Watch },
             state,
             reason,
             epoch: self.seen.epoch,
-            offset: start,
-            input: 0,
-            resume: None,
-            grace: 0,
-            can: visitor.can(),
-        };
-        self.tell(ServerMessage::Hello(hello));
-        let holder = self.seen.holder.clone();
-        self.tell(ServerMessage::Pen {
-            state: if holder.is_some() { PenState::Held } else { PenState::Free },
-            session: holder.as_ref().map(|holder| holder.session),
-            holder: holder.map(|holder| holder.user),
-            by: None,
-            reason: None,
-        });
-        self.tell(ServerMessage::Viewers { count: count as u64, who: Vec::new() });
+            offset,
+            input,
+            resume: Some(key.expose()),
+            grace: self.line.settings.grace.as_secs(),
+            can: self.session.can(),
+        }));
+        for message in self.seen.greeting(self.session.id) {
+            self.tell(message);
+        }
     }
 
     fn tell(&mut self, message: ServerMessage) {
@@ -327,119 +494,40 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        {
-            let mut sessions = lock(&self.line.sessions);
-            sessions.retain(|session| session.id != self.session.id);
-            self.line.publish_viewers(sessions.len());
+        let goes_on = {
+            let standing = lock(&self.session.standing);
+            let elsewhere = self.session.connection() != self.connection;
+            elsewhere || (standing.detached && !self.session.is_over())
+        };
+        if !goes_on {
+            self.line.remove(&self.session);
         }
-        let mut desk = lock(&self.line.desk);
-        desk.release_pen(self.session.id);
-        self.line.publish_pen(&desk, None);
-        // The owner may wait for this session to catch up.
-        self.line.progress.notify_one();
-        let close = self.end.borrow().clone();
-        tracing::info!(line = %self.line.key, session = %self.session.id,
-            user = self.session.user, code = close.map(|close| close.code.number()),
-            "session ended");
     }
 }
 
-impl Keyboard {
-    /// Types. Waits while the guest takes no more; bytes of a session that does not hold the pen,
-    /// or typed while no guest is connected, are dropped.
-    pub async fn write(&self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let mut room = std::pin::pin!(self.line.room.notified());
-            room.as_mut().enable();
-            let accepted = lock(&self.line.desk).accept(self.session.id, bytes);
-            match accepted {
-                Accepted::NotHolder | Accepted::Closed => return,
-                Accepted::Bytes(0) => room.await,
-                Accepted::Bytes(count) => {
-                    bytes = bytes.get(count..).unwrap_or_default();
-                    self.line.typed.notify_one();
-                }
-            }
-        }
+/// Ends a session whose connection number `connection` was its last by then.
+async fn give_up(line: Arc<Shared>, session: Arc<Session>, connection: u64, until: Instant) {
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => {}
+        () = line.stop.cancelled() => return,
     }
-
-    /// Ends the session, so that its [`Attachment`] says so.
-    pub fn end(&self, close: &Close) {
-        self.session.end(close);
-    }
-
-    /// Takes the pen when it is free.
-    ///
-    /// # Errors
-    ///
-    /// In words, when it is held or the session may only watch.
-    pub fn request_pen(&self, may: Mode, now: Timestamp) -> Result<(), String> {
-        if may == Mode::Watch {
-            return Err(Refusal::Mode.to_string());
+    let gone = {
+        let standing = lock(&session.standing);
+        let gone = standing.detached && session.connection() == connection;
+        if gone {
+            let seconds = line.settings.grace.as_secs();
+            let reason = format!("idle: no sign of life for {seconds} s");
+            session.set_end(&Close::new(CloseCode::Idle, reason));
         }
-        let mut desk = lock(&self.line.desk);
-        desk.take_pen(self.session.holder(now)).map_err(|holder| {
-            Refusal::Busy { user: holder.user, since: holder.since }.to_string()
-        })?;
-        self.line.publish_pen(&desk, None);
-        Ok(())
-    }
-
-    /// Gives the pen back.
-    pub fn release_pen(&self) {
-        let mut desk = lock(&self.line.desk);
-        desk.release_pen(self.session.id);
-        self.line.publish_pen(&desk, None);
-    }
-
-    /// Takes the pen from whoever holds it, who is told by whom and why: on `console.v1` they
-    /// stay as a watcher, on raw their session ends.
-    ///
-    /// # Errors
-    ///
-    /// In words, when the session's user may not.
-    pub fn force_pen(&self, reason: Option<String>, now: Timestamp) -> Result<(), String> {
-        if !self.operator {
-            return Err("taking over needs an administrator's console URL".into());
-        }
-        let mut desk = lock(&self.line.desk);
-        let loser = desk.force_pen(self.session.holder(now));
-        let by = self.session.user.clone();
-        tracing::info!(line = %self.line.key, session = %self.session.id, by,
-            loser = loser.as_ref().map(|loser| loser.user.as_str()), reason, "pen taken over");
-        self.line.publish_pen(&desk, Some(Handover { by: by.clone(), reason }));
-        drop(desk);
-        let loser = loser.and_then(|loser| self.line.session(loser.session));
-        if let Some(loser) = loser.filter(|loser| loser.protocol == Protocol::Raw) {
-            loser.end(&Close::new(CloseCode::TakenOver, format!("taken over by {by}")));
-        }
-        Ok(())
+        gone
+    };
+    if gone {
+        line.remove(&session);
     }
 }
 
-impl Session {
-    fn holder(&self, now: Timestamp) -> Holder {
-        Holder { session: self.id, user: self.user.clone(), since: now }
-    }
-}
-
-impl Visitor {
-    fn can(&self) -> Vec<Action> {
-        let write = (self.may == Mode::Write).then_some(Action::Write);
-        let force = (self.may == Mode::Write && self.operator).then_some(Action::Force);
-        write.into_iter().chain(force).collect()
-    }
-}
-
-/// Where the newest `most` bytes begin, or a little later: at the beginning of a row, so that no
-/// character or escape sequence is cut.
-fn newest(history: &History, most: u64) -> u64 {
-    let start = history.tail_start().max(history.end().saturating_sub(most));
-    match history.read(start) {
-        Read::Bytes(piece) if start > 0 => {
-            let row = piece.iter().position(|byte| *byte == b'\n');
-            start + row.map_or(0, |newline| newline as u64 + 1)
-        }
-        _ => start,
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
     }
 }

@@ -7,11 +7,16 @@
 use std::collections::VecDeque;
 use std::io;
 
+use jiff::Timestamp;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::pen::Asked;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Pen;
+use serialproxy_proto::pen::Request;
 
-use crate::endpoint::Stream;
+use crate::lock;
+use crate::session::Session;
+use crate::stream::Stream;
 
 /// Bytes of input that wait for the guest at most. A session that has more waits, and so does
 /// whoever sends to it.
@@ -23,7 +28,11 @@ const IDLE: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     pen: Pen,
+    /// Keys that no session typed; they go first.
+    pressed: VecDeque<u8>,
     input: VecDeque<u8>,
+    /// Bytes that were ever put into `input`.
+    queued: u64,
     open: bool,
     written: u64,
 }
@@ -31,13 +40,14 @@ pub(crate) struct Desk {
 /// What became of bytes that a session typed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Accepted {
-    /// So many bytes are in the queue; 0 when it is full.
+    /// So many bytes are dealt with: queued, or dropped because the session does not hold the pen
+    /// or no guest is connected (one that starts must not find keys that were meant for the one
+    /// before).
     Bytes(usize),
-    /// The session does not hold the pen.
-    NotHolder,
-    /// No guest is connected; nothing is kept for later, since a guest that starts must not find
-    /// keys that were meant for the one before.
-    Closed,
+    /// The queue is full.
+    Full,
+    /// The session goes on over another connection.
+    Stale,
 }
 
 impl Desk {
@@ -51,7 +61,7 @@ impl Desk {
     }
 
     pub(crate) fn has_input(&self) -> bool {
-        !self.input.is_empty()
+        !self.input.is_empty() || !self.pressed.is_empty()
     }
 
     /// Gives a free pen to `candidate`, or says who holds it.
@@ -59,21 +69,50 @@ impl Desk {
         self.pen.take(candidate)
     }
 
+    pub(crate) fn ask_for_pen(&mut self, request: Request, now: Timestamp) -> Asked {
+        self.pen.ask(request, now)
+    }
+
+    /// Hands the pen to who asks for it, with the will of the holder, whose input was accepted and
+    /// is still written, before anything that the next holder types.
+    pub(crate) fn grant_pen(&mut self, now: Timestamp) -> Option<Holder> {
+        self.pen.grant(now)
+    }
+
+    /// Hands the pen to who asks for it since the holder does not answer.
+    pub(crate) fn grant_overdue_pen(&mut self, now: Timestamp) -> Option<Holder> {
+        let loser = self.pen.grant(now);
+        if loser.is_some() {
+            self.drop_input();
+        }
+        loser
+    }
+
+    pub(crate) fn deny_pen(&mut self) -> Option<Request> {
+        self.pen.deny()
+    }
+
+    pub(crate) fn withdraw_request(&mut self, session: SessionId) -> bool {
+        self.pen.withdraw(session)
+    }
+
     /// Gives the pen to `candidate`, whoever holds it.
     pub(crate) fn force_pen(&mut self, candidate: Holder) -> Option<Holder> {
-        self.drop_input();
+        if !self.pen.is_held_by(candidate.session) {
+            self.drop_input();
+        }
         self.pen.force(candidate)
     }
 
-    /// Frees the pen if `session` holds it. What it typed before was accepted, and is still
-    /// written, before anything that the next holder types.
-    pub(crate) fn release_pen(&mut self, session: SessionId) -> Option<Holder> {
-        self.pen.release(session)
+    /// Takes the pen from `session` if it holds it. What it typed before was accepted, and is
+    /// still written, before anything that the next holder types.
+    pub(crate) fn release_pen(&mut self, session: SessionId, now: Timestamp) -> Option<Holder> {
+        self.pen.release(session, now)
     }
 
-    /// Frees the pen if `session` holds it and drops what it typed.
-    pub(crate) fn revoke_pen(&mut self, session: SessionId) -> Option<Holder> {
-        let holder = self.pen.release(session);
+    /// Takes the pen from `session` if it holds it, and drops what it typed.
+    pub(crate) fn revoke_pen(&mut self, session: SessionId, now: Timestamp) -> Option<Holder> {
+        let holder = self.pen.release(session, now);
         if holder.is_some() {
             self.drop_input();
         }
@@ -88,39 +127,66 @@ impl Desk {
     /// The guest's connection is gone, and with it what was typed for it.
     pub(crate) fn close(&mut self) {
         self.open = false;
+        self.pressed = VecDeque::new();
         self.drop_input();
     }
 
-    /// Queues what a session typed, as far as there is room.
-    pub(crate) fn accept(&mut self, session: SessionId, bytes: &[u8]) -> Accepted {
-        if !self.pen.is_held_by(session) {
-            return Accepted::NotHolder;
+    /// Takes what a session typed over its connection number `connection`, as far as there is room.
+    pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> Accepted {
+        if session.connection() != connection {
+            return Accepted::Stale;
         }
-        if !self.open {
-            return Accepted::Closed;
+        let mut standing = lock(&session.standing);
+        if standing.repeated > 0 {
+            let repeated = usize::try_from(standing.repeated).unwrap_or(usize::MAX);
+            let count = repeated.min(bytes.len());
+            standing.repeated -= count as u64;
+            return Accepted::Bytes(count);
         }
-        let room = ROOM.saturating_sub(self.input.len());
-        let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
-        self.input.extend(taken);
-        Accepted::Bytes(taken.len())
+        let count = if self.open && self.pen.is_held_by(session.id) {
+            let room = ROOM.saturating_sub(self.input.len());
+            let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+            if taken.is_empty() && !bytes.is_empty() {
+                return Accepted::Full;
+            }
+            self.input.extend(taken);
+            self.queued += taken.len() as u64;
+            standing.queued_to = self.queued;
+            taken.len()
+        } else {
+            bytes.len()
+        };
+        standing.received += count as u64;
+        Accepted::Bytes(count)
+    }
+
+    /// How many of the bytes that a session typed need nothing more: they were written to the
+    /// hypervisor, or dropped.
+    pub(crate) fn settled(&self, session: &Session) -> u64 {
+        let standing = lock(&session.standing);
+        let drained = self.queued - self.input.len() as u64;
+        standing.received.saturating_sub(standing.queued_to.saturating_sub(drained))
     }
 
     /// Puts bytes before all others; false where no guest is connected.
     pub(crate) fn press(&mut self, bytes: &[u8]) -> bool {
         if self.open {
-            for byte in bytes.iter().rev() {
-                self.input.push_front(*byte);
-            }
+            self.pressed.extend(bytes);
         }
         self.open
     }
 
     /// Writes as much as the hypervisor takes now.
     pub(crate) fn write_to(&mut self, stream: &Stream) -> io::Result<()> {
-        while !self.input.is_empty() {
-            match stream.try_write(self.input.as_slices().0) {
+        loop {
+            let pressed = !self.pressed.is_empty();
+            let queue = if pressed { &mut self.pressed } else { &mut self.input };
+            if queue.is_empty() {
+                break;
+            }
+            match stream.try_write(queue.as_slices().0) {
                 Ok(written) => {
-                    self.input.drain(..written);
+                    queue.drain(..written);
                     self.written += written as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

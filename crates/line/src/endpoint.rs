@@ -1,7 +1,6 @@
-//! Where a guest's port is, and the connected stream to it.
+//! Where a guest's port is.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
 use serialproxy_proto::api::EndpointInfo;
@@ -9,10 +8,6 @@ use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::id::LineKey;
-use tokio::io::Interest;
-use tokio::io::Ready;
-use tokio::net::TcpStream;
-use tokio::net::UnixStream;
 
 /// Where a guest's serial port is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -91,49 +86,6 @@ impl Endpoint {
             Self::Pty(path) => {
                 EndpointInfo { kind: EndpointKind::Pty, address: path.display().to_string() }
             }
-        }
-    }
-
-    pub(crate) async fn connect(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
-            }
-            Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-            Self::Tls { .. } | Self::Pty(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-}
-
-/// A connected port. Reads and writes do not wait, so that they may happen under a lock and
-/// without a buffer of the line's own.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        match self {
-            Self::Tcp(stream) => stream.ready(interest).await,
-            Self::Unix(stream) => stream.ready(interest).await,
-        }
-    }
-
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
-        }
-    }
-
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
         }
     }
 }

@@ -98,6 +98,20 @@ impl History {
         }
     }
 
+    /// The newest bytes in one piece, about `most` at most: from the beginning of a row, so that no
+    /// character or escape sequence is cut.
+    pub(crate) fn recent(&self, most: usize) -> Vec<u8> {
+        let skipped = self.tail.len().saturating_sub(most);
+        let cut = skipped > 0 || self.tail_start() > 0;
+        let mut recent: Vec<u8> = self.tail.range(skipped..).copied().collect();
+        if cut {
+            let row =
+                recent.iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            recent.drain(..row);
+        }
+        recent
+    }
+
     fn append_to_head(&mut self, bytes: &[u8]) {
         // The head of a boot is whole, or it is not the head: it only grows while it has no hole.
         if self.head_start + self.head.len() as u64 == self.end {

@@ -16,22 +16,27 @@ mod attach;
 mod desk;
 mod endpoint;
 mod history;
+mod keyboard;
 mod line;
 mod owner;
 mod patience;
 mod registry;
+mod screen;
+mod session;
 mod status;
+mod stream;
 
 pub use crate::attach::Attachment;
 pub use crate::attach::Event;
-pub use crate::attach::Keyboard;
 pub use crate::attach::Start;
 pub use crate::attach::Visitor;
 pub use crate::endpoint::Endpoint;
 pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;
+pub use crate::keyboard::Keyboard;
 pub use crate::line::Line;
 pub use crate::registry::Lines;
+pub use crate::registry::RawLag;
 pub use crate::registry::Settings;
 
 /// Locks a mutex whose holder may have panicked: every critical section here leaves its data

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::compute::Output;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::console::VIEWERS;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
@@ -30,8 +30,9 @@ use crate::history::Limits;
 use crate::history::Read;
 use crate::lock;
 use crate::registry::Settings;
+use crate::session::Session;
+use crate::status::Change;
 use crate::status::Connection;
-use crate::status::Handover;
 use crate::status::Status;
 
 /// One serial port of one server. Cheap to clone; all clones are the same line.
@@ -67,33 +68,6 @@ pub(crate) struct Shared {
 pub(crate) struct Power {
     pub(crate) running: bool,
     pub(crate) status: api::Status,
-}
-
-/// An attached person or program.
-#[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) id: SessionId,
-    pub(crate) user: String,
-    pub(crate) protocol: api::Protocol,
-    pub(crate) address: String,
-    pub(crate) since: Timestamp,
-    /// Offset of the next byte that it will get.
-    pub(crate) cursor: AtomicU64,
-    /// Set once, when the session has to end.
-    pub(crate) end: watch::Sender<Option<Close>>,
-}
-
-impl Session {
-    /// Ends the session; the first reason counts.
-    pub(crate) fn end(&self, close: &Close) {
-        self.end.send_if_modified(|end| {
-            let first = end.is_none();
-            if first {
-                *end = Some(close.clone());
-            }
-            first
-        });
-    }
 }
 
 impl Line {
@@ -256,37 +230,46 @@ impl Line {
             reason = by.reason, "session disconnected");
         {
             let mut desk = lock(&self.0.desk);
-            desk.revoke_pen(session);
+            desk.withdraw_request(session);
+            desk.revoke_pen(session, Timestamp::now());
             self.0.publish_pen(&desk, None);
         }
-        entry.end(&Close::new(CloseCode::Disconnected, reason));
+        self.0.end_session(&entry, &Close::new(CloseCode::Disconnected, reason));
         true
     }
 
     /// Ends all sessions.
     pub(crate) fn end_sessions(&self, close: &Close) {
-        for session in lock(&self.0.sessions).iter() {
-            session.end(close);
+        for session in self.0.all_sessions() {
+            self.0.end_session(&session, close);
         }
     }
 
     pub(crate) fn sessions(&self) -> Vec<api::Session> {
         let holder = lock(&self.0.desk).pen().holder().map(|holder| holder.session);
         let server = self.0.server();
-        lock(&self.0.sessions)
-            .iter()
-            .map(|session| api::Session {
+        let all = self.0.all_sessions();
+        let describe = |session: &Arc<Session>| {
+            let (address, detached) = {
+                let standing = lock(&session.standing);
+                (standing.address.clone(), standing.detached)
+            };
+            api::Session {
                 id: session.id,
                 server: server.clone(),
                 port: self.0.key.port,
                 user: session.user.clone(),
                 mode: if holder == Some(session.id) { Mode::Write } else { Mode::Watch },
                 since: session.since,
-                address: session.address.clone(),
+                address,
                 protocol: session.protocol,
-                state: api::SessionState::Live,
-            })
-            .collect()
+                state: match detached {
+                    true => api::SessionState::Detached,
+                    false => api::SessionState::Live,
+                },
+            }
+        };
+        all.iter().map(describe).collect()
     }
 }
 
@@ -299,24 +282,80 @@ impl Shared {
         lock(&self.sessions).iter().find(|session| session.id == id).cloned()
     }
 
+    pub(crate) fn all_sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.sessions).clone()
+    }
+
+    /// Ends a session. One whose connection is there learns it from its attachment, which then
+    /// takes it out; one whose connection is gone is taken out here.
+    pub(crate) fn end_session(&self, session: &Session, close: &Close) {
+        let detached = {
+            let standing = lock(&session.standing);
+            session.set_end(close);
+            standing.detached
+        };
+        if detached {
+            self.remove(session);
+        }
+    }
+
+    /// Takes a session out that is over: its pen is free, or of who asked for it.
+    pub(crate) fn remove(&self, session: &Session) {
+        {
+            let mut sessions = lock(&self.sessions);
+            let before = sessions.len();
+            sessions.retain(|entry| entry.id != session.id);
+            if sessions.len() == before {
+                return;
+            }
+            self.publish_viewers(&sessions);
+        }
+        {
+            let mut desk = lock(&self.desk);
+            desk.withdraw_request(session.id);
+            desk.release_pen(session.id, Timestamp::now());
+            self.publish_pen(&desk, None);
+        }
+        // The owner may wait for this session to catch up.
+        self.progress.notify_one();
+        let close = session.fate.borrow().end.clone();
+        tracing::info!(line = %self.key, session = %session.id, user = session.user,
+            code = close.as_ref().map(|close| close.code.number()),
+            reason = close.map(|close| close.reason), "session ended");
+    }
+
     /// Tells everyone how the pen stands. Called under the desk's lock, so that what is told comes
     /// in the order in which it happened.
-    pub(crate) fn publish_pen(&self, desk: &Desk, handover: Option<Handover>) {
+    pub(crate) fn publish_pen(&self, desk: &Desk, change: Option<Change>) {
         let holder = desk.pen().holder().cloned();
+        let request = desk.pen().request().cloned();
+        let size = holder
+            .as_ref()
+            .and_then(|holder| self.session(holder.session))
+            .and_then(|session| lock(&session.standing).size);
         self.status.send_if_modified(|status| {
-            let changed = status.holder != holder;
-            status.holder = holder;
+            let changed = status.holder != holder || status.request != request;
+            let resized = size.is_some() && status.size != size;
             if changed {
-                status.handover = handover;
+                status.holder = holder;
+                status.request = request;
+                status.change = change;
             }
-            changed
+            if resized {
+                status.size = size;
+            }
+            changed || resized
         });
         self.room.notify_waiters();
     }
 
-    /// Tells everyone how many are attached.
-    pub(crate) fn publish_viewers(&self, count: usize) {
-        self.status.send_modify(|status| status.viewers = count as u64);
+    /// Tells everyone who is attached. Called under the sessions' lock, as [`Self::publish_pen`].
+    pub(crate) fn publish_viewers(&self, sessions: &[Arc<Session>]) {
+        let who = sessions.iter().take(VIEWERS).map(|session| session.viewer()).collect();
+        self.status.send_modify(|status| {
+            status.viewers = sessions.len() as u64;
+            status.who = who;
+        });
     }
 
     /// Tells everyone how the connection stands; raw sessions end where it is not there.
@@ -339,7 +378,7 @@ impl Shared {
         if let Some(close) = connection.end_of_raw() {
             for session in lock(&self.sessions).iter() {
                 if session.protocol == api::Protocol::Raw {
-                    session.end(&close);
+                    session.set_end(&close);
                 }
             }
         }
@@ -350,6 +389,7 @@ impl Shared {
         let window = self.settings.window() as u64;
         lock(&self.sessions)
             .iter()
+            .filter(|session| !session.is_detached())
             .map(|session| end.saturating_sub(session.cursor.load(Ordering::Relaxed)))
             .filter(|lag| *lag <= window)
             .max()

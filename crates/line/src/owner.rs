@@ -23,13 +23,14 @@ use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
-use crate::endpoint::Stream;
 use crate::endpoint::Unresolved;
 use crate::line::Power;
 use crate::line::Shared;
 use crate::lock;
 use crate::patience::Patience;
+use crate::registry::RawLag;
 use crate::status::Connection;
+use crate::stream::Stream;
 
 /// How long a connect may take before the port counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -119,18 +120,19 @@ async fn after_close(
 async fn dial(line: &Shared, resolve: &dyn Resolve) -> Result<(Endpoint, Stream), Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
     let address = endpoint.info().address;
-    let stream = match tokio::time::timeout(CONNECT, endpoint.connect()).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            return Err(Connection::Failed(format!("{address} cannot be reached: {error}")));
-        }
-        Err(_) => {
-            return Err(Connection::Failed(format!(
-                "{address} did not answer within {} s",
-                CONNECT.as_secs()
-            )));
-        }
-    };
+    let stream =
+        match tokio::time::timeout(CONNECT, Stream::connect(&endpoint, &line.settings)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return Err(Connection::Failed(format!("{address} cannot be reached: {error}")));
+            }
+            Err(_) => {
+                return Err(Connection::Failed(format!(
+                    "{address} did not answer within {} s",
+                    CONNECT.as_secs()
+                )));
+            }
+        };
     if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
         return Err(Connection::Failed(format!("{address} is no longer the guest's port")));
     }
@@ -226,7 +228,7 @@ fn read(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<b
 }
 
 /// Puts output into the history and wakes who waits for it. Raw sessions that fell out of what is
-/// kept end, since on raw a hole cannot be told.
+/// kept end, unless they may skip: on raw a hole cannot be told.
 fn take_in(line: &Shared, bytes: &[u8]) {
     let sessions = lock(&line.sessions);
     let kept_from = {
@@ -234,10 +236,10 @@ fn take_in(line: &Shared, bytes: &[u8]) {
         history.append(bytes, !sessions.is_empty());
         history.tail_start()
     };
-    for session in sessions.iter() {
-        let cursor = session.cursor.load(Ordering::Relaxed);
-        if session.protocol == Protocol::Raw && cursor < kept_from {
-            session.end(&Close::new(
+    let strict = line.settings.raw_lag == RawLag::Close;
+    for session in sessions.iter().filter(|session| strict && session.protocol == Protocol::Raw) {
+        if session.cursor.load(Ordering::Relaxed) < kept_from {
+            session.set_end(&Close::new(
                 CloseCode::TooSlow,
                 "too slow: this client reads more slowly than the guest prints",
             ));

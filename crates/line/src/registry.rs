@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serialproxy_proto::api;
 use serialproxy_proto::close::Close;
@@ -25,12 +26,46 @@ use crate::owner;
 const WINDOW: usize = 1024 * 1024;
 
 /// What is the same for all lines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Bytes of a boot's beginning that are kept.
     pub history_head: usize,
     /// Bytes of the newest output that are kept.
     pub history_tail: usize,
+    /// Bytes of input that are under way to a guest at most, where the transport shows how many
+    /// are.
+    pub input_in_flight: usize,
+    /// How long after its last sign of life a session is kept whose connection is gone.
+    pub grace: Duration,
+    /// How long the holder of the pen has to answer who asks for it.
+    pub pen_request_timeout: Duration,
+    /// What becomes of a raw session that fell out of what is kept.
+    pub raw_lag: RawLag,
+    /// Towards ports that speak TLS.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// What becomes of a raw session that fell out of what is kept, since raw has no words for a gap.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RawLag {
+    /// It ends with 4011.
+    Close,
+    /// It goes on with what is kept.
+    Skip,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            history_head: 256 * 1024,
+            history_tail: 256 * 1024,
+            input_in_flight: 512,
+            grace: Duration::from_secs(60),
+            pen_request_timeout: Duration::from_secs(15),
+            raw_lag: RawLag::Close,
+            tls: None,
+        }
+    }
 }
 
 impl Settings {
@@ -75,7 +110,7 @@ impl Lines {
         lock(&self.0.lines)
             .entry(key)
             .or_insert_with(|| {
-                let line = Line::new(server, port, self.0.settings);
+                let line = Line::new(server, port, self.0.settings.clone());
                 self.0.owners.spawn(owner::own(Arc::clone(&line.0), resolve));
                 line
             })

@@ -1,5 +1,7 @@
 //! What a line tells everyone who is attached, and how a session learns what changed.
 
+use std::sync::Arc;
+
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::Status as ServerStatus;
 use serialproxy_proto::close::Close;
@@ -7,9 +9,14 @@ use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Size;
+use serialproxy_proto::console::VIEWERS;
+use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
+use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::Mode;
 
 /// The whole of it. A session compares what it saw last with what is now, so nothing queues up.
 #[derive(Clone, Debug)]
@@ -19,8 +26,16 @@ pub(crate) struct Status {
     pub(crate) epoch: u64,
     pub(crate) epoch_offset: u64,
     pub(crate) holder: Option<Holder>,
-    pub(crate) handover: Option<Handover>,
+    /// Who asks the holder for the pen.
+    pub(crate) request: Option<Request>,
+    /// Who changed the pen last against somebody's will, and why.
+    pub(crate) change: Option<Change>,
+    /// The grid of who writes.
+    pub(crate) size: Option<Size>,
+    /// How many are attached.
     pub(crate) viewers: u64,
+    /// The first of them.
+    pub(crate) who: Arc<[Viewer]>,
 }
 
 /// The line's connection to its guest.
@@ -38,9 +53,9 @@ pub(crate) enum Connection {
     Gone(String),
 }
 
-/// Why the pen changed hands by force.
+/// Who changed the pen, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Handover {
+pub(crate) struct Change {
     pub(crate) by: String,
     pub(crate) reason: Option<String>,
 }
@@ -53,8 +68,11 @@ impl Status {
             epoch: 0,
             epoch_offset: 0,
             holder: None,
-            handover: None,
+            request: None,
+            change: None,
+            size: None,
             viewers: 0,
+            who: Arc::default(),
         }
     }
 
@@ -68,30 +86,69 @@ impl Status {
         if self.epoch != seen.epoch {
             messages.push(ServerMessage::Epoch { epoch: self.epoch, offset: self.epoch_offset });
         }
-        if self.holder != seen.holder {
+        if self.holder != seen.holder || self.request != seen.request {
             messages.push(self.pen(seen, session));
         }
-        if self.viewers != seen.viewers {
-            messages.push(ServerMessage::Viewers { count: self.viewers, who: Vec::new() });
+        if self.size != seen.size && !self.is_held_by(session) {
+            messages.extend(self.size.map(ServerMessage::Size));
+        }
+        if self.viewers != seen.viewers || self.who != seen.who || self.holder != seen.holder {
+            messages.push(self.viewers());
         }
         messages
     }
 
+    /// What a session is told that has just attached.
+    pub(crate) fn greeting(&self, session: SessionId) -> Vec<ServerMessage> {
+        let calm = Self { holder: None, change: None, request: None, ..self.clone() };
+        let mut messages = vec![self.pen(&calm, session), self.viewers()];
+        if !self.is_held_by(session) {
+            messages.extend(self.size.map(ServerMessage::Size));
+        }
+        messages
+    }
+
+    pub(crate) fn is_held_by(&self, session: SessionId) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.session == session)
+    }
+
     /// How the pen stands, for a session that saw it otherwise.
     fn pen(&self, seen: &Self, session: SessionId) -> ServerMessage {
-        let had_it = seen.holder.as_ref().is_some_and(|holder| holder.session == session);
-        let state = match &self.holder {
-            _ if had_it && self.handover.is_some() => PenState::Lost,
-            Some(_) => PenState::Held,
-            None => PenState::Free,
+        let holder = self.holder.as_ref();
+        let lost = seen.is_held_by(session) && holder.is_some() && !self.is_held_by(session);
+        let asks = self.request.as_ref();
+        let change = self.change.as_ref();
+        let state = match (lost, holder, asks) {
+            (true, ..) => PenState::Lost,
+            (_, Some(_), Some(_)) => PenState::Requested,
+            (_, Some(_), None) => PenState::Held,
+            (_, None, _) => PenState::Free,
         };
+        let (by, reason) = match asks.filter(|_| state == PenState::Requested) {
+            Some(asks) => (Some(&asks.user), asks.reason.as_ref()),
+            None => {
+                (change.map(|change| &change.by), change.and_then(|change| change.reason.as_ref()))
+            }
+        };
+        let asking = asks.filter(|_| state == PenState::Requested).map(|asks| asks.session);
         ServerMessage::Pen {
             state,
-            session: self.holder.as_ref().map(|holder| holder.session),
-            holder: self.holder.as_ref().map(|holder| holder.user.clone()),
-            by: self.handover.as_ref().map(|handover| handover.by.clone()),
-            reason: self.handover.as_ref().and_then(|handover| handover.reason.clone()),
+            session: asking.or_else(|| holder.map(|holder| holder.session)),
+            holder: holder.map(|holder| holder.user.clone()),
+            by: by.cloned(),
+            reason: reason.cloned(),
         }
+    }
+
+    fn viewers(&self) -> ServerMessage {
+        let mut who: Vec<Viewer> = self.who.to_vec();
+        if let Some(holder) = &self.holder {
+            who.retain(|viewer| viewer.session != holder.session);
+            let (session, user) = (holder.session, holder.user.clone());
+            who.insert(0, Viewer { session, user, mode: Mode::Write });
+            who.truncate(VIEWERS);
+        }
+        ServerMessage::Viewers { count: self.viewers, who }
     }
 }
 

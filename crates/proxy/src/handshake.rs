@@ -18,10 +18,12 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
+use serialproxy_line::Start;
 use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::console::SUBPROTOCOL;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 
@@ -30,6 +32,7 @@ use crate::http::Answer;
 use crate::origin;
 use crate::session;
 use crate::session::Session;
+use crate::ticket::Admission;
 use crate::ticket::Ticket;
 
 /// How long a line that is just being connected is waited for.
@@ -112,16 +115,46 @@ async fn admit(
         return Err(Refusal::Draining);
     }
     let query = request.uri().query().unwrap_or_default();
-    let ticket = Ticket::read(query, request.headers(), protocol)?;
-    let grant = grant(proxy, &ticket).await?;
-    let config = &proxy.config;
-    origin::check(
-        request.headers(),
-        &config.serial_console.base_url,
-        &config.console.allowed_origins,
-    )
-    .map_err(Refusal::Origin)?;
-    let mode = ticket.mode.unwrap_or(grant.mode);
+    let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
+    let console = &proxy.config.serial_console;
+    let check_origin = || {
+        let allowed = &proxy.config.console.allowed_origins;
+        origin::check(request.headers(), &console.base_url, allowed).map_err(Refusal::Origin)
+    };
+    let address = peer.to_string();
+    let (attachment, keyboard) = match admission {
+        Admission::Token(token) => {
+            let grant = grant(proxy, &token).await?;
+            check_origin()?;
+            attach(proxy, &token, &grant, Wish { mode, start, protocol, address }).await?
+        }
+        Admission::Resume(key) => {
+            check_origin()?;
+            let line = proxy.lines.get(key.line()).ok_or(Refusal::Resume)?;
+            line.resume(&key, start, &address)?
+        }
+    };
+    let timing = proxy.config.session;
+    let compute = Arc::clone(&proxy.compute);
+    let session = Session { protocol, timing, compute };
+    Ok(Admitted { attachment, keyboard, session })
+}
+
+/// What a client with a token wants.
+struct Wish {
+    mode: Option<Mode>,
+    start: Start,
+    protocol: Protocol,
+    address: String,
+}
+
+async fn attach(
+    proxy: &Arc<Proxy>,
+    token: &ConsoleToken,
+    grant: &Grant,
+    Wish { mode, start, protocol, address }: Wish,
+) -> Result<(Attachment, Keyboard), Refusal> {
+    let mode = mode.unwrap_or(grant.mode);
     if mode == Mode::Write && grant.mode == Mode::Watch {
         return Err(Refusal::Mode);
     }
@@ -131,37 +164,36 @@ async fn admit(
     if line.is_connecting() {
         line.connected(CONNECTING).await;
     }
-    let (attachment, keyboard) = line.attach(&Visitor {
+    let attached = line.attach(&Visitor {
         user: grant.user.clone(),
         mode,
         may: grant.mode,
         operator: grant.operator,
         wait: grant.wait,
+        limit: proxy.config.consoleauth.enforce_session_timeout.then_some(grant.expires),
         protocol,
-        address: peer.to_string(),
-        start: ticket.start,
+        address,
+        start,
         now: Timestamp::now(),
     })?;
-    spend(proxy, &ticket).await?;
-    let limit = config.consoleauth.enforce_session_timeout.then_some(grant.expires);
-    let session = Session { protocol, may: grant.mode, limit, timing: config.session };
-    Ok(Admitted { attachment, keyboard, session })
+    spend(proxy, token).await?;
+    Ok(attached)
 }
 
 /// What the token stands for. A store that fails is told apart from a token that is wrong.
-async fn grant(proxy: &Arc<Proxy>, ticket: &Ticket) -> Result<Grant, Refusal> {
-    let digest = ticket.token.digest();
+async fn grant(proxy: &Arc<Proxy>, token: &ConsoleToken) -> Result<Grant, Refusal> {
+    let digest = token.digest();
     with_store(proxy, move |store| store.validate(digest, Timestamp::now()))
         .await?
         .ok_or(Refusal::Token)
 }
 
 /// Ends a single-use token.
-async fn spend(proxy: &Arc<Proxy>, ticket: &Ticket) -> Result<(), Refusal> {
+async fn spend(proxy: &Arc<Proxy>, token: &ConsoleToken) -> Result<(), Refusal> {
     if !proxy.config.consoleauth.single_use {
         return Ok(());
     }
-    let digest = ticket.token.digest();
+    let digest = token.digest();
     match with_store(proxy, move |store| store.revoke(digest)).await? {
         true => Ok(()),
         false => Err(Refusal::Token),
@@ -246,7 +278,7 @@ fn refuse(refusal: &Refusal) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = match refusal {
         Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
-        Refusal::Token => StatusCode::UNAUTHORIZED,
+        Refusal::Token | Refusal::Resume => StatusCode::UNAUTHORIZED,
         Refusal::Origin(_) | Refusal::Mode => StatusCode::FORBIDDEN,
         Refusal::NoSuchLine(_) => StatusCode::NOT_FOUND,
         Refusal::Busy { .. } | Refusal::Stopped { .. } => StatusCode::CONFLICT,

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_line::Lines;
+use serialproxy_proto::compute::Compute;
 use serialproxy_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -40,12 +41,19 @@ pub struct Proxy {
     pub(crate) config: Arc<Config>,
     pub(crate) store: Arc<Store>,
     pub(crate) lines: Lines,
+    /// Who controls the guests' power.
+    pub(crate) compute: Arc<dyn Compute>,
 }
 
 impl Proxy {
     /// A proxy for these lines, whose tokens are in `store`.
-    pub fn new(config: Arc<Config>, store: Arc<Store>, lines: Lines) -> Self {
-        Self { config, store, lines }
+    pub fn new(
+        config: Arc<Config>,
+        store: Arc<Store>,
+        lines: Lines,
+        compute: Arc<dyn Compute>,
+    ) -> Self {
+        Self { config, store, lines, compute }
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

@@ -3,6 +3,7 @@
 //! Two loops, one a direction: [`show`] carries the line's output and messages to the client,
 //! [`listen`] what the client types and says. Neither waits for the other.
 
+mod deed;
 mod listen;
 mod show;
 
@@ -13,17 +14,16 @@ use futures_util::SinkExt;
 use futures_util::StreamExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::compute::Compute;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::refusal::rfc3339;
-use serialproxy_proto::token::Mode;
 use tokio::sync::mpsc;
 use tokio_websockets::Limits;
 use tokio_websockets::Message;
@@ -48,11 +48,8 @@ pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// What a session is held to.
 pub(crate) struct Session {
     pub(crate) protocol: Protocol,
-    /// The most that the grant allows.
-    pub(crate) may: Mode,
-    /// When the session ends, whatever it does.
-    pub(crate) limit: Option<Timestamp>,
     pub(crate) timing: serialproxy_config::values::Session,
+    pub(crate) compute: Arc<dyn Compute>,
 }
 
 /// What [`listen`] has for [`show`].
@@ -63,6 +60,16 @@ enum Note {
     Say(ServerMessage),
 }
 
+/// How a connection of a session ended.
+enum End {
+    /// We end it, for this reason.
+    Closed(Close),
+    /// The client took its leave.
+    Left,
+    /// It is gone without a word, or with the word that the client may come back.
+    Lost,
+}
+
 pub(crate) fn open(connection: Upgraded) -> Socket {
     ServerBuilder::new()
         .limits(Limits::default().max_payload_len(Some(MESSAGE)))
@@ -71,20 +78,28 @@ pub(crate) fn open(connection: Upgraded) -> Socket {
 }
 
 impl Session {
-    pub(crate) async fn run(self, socket: Socket, attachment: Attachment, keyboard: Keyboard) {
+    pub(crate) async fn run(self, socket: Socket, mut attachment: Attachment, keyboard: Keyboard) {
         let (mut sink, mut stream) = socket.split();
         let (notes, mut noted) = mpsc::channel(NOTES);
         let session = Arc::new(self);
-        let close = tokio::select! {
+        let end = tokio::select! {
             // The line's reason for the end says more than a connection that broke.
             biased;
-            close = show::show(&session, attachment, &mut sink, &mut noted) => close,
-            () = listen::listen(&session, &keyboard, &mut stream, &notes) => None,
+            close = show::show(&session, &mut attachment, &mut sink, &mut noted) => {
+                close.map_or(End::Lost, End::Closed)
+            }
+            end = listen::listen(&session, &keyboard, &mut stream, &notes) => end,
         };
-        if let Some(close) = close
-            && let Ok(mut socket) = sink.reunite(stream)
-        {
-            say_goodbye(&mut socket, &close).await;
+        match end {
+            End::Lost => attachment.detach(),
+            End::Left => drop(attachment),
+            End::Closed(close) => {
+                // The session is over before its client hears of it: who comes next gets in.
+                drop(attachment);
+                if let Ok(mut socket) = sink.reunite(stream) {
+                    say_goodbye(&mut socket, &close).await;
+                }
+            }
         }
     }
 }

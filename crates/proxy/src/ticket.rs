@@ -1,4 +1,5 @@
-//! What a client asks for when it attaches: token, mode and start, from query and cookie.
+//! What a client asks for when it attaches: token or resume key, mode and start, from query and
+//! cookie.
 
 use http::HeaderMap;
 use http::header;
@@ -7,14 +8,24 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::ResumeKey;
 
 /// A request to attach, before the token is looked up.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    pub(crate) token: ConsoleToken,
+    pub(crate) admission: Admission,
     /// The mode that is asked for, else the grant's.
     pub(crate) mode: Option<Mode>,
     pub(crate) start: Start,
+}
+
+/// What lets a client in.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// A console URL's token: a new session.
+    Token(ConsoleToken),
+    /// The key of a session that goes on.
+    Resume(ResumeKey),
 }
 
 impl Ticket {
@@ -22,51 +33,73 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Token`] without a token, [`Refusal::BadRequest`] for a parameter that makes no
-    /// sense.
+    /// [`Refusal::Token`] without a token, [`Refusal::Resume`] for what is no resume key,
+    /// [`Refusal::BadRequest`] for a parameter that makes no sense.
     pub(crate) fn read(
         query: &str,
         headers: &HeaderMap,
         protocol: Protocol,
     ) -> Result<Self, Refusal> {
-        let (mut token, mut mode, mut from) = (None, None, None);
+        let (mut token, mut resume) = (None, None);
+        let (mut mode, mut from, mut line) = (None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "token" => token = Some(value.into_owned()),
-                "mode" => mode = Some(value.into_owned()),
-                "from" => from = Some(value.into_owned()),
-                _ => {}
-            }
+            let place = match &*name {
+                "token" => &mut token,
+                "resume" => &mut resume,
+                "mode" => &mut mode,
+                "from" => &mut from,
+                "line" => &mut line,
+                _ => continue,
+            };
+            *place = Some(value.into_owned());
         }
-        let token = token
-            .filter(|token| !token.is_empty())
-            .or_else(|| token_cookie(headers))
-            .ok_or(Refusal::Token)?;
+        let admission = match resume {
+            Some(key) if protocol == Protocol::ConsoleV1 => {
+                Admission::Resume(ResumeKey::from_client(&key).ok_or(Refusal::Resume)?)
+            }
+            Some(_) => {
+                return Err(Refusal::BadRequest("only console.v1 sessions come back".into()));
+            }
+            None => {
+                let token = token.filter(|token| !token.is_empty());
+                let token = token.or_else(|| token_cookie(headers)).ok_or(Refusal::Token)?;
+                Admission::Token(ConsoleToken::from_client(&token))
+            }
+        };
         let mode = match mode.as_deref() {
             None => None,
             Some(mode) => Some(mode.parse().map_err(|()| {
                 Refusal::BadRequest(format!("mode is watch or write, not {mode:?}"))
             })?),
         };
-        let start = start(from.as_deref(), protocol)?;
+        let start = start(from.as_deref(), line.as_deref(), protocol)?;
         // A raw terminal cannot tell replay from live output, and would answer old queries.
         if protocol == Protocol::Raw && start != Start::Live && mode != Some(Mode::Watch) {
             return Err(Refusal::BadRequest(
                 "from needs mode=watch here: a terminal that writes would answer old output".into(),
             ));
         }
-        Ok(Self { token: ConsoleToken::from_client(&token), mode, start })
+        Ok(Self { admission, mode, start })
     }
 }
 
-fn start(from: Option<&str>, protocol: Protocol) -> Result<Start, Refusal> {
+fn start(from: Option<&str>, line: Option<&str>, protocol: Protocol) -> Result<Start, Refusal> {
+    let bad = |text: String| Refusal::BadRequest(text);
+    let line = match line {
+        None => None,
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| bad(format!("line is the id that hello has, not {text:?}")))?,
+        ),
+    };
     match (from, protocol) {
         (None, Protocol::Raw) | (Some("live"), _) => Ok(Start::Live),
-        (None, Protocol::ConsoleV1) => Ok(Start::Newest),
+        (None, Protocol::ConsoleV1) => Ok(Start::Screen),
         (Some("start"), _) => Ok(Start::Oldest),
-        (Some(offset), _) => offset.parse().map(Start::Offset).map_err(|_| {
-            Refusal::BadRequest(format!("from is an offset, start or live, not {offset:?}"))
-        }),
+        (Some(text), _) => match text.parse() {
+            Ok(offset) => Ok(Start::Offset { offset, line }),
+            Err(_) => Err(bad(format!("from is an offset, start or live, not {text:?}"))),
+        },
     }
 }
 
@@ -87,7 +120,17 @@ fn token_cookie(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use proptest::prelude::*;
 
+    use serialproxy_proto::id::LineKey;
+    use serialproxy_proto::id::ServerId;
+
     use super::*;
+
+    fn token(ticket: &Ticket) -> &str {
+        match &ticket.admission {
+            Admission::Token(token) => token.expose(),
+            Admission::Resume(_) => panic!("it is a resume key"),
+        }
+    }
 
     fn read(query: &str, cookie: Option<&str>, protocol: Protocol) -> Result<Ticket, Refusal> {
         let mut headers = HeaderMap::new();
@@ -100,16 +143,16 @@ mod tests {
     #[test]
     fn the_token_comes_from_the_query_or_else_from_the_cookie() {
         let from_query = read("token=a&token=b", Some("token=c"), Protocol::Raw).unwrap();
-        assert_eq!(from_query.token.expose(), "b");
+        assert_eq!(token(&from_query), "b");
         let from_cookie = read("token=", Some("x; y=1; token=\"c\""), Protocol::Raw).unwrap();
-        assert_eq!(from_cookie.token.expose(), "c");
+        assert_eq!(token(&from_cookie), "c");
         assert_eq!(read("", Some("nottoken=c"), Protocol::Raw).unwrap_err(), Refusal::Token);
     }
 
     #[test]
     fn on_raw_the_output_is_live_and_on_v1_the_screen_comes_first() {
         assert_eq!(read("token=a", None, Protocol::Raw).unwrap().start, Start::Live);
-        assert_eq!(read("token=a", None, Protocol::ConsoleV1).unwrap().start, Start::Newest);
+        assert_eq!(read("token=a", None, Protocol::ConsoleV1).unwrap().start, Start::Screen);
     }
 
     #[test]
@@ -118,12 +161,27 @@ mod tests {
             assert!(matches!(read(query, None, Protocol::Raw), Err(Refusal::BadRequest(_))));
         }
         let watch = read("token=a&from=7&mode=watch", None, Protocol::Raw).unwrap();
-        assert_eq!(watch.start, Start::Offset(7));
+        assert_eq!(watch.start, Start::Offset { offset: 7, line: None });
+    }
+
+    #[test]
+    fn a_resume_key_needs_no_token_and_is_for_v1() {
+        let line = LineKey { server: ServerId::of_static("a"), port: 1 };
+        let key = ResumeKey::new(line);
+        let query = format!("resume={}&from=7&line={}", key.expose(), line.server);
+        let ticket = read(&query, None, Protocol::ConsoleV1).unwrap();
+        assert!(matches!(ticket.admission, Admission::Resume(key) if key.line() == line));
+        assert_eq!(ticket.start, Start::Offset { offset: 7, line: Some(line.server.0) });
+        assert!(matches!(read(&query, None, Protocol::Raw), Err(Refusal::BadRequest(_))));
+        let refused = read("resume=x&token=a", None, Protocol::ConsoleV1);
+        assert_eq!(refused.unwrap_err(), Refusal::Resume);
     }
 
     #[test]
     fn a_parameter_that_makes_no_sense_is_refused() {
-        for query in ["token=a&mode=own", "token=a&from=end", "token=a&from=-1&mode=watch"] {
+        for query in
+            ["token=a&mode=own", "token=a&from=end", "token=a&from=-1&mode=watch", "token=a&line=7"]
+        {
             assert!(matches!(read(query, None, Protocol::Raw), Err(Refusal::BadRequest(_))));
         }
     }

@@ -15,8 +15,10 @@ use serialproxy_api::Api;
 use serialproxy_api::Auth;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
+use serialproxy_config::values;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_line::Lines;
+use serialproxy_line::RawLag;
 use serialproxy_line::Settings;
 use serialproxy_proxy::Proxy;
 use serialproxy_store::Store;
@@ -76,13 +78,11 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         listen(config.serial_console.listen, "[serial_console] serialproxy_port").await?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
-    let lines = Lines::new(Settings {
-        history_head: config.line.history_head,
-        history_tail: config.line.history_tail,
-    });
+    let lines = Lines::new(settings(&config));
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
-    let router = serialproxy_api::router(Api::new(compute, Arc::clone(&store), &config, auth));
-    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone());
+    let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
+    let router = serialproxy_api::router(api);
+    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute);
 
     let roles = async {
         tokio::join!(
@@ -96,6 +96,21 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        history_head: config.line.history_head,
+        history_tail: config.line.history_tail,
+        input_in_flight: config.line.input_in_flight,
+        grace: config.session.grace,
+        pen_request_timeout: config.session.pen_request_timeout,
+        raw_lag: match config.session.raw_lag {
+            values::RawLag::Close => RawLag::Close,
+            values::RawLag::Skip => RawLag::Skip,
+        },
+        tls: None,
+    }
 }
 
 fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {

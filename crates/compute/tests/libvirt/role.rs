@@ -47,7 +47,11 @@ impl Role {
     fn run(config: Config, state: Arc<tempfile::TempDir>) -> Self {
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
-        let settings = Settings { history_head: 1024 * 1024, history_tail: 1024 * 1024 };
+        let settings = Settings {
+            history_head: 1024 * 1024,
+            history_tail: 1024 * 1024,
+            ..Settings::default()
+        };
         let lines = Lines::new(settings);
         let manager = Manager::start(&config, Arc::clone(&store), lines.clone());
         Self { config, store, lines, manager, state }

@@ -7,22 +7,21 @@
     reason = "that is how a test fails"
 )]
 
+mod pen;
+mod resume;
+mod rig;
+mod transports;
+
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serialproxy_line::Attachment;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Event;
-use serialproxy_line::Keyboard;
-use serialproxy_line::Line;
-use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
-use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_line::Unresolved;
-use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::close::CloseCode;
@@ -30,6 +29,7 @@ use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
+use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
@@ -39,132 +39,18 @@ use serialproxy_proto::token::Mode;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Answers as it is told to.
-#[derive(Debug)]
-struct Told(Mutex<Result<Endpoint, Unresolved>>);
-
-impl Resolve for Told {
-    fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
-        let answer = self.0.lock().unwrap().clone();
-        Box::pin(async { answer })
-    }
-}
-
-/// A guest's port, and the line that owns it.
-struct Rig {
-    lines: Lines,
-    line: Line,
-    port: TcpListener,
-    told: Arc<Told>,
-}
-
-impl Rig {
-    async fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let told = Arc::new(Told(Mutex::new(Ok(endpoint(&port)))));
-        let lines = Lines::new(Settings { history_head: 64 * 1024, history_tail: 64 * 1024 });
-        let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
-        let line = lines.add(&server, 0, Arc::clone(&told) as Arc<dyn Resolve>);
-        Self { lines, line, port, told }
-    }
-
-    /// The guest boots; its end of the line.
-    async fn boot(&self) -> TcpStream {
-        self.line.guest_started();
-        let (guest, _) = self.port.accept().await.unwrap();
-        assert!(self.line.connected(PATIENCE).await);
-        guest
-    }
-
-    fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
-        self.line.attach(visitor)
-    }
-}
-
-fn endpoint(port: &TcpListener) -> Endpoint {
-    let address = port.local_addr().unwrap();
-    Endpoint::Tcp { host: address.ip().to_string(), port: address.port() }
-}
-
-fn visitor(user: &str, mode: Mode, protocol: Protocol) -> Visitor {
-    Visitor {
-        user: user.into(),
-        mode,
-        may: Mode::Write,
-        operator: true,
-        wait: false,
-        protocol,
-        address: "192.0.2.1:4".into(),
-        start: Start::Live,
-        now: "2026-11-22T09:00:00Z".parse().unwrap(),
-    }
-}
-
-fn writer(user: &str) -> Visitor {
-    visitor(user, Mode::Write, Protocol::Raw)
-}
-
-fn watcher(user: &str) -> Visitor {
-    visitor(user, Mode::Watch, Protocol::Raw)
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
-}
-
-/// Output up to and with `last`.
-async fn output_until(attachment: &mut Attachment, last: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
-    within(async {
-        while !all.ends_with(last) {
-            match attachment.next(true).await {
-                Event::Output(bytes) => all.extend_from_slice(&bytes),
-                Event::Message(_) => {}
-                Event::Ended(close) => panic!("ended: {close:?} after {} bytes", all.len()),
-            }
-        }
-    })
-    .await;
-    all
-}
-
-async fn message(attachment: &mut Attachment, wanted: impl Fn(&ServerMessage) -> bool) {
-    within(async {
-        loop {
-            match attachment.next(true).await {
-                Event::Message(message) if wanted(&message) => return,
-                Event::Ended(close) => panic!("ended: {close:?}"),
-                _ => {}
-            }
-        }
-    })
-    .await;
-}
-
-async fn end(attachment: &mut Attachment) -> CloseCode {
-    within(async {
-        loop {
-            if let Event::Ended(close) = attachment.next(true).await {
-                return close.code;
-            }
-        }
-    })
-    .await
-}
-
-/// Waits until something that has no event of its own is so.
-async fn eventually(so: impl Fn() -> bool) {
-    within(async {
-        while !so() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
+use crate::rig::PATIENCE;
+use crate::rig::Rig;
+use crate::rig::end;
+use crate::rig::endpoint;
+use crate::rig::eventually;
+use crate::rig::message;
+use crate::rig::output_until;
+use crate::rig::visitor;
+use crate::rig::watcher;
+use crate::rig::within;
+use crate::rig::writer;
 
 #[tokio::test]
 async fn bytes_go_both_ways_unchanged() {
@@ -324,7 +210,7 @@ async fn a_slow_viewer_on_v1_is_told_the_gap_and_goes_on() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
     let mut visitor = visitor("slow", Mode::Watch, Protocol::ConsoleV1);
-    visitor.start = Start::Offset(0);
+    visitor.start = Start::Offset { offset: 0, line: None };
     let (mut slow, _) = rig.attach(&visitor).unwrap();
     let all: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     guest.write_all(&all).await.unwrap();
@@ -448,24 +334,26 @@ async fn draining_ends_every_session_with_4012() {
 }
 
 #[tokio::test]
-async fn a_viewer_who_comes_later_gets_the_last_screens_as_replay() {
+async fn a_viewer_who_comes_later_gets_the_screen_as_it_is_now() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    guest.write_all(b"before\nlogin: ").await.unwrap();
-    eventually(|| rig.line.describe().offset == 14).await;
+    guest.write_all(b"before\r\nlogin: ").await.unwrap();
+    eventually(|| rig.line.describe().offset == 15).await;
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
-    visitor.start = Start::Newest;
+    visitor.start = Start::Screen;
     let (mut alice, _keyboard) = rig.attach(&visitor).unwrap();
     message(
         &mut alice,
-        |message| matches!(message, ServerMessage::Hello(hello) if hello.offset == 0),
+        |message| matches!(message, ServerMessage::Hello(hello) if hello.offset == 15),
     )
     .await;
     message(&mut alice, |message| {
-        matches!(message, ServerMessage::Replay { bytes: 14, offset: 14, .. })
+        matches!(message, ServerMessage::Replay { kind: ReplayKind::Screen, offset: 15, .. })
     })
     .await;
-    assert_eq!(output_until(&mut alice, b"login: ").await, b"before\nlogin: ");
+    let Event::Output(screen) = within(alice.next(true)).await else { panic!("no screen") };
+    let screen = String::from_utf8(screen.to_vec()).unwrap();
+    assert!(screen.contains("before\r\nlogin:"), "{screen:?}");
     guest.write_all(b"root\n").await.unwrap();
     assert_eq!(within(alice.next(true)).await, Event::Output("root\n".into()));
 }

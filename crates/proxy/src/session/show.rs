@@ -27,7 +27,7 @@ const UNSHOWN: u64 = 512 * 1024;
 /// Carries output until the session ends; none when the connection is gone.
 pub(super) async fn show<S>(
     session: &Session,
-    mut attachment: Attachment,
+    attachment: &mut Attachment,
     sink: &mut S,
     notes: &mut mpsc::Receiver<Note>,
 ) -> Option<Close>
@@ -39,7 +39,7 @@ where
         session.timing.ping_interval,
     );
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let limit = session.limit.map(deadline);
+    let limit = attachment.limit().map(deadline);
     let mut shown: Option<u64> = None;
     loop {
         let caught_up = shown.is_none_or(|shown| attachment.offset() < shown + UNSHOWN);

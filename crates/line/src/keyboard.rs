@@ -1,0 +1,245 @@
+//! A session's writing end: what it types, and what it wants of the pen.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::console::Size;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::SessionId;
+use serialproxy_proto::pen::Asked;
+use serialproxy_proto::pen::Holder;
+use serialproxy_proto::pen::Request;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::Mode;
+
+use crate::desk::Accepted;
+use crate::line::Shared;
+use crate::lock;
+use crate::session::Session;
+use crate::status::Change;
+
+/// A session's writing end, for one of its connections: when the session goes on over another, it
+/// writes nothing any more.
+#[derive(Clone, Debug)]
+pub struct Keyboard {
+    pub(crate) line: Arc<Shared>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) connection: u64,
+}
+
+impl Keyboard {
+    /// Types. Waits while the guest takes no more; bytes of a session that does not hold the pen,
+    /// or typed while no guest is connected, are dropped.
+    pub async fn write(&self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut room = std::pin::pin!(self.line.room.notified());
+            room.as_mut().enable();
+            let accepted = lock(&self.line.desk).accept(&self.session, self.connection, bytes);
+            match accepted {
+                Accepted::Stale => return,
+                Accepted::Full => room.await,
+                Accepted::Bytes(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    self.line.typed.notify_one();
+                }
+            }
+        }
+        // Input that was dropped has nothing to wait for.
+        self.line.room.notify_waiters();
+    }
+
+    /// The input to come begins at this offset of the session's count: what was received of it
+    /// before is dropped.
+    ///
+    /// # Errors
+    ///
+    /// In words, when input before it is missing.
+    pub fn begin_at(&self, offset: u64) -> Result<(), String> {
+        let _desk = lock(&self.line.desk);
+        let mut standing = lock(&self.session.standing);
+        let missing = offset.saturating_sub(standing.received);
+        standing.repeated = standing.received.saturating_sub(offset);
+        standing.received = standing.received.max(offset);
+        match missing {
+            0 => Ok(()),
+            missing => Err(format!("{missing} bytes that were typed never arrived")),
+        }
+    }
+
+    /// The client gave a sign of life.
+    pub fn stir(&self) {
+        self.session.stir();
+    }
+
+    /// Ends the session, so that its attachment says so.
+    pub fn end(&self, close: &Close) {
+        self.line.end_session(&self.session, close);
+    }
+
+    /// Who types.
+    pub fn user(&self) -> &str {
+        &self.session.user
+    }
+
+    /// The line.
+    pub fn line(&self) -> LineKey {
+        self.line.key
+    }
+
+    /// Its session.
+    pub fn session(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Whether the session holds the pen.
+    pub fn writes(&self) -> bool {
+        lock(&self.line.desk).pen().is_held_by(self.session.id)
+    }
+
+    /// Whether its user may control the guest's power.
+    pub fn may_power(&self) -> bool {
+        self.session.operator
+    }
+
+    /// The client's grid, which others scale theirs to while this session writes.
+    pub fn resize(&self, size: Size) {
+        if size.rows == 0 || size.cols == 0 {
+            return;
+        }
+        lock(&self.session.standing).size = Some(size);
+        let desk = lock(&self.line.desk);
+        self.line.publish_pen(&desk, None);
+    }
+
+    /// Takes the pen when it is free, else asks its holder, whose silence grants it after
+    /// `[session] pen_request_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the session may only watch or another asks already.
+    pub fn request_pen(&self, reason: Option<&str>, now: Timestamp) -> Result<(), String> {
+        if self.session.may == Mode::Watch {
+            return Err(Refusal::Mode.to_string());
+        }
+        let (id, user) = (self.session.id, self.session.user.clone());
+        let mut desk = lock(&self.line.desk);
+        let request = Request { session: id, user, reason: reason.map(str::to_owned) };
+        match desk.ask_for_pen(request, now) {
+            Asked::Taken => self.log("pen taken", None),
+            Asked::Pending => self.log("pen asked for", reason),
+            Asked::Another(other) => {
+                return Err(format!("{} asks for it already, wait for the answer", other.user));
+            }
+        }
+        self.line.publish_pen(&desk, None);
+        Ok(())
+    }
+
+    /// Hands the pen to who asks for it.
+    ///
+    /// # Errors
+    ///
+    /// In words, when this session does not hold it or nobody asks.
+    pub fn grant_pen(&self, now: Timestamp) -> Result<(), String> {
+        let mut desk = lock(&self.line.desk);
+        if !desk.pen().is_held_by(self.session.id) {
+            return Err("only the one who writes can give the pen".into());
+        }
+        let loser = desk.grant_pen(now).ok_or("nobody asks for the pen")?;
+        self.log("pen granted", None);
+        let change = Change { by: self.session.user.clone(), reason: Some("granted".into()) };
+        self.line.publish_pen(&desk, Some(change));
+        drop(desk);
+        self.line.close_raw_loser(&loser, &self.session.user);
+        Ok(())
+    }
+
+    /// Keeps the pen from who asks for it.
+    ///
+    /// # Errors
+    ///
+    /// In words, when this session does not hold it or nobody asks.
+    pub fn deny_pen(&self, reason: Option<&str>) -> Result<(), String> {
+        let mut desk = lock(&self.line.desk);
+        if !desk.pen().is_held_by(self.session.id) {
+            return Err("only the one who writes can keep the pen".into());
+        }
+        desk.deny_pen().ok_or("nobody asks for the pen")?;
+        self.log("pen denied", reason);
+        let reason = match reason {
+            Some(reason) => format!("denied: {reason}"),
+            None => "denied".into(),
+        };
+        let change = Change { by: self.session.user.clone(), reason: Some(reason) };
+        self.line.publish_pen(&desk, Some(change));
+        Ok(())
+    }
+
+    /// Gives the pen back, and asks for it no more.
+    pub fn release_pen(&self, now: Timestamp) {
+        let mut desk = lock(&self.line.desk);
+        desk.withdraw_request(self.session.id);
+        if desk.release_pen(self.session.id, now).is_some() {
+            self.log("pen released", None);
+        }
+        self.line.publish_pen(&desk, None);
+    }
+
+    /// Takes the pen from whoever holds it, who is told by whom and why: on `console.v1` they
+    /// stay as a watcher, on raw their session ends.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the session's user may not.
+    pub fn force_pen(&self, reason: Option<String>, now: Timestamp) -> Result<(), String> {
+        if !self.session.operator || self.session.may == Mode::Watch {
+            return Err("taking over needs an administrator's console URL".into());
+        }
+        let mut desk = lock(&self.line.desk);
+        let loser = desk.force_pen(self.session.holder(now));
+        let by = self.session.user.clone();
+        tracing::info!(line = %self.line.key, session = %self.session.id, by,
+            loser = loser.as_ref().map(|loser| loser.user.as_str()), reason, "pen taken over");
+        self.line.publish_pen(&desk, Some(Change { by: by.clone(), reason }));
+        drop(desk);
+        if let Some(loser) = loser.filter(|loser| loser.session != self.session.id) {
+            self.line.close_raw_loser(&loser, &by);
+        }
+        Ok(())
+    }
+
+    fn log(&self, what: &str, reason: Option<&str>) {
+        let address = lock(&self.session.standing).address.clone();
+        tracing::info!(line = %self.line.key, session = %self.session.id,
+            user = self.session.user, address, reason, "{what}");
+    }
+}
+
+impl Shared {
+    /// The holder did not answer in time: who asks gets the pen, if it still does.
+    pub(crate) fn grant_overdue_pen(&self, asking: SessionId, after: std::time::Duration) {
+        let mut desk = lock(&self.desk);
+        if desk.pen().request().is_none_or(|request| request.session != asking) {
+            return;
+        }
+        let by = desk.pen().request().map(|request| request.user.clone()).unwrap_or_default();
+        let Some(loser) = desk.grant_overdue_pen(Timestamp::now()) else { return };
+        tracing::info!(line = %self.key, session = %asking, user = by, loser = loser.user,
+            "pen granted by silence");
+        let reason = format!("no answer within {} s", after.as_secs_f32());
+        self.publish_pen(&desk, Some(Change { by: by.clone(), reason: Some(reason) }));
+        drop(desk);
+        self.close_raw_loser(&loser, &by);
+    }
+
+    /// Raw has no words for losing the pen, so there the session ends.
+    fn close_raw_loser(&self, loser: &Holder, by: &str) {
+        let session = self.session(loser.session);
+        if let Some(session) = session.filter(|session| session.protocol == Protocol::Raw) {
+            session.set_end(&Close::new(CloseCode::TakenOver, format!("taken over by {by}")));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! An attached person or program, as the line keeps it: also while its connection is gone.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::console::Action;
+use serialproxy_proto::console::Size;
+use serialproxy_proto::console::Viewer;
+use serialproxy_proto::id::SessionId;
+use serialproxy_proto::pen::Holder;
+use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::TokenDigest;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::lock;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) user: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) since: Timestamp,
+    /// The most that its user may do.
+    pub(crate) may: Mode,
+    /// Whether its user may take the pen from someone and control the guest's power.
+    pub(crate) operator: bool,
+    /// When it ends whatever it does.
+    pub(crate) limit: Option<Timestamp>,
+    /// Offset of the next byte that it will get.
+    pub(crate) cursor: AtomicU64,
+    pub(crate) fate: watch::Sender<Fate>,
+    pub(crate) standing: Mutex<Standing>,
+}
+
+/// What ends an attachment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fate {
+    /// Number of the session's present connection; those before are over.
+    pub(crate) connection: u64,
+    /// Set once, when the session is over.
+    pub(crate) end: Option<Close>,
+}
+
+/// How a session stands.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// Where its connection comes from.
+    pub(crate) address: String,
+    /// Its last sign of life.
+    pub(crate) alive: Instant,
+    /// Whether its connection is gone.
+    pub(crate) detached: bool,
+    /// Of the key with which it may come back.
+    pub(crate) resume: Option<TokenDigest>,
+    /// Bytes of input that it sent so far and that are dealt with, or queued.
+    pub(crate) received: u64,
+    /// Bytes of the input to come that were received before.
+    pub(crate) repeated: u64,
+    /// Where its input ends in the count of all that was queued at the desk.
+    pub(crate) queued_to: u64,
+    /// Its terminal's grid.
+    pub(crate) size: Option<Size>,
+}
+
+impl Standing {
+    pub(crate) fn new(address: String) -> Self {
+        Self {
+            address,
+            alive: Instant::now(),
+            detached: false,
+            resume: None,
+            received: 0,
+            repeated: 0,
+            queued_to: 0,
+            size: None,
+        }
+    }
+}
+
+impl Session {
+    /// Number of its present connection.
+    pub(crate) fn connection(&self) -> u64 {
+        self.fate.borrow().connection
+    }
+
+    /// Ends its present connection, and counts to the next.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.fate.send_modify(|fate| fate.connection += 1);
+        self.connection()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.fate.borrow().end.is_some()
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        lock(&self.standing).detached
+    }
+
+    /// Sets its end; the first reason counts.
+    pub(crate) fn set_end(&self, close: &Close) {
+        self.fate.send_if_modified(|fate| {
+            let first = fate.end.is_none();
+            if first {
+                fate.end = Some(close.clone());
+            }
+            first
+        });
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn stir(&self) {
+        lock(&self.standing).alive = Instant::now();
+    }
+
+    pub(crate) fn holder(&self, now: Timestamp) -> Holder {
+        Holder { session: self.id, user: self.user.clone(), since: now }
+    }
+
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer { session: self.id, user: self.user.clone(), mode: Mode::Watch }
+    }
+
+    /// What its user may do, beside watching.
+    pub(crate) fn can(&self) -> Vec<Action> {
+        let writes = self.may == Mode::Write;
+        let all = [(writes, Action::Write), (writes && self.operator, Action::Force)];
+        let power = (self.operator, Action::Power);
+        all.into_iter().chain([power]).filter(|(may, _)| *may).map(|(_, action)| action).collect()
+    }
+}

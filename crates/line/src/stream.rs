@@ -1,0 +1,284 @@
+//! The connected stream to a guest's port.
+//!
+//! Reads and writes do not wait, so that they may happen under a lock and without a buffer of the
+//! line's own.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use rustix::fs::OFlags;
+use rustix::termios::OptionalActions;
+use rustls::ClientConfig;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use tokio::io::Interest;
+use tokio::io::Ready;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+
+use crate::endpoint::Endpoint;
+use crate::lock;
+use crate::registry::Settings;
+
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream>),
+    Unix(MeteredSocket),
+    Pty(AsyncFd<OwnedFd>),
+}
+
+impl Stream {
+    pub(crate) async fn connect(endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Tcp { host, port } => Ok(Self::Tcp(connect_tcp(host, *port).await?)),
+            Endpoint::Tls { host, port } => {
+                let tls = settings.tls.clone().ok_or_else(|| {
+                    io::Error::other("it speaks TLS, and [serial_console] tls_ca_certs is not set")
+                })?;
+                let tcp = connect_tcp(host, *port).await?;
+                let most = settings.input_in_flight;
+                let stream = TlsStream::shake_hands(tcp, host, tls, most).await?;
+                Ok(Self::Tls(Box::new(stream)))
+            }
+            Endpoint::Unix(path) => {
+                let socket = UnixStream::connect(path).await?;
+                Ok(Self::Unix(MeteredSocket { socket, most: settings.input_in_flight }))
+            }
+            Endpoint::Pty(path) => open_pty(path).map(Self::Pty),
+        }
+    }
+
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Tls(stream) => stream.ready(interest).await,
+            Self::Unix(stream) => stream.socket.ready(interest).await,
+            Self::Pty(pty) => pty.ready(interest).await.map(|guard| guard.ready()),
+        }
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Tls(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.socket.try_read(buffer),
+            Self::Pty(pty) => {
+                let read = pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, buffer)?));
+                // How a pty says that its other side is closed.
+                if read.as_ref().is_err_and(|error| error.raw_os_error() == Some(EIO)) {
+                    return Ok(0);
+                }
+                read
+            }
+        }
+    }
+
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Tls(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Pty(pty) => {
+                pty.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?))
+            }
+        }
+    }
+
+    /// Both ends, where it is a TCP connection: ours, and the port's.
+    pub(crate) fn tcp_ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(stream) => &stream.tcp,
+            Self::Unix(_) | Self::Pty(_) => return None,
+        };
+        Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?))
+    }
+}
+
+/// `EIO` of Linux.
+const EIO: i32 = 5;
+
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Opens our side of a pseudo-terminal, so that every byte passes as it is, and nobody else opens
+/// it meanwhile: two readers would each get a part of the bytes.
+fn open_pty(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
+    let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let mut modes = rustix::termios::tcgetattr(&file)?;
+    modes.make_raw();
+    rustix::termios::tcsetattr(&file, OptionalActions::Now, &modes)?;
+    rustix::termios::ioctl_tiocexcl(&file)?;
+    // SAFETY: an `OwnedFd` is open, and the same file, as long as it lives.
+    #[allow(unsafe_code, reason = "no other way to wait for a terminal has a safe call")]
+    let registered = unsafe { AsyncFd::<OwnedFd>::register(file.into()) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// A unix socket with at most so many bytes of input between us and the hypervisor: the kernel
+/// tells what the other side has yet to read.
+#[derive(Debug)]
+pub(crate) struct MeteredSocket {
+    socket: UnixStream,
+    most: usize,
+}
+
+impl MeteredSocket {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
+        self.socket.try_io(Interest::WRITABLE, || {
+            // It becomes writable again when the other side has read all of it.
+            if unread(&self.socket)? > 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(rustix::io::write(&self.socket, piece)?)
+        })
+    }
+}
+
+/// What was written to a unix socket and not read yet, as the memory that it takes: 0 when all was
+/// read (`SIOCOUTQ`, which has the number of `TIOCOUTQ`; Linux 6, `unix_outq_len`).
+fn unread(socket: &impl AsFd) -> io::Result<i32> {
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: this request writes one int to the address that it is given, and nothing else.
+    #[allow(unsafe_code, reason = "no crate has this request as a safe call")]
+    let size = unsafe {
+        let request = rustix::ioctl::Getter::<SIOCOUTQ, i32>::new();
+        rustix::ioctl::ioctl(socket, request)?
+    };
+    Ok(size)
+}
+
+/// TLS over TCP with at most one record of input that the socket has not taken, so that what was
+/// typed before a hand-over does not wait in here.
+#[derive(Debug)]
+pub(crate) struct TlsStream {
+    tcp: TcpStream,
+    state: Mutex<TlsState>,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct TlsState {
+    session: ClientConnection,
+    /// Output that is decrypted and not read yet.
+    decrypted: usize,
+}
+
+impl TlsStream {
+    async fn shake_hands(
+        tcp: TcpStream,
+        host: &str,
+        config: Arc<ClientConfig>,
+        most: usize,
+    ) -> io::Result<Self> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        while session.is_handshaking() {
+            match session.complete_io(&mut Socket(&tcp)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writes = session.wants_write();
+                    let interest = if writes { Interest::WRITABLE } else { Interest::READABLE };
+                    tcp.ready(interest).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { tcp, state: Mutex::new(TlsState { session, decrypted: 0 }), most })
+    }
+
+    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        let (decrypted, writes) = {
+            let state = lock(&self.state);
+            (state.decrypted > 0, state.session.wants_write())
+        };
+        if decrypted && interest.is_readable() {
+            return Ok(Ready::READABLE | Ready::WRITABLE);
+        }
+        let interest = if writes { interest | Interest::WRITABLE } else { interest };
+        let ready = self.tcp.ready(interest).await?;
+        if writes && ready.is_writable() {
+            flush(&mut lock(&self.state).session, &self.tcp)?;
+        }
+        Ok(ready)
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = lock(&self.state);
+        let TlsState { session, decrypted } = &mut *state;
+        loop {
+            match session.reader().read(buffer) {
+                Ok(length) => {
+                    *decrypted = decrypted.saturating_sub(length);
+                    return Ok(length);
+                }
+                // The other side broke the connection off without a word, as QEMU does.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) => {}
+            }
+            session.read_tls(&mut Socket(&self.tcp))?;
+            let processed = session.process_new_packets().map_err(io::Error::other)?;
+            *decrypted = processed.plaintext_bytes_to_read();
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let session = &mut lock(&self.state).session;
+        flush(session, &self.tcp)?;
+        if session.wants_write() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
+        let written = session.writer().write(piece)?;
+        flush(session, &self.tcp)?;
+        Ok(written)
+    }
+}
+
+/// Gives the socket as much as it takes.
+fn flush(session: &mut ClientConnection, tcp: &TcpStream) -> io::Result<()> {
+    while session.wants_write() {
+        match session.write_tls(&mut Socket(tcp)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A socket as rustls reads and writes it.
+struct Socket<'a>(&'a TcpStream);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
