@@ -87,6 +87,7 @@ impl From<&StaticEndpoint> for Fixed {
     fn from(endpoint: &StaticEndpoint) -> Self {
         Self(match endpoint {
             StaticEndpoint::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
+            StaticEndpoint::Tls { host, port } => Endpoint::Tls { host: host.clone(), port: *port },
             StaticEndpoint::Unix(path) => Endpoint::Unix(path.clone()),
         })
     }

@@ -146,6 +146,36 @@ impl Loaded {
 
     /// Checks that need two options.
     fn compare(&self, problems: &mut Problems) {
+        self.compare_tls(problems);
+        self.compare_times(problems);
+    }
+
+    fn compare_tls(&self, problems: &mut Problems) {
+        let of = |name| {
+            let group = "serial_console";
+            self.settings.iter().find(move |s| (s.group, s.option) == (group, name))
+        };
+        let is_set = |name| {
+            let value = of(name).and_then(|setting| setting.value.as_deref());
+            value.is_some_and(|text| !text.is_empty())
+        };
+        let (cert, key) = ("tls_client_cert", "tls_client_key");
+        for (used, option, other) in [
+            (self.config.serial_console.tls_required, "tls_required", "tls_ca_certs"),
+            (is_set(cert), cert, key),
+            (is_set(key), key, cert),
+        ] {
+            let Some(setting) = of(option).filter(|_| used && !is_set(other)) else { continue };
+            problems.add(Problem::BadValue {
+                origin: setting.origin.clone(),
+                group: "serial_console",
+                option,
+                reason: format!("is of no use without {other}: set that too"),
+            });
+        }
+    }
+
+    fn compare_times(&self, problems: &mut Problems) {
         let session = &self.config.session;
         if session.grace > session.ping_interval {
             return;

@@ -94,6 +94,16 @@ pub(crate) fn directory(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A file that exists.
+pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
+    let path = path(text)?;
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err("is a directory".into()),
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!("is not a file that can be used: {error}")),
+    }
+}
+
 /// The text, if it has no line breaks.
 pub(crate) fn one_line(text: &str) -> Result<&str, String> {
     if text.contains('\n') { Err("has more than one line".into()) } else { Ok(text) }

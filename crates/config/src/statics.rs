@@ -54,7 +54,8 @@ fn is_name(name: &str) -> bool {
 
 fn parse_endpoint(text: &str) -> Result<StaticEndpoint, Refusal> {
     match text.split_once("://") {
-        Some(("tcp", address)) => match target(address) {
+        Some((scheme @ ("tcp" | "tls"), address)) => match target(address) {
+            Ok((host, port)) if scheme == "tls" => Ok(StaticEndpoint::Tls { host, port }),
             Ok((host, port)) => Ok(StaticEndpoint::Tcp { host, port }),
             Err(reason) => Err(format!("has an endpoint that {reason}").into()),
         },
@@ -65,7 +66,6 @@ fn parse_endpoint(text: &str) -> Result<StaticEndpoint, Refusal> {
             Err(format!("has a socket whose path is longer than {MAX_SOCKET_PATH} bytes").into())
         }
         Some(("unix", path)) => Ok(StaticEndpoint::Unix(PathBuf::from(path))),
-        Some(("tls", _)) => Err(Refusal::Later),
         _ => Err("has an endpoint of an unknown kind".into()),
     }
 }
@@ -125,8 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_endpoint_is_for_later() {
-        assert_eq!(parse("a tls://b:1"), Err(Refusal::Later));
+    fn a_tls_endpoint_is_a_host_and_a_port() {
+        let endpoint = StaticEndpoint::Tls { host: "b".into(), port: 1 };
+        assert_eq!(parse("a tls://b:1"), line("a", 0, endpoint));
+        assert_eq!(parse("a tls://b"), Err("has an endpoint that has no port".into()));
     }
 
     #[test]

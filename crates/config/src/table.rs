@@ -25,6 +25,7 @@ use crate::refusal::Refusal;
 use crate::scalar::boolean;
 use crate::scalar::choice;
 use crate::scalar::directory;
+use crate::scalar::file;
 use crate::scalar::history_size;
 use crate::scalar::list;
 use crate::scalar::number;
@@ -36,6 +37,7 @@ use crate::values::AuthStrategy;
 use crate::values::Compute;
 use crate::values::Config;
 use crate::values::RawLag;
+use crate::values::Transport;
 use crate::values::VirtType;
 
 const IP: Kind = Single("an IPv4 or IPv6 address, or localhost");
@@ -43,6 +45,7 @@ const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");
 const ABOUT_SECONDS_FROM_1: Kind = Single("seconds, 1 to 315360000");
 const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB");
 const FILE: Kind = Single("a file");
+const PEM: Kind = Single("a PEM file that exists");
 
 /// The rows, ordered by group. Where two fill one value, the later row wins.
 pub(crate) static OPTIONS: &[Opt] = &[
@@ -128,15 +131,38 @@ pub(crate) static OPTIONS: &[Opt] = &[
     ),
     later("serial_console", "cert", Unset, FILE, "Certificate of the proxy's port (TLS)."),
     later("serial_console", "key", Unset, FILE, "Its private key, if it is not in `cert`."),
-    later("serial_console", "tls_ca_certs", Unset, FILE, "Who may vouch for hypervisors (TLS)."),
-    later("serial_console", "tls_client_cert", Unset, FILE, "Certificate shown to hypervisors."),
-    later("serial_console", "tls_client_key", Unset, FILE, "Its private key."),
-    later(
+    works(
+        "serial_console",
+        "tls_ca_certs",
+        Unset,
+        PEM,
+        "Certificates of those who may vouch for hypervisors (TLS to guests' ports).",
+        |c, v| set_some(&mut c.serial_console.tls_ca_certs, file(v)),
+    ),
+    works(
+        "serial_console",
+        "tls_client_cert",
+        Unset,
+        PEM,
+        "Certificate that is shown to hypervisors; needs `tls_client_key`.",
+        |c, v| set_some(&mut c.serial_console.tls_client_cert, file(v)),
+    ),
+    works(
+        "serial_console",
+        "tls_client_key",
+        Unset,
+        PEM,
+        "Private key of `tls_client_cert`.",
+        |c, v| set_some(&mut c.serial_console.tls_client_key, file(v)),
+    ),
+    works(
         "serial_console",
         "tls_required",
         Text("false"),
         Bool,
-        "Refuse guests' ports without TLS.",
+        "Refuse guests' TCP ports without TLS, and give TLS to those of new guests; needs \
+         `tls_ca_certs`.",
+        |c, v| set(&mut c.serial_console.tls_required, boolean(v)),
     ),
     works(
         "console",
@@ -254,12 +280,13 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "How long a freed port rests before a guest gets it again.",
         |c, v| set(&mut c.compute.port_rest, seconds(v, 0)),
     ),
-    later(
+    works(
         "compute",
         "transport",
         Text("tcp"),
         Single("tcp or unix"),
-        "How lines reach the guests that `boot` makes.",
+        "How lines reach the guests that `boot` makes: a TCP port each, or a unix socket in STATE.",
+        |c, v| set(&mut c.compute.transport, transport(v)),
     ),
     works(
         "line",
@@ -322,9 +349,9 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "static",
         "line",
         Unset,
-        Multi("NAME[:PORT] tcp://HOST:PORT or NAME[:PORT] unix:///PATH"),
+        Multi("NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH"),
         "A serial line that no hypervisor knows; repeatable. NAME is 1 to 255 of A-Z a-z 0-9 . _ \
-         -, PORT the index 0 to 255 (default 0). `tls://` comes with a later version.",
+         -, PORT the index 0 to 255 (default 0).",
         |c, v| statics::add(&mut c.static_lines, v),
     ),
 ];
@@ -353,6 +380,10 @@ const fn later(
 fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {
     *slot = value.map_err(Into::into)?;
     Ok(())
+}
+
+fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
+    set(slot, value.map(Some))
 }
 
 fn set_listen_ip(config: &mut Config, text: &str) -> Result<(), Refusal> {
@@ -384,6 +415,10 @@ fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
 
 fn virt_type(text: &str) -> Result<VirtType, Refusal> {
     choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)], &[])
+}
+
+fn transport(text: &str) -> Result<Transport, Refusal> {
+    choice(text, &[("tcp", Transport::Tcp), ("unix", Transport::Unix)], &[])
 }
 
 fn raw_lag(text: &str) -> Result<RawLag, Refusal> {

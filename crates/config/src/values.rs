@@ -46,6 +46,14 @@ pub struct SerialConsole {
     pub port_range: PortRange,
     /// Directory that replaces the built-in pages.
     pub web: Option<PathBuf>,
+    /// Certificates of those who may vouch for hypervisors (PEM).
+    pub tls_ca_certs: Option<PathBuf>,
+    /// Certificate shown to hypervisors (PEM).
+    pub tls_client_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub tls_client_key: Option<PathBuf>,
+    /// Whether guests' TCP ports without TLS are refused.
+    pub tls_required: bool,
 }
 
 /// A half-open range of TCP ports: `start` is the first, `end` the first that is not in it.
@@ -126,6 +134,17 @@ pub struct Compute {
     pub images_path: PathBuf,
     /// How long a freed port rests before it is used again.
     pub port_rest: Duration,
+    /// How lines reach the guests that `boot` makes.
+    pub transport: Transport,
+}
+
+/// `[compute] transport`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Transport {
+    /// TCP ports of `[serial_console] port_range`.
+    Tcp,
+    /// Unix sockets in the state directory.
+    Unix,
 }
 
 /// `[line]`
@@ -182,6 +201,13 @@ pub enum StaticEndpoint {
         /// TCP port.
         port: u16,
     },
+    /// `tls://host:port`
+    Tls {
+        /// Name or address, which the certificate has to bear.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
     /// `unix:///path`
     Unix(PathBuf),
 }
@@ -198,6 +224,10 @@ impl Default for Config {
                 proxyclient_address: "127.0.0.1".into(),
                 port_range: PortRange { start: 10000, end: 20000 },
                 web: None,
+                tls_ca_certs: None,
+                tls_client_cert: None,
+                tls_client_key: None,
+                tls_required: false,
             },
             console: Console { allowed_origins: Vec::new(), frame_ancestors: "'none'".into() },
             consoleauth: ConsoleAuth {
@@ -215,6 +245,7 @@ impl Default for Config {
                 statics: true,
                 images_path: state_dir.join("images"),
                 port_rest: Duration::from_secs(60),
+                transport: Transport::Tcp,
             },
             line: Line { history_head: 256 * 1024, history_tail: 256 * 1024, input_in_flight: 512 },
             session: Session {

@@ -20,6 +20,7 @@ use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
 use tempfile::TempDir;
 
@@ -209,10 +210,10 @@ fn every_option_that_works_reaches_its_value() {
          [consoleauth]\ntoken_ttl = 0\nenforce_session_timeout = yes\nsingle_use = 1
          [api]\nlisten = [::1]:0\nauth_strategy = noauth
          [libvirt]\nconnection_uri = test:///default\nvirt_type = qemu
-         [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0
+         [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0\ntransport = unix
          [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
          [session]\nping_interval = 1\ngrace = 2\npen_request_timeout = 3\nraw_lag = skip
-         [static]\nline = a tcp://[::1]:7001\nline = a:1 unix:///run/a\n"
+         [static]\nline = a tcp://[::1]:7001\nline = a:1 unix:///run/a\nline = b tls://h:1\n"
     )
     .replace("\n         ", "\n");
     let config = place.file("a.conf", text).load().config;
@@ -235,6 +236,7 @@ fn every_option_that_works_reaches_its_value() {
     assert_eq!((config.compute.libvirt, config.compute.statics), (false, true));
     assert_eq!(config.compute.images_path, Path::new("/images"));
     assert_eq!(config.compute.port_rest, Duration::ZERO);
+    assert_eq!(config.compute.transport, Transport::Unix);
     assert_eq!((config.line.history_head, config.line.history_tail), (1024 * 1024, 4096));
     assert_eq!(config.line.input_in_flight, 1);
     assert_eq!(config.session.ping_interval, Duration::from_secs(1));
@@ -243,11 +245,13 @@ fn every_option_that_works_reaches_its_value() {
     assert_eq!(config.session.raw_lag, RawLag::Skip);
     let tcp = StaticEndpoint::Tcp { host: "::1".into(), port: 7001 };
     let unix = StaticEndpoint::Unix("/run/a".into());
+    let tls = StaticEndpoint::Tls { host: "h".into(), port: 1 };
     assert_eq!(
         config.static_lines,
         [
             StaticLine { name: "a".into(), port: 0, endpoint: tcp },
             StaticLine { name: "a".into(), port: 1, endpoint: unix },
+            StaticLine { name: "b".into(), port: 0, endpoint: tls },
         ]
     );
 }
@@ -308,7 +312,7 @@ fn a_static_line_is_defined_once() {
     assert_eq!(
         place.errors(),
         ["b.conf:3: [static] line: \"a:0 tcp://h:2\" is the second line of a port 0; allowed: \
-          NAME[:PORT] tcp://HOST:PORT or NAME[:PORT] unix:///PATH"]
+          NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH"]
     );
 }
 
@@ -479,10 +483,13 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("compute", "drivers = kvm", "is not one of the choices; allowed: libvirt, static or"),
         ("compute", "drivers =", "names no driver; allowed: libvirt, static or both"),
         ("compute", "images_path =", "is not a path: "),
+        ("compute", "transport = pty", "is not one of the choices; allowed: tcp or unix"),
+        ("serial_console", "tls_ca_certs = /", "is a directory; allowed: a PEM file that exists"),
+        ("serial_console", "tls_ca_certs = /nope", "is not a file that can be used: No such"),
         ("line", "input_in_flight = 0", "is not within 1 and 65536; allowed: bytes, 1 to 65536"),
         ("session", "raw_lag = wait", "is not one of the choices; allowed: close or skip"),
         ("session", "ping_interval = 0", "is not within 1 and 315360000; allowed: seconds, 1"),
-        ("static", "line =", "is not a name and an endpoint; allowed: NAME[:PORT] tcp://"),
+        ("static", "line =", "is not a name and an endpoint; allowed: NAME[:PORT] and tcp://"),
     ] {
         let (option, value) = assignment.split_once('=').unwrap();
         let (option, value) = (option.trim(), value.trim());
@@ -515,6 +522,39 @@ fn a_session_must_live_longer_than_between_two_pings() {
 }
 
 #[test]
+fn tls_to_hypervisors_is_set_up_as_a_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let pem = directory.path().join("a.pem");
+    std::fs::write(&pem, "").unwrap();
+    let pem = pem.display().to_string();
+    let all = format!(
+        "[serial_console]\ntls_required = true\ntls_ca_certs = {pem}\ntls_client_cert = {pem}\n\
+         tls_client_key = {pem}\n"
+    );
+    let console = config(&all).serial_console;
+    assert!(console.tls_required);
+    for path in [console.tls_ca_certs, console.tls_client_cert, console.tls_client_key] {
+        assert_eq!(path, Some(Path::new(&pem).into()));
+    }
+    for (assignment, other) in [
+        ("tls_required = true".to_owned(), "tls_ca_certs"),
+        (format!("tls_client_cert = {pem}"), "tls_client_key"),
+        (format!("tls_client_key = {pem}"), "tls_client_cert"),
+    ] {
+        let option = assignment.split(' ').next().unwrap();
+        assert_eq!(
+            error_of("serial_console", &assignment),
+            format!(
+                "a.conf:2: [serial_console] {option}: is of no use without {other}: set that too"
+            )
+        );
+    }
+    assert!(
+        config("[serial_console]\ntls_required = false\n").serial_console.tls_ca_certs.is_none()
+    );
+}
+
+#[test]
 fn endless_errors_are_counted() {
     let error = errors(&format!("[api]\n{}", "x\n".repeat(500_000)));
     assert_eq!(error.len(), 101);
@@ -526,19 +566,18 @@ fn endless_errors_are_counted() {
 #[test]
 fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
     let or_false = "leave the option out, or set it to false";
-    for option in ["record", "daemon", "ssl_only", "source_is_ipv6", "tls_required"] {
+    for option in ["record", "daemon", "ssl_only", "source_is_ipv6"] {
         later("serial_console", option, "true", or_false);
         later("serial_console", option, "1", or_false);
     }
     let out = "leave the option out";
-    for option in ["cert", "key", "tls_ca_certs", "tls_client_cert", "tls_client_key"] {
+    for option in ["cert", "key"] {
         later("serial_console", option, "self.pem", out);
     }
     later("console", "ssl_ciphers", "HIGH", out);
     later("console", "ssl_minimum_version", "tlsv1_3", &format!("{out}, or set it to default"));
     later("api", "metrics_listen", "0.0.0.0:9", out);
     later("proxy", "api_url", "http://a", out);
-    later("compute", "transport", "unix", &format!("{out}, or set it to tcp"));
 }
 
 #[test]
@@ -546,8 +585,6 @@ fn a_value_of_a_later_version_is_refused() {
     for strategy in ["keystone", "http_basic"] {
         later("api", "auth_strategy", strategy, "allowed now: token or noauth");
     }
-    let endpoints = "allowed now: NAME[:PORT] tcp://HOST:PORT or NAME[:PORT] unix:///PATH";
-    later("static", "line", "a tls://b:1", endpoints);
 }
 
 #[test]
