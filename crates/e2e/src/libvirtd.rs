@@ -94,6 +94,18 @@ impl Libvirtd {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Defines a domain without disk and kernel, whose devices are these.
+    pub fn define(&self, name: &str, id: &str, devices: &str) {
+        let file = self.directory.join(format!("{name}.xml"));
+        let xml = format!(
+            "<domain type='qemu'><name>{name}</name><uuid>{id}</uuid>
+             <memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os>
+             <devices>{devices}</devices></domain>"
+        );
+        std::fs::write(&file, xml).unwrap();
+        self.virsh(&["define", file.to_str().unwrap()]);
+    }
+
     fn run_virsh(&self, arguments: &[&str]) -> std::process::Output {
         let mut virsh = Command::new("virsh");
         virsh.args(["-q", "-c", &self.uri()]).args(arguments).output().unwrap()

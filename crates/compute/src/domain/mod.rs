@@ -5,6 +5,7 @@ mod read;
 mod write;
 
 pub(crate) use self::ports::replace_ports;
+pub(crate) use self::read::Device;
 pub(crate) use self::read::Facts;
 pub(crate) use self::read::SerialPort;
 pub(crate) use self::write::Machine;

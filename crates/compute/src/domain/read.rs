@@ -24,6 +24,8 @@ pub(crate) struct Facts {
     pub(crate) run: Option<u32>,
     /// Serial ports that a line can be attached to, by index, each once.
     pub(crate) ports: Vec<SerialPort>,
+    /// Serial ports that no line can be attached to, and why.
+    pub(crate) unusable: Vec<(u8, &'static str)>,
     /// Name of the image, when `boot` made the domain.
     pub(crate) image: Option<String>,
 }
@@ -33,15 +35,38 @@ pub(crate) struct Facts {
 pub(crate) struct SerialPort {
     /// Index of the port in the server.
     pub(crate) port: u8,
-    /// Where QEMU listens.
-    pub(crate) at: Endpoint,
+    /// Where QEMU has it; `None` while that is for libvirt to choose at the next start.
+    pub(crate) at: Option<Endpoint>,
+    /// What the guest sees.
+    pub(crate) device: Device,
+    /// libvirt's name of the running device.
+    pub(crate) alias: Option<String>,
+    /// Where libvirt keeps what the guest prints.
+    pub(crate) log: Option<Log>,
+}
+
+/// What the guest sees of a serial port, as far as a break is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Device {
+    /// A UART, which has breaks.
+    Uart,
+    /// A paravirtual console, which has none: QEMU takes one, reports success and does nothing.
+    Console,
+}
+
+/// The `<log>` of a serial port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Log {
+    pub(crate) file: PathBuf,
+    /// Whether it goes on where the last run's ended; else it begins with the run.
+    pub(crate) append: bool,
 }
 
 impl SerialPort {
     /// Where to connect to: a port that is bound on all addresses is reached on the loopback.
-    pub(crate) fn dialled(&self) -> Endpoint {
+    pub(crate) fn dialled(&self) -> Option<Endpoint> {
         let mut at = self.at.clone();
-        if let Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } = &mut at {
+        if let Some(Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. }) = &mut at {
             match host.parse() {
                 Ok(IpAddr::V4(ip)) if ip.is_unspecified() => {
                     *host = Ipv4Addr::LOCALHOST.to_string()
@@ -91,11 +116,9 @@ struct Found {
     /// Which child of `<domain>` we are in.
     section: Section,
     /// The device that we are in.
-    device: Option<Device>,
-    serials: Vec<SerialPort>,
-    consoles: Vec<SerialPort>,
-    /// How many of each kind there were, to number those that bear no number.
-    seen: [u8; 2],
+    character: Option<Character>,
+    serials: Vec<Character>,
+    consoles: Vec<Character>,
     run: Option<u32>,
     image: Option<String>,
 }
@@ -110,12 +133,17 @@ enum Section {
 
 /// A `<serial>` or `<console>`.
 #[derive(Debug)]
-struct Device {
+struct Character {
     console: bool,
     kind: String,
+    /// Its index among its like.
     port: u8,
+    /// Kind of the device in the guest.
+    target: Option<String>,
     protocol: Option<String>,
     source: Source,
+    alias: Option<String>,
+    log: Option<Log>,
 }
 
 /// Attributes of a device's `<source>`.
@@ -145,11 +173,11 @@ impl Found {
                 self.image = attribute(element, "image")?;
             }
             (3, name @ ("serial" | "console")) if self.section == Section::Devices => {
-                self.device = Some(self.device(name == "console", element)?);
+                self.character = Some(self.character(name == "console", element)?);
             }
             (4, name) => {
-                if let Some(device) = &mut self.device {
-                    device.child(name, element)?;
+                if let Some(character) = &mut self.character {
+                    character.child(name, element)?;
                 }
             }
             _ => {}
@@ -161,31 +189,53 @@ impl Found {
         if depth != 3 {
             return;
         }
-        let Some(device) = self.device.take() else { return };
-        let ports = if device.console { &mut self.consoles } else { &mut self.serials };
-        ports.extend(device.endpoint().map(|at| SerialPort { port: device.port, at }));
+        let Some(character) = self.character.take() else { return };
+        let like = if character.console { &mut self.consoles } else { &mut self.serials };
+        like.push(character);
     }
 
-    fn device(&mut self, console: bool, element: &BytesStart<'_>) -> Result<Device, XmlError> {
-        let [serials, consoles] = &mut self.seen;
-        let seen = if console { consoles } else { serials };
-        let port = *seen;
-        *seen = seen.saturating_add(1);
-        let kind = attribute(element, "type")?.unwrap_or_default();
-        Ok(Device { console, kind, port, protocol: None, source: Source::default() })
+    /// One that bears no number has the place that it stands at.
+    fn character(&self, console: bool, element: &BytesStart<'_>) -> Result<Character, XmlError> {
+        let like = if console { &self.consoles } else { &self.serials };
+        Ok(Character {
+            console,
+            kind: attribute(element, "type")?.unwrap_or_default(),
+            port: u8::try_from(like.len()).unwrap_or(u8::MAX),
+            target: None,
+            protocol: None,
+            source: Source::default(),
+            alias: None,
+            log: None,
+        })
     }
 
-    /// The first console mirrors the first serial port, so consoles count only where no serial
-    /// port does.
+    /// The serial ports come first, then the consoles that are devices of their own: a console of
+    /// type `serial` mirrors the first serial port, where there is one.
     fn facts(self) -> Facts {
-        let mut ports = if self.serials.is_empty() { self.consoles } else { self.serials };
-        ports.sort_by_key(|port| port.port);
-        ports.dedup_by_key(|port| port.port);
-        Facts { run: self.run, ports, image: self.image }
+        let mut facts = Facts { run: self.run, image: self.image, ..Facts::default() };
+        let Self { mut serials, mut consoles, .. } = self;
+        if !serials.is_empty() {
+            consoles.retain(|console| !console.is_mirror());
+        }
+        for like in [&mut serials, &mut consoles] {
+            like.sort_by_key(|character| character.port);
+            like.dedup_by_key(|character| character.port);
+        }
+        let first = serials.last().map_or(0, |serial| serial.port.saturating_add(1));
+        for (port, console) in (first..=u8::MAX).zip(&mut consoles) {
+            console.port = port;
+        }
+        for character in serials.into_iter().chain(consoles) {
+            match character.endpoint() {
+                Ok(at) => facts.ports.push(character.with(at)),
+                Err(why) => facts.unusable.push((character.port, why)),
+            }
+        }
+        facts
     }
 }
 
-impl Device {
+impl Character {
     fn child(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), XmlError> {
         match name {
             "source" => {
@@ -201,25 +251,63 @@ impl Device {
             "target" => {
                 let port = attribute(element, "port")?;
                 self.port = port.and_then(|port| port.parse().ok()).unwrap_or(self.port);
+                self.target = attribute(element, "type")?;
+            }
+            "alias" => self.alias = attribute(element, "name")?,
+            "log" => {
+                let append = attribute(element, "append")?.as_deref() == Some("on");
+                let file = attribute(element, "file")?;
+                self.log = file.map(|file| Log { file: file.into(), append });
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// Where QEMU listens, if it does so in a way that a line speaks.
-    fn endpoint(&self) -> Option<Endpoint> {
-        let source = &self.source;
-        if source.mode.as_deref() != Some("bind") || source.tls.as_deref() == Some("yes") {
-            return None;
-        }
-        match (self.kind.as_str(), self.protocol.as_deref()) {
-            ("tcp", None | Some("raw")) => {
-                let port = source.service.as_ref()?.parse().ok().filter(|port| *port != 0)?;
-                Some(Endpoint::Tcp { host: source.host.clone()?, port })
+    fn is_mirror(&self) -> bool {
+        matches!(self.target.as_deref(), None | Some("serial"))
+    }
+
+    fn with(self, at: Option<Endpoint>) -> SerialPort {
+        let device = self.device();
+        let Self { port, alias, log, .. } = self;
+        SerialPort { port, at, device, alias, log }
+    }
+
+    /// QEMU's UARTs hear a break; its sPAPR, SCLP and virtio consoles do not.
+    fn device(&self) -> Device {
+        match self.target.as_deref() {
+            None
+            | Some("serial" | "isa-serial" | "pci-serial" | "usb-serial" | "system-serial") => {
+                Device::Uart
             }
-            ("unix", _) => Some(Endpoint::Unix(PathBuf::from(source.path.as_ref()?))),
-            _ => None,
+            Some(_) => Device::Console,
+        }
+    }
+
+    /// Where QEMU has the port, as far as it is known, or why no line can be attached to it.
+    fn endpoint(&self) -> Result<Option<Endpoint>, &'static str> {
+        let Source { mode, host, service, path, tls } = &self.source;
+        match self.kind.as_str() {
+            "pty" => Ok(path.as_ref().map(|path| Endpoint::Pty(path.into()))),
+            "tcp" | "unix" if mode.as_deref() == Some("connect") => {
+                Err("QEMU does not listen there, it connects: use mode='bind'")
+            }
+            "unix" => Ok(path.as_ref().map(|path| Endpoint::Unix(path.into()))),
+            "tcp" if !matches!(self.protocol.as_deref(), None | Some("raw")) => {
+                Err("it speaks another protocol than raw: use <protocol type='raw'/>")
+            }
+            "tcp" => {
+                let port = service.as_deref().and_then(|service| service.parse().ok());
+                let (Some(host), Some(port @ 1..)) = (host.clone(), port) else {
+                    return Err("it has no address or no port number");
+                };
+                Ok(Some(match tls.as_deref() {
+                    Some("yes") => Endpoint::Tls { host, port },
+                    _ => Endpoint::Tcp { host, port },
+                }))
+            }
+            _ => Err("its type is none of tcp, unix and pty"),
         }
     }
 }

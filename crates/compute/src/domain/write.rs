@@ -26,7 +26,9 @@ pub(crate) struct Machine<'a> {
 #[derive(Debug)]
 pub(crate) enum Serials<'a> {
     /// TCP ports that QEMU listens on, by index of the serial port.
-    Tcp { address: &'a str, ports: &'a [u16] },
+    Tcp { address: &'a str, ports: &'a [u16], tls: bool },
+    /// Unix sockets that QEMU listens on, by index of the serial port.
+    Unix(&'a [PathBuf]),
     /// So many pseudo-terminals, for `virsh console`: consoles are off.
     Pty(u8),
 }
@@ -85,20 +87,33 @@ impl Machine<'_> {
 impl Serials<'_> {
     fn write(&self, xml: &mut String) -> std::fmt::Result {
         match self {
-            Self::Tcp { address, ports } => {
-                for (index, port) in ports.iter().enumerate() {
-                    writeln!(
-                        xml,
-                        "<serial type='tcp'><source mode='bind' host='{}' service='{port}'/>\
-                         <protocol type='raw'/><target port='{index}'/></serial>",
-                        escape(*address)
-                    )?;
-                }
-                Ok(())
+            Self::Tcp { address, ports, tls } => {
+                ports.iter().enumerate().try_for_each(|(index, port)| {
+                    writeln!(xml, "{}", tcp(index, address, *port, *tls))
+                })
             }
+            Self::Unix(sockets) => sockets.iter().enumerate().try_for_each(|(index, socket)| {
+                let socket = path(socket);
+                writeln!(
+                    xml,
+                    "<serial type='unix'><source mode='bind' path='{socket}'/>\
+                     <target port='{index}'/></serial>"
+                )
+            }),
             Self::Pty(count) => (0..*count).try_for_each(|_| writeln!(xml, "<serial type='pty'/>")),
         }
     }
+}
+
+/// A serial port that QEMU listens for on TCP.
+pub(super) fn tcp(index: usize, address: &str, port: u16, tls: bool) -> String {
+    // Without the attribute it is for /etc/libvirt/qemu.conf to say.
+    let tls = if tls { " tls='yes'" } else { "" };
+    format!(
+        "<serial type='tcp'><source mode='bind' host='{}' service='{port}'{tls}/>\
+         <protocol type='raw'/><target port='{index}'/></serial>",
+        escape(address)
+    )
 }
 
 /// libvirt takes text, so a path that is no UTF-8 cannot be had; it fails to open there.
@@ -140,8 +155,12 @@ mod tests {
             image,
             kvm: false,
             disk: None,
-            serials: Serials::Tcp { address: "127.0.0.1", ports },
+            serials: Serials::Tcp { address: "127.0.0.1", ports, tls: false },
         }
+    }
+
+    fn endpoints(facts: &Facts) -> Vec<(u8, Option<Endpoint>)> {
+        facts.ports.iter().map(|port| (port.port, port.at.clone())).collect()
     }
 
     #[test]
@@ -149,9 +168,22 @@ mod tests {
         let image = image("demo", "console=ttyS0");
         let facts = Facts::read(&machine(&image, "web", &[10000, 10003]).xml()).unwrap();
         assert_eq!(facts.image.as_deref(), Some("demo"));
-        let ports: Vec<_> = facts.ports.iter().map(|port| (port.port, &port.at)).collect();
         let tcp = |port| Endpoint::Tcp { host: "127.0.0.1".into(), port };
-        assert_eq!(ports, [(0, &tcp(10000)), (1, &tcp(10003))]);
+        assert_eq!(endpoints(&facts), [(0, Some(tcp(10000))), (1, Some(tcp(10003)))]);
+    }
+
+    #[test]
+    fn a_port_with_tls_and_a_socket_are_read_back_as_such() {
+        let image = image("demo", "");
+        let serials = Serials::Tcp { address: "::1", ports: &[10000], tls: true };
+        let facts = Facts::read(&Machine { serials, ..machine(&image, "web", &[]) }.xml()).unwrap();
+        let tls = Endpoint::Tls { host: "::1".into(), port: 10000 };
+        assert_eq!(endpoints(&facts), [(0, Some(tls))]);
+        let sockets = ["/state/a & b", "/state/c"].map(PathBuf::from);
+        let machine = Machine { serials: Serials::Unix(&sockets), ..machine(&image, "web", &[]) };
+        let facts = Facts::read(&machine.xml()).unwrap();
+        let [first, second] = sockets.map(|socket| Some(Endpoint::Unix(socket)));
+        assert_eq!(endpoints(&facts), [(0, first), (1, second)]);
     }
 
     #[test]
@@ -159,7 +191,7 @@ mod tests {
         let image = image("demo", "");
         let machine = Machine { serials: Serials::Pty(2), ..machine(&image, "web", &[]) };
         assert_eq!(machine.xml().matches("<serial type='pty'/>").count(), 2);
-        assert!(Facts::read(&machine.xml()).unwrap().ports.is_empty());
+        assert_eq!(endpoints(&Facts::read(&machine.xml()).unwrap()), [(0, None), (1, None)]);
     }
 
     #[test]

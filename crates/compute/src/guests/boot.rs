@@ -1,5 +1,6 @@
 //! Making guests, and removing those that were made.
 
+use serialproxy_config::values::Transport;
 use serialproxy_proto::api;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
@@ -90,20 +91,27 @@ impl Guests {
         count: u8,
     ) -> Result<(), ComputeError> {
         let lines: Vec<_> = (0..count).map(|port| LineKey { server: id, port }).collect();
-        let ports = if self.settings.enabled {
-            self.with_ports(move |ports, now| ports.acquire(&lines, now)).await?
-        } else {
-            Vec::new()
-        };
+        let (mut ports, mut sockets) = (Vec::new(), Vec::new());
+        match self.settings.transport {
+            _ if !self.settings.enabled => {}
+            Transport::Tcp => {
+                ports = self.with_ports(move |ports, now| ports.acquire(&lines, now)).await?;
+            }
+            Transport::Unix => sockets = disk::sockets(&self.settings.state, id, count)?,
+        }
         let disk = match &image.source.disk {
             Some(base) => Some(disk::make(&self.settings.state, id, base).await?),
             None => None,
         };
         let kvm = self.kvm().await;
-        let serials = if self.settings.enabled {
-            Serials::Tcp { address: self.ports.address(), ports: &ports }
-        } else {
-            Serials::Pty(count)
+        let serials = match self.settings.transport {
+            _ if !self.settings.enabled => Serials::Pty(count),
+            Transport::Tcp => Serials::Tcp {
+                address: self.ports.address(),
+                ports: &ports,
+                tls: self.settings.tls_required,
+            },
+            Transport::Unix => Serials::Unix(&sockets),
         };
         let xml = Machine { id, name, image, kvm, disk, serials }.xml();
         match self.hypervisor.define(xml).await {

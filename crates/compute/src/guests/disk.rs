@@ -1,4 +1,5 @@
-//! A guest's own disk: a qcow2 overlay over the image's, in `STATE/guests/UUID`.
+//! A guest's own files, in `STATE/guests/UUID`: its disk, which is a qcow2 overlay over the image's,
+//! and its serial ports' sockets.
 
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,15 +17,12 @@ use crate::hypervisor::without_paths;
 /// An overlay is a few hundred KiB of metadata, whatever the image's size.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longest path of a unix socket that Linux takes (unix(7)).
+const MAX_SOCKET: usize = 107;
+
 /// Makes a guest's disk, and returns where it is.
 pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<PathBuf, ComputeError> {
-    let directory = std::path::absolute(directory(state, id)).map_err(|error| failed(&error))?;
-    // QEMU's user must be able to come in; the disk itself libvirt gives to it alone.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(&directory)
-        .map_err(|error| failed(&error))?;
+    let directory = make_directory(state, id).map_err(|error| failed(&error))?;
     let format = format(base).map_err(|error| failed(&error))?;
     let disk = directory.join("disk.qcow2");
     let mut command = Command::new("qemu-img");
@@ -40,14 +38,38 @@ pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<Path
     Err(failed(&String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Removes a guest's disk, if it has one.
+/// Where the sockets of so many serial ports are to be. libvirt makes them, and gives them to
+/// QEMU's user.
+pub(super) fn sockets(state: &Path, id: ServerId, count: u8) -> Result<Vec<PathBuf>, ComputeError> {
+    let directory = make_directory(state, id).map_err(|error| {
+        let text = without_paths(&error.to_string());
+        ComputeError::Failed(format!("the guest's directory could not be made: {text}"))
+    })?;
+    let sockets: Vec<_> = (0..count).map(|port| directory.join(format!("serial{port}"))).collect();
+    if sockets.iter().any(|socket| socket.as_os_str().len() > MAX_SOCKET) {
+        return Err(ComputeError::Invalid(format!(
+            "the guest's sockets would have paths of more than {MAX_SOCKET} bytes: choose a shorter \
+             --state-dir, or [compute] transport = tcp"
+        )));
+    }
+    Ok(sockets)
+}
+
+/// Removes a guest's files, if it has any.
 pub(super) async fn remove(state: &Path, id: ServerId) {
     match tokio::fs::remove_dir_all(directory(state, id)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::error!(server = %id, %error, "a deleted guest's disk could not be removed");
+            tracing::error!(server = %id, %error, "a deleted guest's files could not be removed");
         }
         _ => {}
     }
+}
+
+/// QEMU's user must be able to come in; the files themselves libvirt gives to it alone.
+fn make_directory(state: &Path, id: ServerId) -> std::io::Result<PathBuf> {
+    let directory = std::path::absolute(directory(state, id))?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&directory)?;
+    Ok(directory)
 }
 
 fn directory(state: &Path, id: ServerId) -> PathBuf {
@@ -86,5 +108,16 @@ mod tests {
         remove(state.path(), id).await;
         assert!(!disk.exists() && !directory(state.path(), id).exists());
         remove(state.path(), id).await;
+    }
+
+    #[test]
+    fn a_state_directory_that_is_too_deep_for_sockets_is_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let id = ServerId::of_static("guest");
+        let deep = state.path().join("d".repeat(MAX_SOCKET));
+        assert!(matches!(sockets(&deep, id, 1), Err(ComputeError::Invalid(_))));
+        assert_eq!(sockets(&deep, id, 0), Ok(Vec::new()));
+        let sockets = sockets(state.path(), id, 2).unwrap();
+        assert!(sockets.len() == 2 && sockets[0].parent().unwrap().is_dir());
     }
 }

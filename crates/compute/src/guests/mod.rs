@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serialproxy_config::Config;
+use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
 use serialproxy_line::Lines;
 use serialproxy_proto::api;
@@ -74,6 +75,8 @@ struct Settings {
     images: PathBuf,
     state: PathBuf,
     virt_type: VirtType,
+    tls_required: bool,
+    transport: Transport,
 }
 
 impl Guests {
@@ -93,6 +96,8 @@ impl Guests {
                 images: config.compute.images_path.clone(),
                 state: config.state_dir.clone(),
                 virt_type: config.libvirt.virt_type,
+                tls_required: console.tls_required,
+                transport: config.compute.transport,
             },
             syncing: tokio::sync::Mutex::default(),
             leasing: RwLock::default(),

@@ -37,9 +37,22 @@ impl Guests {
         if domain.facts.run.is_none() {
             return Err(Unresolved::Stopped(domain.status));
         }
-        let port = domain.facts.ports.iter().find(|port| port.port == line.port);
-        port.map(|port| port.dialled()).ok_or_else(|| {
-            Unresolved::Failed(format!("the running guest has no serial port {}", line.port))
-        })
+        let LineKey { port, .. } = line;
+        let known = domain.facts.ports.iter().find(|known| known.port == port);
+        let known = known.ok_or_else(|| {
+            Unresolved::Failed(format!("the running guest has no serial port {port}"))
+        })?;
+        match known.dialled() {
+            Some(Endpoint::Tcp { .. }) if self.settings.tls_required => Err(Unresolved::Failed(
+                "the guest's port is plain TCP, which [serial_console] tls_required refuses: give \
+                 its <source> tls='yes'"
+                    .into(),
+            )),
+            Some(endpoint) => Ok(endpoint),
+            None => Err(Unresolved::Failed(format!("libvirt does not say where port {port} is"))),
+        }
     }
 }
+
+#[cfg(all(test, feature = "libvirt"))]
+mod tests;

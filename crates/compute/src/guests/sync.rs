@@ -147,9 +147,15 @@ impl Guests {
             boots: boots + u64::from(change == Change::Booted),
             reset: before.as_ref().and_then(|guest| guest.reset),
             ports: if self.settings.enabled { facts.ports } else { Vec::new() },
+            unusable: facts.unusable,
             bound,
             ours: facts.image.is_some(),
         };
+        if before.as_ref().is_none_or(|before| before.unusable != guest.unusable) {
+            for (port, why) in &guest.unusable {
+                tracing::debug!(server = %id, name = guest.name, port, why, "no line for a port");
+            }
+        }
         self.tell_lines(id, &guest, change, before.as_ref());
         self.table.put(id, guest.clone());
         guest
@@ -210,11 +216,11 @@ fn bound_ports(domain: &Domain) -> BTreeSet<BoundPort> {
     let next = domain.next.as_ref();
     let of = |facts: &Facts| {
         let tcp = facts.ports.iter().filter_map(|port| match &port.at {
-            Endpoint::Tcp { host, port: tcp } | Endpoint::Tls { host, port: tcp } => {
+            Some(Endpoint::Tcp { host, port: tcp } | Endpoint::Tls { host, port: tcp }) => {
                 let line = LineKey { server: domain.id, port: port.port };
                 Some(BoundPort { address: host.clone(), port: *tcp, line })
             }
-            Endpoint::Unix(_) | Endpoint::Pty(_) => None,
+            Some(Endpoint::Unix(_) | Endpoint::Pty(_)) | None => None,
         });
         tcp.collect::<Vec<_>>()
     };
@@ -235,6 +241,7 @@ mod tests {
             boots: 0,
             reset: None,
             ports: Vec::new(),
+            unusable: Vec::new(),
             bound: BTreeSet::new(),
             ours: false,
         }

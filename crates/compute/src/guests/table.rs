@@ -31,6 +31,8 @@ pub(super) struct Guest {
     pub(super) reset: Option<Instant>,
     /// Serial ports that a line can be attached to.
     pub(super) ports: Vec<SerialPort>,
+    /// Serial ports that none can be attached to, and why.
+    pub(super) unusable: Vec<(u8, &'static str)>,
     /// The TCP ports of its process and of its next start.
     pub(super) bound: BTreeSet<BoundPort>,
     /// Whether `boot` made it.
@@ -109,6 +111,7 @@ mod tests {
             boots: 0,
             reset: None,
             ports: Vec::new(),
+            unusable: Vec::new(),
             bound: BTreeSet::new(),
             ours: false,
         }

@@ -25,7 +25,7 @@ fn hypervisor(port: u16) -> (tempfile::TempDir, String) {
              <t:runstate>{state}</t:runstate><name>{name}</name><uuid>{id}</uuid>
              <memory>1024</memory><os><type>hvm</type></os><devices>
              <serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}'/></serial>
-             <serial type='pty'/></devices></domain>"
+             <serial type='null'/></devices></domain>"
         )
     };
     let node = format!(

@@ -39,10 +39,14 @@ const LIVE: &str = "<domain type='kvm' id='7'>
   </devices>
 </domain>";
 
+fn facts(devices: &str) -> Facts {
+    Facts::read(&format!("<domain><devices>{devices}</devices></domain>")).unwrap()
+}
+
+/// Ports whose place is known.
 fn ports(devices: &str) -> Vec<(u8, Endpoint)> {
-    let xml = format!("<domain><devices>{devices}</devices></domain>");
-    let ports = Facts::read(&xml).unwrap().ports;
-    ports.into_iter().map(|port| (port.port, port.at)).collect()
+    let ports = facts(devices).ports.into_iter();
+    ports.filter_map(|port| Some((port.port, port.at?))).collect()
 }
 
 fn tcp(host: &str, port: u16) -> Endpoint {
@@ -52,9 +56,17 @@ fn tcp(host: &str, port: u16) -> Endpoint {
 #[test]
 fn a_running_guests_ports_are_read_and_the_mirror_is_not_counted() {
     let facts = Facts::read(LIVE).unwrap();
+    let serial = |port: u8, at, log| SerialPort {
+        port,
+        at: Some(at),
+        device: Device::Uart,
+        alias: Some(format!("serial{port}")),
+        log,
+    };
+    let file = "/var/lib/nova/instances/x/console.log".into();
     let expected = [
-        SerialPort { port: 0, at: tcp("127.0.0.1", 10004) },
-        SerialPort { port: 1, at: tcp("::1", 10002) },
+        serial(0, tcp("127.0.0.1", 10004), Some(Log { file, append: false })),
+        serial(1, tcp("::1", 10002), None),
     ];
     assert_eq!(facts.ports, expected);
     assert_eq!((facts.image, facts.run), (None, Some(7)));
@@ -64,7 +76,7 @@ fn a_running_guests_ports_are_read_and_the_mirror_is_not_counted() {
 fn ports_are_known_by_their_index_whatever_lies_beside_them() {
     let devices = "
         <serial type='tcp'><source mode='bind' host='h' service='7'/><target port='2'/></serial>
-        <serial type='pty'><source path='/dev/pts/3'/><target port='0'/></serial>
+        <serial type='spicevmc'><source path='/dev/pts/3'/><target port='0'/></serial>
         <serial type='unix'><source mode='bind' path='/run/x'/><target port='1'/></serial>";
     let unix = Endpoint::Unix("/run/x".into());
     assert_eq!(ports(devices), [(1, unix), (2, tcp("h", 7))]);
@@ -80,23 +92,73 @@ fn a_port_without_a_number_takes_the_place_that_it_has() {
 #[test]
 fn consoles_count_where_there_is_no_serial_port() {
     let devices = "
-        <serial type='pty'><target port='0'/></serial>
         <console type='tcp'><source mode='bind' host='h' service='7'/>
-          <target type='sclp' port='0'/></console>";
-    assert_eq!(ports(devices), [(0, tcp("h", 7))]);
+          <target type='sclp' port='0'/></console>
+        <console type='pty' tty='/dev/pts/3'><source path='/dev/pts/3'/>
+          <target type='virtio' port='1'/></console>";
+    assert_eq!(ports(devices), [(0, tcp("h", 7)), (1, Endpoint::Pty("/dev/pts/3".into()))]);
+    let mirror_alone = "<console type='tcp'><source mode='bind' host='h' service='7'/>
+          <target type='serial' port='0'/></console>";
+    assert_eq!(ports(mirror_alone), [(0, tcp("h", 7))]);
+}
+
+#[test]
+fn consoles_of_their_own_follow_the_serial_ports() {
+    let devices = "
+        <serial type='pty'><source path='/dev/pts/3'/><target type='isa-serial' port='0'/>
+          <alias name='serial0'/></serial>
+        <serial type='dev'><source path='/dev/ttyS0'/><target type='pci-serial' port='1'/></serial>
+        <console type='pty' tty='/dev/pts/3'><source path='/dev/pts/3'/>
+          <target type='serial' port='0'/><alias name='serial0'/></console>
+        <console type='unix'><source mode='bind' path='/run/c'/>
+          <target type='virtio' port='1'/><alias name='console1'/></console>";
+    let facts = facts(devices);
+    let seen: Vec<_> =
+        facts.ports.iter().map(|port| (port.port, port.device, port.alias.as_deref())).collect();
+    assert_eq!(seen, [(0, Device::Uart, Some("serial0")), (2, Device::Console, Some("console1"))]);
+    assert_eq!(facts.ports[0].at, Some(Endpoint::Pty("/dev/pts/3".into())));
+    assert_eq!(facts.unusable, [(1, "its type is none of tcp, unix and pty")]);
+}
+
+#[test]
+fn a_pseudo_terminal_that_is_yet_to_be_made_is_a_port_already() {
+    let facts = facts("<serial type='pty'><target type='isa-serial' port='0'/></serial>");
+    assert_eq!((facts.ports[0].port, &facts.ports[0].at), (0, &None));
+}
+
+#[test]
+fn only_uarts_have_breaks() {
+    for (target, device) in [
+        ("isa-serial", Device::Uart),
+        ("pci-serial", Device::Uart),
+        ("usb-serial", Device::Uart),
+        ("system-serial", Device::Uart),
+        ("spapr-vio-serial", Device::Console),
+        ("sclp-serial", Device::Console),
+    ] {
+        let serial = format!("<serial type='pty'><target type='{target}' port='0'/></serial>");
+        assert_eq!(facts(&serial).ports[0].device, device, "{target}");
+    }
+}
+
+#[test]
+fn a_port_with_tls_is_read_as_such() {
+    let devices =
+        "<serial type='tcp'><source mode='bind' host='h' service='7' tls='yes'/></serial>";
+    assert_eq!(ports(devices), [(0, Endpoint::Tls { host: "h".into(), port: 7 })]);
 }
 
 #[test]
 fn what_a_line_does_not_speak_is_left_out() {
     for source in [
         "<source mode='connect' host='h' service='7'/>",
-        "<source mode='bind' host='h' service='7' tls='yes'/>",
         "<source mode='bind' host='h' service='7'/><protocol type='telnet'/>",
         "<source mode='bind' host='h' service='70000'/>",
         "<source mode='bind' host='h' service='0'/>",
         "<source mode='bind' service='7'/>",
     ] {
-        assert_eq!(ports(&format!("<serial type='tcp'>{source}</serial>")), [], "{source}");
+        let facts = facts(&format!("<serial type='tcp'>{source}</serial>"));
+        assert_eq!((facts.ports.len(), facts.unusable.len()), (0, 1), "{source}");
     }
 }
 
@@ -112,7 +174,10 @@ fn the_mark_counts_only_in_its_namespace_and_place() {
 
 #[test]
 fn a_port_bound_on_all_addresses_is_dialled_on_the_loopback() {
-    let dialled = |host| SerialPort { port: 0, at: tcp(host, 7) }.dialled();
+    let dialled = |host| {
+        let source = format!("<source mode='bind' host='{host}' service='7'/>");
+        facts(&format!("<serial type='tcp'>{source}</serial>")).ports[0].dialled().unwrap()
+    };
     assert_eq!(dialled("0.0.0.0"), tcp("127.0.0.1", 7));
     assert_eq!(dialled("::"), tcp("::1", 7));
     assert_eq!(dialled("192.0.2.1"), tcp("192.0.2.1", 7));

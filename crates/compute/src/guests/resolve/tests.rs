@@ -1,0 +1,92 @@
+//! Against domains without an operating system under a libvirtd of the test's own.
+
+use std::sync::Arc;
+
+use serialproxy_config::Config;
+use serialproxy_e2e::libvirtd::Libvirtd;
+use serialproxy_line::Lines;
+use serialproxy_line::Settings;
+use serialproxy_proto::id::ServerId;
+use serialproxy_store::Store;
+
+use super::*;
+
+struct Bench {
+    daemon: Libvirtd,
+    guests: Arc<Guests>,
+    _state: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A started domain with these devices, and who looks at it. Without consoles, no
+    /// line connects to its ports.
+    fn start(name: &str, devices: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let mut daemon = Libvirtd::prepare();
+        daemon.start();
+        daemon.define(name, &id(name).to_string(), devices);
+        daemon.virsh(&["start", name]);
+        let state = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
+        let mut config = Config { state_dir: state.path().into(), ..Config::default() };
+        config.libvirt.connection_uri = daemon.uri();
+        change(&mut config);
+        let lines = Lines::new(Settings { history_head: 4096, history_tail: 4096 });
+        Self { daemon, guests: Guests::start(&config, store, lines), _state: state }
+    }
+
+    async fn resolve(&self, line: LineKey) -> Result<Endpoint, Unresolved> {
+        self.guests.settle().await;
+        LivePorts(Arc::downgrade(&self.guests)).resolve(line).await
+    }
+}
+
+fn id(name: &str) -> ServerId {
+    ServerId::of_static(name)
+}
+
+fn line(name: &str, port: u8) -> LineKey {
+    LineKey { server: id(name), port }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn tcp_serial(port: u16) -> String {
+    format!(
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}'/>
+         <protocol type='raw'/></serial>"
+    )
+}
+
+#[tokio::test]
+async fn every_transport_is_found_in_the_running_domain() {
+    let (port, name) = (free_port(), "t-transports");
+    let devices = format!(
+        "<serial type='pty'/>
+         <serial type='unix'><source mode='bind' path='/run/t-transports'/></serial>
+         {}<serial type='null'/><console type='pty'><target type='virtio'/></console>",
+        tcp_serial(port)
+    );
+    let bench = Bench::start(name, &devices, |_| {});
+    let tty = bench.daemon.virsh(&["ttyconsole", name]);
+    assert_eq!(bench.resolve(line(name, 0)).await, Ok(Endpoint::Pty(tty.trim().into())));
+    assert_eq!(bench.resolve(line(name, 1)).await, Ok(Endpoint::Unix("/run/t-transports".into())));
+    let tcp = Endpoint::Tcp { host: "127.0.0.1".into(), port };
+    assert_eq!(bench.resolve(line(name, 2)).await, Ok(tcp));
+    assert!(matches!(bench.resolve(line(name, 3)).await, Err(Unresolved::Failed(_))), "no line");
+    let console = bench.resolve(line(name, 4)).await;
+    let Ok(Endpoint::Pty(path)) = &console else { panic!("{console:?}") };
+    assert!(path.starts_with("/dev/pts") && path.to_str() != Some(tty.trim()), "{path:?}");
+}
+
+#[tokio::test]
+async fn a_plain_tcp_port_is_refused_where_tls_is_required() {
+    let name = "t-plain";
+    let devices = format!("{}<serial type='pty'/>", tcp_serial(free_port()));
+    let bench = Bench::start(name, &devices, |config| config.serial_console.tls_required = true);
+    let refused = bench.resolve(line(name, 0)).await;
+    let Err(Unresolved::Failed(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("tls_required") && why.contains("tls='yes'"), "{why}");
+    assert!(bench.resolve(line(name, 1)).await.is_ok(), "a pseudo-terminal leaves no host");
+}
