@@ -23,7 +23,7 @@ pub(crate) fn all() -> BTreeMap<&'static str, Value> {
 
 /// Whether a call with this body must have one.
 pub(crate) fn is_required(body: &str) -> bool {
-    body == "Boot"
+    matches!(body, "Boot" | "ConsoleOutputRequest" | "Sysrq")
 }
 
 pub(crate) fn reference(name: &str) -> Value {
@@ -150,6 +150,7 @@ fn servers() -> Named {
                 "additionalProperties": false,
             }),
         ),
+        ("Sysrq", object(&[("key", json!({"type": "string", "minLength": 1, "maxLength": 1}))])),
         (
             "Stop",
             json!({

@@ -60,6 +60,17 @@ impl Manager {
         })
     }
 
+    /// Refuses what static lines do not have.
+    fn refuse_static(&self, line: LineKey, what: &str) -> Result<(), ComputeError> {
+        let Some(known) = self.statics.get_serial_console(line) else { return Ok(()) };
+        known?;
+        let LineKey { server, port } = line;
+        Err(ComputeError::Conflict(format!(
+            "Serial port {port} of instance {server} has no {what}: it is a static line, and what \
+             is no more than a stream of bytes cannot carry one."
+        )))
+    }
+
     async fn all_servers(&self) -> Vec<api::Server> {
         let mut servers = self.statics.all();
         if let Some(guests) = &self.guests {
@@ -139,12 +150,19 @@ impl Compute for Manager {
         Box::pin(async { Err(ComputeError::Unsupported("adopt is not here yet".into())) })
     }
 
-    fn send_break(&self, _line: LineKey) -> Answer<'_, ()> {
-        Box::pin(async { Err(ComputeError::Unsupported("break is not here yet".into())) })
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.refuse_static(line, "break")?;
+            self.guests(line.server)?.send_break(line).await
+        })
     }
 
-    fn sysrq(&self, _line: LineKey, _key: char) -> Answer<'_, ()> {
-        Box::pin(async { Err(ComputeError::Unsupported("sysrq is not here yet".into())) })
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let key = sysrq_key(key)?;
+            self.refuse_static(line, "SysRq")?;
+            self.guests(line.server)?.sysrq(line, key).await
+        })
     }
 
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
@@ -205,6 +223,16 @@ async fn to_the_end<T: Send + 'static>(
     match tokio::spawn(change).await {
         Ok(done) => done,
         Err(error) => Err(ComputeError::Failed(format!("the change was broken off: {error}"))),
+    }
+}
+
+/// The byte of a SysRq's command key. Linux takes letters and digits, and prints its help on `?`.
+fn sysrq_key(key: char) -> Result<u8, ComputeError> {
+    match u8::try_from(key) {
+        Ok(key) if key.is_ascii_alphanumeric() || key == b'?' => Ok(key),
+        _ => Err(ComputeError::Invalid(format!(
+            "key: {key:?} is no SysRq command, it takes one of a-z A-Z 0-9 ?"
+        ))),
     }
 }
 

@@ -5,23 +5,27 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderName;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serialproxy_proto::api::Line;
 use serialproxy_proto::api::Lines;
+use serialproxy_proto::api::Sysrq;
 use serialproxy_proto::id::LineKey;
 
 use crate::Api;
+use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::query::Query;
 use crate::query::bad;
+use crate::request::Body;
 use crate::request::LinePath;
 use crate::routes::Route;
 
 /// Most bytes of output in one answer, and the default: 1 MiB.
 const OUTPUT: usize = 1 << 20;
 
-pub(super) fn routes() -> [Route; 3] {
+pub(super) fn routes() -> [Route; 5] {
     [
         Route::get("/v1/lines", lines)
             .summary(
@@ -34,6 +38,13 @@ pub(super) fn routes() -> [Route; 3] {
             .summary("What a line printed, from an offset (default: the oldest byte kept) on")
             .query(&["from", "max"])
             .answer("Octets"),
+        Route::post("/v1/lines/{server}/{port}/break", send_break)
+            .summary("Holds a UART's line low for a moment")
+            .success(StatusCode::NO_CONTENT),
+        Route::post("/v1/lines/{server}/{port}/sysrq", sysrq)
+            .summary("Sends a magic SysRq, as the guest's device needs it")
+            .body("Sysrq")
+            .success(StatusCode::NO_CONTENT),
     ]
 }
 
@@ -73,6 +84,28 @@ async fn output(
         (HeaderName::from_static("x-console-line"), output.line.to_string()),
     ];
     Ok((headers, output.bytes))
+}
+
+async fn send_break(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    LinePath(line): LinePath,
+) -> Result<(), Fault> {
+    api.compute.send_break(line).await?;
+    tracing::info!(user = caller.user, %line, "break sent");
+    Ok(())
+}
+
+async fn sysrq(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    LinePath(line): LinePath,
+    body: Body,
+) -> Result<(), Fault> {
+    let Sysrq { key } = body.read()?;
+    api.compute.sysrq(line, key).await?;
+    tracing::info!(user = caller.user, %line, %key, "SysRq sent");
+    Ok(())
 }
 
 fn key(line: &Line) -> LineKey {

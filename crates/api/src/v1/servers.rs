@@ -14,6 +14,7 @@ use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::ServerId;
 
 use crate::Api;
+use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::request::Body;
 use crate::request::ServerPath;
@@ -55,9 +56,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn power(action: &str, power: Power, summary: &'static str) -> Route {
-    let handler = async move |State(api): State<Arc<Api>>, ServerPath(server): ServerPath| {
-        change_power(&api, server, power).await
-    };
+    let handler =
+        async move |State(api): State<Arc<Api>>, caller: Caller, ServerPath(server): ServerPath| {
+            change_power(&api, &caller, server, power).await
+        };
     Route::post(format!("/v1/servers/{{server}}/{action}"), handler)
         .summary(summary)
         .success(StatusCode::ACCEPTED)
@@ -94,6 +96,7 @@ async fn delete(State(api): State<Arc<Api>>, ServerPath(server): ServerPath) -> 
 
 async fn stop(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     ServerPath(server): ServerPath,
     body: Body,
 ) -> Result<(), Fault> {
@@ -101,10 +104,21 @@ async fn stop(
     if stop.timeout.is_some_and(|timeout| timeout > STOP) {
         return Err(Fault::BadRequest(format!("timeout: at most {STOP} seconds")));
     }
-    change_power(&api, server, Power::Stop(stop)).await
+    change_power(&api, &caller, server, Power::Stop(stop)).await
 }
 
-async fn change_power(api: &Api, server: ServerId, power: Power) -> Result<(), Fault> {
-    let compute = Arc::clone(&api.compute);
-    api.change(async move { compute.power(server, power).await }).await
+/// Done when it is, and recorded: even when the caller hangs up before that.
+async fn change_power(
+    api: &Api,
+    caller: &Caller,
+    server: ServerId,
+    power: Power,
+) -> Result<(), Fault> {
+    let (compute, user) = (Arc::clone(&api.compute), caller.user.clone());
+    let change = async move {
+        compute.power(server, power.clone()).await?;
+        tracing::info!(user, %server, ?power, "power changed");
+        Ok(())
+    };
+    api.change(change).await
 }

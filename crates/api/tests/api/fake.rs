@@ -159,12 +159,12 @@ impl Compute for Fake {
         self.server(id)
     }
 
-    fn send_break(&self, _line: LineKey) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
+        self.say(format!("break {line}"), || self.find_line(line).map(drop))
     }
 
-    fn sysrq(&self, _line: LineKey, _key: char) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
+        self.say(format!("sysrq {line} {key}"), || self.find_line(line).map(drop))
     }
 
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serialproxy_api::Auth;
+use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
@@ -173,6 +174,28 @@ async fn a_boot_that_lacks_or_exceeds_the_shape_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_break_and_a_sysrq_reach_the_line() {
+    let bench = Bench::new();
+    let line = format!("POST /v1/lines/{}/0", running());
+    let answer = bench.call(&format!("{line}/break"), "").await;
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
+    let answer = bench.call(&format!("{line}/sysrq"), r#"{"key": "b"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
+    let asked = [format!("break {}/0", running()), format!("sysrq {}/0 b", running())];
+    assert_eq!(bench.fake.asked(), asked);
+    for body in
+        ["", "{}", r#"{"key": ""}"#, r#"{"key": "ab"}"#, r#"{"key": 1}"#, r#"{"keys": "b"}"#]
+    {
+        assert_eq!(bench.call(&format!("{line}/sysrq"), body).await.status, 400, "{body}");
+    }
+    assert_eq!(bench.fake.asked(), asked, "nothing of that went on");
+    let refused = ComputeError::Conflict("it has no break".into());
+    let bench =
+        Bench::with(Fake { error: Some(refused), ..Fake::default() }, &config(), Auth::Noauth);
+    bench.call(&format!("{line}/break"), "").await.is_fault(409, "conflictingRequest", "no break");
+}
+
+#[tokio::test]
 async fn power_actions_answer_202_and_reach_the_server() {
     let bench = Bench::new();
     let id = running();
@@ -217,7 +240,7 @@ async fn deleting_a_server_ends_its_console_tokens_and_no_others() {
 
 #[tokio::test]
 async fn a_server_that_may_not_be_deleted_keeps_its_console_tokens() {
-    let error = serialproxy_proto::compute::ComputeError::Conflict("not ours".into());
+    let error = ComputeError::Conflict("not ours".into());
     let fake = Fake { error: Some(error), ..Fake::default() };
     let bench = Bench::with(fake, &config(), Auth::Noauth);
     let line = LineKey { server: running(), port: 0 };

@@ -113,6 +113,25 @@ async fn a_call_is_logged_once_with_what_is_needed_to_find_it_again() {
 }
 
 #[tokio::test]
+async fn what_is_done_to_a_guest_is_logged_with_who_did_it() {
+    let bench = Bench::new();
+    let id = running();
+    for (call, body, parts) in [
+        (format!("/v1/lines/{id}/0/break"), "", ["break sent", &format!("line={id}/0")]),
+        (format!("/v1/lines/{id}/0/sysrq"), r#"{"key": "b"}"#, ["SysRq sent", "key=b"]),
+        (format!("/v1/servers/{id}/reset"), "", ["power changed", "power=Reset"]),
+        (format!("/v1/servers/{id}/nmi"), "", ["power changed", "power=Nmi"]),
+    ] {
+        let (log, _guard) = captured();
+        bench.call(&format!("POST {call}"), body).await;
+        let text = log.text();
+        let event = text.lines().find(|line| line.contains(parts[0]));
+        let event = event.unwrap_or_else(|| panic!("{call}: {text}"));
+        assert!(event.contains(parts[1]) && event.contains("user=\"admin\""), "{event}");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_of_ours_is_logged_with_its_reason() {
     let bench = Bench::new();
     let path = bench.directory.path().join("store.sqlite");

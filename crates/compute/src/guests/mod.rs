@@ -4,6 +4,7 @@ mod boot;
 mod disk;
 mod kvm;
 mod launch;
+mod monitor;
 mod power;
 mod resolve;
 mod sync;

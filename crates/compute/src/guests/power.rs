@@ -139,6 +139,6 @@ impl Guests {
     }
 }
 
-fn conflict(what: &str, id: ServerId, status: Status) -> ComputeError {
+pub(super) fn conflict(what: &str, id: ServerId, status: Status) -> ComputeError {
     ComputeError::Conflict(format!("Cannot '{what}' instance {id} while it is {status}."))
 }

@@ -24,6 +24,13 @@ impl Resolve for LivePorts {
             guests.endpoint(line).await
         })
     }
+
+    fn clear(&self, line: LineKey) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let guests = self.0.upgrade().ok_or("the compute role ended")?;
+            guests.hang_up(line).await
+        })
+    }
 }
 
 impl Guests {
@@ -54,5 +61,6 @@ impl Guests {
     }
 }
 
-#[cfg(all(test, feature = "libvirt"))]
+#[cfg(test)]
+#[cfg(feature = "libvirt")]
 mod tests;

@@ -66,6 +66,12 @@ pub(super) fn next_xml(connect: &Connect, id: ServerId) -> Result<String, Error>
     connect.lookup_domain_by_uuid(id.0)?.xml_desc(virt_sys::VIR_DOMAIN_XML_INACTIVE)
 }
 
+/// Asks a running domain's QEMU something, by a command of QMP.
+pub(super) fn monitor(connect: &Connect, id: ServerId, command: &str) -> Result<String, Error> {
+    let flags = virt_sys::VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT;
+    connect.lookup_domain_by_uuid(id.0)?.qemu_monitor_command(command, flags)
+}
+
 fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(found) => Ok(Some(found)),

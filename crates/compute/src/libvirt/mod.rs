@@ -97,6 +97,15 @@ impl Hypervisor {
         self.call(&self.changes, CHANGE, move |connect| calls::act(connect, id, action)).await
     }
 
+    /// Asks a running domain's QEMU something, by a command of QMP; what it answers.
+    pub(crate) async fn monitor(
+        &self,
+        id: ServerId,
+        command: String,
+    ) -> Result<String, HypervisorError> {
+        self.call(&self.changes, CHANGE, move |connect| calls::monitor(connect, id, &command)).await
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         lane: &Lane<Option<Connect>>,

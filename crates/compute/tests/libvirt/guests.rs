@@ -24,23 +24,23 @@ use crate::role::Role;
 use crate::role::eventually;
 
 /// Ports of a range at most.
-const SLOT: u16 = 10;
+pub(crate) const SLOT: u16 = 10;
 
 /// What a kernel prints first.
 const FIRST: &str = "Linux version";
 
 /// What a guest prints when its shell is there.
-const PROMPT: &str = " # ";
+pub(crate) const PROMPT: &str = " # ";
 
 /// A role at a running daemon, with a range of so many ports.
-fn start(ports: u16) -> (Libvirtd, Role) {
+pub(crate) fn start(ports: u16) -> (Libvirtd, Role) {
     let mut daemon = Libvirtd::prepare();
     daemon.start();
     let role = Role::start(&daemon.uri(), settings(ports));
     (daemon, role)
 }
 
-fn settings(ports: u16) -> impl FnOnce(&mut Config) {
+pub(crate) fn settings(ports: u16) -> impl FnOnce(&mut Config) {
     let images = serialproxy_e2e::libvirtd::images();
     move |config| {
         config.compute.images_path = images;
@@ -60,11 +60,11 @@ fn range(ports: u16) -> PortRange {
     PortRange { start, end: u32::from(start + ports) }
 }
 
-fn first_port(role: &Role) -> u16 {
+pub(crate) fn first_port(role: &Role) -> u16 {
     role.config.serial_console.port_range.start
 }
 
-async fn connected(role: &Role) {
+pub(crate) async fn connected(role: &Role) {
     eventually("libvirt answers", || async {
         let unknown = role.manager.server(ServerId::of_static("unknown")).await;
         matches!(unknown, Err(ComputeError::NotFound(_))).then_some(())
@@ -81,7 +81,7 @@ fn request(name: &str) -> api::Boot {
     }
 }
 
-async fn boot(role: &Role, name: &str) -> ServerId {
+pub(crate) async fn boot(role: &Role, name: &str) -> ServerId {
     connected(role).await;
     let server = role.manager.boot(request(name)).await.unwrap();
     assert_eq!((server.name.as_str(), server.status), (name, Status::Active));
@@ -94,7 +94,7 @@ async fn force_off(role: &Role, id: ServerId) {
     assert_eq!(role.manager.server(id).await.unwrap().status, Status::Shutoff);
 }
 
-fn lines(id: ServerId) -> [LineKey; 2] {
+pub(crate) fn lines(id: ServerId) -> [LineKey; 2] {
     [0, 1].map(|port| LineKey { server: id, port })
 }
 

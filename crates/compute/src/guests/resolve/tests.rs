@@ -1,6 +1,7 @@
 //! Against domains without an operating system under a libvirtd of the test's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_e2e::libvirtd::Libvirtd;
@@ -8,6 +9,8 @@ use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::id::ServerId;
 use serialproxy_store::Store;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use super::*;
 
@@ -89,4 +92,24 @@ async fn a_plain_tcp_port_is_refused_where_tls_is_required() {
     let Err(Unresolved::Failed(why)) = refused else { panic!("{refused:?}") };
     assert!(why.contains("tls_required") && why.contains("tls='yes'"), "{why}");
     assert!(bench.resolve(line(name, 1)).await.is_ok(), "a pseudo-terminal leaves no host");
+}
+
+#[tokio::test]
+async fn a_stranger_who_holds_a_port_is_hung_up_on() {
+    let (port, name) = (free_port(), "t-stranger");
+    let bench = Bench::start(name, &tcp_serial(port), |_| {});
+    let mut stranger = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut byte = [0];
+    let holding = tokio::time::timeout(Duration::from_millis(200), stranger.read(&mut byte)).await;
+    assert!(holding.is_err(), "it holds the port");
+    bench.guests.settle().await;
+    let ports = LivePorts(Arc::downgrade(&bench.guests));
+    ports.clear(line(name, 0)).await.unwrap();
+    let hung_up = tokio::time::timeout(Duration::from_secs(10), stranger.read(&mut byte)).await;
+    assert!(matches!(hung_up, Ok(Ok(0) | Err(_))), "{hung_up:?}");
+    let why = ports.clear(line(name, 1)).await.unwrap_err();
+    assert!(why.contains("no serial port 1"), "{why}");
+    bench.daemon.virsh(&["destroy", name]);
+    let why = ports.clear(line(name, 0)).await.unwrap_err();
+    assert!(why.contains("SHUTOFF"), "{why}");
 }

@@ -1,0 +1,146 @@
+//! What only QEMU's monitor can do: a break, and hanging up on who holds a port. libvirt marks a
+//! domain whose monitor was used ("tainted"), so it is used only when somebody asks for this.
+
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_line::Line;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::console::LineState;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+
+use super::Guests;
+use super::power::conflict;
+use crate::domain::Device;
+use crate::domain::SerialPort;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::not_found;
+use crate::hypervisor::without_paths;
+use crate::manager::no_such_port;
+
+/// Linux takes ^O on a console without breaks for the SysRq key.
+const CTRL_O: u8 = 0x0f;
+
+impl Guests {
+    /// Holds the line of a running guest's UART low for a moment.
+    pub(crate) async fn send_break(&self, line: LineKey) -> Result<(), ComputeError> {
+        let port = self.running_port(line, "break").await?;
+        if port.device == Device::Console {
+            let LineKey { server, port } = line;
+            return Err(ComputeError::Conflict(format!(
+                "Serial port {port} of instance {server} has no break: it is a paravirtual \
+                 console and no UART. For a SysRq use `sysrq`, which types ^O there."
+            )));
+        }
+        self.break_uart(line.server, &port).await
+    }
+
+    /// Sends a magic SysRq to a running guest.
+    pub(crate) async fn sysrq(&self, line: LineKey, key: u8) -> Result<(), ComputeError> {
+        let port = self.running_port(line, "sysrq").await?;
+        let console = self.lines.get(line);
+        let console = console.ok_or_else(|| no_such_port(line.server, line.port, &[]))?;
+        // A break without its key would make a command of what is typed next.
+        if console.describe().state != LineState::Connected {
+            return Err(not_connected(&console));
+        }
+        let pressed = match port.device {
+            Device::Uart => {
+                self.break_uart(line.server, &port).await?;
+                console.press(&[key])
+            }
+            Device::Console => console.press(&[CTRL_O, key]),
+        };
+        if pressed { Ok(()) } else { Err(not_connected(&console)) }
+    }
+
+    /// Makes QEMU hang up on who is connected to a port.
+    pub(super) async fn hang_up(&self, line: LineKey) -> Result<(), String> {
+        let in_words = |error: ComputeError| error.to_string();
+        let port = self.running_port(line, "clear").await.map_err(in_words)?;
+        let instance = json!({"type": "chardev", "id": chardev(&port).map_err(|e| e.to_string())?});
+        let yank = json!({"execute": "yank", "arguments": {"instances": [instance]}});
+        let yanked = self.ask_qemu(line.server, &yank).await;
+        yanked.map_err(|error| without_paths(&error.to_string()))?;
+        tracing::warn!(%line, "QEMU was made to hang up on who held a guest's serial port");
+        Ok(())
+    }
+
+    async fn break_uart(&self, id: ServerId, port: &SerialPort) -> Result<(), ComputeError> {
+        let sent = async {
+            let arguments = json!({"id": chardev(port)?});
+            let command = json!({"execute": "chardev-send-break", "arguments": arguments});
+            self.ask_qemu(id, &command).await
+        };
+        sent.await.map_err(|error| error.of(id, "send a break to"))
+    }
+
+    async fn ask_qemu(&self, id: ServerId, command: &Value) -> Result<(), HypervisorError> {
+        let answer = self.hypervisor.monitor(id, command.to_string()).await?;
+        understood(&answer)
+    }
+
+    /// A serial port as the running guest has it now.
+    async fn running_port(&self, line: LineKey, what: &str) -> Result<SerialPort, ComputeError> {
+        let LineKey { server: id, port } = line;
+        self.settle().await;
+        let domain = self.hypervisor.domain(id).await.map_err(|error| error.of(id, "look at"))?;
+        let domain = domain.ok_or_else(|| not_found(id))?;
+        if domain.facts.run.is_none() {
+            return Err(conflict(what, id, domain.status));
+        }
+        let ports = domain.facts.ports;
+        let known: Vec<u8> = ports.iter().map(|known| known.port).collect();
+        let found = ports.into_iter().find(|known| known.port == port);
+        found.ok_or_else(|| no_such_port(id, port, &known))
+    }
+}
+
+fn not_connected(line: &Line) -> ComputeError {
+    let LineKey { server, port } = line.key();
+    ComputeError::Conflict(format!(
+        "Serial port {port} of instance {server} is not connected: {}",
+        line.describe().reason
+    ))
+}
+
+/// libvirt's name of a device's other side in QEMU.
+fn chardev(port: &SerialPort) -> Result<String, HypervisorError> {
+    let alias = port.alias.as_deref().ok_or_else(|| {
+        HypervisorError::Unsupported("the hypervisor gives its serial ports no names".into())
+    })?;
+    Ok(format!("char{alias}"))
+}
+
+/// Whether QEMU did what it was asked.
+fn understood(answer: &str) -> Result<(), HypervisorError> {
+    let answer: Value = serde_json::from_str(answer)
+        .map_err(|_| HypervisorError::Failed("QEMU's monitor answered with no JSON".into()))?;
+    if answer.get("return").is_some() {
+        return Ok(());
+    }
+    let why = answer.pointer("/error/desc").and_then(Value::as_str);
+    Err(HypervisorError::Failed(format!("QEMU: {}", why.unwrap_or("an error without words"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_monitor_is_told_in_its_words() {
+        let refused = r#"{"id":"libvirt-9","error":{"class":"E","desc":"Chardev 'x' not found"}}"#;
+        let told = understood(refused).unwrap_err().to_string();
+        assert_eq!(told, "QEMU: Chardev 'x' not found");
+        assert!(understood(r#"{"return":{},"id":"libvirt-9"}"#).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_answered_is_no_success_without_a_return(answer in ".*") {
+            prop_assert!(understood(&answer).is_err() || answer.contains("return"));
+        }
+    }
+}
