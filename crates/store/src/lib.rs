@@ -1,9 +1,11 @@
-//! What outlives the process: which line holds which TCP port, and which console tokens are good.
+//! What outlives the process: which line holds which TCP port, which console tokens are good, and
+//! what domains were before they were adopted.
 //!
 //! One SQLite file in WAL mode, so that several roles on one host may share it. Calls block for
 //! tens of microseconds (a commit that must survive a power cut: some hundred); async callers
 //! run them on a blocking thread.
 
+mod adoptions;
 mod leases;
 mod tokens;
 
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use crate::adoptions::Adoption;
 pub use crate::leases::PortLease;
 
 /// The embedded store.
@@ -47,7 +50,8 @@ pub enum StoreError {
 }
 
 /// One step each: a step that shipped is never changed, a new one is added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE port_leases (
         address TEXT NOT NULL,
         port INTEGER NOT NULL,
@@ -69,7 +73,15 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID, STRICT;
     CREATE INDEX console_tokens_expires ON console_tokens (expires);
     CREATE INDEX console_tokens_server ON console_tokens (server);
-"];
+",
+    "
+    CREATE TABLE adoptions (
+        server TEXT PRIMARY KEY,
+        before TEXT NOT NULL,
+        after TEXT
+    ) WITHOUT ROWID, STRICT;
+",
+];
 
 impl Store {
     /// Opens the store, making the file (mode 0600) and its tables where they are missing.

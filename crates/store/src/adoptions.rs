@@ -1,0 +1,103 @@
+//! Adoptions: what the serial devices of a domain were before it was given ports of ours.
+
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+use serialproxy_proto::id::ServerId;
+
+use crate::Store;
+use crate::StoreError;
+use crate::leases::server;
+use crate::write_error;
+
+/// What an adoption changed, as pieces of the domain's XML.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Adoption {
+    /// What stood there before.
+    pub before: String,
+    /// What stood there after; `None` while the change is under way, or was broken off.
+    pub after: Option<String>,
+}
+
+impl Store {
+    /// Keeps an adoption, in the place of one that is kept of the same server.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn keep_adoption(&self, server: ServerId, adoption: &Adoption) -> Result<(), StoreError> {
+        self.lock()
+            .execute(
+                "INSERT OR REPLACE INTO adoptions (server, before, after) VALUES (?1, ?2, ?3)",
+                params![server.to_string(), adoption.before, adoption.after],
+            )
+            .map_err(write_error)?;
+        Ok(())
+    }
+
+    /// The adoption of a server, if it was adopted.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn adoption(&self, server: ServerId) -> Result<Option<Adoption>, StoreError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT before, after FROM adoptions WHERE server = ?1")?;
+        let adoption = statement
+            .query_row([server.to_string()], |row| {
+                Ok(Adoption { before: row.get(0)?, after: row.get(1)? })
+            })
+            .optional()?;
+        Ok(adoption)
+    }
+
+    /// All servers that are adopted.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn adopted(&self) -> Result<Vec<ServerId>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT server FROM adoptions")?;
+        let rows = statement.query_map([], |row| server(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets the adoption of a server.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn forget_adoption(&self, server: ServerId) -> Result<(), StoreError> {
+        self.lock()
+            .execute("DELETE FROM adoptions WHERE server = ?1", [server.to_string()])
+            .map_err(write_error)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adoption_is_kept_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        let store = Store::open(&path).unwrap();
+        let (one, other) = (ServerId::of_static("a"), ServerId::of_static("b"));
+        let begun = Adoption { before: "<serial type='pty'/>".into(), after: None };
+        store.keep_adoption(one, &begun).unwrap();
+        assert_eq!(store.adoption(one).unwrap(), Some(begun.clone()));
+        assert_eq!(store.adoption(other).unwrap(), None);
+
+        let done = Adoption { after: Some("<serial type='tcp'/>".into()), ..begun };
+        store.keep_adoption(one, &done).unwrap();
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.adoption(one).unwrap(), Some(done));
+        assert_eq!(store.adopted().unwrap(), [one]);
+        store.forget_adoption(one).unwrap();
+        assert_eq!(store.adoption(one).unwrap(), None);
+    }
+}
