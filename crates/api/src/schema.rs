@@ -150,6 +150,14 @@ fn servers() -> Named {
                 "additionalProperties": false,
             }),
         ),
+        (
+            "Adopt",
+            json!({
+                "type": "object",
+                "properties": {"serial_ports": nullable(&count()), "restart": {"type": "boolean"}},
+                "additionalProperties": false,
+            }),
+        ),
         ("Sysrq", object(&[("key", json!({"type": "string", "minLength": 1, "maxLength": 1}))])),
         (
             "Stop",

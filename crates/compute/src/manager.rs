@@ -60,6 +60,15 @@ impl Manager {
         })
     }
 
+    fn adoptable(&self, id: ServerId) -> Result<&Arc<Guests>, ComputeError> {
+        if self.statics.get(id).is_some() {
+            return Err(ComputeError::Conflict(format!(
+                "Cannot 'adopt' instance {id}: it is a static line. [static] line says where it is."
+            )));
+        }
+        self.guests(id)
+    }
+
     /// Refuses what static lines do not have.
     fn refuse_static(&self, line: LineKey, what: &str) -> Result<(), ComputeError> {
         let Some(known) = self.statics.get_serial_console(line) else { return Ok(()) };
@@ -142,12 +151,18 @@ impl Compute for Manager {
         Box::pin(self.change_power(id, power))
     }
 
-    fn adopt(&self, _id: ServerId, _adopt: api::Adopt) -> Answer<'_, api::Server> {
-        Box::pin(async { Err(ComputeError::Unsupported("adopt is not here yet".into())) })
+    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Server> {
+        Box::pin(async move {
+            let guests = Arc::clone(self.adoptable(id)?);
+            to_the_end(async move { guests.adopt(id, adopt).await }).await
+        })
     }
 
-    fn unadopt(&self, _id: ServerId) -> Answer<'_, api::Server> {
-        Box::pin(async { Err(ComputeError::Unsupported("adopt is not here yet".into())) })
+    fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server> {
+        Box::pin(async move {
+            let guests = Arc::clone(self.adoptable(id)?);
+            to_the_end(async move { guests.unadopt(id).await }).await
+        })
     }
 
     fn send_break(&self, line: LineKey) -> Answer<'_, ()> {

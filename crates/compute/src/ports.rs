@@ -117,6 +117,14 @@ impl Ports {
         Ok(())
     }
 
+    /// Gives back ports that a domain was bound to and is no more. Blocks.
+    pub(crate) fn give_back(&self, left: &[BoundPort], now: Timestamp) -> Result<(), PortsError> {
+        for BoundPort { address, port, line } in left {
+            self.store.release_port(address, *port, *line, now)?;
+        }
+        Ok(())
+    }
+
     /// Gives back all ports of a server. Blocks.
     pub(crate) fn release_server(&self, id: ServerId, now: Timestamp) -> Result<(), PortsError> {
         self.store.release_ports_of(id, now)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::ServerAnswer;
 use serialproxy_proto::api::Servers;
@@ -23,6 +24,9 @@ use crate::tokens;
 
 /// How long a boot may take: a big image is copied first, on a slow disk.
 const BOOT: Duration = Duration::from_secs(300);
+
+/// How long an adoption may take: the guest may have to be stopped and started.
+const ADOPT: Duration = Duration::from_secs(180);
 
 /// Longest time that a guest may be given to shut down, in seconds.
 const STOP: u64 = 3600;
@@ -46,6 +50,16 @@ pub(super) fn routes() -> Vec<Route> {
             .success(StatusCode::ACCEPTED)
             .limit(Duration::from_secs(STOP + 60)),
     ];
+    routes.extend([
+        Route::post("/v1/servers/{server}/adopt", adopt)
+            .summary("Gives a domain that others made TCP serial ports")
+            .body("Adopt")
+            .answer("ServerAnswer")
+            .limit(ADOPT),
+        Route::delete("/v1/servers/{server}/adopt", unadopt)
+            .summary("Takes an adoption back: the domain's description is what it was")
+            .answer("ServerAnswer"),
+    ]);
     routes.extend([
         power("start", Power::Start, "Starts a stopped server"),
         power("reboot", Power::Reboot, "Asks the guest to reboot"),
@@ -92,6 +106,36 @@ async fn delete(State(api): State<Arc<Api>>, ServerPath(server): ServerPath) -> 
         Ok(())
     };
     api.change(deleted).await
+}
+
+async fn adopt(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    ServerPath(server): ServerPath,
+    body: Body,
+) -> Result<Json<ServerAnswer>, Fault> {
+    let adopt: Adopt = if body.is_empty() { Adopt::default() } else { body.read()? };
+    let compute = Arc::clone(&api.compute);
+    let adopted = async move {
+        let adopted = compute.adopt(server, adopt).await?;
+        tracing::info!(user = caller.user, %server, "adopted");
+        Ok(adopted)
+    };
+    Ok(Json(ServerAnswer { server: api.change(adopted).await? }))
+}
+
+async fn unadopt(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    ServerPath(server): ServerPath,
+) -> Result<Json<ServerAnswer>, Fault> {
+    let compute = Arc::clone(&api.compute);
+    let taken_back = async move {
+        let server_now = compute.unadopt(server).await?;
+        tracing::info!(user = caller.user, %server, "adoption taken back");
+        Ok(server_now)
+    };
+    Ok(Json(ServerAnswer { server: api.change(taken_back).await? }))
 }
 
 async fn stop(

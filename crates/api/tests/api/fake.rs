@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::EndpointKind;
@@ -151,12 +152,12 @@ impl Compute for Fake {
         self.say(format!("{power:?} {id}"), || self.find(id).map(drop))
     }
 
-    fn adopt(&self, id: ServerId, _adopt: serialproxy_proto::api::Adopt) -> Answer<'_, Server> {
-        self.server(id)
+    fn adopt(&self, id: ServerId, adopt: Adopt) -> Answer<'_, Server> {
+        self.say(format!("{adopt:?} {id}"), || self.find(id))
     }
 
     fn unadopt(&self, id: ServerId) -> Answer<'_, Server> {
-        self.server(id)
+        self.say(format!("unadopt {id}"), || self.find(id))
     }
 
     fn send_break(&self, line: LineKey) -> Answer<'_, ()> {

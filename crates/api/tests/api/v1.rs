@@ -174,6 +174,30 @@ async fn a_boot_that_lacks_or_exceeds_the_shape_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_server_is_adopted_and_the_adoption_taken_back() {
+    let bench = Bench::new();
+    let path = format!("/v1/servers/{}/adopt", running());
+    let server = serde_json::json!({"id": running(), "name": "running", "status": "ACTIVE"});
+    for (body, asked) in [
+        ("", "Adopt { serial_ports: None, restart: false }"),
+        (r#"{"serial_ports": 2}"#, "Adopt { serial_ports: Some(2), restart: false }"),
+        (r#"{"restart": true}"#, "Adopt { serial_ports: None, restart: true }"),
+    ] {
+        let answer = bench.call(&format!("POST {path}"), body).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.json(), serde_json::json!({"server": server}));
+        assert_eq!(bench.fake.asked().last().unwrap(), &format!("{asked} {}", running()));
+    }
+    for body in ["[]", r#"{"serial_ports": -1}"#, r#"{"ports": 1}"#, r#"{"serial_ports": 256}"#] {
+        let answer = bench.call(&format!("POST {path}"), body).await;
+        answer.is_fault(400, "badRequest", "");
+    }
+    let answer = bench.call(&format!("DELETE {path}"), "").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["server"]), (200, &server));
+    assert_eq!(bench.fake.asked().last().unwrap(), &format!("unadopt {}", running()));
+}
+
+#[tokio::test]
 async fn a_break_and_a_sysrq_reach_the_line() {
     let bench = Bench::new();
     let line = format!("POST /v1/lines/{}/0", running());

@@ -1,9 +1,12 @@
 //! Domain XML: what we write for a guest, and what we read of any domain.
 
+mod give;
 mod ports;
 mod read;
 mod write;
 
+pub(crate) use self::give::Given;
+pub(crate) use self::give::SerialDevices;
 pub(crate) use self::ports::replace_ports;
 pub(crate) use self::read::Device;
 pub(crate) use self::read::Facts;

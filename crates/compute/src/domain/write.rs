@@ -107,13 +107,16 @@ impl Serials<'_> {
 
 /// A serial port that QEMU listens for on TCP.
 pub(super) fn tcp(index: usize, address: &str, port: u16, tls: bool) -> String {
+    let source = tcp_source(address, port, tls);
+    format!("<serial type='tcp'>{source}<target port='{index}'/></serial>")
+}
+
+/// Where QEMU listens for a serial port of type `tcp`.
+pub(super) fn tcp_source(address: &str, port: u16, tls: bool) -> String {
     // Without the attribute it is for /etc/libvirt/qemu.conf to say.
     let tls = if tls { " tls='yes'" } else { "" };
-    format!(
-        "<serial type='tcp'><source mode='bind' host='{}' service='{port}'{tls}/>\
-         <protocol type='raw'/><target port='{index}'/></serial>",
-        escape(address)
-    )
+    let address = escape(address);
+    format!("<source mode='bind' host='{address}' service='{port}'{tls}/><protocol type='raw'/>")
 }
 
 /// libvirt takes text, so a path that is no UTF-8 cannot be had; it fails to open there.

@@ -1,5 +1,6 @@
 //! The guests of the hypervisor, and their lines.
 
+mod adopt;
 mod boot;
 mod disk;
 mod kvm;
@@ -28,6 +29,7 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_store::Store;
+use serialproxy_store::StoreError;
 use tokio::sync::OnceCell;
 use tokio::sync::OwnedMutexGuard;
 use tokio::sync::RwLock;
@@ -52,6 +54,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 pub(crate) struct Guests {
     hypervisor: Hypervisor,
     lines: Lines,
+    store: Arc<Store>,
     ports: Arc<Ports>,
     table: Table,
     settings: Settings,
@@ -86,10 +89,11 @@ impl Guests {
         let (hypervisor, events) = Hypervisor::connect(&config.libvirt.connection_uri);
         let console = &config.serial_console;
         let (address, rest) = (&console.proxyclient_address, config.compute.port_rest);
-        let ports = Ports::new(store, address, console.port_range, rest);
+        let ports = Ports::new(Arc::clone(&store), address, console.port_range, rest);
         let guests = Arc::new_cyclic(|me| Self {
             hypervisor,
             lines,
+            store,
             ports: Arc::new(ports),
             table: Table::default(),
             settings: Settings {
@@ -185,6 +189,18 @@ impl Guests {
             turn
         };
         turn.lock_owned().await
+    }
+
+    /// Runs something about the store that blocks.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ComputeError> {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(done) => done.map_err(|error| ComputeError::Unavailable(error.to_string())),
+            Err(error) => Err(ComputeError::Failed(format!("the store failed: {error}"))),
+        }
     }
 
     /// Runs something about ports that blocks.

@@ -33,7 +33,7 @@ impl Guests {
         }
     }
 
-    async fn start_guest(&self, id: ServerId) -> Result<(), ComputeError> {
+    pub(super) async fn start_guest(&self, id: ServerId) -> Result<(), ComputeError> {
         let _turn = self.turn(id).await;
         let _leasing = self.leasing.read().await;
         let guest = self.seen(id).await?;
@@ -50,7 +50,7 @@ impl Guests {
         Ok(())
     }
 
-    async fn stop(&self, id: ServerId, stop: &Stop) -> Result<(), ComputeError> {
+    pub(super) async fn stop(&self, id: ServerId, stop: &Stop) -> Result<(), ComputeError> {
         let (guest, run) = self.running(id, "stop").await?;
         let patience = stop.timeout.map_or(PATIENCE, Duration::from_secs).min(MOST_PATIENCE);
         let stopped = !stop.force && self.shut_down(id, run, patience).await?;

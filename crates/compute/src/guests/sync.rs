@@ -15,6 +15,8 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_store::Store;
+use serialproxy_store::StoreError;
 use tokio::time::Instant;
 
 use super::Guests;
@@ -94,9 +96,15 @@ impl Guests {
             return Ok(None);
         };
         let bound = bound_ports(&domain);
-        if self.table.get(id).is_none_or(|guest| guest.bound != bound) {
+        let before = self.table.get(id).map(|guest| guest.bound);
+        if before.as_ref() != Some(&bound) {
             let adopt: Vec<_> = bound.iter().cloned().collect();
-            self.noted(self.with_ports(move |ports, now| ports.adopt(&adopt, now)).await);
+            let left: Vec<_> = before.unwrap_or_default().difference(&bound).cloned().collect();
+            let kept_in_step = self.with_ports(move |ports, now| {
+                ports.give_back(&left, now)?;
+                ports.adopt(&adopt, now)
+            });
+            self.noted(kept_in_step.await);
         }
         Ok(Some(self.apply(domain, bound, Sight::News)))
     }
@@ -113,6 +121,7 @@ impl Guests {
             }
         }
         let mut bound = BTreeSet::new();
+        self.noted(self.with_store(move |store| forget_adoptions(store, &known)).await);
         for domain in domains {
             let ports = bound_ports(&domain);
             bound.extend(ports.iter().cloned());
@@ -132,6 +141,7 @@ impl Guests {
             self.lines.remove(line.key(), "the server was deleted");
         }
         self.noted(self.with_ports(move |ports, now| ports.release_server(id, now)).await);
+        self.noted(self.with_store(move |store| store.forget_adoption(id)).await);
     }
 
     /// Takes note of a domain, and tells its lines.
@@ -193,10 +203,10 @@ impl Guests {
         }
     }
 
-    /// Logs what could not be done about leases: nobody is there who could be told.
+    /// Logs what could not be done in the store: nobody is there who could be told.
     fn noted(&self, done: Result<(), ComputeError>) {
         if let Err(error) = done {
-            tracing::error!(%error, "port leases are not in step with the guests");
+            tracing::error!(%error, "what is stored is not in step with the guests");
         }
     }
 }
@@ -209,6 +219,12 @@ fn change(before: Option<&Guest>, run: Option<u32>, sight: Sight) -> Change {
         (None, Some(_)) if sight == Sight::Found => Change::Running,
         (_, Some(_)) => Change::Booted,
     }
+}
+
+/// Forgets the adoptions of domains that went while nobody looked.
+fn forget_adoptions(store: &Store, known: &BTreeSet<ServerId>) -> Result<(), StoreError> {
+    let gone = store.adopted()?.into_iter().filter(|id| !known.contains(id));
+    gone.into_iter().try_for_each(|id| store.forget_adoption(id))
 }
 
 /// The TCP ports of a domain's process and of its next start.

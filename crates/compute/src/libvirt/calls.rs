@@ -61,9 +61,10 @@ pub(super) fn define(connect: &Connect, xml: &str) -> Result<(), Error> {
     connect.define_domain_xml(xml).map(drop)
 }
 
-/// The XML of a domain's next start.
+/// The XML of a domain's next start, with its passwords, so that it can be defined again.
 pub(super) fn next_xml(connect: &Connect, id: ServerId) -> Result<String, Error> {
-    connect.lookup_domain_by_uuid(id.0)?.xml_desc(virt_sys::VIR_DOMAIN_XML_INACTIVE)
+    let flags = virt_sys::VIR_DOMAIN_XML_INACTIVE | virt_sys::VIR_DOMAIN_XML_SECURE;
+    connect.lookup_domain_by_uuid(id.0)?.xml_desc(flags)
 }
 
 /// Asks a running domain's QEMU something, by a command of QMP.

@@ -3,6 +3,7 @@
 #![cfg(feature = "libvirt")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
 
+mod adopt;
 mod devices;
 mod guests;
 mod role;

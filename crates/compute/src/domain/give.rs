@@ -1,0 +1,230 @@
+//! TCP ports for a domain that others defined, with the rest of its XML untouched, byte for byte.
+
+use std::ops::Range;
+
+use quick_xml::Reader;
+use quick_xml::events::BytesStart;
+use quick_xml::events::Event;
+
+use super::XmlError;
+use super::checked;
+use super::read::attribute;
+use super::write::tcp;
+use super::write::tcp_source;
+
+/// TCP ports for the first serial ports of a domain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    pub(crate) address: &'a str,
+    /// By index of the serial port.
+    pub(crate) ports: &'a [u16],
+    pub(crate) tls: bool,
+}
+
+/// Why a domain cannot be given ports.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GiveError {
+    /// Its XML cannot be used.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
+    /// Somebody may rely on what a serial port is.
+    #[error(
+        "its serial port {port} is of type '{kind}', and somebody may rely on that: only those of \
+         type pty or null can be replaced"
+    )]
+    Relied { port: usize, kind: String },
+}
+
+/// The serial and console devices of a domain's XML, and where they stand.
+#[derive(Debug, Default)]
+pub(crate) struct SerialDevices {
+    found: Vec<Element>,
+    /// Where the first would be, if there were one.
+    place: usize,
+}
+
+#[derive(Debug, Default)]
+struct Element {
+    /// The whole element.
+    range: Range<usize>,
+    console: bool,
+    kind: String,
+    target: Option<String>,
+    /// Index of the port, where it says so.
+    port: Option<usize>,
+    /// Children that have to do with where the port is.
+    ends: Vec<Range<usize>>,
+    /// All children.
+    inside: Range<usize>,
+}
+
+impl SerialDevices {
+    /// Finds them.
+    pub(crate) fn find(xml: &str) -> Result<Self, XmlError> {
+        let mut reader = Reader::from_str(checked(xml)?);
+        let mut devices = Self::default();
+        let mut path = Vec::<String>::new();
+        // Where the child of a device began that we are in.
+        let mut child = 0;
+        loop {
+            let begin = position(&reader);
+            let event = reader.read_event()?;
+            let end = position(&reader);
+            match &event {
+                Event::Start(element) => {
+                    devices.open(&path, element, begin..end)?;
+                    if path.len() == 3 {
+                        child = begin;
+                    }
+                    path.push(element.name().as_ref().to_owned());
+                }
+                Event::Empty(element) => {
+                    devices.open(&path, element, begin..end)?;
+                    path.push(element.name().as_ref().to_owned());
+                    devices.close(&path, begin, begin..end);
+                    path.pop();
+                }
+                Event::End(_) => {
+                    devices.close(&path, child, begin..end);
+                    path.pop();
+                }
+                Event::Eof => return Ok(devices),
+                _ => {}
+            }
+        }
+    }
+
+    /// How many serial ports there are.
+    pub(crate) fn serials(&self) -> usize {
+        self.found.iter().filter(|element| !element.console).count()
+    }
+
+    /// What is between the beginning of the first and the end of the last of them.
+    pub(crate) fn span(&self) -> Range<usize> {
+        match (self.found.first(), self.found.last()) {
+            (Some(first), Some(last)) => first.range.start..last.range.end,
+            _ => self.place..self.place,
+        }
+    }
+
+    /// The XML with TCP ports in the place of the first serial ports, and as many more serial
+    /// ports as are needed. The console that mirrors a serial port is libvirt's to write anew.
+    pub(crate) fn give(&self, xml: &str, given: Given<'_>) -> Result<String, GiveError> {
+        let Given { address, ports, tls } = given;
+        let text = |range: Range<usize>| xml.get(range).unwrap_or_default();
+        let span = self.span();
+        let mut given_xml = text(0..span.start).to_owned();
+        let mut missing: Vec<usize> = (0..ports.len()).collect();
+        let mut read = span.start;
+        let mut end_of_serials = given_xml.len();
+        let mut serials = 0;
+        for element in &self.found {
+            given_xml.push_str(text(read..element.range.start));
+            read = element.range.end;
+            if element.console {
+                if !element.is_mirror() {
+                    given_xml.push_str(text(element.range.clone()));
+                }
+                continue;
+            }
+            let index = element.port.unwrap_or(serials);
+            serials += 1;
+            match ports.get(index) {
+                Some(port) => {
+                    element.replaceable(index)?;
+                    missing.retain(|other| *other != index);
+                    given_xml.push_str("<serial type='tcp'>");
+                    given_xml.push_str(&tcp_source(address, *port, tls));
+                    element.kept().for_each(|kept| given_xml.push_str(text(kept)));
+                    given_xml.push_str("</serial>");
+                }
+                None => given_xml.push_str(text(element.range.clone())),
+            }
+            end_of_serials = given_xml.len();
+        }
+        given_xml.push_str(text(read..xml.len()));
+        let more = missing
+            .into_iter()
+            .filter_map(|index| ports.get(index).map(|port| tcp(index, address, *port, tls)));
+        given_xml.insert_str(end_of_serials, &more.collect::<String>());
+        Ok(given_xml)
+    }
+
+    fn open(
+        &mut self,
+        path: &[String],
+        element: &BytesStart<'_>,
+        range: Range<usize>,
+    ) -> Result<(), XmlError> {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let name = element.name();
+        match (names.as_slice(), name.as_ref()) {
+            (["domain", "devices"], "serial" | "console") => {
+                self.found.push(Element {
+                    console: name.as_ref() == "console",
+                    kind: attribute(element, "type")?.unwrap_or_default(),
+                    inside: range.end..range.end,
+                    range,
+                    ..Element::default()
+                });
+            }
+            (["domain", "devices", "serial" | "console"], "target") => {
+                if let Some(device) = self.found.last_mut() {
+                    device.target = attribute(element, "type")?;
+                    device.port = attribute(element, "port")?.and_then(|port| port.parse().ok());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The element that `path` leads to ends at `range`, and if it is a child of a device it began
+    /// at `child`.
+    fn close(&mut self, path: &[String], child: usize, range: Range<usize>) {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        match names.as_slice() {
+            ["domain", "devices"] => self.place = range.start,
+            ["domain", "devices", "serial" | "console"] => {
+                if let Some(device) = self.found.last_mut() {
+                    device.inside.end = range.start.max(device.inside.start);
+                    device.range.end = range.end;
+                }
+            }
+            ["domain", "devices", "serial" | "console", "source" | "protocol"] => {
+                if let Some(device) = self.found.last_mut() {
+                    device.ends.push(child..range.end);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Element {
+    fn is_mirror(&self) -> bool {
+        matches!(self.target.as_deref(), None | Some("serial"))
+    }
+
+    /// What nobody can rely on: a pseudo-terminal has another name at each start.
+    fn replaceable(&self, port: usize) -> Result<(), GiveError> {
+        match self.kind.as_str() {
+            "pty" | "null" => Ok(()),
+            kind => Err(GiveError::Relied { port, kind: kind.into() }),
+        }
+    }
+
+    /// What is inside of it and has nothing to do with where the port is.
+    fn kept(&self) -> impl Iterator<Item = Range<usize>> {
+        let starts = std::iter::once(self.inside.start).chain(self.ends.iter().map(|r| r.end));
+        let ends = self.ends.iter().map(|r| r.start).chain(std::iter::once(self.inside.end));
+        starts.zip(ends).map(|(start, end)| start..end)
+    }
+}
+
+fn position(reader: &Reader<&[u8]>) -> usize {
+    usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

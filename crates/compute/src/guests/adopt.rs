@@ -1,0 +1,194 @@
+//! TCP ports for domains that others made, and the way back.
+
+use serialproxy_line::Endpoint;
+use serialproxy_proto::api;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::api::Stop;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_store::Adoption;
+
+use super::Guests;
+use crate::domain::Facts;
+use crate::domain::Given;
+use crate::domain::SerialDevices;
+use crate::domain::XmlError;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::not_found;
+use crate::manager::no_such_port;
+
+/// Most ports: QEMU takes no more ISA serial devices.
+const MOST: usize = 4;
+
+impl Guests {
+    /// Gives a domain TCP ports in its persistent XML, and with `restart` in its process.
+    pub(crate) async fn adopt(
+        &self,
+        id: ServerId,
+        adopt: api::Adopt,
+    ) -> Result<api::Server, ComputeError> {
+        self.settle().await;
+        if !self.settings.enabled {
+            return Err(no_such_port(id, 0, &[]));
+        }
+        {
+            let _turn = self.turn(id).await;
+            let _leasing = self.leasing.read().await;
+            self.refuse_unadoptable(id).await?;
+            let ports = self.give_ports(id, adopt.serial_ports.map(usize::from)).await?;
+            tracing::info!(server = %id, ?ports, "a domain was given TCP ports");
+        }
+        let guest = self.seen(id).await?;
+        if !adopt.restart || guest.run.is_none() {
+            return Ok(self.present(id, guest));
+        }
+        self.stop(id, &Stop::default()).await?;
+        self.start_guest(id).await?;
+        Ok(self.present(id, self.seen(id).await?))
+    }
+
+    /// Makes a domain's serial devices what they were before it was adopted.
+    pub(crate) async fn unadopt(&self, id: ServerId) -> Result<api::Server, ComputeError> {
+        self.settle().await;
+        let _turn = self.turn(id).await;
+        self.seen(id).await?;
+        let adoption = self.with_store(move |store| store.adoption(id)).await?;
+        let Some(Adoption { before, after }) = adoption else {
+            return Err(refused(id, "it was not adopted"));
+        };
+        let xml = self.next_xml(id).await?;
+        let (head, devices, tail) = split(&xml, &find(id, &xml)?);
+        if devices != before {
+            if after.is_some_and(|after| after != devices) {
+                return Err(refused(
+                    id,
+                    "its serial devices were changed since it was adopted. Make them what they \
+                     shall be with `virsh edit`, or remove and define it again",
+                ));
+            }
+            let defined = self.hypervisor.define([head, &before, tail].concat()).await;
+            defined.map_err(|error| error.of(id, "redefine"))?;
+        }
+        self.with_store(move |store| store.forget_adoption(id)).await?;
+        tracing::info!(server = %id, "a domain has the serial devices again that it had");
+        Ok(self.present(id, self.seen(id).await?))
+    }
+
+    async fn refuse_unadoptable(&self, id: ServerId) -> Result<(), ComputeError> {
+        let domain = self.hypervisor.domain(id).await.map_err(|error| error.of(id, "look at"))?;
+        let domain = domain.ok_or_else(|| not_found(id))?;
+        if domain.facts.image.is_some() {
+            return Err(refused(id, "it was made by `boot`, and has its ports already"));
+        }
+        if domain.facts.run.is_some() && domain.next.is_none() {
+            return Err(refused(id, "it is transient: no later start could have the ports"));
+        }
+        if domain.status == Status::Suspended && domain.facts.run.is_none() {
+            return Err(refused(
+                id,
+                "its memory is on disk, and with it the devices that it had. Start it first",
+            ));
+        }
+        let Some(adoption) = self.with_store(move |store| store.adoption(id)).await? else {
+            return Ok(());
+        };
+        let xml = self.next_xml(id).await?;
+        let (_, devices, _) = split(&xml, &find(id, &xml)?);
+        if adoption.after.is_none() && adoption.before == devices {
+            // It was broken off before anything was changed.
+            return Ok(());
+        }
+        Err(refused(id, "it is adopted already. Take that back first"))
+    }
+
+    /// Leases the ports and defines the domain with them.
+    async fn give_ports(
+        &self,
+        id: ServerId,
+        wanted: Option<usize>,
+    ) -> Result<Vec<u16>, ComputeError> {
+        let xml = self.next_xml(id).await?;
+        let devices = find(id, &xml)?;
+        let count = wanted.unwrap_or_else(|| devices.serials().max(1));
+        if count == 0 {
+            return Err(ComputeError::Invalid(format!("serial_ports: 1 to {MOST}")));
+        }
+        if count > MOST {
+            return Err(refused(id, &format!("a guest has {MOST} serial ports at most")));
+        }
+        let lines: Vec<_> =
+            (0..=u8::MAX).take(count).map(|port| LineKey { server: id, port }).collect();
+        let leased = lines.clone();
+        let ports = self.with_ports(move |ports, now| ports.acquire(&leased, now)).await?;
+        if let Err(error) = self.define_given(id, &xml, &devices, &ports).await {
+            let pairs: Vec<_> = lines.into_iter().zip(ports).collect();
+            self.with_ports(move |ports, now| {
+                pairs.into_iter().try_for_each(|(line, port)| ports.release(port, line, now))
+            })
+            .await?;
+            return Err(error);
+        }
+        self.seen(id).await?;
+        let (before, now) = (split(&xml, &devices).1.to_owned(), self.next_xml(id).await?);
+        let after = Some(split(&now, &find(id, &now)?).1.to_owned());
+        self.with_store(move |store| store.keep_adoption(id, &Adoption { before, after })).await?;
+        Ok(ports)
+    }
+
+    /// Defines the domain with these ports. What it was is kept first.
+    async fn define_given(
+        &self,
+        id: ServerId,
+        xml: &str,
+        devices: &SerialDevices,
+        ports: &[u16],
+    ) -> Result<(), ComputeError> {
+        let tls = self.settings.tls_required;
+        let given = Given { address: self.ports.address(), ports, tls };
+        let given = devices.give(xml, given).map_err(|error| refused(id, &error.to_string()))?;
+        if tcp_ports(&given).map_err(|error| unreadable(id, &error))? != ports {
+            return Err(refused(id, "its description has no place for serial ports"));
+        }
+        let before = split(xml, devices).1.to_owned();
+        let begun = Adoption { before, after: None };
+        self.with_store(move |store| store.keep_adoption(id, &begun)).await?;
+        if let Err(error) = self.hypervisor.define(given).await {
+            self.with_store(move |store| store.forget_adoption(id)).await?;
+            return Err(error.of(id, "redefine"));
+        }
+        Ok(())
+    }
+
+    async fn next_xml(&self, id: ServerId) -> Result<String, ComputeError> {
+        self.hypervisor.next_xml(id).await.map_err(|error| error.of(id, "look at"))
+    }
+}
+
+/// The XML before the serial devices, that of the devices, and that after them.
+fn split<'a>(xml: &'a str, devices: &SerialDevices) -> (&'a str, &'a str, &'a str) {
+    let span = devices.span();
+    let part = |range| xml.get(range).unwrap_or_default();
+    (part(0..span.start), part(span.clone()), part(span.end..xml.len()))
+}
+
+fn find(id: ServerId, xml: &str) -> Result<SerialDevices, ComputeError> {
+    SerialDevices::find(xml).map_err(|error| unreadable(id, &error))
+}
+
+/// The TCP ports of the first serial ports.
+fn tcp_ports(xml: &str) -> Result<Vec<u16>, XmlError> {
+    let ports = Facts::read(xml)?.ports.into_iter().map_while(|port| match port.at {
+        Some(Endpoint::Tcp { port, .. } | Endpoint::Tls { port, .. }) => Some(port),
+        _ => None,
+    });
+    Ok(ports.collect())
+}
+
+fn unreadable(id: ServerId, error: &XmlError) -> ComputeError {
+    HypervisorError::Failed(error.to_string()).of(id, "read")
+}
+
+fn refused(id: ServerId, why: &str) -> ComputeError {
+    ComputeError::Conflict(format!("Cannot 'adopt' instance {id}: {why}."))
+}
