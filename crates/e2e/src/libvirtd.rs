@@ -96,12 +96,16 @@ impl Libvirtd {
 
     /// Defines a domain without disk and kernel, whose devices are these.
     pub fn define(&self, name: &str, id: &str, devices: &str) {
-        let file = self.directory.join(format!("{name}.xml"));
-        let xml = format!(
+        self.define_xml(&format!(
             "<domain type='qemu'><name>{name}</name><uuid>{id}</uuid>
              <memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os>
              <devices>{devices}</devices></domain>"
-        );
+        ));
+    }
+
+    /// Defines a domain.
+    pub fn define_xml(&self, xml: &str) {
+        let file = self.directory.join("domain.xml");
         std::fs::write(&file, xml).unwrap();
         self.virsh(&["define", file.to_str().unwrap()]);
     }

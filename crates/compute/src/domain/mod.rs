@@ -10,6 +10,7 @@ pub(crate) use self::give::SerialDevices;
 pub(crate) use self::ports::replace_ports;
 pub(crate) use self::read::Device;
 pub(crate) use self::read::Facts;
+pub(crate) use self::read::Log;
 pub(crate) use self::read::SerialPort;
 pub(crate) use self::write::Machine;
 pub(crate) use self::write::Serials;

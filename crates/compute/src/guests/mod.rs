@@ -3,6 +3,7 @@
 mod adopt;
 mod boot;
 mod disk;
+mod kept;
 mod kvm;
 mod launch;
 mod monitor;

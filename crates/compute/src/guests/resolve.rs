@@ -31,6 +31,10 @@ impl Resolve for LivePorts {
             guests.hang_up(line).await
         })
     }
+
+    fn kept(&self, line: LineKey, most: usize) -> BoxFuture<'_, Option<Vec<u8>>> {
+        Box::pin(async move { self.0.upgrade()?.kept(line, most).await })
+    }
 }
 
 impl Guests {

@@ -24,9 +24,18 @@ impl Bench {
     /// A started domain with these devices, and who looks at it. Without consoles, no
     /// line connects to its ports.
     fn start(name: &str, devices: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let define = |daemon: &Libvirtd| daemon.define(name, &id(name).to_string(), devices);
+        Self::start_defined(name, define, change)
+    }
+
+    fn start_defined(
+        name: &str,
+        define: impl FnOnce(&Libvirtd),
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut daemon = Libvirtd::prepare();
         daemon.start();
-        daemon.define(name, &id(name).to_string(), devices);
+        define(&daemon);
         daemon.virsh(&["start", name]);
         let state = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
@@ -112,4 +121,36 @@ async fn a_stranger_who_holds_a_port_is_hung_up_on() {
     bench.daemon.virsh(&["destroy", name]);
     let why = ports.clear(line(name, 0)).await.unwrap_err();
     assert!(why.contains("SHUTOFF"), "{why}");
+}
+
+#[tokio::test]
+async fn what_libvirt_keeps_of_a_running_guests_output_is_read() {
+    let name = "t-kept";
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("guest.log");
+    let image = serialproxy_e2e::libvirtd::images().join("demo");
+    let xml = format!(
+        "<domain type='qemu'><name>{name}</name><uuid>{id}</uuid><memory unit='MiB'>128</memory>
+         <os><type arch='x86_64'>hvm</type><kernel>{image}/kernel</kernel>
+         <initrd>{image}/initrd</initrd><cmdline>console=ttyS0</cmdline></os>
+         <features><acpi/></features><cpu mode='maximum'/><devices>
+         <serial type='pty'><log file='{log}' append='off'/></serial><serial type='pty'/>
+         </devices></domain>",
+        id = id(name),
+        image = image.display(),
+        log = log.display(),
+    );
+    let bench = Bench::start_defined(name, |daemon| daemon.define_xml(&xml), |_| {});
+    bench.guests.settle().await;
+    let ports = LivePorts(Arc::downgrade(&bench.guests));
+    let printed = serialproxy_e2e::eventually(async || {
+        let kept = ports.kept(line(name, 0), 1 << 20).await?;
+        let kept = String::from_utf8_lossy(&kept).into_owned();
+        kept.contains("Run /init").then_some(kept)
+    });
+    assert!(printed.await.contains("Linux version"));
+    assert_eq!(ports.kept(line(name, 0), 9).await.map(|kept| kept.len()), Some(9));
+    assert_eq!(ports.kept(line(name, 1), 9).await, None, "nobody keeps it");
+    bench.daemon.virsh(&["destroy", name]);
+    assert_eq!(ports.kept(line(name, 0), 9).await, None, "it does not run");
 }
