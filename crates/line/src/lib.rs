@@ -12,8 +12,10 @@
 //!
 //! The crate knows nothing of HTTP, libvirt or SQL: where a port is, it asks a [`Resolve`].
 
+mod accepted;
 mod attach;
 mod desk;
+mod dial;
 mod endpoint;
 mod history;
 mod keyboard;

@@ -68,6 +68,8 @@ pub(crate) struct Shared {
 pub(crate) struct Power {
     pub(crate) running: bool,
     pub(crate) status: api::Status,
+    /// Whether the guest had printed nothing in this boot when it was noticed.
+    pub(crate) whole: bool,
 }
 
 impl Line {
@@ -77,7 +79,7 @@ impl Line {
             tail: settings.history_tail,
             window: settings.window(),
         };
-        let power = Power { running: false, status: api::Status::Shutoff };
+        let power = Power { running: false, status: api::Status::Shutoff, whole: true };
         Self(Arc::new(Shared {
             key: LineKey { server: server.id, port },
             id: Uuid::new_v4(),
@@ -108,7 +110,9 @@ impl Line {
     }
 
     /// The guest boots: counts one epoch more, and the port is dialled where it is not connected.
-    pub fn guest_started(&self) {
+    /// `whole` says that it has printed nothing yet: it waits until its lines are connected, or
+    /// they are already.
+    pub fn guest_started(&self, whole: bool) {
         let offset = {
             let mut history = lock(&self.0.history);
             history.begin_boot();
@@ -118,23 +122,25 @@ impl Line {
             status.epoch += 1;
             status.epoch_offset = offset;
         });
-        self.guest_running();
+        let status = api::Status::Active;
+        self.0.power.send_replace(Power { running: true, status, whole });
     }
 
     /// The guest is found running: the port is dialled, in the same epoch.
     pub fn guest_running(&self) {
-        self.0.power.send_replace(Power { running: true, status: api::Status::Active });
+        let status = api::Status::Active;
+        self.0.power.send_replace(Power { running: true, status, whole: false });
     }
 
     /// The guest does not run, and its port is not dialled until it does.
     pub fn guest_stopped(&self, status: api::Status) {
-        self.0.power.send_replace(Power { running: false, status });
+        self.0.power.send_replace(Power { running: false, status, whole: true });
     }
 
     /// Waits until the line is connected to its guest; false when it is not within that time.
     pub async fn connected(&self, within: Duration) -> bool {
         let mut status = self.0.status.subscribe();
-        let connected = status.wait_for(|status| status.connection == Connection::Connected);
+        let connected = status.wait_for(|status| status.connection.is_connected());
         matches!(tokio::time::timeout(within, connected).await, Ok(Ok(_)))
     }
 
@@ -362,7 +368,7 @@ impl Shared {
     pub(crate) fn publish_connection(&self, connection: &Connection) {
         {
             let mut desk = lock(&self.desk);
-            if *connection == Connection::Connected { desk.open() } else { desk.close() }
+            if connection.is_connected() { desk.open() } else { desk.close() }
         }
         self.room.notify_waiters();
         let changed = self.status.send_if_modified(|status| {

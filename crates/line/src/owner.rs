@@ -21,9 +21,9 @@ use tokio::io::Interest;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::endpoint::Endpoint;
+use crate::dial::dial;
+use crate::dial::unresolved;
 use crate::endpoint::Resolve;
-use crate::endpoint::Unresolved;
 use crate::line::Power;
 use crate::line::Shared;
 use crate::lock;
@@ -31,9 +31,6 @@ use crate::patience::Patience;
 use crate::registry::RawLag;
 use crate::status::Connection;
 use crate::stream::Stream;
-
-/// How long a connect may take before the port counts as unreachable.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to reach a running guest's port.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -44,6 +41,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long the hypervisor may take to say that a guest whose port closed has stopped.
 const NEWS: Duration = Duration::from_millis(300);
+
+/// How long output is waited for that arrived while what was kept before was fetched.
+const ARRIVAL: Duration = Duration::from_millis(5);
 
 /// One read from the hypervisor, at most.
 const READ: usize = 64 * 1024;
@@ -77,9 +77,11 @@ async fn serve(line: &Shared, resolve: &dyn Resolve) {
             continue;
         }
         match dial(line, resolve).await {
-            Ok((endpoint, stream)) => {
+            Ok((endpoint, stream, cleared)) => {
                 line.status.send_modify(|status| status.endpoint = Some(endpoint.info()));
-                line.publish_connection(&Connection::Connected);
+                let missed = catch_up(line, resolve, &stream).await;
+                let notes = cleared.into_iter().chain(missed).collect();
+                line.publish_connection(&Connection::Connected(notes));
                 let since = Instant::now();
                 let error = pump(line, &stream, &mut power).await.err();
                 drop(stream);
@@ -116,35 +118,50 @@ async fn after_close(
     }
 }
 
-/// Finds the port and connects to it; the port must still be the line's when it is connected.
-async fn dial(line: &Shared, resolve: &dyn Resolve) -> Result<(Endpoint, Stream), Connection> {
-    let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
-    let address = endpoint.info().address;
-    let stream =
-        match tokio::time::timeout(CONNECT, Stream::connect(&endpoint, &line.settings)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                return Err(Connection::Failed(format!("{address} cannot be reached: {error}")));
-            }
-            Err(_) => {
-                return Err(Connection::Failed(format!(
-                    "{address} did not answer within {} s",
-                    CONNECT.as_secs()
-                )));
-            }
-        };
-    if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
-        return Err(Connection::Failed(format!("{address} is no longer the guest's port")));
+/// Takes into the history what the guest printed in this boot before the line was connected, as
+/// far as somebody else kept it; says what is to be known of it.
+async fn catch_up(line: &Shared, resolve: &dyn Resolve, stream: &Stream) -> Option<&'static str> {
+    let power = *line.power.borrow();
+    let untouched = lock(&line.history).end() == line.status.borrow().epoch_offset;
+    if power.whole || !untouched {
+        return None;
     }
-    Ok((endpoint, stream))
+    let most = line.settings.history_head + line.settings.history_tail;
+    let Some(kept) = resolve.kept(line.key, most).await else {
+        return Some("what the guest printed before is not known");
+    };
+    // What arrived meanwhile is kept there as well.
+    let _ = tokio::time::timeout(ARRIVAL, stream.ready(Interest::READABLE)).await;
+    let arrived = SCRATCH.with_borrow_mut(|scratch| {
+        // An error comes again when the port is read next.
+        let length = stream.try_read(scratch).unwrap_or(0);
+        scratch.get(..length).unwrap_or_default().to_vec()
+    });
+    let before = kept.len() - overlap(&kept, &arrived);
+    take_in(line, kept.get(..before).unwrap_or_default());
+    take_in(line, &arrived);
+    None
 }
 
-fn unresolved(why: Unresolved) -> Connection {
-    match why {
-        Unresolved::Stopped(status) => Connection::Stopped(status),
-        Unresolved::Gone(why) => Connection::Gone(why),
-        Unresolved::Failed(why) => Connection::Failed(why),
+/// Length of the longest end of `before` that `after` begins with (by the prefix function of
+/// Knuth, Morris and Pratt).
+fn overlap(before: &[u8], after: &[u8]) -> usize {
+    let mut shorter = vec![0; after.len()];
+    let step = |length: usize, byte: u8, shorter: &[usize]| {
+        let mut length = length;
+        while length > 0 && after.get(length) != Some(&byte) {
+            length = shorter.get(length - 1).copied().unwrap_or(0);
+        }
+        length + usize::from(after.get(length) == Some(&byte))
+    };
+    let mut length = 0;
+    for at in 1..after.len() {
+        length = step(length, after.get(at).copied().unwrap_or_default(), &shorter);
+        if let Some(place) = shorter.get_mut(at) {
+            *place = length;
+        }
     }
+    before.iter().fold(0, |length, byte| step(length, *byte, &shorter))
 }
 
 /// Moves bytes both ways until the port closes, or the guest has stopped and said its last.
@@ -252,5 +269,38 @@ fn take_in(line: &Shared, bytes: &[u8]) {
 async fn sleep_until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_both_kept_and_arrived_is_found() {
+        let cases = [
+            ("boot\nlog", "log", 3),
+            ("boot\nlo", "login", 2),
+            ("boot", "login", 0),
+            ("", "a", 0),
+            ("a", "", 0),
+            ("aaa", "aab", 2),
+            ("xababa", "ababb", 3),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(overlap(before.as_bytes(), after.as_bytes()), expected, "{before} {after}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_overlap_is_the_longest(before in "[ab]{0,30}", after in "[ab]{0,30}") {
+            let longest = (0..=before.len().min(after.len()))
+                .rev()
+                .find(|length| before.ends_with(&after[..*length]));
+            prop_assert_eq!(Some(overlap(before.as_bytes(), after.as_bytes())), longest);
+        }
     }
 }

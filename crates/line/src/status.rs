@@ -45,8 +45,8 @@ pub(crate) enum Connection {
     Stopped(ServerStatus),
     /// The guest runs and is being dialled for the first time.
     Dialling,
-    /// Bytes flow.
-    Connected,
+    /// Bytes flow; what is to be known of it.
+    Connected(Vec<&'static str>),
     /// The guest runs and its port could not be reached.
     Failed(String),
     /// The server is gone.
@@ -159,12 +159,18 @@ impl Connection {
         matches!(self, Self::Dialling | Self::Stopped(_))
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected(_))
+    }
+
     /// The state as the contract names it, and in words.
     pub(crate) fn in_words(&self) -> (LineState, String) {
         match self {
             Self::Stopped(status) => (LineState::Waiting, format!("the server is {status}")),
             Self::Dialling => (LineState::Waiting, "connecting to the guest's port".into()),
-            Self::Connected => (LineState::Connected, "connected".into()),
+            Self::Connected(notes) => {
+                (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
+            }
             Self::Failed(why) => (LineState::Failed, why.clone()),
             Self::Gone(why) => (LineState::Failed, why.clone()),
         }
@@ -173,7 +179,7 @@ impl Connection {
     /// Why nobody can attach to the bytes now, if so.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Connected => None,
+            Self::Connected(_) => None,
             Self::Dialling => {
                 Some(Refusal::Unreachable("the guest's port does not answer yet".into()))
             }
@@ -186,7 +192,7 @@ impl Connection {
     /// How a raw session ends when the connection becomes this.
     pub(crate) fn end_of_raw(&self) -> Option<Close> {
         match self {
-            Self::Connected => None,
+            Self::Connected(_) => None,
             // The other side hung up and the guest may still run: what Nova's proxy says then.
             Self::Dialling => Some(Close::new(CloseCode::Normal, "Target closed")),
             Self::Stopped(status) => {

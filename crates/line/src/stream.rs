@@ -39,23 +39,34 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Connects; TLS is spoken once the connection is known to be served.
     pub(crate) async fn connect(endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Tcp { host, port } => Ok(Self::Tcp(connect_tcp(host, *port).await?)),
-            Endpoint::Tls { host, port } => {
-                let tls = settings.tls.clone().ok_or_else(|| {
-                    io::Error::other("it speaks TLS, and [serial_console] tls_ca_certs is not set")
-                })?;
-                let tcp = connect_tcp(host, *port).await?;
-                let most = settings.input_in_flight;
-                let stream = TlsStream::shake_hands(tcp, host, tls, most).await?;
-                Ok(Self::Tls(Box::new(stream)))
+            Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
             }
             Endpoint::Unix(path) => {
                 let socket = UnixStream::connect(path).await?;
                 Ok(Self::Unix(MeteredSocket { socket, most: settings.input_in_flight }))
             }
             Endpoint::Pty(path) => open_pty(path).map(Self::Pty),
+        }
+    }
+
+    /// Speaks TLS where the endpoint does.
+    pub(crate) async fn secure(self, endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
+        match (self, endpoint) {
+            (Self::Tcp(tcp), Endpoint::Tls { host, .. }) => {
+                let tls = settings.tls.clone().ok_or_else(|| {
+                    io::Error::other("it speaks TLS, and [serial_console] tls_ca_certs is not set")
+                })?;
+                let most = settings.input_in_flight;
+                let stream = TlsStream::shake_hands(tcp, host, tls, most).await?;
+                Ok(Self::Tls(Box::new(stream)))
+            }
+            (plain, _) => Ok(plain),
         }
     }
 
@@ -95,25 +106,17 @@ impl Stream {
         }
     }
 
-    /// Both ends, where it is a TCP connection: ours, and the port's.
+    /// Both ends of a TCP connection: ours, and the port's.
     pub(crate) fn tcp_ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let tcp = match self {
-            Self::Tcp(tcp) => tcp,
-            Self::Tls(stream) => &stream.tcp,
-            Self::Unix(_) | Self::Pty(_) => return None,
-        };
-        Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?))
+        match self {
+            Self::Tcp(tcp) => Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?)),
+            _ => None,
+        }
     }
 }
 
 /// `EIO` of Linux.
 const EIO: i32 = 5;
-
-async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
 
 /// Opens our side of a pseudo-terminal, so that every byte passes as it is, and nobody else opens
 /// it meanwhile: two readers would each get a part of the bytes.

@@ -9,8 +9,8 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use serialproxy_line::Endpoint;
-use serialproxy_line::Line;
 use serialproxy_line::Resolve;
+use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
@@ -68,7 +68,7 @@ impl Guests {
             }
             Event::Rebooted(id) => {
                 if self.table.count_reset(id, Instant::now()) {
-                    self.lines.of_server(id).iter().for_each(Line::guest_started);
+                    self.lines.of_server(id).iter().for_each(|line| line.guest_started(true));
                 }
             }
             Event::Resync => self.resync_or_retry().await,
@@ -191,7 +191,8 @@ impl Guests {
                 line.rename(&guest.name);
             }
             match change {
-                Change::Booted => line.guest_started(),
+                // Ours start paused, and run when their lines are connected.
+                Change::Booted => line.guest_started(guest.status == Status::Paused),
                 Change::Running => line.guest_running(),
                 Change::Stopped => line.guest_stopped(guest.status),
                 Change::Unchanged if guest.run.is_none() && (is_new || another_status) => {

@@ -10,6 +10,7 @@
 mod pen;
 mod resume;
 mod rig;
+mod right;
 mod transports;
 
 use std::sync::Arc;
@@ -306,10 +307,10 @@ async fn an_endpoint_that_is_no_longer_the_guest_s_is_let_go() {
     let moves = Moves(Mutex::new(vec![endpoint(&rig.port), endpoint(&other)]));
     let server = ServerRef { id: ServerId::of_static("moves"), name: "moves".into() };
     let line = rig.lines.add(&server, 0, Arc::new(moves));
-    line.guest_started();
+    line.guest_started(true);
     let (mut stranger, _) = within(rig.port.accept()).await.unwrap();
     assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0, "the line stayed");
-    within(other.accept()).await.unwrap();
+    let _guest = within(other.accept()).await.unwrap();
     assert!(line.connected(PATIENCE).await);
 }
 

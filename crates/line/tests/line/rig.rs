@@ -70,7 +70,7 @@ impl Rig {
 
     /// The guest boots; its end of the line.
     pub(crate) async fn boot(&self) -> TcpStream {
-        self.line.guest_started();
+        self.line.guest_started(true);
         let (guest, _) = self.port.accept().await.unwrap();
         assert!(self.line.connected(PATIENCE).await);
         guest

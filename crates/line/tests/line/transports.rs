@@ -43,7 +43,7 @@ impl Drop for Directory {
 async fn unix_guest(rig: &Rig, path: &Path) -> UnixStream {
     let listener = UnixListener::bind(path).unwrap();
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Unix(path.to_owned()));
-    rig.line.guest_started();
+    rig.line.guest_started(true);
     let (guest, _) = within(listener.accept()).await.unwrap();
     assert!(rig.line.connected(PATIENCE).await);
     guest
@@ -104,7 +104,7 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
     let rig = Rig::new().await;
     let (fd, path) = pty();
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Pty(path.clone()));
-    rig.line.guest_started();
+    rig.line.guest_started(true);
     assert!(rig.line.connected(PATIENCE).await);
     let (mut attachment, keyboard) = rig.attach(&writer("alice")).unwrap();
     let all: Vec<u8> = (0..=255).cycle().take(50_000).collect();

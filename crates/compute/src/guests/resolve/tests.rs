@@ -42,7 +42,7 @@ impl Bench {
         let mut config = Config { state_dir: state.path().into(), ..Config::default() };
         config.libvirt.connection_uri = daemon.uri();
         change(&mut config);
-        let lines = Lines::new(Settings { history_head: 4096, history_tail: 4096 });
+        let lines = Lines::new(Settings::default());
         Self { daemon, guests: Guests::start(&config, store, lines), _state: state }
     }
 

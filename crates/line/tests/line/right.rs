@@ -1,0 +1,117 @@
+//! The line reaches its own guest, and knows what it missed.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use serialproxy_line::Endpoint;
+use serialproxy_line::Line;
+use serialproxy_line::Lines;
+use serialproxy_line::Resolve;
+use serialproxy_line::Settings;
+use serialproxy_line::Unresolved;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::console::LineState;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+
+use crate::rig::PATIENCE;
+use crate::rig::Rig;
+use crate::rig::endpoint;
+use crate::rig::eventually;
+use crate::rig::within;
+
+/// A hypervisor that serves one client at a time, as QEMU does.
+#[derive(Debug)]
+struct Qemu {
+    at: Endpoint,
+    serves: Mutex<Option<TcpStream>>,
+    log: Option<&'static [u8]>,
+}
+
+impl Resolve for Qemu {
+    fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+        Box::pin(async { Ok(self.at.clone()) })
+    }
+
+    fn clear(&self, _: LineKey) -> BoxFuture<'_, Result<(), String>> {
+        self.serves.lock().unwrap().take();
+        Box::pin(async { Ok(()) })
+    }
+
+    fn kept(&self, _: LineKey, most: usize) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let kept = self.log.map(|log| log[log.len().saturating_sub(most)..].to_vec());
+        Box::pin(async { kept })
+    }
+}
+
+async fn qemu(log: Option<&'static [u8]>) -> (Line, TcpListener, Arc<Qemu>) {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let qemu = Arc::new(Qemu { at: endpoint(&port), serves: Mutex::default(), log });
+    let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
+    let lines = Lines::new(Settings::default());
+    let line = lines.add(&server, 0, Arc::clone(&qemu) as Arc<dyn Resolve>);
+    (line, port, qemu)
+}
+
+#[tokio::test]
+async fn a_stranger_who_holds_the_port_is_hung_up_on() {
+    let (line, port, qemu) = qemu(None).await;
+    let mut stranger = TcpStream::connect(port.local_addr().unwrap()).await.unwrap();
+    *qemu.serves.lock().unwrap() = Some(port.accept().await.unwrap().0);
+    line.guest_started(true);
+    assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0);
+    let (mut guest, _) = within(port.accept()).await.unwrap();
+    assert!(line.connected(PATIENCE).await);
+    let reason = line.describe().reason;
+    assert_eq!(reason, "connected; after hanging up on another client");
+    guest.write_all(b"x").await.unwrap();
+    eventually(|| line.describe().bytes_out == 1).await;
+}
+
+#[tokio::test]
+async fn where_nobody_can_hang_up_on_the_stranger_the_line_says_so() {
+    let rig = Rig::new().await;
+    let _stranger = TcpStream::connect(rig.port.local_addr().unwrap()).await.unwrap();
+    let _served = rig.port.accept().await.unwrap();
+    rig.line.guest_started(true);
+    eventually(|| rig.line.describe().state == LineState::Failed).await;
+    let reason = rig.line.describe().reason;
+    assert!(reason.starts_with("another client holds 127.0.0.1:"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_kept_of_the_boot_comes_first_and_nothing_twice() {
+    let (line, port, _qemu) = qemu(Some(b"firmware\nkernel\nlo")).await;
+    line.guest_started(false);
+    let (mut guest, _) = within(port.accept()).await.unwrap();
+    guest.write_all(b"kernel\nlogin: ").await.unwrap();
+    eventually(|| line.describe().offset >= 23).await;
+    let output = line.output(0, 1000).unwrap().bytes;
+    assert_eq!(output.escape_ascii().to_string(), "firmware\\nkernel\\nlogin: ");
+    assert_eq!(line.describe().reason, "connected");
+}
+
+#[tokio::test]
+async fn where_nobody_kept_it_the_line_says_that_it_is_not_known() {
+    let (line, port, _qemu) = qemu(None).await;
+    line.guest_running();
+    let _guest = within(port.accept()).await.unwrap();
+    assert!(line.connected(PATIENCE).await);
+    let reason = line.describe().reason;
+    assert_eq!(reason, "connected; what the guest printed before is not known");
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_its_line_has_missed_nothing() {
+    let (line, port, _qemu) = qemu(Some(b"of an earlier boot")).await;
+    line.guest_started(true);
+    let _guest = within(port.accept()).await.unwrap();
+    assert!(line.connected(PATIENCE).await);
+    assert_eq!(line.describe().reason, "connected");
+    assert_eq!(line.describe().offset, 0);
+}
