@@ -23,7 +23,7 @@ pub(crate) fn all() -> BTreeMap<&'static str, Value> {
 
 /// Whether a call with this body must have one.
 pub(crate) fn is_required(body: &str) -> bool {
-    matches!(body, "Boot" | "ConsoleOutputRequest" | "Sysrq")
+    matches!(body, "Boot" | "ServerAction" | "Sysrq")
 }
 
 pub(crate) fn reference(name: &str) -> Value {
@@ -199,8 +199,16 @@ fn openstack() -> Named {
         ("links", links.clone()),
     ];
     let media = [("media-types", json!({"type": "array", "items": {"type": "object"}}))];
+    let length = json!({"type": ["integer", "string", "null"], "minimum": -1});
+    let get_output = json!({
+        "type": "object",
+        "properties": {"length": length},
+        "additionalProperties": false,
+    });
     let described = object(&[&version[..], &media[..]].concat());
     vec![
+        ("ServerAction", object(&[("os-getConsoleOutput", get_output)])),
+        ("ConsoleOutput", object(&[("output", text())])),
         ("OpenstackServerRef", object(&refs)),
         ("OpenstackServer", object(&[&refs[..], &server[..]].concat())),
         ("OpenstackServerAnswer", object(&[("server", reference("OpenstackServer"))])),

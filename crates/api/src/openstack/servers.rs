@@ -10,6 +10,7 @@ use serde_json::json;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Status;
 
+use super::PLACES;
 use super::links::Links;
 use crate::Api;
 use crate::fault::Fault;
@@ -17,9 +18,6 @@ use crate::fault::echo;
 use crate::query::Query;
 use crate::request::ServerPath;
 use crate::routes::Route;
-
-/// Both generations of the API, each with and without the project in the path.
-const PLACES: [&str; 4] = ["/v2.1", "/v2", "/v2.1/{project}", "/v2/{project}"];
 
 pub(super) fn routes() -> Vec<Route> {
     let at = |place| {

@@ -21,6 +21,7 @@ async fn every_call_of_the_document_answers_as_the_document_says() {
             let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
             let body = match body.as_str().and_then(|name| name.rsplit('/').next()) {
                 Some("Boot") => r#"{"name": "a", "image": "b"}"#,
+                Some("ServerAction") => r#"{"os-getConsoleOutput": {}}"#,
                 Some("Sysrq") => r#"{"key": "h"}"#,
                 _ => "",
             };

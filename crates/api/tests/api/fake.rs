@@ -1,5 +1,6 @@
 //! A compute role that plays a few servers.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use serialproxy_proto::api::Adopt;
@@ -41,6 +42,10 @@ pub(crate) struct Fake {
     pub(crate) crowd: usize,
     /// What every call answers, if anything.
     pub(crate) error: Option<ComputeError>,
+    /// What every line printed, if it is not [`PRINTED`].
+    pub(crate) printed: Option<Vec<u8>>,
+    /// Offsets of output that is no longer kept.
+    pub(crate) gap: Range<u64>,
     /// What was asked, in order.
     pub(crate) asked: Mutex<Vec<String>>,
     /// Boots wait for this, if it is there.
@@ -67,6 +72,10 @@ pub(crate) fn writer() -> Writer {
 impl Fake {
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    fn printed(&self) -> &[u8] {
+        self.printed.as_deref().unwrap_or(PRINTED)
     }
 
     fn all(&self) -> Vec<Server> {
@@ -102,7 +111,7 @@ impl Fake {
             endpoint: live.then_some(EndpointInfo { kind: EndpointKind::Tcp, address }),
             line: Uuid::from_u128(3),
             epoch: 2,
-            offset: FIRST + PRINTED.len() as u64,
+            offset: FIRST + self.printed().len() as u64,
             first_offset: FIRST,
             bytes_in: 1,
             bytes_out: 2,
@@ -200,8 +209,13 @@ impl Compute for Fake {
             let start = from.checked_sub(FIRST).ok_or_else(|| {
                 ComputeError::Expired(format!("bytes before {FIRST} are no longer kept"))
             })?;
+            if self.gap.contains(&from) {
+                return Err(ComputeError::Expired(format!("the output at {from} is lost")));
+            }
+            let to_gap = self.gap.start.checked_sub(from).filter(|_| !self.gap.is_empty());
+            let max = to_gap.map_or(max, |left| max.min(usize::try_from(left).unwrap()));
             let start = usize::try_from(start).unwrap();
-            let bytes: Vec<_> = PRINTED.iter().copied().skip(start).take(max).collect();
+            let bytes: Vec<_> = self.printed().iter().copied().skip(start).take(max).collect();
             Ok(Output { offset: from, bytes, epoch: line.epoch, line: line.line })
         })
     }

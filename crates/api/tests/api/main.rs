@@ -10,6 +10,7 @@
 mod access;
 mod bench;
 mod blueprint;
+mod console_output;
 mod document;
 mod fake;
 mod openstack;
