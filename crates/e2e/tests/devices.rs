@@ -1,0 +1,106 @@
+//! What the REST calls do to the serial devices of real guests.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "that is how a test fails")]
+
+use reqwest::Method;
+use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+
+/// What Linux prints for the SysRq `h`.
+const HELP: &[u8] = b"sysrq: HELP";
+
+#[tokio::test]
+async fn a_sysrq_prints_its_help_on_the_console_and_a_break_waits_for_its_key() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let mut shell = host.shell(&guest, 0).await;
+    let line = format!("/v1/lines/{}/0", guest.id);
+    assert_eq!(host.server.post(&format!("{line}/sysrq"), r#"{"key": "h"}"#).await.status, 204);
+    shell.0.output_with(HELP).await;
+    assert_eq!(host.server.post(&format!("{line}/break"), "").await.status, 204);
+    shell.0.send("h").await;
+    shell.0.output_with(HELP).await;
+    let refused = host.server.post(&format!("{line}/sysrq"), r#"{"key": "\n"}"#).await;
+    assert_eq!(refused.status, 400, "{:?}", refused.json);
+    let log = host.server.log();
+    for event in ["SysRq sent", "break sent"] {
+        let said = log.lines().find(|said| said.contains(event)).unwrap();
+        assert!(said.contains("admin") && said.contains(&guest.id), "{said}");
+    }
+
+    let action = format!("/v2.1/servers/{}/action", guest.id);
+    let answer = host.server.post(&action, r#"{"os-getConsoleOutput": {}}"#).await;
+    assert_eq!(answer.status, 200);
+    let output = answer.json["output"].as_str().unwrap();
+    assert!(output.contains("Linux version") && output.contains("sysrq: HELP"), "{output}");
+    assert!(!output.contains('\r'));
+}
+
+#[tokio::test]
+async fn a_static_line_has_neither_and_says_so() {
+    let port = Port::new("switch").await;
+    let [flag, line] = port.flag();
+    let server = Server::start(&[&flag, &line]).await;
+    let _connected = port.accept().await;
+    let line = format!("/v1/lines/{}/0", port.server());
+    for (call, body) in [("break", ""), ("sysrq", r#"{"key": "h"}"#)] {
+        let refused = server.post(&format!("{line}/{call}"), body).await;
+        assert_eq!(refused.status, 409, "{:?}", refused.json);
+        assert!(refused.message().contains("it is a static line"), "{}", refused.message());
+    }
+}
+
+#[tokio::test]
+async fn guests_of_the_unix_transport_are_reached_over_sockets() {
+    let host = Host::start(&["--compute-transport", "unix"]).await;
+    let guest = host.boot(1).await;
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+    let line = host.server.line(&guest.id, 0).await;
+    assert_eq!(line["endpoint"]["kind"], "unix");
+    let path = format!("/v1/servers/{}", guest.id);
+    assert_eq!(host.server.call(Method::DELETE, &path, "").await.status, 204);
+}
+
+#[tokio::test]
+async fn an_adopted_guest_has_a_console_and_is_what_it_was_after_the_undo() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let xml = host.virsh(&["dumpxml", "--inactive", &guest.id]);
+    let path = format!("/v1/servers/{}", guest.id);
+    assert_eq!(host.server.call(Method::DELETE, &path, "").await.status, 204);
+
+    // The same guest as others would have made it: without our mark, on a pseudo-terminal.
+    let without = |xml: &str, from: &str, to: &str| {
+        let (before, rest) = xml.split_once(from).unwrap();
+        format!("{before}{}", rest.split_once(to).unwrap().1)
+    };
+    let xml = without(&xml, "<metadata>", "</metadata>");
+    let xml = without(&xml, "<serial", "</serial>");
+    let xml = without(&xml, "<console", "</console>");
+    let xml = xml.replace("</devices>", "<serial type='pty'/></devices>");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("domain.xml");
+    std::fs::write(&file, xml).unwrap();
+    host.virsh(&["define", file.to_str().unwrap()]);
+    let described = || host.virsh(&["dumpxml", "--inactive", "--security-info", &guest.id]);
+    let before = described();
+    host.status(&guest, "SHUTOFF").await;
+
+    let adopt = format!("{path}/adopt");
+    let adopted = host.server.post(&adopt, r#"{"serial_ports": 1}"#).await;
+    assert_eq!(adopted.status, 200, "{:?}", adopted.json);
+    assert_eq!(adopted.json["server"]["status"], "SHUTOFF");
+    assert_eq!(host.server.post(&adopt, "").await.status, 409);
+    assert_eq!(host.server.post(&format!("{path}/start"), "").await.status, 202);
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+    let endpoint = host.endpoint(&guest, 0).await;
+    assert!(endpoint.starts_with("127.0.0.1:"), "{endpoint}");
+
+    let undone = host.server.call(Method::DELETE, &adopt, "").await;
+    assert_eq!((undone.status, &undone.json["server"]["status"]), (200, &"ACTIVE".into()));
+    assert_eq!(described(), before);
+    assert_eq!(host.server.call(Method::DELETE, &adopt, "").await.status, 409);
+}
