@@ -111,6 +111,27 @@ pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("has no valid host, or no valid port".into()) }
 }
 
+/// The API's URL; gives its `HOST:PORT`, an IPv6 address in brackets.
+pub(crate) fn api_url(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") {
+        return Err("begins with https://, which the proxy does not speak to the API yet".into());
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err("does not begin with http://".into());
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('/') {
+        return Err("has a path, where the API has none".into());
+    }
+    if target(authority).is_ok() {
+        Ok(authority.to_owned())
+    } else if host(authority).is_ok() && !is_bare_v6(authority) {
+        Ok(format!("{authority}:80"))
+    } else {
+        Err("has no valid host, or no valid port".into())
+    }
+}
+
 /// The value of `frame-ancestors` (CSP). `none` and `self` get their quotes where the file format
 /// has taken them off.
 pub(crate) fn frame_ancestors(text: &str) -> Result<String, String> {
@@ -332,11 +353,41 @@ mod tests {
         assert_eq!(frame_ancestors("none a"), Err("holds 'none' beside others".into()));
     }
 
+    #[test]
+    fn an_api_url_is_a_host_and_a_port_behind_http() {
+        for (text, authority) in [
+            ("http://127.0.0.1:8774", "127.0.0.1:8774"),
+            ("http://api.example.com:8774/", "api.example.com:8774"),
+            ("http://api.example.com", "api.example.com:80"),
+            ("http://[::1]:8774", "[::1]:8774"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert_eq!(api_url(text), Ok(authority.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_api_url_says_what_is_wrong() {
+        for (text, reason) in [
+            ("https://a", "begins with https://, which the proxy does not speak to the API yet"),
+            ("a:8774", "does not begin with http://"),
+            ("http://a/compute", "has a path, where the API has none"),
+            ("http://", "has no valid host, or no valid port"),
+            ("http://::1", "has no valid host, or no valid port"),
+            ("http://a:0", "has no valid host, or no valid port"),
+            ("http://user@a", "has no valid host, or no valid port"),
+            ("http://a?b", "has no valid host, or no valid port"),
+        ] {
+            assert_eq!(api_url(text), Err(reason.into()), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_them_panic(text in "[0-9a-z:/.\\[\\]%@-]{0,40}|.{0,60}") {
             let _ = (port_range(&text), listen_ip(&text), listen_address(&text), target(&text));
             let _ = (host(&text), origin(&text), base_url(&text), frame_ancestors(&text));
+            let _ = api_url(&text);
         }
 
         #[test]

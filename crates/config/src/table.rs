@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::network::api_url;
 use crate::network::base_url;
 use crate::network::frame_ancestors;
 use crate::network::host;
@@ -239,7 +240,14 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Single("ADDRESS:PORT"),
         "Where metrics are answered beside loopback.",
     ),
-    later("proxy", "api_url", Unset, Single("a URL"), "The API of a proxy that runs apart."),
+    works(
+        "proxy",
+        "api_url",
+        Unset,
+        Single("http://HOST or http://HOST:PORT; an IPv6 address in brackets"),
+        "The API that the proxy relays the servers page's calls to; in `serve`, its own when not set.",
+        |c, v| set(&mut c.proxy.api, api_url(v).map(Some)),
+    ),
     works(
         "libvirt",
         "connection_uri",

@@ -19,6 +19,8 @@ pub struct Config {
     pub consoleauth: ConsoleAuth,
     /// `[api]`
     pub api: Api,
+    /// `[proxy]`
+    pub proxy: Proxy,
     /// `[libvirt]`
     pub libvirt: Libvirt,
     /// `[compute]`
@@ -101,6 +103,13 @@ pub enum AuthStrategy {
     Noauth,
     /// The admin token in the state directory.
     Token,
+}
+
+/// `[proxy]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proxy {
+    /// `HOST:PORT` of the API, from `api_url`; spoken to over plain HTTP.
+    pub api: Option<String>,
 }
 
 /// `[libvirt]`
@@ -239,6 +248,7 @@ impl Default for Config {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8774)),
                 auth_strategy: AuthStrategy::Token,
             },
+            proxy: Proxy { api: None },
             libvirt: Libvirt { connection_uri: "qemu:///system".into(), virt_type: VirtType::Auto },
             compute: Compute {
                 libvirt: true,

@@ -209,6 +209,7 @@ fn every_option_that_works_reaches_its_value() {
          [console]\nallowed_origins = A.example.com,\n  b.example.com\nframe_ancestors = self
          [consoleauth]\ntoken_ttl = 0\nenforce_session_timeout = yes\nsingle_use = 1
          [api]\nlisten = [::1]:0\nauth_strategy = noauth
+         [proxy]\napi_url = http://api.example.com
          [libvirt]\nconnection_uri = test:///default\nvirt_type = qemu
          [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0\ntransport = unix
          [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
@@ -231,6 +232,7 @@ fn every_option_that_works_reaches_its_value() {
     assert!(config.consoleauth.single_use);
     assert_eq!(config.api.listen, "[::1]:0".parse().unwrap());
     assert_eq!(config.api.auth_strategy, AuthStrategy::Noauth);
+    assert_eq!(config.proxy.api.as_deref(), Some("api.example.com:80"));
     assert_eq!(config.libvirt.connection_uri, "test:///default");
     assert_eq!(config.libvirt.virt_type, VirtType::Qemu);
     assert_eq!((config.compute.libvirt, config.compute.statics), (false, true));
@@ -470,6 +472,7 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("serial_console", "enabled =", "is not a boolean; allowed: true, 1, yes, on, false"),
         ("serial_console", "listen = example.com", "is not an IP address; allowed: an IPv4 or"),
         ("serial_console", "serialproxy_port = 65536", "is not within 0 and 65535; allowed: a"),
+        ("proxy", "api_url = https://a", "begins with https://, which the proxy does not speak"),
         ("serial_console", "base_url = x", "does not begin with http://, https://, ws://"),
         ("serial_console", "proxyclient_address = a b", "is neither an IP address nor a host"),
         ("serial_console", "port_range = 2:1", "ends before it starts; allowed: START:END"),
@@ -577,7 +580,6 @@ fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
     later("console", "ssl_ciphers", "HIGH", out);
     later("console", "ssl_minimum_version", "tlsv1_3", &format!("{out}, or set it to default"));
     later("api", "metrics_listen", "0.0.0.0:9", out);
-    later("proxy", "api_url", "http://a", out);
 }
 
 #[test]
