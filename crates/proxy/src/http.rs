@@ -13,6 +13,7 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::header;
+use http_body_util::Either;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,6 +25,8 @@ use crate::Proxy;
 use crate::handshake;
 use crate::handshake::Upgrade;
 use crate::pages;
+use crate::relay;
+use crate::relay::Relayed;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
@@ -75,24 +78,25 @@ async fn answer(
     proxy: &Arc<Proxy>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> (Answer, Option<Upgrade>) {
-    if request.uri().path().starts_with("//") {
-        return (plain(StatusCode::BAD_REQUEST, "the path must not start with //\n"), None);
+) -> (Relayed, Option<Upgrade>) {
+    let misplaced = request.uri().path().starts_with("//");
+    if handshake::is_upgrade(&request) && !misplaced {
+        let (answer, upgrade) = handshake::answer(proxy, peer, request).await;
+        return (answer.map(Either::Left), upgrade);
     }
-    if handshake::is_upgrade(&request) {
-        return handshake::answer(proxy, peer, request).await;
-    }
-    let answer = match *request.method() {
-        Method::GET | Method::HEAD => pages::answer(&proxy.config, &request).await,
-        _ => {
-            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
-            answer
-                .headers_mut()
-                .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-            answer
-        }
+    let is_get = [Method::GET, Method::HEAD].contains(request.method());
+    let answer = if misplaced {
+        plain(StatusCode::BAD_REQUEST, "the path must not start with //\n")
+    } else if relay::is_call(&request) && !(is_get && pages::has_token(&request)) {
+        return (proxy.relay.answer(peer, request).await, None);
+    } else if is_get {
+        pages::answer(&proxy.config, &request).await
+    } else {
+        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+        answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        answer
     };
-    (answer, None)
+    (answer.map(Either::Left), None)
 }
 
 pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {

@@ -2,7 +2,7 @@
 //! terminal page to browsers, so that one console URL does for both.
 //!
 //! ```text
-//!   listener ─▶ http ─┬─ no Upgrade ─▶ pages
+//!   listener ─▶ http ─┬─ no Upgrade ─▶ pages, or below /v1/: relay ─▶ the API
 //!                     └─ Upgrade ─▶ handshake ─▶ ticket (token, origin) ─▶ line ─▶ session
 //! ```
 
@@ -10,6 +10,7 @@ mod handshake;
 mod http;
 mod origin;
 mod pages;
+mod relay;
 mod session;
 mod ticket;
 
@@ -24,6 +25,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::relay::Relay;
 
 /// Connections at once, sessions and page loads together.
 const CONNECTIONS: usize = 10_000;
@@ -43,6 +46,7 @@ pub struct Proxy {
     pub(crate) lines: Lines,
     /// Who controls the guests' power.
     pub(crate) compute: Arc<dyn Compute>,
+    pub(crate) relay: Relay,
 }
 
 impl Proxy {
@@ -53,7 +57,8 @@ impl Proxy {
         lines: Lines,
         compute: Arc<dyn Compute>,
     ) -> Self {
-        Self { config, store, lines, compute }
+        let relay = Relay::new(&config);
+        Self { config, store, lines, compute, relay }
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

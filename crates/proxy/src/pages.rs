@@ -23,6 +23,9 @@ use crate::http::plain;
 /// The terminal page, for every path that is not a file.
 const PAGE: &str = "serial.html";
 
+/// The servers page, for `/` alone.
+const SERVERS: &str = "servers.html";
+
 /// What `npm run build` made.
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
@@ -32,9 +35,15 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     // Pages name their files relative to themselves, and a console URL may have any path, so only
     // the last segment says which file is meant.
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let has_token = request.uri().query().is_some_and(|query| query.contains("token="));
-    let name = if name.is_empty() || has_token { PAGE } else { name };
-    let Some(body) = find(config.serial_console.web.as_deref(), name).await else {
+    let directory = config.serial_console.web.as_deref();
+    let name = match name {
+        _ if has_token(request) => PAGE,
+        // A directory from before there was a servers page has none.
+        "" if request.uri().path() == "/" && find(directory, SERVERS).await.is_some() => SERVERS,
+        "" => PAGE,
+        name => name,
+    };
+    let Some(body) = find(directory, name).await else {
         return plain(StatusCode::NOT_FOUND, "there is no such page\n");
     };
     let mut answer = Response::new(Full::default());
@@ -49,6 +58,11 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
         };
     }
     answer
+}
+
+/// Whether the URL is that of a console.
+pub(crate) fn has_token<B>(request: &Request<B>) -> bool {
+    request.uri().query().is_some_and(|query| query.contains("token="))
 }
 
 async fn find(directory: Option<&Path>, name: &str) -> Option<Cow<'static, [u8]>> {

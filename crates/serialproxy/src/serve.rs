@@ -3,6 +3,9 @@
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::io::Write;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let served = runtime
         .context("the program cannot start")
-        .and_then(|runtime| runtime.block_on(serve(Arc::new(config))));
+        .and_then(|runtime| runtime.block_on(serve(config)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,7 +66,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
 
 /// Everything that can fail comes first, in the order of who needs whom; then all roles serve
 /// until a signal.
-async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     let _lock = open_state_dir(&config.state_dir)?;
     let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
@@ -77,6 +80,9 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let proxy_listener =
         listen(config.serial_console.listen, "[serial_console] serialproxy_port").await?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
+
+    config.proxy.api.get_or_insert_with(|| reachable(addresses.0).to_string());
+    let config = Arc::new(config);
 
     let lines = Lines::new(settings(&config));
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
@@ -155,6 +161,16 @@ async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}, which {option} sets"))
+}
+
+/// Where a listener of this machine is reached from this machine.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
 }
 
 fn say_ready((api, proxy): (SocketAddr, SocketAddr)) -> anyhow::Result<()> {

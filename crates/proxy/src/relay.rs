@@ -1,0 +1,343 @@
+//! The servers page speaks to the API through the proxy: its own calls below `/v1/`, and the one
+//! that makes a console URL. Nothing else of the API is reached this way, and only by pages of ours.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Uri;
+use http::header;
+use http::uri::Authority;
+use http_body_util::BodyExt;
+use http_body_util::Either;
+use http_body_util::Full;
+use http_body_util::LengthLimitError;
+use http_body_util::Limited;
+use hyper::body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use serialproxy_config::Config;
+use serialproxy_config::values::AuthStrategy;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+
+/// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
+/// the API directly must find room, whatever comes in here.
+const CALLS: usize = 256;
+
+/// Bytes of a request's body at most.
+const BODY: usize = 64 * 1024;
+
+/// How long a request's body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How long the API may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long the API may take to begin its answer: a little more than its slowest usual call, a
+/// boot.
+const ANSWER: Duration = Duration::from_secs(310);
+
+/// What of a request the API is told. Not `X-User`, which names anybody under `noauth`, and no
+/// cookies, which may hold a console token.
+const ASKED: [HeaderName; 3] =
+    [HeaderName::from_static("x-auth-token"), header::AUTHORIZATION, header::CONTENT_TYPE];
+
+/// What of the API's answer the page is told, beside the body.
+const TOLD: [HeaderName; 7] = [
+    header::CONTENT_TYPE,
+    header::ALLOW,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("x-console-offset"),
+    HeaderName::from_static("x-console-next"),
+    HeaderName::from_static("x-console-epoch"),
+    HeaderName::from_static("x-console-line"),
+];
+
+/// A whole body of ours, or one that comes from the API piece by piece.
+pub(crate) type Relayed = Response<Either<Full<Bytes>, Incoming>>;
+
+/// The way to the API.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    /// `HOST:PORT`.
+    api: Option<String>,
+    /// Everyone is an administrator: whoever reaches the API may do everything.
+    noauth: bool,
+    room: Arc<Semaphore>,
+    /// How long the API may take to begin its answer.
+    patience: Duration,
+}
+
+/// Why a call was not relayed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+enum Fault {
+    #[error("the Host header is missing or not valid")]
+    NoHost,
+    #[error("only pages of this proxy itself may make calls here: open its own address")]
+    Foreign,
+    #[error(
+        "under auth_strategy = noauth everyone is an administrator, so the servers page works \
+         only in a browser on the proxy's machine, at 127.0.0.1 or localhost"
+    )]
+    NotLocal,
+    #[error("The resource could not be found: /v1/openapi.json lists all calls.")]
+    NoSuchCall,
+    #[error("the request body is larger than {BODY} bytes")]
+    TooLarge,
+    #[error("the request body did not come whole within {} s", BODY_TIME.as_secs())]
+    NoBody,
+    #[error("too many calls are under way: try again in a moment")]
+    Full,
+    #[error(
+        "the API cannot be reached: try again in a moment; if it stays so, see whether it runs, \
+         and whether [proxy] api_url names it"
+    )]
+    Unreachable,
+    #[error(
+        "no answer from the API within {} s: what was asked for may still be done, look again",
+        ANSWER.as_secs()
+    )]
+    Silent,
+}
+
+/// Whether a request is one for the API.
+pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    path.starts_with("/v1/") || is_console_call(request.method(), path)
+}
+
+/// `POST /v3/servers/{server}/get-serial-console`
+fn is_console_call(method: &Method, path: &str) -> bool {
+    let server =
+        path.strip_prefix("/v3/servers/").and_then(|rest| rest.strip_suffix("/get-serial-console"));
+    *method == Method::POST && server.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+}
+
+impl Relay {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            api: config.proxy.api.clone(),
+            noauth: config.api.auth_strategy == AuthStrategy::Noauth,
+            room: Arc::new(Semaphore::new(CALLS)),
+            patience: ANSWER,
+        }
+    }
+
+    /// The API's answer, or why there is none.
+    pub(crate) async fn answer<B>(&self, peer: SocketAddr, request: Request<B>) -> Relayed
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut answer = match self.call(peer, request).await {
+            Ok(answer) => answer.map(Either::Right),
+            Err(fault) => fault.into(),
+        };
+        protect(answer.headers_mut());
+        answer
+    }
+
+    async fn call<B>(
+        &self,
+        peer: SocketAddr,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, Fault>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.admit(peer, request.headers())?;
+        if !is_plain(request.uri().path()) {
+            return Err(Fault::NoSuchCall);
+        }
+        let api = self.api.as_deref().ok_or(Fault::Unreachable)?;
+        let (head, body) = request.into_parts();
+        let body = read(body).await?;
+        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Fault::Full)?;
+        let mut call = Request::new(Full::from(body));
+        *call.method_mut() = head.method;
+        *call.uri_mut() = origin_form(&head.uri)?;
+        *call.headers_mut() = asked(&head.headers, api)?;
+        let answer = self.ask(api, call, place).await?;
+        let (head, body) = answer.into_parts();
+        let mut answer = Response::new(body);
+        *answer.status_mut() = head.status;
+        *answer.headers_mut() = selected(&head.headers, &TOLD);
+        Ok(answer)
+    }
+
+    /// One call on a connection of its own, which goes on until the answer's body has been read or
+    /// is no longer wanted; as long it keeps its place.
+    async fn ask(
+        &self,
+        api: &str,
+        call: Request<Full<Bytes>>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response<Incoming>, Fault> {
+        let stream = connect(api).await.map_err(|error| unreachable(api, &error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| unreachable(api, &error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the API broke");
+            }
+            drop(place);
+        });
+        match tokio::time::timeout(self.patience, sender.send_request(call)).await {
+            Ok(answer) => answer.map_err(|error| unreachable(api, &error)),
+            Err(_) => {
+                tracing::warn!(%api, seconds = self.patience.as_secs(), "the API does not answer");
+                Err(Fault::Silent)
+            }
+        }
+    }
+
+    /// Lets in clients that are no browser, and pages that this proxy served.
+    fn admit(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Fault> {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host: Authority = host.and_then(|host| host.parse().ok()).ok_or(Fault::NoHost)?;
+        if headers.get_all(header::ORIGIN).iter().any(|origin| !is_own(origin, &host)) {
+            return Err(Fault::Foreign);
+        }
+        // The name counts too: a foreign page may give its own name this machine's address, and a
+        // reverse proxy on this machine speaks for people elsewhere.
+        if self.noauth && !(is_loopback(peer.ip()) && names_loopback(&host)) {
+            return Err(Fault::NotLocal);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a page's origin is the host that the browser asked for. Some reverse proxies pass on a
+/// host without its port: then any port is taken.
+fn is_own(origin: &HeaderValue, host: &Authority) -> bool {
+    let origin: Option<Uri> = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+    let Some(page) = origin.as_ref().filter(|o| o.scheme().is_some()).and_then(Uri::authority)
+    else {
+        return false;
+    };
+    page.host().eq_ignore_ascii_case(host.host())
+        && (host.port().is_none() || host.port_u16() == page.port_u16())
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn names_loopback(host: &Authority) -> bool {
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+}
+
+/// Whether a path means the same to everyone who reads it: the API's calls have nothing that would
+/// need an escape, and no way up.
+fn is_plain(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
+        && !path.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+async fn read<B>(body: B) -> Result<Bytes, Fault>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > BODY as u64 {
+        return Err(Fault::TooLarge);
+    }
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(Fault::NoBody),
+    }
+}
+
+/// Path and query alone, as one asks a server that is no proxy.
+fn origin_form(uri: &Uri) -> Result<Uri, Fault> {
+    let path = uri.path_and_query().ok_or(Fault::NoSuchCall)?;
+    Ok(Uri::from(path.clone()))
+}
+
+fn asked(headers: &HeaderMap, api: &str) -> Result<HeaderMap, Fault> {
+    let mut asked = selected(headers, &ASKED);
+    for value in asked.values_mut() {
+        value.set_sensitive(true);
+    }
+    asked.insert(header::HOST, HeaderValue::from_str(api).map_err(|_| Fault::Unreachable)?);
+    Ok(asked)
+}
+
+fn selected(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut selected = HeaderMap::new();
+    for name in names {
+        if let Some(value) = headers.get(name) {
+            selected.insert(name.clone(), value.clone());
+        }
+    }
+    selected
+}
+
+async fn connect(api: &str) -> std::io::Result<TcpStream> {
+    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(api)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn unreachable(api: &str, error: &dyn std::error::Error) -> Fault {
+    tracing::warn!(%api, %error, "the API cannot be reached");
+    Fault::Unreachable
+}
+
+/// What comes from the API is data, never a page.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+impl Fault {
+    /// With Nova's names for them.
+    fn status(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoHost | Self::NoBody => (StatusCode::BAD_REQUEST, "badRequest"),
+            Self::Foreign | Self::NotLocal => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::NoSuchCall => (StatusCode::NOT_FOUND, "itemNotFound"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
+            Self::Unreachable => (StatusCode::BAD_GATEWAY, "computeFault"),
+            Self::Silent => (StatusCode::GATEWAY_TIMEOUT, "computeFault"),
+        }
+    }
+}
+
+impl From<Fault> for Relayed {
+    fn from(fault: Fault) -> Self {
+        let (status, name) = fault.status();
+        let body = json!({ name: { "code": status.as_u16(), "message": fault.to_string() } });
+        let mut answer = Self::new(Either::Left(Full::from(body.to_string())));
+        *answer.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(header::CONTENT_TYPE, json);
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const NEAR: ([u8; 4], u16) = ([127, 0, 0, 1], 50_000);
+const FAR: ([u8; 4], u16) = ([192, 0, 2, 7], 50_000);
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+
+/// An API that answers one call with `answer`, and then tells what it was asked.
+async fn api(answer: &'static str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !is_whole(&asked) {
+            assert_ne!(stream.read_buf(&mut asked).await.unwrap(), 0, "half a request");
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(asked).unwrap()
+    });
+    (address, asked)
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    body.len() >= length.map_or(0, |length| length.parse().unwrap())
+}
+
+/// An address where nobody listens.
+async fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+fn relay(api: &str, auth_strategy: AuthStrategy) -> Relay {
+    let mut config = Config::default();
+    config.proxy.api = Some(api.to_owned());
+    config.api.auth_strategy = auth_strategy;
+    Relay::new(&config)
+}
+
+fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(uri);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", "proxy.example:6083");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).unwrap()
+}
+
+fn get(headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    request(Method::GET, "/v1/servers", headers)
+}
+
+/// Status and fault of an answer, which has to be in Nova's form.
+async fn fault(answer: Relayed) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let json: Value = serde_json::from_str(&text(answer).await).unwrap();
+    let (name, fault) = json.as_object().unwrap().iter().next().unwrap();
+    assert_eq!(fault["code"], status);
+    (status, format!("{name}: {}", fault["message"].as_str().unwrap()))
+}
+
+async fn text(answer: Relayed) -> String {
+    String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+/// What a relay that may reach nobody says to a request.
+async fn refused(auth_strategy: AuthStrategy, peer: SocketAddr, headers: &[(&str, &str)]) -> u16 {
+    let relay = relay(&nobody().await, auth_strategy);
+    fault(relay.answer(peer, get(headers)).await).await.0
+}
+
+#[tokio::test]
+async fn a_call_goes_on_with_its_method_path_query_and_body() {
+    let (address, asked) = api(OK).await;
+    let mut call = request(Method::POST, "/v1/servers/a/stop?x=a%20b", &[]);
+    *call.body_mut() = r#"{"force":true}"#.into();
+    let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), call).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(text(answer).await, "{}");
+    let asked = asked.await.unwrap();
+    assert!(asked.starts_with("POST /v1/servers/a/stop?x=a%20b HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains(&format!("\r\nhost: {address}\r\n")), "{asked}");
+    assert!(asked.ends_with("\r\n\r\n{\"force\":true}"), "{asked}");
+}
+
+#[tokio::test]
+async fn only_the_headers_that_the_api_needs_go_on() {
+    let (address, asked) = api(OK).await;
+    let headers = [
+        ("x-auth-token", "secret"),
+        ("authorization", "Bearer secret"),
+        ("content-type", "application/json"),
+        ("x-user", "root"),
+        ("cookie", "token=of-a-console"),
+        ("origin", "http://proxy.example:6083"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("te", "trailers"),
+    ];
+    relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&headers)).await;
+    let asked = asked.await.unwrap();
+    let mut names: Vec<_> = asked
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':').map(|(name, _)| name))
+        .collect();
+    names.sort_unstable();
+    let wanted = ["authorization", "content-type", "host", "x-auth-token"];
+    names.retain(|name| *name != "content-length");
+    assert_eq!(names, wanted, "{asked}");
+}
+
+#[tokio::test]
+async fn the_answer_comes_back_with_its_offsets_and_as_nothing_but_data() {
+    let (address, asked) =
+        api("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Type: application/octet-stream\r\n\
+         X-Console-Next: 7\r\nSet-Cookie: a=b\r\nAccess-Control-Allow-Origin: *\r\n\
+         Content-Length: 5\r\n\r\nhello")
+        .await;
+    let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&[])).await;
+    assert_eq!(answer.status(), 416);
+    let headers = answer.headers().clone();
+    assert_eq!(headers["x-console-next"], "7");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["cache-control"], "no-store");
+    assert!(headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains("'none'"));
+    assert!(!headers.contains_key("set-cookie"));
+    assert!(!headers.contains_key("access-control-allow-origin"));
+    assert_eq!(text(answer).await, "hello");
+    asked.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_is_refused() {
+    for origin in [
+        "http://evil.example",
+        "http://evil.example:6083",
+        "http://proxy.example:3000",
+        "http://proxy.example.evil.example:6083",
+        "null",
+        "",
+        "proxy.example:6083",
+    ] {
+        let status = refused(AuthStrategy::Token, NEAR.into(), &[("origin", origin)]).await;
+        assert_eq!(status, 403, "{origin}");
+    }
+    let two = [("origin", "http://proxy.example:6083"), ("origin", "http://evil.example")];
+    assert_eq!(refused(AuthStrategy::Token, NEAR.into(), &two).await, 403);
+}
+
+#[tokio::test]
+async fn pages_of_the_proxy_and_clients_that_are_no_browser_pass() {
+    for headers in [
+        &[][..],
+        &[("origin", "http://proxy.example:6083")],
+        &[("origin", "https://Proxy.example"), ("host", "proxy.example")],
+        &[("origin", "https://proxy.example:8443"), ("host", "proxy.example")],
+    ] {
+        let status = refused(AuthStrategy::Token, FAR.into(), headers).await;
+        assert_eq!(status, 502, "{headers:?}: let in, and there is no API");
+    }
+}
+
+#[tokio::test]
+async fn under_noauth_only_who_is_on_the_machine_and_asks_it_by_a_local_name_passes() {
+    let local = [("host", "127.0.0.1:6083")];
+    for host in ["127.0.0.1:6083", "localhost:6083", "LOCALHOST", "[::1]:6083", "127.8.9.1"] {
+        let status = refused(AuthStrategy::Noauth, NEAR.into(), &[("host", host)]).await;
+        assert_eq!(status, 502, "{host}: let in, and there is no API");
+    }
+    let mapped: SocketAddr = "[::ffff:127.0.0.1]:50000".parse().unwrap();
+    assert_eq!(refused(AuthStrategy::Noauth, mapped, &local).await, 502);
+    assert_eq!(refused(AuthStrategy::Noauth, FAR.into(), &local).await, 403);
+    for host in ["evil.example:6083", "localhost.evil.example", "192.0.2.7"] {
+        let status = refused(AuthStrategy::Noauth, NEAR.into(), &[("host", host)]).await;
+        assert_eq!(status, 403, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_is_not_there_is_a_502_in_words_which_do_not_name_its_address() {
+    let address = nobody().await;
+    let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&[])).await;
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
+    let (status, message) = fault(answer).await;
+    assert_eq!(status, 502);
+    assert!(message.starts_with("computeFault: the API cannot be reached: try again"), "{message}");
+    assert!(!message.contains(&address), "{message}");
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_up_or_speaks_no_http_is_a_502_too() {
+    for answer in ["", "SSH-2.0-OpenSSH_9.2\r\n"] {
+        let (address, asked) = api(answer).await;
+        let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&[])).await;
+        assert_eq!(fault(answer).await.0, 502);
+        asked.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_says_nothing_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut relay = relay(&listener.local_addr().unwrap().to_string(), AuthStrategy::Token);
+    relay.patience = Duration::from_millis(50);
+    let (status, message) = fault(relay.answer(NEAR.into(), get(&[])).await).await;
+    assert_eq!(status, 504);
+    assert!(message.contains("may still be done"), "{message}");
+}
+
+#[tokio::test]
+async fn a_body_is_bounded() {
+    let relay = relay(&nobody().await, AuthStrategy::Token);
+    let sized = |length| {
+        let mut call = request(Method::POST, "/v1/servers", &[]);
+        *call.body_mut() = vec![0; length].into();
+        call
+    };
+    assert_eq!(fault(relay.answer(NEAR.into(), sized(BODY + 1)).await).await.0, 413);
+    assert_eq!(fault(relay.answer(NEAR.into(), sized(BODY)).await).await.0, 502);
+}
+
+#[tokio::test]
+async fn one_call_more_than_there_is_room_for_is_told_to_come_again() {
+    let relay = relay(&nobody().await, AuthStrategy::Token);
+    let taken =
+        Arc::clone(&relay.room).acquire_many_owned(u32::try_from(CALLS).unwrap()).await.unwrap();
+    assert_eq!(fault(relay.answer(NEAR.into(), get(&[])).await).await.0, 503);
+    drop(taken);
+    assert_eq!(fault(relay.answer(NEAR.into(), get(&[])).await).await.0, 502);
+}
+
+#[tokio::test]
+async fn a_call_s_place_is_free_again_when_its_answer_was_read() {
+    let (address, asked) = api(OK).await;
+    let relay = relay(&address, AuthStrategy::Token);
+    let answer = relay.answer(NEAR.into(), get(&[])).await;
+    text(answer).await;
+    asked.await.unwrap();
+    let all = Arc::clone(&relay.room).acquire_many_owned(u32::try_from(CALLS).unwrap());
+    let _all = tokio::time::timeout(Duration::from_secs(10), all).await.unwrap().unwrap();
+}
+
+#[test]
+fn the_relay_has_our_own_calls_and_the_one_for_a_console_url() {
+    let is = |method, uri| is_call(&request(method, uri, &[]));
+    for uri in ["/v1/servers", "/v1/lines/a/0/output?from=1", "/v1/"] {
+        assert!(is(Method::GET, uri) && is(Method::DELETE, uri), "{uri}");
+    }
+    assert!(is(Method::POST, "/v3/servers/a/get-serial-console?port=1&mode=watch&wait=1"));
+    for uri in [
+        "/v1",
+        "/v10/servers",
+        "/healthz",
+        "/metrics",
+        "/v2.1/servers",
+        "/v3/servers//get-serial-console",
+        "/v3/servers/a/b/get-serial-console",
+        "/v3/servers/a/disconnect-serial-console",
+        "/serial.html",
+    ] {
+        assert!(!is(Method::GET, uri) && !is(Method::POST, uri), "{uri}");
+    }
+    assert!(!is(Method::GET, "/v3/servers/a/get-serial-console"));
+}
+
+#[tokio::test]
+async fn a_path_that_could_lead_out_of_the_calls_is_not_relayed() {
+    let relay = relay(&nobody().await, AuthStrategy::Token);
+    for uri in ["/v1/../healthz", "/v1/./x", "/v1/%2e%2e/healthz", "/v1/a%2fb", "/v1/a;b"] {
+        let answer = relay.answer(NEAR.into(), request(Method::GET, uri, &[])).await;
+        assert_eq!(fault(answer).await.0, 404, "{uri}");
+    }
+}
