@@ -1,0 +1,167 @@
+// The API's calls that this page makes, through the proxy that serves it. Addresses are relative, so
+// that the page works below the path of a reverse proxy too.
+
+/** Milliseconds that a call may take. */
+const USUAL = 20_000;
+
+/** Milliseconds that a change of power may take: longer than the proxy waits for the API. */
+const POWER = 320_000;
+
+/** Lines in one answer, and answers at most. */
+const PAGE = 1000;
+const PAGES = 10;
+
+export interface Server {
+  id: string;
+  name: string;
+  status: 'ACTIVE' | 'ERROR' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
+}
+
+export interface Line {
+  server: { id: string; name: string };
+  port: number;
+  state: 'waiting' | 'connected' | 'failed';
+  reason: string;
+  endpoint: { kind: string; address: string } | null;
+  /** New whenever offsets start at 0 again. */
+  line: string;
+  /** Bytes that were printed so far. */
+  offset: number;
+  writer: { session: string; user: string; since: string } | null;
+  watchers: number;
+}
+
+export interface Session {
+  id: string;
+  server: { id: string; name: string };
+  port: number;
+  user: string;
+  mode: 'watch' | 'write';
+  since: string;
+  address: string;
+  protocol: string;
+  state: 'live' | 'detached';
+}
+
+/** Everything that the page shows, as it was at one time. */
+export interface Snapshot {
+  at: Date;
+  servers: Server[];
+  lines: Line[];
+  sessions: Session[];
+}
+
+export type Power = 'start' | 'stop' | 'reboot';
+
+/** Why a call was not done; the message is for people. */
+export class Fault extends Error {
+  /** `status` is 0 when nobody answered. */
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export class Api {
+  /** Without a token callers are told apart by nothing (`auth_strategy = noauth`). */
+  constructor(private readonly token: string | undefined) {}
+
+  async snapshot(): Promise<Snapshot> {
+    const [servers, lines, sessions] = await Promise.all([
+      this.get<{ servers: Server[] }>('v1/servers'),
+      this.lines(),
+      this.get<{ sessions: Session[] }>('v1/sessions'),
+    ]);
+    return { at: new Date(), servers: servers.servers, lines, sessions: sessions.sessions };
+  }
+
+  /** A console URL, also for a server that is off. */
+  async consoleUrl({ server, port }: Line, watch: boolean): Promise<string> {
+    const query = new URLSearchParams({ port: String(port), wait: '1' });
+    if (watch) query.set('mode', 'watch');
+    const answer = await this.call('POST', `v3/servers/${server.id}/get-serial-console?${query}`);
+    const { serial_console: console } = (await json(answer)) as {
+      serial_console: { url: string };
+    };
+    return browsable(console.url);
+  }
+
+  async power(server: Server, power: Power): Promise<void> {
+    await this.call('POST', `v1/servers/${server.id}/${power}`, POWER);
+  }
+
+  async disconnect(session: Session, reason: string): Promise<void> {
+    const query = reason ? `?${new URLSearchParams({ reason })}` : '';
+    await this.call('DELETE', `v1/sessions/${session.id}${query}`);
+  }
+
+  private async lines(): Promise<Line[]> {
+    const all: Line[] = [];
+    for (let page = 0; page < PAGES; page += 1) {
+      const last = all.at(-1);
+      const query = new URLSearchParams({ limit: String(PAGE) });
+      if (last) query.set('marker', `${last.server.id}/${last.port}`);
+      const { lines } = await this.get<{ lines: Line[] }>(`v1/lines?${query}`);
+      all.push(...lines);
+      if (lines.length < PAGE) break;
+    }
+    return all;
+  }
+
+  private async get<T>(path: string): Promise<T> {
+    return (await json(await this.call('GET', path))) as T;
+  }
+
+  private async call(method: string, path: string, limit = USUAL): Promise<Response> {
+    let answer: Response;
+    try {
+      answer = await fetch(path, {
+        method,
+        headers: this.token ? { 'X-Auth-Token': this.token } : {},
+        cache: 'no-store',
+        credentials: 'omit',
+        signal: AbortSignal.timeout(limit),
+      });
+    } catch (error) {
+      const late = error instanceof DOMException && error.name === 'TimeoutError';
+      throw new Fault(0, late ? 'The proxy does not answer.' : 'The proxy cannot be reached.');
+    }
+    if (!answer.ok) throw await faultOf(answer);
+    return answer;
+  }
+}
+
+async function json(answer: Response): Promise<unknown> {
+  try {
+    return await answer.json();
+  } catch {
+    throw new Fault(0, 'The answer broke off, or is not one of the API.');
+  }
+}
+
+/** Reads `{"conflictingRequest": {"code": 409, "message": "…"}}`. */
+async function faultOf(answer: Response): Promise<Fault> {
+  const { status } = answer;
+  try {
+    const faults = (await answer.json()) as Record<string, { message: string }>;
+    const message = Object.values(faults)[0]?.message;
+    if (message) return new Fault(status, sentence(message));
+  } catch {
+    // Something between us and the API answered, in a form of its own.
+  }
+  return new Fault(status, `The API could not be asked: the answer was status ${status}.`);
+}
+
+function sentence(text: string): string {
+  const words = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(words) ? words : `${words}.`;
+}
+
+/** A console URL for a WebSocket client is a page's too, with http for ws. */
+function browsable(url: string): string {
+  const page = url.replace(/^ws(s?):/, 'http$1:');
+  if (!/^https?:/.test(page)) throw new Fault(0, 'The API gave a console URL that is none.');
+  return page;
+}

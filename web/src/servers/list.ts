@@ -1,0 +1,198 @@
+// The list: a card for each server, in it a row for each serial port, in that its sessions.
+
+import { button } from '../elements';
+import type { Line, Power, Server, Session } from './api';
+import { Keyed, make, setAttribute, setText } from './dom';
+import type { Item } from './dom';
+import { key } from './seen';
+import * as words from './words';
+
+/** A server and what belongs to it. */
+export interface ServerView {
+  server: Server;
+  ports: PortView[];
+  /** What it is being asked to do. */
+  underWay: Power | undefined;
+  now: Date;
+}
+
+export interface PortView {
+  line: Line;
+  sessions: Session[];
+  /** Bytes that were printed since it was looked at. */
+  unseen: number;
+  now: Date;
+}
+
+interface SessionView {
+  session: Session;
+  now: Date;
+}
+
+/** What the user can do. */
+export interface Deeds {
+  open(line: Line, watch: boolean): void;
+  look(line: Line): void;
+  power(server: Server, power: Power): void;
+  disconnect(session: Session): void;
+}
+
+export function serverList(parent: HTMLElement, deeds: Deeds): Keyed<ServerView> {
+  return new Keyed(parent, ({ server }) => server.id, () => new ServerCard(deeds));
+}
+
+let ids = 0;
+
+class ServerCard implements Item<ServerView> {
+  private readonly name = make('h2', '');
+  private readonly status = make('span', 'status');
+  private readonly buttons: Record<Power, HTMLButtonElement>;
+  private readonly powers = make('div', 'buttons');
+  private readonly portless = make('p', 'quiet', 'It has no serial port that is served here.');
+  private readonly ports: Keyed<PortView>;
+  private readonly list = make('ul', 'ports');
+  readonly element = make('li', 'server');
+  private view: ServerView | undefined;
+
+  constructor(deeds: Deeds) {
+    const power = (label: string, power: Power) =>
+      button(label, () => {
+        if (this.view && !this.view.underWay) deeds.power(this.view.server, power);
+      });
+    this.buttons = {
+      start: power('Start', 'start'),
+      stop: power('Stop', 'stop'),
+      reboot: power('Reboot', 'reboot'),
+    };
+    this.ports = new Keyed(
+      this.list,
+      ({ line }) => key(line),
+      () => new PortRow(deeds),
+    );
+    this.name.id = `server-${(ids += 1)}`;
+    this.element.tabIndex = -1;
+    this.element.setAttribute('aria-labelledby', this.name.id);
+    this.powers.setAttribute('role', 'group');
+    this.powers.append(this.buttons.start, this.buttons.reboot, this.buttons.stop);
+    const head = make('div', 'head', this.name, this.status, this.powers);
+    this.element.append(head, this.list, this.portless);
+  }
+
+  update(view: ServerView): void {
+    this.view = view;
+    const { server, ports, underWay } = view;
+    setText(this.name, server.name);
+    setText(this.status, underWay ? words.UNDER_WAY[underWay] : words.describeStatus(server));
+    setAttribute(this.status, 'data-tone', underWay ? 'wait' : tone(server.status));
+    setAttribute(this.powers, 'aria-label', `Power of ${server.name}`);
+    const runs = server.status === 'ACTIVE' || server.status === 'PAUSED';
+    this.powers.hidden = isStatic(server);
+    this.buttons.start.hidden = runs;
+    this.buttons.stop.hidden = !runs;
+    this.buttons.reboot.hidden = server.status !== 'ACTIVE';
+    for (const one of Object.values(this.buttons)) {
+      setAttribute(one, 'aria-label', `${one.textContent} ${server.name}`);
+      setAttribute(one, 'aria-disabled', String(underWay !== undefined));
+    }
+    setAttribute(this.list, 'aria-label', `Serial ports of ${server.name}`);
+    this.list.hidden = ports.length === 0;
+    this.portless.hidden = ports.length > 0;
+    this.ports.update(ports);
+  }
+}
+
+class PortRow implements Item<PortView> {
+  private readonly name = make('span', 'port-name');
+  private readonly state = make('span', 'state');
+  private readonly people = make('span', 'people');
+  private readonly endpoint = make('code', 'endpoint');
+  private readonly unseen: HTMLButtonElement;
+  private readonly open: HTMLButtonElement;
+  private readonly watch: HTMLButtonElement;
+  private readonly count = make('summary', '');
+  private readonly list = make('ul', 'sessions');
+  private readonly details = make('details', '', this.count, this.list);
+  private readonly sessions: Keyed<SessionView>;
+  readonly element = make('li', 'port');
+  private line: Line | undefined;
+
+  constructor(deeds: Deeds) {
+    const act = (deed: (line: Line) => void) => () => {
+      if (this.line) deed(this.line);
+    };
+    this.unseen = button('', act(deeds.look));
+    this.unseen.className = 'unseen';
+    this.open = button('Open', act((line) => deeds.open(line, false)));
+    this.open.className = 'main';
+    this.watch = button('Watch', act((line) => deeds.open(line, true)));
+    this.sessions = new Keyed(
+      this.list,
+      ({ session }) => session.id,
+      () => new SessionRow(deeds),
+    );
+    this.element.tabIndex = -1;
+    const buttons = make('div', 'buttons', this.unseen, this.open, this.watch);
+    this.element.append(this.name, this.state, this.people, this.endpoint, buttons, this.details);
+  }
+
+  update({ line, sessions, unseen, now }: PortView): void {
+    this.line = line;
+    const title = `port ${line.port} of ${line.server.name}`;
+    setAttribute(this.element, 'aria-label', `Port ${line.port} of ${line.server.name}`);
+    setText(this.name, `Port ${line.port}`);
+    setText(this.state, words.describeState(line));
+    setAttribute(this.state, 'data-tone', lineTone(line));
+    setText(this.people, words.describePeople(line, now));
+    setText(this.endpoint, words.describeEndpoint(line));
+    const size = words.size(unseen);
+    this.unseen.hidden = unseen === 0;
+    setText(this.unseen, `${size} new`);
+    setAttribute(this.unseen, 'aria-label', `${size} new on ${title}: mark as seen`);
+    setAttribute(this.unseen, 'title', 'Printed since you last looked. Press to mark it as seen.');
+    setAttribute(this.open, 'aria-label', `Open ${title}`);
+    setAttribute(this.watch, 'aria-label', `Watch ${title}`);
+    this.details.hidden = sessions.length === 0;
+    setText(this.count, words.countSessions(sessions.length));
+    setAttribute(this.list, 'aria-label', `Sessions on ${title}`);
+    this.sessions.update(sessions.map((session) => ({ session, now })));
+  }
+}
+
+class SessionRow implements Item<SessionView> {
+  private readonly user = make('strong', '');
+  private readonly text = make('span', '');
+  private readonly end: HTMLButtonElement;
+  readonly element: HTMLElement;
+  private session: Session | undefined;
+
+  constructor(deeds: Deeds) {
+    this.end = button('Disconnect…', () => {
+      if (this.session) deeds.disconnect(this.session);
+    });
+    this.element = make('li', 'session', make('p', '', this.user, ' ', this.text), this.end);
+  }
+
+  update({ session, now }: SessionView): void {
+    this.session = session;
+    setText(this.user, session.user);
+    setText(this.text, words.describeSession(session, now));
+    const does = session.mode === 'write' ? 'writes' : 'watches';
+    setAttribute(this.end, 'aria-label', `Disconnect… ${session.user}, who ${does}`);
+  }
+}
+
+function tone(status: Server['status']): string {
+  if (status === 'ACTIVE') return 'good';
+  if (status === 'ERROR') return 'bad';
+  return status === 'SHUTOFF' ? 'off' : 'wait';
+}
+
+function lineTone({ state }: Line): string {
+  if (state === 'connected') return 'good';
+  return state === 'failed' ? 'bad' : 'off';
+}
+
+/** The UUID of a `[static] line`'s server is a version 5 one; it has no power that we control. */
+function isStatic({ id }: Server): boolean {
+  return id.charAt(14) === '5';
+}

@@ -1,0 +1,244 @@
+// The servers page: brings its parts together.
+
+import './style.css';
+
+import { element } from '../elements';
+import { Theme } from '../theme';
+import { Api, Fault } from './api';
+import type { Line, Power, Server, Session, Snapshot } from './api';
+import { ask, askForReason } from './ask';
+import { keepFocus } from './dom';
+import { serverList } from './list';
+import type { PortView, ServerView } from './list';
+import { openConsole } from './open';
+import { Poll } from './poll';
+import { Seen, key } from './seen';
+import { forgetAll, isSendable, keepToken, keptToken } from './token';
+import * as words from './words';
+
+/** Milliseconds that a word in passing stays. */
+const TOAST = 8000;
+
+const UNKNOWN_TOKEN = 'The API does not know this token. Take it again, whole, without spaces.';
+
+const login = element('login', HTMLFormElement);
+const tokenField = element('token', HTMLInputElement);
+const filter = element('filter', HTMLInputElement);
+const trouble = element('trouble', HTMLElement);
+
+const theme = new Theme();
+const seen = new Seen();
+const underWay = new Map<string, Power>();
+/** Tabs that were opened here: while one is there, its port is looked at. */
+const tabs = new Map<string, Window>();
+const list = serverList(element('servers', HTMLElement), {
+  open: (line, watch) => void open(line, watch),
+  look: (line) => {
+    seen.look(line);
+    render();
+  },
+  power: (server, power) => void changePower(server, power),
+  disconnect: (session) => void disconnect(session),
+});
+
+let token = keptToken();
+let api = new Api(token);
+let snapshot: Snapshot | undefined;
+const poll = new Poll(refresh, (next) => say('next-try', `Next try at ${words.clock(next)}.`));
+
+theme.follow(() => say('theme', `Theme: ${theme.choice}`));
+element('theme', HTMLElement).addEventListener('click', () => theme.next());
+element('forget', HTMLElement).addEventListener('click', () => askForToken(''));
+element('try-now', HTMLElement).addEventListener('click', () => poll.now());
+element('dismiss', HTMLElement).addEventListener('click', () => notice(undefined));
+filter.addEventListener('input', render);
+login.addEventListener('submit', (event) => {
+  event.preventDefault();
+  enter(tokenField.value.trim());
+});
+show('loading', true);
+poll.now();
+
+function enter(text: string): void {
+  say('token-wrong', '');
+  if (!isSendable(text)) {
+    say('token-wrong', text ? UNKNOWN_TOKEN : 'Paste your API token here.');
+    tokenField.focus();
+    return;
+  }
+  token = text;
+  api = new Api(token);
+  poll.now();
+}
+
+/** Forgets the token, and asks for one; `wrong` says what was wrong with the last. */
+function askForToken(wrong: string): void {
+  poll.stop();
+  forgetAll();
+  seen.forget();
+  token = undefined;
+  api = new Api(undefined);
+  snapshot = undefined;
+  notice(undefined);
+  render();
+  for (const id of ['trouble', 'loading', 'forget', 'filter']) show(id, false);
+  login.hidden = false;
+  tokenField.value = '';
+  say('token-wrong', wrong);
+  tokenField.focus();
+}
+
+/** Asks the API how things stand. Says whether it went well. */
+async function refresh(): Promise<boolean> {
+  const asked = api;
+  try {
+    const answer = await asked.snapshot();
+    if (asked !== api) return true;
+    snapshot = answer;
+    accepted();
+    return true;
+  } catch (error) {
+    if (asked !== api) return true;
+    failed(error);
+    return false;
+  }
+}
+
+function accepted(): void {
+  if (token) keepToken(token);
+  seen.take(snapshot?.lines ?? []);
+  if (!login.hidden) {
+    login.hidden = true;
+    tokenField.value = '';
+    element('main', HTMLElement).focus();
+  }
+  show('loading', false);
+  show('forget', token !== undefined);
+  show('filter', true);
+  keepFocus(() => show('trouble', false));
+  say('trouble-text', '');
+  say('next-try', '');
+  render();
+}
+
+function failed(error: unknown): void {
+  const fault = error instanceof Fault ? error : new Fault(0, String(error));
+  if (fault.status === 401) {
+    askForToken(token ? UNKNOWN_TOKEN : '');
+    return;
+  }
+  show('loading', false);
+  trouble.hidden = false;
+  say('trouble-text', fault.message);
+}
+
+function render(): void {
+  const now = new Date();
+  keepFocus(() => list.update(views(now)));
+  const servers = snapshot?.servers.length ?? 0;
+  show('empty', snapshot !== undefined && servers === 0);
+  const none = servers > 0 && element('servers', HTMLElement).childElementCount === 0;
+  say('no-match', none ? `No server's name contains “${filter.value.trim()}”.` : '');
+  const count = `${servers} server${servers === 1 ? '' : 's'}`;
+  say('freshness', snapshot ? `${count}, as of ${words.clock(snapshot.at)}` : '');
+}
+
+function views(now: Date): ServerView[] {
+  if (!snapshot) return [];
+  const ports = grouped(snapshot.lines, ({ server }) => server.id);
+  const sessions = grouped(snapshot.sessions, key);
+  const wanted = filter.value.trim().toLowerCase();
+  return snapshot.servers
+    .filter(({ name }) => name.toLowerCase().includes(wanted))
+    .map((server) => ({
+      server,
+      ports: (ports.get(server.id) ?? []).map((line) => portView(line, sessions, now)),
+      underWay: underWay.get(server.id),
+      now,
+    }));
+}
+
+function grouped<T>(values: T[], keyOf: (value: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const value of values) {
+    const group = groups.get(keyOf(value));
+    if (group) group.push(value);
+    else groups.set(keyOf(value), [value]);
+  }
+  return groups;
+}
+
+function portView(line: Line, sessions: Map<string, Session[]>, now: Date): PortView {
+  if (tabs.get(key(line))?.closed === false) seen.look(line);
+  return { line, sessions: sessions.get(key(line)) ?? [], unseen: seen.unseen(line), now };
+}
+
+async function open(line: Line, watch: boolean): Promise<void> {
+  await attempt(async () => {
+    const opened = await openConsole(api, line, watch);
+    seen.look(line);
+    if ('tab' in opened) tabs.set(key(line), opened.tab);
+    else notice('Your browser did not allow a new tab.', opened.url);
+  });
+}
+
+async function changePower(server: Server, power: Power): Promise<void> {
+  const lines = snapshot?.lines.filter((line) => line.server.id === server.id) ?? [];
+  if (power !== 'start' && !(await ask(words.askPower(server, power, lines)))) return;
+  underWay.set(server.id, power);
+  render();
+  await attempt(async () => {
+    await api.power(server, power);
+    mention(words.describeDone(server, power));
+  });
+  underWay.delete(server.id);
+  render();
+}
+
+async function disconnect(session: Session): Promise<void> {
+  const reason = await askForReason(words.askDisconnect(session, new Date()));
+  if (reason === undefined) return;
+  await attempt(async () => {
+    await api.disconnect(session, reason);
+    mention(`${session.user} was disconnected from port ${session.port} of ${session.server.name}.`);
+  });
+}
+
+/** Does something, says why it could not be done, and shows how things stand then. */
+async function attempt(deed: () => Promise<void>): Promise<void> {
+  const asked = api;
+  notice(undefined);
+  try {
+    await deed();
+  } catch (error) {
+    if (asked !== api) return;
+    notice(error instanceof Error ? error.message : String(error));
+  }
+  if (asked === api) poll.now();
+}
+
+function notice(text: string | undefined, url?: string): void {
+  const link = element('notice-link', HTMLAnchorElement);
+  link.hidden = url === undefined;
+  if (url) link.href = url;
+  else link.removeAttribute('href');
+  keepFocus(() => show('notice', text !== undefined));
+  say('notice-text', text ?? '');
+}
+
+/** Says something in passing. */
+function mention(text: string): void {
+  say('said', text);
+  setTimeout(() => {
+    if (element('said', HTMLElement).textContent === text) say('said', '');
+  }, TOAST);
+}
+
+function say(id: string, text: string): void {
+  const place = element(id, HTMLElement);
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function show(id: string, shown: boolean): void {
+  element(id, HTMLElement).hidden = !shown;
+}
