@@ -5,6 +5,7 @@ mod config;
 mod logging;
 mod options;
 mod serve;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -34,6 +34,7 @@ use crate::complain;
 use crate::config;
 use crate::logging;
 use crate::options::ServerArgs;
+use crate::tls;
 
 pub(crate) const HELP: &str = "\
 Without a configuration file, consoles of all guests of qemu:///system are served on this machine.
@@ -84,7 +85,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     config.proxy.api.get_or_insert_with(|| reachable(addresses.0).to_string());
     let config = Arc::new(config);
 
-    let lines = Lines::new(settings(&config));
+    let lines = Lines::new(settings(&config)?);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
     let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
     let router = serialproxy_api::router(api);
@@ -104,8 +105,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(config: &Config) -> Settings {
-    Settings {
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    Ok(Settings {
         history_head: config.line.history_head,
         history_tail: config.line.history_tail,
         input_in_flight: config.line.input_in_flight,
@@ -115,8 +116,8 @@ fn settings(config: &Config) -> Settings {
             values::RawLag::Close => RawLag::Close,
             values::RawLag::Skip => RawLag::Skip,
         },
-        tls: None,
-    }
+        tls: tls::client(&config.serial_console)?,
+    })
 }
 
 fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {

@@ -44,7 +44,7 @@ impl Resolve for Qemu {
     }
 
     fn kept(&self, _: LineKey, most: usize) -> BoxFuture<'_, Option<Vec<u8>>> {
-        let kept = self.log.map(|log| log[log.len().saturating_sub(most)..].to_vec());
+        let kept = self.log.map(|log| log.iter().take(most).copied().collect());
         Box::pin(async { kept })
     }
 }

@@ -3,8 +3,24 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use rcgen::BasicConstraints;
+use rcgen::CertificateParams;
+use rcgen::IsCa;
+use rcgen::Issuer;
+use rcgen::KeyPair;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::ServerConnection;
+use rustls::StreamOwned;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
 use serialproxy_line::Endpoint;
+use serialproxy_line::Settings;
+use serialproxy_line::Start;
+use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncReadExt;
@@ -14,6 +30,7 @@ use tokio::net::UnixStream;
 
 use crate::rig::PATIENCE;
 use crate::rig::Rig;
+use crate::rig::endpoint;
 use crate::rig::eventually;
 use crate::rig::output_until;
 use crate::rig::visitor;
@@ -108,7 +125,7 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
     assert!(rig.line.connected(PATIENCE).await);
     let (mut attachment, keyboard) = rig.attach(&writer("alice")).unwrap();
     let all: Vec<u8> = (0..=255).cycle().take(50_000).collect();
-    let guest = std::sync::Arc::new(std::fs::File::from(fd));
+    let guest = Arc::new(std::fs::File::from(fd));
     let prints = {
         let (guest, all) = (guest.clone(), all.clone());
         tokio::task::spawn_blocking(move || std::io::Write::write_all(&mut &*guest, &all).unwrap())
@@ -127,4 +144,77 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
     assert_eq!(within(reads).await.unwrap(), all);
     drop(guest);
     eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
+}
+
+/// A port that speaks TLS and wants a certificate of its client, and what such a client needs.
+fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = Issuer::from_params(&params, &ca_key);
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.der().clone()).unwrap();
+    let roots = Arc::new(roots);
+    let sign = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        (vec![certificate.der().clone()], key)
+    };
+    let verifier = WebPkiClientVerifier::builder(Arc::clone(&roots)).build().unwrap();
+    let (chain, key) = sign("127.0.0.1");
+    let server = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (chain, key) = sign("proxy");
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    (Arc::new(server), Arc::new(client))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_passes_tls_with_client_certificates_both_ways() {
+    let (server, client) = tls();
+    let rig = Rig::with(Settings { tls: Some(client), ..Settings::default() }).await;
+    let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
+    rig.line.guest_started(true);
+    let (guest, _) = within(rig.port.accept()).await.unwrap();
+    let guest = guest.into_std().unwrap();
+    guest.set_nonblocking(false).unwrap();
+    let all: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let plays = {
+        let all = all.clone();
+        tokio::task::spawn_blocking(move || {
+            let session = ServerConnection::new(server).unwrap();
+            let mut stream = StreamOwned::new(session, guest);
+            std::io::Write::write_all(&mut stream, &all).unwrap();
+            let mut typed = vec![0; all.len()];
+            std::io::Read::read_exact(&mut stream, &mut typed).unwrap();
+            typed
+        })
+    };
+    assert!(rig.line.connected(PATIENCE).await);
+    let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
+    visitor.start = Start::Oldest;
+    let (mut attachment, keyboard) = rig.attach(&visitor).unwrap();
+    assert_eq!(output_until(&mut attachment, &all).await, all);
+    within(keyboard.write(&all)).await;
+    assert_eq!(within(plays).await.unwrap(), all);
+    assert_eq!(rig.line.describe().endpoint.unwrap().kind, EndpointKind::Tls);
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_tls_needs_the_options_for_it() {
+    let rig = Rig::new().await;
+    let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
+    rig.line.guest_started(true);
+    let _guest = within(rig.port.accept()).await.unwrap();
+    eventually(|| rig.line.describe().reason.contains("tls_ca_certs is not set")).await;
 }
