@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::Method;
+use reqwest::RequestBuilder;
 use reqwest::Response;
 use reqwest::StatusCode;
 use reqwest::Url;
+use reqwest::header::HeaderMap;
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
@@ -18,8 +20,10 @@ use serde_json::Value;
 use serialproxy_proto::api::Fault;
 use serialproxy_proto::api::SerialConsoleAnswer;
 use serialproxy_proto::api::Servers;
+use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Mode;
+use uuid::Uuid;
 
 use crate::command::ClientArgs;
 use crate::failure::Failure;
@@ -57,6 +61,18 @@ pub(crate) struct ConsoleRequest {
     pub(crate) mode: Mode,
     /// Also while the server is off.
     pub(crate) wait: bool,
+}
+
+/// A piece of what a line printed.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    /// The line whose offsets these are.
+    pub(crate) line: Uuid,
+    /// Offset of the first byte.
+    pub(crate) offset: u64,
+    /// Offset that follows the last.
+    pub(crate) next: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Api {
@@ -161,29 +177,59 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<Value>,
     ) -> Result<Value, Failure> {
+        let request = self.request(method, path, query).timeout(limit);
+        let request = request.header("Accept", "application/json");
+        let (_, body) = self
+            .send(match body {
+                Some(body) => request.json(&body),
+                None => request,
+            })
+            .await?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| self.strange(&error))
+    }
+
+    /// What a line printed: a piece from an offset on, or from the first byte that is kept.
+    pub(crate) async fn output(&self, line: LineKey, from: Option<u64>) -> Result<Output, Failure> {
+        let path = format!("/v1/lines/{}/{}/output", line.server, line.port);
+        let from = from.map(|from| from.to_string());
+        let query: Vec<_> = from.iter().map(|from| ("from", from.as_str())).collect();
+        let request = self.request(Method::GET, &path, &query).timeout(ANSWER_TIME);
+        let (headers, bytes) = self.send(request).await?;
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let place = || {
+            let line = header("X-Console-Line")?.parse().ok()?;
+            let offset = header("X-Console-Offset")?.parse().ok()?;
+            Some((line, offset, header("X-Console-Next")?.parse().ok()?))
+        };
+        let (line, offset, next) =
+            place().ok_or_else(|| self.strange(&"output without its place in the line"))?;
+        Ok(Output { line, offset, next, bytes })
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url).timeout(limit);
-        request = request.header("Accept", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("X-Auth-Token", token.clone());
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.header("X-Auth-Token", token.clone()),
+            None => request,
         }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<(HeaderMap, Vec<u8>), Failure> {
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = self.body(response).await?;
         if !status.is_success() {
             return Err(self.fault(status, &body));
         }
-        if body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&body).map_err(|error| self.strange(&error))
+        Ok((headers, body))
     }
 
     /// An answer in its shape.

@@ -1,6 +1,9 @@
 //! The command line of the client's commands.
 
+use std::fmt::Display;
+use std::fmt::Formatter;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use clap::Subcommand;
@@ -34,6 +37,41 @@ has the URL has the console.")]
     /// Attach this terminal to a serial console
     #[command(after_help = CONNECT_HELP)]
     Connect(Call<Connect>),
+    /// Print what a serial console printed, from the first byte that is kept on
+    #[command(after_help = LOG_HELP)]
+    Log(Call<Log>),
+    /// Send a break to a serial console
+    #[command(after_help = "Example:
+  serialproxy break demo --port 1
+
+A break is no byte: boot loaders and kernels take it as a call for attention. 409 where the port has
+none, as virtio consoles and pseudo-terminals.")]
+    Break(Call<Port>),
+    /// Send a magic SysRq to the kernel behind a serial console
+    #[command(after_help = "Examples:
+  serialproxy sysrq demo h        lists the keys on the console
+  serialproxy sysrq demo s        writes all file systems back
+  serialproxy sysrq demo b        reboots at once
+
+The guest decides which keys it obeys (sysctl kernel.sysrq).")]
+    Sysrq(Call<Sysrq>),
+    /// Send a server a non-maskable interrupt, which makes many kernels write a crash dump
+    #[command(after_help = "Example:
+  serialproxy nmi demo")]
+    Nmi(Call<Server>),
+    /// Press a server's reset button: nothing is shut down first
+    #[command(after_help = "Example:
+  serialproxy reset demo")]
+    Reset(Call<Server>),
+    /// Give an existing libvirt domain serial ports that this proxy serves
+    #[command(after_help = "Examples:
+  serialproxy adopt db1 --serial-ports 2
+  serialproxy adopt db1 --restart
+  serialproxy adopt db1 --undo
+
+The rest of the domain's definition stays as it is. A domain that runs has the ports from its next
+start on; --restart stops and starts it now.")]
+    Adopt(Call<Adopt>),
     /// Define and start a guest
     #[command(after_help = "Example:
   serialproxy boot demo --image demo --property serial_ports=2")]
@@ -60,23 +98,43 @@ has the URL has the console.")]
 const CONNECT_HELP: &str = "Examples:
   serialproxy connect demo
   serialproxy connect demo --watch > boot.log
+  serialproxy connect demo --from start
+  serialproxy connect demo --force --reason 'the disk is full, I look'
   echo uname | serialproxy connect demo
 
 At the start of a line:
   ~.  leaves
+  ~p  asks to write; whoever writes gives it back with it
+  ~g  gives the console to who asks to write, ~d keeps it
+  ~f  takes over from who writes, if you may; asks first
+  ~w  lists who is attached
+  ~B  sends a break
+  ~s  and a letter or digit: sends that magic SysRq
+  ~r  types stty, so that the guest knows the size of this terminal
   ~?  lists these
   ~~  sends ~
 While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
 
 A server that is off is waited for, so its boot can be watched from the first byte. A connection
-that is lost comes back by itself for up to a minute and goes on where it was; what is typed
+that is lost comes back by itself for a minute at least, and goes on where it was; what is typed
 meanwhile is not sent.
 
-Where stdin is not a terminal, its bytes are sent as they are, once the guest runs; at its end the
-command leaves when the guest has printed nothing for a second. For an answer that takes longer,
-keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
+What is pasted goes as fast as a UART takes it (11.5 kB a second) and is never far ahead of the
+guest; Ctrl-C stops it and overtakes the rest.
+
+Where stdin is not a terminal, its bytes are sent in the same way, without escapes, once the guest
+runs; at its end the command leaves when the guest has taken them and printed nothing for a second.
+For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
 
 Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage, 3 not found, 4 busy.";
+
+const LOG_HELP: &str = "Examples:
+  serialproxy log demo > demo.log
+  serialproxy log demo --port 1 --follow
+  serialproxy log demo --from 4096
+
+The bytes go to stdout as the guest printed them. What is no longer kept is said on stderr, never
+passed over in silence.";
 
 /// A command's own arguments, and those that all commands have.
 #[derive(Args, Debug)]
@@ -174,6 +232,120 @@ pub struct Connect {
     /// Take over from whoever writes now; they stay as a watcher
     #[arg(long, conflicts_with = "watch")]
     pub(crate) force: bool,
+    /// Why, for the one who is taken over from
+    #[arg(long, value_name = "TEXT", requires = "force")]
+    pub(crate) reason: Option<String>,
+    /// Where the output begins: start (the first byte kept), an offset, or live (now)
+    /// [default: the current screen]
+    #[arg(long, value_name = "start|N|live")]
+    pub(crate) from: Option<Begin>,
+    /// Send pastes and stdin as fast as the port takes them: for a port that is no UART
+    #[arg(long)]
+    pub(crate) no_pace: bool,
+}
+
+/// Where a console's output begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Begin {
+    /// At the first byte that is kept.
+    Start,
+    /// At this offset.
+    Offset(u64),
+    /// At what comes next.
+    Live,
+}
+
+impl FromStr for Begin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "start" => Ok(Self::Start),
+            "live" => Ok(Self::Live),
+            _ => text.parse().map(Self::Offset).map_err(|_| "this takes start, live or an offset"),
+        }
+    }
+}
+
+impl Display for Begin {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::Offset(offset) => offset.fmt(f),
+            Self::Live => f.write_str("live"),
+        }
+    }
+}
+
+/// `log`.
+#[derive(Args, Debug)]
+pub struct Log {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+    /// Index of the serial port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u8,
+    /// Go on with what is printed from now on, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Offset of the first byte, or start for the first that is kept
+    #[arg(long, value_name = "N|start", default_value = "start")]
+    #[arg(value_parser = offset_or_start)]
+    pub(crate) from: Begin,
+}
+
+fn offset_or_start(text: &str) -> Result<Begin, &'static str> {
+    match text.parse() {
+        Ok(Begin::Live) | Err(_) => Err("this takes an offset or start"),
+        Ok(begin) => Ok(begin),
+    }
+}
+
+/// A command on one serial port.
+#[derive(Args, Debug)]
+pub struct Port {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+    /// Index of the serial port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u8,
+}
+
+/// `sysrq`.
+#[derive(Args, Debug)]
+pub struct Sysrq {
+    /// Name or UUID of the server
+    pub(crate) server: String,
+    /// The command key: a letter or digit
+    #[arg(value_parser = sysrq_key)]
+    pub(crate) key: char,
+    /// Index of the serial port
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u8,
+}
+
+fn sysrq_key(text: &str) -> Result<char, &'static str> {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(key), None) if key.is_ascii_alphanumeric() => Ok(key),
+        _ => Err("this takes one letter or digit, for example h"),
+    }
+}
+
+/// `adopt`.
+#[derive(Args, Debug)]
+pub struct Adopt {
+    /// Name or UUID of the domain
+    pub(crate) domain: String,
+    /// How many serial ports it gets [default: as many as it has, at least 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) serial_ports: Option<u8>,
+    /// Stop and start a domain that runs, so that it has the ports at once
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// Give the domain back the serial ports that it had
+    #[arg(long, conflicts_with_all = ["serial_ports", "restart"])]
+    pub(crate) undo: bool,
 }
 
 /// `boot`.
@@ -271,6 +443,18 @@ mod tests {
             "boot demo --image demo --property serial_ports=2 --flavor-property hw:x=1",
             "stop demo --timeout 120",
             "connect demo --watch --api-url http://h:1 --state-dir /tmp",
+            "connect demo --from start",
+            "connect demo --from 4096 --no-pace",
+            "connect demo --force --reason maintenance",
+            "log demo --port 1 --follow",
+            "log demo --from 4096",
+            "log demo --from start",
+            "break demo --port 1",
+            "sysrq demo h",
+            "nmi demo",
+            "reset demo",
+            "adopt db1 --serial-ports 2 --restart",
+            "adopt db1 --undo",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -280,6 +464,15 @@ mod tests {
     fn contradictions_are_refused() {
         for line in [
             "connect demo --watch --force",
+            "connect demo --reason x",
+            "connect demo --from yesterday",
+            "log demo --from live",
+            "sysrq demo",
+            "sysrq demo hh",
+            "sysrq demo .",
+            "adopt db1 --undo --restart",
+            "adopt db1 --undo --serial-ports 1",
+            "adopt db1 --serial-ports 5",
             "disconnect",
             "disconnect demo --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de",
             "boot demo --image demo --property serial_ports",

@@ -86,6 +86,11 @@ pub(crate) enum Failure {
     Closed { code: u16, reason: String },
     #[error("{busy}. {user} may not take over: that needs an administrator's token")]
     MayNotForce { busy: String, user: String },
+    #[error(
+        "the connection was lost, and the proxy does not know this session any more: whether the \
+         last {0} bytes of stdin reached the guest is not known, and nothing more is sent"
+    )]
+    InputLost(usize),
     #[error("ended by {0}")]
     Signal(&'static str),
     #[error("cannot use this terminal: {0}")]
@@ -123,6 +128,7 @@ pub(crate) fn known(number: u16) -> Option<CloseCode> {
         CloseCode::NoSuchLine,
         CloseCode::Busy,
         CloseCode::Disconnected,
+        CloseCode::Idle,
         CloseCode::Draining,
     ]
     .into_iter()

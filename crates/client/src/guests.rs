@@ -16,11 +16,14 @@ use tokio::time::sleep;
 use crate::api::ANSWER_TIME;
 use crate::api::Api;
 use crate::api::ServerRow;
+use crate::command::Adopt;
 use crate::command::Boot;
 use crate::command::Disconnect;
 use crate::command::Format;
+use crate::command::Port;
 use crate::command::Server;
 use crate::command::Stop;
+use crate::command::Sysrq;
 use crate::failure::Failure;
 use crate::queries::server_table;
 use crate::queries::show;
@@ -53,6 +56,54 @@ pub(crate) async fn start(api: &Api, command: &Server) -> Result<String, Failure
 
 pub(crate) async fn reboot(api: &Api, command: &Server) -> Result<String, Failure> {
     power(api, &command.server, "reboot").await
+}
+
+pub(crate) async fn reset(api: &Api, command: &Server) -> Result<String, Failure> {
+    power(api, &command.server, "reset").await
+}
+
+pub(crate) async fn nmi(api: &Api, command: &Server) -> Result<String, Failure> {
+    power(api, &command.server, "nmi").await
+}
+
+/// Sends a break to a serial port.
+pub(crate) async fn send_break(api: &Api, command: &Port) -> Result<String, Failure> {
+    let id = api.find(&command.server).await?;
+    let path = format!("/v1/lines/{id}/{}/break", command.port);
+    api.call(Method::POST, &path, &[], None).await?;
+    say(&format!("a break is sent to {}, port {}", command.server, command.port));
+    Ok(String::new())
+}
+
+/// Sends a magic SysRq over a serial port.
+pub(crate) async fn sysrq(api: &Api, command: &Sysrq) -> Result<String, Failure> {
+    let id = api.find(&command.server).await?;
+    let path = format!("/v1/lines/{id}/{}/sysrq", command.port);
+    let body = api::Sysrq { key: command.key };
+    api.call(Method::POST, &path, &[], Some(json!(body))).await?;
+    let Sysrq { server, key, port } = command;
+    say(&format!("SysRq {key} is sent to {server}, port {port}"));
+    Ok(String::new())
+}
+
+/// Gives a domain serial ports, or takes them back.
+pub(crate) async fn adopt(api: &Api, command: &Adopt, format: Format) -> Result<String, Failure> {
+    let id = api.find(&command.domain).await?;
+    let path = format!("/v1/servers/{id}/adopt");
+    let answer = if command.undo {
+        api.call(Method::DELETE, &path, &[], None).await?
+    } else {
+        let body = api::Adopt { serial_ports: command.serial_ports, restart: command.restart };
+        // A restart gives the guest its time to shut down first.
+        let limit = GUEST_TIME + POWER_OFF_TIME + ANSWER_TIME;
+        api.call_within(limit, Method::POST, &path, &[], Some(json!(body))).await?
+    };
+    let server = api.read::<ServerAnswer<ServerRow>>(answer.clone())?.server;
+    if server.status != Status::Shutoff.as_str() && !command.restart {
+        let restart = if command.undo { "" } else { "; --restart does it at once" };
+        say(&format!("{} runs: this is so from its next start on{restart}", server.name));
+    }
+    show(format, answer, |_| Ok(server_table(vec![server])))
 }
 
 async fn power(api: &Api, server: &str, action: &str) -> Result<String, Failure> {

@@ -8,6 +8,7 @@ mod command;
 mod connect;
 mod failure;
 mod guests;
+mod log;
 mod queries;
 mod text;
 
@@ -46,6 +47,17 @@ async fn execute(command: Command) -> Result<(), Failure> {
         }
         Command::Boot(call) => {
             guests::boot(&api(&call.client)?, &call.command, call.client.format).await?
+        }
+        Command::Log(call) => {
+            log::log(&api(&call.client)?, &call.command).await?;
+            String::new()
+        }
+        Command::Break(call) => guests::send_break(&api(&call.client)?, &call.command).await?,
+        Command::Sysrq(call) => guests::sysrq(&api(&call.client)?, &call.command).await?,
+        Command::Nmi(call) => guests::nmi(&api(&call.client)?, &call.command).await?,
+        Command::Reset(call) => guests::reset(&api(&call.client)?, &call.command).await?,
+        Command::Adopt(call) => {
+            guests::adopt(&api(&call.client)?, &call.command, call.client.format).await?
         }
         Command::Start(call) => guests::start(&api(&call.client)?, &call.command).await?,
         Command::Stop(call) => guests::stop(&api(&call.client)?, &call.command).await?,

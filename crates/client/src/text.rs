@@ -24,6 +24,19 @@ pub(crate) fn printable(text: &str) -> String {
     spaced.filter(|c| !c.is_control()).collect()
 }
 
+/// A number with its digits in groups of three: `1 048 576`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// One notice on stderr; a stderr that is closed has no reader to tell.
 pub(crate) fn say(notice: &str) {
     let _ = writeln!(std::io::stderr().lock(), "serialproxy: {}", printable(notice));
@@ -44,6 +57,11 @@ mod tests {
              | serial | ws://h/?token=x |\n\
              +--------+-----------------+\n"
         );
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_048_576].map(grouped), ["0", "999", "1 000", "1 048 576"]);
     }
 
     #[test]

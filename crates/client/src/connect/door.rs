@@ -9,12 +9,14 @@ use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::api::Api;
 use crate::api::ConsoleRequest;
+use crate::command::Begin;
 use crate::connect::view::Seen;
 use crate::connect::view::View;
 use crate::connect::wire::Event;
@@ -32,11 +34,27 @@ pub(crate) struct Door<'a> {
     request: ConsoleRequest,
     mode: Mode,
     /// Take over from the writer, the first time only: not from who came in while we were away.
-    force: bool,
+    force: Option<Force>,
+    /// Where the output begins, the first time.
+    from: Option<Begin>,
     /// What the last connection was made with. Its token may have expired since.
     url: Option<Url>,
+    /// What comes back to the session of the last connection; good once.
+    key: Option<Key>,
     /// Where the last connection left off.
     seen: Option<Seen>,
+}
+
+/// That whoever writes is to be taken over from, and what they are told.
+#[derive(Clone, Debug)]
+pub(crate) struct Force {
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug)]
+struct Key {
+    session: SessionId,
+    secret: String,
 }
 
 /// A connection whose console has introduced itself.
@@ -44,20 +62,30 @@ pub(crate) struct Door<'a> {
 pub(crate) struct Attached {
     pub(crate) wire: Wire,
     pub(crate) hello: Hello,
+    /// The session of the last connection goes on.
+    pub(crate) resumed: bool,
+    /// The pen is asked for by force, and what is typed follows that.
+    pub(crate) taking: bool,
+    /// The offset of this line that the output was asked for from.
+    pub(crate) asked: Option<u64>,
 }
 
 impl<'a> Door<'a> {
-    pub(crate) fn new(api: &'a Api, request: ConsoleRequest, force: bool) -> Self {
-        Self { api, request, mode: request.mode, force, url: None, seen: None }
+    pub(crate) fn new(
+        api: &'a Api,
+        request: ConsoleRequest,
+        force: Option<Force>,
+        from: Option<Begin>,
+    ) -> Self {
+        let mode = request.mode;
+        Self { api, request, mode, force, from, url: None, key: None, seen: None }
     }
 
     /// The next connection is to go on where the last one, whose output was `view`, left off.
     pub(crate) fn go_on(&mut self, view: &View) {
-        self.force = false;
+        self.force = None;
         self.seen = Some(view.seen());
-        if view.is_watching() {
-            self.mode = Mode::Watch;
-        }
+        self.mode = if view.is_watching() { Mode::Watch } else { Mode::Write };
     }
 
     /// Whether `line` is another than that of the last connection.
@@ -65,8 +93,35 @@ impl<'a> Door<'a> {
         self.seen.is_some_and(|seen| seen.line != line)
     }
 
-    /// Attaches, with the URL of the last time or else a new one.
+    /// Attaches: as the last connection's session while the proxy knows it, else with the URL of
+    /// the last time, else with a new one.
     pub(crate) async fn attach(&mut self) -> Result<Attached, Failure> {
+        let mut attached = match self.come_back().await {
+            Some(attached) => attached?,
+            None => self.come_new().await?,
+        };
+        let session = attached.hello.session;
+        attached.resumed = self.key.as_ref().is_some_and(|key| key.session == session);
+        self.key = attached.hello.resume.clone().map(|secret| Key { session, secret });
+        if !self.is_news(attached.hello.line) {
+            attached.asked = self.seen.map(|seen| seen.offset);
+        }
+        Ok(attached)
+    }
+
+    /// `None` where there is no session to come back to any more.
+    async fn come_back(&mut self) -> Option<Result<Attached, Failure>> {
+        let url = resume_url(self.url.as_ref()?, &self.key.as_ref()?.secret);
+        match open(url, None, self.start()).await {
+            Err(Failure::Closed { code, .. }) if known(code) == Some(CloseCode::Token) => {
+                self.key = None;
+                None
+            }
+            result => Some(result),
+        }
+    }
+
+    async fn come_new(&mut self) -> Result<Attached, Failure> {
         if let Some(url) = &self.url {
             match self.enter(url).await {
                 Err(Failure::Closed { code, .. }) if known(code) == Some(CloseCode::Token) => {}
@@ -80,52 +135,70 @@ impl<'a> Door<'a> {
     }
 
     async fn enter(&self, url: &Url) -> Result<Attached, Failure> {
-        let from = self.seen.map(|seen| seen.offset);
-        let attached = match open(url, self.mode, from).await {
-            Err(Failure::Closed { code, reason })
-                if self.force && known(code) == Some(CloseCode::Busy) =>
-            {
-                return take_over(url, reason).await;
+        match open(url.clone(), Some(self.mode), self.start()).await {
+            Err(Failure::Closed { code, reason }) if known(code) == Some(CloseCode::Busy) => {
+                match &self.force {
+                    Some(force) => self.take_over(url, force, reason).await,
+                    None => Err(Failure::Closed { code, reason }),
+                }
             }
-            attached => attached?,
-        };
-        if self.is_news(attached.hello.line) && attached.hello.offset > 0 {
-            // Nothing of this line was seen yet.
-            attached.wire.close().await;
-            return open(url, self.mode, Some(0)).await;
+            attached => attached,
         }
+    }
+
+    /// Attaches as a watcher and takes the pen.
+    async fn take_over(&self, url: &Url, force: &Force, busy: String) -> Result<Attached, Failure> {
+        let mut attached = open(url.clone(), Some(Mode::Watch), self.start()).await?;
+        if !attached.hello.can.contains(&Action::Force) {
+            attached.wire.close().await;
+            return Err(Failure::MayNotForce { busy, user: attached.hello.user });
+        }
+        let reason = force.reason.clone();
+        attached.wire.send_control(&ClientMessage::Pen { action: PenAction::Force, reason });
+        // What is typed from here on follows the message above.
+        attached.hello.mode = Mode::Write;
+        attached.taking = true;
         Ok(attached)
     }
+
+    /// Where the output is to begin; without a word the proxy shows the current screen.
+    fn start(&self) -> Vec<(&'static str, String)> {
+        match (self.seen, self.from) {
+            (Some(Seen { line, offset }), _) => {
+                vec![("from", offset.to_string()), ("line", line.to_string())]
+            }
+            (None, Some(from)) => vec![("from", from.to_string())],
+            (None, None) => vec![],
+        }
+    }
 }
 
-/// Attaches as a watcher and takes the pen.
-async fn take_over(url: &Url, busy: String) -> Result<Attached, Failure> {
-    let Attached { mut wire, mut hello } = open(url, Mode::Watch, None).await?;
-    if !hello.can.contains(&Action::Force) {
-        wire.close().await;
-        return Err(Failure::MayNotForce { busy, user: hello.user });
-    }
-    wire.send_control(&ClientMessage::Pen { action: PenAction::Force, reason: None });
-    // What is typed from here on follows the message above.
-    hello.mode = Mode::Write;
-    Ok(Attached { wire, hello })
+/// The URL that comes back to a session: without the token, which may have expired.
+fn resume_url(url: &Url, secret: &str) -> Url {
+    let mut resume = url.clone();
+    let others = url.query_pairs().filter(|(name, _)| name != "token");
+    resume.query_pairs_mut().clear().extend_pairs(others).append_pair("resume", secret);
+    resume
 }
 
-/// Attaches in a mode, to the output from an offset on or as the proxy shows it to newcomers.
-async fn open(url: &Url, mode: Mode, from: Option<u64>) -> Result<Attached, Failure> {
-    let mut url = url.clone();
-    if mode == Mode::Watch {
-        url.query_pairs_mut().append_pair("mode", mode.as_str());
+/// Attaches, with more for the query.
+async fn open(
+    mut url: Url,
+    mode: Option<Mode>,
+    query: Vec<(&'static str, String)>,
+) -> Result<Attached, Failure> {
+    if mode == Some(Mode::Watch) {
+        url.query_pairs_mut().append_pair("mode", Mode::Watch.as_str());
     }
-    if let Some(offset) = from {
-        url.query_pairs_mut().append_pair("from", &offset.to_string());
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
     }
     let mut wire = Wire::open(&url).await?;
     let address = url.origin().ascii_serialization();
     let late = format!("it said nothing for {} s", HELLO_TIME.as_secs());
     let late = |_| Failure::Proxy { address: address.clone(), cause: late };
     let hello = timeout(HELLO_TIME, hello(&mut wire, &address)).await.map_err(late)??;
-    Ok(Attached { wire, hello })
+    Ok(Attached { wire, hello, resumed: false, taking: false, asked: None })
 }
 
 async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {
@@ -165,6 +238,12 @@ mod tests {
         assert_eq!(url.as_str(), "ws://127.0.0.1:6083/serial.html?token=t");
         let url = websocket_url("ws://[::1]:6083/?token=t").unwrap();
         assert_eq!(url.as_str(), "ws://[::1]:6083/?token=t");
+    }
+
+    #[test]
+    fn coming_back_needs_no_token() {
+        let url = Url::parse("ws://h:6083/serial.html?token=t&x=1").unwrap();
+        assert_eq!(resume_url(&url, "k").as_str(), "ws://h:6083/serial.html?x=1&resume=k");
     }
 
     #[test]

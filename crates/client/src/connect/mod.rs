@@ -3,8 +3,10 @@
 mod door;
 mod escape;
 mod keyboard;
+mod ledger;
 mod muting;
 mod notices;
+mod paste;
 mod screen;
 mod session;
 mod terminal;
@@ -23,14 +25,15 @@ use crate::api::ConsoleRequest;
 use crate::command::Connect;
 use crate::connect::door::Attached;
 use crate::connect::door::Door;
+use crate::connect::door::Force;
 use crate::connect::session::Session;
 use crate::connect::terminal::Terminal;
 use crate::failure::Failure;
 use crate::failure::known;
 
-/// How long a lost connection is looked for. By then the proxy has given a session up.
+/// How long a lost connection is looked for, unless the proxy keeps a session for longer.
 const RECONNECT_TIME: Duration = Duration::from_secs(60);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Why a connection, or the command, ended.
@@ -52,10 +55,11 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
     let mode = if command.watch { Mode::Watch } else { Mode::Write };
     let server = api.find(&command.server).await?;
     let request = ConsoleRequest { server, port: command.port, mode, wait: true };
-    let mut door = Door::new(api, request, command.force);
+    let force = command.force.then(|| Force { reason: command.reason.clone() });
+    let mut door = Door::new(api, request, force, command.from);
     let attached = door.attach().await?;
     // The terminal is taken over only once there is something to show.
-    let mut terminal = Terminal::open()?;
+    let mut terminal = Terminal::open(!command.no_pace)?;
     let end = stay(&mut terminal, &mut door, attached).await;
     terminal.close().await;
     match end {
@@ -67,10 +71,15 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
 async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attached) -> End {
     for connection in 1.. {
         let user = attached.hello.user.clone();
+        let limit = RECONNECT_TIME.max(Duration::from_secs(attached.hello.grace));
         if door.is_news(attached.hello.line) {
             terminal.screen.say(notices::NEW_LINE);
         }
-        let (end, view) = Session::begin(terminal, attached, connection).run().await;
+        let session = match Session::begin(terminal, attached, connection).await {
+            Ok(session) => session,
+            Err(failure) => return End::Failed(failure),
+        };
+        let (end, view) = session.run().await;
         door.go_on(&view);
         let failure = match end {
             End::Left => break,
@@ -78,13 +87,18 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
         };
         let pause = match &failure {
             Failure::Lost(cause) => {
-                terminal.screen.say(&notices::lost(cause));
+                terminal.screen.say(&notices::lost(cause, limit));
                 FIRST_PAUSE
             }
             Failure::Closed { code, reason } => match known(*code) {
                 Some(CloseCode::Draining) => {
                     terminal.screen.say(notices::DRAINING);
                     Duration::ZERO
+                }
+                // The other end heard nothing of this machine for too long: it slept, maybe.
+                Some(CloseCode::Idle) => {
+                    terminal.screen.say(&notices::lost(reason, limit));
+                    FIRST_PAUSE
                 }
                 Some(CloseCode::Normal) => {
                     terminal.screen.say(&notices::ended(reason));
@@ -94,7 +108,7 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
             },
             _ => return End::Failed(failure),
         };
-        attached = match reconnect(terminal, door, &user, pause).await {
+        attached = match reconnect(terminal, door, &user, pause, limit).await {
             Ok(attached) => attached,
             Err(end) => return end,
         };
@@ -107,6 +121,7 @@ async fn reconnect(
     door: &mut Door<'_>,
     user: &str,
     mut pause: Duration,
+    limit: Duration,
 ) -> Result<Attached, End> {
     let start = Instant::now();
     loop {
@@ -114,7 +129,7 @@ async fn reconnect(
         pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         match terminal.unless_left(door.attach()).await? {
             Ok(attached) => return Ok(attached),
-            Err(failure) if start.elapsed() + pause < RECONNECT_TIME && passes(&failure, user) => {
+            Err(failure) if start.elapsed() + pause < limit && passes(&failure, user) => {
                 terminal.screen.say(&notices::again(&failure, pause));
             }
             Err(failure) => return Err(failure.into()),

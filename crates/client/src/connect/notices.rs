@@ -2,19 +2,46 @@
 
 use std::time::Duration;
 
+use serialproxy_proto::api::Status;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Viewer;
+use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
 
 use crate::failure::Failure;
+use crate::text::grouped;
 
 pub(crate) const DRAINING: &str = "the proxy is shutting down; connecting again";
 pub(crate) const NEW_LINE: &str =
     "output may be missing here: the console began a new history meanwhile";
 pub(crate) const READ_ONLY: &str =
-    "you only watch: nothing that you type is sent. ~. or Ctrl-C leaves";
+    "you only watch: nothing that you type is sent. ~p asks to write, ~. or Ctrl-C leaves";
+pub(crate) const NOT_CONNECTED: &str = "not connected now; ~. leaves";
+pub(crate) const ASK_SYSRQ: &str =
+    "magic SysRq: which letter or digit? (h lists them, any other key sends nothing)";
+pub(crate) const ASK_FORCE: &str =
+    "take over? Whoever writes now only watches then. y takes over, any other key does not";
+pub(crate) const NOTHING_DONE: &str = "nothing was sent";
+pub(crate) const MAY_NOT_FORCE: &str = "you may not take over: that needs an administrator, or a \
+     member of the server's project. ~p asks for the console";
+pub(crate) const MAY_ONLY_WATCH: &str =
+    "this session may only watch. Connect without --watch to write";
+pub(crate) const WRITES_ALREADY: &str = "you write already";
+pub(crate) const KEPT: &str = "you keep the console";
+pub(crate) const NOBODY_ASKS: &str = "nobody asks to write";
+pub(crate) const NO_SIZE: &str = "this terminal does not say how large it is";
+
+/// Who the notices are for, and whether they write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) session: SessionId,
+    pub(crate) watching: bool,
+    /// Name of the server.
+    pub(crate) server: &'a str,
+}
 
 /// The first notice of a connection.
 pub(crate) fn greeting(hello: &Hello) -> String {
@@ -28,40 +55,93 @@ pub(crate) fn greeting(hello: &Hello) -> String {
     }
 }
 
+/// The first notice of a connection that goes on with its session.
+pub(crate) fn resumed(hello: &Hello) -> String {
+    let Hello { server, port, .. } = hello;
+    let what = match hello.mode {
+        Mode::Write => "connected again to",
+        Mode::Watch => "watching again:",
+    };
+    format!("{what} {}, port {port}: the session goes on", server.name)
+}
+
 /// Where the connection to the guest stands.
-pub(crate) fn state(state: LineState, reason: &str) -> String {
+pub(crate) fn state(state: LineState, reason: &str, server: &str) -> String {
     let state = match state {
         LineState::Connected => return "the guest is connected".into(),
+        LineState::Waiting if reason.ends_with(Status::Shutoff.as_str()) => {
+            return format!("{reason}: waiting; start it with: serialproxy start {server}");
+        }
         LineState::Waiting => "waiting for the guest",
         LineState::Failed => "the guest cannot be reached, trying again",
     };
     with_reason(state.to_owned(), Some(reason))
 }
 
-pub(crate) fn lost(cause: &str) -> String {
-    format!("connection lost: {cause}. Connecting again; what you type is not sent until then")
+pub(crate) fn lost(cause: &str, limit: Duration) -> String {
+    let limit = limit.as_secs();
+    format!(
+        "connection lost: {cause}. Connecting again, for up to {limit} s; what you type is not \
+         sent until then"
+    )
 }
 
 pub(crate) fn again(failure: &Failure, pause: Duration) -> String {
-    format!("trying again in {} s: {failure}", pause.as_secs())
+    format!("trying again in {:.1} s: {failure}", pause.as_secs_f32())
 }
 
 pub(crate) fn ended(reason: &str) -> String {
     with_reason("the console ended".to_owned(), Some(reason))
 }
 
-/// What a control message says to the person, if anything. Who writes is news to a watcher only.
-pub(crate) fn message(message: &ServerMessage, watching: bool) -> Option<String> {
+/// Input that went with a session which the proxy does not know any more.
+pub(crate) fn input_lost(bytes: usize) -> String {
+    format!(
+        "this is a new session: whether the last {} bytes that you typed reached the guest is not \
+         known, and they are not sent again",
+        grouped(bytes as u64)
+    )
+}
+
+pub(crate) fn paste_stopped(left: usize) -> String {
+    format!("the paste is stopped: {} bytes of it were not sent", grouped(left as u64))
+}
+
+/// Who is attached, as the last `viewers` message said it.
+pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
+    let name = |viewer: &Viewer| {
+        let does = match viewer.mode {
+            Mode::Write => "writes",
+            Mode::Watch => "watches",
+        };
+        let you = if viewer.session == me { ", that is you" } else { "" };
+        format!("{} ({does}{you})", viewer.user)
+    };
+    let names: Vec<String> = who.iter().map(name).collect();
+    match count.saturating_sub(who.len() as u64) {
+        0 => format!("attached: {}", names.join(", ")),
+        more if names.is_empty() => format!("attached: {more}"),
+        more => format!("attached: {}, and {more} more", names.join(", ")),
+    }
+}
+
+/// What a control message says to the person, if anything.
+pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<String> {
     match message {
-        ServerMessage::State { state: now, reason } => Some(state(*now, reason)),
+        ServerMessage::State { state: now, reason } => Some(state(*now, reason, reader.server)),
         ServerMessage::Epoch { .. } => Some("the guest started again".into()),
         ServerMessage::Gap { from, to } => Some(format!(
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
         )),
-        ServerMessage::Pen { state, holder, by, reason, .. } => {
-            let text = pen(*state, holder.as_deref(), by.as_deref());
-            watching.then(|| with_reason(text, reason.as_deref()))
+        ServerMessage::Pen { state, session, holder, by, reason } => {
+            let pen = Pen {
+                mine: session.map(|session| session == reader.session),
+                holder: holder.as_deref().or(by.as_deref()).unwrap_or("someone"),
+                by: by.as_deref().unwrap_or("someone"),
+            };
+            let text = pen.text(*state, reader.watching)?;
+            Some(with_reason(text, reason.as_deref()))
         }
         ServerMessage::Error { message } => Some(message.clone()),
         ServerMessage::Hello(_)
@@ -74,13 +154,37 @@ pub(crate) fn message(message: &ServerMessage, watching: bool) -> Option<String>
     }
 }
 
-fn pen(state: PenState, holder: Option<&str>, by: Option<&str>) -> String {
-    let someone = |name: Option<&str>| name.unwrap_or("someone").to_owned();
-    match state {
-        PenState::Free => "nobody writes now".to_owned(),
-        PenState::Held => format!("{} writes", someone(holder)),
-        PenState::Requested => format!("{} asks to write", someone(by)),
-        PenState::Lost => format!("{} writes now, you only watch", someone(by.or(holder))),
+struct Pen<'a> {
+    /// Whether the message names the reader's session, if it names one.
+    mine: Option<bool>,
+    holder: &'a str,
+    by: &'a str,
+}
+
+impl Pen<'_> {
+    /// `watching` is how it was before the message.
+    fn text(&self, state: PenState, watching: bool) -> Option<String> {
+        let Self { mine, holder, by } = self;
+        Some(match (state, mine, watching) {
+            (PenState::Free, _, true) => "nobody writes now: ~p takes the console".to_owned(),
+            (PenState::Free, _, false) => {
+                "you gave the console back and only watch; ~p takes it again".to_owned()
+            }
+            (PenState::Held, Some(true), true) => "you write now".to_owned(),
+            // An answer of their own to a request, or nothing new.
+            (PenState::Held, Some(true) | None, false) => return None,
+            (PenState::Held, _, true) => format!("{holder} writes"),
+            (PenState::Lost, ..) | (PenState::Held, Some(false), false) => {
+                format!("{holder} writes now, you only watch")
+            }
+            (PenState::Requested, Some(true), _) => {
+                format!("{holder} is asked; silence gives you the console in 15 s")
+            }
+            (PenState::Requested, _, false) => {
+                format!("{by} asks to write: ~g gives, ~d keeps; silence gives it in 15 s")
+            }
+            (PenState::Requested, _, true) => format!("{by} asks {holder} to write"),
+        })
     }
 }
 

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
+use serialproxy_proto::console::Action;
 use serialproxy_proto::console::ClientMessage;
+use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
+use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Size;
+use serialproxy_proto::console::Viewer;
+use serialproxy_proto::id::SessionId;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
 use crate::connect::End;
 use crate::connect::door::Attached;
+use crate::connect::escape::Escape;
 use crate::connect::escape::Typed;
 use crate::connect::notices;
 use crate::connect::screen::Position;
+use crate::connect::terminal::CTRL_C;
 use crate::connect::terminal::Terminal;
 use crate::connect::view::View;
 use crate::connect::wire::Event;
@@ -22,14 +30,20 @@ use crate::failure::Failure;
 
 /// 64 KiB: an eighth of what a proxy sends without an acknowledgement.
 const ACKNOWLEDGE: u64 = 64 << 10;
-/// Silence after which we ping, and after three times of which the connection is lost.
-const SILENCE: Duration = Duration::from_secs(20);
+/// Silence after which we ping, and after three times of which the connection is lost: early
+/// enough to come back within the grace time.
+const SILENCE: Duration = Duration::from_secs(15);
 const SILENCES: u32 = 3;
 /// How long the guest must be silent, once stdin has ended, for its answer to be complete.
 const QUIET: Duration = Duration::from_secs(1);
-/// 1 MiB of keys, 4 KiB in each message: a paste that is larger waits in the terminal.
-const KEYS: usize = 256;
-const CTRL_C: u8 = 0x03;
+/// Messages that wait for the connection, beyond which keys are queued.
+const MESSAGES: usize = 256;
+/// Bytes that a person types at once, at most; more are a paste.
+const TYPED: usize = 64;
+/// 8 KiB: what is read ahead of a pipe.
+const READ_AHEAD: usize = 8 << 10;
+/// 4 KiB: what is sent again in one message.
+const PIECE: usize = 4096;
 
 /// A connection in use.
 #[derive(Debug)]
@@ -37,8 +51,14 @@ pub(crate) struct Session<'a> {
     terminal: &'a mut Terminal,
     view: View,
     wire: Wire,
+    hello: Hello,
     connection: u64,
     line: LineState,
+    viewers: (u64, Vec<Viewer>),
+    /// The pen is asked for by force; until that is answered, what others hold is no news.
+    taking: bool,
+    /// Someone asks for the pen that this session holds.
+    asked_for: bool,
     acknowledged: u64,
     heard: Instant,
     pings: u32,
@@ -49,24 +69,75 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Takes a new connection into use; `connection` counts them.
-    pub(crate) fn begin(terminal: &'a mut Terminal, attached: Attached, connection: u64) -> Self {
-        let Attached { wire, hello } = attached;
-        terminal.screen.say(&notices::greeting(&hello));
+    pub(crate) async fn begin(
+        terminal: &'a mut Terminal,
+        attached: Attached,
+        connection: u64,
+    ) -> Result<Self, Failure> {
+        let Attached { wire, hello, resumed, taking, asked } = attached;
+        let greeting = if resumed { notices::resumed } else { notices::greeting };
+        terminal.screen.say(&greeting(&hello));
         if hello.state != LineState::Connected {
-            terminal.screen.say(&notices::state(hello.state, &hello.reason));
+            let state = notices::state(hello.state, &hello.reason, &hello.server.name);
+            terminal.screen.say(&state);
         }
-        Self {
+        let mut session = Self {
             terminal,
-            view: View::of(&hello),
+            view: View::of(&hello, asked),
             wire,
             connection,
             line: hello.state,
+            viewers: (0, vec![]),
+            taking,
+            asked_for: false,
             acknowledged: hello.offset,
             heard: Instant::now(),
             pings: 0,
             input_ended: false,
             last_output: Instant::now(),
             told_read_only: false,
+            hello,
+        };
+        if let Err(failure) = session.begin_input(resumed) {
+            session.wire.close().await;
+            return Err(failure);
+        }
+        session.tell_size();
+        Ok(session)
+    }
+
+    /// Sends again what the proxy does not have, where it still knows the session.
+    fn begin_input(&mut self, resumed: bool) -> Result<(), Failure> {
+        let terminal = &mut *self.terminal;
+        let count = self.hello.input;
+        let unknown = match (resumed, self.view.is_watching()) {
+            (true, false) => 0,
+            (true, true) => {
+                terminal.ledger.acknowledge(count);
+                terminal.ledger.give_up()
+            }
+            (false, _) => terminal.ledger.restart(count),
+        };
+        if unknown > 0 && !terminal.is_interactive() {
+            return Err(Failure::InputLost(unknown));
+        }
+        if unknown > 0 {
+            terminal.screen.say(&notices::input_lost(unknown));
+            terminal.stop_paste();
+        }
+        if resumed {
+            let again = terminal.ledger.resume(count);
+            self.wire.send_control(&ClientMessage::Input { offset: again.offset });
+            for piece in again.bytes.chunks(PIECE) {
+                self.wire.send_bytes(piece.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_size(&mut self) {
+        if let Some(size) = self.terminal.size() {
+            self.wire.send_control(&ClientMessage::Size(size));
         }
     }
 
@@ -76,12 +147,18 @@ impl<'a> Session<'a> {
             let reading = self.terminal.screen.has_room();
             let typing = self.takes_input();
             let silent = self.heard + SILENCE * (self.pings + 1);
+            let paste = self.paste_due();
             // In this order: leaving works whatever floods in, and keys go out between output.
             let step = tokio::select! {
                 biased;
                 signal = self.terminal.signals.caught() => Err(Failure::Signal(signal).into()),
                 position = self.terminal.screen.written() => self.acknowledge(position),
                 typed = self.terminal.keyboard.read(), if typing => self.typed(typed),
+                () = wait_until(paste) => self.paste(),
+                _ = self.terminal.resized.recv() => {
+                    self.tell_size();
+                    Ok(())
+                }
                 event = self.wire.next(reading) => self.receive(event),
                 () = sleep_until(self.last_output + QUIET), if self.input_ended => self.quiet(),
                 () = sleep_until(silent), if reading => self.silent(),
@@ -96,21 +173,42 @@ impl<'a> Session<'a> {
         (end, self.view)
     }
 
-    /// A person is listened to always, for `~.`; a pipe only when the guest can take its bytes.
+    /// A person is listened to always, for `~.` and Ctrl-C; a pipe only when the guest can take
+    /// its bytes.
     fn takes_input(&self) -> bool {
-        let room = self.wire.waiting() < KEYS;
-        if self.terminal.is_interactive() {
-            return room;
+        let room = self.terminal.paste.waiting() < READ_AHEAD;
+        self.terminal.is_interactive() || (room && self.may_paste() && !self.input_ended)
+    }
+
+    fn may_paste(&self) -> bool {
+        !self.view.is_watching() && self.line == LineState::Connected
+    }
+
+    fn paste_due(&self) -> Option<Instant> {
+        let goes = self.may_paste() && self.wire.waiting() < MESSAGES;
+        let unacknowledged = self.terminal.ledger.unacknowledged();
+        self.terminal.paste.due(unacknowledged, Instant::now()).filter(|_| goes)
+    }
+
+    fn paste(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        let unacknowledged = self.terminal.ledger.unacknowledged();
+        if let Some(piece) = self.terminal.paste.piece(unacknowledged, now) {
+            self.send(piece);
         }
-        let taken = !self.view.is_watching() && self.line == LineState::Connected;
-        room && taken && !self.input_ended
+        if self.terminal.is_interactive()
+            && let Some(notice) = self.terminal.paste.progress(now)
+        {
+            self.terminal.screen.say(&notice);
+        }
+        Ok(())
     }
 
     fn typed(&mut self, typed: Option<Vec<u8>>) -> Result<(), End> {
         match typed {
             Some(bytes) if self.terminal.is_interactive() => self.keys(&bytes),
             Some(bytes) => {
-                self.wire.send_bytes(bytes);
+                self.queue(&bytes);
                 Ok(())
             }
             // A terminal that ends is gone.
@@ -124,11 +222,15 @@ impl<'a> Session<'a> {
     }
 
     fn keys(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let pasted = bytes.len() > TYPED;
         for typed in self.terminal.escapes.feed(bytes) {
             match typed {
-                Typed::Leave => return Err(End::Left),
-                Typed::Help => self.terminal.help(),
-                Typed::Bytes(bytes) if !self.view.is_watching() => self.wire.send_bytes(bytes),
+                Typed::Leave => {
+                    self.terminal.stop_paste();
+                    return Err(End::Left);
+                }
+                Typed::Command(escape) => self.command(escape),
+                Typed::Bytes(bytes) if !self.view.is_watching() => self.input(&bytes, pasted),
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
                 Typed::Bytes(_) => self.say_read_only(),
             }
@@ -136,10 +238,103 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Sends what was typed at once, unless that would overtake what was pasted: this only Ctrl-C
+    /// does.
+    fn input(&mut self, mut bytes: &[u8], pasted: bool) {
+        let pasting = pasted || !self.terminal.paste.is_empty();
+        if pasting && let Some(place) = bytes.iter().rposition(|byte| *byte == CTRL_C) {
+            let (before, after) = bytes.split_at(place);
+            self.queue(before);
+            self.terminal.stop_paste();
+            self.send(vec![CTRL_C]);
+            bytes = after.get(1..).unwrap_or_default();
+        }
+        let waits = pasted || !self.terminal.paste.is_empty();
+        let room = self.wire.waiting() < MESSAGES && self.terminal.ledger.has_room(bytes.len());
+        if waits || !room {
+            self.queue(bytes);
+        } else if !bytes.is_empty() {
+            self.send(bytes.to_vec());
+        }
+    }
+
+    fn queue(&mut self, bytes: &[u8]) {
+        for warning in self.terminal.paste.push(bytes, Instant::now()) {
+            self.terminal.screen.say(warning);
+        }
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) {
+        self.terminal.ledger.sent(&bytes);
+        self.wire.send_bytes(bytes);
+    }
+
+    fn command(&mut self, escape: Escape) {
+        let watching = self.view.is_watching();
+        match escape {
+            Escape::Help => self.terminal.help(),
+            Escape::Nothing => self.say(notices::NOTHING_DONE),
+            Escape::AskSysrq => self.say(notices::ASK_SYSRQ),
+            Escape::AskForce => self.ask_force(),
+            Escape::Break => self.wire.send_control(&ClientMessage::Break),
+            Escape::Sysrq(key) => self.wire.send_control(&ClientMessage::Sysrq { key }),
+            Escape::Size if watching => self.say_read_only(),
+            Escape::Size => self.type_size(),
+            Escape::Who => {
+                let (count, who) = &self.viewers;
+                self.say(&notices::who(*count, who, self.hello.session));
+            }
+            Escape::Pen if !watching => self.pen(PenAction::Release),
+            Escape::Pen if self.may(Action::Write) => self.pen(PenAction::Request),
+            Escape::Pen => self.say(notices::MAY_ONLY_WATCH),
+            Escape::Force if watching && self.may(Action::Force) => self.pen(PenAction::Force),
+            // Said when it was asked.
+            Escape::Force => {}
+            Escape::Grant | Escape::Deny if watching || !self.asked_for => {
+                self.say(notices::NOBODY_ASKS);
+            }
+            Escape::Grant => self.pen(PenAction::Grant),
+            Escape::Deny => {
+                self.pen(PenAction::Deny);
+                self.asked_for = false;
+                self.say(notices::KEPT);
+            }
+        }
+    }
+
+    fn ask_force(&mut self) {
+        self.say(match (self.view.is_watching(), self.may(Action::Force)) {
+            (false, _) => notices::WRITES_ALREADY,
+            (true, false) => notices::MAY_NOT_FORCE,
+            (true, true) => notices::ASK_FORCE,
+        });
+    }
+
+    fn type_size(&mut self) {
+        match self.terminal.size() {
+            Some(Size { rows, cols }) => {
+                self.input(format!("stty rows {rows} cols {cols}\r").as_bytes(), false);
+            }
+            None => self.say(notices::NO_SIZE),
+        }
+    }
+
+    fn pen(&mut self, action: PenAction) {
+        self.wire.send_control(&ClientMessage::Pen { action, reason: None });
+    }
+
+    fn may(&self, action: Action) -> bool {
+        self.hello.can.contains(&action)
+    }
+
+    fn say(&self, notice: &str) {
+        self.terminal.screen.say(notice);
+    }
+
     fn say_read_only(&mut self) {
         if !self.told_read_only {
             self.told_read_only = true;
-            self.terminal.screen.say(notices::READ_ONLY);
+            self.say(notices::READ_ONLY);
         }
     }
 
@@ -164,18 +359,50 @@ impl<'a> Session<'a> {
     }
 
     fn control(&mut self, message: &ServerMessage) {
+        let watching = self.view.is_watching();
         match message {
             ServerMessage::State { state, .. } => self.line = *state,
             ServerMessage::Gap { to, .. } => self.view.skip(*to),
             ServerMessage::Replay { kind, bytes, offset } => {
                 self.view.replay(*kind, *bytes, *offset);
             }
-            ServerMessage::Pen { state: PenState::Lost, .. } => self.view.watch(),
+            ServerMessage::Ack { input } => self.terminal.ledger.acknowledge(*input),
+            ServerMessage::Viewers { count, who } => self.viewers = (*count, who.clone()),
+            ServerMessage::Pen { state: PenState::Held, session: Some(session), .. }
+                if self.taking && *session != self.hello.session =>
+            {
+                // Sent before our own request was heard.
+                return;
+            }
+            ServerMessage::Pen { state, session, .. } => self.pen_changed(*state, *session),
+            // What was refused may be the pen, as far as we can tell.
+            ServerMessage::Error { .. } if std::mem::take(&mut self.taking) => self.watch(),
             _ => {}
         }
-        if let Some(notice) = notices::message(message, self.view.is_watching()) {
-            self.terminal.screen.say(&notice);
+        let server = &self.hello.server.name;
+        let reader = notices::Reader { session: self.hello.session, watching, server };
+        if let Some(notice) = notices::message(message, reader) {
+            self.say(&notice);
         }
+    }
+
+    fn pen_changed(&mut self, state: PenState, session: Option<SessionId>) {
+        let mine = session.map(|session| session == self.hello.session);
+        self.asked_for = state == PenState::Requested && !self.view.is_watching();
+        match (state, mine) {
+            (PenState::Held, Some(true)) => {
+                (self.taking, self.told_read_only) = (false, false);
+                self.view.write();
+            }
+            (PenState::Free | PenState::Lost, _) | (PenState::Held, Some(false)) => self.watch(),
+            (PenState::Held, None) | (PenState::Requested, _) => {}
+        }
+    }
+
+    fn watch(&mut self) {
+        self.view.watch();
+        self.told_read_only = false;
+        self.terminal.stop_paste();
     }
 
     /// Tells the proxy how far the output is written, so that it sends more.
@@ -198,18 +425,26 @@ impl<'a> Session<'a> {
     fn silent(&mut self) -> Result<(), End> {
         self.pings += 1;
         if self.pings == SILENCES {
-            return Err(Failure::Lost("the proxy has been silent for 60 s".into()).into());
+            return Err(Failure::Lost("the proxy has been silent for 45 s".into()).into());
         }
         self.wire.send_ping();
         Ok(())
     }
 
-    /// Stdin has ended and the guest is silent: done, once all that was read is sent.
+    /// Stdin has ended and the guest is silent: done, once it has taken all that was read.
     fn quiet(&mut self) -> Result<(), End> {
-        if self.wire.waiting() == 0 {
+        let Terminal { ledger, paste, .. } = &*self.terminal;
+        if paste.is_empty() && ledger.unacknowledged() == 0 {
             return Err(End::Left);
         }
         self.last_output = Instant::now();
         Ok(())
+    }
+}
+
+async fn wait_until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -8,16 +8,22 @@ use rustix::termios::OptionalActions;
 use rustix::termios::Termios;
 use rustix::termios::isatty;
 use rustix::termios::tcgetattr;
+use rustix::termios::tcgetwinsize;
 use rustix::termios::tcsetattr;
+use serialproxy_proto::console::Size;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use crate::connect::End;
+use crate::connect::escape::Escape;
 use crate::connect::escape::Escapes;
 use crate::connect::escape::HELP;
 use crate::connect::escape::Typed;
 use crate::connect::keyboard::Keyboard;
+use crate::connect::ledger::Ledger;
+use crate::connect::notices;
+use crate::connect::paste::Paste;
 use crate::connect::screen::LineEnd;
 use crate::connect::screen::Position;
 use crate::connect::screen::Screen;
@@ -30,6 +36,9 @@ const FINISH_TIME: Duration = Duration::from_secs(2);
 /// colours, a hidden cursor, mouse and focus reports, bracketed paste, keypad modes.
 const CALM: &[u8] = b"\x1b[m\x1b[?25h\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?1l\x1b>";
 
+/// What Ctrl-C types.
+pub(crate) const CTRL_C: u8 = 0x03;
+
 /// Everything that `connect` needs of the place where it runs.
 #[derive(Debug)]
 pub(crate) struct Terminal {
@@ -37,15 +46,22 @@ pub(crate) struct Terminal {
     pub(crate) screen: Screen,
     pub(crate) signals: Signals,
     pub(crate) escapes: Escapes,
+    /// What was sent, over all connections of a session.
+    pub(crate) ledger: Ledger,
+    /// What is yet to be sent.
+    pub(crate) paste: Paste,
+    /// That its grid may have changed.
+    pub(crate) resized: Signal,
     /// Raw while this lives; `None` where stdin is no terminal.
     raw: Option<RawMode>,
 }
 
 impl Terminal {
-    /// Takes the terminal over.
-    pub(crate) fn open() -> std::io::Result<Self> {
+    /// Takes the terminal over; what is pasted goes at a UART's speed if `paced`.
+    pub(crate) fn open(paced: bool) -> std::io::Result<Self> {
         // Signals first: from here on none ends the process without `drop` running.
         let signals = Signals::catch()?;
+        let resized = signal(SignalKind::window_change())?;
         let raw = match isatty(rustix::stdio::stdin()) {
             true => Some(RawMode::enter()?),
             false => None,
@@ -59,6 +75,9 @@ impl Terminal {
             screen: Screen::start(line_end)?,
             signals,
             escapes: Escapes::default(),
+            ledger: Ledger::default(),
+            paste: Paste::new(paced),
+            resized,
             raw,
         })
     }
@@ -66,6 +85,21 @@ impl Terminal {
     /// Whether a person types, rather than a pipe or a file.
     pub(crate) fn is_interactive(&self) -> bool {
         self.raw.is_some()
+    }
+
+    /// The grid of the terminal on stdout, where it is one and knows.
+    pub(crate) fn size(&self) -> Option<Size> {
+        let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
+        (size.ws_row > 0 && size.ws_col > 0)
+            .then_some(Size { rows: size.ws_row, cols: size.ws_col })
+    }
+
+    /// Throws away what is yet to be sent, and says so if there was anything.
+    pub(crate) fn stop_paste(&mut self) {
+        let dropped = self.paste.clear();
+        if dropped > 0 {
+            self.screen.say(&notices::paste_stopped(dropped));
+        }
     }
 
     /// Shows what `~?` shows.
@@ -95,8 +129,10 @@ impl Terminal {
         for typed in self.escapes.feed(&typed) {
             match typed {
                 Typed::Leave => return Err(End::Left),
-                Typed::Help => self.help(),
+                Typed::Command(Escape::Help) => self.help(),
+                Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => self.stop_paste(),
                 Typed::Bytes(_) => {}
+                Typed::Command(_) => self.screen.say(notices::NOT_CONNECTED),
             }
         }
         Ok(())

@@ -17,6 +17,9 @@ pub(crate) struct View {
     /// The line whose offsets count here.
     line: Uuid,
     offset: u64,
+    /// What was asked for, until it is said where the output goes on: should the connection end
+    /// before, that is still to come.
+    asked: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -36,14 +39,16 @@ pub(crate) struct Seen {
 }
 
 impl View {
-    /// The view of a connection that begins.
-    pub(crate) fn of(hello: &Hello) -> Self {
+    /// The view of a connection that begins, and was asked for the output of its line from
+    /// `asked` on.
+    pub(crate) fn of(hello: &Hello, asked: Option<u64>) -> Self {
         Self {
             muting: Muting::default(),
             watching: hello.mode == Mode::Watch,
             replay: None,
             line: hello.line,
             offset: hello.offset,
+            asked,
         }
     }
 
@@ -52,12 +57,18 @@ impl View {
         self.watching = true;
     }
 
+    /// This session has the pen from now on.
+    pub(crate) fn write(&mut self) {
+        self.watching = false;
+    }
+
     pub(crate) fn is_watching(&self) -> bool {
         self.watching
     }
 
     /// The next `bytes` bytes are replay.
     pub(crate) fn replay(&mut self, kind: ReplayKind, bytes: u64, then: u64) {
+        self.asked = None;
         let counts = kind == ReplayKind::History;
         if counts {
             self.offset = then.saturating_sub(bytes);
@@ -67,11 +78,13 @@ impl View {
 
     /// The line goes on at `to`.
     pub(crate) fn skip(&mut self, to: u64) {
+        self.asked = None;
         self.offset = to;
     }
 
     /// Takes output in, and returns what may be shown of it.
     pub(crate) fn take(&mut self, input: &[u8]) -> Vec<u8> {
+        self.asked = None;
         let mut shown = Vec::with_capacity(input.len());
         let live = self.take_replay(input, &mut shown);
         if self.watching {
@@ -86,7 +99,7 @@ impl View {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        Seen { line: self.line, offset: self.offset }
+        Seen { line: self.line, offset: self.asked.unwrap_or(self.offset) }
     }
 
     fn take_replay<'a>(&mut self, input: &'a [u8], shown: &mut Vec<u8>) -> &'a [u8] {
@@ -118,7 +131,11 @@ mod tests {
     use super::*;
 
     fn view(offset: u64, mode: Mode) -> View {
-        View::of(&Hello {
+        View::of(&hello(offset, mode), None)
+    }
+
+    fn hello(offset: u64, mode: Mode) -> Hello {
+        Hello {
             session: SessionId::new(),
             line: Uuid::nil(),
             server: ServerRef { id: ServerId(Uuid::nil()), name: "demo".into() },
@@ -133,7 +150,7 @@ mod tests {
             resume: None,
             grace: 0,
             can: vec![],
-        })
+        }
     }
 
     #[test]
@@ -160,6 +177,17 @@ mod tests {
         assert_eq!(view.take(b"\x1b[6n"), b"\x1b[6n");
         view.watch();
         assert_eq!(view.take(b"\x1b[6n"), b"");
+        view.write();
+        assert_eq!(view.take(b"\x1b[6n"), b"\x1b[6n");
+    }
+
+    #[test]
+    fn a_connection_that_ends_before_it_gave_what_was_missed_has_shown_nothing_of_it() {
+        let mut view = View::of(&hello(90, Mode::Write), Some(50));
+        assert_eq!(view.seen().offset, 50);
+        view.replay(ReplayKind::History, 40, 90);
+        view.take(b"ab");
+        assert_eq!(view.seen().offset, 52);
     }
 
     #[test]

@@ -25,6 +25,8 @@ use crate::support::run;
 
 const ID: &str = "3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de";
 const LINE: &str = "b7a1e0de-0000-4000-8000-000000000001";
+const ME: &str = "5e551000-0000-4000-8000-000000000001";
+const BOB: &str = "5e551000-0000-4000-8000-000000000002";
 const NEW_LINE: &str = "b7a1e0de-0000-4000-8000-000000000002";
 const BUSY: &str = "busy: bob since 2026-11-22T09:00:00Z";
 
@@ -73,13 +75,30 @@ impl Console {
 
 impl Peer {
     async fn hello(&mut self, line: &str, offset: u64) {
+        self.hello_with(json!({"line": line, "offset": offset})).await;
+    }
+
+    /// Says hello, with some of its fields replaced.
+    async fn hello_with(&mut self, fields: Value) {
         let mode = if self.query().contains("mode=watch") { "watch" } else { "write" };
-        self.tell(json!({
-            "type": "hello", "session": LINE, "line": line, "port": 0, "user": "alice",
+        let mut hello = json!({
+            "type": "hello", "session": ME, "line": LINE, "port": 0, "user": "alice",
             "server": {"id": ID, "name": "demo"}, "mode": mode, "state": "connected",
-            "reason": "", "epoch": 1, "offset": offset, "input": 0, "can": ["write", "force"],
-        }))
-        .await;
+            "reason": "", "epoch": 1, "offset": 0, "input": 0, "can": ["write", "force"],
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            hello[name] = value.clone();
+        }
+        self.tell(hello).await;
+    }
+
+    async fn acknowledge(&mut self, input: usize) {
+        self.tell(json!({"type": "ack", "input": input})).await;
+    }
+
+    async fn pen(&mut self, state: &str, session: &str, holder: &str) {
+        let pen = json!({"type": "pen", "state": state, "session": session, "holder": holder});
+        self.tell(pen).await;
     }
 
     fn query(&self) -> String {
@@ -119,14 +138,20 @@ impl Peer {
     }
 
     /// All input until the client goes away.
-    async fn rest(mut self) -> Vec<u8> {
-        let mut all = Vec::new();
+    async fn rest(self) -> Vec<u8> {
+        self.end().await.0
+    }
+
+    /// All input until the client goes away, and the code of its Close.
+    async fn end(mut self) -> (Vec<u8>, Option<u16>) {
+        let (mut all, mut code) = (Vec::new(), None);
         while let Some(Ok(message)) = self.stream.next().await {
             if message.is_binary() {
                 all.extend_from_slice(message.as_payload());
             }
+            code = message.as_close().map(|(code, _)| code.into()).or(code);
         }
-        all
+        (all, code)
     }
 }
 
@@ -212,13 +237,14 @@ async fn who_is_forced_off_learns_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn force_takes_the_pen_of_a_busy_console_before_anything_is_typed() {
     let console = Console::start().await;
-    let mut terminal = Terminal::run(console.client(&["--force"]));
+    let mut terminal = Terminal::run(console.client(&["--force", "--reason", "fire"]));
     console.accept().await.close(4004, BUSY).await;
     let mut peer = console.welcome().await;
     assert_eq!(peer.query(), "token=t&mode=watch");
-    peer.tell(json!({"type": "pen", "state": "held", "holder": "bob"})).await;
-    assert_eq!(peer.control().await, json!({"type": "pen", "do": "force", "reason": null}));
+    peer.pen("held", BOB, "bob").await;
+    assert_eq!(peer.control().await, json!({"type": "pen", "do": "force", "reason": "fire"}));
     terminal.wait_for("connected to demo");
+    peer.tell(json!({"type": "viewers", "count": 2})).await;
     terminal.keys("id\r");
     assert_eq!(peer.input(3).await, "id\r");
     terminal.keys("~.");
@@ -232,12 +258,7 @@ async fn who_may_not_take_over_is_told_so() {
     let terminal = Terminal::run(console.client(&["--force"]));
     console.accept().await.close(4004, BUSY).await;
     let mut peer = console.accept().await;
-    peer.tell(json!({
-        "type": "hello", "session": LINE, "line": LINE, "port": 0, "user": "alice",
-        "server": {"id": ID, "name": "demo"}, "mode": "watch", "state": "connected",
-        "reason": "", "epoch": 1, "offset": 0, "input": 0, "can": ["write"],
-    }))
-    .await;
+    peer.hello_with(json!({"can": ["write"]})).await;
     assert_eq!(peer.rest().await, b"");
     let (code, screen) = terminal.end();
     assert_eq!(code, 4);
@@ -294,8 +315,16 @@ async fn the_guests_state_and_what_is_missing_is_said() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
     let mut peer = console.welcome().await;
-    peer.tell(json!({"type": "state", "state": "waiting", "reason": "server is SHUTOFF"})).await;
-    terminal.wait_for("serialproxy: waiting for the guest: server is SHUTOFF\r\n");
+    for (reason, notice) in [
+        (
+            "the server is SHUTOFF",
+            "the server is SHUTOFF: waiting; start it with: serialproxy start demo",
+        ),
+        ("connecting", "waiting for the guest: connecting"),
+    ] {
+        peer.tell(json!({"type": "state", "state": "waiting", "reason": reason})).await;
+        terminal.wait_for(&format!("serialproxy: {notice}\r\n"));
+    }
     peer.tell(json!({"type": "epoch", "epoch": 2, "offset": 0})).await;
     terminal.wait_for("the guest started again");
     peer.tell(json!({"type": "gap", "from": 10, "to": 42})).await;
@@ -318,12 +347,12 @@ async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_not_sent()
     terminal.wait_for("connection lost");
     terminal.keys("ls\r");
     drop(console.accept().await);
-    terminal.wait_for("trying again in 2 s");
+    terminal.wait_for("trying again in 0.6 s");
     let busy = console.accept().await;
     busy.close(4004, "busy: alice since 2026-11-22T09:00:00Z").await;
-    terminal.wait_for("trying again in 4 s: busy: alice");
+    terminal.wait_for("trying again in 1.2 s: busy: alice");
     let mut peer = console.accept().await;
-    assert_eq!(peer.query(), "token=t&from=10");
+    assert_eq!(peer.query(), format!("token=t&from=10&line={LINE}"));
     peer.hello(LINE, 10).await;
     terminal.wait_for("connected to demo");
     peer.print(b"ABC").await;
@@ -362,15 +391,15 @@ async fn a_line_that_began_anew_is_shown_from_its_beginning() {
     terminal.wait_for("0123456789");
     drop(peer);
     let mut peer = console.accept().await;
-    assert_eq!(peer.query(), "token=t&from=10");
-    peer.hello(NEW_LINE, 7).await;
-    assert_eq!(peer.rest().await, b"");
-    let mut peer = console.accept().await;
-    assert_eq!(peer.query(), "token=t&from=0");
+    assert_eq!(peer.query(), format!("token=t&from=10&line={LINE}"));
     peer.hello(NEW_LINE, 0).await;
     terminal.wait_for("the console began a new history");
+    peer.print(b"ABC").await;
+    terminal.wait_for("ABC");
     peer.close(4012, "draining").await;
-    console.accept().await.close(4004, BUSY).await;
+    let peer = console.accept().await;
+    assert_eq!(peer.query(), format!("token=t&from=3&line={NEW_LINE}"));
+    peer.close(4004, BUSY).await;
     assert_eq!(terminal.end().0, 4, "force is for the first time only");
 }
 
@@ -382,7 +411,7 @@ async fn who_lost_the_pen_comes_back_as_a_watcher() {
     peer.tell(json!({"type": "pen", "state": "lost", "by": "bob"})).await;
     peer.close(4012, "draining").await;
     let peer = console.welcome().await;
-    assert_eq!(peer.query(), "token=t&mode=watch&from=0");
+    assert_eq!(peer.query(), format!("token=t&mode=watch&from=0&line={LINE}"));
     terminal.wait_for("watching demo");
     terminal.keys("~.");
     peer.rest().await;
@@ -406,21 +435,17 @@ async fn a_pipe_is_sent_once_the_guest_runs_and_its_answer_is_printed() {
     let command = console.client(&[]);
     let ended = tokio::spawn(beside(|| run(command, b"~.uname\n")));
     let mut peer = console.accept().await;
-    peer.tell(json!({
-        "type": "hello", "session": LINE, "line": LINE, "port": 0, "user": "alice",
-        "server": {"id": ID, "name": "demo"}, "mode": "write", "state": "waiting",
-        "reason": "server is SHUTOFF", "epoch": 1, "offset": 0, "input": 0, "can": [],
-    }))
-    .await;
+    peer.hello_with(json!({"state": "waiting", "reason": "the server is SHUTOFF"})).await;
     peer.print(b"booting\r\n").await;
     peer.tell(json!({"type": "state", "state": "connected", "reason": ""})).await;
     assert_eq!(peer.input(8).await, "~.uname\n");
     peer.print(b"Linux\r\n\x1b[6n").await;
+    peer.acknowledge(8).await;
     assert_eq!(peer.rest().await, b"");
     let ended = ended.await.unwrap();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.text(), "booting\r\nLinux\r\n\x1b[6n");
-    assert!(ended.stderr.contains("waiting for the guest: server is SHUTOFF\n"), "{ended:?}");
+    assert!(ended.stderr.contains("the server is SHUTOFF: waiting; start"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

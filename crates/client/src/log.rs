@@ -1,0 +1,111 @@
+//! `log`: what a line printed, to stdout, with its gaps said on stderr.
+
+use std::io::ErrorKind;
+use std::io::Write;
+use std::time::Duration;
+
+use serialproxy_proto::id::LineKey;
+use tokio::time::Instant;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::api::Api;
+use crate::api::Output;
+use crate::command::Begin;
+use crate::command::Log;
+use crate::failure::Failure;
+use crate::text::grouped;
+use crate::text::say;
+
+/// How often a line is asked for what is new.
+const POLL: Duration = Duration::from_secs(1);
+/// How long an API that went away is looked for.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// The bytes of a line up to this place are printed.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    line: Uuid,
+    offset: u64,
+}
+
+pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
+    let key = LineKey { server: api.find(&command.server).await?, port: command.port };
+    let from = match command.from {
+        Begin::Offset(offset) => Some(offset),
+        Begin::Start | Begin::Live => None,
+    };
+    let mut output = first(api, key, from).await?;
+    loop {
+        if !print(&output.bytes)? {
+            return Ok(());
+        }
+        let place = Place { line: output.line, offset: output.next };
+        if output.bytes.is_empty() {
+            if !command.follow {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        output = match next(api, key, place).await {
+            Err(Failure::Api { .. }) if command.follow => again(api, key, place).await?,
+            output => output?,
+        };
+    }
+}
+
+async fn first(api: &Api, key: LineKey, from: Option<u64>) -> Result<Output, Failure> {
+    match (api.output(key, from).await, from) {
+        (Err(Failure::Fault { status: 416, .. }), Some(from)) => {
+            let output = api.output(key, None).await?;
+            gap(from, output.offset);
+            Ok(output)
+        }
+        (output, _) => output,
+    }
+}
+
+/// What follows `place`, or is kept of what follows it.
+async fn next(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> {
+    match api.output(key, Some(place.offset)).await {
+        Ok(output) if output.line == place.line => return Ok(output),
+        // Of a new line, even that its output does not reach as far.
+        Ok(_) | Err(Failure::Fault { status: 400 | 416, .. }) => {}
+        Err(failure) => return Err(failure),
+    }
+    let output = api.output(key, None).await?;
+    if output.line == place.line {
+        gap(place.offset, output.offset);
+    } else {
+        say("output may be missing here: the console began a new history meanwhile");
+    }
+    Ok(output)
+}
+
+/// As `next`, once the API answers again.
+async fn again(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> {
+    say(&format!("the API does not answer; trying for up to {} s", AWAY.as_secs()));
+    let start = Instant::now();
+    loop {
+        sleep(POLL).await;
+        match next(api, key, place).await {
+            Err(Failure::Api { .. }) if start.elapsed() < AWAY => {}
+            output => return output,
+        }
+    }
+}
+
+fn gap(from: u64, to: u64) {
+    let size = grouped(to.saturating_sub(from));
+    say(&format!("{size} bytes of output are missing here: they are no longer kept"));
+}
+
+/// False once nobody reads any more.
+fn print(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(_) => Err(Failure::Output),
+    }
+}
