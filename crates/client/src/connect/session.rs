@@ -238,24 +238,28 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends what was typed at once, unless that would overtake what was pasted: this only Ctrl-C
-    /// does.
+    /// Sends what was typed at once, unless that would overtake what is queued or there is no room
+    /// for it: both is for Ctrl-C only.
     fn input(&mut self, mut bytes: &[u8], pasted: bool) {
-        let pasting = pasted || !self.terminal.paste.is_empty();
-        if pasting && let Some(place) = bytes.iter().rposition(|byte| *byte == CTRL_C) {
+        if (pasted || !self.has_room(bytes.len()))
+            && let Some(place) = bytes.iter().rposition(|byte| *byte == CTRL_C)
+        {
             let (before, after) = bytes.split_at(place);
             self.queue(before);
             self.terminal.stop_paste();
             self.send(vec![CTRL_C]);
             bytes = after.get(1..).unwrap_or_default();
         }
-        let waits = pasted || !self.terminal.paste.is_empty();
-        let room = self.wire.waiting() < MESSAGES && self.terminal.ledger.has_room(bytes.len());
-        if waits || !room {
+        if pasted || !self.has_room(bytes.len()) {
             self.queue(bytes);
         } else if !bytes.is_empty() {
             self.send(bytes.to_vec());
         }
+    }
+
+    fn has_room(&self, size: usize) -> bool {
+        let Terminal { ledger, paste, .. } = &*self.terminal;
+        paste.is_empty() && self.wire.waiting() < MESSAGES && ledger.has_room(size)
     }
 
     fn queue(&mut self, bytes: &[u8]) {

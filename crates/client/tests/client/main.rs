@@ -10,4 +10,8 @@
 
 mod commands;
 mod connect;
+mod console;
+mod input;
+mod pen;
+mod resume;
 mod support;

@@ -27,7 +27,9 @@ use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::LocalModes;
 use rustix::termios::Termios;
+use rustix::termios::Winsize;
 use rustix::termios::tcgetattr;
+use rustix::termios::tcsetwinsize;
 
 const ARGUMENTS: &str = "SERIALPROXY_TEST_ARGUMENTS";
 /// Separates what the test runner prints from what the client prints.
@@ -232,6 +234,14 @@ impl Terminal {
     pub(crate) fn kill(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Gives the terminal another size, and tells the client as the system does where the terminal
+    /// is the client's own.
+    pub(crate) fn resize(&self, rows: u16, cols: u16) {
+        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.master, size).unwrap();
+        self.kill(rustix::process::Signal::WINCH);
     }
 
     pub(crate) fn is_raw(&self) -> bool {

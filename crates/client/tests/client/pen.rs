@@ -1,0 +1,156 @@
+//! Escapes that speak to the console: the pen, breaks, SysRq, the terminal's size.
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::console::BOB;
+use crate::console::Console;
+use crate::console::ME;
+use crate::console::Peer;
+use crate::support::Terminal;
+
+async fn writer(console: &Console) -> (Terminal, Peer) {
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.welcome().await;
+    peer.pen("held", ME, "alice").await;
+    terminal.wait_for("connected to demo");
+    (terminal, peer)
+}
+
+async fn leave(mut terminal: Terminal, peer: Peer) {
+    terminal.keys("\r~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+fn pen(action: &str) -> Value {
+    json!({"type": "pen", "do": action, "reason": null})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_of_one_user_are_told_apart_by_their_session() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    peer.pen("held", BOB, "alice").await;
+    terminal.wait_for("alice writes now, you only watch");
+    terminal.keys("lost");
+    terminal.wait_for("you only watch: nothing that you type is sent");
+    terminal.keys("\r~p");
+    terminal.wait_for("~p asks to write");
+    assert_eq!(peer.control().await, pen("request"));
+    let ask = json!({"type": "pen", "state": "requested", "session": ME, "by": "alice",
+        "holder": "alice"});
+    peer.tell(ask).await;
+    terminal.wait_for("alice is asked; silence gives you the console in 15 s");
+    peer.pen("held", ME, "alice").await;
+    terminal.wait_for("you write now");
+    terminal.keys("id");
+    assert_eq!(peer.input(2).await, "id");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_asked_for_the_pen_gives_it_or_keeps_it() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    let ask = json!({"type": "pen", "state": "requested", "session": BOB, "by": "bob",
+        "holder": "alice", "reason": "my turn"});
+    terminal.keys("~d");
+    terminal.wait_for("nobody asks to write");
+    peer.tell(ask.clone()).await;
+    terminal.wait_for("bob asks to write: ~g gives, ~d keeps; silence gives it in 15 s: my turn");
+    terminal.keys("~d");
+    assert_eq!(peer.control().await, pen("deny"));
+    terminal.wait_for("you keep the console");
+    peer.tell(ask).await;
+    terminal.wait_for("bob asks to write");
+    terminal.keys("~g");
+    assert_eq!(peer.control().await, pen("grant"));
+    peer.pen("lost", BOB, "bob").await;
+    terminal.wait_for("bob writes now, you only watch");
+    terminal.keys("x");
+    terminal.wait_for("nothing that you type is sent");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pen_is_given_back_and_taken_over_after_a_yes() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    terminal.keys("~f\r~p");
+    terminal.wait_for("you write already");
+    assert_eq!(peer.control().await, pen("release"));
+    peer.tell(json!({"type": "pen", "state": "free"})).await;
+    terminal.wait_for("you gave the console back");
+    peer.pen("held", BOB, "bob").await;
+    terminal.wait_for("bob writes");
+    terminal.keys("~fn");
+    terminal.wait_for("y takes over, any other key does not");
+    terminal.wait_for("nothing was sent");
+    terminal.keys("~fy");
+    assert_eq!(peer.control().await, pen("force"));
+    peer.pen("held", ME, "alice").await;
+    terminal.wait_for("you write now");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_watch_is_told_what_they_would_need() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--watch"]));
+    let mut peer = console.accept().await;
+    peer.hello_with(json!({"can": []})).await;
+    terminal.keys("~p");
+    terminal.wait_for("this session may only watch");
+    terminal.keys("~fy");
+    terminal.wait_for("you may not take over");
+    terminal.keys("~r");
+    terminal.wait_for("nothing that you type is sent");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn break_and_sysrq_go_and_a_refusal_is_told() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    terminal.keys("~B");
+    assert_eq!(peer.control().await, json!({"type": "break"}));
+    peer.tell(json!({"type": "error", "message": "a pseudo-terminal has no break"})).await;
+    terminal.wait_for("serialproxy: a pseudo-terminal has no break");
+    terminal.keys("~s");
+    terminal.wait_for("magic SysRq: which letter or digit?");
+    terminal.keys("h");
+    assert_eq!(peer.control().await, json!({"type": "sysrq", "key": "h"}));
+    terminal.keys("x");
+    assert_eq!(peer.input(1).await, "x", "a refused break changes nothing about the pen");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_size_is_told_when_it_changes_and_typed_only_when_asked() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    terminal.keys("~r");
+    terminal.wait_for("this terminal does not say how large it is");
+    terminal.resize(40, 132);
+    assert_eq!(peer.control().await, json!({"type": "size", "rows": 40, "cols": 132}));
+    terminal.keys("~r");
+    assert_eq!(peer.input(22).await, "stty rows 40 cols 132\r");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_attached_is_listed() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    let who = json!([
+        {"session": ME, "user": "alice", "mode": "write"},
+        {"session": BOB, "user": "bob", "mode": "watch"},
+    ]);
+    peer.tell(json!({"type": "viewers", "count": 5, "who": who})).await;
+    peer.print(b"here").await;
+    terminal.wait_for("here");
+    terminal.keys("~w");
+    terminal.wait_for("attached: alice (writes, that is you), bob (watches), and 3 more");
+    leave(terminal, peer).await;
+}
