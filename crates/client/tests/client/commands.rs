@@ -265,6 +265,11 @@ fn the_other_changes_are_one_call_each() {
         ("start demo", format!("POST /v1/servers/{ID}/start")),
         ("reboot demo", format!("POST /v1/servers/{ID}/reboot")),
         ("delete demo", format!("DELETE /v1/servers/{ID}")),
+        ("nmi demo", format!("POST /v1/servers/{ID}/nmi")),
+        ("reset demo", format!("POST /v1/servers/{ID}/reset")),
+        ("break demo", format!("POST /v1/lines/{ID}/0/break")),
+        ("break demo --port 1", format!("POST /v1/lines/{ID}/1/break")),
+        ("sysrq demo h --port 1", format!("POST /v1/lines/{ID}/1/sysrq")),
         ("disconnect --session b7a1e0de-0000-4000-8000-000000000001", {
             format!("DELETE /v1/sessions/{OTHER}")
         }),
@@ -289,4 +294,126 @@ fn disconnect_says_who_wrote_and_that_nobody_did() {
     assert_eq!(gone.lines().last(), Some(&call));
     let nobody = api(fault("itemNotFound", 404, "nobody writes to port 1 of demo"));
     assert_eq!(ask(&nobody, &["disconnect", "demo", "--port", "1"]).code, 3);
+}
+
+#[test]
+fn sysrq_sends_its_key_and_a_port_without_breaks_is_told() {
+    let sent = api((204, String::new()));
+    let ended = ask(&sent, &["sysrq", "demo", "b"]);
+    assert!(ended.stderr.contains("SysRq b is sent to demo, port 0"), "{ended:?}");
+    assert_eq!(sent.requests()[1].body, r#"{"key":"b"}"#);
+    let refused = api(fault("conflictingRequest", 409, "a pseudo-terminal has no break"));
+    let ended = ask(&refused, &["break", "demo"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("a pseudo-terminal has no break"), "{ended:?}");
+}
+
+#[test]
+fn adopt_sends_what_is_wanted_prints_the_server_and_says_when_it_holds() {
+    let server = |status| json!({"server": {"id": ID, "name": "demo", "status": status}});
+    for (line, status, call, body, notice) in [
+        (
+            "adopt demo --serial-ports 2",
+            "ACTIVE",
+            "POST",
+            r#"{"serial_ports":2,"restart":false}"#,
+            "from its next start on; --restart does it at once",
+        ),
+        ("adopt demo --restart", "ACTIVE", "POST", r#"{"restart":true}"#, ""),
+        ("adopt demo", "SHUTOFF", "POST", r#"{"restart":false}"#, ""),
+        ("adopt demo --undo", "ACTIVE", "DELETE", "", "demo runs: this is so from its next start"),
+    ] {
+        let api = api((200, server(status).to_string()));
+        let ended = ask(&api, &line.split(' ').collect::<Vec<_>>());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.text().contains(&format!("| demo | {status}")), "{ended:?}");
+        assert!(ended.stderr.contains(notice) && ended.stderr.is_empty() == notice.is_empty());
+        let request = &api.requests()[1];
+        assert_eq!(request.line, format!("{call} /v1/servers/{ID}/adopt"));
+        let sent = serde_json::from_str::<Value>(&request.body).unwrap_or_default();
+        assert_eq!(sent, serde_json::from_str::<Value>(body).unwrap_or_default(), "{line}");
+    }
+    let api = api((200, server("SHUTOFF").to_string()));
+    let ended = ask(&api, &["adopt", ID, "-f", "json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&ended.stdout).unwrap(), server("SHUTOFF"));
+}
+
+const LINE: &str = "b7a1e0de-0000-4000-8000-00000000000a";
+const NEW_LINE: &str = "b7a1e0de-0000-4000-8000-00000000000b";
+
+/// A piece of a line's output, as the API answers it.
+fn piece(line: &str, offset: usize, bytes: &str) -> (u16, String, String) {
+    let next = offset + bytes.len();
+    let headers = format!(
+        "X-Console-Line: {line}\r\nX-Console-Offset: {offset}\r\nX-Console-Next: {next}\r\n"
+    );
+    (200, headers, bytes.to_owned())
+}
+
+fn gone(status: u16) -> (u16, String, String) {
+    let (status, body) = fault("computeFault", status, "no longer kept, or yet to come");
+    (status, String::new(), body)
+}
+
+/// Where the output is asked for from; `None` for its first byte.
+fn asked(line: &str) -> Option<&str> {
+    assert!(line.starts_with(&format!("GET /v1/lines/{ID}/1/output")), "{line}");
+    line.split_once("?from=").map(|(_, from)| from)
+}
+
+#[test]
+fn a_log_is_printed_page_by_page_from_the_first_byte_kept() {
+    let api = Api::with_headers(|line| match asked(line) {
+        None => piece(LINE, 100, "login: "),
+        Some("107") => piece(LINE, 107, "root\r\n"),
+        Some("113") => piece(LINE, 113, ""),
+        from => panic!("{from:?}"),
+    });
+    let ended = ask(&api, &["log", ID, "--port", "1"]);
+    assert_eq!((ended.code, ended.text()), (0, "login: root\r\n"));
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn what_a_log_no_longer_has_is_said_wherever_it_is_missing() {
+    let begins = AtomicUsize::new(0);
+    let api = Api::with_headers(move |line| match asked(line) {
+        Some("10" | "53") => gone(416),
+        None if begins.fetch_add(1, Ordering::Relaxed) == 0 => piece(LINE, 50, "abc"),
+        _ => piece(LINE, 60, ""),
+    });
+    let ended = ask(&api, &["log", ID, "--port", "1", "--from", "10"]);
+    assert_eq!((ended.code, ended.text()), (0, "abc"), "{ended:?}");
+    let gap = |size| {
+        format!(
+            "serialproxy: {size} bytes of output are missing here: they are no \
+                              longer kept\n"
+        )
+    };
+    assert_eq!(ended.stderr, gap(40) + &gap(7));
+}
+
+#[test]
+fn a_log_that_is_followed_goes_on_with_a_new_line() {
+    let polls = AtomicUsize::new(0);
+    let api = Api::with_headers(move |line| match asked(line) {
+        None if polls.load(Ordering::Relaxed) == 0 => piece(LINE, 0, "old line|"),
+        Some("9") => match polls.fetch_add(1, Ordering::Relaxed) {
+            0 => piece(LINE, 9, ""),
+            1 => gone(400),
+            _ => gone(404),
+        },
+        None => piece(NEW_LINE, 0, "new|"),
+        Some("4") => piece(NEW_LINE, 4, "more|"),
+        Some(_) => gone(404),
+    });
+    let ended = ask(&api, &["log", ID, "--port", "1", "--follow"]);
+    assert_eq!((ended.code, ended.text()), (3, "old line|new|more|"), "{ended:?}");
+    assert!(ended.stderr.contains("the console began a new history"), "{ended:?}");
+}
+
+#[test]
+fn a_log_of_a_server_that_is_not_there_is_exit_code_3() {
+    let api = Api::with_headers(|_| gone(404));
+    assert_eq!(ask(&api, &["log", ID]).code, 3);
 }

@@ -117,6 +117,16 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn start(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Self {
+        Self::with_headers(move |line| {
+            let (status, body) = answer(line);
+            (status, String::new(), body)
+        })
+    }
+
+    /// As `start`; the answer's header lines stand between its status and its body.
+    pub(crate) fn with_headers(
+        answer: impl Fn(&str) -> (u16, String, String) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -125,10 +135,10 @@ impl Api {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let request = request(&stream);
-                let (status, body) = answer(&request.line);
+                let (status, headers, body) = answer(&request.line);
                 theirs.lock().unwrap().push(request);
                 let length = body.len();
-                let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n");
+                let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n{headers}");
                 write!(stream, "{head}connection: close\r\n\r\n{body}").unwrap();
             }
         });
