@@ -54,16 +54,10 @@ impl Ledger {
         Again { offset: self.first, bytes }
     }
 
-    /// Gives up what is kept; says how many bytes may not have arrived.
-    pub(crate) fn give_up(&mut self) -> usize {
-        let size = self.kept.len();
-        self.forget(size);
-        size
-    }
-
-    /// A new session counts from `count`; says how many bytes of the old one may not have arrived.
+    /// Gives up what is kept and counts on from `count`; says how many bytes may not have arrived.
     pub(crate) fn restart(&mut self, count: u64) -> usize {
-        let size = self.give_up();
+        let size = self.kept.len();
+        self.kept.clear();
         self.first = count;
         size
     }

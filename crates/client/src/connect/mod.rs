@@ -71,7 +71,9 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
 async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attached) -> End {
     for connection in 1.. {
         let user = attached.hello.user.clone();
-        let limit = RECONNECT_TIME.max(Duration::from_secs(attached.hello.grace));
+        let grace = Duration::from_secs(attached.hello.grace);
+        // Once more after the grace time, when nothing of our own stands in the way any more.
+        let limit = RECONNECT_TIME.max(grace + 2 * LONGEST_PAUSE);
         if door.is_news(attached.hello.line) {
             terminal.screen.say(notices::NEW_LINE);
         }

@@ -19,6 +19,8 @@ pub(crate) const NEW_LINE: &str =
     "output may be missing here: the console began a new history meanwhile";
 pub(crate) const READ_ONLY: &str =
     "you only watch: nothing that you type is sent. ~p asks to write, ~. or Ctrl-C leaves";
+pub(crate) const ONLY_WATCHES: &str =
+    "you only watch: nothing that you type is sent. ~. or Ctrl-C leaves";
 pub(crate) const NOT_CONNECTED: &str = "not connected now; ~. leaves";
 pub(crate) const ASK_SYSRQ: &str =
     "magic SysRq: which letter or digit? (h lists them, any other key sends nothing)";
@@ -39,6 +41,7 @@ pub(crate) const NO_SIZE: &str = "this terminal does not say how large it is";
 pub(crate) struct Reader<'a> {
     pub(crate) session: SessionId,
     pub(crate) watching: bool,
+    pub(crate) may_write: bool,
     /// Name of the server.
     pub(crate) server: &'a str,
 }
@@ -94,10 +97,10 @@ pub(crate) fn ended(reason: &str) -> String {
     with_reason("the console ended".to_owned(), Some(reason))
 }
 
-/// Input that went with a session which the proxy does not know any more.
+/// Input that went with a session that the proxy does not know any more, or with the pen.
 pub(crate) fn input_lost(bytes: usize) -> String {
     format!(
-        "this is a new session: whether the last {} bytes that you typed reached the guest is not \
+        "whether the last {} bytes that you typed reached the guest is not \
          known, and they are not sent again",
         grouped(bytes as u64)
     )
@@ -140,7 +143,10 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
                 holder: holder.as_deref().or(by.as_deref()).unwrap_or("someone"),
                 by: by.as_deref().unwrap_or("someone"),
             };
-            let text = pen.text(*state, reader.watching)?;
+            let text = match state {
+                PenState::Free if !reader.may_write => "nobody writes now".to_owned(),
+                _ => pen.text(*state, reader.watching)?,
+            };
             Some(with_reason(text, reason.as_deref()))
         }
         ServerMessage::Error { message } => Some(message.clone()),

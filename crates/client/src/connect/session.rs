@@ -110,14 +110,12 @@ impl<'a> Session<'a> {
     fn begin_input(&mut self, resumed: bool) -> Result<(), Failure> {
         let terminal = &mut *self.terminal;
         let count = self.hello.input;
-        let unknown = match (resumed, self.view.is_watching()) {
-            (true, false) => 0,
-            (true, true) => {
-                terminal.ledger.acknowledge(count);
-                terminal.ledger.give_up()
-            }
-            (false, _) => terminal.ledger.restart(count),
-        };
+        if resumed {
+            terminal.ledger.acknowledge(count);
+        }
+        // What a watcher sends is dropped.
+        let again = resumed && !self.view.is_watching();
+        let unknown = if again { 0 } else { terminal.ledger.restart(count) };
         if unknown > 0 && !terminal.is_interactive() {
             return Err(Failure::InputLost(unknown));
         }
@@ -338,7 +336,8 @@ impl<'a> Session<'a> {
     fn say_read_only(&mut self) {
         if !self.told_read_only {
             self.told_read_only = true;
-            self.say(notices::READ_ONLY);
+            let may_write = self.may(Action::Write);
+            self.say(if may_write { notices::READ_ONLY } else { notices::ONLY_WATCHES });
         }
     }
 
@@ -384,7 +383,9 @@ impl<'a> Session<'a> {
             _ => {}
         }
         let server = &self.hello.server.name;
-        let reader = notices::Reader { session: self.hello.session, watching, server };
+        let may_write = self.may(Action::Write);
+        let session = self.hello.session;
+        let reader = notices::Reader { session, watching, may_write, server };
         if let Some(notice) = notices::message(message, reader) {
             self.say(&notice);
         }
