@@ -1,9 +1,11 @@
 // Where the token comes from and where it is kept: it arrives in the address, leaves the address bar
-// and the history at once, and stays in this tab's storage so that a reload works.
+// and the history at once, and stays in this tab's storage so that a reload works. The key with which
+// the tab's session can come back is kept beside it.
 
 import type { Mode } from './messages';
 
 const STORE = 'serialproxy.console';
+const SESSION_STORE = 'serialproxy.session';
 
 /** What a page load attaches with. */
 export interface Access {
@@ -12,6 +14,13 @@ export interface Access {
   token: string;
   /** What to ask for; without it the token's own mode counts. */
   mode?: Mode;
+}
+
+/** A session that can come back. */
+export interface Kept {
+  session: string;
+  /** Good for one come-back. */
+  resume: string;
 }
 
 /** Takes the access out of the address bar, or else what this tab kept for this path. */
@@ -25,30 +34,63 @@ export function takeAccess(): Access | undefined {
   if (mode === 'watch' || mode === 'write') access.mode = mode;
   history.replaceState(null, '', pathname);
   keepAccess(access);
+  keepSession(access, undefined);
   return access;
 }
 
 /** Remembers the access for a reload of this tab. */
 export function keepAccess(access: Access): void {
+  store(STORE, access);
+}
+
+/** Remembers the session for a reload of this tab, or forgets it. */
+export function keepSession({ path }: Access, kept: Kept | undefined): void {
+  store(SESSION_STORE, kept && { path, ...kept });
+}
+
+/** The session that this tab, or the one that it was opened from, had at this path. */
+export function keptSession({ path }: Access): Kept | undefined {
+  return load<Kept & { path: string }>(SESSION_STORE, path);
+}
+
+/** Where a socket is to begin, and as what. */
+export interface Request {
+  /** Instead of the token. */
+  resume?: string | undefined;
+  mode?: Mode | undefined;
+  /** The first offset that is wanted, and the line that it counts in. */
+  from?: { offset: number; line: string } | undefined;
+}
+
+/** The socket's address for one attempt; without a mode the token's own counts. */
+export function socketUrl(access: Access, { resume, mode, from }: Request): string {
+  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  const query = new URLSearchParams(resume ? { resume } : { token: access.token });
+  if (mode && !resume) query.set('mode', mode);
+  if (from) {
+    query.set('from', String(from.offset));
+    query.set('line', from.line);
+  }
+  return `${scheme}//${location.host}${access.path}?${query}`;
+}
+
+function keptAccess(path: string): Access | undefined {
+  return load<Access>(STORE, path);
+}
+
+function store(name: string, value: object | undefined): void {
   try {
-    sessionStorage.setItem(STORE, JSON.stringify(access));
+    if (value) sessionStorage.setItem(name, JSON.stringify(value));
+    else sessionStorage.removeItem(name);
   } catch {
     // Storage can be switched off; then a reload asks for a new URL.
   }
 }
 
-/** The socket's address for one attempt; without a mode the token's own counts. */
-export function socketUrl(access: Access, mode: Mode | undefined): string {
-  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  const query = new URLSearchParams({ token: access.token });
-  if (mode) query.set('mode', mode);
-  return `${scheme}//${location.host}${access.path}?${query}`;
-}
-
-function keptAccess(path: string): Access | undefined {
+function load<T extends { path: string }>(name: string, path: string): T | undefined {
   try {
-    const access = JSON.parse(sessionStorage.getItem(STORE) ?? 'null') as Access | null;
-    return access?.path === path ? access : undefined;
+    const kept = JSON.parse(sessionStorage.getItem(name) ?? 'null') as T | null;
+    return kept?.path === path ? kept : undefined;
   } catch {
     return undefined;
   }

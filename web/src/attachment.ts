@@ -1,21 +1,40 @@
-// What one attached session knows: who it is, who holds the pen, how the line stands. A plain value
-// that messages change; it touches neither the socket nor the page.
+// What one attached session knows: who it is, who holds the pen and who wants it, who else is there,
+// how the line stands. A plain value that messages change; it touches neither the socket nor the page.
 
-import type { Hello, LineState, Pen, ServerMessage } from './messages';
+import type { Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
+
+/** Milliseconds that a holder has to refuse the pen, as a proxy is usually set up. */
+const ASKED_FOR = 15_000;
+
+/** Someone wants the pen. */
+export interface Wish {
+  session: string | undefined;
+  /** Who asks. */
+  by: string;
+  reason: string | undefined;
+  /** About when silence grants it, in milliseconds since 1970. */
+  until: number;
+}
 
 export class Attachment {
   state: LineState;
   reason: string;
   viewers = 1;
+  who: Viewer[] = [];
   /** Who writes: a name, `null` for nobody, or undefined while the proxy hasn't said. */
   writer: string | null | undefined;
   /** Who took the pen from this session, and why. */
   loss: { by?: string | undefined; reason?: string | undefined } | undefined;
   /** Whether this session holds the pen: else nothing may be sent. */
   writes: boolean;
+  /** Who asks for the pen, until there is an answer. */
+  wish: Wish | undefined;
+  /** Who kept the pen when this session asked, and why. */
+  refusal: { by: string; reason: string } | undefined;
+  /** The grid of who writes. */
+  size: Size | undefined;
   /** Whether its user wanted to take over and may not. */
   mayNotForce = false;
-  private asksToForce = false;
 
   constructor(readonly hello: Hello) {
     this.state = hello.state;
@@ -29,11 +48,25 @@ export class Attachment {
     return !this.writes && this.hello.can.includes('write');
   }
 
+  /** Whether this session watches and its user may take the pen from who holds it. */
+  get mayTakeOver(): boolean {
+    return !this.writes && typeof this.writer === 'string' && this.hello.can.includes('force');
+  }
+
+  get mayPower(): boolean {
+    return this.hello.can.includes('power');
+  }
+
+  /** Whether this session's own question for the pen is open. */
+  get asks(): boolean {
+    return this.wish !== undefined && this.wish.session === this.hello.session;
+  }
+
   /** This session is to take the pen from whoever holds it; says whether it may ask for that. */
   force(): boolean {
-    this.asksToForce = this.hello.can.includes('force');
-    this.mayNotForce = !this.asksToForce;
-    return this.asksToForce;
+    const may = this.hello.can.includes('force');
+    this.mayNotForce = !may;
+    return may;
   }
 
   apply(message: ServerMessage): void {
@@ -42,27 +75,33 @@ export class Attachment {
       this.reason = message.reason;
     } else if (message.type === 'viewers') {
       this.viewers = message.count;
+      this.who = message.who ?? [];
+    } else if (message.type === 'size') {
+      this.size = message;
     } else if (message.type === 'pen') {
       this.applyPen(message);
     }
   }
 
-  private applyPen({ state, holder, by, reason }: Pen): void {
-    if (state === 'lost') {
-      this.loss = { by, reason };
-      this.writer = holder ?? by;
-      this.writes = false;
-    } else if (state === 'free') {
-      this.writer = null;
-      this.writes = false;
-    } else if (state === 'held') {
-      this.writer = holder;
-      // A name alone proves nothing: another window may have the same user.
-      const taken = this.asksToForce && (this.writes || by === this.hello.user);
-      this.writes =
-        (this.hello.mode === 'write' || taken) &&
-        this.loss === undefined &&
-        holder === this.hello.user;
+  private applyPen(pen: Pen): void {
+    const { state, session, holder, by, reason } = pen;
+    if (state === 'requested') {
+      const until = Date.now() + ASKED_FOR;
+      this.wish = { session, by: by ?? 'someone', reason, until };
+      this.refusal = undefined;
+      return;
     }
+    const asked = this.asks;
+    this.wish = undefined;
+    this.writes = state === 'held' && session === this.hello.session;
+    this.writer = state === 'free' ? null : (holder ?? by);
+    if (state === 'lost') this.loss = { by, reason };
+    else if (this.writes) this.loss = this.refusal = undefined;
+    else if (asked && reason?.startsWith('denied')) this.refusal = refusal(pen);
   }
+}
+
+function refusal({ by, holder, reason }: Pen): Attachment['refusal'] {
+  const words = reason?.replace(/^denied:? ?/, '') ?? '';
+  return { by: by ?? holder ?? 'The writer', reason: words };
 }

@@ -7,25 +7,48 @@ export class Clipboard {
   constructor(
     private readonly term: Terminal,
     private readonly say: (words: string) => void,
-  ) {}
+    private readonly onPaste: (text: string) => Promise<void>,
+  ) {
+    // Before xterm.js hears of it, which would send all of it at once.
+    term.element?.addEventListener('paste', (event) => this.take(event), { capture: true });
+  }
 
   async copy(): Promise<void> {
     const text = this.term.getSelection();
     if (!text) return this.say('Nothing is selected: select some text first, then copy.');
-    if ((await writeModern(text)) || writeClassic(text)) this.say('Copied.');
+    if (await this.write(text)) this.say('Copied.');
     else this.say('This browser did not let the page copy: use its own menu on the selection.');
     this.term.focus();
   }
 
+  /** Copies words of ours; where that isn't possible, they are shown. */
+  async copyWords(words: string): Promise<void> {
+    this.say((await this.write(words)) ? `Copied: ${words}` : `Copy this yourself: ${words}`);
+    this.term.focus();
+  }
+
   async paste(): Promise<void> {
+    let text;
     try {
-      this.term.paste(await navigator.clipboard.readText());
+      text = await navigator.clipboard.readText();
     } catch {
       this.say(
         'This browser does not let the page read the clipboard: press Ctrl+Shift+V instead.',
       );
     }
     this.term.focus();
+    if (text) await this.onPaste(text);
+  }
+
+  private take(event: ClipboardEvent): void {
+    event.preventDefault();
+    event.stopPropagation();
+    const text = event.clipboardData?.getData('text/plain');
+    if (text && !this.term.options.disableStdin) void this.onPaste(text);
+  }
+
+  private async write(text: string): Promise<boolean> {
+    return (await writeModern(text)) || writeClassic(text);
   }
 }
 

@@ -30,6 +30,11 @@ export class Connection {
     this.socket.onclose = ({ code, reason }) => this.listener?.onClose(code, reason);
   }
 
+  /** Whether what is sent now goes out. */
+  get open(): boolean {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
   /** Sends input. After the connection's end it goes nowhere. */
   sendBytes(bytes: Uint8Array<ArrayBuffer>): void {
     if (this.socket.readyState !== WebSocket.OPEN) return;
@@ -40,6 +45,12 @@ export class Connection {
 
   sendMessage(message: ClientMessage): void {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  /** Leaves a connection whose session is to come back over another. */
+  abandon(): void {
+    this.listener = undefined;
+    this.socket.close(Code.comingBack);
   }
 
   /** Ends the session; resolves when the proxy knows, or when it doesn't answer. */

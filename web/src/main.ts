@@ -5,16 +5,25 @@ import './style.css';
 
 import { takeAccess } from './address';
 import type { Access } from './address';
+import { ask } from './ask';
+import { Attention } from './attention';
 import { Clipboard } from './clipboard';
-import { confirm } from './confirm';
 import { element } from './elements';
+import { KeyBar } from './key-bar';
+import { Machine } from './machine';
+import { Menu } from './menu';
+import { PasteBar } from './paste-bar';
+import { PasteQueue } from './paste-queue';
+import { PenBar } from './pen-bar';
 import { Search } from './search';
-import { Session } from './session';
+import { Session, penMessage } from './session';
 import type { View } from './session';
 import { shortcutOf } from './shortcuts';
 import { Status } from './status';
 import { Screen } from './terminal';
 import { Theme } from './theme';
+import { Tools } from './tools';
+import { Typing } from './typing';
 import type { Offer } from './words';
 import { describeSince } from './words';
 
@@ -39,48 +48,98 @@ function explain(): void {
 }
 
 function openConsole(access: Access): void {
-  const tools = element('tools', HTMLElement);
-  tools.hidden = false;
+  const bar = element('tools', HTMLElement);
+  bar.hidden = false;
   element('terminal', HTMLElement).hidden = false;
 
   let view: View | undefined;
-  const screen = new Screen(element('screen', HTMLElement), theme.colours, {
-    onText: (text) => session.sendText(text),
-    onBinary: (text) => session.sendBinary(text),
+  const attention = new Attention();
+  const screen: Screen = new Screen(element('screen', HTMLElement), theme.colours, {
+    onText: (text) => typing.text(text),
+    onBinary: (text) => typing.binary(text),
+    onNews: () => attention.call(),
+    onGrid: (rows, cols) => session.resize(rows, cols),
   });
-  const search = new Search(screen.term, theme);
-  const clipboard = new Clipboard(screen.term, say);
   const status = new Status((offer) => void accept(offer));
-  const session = new Session(access, screen, show, say);
-  theme.follow(() => {
-    element('theme', HTMLButtonElement).textContent = `Theme: ${theme.choice}`;
-    screen.term.options.theme = theme.colours;
+  const session: Session = new Session(access, screen, {
+    onChange: show,
+    onError: say,
+    onInputTaken: () => queue.pump(),
+    onLatency: (milliseconds) => status.showLatency(milliseconds),
   });
+  const pasteBar = new PasteBar(() => typing.cancelPaste('Paste cancelled'));
+  const queue = new PasteQueue(session, (progress) => pasteBar.show(progress));
+  const keys = new KeyBar({
+    get applicationCursor() {
+      return screen.term.modes.applicationCursorKeysMode;
+    },
+    press: (text) => typing.text(text),
+  });
+  const typing: Typing = new Typing(session, queue, keys, say);
+  const clipboard = new Clipboard(screen.term, say, (text) =>
+    typing.paste(text, screen.term.modes.bracketedPasteMode),
+  );
+  const search = new Search(screen.term, theme);
+  const machine = new Machine((message) => session.request(message));
+  const pen = new PenBar((action) => session.request({ type: 'pen', do: action }));
+  const tools = new Tools({ screen, session, clipboard, theme, typing, say });
+  new Menu('more', () => tools.refresh());
 
   function show(now: View): void {
     view = now;
+    const { attachment, hello, takesInput } = now;
+    if (hello) attention.rename(`${hello.server.name}:${hello.port} – console`);
     status.show(now);
-    const writes = now.attachment?.writes ?? false;
-    screen.allowTyping(writes);
-    element('paste', HTMLButtonElement).disabled = !writes;
-    element('write', HTMLButtonElement).hidden = !now.attachment?.mayAskToWrite;
+    machine.show(attachment);
+    pen.show(attachment);
+    tools.show(now);
+    screen.allowTyping(takesInput);
+    screen.follow(attachment?.writes === false ? attachment.size : undefined);
+    keys.show(takesInput);
+    if (!takesInput) typing.cancelPaste('Paste stopped');
+    element('paste', HTMLButtonElement).disabled = !takesInput;
+    const write = element('write', HTMLButtonElement);
+    write.hidden = !attachment?.mayAskToWrite || attachment.asks;
+    write.textContent = attachment?.writer ? 'Ask to write' : 'Write';
+    element('take-over', HTMLButtonElement).hidden = !attachment?.mayTakeOver;
   }
 
   async function accept(offer: Offer): Promise<void> {
-    if (offer === 'force' && !(await confirmForce(view))) return;
+    if (offer === 'force' || offer === 'ask') return comeIn(offer);
     screen.term.focus();
-    if (offer === 'watch') await session.attach({ mode: 'watch' });
-    else await session.attach({ force: offer === 'force' });
+    if (offer === 'watch') await session.attach('watch');
+    else if (offer === 'dismiss') session.dismiss();
+    else session.reconnect();
+  }
+
+  /** Comes in where someone else writes. */
+  async function comeIn(offer: 'force' | 'ask'): Promise<void> {
+    const answer = await (offer === 'force' ? askForce(view) : askToAsk(view));
+    if (!answer) return;
+    screen.term.focus();
+    const { reason } = answer;
+    await session.attach('watch', { pen: offer === 'force' ? 'force' : 'request', reason });
+  }
+
+  async function request(): Promise<void> {
+    const answer = view?.attachment?.writer ? await askToAsk(view) : { reason: '' };
+    if (answer) session.request(penMessage('request', answer.reason));
+    screen.term.focus();
+  }
+
+  async function takeOver(): Promise<void> {
+    const answer = await askForce(view);
+    if (answer) session.request(penMessage('force', answer.reason));
+    screen.term.focus();
   }
 
   function onClick(id: string, act: () => unknown): void {
     element(id, HTMLButtonElement).addEventListener('click', () => void act());
   }
-  onClick('write', () => session.attach({ mode: 'write' }));
+  onClick('write', request);
+  onClick('take-over', takeOver);
   onClick('copy', () => clipboard.copy());
   onClick('paste', () => clipboard.paste());
-  onClick('theme', () => theme.next());
-  onClick('reconnect', () => accept('reconnect'));
 
   document.addEventListener('keydown', (event) => {
     const shortcut = shortcutOf(event);
@@ -89,27 +148,44 @@ function openConsole(access: Access): void {
     event.preventDefault();
     if (shortcut === 'copy') void clipboard.copy();
     else if (shortcut === 'find') search.open();
-    else if (screen.term.element?.contains(document.activeElement)) focusTools(tools);
+    else if (shortcut === 'fit') tools.fitGuest();
+    else if (screen.term.element?.contains(document.activeElement)) focusTools(bar);
     else screen.term.focus();
   });
 
   window.serialproxy = { text: () => screen.text() };
   screen.term.focus();
-  void session.attach();
+  session.reconnect();
 }
 
 function focusTools(tools: HTMLElement): void {
   tools.querySelector<HTMLButtonElement>('button:not([hidden], :disabled)')?.focus();
 }
 
-function confirmForce(view: View | undefined): Promise<boolean> {
-  const user = view?.holder?.user ?? 'the writer';
+function askForce(view: View | undefined): ReturnType<typeof ask> {
+  const user = writerOf(view);
   const since = describeSince(view?.holder?.since, new Date());
-  return confirm(
-    `Take over from ${user}?`,
-    `${user} has been typing here${since}. You write instead; they are told that it was you.`,
-    'Take over',
-  );
+  return ask({
+    title: `Take over from ${user}?`,
+    text: `${user} has been typing here${since}. You write instead; they are told that it was you.`,
+    yes: 'Take over',
+    danger: true,
+    reason: 'Reason, for them to read',
+  });
+}
+
+function askToAsk(view: View | undefined): ReturnType<typeof ask> {
+  const user = writerOf(view);
+  return ask({
+    title: `Ask ${user} to let you write?`,
+    text: 'They may give you the pen or keep it. Without an answer, you get it.',
+    yes: 'Ask',
+    reason: 'Reason, for them to read',
+  });
+}
+
+function writerOf(view: View | undefined): string {
+  return view?.attachment?.writer ?? view?.holder?.user ?? 'the writer';
 }
 
 /** Says something that passes, below the terminal. */

@@ -23,8 +23,12 @@ export interface Hello {
   epoch: number;
   /** Offset in the line of the first byte that follows. */
   offset: number;
+  /** Input bytes of this session that the server has. */
   input: number;
+  /** Key for one come-back. */
   resume?: string;
+  /** Seconds after the last sign of life for which the session can come back. */
+  grace?: number;
   can: ('write' | 'force' | 'power')[];
 }
 
@@ -62,6 +66,8 @@ export interface Replay {
 export interface Pen {
   type: 'pen';
   state: 'free' | 'held' | 'requested' | 'lost';
+  /** The session that holds it or, where it is `requested`, the one that asks. */
+  session?: string;
   holder?: string;
   by?: string;
   reason?: string;
@@ -71,6 +77,34 @@ export interface Pen {
 export interface Viewers {
   type: 'viewers';
   count: number;
+  /** The first of them, the writer first. */
+  who?: Viewer[];
+}
+
+/** One who is attached, as the others see it. */
+export interface Viewer {
+  session: string;
+  user: string;
+  mode: Mode;
+}
+
+/** A terminal's grid: of who writes, or this page's own. */
+export interface Size {
+  type: 'size';
+  rows: number;
+  cols: number;
+}
+
+/** Input up to this count was handed to the guest's port. */
+export interface InputAck {
+  type: 'ack';
+  input: number;
+}
+
+/** The answer to a ping. */
+export interface Pong {
+  type: 'pong';
+  id: number;
 }
 
 /** Something that could not be done; the session goes on. */
@@ -80,24 +114,49 @@ export interface Failure {
 }
 
 /** What the server says, as far as this page uses it. */
-export type ServerMessage = Hello | State | Epoch | Gap | Replay | Pen | Viewers | Failure;
+export type ServerMessage =
+  | Hello
+  | State
+  | Epoch
+  | Gap
+  | Replay
+  | Pen
+  | Viewers
+  | Size
+  | InputAck
+  | Failure
+  | Pong;
 
-/** Flow control: how far this page has shown the line. */
-export interface Ack {
-  type: 'ack';
-  offset: number;
-}
+export type PenAction = 'request' | 'release' | 'grant' | 'deny' | 'force';
 
-/** Takes the pen from whoever holds it. */
-export interface Force {
-  type: 'pen';
-  do: 'force';
-}
+export type PowerAction = 'start' | 'stop' | 'reboot' | 'reset' | 'nmi';
 
 /** What this page says. */
-export type ClientMessage = Ack | Force;
+export type ClientMessage =
+  /** Flow control: how far this page has shown the line. */
+  | { type: 'ack'; offset: number }
+  | { type: 'pen'; do: PenAction; reason?: string }
+  /** First after coming back: where the next byte of input belongs in the session's count. */
+  | { type: 'input'; offset: number }
+  | Size
+  | { type: 'break' }
+  | { type: 'sysrq'; key: string }
+  | { type: 'power'; do: PowerAction }
+  | { type: 'ping'; id: number };
 
-const KNOWN = ['hello', 'state', 'epoch', 'gap', 'replay', 'pen', 'viewers', 'error'];
+const KNOWN = [
+  'hello',
+  'state',
+  'epoch',
+  'gap',
+  'replay',
+  'pen',
+  'viewers',
+  'size',
+  'ack',
+  'error',
+  'pong',
+];
 
 /** A text frame's message, or nothing for a message of a newer server. */
 export function parseMessage(text: string): ServerMessage | undefined {
@@ -112,6 +171,8 @@ export function parseMessage(text: string): ServerMessage | undefined {
 /** The close codes that this page tells apart: RFC 6455 section 7.4 and the proxy's own. */
 export const Code = {
   normal: 1000,
+  /** Ours, to leave a connection whose session comes back over another one. */
+  comingBack: 3000,
   goingAway: 1001,
   protocolError: 1002,
   connectionLost: 1006,

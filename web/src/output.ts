@@ -1,7 +1,10 @@
-// The bytes of one session on their way into the terminal: keeps count of the line's offset, tells
-// the proxy how much has been shown, and keeps replay apart from what is live.
+// The bytes of the line on their way into the terminal, over any number of connections: keeps count
+// of the line's offset, tells the proxy how much has been shown, and keeps replay apart from what is
+// live.
 
 import type { Gap, Hello, Replay } from './messages';
+
+const ANOTHER_LINE = '── attached again: output in between may be missing ──';
 
 /** Bytes shown between two acks. The proxy pauses at 512 KiB, so a few are always under way. */
 const ACK_EVERY = 100_000;
@@ -15,30 +18,59 @@ export interface Sink {
   note(text: string, shown?: () => void): void;
 }
 
+/** A place in the output of a line. */
+export interface Place {
+  line: string;
+  offset: number;
+}
+
 export class Output {
   // Streaming, so a character may be split over any number of frames. xterm.js 6.0.0 takes bytes
   // too, but loses a character that is split after a byte 0x80, as in most typographic signs.
   private decoder = newDecoder();
   private replaying: Replay | undefined;
   private live = false;
-  private position: number;
-  private acked: number;
+  private line: string | undefined;
+  /** Where the next byte belongs. */
+  private position = 0;
+  /** Where the live bytes begin, as the last hello or replay said. */
+  private goesOn = 0;
+  private acked = 0;
 
   constructor(
-    hello: Hello,
     private readonly sink: Sink,
     private readonly ack: (offset: number) => void,
-  ) {
-    this.position = hello.offset;
-    this.acked = hello.offset;
+  ) {}
+
+  /** Where to go on after a lost connection; nothing where the screen has to be painted first. */
+  get place(): Place | undefined {
+    const half = this.replaying?.kind === 'screen' && this.replaying.bytes > 0;
+    return this.line === undefined || half ? undefined : { line: this.line, offset: this.position };
+  }
+
+  /** A connection begins; says whether it goes on in the same count of bytes. */
+  begin({ line, offset }: Hello, asked: Place | undefined): void {
+    const goesOn = asked !== undefined && asked.line === line;
+    if (this.line !== undefined && !goesOn) this.sink.note(ANOTHER_LINE);
+    if (!goesOn) {
+      this.decoder = newDecoder();
+      this.position = offset;
+    }
+    this.live = false;
+    this.line = line;
+    this.goesOn = offset;
+    this.replaying = undefined;
+    this.acked = offset;
     // The first ack tells the proxy that this page will say what it has shown.
-    this.ack(hello.offset);
+    this.ack(offset);
   }
 
   /** The next bytes are replay. */
   expectReplay(replay: Replay): void {
     this.replaying = { ...replay };
-    this.position = replay.offset;
+    this.goesOn = replay.offset;
+    if (replay.kind === 'screen') this.position = replay.offset;
+    else this.reach(replay.offset - replay.bytes);
   }
 
   /** Bytes are missing here: says so where they would have been. */
@@ -46,6 +78,7 @@ export class Output {
     const why = this.live ? 'this browser was too slow' : 'it is no longer kept';
     this.decoder = newDecoder();
     this.position = to;
+    this.goesOn = to;
     this.sink.note(`[… ${size(to - from)} of output skipped: ${why} …]`, () => this.shown(to, 0));
   }
 
@@ -56,7 +89,14 @@ export class Output {
     if (bytes.length > replayed) this.pushLive(bytes.subarray(replayed));
   }
 
+  /** The next byte belongs at `offset`: what is missing before it was not announced. */
+  private reach(offset: number): void {
+    if (offset > this.position) this.skip({ type: 'gap', from: this.position, to: offset });
+    this.position = offset;
+  }
+
   private pushLive(bytes: Uint8Array): void {
+    if (!this.live) this.reach(this.goesOn);
     this.live = true;
     this.position += bytes.length;
     const offset = this.position;
@@ -69,6 +109,7 @@ export class Output {
     this.replaying.bytes -= bytes.length;
     const { kind, bytes: left, offset } = this.replaying;
     const upTo = kind === 'history' ? offset - left : offset;
+    this.position = upTo;
     this.sink.replay(this.decode(bytes), () => this.shown(upTo, ACK_EVERY));
   }
 

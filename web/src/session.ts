@@ -3,27 +3,30 @@
 //
 //   connecting ──hello──▶ attached ──close──▶ ended ──retry?──▶ (countdown) ──▶ connecting
 //
-// Input passes only while this session holds the pen.
+// A session that may come back does so with its key and goes on where its output stopped; when the
+// proxy doesn't know the key any more, the token makes a new one. Input passes only while this session
+// holds the pen, and is kept until the proxy has handed it on.
 
-import { keepAccess, socketUrl } from './address';
-import type { Access } from './address';
+import { keepAccess, keepSession, keptSession, socketUrl } from './address';
+import type { Access, Kept } from './address';
 import { Attachment } from './attachment';
 import { Connection } from './connection';
+import { Handover } from './handover';
 import { Code } from './messages';
-import type { Hello, Mode, ServerMessage } from './messages';
+import type { ClientMessage, Hello, Mode, ServerMessage } from './messages';
+import { Outbox } from './outbox';
 import { Output } from './output';
-import type { Sink } from './output';
-import { describeEnd, parseBusy } from './words';
+import type { Place, Sink } from './output';
+import { Pulse } from './pulse';
+import { LEFT, OWN_OLD_SESSION, describeEnd, describeLostInput, parseBusy } from './words';
 import type { Ending, Holder } from './words';
 
-/** Longest pause between two attempts, in milliseconds. */
+/** Pauses between two attempts, in milliseconds: the first, and the longest. */
+const RETRY_MIN = 300;
 const RETRY_MAX = 15_000;
 
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
-
-/** Milliseconds for which a proxy may take our own broken session for alive, and some to spare. */
-const OWN_SESSION_FADES = 75_000;
 
 /** How the console stands. */
 export interface View {
@@ -39,6 +42,26 @@ export interface View {
   holder: Holder | undefined;
   /** When the next attempt starts by itself, in milliseconds since 1970. */
   retryAt: number | undefined;
+  /** About how long the proxy keeps the place of a session that may come back. */
+  keptUntil: number | undefined;
+  /** Whether input is taken: sent, or kept for the session that comes back. */
+  takesInput: boolean;
+}
+
+/** What a new session is to do about the pen that someone else holds. */
+export interface Want {
+  pen: 'request' | 'force';
+  reason?: string | undefined;
+}
+
+/** Who hears how it goes. */
+export interface Listener {
+  onChange(view: View): void;
+  /** A request that could not be met, in words. */
+  onError(message: string): void;
+  /** The proxy has handed some input on. */
+  onInputTaken(): void;
+  onLatency(milliseconds: number | undefined): void;
 }
 
 export class Session {
@@ -49,154 +72,302 @@ export class Session {
     connecting: false,
     holder: undefined,
     retryAt: undefined,
+    keptUntil: undefined,
+    takesInput: false,
   };
   private connection: Connection | undefined;
-  private output: Output | undefined;
-  /** Whether the attempt under way is to take over from who writes. */
-  private forcing = false;
+  private readonly output: Output;
+  private outbox = new Outbox(0);
+  private readonly handover = new Handover();
+  private readonly pulse: Pulse;
+  /** The session that can come back. */
+  private kept: Kept | undefined;
+  /** The last session that this tab had, whether or not it can come back. */
+  private own: string | undefined;
+  /** Whether another window has the session. */
+  private elsewhere = false;
+  /** Whether the kept session held the pen when it was last heard of. */
+  private held = false;
+  /** What the attempt under way asked for. */
+  private asked: { resume: boolean; from?: Place | undefined; want?: Want | undefined } = {
+    resume: false,
+  };
+  private size: { rows: number; cols: number } | undefined;
   private attempts = 0;
   private attachedAt = 0;
-  private lostAt: number | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private readonly encoder = new TextEncoder();
 
   constructor(
     private readonly access: Access,
     private readonly sink: Sink,
-    private readonly onChange: (view: View) => void,
-    private readonly onError: (message: string) => void,
-  ) {}
+    private readonly listener: Listener,
+  ) {
+    this.kept = keptSession(access);
+    this.own = this.kept?.session;
+    this.output = new Output(sink, (offset) => this.request({ type: 'ack', offset }));
+    this.pulse = new Pulse({
+      ping: (id) => this.request({ type: 'ping', id }),
+      onLatency: (milliseconds) => listener.onLatency(milliseconds),
+      onSilence: () => this.breakOff(),
+    });
+    addEventListener('online', () => this.tryNow());
+    document.addEventListener('visibilitychange', () => document.hidden || this.tryNow());
+  }
 
-  /** Attaches, instead of what is there now. A mode given here is kept for later attempts. */
-  async attach(request: { mode?: Mode; force?: boolean } = {}): Promise<void> {
-    clearTimeout(this.timer);
-    if (request.mode) {
-      this.access.mode = request.mode;
-      keepAccess(this.access);
-    }
+  /** Input bytes that the proxy has not handed on yet. */
+  get pending(): number {
+    return this.outbox.length;
+  }
+
+  /** Whether input is sent, or kept for when the session comes back. */
+  get takesInput(): boolean {
+    return this.view.takesInput;
+  }
+
+  /** Comes back with the session where there is one, or else with the token. */
+  reconnect(): void {
+    this.connection?.abandon();
+    if (this.elsewhere && this.own !== undefined) this.kept = this.handover.newest(this.own);
+    this.change({ attachment: undefined, ending: undefined });
+    this.open();
+  }
+
+  /** Makes a new session, instead of what is there now. */
+  async attach(mode: Mode, want?: Want): Promise<void> {
+    if (!want) this.prefer(mode);
+    this.forget();
     const old = this.connection;
     this.connection = undefined;
+    clearTimeout(this.timer);
     this.change({ attachment: undefined, ending: undefined, connecting: true, retryAt: undefined });
     await old?.close();
-    if (!this.connection) this.open(request.force ?? false);
+    if (!this.connection) this.open(want);
   }
 
-  /** Sends what the user typed, as UTF-8. */
-  sendText(text: string): void {
-    this.send(this.encoder.encode(text));
+  /** Ends the session for good, which frees the pen. */
+  async leave(): Promise<void> {
+    const old = this.connection;
+    this.connection = undefined;
+    this.finish(LEFT, undefined);
+    await old?.close();
   }
 
-  /** Sends what is bytes already: each character stands for one. */
-  sendBinary(text: string): void {
-    this.send(Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff));
+  /** Sends input, or keeps it for the session that comes back; says whether it was taken. */
+  send(bytes: Uint8Array<ArrayBuffer>): boolean {
+    if (!this.view.takesInput) return false;
+    if (!this.outbox.add(bytes)) {
+      this.listener.onError(
+        'Not typed: as much as is kept is still on its way to the guest. Wait until it has it.',
+      );
+      return false;
+    }
+    if (this.view.attachment) this.connection?.sendBytes(bytes);
+    return true;
   }
 
-  private send(bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.view.attachment?.writes) this.connection?.sendBytes(bytes);
+  /** Says something to the proxy, if there is a session. */
+  request(message: ClientMessage): void {
+    if (this.view.attachment) this.connection?.sendMessage(message);
   }
 
-  private open(force: boolean): void {
-    this.forcing = force;
+  /** This page's grid is now so large. */
+  resize(rows: number, cols: number): void {
+    this.size = { rows, cols };
+    this.request({ type: 'size', rows, cols });
+  }
+
+  /** The user has read what happened with the pen. */
+  dismiss(): void {
+    const { attachment } = this.view;
+    if (!attachment) return;
+    attachment.loss = attachment.refusal = undefined;
+    attachment.mayNotForce = false;
+    this.change({});
+  }
+
+  private open(want?: Want): void {
+    clearTimeout(this.timer);
+    const from = this.output.place;
+    this.elsewhere = false;
+    this.asked = { resume: this.kept !== undefined, from, want };
     this.change({ connecting: true, holder: undefined, retryAt: undefined });
-    // Who takes over comes in as a watcher: a writer would be refused.
-    const mode = force ? 'watch' : this.access.mode;
-    this.connection = new Connection(socketUrl(this.access, mode), {
+    // Who takes over or asks comes in as a watcher: a writer would be refused.
+    const mode = want ? 'watch' : this.access.mode;
+    const url = socketUrl(this.access, { resume: this.kept?.resume, mode, from });
+    const connection = new Connection(url, {
       onMessage: (message) => this.receive(message),
-      onBytes: (bytes) => this.output?.push(bytes),
+      onBytes: (bytes) => {
+        this.pulse.heard();
+        this.output.push(bytes);
+      },
       onClose: (code, reason) => this.end(code, reason),
     });
+    this.connection = connection;
   }
 
   private receive(message: ServerMessage): void {
+    this.pulse.heard();
     const { attachment } = this.view;
     if (message.type === 'hello') return this.begin(message);
-    if (message.type === 'error') return this.onError(message.message);
+    if (message.type === 'error') return this.listener.onError(message.message);
     if (!attachment) {
       if (message.type === 'pen' && message.holder) {
-        this.view.holder = { user: message.holder, since: message.reason?.replace(/^since /, '') };
+        const { holder, session, reason } = message;
+        this.view.holder = { user: holder, session, since: reason?.replace(/^since /, '') };
       }
       return;
     }
-    if (message.type === 'replay') return this.output?.expectReplay(message);
-    if (message.type === 'gap') return this.output?.skip(message);
+    if (message.type === 'replay') return this.output.expectReplay(message);
+    if (message.type === 'gap') return this.output.skip(message);
+    if (message.type === 'pong') return this.pulse.answered(message.id);
+    if (message.type === 'ack') {
+      this.outbox.acknowledge(message.input);
+      return this.listener.onInputTaken();
+    }
     if (message.type === 'epoch') {
       return this.sink.note(`── ${attachment.hello.server.name} started, boot ${message.epoch} ──`);
     }
+    this.follow(attachment, message);
+  }
+
+  private follow(attachment: Attachment, message: ServerMessage): void {
+    const { writes } = attachment;
     attachment.apply(message);
+    if (attachment.writes !== writes) this.prefer(attachment.writes ? undefined : 'watch');
+    this.held = attachment.writes;
     this.change({});
   }
 
   private begin(hello: Hello): void {
-    const { connection } = this;
-    if (this.view.hello) this.sink.note('── attached again: output in between may be missing ──');
-    this.output = new Output(hello, this.sink, (offset) =>
-      connection?.sendMessage({ type: 'ack', offset }),
-    );
-    this.attachedAt = Date.now();
-    this.lostAt = undefined;
+    const { asked, outbox, kept } = this;
+    const resumed = asked.resume && hello.session === kept?.session;
     const attachment = new Attachment(hello);
-    if (this.forcing) this.force(attachment);
-    this.change({ attachment, hello, ending: undefined, connecting: false });
+    this.view.attachment = attachment;
+    this.held = attachment.writes;
+    if (resumed) this.sendAgain(hello);
+    const lost = resumed && attachment.writes ? 0 : outbox.drop();
+    if (!resumed || !attachment.writes) this.outbox = new Outbox(hello.input);
+    this.output.begin(hello, asked.from);
+    this.tellLost(lost);
+    this.keep(hello);
+    this.attachedAt = Date.now();
+    if (this.size) this.request({ type: 'size', ...this.size });
+    this.pulse.start();
+    if (asked.want) this.want(attachment, asked.want);
+    const keptUntil = undefined;
+    this.change({ attachment, hello, ending: undefined, connecting: false, keptUntil });
   }
 
-  private force(attachment: Attachment): void {
-    if (attachment.force()) this.connection?.sendMessage({ type: 'pen', do: 'force' });
-    else this.stayWatching();
+  /** Every byte once: those that the proxy lacks, after the count of those that it has. */
+  private sendAgain(hello: Hello): void {
+    const { offset, chunks } = this.outbox.resume(hello.input);
+    const writes = hello.mode === 'write';
+    this.request({ type: 'input', offset: writes ? offset : hello.input });
+    if (writes) for (const chunk of chunks) this.connection?.sendBytes(chunk);
   }
 
-  /** From now on this tab comes back as a watcher, also after a reload. */
-  private stayWatching(): void {
-    this.access.mode = 'watch';
+  private keep({ session, resume }: Hello): void {
+    this.own = session;
+    this.kept = resume === undefined ? undefined : { session, resume };
+    keepSession(this.access, this.kept);
+    if (this.kept) this.handover.announce(this.kept);
+  }
+
+  private forget(): void {
+    this.kept = undefined;
+    this.held = false;
+    keepSession(this.access, undefined);
+  }
+
+  private want(attachment: Attachment, { pen, reason }: Want): void {
+    if (pen === 'request' || attachment.force()) this.request(penMessage(pen, reason));
+    else this.prefer('watch');
+  }
+
+  /** How this tab attaches from now on, also after a reload; without a mode as the token says. */
+  private prefer(mode: Mode | undefined): void {
+    if (mode) this.access.mode = mode;
+    else delete this.access.mode;
     keepAccess(this.access);
   }
 
+  /** The connection is silent: the browser would notice in minutes only. */
+  private breakOff(): void {
+    this.connection?.abandon();
+    this.end(Code.connectionLost, '');
+  }
+
   private end(code: number, reason: string): void {
+    this.pulse.stop();
     const { attachment, hello } = this.view;
-    const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;
-    const now = new Date();
-    const ending = describeEnd({
-      code,
-      reason,
-      attachment,
-      server: hello?.server.name,
-      holder,
-      now,
-    });
     this.connection = undefined;
-    this.output = undefined;
-    // Coming back must not take the pen from who got it before the connection was lost.
-    if (attachment?.loss && ending.retry) this.stayWatching();
+    // The key is not known any more: the token makes a new session.
+    if (code === Code.token && !attachment && this.asked.resume) {
+      this.forget();
+      return this.open();
+    }
+    const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;
+    const server = hello?.server.name;
+    let ending = describeEnd({ code, reason, attachment, server, holder, now: new Date() });
+    if (holder?.session !== undefined && holder.session === this.own) ending = OWN_OLD_SESSION;
+    this.elsewhere = code === Code.takenOver;
+    if (ending.retry) this.comeBack(ending, attachment);
+    else this.finish(ending, holder);
+  }
+
+  private finish(ending: Ending, holder: Holder | undefined): void {
+    clearTimeout(this.timer);
+    this.pulse.stop();
+    this.forget();
+    this.tellLost(this.outbox.drop());
+    this.attempts = 0;
+    this.change({
+      attachment: undefined,
+      ending,
+      connecting: false,
+      holder,
+      retryAt: undefined,
+      keptUntil: undefined,
+    });
+  }
+
+  private comeBack(ending: Ending, attachment: Attachment | undefined): void {
     if (attachment && Date.now() - this.attachedAt >= STEADY) this.attempts = 0;
-    if (ending.retry) this.lostAt ??= Date.now();
-    else if (this.isOwnOldSession(holder)) Object.assign(ending, OWN_OLD_SESSION);
-    else this.lostAt = undefined;
-    const retryAt = ending.retry ? this.retryLater() : undefined;
-    this.change({ attachment: undefined, ending, connecting: false, holder, retryAt });
+    const grace = this.kept && attachment?.hello.grace;
+    const keptUntil = grace ? Date.now() + grace * 1000 : this.kept && this.view.keptUntil;
+    const retryAt = this.retryLater();
+    this.change({ attachment: undefined, ending, connecting: false, retryAt, keptUntil });
   }
 
-  /** After a lost connection the proxy may see our broken session as the writer for a while. */
-  private isOwnOldSession(holder: Holder | undefined): boolean {
-    const { lostAt } = this;
-    if (lostAt === undefined || holder?.user !== this.view.hello?.user) return false;
-    return holder !== undefined && Date.now() - lostAt < OWN_SESSION_FADES;
-  }
-
+  /** Somewhat at random, so that the pages of a restarted proxy don't come back all at once. */
   private retryLater(): number {
-    const pause = Math.min(RETRY_MAX, 1000 * 2 ** this.attempts);
+    const longest = Math.min(RETRY_MAX, RETRY_MIN * 2 ** this.attempts);
+    const pause = Math.round(longest * (0.7 + 0.3 * Math.random()));
     this.attempts += 1;
-    this.timer = setTimeout(() => this.open(false), pause);
+    this.timer = setTimeout(() => this.open(), pause);
     return Date.now() + pause;
   }
 
+  /** The network may be back, or someone looks at the page again. */
+  private tryNow(): void {
+    if (this.view.retryAt !== undefined) this.open();
+  }
+
+  /** Input that nobody can say of whether it arrived is not sent again, and not kept silent about. */
+  private tellLost(bytes: number): void {
+    if (bytes > 0) this.sink.note(describeLostInput(bytes));
+  }
+
   private change(part: Partial<View>): void {
-    this.view = { ...this.view, ...part };
-    this.onChange(this.view);
+    const view = { ...this.view, ...part };
+    view.takesInput = view.attachment ? view.attachment.writes : this.kept !== undefined && this.held;
+    this.view = view;
+    this.listener.onChange(view);
   }
 }
 
-const OWN_OLD_SESSION: Ending = {
-  short: 'your earlier session is still there',
-  text: 'The proxy still holds the session that you had before the connection was lost. It fades within a minute.',
-  offers: ['reconnect', 'watch', 'force'],
-  retry: true,
-};
+/** What is said about the pen. */
+export function penMessage(action: Want['pen'], reason?: string): ClientMessage {
+  const why = reason?.trim();
+  return { type: 'pen', do: action, ...(why ? { reason: why } : {}) };
+}

@@ -1,9 +1,9 @@
 // The few keys that belong to the page instead of the guest. The guest keeps all others, Ctrl+C, Tab
 // and plain F6 among them.
 
-export type Shortcut = 'move' | 'copy' | 'paste' | 'find';
+export type Shortcut = 'move' | 'copy' | 'paste' | 'find' | 'fit';
 
-const WITH_CTRL_SHIFT: Record<string, Shortcut> = { c: 'copy', v: 'paste', f: 'find' };
+const WITH_CTRL_SHIFT: Record<string, Shortcut> = { c: 'copy', v: 'paste', f: 'find', s: 'fit' };
 
 /** The shortcut that a key event means, if any. */
 export function shortcutOf(event: KeyboardEvent): Shortcut | undefined {

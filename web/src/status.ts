@@ -1,15 +1,18 @@
-// Shows how the session stands: the title, the status line and, after an end, the notice with what
-// happened and what can be done.
+// Shows how the session stands: the status line and, after an end or a change of the pen, the notice
+// with what happened and what can be done.
 
 import { button, element } from './elements';
 import type { View } from './session';
-import { describeNotice, describePen, describeState } from './words';
+import { describeNotice, describePen, describeRetry, describeState, describeViewers, listViewers } from './words';
 import type { Ending, Offer } from './words';
 
 const LABELS: Record<Offer, string> = {
   reconnect: 'Reconnect',
   watch: 'Watch',
+  ask: 'Ask to write',
   force: 'Disconnect them',
+  here: 'Use it here',
+  dismiss: 'Dismiss',
 };
 
 export class Status {
@@ -18,6 +21,7 @@ export class Status {
   private readonly text = element('notice-text', HTMLElement);
   private readonly countdown = element('countdown', HTMLElement);
   private readonly offers = element('offers', HTMLElement);
+  private readonly latency = element('latency', HTMLElement);
   private readonly header = document.querySelector('header');
   private shownOffers = '';
   private ticking: ReturnType<typeof setInterval> | undefined;
@@ -29,48 +33,53 @@ export class Status {
     const { tone, words } = summary(view);
     this.line.dataset['tone'] = tone;
     if (this.line.textContent !== words) this.line.textContent = words;
+    this.line.title = view.attachment ? listViewers(view.attachment) : '';
     this.showNotice(view);
+  }
+
+  showLatency(milliseconds: number | undefined): void {
+    this.latency.textContent = milliseconds === undefined ? '' : `${milliseconds} ms`;
   }
 
   private showName({ hello }: View): void {
     if (!hello) return;
     element('server', HTMLElement).textContent = hello.server.name;
     element('port', HTMLElement).textContent = `port ${hello.port}`;
-    document.title = `${hello.server.name}:${hello.port} – console`;
   }
 
   private showNotice(view: View): void {
     clearInterval(this.ticking);
-    const text = view.ending?.text ?? (view.attachment && describeNotice(view.attachment)) ?? '';
+    const { attachment, ending } = view;
+    const told = attachment && describeNotice(attachment);
+    const text = ending?.text ?? told ?? '';
     const appears = this.notice.hidden && text !== '';
     this.notice.hidden = text === '';
     if (this.text.textContent !== text) this.text.textContent = text;
-    this.showCountdown(view.retryAt);
-    this.showOffers(view.ending);
+    this.showCountdown(view);
+    this.showOffers(ending?.retry ?? false, ending?.offers ?? (told ? ['dismiss'] : []));
     // A refused visitor has no terminal to be in; one who was typing must not press a button by chance.
     if (appears && !view.hello && !this.header?.contains(document.activeElement))
       this.notice.focus();
   }
 
   /** Leaves the buttons alone where they stay the same, since one of them may have the focus. */
-  private showOffers(ending: Ending | undefined): void {
-    const shown = ending ? `${ending.retry} ${ending.offers}` : '';
+  private showOffers(retry: boolean, offers: Ending['offers']): void {
+    const shown = `${retry} ${offers}`;
     if (shown === this.shownOffers) return;
     this.shownOffers = shown;
-    const buttons = (ending?.offers ?? []).map((offer) => {
-      const label = offer === 'reconnect' && ending?.retry ? 'Reconnect now' : LABELS[offer];
+    const buttons = offers.map((offer) => {
+      const label = offer === 'reconnect' && retry ? 'Reconnect now' : LABELS[offer];
       return button(label, () => this.take(offer));
     });
     this.offers.replaceChildren(...buttons);
   }
 
-  private showCountdown(retryAt: number | undefined): void {
+  private showCountdown({ ending, retryAt, keptUntil }: View): void {
     const tick = (): void => {
-      const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - Date.now()) / 1000));
-      this.countdown.textContent = retryAt ? `Trying again in ${seconds} s` : '';
+      this.countdown.textContent = describeRetry(retryAt, keptUntil, Date.now());
     };
     tick();
-    if (retryAt) this.ticking = setInterval(tick, 250);
+    if (ending && (retryAt ?? keptUntil) !== undefined) this.ticking = setInterval(tick, 250);
   }
 }
 
@@ -80,11 +89,11 @@ function summary({ attachment, connecting, ending, retryAt }: View): {
   words: string;
 } {
   if (attachment) {
-    const many = attachment.viewers > 1 ? ` · ${attachment.viewers} attached` : '';
-    const words = `${describeState(attachment)} · ${describePen(attachment)}${many}`;
-    return { tone: attachment.state, words };
+    const parts = [describeState(attachment), describePen(attachment), describeViewers(attachment)];
+    return { tone: attachment.state, words: parts.filter(Boolean).join(' · ') };
   }
-  if (connecting || !ending) return { tone: 'waiting', words: 'connecting …' };
-  if (retryAt) return { tone: 'waiting', words: `${ending.short}, trying again` };
+  const again = retryAt !== undefined || (connecting && ending?.retry);
+  if (!ending || (connecting && !again)) return { tone: 'waiting', words: 'connecting …' };
+  if (again) return { tone: 'waiting', words: `${ending.short}, trying again` };
   return { tone: 'failed', words: `closed: ${ending.short}` };
 }

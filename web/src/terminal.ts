@@ -6,7 +6,9 @@ import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
 import type { ITheme } from '@xterm/xterm';
 
+import type { Size } from './messages';
 import type { Sink } from './output';
+import { keep, kept } from './preferences';
 import { shortcutOf } from './shortcuts';
 
 /** Lines kept above the screen: about 10 MB at 80 columns. */
@@ -18,27 +20,45 @@ const FONT =
 /** On a phone, a smaller font leaves more columns. */
 const NARROW = matchMedia('(max-width: 480px)');
 
+/** Sizes of the font, in pixels: what the user may choose, and the least where a grid must fit. */
+const FONT_MIN = 8;
+const FONT_MAX = 32;
+const FONT_TINY = 4;
+
+/** Pixels at the right that the scroll bar lies over. */
+const SCROLL_BAR = 14;
+
+/** Milliseconds for which a window that is being resized has to rest before its grid is told. */
+const RESIZE_REST = 100;
+
 /** Who hears what the user, or the terminal as an answer to the guest, says. */
 export interface Typist {
   onText(text: string): void;
   onBinary(text: string): void;
+  /** Live output, or a bell. */
+  onNews(): void;
+  /** The grid that fits the window. */
+  onGrid(rows: number, cols: number): void;
 }
 
 export class Screen implements Sink {
   readonly term: Terminal;
   private readonly fit = new FitAddon();
   private muted = false;
+  private followed: Size | undefined;
+  private chosenFont = Number(kept('font-size')) || undefined;
+  private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly place: HTMLElement,
     colours: ITheme,
-    typist: Typist,
+    private readonly typist: Typist,
   ) {
     this.term = new Terminal({
       allowProposedApi: true, // Search marks its matches with it.
       disableStdin: true,
       fontFamily: FONT,
-      fontSize: fontSize(),
+      fontSize: this.font,
       linkHandler: {
         activate: (_, link) => openLink(link),
         hover: this.showLink,
@@ -46,6 +66,7 @@ export class Screen implements Sink {
       },
       macOptionIsMeta: true,
       minimumContrastRatio: 4.5,
+      screenReaderMode: kept('screen-reader') === 'on',
       scrollback: SCROLLBACK,
       theme: colours,
     });
@@ -59,10 +80,12 @@ export class Screen implements Sink {
     this.term.attachCustomKeyEventHandler((event) => this.belongsToGuest(event));
     this.term.onData((text) => this.muted || typist.onText(text));
     this.term.onBinary((text) => this.muted || typist.onBinary(text));
+    this.term.onBell(() => typist.onNews());
     this.open();
   }
 
   write(text: string, shown: () => void): void {
+    this.typist.onNews();
     this.term.write(text, shown);
   }
 
@@ -86,6 +109,30 @@ export class Screen implements Sink {
     this.term.options.disableStdin = !allowed;
   }
 
+  /** Shows the grid of who writes, in a font that makes it fit; without one, the grid that fits. */
+  follow(size: Size | undefined): void {
+    if (size?.rows === this.followed?.rows && size?.cols === this.followed?.cols) return;
+    this.followed = size;
+    this.lay();
+  }
+
+  /** Makes the font larger or smaller, and keeps that. */
+  enlarge(by: number): void {
+    this.chosenFont = Math.min(FONT_MAX, Math.max(FONT_MIN, this.font + by));
+    keep('font-size', String(this.chosenFont));
+    this.lay();
+  }
+
+  /** Turns the mode for screen readers on or off, and keeps that; says which it is. */
+  readOut(toggle = false): boolean {
+    const { options } = this.term;
+    if (toggle) {
+      options.screenReaderMode = options.screenReaderMode !== true;
+      keep('screen-reader', options.screenReaderMode ? 'on' : 'off');
+    }
+    return options.screenReaderMode === true;
+  }
+
   /** Everything that the terminal holds, wrapped lines joined. */
   text(): string {
     const buffer = this.term.buffer.active;
@@ -100,11 +147,8 @@ export class Screen implements Sink {
   private open(): void {
     this.term.open(this.place);
     this.term.textarea?.setAttribute('aria-describedby', 'hint');
-    new ResizeObserver(() => this.fit.fit()).observe(this.place);
-    NARROW.addEventListener('change', () => {
-      this.term.options.fontSize = fontSize();
-      this.fit.fit();
-    });
+    new ResizeObserver(() => this.lay()).observe(this.place);
+    NARROW.addEventListener('change', () => this.lay());
     this.showRenderer('dom');
     void this.useWebgl();
   }
@@ -128,7 +172,39 @@ export class Screen implements Sink {
   /** The renderers round the width of a column differently, so the terminal is fitted again. */
   private showRenderer(name: 'dom' | 'webgl'): void {
     this.place.dataset['renderer'] = name;
+    this.lay();
+  }
+
+  /** In pixels, before anything has to be fitted. */
+  private get font(): number {
+    return this.chosenFont ?? (NARROW.matches ? 12 : 14);
+  }
+
+  private lay(): void {
+    this.term.options.fontSize = this.font;
+    if (this.followed) return this.shrink(this.followed);
     this.fit.fit();
+    clearTimeout(this.resting);
+    const { rows, cols } = this.term;
+    this.resting = setTimeout(() => this.typist.onGrid(rows, cols), RESIZE_REST);
+  }
+
+  private shrink({ rows, cols }: Size): void {
+    this.term.resize(cols, rows);
+    const screen = this.term.element?.querySelector<HTMLElement>('.xterm-screen');
+    const { clientWidth, clientHeight } = this.place;
+    if (!screen || clientWidth === 0) return;
+    const ratio = (): number =>
+      Math.min(
+        (clientWidth - SCROLL_BAR) / screen.offsetWidth,
+        clientHeight / screen.offsetHeight,
+      );
+    let font = this.font;
+    // The renderers round the size of a cell, so the first guess may be too large.
+    for (let fits = ratio(); fits < 1 && font > FONT_TINY; fits = ratio()) {
+      font = Math.max(FONT_TINY, Math.min(font - 0.5, Math.floor(font * fits * 2) / 2));
+      this.term.options.fontSize = font;
+    }
   }
 
   private belongsToGuest(event: KeyboardEvent): boolean {
@@ -144,10 +220,6 @@ export class Screen implements Sink {
   private readonly hideLink = (): void => {
     this.place.removeAttribute('title');
   };
-}
-
-function fontSize(): number {
-  return NARROW.matches ? 12 : 14;
 }
 
 function openLink(link: string): void {

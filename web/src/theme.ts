@@ -4,7 +4,9 @@
 import type { ISearchDecorationOptions } from '@xterm/addon-search';
 import type { ITheme } from '@xterm/xterm';
 
-const STORE = 'serialproxy.theme';
+import { keep, kept } from './preferences';
+
+const STORE = 'theme';
 const CHOICES = ['auto', 'light', 'dark'] as const;
 
 /** `auto` follows the system. */
@@ -40,11 +42,7 @@ export class Theme {
   next(): void {
     const at = CHOICES.indexOf(this.choice);
     this.choice = CHOICES[(at + 1) % CHOICES.length] ?? 'auto';
-    try {
-      localStorage.setItem(STORE, this.choice);
-    } catch {
-      // Storage can be switched off; then the choice lasts as long as the page.
-    }
+    keep(STORE, this.choice);
     this.apply();
   }
 
@@ -59,12 +57,8 @@ export class Theme {
 }
 
 function keptChoice(): Choice {
-  try {
-    const kept = localStorage.getItem(STORE);
-    return CHOICES.find((choice) => choice === kept) ?? 'auto';
-  } catch {
-    return 'auto';
-  }
+  const choice = kept(STORE);
+  return CHOICES.find((one) => one === choice) ?? 'auto';
 }
 
 const DARK: ITheme = {

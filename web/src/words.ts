@@ -5,7 +5,7 @@ import type { Attachment } from './attachment';
 import { Code } from './messages';
 
 /** What the page can offer after an end. */
-export type Offer = 'reconnect' | 'watch' | 'force';
+export type Offer = 'reconnect' | 'watch' | 'ask' | 'force' | 'here' | 'dismiss';
 
 /** How a session ended, in words. */
 export interface Ending {
@@ -18,9 +18,13 @@ export interface Ending {
   retry: boolean;
 }
 
+/** Names in the status line. */
+const NAMES = 4;
+
 /** Who writes on a console that refused us, and since when as an RFC 3339 time. */
 export interface Holder {
   user: string;
+  session?: string | undefined;
   since?: string | undefined;
 }
 
@@ -50,17 +54,75 @@ export function describePen(attachment: Attachment): string {
   return `${attachment.writer ?? 'nobody'} writes, you watch`;
 }
 
-function describeLoss({ loss }: Attachment): string | undefined {
+/** Who else is there, for the status line; nothing where nobody is. */
+export function describeViewers({ viewers, who, hello }: Attachment): string {
+  if (viewers < 2) return '';
+  const others = who.filter(({ session }) => session !== hello.session).map(({ user }) => user);
+  const named = others.slice(0, NAMES);
+  const more = viewers - 1 - named.length;
+  if (named.length > 0 && more > 0) named.push(`${more} more`);
+  return `${viewers} attached${named.length > 0 ? `: you, ${named.join(', ')}` : ''}`;
+}
+
+/** Everyone who is known to be there, one a line. */
+export function listViewers({ viewers, who, hello }: Attachment): string {
+  const lines = who.map(({ session, user, mode }) => {
+    const you = session === hello.session ? ' (you)' : '';
+    return `${user}${you} ${mode === 'write' ? 'writes' : 'watches'}`;
+  });
+  if (viewers > who.length && lines.length > 0) lines.push(`and ${viewers - who.length} more`);
+  return lines.join('\n');
+}
+
+function describeLoss({ loss, writer, hello }: Attachment): string | undefined {
   if (!loss) return undefined;
+  if (loss.by === hello.user && writer && writer !== hello.user) {
+    return `You gave ${writer} the pen${because(loss.reason)} You watch now.`;
+  }
   return `${loss.by ?? 'Someone else'} took over typing${because(loss.reason)} You watch now.`;
 }
 
-/** What a session that goes on has to be told: that it lost the pen, or may not take it. */
+/** What a session that goes on has to be told: that it lost the pen, or may not have it. */
 export function describeNotice(attachment: Attachment): string | undefined {
+  const { writer, refusal } = attachment;
+  if (refusal) return `${refusal.by} keeps the pen${because(refusal.reason)} You watch on.`;
   if (!attachment.mayNotForce) return describeLoss(attachment);
-  const { writer } = attachment;
   const from = writer ? ` from ${writer}` : '';
   return `You may not take over${from}: that needs an administrator's console URL. You watch now.`;
+}
+
+/** Who asks for the pen, for its holder or for who asked; nothing for others. */
+export function describeWish(attachment: Attachment, now: number): string | undefined {
+  const { wish, writes, asks, writer } = attachment;
+  if (!wish || (!writes && !asks)) return undefined;
+  const left = Math.ceil((wish.until - now) / 1000);
+  if (asks) {
+    const time = left > 0 ? `; there are ${left} s to refuse` : ', and waits for the answer';
+    return `You asked ${writer ?? 'the writer'} for the pen${time}.`;
+  }
+  const time = left > 0 ? `in ${left} s` : 'at any moment';
+  return `${wish.by} asks to write${because(wish.reason)} Without an answer they will, ${time}.`;
+}
+
+/** In the terminal, where input may be missing. */
+export function describeLostInput(bytes: number): string {
+  const what = bytes === 1 ? '1 byte that you typed' : `${bytes} bytes that you typed`;
+  return `[… ${what} may not have reached the guest: not sent again …]`;
+}
+
+/** When the page tries again, and for how long its place is kept, in milliseconds since 1970. */
+export function describeRetry(
+  retryAt: number | undefined,
+  keptUntil: number | undefined,
+  now: number,
+): string {
+  const left = (until: number): number => Math.max(0, Math.ceil((until - now) / 1000));
+  const parts = retryAt === undefined ? [] : [`Trying again in ${left(retryAt)} s`];
+  if (keptUntil !== undefined) {
+    const kept = left(keptUntil);
+    parts.push(kept > 0 ? `your place is kept for ${kept} s more` : 'your place may be gone');
+  }
+  return parts.join('; ');
 }
 
 /** Reads `busy: alice since 2026-11-22T09:00:00Z`. */
@@ -99,7 +161,7 @@ const ENDINGS: Record<number, Describe> = {
   [Code.draining]: restart,
   [Code.connectionLost]: ({ attachment }) =>
     attachment
-      ? retry('connection lost', 'The connection was lost. Output in between may be missing.')
+      ? retry('connection lost', 'The connection was lost.')
       : retry('no connection', 'The proxy cannot be reached.'),
   [Code.protocolError]: (_, why) =>
     stay(
@@ -112,9 +174,9 @@ const ENDINGS: Record<number, Describe> = {
       'More was sent at once than the proxy takes. Reconnect, and paste less at a time.',
     ),
   [Code.internalError]: (_, why) =>
-    stay(
+    retry(
       'a fault of the proxy',
-      `The proxy had a fault${why} Reconnect; if it happens again, tell its administrator.`,
+      `The proxy had a fault${why} If it stays so, tell its administrator.`,
     ),
   [Code.token]: ({ server }) =>
     stay(
@@ -130,12 +192,8 @@ const ENDINGS: Record<number, Describe> = {
         `Check its name, then ask for a new one: ${command(server)}`,
     ),
   [Code.busy]: busy,
-  [Code.takenOver]: (_, why) =>
-    stay(
-      'taken over',
-      `Someone else took over this console${why} Watch, or reconnect when they are done.`,
-      ['watch', 'reconnect'],
-    ),
+  [Code.takenOver]: () =>
+    stay('open in another window', 'This session goes on in another window.', ['here', 'watch']),
   [Code.disconnected]: thrownOff,
   [Code.idle]: (_, why) =>
     stay('idle too long', `The session was idle for too long${why} Reconnect to go on.`),
@@ -173,15 +231,13 @@ function sessionLimit({ reason, server }: End, why: string): Ending {
 
 function busy(end: End): Ending {
   const holder = end.holder ?? parseBusy(end.reason);
+  const offers: Offer[] = ['watch', 'ask', 'force', 'reconnect'];
   if (!holder) {
-    return stay('busy', 'Someone is typing here. Watch, or disconnect them.', [
-      'watch',
-      'force',
-      'reconnect',
-    ]);
+    return stay('busy', 'Someone is typing here. Watch, ask to write, or disconnect them.', offers);
   }
-  const text = `${holder.user} has been typing here${describeSince(holder.since, end.now)}. Watch, or disconnect them.`;
-  return stay(`${holder.user} writes`, text, ['watch', 'force', 'reconnect']);
+  const since = describeSince(holder.since, end.now);
+  const text = `${holder.user} has been typing here${since}. Watch, ask to write, or disconnect them.`;
+  return stay(`${holder.user} writes`, text, offers);
 }
 
 /** The proxy says who and why in a `pen` message, or in the reason of the close. */
@@ -192,6 +248,22 @@ function thrownOff({ attachment, reason }: End): Ending {
   const who = by ? `An administrator (${by})` : 'An administrator';
   return stay('disconnected', `${who} disconnected you${because(why)}`, ['reconnect', 'watch']);
 }
+
+/** The user left. */
+export const LEFT: Ending = {
+  short: 'you left',
+  text: 'You left the console, and someone else may write. Reconnect to open it again.',
+  offers: ['reconnect'],
+  retry: false,
+};
+
+/** The token's session meets the one before it, whose key went astray. */
+export const OWN_OLD_SESSION: Ending = {
+  short: 'your earlier session is still there',
+  text: 'The proxy still holds the session that you had before the connection was lost. It fades within a minute.',
+  offers: ['reconnect', 'watch', 'force'],
+  retry: true,
+};
 
 function stay(short: string, text: string, offers: Offer[] = ['reconnect']): Ending {
   return { short, text, offers, retry: false };

@@ -68,3 +68,9 @@ export async function seeInTerminal(page, text) {
 export async function see(locator) {
   await locator.first().waitFor({ state: 'visible' });
 }
+
+/** Opens a menu and chooses from it. */
+export async function choose(page, menu, item) {
+  await page.getByRole('button', { name: menu, exact: true }).click();
+  await page.getByRole('menu', { name: menu }).getByRole('menuitem', { name: item }).click();
+}

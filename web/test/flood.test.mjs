@@ -28,7 +28,7 @@ const FRAME = Buffer.from('y\r\n'.repeat(21_845));
 async function flood(session, until) {
   const start = performance.now();
   const flow = { offset: 0, skipped: 0, mostUnacked: 0 };
-  const acked = () => session.messages.at(-1)?.offset ?? 0;
+  const acked = () => session.said('ack').at(-1)?.offset ?? 0;
   while (!until()) {
     const printed = ((performance.now() - start) / 1000) * RATE;
     if (printed - flow.offset > KEPT) {
@@ -62,8 +62,7 @@ for (const [renderer, flags] of [
       session.socket.on('message', (_, binary) => binary && heard.push(performance.now()));
       const poured = flood(session, () => heard.length === PRESSES);
       for (let pressed = 0; pressed < PRESSES; pressed += 1) {
-        const acks = session.messages.length + ACKS_BETWEEN;
-        await session.until(() => session.messages.length >= acks, 'acks');
+        await session.hears('ack', session.said('ack').length + ACKS_BETWEEN);
         await page.evaluate(() => new Promise(requestAnimationFrame));
         const start = performance.now();
         await page.keyboard.press('Control+c');

@@ -78,7 +78,7 @@ test('the keyboard reaches everything: out of the terminal, along the tools, and
   await page.keyboard.press('Tab');
   await session.typed('\t');
   await page.keyboard.press('Shift+F6');
-  for (const name of ['Copy', 'Paste', 'Search', 'Theme: auto', 'Reconnect']) {
+  for (const name of ['Copy', 'Paste', 'Search', 'Machine', 'More']) {
     await pressUntil(page, 'Tab', name);
   }
   await pressUntil(page, 'Shift+Tab', 'Copy');
@@ -96,7 +96,7 @@ test('Tab alone leaves a terminal that does not listen, to the offers of the not
   await page.keyboard.press('Enter');
   assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
   assert.equal(await focused(page), 'Terminal input');
-  await pressUntil(page, 'Shift+Tab', 'Reconnect');
+  await pressUntil(page, 'Shift+Tab', 'More');
 });
 
 test('the question keeps the focus inside, and starts at Cancel', async () => {
@@ -168,6 +168,7 @@ test('Copy and Paste use the clipboard', async () => {
   await seeInTerminal(page, 'words.');
   await page.evaluate(() => navigator.clipboard.writeText('two\nlines'));
   await button(page, 'Paste').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Paste' }).click();
   await session.typed('\x1b[200~two\rlines\x1b[201~');
 });
 
@@ -196,13 +197,14 @@ for (const scheme of ['light', 'dark']) {
     await session.typed('rgb:');
     assert.equal(lightness(session.input.toString()), scheme);
     assert.equal(await pageLightness(page), scheme);
-    while ((await page.locator('#theme').innerText()) !== `Theme: ${other}`) {
-      await page.locator('#theme').click();
-    }
+    await button(page, 'More').click();
+    const theme = page.getByRole('menuitem', { name: 'Theme: ' });
+    while ((await theme.innerText()) !== `Theme: ${other}`) await theme.click();
     assert.equal(await pageLightness(page), other);
     await page.reload();
     await at.proxy.admit();
-    await see(button(page, `Theme: ${other}`));
+    await button(page, 'More').click();
+    await see(page.getByRole('menuitem', { name: `Theme: ${other}` }));
     assert.equal(await pageLightness(page), other);
   });
 }

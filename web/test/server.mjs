@@ -26,6 +26,9 @@ const HEADERS = {
   'cache-control': 'no-store',
 };
 
+/** The session of a page, unless a test says another. */
+export const SESSION = '7d9f5d2e-6a6c-4f0c-9a3b-0d2f5f3a9a01';
+
 /** Starts on a free port of the loopback interface. */
 export async function startProxy() {
   const proxy = new Proxy();
@@ -95,6 +98,11 @@ class Attempt {
   #changed = new EventEmitter();
   /** Everything typed, in order. */
   input = Buffer.alloc(0);
+  /** Input bytes of the session so far. */
+  count = 0;
+  /** Whether input is acknowledged at once, and a ping answered. */
+  acknowledges = true;
+  answersPings = true;
   /** Every control message of the page. */
   messages = [];
   /** Length of each binary frame. */
@@ -112,10 +120,12 @@ class Attempt {
     });
   }
 
+  /** Lets it in. `fields` are those of the greeting that matter. */
   hello(fields = {}) {
+    this.count = fields.input ?? 0;
     this.say({
       type: 'hello',
-      session: '7d9f5d2e-6a6c-4f0c-9a3b-0d2f5f3a9a01',
+      session: SESSION,
       line: '1c1d7b5e-51c4-4d39-8a43-0f6b1f0d2b02',
       server: { id: 'a3b7c1d2-0000-4000-8000-000000000003', name: 'web-1' },
       port: 0,
@@ -126,9 +136,26 @@ class Attempt {
       epoch: 1,
       offset: 0,
       input: 0,
+      grace: 60,
       can: ['write'],
       ...fields,
     });
+  }
+
+  /** The pen is this page's now, or someone else's. */
+  pen(state, fields = {}) {
+    this.say({ type: 'pen', state, ...fields });
+  }
+
+  /** The page's control messages of one type. */
+  said(type) {
+    return this.messages.filter((message) => message.type === type);
+  }
+
+  /** Waits for so many of the page's messages of one type, and gives them. */
+  async hears(type, count = 1) {
+    await this.until(() => this.said(type).length >= count, `${count} ${type}`);
+    return this.said(type);
   }
 
   /** Sends a control message. */
@@ -172,9 +199,17 @@ class Attempt {
     if (binary) {
       this.input = Buffer.concat([this.input, data]);
       this.frames.push(data.length);
+      this.count += data.length;
+      if (this.acknowledges) this.say({ type: 'ack', input: this.count });
     } else {
-      this.messages.push(JSON.parse(data.toString()));
+      this.#heed(JSON.parse(data.toString()));
     }
     this.#changed.emit('change');
+  }
+
+  #heed(message) {
+    this.messages.push(message);
+    if (message.type === 'input') this.count = message.offset;
+    if (message.type === 'ping' && this.answersPings) this.say({ type: 'pong', id: message.id });
   }
 }

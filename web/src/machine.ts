@@ -1,0 +1,103 @@
+// The menu of the machine: break, SysRq, NMI, power. What may be done depends on the session's user, on
+// the pen and on whether the guest runs.
+
+import { ask } from './ask';
+import type { Attachment } from './attachment';
+import { element } from './elements';
+import { Menu } from './menu';
+import type { ClientMessage, PowerAction } from './messages';
+
+/** The commands of Linux' magic SysRq that a console is likely to need. */
+const SYSRQ: [key: string, words: string][] = [
+  ['h', 'h: help, lists the commands'],
+  ['s', 's: write everything to the disks'],
+  ['u', 'u: mount all disks read-only'],
+  ['b', 'b: reboot at once, without writing to the disks'],
+  ['e', 'e: ask all programs to end'],
+  ['i', 'i: kill all programs'],
+  ['f', 'f: kill the program that uses the most memory'],
+  ['k', "k: kill this console's programs"],
+  ['t', 't: list all tasks'],
+  ['w', 'w: list tasks that are stuck'],
+  ['l', 'l: show what each CPU is doing'],
+  ['m', 'm: show the memory'],
+  ['c', 'c: crash, to get a dump'],
+  ['o', 'o: power off at once'],
+];
+
+const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: string]>> = {
+  stop: [
+    'Stop',
+    'The guest is asked to shut down. If it has not in a minute, its power is cut.',
+    'Stop',
+  ],
+  reboot: ['Reboot', 'The guest is asked to shut down and starts again.', 'Reboot'],
+  reset: [
+    'Reset',
+    'As by its reset button: what is not on its disks yet is lost.',
+    'Reset',
+  ],
+  nmi: ['Send an NMI to', 'Most guests crash on it, and some write a dump then.', 'Send NMI'],
+};
+
+export class Machine {
+  private readonly place = element('machine-place', HTMLElement);
+  private readonly start = element('start', HTMLButtonElement);
+  private attachment: Attachment | undefined;
+
+  constructor(private readonly tell: (message: ClientMessage) => void) {
+    new Menu('machine');
+    this.start.addEventListener('click', () => void this.power('start'));
+    this.onClick('break', () => tell({ type: 'break' }));
+    this.onClick('sysrq', () => this.sysrq());
+    for (const action of ['nmi', 'reset', 'reboot', 'stop'] as const) {
+      this.onClick(action, () => this.power(action));
+    }
+    this.onClick('power-on', () => this.power('start'));
+  }
+
+  show(attachment: Attachment | undefined): void {
+    this.attachment = attachment;
+    const writes = attachment?.writes ?? false;
+    const power = attachment?.mayPower ?? false;
+    const stopped = attachment?.state === 'waiting';
+    this.place.hidden = !writes && !power;
+    this.start.hidden = !power || !stopped;
+    enable('break', writes && !stopped);
+    enable('sysrq', writes && power && !stopped);
+    for (const id of ['nmi', 'reset', 'reboot', 'stop']) enable(id, power && !stopped);
+    enable('power-on', power && stopped);
+    for (const id of ['sysrq', 'nmi', 'reset', 'reboot', 'stop', 'power-on']) {
+      element(id, HTMLButtonElement).hidden = !power;
+    }
+  }
+
+  private onClick(id: string, act: () => unknown): void {
+    element(id, HTMLButtonElement).addEventListener('click', () => void act());
+  }
+
+  private async power(action: PowerAction): Promise<void> {
+    const question = QUESTIONS[action];
+    if (question) {
+      const [title, text, yes] = question;
+      const name = this.attachment?.hello.server.name ?? 'the guest';
+      if (!(await ask({ title: `${title} ${name}?`, text, yes, danger: true }))) return;
+    }
+    this.tell({ type: 'power', do: action });
+  }
+
+  private async sysrq(): Promise<void> {
+    const answer = await ask({
+      title: 'Send a SysRq',
+      text: 'A guest that runs Linux acts on it at once, even where nothing else works.',
+      yes: 'Send',
+      danger: true,
+      choices: SYSRQ,
+    });
+    if (answer) this.tell({ type: 'sysrq', key: answer.choice });
+  }
+}
+
+function enable(id: string, enabled: boolean): void {
+  element(id, HTMLButtonElement).disabled = !enabled;
+}

@@ -1,0 +1,29 @@
+// Shows how far a paste is, and lets it be cancelled.
+
+import { element } from './elements';
+import type { Progress } from './paste-queue';
+
+/** Bytes of a paste that are too few to show it: they are sent before anyone could read. */
+const BRIEF = 1024;
+
+export class PasteBar {
+  private readonly bar = element('pasting', HTMLElement);
+  private readonly text = element('paste-text', HTMLElement);
+  private readonly progress = element('paste-bar', HTMLProgressElement);
+
+  constructor(onCancel: () => void) {
+    element('cancel-paste', HTMLButtonElement).addEventListener('click', onCancel);
+  }
+
+  show(progress: Progress | undefined): void {
+    this.bar.hidden = !progress || progress.total <= BRIEF;
+    if (!progress) return;
+    this.progress.max = progress.total;
+    this.progress.value = progress.sent;
+    this.text.textContent = `Pasting: ${kilobytes(progress.sent)} of ${kilobytes(progress.total)} kB`;
+  }
+}
+
+function kilobytes(bytes: number): string {
+  return (bytes / 1000).toFixed(1);
+}

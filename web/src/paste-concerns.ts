@@ -1,0 +1,78 @@
+// Why a pasted text is better looked at before it is sent. Pure functions of the text.
+
+/** Bytes of a line that a guest's terminal takes in its usual, line by line mode: N_TTY of Linux. */
+const LINE_BYTES = 4095;
+
+/** Lines and characters that are shown before a paste. */
+const SHOWN_LINES = 6;
+const SHOWN_WIDTH = 72;
+
+/** What to say before a text is pasted. */
+export interface Concerns {
+  title: string;
+  text: string;
+  preview: string;
+}
+
+/** What is to be said about `text`; nothing where it can be sent without a question. */
+export function concernsOf(text: string, bracketed: boolean): Concerns | undefined {
+  const lines = text.replace(/\r\n?/g, '\n').split('\n');
+  const ends = lines.length - 1;
+  if (lines.at(-1) === '') lines.pop();
+  const bytes = new TextEncoder().encode(text).length;
+  const reasons = [
+    ends > 0 ? aboutLines(bracketed) : '',
+    aboutControls(text),
+    aboutLength(lines, bracketed),
+  ].filter(Boolean);
+  if (reasons.length === 0) return undefined;
+  const count = `${lines.length} ${lines.length === 1 ? 'line' : 'lines'}`;
+  return {
+    title: `Paste ${count}?`,
+    text: `${count}, ${bytes} bytes. ${reasons.join(' ')}`,
+    preview: preview(lines),
+  };
+}
+
+function aboutLines(bracketed: boolean): string {
+  return bracketed
+    ? 'The program in the guest asked for pastes in one piece, so it should not run them line by line.'
+    : 'A shell runs each line as soon as it arrives.';
+}
+
+function aboutControls(text: string): string {
+  const controls = text.match(/[^\P{Cc}\r\n\t]/gu) ?? [];
+  const tabs = text.includes('\t') ? 'It has tabs, which a shell may complete.' : '';
+  if (controls.length === 0) return tabs;
+  const named = [...new Set(controls)].slice(0, 4).map(name).join(', ');
+  return `It has control characters (${named}), which act like keys. ${tabs}`.trim();
+}
+
+function aboutLength(lines: string[], bracketed: boolean): string {
+  const encoder = new TextEncoder();
+  const longest = Math.max(0, ...lines.map((line) => encoder.encode(line).length));
+  if (longest <= LINE_BYTES || bracketed) return '';
+  return `A line of ${longest} bytes is more than the ${LINE_BYTES} that a guest takes when it reads whole lines: the rest would be lost.`;
+}
+
+/** `Ctrl+[` and the like. */
+function name(control: string): string {
+  const code = control.charCodeAt(0);
+  return code < 32 ? `Ctrl+${String.fromCharCode(code + 64)}` : `U+00${code.toString(16)}`;
+}
+
+function preview(lines: string[]): string {
+  const shown = lines.slice(0, SHOWN_LINES).map((line) => {
+    const plain = line.slice(0, SHOWN_WIDTH).replace(/\t/g, '→   ').replace(/\p{Cc}/gu, picture);
+    return line.length > SHOWN_WIDTH ? `${plain}…` : plain;
+  });
+  const more = lines.length - shown.length;
+  if (more > 0) shown.push(`… and ${more} more`);
+  return shown.join('\n');
+}
+
+/** The sign that Unicode has for a control character. */
+function picture(control: string): string {
+  const code = control.charCodeAt(0);
+  return code < 32 ? String.fromCharCode(0x2400 + code) : '␡';
+}

@@ -1,0 +1,99 @@
+// The tools behind "More": what is needed now and then.
+
+import type { Clipboard } from './clipboard';
+import { element } from './elements';
+import type { Session, View } from './session';
+import type { Screen } from './terminal';
+import type { Theme } from './theme';
+import type { Typing } from './typing';
+
+/** What the tools work on. */
+export interface Page {
+  screen: Screen;
+  session: Session;
+  clipboard: Clipboard;
+  theme: Theme;
+  typing: Typing;
+  say(words: string): void;
+}
+
+export class Tools {
+  private view: View | undefined;
+
+  constructor(private readonly page: Page) {
+    const { screen, session, theme } = page;
+    this.onClick('fit', () => this.fitGuest());
+    this.onClick('release', () => session.request({ type: 'pen', do: 'release' }));
+    this.onClick('pop-out', () => this.popOut());
+    this.onClick('download', () => this.download());
+    this.onClick('copy-watch', () => page.clipboard.copyWords(this.watchCommand()));
+    this.onClick('smaller', () => screen.enlarge(-1));
+    this.onClick('larger', () => screen.enlarge(1));
+    this.onClick('theme', () => theme.next());
+    this.onClick('read-out', () => {
+      screen.readOut(true);
+      this.refresh();
+    });
+    this.onClick('reconnect', () => this.focused(() => session.reconnect()));
+    this.onClick('leave', () => session.leave());
+    theme.follow(() => {
+      element('theme', HTMLButtonElement).textContent = `Theme: ${theme.choice}`;
+      screen.term.options.theme = theme.colours;
+    });
+  }
+
+  show(view: View): void {
+    this.view = view;
+    this.refresh();
+  }
+
+  /** What may be chosen now. */
+  refresh(): void {
+    const { attachment, hello } = this.view ?? {};
+    const writes = attachment?.writes ?? false;
+    for (const id of ['fit', 'release']) element(id, HTMLButtonElement).disabled = !writes;
+    element('leave', HTMLButtonElement).disabled = !attachment;
+    element('copy-watch', HTMLButtonElement).disabled = !hello;
+    element('read-out', HTMLButtonElement).ariaChecked = String(this.page.screen.readOut());
+  }
+
+  /** Types the command that tells the guest's shell how large this window is. */
+  fitGuest(): void {
+    const { screen, typing, say } = this.page;
+    if (!this.view?.attachment?.writes) return say('Only who writes can fit the guest.');
+    const { rows, cols } = screen.term;
+    typing.text(`stty rows ${rows} cols ${cols}\r`);
+    screen.term.focus();
+  }
+
+  /** The new window has this one's storage, and takes its session over. */
+  private popOut(): void {
+    const opened = window.open(location.pathname, '_blank', 'popup,width=960,height=640');
+    if (!opened) this.page.say('This browser did not let the page open a window.');
+  }
+
+  private download(): void {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([this.page.screen.text(), '\n']));
+    const { server, port } = this.view?.hello ?? { server: { name: 'console' }, port: 0 };
+    const name = server.name.replace(/[^\w.-]+/g, '_');
+    link.download = `${name}-${port}-${new Date().toISOString().slice(0, 19).replace(/:/g, '')}.txt`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    this.page.say(`Saved what the terminal holds as ${link.download}.`);
+  }
+
+  private watchCommand(): string {
+    const { server, port } = this.view?.hello ?? { server: { name: 'SERVER' }, port: 0 };
+    return `serialproxy connect ${server.name} --port ${port} --watch`;
+  }
+
+  private focused(act: () => void): void {
+    this.page.screen.term.focus();
+    act();
+  }
+
+  private onClick(id: string, act: () => unknown): void {
+    element(id, HTMLButtonElement).addEventListener('click', () => void act());
+  }
+}

@@ -1,0 +1,64 @@
+// Everything that goes to the guest as input passes here: keys, the terminal's answers, pastes.
+
+import { ask } from './ask';
+import type { KeyBar } from './key-bar';
+import { concernsOf } from './paste-concerns';
+import type { PasteQueue } from './paste-queue';
+import type { Session } from './session';
+
+/** Bytes that are pasted at once at most: a minute and a half of a serial port. */
+const PASTE_BYTES = 1024 * 1024;
+
+const CTRL_C = 0x03;
+
+export class Typing {
+  private readonly encoder = new TextEncoder();
+
+  constructor(
+    private readonly session: Session,
+    private readonly queue: PasteQueue,
+    private readonly keys: KeyBar,
+    private readonly say: (words: string) => void,
+  ) {}
+
+  /** What was typed, or the terminal answers, as UTF-8. */
+  text(text: string): void {
+    this.send(this.encoder.encode(this.keys.modify(text)));
+  }
+
+  /** What is bytes already: each character stands for one. */
+  binary(text: string): void {
+    this.send(Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff));
+  }
+
+  /** Pastes, after a question where it may do harm. */
+  async paste(text: string, bracketed: boolean): Promise<void> {
+    const concerns = concernsOf(text, bracketed);
+    const bytes = this.encoder.encode(prepare(text));
+    if (bytes.length > PASTE_BYTES) {
+      return this.say('Not pasted: that is more than 1 MiB. Copy a file in another way.');
+    }
+    if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
+    if (!this.session.takesInput) return this.say('Not pasted: you do not write any more.');
+    this.queue.paste(bytes, bracketed);
+  }
+
+  /** Drops what is left of a paste, and says how much was sent. */
+  cancelPaste(why: string): void {
+    if (!this.queue.busy) return;
+    const { sent, total } = this.queue.cancel();
+    this.say(`${why}: ${sent} of ${total} bytes were sent.`);
+  }
+
+  private send(bytes: Uint8Array<ArrayBuffer>): void {
+    if (!this.queue.busy) return void this.session.send(bytes);
+    if (bytes.length !== 1 || bytes[0] !== CTRL_C) return this.queue.type(bytes);
+    this.cancelPaste('Paste stopped by Ctrl+C');
+    this.session.send(bytes);
+  }
+}
+
+/** As a keyboard would send it: Enter is CR. Nothing in it may end a bracketed paste. */
+function prepare(text: string): string {
+  return text.replace(/\r?\n/g, '\r').replaceAll('\x1b[201~', '');
+}
