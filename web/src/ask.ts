@@ -31,14 +31,14 @@ export function ask(question: Question): Promise<Answer | undefined> {
   const reason = element('ask-reason', HTMLInputElement);
   const choice = element('ask-choice', HTMLSelectElement);
   fill(question, reason, choice);
-  dialog.returnValue = 'cancel';
   dialog.showModal();
   return new Promise((resolve) => {
-    const done = (): void => {
-      const yes = dialog.returnValue === 'yes';
+    // Not by the event `close` alone: it comes late, and then may belong to the question before.
+    element('ask-form', HTMLFormElement).onsubmit = ({ submitter }) => {
+      const yes = submitter?.id === 'ask-yes';
       resolve(yes ? { reason: reason.value, choice: choice.value } : undefined);
     };
-    dialog.addEventListener('close', done, { once: true });
+    dialog.onclose = () => dialog.open || resolve(undefined);
   });
 }
 

@@ -67,7 +67,10 @@ function openConsole(access: Access): void {
     onInputTaken: () => queue.pump(),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
   });
-  const pasteBar = new PasteBar(() => typing.cancelPaste('Paste cancelled'));
+  const pasteBar = new PasteBar(() => {
+    typing.cancelPaste('Paste cancelled');
+    screen.term.focus();
+  });
   const queue = new PasteQueue(session, (progress) => pasteBar.show(progress));
   const keys = new KeyBar({
     get applicationCursor() {

@@ -58,7 +58,7 @@ function aboutLength(lines: string[], bracketed: boolean): string {
 /** `Ctrl+[` and the like. */
 function name(control: string): string {
   const code = control.charCodeAt(0);
-  return code < 32 ? `Ctrl+${String.fromCharCode(code + 64)}` : `U+00${code.toString(16)}`;
+  return code < 32 ? `Ctrl+${String.fromCharCode(code | 64)}` : `U+00${code.toString(16)}`;
 }
 
 function preview(lines: string[]): string {
@@ -71,8 +71,8 @@ function preview(lines: string[]): string {
   return shown.join('\n');
 }
 
-/** The sign that Unicode has for a control character. */
+/** `^[` and the like. */
 function picture(control: string): string {
   const code = control.charCodeAt(0);
-  return code < 32 ? String.fromCharCode(0x2400 + code) : '␡';
+  return code < 32 || code === 127 ? `^${String.fromCharCode(code ^ 64)}` : '·';
 }

@@ -23,7 +23,7 @@ const NARROW = matchMedia('(max-width: 480px)');
 /** Sizes of the font, in pixels: what the user may choose, and the least where a grid must fit. */
 const FONT_MIN = 8;
 const FONT_MAX = 32;
-const FONT_TINY = 4;
+const FONT_TINY = 6;
 
 /** Pixels at the right that the scroll bar lies over. */
 const SCROLL_BAR = 14;
@@ -182,6 +182,7 @@ export class Screen implements Sink {
 
   private lay(): void {
     this.term.options.fontSize = this.font;
+    this.place.dataset['grid'] = this.followed ? 'theirs' : 'own';
     if (this.followed) return this.shrink(this.followed);
     this.fit.fit();
     clearTimeout(this.resting);

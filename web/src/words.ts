@@ -97,11 +97,11 @@ export function describeWish(attachment: Attachment, now: number): string | unde
   if (!wish || (!writes && !asks)) return undefined;
   const left = Math.ceil((wish.until - now) / 1000);
   if (asks) {
-    const time = left > 0 ? `; there are ${left} s to refuse` : ', and waits for the answer';
-    return `You asked ${writer ?? 'the writer'} for the pen${time}.`;
+    const time = left > 0 ? `${left} s left to refuse` : 'the answer is due at any moment';
+    return `Asked ${writer ?? 'the writer'} to let you write: ${time}.`;
   }
   const time = left > 0 ? `in ${left} s` : 'at any moment';
-  return `${wish.by} asks to write${because(wish.reason)} Without an answer they will, ${time}.`;
+  return `${wish.by} asks to write${because(wish.reason)} Without an answer, ${wish.by} gets the pen ${time}.`;
 }
 
 /** In the terminal, where input may be missing. */

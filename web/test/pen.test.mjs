@@ -1,0 +1,179 @@
+// The pen: asking for it, giving and keeping it, taking it over, and who else is there.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { choose, see, seeInTerminal } from './browser.mjs';
+import { SESSION } from './server.mjs';
+import { stage } from './stage.mjs';
+
+const at = stage();
+
+const status = (page, text) => page.getByRole('status').filter({ hasText: text });
+const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const bar = (page) => page.getByRole('region', { name: 'Pen' });
+
+const ALICE = 'a11ce000-0000-4000-8000-000000000000';
+const BOB = 'b0b00000-0000-4000-8000-000000000000';
+
+/** Carol, who may write, watches what alice writes. */
+async function watching(can = ['write']) {
+  const { page, session } = await at.attach({ mode: 'watch', can });
+  session.pen('held', { holder: 'alice', session: ALICE });
+  await see(status(page, 'alice writes, you watch'));
+  return { page, session };
+}
+
+test('a free pen is taken by one press', async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
+  session.pen('free');
+  await button(page, 'Write').click();
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
+  session.pen('held', { holder: 'carol', session: SESSION, by: 'carol' });
+  await see(status(page, 'you write'));
+  await page.keyboard.type('x');
+  await session.typed('x');
+});
+
+test('the holder of the pen is asked, with a reason, and may let the time pass', async () => {
+  const { page, session } = await watching();
+  await button(page, 'Ask to write').click();
+  const dialog = page.getByRole('dialog', { name: 'Ask alice to let you write?' });
+  await dialog.getByLabel('Reason, for them to read').fill('I know the disk');
+  await dialog.getByRole('button', { name: 'Ask' }).click();
+  const asked = { type: 'pen', do: 'request', reason: 'I know the disk' };
+  assert.deepEqual(await session.hears('pen'), [asked]);
+  session.pen('requested', { session: SESSION, by: 'carol', holder: 'alice' });
+  await see(bar(page).getByText(/^Asked alice to let you write: 1[45] s left to refuse\.$/));
+  assert.equal(await button(page, 'Ask to write').isVisible(), false);
+  assert.equal(await button(page, 'Give').isVisible(), false);
+  session.pen('held', { holder: 'carol', session: SESSION, by: 'alice' });
+  await see(status(page, 'you write'));
+  await bar(page).waitFor({ state: 'hidden' });
+});
+
+test('who is denied the pen reads by whom and why', async () => {
+  const { page, session } = await watching();
+  session.pen('requested', { session: SESSION, by: 'carol', holder: 'alice' });
+  await see(bar(page));
+  const held = { holder: 'alice', session: ALICE, by: 'alice' };
+  session.pen('held', { ...held, reason: 'denied: in the middle of a restore' });
+  await see(alert(page, 'alice keeps the pen: in the middle of a restore. You watch on.'));
+  await see(button(page, 'Ask to write'));
+  await button(page, 'Dismiss').click();
+  await page.getByRole('alert').waitFor({ state: 'hidden' });
+});
+
+for (const [press, answer] of [
+  ['Give', 'grant'],
+  ['Keep', 'deny'],
+]) {
+  test(`who writes reads who asks and why, goes on typing, and may say ${press}`, async () => {
+    const { page, session } = await at.attach();
+    const wish = { session: BOB, by: 'bob', holder: 'carol', reason: 'the disk is full' };
+    session.pen('requested', wish);
+    await see(bar(page).getByText('bob asks to write: the disk is full. Without an answer,'));
+    await see(alert(page, 'bob asks to write: the disk is full.'));
+    await page.keyboard.type('ls');
+    await session.typed('ls');
+    await bar(page).getByRole('button', { name: press }).click();
+    assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: answer }]);
+    if (answer === 'grant') session.pen('lost', { holder: 'bob', session: BOB, by: 'carol' });
+    else session.pen('held', { holder: 'carol', session: SESSION, by: 'carol' });
+    await bar(page).waitFor({ state: 'hidden' });
+    await see(status(page, answer === 'grant' ? 'bob writes, you watch' : 'you write'));
+    if (answer === 'grant') await see(alert(page, 'You gave bob the pen. You watch now.'));
+  });
+}
+
+test('a third one is not bothered by the question of another', async () => {
+  const { page, session } = await watching();
+  session.pen('requested', { session: BOB, by: 'bob', holder: 'alice' });
+  session.print('after');
+  await seeInTerminal(page, 'after');
+  assert.equal(await bar(page).isVisible(), false);
+});
+
+test('the pen is released and can be had again', async () => {
+  const { page, session } = await at.attach();
+  await choose(page, 'More', 'Release the pen');
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'release' }]);
+  session.pen('free');
+  await see(status(page, 'nobody writes, you watch'));
+  await see(button(page, 'Write'));
+});
+
+test('who may force takes over with a reason, after a question', async () => {
+  const { page, session } = await watching(['write', 'force']);
+  await button(page, 'Take over…').click();
+  const dialog = page.getByRole('dialog', { name: 'Take over from alice?' });
+  await dialog.getByLabel('Reason, for them to read').fill('outage');
+  await dialog.getByRole('button', { name: 'Take over' }).click();
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'force', reason: 'outage' }]);
+});
+
+test('who may not force is not offered it', async () => {
+  const { page } = await watching();
+  assert.equal(await button(page, 'Take over…').isVisible(), false);
+});
+
+test('a refused visitor may come in and ask', async () => {
+  const page = await at.page();
+  const refused = await at.proxy.attempt();
+  refused.pen('held', { holder: 'alice', session: ALICE });
+  refused.close(4004, 'busy: alice');
+  await button(page, 'Ask to write').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Ask' }).click();
+  const session = await at.proxy.attempt();
+  assert.equal(session.query.get('mode'), 'watch');
+  session.hello({ mode: 'watch' });
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
+});
+
+test("a pen that another window of one's own holds is not one's own", async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
+  session.pen('held', { holder: 'carol', session: ALICE });
+  await see(status(page, 'carol writes, you watch'));
+});
+
+test('the status line names who is there', async () => {
+  const { page, session } = await at.attach();
+  const who = ['carol', 'bob', 'dave', 'erin', 'frank', 'grace'].map((user, index) => ({
+    session: index === 0 ? SESSION : `${index}`,
+    user,
+    mode: index === 0 ? 'write' : 'watch',
+  }));
+  session.say({ type: 'viewers', count: 2, who: who.slice(0, 2) });
+  await see(status(page, /you write · 2 attached: you, bob$/));
+  session.say({ type: 'viewers', count: 30, who });
+  await see(status(page, /30 attached: you, bob, dave, erin, frank, 25 more$/));
+  const all = await page.getByRole('status').first().getAttribute('title');
+  assert.match(all, /^carol \(you\) writes\nbob watches\n[^]*grace watches\nand 24 more$/);
+});
+
+test('the way to the proxy and back is shown in milliseconds', async () => {
+  const { page, session } = await at.attach();
+  await session.hears('ping');
+  await see(page.getByText(/^\d+ ms$/));
+});
+
+test('output or a bell while nobody looks marks the title until someone does', async () => {
+  const { page, session } = await at.attach();
+  const hide = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+  session.print('seen');
+  await seeInTerminal(page, 'seen');
+  assert.equal(await page.title(), 'web-1:0 – console');
+  await hide(true);
+  session.print('\x07');
+  await page.waitForFunction(() => document.title === '● web-1:0 – console');
+  session.say({ type: 'viewers', count: 2 });
+  await see(status(page, '2 attached'));
+  assert.equal(await page.title(), '● web-1:0 – console');
+  await hide(false);
+  assert.equal(await page.title(), 'web-1:0 – console');
+});

@@ -1,0 +1,326 @@
+// The machine's menu, the window's size, and the tools behind "More".
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+
+import { choose, see, seeInTerminal } from './browser.mjs';
+import { SESSION } from './server.mjs';
+import { stage } from './stage.mjs';
+
+const at = stage();
+
+const PHONE = { viewport: { width: 360, height: 740 } };
+const TOUCH = { ...PHONE, hasTouch: true, isMobile: true };
+
+const status = (page, text) => page.getByRole('status').filter({ hasText: text });
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const item = (page, name) => page.getByRole('menuitem', { name });
+const ALL = { can: ['write', 'force', 'power'] };
+const ALICE = 'a11ce000-0000-4000-8000-000000000000';
+
+test('Send break needs the pen and no power', async () => {
+  const { page, session } = await at.attach();
+  await choose(page, 'Machine', 'Send break');
+  assert.deepEqual(await session.hears('break'), [{ type: 'break' }]);
+  await button(page, 'Machine').click();
+  assert.equal(await page.getByRole('menuitem').count(), 1);
+});
+
+test('a watcher without power has no menu of the machine', async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
+  session.pen('held', { holder: 'alice', session: ALICE });
+  await see(status(page, 'alice writes'));
+  assert.equal(await button(page, 'Machine').isVisible(), false);
+});
+
+test('a watcher with power may stop the guest, and send neither break nor SysRq', async () => {
+  const { page } = await at.attach({ mode: 'watch', can: ['power'] });
+  await button(page, 'Machine').click();
+  assert.ok(await item(page, 'Stop…').isEnabled());
+  assert.ok(await item(page, 'Send break').isDisabled());
+  assert.ok(await item(page, 'Send SysRq…').isDisabled());
+});
+
+test('a SysRq is chosen by what it does', async () => {
+  const { page, session } = await at.attach(ALL);
+  await choose(page, 'Machine', 'Send SysRq…');
+  const dialog = page.getByRole('dialog', { name: 'Send a SysRq' });
+  await dialog.getByLabel('Command').selectOption({ label: 's: write everything to the disks' });
+  await dialog.getByRole('button', { name: 'Send' }).click();
+  assert.deepEqual(await session.hears('sysrq'), [{ type: 'sysrq', key: 's' }]);
+});
+
+for (const [name, title, yes, action] of [
+  ['Stop…', 'Stop web-1?', 'Stop', 'stop'],
+  ['Reboot…', 'Reboot web-1?', 'Reboot', 'reboot'],
+  ['Reset…', 'Reset web-1?', 'Reset', 'reset'],
+  ['Send NMI…', 'Send an NMI to web-1?', 'Send NMI', 'nmi'],
+]) {
+  test(`${yes} is asked about first`, async () => {
+    const { page, session } = await at.attach(ALL);
+    await choose(page, 'Machine', name);
+    const dialog = page.getByRole('dialog', { name: title });
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await choose(page, 'Machine', name);
+    await dialog.getByRole('button', { name: yes, exact: true }).click();
+    assert.deepEqual(await session.hears('power'), [{ type: 'power', do: action }]);
+    session.say({ type: 'error', message: `${action}: the guest does not answer` });
+    await see(status(page, `${action}: the guest does not answer`));
+  });
+}
+
+test('a stopped guest is started by a button beside its state', async () => {
+  const { page, session } = await at.attach({
+    ...ALL,
+    state: 'waiting',
+    reason: 'the server is SHUTOFF',
+  });
+  await see(status(page, 'waiting for the guest: the server is SHUTOFF'));
+  await button(page, 'Machine').click();
+  assert.ok(await item(page, 'Stop…').isDisabled());
+  assert.ok(await item(page, 'Start').isEnabled());
+  await page.keyboard.press('Escape');
+  await button(page, 'Start').click();
+  assert.deepEqual(await session.hears('power'), [{ type: 'power', do: 'start' }]);
+  session.say({ type: 'state', state: 'connected', reason: 'connected' });
+  await button(page, 'Start').waitFor({ state: 'hidden' });
+});
+
+test('a stopped guest offers no Start to who may not', async () => {
+  const { page } = await at.attach({ state: 'waiting', reason: 'the server is SHUTOFF' });
+  await see(status(page, 'waiting for the guest'));
+  assert.equal(await button(page, 'Start').isVisible(), false);
+});
+
+test('a menu is worked with arrows, and Escape gives the focus back', async () => {
+  const { page } = await at.attach(ALL);
+  const focused = () => page.evaluate(() => document.activeElement.textContent.trim());
+  await button(page, 'More').focus();
+  await page.keyboard.press('Enter');
+  assert.match(await focused(), /^Fit guest/);
+  await page.keyboard.press('ArrowDown');
+  assert.equal(await focused(), 'Release the pen');
+  await page.keyboard.press('End');
+  assert.equal(await focused(), 'Leave');
+  await page.keyboard.press('ArrowDown');
+  assert.match(await focused(), /^Fit guest/);
+  await page.keyboard.press('Escape');
+  await page.getByRole('menu').waitFor({ state: 'hidden' });
+  assert.equal(await focused(), 'More');
+});
+
+/** The grid that the page told last. */
+async function grid(session) {
+  const { rows, cols } = (await session.hears('size')).at(-1);
+  return { rows, cols };
+}
+
+test('the grid is told after the greeting and when it changes', async () => {
+  const { page, session } = await at.attach();
+  const { rows, cols } = await grid(session);
+  assert.ok(rows > 20 && cols > 80, `${rows} rows, ${cols} columns`);
+  await page.setViewportSize({ width: 700, height: 500 });
+  await session.until(() => session.said('size').at(-1).cols < cols, 'a smaller grid');
+  assert.ok((await grid(session)).rows < rows);
+});
+
+for (const [how, act] of [
+  ['chosen', (page) => choose(page, 'More', /^Fit guest/)],
+  ['its shortcut is pressed', (page) => page.keyboard.press('Control+Shift+S')],
+]) {
+  test(`the guest's shell is told the grid when that is ${how}`, async () => {
+    const { page, session } = await at.attach();
+    await session.hears('size');
+    assert.equal(session.input.length, 0);
+    await act(page);
+    await session.typed('\r');
+    const { rows, cols } = await grid(session);
+    assert.equal(session.input.toString(), `stty rows ${rows} cols ${cols}\r`);
+  });
+}
+
+test('a watcher cannot fit the guest', async () => {
+  const { page, session } = await at.attach({ mode: 'watch' });
+  await page.keyboard.press('Control+Shift+S');
+  await see(status(page, 'Only who writes can fit the guest.'));
+  await button(page, 'More').click();
+  assert.ok(await item(page, /^Fit guest/).isDisabled());
+  assert.equal(session.input.length, 0);
+});
+
+/** What of the terminal's grid is outside of its place, in pixels. */
+function overflow(page) {
+  return page.evaluate(() => {
+    const place = document.querySelector('#screen').getBoundingClientRect();
+    const screen = document.querySelector('.xterm-screen').getBoundingClientRect();
+    return Math.max(screen.right - place.right, screen.bottom - place.bottom, 0);
+  });
+}
+
+for (const [what, options] of [
+  ['window', {}],
+  ['phone', PHONE],
+]) {
+  test(`a watcher's ${what} shows the writer's grid whole, in a font that fits`, async () => {
+    const { page, session } = await at.attach({ mode: 'watch', can: ['write'] }, options);
+    session.pen('held', { holder: 'alice', session: ALICE });
+    const own = await grid(session);
+    session.say({ type: 'size', rows: 50, cols: 90 });
+    await page.locator('#screen[data-grid=theirs]').waitFor();
+    session.print(`\x1b[1;1H${'x'.repeat(90)}\x1b[50;90H!`);
+    await seeInTerminal(page, '!');
+    const lines = await page.evaluate(() => window.serialproxy.text().split('\n'));
+    assert.equal(lines[0], 'x'.repeat(90));
+    assert.equal(lines[49], `${' '.repeat(89)}!`);
+    assert.equal(await overflow(page), 0);
+    session.pen('held', { holder: 'carol', session: SESSION });
+    await page.locator('#screen[data-grid=own]').waitFor();
+    const screen = page.locator('.xterm-rows, .xterm-screen').first();
+    await screen.waitFor();
+    assert.deepEqual(await grid(session), own);
+  });
+}
+
+test('the font grows and shrinks, also after a reload', async () => {
+  const { page, session } = await at.attach({ resume: 'k' });
+  const before = await grid(session);
+  await button(page, 'More').click();
+  for (let pressed = 0; pressed < 4; pressed += 1) await item(page, 'Larger font').click();
+  await session.until(() => session.said('size').at(-1).cols < before.cols, 'fewer columns');
+  const large = await grid(session);
+  await page.reload();
+  const next = await at.proxy.admit();
+  await next.until(() => next.said('size').at(-1)?.cols === large.cols, 'the same columns');
+  await button(page, 'More').click();
+  for (let pressed = 0; pressed < 4; pressed += 1) await item(page, 'Smaller font').click();
+  await next.until(() => next.said('size').at(-1).cols === before.cols, 'as many columns again');
+});
+
+test('the screen reader mode is a switch that is kept', async () => {
+  const { page, session } = await at.attach();
+  const mode = page.getByRole('menuitemcheckbox', { name: 'Screen reader mode' });
+  await button(page, 'More').click();
+  assert.equal(await mode.getAttribute('aria-checked'), 'false');
+  await mode.click();
+  session.print('for all to hear');
+  await page.locator('.xterm-accessibility').getByText('for all to hear').first().waitFor();
+  await page.reload();
+  await at.proxy.admit();
+  await button(page, 'More').click();
+  assert.equal(await mode.getAttribute('aria-checked'), 'true');
+});
+
+test('what the terminal holds is downloaded as text', async () => {
+  const { page, session } = await at.attach();
+  session.print('first\r\n\x1b[31mred\x1b[0m ü\r\n');
+  await seeInTerminal(page, 'red ü');
+  const download = page.waitForEvent('download');
+  await choose(page, 'More', 'Download text');
+  const file = await download;
+  assert.match(file.suggestedFilename(), /^web-1-0-\d{4}-\d\d-\d\dT\d{6}\.txt$/);
+  assert.equal(await readFile(await file.path(), 'utf8'), 'first\nred ü\n');
+});
+
+test('the command that watches is copied', async () => {
+  const { page } = await at.attach(
+    { port: 1 },
+    { permissions: ['clipboard-read', 'clipboard-write'] },
+  );
+  await choose(page, 'More', 'Copy watch command');
+  const command = 'serialproxy connect web-1 --port 1 --watch';
+  await see(status(page, `Copied: ${command}`));
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
+});
+
+const keys = (page) => page.getByRole('toolbar', { name: 'Keys' });
+
+test('a touch screen has the keys that its keyboard lacks', async () => {
+  const { page, session } = await at.attach({}, TOUCH);
+  const press = (name) => keys(page).getByRole('button', { name, exact: true }).tap();
+  for (const name of ['Esc', 'Tab', 'Left', 'Down', 'Up', 'Right']) await press(name);
+  await session.typed('\x1b\t\x1b[D\x1b[B\x1b[A\x1b[C');
+  session.print('\x1b[?1hready');
+  await seeInTerminal(page, 'ready');
+  await press('Up');
+  await session.typed('\x1bOA');
+  assert.equal(await keys(page).getByRole('button', { name: 'F5' }).isVisible(), false);
+  await press('Fn');
+  await press('F1');
+  await press('F12');
+  await session.typed('\x1bOP\x1b[24~');
+});
+
+test('Ctrl on a touch screen counts for the next character', async () => {
+  const { page, session } = await at.attach({}, TOUCH);
+  const ctrl = keys(page).getByRole('button', { name: 'Ctrl', exact: true });
+  await ctrl.tap();
+  assert.equal(await ctrl.getAttribute('aria-pressed'), 'true');
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), 'Terminal input');
+  await page.keyboard.type('cc');
+  await session.typed('\x03c');
+  assert.equal(await ctrl.getAttribute('aria-pressed'), 'false');
+});
+
+test('neither a mouse nor a watcher has touch keys', async () => {
+  const { page } = await at.attach();
+  assert.equal(await keys(page).isVisible(), false);
+  const watcher = await at.attach({ mode: 'watch' }, TOUCH);
+  await see(status(watcher.page, 'you watch'));
+  assert.equal(await keys(watcher.page).isVisible(), false);
+});
+
+/** Nothing visible reaches beyond the window sideways, and every button can be hit. */
+async function assertUsable(page) {
+  const faults = await page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const visible = [...document.querySelectorAll('button, input, select, p, pre, #screen')].filter(
+      (element) => element.checkVisibility() && !element.matches('.spoken, .xterm *'),
+    );
+    const wrong = visible.filter((element) => {
+      const { left, right, height } = element.getBoundingClientRect();
+      return left < 0 || right > width || (element.tagName === 'BUTTON' && height < 32);
+    });
+    const sideways = document.documentElement.scrollWidth - width;
+    return [...wrong.map((element) => element.outerHTML.slice(0, 90)), ...(sideways ? ['page'] : [])];
+  });
+  assert.deepEqual(faults, []);
+}
+
+test('360 px are enough for all of it: bars, menus, questions, keys', async () => {
+  const { page, session } = await at.attach({ ...ALL, resume: 'k' }, TOUCH);
+  await see(keys(page));
+  await keys(page).getByRole('button', { name: 'Fn' }).tap();
+  await assertUsable(page);
+  for (const menu of ['Machine', 'More']) {
+    await button(page, menu).tap();
+    await see(page.getByRole('menu', { name: menu }));
+    await assertUsable(page);
+    await page.keyboard.press('Escape');
+  }
+  await choose(page, 'Machine', 'Send SysRq…');
+  await assertUsable(page);
+  await page.keyboard.press('Escape');
+  session.pen('requested', { session: ALICE, by: 'alice', reason: 'x'.repeat(200) });
+  await see(page.getByRole('button', { name: 'Give' }));
+  session.acknowledges = false;
+  await page.evaluate((text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData('text/plain', text);
+    const paste = new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true });
+    document.querySelector('.xterm-helper-textarea').dispatchEvent(paste);
+  }, `${'y'.repeat(4000)}\n`.repeat(3));
+  await see(page.getByRole('dialog'));
+  await assertUsable(page);
+  await page.getByRole('dialog').getByRole('button', { name: 'Paste' }).tap();
+  await see(page.getByRole('button', { name: 'Cancel paste' }));
+  await assertUsable(page);
+  session.pen('lost', { holder: 'alice', by: 'alice', session: ALICE, reason: 'z'.repeat(200) });
+  session.say({ type: 'state', state: 'waiting', reason: 'the server is SHUTOFF' });
+  await see(button(page, 'Start'));
+  await see(button(page, 'Take over…'));
+  await assertUsable(page);
+  session.drop();
+  await see(page.getByText('your place is kept for'));
+  await assertUsable(page);
+});
