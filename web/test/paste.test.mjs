@@ -176,10 +176,8 @@ test('a hidden page, whose timers run once a second, pastes as fast', async () =
     window.setTimeout = (act, delay, ...all) => timeout(act, Math.max(1000, delay), ...all);
   });
   const start = performance.now();
-  await paste(page, 'p'.repeat(4000));
-  await paste(page, 'p'.repeat(4000));
-  await paste(page, 'p'.repeat(4000));
-  await session.until(() => session.input.length === 12_000, 'all of it');
+  for (let pasted = 0; pasted < 6; pasted += 1) await paste(page, 'p'.repeat(4000));
+  await session.until(() => session.input.length === 24_000, 'all of it');
   const seconds = (performance.now() - start) / 1000;
-  assert.ok(seconds > 0.8 && seconds < 4, `${seconds} s`);
+  assert.ok(seconds > 0.9 && seconds < 6, `${seconds} s`);
 });
