@@ -10,6 +10,7 @@ pub mod address;
 pub mod guest;
 pub mod libvirtd;
 pub mod page;
+pub mod pki;
 pub mod port;
 pub mod relay;
 pub mod server;

@@ -17,7 +17,7 @@ use std::process::Stdio;
 
 /// Holds the daemons in a mount and a process namespace, which end with the standard input.
 const OUTER: &str = r#"
-unshare --mount --pid --fork --kill-child --mount-proc bash -c "$1" bash "$2"
+unshare --mount --pid --fork --kill-child --mount-proc bash -c "$1" bash "$2" "$3"
 rm -rf "$2"
 "#;
 
@@ -30,7 +30,7 @@ for place in run:/run lib:/var/lib/libvirt cache:/var/cache/libvirt log:/var/log
 done
 mkdir -p /run/lock /run/libvirt /var/lib/libvirt/qemu
 printf '%s\n' 'user = "root"' 'group = "root"' 'security_driver = "none"' 'cgroup_controllers = []' \
-    'remember_owner = 0' >/etc/libvirt/qemu.conf
+    'remember_owner = 0' "$2" >/etc/libvirt/qemu.conf
 virtlogd -d
 while read -r word; do
     case $word in
@@ -54,10 +54,16 @@ pub struct Libvirtd {
 impl Libvirtd {
     /// Prepares one; [`start`](Self::start) starts it.
     pub fn prepare() -> Self {
+        Self::prepare_with("")
+    }
+
+    /// Prepares one with these lines in its `qemu.conf`.
+    pub fn prepare_with(settings: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("libvirtd-").tempdir().unwrap().keep();
         let mut process = Command::new("bash")
             .args(["-c", OUTER, "bash", INNER])
             .arg(&directory)
+            .arg(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_e2e::libvirtd::Libvirtd;
+use serialproxy_e2e::pki::Pki;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::id::ServerId;
@@ -25,15 +26,16 @@ impl Bench {
     /// line connects to its ports.
     fn start(name: &str, devices: &str, change: impl FnOnce(&mut Config)) -> Self {
         let define = |daemon: &Libvirtd| daemon.define(name, &id(name).to_string(), devices);
-        Self::start_defined(name, define, change)
+        Self::start_with("", name, define, change)
     }
 
-    fn start_defined(
+    fn start_with(
+        qemu_conf: &str,
         name: &str,
         define: impl FnOnce(&Libvirtd),
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let mut daemon = Libvirtd::prepare();
+        let mut daemon = Libvirtd::prepare_with(qemu_conf);
         daemon.start();
         define(&daemon);
         daemon.virsh(&["start", name]);
@@ -140,7 +142,7 @@ async fn what_libvirt_keeps_of_a_running_guests_output_is_read() {
         image = image.display(),
         log = log.display(),
     );
-    let bench = Bench::start_defined(name, |daemon| daemon.define_xml(&xml), |_| {});
+    let bench = Bench::start_with("", name, |daemon| daemon.define_xml(&xml), |_| {});
     bench.guests.settle().await;
     let ports = LivePorts(Arc::downgrade(&bench.guests));
     let printed = serialproxy_e2e::eventually(async || {
@@ -153,4 +155,38 @@ async fn what_libvirt_keeps_of_a_running_guests_output_is_read() {
     assert_eq!(ports.kept(line(name, 1), 9).await, None, "nobody keeps it");
     bench.daemon.virsh(&["destroy", name]);
     assert_eq!(ports.kept(line(name, 0), 9).await, None, "it does not run");
+}
+
+/// Whether QEMU lets `openssl s_client` in, with these arguments.
+async fn tls_client(pki: &Pki, port: u16, arguments: &[&str]) -> bool {
+    let mut client = tokio::process::Command::new("openssl");
+    client
+        .args(["s_client", "-quiet", "-verify_return_error", "-verify_ip", "127.0.0.1"])
+        .args(["-connect", &format!("127.0.0.1:{port}"), "-CAfile", "ca-cert.pem"])
+        .args(arguments)
+        .current_dir(pki.directory())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true);
+    let mut client = client.spawn().unwrap();
+    // Who is let in stays; QEMU closes the connection of others after the handshake.
+    tokio::time::timeout(Duration::from_secs(2), client.wait()).await.is_err()
+}
+
+#[tokio::test]
+async fn a_port_with_tls_is_found_and_demands_a_certificate_of_its_client() {
+    let (port, name, pki) = (free_port(), "t-tls", Pki::new());
+    let devices = tcp_serial(port).replace("'/>\n", "' tls='yes'/>\n");
+    let bench = Bench::start_with(
+        &pki.qemu_conf(),
+        name,
+        |daemon| daemon.define(name, &id(name).to_string(), &devices),
+        |config| config.serial_console.tls_required = true,
+    );
+    let tls = Endpoint::Tls { host: "127.0.0.1".into(), port };
+    assert_eq!(bench.resolve(line(name, 0)).await, Ok(tls));
+    let own = ["-cert", "client-cert.pem", "-key", "client-key.pem"];
+    assert!(tls_client(&pki, port, &own).await);
+    assert!(!tls_client(&pki, port, &[]).await);
 }
