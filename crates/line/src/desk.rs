@@ -46,7 +46,7 @@ pub(crate) enum Accepted {
     Bytes(usize),
     /// The queue is full.
     Full,
-    /// The session goes on over another connection.
+    /// The connection that it came over is not the session's any more.
     Stale,
 }
 
@@ -133,10 +133,10 @@ impl Desk {
 
     /// Takes what a session typed over its connection number `connection`, as far as there is room.
     pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> Accepted {
-        if session.connection() != connection {
+        let mut standing = lock(&session.standing);
+        if standing.detached || session.connection() != connection {
             return Accepted::Stale;
         }
-        let mut standing = lock(&session.standing);
         if standing.repeated > 0 {
             let repeated = usize::try_from(standing.repeated).unwrap_or(usize::MAX);
             let count = repeated.min(bytes.len());

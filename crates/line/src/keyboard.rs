@@ -126,6 +126,7 @@ impl Keyboard {
         }
         let (id, user) = (self.session.id, self.session.user.clone());
         let mut desk = lock(&self.line.desk);
+        self.refuse_when_over()?;
         let request = Request { session: id, user, reason: reason.map(str::to_owned) };
         match desk.ask_for_pen(request, now) {
             Asked::Taken => self.log("pen taken", None),
@@ -199,6 +200,7 @@ impl Keyboard {
             return Err("taking over needs an administrator's console URL".into());
         }
         let mut desk = lock(&self.line.desk);
+        self.refuse_when_over()?;
         let loser = desk.force_pen(self.session.holder(now));
         let by = self.session.user.clone();
         tracing::info!(line = %self.line.key, session = %self.session.id, by,
@@ -209,6 +211,11 @@ impl Keyboard {
             self.line.close_raw_loser(&loser, &by);
         }
         Ok(())
+    }
+
+    /// A session that is over, and has yet to hear of it, gets no pen. Called under the desk's lock.
+    fn refuse_when_over(&self) -> Result<(), String> {
+        if self.session.is_over() { Err("this session is over".into()) } else { Ok(()) }
     }
 
     fn log(&self, what: &str, reason: Option<&str>) {

@@ -234,13 +234,16 @@ impl Line {
         };
         tracing::info!(line = %self.key(), %session, user = entry.user, by = by.by,
             reason = by.reason, "session disconnected");
+        let close = Close::new(CloseCode::Disconnected, reason);
         {
             let mut desk = lock(&self.0.desk);
+            // Under the desk's lock, so that it cannot take the pen again.
+            entry.set_end(&close);
             desk.withdraw_request(session);
             desk.revoke_pen(session, Timestamp::now());
             self.0.publish_pen(&desk, None);
         }
-        self.0.end_session(&entry, &Close::new(CloseCode::Disconnected, reason));
+        self.0.end_session(&entry, &close);
         true
     }
 

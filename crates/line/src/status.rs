@@ -86,8 +86,12 @@ impl Status {
         if self.epoch != seen.epoch {
             messages.push(ServerMessage::Epoch { epoch: self.epoch, offset: self.epoch_offset });
         }
-        if self.holder != seen.holder || self.request != seen.request {
+        // A request names who asks, so who holds the pen is said before.
+        if self.holder != seen.holder || (self.request.is_none() && seen.request.is_some()) {
             messages.push(self.pen(seen, session));
+        }
+        if self.request.is_some() && (self.request != seen.request || self.holder != seen.holder) {
+            messages.extend(self.request());
         }
         if self.size != seen.size && !self.is_held_by(session) {
             messages.extend(self.size.map(ServerMessage::Size));
@@ -101,7 +105,9 @@ impl Status {
     /// What a session is told that has just attached.
     pub(crate) fn greeting(&self, session: SessionId) -> Vec<ServerMessage> {
         let calm = Self { holder: None, change: None, request: None, ..self.clone() };
-        let mut messages = vec![self.pen(&calm, session), self.viewers()];
+        let mut messages = vec![self.pen(&calm, session)];
+        messages.extend(self.request());
+        messages.push(self.viewers());
         if !self.is_held_by(session) {
             messages.extend(self.size.map(ServerMessage::Size));
         }
@@ -112,32 +118,32 @@ impl Status {
         self.holder.as_ref().is_some_and(|holder| holder.session == session)
     }
 
-    /// How the pen stands, for a session that saw it otherwise.
+    /// Who holds the pen, for a session that saw it otherwise.
     fn pen(&self, seen: &Self, session: SessionId) -> ServerMessage {
         let holder = self.holder.as_ref();
-        let lost = seen.is_held_by(session) && holder.is_some() && !self.is_held_by(session);
-        let asks = self.request.as_ref();
-        let change = self.change.as_ref();
-        let state = match (lost, holder, asks) {
-            (true, ..) => PenState::Lost,
-            (_, Some(_), Some(_)) => PenState::Requested,
-            (_, Some(_), None) => PenState::Held,
-            (_, None, _) => PenState::Free,
+        let state = match holder {
+            Some(_) if seen.is_held_by(session) && !self.is_held_by(session) => PenState::Lost,
+            Some(_) => PenState::Held,
+            None => PenState::Free,
         };
-        let (by, reason) = match asks.filter(|_| state == PenState::Requested) {
-            Some(asks) => (Some(&asks.user), asks.reason.as_ref()),
-            None => {
-                (change.map(|change| &change.by), change.and_then(|change| change.reason.as_ref()))
-            }
-        };
-        let asking = asks.filter(|_| state == PenState::Requested).map(|asks| asks.session);
         ServerMessage::Pen {
             state,
-            session: asking.or_else(|| holder.map(|holder| holder.session)),
+            session: holder.map(|holder| holder.session),
             holder: holder.map(|holder| holder.user.clone()),
-            by: by.cloned(),
-            reason: reason.cloned(),
+            by: self.change.as_ref().map(|change| change.by.clone()),
+            reason: self.change.as_ref().and_then(|change| change.reason.clone()),
         }
+    }
+
+    /// Who asks for the pen.
+    fn request(&self) -> Option<ServerMessage> {
+        self.request.as_ref().map(|request| ServerMessage::Pen {
+            state: PenState::Requested,
+            session: Some(request.session),
+            holder: self.holder.as_ref().map(|holder| holder.user.clone()),
+            by: Some(request.user.clone()),
+            reason: request.reason.clone(),
+        })
     }
 
     fn viewers(&self) -> ServerMessage {

@@ -7,6 +7,7 @@
     reason = "that is how a test fails"
 )]
 
+mod model;
 mod pen;
 mod resume;
 mod rig;
