@@ -63,7 +63,7 @@ export function keepFocus(change: () => void): void {
   const focused = document.activeElement;
   const around: HTMLElement[] = [];
   for (let at = focused; at && at !== document.body; at = at.parentElement) {
-    if (at instanceof HTMLElement && (at === focused || at.tabIndex === -1)) around.push(at);
+    if (at instanceof HTMLElement && (at === focused || at.hasAttribute('tabindex'))) around.push(at);
   }
   change();
   if (around.length === 0) return;

@@ -131,8 +131,9 @@ class PortRow implements Item<PortView> {
       () => new SessionRow(deeds),
     );
     this.element.tabIndex = -1;
-    const buttons = make('div', 'buttons', this.unseen, this.open, this.watch);
-    this.element.append(this.name, this.state, this.people, this.endpoint, buttons, this.details);
+    const buttons = make('div', 'buttons', this.open, this.watch);
+    this.element.append(this.name, this.state, this.people, this.endpoint, this.unseen, buttons);
+    this.element.append(this.details);
   }
 
   update({ line, sessions, unseen, now }: PortView): void {

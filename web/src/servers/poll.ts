@@ -19,7 +19,8 @@ export class Poll {
     private readonly planned: (next: Date) => void,
   ) {
     document.addEventListener('visibilitychange', () => {
-      if (this.started && !document.hidden) this.now();
+      if (document.hidden) clearTimeout(this.timer);
+      else if (this.started) this.now();
     });
   }
 

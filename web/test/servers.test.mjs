@@ -1,0 +1,535 @@
+// The servers page as people meet it: token, list, consoles, power, sessions, trouble; by mouse and by
+// keyboard, on a screen and on a phone.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+
+import { blank, launch, open, see } from './browser.mjs';
+import { TOKEN, id, line, server, session, startApi } from './servers.mjs';
+
+const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+
+let browser;
+let api;
+let pages;
+
+before(async () => {
+  browser = await launch();
+});
+beforeEach(async () => {
+  pages = [];
+  api = await startApi();
+});
+afterEach(async () => {
+  // Chromium reports every answer that is no success; those are what some tests are about.
+  const faults = pages.flatMap((page) => page.faults).filter((text) => !text.includes('status of'));
+  await Promise.all(pages.map((page) => page.context().close()));
+  await api.stop();
+  assert.deepEqual(faults, []);
+});
+after(() => browser.close());
+
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const card = (page, name) => page.getByRole('listitem', { name, exact: true });
+const port = (page, number, name) => card(page, `Port ${number} of ${name}`);
+const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
+const tokenField = (page) => page.getByLabel('API token');
+
+async function visit(options) {
+  const page = await open(browser, api.url, options);
+  pages.push(page);
+  return page;
+}
+
+/** A page whose token was accepted. */
+async function enter(options) {
+  const page = await visit(options);
+  await tokenField(page).fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await see(page.getByText(/^\d+ servers?, as of/));
+  return page;
+}
+
+/** One running server with one port, on which alice writes and bob watches. */
+function oneServer() {
+  const web = server(1);
+  const alice = session(line(web));
+  const bob = session(line(web), { id: id(77), user: 'bob', mode: 'watch', protocol: 'raw' });
+  api.servers = [web];
+  api.lines = [
+    line(web, 0, { writer: { session: alice.id, user: 'alice', since: alice.since }, watchers: 1 }),
+  ];
+  api.sessions = [alice, bob];
+  return web;
+}
+
+const storage = (page) => page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+
+const focused = (page) =>
+  page.evaluate(() => {
+    const { activeElement } = document;
+    return activeElement.ariaLabel ?? activeElement.labels?.[0]?.textContent ?? activeElement.textContent;
+  });
+
+async function assertNoSidewaysScroll(page) {
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.equal(overflow, 0);
+}
+
+// The token
+
+test('a token is asked for, kept in this tab alone, and sent with every call', async () => {
+  oneServer();
+  const page = await enter();
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  assert.ok((await storage(page)).includes(TOKEN));
+  assert.ok(!(await page.evaluate(() => JSON.stringify({ ...localStorage }))).includes(TOKEN));
+  await page.reload();
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  const other = await page.context().newPage();
+  await other.goto(api.url);
+  await see(other.getByLabel('API token'));
+  assert.deepEqual(page.url(), api.url);
+});
+
+test('a wrong token is said to be wrong and is not kept', async () => {
+  const page = await visit();
+  await tokenField(page).fill('wrong');
+  await page.keyboard.press('Enter');
+  await see(alert(page, 'The API does not know this token.'));
+  assert.ok(!(await storage(page)).includes('wrong'));
+  assert.equal(await focused(page), 'API token');
+  await button(page, 'Show the servers').click();
+  await see(alert(page, 'Paste your API token here.'));
+  const asked = api.calls.length;
+  await tokenField(page).fill('a token with späces');
+  await page.keyboard.press('Enter');
+  await see(alert(page, 'The API does not know this token.'));
+  assert.equal(api.calls.length, asked);
+});
+
+test('a token that stops to be good is asked for again', async () => {
+  oneServer();
+  const page = await enter();
+  api.token = 'another';
+  await see(alert(page, 'The API does not know this token.'));
+  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
+});
+
+test('forgetting takes the token and the list away', async () => {
+  oneServer();
+  const page = await enter();
+  await button(page, 'Forget token').click();
+  await see(tokenField(page));
+  assert.equal(await storage(page), '{}');
+  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
+  await page.reload();
+  await see(tokenField(page));
+});
+
+test('where everyone is let in no token is asked for', async () => {
+  api.token = undefined;
+  oneServer();
+  const page = await visit();
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  assert.equal(await tokenField(page).isVisible(), false);
+  assert.equal(await button(page, 'Forget token').isVisible(), false);
+});
+
+// The list
+
+test('a port says its state, who writes since when, who watches and where it is', async () => {
+  oneServer();
+  const off = server(2, { status: 'SHUTOFF' });
+  api.servers.push(off);
+  api.lines.push(
+    line(off, 0, { state: 'waiting', reason: 'server is SHUTOFF', endpoint: null }),
+    line(off, 1, { state: 'failed', reason: 'connection refused' }),
+  );
+  const page = await enter();
+  await see(page.getByText('2 servers, as of'));
+  await see(card(page, 'web-1').getByText('running'));
+  const first = port(page, 0, 'web-1');
+  await see(first.getByText('connected', { exact: true }));
+  await see(first.getByText(/^alice writes since .*\d\d:\d\d \(for 12 minutes\), 1 watches$/));
+  await see(first.getByText('tcp 127.0.0.1:10000'));
+  await see(card(page, 'web-2').getByText('off', { exact: true }));
+  await see(port(page, 0, 'web-2').getByText('waiting for the guest: server is SHUTOFF'));
+  await see(port(page, 0, 'web-2').getByText('nobody writes'));
+  await see(port(page, 1, 'web-2').getByText('failed: connection refused'));
+});
+
+test('what changes is shown by itself, and the focus and the scroll position stay', async () => {
+  api.servers = Array.from({ length: 40 }, (_, at) => server(at + 10));
+  api.lines = api.servers.map((one) => line(one));
+  const page = await enter();
+  await button(page, 'Watch port 0 of web-40').focus();
+  const before = await page.evaluate(() => scrollY);
+  assert.ok(before > 0);
+  api.lines[30].writer = { session: id(1), user: 'carol', since: new Date().toISOString() };
+  api.servers.push(server(99));
+  await see(port(page, 0, 'web-40').getByText(/^carol writes/));
+  await see(page.getByText('41 servers'));
+  assert.equal(await focused(page), 'Watch port 0 of web-40');
+  assert.equal(await page.evaluate(() => scrollY), before);
+});
+
+test('the focus goes to what is around when its place is gone', async () => {
+  oneServer();
+  const page = await enter();
+  await page.getByText('2 sessions').click();
+  await button(page, 'Disconnect… bob, who watches').focus();
+  api.sessions.pop();
+  await see(page.getByText('1 session', { exact: true }));
+  assert.equal(await focused(page), 'Port 0 of web-1');
+  api.servers = [];
+  api.lines = [];
+  await see(page.getByRole('heading', { name: 'No servers yet' }));
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+});
+
+test('the filter takes a part of the name, and says when nothing is left', async () => {
+  api.servers = [server(1), server(2, { name: 'Database' })];
+  const page = await enter();
+  await page.getByRole('searchbox', { name: 'Filter by name' }).fill('data');
+  await see(page.getByRole('heading', { name: 'Database' }));
+  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
+  await page.getByRole('searchbox').fill('nothing');
+  await see(page.getByText('No server\'s name contains “nothing”.'));
+  await page.getByRole('searchbox').fill('');
+  await see(page.getByRole('heading', { name: 'web-1' }));
+});
+
+test('without servers the page says how to get one', async () => {
+  const page = await enter();
+  await see(page.getByRole('heading', { name: 'No servers yet' }));
+  await see(page.getByText('serialproxy boot NAME --image IMAGE'));
+  api.servers = [server(1)];
+  await see(page.getByText('It has no serial port that is served here.'));
+  assert.equal(await page.getByRole('heading', { name: 'No servers yet' }).isVisible(), false);
+});
+
+test('all lines are fetched, however many there are', async () => {
+  const web = server(1);
+  api.servers = [web];
+  const first = Array.from({ length: 1000 }, () => line(server(2)));
+  api.lines = first;
+  const page = await visit();
+  await tokenField(page).fill(TOKEN);
+  api.instead.set('GET /v1/lines', [200, { lines: [line(web)] }]);
+  await page.keyboard.press('Enter');
+  await see(port(page, 0, 'web-1'));
+  api.instead.clear();
+  const asked = api.calls.length;
+  await api.until(
+    () => api.calls.slice(asked).some(({ path }) => path.includes(`marker=${id(2)}%2F0`)),
+    'second page',
+  );
+});
+
+// Output since
+
+test('a port that printed since stands out until it is looked at', async () => {
+  oneServer();
+  const page = await enter();
+  const mark = page.getByRole('button', { name: /new on port 0 of web-1: mark as seen$/ });
+  assert.equal(await mark.isVisible(), false);
+  api.lines[0].offset += 2048;
+  await see(mark.filter({ hasText: '2.0 KiB new' }));
+  await page.reload();
+  await see(mark.filter({ hasText: '2.0 KiB new' }));
+  await mark.click();
+  await mark.waitFor({ state: 'hidden' });
+  assert.equal(await focused(page), 'Port 0 of web-1');
+  // Counting starts again with another line id: all of it is new.
+  api.lines[0].line = id(5);
+  api.lines[0].offset = 7;
+  await see(mark.filter({ hasText: '7 bytes new' }));
+});
+
+// Consoles
+
+test('a console opens in a tab that can type, or watch, and knows nothing of this one', async () => {
+  const { id: uuid } = oneServer();
+  const page = await enter();
+  for (const [name, query] of [
+    ['Open', '?port=0&wait=1'],
+    ['Watch', '?port=0&wait=1&mode=watch'],
+  ]) {
+    const [tab] = await Promise.all([
+      page.waitForEvent('popup'),
+      button(page, `${name} port 0 of web-1`).click(),
+    ]);
+    // The scripted proxy has no consoles: the page there says that it cannot be reached.
+    await tab.getByRole('heading', { name: 'Console' }).waitFor();
+    assert.equal(api.deeds.at(-1), `POST /v3/servers/${uuid}/get-serial-console${query}`);
+    assert.equal(await tab.evaluate(() => window.opener), null);
+    assert.ok(!(await storage(tab)).includes(TOKEN));
+    await tab.close();
+  }
+  assert.ok((await storage(page)).includes(TOKEN));
+});
+
+test('a console that is not to be had is explained, and leaves no empty tab', async () => {
+  const { id: uuid } = oneServer();
+  const message = 'Unavailable console type serial.';
+  api.instead.set(`POST /v3/servers/${uuid}/get-serial-console`, [
+    400,
+    { badRequest: { code: 400, message } },
+  ]);
+  const page = await enter();
+  const [tab] = await Promise.all([
+    page.waitForEvent('popup'),
+    button(page, 'Open port 0 of web-1').click(),
+  ]);
+  if (!tab.isClosed()) await tab.waitForEvent('close');
+  await see(alert(page, message));
+  await button(page, 'Dismiss').click();
+  await alert(page, message).waitFor({ state: 'hidden' });
+});
+
+test('where the browser forbids a new tab there is a link instead', async () => {
+  oneServer();
+  const page = await enter();
+  await page.evaluate(() => {
+    window.open = () => null;
+  });
+  await button(page, 'Open port 0 of web-1').click();
+  const link = page.getByRole('link', { name: 'Open the console' });
+  await see(link);
+  assert.equal(await link.getAttribute('href'), `${api.url}?token=of-a-console`);
+  assert.match(await link.getAttribute('rel'), /noopener/);
+});
+
+// Power and sessions
+
+test('a server is started at once, and stopped and rebooted only after a question', async () => {
+  const web = oneServer();
+  api.servers.push(server(2, { status: 'SHUTOFF' }));
+  const page = await enter();
+  await button(page, 'Start web-2').click();
+  await see(page.getByRole('status').filter({ hasText: 'web-2 was started.' }));
+
+  await button(page, 'Stop web-1').click();
+  await see(page.getByRole('dialog', { name: 'Stop web-1?' }).getByText('alice writes on port 0.'));
+  assert.equal(await focused(page), 'Cancel');
+  await page.keyboard.press('Enter');
+  assert.equal(await focused(page), 'Stop web-1');
+  await button(page, 'Reboot web-1').click();
+  await page.keyboard.press('Escape');
+  assert.deepEqual(api.deeds, [`POST /v1/servers/${id(2)}/start`]);
+
+  let stopped;
+  api.instead.set(
+    `POST /v1/servers/${web.id}/stop`,
+    new Promise((resolve) => (stopped = resolve)),
+  );
+  await button(page, 'Stop web-1').click();
+  await button(page, 'Stop').click();
+  await see(card(page, 'web-1').getByText('stopping…'));
+  await button(page, 'Stop web-1').click({ force: true });
+  assert.equal(await page.getByRole('dialog').isVisible(), false);
+  api.servers[0].status = 'SHUTOFF';
+  stopped([202, undefined]);
+  await see(page.getByRole('status').filter({ hasText: 'web-1 is off.' }));
+  await see(button(page, 'Start web-1'));
+  await see(card(page, 'web-1').getByText('off', { exact: true }));
+});
+
+test('what a server refuses is said in the words of the API', async () => {
+  const web = oneServer();
+  api.instead.set(`POST /v1/servers/${web.id}/reboot`, [
+    409,
+    { conflictingRequest: { code: 409, message: 'the guest does not react: use reset' } },
+  ]);
+  const page = await enter();
+  await button(page, 'Reboot web-1').click();
+  await button(page, 'Reboot').click();
+  await see(alert(page, 'The guest does not react: use reset.'));
+});
+
+test('a port that no hypervisor knows has no power buttons', async () => {
+  api.servers = [server(1), { ...server(2), id: id(2, 5) }];
+  const page = await enter();
+  await see(button(page, 'Stop web-1'));
+  assert.equal(await button(page, 'Stop web-2').isVisible(), false);
+});
+
+test('a session is ended with a reason, which may be left out', async () => {
+  oneServer();
+  const page = await enter();
+  await page.getByText('2 sessions').click();
+  await see(page.getByText(/^writes since .* \(for 12 minutes\), from 192\.0\.2\.7:50123 \(console\.v1\)$/));
+  await button(page, 'Disconnect… alice, who writes').click();
+  await see(page.getByRole('dialog', { name: 'Disconnect alice?' }).getByText('port 0 of web-1'));
+  await page.getByLabel('Reason').fill('maintenance & more');
+  await page.keyboard.press('Enter');
+  await see(page.getByRole('status').filter({ hasText: 'alice was disconnected' }));
+  await button(page, 'Disconnect… bob, who watches').click();
+  assert.equal(await page.getByLabel('Reason').inputValue(), '');
+  await button(page, 'Disconnect').click();
+  await see(page.getByRole('status').filter({ hasText: 'bob was disconnected' }));
+  const [alice, bob] = api.sessions;
+  assert.deepEqual(api.deeds, [
+    `DELETE /v1/sessions/${alice.id}?reason=maintenance+%26+more`,
+    `DELETE /v1/sessions/${bob.id}`,
+  ]);
+});
+
+// Trouble
+
+test('an API that is away is said in words, the list stays, and it comes back by itself', async () => {
+  oneServer();
+  const page = await enter();
+  const message = 'the API cannot be reached: try again in a moment';
+  api.instead.set('GET /v1/servers', [502, { computeFault: { code: 502, message } }]);
+  await see(alert(page, 'The API cannot be reached: try again in a moment.'));
+  await see(page.getByText(/^Next try at \d\d:\d\d:\d\d\.$/));
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  api.instead.clear();
+  await alert(page, 'cannot be reached').waitFor({ state: 'hidden' });
+});
+
+test('a proxy that is away is asked at once when one wants', async () => {
+  oneServer();
+  const page = await enter();
+  const { port: taken } = api;
+  await api.stop();
+  await see(alert(page, 'The proxy cannot be reached.'));
+  page.faults = [];
+  await api.listen(taken);
+  await button(page, 'Try now').click();
+  await alert(page, 'The proxy cannot be reached.').waitFor({ state: 'hidden' });
+  page.faults = page.faults.filter((fault) => !fault.includes('ERR_CONNECTION_REFUSED'));
+});
+
+test('an answer that is not one of the API is no riddle', async () => {
+  oneServer();
+  const page = await enter();
+  api.instead.set('GET /v1/sessions', [504, undefined]);
+  await see(alert(page, 'The API could not be asked: the answer was status 504.'));
+});
+
+/** A page whose clock the test moves. */
+async function enterWithClock() {
+  const page = await blank(browser);
+  pages.push(page);
+  await page.clock.install();
+  await page.goto(api.url);
+  await tokenField(page).fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await see(page.getByText(/^\d+ servers?, as of/));
+  return page;
+}
+
+const questions = () => api.calls.filter(({ path }) => path === '/v1/servers').length;
+
+/** Moves the clock; what was asked because of it has arrived when this is over. */
+async function pass(page, seconds) {
+  await page.clock.fastForward(seconds * 1000);
+  const token = { 'x-auth-token': TOKEN };
+  await page.evaluate((headers) => fetch('v1/last', { headers }).then(() => null), token);
+}
+
+test('what fails is asked less and less often', async () => {
+  const page = await enterWithClock();
+  api.instead.set('GET /v1/servers', [502, {}]);
+  await pass(page, 3);
+  await see(alert(page, 'status 502'));
+  const failed = questions();
+  await see(page.getByText('Next try at'));
+  await pass(page, 6);
+  await api.until(() => questions() === failed + 1, 'question after 6 s');
+  await pass(page, 6);
+  assert.equal(questions(), failed + 1);
+  await pass(page, 6);
+  await api.until(() => questions() === failed + 2, 'question after 12 s');
+});
+
+test('nothing is asked while nobody can see the page', async () => {
+  const page = await enterWithClock();
+  const hide = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { configurable: true, value });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+  await hide(true);
+  const asked = questions();
+  await pass(page, 600);
+  assert.equal(questions(), asked);
+  await hide(false);
+  await api.until(() => questions() > asked, 'question when the page is seen again');
+});
+
+// Everyone
+
+test('the keyboard alone is enough, and every stop can be seen', async () => {
+  oneServer();
+  const page = await enter();
+  const stops = [];
+  for (let pressed = 0; pressed < 5; pressed += 1) {
+    await page.keyboard.press('Tab');
+    stops.push(await focused(page));
+    const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.equal(ring, 'solid', stops.at(-1));
+  }
+  assert.deepEqual(stops, [
+    'Reboot web-1',
+    'Stop web-1',
+    'Open port 0 of web-1',
+    'Watch port 0 of web-1',
+    '2 sessions',
+  ]);
+  await page.getByText('2 sessions').focus();
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(page), 'Disconnect… alice, who writes');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('go');
+  await page.keyboard.press('Enter');
+  await api.until(() => api.deeds.length === 1, 'disconnect');
+});
+
+test('a phone of 360 px has everything, and nothing reaches beyond it', async () => {
+  oneServer();
+  api.servers.push(server(2, { name: `a-${'very-'.repeat(20)}long-name` }));
+  api.lines.push(
+    line(api.servers[1], 0, {
+      state: 'failed',
+      reason: `no-${'x'.repeat(80)}`,
+      endpoint: { kind: 'unix', address: `/run/${'deep/'.repeat(30)}socket` },
+    }),
+  );
+  const page = await visit(PHONE);
+  await see(tokenField(page));
+  await assertNoSidewaysScroll(page);
+  await tokenField(page).fill(TOKEN);
+  await button(page, 'Show the servers').tap();
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  api.lines[0].offset += 10;
+  await see(page.getByRole('button', { name: /^10 bytes new/ }));
+  await page.getByText('2 sessions').tap();
+  await see(button(page, 'Disconnect… alice, who writes'));
+  await assertNoSidewaysScroll(page);
+  await button(page, 'Disconnect… alice, who writes').tap();
+  await see(page.getByRole('dialog', { name: 'Disconnect alice?' }));
+  await assertNoSidewaysScroll(page);
+});
+
+test('the theme is that of the terminal page', async () => {
+  const page = await enter({ colorScheme: 'light' });
+  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await background();
+  await button(page, 'Theme: auto').click();
+  await button(page, 'Theme: light').click();
+  await see(button(page, 'Theme: dark'));
+  assert.notEqual(await background(), light);
+  assert.equal(await page.evaluate(() => localStorage.getItem('serialproxy.theme')), 'dark');
+});
+
+test('the terminal page without a token leads here', async () => {
+  const page = await visit();
+  await page.goto(`${api.url}serial.html`);
+  await page.getByRole('link', { name: 'the servers page' }).click();
+  await see(tokenField(page));
+});
