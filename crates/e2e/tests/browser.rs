@@ -74,6 +74,24 @@ async fn the_page_is_protected_by_its_headers_and_needs_nothing_from_elsewhere()
 }
 
 #[tokio::test]
+async fn the_servers_page_opens_consoles_and_ends_sessions_for_who_has_the_admin_token() {
+    let relay = Relay::new("switch").await;
+    let own = [&address::fixed()[..], &relay.flag()].concat();
+    let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let story = json!({
+        "api": server.api,
+        "proxy": format!("http://{}/", server.proxy),
+        "token": server.admin_token(),
+        "server": relay.server(),
+        "guest": relay.guest(),
+    });
+    tell("servers.mjs", story).await;
+    let log = server.log();
+    assert!(log.contains("/v1/"), "the calls were logged");
+    assert!(!log.contains(&server.admin_token()), "{log}");
+}
+
+#[tokio::test]
 async fn bytes_that_come_one_by_one_or_ten_million_in_a_second_are_shown() {
     let rig = rig(&[]).await;
     tell("bytes.mjs", rig.story()).await;
