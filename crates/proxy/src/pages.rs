@@ -120,6 +120,8 @@ fn protect(headers: &mut HeaderMap, frame_ancestors: &str) {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[test]
@@ -129,6 +131,37 @@ mod tests {
         for name in ["..", "../x", "a/../../x", "/etc/passwd", "a/b.js", ""] {
             assert_eq!(inside(directory, name), None, "{name}");
         }
+    }
+
+    /// The page that a URL gets from a directory with these files: each holds its own name.
+    async fn page(files: &[&str], uri: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        for file in files {
+            std::fs::write(directory.path().join(file), file).unwrap();
+        }
+        let mut config = Config::default();
+        config.serial_console.web = Some(directory.path().to_owned());
+        let answer = answer(&config, &Request::builder().uri(uri).body(()).unwrap()).await;
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_root_is_the_servers_page_unless_it_has_a_console_token() {
+        let files = [PAGE, SERVERS];
+        assert_eq!(page(&files, "/").await, SERVERS);
+        assert_eq!(page(&files, "/?x=y").await, SERVERS);
+        assert_eq!(page(&files, "/servers.html").await, SERVERS);
+        for uri in
+            ["/?token=a", "/servers.html?token=a", "/deep/?token=a", "/deep/", "/serial.html"]
+        {
+            assert_eq!(page(&files, uri).await, PAGE, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_without_a_servers_page_has_the_terminal_page_there() {
+        assert_eq!(page(&[PAGE], "/").await, PAGE);
     }
 
     #[test]
