@@ -50,7 +50,7 @@ class ServerCard implements Item<ServerView> {
   private readonly powers = make('div', 'buttons');
   private readonly portless = make('p', 'quiet', 'It has no serial port that is served here.');
   private readonly ports: Keyed<PortView>;
-  private readonly list = make('ul', 'ports');
+  private readonly list = bareList('ports');
   readonly element = make('li', 'server');
   private view: ServerView | undefined;
 
@@ -110,7 +110,7 @@ class PortRow implements Item<PortView> {
   private readonly open: HTMLButtonElement;
   private readonly watch: HTMLButtonElement;
   private readonly count = make('summary', '');
-  private readonly list = make('ul', 'sessions');
+  private readonly list = bareList('sessions');
   private readonly details = make('details', '', this.count, this.list);
   private readonly sessions: Keyed<SessionView>;
   readonly element = make('li', 'port');
@@ -180,6 +180,13 @@ class SessionRow implements Item<SessionView> {
     const does = session.mode === 'write' ? 'writes' : 'watches';
     setAttribute(this.end, 'aria-label', `Disconnect… ${session.user}, who ${does}`);
   }
+}
+
+/** Without bullets, Safari takes a list for none unless its role says so. */
+function bareList(className: string): HTMLUListElement {
+  const list = make('ul', className);
+  list.setAttribute('role', 'list');
+  return list;
 }
 
 function tone(status: Server['status']): string {
