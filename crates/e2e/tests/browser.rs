@@ -77,7 +77,10 @@ async fn the_page_is_protected_by_its_headers_and_needs_nothing_from_elsewhere()
 async fn the_servers_page_opens_consoles_and_ends_sessions_for_who_has_the_admin_token() {
     let relay = Relay::new("switch").await;
     let own = [&address::fixed()[..], &relay.flag()].concat();
-    let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    // A story ends when its sessions have: whoever closes a tab may come back within the grace time.
+    let grace = ["--session-ping_interval", "1", "--session-grace", "3"];
+    let server = Server::start(&[&own[..], &grace].concat()).await;
     let story = json!({
         "api": server.api,
         "proxy": format!("http://{}/", server.proxy),
