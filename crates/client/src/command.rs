@@ -99,7 +99,7 @@ const CONNECT_HELP: &str = "Examples:
   serialproxy connect demo
   serialproxy connect demo --watch > boot.log
   serialproxy connect demo --from start
-  serialproxy connect demo --force --reason 'the disk is full, I look'
+  serialproxy connect demo --ask --reason 'the disk is full, I look'
   echo uname | serialproxy connect demo
 
 At the start of a line:
@@ -230,10 +230,13 @@ pub struct Connect {
     #[arg(long)]
     pub(crate) watch: bool,
     /// Take over from whoever writes now; they stay as a watcher
-    #[arg(long, conflicts_with = "watch")]
+    #[arg(long, conflicts_with = "watch", group = "claim")]
     pub(crate) force: bool,
-    /// Why, for the one who is taken over from
-    #[arg(long, value_name = "TEXT", requires = "force")]
+    /// Ask whoever writes now for the console, and watch until they give it
+    #[arg(long, conflicts_with = "watch", group = "claim")]
+    pub(crate) ask: bool,
+    /// Why, for the one who writes now
+    #[arg(long, value_name = "TEXT", requires = "claim")]
     pub(crate) reason: Option<String>,
     /// Where the output begins: start (the first byte kept), an offset, or live (now)
     /// [default: the current screen]
@@ -446,6 +449,7 @@ mod tests {
             "connect demo --from start",
             "connect demo --from 4096 --no-pace",
             "connect demo --force --reason maintenance",
+            "connect demo --ask --reason maintenance",
             "log demo --port 1 --follow",
             "log demo --from 4096",
             "log demo --from start",
@@ -465,6 +469,8 @@ mod tests {
         for line in [
             "connect demo --watch --force",
             "connect demo --reason x",
+            "connect demo --ask --force",
+            "connect demo --ask --watch",
             "connect demo --from yesterday",
             "log demo --from live",
             "sysrq demo",

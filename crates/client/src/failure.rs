@@ -139,7 +139,9 @@ pub(crate) fn known(number: u16) -> Option<CloseCode> {
 fn closed(code: u16, reason: &str) -> String {
     match known(code) {
         Some(CloseCode::Busy) => {
-            format!("{reason}. Use --watch to only watch, --force to take over")
+            format!(
+                "{reason}. Use --watch to only watch, --ask to ask for it, --force to take over"
+            )
         }
         Some(CloseCode::Disconnected) => format!("disconnected by an administrator: {reason}"),
         _ if reason.is_empty() => format!("the console was closed (code {code})"),

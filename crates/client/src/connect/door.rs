@@ -33,8 +33,9 @@ pub(crate) struct Door<'a> {
     api: &'a Api,
     request: ConsoleRequest,
     mode: Mode,
-    /// Take over from the writer, the first time only: not from who came in while we were away.
-    force: Option<Force>,
+    /// What to do about someone who writes, the first time only: not about who came in while we
+    /// were away.
+    claim: Option<Claim>,
     /// Where the output begins, the first time.
     from: Option<Begin>,
     /// What the last connection was made with. Its token may have expired since.
@@ -45,9 +46,10 @@ pub(crate) struct Door<'a> {
     seen: Option<Seen>,
 }
 
-/// That whoever writes is to be taken over from, and what they are told.
+/// How the pen is claimed from whoever holds it, and why, for them.
 #[derive(Clone, Debug)]
-pub(crate) struct Force {
+pub(crate) struct Claim {
+    pub(crate) by_force: bool,
     pub(crate) reason: Option<String>,
 }
 
@@ -74,16 +76,16 @@ impl<'a> Door<'a> {
     pub(crate) fn new(
         api: &'a Api,
         request: ConsoleRequest,
-        force: Option<Force>,
+        claim: Option<Claim>,
         from: Option<Begin>,
     ) -> Self {
         let mode = request.mode;
-        Self { api, request, mode, force, from, url: None, key: None, seen: None }
+        Self { api, request, mode, claim, from, url: None, key: None, seen: None }
     }
 
     /// The next connection is to go on where the last one, whose output was `view`, left off.
     pub(crate) fn go_on(&mut self, view: &View) {
-        self.force = None;
+        self.claim = None;
         self.seen = Some(view.seen());
         self.mode = if view.is_watching() { Mode::Watch } else { Mode::Write };
     }
@@ -137,8 +139,8 @@ impl<'a> Door<'a> {
     async fn enter(&self, url: &Url) -> Result<Attached, Failure> {
         match open(url.clone(), Some(self.mode), self.start()).await {
             Err(Failure::Closed { code, reason }) if known(code) == Some(CloseCode::Busy) => {
-                match &self.force {
-                    Some(force) => self.take_over(url, force, reason).await,
+                match &self.claim {
+                    Some(claim) => self.claim(url, claim, reason).await,
                     None => Err(Failure::Closed { code, reason }),
                 }
             }
@@ -146,18 +148,21 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Attaches as a watcher and takes the pen.
-    async fn take_over(&self, url: &Url, force: &Force, busy: String) -> Result<Attached, Failure> {
+    /// Attaches as a watcher and claims the pen.
+    async fn claim(&self, url: &Url, claim: &Claim, busy: String) -> Result<Attached, Failure> {
         let mut attached = open(url.clone(), Some(Mode::Watch), self.start()).await?;
-        if !attached.hello.can.contains(&Action::Force) {
+        let reason = claim.reason.clone();
+        let action = if claim.by_force { PenAction::Force } else { PenAction::Request };
+        if claim.by_force && !attached.hello.can.contains(&Action::Force) {
             attached.wire.close().await;
             return Err(Failure::MayNotForce { busy, user: attached.hello.user });
         }
-        let reason = force.reason.clone();
-        attached.wire.send_control(&ClientMessage::Pen { action: PenAction::Force, reason });
-        // What is typed from here on follows the message above.
-        attached.hello.mode = Mode::Write;
-        attached.taking = true;
+        attached.wire.send_control(&ClientMessage::Pen { action, reason });
+        if claim.by_force {
+            // What is typed from here on follows the message above.
+            attached.hello.mode = Mode::Write;
+            attached.taking = true;
+        }
         Ok(attached)
     }
 

@@ -24,8 +24,8 @@ use crate::api::Api;
 use crate::api::ConsoleRequest;
 use crate::command::Connect;
 use crate::connect::door::Attached;
+use crate::connect::door::Claim;
 use crate::connect::door::Door;
-use crate::connect::door::Force;
 use crate::connect::session::Session;
 use crate::connect::terminal::Terminal;
 use crate::failure::Failure;
@@ -55,8 +55,9 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
     let mode = if command.watch { Mode::Watch } else { Mode::Write };
     let server = api.find(&command.server).await?;
     let request = ConsoleRequest { server, port: command.port, mode, wait: true };
-    let force = command.force.then(|| Force { reason: command.reason.clone() });
-    let mut door = Door::new(api, request, force, command.from);
+    let claims = command.force || command.ask;
+    let claim = claims.then(|| Claim { by_force: command.force, reason: command.reason.clone() });
+    let mut door = Door::new(api, request, claim, command.from);
     let attached = door.attach().await?;
     // The terminal is taken over only once there is something to show.
     let mut terminal = Terminal::open(!command.no_pace)?;

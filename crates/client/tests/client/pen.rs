@@ -4,6 +4,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::console::BOB;
+use crate::console::BUSY;
 use crate::console::Console;
 use crate::console::ME;
 use crate::console::Peer;
@@ -42,6 +43,24 @@ async fn two_windows_of_one_user_are_told_apart_by_their_session() {
         "holder": "alice"});
     peer.tell(ask).await;
     terminal.wait_for("alice is asked; silence gives you the console in 15 s");
+    peer.pen("held", ME, "alice").await;
+    terminal.wait_for("you write now");
+    terminal.keys("id");
+    assert_eq!(peer.input(2).await, "id");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_console_is_asked_for_and_watched_until_it_is_given() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--ask", "--reason", "fire"]));
+    console.accept().await.close(4004, BUSY).await;
+    let mut peer = console.welcome().await;
+    assert_eq!(peer.query(), "token=t&mode=watch");
+    assert_eq!(peer.control().await, json!({"type": "pen", "do": "request", "reason": "fire"}));
+    peer.pen("held", BOB, "bob").await;
+    terminal.wait_for("watching demo");
+    terminal.wait_for("bob writes");
     peer.pen("held", ME, "alice").await;
     terminal.wait_for("you write now");
     terminal.keys("id");
