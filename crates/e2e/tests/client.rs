@@ -17,7 +17,11 @@ use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use tokio::io::AsyncWriteExt;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 struct Rig {
     server: Server,
@@ -193,6 +197,172 @@ async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
     assert_eq!(terminal.ended().await.code(), Some(0));
 }
 
+/// What lies between a client and the proxy, and can break.
+struct Network {
+    connections: watch::Sender<()>,
+}
+
+impl Network {
+    /// Carries connections from one port of this machine to another.
+    async fn new(from: u16, to: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", from)).await.unwrap();
+        let connections = watch::Sender::new(());
+        let cuts = connections.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let mut cut = cuts.subscribe();
+                let mut proxy = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = cut.changed() => {}
+                        _ = copy_bidirectional(&mut client, &mut proxy) => {}
+                    }
+                });
+            }
+        });
+        Self { connections }
+    }
+
+    /// Breaks every connection.
+    fn cut(&self) {
+        self.connections.send_replace(());
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_breaks_is_survived_with_every_key_once_and_every_byte() {
+    let (near, port) = (address::free_port(), Port::new("switch").await);
+    let mut own = address::fixed();
+    let proxy: u16 = own[3].parse().unwrap();
+    own[5] = format!("http://127.0.0.1:{near}/serial.html");
+    own.extend(port.flag());
+    let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut guest = port.accept().await;
+    let network = Network::new(near, proxy).await;
+    let mut terminal = Terminal::run(client(&server, &["connect", "switch"]));
+    terminal.shows("connected to switch").await;
+    let session = server.line(&port.server(), 0).await["writer"]["session"].clone();
+    for round in 0..5u8 {
+        let key = [b'a' + round; 3];
+        terminal.keys(std::str::from_utf8(&key).unwrap());
+        assert_eq!(guest.typed(3).await, key);
+        network.cut();
+        terminal.shows("connection lost").await;
+        guest.print(format!("missed {round}\r\n").as_bytes()).await;
+        terminal.shows("connected again to switch, port 0: the session goes on").await;
+        terminal.shows(&format!("missed {round}\r\n")).await;
+    }
+    let line = server.line(&port.server(), 0).await;
+    assert_eq!(line["writer"]["session"], session);
+    terminal.keys("\r~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    assert_eq!(guest.typed(1).await, b"\r");
+    eventually(async || server.line(&port.server(), 0).await["writer"].is_null().then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn the_console_is_asked_for_kept_and_given_and_each_sees_who_is_there() {
+    let mut rig = rig().await;
+    let mut first = rig.writer().await;
+    let mut second = rig.connect(&["--ask", "--reason", "my turn"]);
+    second.shows("watching switch").await;
+    first.shows("admin asks to write: ~g gives, ~d keeps; silence gives it in 15 s: my turn").await;
+    second.shows("admin is asked").await;
+    first.keys("~d");
+    first.shows("you keep the console").await;
+    second.shows("admin writes: denied").await;
+    first.keys("~w");
+    first.shows("attached: admin (writes, that is you), admin (watches)").await;
+    second.keys("~p");
+    first.shows("admin asks to write").await;
+    first.keys("~g");
+    first.shows("admin writes now, you only watch").await;
+    second.shows("you write now").await;
+    first.keys("x");
+    first.shows("nothing that you type is sent").await;
+    second.keys("y");
+    assert_eq!(rig.guest.typed(1).await, b"y");
+    first.keys("\r~fy");
+    second.shows("admin writes now, you only watch").await;
+    first.shows("you write now").await;
+    first.keys("z");
+    assert_eq!(rig.guest.typed(1).await, b"z");
+    first.keys("\r~p");
+    first.shows("you gave the console back").await;
+    second.shows("nobody writes now").await;
+    assert_eq!(rig.guest.typed(1).await, b"\r");
+}
+
+#[tokio::test]
+async fn a_paste_arrives_whole_and_ctrl_c_overtakes_what_is_left_of_one() {
+    let mut rig = rig().await;
+    let mut terminal = rig.writer().await;
+    let paste: String = (0..1000).map(|line| format!("line {line} of a paste\r")).collect();
+    terminal.keys(&paste);
+    assert!(rig.guest.typed(paste.len()).await == paste.as_bytes());
+    terminal.shows("pasted all 19 890 bytes").await;
+    terminal.keys(&paste);
+    rig.guest.typed(1000).await;
+    terminal.keys("\x03");
+    terminal.shows("the paste is stopped").await;
+    let mut rest = 0;
+    while rig.guest.typed(1).await != b"\x03" {
+        rest += 1;
+    }
+    assert!(rest < 10_000, "{rest}");
+    terminal.keys("\r~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    assert_eq!(rig.guest.typed(1).await, b"\r");
+}
+
+#[tokio::test]
+async fn a_file_goes_through_a_pipe_byte_by_byte() {
+    let mut rig = rig().await;
+    let file: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+    let mut pipe = client(&rig.server, &["connect", "switch", "--no-pace"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, whole) = (pipe.stdin.take().unwrap(), file.clone());
+    let writing = tokio::spawn(async move { stdin.write_all(&whole).await });
+    assert!(rig.guest.typed(file.len()).await == file);
+    writing.await.unwrap().unwrap();
+    let output = within(pipe.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn a_log_is_all_that_was_printed_and_follows_over_a_restart() {
+    let Rig { mut server, port, mut guest } = rig().await;
+    let printed: Vec<u8> = (0..100_000u32).map(|n| (n % 253) as u8).collect();
+    guest.print(&printed).await;
+    eventually(async || {
+        let line = server.line(&port.server(), 0).await;
+        (line["offset"] == printed.len()).then_some(())
+    })
+    .await;
+    let log = server.client(&["log", "switch"]).await;
+    assert!(log.status.success() && log.stdout == printed, "{}", stderr(&log));
+    let log = server.client(&["log", "switch", "--from", "99999"]).await;
+    assert_eq!(log.stdout, [(99_999 % 253) as u8]);
+
+    let mut follow = Terminal::run(client(&server, &["log", "switch", "--follow"]));
+    guest.print(b"before\r\n").await;
+    follow.shows("before").await;
+    server.signal(Signal::KILL);
+    server = server.restart().await;
+    drop(guest);
+    let mut guest = port.accept().await;
+    guest.print(b"after\r\n").await;
+    follow.shows("the console began a new history meanwhile").await;
+    follow.shows("after").await;
+    drop(server);
+}
+
 #[tokio::test]
 async fn commands_that_ask_print_tables_or_the_api_s_objects() {
     let rig = rig().await;
@@ -227,6 +397,15 @@ async fn exit_codes_tell_what_went_wrong() {
         (&["get-serial-console", "switch", "vnc"], 2, "Unavailable console type vnc."),
         (&["connect", "nothing"], 3, "nothing"),
         (&["connect", "switch", "--port", "7"], 3, "no serial port 7, only 0"),
+        (&["log", "switch", "--port", "7"], 3, "no serial port 7"),
+        (&["log", "nothing"], 3, "nothing"),
+        (&["break", "nothing"], 3, "nothing"),
+        (&["break", "switch"], 1, "break"),
+        (&["sysrq", "switch"], 2, "KEY"),
+        (&["sysrq", "switch", "b"], 1, ""),
+        (&["nmi", "switch"], 1, ""),
+        (&["reset", "switch"], 1, ""),
+        (&["adopt", "nothing"], 3, "nothing"),
         (&["stop", "nothing"], 3, "nothing"),
         (&["delete", "nothing"], 3, "nothing"),
         (&["disconnect", "switch"], 3, ""),
@@ -247,7 +426,9 @@ async fn completions_are_there_for_three_shells_and_bash_understands_them() {
         let run = Command::new(program()).args(["completions", shell]).output();
         let output = within(run).await.unwrap();
         assert!(output.status.success());
-        assert!(stdout(&output).contains("get-serial-console"), "{shell}");
+        for command in ["get-serial-console", "log", "break", "sysrq", "nmi", "reset", "adopt"] {
+            assert!(stdout(&output).contains(command), "{shell}: {command}");
+        }
         if shell == "bash" {
             let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
             bash.stdin.take().unwrap().write_all(&output.stdout).await.unwrap();
@@ -284,7 +465,7 @@ async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
     host.status(&guest, "SHUTOFF").await;
     // A console of a server that is off is waited for.
     let mut terminal = Terminal::run(client(&host.server, &["connect", &name]));
-    terminal.shows("waiting for the guest").await;
+    terminal.shows("the server is SHUTOFF: waiting; start it with: serialproxy start").await;
     run(&host, &["start", &name]).await;
     terminal.shows("the guest is connected").await;
     terminal.shows("Linux version").await;
