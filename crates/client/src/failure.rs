@@ -91,6 +91,8 @@ pub(crate) enum Failure {
          last {0} bytes of stdin reached the guest is not known, and nothing more is sent"
     )]
     InputLost(usize),
+    #[error("someone else writes now, and not all of stdin was sent")]
+    PenLost,
     #[error("ended by {0}")]
     Signal(&'static str),
     #[error("cannot use this terminal: {0}")]
@@ -106,7 +108,7 @@ impl Failure {
             | Self::ApiUrl { .. }
             | Self::Token { .. }
             | Self::Ambiguous { .. } => Outcome::Usage,
-            Self::MayNotForce { .. } => Outcome::Busy,
+            Self::MayNotForce { .. } | Self::PenLost => Outcome::Busy,
             Self::NoSuchServer(_) | Self::Fault { status: 404, .. } => Outcome::NotFound,
             Self::Fault { status: 409, message } if message.starts_with("busy") => Outcome::Busy,
             Self::Closed { code, .. } => match known(*code) {

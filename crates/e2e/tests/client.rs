@@ -1,6 +1,8 @@
 //! The client as people run it, against the real program: `connect` in a pseudo-terminal, and the
 //! commands with their exit codes.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 use std::process::Output;
 use std::process::Stdio;
 

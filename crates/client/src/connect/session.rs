@@ -90,7 +90,7 @@ impl<'a> Session<'a> {
             viewers: (0, vec![]),
             taking,
             asked_for: false,
-            acknowledged: hello.offset,
+            acknowledged: asked.map_or(hello.offset, |asked| asked.min(hello.offset)),
             heard: Instant::now(),
             pings: 0,
             input_ended: false,
@@ -351,17 +351,14 @@ impl<'a> Session<'a> {
                 self.last_output = Instant::now();
                 Ok(())
             }
-            Event::Control(message) => {
-                self.control(&message);
-                Ok(())
-            }
+            Event::Control(message) => self.control(&message),
             Event::SignOfLife => Ok(()),
             Event::Closed { code, reason } => Err(Failure::Closed { code, reason }.into()),
             Event::Lost(cause) => Err(Failure::Lost(cause).into()),
         }
     }
 
-    fn control(&mut self, message: &ServerMessage) {
+    fn control(&mut self, message: &ServerMessage) -> Result<(), End> {
         let watching = self.view.is_watching();
         match message {
             ServerMessage::State { state, .. } => self.line = *state,
@@ -375,17 +372,28 @@ impl<'a> Session<'a> {
                 if self.taking && *session != self.hello.session =>
             {
                 // Sent before our own request was heard.
-                return;
+                return Ok(());
             }
             ServerMessage::Pen { state, session, .. } => self.pen_changed(*state, *session),
             // What was refused may be the pen, as far as we can tell.
             ServerMessage::Error { .. } if std::mem::take(&mut self.taking) => self.watch(),
             _ => {}
         }
-        let server = &self.hello.server.name;
-        let may_write = self.may(Action::Write);
-        let session = self.hello.session;
-        let reader = notices::Reader { session, watching, may_write, server };
+        self.tell(message, watching);
+        let lost = !watching && self.view.is_watching();
+        if lost && !self.terminal.is_interactive() && !self.is_all_sent() {
+            return Err(Failure::PenLost.into());
+        }
+        Ok(())
+    }
+
+    fn tell(&self, message: &ServerMessage, watching: bool) {
+        let reader = notices::Reader {
+            session: self.hello.session,
+            watching,
+            may_write: self.may(Action::Write),
+            server: &self.hello.server.name,
+        };
         if let Some(notice) = notices::message(message, reader) {
             self.say(&notice);
         }
@@ -407,7 +415,9 @@ impl<'a> Session<'a> {
     fn watch(&mut self) {
         self.view.watch();
         self.told_read_only = false;
-        self.terminal.stop_paste();
+        if self.terminal.is_interactive() {
+            self.terminal.stop_paste();
+        }
     }
 
     /// Tells the proxy how far the output is written, so that it sends more.
@@ -438,12 +448,17 @@ impl<'a> Session<'a> {
 
     /// Stdin has ended and the guest is silent: done, once it has taken all that was read.
     fn quiet(&mut self) -> Result<(), End> {
-        let Terminal { ledger, paste, .. } = &*self.terminal;
-        if paste.is_empty() && ledger.unacknowledged() == 0 {
+        if self.is_all_sent() {
             return Err(End::Left);
         }
         self.last_output = Instant::now();
         Ok(())
+    }
+
+    /// Whether stdin has ended and the guest has taken all of it.
+    fn is_all_sent(&self) -> bool {
+        let Terminal { ledger, paste, .. } = &*self.terminal;
+        self.input_ended && paste.is_empty() && ledger.unacknowledged() == 0
     }
 }
 

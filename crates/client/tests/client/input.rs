@@ -141,3 +141,18 @@ async fn a_pipe_is_paced_too_and_ends_when_the_guest_has_taken_it() {
         assert_eq!(ended.await.unwrap().code, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_loses_the_pen_before_its_end_fails() {
+    let console = Console::start().await;
+    let command = console.client(&[]);
+    let ended = tokio::spawn(beside(|| run(command, &[b'\n'; 2000])));
+    let mut peer = console.welcome().await;
+    assert_eq!(peer.input(512).await.len(), 512);
+    peer.tell(json!({"type": "pen", "state": "lost", "by": "bob", "holder": "bob"})).await;
+    assert_eq!(peer.rest().await, b"");
+    let ended = ended.await.unwrap();
+    assert_eq!(ended.code, 4);
+    assert!(ended.stderr.contains("bob writes now, you only watch"), "{ended:?}");
+    assert!(ended.stderr.contains("not all of stdin was sent"), "{ended:?}");
+}
