@@ -3,9 +3,17 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "that is how a test fails")]
 
 use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::Value;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
+use serialproxy_e2e::within;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 /// What Linux prints for the SysRq `h`.
 const HELP: &[u8] = b"sysrq: HELP";
@@ -63,15 +71,12 @@ async fn guests_of_the_unix_transport_are_reached_over_sockets() {
     assert_eq!(host.server.call(Method::DELETE, &path, "").await.status, 204);
 }
 
-#[tokio::test]
-async fn an_adopted_guest_has_a_console_and_is_what_it_was_after_the_undo() {
-    let host = Host::start(&[]).await;
+/// Defines a guest as others would have made it, without our mark, with this serial port.
+async fn of_others(host: &Host, serial: &str) -> Guest {
     let guest = host.boot(1).await;
     let xml = host.virsh(&["dumpxml", "--inactive", &guest.id]);
     let path = format!("/v1/servers/{}", guest.id);
     assert_eq!(host.server.call(Method::DELETE, &path, "").await.status, 204);
-
-    // The same guest as others would have made it: without our mark, on a pseudo-terminal.
     let without = |xml: &str, from: &str, to: &str| {
         let (before, rest) = xml.split_once(from).unwrap();
         format!("{before}{}", rest.split_once(to).unwrap().1)
@@ -79,14 +84,79 @@ async fn an_adopted_guest_has_a_console_and_is_what_it_was_after_the_undo() {
     let xml = without(&xml, "<metadata>", "</metadata>");
     let xml = without(&xml, "<serial", "</serial>");
     let xml = without(&xml, "<console", "</console>");
-    let xml = xml.replace("</devices>", "<serial type='pty'/></devices>");
+    let xml = xml.replace("</devices>", &format!("{serial}</devices>"));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("domain.xml");
     std::fs::write(&file, xml).unwrap();
     host.virsh(&["define", file.to_str().unwrap()]);
+    host.status(&guest, "SHUTOFF").await;
+    guest
+}
+
+async fn connected(host: &Host, guest: &Guest) -> Value {
+    eventually(async || {
+        let line = host.server.line(&guest.id, 0).await;
+        (line["state"] == "connected").then_some(line)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_pseudo_terminal_is_a_console_and_what_libvirt_logged_before_is_in_its_history() {
+    let host = Host::start(&[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("guest.log");
+    let serial =
+        format!("<serial type='pty'><log file='{}' append='off'/></serial>", log.display());
+    let guest = of_others(&host, &serial).await;
+    host.server.signal(Signal::KILL);
+    host.virsh(&["start", &guest.id]);
+    let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually(async || logged().contains("Run /init").then_some(())).await;
+    let host = host.kill_and_restart().await;
+
+    let line = connected(&host, &guest).await;
+    assert_eq!(line["endpoint"]["kind"], "pty");
+    let tty = host.virsh(&["ttyconsole", &guest.id]);
+    assert_eq!(line["endpoint"]["address"], tty.trim());
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+    let action = format!("/v2.1/servers/{}/action", guest.id);
+    let answer = host.server.post(&action, r#"{"os-getConsoleOutput": {}}"#).await;
+    let output = answer.json["output"].as_str().unwrap();
+    assert!(output.contains("Linux version"), "{output}");
+    assert_eq!(output.matches("Run /init").count(), 1, "nothing is there twice: {output}");
+}
+
+#[tokio::test]
+async fn a_stranger_who_took_the_port_first_is_hung_up_on() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let endpoint = host.endpoint(&guest, 0).await;
+    host.shell(&guest, 0).await;
+    host.server.signal(Signal::KILL);
+    // Whoever connects while the line's connection still stands is served next.
+    let mut stranger = TcpStream::connect(&endpoint).await.unwrap();
+    stranger.write_all(b"\r").await.unwrap();
+    within(stranger.read_u8()).await.unwrap();
+
+    let host = host.kill_and_restart().await;
+    connected(&host, &guest).await;
+    let mut rest = Vec::new();
+    within(stranger.read_to_end(&mut rest)).await.unwrap();
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+    let log = host.server.log();
+    assert!(log.contains("QEMU was made to hang up"), "{log}");
+}
+
+#[tokio::test]
+async fn an_adopted_guest_has_a_console_and_is_what_it_was_after_the_undo() {
+    let host = Host::start(&[]).await;
+    let guest = of_others(&host, "<serial type='pty'/>").await;
+    let path = format!("/v1/servers/{}", guest.id);
     let described = || host.virsh(&["dumpxml", "--inactive", "--security-info", &guest.id]);
     let before = described();
-    host.status(&guest, "SHUTOFF").await;
 
     let adopt = format!("{path}/adopt");
     let adopted = host.server.post(&adopt, r#"{"serial_ports": 1}"#).await;
