@@ -249,7 +249,12 @@ impl TlsStream {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
-        let written = session.writer().write(piece)?;
+        // A record each: QEMU before 8.0 takes from a record what the UART has room for, and leaves
+        // the rest in its TLS library until more arrives.
+        let mut written = 0;
+        for byte in piece.chunks(1) {
+            written += session.writer().write(byte)?;
+        }
         flush(session, &self.tcp)?;
         Ok(written)
     }
