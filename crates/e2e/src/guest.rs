@@ -34,10 +34,18 @@ pub struct Host {
 impl Host {
     /// Starts it with these flags.
     pub async fn start(flags: &[&str]) -> Self {
+        Self::start_with("", flags).await
+    }
+
+    /// Starts it at a libvirt that has these lines in its `qemu.conf`.
+    pub async fn start_with(qemu_conf: &str, flags: &[&str]) -> Self {
         let mut libvirt = LIBVIRT.lock().await;
+        if libvirt.as_ref().is_some_and(|libvirtd| libvirtd.qemu_conf() != qemu_conf) {
+            *libvirt = None;
+        }
         let uri = libvirt
             .get_or_insert_with(|| {
-                let mut libvirtd = Libvirtd::prepare();
+                let mut libvirtd = Libvirtd::prepare_with(qemu_conf);
                 libvirtd.start();
                 libvirtd
             })

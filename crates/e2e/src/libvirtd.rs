@@ -45,6 +45,7 @@ done
 #[derive(Debug)]
 pub struct Libvirtd {
     directory: PathBuf,
+    qemu_conf: String,
     process: Child,
     /// What the daemons' keeper is told; none once it has to end.
     words: Option<ChildStdin>,
@@ -58,19 +59,19 @@ impl Libvirtd {
     }
 
     /// Prepares one with these lines in its `qemu.conf`.
-    pub fn prepare_with(settings: &str) -> Self {
+    pub fn prepare_with(qemu_conf: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("libvirtd-").tempdir().unwrap().keep();
         let mut process = Command::new("bash")
             .args(["-c", OUTER, "bash", INNER])
             .arg(&directory)
-            .arg(settings)
+            .arg(qemu_conf)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let words = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().unwrap());
-        Self { directory, process, words, answers }
+        Self { directory, qemu_conf: qemu_conf.into(), process, words, answers }
     }
 
     /// Starts the daemon, and waits until it answers.
@@ -85,6 +86,11 @@ impl Libvirtd {
     /// Kills the daemon, not its guests.
     pub fn kill(&mut self) {
         self.say("kill");
+    }
+
+    /// What its `qemu.conf` has beside what all have.
+    pub fn qemu_conf(&self) -> &str {
+        &self.qemu_conf
     }
 
     /// Where it is reached.

@@ -1,6 +1,11 @@
 //! What the REST calls do to the serial devices of real guests.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "that is how a test fails")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
 
 use reqwest::Method;
 use rustix::process::Signal;
@@ -8,11 +13,13 @@ use serde_json::Value;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
 /// What Linux prints for the SysRq `h`.
@@ -126,6 +133,43 @@ async fn a_pseudo_terminal_is_a_console_and_what_libvirt_logged_before_is_in_its
     let output = answer.json["output"].as_str().unwrap();
     assert!(output.contains("Linux version"), "{output}");
     assert_eq!(output.matches("Run /init").count(), 1, "nothing is there twice: {output}");
+}
+
+#[tokio::test]
+async fn where_tls_is_required_guests_have_it_and_plain_ports_are_refused() {
+    let pki = Pki::new();
+    let file = |name: &str| pki.file(name).display().to_string();
+    let (ca, cert, key) = (file("ca-cert.pem"), file("client-cert.pem"), file("client-key.pem"));
+    let flags = [
+        "--serial_console-tls_required",
+        "--serial_console-tls_ca_certs",
+        &ca,
+        "--serial_console-tls_client_cert",
+        &cert,
+        "--serial_console-tls_client_key",
+        &key,
+    ];
+    let host = Host::start_with(&pki.qemu_conf(), &flags).await;
+    let guest = host.boot(1).await;
+    let line = host.server.line(&guest.id, 0).await;
+    assert_eq!((&line["state"], &line["endpoint"]["kind"]), (&"connected".into(), &"tls".into()));
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let serial = format!(
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}' tls='no'/>\
+         <protocol type='raw'/></serial>"
+    );
+    let plain = of_others(&host, &serial).await;
+    host.virsh(&["start", &plain.id]);
+    let refused = eventually(async || {
+        let line = host.server.line(&plain.id, 0).await;
+        (line["state"] == "failed").then_some(line)
+    })
+    .await;
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains("tls_required") && reason.contains("tls='yes'"), "{reason}");
 }
 
 #[tokio::test]
