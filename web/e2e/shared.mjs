@@ -58,6 +58,43 @@ test('who comes second takes over after a question, and the first goes on watchi
   await seeInTerminal(bob, 'typed by bob');
 });
 
+test('who watches asks for the pen, is kept waiting, and is given it', async () => {
+  const { alice, bob } = await aliceAndBob();
+  await button(bob, 'Watch').click();
+  await see(status(bob, '2 attached: you, alice'));
+  await see(status(alice, '2 attached: you, bob'));
+  await button(bob, 'Ask to write').click();
+  await bob.getByLabel('Reason, for them to read').fill('the disk is full');
+  await bob.keyboard.press('Enter');
+  await see(bob.getByText(/^Asked alice to let you write: \d+ s left to refuse\.$/));
+  await see(alert(alice, 'bob asks to write: the disk is full.'));
+  await button(alice, 'Keep').click();
+  await see(alert(bob, /^alice keeps the pen/));
+  await alice.locator('#screen').click();
+  await alice.keyboard.type('a');
+  await guest.hears('a');
+
+  await button(bob, 'Ask to write').click();
+  await bob.getByRole('dialog').getByRole('button', { name: 'Ask' }).click();
+  await button(alice, 'Give').click();
+  await see(status(bob, 'connected · you write'));
+  await see(alert(alice, 'You watch now.'));
+  await alice.keyboard.type('not any more');
+  await bob.keyboard.type('b');
+  await guest.hears('b');
+});
+
+test('who watches sees the grid of who writes', async () => {
+  const { bob } = await aliceAndBob();
+  await button(bob, 'Watch').click();
+  await see(status(bob, 'alice writes, you watch'));
+  await bob.setViewportSize({ width: 500, height: 700 });
+  await bob.locator('#screen[data-grid=theirs]').waitFor();
+  const line = 'x'.repeat(110);
+  guest.print(`\x1b[2J\x1b[H${line}\r\nnext`);
+  await seeInTerminal(bob, `${line}\nnext`);
+});
+
 test('one person takes over from their own other window', async () => {
   const first = await at.open(await consoleUrl('alice'));
   await see(status(first, 'you write'));
@@ -97,12 +134,15 @@ test('the keyboard alone is enough: out of the terminal, to the tools, and throu
   await guest.hears('\t');
   await alice.keyboard.press('Shift+F6');
   await focused(alice, 'Copy');
-  for (const name of ['Paste', 'Search', 'Theme: auto', 'Reconnect']) {
+  for (const name of ['Paste', 'Search', 'Machine', 'More']) {
     await alice.keyboard.press('Tab');
     await focused(alice, name);
   }
   await alice.keyboard.press('Enter');
-  await seeInTerminal(alice, 'attached again');
+  await alice.keyboard.press('End');
+  await alice.keyboard.press('ArrowUp');
+  await focused(alice, 'Reconnect');
+  await alice.keyboard.press('Enter');
   await see(status(alice, 'connected · you write'));
   await focused(alice, 'Terminal input');
 

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { after, afterEach, before, beforeEach } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -84,15 +84,22 @@ export function stage(flags) {
     );
     const faults = stage.pages.flatMap((page) => page.faults);
     await Promise.all(stage.pages.map((page) => page.context().close()));
-    await eventually('every session ends', async () => {
-      const { sessions } = await (await call('GET', '/v1/sessions')).json();
-      return sessions.length === 0;
-    });
+    await eventually('every session ends', endSessions);
     assert.deepEqual(violations.flat(), []);
     assert.deepEqual(faults, []);
   });
   after(() => stage.browser.close());
   return stage;
+}
+
+/** Ends what is left of closed pages, which could come back for a while; says whether all is over. */
+async function endSessions() {
+  const { sessions } = await (await call('GET', '/v1/sessions')).json();
+  for (const { id } of sessions) {
+    // One may end by itself meanwhile.
+    await call('DELETE', `/v1/sessions/${id}`).catch(() => undefined);
+  }
+  return sessions.length === 0;
 }
 
 /** Nothing may reach beyond the window sideways. */
@@ -140,5 +147,59 @@ export class Guest {
 
   leave() {
     this.socket.destroy();
+  }
+}
+
+/** A network between the browser and the proxy, which can be cut. */
+export class Cable {
+  cut = false;
+  #ends = new Set();
+
+  /** Lays it to the proxy of a console URL. */
+  static async lay(url) {
+    const cable = new Cable();
+    const { hostname, port } = new URL(url);
+    cable.server = createServer((near) => cable.#join(near, connect(port, hostname)));
+    cable.server.listen(0, '127.0.0.1');
+    await once(cable.server, 'listening');
+    return cable;
+  }
+
+  /** The console URL over the cable. */
+  url(url) {
+    const far = new URL(url);
+    far.port = this.server.address().port;
+    return far.href;
+  }
+
+  /** From now on nothing passes, and nobody is told why. */
+  break() {
+    this.cut = true;
+    for (const end of this.#ends) end.destroy();
+  }
+
+  mend() {
+    this.cut = false;
+  }
+
+  remove() {
+    this.break();
+    this.server.close();
+  }
+
+  #join(near, far) {
+    for (const [end, other] of [
+      [near, far],
+      [far, near],
+    ]) {
+      this.#ends.add(end);
+      end.pipe(other);
+      end.on('error', () => {});
+      end.on('close', () => {
+        this.#ends.delete(end);
+        other.destroy();
+      });
+    }
+    if (this.cut) near.destroy();
   }
 }

@@ -59,6 +59,12 @@ async fn two_people_share_a_port_and_each_reads_who_writes() {
 }
 
 #[tokio::test]
+async fn a_page_keeps_its_place_and_its_pen_over_a_broken_network_and_a_reload() {
+    let rig = rig(&[]).await;
+    tell("comeback.mjs", rig.story()).await;
+}
+
+#[tokio::test]
 async fn a_token_that_is_no_good_is_explained_in_words() {
     let rig = rig(&["--consoleauth-token_ttl", "1"]).await;
     tell("expired.mjs", rig.story()).await;
