@@ -34,8 +34,11 @@ export function ask(question: Question): Promise<Answer | undefined> {
   dialog.showModal();
   return new Promise((resolve) => {
     // Not by the event `close` alone: it comes late, and then may belong to the question before.
-    element('ask-form', HTMLFormElement).onsubmit = ({ submitter }) => {
-      const yes = submitter?.id === 'ask-yes';
+    element('ask-form', HTMLFormElement).onsubmit = (event) => {
+      // First, since closing gives the focus back, and who asked may want it elsewhere.
+      event.preventDefault();
+      dialog.close();
+      const yes = event.submitter?.id === 'ask-yes';
       resolve(yes ? { reason: reason.value, choice: choice.value } : undefined);
     };
     dialog.onclose = () => dialog.open || resolve(undefined);

@@ -12,6 +12,7 @@ import { element } from './elements';
 import { KeyBar } from './key-bar';
 import { Machine } from './machine';
 import { Menu } from './menu';
+import type { ClientMessage } from './messages';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
@@ -83,10 +84,16 @@ function openConsole(access: Access): void {
     typing.paste(text, screen.term.modes.bracketedPasteMode),
   );
   const search = new Search(screen.term, theme);
-  const machine = new Machine((message) => session.request(message));
-  const pen = new PenBar((action) => session.request({ type: 'pen', do: action }));
+  const machine = new Machine(tell);
+  const pen = new PenBar((action) => tell({ type: 'pen', do: action }));
   const tools = new Tools({ screen, session, clipboard, theme, typing, say });
   new Menu('more', () => tools.refresh());
+
+  /** Says something to the proxy; who asked for it types on. */
+  function tell(message: ClientMessage): void {
+    session.request(message);
+    screen.term.focus();
+  }
 
   function show(now: View): void {
     view = now;
@@ -126,14 +133,12 @@ function openConsole(access: Access): void {
 
   async function request(): Promise<void> {
     const answer = view?.attachment?.writer ? await askToAsk(view) : { reason: '' };
-    if (answer) session.request(penMessage('request', answer.reason));
-    screen.term.focus();
+    if (answer) tell(penMessage('request', answer.reason));
   }
 
   async function takeOver(): Promise<void> {
     const answer = await askForce(view);
-    if (answer) session.request(penMessage('force', answer.reason));
-    screen.term.focus();
+    if (answer) tell(penMessage('force', answer.reason));
   }
 
   function onClick(id: string, act: () => unknown): void {

@@ -23,7 +23,9 @@ export class Tools {
   constructor(private readonly page: Page) {
     const { screen, session, theme } = page;
     this.onClick('fit', () => this.fitGuest());
-    this.onClick('release', () => session.request({ type: 'pen', do: 'release' }));
+    this.onClick('release', () =>
+      this.focused(() => session.request({ type: 'pen', do: 'release' })),
+    );
     this.onClick('pop-out', () => this.popOut());
     this.onClick('download', () => this.download());
     this.onClick('copy-watch', () => page.clipboard.copyWords(this.watchCommand()));

@@ -14,6 +14,8 @@ const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const bar = (page) => page.getByRole('region', { name: 'Pen' });
 
+const focused = (page) => page.evaluate(() => document.activeElement.ariaLabel);
+
 const ALICE = 'a11ce000-0000-4000-8000-000000000000';
 const BOB = 'b0b00000-0000-4000-8000-000000000000';
 
@@ -45,6 +47,7 @@ test('the holder of the pen is asked, with a reason, and may let the time pass',
   const asked = { type: 'pen', do: 'request', reason: 'I know the disk' };
   assert.deepEqual(await session.hears('pen'), [asked]);
   session.pen('requested', { session: SESSION, by: 'carol', holder: 'alice' });
+  assert.equal(await focused(page), 'Terminal input');
   await see(bar(page).getByText(/^Asked alice to let you write: 1[45] s left to refuse\.$/));
   assert.equal(await button(page, 'Ask to write').isVisible(), false);
   assert.equal(await button(page, 'Give').isVisible(), false);
@@ -129,6 +132,7 @@ test('a refused visitor may come in and ask', async () => {
   assert.equal(session.query.get('mode'), 'watch');
   session.hello({ mode: 'watch' });
   assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
+  assert.equal(await focused(page), 'Terminal input');
 });
 
 test("a pen that another window of one's own holds is not one's own", async () => {
