@@ -80,14 +80,22 @@ async function pour(until) {
 
 /** Runs in the page: follows the numbers of the lines through frames and gaps. */
 function follow(data, base) {
-  const flow = (window.flow ??= { at: 0, start: 0, received: 0, skipped: 0, faults: [] });
+  const first = { at: 0, start: 0, screen: 0, received: 0, skipped: 0, faults: [] };
+  const flow = (window.flow ??= first);
   if (typeof data === 'string') {
     const message = JSON.parse(data);
     if (message.type === 'hello') flow.at = flow.start = message.offset;
+    // The screen's bytes have no place in the output.
+    if (message.type === 'replay' && message.kind === 'screen') flow.screen = message.bytes;
     if (message.type !== 'gap') return;
     if (message.from !== flow.at) flow.faults.push(`gap from ${message.from}, not ${flow.at}`);
     flow.skipped += message.to - message.from;
     flow.at = message.to;
+    return;
+  }
+  if (flow.screen > 0) {
+    flow.screen -= data.byteLength;
+    if (flow.screen < 0) flow.faults.push('the screen and live output in one frame');
     return;
   }
   // The number of the first whole line says where these bytes belong.

@@ -30,8 +30,11 @@ export function ask(question: Question): Promise<Answer | undefined> {
   if (dialog.open) return Promise.resolve(undefined);
   const reason = element('ask-reason', HTMLInputElement);
   const choice = element('ask-choice', HTMLSelectElement);
+  const cancel = element('ask-cancel', HTMLButtonElement);
   fill(question, reason, choice);
   dialog.showModal();
+  if (question.reason === undefined || question.danger) cancel.focus();
+  else reason.focus();
   return new Promise((resolve) => {
     // Not by the event `close` alone: it comes late, and then may belong to the question before.
     element('ask-form', HTMLFormElement).onsubmit = (event) => {
