@@ -6,13 +6,14 @@ import './style.css';
 import { takeAccess } from './address';
 import type { Access } from './address';
 import { ask } from './ask';
+import type { Attachment } from './attachment';
 import { Attention } from './attention';
 import { Clipboard } from './clipboard';
 import { element } from './elements';
 import { KeyBar } from './key-bar';
 import { Machine } from './machine';
 import { Menu } from './menu';
-import type { ClientMessage } from './messages';
+import type { ClientMessage, Size } from './messages';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
@@ -104,7 +105,8 @@ function openConsole(access: Access): void {
     pen.show(attachment);
     tools.show(now);
     screen.allowTyping(takesInput);
-    screen.follow(attachment?.writes === false ? attachment.size : undefined);
+    // Without a connection the screen stays as it is.
+    if (attachment) screen.follow(theirGrid(attachment));
     keys.show(takesInput);
     if (!takesInput) typing.cancelPaste('Paste stopped');
     element('paste', HTMLButtonElement).disabled = !takesInput;
@@ -164,6 +166,11 @@ function openConsole(access: Access): void {
   window.serialproxy = { text: () => screen.text() };
   screen.term.focus();
   session.reconnect();
+}
+
+/** The grid of someone else who writes. */
+function theirGrid({ writes, writer, size }: Attachment): Size | undefined {
+  return writes || !writer ? undefined : size;
 }
 
 function focusTools(tools: HTMLElement): void {

@@ -28,6 +28,9 @@ const RETRY_MAX = 15_000;
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
 
+/** Milliseconds for which a proxy may take our own broken session for alive, and some to spare. */
+const OWN_SESSION_FADES = 75_000;
+
 /** How the console stands. */
 export interface View {
   /** The session, while there is one. */
@@ -95,6 +98,7 @@ export class Session {
   private size: { rows: number; cols: number } | undefined;
   private attempts = 0;
   private attachedAt = 0;
+  private lostAt: number | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -157,7 +161,7 @@ export class Session {
     if (!this.view.takesInput) return false;
     if (!this.outbox.add(bytes)) {
       this.listener.onError(
-        'Not typed: as much as is kept is still on its way to the guest. Wait until it has it.',
+        'Not typed: 64 KiB that you typed before have not reached the guest yet. Wait for them.',
       );
       return false;
     }
@@ -251,6 +255,7 @@ export class Session {
     this.tellLost(lost);
     this.keep(hello);
     this.attachedAt = Date.now();
+    this.lostAt = undefined;
     if (this.size) this.request({ type: 'size', ...this.size });
     this.pulse.start();
     if (asked.want) this.want(attachment, asked.want);
@@ -309,10 +314,17 @@ export class Session {
     const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;
     const server = hello?.server.name;
     let ending = describeEnd({ code, reason, attachment, server, holder, now: new Date() });
-    if (holder?.session !== undefined && holder.session === this.own) ending = OWN_OLD_SESSION;
+    if (holder && this.isOwn(holder)) ending = OWN_OLD_SESSION;
     this.elsewhere = code === Code.takenOver;
     if (ending.retry) this.comeBack(ending, attachment);
     else this.finish(ending, holder);
+  }
+
+  /** A proxy that names no session is believed for as long as a broken one may be alive. */
+  private isOwn({ session, user }: Holder): boolean {
+    if (session !== undefined) return session === this.own;
+    const recently = this.lostAt !== undefined && Date.now() - this.lostAt < OWN_SESSION_FADES;
+    return recently && user === this.view.hello?.user;
   }
 
   private finish(ending: Ending, holder: Holder | undefined): void {
@@ -321,6 +333,7 @@ export class Session {
     this.forget();
     this.tellLost(this.outbox.drop());
     this.attempts = 0;
+    this.lostAt = undefined;
     this.change({
       attachment: undefined,
       ending,
@@ -335,6 +348,7 @@ export class Session {
     if (attachment && Date.now() - this.attachedAt >= STEADY) this.attempts = 0;
     const grace = this.kept && attachment?.hello.grace;
     const keptUntil = grace ? Date.now() + grace * 1000 : this.kept && this.view.keptUntil;
+    this.lostAt ??= Date.now();
     const retryAt = this.retryLater();
     this.change({ attachment: undefined, ending, connecting: false, retryAt, keptUntil });
   }

@@ -102,7 +102,7 @@ test('more than 64 KiB of waiting input is refused in words', async () => {
   await page.keyboard.insertText('x'.repeat(64 * 1024));
   assert.equal(await status(page, 'Not typed').isVisible(), false);
   await page.keyboard.type('y');
-  await see(status(page, 'Not typed: as much as is kept is still on its way to the guest.'));
+  await see(status(page, 'Not typed: 64 KiB that you typed before have not reached the guest yet.'));
 });
 
 test('a session that comes back without the pen types nothing, and says so', async () => {
@@ -241,15 +241,29 @@ test('a connection that has fallen silent is given up and come back to', async (
   await see(status(page, 'you write'));
 });
 
-test("one's own broken session that still holds the pen is waited for", async () => {
+for (const [how, id] of [
+  ['its id', { session: SESSION }],
+  ['its user', {}],
+]) {
+  test(`one's own broken session that still holds the pen is known by ${how}, and waited for`, async () => {
+    const { page, session } = await at.attach();
+    session.drop();
+    const next = await at.proxy.attempt();
+    next.pen('held', { holder: 'carol', ...id });
+    next.close(4004, 'busy: carol');
+    await see(alert(page, 'The proxy still holds the session that you had before'));
+    await at.proxy.admit();
+    await see(status(page, 'you write'));
+  });
+}
+
+test("another session of one's own user is no reason to wait", async () => {
   const { page, session } = await at.attach();
   session.drop();
   const next = await at.proxy.attempt();
-  next.pen('held', { holder: 'carol', session: SESSION });
+  next.pen('held', { holder: 'carol', session: OTHER_SESSION });
   next.close(4004, 'busy: carol');
-  await see(alert(page, 'The proxy still holds the session that you had before'));
-  await at.proxy.admit();
-  await see(status(page, 'you write'));
+  await see(alert(page, 'carol has been typing here.'));
 });
 
 test('Reconnect comes back with the session, which keeps the pen', async () => {

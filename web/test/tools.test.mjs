@@ -182,6 +182,20 @@ for (const [what, options] of [
   });
 }
 
+test('the grid of who wrote stays through a break, and goes with the pen', async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: ['write'], resume: 'k' });
+  session.pen('held', { holder: 'alice', session: ALICE });
+  session.say({ type: 'size', rows: 50, cols: 90 });
+  await page.locator('#screen[data-grid=theirs]').waitFor();
+  session.drop();
+  const next = await at.proxy.attempt();
+  await see(page.getByRole('alert'));
+  await see(page.locator('#screen[data-grid=theirs]'));
+  next.hello({ mode: 'watch', can: ['write'] });
+  next.pen('free');
+  await page.locator('#screen[data-grid=own]').waitFor();
+});
+
 test('the font grows and shrinks, also after a reload', async () => {
   const { page, session } = await at.attach({ resume: 'k' });
   const before = await grid(session);
