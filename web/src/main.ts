@@ -10,6 +10,7 @@ import type { Attachment } from './attachment';
 import { Attention } from './attention';
 import { Clipboard } from './clipboard';
 import { element } from './elements';
+import type { Offer } from './endings';
 import { KeyBar } from './key-bar';
 import { Machine } from './machine';
 import { Menu } from './menu';
@@ -26,7 +27,6 @@ import { Screen } from './terminal';
 import { Theme } from './theme';
 import { Tools } from './tools';
 import { Typing } from './typing';
-import type { Offer } from './words';
 import { describeSince } from './words';
 
 declare global {

@@ -20,7 +20,8 @@ export class PasteBar {
     if (!progress) return;
     this.progress.max = progress.total;
     this.progress.value = progress.sent;
-    this.text.textContent = `Pasting: ${kilobytes(progress.sent)} of ${kilobytes(progress.total)} kB`;
+    const [sent, total] = [kilobytes(progress.sent), kilobytes(progress.total)];
+    this.text.textContent = `Pasting: ${sent} of ${total} kB`;
   }
 }
 

@@ -36,7 +36,7 @@ export function concernsOf(text: string, bracketed: boolean): Concerns | undefin
 
 function aboutLines(bracketed: boolean): string {
   return bracketed
-    ? 'The program in the guest asked for pastes in one piece, so it should not run them line by line.'
+    ? 'The program in the guest asked for pastes in one piece, and should not run each line.'
     : 'A shell runs each line as soon as it arrives.';
 }
 
@@ -52,7 +52,10 @@ function aboutLength(lines: string[], bracketed: boolean): string {
   const encoder = new TextEncoder();
   const longest = Math.max(0, ...lines.map((line) => encoder.encode(line).length));
   if (longest <= LINE_BYTES || bracketed) return '';
-  return `A line of ${longest} bytes is more than the ${LINE_BYTES} that a guest takes when it reads whole lines: the rest would be lost.`;
+  return (
+    `A line of ${longest} bytes is more than the ${LINE_BYTES} that a guest takes when it reads ` +
+    'whole lines: the rest would be lost.'
+  );
 }
 
 /** `Ctrl+[` and the like. */

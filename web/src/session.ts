@@ -7,29 +7,24 @@
 // proxy doesn't know the key any more, the token makes a new one. Input passes only while this session
 // holds the pen, and is kept until the proxy has handed it on.
 
-import { keepAccess, keepSession, keptSession, socketUrl } from './address';
-import type { Access, Kept } from './address';
+import { keepAccess, socketUrl } from './address';
+import type { Access } from './address';
 import { Attachment } from './attachment';
 import { Connection } from './connection';
-import { Handover } from './handover';
+import { LEFT, OWN_OLD_SESSION, describeEnd, parseBusy } from './endings';
+import type { Ending, Holder } from './endings';
 import { Code } from './messages';
 import type { ClientMessage, Hello, Mode, ServerMessage } from './messages';
 import { Outbox } from './outbox';
 import { Output } from './output';
 import type { Place, Sink } from './output';
+import { OwnSession } from './own-session';
 import { Pulse } from './pulse';
-import { LEFT, OWN_OLD_SESSION, describeEnd, describeLostInput, parseBusy } from './words';
-import type { Ending, Holder } from './words';
-
-/** Pauses between two attempts, in milliseconds: the first, and the longest. */
-const RETRY_MIN = 300;
-const RETRY_MAX = 15_000;
+import { Retry } from './retry';
+import { describeLostInput } from './words';
 
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
-
-/** Milliseconds for which a proxy may take our own broken session for alive, and some to spare. */
-const OWN_SESSION_FADES = 75_000;
 
 /** How the console stands. */
 export interface View {
@@ -81,14 +76,9 @@ export class Session {
   private connection: Connection | undefined;
   private readonly output: Output;
   private outbox = new Outbox(0);
-  private readonly handover = new Handover();
+  private readonly own: OwnSession;
   private readonly pulse: Pulse;
-  /** The session that can come back. */
-  private kept: Kept | undefined;
-  /** The last session that this tab had, whether or not it can come back. */
-  private own: string | undefined;
-  /** Whether another window has the session. */
-  private elsewhere = false;
+  private readonly retry = new Retry(() => this.open());
   /** Whether the kept session held the pen when it was last heard of. */
   private held = false;
   /** What the attempt under way asked for. */
@@ -96,26 +86,20 @@ export class Session {
     resume: false,
   };
   private size: { rows: number; cols: number } | undefined;
-  private attempts = 0;
   private attachedAt = 0;
-  private lostAt: number | undefined;
-  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly access: Access,
     private readonly sink: Sink,
     private readonly listener: Listener,
   ) {
-    this.kept = keptSession(access);
-    this.own = this.kept?.session;
+    this.own = new OwnSession(access);
     this.output = new Output(sink, (offset) => this.request({ type: 'ack', offset }));
     this.pulse = new Pulse({
       ping: (id) => this.request({ type: 'ping', id }),
       onLatency: (milliseconds) => listener.onLatency(milliseconds),
       onSilence: () => this.breakOff(),
     });
-    addEventListener('online', () => this.tryNow());
-    document.addEventListener('visibilitychange', () => document.hidden || this.tryNow());
   }
 
   /** Input bytes that the proxy has not handed on yet. */
@@ -131,7 +115,7 @@ export class Session {
   /** Comes back with the session where there is one, or else with the token. */
   reconnect(): void {
     this.connection?.abandon();
-    if (this.elsewhere && this.own !== undefined) this.kept = this.handover.newest(this.own);
+    this.own.reclaim();
     this.change({ attachment: undefined, ending: undefined });
     this.open();
   }
@@ -139,10 +123,10 @@ export class Session {
   /** Makes a new session, instead of what is there now. */
   async attach(mode: Mode, want?: Want): Promise<void> {
     if (!want) this.prefer(mode);
-    this.forget();
+    this.own.forget();
     const old = this.connection;
     this.connection = undefined;
-    clearTimeout(this.timer);
+    this.retry.cancel();
     this.change({ attachment: undefined, ending: undefined, connecting: true, retryAt: undefined });
     await old?.close();
     if (!this.connection) this.open(want);
@@ -152,6 +136,7 @@ export class Session {
   async leave(): Promise<void> {
     const old = this.connection;
     this.connection = undefined;
+    this.own.end(false);
     this.finish(LEFT, undefined);
     await old?.close();
   }
@@ -190,15 +175,14 @@ export class Session {
   }
 
   private open(want?: Want): void {
-    clearTimeout(this.timer);
+    this.retry.cancel();
     const from = this.output.place;
-    this.elsewhere = false;
-    this.asked = { resume: this.kept !== undefined, from, want };
+    const resume = this.own.key;
+    this.asked = { resume: resume !== undefined, from, want };
     this.change({ connecting: true, holder: undefined, retryAt: undefined });
     // Who takes over or asks comes in as a watcher: a writer would be refused.
     const mode = want ? 'watch' : this.access.mode;
-    const url = socketUrl(this.access, { resume: this.kept?.resume, mode, from });
-    const connection = new Connection(url, {
+    this.connection = new Connection(socketUrl(this.access, { resume, mode, from }), {
       onMessage: (message) => this.receive(message),
       onBytes: (bytes) => {
         this.pulse.heard();
@@ -206,7 +190,6 @@ export class Session {
       },
       onClose: (code, reason) => this.end(code, reason),
     });
-    this.connection = connection;
   }
 
   private receive(message: ServerMessage): void {
@@ -229,7 +212,8 @@ export class Session {
       return this.listener.onInputTaken();
     }
     if (message.type === 'epoch') {
-      return this.sink.note(`── ${attachment.hello.server.name} started, boot ${message.epoch} ──`);
+      const { name } = attachment.hello.server;
+      return this.sink.note(`── ${name} started, boot ${message.epoch} ──`);
     }
     this.follow(attachment, message);
   }
@@ -243,8 +227,8 @@ export class Session {
   }
 
   private begin(hello: Hello): void {
-    const { asked, outbox, kept } = this;
-    const resumed = asked.resume && hello.session === kept?.session;
+    const { asked, outbox } = this;
+    const resumed = asked.resume && this.own.isBack(hello);
     const attachment = new Attachment(hello);
     this.view.attachment = attachment;
     this.held = attachment.writes;
@@ -253,9 +237,8 @@ export class Session {
     if (!resumed || !attachment.writes) this.outbox = new Outbox(hello.input);
     this.output.begin(hello, asked.from);
     this.tellLost(lost);
-    this.keep(hello);
+    this.own.begin(hello);
     this.attachedAt = Date.now();
-    this.lostAt = undefined;
     if (this.size) this.request({ type: 'size', ...this.size });
     this.pulse.start();
     if (asked.want) this.want(attachment, asked.want);
@@ -269,19 +252,6 @@ export class Session {
     const writes = hello.mode === 'write';
     this.request({ type: 'input', offset: writes ? offset : hello.input });
     if (writes) for (const chunk of chunks) this.connection?.sendBytes(chunk);
-  }
-
-  private keep({ session, resume }: Hello): void {
-    this.own = session;
-    this.kept = resume === undefined ? undefined : { session, resume };
-    keepSession(this.access, this.kept);
-    if (this.kept) this.handover.announce(this.kept);
-  }
-
-  private forget(): void {
-    this.kept = undefined;
-    this.held = false;
-    keepSession(this.access, undefined);
   }
 
   private want(attachment: Attachment, { pen, reason }: Want): void {
@@ -308,32 +278,23 @@ export class Session {
     this.connection = undefined;
     // The key is not known any more: the token makes a new session.
     if (code === Code.token && !attachment && this.asked.resume) {
-      this.forget();
+      this.own.forget();
       return this.open();
     }
     const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;
     const server = hello?.server.name;
     let ending = describeEnd({ code, reason, attachment, server, holder, now: new Date() });
-    if (holder && this.isOwn(holder)) ending = OWN_OLD_SESSION;
-    this.elsewhere = code === Code.takenOver;
-    if (ending.retry) this.comeBack(ending, attachment);
-    else this.finish(ending, holder);
-  }
-
-  /** A proxy that names no session is believed for as long as a broken one may be alive. */
-  private isOwn({ session, user }: Holder): boolean {
-    if (session !== undefined) return session === this.own;
-    const recently = this.lostAt !== undefined && Date.now() - this.lostAt < OWN_SESSION_FADES;
-    return recently && user === this.view.hello?.user;
+    if (holder && this.own.holds(holder)) ending = OWN_OLD_SESSION;
+    if (ending.retry) return this.comeBack(ending, attachment);
+    this.own.end(code === Code.takenOver);
+    this.finish(ending, holder);
   }
 
   private finish(ending: Ending, holder: Holder | undefined): void {
-    clearTimeout(this.timer);
+    this.retry.cancel();
+    this.retry.reset();
     this.pulse.stop();
-    this.forget();
     this.tellLost(this.outbox.drop());
-    this.attempts = 0;
-    this.lostAt = undefined;
     this.change({
       attachment: undefined,
       ending,
@@ -345,36 +306,29 @@ export class Session {
   }
 
   private comeBack(ending: Ending, attachment: Attachment | undefined): void {
-    if (attachment && Date.now() - this.attachedAt >= STEADY) this.attempts = 0;
-    const grace = this.kept && attachment?.hello.grace;
-    const keptUntil = grace ? Date.now() + grace * 1000 : this.kept && this.view.keptUntil;
-    this.lostAt ??= Date.now();
-    const retryAt = this.retryLater();
-    this.change({ attachment: undefined, ending, connecting: false, retryAt, keptUntil });
+    if (attachment && Date.now() - this.attachedAt >= STEADY) this.retry.reset();
+    const keptFor = (attachment?.hello.grace ?? 0) * 1000;
+    const keptUntil = keptFor > 0 ? Date.now() + keptFor : this.view.keptUntil;
+    this.own.lose();
+    const retryAt = this.retry.later();
+    this.change({
+      attachment: undefined,
+      ending,
+      connecting: false,
+      retryAt,
+      keptUntil: this.own.key === undefined ? undefined : keptUntil,
+    });
   }
 
-  /** Somewhat at random, so that the pages of a restarted proxy don't come back all at once. */
-  private retryLater(): number {
-    const longest = Math.min(RETRY_MAX, RETRY_MIN * 2 ** this.attempts);
-    const pause = Math.round(longest * (0.7 + 0.3 * Math.random()));
-    this.attempts += 1;
-    this.timer = setTimeout(() => this.open(), pause);
-    return Date.now() + pause;
-  }
-
-  /** The network may be back, or someone looks at the page again. */
-  private tryNow(): void {
-    if (this.view.retryAt !== undefined) this.open();
-  }
-
-  /** Input that nobody can say of whether it arrived is not sent again, and not kept silent about. */
+  /** Input of which nobody can say whether it arrived is not sent again, and that is said. */
   private tellLost(bytes: number): void {
     if (bytes > 0) this.sink.note(describeLostInput(bytes));
   }
 
   private change(part: Partial<View>): void {
     const view = { ...this.view, ...part };
-    view.takesInput = view.attachment ? view.attachment.writes : this.kept !== undefined && this.held;
+    const waits = this.own.key !== undefined && this.held;
+    view.takesInput = view.attachment ? view.attachment.writes : waits;
     this.view = view;
     this.listener.onChange(view);
   }

@@ -2,9 +2,10 @@
 // with what happened and what can be done.
 
 import { button, element } from './elements';
+import type { Ending, Offer } from './endings';
 import type { View } from './session';
-import { describeNotice, describePen, describeRetry, describeState, describeViewers, listViewers } from './words';
-import type { Ending, Offer } from './words';
+import { describeNotice, describePen, describeRetry, describeState } from './words';
+import { describeViewers, listViewers } from './words';
 
 const LABELS: Record<Offer, string> = {
   reconnect: 'Reconnect',

@@ -79,7 +79,8 @@ export class Tools {
     link.href = URL.createObjectURL(new Blob([this.page.screen.text(), '\n']));
     const { server, port } = this.view?.hello ?? { server: { name: 'console' }, port: 0 };
     const name = server.name.replace(/[^\w.-]+/g, '_');
-    link.download = `${name}-${port}-${new Date().toISOString().slice(0, 19).replace(/:/g, '')}.txt`;
+    const time = new Date().toISOString().slice(0, 19).replace(/:/g, '');
+    link.download = `${name}-${port}-${time}.txt`;
     link.click();
     URL.revokeObjectURL(link.href);
     this.page.say(`Saved what the terminal holds as ${link.download}.`);

@@ -1,0 +1,183 @@
+// Every sentence that tells why a session ended: what happened, and what to do. Pure functions of what
+// the proxy said.
+
+import type { Attachment } from './attachment';
+import { Code } from './messages';
+import { because, describeSince } from './words';
+
+/** What the page can offer after an end. */
+export type Offer = 'reconnect' | 'watch' | 'ask' | 'force' | 'here' | 'dismiss';
+
+/** How a session ended, in words. */
+export interface Ending {
+  /** For the status line, after `closed`. */
+  short: string;
+  /** Whole sentences. */
+  text: string;
+  offers: Offer[];
+  /** Whether the page comes back by itself. */
+  retry: boolean;
+}
+
+/** Who writes on a console that refused us, and since when as an RFC 3339 time. */
+export interface Holder {
+  user: string;
+  session?: string | undefined;
+  since?: string | undefined;
+}
+
+/** What is known about a session that ended. */
+export interface End {
+  code: number;
+  reason: string;
+  /** The session, if the proxy let it in. */
+  attachment: Attachment | undefined;
+  /** The name of the server, if this page ever was attached. */
+  server: string | undefined;
+  /** Who writes, if that is why we were refused. */
+  holder: Holder | undefined;
+  now: Date;
+}
+
+/** Reads `busy: alice since 2026-11-22T09:00:00Z`. */
+export function parseBusy(reason: string): Holder | undefined {
+  const match = /^busy: (.+?)(?: since (\S+))?$/.exec(reason);
+  return match?.[1] ? { user: match[1], since: match[2] } : undefined;
+}
+
+/** Why a session ended and what to do next. */
+export function describeEnd(end: End): Ending {
+  const why = end.reason.replace(/^(busy|stopped|unreachable|draining|too many sessions): /, '');
+  const describe = ENDINGS[end.code] ?? unknownCode;
+  return describe(end, because(why));
+}
+
+type Describe = (end: End, why: string) => Ending;
+
+const restart: Describe = () => retry('the proxy restarts', 'The proxy is restarting.');
+
+const ENDINGS: Record<number, Describe> = {
+  [Code.normal]: (_, why) =>
+    stay('the console ended', `The console has ended${why} Reconnect to open it again.`),
+  [Code.goingAway]: restart,
+  [Code.serviceRestart]: restart,
+  [Code.tryAgainLater]: restart,
+  [Code.draining]: restart,
+  [Code.connectionLost]: ({ attachment }) =>
+    attachment
+      ? retry('connection lost', 'The connection was lost.')
+      : retry('no connection', 'The proxy cannot be reached.'),
+  [Code.protocolError]: (_, why) =>
+    stay(
+      'refused',
+      `The proxy could not make sense of this request${why} Ask for a new console URL.`,
+    ),
+  [Code.tooBig]: () =>
+    stay(
+      'too much at once',
+      'More was sent at once than the proxy takes. Reconnect, and paste less at a time.',
+    ),
+  [Code.internalError]: (_, why) =>
+    retry(
+      'a fault of the proxy',
+      `The proxy had a fault${why} If it stays so, tell its administrator.`,
+    ),
+  [Code.token]: ({ server }) =>
+    stay(
+      'URL expired',
+      `This console URL has expired or was revoked. Ask for a new one: ${command(server)}`,
+    ),
+  [Code.forbidden]: (_, why) =>
+    stay('not allowed', `That is not allowed${why}`, ['watch', 'reconnect']),
+  [Code.noSuchLine]: ({ server }, why) =>
+    stay(
+      'no such console',
+      `This server or serial port does not exist (any more)${why} ` +
+        `Check its name, then ask for a new one: ${command(server)}`,
+    ),
+  [Code.busy]: busy,
+  [Code.takenOver]: () =>
+    stay('open in another window', 'This session goes on in another window.', ['here', 'watch']),
+  [Code.disconnected]: thrownOff,
+  [Code.idle]: (_, why) =>
+    stay('idle too long', `The session was idle for too long${why} Reconnect to go on.`),
+  [Code.sessionLimit]: sessionLimit,
+  [Code.guestStopped]: (_, why) =>
+    stay('guest stopped', `The guest does not run${why} Start it, then reconnect.`),
+  [Code.tooSlow]: () =>
+    stay(
+      'too slow',
+      'This browser was too slow for the output. ' +
+        'Output in between may be missing: reconnect to go on.',
+    ),
+  [Code.unreachable]: (_, why) =>
+    stay(
+      'guest unreachable',
+      `The guest runs, but its serial port cannot be reached${why} ` +
+        'Reconnect in a while; if it stays so, tell the administrator.',
+    ),
+};
+
+function unknownCode({ code }: End, why: string): Ending {
+  const text = `The proxy closed the connection with code ${code}${why} Reconnect to try again.`;
+  return stay(`code ${code}`, text);
+}
+
+/** One code for two limits: of sessions at a time, and of a session's time. */
+function sessionLimit({ reason, server }: End, why: string): Ending {
+  if (reason.startsWith('too many sessions')) {
+    const text = `This console has as many sessions as it may have${why}`;
+    return stay('too many sessions', `${text} Close one of them, then reconnect.`);
+  }
+  const text = `This session's time is over${why}`;
+  return stay('time is over', `${text} Reconnect, or ask for a new URL: ${command(server)}`);
+}
+
+function busy(end: End): Ending {
+  const holder = end.holder ?? parseBusy(end.reason);
+  const offers: Offer[] = ['watch', 'ask', 'force', 'reconnect'];
+  if (!holder) {
+    return stay('busy', 'Someone is typing here. Watch, ask to write, or disconnect them.', offers);
+  }
+  const since = describeSince(holder.since, end.now);
+  const text = `${holder.user} has been typing here${since}.`;
+  const choices = 'Watch, ask to write, or disconnect them.';
+  return stay(`${holder.user} writes`, `${text} ${choices}`, offers);
+}
+
+/** The proxy says who and why in a `pen` message, or in the reason of the close. */
+function thrownOff({ attachment, reason }: End): Ending {
+  const match = /^disconnected by ([^:]+)(?:: (.*))?$/.exec(reason);
+  const by = attachment?.loss?.by ?? match?.[1];
+  const why = attachment?.loss?.reason ?? (match ? match[2] : reason);
+  const who = by ? `An administrator (${by})` : 'An administrator';
+  return stay('disconnected', `${who} disconnected you${because(why)}`, ['reconnect', 'watch']);
+}
+
+/** The user left. */
+export const LEFT: Ending = {
+  short: 'you left',
+  text: 'You left the console, and someone else may write. Reconnect to open it again.',
+  offers: ['reconnect'],
+  retry: false,
+};
+
+/** The token's session meets the one before it, whose key went astray. */
+export const OWN_OLD_SESSION: Ending = {
+  short: 'your earlier session is still there',
+  text: 'The proxy still holds the session that you had before the connection was lost. It fades within a minute.',
+  offers: ['reconnect', 'watch', 'force'],
+  retry: true,
+};
+
+function stay(short: string, text: string, offers: Offer[] = ['reconnect']): Ending {
+  return { short, text, offers, retry: false };
+}
+
+function retry(short: string, text: string): Ending {
+  return { short, text, offers: ['reconnect'], retry: true };
+}
+
+function command(server: string | undefined): string {
+  return `serialproxy get-serial-console ${server ?? 'SERVER'} serial`;
+}
