@@ -166,21 +166,22 @@ impl Line {
         address: &str,
     ) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
-        let digest = Some(key.digest());
+        let digest = key.digest();
         let session = shared
             .all_sessions()
             .into_iter()
-            .find(|session| lock(&session.standing).resume == digest)
+            .find(|session| lock(&session.standing).opens_to(digest))
             .ok_or(Refusal::Resume)?;
         let connection = {
             // Under the desk's lock, so that input of the connection before ends here.
             let _desk = lock(&shared.desk);
             let mut standing = lock(&session.standing);
-            if standing.resume != digest || session.is_over() {
+            if !standing.opens_to(digest) || session.is_over() {
                 return Err(Refusal::Resume);
             }
             address.clone_into(&mut standing.address);
             standing.resume = None;
+            standing.resumed_with = Some(digest);
             standing.repeated = 0;
             standing.detached = false;
             standing.alive = Instant::now();

@@ -56,6 +56,9 @@ pub(crate) struct Standing {
     pub(crate) detached: bool,
     /// Of the key with which it may come back.
     pub(crate) resume: Option<TokenDigest>,
+    /// Of the key that it came back with, until the new connection gives a sign of life: the
+    /// `hello` with the new key may have been lost.
+    pub(crate) resumed_with: Option<TokenDigest>,
     /// Bytes of input that it sent so far and that are dealt with, or queued.
     pub(crate) received: u64,
     /// Bytes of the input to come that were received before.
@@ -67,12 +70,18 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Whether the session may come back with this key.
+    pub(crate) fn opens_to(&self, key: TokenDigest) -> bool {
+        [self.resume, self.resumed_with].contains(&Some(key))
+    }
+
     pub(crate) fn new(address: String) -> Self {
         Self {
             address,
             alive: Instant::now(),
             detached: false,
             resume: None,
+            resumed_with: None,
             received: 0,
             repeated: 0,
             queued_to: 0,
@@ -114,7 +123,9 @@ impl Session {
 
     /// Notes a sign of life.
     pub(crate) fn stir(&self) {
-        lock(&self.standing).alive = Instant::now();
+        let mut standing = lock(&self.standing);
+        standing.alive = Instant::now();
+        standing.resumed_with = None;
     }
 
     pub(crate) fn holder(&self, now: Timestamp) -> Holder {

@@ -77,13 +77,19 @@ async fn a_session_that_comes_back_has_its_pen_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_is_good_once() {
+async fn a_key_is_good_until_the_client_has_the_next_one() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
     let (attachment, _keyboard, first) = alice(&rig).await;
     attachment.detach();
-    let (_attachment, _keyboard) = resume(&rig, &first, Start::Live).unwrap();
+    let (attachment, _keyboard) = resume(&rig, &first, Start::Live).unwrap();
+    // The connection broke again before the client heard of the next key.
+    attachment.detach();
+    let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
+    let second = hello(&mut attachment).await;
+    keyboard.stir();
     assert_eq!(resume(&rig, &first, Start::Live).unwrap_err(), Refusal::Resume);
+    resume(&rig, &second, Start::Live).unwrap();
 }
 
 #[tokio::test]
