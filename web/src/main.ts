@@ -15,6 +15,7 @@ import { KeyBar } from './key-bar';
 import { Machine } from './machine';
 import { Menu } from './menu';
 import type { ClientMessage, Size } from './messages';
+import { moveOn } from './move';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
@@ -50,8 +51,7 @@ function explain(): void {
 }
 
 function openConsole(access: Access): void {
-  const bar = element('tools', HTMLElement);
-  bar.hidden = false;
+  element('tools', HTMLElement).hidden = false;
   element('terminal', HTMLElement).hidden = false;
 
   let view: View | undefined;
@@ -159,8 +159,7 @@ function openConsole(access: Access): void {
     if (shortcut === 'copy') void clipboard.copy();
     else if (shortcut === 'find') search.open();
     else if (shortcut === 'fit') tools.fitGuest();
-    else if (screen.term.element?.contains(document.activeElement)) focusTools(bar);
-    else screen.term.focus();
+    else moveOn(() => screen.term.focus());
   });
 
   window.serialproxy = { text: () => screen.text() };
@@ -171,10 +170,6 @@ function openConsole(access: Access): void {
 /** The grid of someone else who writes. */
 function theirGrid({ writes, writer, size }: Attachment): Size | undefined {
   return writes || !writer ? undefined : size;
-}
-
-function focusTools(tools: HTMLElement): void {
-  tools.querySelector<HTMLButtonElement>('button:not([hidden], :disabled)')?.focus();
 }
 
 function askForce(view: View | undefined): ReturnType<typeof ask> {

@@ -90,6 +90,19 @@ for (const [press, answer] of [
   });
 }
 
+test('the keyboard alone reaches the answer, without leaving what is typed', async () => {
+  const { page, session } = await at.attach();
+  session.pen('requested', { session: BOB, by: 'bob', holder: 'carol' });
+  await see(bar(page));
+  await page.keyboard.press('Shift+F6');
+  await page.keyboard.press('Shift+F6');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'deny' }]);
+  assert.equal(await focused(page), 'Terminal input');
+  assert.equal(session.input.length, 0);
+});
+
 test('a third one is not bothered by the question of another', async () => {
   const { page, session } = await watching();
   session.pen('requested', { session: BOB, by: 'bob', holder: 'alice' });

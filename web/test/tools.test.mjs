@@ -276,6 +276,18 @@ test('Ctrl on a touch screen counts for the next character', async () => {
   assert.equal(await ctrl.getAttribute('aria-pressed'), 'false');
 });
 
+test('the touch keys are reached by a keyboard too', async () => {
+  const { page, session } = await at.attach({}, TOUCH);
+  await page.getByLabel('Terminal input').focus();
+  await page.keyboard.press('Shift+F6');
+  await page.keyboard.press('Shift+F6');
+  await page.keyboard.press('Enter');
+  await session.typed('\x1b');
+  await page.keyboard.press('Shift+F6');
+  await page.keyboard.type('x');
+  await session.typed('\x1bx');
+});
+
 test('neither a mouse nor a watcher has touch keys', async () => {
   const { page } = await at.attach();
   assert.equal(await keys(page).isVisible(), false);

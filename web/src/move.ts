@@ -1,0 +1,16 @@
+// Moves the focus from one part of the page to the next, past a terminal that takes Tab for itself.
+
+/** The parts beside the terminal, in order; those with nothing to press are passed over. */
+const PARTS = ['tools', 'keys', 'pasting', 'pen', 'notice'];
+
+/** Goes on to the next part; after the last, and where there is none, to the terminal. */
+export function moveOn(focusTerminal: () => void): void {
+  const parts = PARTS.map((id) => document.getElementById(id));
+  const here = parts.findIndex((part) => part?.contains(document.activeElement));
+  for (const part of parts.slice(here + 1)) {
+    const buttons = part?.querySelectorAll<HTMLButtonElement>('button:enabled') ?? [];
+    const first = [...buttons].find((button) => button.checkVisibility());
+    if (first) return first.focus();
+  }
+  focusTerminal();
+}
