@@ -15,6 +15,7 @@ use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
@@ -139,8 +140,9 @@ impl Line {
         });
         if visitor.mode == Mode::Write {
             let mut desk = lock(&shared.desk);
-            desk.take_pen(session.holder(visitor.now))
-                .map_err(|holder| Refusal::Busy { user: holder.user, since: holder.since })?;
+            desk.take_pen(session.holder(visitor.now)).map_err(
+                |Holder { session, user, since }| Refusal::Busy { session, user, since },
+            )?;
             shared.publish_pen(&desk, None);
         }
         // From here on a drop gives the pen back.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::close::Close;
 use crate::close::CloseCode;
+use crate::id::SessionId;
 
 /// A refused attach. Its text is what the user reads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -32,6 +33,8 @@ pub enum Refusal {
     /// Someone else holds the pen.
     #[error("busy: {user} since {}", rfc3339(*.since))]
     Busy {
+        /// The session that writes.
+        session: SessionId,
         /// Who writes.
         user: String,
         /// Since when.
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn busy_names_the_holder_and_since_when() {
         let since: Timestamp = "2026-11-22T09:00:00.7Z".parse().unwrap();
-        let refusal = Refusal::Busy { user: "alice".into(), since };
+        let refusal = Refusal::Busy { session: SessionId::new(), user: "alice".into(), since };
         assert_eq!(refusal.to_string(), "busy: alice since 2026-11-22T09:00:00Z");
         assert_eq!(refusal.close().code.number(), 4004);
     }

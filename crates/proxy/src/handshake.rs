@@ -298,6 +298,8 @@ fn refuse(refusal: &Refusal) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use serialproxy_proto::id::SessionId;
+
     use super::*;
 
     fn chosen(offers: &[&str]) -> Result<Option<String>, &'static str> {
@@ -334,8 +336,8 @@ mod tests {
 
     #[test]
     fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {
-        let answer =
-            refuse(&Refusal::Busy { user: "ali\nce".into(), since: Timestamp::UNIX_EPOCH });
+        let (session, since) = (SessionId::new(), Timestamp::UNIX_EPOCH);
+        let answer = refuse(&Refusal::Busy { session, user: "ali\nce".into(), since });
         assert_eq!(answer.status(), 409);
         assert_eq!(answer.headers()["x-console-reason"], "busy: ali ce since 1970-01-01T00:00:00Z");
     }

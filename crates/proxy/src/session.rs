@@ -106,10 +106,10 @@ impl Session {
 
 /// Tells a client on `console.v1` why it is not attached, in words that its page shows.
 pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
-    if let Refusal::Busy { user, since } = refusal {
+    if let Refusal::Busy { session, user, since } = refusal {
         let held = ServerMessage::Pen {
             state: PenState::Held,
-            session: None,
+            session: Some(*session),
             holder: Some(user.clone()),
             by: None,
             reason: Some(format!("since {}", rfc3339(*since))),
