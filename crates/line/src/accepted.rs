@@ -27,9 +27,12 @@ const STATE: usize = 16 + 1;
 const INODE: std::ops::Range<usize> = 16 + 68..16 + 72;
 /// `TCP_ESTABLISHED` and `TCP_SYN_RECV` of `linux/tcp_states.h`: sockets that may be accepted yet.
 const OPEN: [u8; 2] = [1, 3];
+/// `TCP_LISTEN`: what answers where there is no socket for the connection itself, since a listener
+/// whose queue is full forgets what our end takes for made.
+const LISTEN: u8 = 10;
 
-/// Whether the process that listens at `port` has accepted the connection from `ours`. One that
-/// the kernel here does not know leads elsewhere, and counts as accepted.
+/// Whether the process that listens at `port` has accepted the connection from `ours`. One to
+/// another machine counts as accepted.
 pub(crate) fn is_accepted(ours: SocketAddr, port: SocketAddr) -> bool {
     // Where the kernel cannot be asked, nothing is known against it.
     !is_waiting(port, ours).unwrap_or(false)
@@ -52,8 +55,12 @@ fn is_waiting(local: SocketAddr, remote: SocketAddr) -> io::Result<bool> {
     if kind != Some(SOCK_DIAG_BY_FAMILY) {
         return Ok(false);
     }
-    let open = answer.get(STATE).is_some_and(|state| OPEN.contains(state));
-    Ok(open && answer.get(INODE).is_some_and(|inode| inode == [0; 4]))
+    let nobodys = answer.get(INODE).is_some_and(|inode| inode == [0; 4]);
+    Ok(match answer.get(STATE) {
+        Some(&LISTEN) => true,
+        Some(state) => OPEN.contains(state) && nobodys,
+        None => false,
+    })
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2` for one socket.
@@ -89,6 +96,7 @@ fn octets(address: IpAddr) -> [u8; 16] {
 mod tests {
     use std::net::TcpListener;
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use super::*;
 
@@ -113,7 +121,20 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_this_kernel_does_not_know_counts_as_accepted() {
+    fn a_connection_that_found_the_queue_full_is_not_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let port = listener.local_addr().unwrap();
+        let connect = || TcpStream::connect_timeout(&port, Duration::from_millis(200)).ok();
+        let clients: Vec<_> = std::iter::repeat_with(connect).take(4).flatten().collect();
+        assert!(!clients.is_empty());
+        for client in clients {
+            assert!(!is_accepted(client.local_addr().unwrap(), port));
+        }
+    }
+
+    #[test]
+    fn a_connection_to_another_machine_counts_as_accepted() {
         let [ours, port] = ["192.0.2.1:1", "192.0.2.2:2"].map(|text| text.parse().unwrap());
         assert!(is_accepted(ours, port));
     }

@@ -118,8 +118,8 @@ impl Stream {
 /// `EIO` of Linux.
 const EIO: i32 = 5;
 
-/// Opens our side of a pseudo-terminal, so that every byte passes as it is, and nobody else opens
-/// it meanwhile: two readers would each get a part of the bytes.
+/// Opens our side of a pseudo-terminal, so that every byte passes as it is, and nobody but root
+/// opens it meanwhile: two readers would each get a part of the bytes.
 fn open_pty(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;

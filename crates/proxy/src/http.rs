@@ -36,13 +36,18 @@ const HEAD_SIZE: usize = 16 * 1024;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-pub(crate) async fn serve_connection(proxy: Arc<Proxy>, stream: TcpStream, peer: SocketAddr) {
+/// Serves a connection until it ends, or until it stops being HTTP: then returns what follows.
+pub(crate) async fn serve_connection(
+    proxy: Arc<Proxy>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Upgrade> {
     if let Err(error) = prepare(&proxy, &stream) {
         tracing::debug!(%peer, %error, "connection lost");
-        return;
+        return None;
     }
-    // A session runs after its connection has stopped being HTTP, in the same task, so that no
-    // buffer of the one is held by the other.
+    // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
+    // held by the other.
     let next: Arc<Mutex<Option<Upgrade>>> = Arc::default();
     let service = service_fn(|request| {
         let (proxy, next) = (Arc::clone(&proxy), Arc::clone(&next));
@@ -61,10 +66,7 @@ pub(crate) async fn serve_connection(proxy: Arc<Proxy>, stream: TcpStream, peer:
     if let Err(error) = connection.await {
         tracing::debug!(%peer, %error, "connection ended");
     }
-    let upgrade = next.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(upgrade) = upgrade {
-        upgrade.run().await;
-    }
+    next.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Keys go out at once, and a peer that vanished without a word is noticed by the kernel too:

@@ -76,9 +76,16 @@ impl Proxy {
             match accepted {
                 Ok((stream, peer, place)) => {
                     let proxy = Arc::clone(&proxy);
+                    let sessions = connections.clone();
                     connections.spawn(async move {
-                        http::serve_connection(proxy, stream, peer).await;
-                        drop(place);
+                        let upgrade = http::serve_connection(proxy, stream, peer).await;
+                        // A task of its own, so that a session does not hold the room that HTTP took.
+                        if let Some(upgrade) = upgrade {
+                            sessions.spawn(async move {
+                                upgrade.run().await;
+                                drop(place);
+                            });
+                        }
                     });
                 }
                 Err(error) => {

@@ -56,8 +56,8 @@ pub(crate) struct Session {
 enum Note {
     /// The client has shown all output up to this offset.
     Shown(u64),
-    /// Something to say to the client.
-    Say(ServerMessage),
+    /// Something to say to the client; boxed, since a channel has room for many from the start.
+    Say(Box<ServerMessage>),
 }
 
 /// How a connection of a session ended.

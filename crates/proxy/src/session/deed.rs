@@ -68,7 +68,7 @@ impl Deeds {
             drop(place);
             if let Err(error) = done {
                 let message = error.to_string();
-                let _ = notes.send(Note::Say(ServerMessage::Error { message })).await;
+                let _ = notes.send(Note::Say(Box::new(ServerMessage::Error { message }))).await;
             }
         });
         Ok(())

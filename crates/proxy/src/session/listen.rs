@@ -45,7 +45,7 @@ where
             keyboard.write(message.as_payload()).await;
         } else if let Some(text) = message.as_text() {
             if let Err(message) = obey(keyboard, &deeds, text, notes).await {
-                let _ = notes.try_send(Note::Say(ServerMessage::Error { message }));
+                let _ = notes.try_send(Note::Say(Box::new(ServerMessage::Error { message })));
             }
         } else if let Some((code, _)) = message.as_close() {
             let left = code == tokio_websockets::CloseCode::NORMAL_CLOSURE;
@@ -74,7 +74,7 @@ async fn obey(
         ClientMessage::Sysrq { key } => deeds.start(Deed::Sysrq(key))?,
         ClientMessage::Power { action } => deeds.start(Deed::Power(action))?,
         ClientMessage::Ping { id } => {
-            let _ = notes.try_send(Note::Say(ServerMessage::Pong { id }));
+            let _ = notes.try_send(Note::Say(Box::new(ServerMessage::Pong { id })));
         }
         ClientMessage::Unknown => {}
     }

@@ -1,0 +1,157 @@
+//! Many lines at once, on simulated ports.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use serialproxy_proto::id::ServerId;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+
+const LINES: usize = 2000;
+
+/// Lines that print at the speed of a UART with 115200 baud.
+const PRINTING: usize = 200;
+const EVERY: Duration = Duration::from_millis(100);
+const BYTES: usize = 1150;
+
+/// What a line and its raw session may take.
+const MEMORY: u64 = 24 * 1024;
+
+/// What the lines that print may add to an echo on another.
+const DELAY: Duration = Duration::from_millis(50);
+
+fn name(line: usize) -> String {
+    format!("line{line}")
+}
+
+/// A server with so many lines, the guests' ends of them, and a session on each.
+async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket>) {
+    let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = guests.local_addr().unwrap();
+    let mut config = String::from("[static]\n");
+    for line in 0..lines {
+        writeln!(config, "line = {} tcp://{address}", name(line)).unwrap();
+    }
+    let [_, echo] = echo.flag();
+    writeln!(config, "line = {echo}\n[serial_console]\nenabled = true").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("serialproxy.conf");
+    std::fs::write(&file, config).unwrap();
+    let connected = Arc::new(Mutex::new(Vec::new()));
+    let accepted = Arc::clone(&connected);
+    tokio::spawn(async move {
+        while let Ok((guest, _)) = guests.accept().await {
+            accepted.lock().unwrap().push(guest);
+        }
+    });
+    let server = Server::start(&["--config-file", file.to_str().unwrap()]).await;
+    let mut sessions = Vec::new();
+    for line in 0..lines {
+        let id = ServerId::of_static(&name(line)).to_string();
+        within(async { while server.line(&id, 0).await["state"] != "connected" {} }).await;
+        let token = server.token(&id, "").await;
+        sessions.push(Socket::raw(&server.proxy, &token).await);
+    }
+    // A storm of connections leaves some behind that were given up.
+    let mut connected = std::mem::take(&mut *connected.lock().unwrap());
+    connected.retain(|guest| {
+        guest.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    });
+    assert_eq!(connected.len(), lines);
+    (server, connected, sessions)
+}
+
+/// Resident memory of a server, in bytes (`VmRSS` of `proc(5)`).
+fn resident(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Sends back what is typed, over one connection after another.
+async fn answer(port: Arc<Port>) {
+    loop {
+        let mut guest = port.accept().await;
+        let mut key = [0];
+        while guest.0.read_exact(&mut key).await.is_ok() && guest.0.write_all(&key).await.is_ok() {}
+    }
+}
+
+/// How long a key takes to the guest and back, 200 times, in order.
+async fn echoes(socket: &mut Socket) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let start = Instant::now();
+        socket.send(&b"x"[..]).await;
+        socket.output_with(b"x").await;
+        times.push(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    times.sort();
+    times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_lines_take_little_memory_and_do_not_delay_each_other() {
+    let echo = Port::new("echo").await;
+    let (small, _guests, _sessions) = start(1, &echo).await;
+    let base = resident(&small);
+    drop(small);
+
+    let echo = Arc::new(Port::new("echo").await);
+    let echoing = tokio::spawn(answer(Arc::clone(&echo)));
+    let (server, mut guests, sessions) = start(LINES, &echo).await;
+    let each = resident(&server).saturating_sub(base) / LINES as u64;
+    println!("a line and its raw session take {each} bytes");
+    assert!(each <= MEMORY, "{each} bytes");
+
+    let token = server.token(&echo.server(), "").await;
+    let mut socket = Socket::raw(&server.proxy, &token).await;
+    let idle = echoes(&mut socket).await;
+
+    let reading: Vec<_> = sessions
+        .into_iter()
+        .map(|mut session| tokio::spawn(async move { while session.0.next().await.is_some() {} }))
+        .collect();
+    let printing: Vec<_> = guests
+        .drain(..PRINTING)
+        .map(|mut guest| {
+            tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(EVERY);
+                loop {
+                    ticks.tick().await;
+                    guest.write_all(&[b'.'; BYTES]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let busy = echoes(&mut socket).await;
+    for task in reading.into_iter().chain(printing).chain([echoing]) {
+        task.abort();
+    }
+    let (idle, busy) = (idle[100], busy[197]);
+    println!("an echo takes {idle:?} (median) when idle, {busy:?} (99 %) beside {PRINTING} lines");
+    assert!(
+        busy <= idle + DELAY,
+        "{busy:?} beside {PRINTING} lines that print, {idle:?} when idle"
+    );
+}
