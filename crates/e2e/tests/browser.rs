@@ -65,6 +65,12 @@ async fn a_page_keeps_its_place_and_its_pen_over_a_broken_network_and_a_reload()
 }
 
 #[tokio::test]
+async fn replay_is_answered_by_nobody_and_a_live_query_by_who_writes_once() {
+    let rig = rig(&[]).await;
+    tell("quiet.mjs", rig.story()).await;
+}
+
+#[tokio::test]
 async fn a_token_that_is_no_good_is_explained_in_words() {
     let rig = rig(&["--consoleauth-token_ttl", "1"]).await;
     tell("expired.mjs", rig.story()).await;
