@@ -3,8 +3,8 @@
 
 import type { Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
 
-/** Milliseconds that a holder has to refuse the pen, as a proxy is usually set up. */
-const ASKED_FOR = 15_000;
+/** Seconds that a holder has to refuse the pen, where the proxy does not say. */
+const ASKED_FOR = 15;
 
 /** Someone wants the pen. */
 export interface Wish {
@@ -84,9 +84,9 @@ export class Attachment {
   }
 
   private applyPen(pen: Pen): void {
-    const { state, session, holder, by, reason } = pen;
+    const { state, session, holder, by, reason, seconds } = pen;
     if (state === 'requested') {
-      const until = Date.now() + ASKED_FOR;
+      const until = Date.now() + (seconds ?? ASKED_FOR) * 1000;
       this.wish = { session, by: by ?? 'someone', reason, until };
       this.refusal = undefined;
       return;

@@ -71,6 +71,8 @@ export interface Pen {
   holder?: string;
   by?: string;
   reason?: string;
+  /** Where it is `requested`: seconds of silence after which it is granted. */
+  seconds?: number;
 }
 
 /** How many sessions are attached, the writer included. */

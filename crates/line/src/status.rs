@@ -1,6 +1,7 @@
 //! What a line tells everyone who is attached, and how a session learns what changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::Status as ServerStatus;
@@ -28,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) holder: Option<Holder>,
     /// Who asks the holder for the pen.
     pub(crate) request: Option<Request>,
+    /// How long the holder may be silent.
+    pub(crate) pen_request_timeout: Duration,
     /// Who changed the pen last against somebody's will, and why.
     pub(crate) change: Option<Change>,
     /// The grid of who writes.
@@ -61,7 +64,7 @@ pub(crate) struct Change {
 }
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pen_request_timeout: Duration) -> Self {
         Self {
             connection: Connection::Stopped(ServerStatus::Shutoff),
             endpoint: None,
@@ -69,6 +72,7 @@ impl Status {
             epoch_offset: 0,
             holder: None,
             request: None,
+            pen_request_timeout,
             change: None,
             size: None,
             viewers: 0,
@@ -132,6 +136,7 @@ impl Status {
             holder: holder.map(|holder| holder.user.clone()),
             by: self.change.as_ref().map(|change| change.by.clone()),
             reason: self.change.as_ref().and_then(|change| change.reason.clone()),
+            seconds: None,
         }
     }
 
@@ -143,6 +148,7 @@ impl Status {
             holder: self.holder.as_ref().map(|holder| holder.user.clone()),
             by: Some(request.user.clone()),
             reason: request.reason.clone(),
+            seconds: Some(self.pen_request_timeout.as_secs()),
         })
     }
 

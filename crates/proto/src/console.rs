@@ -65,6 +65,9 @@ pub enum ServerMessage {
         /// Why, in the words of who caused it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// Where it is `requested`: seconds of silence after which it is granted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
     },
     /// How many sessions are attached, the writer included.
     Viewers {

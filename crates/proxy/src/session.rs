@@ -113,6 +113,7 @@ pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
             holder: Some(user.clone()),
             by: None,
             reason: Some(format!("since {}", rfc3339(*since))),
+            seconds: None,
         };
         if let Some(message) = text(&held) {
             let _ = tokio::time::timeout(GOODBYE, socket.send(message)).await;

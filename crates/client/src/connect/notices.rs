@@ -137,11 +137,12 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
         )),
-        ServerMessage::Pen { state, session, holder, by, reason } => {
+        ServerMessage::Pen { state, session, holder, by, reason, seconds } => {
             let pen = Pen {
                 mine: session.map(|session| session == reader.session),
                 holder: holder.as_deref().or(by.as_deref()).unwrap_or("someone"),
                 by: by.as_deref().unwrap_or("someone"),
+                silence: seconds.map_or_else(|| "later".to_owned(), |s| format!("in {s} s")),
             };
             let text = match state {
                 PenState::Free if !reader.may_write => "nobody writes now".to_owned(),
@@ -165,12 +166,14 @@ struct Pen<'a> {
     mine: Option<bool>,
     holder: &'a str,
     by: &'a str,
+    /// When silence grants what is asked for.
+    silence: String,
 }
 
 impl Pen<'_> {
     /// `watching` is how it was before the message.
     fn text(&self, state: PenState, watching: bool) -> Option<String> {
-        let Self { mine, holder, by } = self;
+        let Self { mine, holder, by, silence } = self;
         Some(match (state, mine, watching) {
             (PenState::Free, _, true) => "nobody writes now: ~p takes the console".to_owned(),
             (PenState::Free, _, false) => {
@@ -184,10 +187,10 @@ impl Pen<'_> {
                 format!("{holder} writes now, you only watch")
             }
             (PenState::Requested, Some(true), _) => {
-                format!("{holder} is asked; silence gives you the console in 15 s")
+                format!("{holder} is asked; silence gives you the console {silence}")
             }
             (PenState::Requested, _, false) => {
-                format!("{by} asks to write: ~g gives, ~d keeps; silence gives it in 15 s")
+                format!("{by} asks to write: ~g gives, ~d keeps; silence gives it {silence}")
             }
             (PenState::Requested, _, true) => format!("{by} asks {holder} to write"),
         })

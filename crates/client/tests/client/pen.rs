@@ -40,9 +40,9 @@ async fn two_windows_of_one_user_are_told_apart_by_their_session() {
     terminal.wait_for("~p asks to write");
     assert_eq!(peer.control().await, pen("request"));
     let ask = json!({"type": "pen", "state": "requested", "session": ME, "by": "alice",
-        "holder": "alice"});
+        "holder": "alice", "seconds": 20});
     peer.tell(ask).await;
-    terminal.wait_for("alice is asked; silence gives you the console in 15 s");
+    terminal.wait_for("alice is asked; silence gives you the console in 20 s");
     peer.pen("held", ME, "alice").await;
     terminal.wait_for("you write now");
     terminal.keys("id");
@@ -73,11 +73,11 @@ async fn who_is_asked_for_the_pen_gives_it_or_keeps_it() {
     let console = Console::start().await;
     let (mut terminal, mut peer) = writer(&console).await;
     let ask = json!({"type": "pen", "state": "requested", "session": BOB, "by": "bob",
-        "holder": "alice", "reason": "my turn"});
+        "holder": "alice", "reason": "my turn", "seconds": 20});
     terminal.keys("~d");
     terminal.wait_for("nobody asks to write");
     peer.tell(ask.clone()).await;
-    terminal.wait_for("bob asks to write: ~g gives, ~d keeps; silence gives it in 15 s: my turn");
+    terminal.wait_for("bob asks to write: ~g gives, ~d keeps; silence gives it in 20 s: my turn");
     terminal.keys("~d");
     assert_eq!(peer.control().await, pen("deny"));
     terminal.wait_for("you keep the console");
