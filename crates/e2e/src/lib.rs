@@ -9,6 +9,7 @@
 pub mod address;
 pub mod guest;
 pub mod libvirtd;
+pub mod network;
 pub mod page;
 pub mod pki;
 pub mod port;

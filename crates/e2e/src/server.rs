@@ -182,16 +182,27 @@ impl Server {
         self.get(&format!("/v1/lines/{server}/{port}")).await.json
     }
 
-    /// Runs the client against this server; its output, when it has ended.
-    pub async fn client(&self, arguments: &[&str]) -> std::process::Output {
-        let run = Command::new(program())
+    /// The client, about to be run against this server.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
             .args(arguments)
             .env("SERIALPROXY_API_URL", &self.api)
             .env("SERIALPROXY_TOKEN", self.admin_token())
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        within(run).await.unwrap()
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the client against this server; its output, when it has ended.
+    pub async fn client(&self, arguments: &[&str]) -> std::process::Output {
+        within(self.command(arguments).stdin(Stdio::null()).output()).await.unwrap()
+    }
+
+    /// A value of `/proc/PID/status` that is in kB, such as `VmRSS`; in bytes.
+    pub fn memory(&self, name: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap().trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 }
 

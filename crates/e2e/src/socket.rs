@@ -117,6 +117,11 @@ impl Socket {
         }
     }
 
+    /// Takes leave: the session ends at once.
+    pub async fn leave(mut self) {
+        within(self.0.close()).await.unwrap();
+    }
+
     /// A handshake that is expected to be refused.
     pub async fn refused(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Refused {
         let mut request = format!(

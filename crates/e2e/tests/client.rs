@@ -11,6 +11,7 @@ use serialproxy_e2e::address;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::network::Network;
 use serialproxy_e2e::port;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
@@ -19,11 +20,7 @@ use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use tokio::io::AsyncWriteExt;
-use tokio::io::copy_bidirectional;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::sync::watch;
 
 struct Rig {
     server: Server,
@@ -40,16 +37,6 @@ async fn rig() -> Rig {
     Rig { server, port, guest }
 }
 
-fn client(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command
-        .args(arguments)
-        .env("SERIALPROXY_API_URL", &server.api)
-        .env("SERIALPROXY_TOKEN", server.admin_token())
-        .kill_on_drop(true);
-    command
-}
-
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -60,7 +47,7 @@ fn stderr(output: &Output) -> String {
 
 impl Rig {
     fn connect(&self, more: &[&str]) -> Terminal {
-        Terminal::run(client(&self.server, &[&["connect", "switch"], more].concat()))
+        Terminal::run(self.server.command(&[&["connect", "switch"], more].concat()))
     }
 
     /// A terminal that writes to the port.
@@ -176,7 +163,7 @@ async fn a_client_that_is_told_to_end_gives_the_terminal_back() {
 #[tokio::test]
 async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
     let Rig { mut server, port, mut guest } = rig().await;
-    let mut terminal = Terminal::run(client(&server, &["connect", "switch"]));
+    let mut terminal = Terminal::run(server.command(&["connect", "switch"]));
     terminal.shows("connected to switch").await;
     for (signal, words) in [
         (Signal::TERM, "the proxy is shutting down; connecting again"),
@@ -199,39 +186,6 @@ async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
     assert_eq!(terminal.ended().await.code(), Some(0));
 }
 
-/// What lies between a client and the proxy, and can break.
-struct Network {
-    connections: watch::Sender<()>,
-}
-
-impl Network {
-    /// Carries connections from one port of this machine to another.
-    async fn new(from: u16, to: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", from)).await.unwrap();
-        let connections = watch::Sender::new(());
-        let cuts = connections.clone();
-        tokio::spawn(async move {
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let mut cut = cuts.subscribe();
-                let mut proxy = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = cut.changed() => {}
-                        _ = copy_bidirectional(&mut client, &mut proxy) => {}
-                    }
-                });
-            }
-        });
-        Self { connections }
-    }
-
-    /// Breaks every connection.
-    fn cut(&self) {
-        self.connections.send_replace(());
-    }
-}
-
 #[tokio::test]
 async fn a_network_that_breaks_is_survived_with_every_key_once_and_every_byte() {
     let (near, port) = (address::free_port(), Port::new("switch").await);
@@ -242,7 +196,7 @@ async fn a_network_that_breaks_is_survived_with_every_key_once_and_every_byte() 
     let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut guest = port.accept().await;
     let network = Network::new(near, proxy).await;
-    let mut terminal = Terminal::run(client(&server, &["connect", "switch"]));
+    let mut terminal = Terminal::run(server.command(&["connect", "switch"]));
     terminal.shows("connected to switch").await;
     let session = server.line(&port.server(), 0).await["writer"]["session"].clone();
     for round in 0..5u8 {
@@ -323,7 +277,9 @@ async fn a_paste_arrives_whole_and_ctrl_c_overtakes_what_is_left_of_one() {
 async fn a_file_goes_through_a_pipe_byte_by_byte() {
     let mut rig = rig().await;
     let file: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
-    let mut pipe = client(&rig.server, &["connect", "switch", "--no-pace"])
+    let mut pipe = rig
+        .server
+        .command(&["connect", "switch", "--no-pace"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -352,7 +308,7 @@ async fn a_log_is_all_that_was_printed_and_follows_over_a_restart() {
     let log = server.client(&["log", "switch", "--from", "99999"]).await;
     assert_eq!(log.stdout, [(99_999 % 253) as u8]);
 
-    let mut follow = Terminal::run(client(&server, &["log", "switch", "--follow"]));
+    let mut follow = Terminal::run(server.command(&["log", "switch", "--follow"]));
     guest.print(b"before\r\n").await;
     follow.shows("before").await;
     server.signal(Signal::KILL);
@@ -466,7 +422,7 @@ async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
     run(&host, &["stop", &name, "--force"]).await;
     host.status(&guest, "SHUTOFF").await;
     // A console of a server that is off is waited for.
-    let mut terminal = Terminal::run(client(&host.server, &["connect", &name]));
+    let mut terminal = Terminal::run(host.server.command(&["connect", &name]));
     terminal.shows("the server is SHUTOFF: waiting; start it with: serialproxy start").await;
     run(&host, &["start", &name]).await;
     terminal.shows("the guest is connected").await;
@@ -490,7 +446,7 @@ async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
 async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
     let host = host().await;
     let guest = host.boot(1).await;
-    drop(host.shell(&guest, 0).await);
+    host.shell(&guest, 0).await.0.leave().await;
     let free = async || {
         eventually(async || {
             let line = host.server.line(&guest.id, 0).await;
@@ -499,7 +455,7 @@ async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
         .await;
     };
     free().await;
-    let mut terminal = Terminal::run(client(&host.server, &["connect", &guest.name]));
+    let mut terminal = Terminal::run(host.server.command(&["connect", &guest.name]));
     terminal.shows(&format!("connected to {}", guest.name)).await;
     terminal.keys("uname -a\r");
     terminal.shows("uname -a\r\nLinux ").await;
@@ -509,7 +465,9 @@ async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
     assert_eq!(terminal.ended().await.code(), Some(0));
     free().await;
 
-    let mut pipe = client(&host.server, &["connect", &guest.id])
+    let mut pipe = host
+        .server
+        .command(&["connect", &guest.id])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
