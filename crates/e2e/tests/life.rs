@@ -1,0 +1,321 @@
+//! What a session lives through: viewers that stop reading, networks that break or fall silent,
+//! guests that start again, and much that is pasted.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use serialproxy_e2e::address::free_port;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::network::Network;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use sha2::Digest;
+use sha2::Sha256;
+
+const MIB: usize = 1024 * 1024;
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where `wanted` begins.
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// A `console.v1` session that knows all it has typed, seen and been told.
+struct Console {
+    socket: Socket,
+    /// The last one.
+    hello: Value,
+    /// Input from the session's first byte on; some of it may not be sent.
+    typed: Vec<u8>,
+    /// Output from `first` on, without a hole.
+    seen: Vec<u8>,
+    first: u64,
+    /// Where [`Console::output_with`] goes on.
+    read: usize,
+    /// Control messages.
+    told: Vec<Value>,
+    /// The longest time that passed without output.
+    longest_pause: Duration,
+}
+
+impl Console {
+    async fn attach(proxy: &str, token: &str, query: &str) -> Self {
+        let mut socket = Socket::v1(proxy, token, query).await;
+        let hello = socket.message("hello").await;
+        let first = hello["offset"].as_u64().unwrap();
+        let (typed, seen, told) = (Vec::new(), Vec::new(), Vec::new());
+        let longest_pause = Duration::ZERO;
+        Self { socket, hello, typed, seen, first, read: 0, told, longest_pause }
+    }
+
+    async fn types(&mut self, bytes: &[u8]) {
+        self.typed.extend_from_slice(bytes);
+        self.socket.send(bytes.to_vec()).await;
+    }
+
+    async fn take(&mut self) {
+        let began = Instant::now();
+        let message = self.socket.next().await;
+        if message.is_binary() {
+            self.longest_pause = self.longest_pause.max(began.elapsed());
+            self.seen.extend_from_slice(message.as_payload());
+        } else {
+            let told: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+            assert_ne!(told["type"], "gap", "{told}");
+            self.told.push(told);
+        }
+    }
+
+    /// What is seen from the last time on until it holds `wanted`, that included.
+    async fn output_with(&mut self, wanted: &[u8]) -> &[u8] {
+        let start = self.read;
+        let mut searched = start;
+        loop {
+            if let Some(at) = find(&self.seen[searched..], wanted) {
+                self.read = searched + at + wanted.len();
+                return &self.seen[start..self.read];
+            }
+            searched = searched.max((self.seen.len() + 1).saturating_sub(wanted.len()));
+            self.take().await;
+        }
+    }
+
+    /// Waits for a control message, if it did not come already.
+    async fn is_told(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Some(at) = self.told.iter().position(&wanted) {
+                return self.told.remove(at);
+            }
+            self.take().await;
+        }
+    }
+
+    /// Waits for a shell.
+    async fn shell_prompt(&mut self) {
+        let knock = async {
+            loop {
+                self.types(b"echo kno\"\"cked\r").await;
+                let heard = self.output_with(b"knocked");
+                if tokio::time::timeout(Duration::from_secs(2), heard).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        within(knock).await;
+    }
+
+    /// Runs a command; its first line.
+    async fn run(&mut self, command: &str) -> String {
+        self.types(format!("echo be\"\"gin; {command}\r").as_bytes()).await;
+        self.output_with(b"begin\r\n").await;
+        String::from_utf8_lossy(self.output_with(b"\r\n").await).trim().to_owned()
+    }
+
+    /// Takes what still comes until the connection is gone.
+    async fn lose(&mut self) {
+        while let Some(Ok(message)) = within(self.socket.0.next()).await {
+            if message.is_binary() {
+                self.seen.extend_from_slice(message.as_payload());
+            }
+        }
+    }
+
+    /// Resumes over a new connection, and sends what the server does not have.
+    async fn come_back(&mut self, proxy: &str) {
+        let (key, line) = (self.hello["resume"].clone(), self.hello["line"].clone());
+        let from = self.first + self.seen.len() as u64;
+        let path = format!(
+            "/?resume={}&from={from}&line={}",
+            key.as_str().unwrap(),
+            line.as_str().unwrap()
+        );
+        self.socket = Socket::open(proxy, &path, &[("sec-websocket-protocol", "console.v1")]).await;
+        let before = std::mem::take(&mut self.hello);
+        self.hello = self.socket.message("hello").await;
+        for same in ["session", "line"] {
+            assert_eq!(self.hello[same], before[same]);
+        }
+        assert_eq!(self.hello["offset"], from);
+        let input = self.hello["input"].as_u64().unwrap();
+        self.socket.say(&format!(r#"{{"type":"input","offset":{input}}}"#)).await;
+        let rest = self.typed[usize::try_from(input).unwrap()..].to_vec();
+        self.socket.send(rest).await;
+    }
+}
+
+/// How long viewers stop reading; a minute shows nothing that 20 s do not.
+const STALL: u32 = 20;
+
+/// More than a busy machine makes a guest or a client wait.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Prints rows for so many seconds, and then how many and the longest time, in hundredths of a
+/// second, that one took.
+const PRINTING: &str = "\
+    r=$(printf %1000s); now() { read up _ </proc/uptime; now=${up%.*}${up#*.}; }; \
+    p() { n=0; m=0; now; s=$now; l=$s; while [ $((l-s)) -lt $1 ]; do n=$((n+1)); \
+    echo \"$n$r\"; now; d=$((now-l)); [ $d -gt $m ] && m=$d; l=$now; done; \
+    echo \"printed $n $m .\"; }; echo re\"\"ady\r";
+
+/// Lets the guest print for so many seconds; how many rows, and the longest time one took.
+async fn print_for(seconds: u32, viewer: &mut Console) -> (u64, Duration) {
+    viewer.types(format!("p {}\r", seconds * 100).as_bytes()).await;
+    viewer.output_with(b"\r\n").await;
+    let printed = viewer.output_with(b" .\r\n").await;
+    let printed = String::from_utf8_lossy(printed).into_owned();
+    let (rows, counted) = printed.rsplit_once("printed ").unwrap();
+    let numbers = rows.lines().map(|row| row.trim().parse::<u64>().unwrap());
+    let counts: Vec<u64> = counted.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers.eq(1..=counts[0]), "the one who reads did not see every row");
+    (counts[0], Duration::from_millis(10 * counts[1]))
+}
+
+#[tokio::test]
+async fn a_viewer_who_stops_reading_delays_neither_the_guest_nor_another_viewer() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(2).await;
+    let token = host.server.token(&guest.id, "?port=1").await;
+    let mut viewer = Console::attach(&host.server.proxy, &token, "&from=live").await;
+    viewer.shell_prompt().await;
+    viewer.types(PRINTING.as_bytes()).await;
+    viewer.output_with(b"ready").await;
+    viewer.output_with(b"# ").await;
+    let alone = print_for(STALL / 4, &mut viewer).await;
+    let memory = host.server.memory("VmRSS");
+
+    let token = host.server.token(&guest.id, "?port=1&mode=watch").await;
+    let mut raw = Socket::raw(&host.server.proxy, &token).await;
+    let mut v1 = Socket::v1(&host.server.proxy, &token, "&from=live").await;
+    viewer.longest_pause = Duration::ZERO;
+    let stalled = print_for(STALL, &mut viewer).await;
+    assert!(stalled.1 < PAUSE, "the guest waited for {:?}", stalled.1);
+    assert!(stalled.0 * 2 > alone.0 * 4, "{} rows, and {} in a quarter", stalled.0, alone.0);
+    assert!(viewer.longest_pause < PAUSE, "the one who reads waited {:?}", viewer.longest_pause);
+    let most = host.server.memory("VmHWM");
+    assert!(most < memory + 8 * MIB, "{memory} bytes of memory became {most}");
+
+    // Both were held up indeed: raw has no words for a gap, so there the session is over.
+    v1.message("gap").await;
+    let sessions = host.server.get("/v1/sessions").await.json;
+    let sessions = sessions["sessions"].as_array().unwrap();
+    assert!(sessions.len() == 2 && sessions.iter().all(|s| s["protocol"] == "console.v1"));
+    while let Some(Ok(_)) = within(raw.0.next()).await {}
+    assert!(host.server.log().contains("4011"), "{}", host.server.log());
+}
+
+/// Three seconds of silence after the last sign of life end a session.
+const HASTY: [&str; 4] = ["--session-ping_interval", "1", "--session-grace", "3"];
+
+/// A network before a server's proxy.
+async fn network(server: &Server) -> Network {
+    let (_, proxy) = server.proxy.rsplit_once(':').unwrap();
+    Network::new(free_port(), proxy.parse().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_writer_whose_network_falls_silent_loses_the_pen_when_the_grace_time_is_over() {
+    let port = Port::new("switch").await;
+    let [flag, line] = port.flag();
+    let server = Server::start(&[&[flag.as_str(), line.as_str()], &HASTY[..]].concat()).await;
+    let mut guest = port.accept().await;
+    let network = network(&server).await;
+    let token = server.token(&port.server(), "").await;
+    let mut writer = Console::attach(&network.near, &token, "").await;
+    assert_eq!((&writer.hello["mode"], &writer.hello["grace"]), (&"write".into(), &3.into()));
+    // It answers pings for longer than the grace time.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        writer.types(b"x").await;
+        writer.is_told(|told| told["type"] == "ack").await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), writer.take()).await;
+    }
+    let held = server.line(&port.server(), 0).await;
+    assert_eq!(held["writer"]["session"], writer.hello["session"]);
+    guest.typed(writer.typed.len()).await;
+
+    network.fall_silent();
+    let silent = Instant::now();
+    eventually(async || server.line(&port.server(), 0).await["writer"].is_null().then_some(()))
+        .await;
+    let took = silent.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    let mut next = Socket::raw(&server.proxy, &token).await;
+    next.send("y").await;
+    assert_eq!(guest.typed(1).await, b"y");
+}
+
+/// Bytes that are printed while the network is cut and mended.
+const STREAM: usize = 24 * MIB;
+
+/// How long the network is cut.
+const CUT: Duration = Duration::from_secs(10);
+
+/// Rows that are typed meanwhile, each with its number.
+fn rows(numbers: std::ops::Range<u32>) -> Vec<u8> {
+    numbers.flat_map(|n| format!("{n:99}\n").into_bytes()).collect()
+}
+
+#[tokio::test]
+async fn a_network_cut_of_10_s_costs_no_byte_no_key_and_not_the_pen() {
+    let host = Host::start(&["--line-history_tail", "32MiB"]).await;
+    let guest = host.boot(2).await;
+    let network = network(&host.server).await;
+    let token = host.server.token(&guest.id, "?port=1").await;
+    let mut console = Console::attach(&network.near, &token, "&from=live").await;
+    console.shell_prompt().await;
+    let make = format!("head -c {STREAM} /dev/urandom >/big; sha256sum </big");
+    let printed = console.run(&make).await;
+    let command = "stty raw -echo; echo no\"\"w; (cat /big; echo e\"\"nd) & \
+        head -c 4000 >/typed; wait; stty sane; echo; echo ty\"\"ped; sha256sum </typed\r";
+    console.types(command.as_bytes()).await;
+    console.output_with(b"now\n").await;
+    let begin = console.read;
+
+    console.types(&rows(0..10)).await;
+    while console.seen.len() < begin + 2 * MIB {
+        console.take().await;
+    }
+    console.types(&rows(10..20)).await;
+    network.refuse();
+    console.lose().await;
+    let cut = Instant::now();
+    // Typed while there is no connection: kept until there is one.
+    console.typed.extend(rows(20..30));
+    while cut.elapsed() < CUT {
+        assert!(tokio::net::TcpStream::connect(&network.near).await.is_err());
+        let writer = host.server.line(&guest.id, 1).await["writer"].clone();
+        assert_eq!(writer["session"], console.hello["session"], "the pen is kept");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let before = console.seen.len() - begin;
+    network.mend().await;
+    console.come_back(&network.near).await;
+    assert_eq!(console.hello["mode"], "write");
+    let received = usize::try_from(console.hello["input"].as_u64().unwrap()).unwrap();
+    assert!(received + 1000 <= console.typed.len(), "what was not sent counts as received");
+    console.types(&rows(30..40)).await;
+
+    let all = console.output_with(b"\r\ntyped\r\n").await.to_vec();
+    let replays = console.told.iter().filter(|told| told["type"] == "replay");
+    let missed: u64 = replays.map(|replay| replay["bytes"].as_u64().unwrap()).sum();
+    let missed = usize::try_from(missed).unwrap();
+    assert!(missed > 2 * MIB && before + missed < STREAM, "missed {missed}: not in the middle");
+    assert_eq!(sha256(&all[..STREAM]), printed.split(' ').next().unwrap());
+    let typed = console.output_with(b"\n").await;
+    assert_eq!(String::from_utf8_lossy(typed).split(' ').next().unwrap(), sha256(&rows(0..40)));
+}
