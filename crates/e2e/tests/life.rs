@@ -8,21 +8,26 @@
     reason = "that is how a test fails"
 )]
 
+use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
 use futures_util::StreamExt;
 use serde_json::Value;
+use serialproxy_e2e::address;
 use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::network::Network;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use sha2::Digest;
 use sha2::Sha256;
+use tokio::io::AsyncWriteExt;
 
 const MIB: usize = 1024 * 1024;
 
@@ -318,4 +323,110 @@ async fn a_network_cut_of_10_s_costs_no_byte_no_key_and_not_the_pen() {
     assert_eq!(sha256(&all[..STREAM]), printed.split(' ').next().unwrap());
     let typed = console.output_with(b"\n").await;
     assert_eq!(String::from_utf8_lossy(typed).split(' ').next().unwrap(), sha256(&rows(0..40)));
+}
+
+#[tokio::test]
+async fn an_attached_session_sees_a_reboot_and_a_start_from_the_first_byte() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let token = host.server.token(&guest.id, "").await;
+    // The line is attached before the guest runs, so byte 0 is the first that it prints.
+    let mut console = Console::attach(&host.server.proxy, &token, "&from=start").await;
+    assert_eq!((console.first, &console.hello["epoch"]), (0, &1.into()));
+    let first = console.output_with(b"\r\n").await.to_vec();
+    assert!(first.starts_with(b"[    0.000000] Linux version"));
+    console.shell_prompt().await;
+
+    console.types(b"reboot -f\r").await;
+    let epoch = console.is_told(|told| told["type"] == "epoch").await;
+    assert_eq!(epoch["epoch"], 2);
+    console.output_with(b"reboot: Restarting system\r\n").await;
+    assert_eq!(console.output_with(&first).await, first);
+    console.shell_prompt().await;
+
+    let path = format!("/v1/servers/{}", guest.id);
+    assert_eq!(host.server.post(&format!("{path}/stop"), "").await.status, 202);
+    let waiting = console.is_told(|told| told["state"] == "waiting").await;
+    assert_eq!(waiting["reason"], "the server is SHUTOFF");
+    host.status(&guest, "SHUTOFF").await;
+    assert_eq!(host.server.post(&format!("{path}/start"), "").await.status, 202);
+    console.is_told(|told| told["state"] == "connected").await;
+    let epoch = console.is_told(|told| told["type"] == "epoch").await;
+    assert_eq!(epoch["epoch"], 3);
+    console.output_with(&first).await;
+    let began = console.read - first.len();
+    assert_eq!(epoch["offset"], began, "not the first byte after the start");
+    console.shell_prompt().await;
+}
+
+/// A host whose console URLs lead to its own proxy, and a guest that stands at its prompt.
+async fn host_for_clients() -> (Host, Guest) {
+    let own = address::fixed();
+    let host = Host::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let guest = host.boot(1).await;
+    (host, guest)
+}
+
+/// Text in lines of less than 4096 bytes, which is what a terminal that reads line by line takes.
+fn text(size: usize) -> Vec<u8> {
+    let mut text: Vec<u8> = (0..)
+        .flat_map(|n| format!("{n:>width$}\n", width = n * 37 % 3000).into_bytes())
+        .take(size - 1)
+        .collect();
+    text.push(b'\n');
+    text
+}
+
+/// Pipes `text` through the client into a file of the guest; the file's sum.
+async fn pipe(host: &Host, guest: &Guest, more: &[&str], text: &[u8]) -> String {
+    let mut shell = host.shell(guest, 0).await;
+    shell.0.send("stty -echo; echo re\"\"ady; cat >/pasted; stty echo\r").await;
+    shell.0.output_with(b"ready").await;
+    shell.0.leave().await;
+    let mut command = host.server.command(&[&["connect", &guest.name], more].concat());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = command.spawn().unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    // The guest's cat ends with Ctrl-D.
+    let all = [text, b"\x04"].concat();
+    let writing = tokio::spawn(async move { stdin.write_all(&all).await });
+    let output = within(client.wait_with_output()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    writing.await.unwrap().unwrap();
+    let mut shell = host.shell(guest, 0).await;
+    let sum = shell.run("sha256sum </pasted").await;
+    shell.0.leave().await;
+    sum.split(' ').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_is_piped_through_the_client_is_a_file_in_the_guest_and_ctrl_c_stops_a_paste() {
+    let (host, guest) = host_for_clients().await;
+    // At a UART's pace 1 MiB would take 91 s.
+    for (size, more) in [(128 * 1024, &[][..]), (MIB, &["--no-pace"][..])] {
+        let text = text(size);
+        assert_eq!(pipe(&host, &guest, more, &text).await, sha256(&text));
+    }
+
+    let mut terminal = Terminal::run(host.server.command(&["connect", &guest.name]));
+    terminal.shows("connected to").await;
+    terminal.keys("stty -echo; echo re\"\"ady; cat >/cut\r");
+    terminal.shows("ready").await;
+    let before = host.server.line(&guest.id, 0).await["bytes_in"].as_u64().unwrap();
+    terminal.keys(&String::from_utf8(text(128 * 1024)).unwrap().replace('\n', "\r"));
+    eventually(async || {
+        let now = host.server.line(&guest.id, 0).await["bytes_in"].as_u64().unwrap();
+        (now - before > 64 * 1024).then_some(())
+    })
+    .await;
+    let stopped = Instant::now();
+    terminal.keys("\x03echo st\"\"opped\r");
+    terminal.shows("stopped\r\n").await;
+    let took = stopped.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    terminal.keys("\r~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    let kept = host.shell(&guest, 0).await.run("wc -c </cut").await;
+    let kept: usize = kept.parse().unwrap();
+    assert!((48 * 1024..96 * 1024).contains(&kept), "{kept} bytes of the paste");
 }
