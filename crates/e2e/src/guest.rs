@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::Digest;
+use sha2::Sha256;
 use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
@@ -161,5 +163,25 @@ impl Shell {
         let (_, output) = output.rsplit_once("begin").unwrap();
         let (output, _) = output.split_once("\nend").unwrap();
         output.trim().to_owned()
+    }
+
+    /// Sends every byte value to the guest and has it printed back: both ways each has to come as
+    /// it went.
+    pub async fn carries_every_byte(&mut self) {
+        let all: Vec<u8> = (0..=255).collect();
+        let sum: String = Sha256::digest(&all).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.0.send("stty raw -echo; echo no\"\"w; head -c 256 >/all; cat /all; stty sane\r").await;
+        let printed = self.0.output_with(b"now\n").await;
+        assert!(printed.ends_with(b"now\n"));
+        self.0.send(all.clone()).await;
+        let mut printed = Vec::new();
+        while printed.len() < all.len() {
+            let message = self.0.next().await;
+            if message.is_binary() {
+                printed.extend_from_slice(message.as_payload());
+            }
+        }
+        assert_eq!(printed[..all.len()], all);
+        assert!(self.run("sha256sum </all").await.starts_with(&sum));
     }
 }

@@ -60,6 +60,7 @@ async fn a_guest_s_two_ports_are_two_consoles_seen_from_the_kernel_s_first_byte(
     assert_eq!(first.run("tty").await, "/dev/ttyS0");
     assert_eq!(second.run("tty").await, "/dev/ttyS1");
     assert!(first.run("uname -a").await.starts_with("Linux "));
+    first.carries_every_byte().await;
     let lines = host.server.get("/v1/lines").await.json;
     let ports: Vec<_> = lines["lines"].as_array().unwrap().iter().collect();
     let own: Vec<_> = ports.iter().filter(|line| line["server"]["id"] == guest.id).collect();
