@@ -68,6 +68,7 @@ function openConsole(access: Access): void {
     onError: say,
     onInputTaken: () => queue.pump(),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
+    onLink: (url) => void clipboard.copyWords(url),
   });
   const pasteBar = new PasteBar(() => {
     typing.cancelPaste('Paste cancelled');

@@ -109,6 +109,13 @@ export interface Pong {
   id: number;
 }
 
+/** A console URL with which anyone watches this port, for so many seconds. */
+export interface Link {
+  type: 'link';
+  url: string;
+  seconds: number;
+}
+
 /** Something that could not be done; the session goes on. */
 export interface Failure {
   type: 'error';
@@ -127,6 +134,7 @@ export type ServerMessage =
   | Size
   | InputAck
   | Failure
+  | Link
   | Pong;
 
 export type PenAction = 'request' | 'release' | 'grant' | 'deny' | 'force';
@@ -144,6 +152,7 @@ export type ClientMessage =
   | { type: 'break' }
   | { type: 'sysrq'; key: string }
   | { type: 'power'; do: PowerAction }
+  | { type: 'link' }
   | { type: 'ping'; id: number };
 
 const KNOWN = [
@@ -157,6 +166,7 @@ const KNOWN = [
   'size',
   'ack',
   'error',
+  'link',
   'pong',
 ];
 

@@ -60,6 +60,8 @@ export interface Listener {
   /** The proxy has handed some input on. */
   onInputTaken(): void;
   onLatency(milliseconds: number | undefined): void;
+  /** A URL that someone else can watch with came, as it was asked for. */
+  onLink(url: string): void;
 }
 
 export class Session {
@@ -206,6 +208,7 @@ export class Session {
     }
     if (message.type === 'replay') return this.output.expectReplay(message);
     if (message.type === 'gap') return this.output.skip(message);
+    if (message.type === 'link') return this.listener.onLink(message.url);
     if (message.type === 'pong') return this.pulse.answered(message.id);
     if (message.type === 'ack') {
       this.outbox.acknowledge(message.input);

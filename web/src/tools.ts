@@ -28,6 +28,7 @@ export class Tools {
     );
     this.onClick('pop-out', () => this.popOut());
     this.onClick('download', () => this.download());
+    this.onClick('copy-link', () => session.request({ type: 'link' }));
     this.onClick('copy-watch', () => page.clipboard.copyWords(this.watchCommand()));
     this.onClick('smaller', () => screen.enlarge(-1));
     this.onClick('larger', () => screen.enlarge(1));
@@ -55,6 +56,7 @@ export class Tools {
     const writes = attachment?.writes ?? false;
     for (const id of ['fit', 'release']) element(id, HTMLButtonElement).disabled = !writes;
     element('leave', HTMLButtonElement).disabled = !attachment;
+    element('copy-link', HTMLButtonElement).disabled = !attachment?.hello.can.includes('write');
     element('copy-watch', HTMLButtonElement).disabled = !hello;
     element('read-out', HTMLButtonElement).ariaChecked = String(this.page.screen.readOut());
   }

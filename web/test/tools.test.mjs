@@ -247,6 +247,25 @@ test('the command that watches is copied', async () => {
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
 });
 
+test('a link that watches is made and copied', async () => {
+  const { page, session } = await at.attach(
+    {},
+    { permissions: ['clipboard-read', 'clipboard-write'] },
+  );
+  await choose(page, 'More', 'Copy watch link');
+  await session.until(() => session.said('link').length === 1, 'a wish for a link');
+  const url = 'https://consoles.example/serial.html?token=x&mode=watch';
+  session.say({ type: 'link', url, seconds: 600 });
+  await see(status(page, `Copied: ${url}`));
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), url);
+});
+
+test('who may only watch makes no link', async () => {
+  const { page } = await at.attach({ mode: 'watch', can: [] });
+  await button(page, 'More').click();
+  await see(page.getByRole('menuitem', { name: 'Copy watch link', disabled: true }));
+});
+
 const keys = (page) => page.getByRole('toolbar', { name: 'Keys' });
 
 test('a touch screen has the keys that its keyboard lacks', async () => {

@@ -314,3 +314,27 @@ async fn a_token_is_in_no_log_line_and_no_process_list() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_watch_link_of_a_session_lets_anyone_watch_and_nobody_type() {
+    let Rig { server, mut guest, port } = rig(&[]).await;
+    let token = server.token(&port.server(), "").await;
+    let mut alice = Socket::v1(&server.proxy, &token, "").await;
+    alice.say(r#"{"type":"link"}"#).await;
+    let link = alice.message("link").await;
+    assert_eq!(link["seconds"], 600);
+    let url = link["url"].as_str().unwrap();
+    let watches = url.split_once("token=").unwrap().1.strip_suffix("&mode=watch").unwrap();
+    let writes = format!("/?token={watches}&mode=write");
+    assert_eq!(Socket::refused(&server.proxy, &writes, &[]).await.status, 403);
+    let mut bob = Socket::raw(&server.proxy, watches).await;
+    bob.send("typed").await;
+    guest.print(b"seen").await;
+    bob.output_with(b"seen").await;
+    alice.send("a").await;
+    assert_eq!(guest.typed(1).await, b"a");
+    let mut watcher = Socket::v1(&server.proxy, watches, "").await;
+    watcher.say(r#"{"type":"link"}"#).await;
+    let error = watcher.message("error").await;
+    assert_eq!(error["message"], "only someone who may write can let others watch");
+}

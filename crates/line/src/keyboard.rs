@@ -99,6 +99,11 @@ impl Keyboard {
         lock(&self.line.desk).pen().is_held_by(self.session.id)
     }
 
+    /// Whether its user may write.
+    pub fn may_write(&self) -> bool {
+        self.session.may == Mode::Write
+    }
+
     /// Whether its user may control the guest's power.
     pub fn may_power(&self) -> bool {
         self.session.operator

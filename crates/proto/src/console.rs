@@ -89,6 +89,13 @@ pub enum ServerMessage {
         /// In words, for a person.
         message: String,
     },
+    /// The answer to a `link`.
+    Link {
+        /// A console URL with which anyone watches this line.
+        url: String,
+        /// For how many seconds it is good.
+        seconds: u64,
+    },
     /// The answer to a `ping`.
     Pong {
         /// The ping's.
@@ -249,6 +256,8 @@ pub enum ClientMessage {
         #[serde(rename = "do")]
         action: PowerAction,
     },
+    /// Asks for a URL with which someone else can watch.
+    Link,
     /// Asks for a `pong`: what a key needs to the server and back.
     Ping {
         /// Comes back in the answer.

@@ -135,8 +135,7 @@ async fn admit(
         }
     };
     let timing = proxy.config.session;
-    let compute = Arc::clone(&proxy.compute);
-    let session = Session { protocol, timing, compute };
+    let session = Session { protocol, timing, proxy: Arc::clone(proxy) };
     Ok(Admitted { attachment, keyboard, session })
 }
 
@@ -200,7 +199,7 @@ async fn spend(proxy: &Arc<Proxy>, token: &ConsoleToken) -> Result<(), Refusal> 
     }
 }
 
-async fn with_store<T: Send + 'static>(
+pub(crate) async fn with_store<T: Send + 'static>(
     proxy: &Arc<Proxy>,
     call: impl FnOnce(&serialproxy_store::Store) -> Result<T, serialproxy_store::StoreError>
     + Send

@@ -19,7 +19,6 @@ use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
@@ -30,7 +29,9 @@ use tokio_websockets::Message;
 use tokio_websockets::ServerBuilder;
 use tokio_websockets::WebSocketStream;
 
-/// Bytes of one message from a client at most; larger ones end the session with 1009.
+use crate::Proxy;
+
+/// Bytes of one message from a client at most; larger ones end the connection with 1009.
 const MESSAGE: usize = 1024 * 1024;
 
 /// Bytes that are collected before they are written to the client.
@@ -49,7 +50,7 @@ pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     pub(crate) timing: serialproxy_config::values::Session,
-    pub(crate) compute: Arc<dyn Compute>,
+    pub(crate) proxy: Arc<Proxy>,
 }
 
 /// What [`listen`] has for [`show`].

@@ -157,6 +157,7 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
         | ServerMessage::Ack { .. }
         | ServerMessage::Size(_)
         | ServerMessage::Pong { .. }
+        | ServerMessage::Link { .. }
         | ServerMessage::Unknown => None,
     }
 }

@@ -1,20 +1,30 @@
 //! What a session does to its guest beside typing: break, SysRq, power.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Stop;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::console::PowerAction;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::token::Grant;
+use serialproxy_proto::token::Mode;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
 use super::Note;
+use crate::Proxy;
+use crate::handshake::with_store;
 
 /// Deeds of one session at a time: a reset may overtake a stop that waits for its guest.
 const AT_ONCE: usize = 2;
+
+/// Watch links that one connection makes at most.
+const LINKS: u32 = 100;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
@@ -25,23 +35,21 @@ pub(super) enum Deed {
 
 /// Carries deeds out while the session types on.
 pub(super) struct Deeds {
-    compute: Arc<dyn Compute>,
+    proxy: Arc<Proxy>,
     keyboard: Keyboard,
     notes: mpsc::Sender<Note>,
     room: Arc<Semaphore>,
+    links: AtomicU32,
 }
 
 impl Deeds {
-    pub(super) fn new(
-        compute: &Arc<dyn Compute>,
-        keyboard: &Keyboard,
-        notes: &mpsc::Sender<Note>,
-    ) -> Self {
+    pub(super) fn new(proxy: &Arc<Proxy>, keyboard: &Keyboard, notes: &mpsc::Sender<Note>) -> Self {
         Self {
-            compute: Arc::clone(compute),
+            proxy: Arc::clone(proxy),
             keyboard: keyboard.clone(),
             notes: notes.clone(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            links: AtomicU32::new(0),
         }
     }
 
@@ -57,7 +65,7 @@ impl Deeds {
         let place = place.map_err(|_| "wait until what you asked for before is done")?;
         tracing::info!(line = %self.keyboard.line(), session = %self.keyboard.session(),
             user = self.keyboard.user(), ?deed, "deed at the console");
-        let (compute, notes) = (Arc::clone(&self.compute), self.notes.clone());
+        let (compute, notes) = (Arc::clone(&self.proxy.compute), self.notes.clone());
         let line = self.keyboard.line();
         tokio::spawn(async move {
             let done = match deed {
@@ -71,6 +79,40 @@ impl Deeds {
                 let _ = notes.send(Note::Say(Box::new(ServerMessage::Error { message }))).await;
             }
         });
+        Ok(())
+    }
+
+    /// Makes a URL with which someone else can watch, and nothing more.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the session may only watch itself, has made many, or the token cannot be
+    /// stored.
+    pub(super) async fn link(&self) -> Result<(), String> {
+        if !self.keyboard.may_write() {
+            return Err("only someone who may write can let others watch".into());
+        }
+        if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
+            return Err("many links were made already, use one of them".into());
+        }
+        let config = &self.proxy.config;
+        let seconds = config.consoleauth.token_ttl.as_secs();
+        let grant = Grant {
+            line: self.keyboard.line(),
+            user: self.keyboard.user().to_owned(),
+            mode: Mode::Watch,
+            operator: false,
+            wait: true,
+            expires: Timestamp::now() + SignedDuration::from_secs(seconds.cast_signed()),
+        };
+        let token = with_store(&self.proxy, move |store| store.authorize(&grant)).await;
+        let token = token.map_err(|refusal| refusal.to_string())?;
+        tracing::info!(line = %self.keyboard.line(), session = %self.keyboard.session(),
+            user = self.keyboard.user(), "watch link made");
+        let base = &config.serial_console.base_url;
+        let url = format!("{base}?token={}&mode=watch", token.expose());
+        let link = ServerMessage::Link { url, seconds };
+        let _ = self.notes.try_send(Note::Say(Box::new(link)));
         Ok(())
     }
 

@@ -30,7 +30,7 @@ pub(super) async fn listen<S>(
 where
     S: Stream<Item = Result<Message, tokio_websockets::Error>> + Unpin,
 {
-    let deeds = Deeds::new(&session.compute, keyboard, notes);
+    let deeds = Deeds::new(&session.proxy, keyboard, notes);
     loop {
         let Ok(message) = tokio::time::timeout(session.timing.grace, stream.next()).await else {
             let seconds = session.timing.grace.as_secs();
@@ -73,6 +73,7 @@ async fn obey(
         ClientMessage::Break => deeds.start(Deed::Break)?,
         ClientMessage::Sysrq { key } => deeds.start(Deed::Sysrq(key))?,
         ClientMessage::Power { action } => deeds.start(Deed::Power(action))?,
+        ClientMessage::Link => deeds.link().await?,
         ClientMessage::Ping { id } => {
             let _ = notes.try_send(Note::Say(Box::new(ServerMessage::Pong { id })));
         }
