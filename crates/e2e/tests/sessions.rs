@@ -338,3 +338,19 @@ async fn a_watch_link_of_a_session_lets_anyone_watch_and_nobody_type() {
     let error = watcher.message("error").await;
     assert_eq!(error["message"], "only someone who may write can let others watch");
 }
+
+#[tokio::test]
+async fn who_opens_the_next_raw_session_while_closing_theirs_gets_in() {
+    let rig = rig(&[]).await;
+    let token = rig.token("").await;
+    let mut session = Socket::raw(&rig.server.proxy, &token).await;
+    for _ in 0..50 {
+        let leaving = async {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            drop(session);
+        };
+        (session, _) = tokio::join!(Socket::raw(&rig.server.proxy, &token), leaving);
+    }
+}

@@ -144,6 +144,13 @@ impl Line {
         matches!(tokio::time::timeout(within, connected).await, Ok(Ok(_)))
     }
 
+    /// Waits until nobody holds the pen, at most so long.
+    pub async fn pen_free(&self, within: Duration) {
+        let mut status = self.0.status.subscribe();
+        let free = status.wait_for(|status| status.holder.is_none());
+        let _ = tokio::time::timeout(within, free).await;
+    }
+
     /// Whether the guest's port is being dialled right now, so that waiting a moment is worth it.
     pub fn is_connecting(&self) -> bool {
         self.0.power.borrow().running && self.0.status.borrow().connection.is_settling()

@@ -38,6 +38,10 @@ use crate::ticket::Ticket;
 /// How long a line that is just being connected is waited for.
 const CONNECTING: Duration = Duration::from_secs(2);
 
+/// How long a user's own session that writes is waited for: who closes a connection and opens the
+/// next may be here before the end of the first is noticed. A refusal takes 100 ms at most.
+const OWN_LEAVES: Duration = Duration::from_millis(30);
+
 /// How long to wait for hyper to hand the connection over once the 101 is written.
 const UPGRADE: Duration = Duration::from_secs(10);
 
@@ -163,7 +167,7 @@ async fn attach(
     if line.is_connecting() {
         line.connected(CONNECTING).await;
     }
-    let attached = line.attach(&Visitor {
+    let visitor = Visitor {
         user: grant.user.clone(),
         mode,
         may: grant.mode,
@@ -174,7 +178,14 @@ async fn attach(
         address,
         start,
         now: Timestamp::now(),
-    })?;
+    };
+    let attached = match line.attach(&visitor) {
+        Err(Refusal::Busy { user, .. }) if user == visitor.user => {
+            line.pen_free(OWN_LEAVES).await;
+            line.attach(&visitor)?
+        }
+        attached => attached?,
+    };
     spend(proxy, token).await?;
     Ok(attached)
 }
