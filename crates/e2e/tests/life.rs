@@ -343,6 +343,10 @@ async fn an_attached_session_sees_a_reboot_and_a_start_from_the_first_byte() {
     console.output_with(b"reboot: Restarting system\r\n").await;
     assert_eq!(console.output_with(&first).await, first);
     console.shell_prompt().await;
+    // A shell may be there before the guest listens to its power button.
+    let listens = "until ls -l /proc/$(pidof acpid)/fd 2>/dev/null | grep -q input/event; \
+        do :; done; echo listens";
+    assert_eq!(console.run(listens).await, "listens");
 
     let path = format!("/v1/servers/{}", guest.id);
     assert_eq!(host.server.post(&format!("{path}/stop"), "").await.status, 202);
