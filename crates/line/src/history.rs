@@ -1,14 +1,18 @@
 //! The bytes of a line that are kept, each with its address.
 //!
 //! The first bytes of the running boot (head) and the newest bytes (tail) are kept, so that boot
-//! messages never scroll away. Between the two may lie bytes that are no longer kept.
+//! messages never scroll away. Heads of boots before keep what room the running boot's head leaves
+//! them. Between any two of these may lie bytes that are no longer kept.
 
 use std::collections::VecDeque;
+
+/// Boots whose beginnings are kept at most.
+const BOOTS: usize = 32;
 
 /// How many bytes are kept at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes of a boot's beginning.
+    /// Bytes of the boots' beginnings, of which the running boot may take all.
     pub(crate) head: usize,
     /// Newest bytes.
     pub(crate) tail: usize,
@@ -30,15 +34,35 @@ pub(crate) enum Read<'a> {
 #[derive(Debug)]
 pub(crate) struct History {
     limits: Limits,
-    head: Vec<u8>,
-    head_start: u64,
+    /// Those of boots before, then that of the running boot. Only it may be empty.
+    heads: VecDeque<Head>,
     tail: VecDeque<u8>,
     end: u64,
 }
 
+/// The beginning of a boot.
+#[derive(Debug)]
+struct Head {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Head {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// Its bytes from `offset` on, if it has any there.
+    fn from(&self, offset: u64) -> Option<&[u8]> {
+        let into = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(into..).filter(|bytes| !bytes.is_empty())
+    }
+}
+
 impl History {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, head: Vec::new(), head_start: 0, tail: VecDeque::new(), end: 0 }
+        let heads = VecDeque::from([Head { start: 0, bytes: Vec::new() }]);
+        Self { limits, heads, tail: VecDeque::new(), end: 0 }
     }
 
     /// Offset of the next byte to come.
@@ -53,17 +77,16 @@ impl History {
 
     /// Offset of the oldest byte that is kept.
     pub(crate) fn first(&self) -> u64 {
-        if self.head.is_empty() {
-            self.tail_start()
-        } else {
-            self.head_start.min(self.tail_start())
-        }
+        self.next_kept(0)
     }
 
-    /// Begins a boot: its first bytes become the head, those of the boot before are let go.
+    /// Begins a boot, whose first bytes become its head.
     pub(crate) fn begin_boot(&mut self) {
-        self.head = Vec::new();
-        self.head_start = self.end;
+        self.heads.retain(|head| !head.bytes.is_empty());
+        if self.heads.len() >= BOOTS {
+            self.heads.pop_front();
+        }
+        self.heads.push_back(Head { start: self.end, bytes: Vec::new() });
     }
 
     /// Takes bytes in; `watched` says whether anybody may still want more than the tail.
@@ -86,16 +109,17 @@ impl History {
         if let Some(into_tail) = offset.checked_sub(self.tail_start()) {
             return Read::Bytes(self.tail_from(usize::try_from(into_tail).unwrap_or(usize::MAX)));
         }
-        match offset.checked_sub(self.head_start) {
-            Some(into_head) => {
-                let into_head = usize::try_from(into_head).unwrap_or(usize::MAX);
-                match self.head.get(into_head..) {
-                    Some(bytes) if !bytes.is_empty() => Read::Bytes(bytes),
-                    _ => Read::Gap(self.tail_start()),
-                }
-            }
-            None => Read::Gap(self.first()),
+        match self.heads.iter().find_map(|head| head.from(offset)) {
+            Some(bytes) => Read::Bytes(bytes),
+            None => Read::Gap(self.next_kept(offset)),
         }
+    }
+
+    /// Offset of the first byte from `offset` on at which something begins that is kept.
+    fn next_kept(&self, offset: u64) -> u64 {
+        let filled = self.heads.iter().filter(|head| !head.bytes.is_empty());
+        let next = filled.map(|head| head.start).find(|start| *start >= offset);
+        next.unwrap_or(u64::MAX).min(self.tail_start())
     }
 
     /// The newest bytes in one piece, about `most` at most: from the beginning of a row, so that no
@@ -113,10 +137,29 @@ impl History {
     }
 
     fn append_to_head(&mut self, bytes: &[u8]) {
+        let Some(head) = self.heads.back_mut() else { return };
         // The head of a boot is whole, or it is not the head: it only grows while it has no hole.
-        if self.head_start + self.head.len() as u64 == self.end {
-            let room = self.limits.head.saturating_sub(self.head.len());
-            self.head.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        if head.end() == self.end {
+            let room = self.limits.head.saturating_sub(head.bytes.len());
+            head.bytes.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+            self.shrink_older_heads();
+        }
+    }
+
+    /// Takes from the oldest boots' heads what all are too large by, from their ends.
+    fn shrink_older_heads(&mut self) {
+        let all: usize = self.heads.iter().map(|head| head.bytes.len()).sum();
+        let mut excess = all.saturating_sub(self.limits.head);
+        while excess > 0
+            && let Some(oldest) = self.heads.front_mut()
+        {
+            let kept = oldest.bytes.len().saturating_sub(excess);
+            excess -= oldest.bytes.len() - kept;
+            oldest.bytes.truncate(kept);
+            oldest.bytes.shrink_to_fit();
+            if kept == 0 {
+                self.heads.pop_front();
+            }
         }
     }
 
@@ -176,14 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn a_new_boot_has_a_head_of_its_own() {
+    fn the_beginnings_of_boots_before_keep_the_room_that_the_running_boot_leaves() {
         let mut history = History::new(LIMITS);
         history.append(&[1; 50], false);
         history.begin_boot();
-        history.append(&[2; 50], false);
+        history.append(&[2; 3], false);
+        history.append(&[2; 0], false);
+        assert_eq!(history.read(0), Read::Bytes(&[1; 5]));
+        history.append(&[2; 47], false);
         assert_eq!(history.first(), 50);
         assert_eq!(history.read(0), Read::Gap(50));
         assert_eq!(history.read(50), Read::Bytes(&[2; 8]));
+        assert_eq!(history.read(58), Read::Gap(84));
     }
 
     #[test]
@@ -213,7 +260,8 @@ mod tests {
                 history.append(&piece, watched);
                 all.extend(piece);
                 prop_assert!(history.tail.capacity() <= 2 * LIMITS.window);
-                prop_assert!(history.head.len() <= LIMITS.head);
+                let heads: usize = history.heads.iter().map(|head| head.bytes.len()).sum();
+                prop_assert!(heads <= LIMITS.head);
             }
             prop_assert_eq!(history.end(), all.len() as u64);
             let mut offset = from;
@@ -227,6 +275,7 @@ mod tests {
                     }
                     Read::Gap(to) => {
                         prop_assert!(to > offset);
+                        prop_assert!(matches!(history.read(to), Read::Bytes(_)));
                         offset = to;
                     }
                     Read::End => break,
