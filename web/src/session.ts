@@ -13,6 +13,7 @@ import { Attachment } from './attachment';
 import { Connection } from './connection';
 import { LEFT, OWN_OLD_SESSION, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
+import { fetchHistory } from './history';
 import { Code } from './messages';
 import type { ClientMessage, Hello, Mode, ServerMessage } from './messages';
 import { Outbox } from './outbox';
@@ -102,6 +103,13 @@ export class Session {
       onLatency: (milliseconds) => listener.onLatency(milliseconds),
       onSilence: () => this.breakOff(),
     });
+  }
+
+  /** All output of the line that the proxy keeps. */
+  async history(): Promise<Blob> {
+    const { key } = this.own;
+    if (key === undefined) throw new Error('there is no session');
+    return fetchHistory(this.access.path, key);
   }
 
   /** Input bytes that the proxy has not handed on yet. */

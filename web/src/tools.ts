@@ -28,6 +28,7 @@ export class Tools {
     );
     this.onClick('pop-out', () => this.popOut());
     this.onClick('download', () => this.download());
+    this.onClick('download-history', () => this.downloadHistory());
     this.onClick('copy-link', () => session.request({ type: 'link' }));
     this.onClick('copy-watch', () => page.clipboard.copyWords(this.watchCommand()));
     this.onClick('smaller', () => screen.enlarge(-1));
@@ -56,6 +57,7 @@ export class Tools {
     const writes = attachment?.writes ?? false;
     for (const id of ['fit', 'release']) element(id, HTMLButtonElement).disabled = !writes;
     element('leave', HTMLButtonElement).disabled = !attachment;
+    element('download-history', HTMLButtonElement).disabled = !attachment;
     element('copy-link', HTMLButtonElement).disabled = !attachment?.hello.can.includes('write');
     element('copy-watch', HTMLButtonElement).disabled = !hello;
     element('read-out', HTMLButtonElement).ariaChecked = String(this.page.screen.readOut());
@@ -77,15 +79,31 @@ export class Tools {
   }
 
   private download(): void {
+    const name = this.save(new Blob([this.page.screen.text(), '\n']), 'txt');
+    this.page.say(`Saved what the terminal holds as ${name}.`);
+  }
+
+  private async downloadHistory(): Promise<void> {
+    const { session, say } = this.page;
+    try {
+      const name = this.save(await session.history(), 'log');
+      say(`Saved all output that is kept as ${name}.`);
+    } catch (error) {
+      say(`The history cannot be saved: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  /** Saves a file named by server, port and time. */
+  private save(content: Blob, ending: string): string {
     const link = document.createElement('a');
-    link.href = URL.createObjectURL(new Blob([this.page.screen.text(), '\n']));
+    link.href = URL.createObjectURL(content);
     const { server, port } = this.view?.hello ?? { server: { name: 'console' }, port: 0 };
     const name = server.name.replace(/[^\w.-]+/g, '_');
     const time = new Date().toISOString().slice(0, 19).replace(/:/g, '');
-    link.download = `${name}-${port}-${time}.txt`;
+    link.download = `${name}-${port}-${time}.${ending}`;
     link.click();
     URL.revokeObjectURL(link.href);
-    this.page.say(`Saved what the terminal holds as ${link.download}.`);
+    return link.download;
   }
 
   private watchCommand(): string {

@@ -236,6 +236,28 @@ test('what the terminal holds is downloaded as text', async () => {
   assert.equal(await readFile(await file.path(), 'utf8'), 'first\nred ü\n');
 });
 
+test('the history is downloaded as it was printed, and says what is missing', async () => {
+  const { page } = await at.attach({ resume: 'the-key' });
+  const pieces = { 0: ['\x1b[31mboot', 0, 9], 9: ['login: \xff', 100, 108], 108: ['', 108, 108] };
+  const keys = [];
+  await page.route(/\/history\?from=/, async (route) => {
+    const request = route.request();
+    keys.push(request.headers()['x-console-resume']);
+    const [text, offset, next] = pieces[new URL(request.url()).searchParams.get('from')];
+    await route.fulfill({
+      body: Buffer.from(text, 'latin1'),
+      headers: { 'x-console-offset': `${offset}`, 'x-console-next': `${next}` },
+    });
+  });
+  const download = page.waitForEvent('download');
+  await choose(page, 'More', 'Download history');
+  const file = await download;
+  assert.match(file.suggestedFilename(), /^web-1-0-.*\.log$/);
+  const saved = await readFile(await file.path(), 'latin1');
+  assert.equal(saved, '\x1b[31mboot\r\n[91 bytes are no longer kept]\r\nlogin: \xff');
+  assert.deepEqual(keys, ['the-key', 'the-key', 'the-key']);
+});
+
 test('the command that watches is copied', async () => {
   const { page } = await at.attach(
     { port: 1 },

@@ -163,8 +163,8 @@ impl Console {
     }
 }
 
-/// How long viewers stop reading; a minute shows nothing that 20 s do not.
-const STALL: u32 = 20;
+/// Seconds for which viewers stop reading.
+const STALL: u32 = 60;
 
 /// More than a busy machine makes a guest or a client wait.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -354,3 +354,37 @@ async fn who_opens_the_next_raw_session_while_closing_theirs_gets_in() {
         (session, _) = tokio::join!(Socket::raw(&rig.server.proxy, &token), leaving);
     }
 }
+
+#[tokio::test]
+async fn who_is_attached_saves_the_history_with_the_key_of_the_session_and_nobody_else() {
+    let Rig { server, mut guest, port } = rig(&["--line-history_head", "4KiB"]).await;
+    let token = server.token(&port.server(), "").await;
+    let mut alice = Socket::v1(&server.proxy, &token, "").await;
+    let key = alice.message("hello").await["resume"].as_str().unwrap().to_owned();
+    let printed: Vec<u8> = (0..3_000_000u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    guest.print(&printed).await;
+    let all = || async { server.line(&port.server(), 0).await["offset"] == printed.len() };
+    eventually(async || all().await.then_some(())).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ask = async |key: &str, from: u64| {
+        let url = format!("http://{}/any/history?from={from}", server.proxy);
+        within(http.get(url).header("X-Console-Resume", key).send()).await.unwrap()
+    };
+    let (mut from, mut gaps) = (0u64, 0);
+    while from < printed.len() as u64 {
+        let answer = ask(&key, from).await;
+        assert_eq!(answer.status(), 200);
+        let number =
+            |name: &str| -> u64 { answer.headers()[name].to_str().unwrap().parse().unwrap() };
+        let (offset, next) = (number("x-console-offset"), number("x-console-next"));
+        gaps += u32::from(offset > from);
+        let range = usize::try_from(offset).unwrap()..usize::try_from(next).unwrap();
+        assert!(within(answer.bytes()).await.unwrap() == printed[range]);
+        from = next;
+    }
+    assert_eq!(gaps, 1, "between the beginning and the newest part");
+    assert!(within(ask(&key, from).await.bytes()).await.unwrap().is_empty());
+    assert_eq!(ask("x", 0).await.status(), 401);
+    alice.leave().await;
+    eventually(async || (ask(&key, 0).await.status() == 401).then_some(())).await;
+}

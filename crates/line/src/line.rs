@@ -19,6 +19,7 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::ResumeKey;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -214,6 +215,35 @@ impl Line {
                 _ => return Ok(Output { offset: from, bytes, epoch, line: self.0.id }),
             }
         }
+    }
+
+    /// Output from `from` on, or else from the next byte that is kept, in one piece of at most `max`
+    /// bytes; empty where all was seen.
+    pub fn kept_from(&self, from: u64, max: usize) -> Output {
+        let epoch = self.0.status.borrow().epoch;
+        let history = lock(&self.0.history);
+        let offset = match history.read(from) {
+            Read::Gap(to) => to,
+            Read::Bytes(_) | Read::End => from.min(history.end()),
+        };
+        let mut bytes = Vec::new();
+        while let Read::Bytes(piece) = history.read(offset + bytes.len() as u64) {
+            let room = max - bytes.len();
+            if room == 0 {
+                break;
+            }
+            bytes.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+        }
+        Output { offset, bytes, epoch, line: self.0.id }
+    }
+
+    /// Whether a session that is attached here has this key.
+    pub fn knows(&self, key: &ResumeKey) -> bool {
+        let digest = key.digest();
+        self.0
+            .all_sessions()
+            .iter()
+            .any(|session| !session.is_over() && lock(&session.standing).opens_to(digest))
     }
 
     /// Puts bytes before everything that waits to be written, whoever holds the pen; false where

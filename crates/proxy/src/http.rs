@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use crate::Proxy;
 use crate::handshake;
 use crate::handshake::Upgrade;
+use crate::history;
 use crate::pages;
 use crate::relay;
 use crate::relay::Relayed;
@@ -91,6 +92,8 @@ async fn answer(
         plain(StatusCode::BAD_REQUEST, "the path must not start with //\n")
     } else if relay::is_call(&request) && !(is_get && pages::has_token(&request)) {
         return (proxy.relay.answer(peer, request).await, None);
+    } else if is_get && history::is_asked_for(&request) {
+        history::answer(proxy, &request)
     } else if is_get {
         pages::answer(&proxy.config, &request).await
     } else {

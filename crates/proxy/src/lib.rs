@@ -7,6 +7,7 @@
 //! ```
 
 mod handshake;
+mod history;
 mod http;
 mod origin;
 mod pages;

@@ -1,0 +1,63 @@
+//! The history of a session's line, piece by piece, for the page to save: the terminal there holds
+//! only its newest part. Who asks shows the key with which the session could come back; it stays
+//! good.
+
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http_body_util::Full;
+use serialproxy_line::Line;
+use serialproxy_proto::token::ResumeKey;
+
+use crate::Proxy;
+use crate::http::Answer;
+use crate::http::plain;
+
+/// Bytes of one piece at most.
+const PIECE: usize = 256 * 1024;
+
+/// Header that carries the key: not in the address, which is logged, and no page from elsewhere
+/// can send it.
+const KEY: HeaderName = HeaderName::from_static("x-console-resume");
+
+/// Whether a request asks for history: the last segment of its path says so, as a proxy before us
+/// may put others before it.
+pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
+    request.uri().path().rsplit('/').next() == Some("history")
+        && request.headers().contains_key(KEY)
+}
+
+/// The piece that begins at `?from=`, or at the next byte that is kept. The body is empty at the
+/// end.
+pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
+    let Some(line) = line(proxy, request.headers()) else {
+        return plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n");
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let from = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "from")
+        .map_or(Ok(0), |(_, from)| from.parse());
+    let Ok(from) = from else {
+        return plain(StatusCode::BAD_REQUEST, "from is an offset\n");
+    };
+    let output = line.kept_from(from, PIECE);
+    let next = output.offset + output.bytes.len() as u64;
+    let mut answer = Response::new(Full::from(output.bytes));
+    let headers = answer.headers_mut();
+    let octets = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, octets);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("x-console-offset", output.offset.into());
+    headers.insert("x-console-next", next.into());
+    answer
+}
+
+fn line(proxy: &Proxy, headers: &HeaderMap) -> Option<Line> {
+    let key = ResumeKey::from_client(headers.get(KEY)?.to_str().ok()?)?;
+    proxy.lines.get(key.line()).filter(|line| line.knows(&key))
+}
