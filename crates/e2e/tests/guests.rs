@@ -76,7 +76,7 @@ async fn a_stopped_guest_s_console_is_409_and_a_started_one_s_works_on_the_same_
     let token = host.server.token(&guest.id, "").await;
     let mut shell = host.shell(&guest, 0).await;
     shell.run("true").await;
-    drop(shell);
+    shell.0.leave().await;
     let raw = Socket::raw(&host.server.proxy, &token).await;
 
     let stop = format!("/v1/servers/{}/stop", guest.id);
