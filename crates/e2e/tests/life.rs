@@ -192,7 +192,8 @@ async fn print_for(seconds: u32, viewer: &mut Console) -> (u64, Duration) {
 
 #[tokio::test]
 async fn a_viewer_who_stops_reading_delays_neither_the_guest_nor_another_viewer() {
-    let host = Host::start(&[]).await;
+    // Who reads nothing answers no ping either.
+    let host = Host::start(&["--session-grace", "600"]).await;
     let guest = host.boot(2).await;
     let token = host.server.token(&guest.id, "?port=1").await;
     let mut viewer = Console::attach(&host.server.proxy, &token, "&from=live").await;
