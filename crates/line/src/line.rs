@@ -345,22 +345,27 @@ impl Shared {
         }
     }
 
-    /// Takes a session out that is over: its pen is free, or of who asked for it.
+    /// Takes a session out that is over: its pen is free, or of who asked for it. One that found
+    /// no room among the others may hold the pen too.
     pub(crate) fn remove(&self, session: &Session) {
-        {
+        let was_there = {
             let mut sessions = lock(&self.sessions);
             let before = sessions.len();
             sessions.retain(|entry| entry.id != session.id);
-            if sessions.len() == before {
-                return;
+            let was_there = sessions.len() < before;
+            if was_there {
+                self.publish_viewers(&sessions);
             }
-            self.publish_viewers(&sessions);
-        }
+            was_there
+        };
         {
             let mut desk = lock(&self.desk);
             desk.withdraw_request(session.id);
             desk.release_pen(session.id, Timestamp::now());
             self.publish_pen(&desk, None);
+        }
+        if !was_there {
+            return;
         }
         // The owner may wait for this session to catch up.
         self.progress.notify_one();

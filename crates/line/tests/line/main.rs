@@ -360,3 +360,15 @@ async fn a_viewer_who_comes_later_gets_the_screen_as_it_is_now() {
     guest.write_all(b"root\n").await.unwrap();
     assert_eq!(within(alice.next(true)).await, Event::Output("root\n".into()));
 }
+
+#[tokio::test]
+async fn a_writer_who_finds_no_room_leaves_the_pen_to_the_next() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let mut watchers: Vec<_> =
+        (0..1000).map(|_| rig.attach(&watcher("eve")).expect("there is room")).collect();
+    assert!(matches!(rig.attach(&writer("alice")), Err(Refusal::TooMany(_))));
+    assert_eq!(rig.line.describe().writer, None);
+    watchers.pop();
+    rig.attach(&writer("bob")).unwrap();
+}
