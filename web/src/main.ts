@@ -1,6 +1,7 @@
 // The terminal page: brings its parts together.
 
 import '@xterm/xterm/css/xterm.css';
+import './base.css';
 import './style.css';
 
 import { takeAccess } from './address';

@@ -1,5 +1,5 @@
 // Light and dark: the terminal's colours for each, and the user's choice, which this browser keeps.
-// The rest of the page takes its colours from style.css by the same `data-theme`.
+// The rest of the page takes its colours from base.css by the same `data-theme`.
 
 import type { ISearchDecorationOptions } from '@xterm/addon-search';
 import type { ITheme } from '@xterm/xterm';

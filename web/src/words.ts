@@ -1,6 +1,7 @@
 // Every sentence that tells how a session stands. Pure functions of what the proxy said.
 
 import type { Attachment } from './attachment';
+import { duration, format } from './times';
 
 /** Names in the status line. */
 const NAMES = 4;
@@ -104,20 +105,4 @@ export function describeSince(since: string | undefined, now: Date): string {
 export function because(reason: string | undefined): string {
   const words = reason?.trim().replace(/\.$/, '');
   return words ? `: ${words}.` : '.';
-}
-
-function format(date: Date, options: Intl.DateTimeFormatOptions): string {
-  return new Intl.DateTimeFormat(undefined, options).format(date);
-}
-
-function duration(milliseconds: number): string {
-  const minutes = Math.max(0, Math.floor(milliseconds / 60_000));
-  if (minutes < 1) return 'less than a minute';
-  if (minutes < 60) return count(minutes, 'minute');
-  if (minutes < 48 * 60) return count(Math.floor(minutes / 60), 'hour');
-  return count(Math.floor(minutes / (24 * 60)), 'day');
-}
-
-function count(number: number, unit: string): string {
-  return `${number} ${unit}${number === 1 ? '' : 's'}`;
 }

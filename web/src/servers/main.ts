@@ -1,5 +1,6 @@
 // The servers page: brings its parts together.
 
+import '../base.css';
 import './style.css';
 
 import { element } from '../elements';

@@ -1,6 +1,7 @@
 // Every sentence about servers, lines and sessions. Pure functions of what the API said.
 
 import type { Line, Power, Server, Session } from './api';
+import { count, duration, format } from '../times';
 
 const STATUS: Record<Server['status'], string> = {
   ACTIVE: 'running',
@@ -106,20 +107,4 @@ export function askDisconnect(session: Session, now: Date): Question {
       'The session ends at once, and they read who ended it.',
     yes: 'Disconnect',
   };
-}
-
-function format(date: Date, options: Intl.DateTimeFormatOptions): string {
-  return new Intl.DateTimeFormat(undefined, options).format(date);
-}
-
-function duration(milliseconds: number): string {
-  const minutes = Math.max(0, Math.floor(milliseconds / 60_000));
-  if (minutes < 1) return 'less than a minute';
-  if (minutes < 60) return count(minutes, 'minute');
-  if (minutes < 48 * 60) return count(Math.floor(minutes / 60), 'hour');
-  return count(Math.floor(minutes / (24 * 60)), 'day');
-}
-
-function count(number: number, unit: string): string {
-  return `${number} ${unit}${number === 1 ? '' : 's'}`;
 }
