@@ -14,6 +14,7 @@
 
 mod accepted;
 mod attach;
+mod attachment;
 mod desk;
 mod dial;
 mod endpoint;
@@ -28,10 +29,10 @@ mod session;
 mod status;
 mod stream;
 
-pub use crate::attach::Attachment;
-pub use crate::attach::Event;
 pub use crate::attach::Start;
 pub use crate::attach::Visitor;
+pub use crate::attachment::Attachment;
+pub use crate::attachment::Event;
 pub use crate::endpoint::Endpoint;
 pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;

@@ -1,0 +1,388 @@
+//! A session's reading end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::console::Hello;
+use serialproxy_proto::console::ReplayKind;
+use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::id::SessionId;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::ResumeKey;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::attach::Start;
+use crate::history::Read;
+use crate::line::Shared;
+use crate::lock;
+use crate::screen;
+use crate::session::Fate;
+use crate::session::Session;
+use crate::status::Status;
+
+/// Sessions of one line at most.
+const SESSIONS: usize = 1000;
+
+/// Output that is handed out at once, at most.
+const PIECE: usize = 64 * 1024;
+
+/// What a session gets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Output, in order and without a hole that was not said.
+    Output(Bytes),
+    /// Something to tell; raw sessions have no words for it.
+    Message(ServerMessage),
+    /// The session is over, or goes on over another connection.
+    Ended(Close),
+}
+
+/// A session's reading end, for one of its connections. Dropping it ends the session, unless the
+/// session goes on over another connection.
+#[derive(Debug)]
+pub struct Attachment {
+    line: Arc<Shared>,
+    session: Arc<Session>,
+    connection: u64,
+    status: watch::Receiver<Status>,
+    seen: Status,
+    fate: watch::Receiver<Fate>,
+    pending: VecDeque<Event>,
+    /// Output before this offset is replay.
+    replay_until: u64,
+    /// Input that the session was told to be settled.
+    acknowledged: u64,
+    /// When the holder's silence grants what this session asked for.
+    granted_at: Option<Instant>,
+}
+
+impl Attachment {
+    pub(crate) fn new(line: &Arc<Shared>, session: &Arc<Session>, connection: u64) -> Self {
+        let mut status = line.status.subscribe();
+        let seen = status.borrow_and_update().clone();
+        Self {
+            line: Arc::clone(line),
+            session: Arc::clone(session),
+            connection,
+            seen,
+            status,
+            fate: session.fate.subscribe(),
+            pending: VecDeque::new(),
+            replay_until: 0,
+            acknowledged: 0,
+            granted_at: None,
+        }
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Offset of the next byte of output.
+    pub fn offset(&self) -> u64 {
+        self.session.cursor.load(Ordering::Relaxed)
+    }
+
+    /// When the session ends whatever it does.
+    pub fn limit(&self) -> Option<Timestamp> {
+        self.session.limit
+    }
+
+    /// What comes next. `output` says whether output is wanted now; messages and the end come in
+    /// any case. Dropping the future loses nothing.
+    pub async fn next(&mut self, output: bool) -> Event {
+        loop {
+            let line = Arc::clone(&self.line);
+            let mut fresh = std::pin::pin!(line.fresh.notified());
+            let mut settled = std::pin::pin!(line.room.notified());
+            fresh.as_mut().enable();
+            settled.as_mut().enable();
+            if let Some(event) = self.poll(output) {
+                return event;
+            }
+            let granted_at = self.granted_at;
+            tokio::select! {
+                () = fresh, if output => {}
+                () = settled, if self.types() => {}
+                _ = self.status.changed() => self.status.mark_changed(),
+                _ = self.fate.changed() => {}
+                () = sleep_until(granted_at), if granted_at.is_some() => {
+                    self.granted_at = None;
+                    let after = line.settings.pen_request_timeout;
+                    line.grant_overdue_pen(self.session.id, after);
+                }
+            }
+        }
+    }
+
+    /// Waits for the end alone: for a caller that is busy with what it got before.
+    pub async fn ended(&self) -> Close {
+        let mut fate = self.session.fate.subscribe();
+        loop {
+            if let Some(close) = self.end(&fate.borrow_and_update()) {
+                return close;
+            }
+            if fate.changed().await.is_err() {
+                return Close::new(CloseCode::InternalError, "the session was lost");
+            }
+        }
+    }
+
+    /// The connection is gone: a `console.v1` session is kept for the grace time after its last
+    /// sign of life, with its pen, so that it can come back. A raw one ends.
+    pub fn detach(self) {
+        if self.session.protocol == Protocol::Raw {
+            return;
+        }
+        let until = {
+            let mut standing = lock(&self.session.standing);
+            if self.end(&self.session.fate.borrow()).is_some() {
+                return;
+            }
+            standing.detached = true;
+            standing.alive + self.line.settings.grace
+        };
+        {
+            let mut desk = lock(&self.line.desk);
+            if desk.withdraw_request(self.session.id) {
+                self.line.publish_pen(&desk, None);
+            }
+        }
+        // The owner may wait for this session to catch up.
+        self.line.progress.notify_one();
+        tracing::info!(line = %self.line.key, session = %self.session.id,
+            user = self.session.user, "connection of a session lost");
+        let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
+        tokio::spawn(give_up(line, session, self.connection, until));
+    }
+
+    /// Why this connection's part of the session is over, if so.
+    fn end(&self, fate: &Fate) -> Option<Close> {
+        if fate.connection != self.connection {
+            let reason = "this session goes on in another window";
+            return Some(Close::new(CloseCode::TakenOver, reason));
+        }
+        fate.end.clone()
+    }
+
+    /// Whether the session is to hear of its input.
+    fn types(&self) -> bool {
+        self.session.protocol == Protocol::ConsoleV1
+            && (self.seen.is_held_by(self.session.id)
+                || lock(&self.session.standing).received > self.acknowledged)
+    }
+
+    fn poll(&mut self, output: bool) -> Option<Event> {
+        let end = self.end(&self.session.fate.borrow());
+        if let Some(close) = end {
+            return Some(Event::Ended(close));
+        }
+        if let Some(event) = self.pending.pop_front() {
+            return Some(event);
+        }
+        if self.status.has_changed().unwrap_or(false) {
+            let now = self.status.borrow_and_update().clone();
+            self.follow(now);
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
+        }
+        if let Some(input) = self.settled() {
+            return Some(Event::Message(ServerMessage::Ack { input }));
+        }
+        if output { self.read() } else { None }
+    }
+
+    /// Prepares what is said of a new status; raw sessions have no words for it.
+    fn follow(&mut self, now: Status) {
+        let asks = |status: &Status| {
+            status.request.as_ref().is_some_and(|request| request.session == self.session.id)
+        };
+        if !asks(&now) {
+            self.granted_at = None;
+        } else if !asks(&self.seen) {
+            self.granted_at = Some(Instant::now() + self.line.settings.pen_request_timeout);
+        }
+        if self.session.protocol == Protocol::ConsoleV1 {
+            let changes = now.changes_since(&self.seen, self.session.id);
+            self.pending.extend(changes.into_iter().map(Event::Message));
+        }
+        self.seen = now;
+    }
+
+    /// How far the session's input is settled, when it was not told yet.
+    fn settled(&mut self) -> Option<u64> {
+        if !self.types() {
+            return None;
+        }
+        let settled = lock(&self.line.desk).settled(&self.session);
+        if settled <= self.acknowledged {
+            return None;
+        }
+        self.acknowledged = settled;
+        Some(settled)
+    }
+
+    fn read(&mut self) -> Option<Event> {
+        let from = self.session.cursor.load(Ordering::Relaxed);
+        let (event, to) = {
+            let history = lock(&self.line.history);
+            match history.read(from) {
+                Read::End => return None,
+                Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
+                Read::Bytes(piece) => {
+                    let most = match self.replay_until.checked_sub(from) {
+                        Some(left) if left > 0 => PIECE.min(usize::try_from(left).unwrap_or(PIECE)),
+                        _ => PIECE,
+                    };
+                    let piece = piece.get(..most.min(piece.len())).unwrap_or_default();
+                    let to = from + piece.len() as u64;
+                    (Event::Output(Bytes::copy_from_slice(piece)), to)
+                }
+            }
+        };
+        self.session.cursor.store(to, Ordering::Relaxed);
+        if self.line.owner_waits.load(Ordering::Relaxed) {
+            self.line.progress.notify_one();
+        }
+        if from < self.replay_until && matches!(event, Event::Output(_)) {
+            self.pending.push_back(event);
+            return Some(Event::Message(ServerMessage::Replay {
+                kind: ReplayKind::History,
+                bytes: to - from,
+                offset: to,
+            }));
+        }
+        Some(event)
+    }
+
+    /// Joins the others.
+    pub(crate) fn join(&mut self) -> Result<(), Refusal> {
+        let mut sessions = lock(&self.line.sessions);
+        if sessions.len() >= SESSIONS {
+            return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
+        }
+        // Until it reads, it is at the end.
+        let end = lock(&self.line.history).end();
+        self.session.cursor.store(end, Ordering::Relaxed);
+        sessions.push(Arc::clone(&self.session));
+        self.line.publish_viewers(&sessions);
+        Ok(())
+    }
+
+    /// Goes to where the output begins, and prepares what is said first.
+    pub(crate) fn begin(&mut self, start: Start) {
+        let (begin, end, recent) = {
+            let history = lock(&self.line.history);
+            let end = history.end();
+            let (begin, recent) = match start {
+                Start::Live => (end, None),
+                Start::Screen => (end, Some(history.recent(screen::READ))),
+                Start::Oldest => (history.first(), None),
+                Start::Offset { line: Some(line), .. } if line != self.line.id => {
+                    (history.first(), None)
+                }
+                Start::Offset { offset, .. } => (offset.min(end), None),
+            };
+            self.session.cursor.store(begin, Ordering::Relaxed);
+            (begin, end, recent)
+        };
+        if self.session.protocol == Protocol::Raw {
+            return;
+        }
+        self.replay_until = end;
+        self.seen = self.status.borrow_and_update().clone();
+        self.greet(begin);
+        let screen = recent.map(|recent| screen::paint(&recent, self.seen.size));
+        if let Some(screen) = screen.filter(|screen| !screen.is_empty()) {
+            let bytes = screen.len() as u64;
+            let kind = ReplayKind::Screen;
+            self.tell(ServerMessage::Replay { kind, bytes, offset: begin });
+            self.pending.push_back(Event::Output(screen.into()));
+        }
+    }
+
+    fn greet(&mut self, offset: u64) {
+        let (state, reason) = self.seen.connection.in_words();
+        let key = ResumeKey::new(self.line.key);
+        let input = {
+            let mut standing = lock(&self.session.standing);
+            standing.resume = Some(key.digest());
+            standing.received
+        };
+        self.acknowledged = input;
+        let writes = self.seen.is_held_by(self.session.id);
+        self.tell(ServerMessage::Hello(Hello {
+            session: self.session.id,
+            line: self.line.id,
+            server: self.line.server(),
+            port: self.line.key.port,
+            user: self.session.user.clone(),
+            mode: if writes { Mode::Write } else { Mode::Watch },
+            state,
+            reason,
+            epoch: self.seen.epoch,
+            offset,
+            input,
+            resume: Some(key.expose()),
+            grace: self.line.settings.grace.as_secs(),
+            can: self.session.can(),
+        }));
+        for message in self.seen.greeting(self.session.id) {
+            self.tell(message);
+        }
+    }
+
+    fn tell(&mut self, message: ServerMessage) {
+        self.pending.push_back(Event::Message(message));
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let goes_on = {
+            let standing = lock(&self.session.standing);
+            let elsewhere = self.session.connection() != self.connection;
+            elsewhere || (standing.detached && !self.session.is_over())
+        };
+        if !goes_on {
+            self.line.remove(&self.session);
+        }
+    }
+}
+
+/// Ends a session whose connection number `connection` was its last by then.
+async fn give_up(line: Arc<Shared>, session: Arc<Session>, connection: u64, until: Instant) {
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => {}
+        () = line.stop.cancelled() => return,
+    }
+    let gone = {
+        let standing = lock(&session.standing);
+        let gone = standing.detached && session.connection() == connection;
+        if gone {
+            let seconds = line.settings.grace.as_secs();
+            let reason = format!("idle: no sign of life for {seconds} s");
+            session.set_end(&Close::new(CloseCode::Idle, reason));
+        }
+        gone
+    };
+    if gone {
+        line.remove(&session);
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
