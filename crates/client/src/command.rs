@@ -45,7 +45,7 @@ has the URL has the console.")]
   serialproxy break demo --port 1
 
 A break is no byte: boot loaders and kernels take it as a call for attention. 409 where the port has
-none, as virtio consoles and pseudo-terminals.")]
+none, as virtio consoles and static lines.")]
     Break(Call<Port>),
     /// Send a magic SysRq to the kernel behind a serial console
     #[command(after_help = "Examples:

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serialproxy_proto::compute::ComputeError;
 
 /// An x86 machine of QEMU has four ISA serial ports at most.
-const MAX: u8 = 4;
+pub(crate) const MAX: u8 = 4;
 
 /// Names of the image property: the blueprint's and Nova's.
 const IMAGE: [&str; 2] = ["serial_ports", "hw_serial_port_count"];

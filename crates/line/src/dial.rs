@@ -73,7 +73,7 @@ async fn own(
             }
             sleep(LOOK).await;
         }
-        tracing::warn!(line = %line.key, address, "another client holds the port: hanging up on it");
+        // Who can hang up on it says so in the log; where nobody can, the line's state does.
         if let Err(why) = resolve.clear(line.key).await {
             let reason = format!("another client holds {address}, and {why}");
             return Err(Connection::Failed(reason));

@@ -1,9 +1,10 @@
 //! A line as everyone but its owner task sees it.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -191,29 +192,17 @@ impl Line {
     /// [`ComputeError::Expired`] when the bytes at `from` are no longer kept, with the offset
     /// where the kept ones begin; [`ComputeError::Invalid`] when `from` is yet to come.
     pub fn output(&self, from: u64, max: usize) -> Result<Output, ComputeError> {
-        let epoch = self.0.status.borrow().epoch;
-        let history = lock(&self.0.history);
-        let mut bytes = Vec::new();
-        loop {
-            let offset = from + bytes.len() as u64;
-            match history.read(offset) {
-                Read::Bytes(piece) if bytes.len() < max => {
-                    let room = max - bytes.len();
-                    bytes.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
-                }
-                Read::Gap(to) if bytes.is_empty() => {
-                    return Err(ComputeError::Expired(format!(
-                        "the output at offset {from} is no longer kept: ask from {to} on"
-                    )));
-                }
-                _ if from > history.end() => {
-                    return Err(ComputeError::Invalid(format!(
-                        "offset {from} is yet to come: the output ends at {}",
-                        history.end()
-                    )));
-                }
-                _ => return Ok(Output { offset: from, bytes, epoch, line: self.0.id }),
-            }
+        let output = self.kept_from(from, max);
+        match output.offset.cmp(&from) {
+            Ordering::Equal => Ok(output),
+            Ordering::Greater => Err(ComputeError::Expired(format!(
+                "the output at offset {from} is no longer kept: ask from {} on",
+                output.offset
+            ))),
+            Ordering::Less => Err(ComputeError::Invalid(format!(
+                "offset {from} is yet to come: the output ends at {}",
+                output.offset
+            ))),
         }
     }
 
@@ -441,7 +430,7 @@ impl Shared {
         lock(&self.sessions)
             .iter()
             .filter(|session| !session.is_detached())
-            .map(|session| end.saturating_sub(session.cursor.load(Ordering::Relaxed)))
+            .map(|session| end.saturating_sub(session.cursor.load(atomic::Ordering::Relaxed)))
             .filter(|lag| *lag <= window)
             .max()
             .unwrap_or(0)

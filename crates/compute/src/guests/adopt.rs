@@ -17,9 +17,7 @@ use crate::domain::XmlError;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
 use crate::manager::no_such_port;
-
-/// Most ports: QEMU takes no more ISA serial devices.
-const MOST: usize = 4;
+use crate::serial_ports::MAX;
 
 impl Guests {
     /// Gives a domain TCP ports in its persistent XML, and with `restart` in its process.
@@ -112,10 +110,10 @@ impl Guests {
         let devices = find(id, &xml)?;
         let count = wanted.unwrap_or_else(|| devices.serials().max(1));
         if count == 0 {
-            return Err(ComputeError::Invalid(format!("serial_ports: 1 to {MOST}")));
+            return Err(ComputeError::Invalid(format!("serial_ports: 1 to {MAX}")));
         }
-        if count > MOST {
-            return Err(refused(id, &format!("a guest has {MOST} serial ports at most")));
+        if count > usize::from(MAX) {
+            return Err(refused(id, &format!("a guest has {MAX} serial ports at most")));
         }
         let lines: Vec<_> =
             (0..=u8::MAX).take(count).map(|port| LineKey { server: id, port }).collect();
