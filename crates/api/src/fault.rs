@@ -100,7 +100,6 @@ impl From<ComputeError> for Fault {
             ComputeError::Invalid(text) => Self::BadRequest(text),
             ComputeError::NotFound(text) => Self::NotFound(text),
             ComputeError::Conflict(text) => Self::Conflict(text),
-            ComputeError::Expired(text) => Self::Range(text),
             ComputeError::Unsupported(text) => Self::Unsupported(text),
             ComputeError::Unavailable(text) => Self::Unavailable(text),
             ComputeError::Failed(text) => Self::Failed(text),

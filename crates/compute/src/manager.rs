@@ -201,7 +201,7 @@ impl Compute for Manager {
     }
 
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
-        Box::pin(async move { self.find_line(line)?.output(from, max) })
+        Box::pin(async move { Ok(self.find_line(line)?.output(from, max)) })
     }
 
     fn sessions(&self) -> Answer<'_, Vec<api::Session>> {

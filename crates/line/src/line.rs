@@ -1,17 +1,15 @@
 //! A line as everyone but its owner task sees it.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serialproxy_proto::api;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
-use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::compute::Output;
 use serialproxy_proto::console::ServerRef;
@@ -185,30 +183,9 @@ impl Line {
         }
     }
 
-    /// A piece of the history, of at most `max` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`ComputeError::Expired`] when the bytes at `from` are no longer kept, with the offset
-    /// where the kept ones begin; [`ComputeError::Invalid`] when `from` is yet to come.
-    pub fn output(&self, from: u64, max: usize) -> Result<Output, ComputeError> {
-        let output = self.kept_from(from, max);
-        match output.offset.cmp(&from) {
-            Ordering::Equal => Ok(output),
-            Ordering::Greater => Err(ComputeError::Expired(format!(
-                "the output at offset {from} is no longer kept: ask from {} on",
-                output.offset
-            ))),
-            Ordering::Less => Err(ComputeError::Invalid(format!(
-                "offset {from} is yet to come: the output ends at {}",
-                output.offset
-            ))),
-        }
-    }
-
     /// Output from `from` on, or else from the next byte that is kept, in one piece of at most `max`
     /// bytes; empty where all was seen.
-    pub fn kept_from(&self, from: u64, max: usize) -> Output {
+    pub fn output(&self, from: u64, max: usize) -> Output {
         let epoch = self.0.status.borrow().epoch;
         let history = lock(&self.0.history);
         let offset = match history.read(from) {
@@ -430,7 +407,7 @@ impl Shared {
         lock(&self.sessions)
             .iter()
             .filter(|session| !session.is_detached())
-            .map(|session| end.saturating_sub(session.cursor.load(atomic::Ordering::Relaxed)))
+            .map(|session| end.saturating_sub(session.cursor.load(Ordering::Relaxed)))
             .filter(|lag| *lag <= window)
             .max()
             .unwrap_or(0)

@@ -55,7 +55,8 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     /// One line.
     fn line(&self, line: LineKey) -> Answer<'_, api::Line>;
 
-    /// Bytes of a line's history.
+    /// Bytes of a line's history, of one piece: from `from` on or, where that is no longer kept,
+    /// from the next byte that is; none where `from` is yet to come, whose offset is the end.
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output>;
 
     /// All attached sessions.
@@ -117,9 +118,6 @@ pub enum ComputeError {
     /// It exists and its state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// The bytes asked for are no longer kept.
-    #[error("{0}")]
-    Expired(String),
     /// The hypervisor cannot do that at all.
     #[error("{0}")]
     Unsupported(String),

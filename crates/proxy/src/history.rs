@@ -44,7 +44,7 @@ pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
     let Ok(from) = from else {
         return plain(StatusCode::BAD_REQUEST, "from is an offset\n");
     };
-    let output = line.kept_from(from, PIECE);
+    let output = line.output(from, PIECE);
     let next = output.offset + output.bytes.len() as u64;
     let mut answer = Response::new(Full::from(output.bytes));
     let headers = answer.headers_mut();

@@ -116,42 +116,23 @@ fn not_ready(id: ServerId, why: &str) -> Fault {
     Fault::Conflict(format!("Instance {id} is not ready: {why}."))
 }
 
-/// The newest bytes of a line without a gap. What is kept of the beginnings of boots lies before
-/// a gap, so where a gap is so near the end its other side is sought, by halves.
+/// The newest bytes of a line without a gap: what is kept of the beginnings of boots lies before.
 async fn newest(api: &Api, key: LineKey, line: &Line) -> Result<Vec<u8>, Fault> {
-    let mut low = line.offset.saturating_sub(MOST).max(line.first_offset);
-    let mut high = line.offset;
-    let mut start = low;
-    loop {
-        match up_to_the_end(api, key, start, line.offset).await? {
-            Some(bytes) if start == low => return Ok(bytes),
-            Some(_) => high = start,
-            None => low = start + 1,
+    let mut from = line.offset.saturating_sub(MOST).max(line.first_offset);
+    let mut bytes = Vec::new();
+    while from < line.offset {
+        let left = usize::try_from(line.offset - from).unwrap_or(usize::MAX);
+        let output = api.compute.output(key, from, left).await?;
+        if output.offset != from {
+            bytes.clear();
         }
-        if low > line.offset {
-            return Err(Fault::Unavailable(
-                "the server prints faster than it can be read: try again".into(),
-            ));
+        if output.bytes.is_empty() {
+            break;
         }
-        // What was kept a moment ago may be so no more.
-        high = if low > high { line.offset } else { high };
-        start = low + (high - low) / 2;
+        from = output.offset + output.bytes.len() as u64;
+        bytes.extend(output.bytes);
     }
-}
-
-/// The bytes from `start` to `end`, unless some of them are no longer kept.
-async fn up_to_the_end(
-    api: &Api,
-    key: LineKey,
-    start: u64,
-    end: u64,
-) -> Result<Option<Vec<u8>>, Fault> {
-    let length = usize::try_from(end - start).unwrap_or(usize::MAX);
-    match api.compute.output(key, start, length).await {
-        Ok(output) => Ok(Some(output.bytes).filter(|bytes| bytes.len() == length)),
-        Err(ComputeError::Expired(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(bytes)
 }
 
 /// As Nova makes text of it: what a terminal obeys is left out, only tabs and line feeds stay.

@@ -72,6 +72,18 @@ async fn output(
         None => api.compute.line(line).await?.first_offset,
     };
     let output = api.compute.output(line, from, max).await?;
+    if output.offset > from {
+        return Err(Fault::Range(format!(
+            "the output at offset {from} is no longer kept: ask from {} on",
+            output.offset
+        )));
+    }
+    if output.offset < from {
+        return Err(Fault::BadRequest(format!(
+            "offset {from} is yet to come: the output ends at {}",
+            output.offset
+        )));
+    }
     let length = u64::try_from(output.bytes.len()).unwrap_or(u64::MAX);
     let headers = [
         (CONTENT_TYPE, "application/octet-stream".to_owned()),

@@ -142,7 +142,6 @@ async fn what_the_compute_role_says_becomes_the_fault_of_the_same_meaning() {
         (ComputeError::Invalid(text()), 400, "badRequest"),
         (ComputeError::NotFound(text()), 404, "itemNotFound"),
         (ComputeError::Conflict(text()), 409, "conflictingRequest"),
-        (ComputeError::Expired(text()), 416, "computeFault"),
         (ComputeError::Unsupported(text()), 501, "notImplemented"),
         (ComputeError::Unavailable(text()), 503, "serviceUnavailable"),
         (ComputeError::Failed(text()), 500, "computeFault"),

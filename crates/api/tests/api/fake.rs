@@ -206,15 +206,12 @@ impl Compute for Fake {
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
         self.say(format!("output {line} {from} {max}"), || {
             let line = self.find_line(line)?;
-            let start = from.checked_sub(FIRST).ok_or_else(|| {
-                ComputeError::Expired(format!("bytes before {FIRST} are no longer kept"))
-            })?;
-            if self.gap.contains(&from) {
-                return Err(ComputeError::Expired(format!("the output at {from} is lost")));
-            }
+            let end = FIRST + self.printed().len() as u64;
+            let from = from.clamp(FIRST, end);
+            let from = if self.gap.contains(&from) { self.gap.end } else { from };
             let to_gap = self.gap.start.checked_sub(from).filter(|_| !self.gap.is_empty());
             let max = to_gap.map_or(max, |left| max.min(usize::try_from(left).unwrap()));
-            let start = usize::try_from(start).unwrap();
+            let start = usize::try_from(from - FIRST).unwrap();
             let bytes: Vec<_> = self.printed().iter().copied().skip(start).take(max).collect();
             Ok(Output { offset: from, bytes, epoch: line.epoch, line: line.line })
         })

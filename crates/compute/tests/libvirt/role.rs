@@ -86,7 +86,7 @@ impl Role {
     ) -> String {
         eventually(text, || async {
             let line = self.lines.get(LineKey { server, port })?;
-            let output = line.output(0, usize::MAX).ok()?;
+            let output = line.output(0, usize::MAX);
             let output = String::from_utf8_lossy(&output.bytes).into_owned();
             (output.matches(text).count() >= times).then_some(output)
         })

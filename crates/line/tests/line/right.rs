@@ -91,7 +91,7 @@ async fn what_somebody_else_kept_of_the_boot_comes_first_and_nothing_twice() {
     let (mut guest, _) = within(port.accept()).await.unwrap();
     guest.write_all(b"kernel\nlogin: ").await.unwrap();
     eventually(|| line.describe().offset >= 23).await;
-    let output = line.output(0, 1000).unwrap().bytes;
+    let output = line.output(0, 1000).bytes;
     assert_eq!(output.escape_ascii().to_string(), "firmware\\nkernel\\nlogin: ");
     assert_eq!(line.describe().reason, "connected");
 }
