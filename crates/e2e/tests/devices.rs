@@ -38,6 +38,9 @@ async fn a_sysrq_prints_its_help_on_the_console_and_a_break_waits_for_its_key() 
     shell.0.output_with(HELP).await;
     let refused = host.server.post(&format!("{line}/sysrq"), r#"{"key": "\n"}"#).await;
     assert_eq!(refused.status, 400, "{:?}", refused.json);
+    let nmi = format!("/v1/servers/{}/nmi", guest.id);
+    assert_eq!(host.server.post(&nmi, "").await.status, 202);
+    shell.0.output_with(b"NMI received").await;
     let log = host.server.log();
     for event in ["SysRq sent", "break sent"] {
         let said = log.lines().find(|said| said.contains(event)).unwrap();

@@ -388,3 +388,61 @@ async fn who_is_attached_saves_the_history_with_the_key_of_the_session_and_nobod
     alice.leave().await;
     eventually(async || (ask(&key, 0).await.status() == 401).then_some(())).await;
 }
+
+#[tokio::test]
+async fn every_change_of_the_pen_is_logged_with_who_from_where_and_why() {
+    let rig = rig(&[]).await;
+    let mut alice = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
+    let mut bob = Socket::v1(&rig.server.proxy, &rig.token("").await, "&mode=watch").await;
+    bob.say(r#"{"type":"pen","do":"request","reason":"my turn"}"#).await;
+    alice.message("hello").await;
+    while alice.message("pen").await["state"] != "requested" {}
+    alice.say(r#"{"type":"pen","do":"deny","reason":"not yet"}"#).await;
+    while bob.message("pen").await["reason"] != "denied: not yet" {}
+    bob.say(r#"{"type":"pen","do":"force","reason":"urgent"}"#).await;
+    while alice.message("pen").await["state"] != "lost" {}
+    bob.say(r#"{"type":"pen","do":"release"}"#).await;
+    while alice.message("pen").await["state"] != "free" {}
+    for (what, why) in [
+        ("pen asked for", "my turn"),
+        ("pen denied", "not yet"),
+        ("pen taken over", "urgent"),
+        ("pen released", ""),
+    ] {
+        let logged = eventually(async || {
+            let log = rig.server.log();
+            log.lines().find(|line| line.contains(what)).map(str::to_owned)
+        })
+        .await;
+        for part in ["user=\"admin\"", "address=\"127.0.0.1:", "session=", why] {
+            assert!(logged.contains(part), "{logged} lacks {part}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn break_sysrq_and_power_are_for_who_may() {
+    let rig = rig(&[]).await;
+    let mut writer = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
+    writer.say(r#"{"type":"break"}"#).await;
+    let error = writer.message("error").await["message"].as_str().unwrap().to_owned();
+    assert!(error.contains("has no break"), "{error}");
+    writer.say(r#"{"type":"power","do":"nmi"}"#).await;
+    assert!(writer.message("error").await["message"].is_string());
+
+    writer.say(r#"{"type":"link"}"#).await;
+    let link = writer.message("link").await["url"].as_str().unwrap().to_owned();
+    let watches = link.split_once("token=").unwrap().1;
+    let mut watcher = Socket::v1(&rig.server.proxy, watches, "").await;
+    for (say, why) in [
+        (r#"{"type":"break"}"#, "only the one who writes"),
+        (r#"{"type":"sysrq","key":"b"}"#, "only the one who writes"),
+        (r#"{"type":"power","do":"stop"}"#, "who may control the server"),
+        (r#"{"type":"pen","do":"request"}"#, "only allows to watch"),
+        (r#"{"type":"pen","do":"force"}"#, "administrator"),
+    ] {
+        watcher.say(say).await;
+        let error = watcher.message("error").await["message"].as_str().unwrap().to_owned();
+        assert!(error.contains(why), "{say}: {error}");
+    }
+}

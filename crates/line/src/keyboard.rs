@@ -134,8 +134,8 @@ impl Keyboard {
         self.refuse_when_over()?;
         let request = Request { session: id, user, reason: reason.map(str::to_owned) };
         match desk.ask_for_pen(request, now) {
-            Asked::Taken => self.log("pen taken", None),
-            Asked::Pending => self.log("pen asked for", reason),
+            Asked::Taken => self.session.log(&self.line, "pen taken", None, None),
+            Asked::Pending => self.session.log(&self.line, "pen asked for", None, reason),
             Asked::Another(other) => {
                 return Err(format!("{} asks for it already, wait for the answer", other.user));
             }
@@ -155,7 +155,7 @@ impl Keyboard {
             return Err("only the one who writes can give the pen".into());
         }
         let loser = desk.grant_pen(now).ok_or("nobody asks for the pen")?;
-        self.log("pen granted", None);
+        self.session.log(&self.line, "pen granted", None, None);
         let change = Change { by: self.session.user.clone(), reason: Some("granted".into()) };
         self.line.publish_pen(&desk, Some(change));
         drop(desk);
@@ -174,7 +174,7 @@ impl Keyboard {
             return Err("only the one who writes can keep the pen".into());
         }
         desk.deny_pen().ok_or("nobody asks for the pen")?;
-        self.log("pen denied", reason);
+        self.session.log(&self.line, "pen denied", None, reason);
         let reason = match reason {
             Some(reason) => format!("denied: {reason}"),
             None => "denied".into(),
@@ -189,7 +189,7 @@ impl Keyboard {
         let mut desk = lock(&self.line.desk);
         desk.withdraw_request(self.session.id);
         if desk.release_pen(self.session.id, now).is_some() {
-            self.log("pen released", None);
+            self.session.log(&self.line, "pen released", None, None);
         }
         self.line.publish_pen(&desk, None);
     }
@@ -208,8 +208,8 @@ impl Keyboard {
         self.refuse_when_over()?;
         let loser = desk.force_pen(self.session.holder(now));
         let by = self.session.user.clone();
-        tracing::info!(line = %self.line.key, session = %self.session.id, by,
-            loser = loser.as_ref().map(|loser| loser.user.as_str()), reason, "pen taken over");
+        let from = loser.as_ref().map(|loser| loser.user.as_str());
+        self.session.log(&self.line, "pen taken over", from, reason.as_deref());
         self.line.publish_pen(&desk, Some(Change { by: by.clone(), reason }));
         drop(desk);
         if let Some(loser) = loser.filter(|loser| loser.session != self.session.id) {
@@ -222,12 +222,6 @@ impl Keyboard {
     fn refuse_when_over(&self) -> Result<(), String> {
         if self.session.is_over() { Err("this session is over".into()) } else { Ok(()) }
     }
-
-    fn log(&self, what: &str, reason: Option<&str>) {
-        let address = lock(&self.session.standing).address.clone();
-        tracing::info!(line = %self.line.key, session = %self.session.id,
-            user = self.session.user, address, reason, "{what}");
-    }
 }
 
 impl Shared {
@@ -239,9 +233,10 @@ impl Shared {
         }
         let by = desk.pen().request().map(|request| request.user.clone()).unwrap_or_default();
         let Some(loser) = desk.grant_overdue_pen(Timestamp::now()) else { return };
-        tracing::info!(line = %self.key, session = %asking, user = by, loser = loser.user,
-            "pen granted by silence");
         let reason = format!("no answer within {} s", after.as_secs_f32());
+        if let Some(asking) = self.session(asking) {
+            asking.log(self, "pen granted by silence", Some(&loser.user), Some(&reason));
+        }
         self.publish_pen(&desk, Some(Change { by: by.clone(), reason: Some(reason) }));
         drop(desk);
         self.close_raw_loser(&loser, &by);

@@ -16,6 +16,7 @@ use serialproxy_proto::token::TokenDigest;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::line::Shared;
 use crate::lock;
 
 #[derive(Debug)]
@@ -134,6 +135,13 @@ impl Session {
 
     pub(crate) fn viewer(&self) -> Viewer {
         Viewer { session: self.id, user: self.user.clone(), mode: Mode::Watch }
+    }
+
+    /// Logs what it did, and to whose cost.
+    pub(crate) fn log(&self, line: &Shared, what: &str, loser: Option<&str>, reason: Option<&str>) {
+        let address = lock(&self.standing).address.clone();
+        tracing::info!(line = %line.key, session = %self.id, user = self.user, address, loser,
+            reason, "{what}");
     }
 
     /// What its user may do, beside watching.

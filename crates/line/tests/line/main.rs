@@ -22,7 +22,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Event;
+use serialproxy_line::RawLag;
 use serialproxy_line::Resolve;
+use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_line::Unresolved;
 use serialproxy_proto::api::Protocol;
@@ -371,4 +373,17 @@ async fn a_writer_who_finds_no_room_leaves_the_pen_to_the_next() {
     assert_eq!(rig.line.describe().writer, None);
     watchers.pop();
     rig.attach(&writer("bob")).unwrap();
+}
+
+#[tokio::test]
+async fn a_raw_session_that_may_skip_goes_on_with_what_is_kept() {
+    let rig = Rig::with(Settings { raw_lag: RawLag::Skip, ..Settings::default() }).await;
+    let mut guest = rig.boot().await;
+    let (mut alice, _keyboard) = rig.attach(&watcher("alice")).unwrap();
+    let flood = vec![b'x'; 4 * 1024 * 1024];
+    within(guest.write_all(&flood)).await.unwrap();
+    eventually(|| rig.line.describe().offset == flood.len() as u64).await;
+    guest.write_all(b"on\n").await.unwrap();
+    let seen = output_until(&mut alice, b"on\n").await;
+    assert!(seen.len() < flood.len(), "nothing was skipped");
 }
