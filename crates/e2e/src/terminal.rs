@@ -19,7 +19,7 @@ use rustix::termios::tcgetattr;
 use tokio::process::Child;
 use tokio::process::Command;
 
-use crate::eventually;
+use crate::PATIENCE;
 use crate::within;
 
 /// A terminal; what runs in it is killed when this is dropped.
@@ -66,7 +66,18 @@ impl Terminal {
 
     /// Waits until the screen has shown `text` since the last time.
     pub async fn shows(&mut self, text: &str) {
-        self.read = eventually(async || self.place_after(text)).await;
+        let looking = async {
+            loop {
+                if let Some(place) = self.place_after(text) {
+                    return place;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        self.read = tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| {
+            let shown = self.shown.lock().unwrap();
+            panic!("{text:?} is not shown, but {:?}", String::from_utf8_lossy(&shown[self.read..]))
+        });
     }
 
     /// Whether the screen shows `text` within two seconds.
