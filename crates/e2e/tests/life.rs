@@ -425,7 +425,10 @@ async fn what_is_piped_through_the_client_is_a_file_in_the_guest_and_ctrl_c_stop
     })
     .await;
     let stopped = Instant::now();
-    terminal.keys("\x03echo st\"\"opped\r");
+    terminal.keys("\x03");
+    // What is typed before the shell is back may be read by the `cat` that is about to end.
+    terminal.shows("# ").await;
+    terminal.keys("echo st\"\"opped\r");
     terminal.shows("stopped\r\n").await;
     let took = stopped.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
