@@ -1,0 +1,289 @@
+//! The load generator's end of a console: plain TCP, or a WebSocket by hand, which costs far less
+//! than what is measured.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use anyhow::bail;
+use anyhow::ensure;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::Interest;
+use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
+
+use crate::client::frame::Decoder;
+use crate::client::frame::Masks;
+use crate::client::frame::Opcode;
+use crate::client::frame::Piece;
+use crate::pattern;
+
+pub(crate) mod frame;
+
+/// The example of RFC 6455 section 1.3: its nonce and what a server makes of it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The largest head of an answer.
+const HEAD: usize = 4096;
+
+thread_local! {
+    /// What is read passes through this, so that a session that waits owns no buffer.
+    static SCRATCH: std::cell::RefCell<Vec<u8>> = vec![0; pattern::PIECE].into();
+}
+
+/// An open console: an end that reads and one that writes.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+}
+
+/// What is spoken over a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Wire {
+    /// The bytes of the console and nothing else.
+    Plain,
+    /// A WebSocket.
+    WebSocket {
+        /// The path and query of the request.
+        path: String,
+        /// `Sec-WebSocket-Protocol`; none when it is empty.
+        subprotocol: &'static str,
+    },
+}
+
+impl Session {
+    /// Connects, and shakes hands where the wire asks for it.
+    pub(crate) async fn open(address: SocketAddr, wire: &Wire) -> anyhow::Result<Self> {
+        Self::open_on(TcpSocket::new_v4()?, address, wire).await
+    }
+
+    /// The same on a socket that was prepared.
+    pub(crate) async fn open_on(
+        socket: TcpSocket,
+        address: SocketAddr,
+        wire: &Wire,
+    ) -> anyhow::Result<Self> {
+        let mut stream = socket.connect(address).await.context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        let (mut early, mut masks) = (Vec::new(), None);
+        if let Wire::WebSocket { path, subprotocol } = wire {
+            early = shake_hands(&mut stream, path, subprotocol).await?;
+            masks = Some(Masks::new());
+        }
+        let stream = Arc::new(stream);
+        let writer = Writer { stream: Arc::clone(&stream), masks };
+        let decoder = masks.is_some().then(Decoder::default);
+        let reader = Reader { early, decoder, answers: writer.clone(), close: None, stream };
+        Ok(Self { reader, writer })
+    }
+
+    /// Ends it as a client does that is done, and waits until the other side has ended too.
+    pub(crate) async fn leave(mut self) -> anyhow::Result<()> {
+        self.writer.leave().await?;
+        while self.reader.read(|_| ()).await?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Sends the request and reads the answer; what came behind it.
+async fn shake_hands(
+    stream: &mut TcpStream,
+    path: &str,
+    subprotocol: &str,
+) -> anyhow::Result<Vec<u8>> {
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n",
+        stream.peer_addr()?
+    );
+    if !subprotocol.is_empty() {
+        request.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::with_capacity(HEAD);
+    loop {
+        let read = stream.read_buf(&mut answer).await?;
+        ensure!(read > 0, "the handshake was not answered: the connection ended");
+        if let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let early = answer.split_off(end + 4);
+            accepted(&String::from_utf8_lossy(&answer))?;
+            return Ok(early);
+        }
+        ensure!(answer.len() < HEAD, "the answer to the handshake has no end");
+    }
+}
+
+fn accepted(head: &str) -> anyhow::Result<()> {
+    if head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT) {
+        return Ok(());
+    }
+    bail!("the handshake was refused: {}", head.lines().collect::<Vec<_>>().join("; "))
+}
+
+/// The end that reads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    stream: Arc<TcpStream>,
+    decoder: Option<Decoder>,
+    /// What came together with the answer to the handshake.
+    early: Vec<u8>,
+    answers: Writer,
+    close: Option<u16>,
+}
+
+impl Reader {
+    /// Waits for bytes and hands them on; the number of the console's bytes among them, which may
+    /// be 0. `None` at the end of the connection.
+    pub(crate) async fn read(
+        &mut self,
+        mut take: impl FnMut(&[u8]),
+    ) -> anyhow::Result<Option<usize>> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            return self.decode(&early, &mut take).map(Some);
+        }
+        loop {
+            self.stream.ready(Interest::READABLE).await?;
+            let read = SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
+                Ok(0) => Ok(Some(None)),
+                Ok(read) => {
+                    let bytes = scratch.get(..read).unwrap_or_default();
+                    self.decode(bytes, &mut take).map(|read| Some(Some(read)))
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error.into()),
+            })?;
+            if let Some(read) = read {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// Reads until so many of the console's bytes came; none may come beyond.
+    pub(crate) async fn read_exactly(
+        &mut self,
+        bytes: u64,
+        mut take: impl FnMut(&[u8]),
+    ) -> anyhow::Result<()> {
+        let mut came = 0;
+        while came < bytes {
+            let Some(read) = self.read(&mut take).await? else {
+                bail!("{} after {came} of {bytes} bytes", self.end());
+            };
+            came += read as u64;
+        }
+        ensure!(came == bytes, "{} bytes too many came", came - bytes);
+        Ok(())
+    }
+
+    /// The code of the Close frame that came.
+    pub(crate) fn close(&self) -> Option<u16> {
+        self.close
+    }
+
+    /// How the connection ended, in words.
+    pub(crate) fn end(&self) -> String {
+        match self.close {
+            Some(code) => format!("the session was closed with {code}"),
+            None => "the connection ended".to_owned(),
+        }
+    }
+
+    fn decode(&mut self, mut bytes: &[u8], take: &mut impl FnMut(&[u8])) -> anyhow::Result<usize> {
+        let Some(decoder) = &mut self.decoder else {
+            take(bytes);
+            return Ok(bytes.len());
+        };
+        let mut came = 0;
+        while let Some(piece) = decoder.next(&mut bytes)? {
+            match piece {
+                Piece::Data(data) => {
+                    take(data);
+                    came += data.len();
+                }
+                Piece::Ping(payload) => self.answers.try_send(Opcode::Pong, &payload)?,
+                Piece::Close(code) => self.close = Some(code),
+            }
+        }
+        Ok(came)
+    }
+}
+
+/// The end that writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    stream: Arc<TcpStream>,
+    masks: Option<Masks>,
+}
+
+impl Writer {
+    /// Types, in one frame.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        match &mut self.masks {
+            None => self.write(bytes).await,
+            Some(masks) => {
+                let frame = frame::encode(Opcode::Binary, bytes, masks.draw());
+                self.write(&frame).await
+            }
+        }
+    }
+
+    /// Sends a frame as a whole, now.
+    ///
+    /// # Errors
+    ///
+    /// Fails also when there is no room for it: who sends so little is not expected to wait.
+    pub(crate) fn try_send(&mut self, opcode: Opcode, bytes: &[u8]) -> anyhow::Result<()> {
+        let written = match &mut self.masks {
+            None => self.stream.try_write(bytes).map(|written| written == bytes.len()),
+            Some(masks) => {
+                let frame = frame::encode(opcode, bytes, masks.draw());
+                self.stream.try_write(&frame).map(|written| written == frame.len())
+            }
+        };
+        ensure!(written.context("a frame cannot be sent")?, "a frame was sent in part");
+        Ok(())
+    }
+
+    /// What is sent for `bytes` of the pattern from its beginning, in frames of `size`.
+    pub(crate) fn upload(&mut self, bytes: u64, size: u64) -> Vec<u8> {
+        let mut upload = Vec::new();
+        for offset in (0..bytes).step_by(usize::try_from(size).unwrap_or(1)) {
+            let piece = pattern::piece(offset, size);
+            match &mut self.masks {
+                None => upload.extend_from_slice(piece),
+                Some(masks) => upload.extend(frame::encode(Opcode::Binary, piece, masks.draw())),
+            }
+        }
+        upload
+    }
+
+    /// Writes bytes that are framed already.
+    pub(crate) async fn write(&self, mut bytes: &[u8]) -> anyhow::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.ready(Interest::WRITABLE).await?;
+            match self.stream.try_write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("cannot write"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave(&mut self) -> anyhow::Result<()> {
+        match &mut self.masks {
+            None => rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write)?,
+            Some(masks) => {
+                let frame = frame::encode(Opcode::Close, &1000_u16.to_be_bytes(), masks.draw());
+                self.write(&frame).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! What is measured: the load that is put on a peer, and what is read off.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::client::Session;
+use crate::client::Wire;
+use crate::peers::Peer;
+use crate::usage;
+
+mod bulk;
+mod churn;
+mod fan;
+mod fleet;
+mod idle;
+mod keystroke;
+mod stalled;
+mod typists;
+mod upload;
+
+pub(crate) const MIB: u64 = 1 << 20;
+pub(crate) const GIB: u64 = 1 << 30;
+
+/// No load takes longer, unless the peer hangs.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// A kind of load.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Load {
+    /// The guest prints as fast as it can, to one session.
+    Bulk,
+    /// So do 16 guests, to a session each.
+    Fleet,
+    /// One session types as fast as the guest reads.
+    Upload,
+    /// One key after the other, to the guest and back.
+    Keystroke,
+    /// 200 sessions type 20 keys a second each.
+    Typists,
+    /// Thousands of sessions that have been used, and now wait.
+    Idle,
+    /// Sessions that open, type one key and leave.
+    Churn,
+    /// One prints, 101 read.
+    Fan,
+    /// A session that does not read, beside others that type.
+    Stalled,
+}
+
+impl Load {
+    /// How many lines it needs, and how many of them someone watches.
+    pub(crate) fn lines(self, quick: bool) -> (usize, usize) {
+        match self {
+            Self::Bulk | Self::Upload | Self::Keystroke => (1, 0),
+            Self::Fleet => (fleet::SESSIONS, 0),
+            Self::Typists => (typists::SESSIONS, 0),
+            Self::Idle => (idle::sessions(quick), idle::watched(quick)),
+            Self::Churn => (churn::LINES, 0),
+            Self::Fan => (1, 1),
+            Self::Stalled => (stalled::TYPISTS + 1, 1),
+        }
+    }
+
+    /// Whether everything runs on one core, so that no core has to be woken.
+    pub(crate) fn on_one_core(self) -> bool {
+        self == Self::Keystroke
+    }
+
+    /// Whether it says something about this peer.
+    pub(crate) fn applies_to(self, peer: Peer) -> bool {
+        match self {
+            Self::Bulk | Self::Fleet | Self::Upload => true,
+            Self::Keystroke | Self::Typists | Self::Churn => true,
+            Self::Idle | Self::Fan => peer != Peer::Direct,
+            Self::Stalled => peer == Peer::Serialproxy,
+        }
+    }
+}
+
+/// What a load is told.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Plan {
+    pub(crate) load: Load,
+    pub(crate) peer: Peer,
+    /// Less of everything.
+    pub(crate) quick: bool,
+    pub(crate) target: Target,
+}
+
+/// Where a peer is, and how its consoles are opened.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// Its process; none where there is no proxy.
+    pub(crate) process: Option<u32>,
+    /// Its memory in bytes when it serves nothing.
+    pub(crate) base: u64,
+    /// The request of a session that writes, for each line; empty where all are the same.
+    pub(crate) writers: Vec<String>,
+    /// The request of a session that watches, for the first lines.
+    pub(crate) watchers: Vec<String>,
+}
+
+/// What was read off, by name.
+pub(crate) type Values = BTreeMap<String, f64>;
+
+/// Reads a [`Plan`] from stdin, follows it, and says its [`Values`] on stdout.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let plan = serde_json::from_reader(io::stdin().lock()).context("no plan on stdin")?;
+    let values = tokio::time::timeout(LIMIT, follow(&plan));
+    let values = values.await.with_context(|| format!("not done within {LIMIT:?}"))??;
+    serde_json::to_writer(io::stdout().lock(), &values)?;
+    Ok(())
+}
+
+async fn follow(plan: &Plan) -> anyhow::Result<Values> {
+    match plan.load {
+        Load::Bulk => bulk::run(plan).await,
+        Load::Fleet => fleet::run(plan).await,
+        Load::Upload => upload::run(plan).await,
+        Load::Keystroke => keystroke::run(plan).await,
+        Load::Typists => typists::run(plan).await,
+        Load::Idle => idle::run(plan).await,
+        Load::Churn => churn::run(plan).await,
+        Load::Fan => fan::run(plan).await,
+        Load::Stalled => stalled::run(plan).await,
+    }
+}
+
+impl Plan {
+    /// Opens a session that writes on a line, counted from 0.
+    pub(crate) async fn open(&self, line: usize) -> anyhow::Result<Session> {
+        Session::open(self.target.address, &self.writing(line)).await
+    }
+
+    /// Opens so many sessions that write, on a line each.
+    pub(crate) async fn open_all(&self, sessions: usize) -> anyhow::Result<Vec<Session>> {
+        let mut all = Vec::with_capacity(sessions);
+        for line in 0..sessions {
+            all.push(self.open(line).await.with_context(|| format!("session {line}"))?);
+        }
+        Ok(all)
+    }
+
+    /// Opens a session that watches a line.
+    pub(crate) async fn watch(&self, line: usize) -> anyhow::Result<Session> {
+        Session::open(self.target.address, &self.watching(line, "")).await
+    }
+
+    /// How a line is written to.
+    pub(crate) fn writing(&self, line: usize) -> Wire {
+        self.wire(self.target.writers.get(line), "")
+    }
+
+    /// How a line is watched.
+    pub(crate) fn watching(&self, line: usize, subprotocol: &'static str) -> Wire {
+        self.wire(self.target.watchers.get(line), subprotocol)
+    }
+
+    fn wire(&self, path: Option<&String>, subprotocol: &'static str) -> Wire {
+        match self.peer {
+            Peer::Direct | Peer::Haproxy => Wire::Plain,
+            Peer::Serialproxy | Peer::Websockify => {
+                let path = path.map_or("/", String::as_str).to_owned();
+                Wire::WebSocket { path, subprotocol }
+            }
+        }
+    }
+
+    /// CPU time of the peer so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        self.target.process.map_or(Ok(Duration::ZERO), usage::cpu)
+    }
+
+    /// Memory of the peer now, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        self.target.process.map_or(Ok(0), usage::memory)
+    }
+}
+
+/// Time and the peer's CPU time since a moment.
+pub(crate) struct Meter<'a> {
+    plan: &'a Plan,
+    cpu: Duration,
+    start: Instant,
+}
+
+impl<'a> Meter<'a> {
+    pub(crate) fn start(plan: &'a Plan) -> anyhow::Result<Self> {
+        Ok(Self { plan, cpu: plan.cpu()?, start: Instant::now() })
+    }
+
+    /// Seconds, and CPU seconds of the peer.
+    pub(crate) fn stop(self) -> anyhow::Result<(f64, f64)> {
+        let seconds = self.start.elapsed().as_secs_f64();
+        Ok((seconds, self.plan.cpu()?.saturating_sub(self.cpu).as_secs_f64()))
+    }
+
+    /// The rate in MiB/s, and CPU seconds of the peer per GiB, of so many bytes.
+    pub(crate) fn stop_after(self, bytes: u64) -> anyhow::Result<(f64, f64)> {
+        let (seconds, cpu) = self.stop()?;
+        Ok((bytes as f64 / MIB as f64 / seconds, cpu / (bytes as f64 / GIB as f64)))
+    }
+}
+
+/// Values under their names.
+pub(crate) fn values<const N: usize>(named: [(&str, f64); N]) -> Values {
+    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

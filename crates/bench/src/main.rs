@@ -1,0 +1,103 @@
+//! The benchmark: this program beside HAProxy, websockify and no proxy at all, on one machine and
+//! in turns. `docs/performance.md` says what is measured and how to read it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::peers::Peer;
+
+mod client;
+mod guest;
+mod load;
+mod machine;
+mod pattern;
+mod peers;
+mod rows;
+mod run;
+mod samples;
+mod statistics;
+mod table;
+mod usage;
+
+/// Measures serialproxy beside HAProxy, websockify and no proxy at all.
+#[derive(Debug, Parser)]
+#[command(name = "serialproxy-bench")]
+struct Options {
+    #[command(subcommand)]
+    role: Option<Role>,
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// What the benchmark starts itself as.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Serve simulated serial ports, at the address that is printed
+    #[command(hide = true)]
+    Guest,
+    /// Follow a plan from stdin, and print what was read off
+    #[command(hide = true)]
+    Load,
+}
+
+/// What is measured.
+#[derive(clap::Args, Debug)]
+struct RunOptions {
+    /// How often everything is measured; default: 5, with --quick 1
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+
+    /// Which rows of the table, for example 1,2,4; default: all
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=10))]
+    rows: Vec<u8>,
+
+    /// Who is measured; default: all
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+
+    /// Less of everything, for a first look
+    #[arg(long)]
+    quick: bool,
+
+    /// Print the table as Markdown
+    #[arg(long)]
+    markdown: bool,
+
+    /// The program to measure
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SERIALPROXY_BENCH_BIN",
+        default_value = "target/release/serialproxy"
+    )]
+    program: PathBuf,
+
+    /// websockify's program
+    #[arg(long, value_name = "FILE", default_value = "target/bench/websockify/bin/websockify")]
+    websockify: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match begin(Options::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("serialproxy-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread: what is measured shall not wait for a second core to wake.
+fn begin(options: Options) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match options.role {
+            Some(Role::Guest) => guest::run().await.map(|()| ExitCode::SUCCESS),
+            Some(Role::Load) => load::run().await.map(|()| ExitCode::SUCCESS),
+            None => run::run(&options.run).await,
+        }
+    })
+}

@@ -1,0 +1,127 @@
+//! Who is measured, and how each is started.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::ensure;
+use clap::ValueEnum;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::load::Load;
+use crate::load::Target;
+use crate::machine::Machine;
+use crate::machine::Process;
+use crate::usage;
+
+mod haproxy;
+mod serialproxy;
+mod websockify;
+
+/// Who carries the bytes between client and guest.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ValueEnum)]
+pub(crate) enum Peer {
+    /// Nobody: the client connects to the guest.
+    Direct,
+    /// HAProxy in TCP mode.
+    Haproxy,
+    /// websockify, which Nova's serial proxy is built on.
+    Websockify,
+    /// This program.
+    Serialproxy,
+}
+
+impl Peer {
+    /// All, in the order in which they are measured.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Direct, Self::Haproxy, Self::Websockify, Self::Serialproxy];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Haproxy => "HAProxy",
+            Self::Websockify => "websockify",
+            Self::Serialproxy => "serialproxy",
+        }
+    }
+}
+
+/// Where the programs are, and room for their files.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// `serialproxy`.
+    pub(crate) serialproxy: PathBuf,
+    /// `haproxy`.
+    pub(crate) haproxy: PathBuf,
+    /// `websockify`, in an environment of its own.
+    pub(crate) websockify: PathBuf,
+    /// A directory for configurations, state and logs.
+    pub(crate) work: PathBuf,
+}
+
+/// A peer that is ready, with a guest behind it; all ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) target: Target,
+    _proxy: Option<Process>,
+    _guest: Process,
+}
+
+/// Starts a guest, and a peer before it as this load needs it.
+pub(crate) async fn start(
+    peer: Peer,
+    load: Load,
+    quick: bool,
+    programs: &Programs,
+    machine: &Machine,
+) -> anyhow::Result<Running> {
+    let core = if load.on_one_core() { machine.proxy } else { machine.load };
+    let (guest, address) = start_guest(machine, core).context("the guest")?;
+    let direct =
+        Target { address, process: None, base: 0, writers: Vec::new(), watchers: Vec::new() };
+    let (proxy, target) = match peer {
+        Peer::Direct => return Ok(Running { target: direct, _proxy: None, _guest: guest }),
+        Peer::Haproxy => haproxy::start(programs, machine, direct),
+        Peer::Websockify => websockify::start(programs, machine, direct),
+        Peer::Serialproxy => serialproxy::start(programs, machine, direct, load, quick).await,
+    }
+    .with_context(|| format!("{} does not start", peer.name()))?;
+    Ok(Running { target, _proxy: Some(proxy), _guest: guest })
+}
+
+fn start_guest(machine: &Machine, core: usize) -> anyhow::Result<(Process, SocketAddr)> {
+    let mut command = machine.command(core, &std::env::current_exe()?);
+    command.arg("guest").stdout(Stdio::piped());
+    let mut process = Process::start(&mut command)?;
+    let address = process.first_line()?.trim().parse()?;
+    Ok((process, address))
+}
+
+/// An address on loopback that is free now, outside the range from which the system chooses.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    use std::sync::atomic::AtomicU16;
+    use std::sync::atomic::Ordering;
+    static NEXT: AtomicU16 = AtomicU16::new(23_000);
+    let ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).take(5000);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let free = addresses.find(|address| TcpListener::bind(address).is_ok());
+    free.context("no port is free")
+}
+
+/// Waits until someone listens there, and returns how much memory the process has then.
+fn wait_for_listener(process: &mut Process, address: SocketAddr) -> anyhow::Result<u64> {
+    let start = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        ensure!(process.runs()?, "it ended at once");
+        ensure!(start.elapsed() < Duration::from_secs(10), "nobody listens on {address}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    usage::memory(process.id())
+}
