@@ -9,7 +9,7 @@ use crate::values::StaticEndpoint;
 use crate::values::StaticLine;
 
 /// Most static lines: each is a connection that is kept.
-const MAX_LINES: usize = 4096;
+const MAX_LINES: usize = 10_000;
 
 const MAX_NAME: usize = 255;
 
@@ -146,7 +146,7 @@ mod tests {
         for index in 0..MAX_LINES {
             add(&mut lines, &format!("a{index} tcp://b:1")).unwrap();
         }
-        assert_eq!(add(&mut lines, "b tcp://b:1"), Err("is one line more than 4096".into()));
+        assert_eq!(add(&mut lines, "b tcp://b:1"), Err("is one line more than 10000".into()));
     }
 
     proptest! {
