@@ -122,7 +122,7 @@ fn accepted(head: &str) -> anyhow::Result<()> {
     if head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT) {
         return Ok(());
     }
-    bail!("the handshake was refused: {}", head.lines().collect::<Vec<_>>().join("; "))
+    bail!("the handshake was refused: {}", head.trim_end().replace("\r\n", "; "))
 }
 
 /// The end that reads.
@@ -285,5 +285,59 @@ impl Writer {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A session on a server that answers the handshake with these bytes; and the server's end.
+    async fn session(answer: &[u8]) -> (anyhow::Result<Session>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wire = Wire::WebSocket { path: "/?token=t".into(), subprotocol: "binary" };
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(answer).await.unwrap();
+            stream
+        };
+        tokio::join!(Session::open(listener.local_addr().unwrap(), &wire), server)
+    }
+
+    fn switching() -> Vec<u8> {
+        format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n").into()
+    }
+
+    #[tokio::test]
+    async fn what_comes_with_the_answer_is_read_and_a_ping_is_answered() {
+        let frames = [0x82, 2, b'a', b'b', 0x89, 1, b'!', 0x82, 1, b'c', 0x88, 2, 0x0f, 0xab];
+        let (session, mut server) = session(&[&switching(), frames.as_slice()].concat()).await;
+        let (mut session, mut came) = (session.unwrap(), Vec::new());
+        session.reader.read_exactly(3, |piece| came.extend_from_slice(piece)).await.unwrap();
+        assert_eq!(came, b"abc");
+        assert_eq!(session.reader.close(), Some(4011));
+        let mut pong = [0; 7];
+        server.read_exact(&mut pong).await.unwrap();
+        assert_eq!([pong[0], pong[1], pong[6] ^ pong[2]], [0x8a, 0x81, b'!']);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_with_its_head() {
+        let (session, _server) = session(b"HTTP/1.1 401 Unauthorized\r\nx-a: b\r\n\r\n").await;
+        let error = session.unwrap_err().to_string();
+        assert_eq!(error, "the handshake was refused: HTTP/1.1 401 Unauthorized; x-a: b");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_nobody_asked_for_are_an_error() {
+        let bytes = [0x82, 2, b'a', b'b'];
+        let (session, _server) = session(&[&switching(), bytes.as_slice()].concat()).await;
+        assert!(session.unwrap().reader.read_exactly(1, |_| ()).await.is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::client::Session;
 use crate::client::Wire;
 use crate::peers::Peer;
 use crate::usage;
+use crate::usage::Cpu;
 
 mod bulk;
 mod churn;
@@ -175,8 +176,8 @@ impl Plan {
     }
 
     /// CPU time of the peer so far.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        self.target.process.map_or(Ok(Duration::ZERO), usage::cpu)
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        self.target.process.map_or(Ok(Cpu::default()), Cpu::of)
     }
 
     /// Memory of the peer now, in bytes.
@@ -188,7 +189,7 @@ impl Plan {
 /// Time and the peer's CPU time since a moment.
 pub(crate) struct Meter<'a> {
     plan: &'a Plan,
-    cpu: Duration,
+    cpu: Cpu,
     start: Instant,
 }
 
@@ -200,7 +201,7 @@ impl<'a> Meter<'a> {
     /// Seconds, and CPU seconds of the peer.
     pub(crate) fn stop(self) -> anyhow::Result<(f64, f64)> {
         let seconds = self.start.elapsed().as_secs_f64();
-        Ok((seconds, self.plan.cpu()?.saturating_sub(self.cpu).as_secs_f64()))
+        Ok((seconds, self.plan.cpu()?.since(&self.cpu).as_secs_f64()))
     }
 
     /// The rate in MiB/s, and CPU seconds of the peer per GiB, of so many bytes.

@@ -81,7 +81,7 @@ struct RunOptions {
 }
 
 fn main() -> ExitCode {
-    match begin(Options::parse()) {
+    match begin(&Options::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("serialproxy-bench: {error:#}");
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 }
 
 /// One thread: what is measured shall not wait for a second core to wake.
-fn begin(options: Options) -> anyhow::Result<ExitCode> {
+fn begin(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match options.role {

@@ -92,7 +92,9 @@ pub(crate) async fn start(
         Peer::Websockify => websockify::start(programs, machine, direct),
         Peer::Serialproxy => serialproxy::start(programs, machine, direct, load, quick).await,
     }
-    .with_context(|| format!("{} does not start", peer.name()))?;
+    .with_context(|| {
+        format!("{} does not start; its log is in {}", peer.name(), programs.work.display())
+    })?;
     Ok(Running { target, _proxy: Some(proxy), _guest: guest })
 }
 

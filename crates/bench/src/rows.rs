@@ -4,6 +4,12 @@ use std::fmt;
 
 use crate::load::Load;
 use crate::peers::Peer;
+use crate::peers::Peer::Haproxy;
+use crate::peers::Peer::Websockify;
+use crate::rows::Bound::AtLeast;
+use crate::rows::Bound::AtMost;
+use crate::rows::Goal::Ratio;
+use crate::rows::Goal::Value;
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
@@ -76,13 +82,6 @@ const fn measure(
 const fn over_direct(measure: Measure) -> Measure {
     Measure { over_direct: true, ..measure }
 }
-
-use Bound::AtLeast;
-use Bound::AtMost;
-use Goal::Ratio;
-use Goal::Value;
-use Peer::Haproxy;
-use Peer::Websockify;
 
 /// All, in the order of the table.
 pub(crate) const MEASURES: &[Measure] = &[

@@ -102,7 +102,7 @@ impl Run {
     async fn measure(&self, load: Load, peer: Peer) -> anyhow::Result<Values> {
         let (quick, machine) = (self.quick, &self.machine);
         let running = peers::start(peer, load, quick, &self.programs, machine).await?;
-        let plan = Plan { load, peer, quick, target: running.target.clone() };
+        let plan = Plan { load, peer, quick, target: running.target };
         let core = if load.on_one_core() { machine.proxy } else { machine.load };
         let mut command = machine.command(core, &std::env::current_exe()?);
         command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,6 +1,8 @@
 //! What a process and its children take, as `proc(5)` tells it.
 
+use std::collections::HashMap;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,20 +10,41 @@ use anyhow::Context;
 /// A clock tick of `proc(5)`, which is 10 ms on Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// CPU time of a process, its threads and its descendants, the ended ones that it waited for too.
-///
-/// Of what runs it is exact; of children that ended it is known in ticks.
-pub(crate) fn cpu(root: u32) -> anyhow::Result<Duration> {
-    let mut sum = ended_children(&read(root, "stat")?).context("cannot read its CPU time")?;
-    for process in tree(root)? {
-        // One that ends just now is seen by the next look, among the ended ones.
-        let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
-        for thread in threads.flatten() {
-            let path = thread.path().join("schedstat");
-            sum += fs::read_to_string(path).ok().as_deref().and_then(on_cpu).unwrap_or_default();
+/// CPU time of a process and its descendants so far.
+#[derive(Debug, Default)]
+pub(crate) struct Cpu {
+    /// Of what runs, exact: by thread.
+    threads: HashMap<PathBuf, Duration>,
+    /// Of the children that ended, in ticks.
+    ended: Duration,
+}
+
+impl Cpu {
+    /// Reads it.
+    pub(crate) fn of(root: u32) -> anyhow::Result<Self> {
+        let ended = ended_children(&read(root, "stat")?).context("cannot read its CPU time")?;
+        let mut threads = HashMap::new();
+        for process in tree(root)? {
+            // One that ends just now is seen by the next look, among the ended ones.
+            let Ok(entries) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
+            for thread in entries.flatten().map(|entry| entry.path()) {
+                let schedstat = fs::read_to_string(thread.join("schedstat"));
+                if let Some(time) = schedstat.ok().as_deref().and_then(on_cpu) {
+                    threads.insert(thread, time);
+                }
+            }
         }
+        Ok(Self { threads, ended })
     }
-    Ok(sum)
+
+    /// What was taken since an earlier look. A thread that ended between counts nothing: it was
+    /// one that had no more to do.
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        let ran = self.threads.iter().map(|(thread, time)| {
+            time.saturating_sub(earlier.threads.get(thread).copied().unwrap_or_default())
+        });
+        ran.sum::<Duration>() + self.ended.saturating_sub(earlier.ended)
+    }
 }
 
 /// Memory in bytes: the resident set of a process, or of one with children the sum of their
@@ -122,6 +145,19 @@ mod tests {
     fn this_process_has_memory_and_took_time() {
         let me = std::process::id();
         assert!(memory(me).unwrap() > 64 * 1024);
-        assert!(cpu(me).unwrap() > Duration::ZERO);
+        assert!(Cpu::of(me).unwrap().since(&Cpu::default()) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_ended_takes_nothing_away_from_what_others_took() {
+        let look = |threads: &[(&str, u64)], ended| Cpu {
+            threads: threads
+                .iter()
+                .map(|(id, ms)| (id.into(), Duration::from_millis(*ms)))
+                .collect(),
+            ended: Duration::from_millis(ended),
+        };
+        let (before, after) = (look(&[("a", 50), ("b", 9)], 10), look(&[("a", 51), ("c", 3)], 20));
+        assert_eq!(after.since(&before), Duration::from_millis(1 + 3 + 10));
     }
 }

@@ -1,9 +1,13 @@
 //! A session that does not read while its line prints, beside others that type.
 
+use std::future::pending;
+
 use anyhow::Context;
+use anyhow::anyhow;
 use anyhow::ensure;
 use tokio::net::TcpSocket;
 
+use crate::client::Reader;
 use crate::client::Session;
 use crate::guest::Command;
 use crate::guest::Punctuality;
@@ -27,39 +31,26 @@ const RECEIVE_BUFFER: u32 = 64 * 1024;
 const TOO_SLOW: u16 = 4011;
 
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
-    let seconds = if plan.quick { 3 } else { 5 };
     let mut typing = plan.open_all(TYPISTS + 1).await?;
-    let mut printing = typing.swap_remove(0);
+    let printing = typing.swap_remove(0);
+    let mut stage = Stage { plan, typing, printing };
     // Once without a count, so that the line's history is full.
-    let (typing, _) = phase(plan, typing, &mut printing, seconds).await?;
-    let (typing, without) = phase(plan, typing, &mut printing, seconds).await?;
-
-    let mut raw = stall(plan, "").await?;
-    let (typing, beside_raw) = phase(plan, typing, &mut printing, seconds).await?;
-    while raw.reader.read(|_| ()).await?.is_some() {}
-    // A Close frame does not arrive where the proxy found no room for it.
-    let close = raw.reader.close().unwrap_or(TOO_SLOW);
-    ensure!(close == TOO_SLOW, "the raw session was closed with {close}, not {TOO_SLOW}");
-
-    let v1 = stall(plan, "console.v1").await?;
-    let (_, beside_v1) = phase(plan, typing, &mut printing, seconds).await?;
-    drop(v1);
-
-    let held = |phase: &Phase| phase.memory.saturating_sub(without.memory) as f64 / 1024.0;
-    let delay = |phase: &Phase| phase.p99 as f64 / without.p99 as f64;
+    stage.phase(None).await?;
+    let (raw, raw_delay) = stage.compare("", Some(TOO_SLOW)).await?;
+    let (v1, v1_delay) = stage.compare("console.v1", None).await?;
     Ok(values([
-        ("stalled raw", held(&beside_raw)),
-        ("stalled v1", held(&beside_v1)),
-        ("stalled raw delay", delay(&beside_raw)),
-        ("stalled v1 delay", delay(&beside_v1)),
+        ("stalled raw", raw),
+        ("stalled v1", v1),
+        ("stalled raw delay", raw_delay),
+        ("stalled v1 delay", v1_delay),
     ]))
 }
 
-/// Opens a session that watches the line that prints, on a socket that takes little.
-async fn stall(plan: &Plan, subprotocol: &'static str) -> anyhow::Result<Session> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    Session::open_on(socket, plan.target.address, &plan.watching(0, subprotocol)).await
+/// Those who type, and the session whose line prints.
+struct Stage<'a> {
+    plan: &'a Plan,
+    typing: Vec<Session>,
+    printing: Session,
 }
 
 /// What is seen while the line prints and all type.
@@ -70,21 +61,69 @@ struct Phase {
     p99: u64,
 }
 
-async fn phase(
-    plan: &Plan,
-    typing: Vec<Session>,
-    printing: &mut Session,
-    seconds: u32,
-) -> anyhow::Result<(Vec<Session>, Phase)> {
-    let bytes = RATE * u64::from(seconds);
-    let process = plan.target.process.context("no proxy, no stalled reader")?;
-    usage::forget_peak(process)?;
-    printing.writer.send(Command::Pace { bytes, rate: RATE }.typed().as_bytes()).await?;
-    let typed = typists::type_for(typing, seconds);
-    let printed = printing.reader.read_exactly(bytes + Punctuality::SIZE, |_| ());
-    let (typed, printed) = tokio::join!(typed, printed);
-    printed.context("the line that prints")?;
-    let (typing, mut times) = typed?;
-    let memory = usage::peak(process)?;
-    Ok((typing, Phase { memory, p99: percentile(&mut times, 0.99) }))
+impl Stage<'_> {
+    /// A session that watches what is printed, first one that reads and then one that does not:
+    /// KiB that the second holds beyond the first, and how many times longer the keys take.
+    async fn compare(
+        &mut self,
+        subprotocol: &'static str,
+        closed_with: Option<u16>,
+    ) -> anyhow::Result<(f64, f64)> {
+        let mut reading = self.watch(subprotocol).await?;
+        let beside_reading = self.phase(Some(&mut reading.reader)).await?;
+        reading.leave().await?;
+        let mut stalled = self.watch(subprotocol).await?;
+        let beside_stalled = self.phase(None).await?;
+        if let Some(code) = closed_with {
+            while stalled.reader.read(|_| ()).await?.is_some() {}
+            // A Close frame does not arrive where the proxy found no room for it.
+            let close = stalled.reader.close().unwrap_or(code);
+            ensure!(close == code, "the session was closed with {close}, not {code}");
+        }
+        let held = beside_stalled.memory.saturating_sub(beside_reading.memory);
+        Ok((held as f64 / 1024.0, beside_stalled.p99 as f64 / beside_reading.p99 as f64))
+    }
+
+    /// Opens a session that watches the line that prints, on a socket that takes little.
+    async fn watch(&self, subprotocol: &'static str) -> anyhow::Result<Session> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        Session::open_on(socket, self.plan.target.address, &self.plan.watching(0, subprotocol))
+            .await
+    }
+
+    /// Lets the line print and all type, and perhaps one more read.
+    async fn phase(&mut self, reading: Option<&mut Reader>) -> anyhow::Result<Phase> {
+        let process = self.plan.target.process.context("no proxy, no stalled reader")?;
+        let seconds = if self.plan.quick { 3 } else { 5 };
+        let bytes = RATE * u64::from(seconds);
+        usage::forget_peak(process)?;
+        let command = Command::Pace { bytes, rate: RATE }.typed();
+        self.printing.writer.send(command.as_bytes()).await?;
+        let both = async {
+            let printed = self.printing.reader.read_exactly(bytes + Punctuality::SIZE, |_| ());
+            let typed = typists::type_for(std::mem::take(&mut self.typing), seconds);
+            let (printed, typed) = tokio::join!(printed, typed);
+            printed.context("the line that prints")?;
+            typed
+        };
+        let (typing, mut times) = tokio::select! {
+            both = both => both?,
+            error = read_on(reading) => return Err(error.context("the session that watches")),
+        };
+        self.typing = typing;
+        Ok(Phase { memory: usage::peak(process)?, p99: percentile(&mut times, 0.99) })
+    }
+}
+
+/// Reads until something is wrong.
+async fn read_on(reader: Option<&mut Reader>) -> anyhow::Error {
+    let Some(reader) = reader else { return pending().await };
+    loop {
+        match reader.read(|_| ()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return anyhow!("{}", reader.end()),
+            Err(error) => return error,
+        }
+    }
 }

@@ -54,7 +54,10 @@ async fn serve(
     (lines, watched): (usize, usize),
 ) -> anyhow::Result<(Process, Target)> {
     let work = programs.work.join("serialproxy");
-    fs::create_dir_all(&work)?;
+    if work.exists() {
+        fs::remove_dir_all(&work).context("cannot clear its state")?;
+    }
+    fs::create_dir(&work)?;
     let config = work.join("serialproxy.conf");
     fs::write(&config, text(lines, &guest.address.to_string())?)?;
     let log = File::create(work.join("log"))?;
