@@ -1,6 +1,7 @@
 //! A session that does not read while its line prints, beside others that type.
 
 use std::future::pending;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::anyhow;
@@ -23,6 +24,10 @@ pub(crate) const TYPISTS: usize = 100;
 
 /// The line that prints: 5 MB/s, for as long as the others type.
 const RATE: u64 = 5_000_000;
+
+/// How long a session that came is given for its start: the screen that is painted for it takes
+/// memory for a moment, and counts nothing here.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// What a stalled client's kernel takes, so that the rest is soon the proxy's.
 const RECEIVE_BUFFER: u32 = 64 * 1024;
@@ -97,6 +102,7 @@ impl Stage<'_> {
         let process = self.plan.target.process.context("no proxy, no stalled reader")?;
         let seconds = if self.plan.quick { 3 } else { 5 };
         let bytes = RATE * u64::from(seconds);
+        tokio::time::sleep(SETTLE).await;
         usage::forget_peak(process)?;
         let command = Command::Pace { bytes, rate: RATE }.typed();
         self.printing.writer.send(command.as_bytes()).await?;
