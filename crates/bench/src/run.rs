@@ -134,6 +134,7 @@ impl Run {
                 self.rounds
             ),
         ]
+        .map(|line| if options.markdown { format!("- {line}") } else { line })
         .join("\n")
     }
 }
