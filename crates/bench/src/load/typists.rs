@@ -46,23 +46,22 @@ pub(crate) async fn type_for(
     sessions: Vec<Session>,
     seconds: u32,
 ) -> anyhow::Result<(Vec<Session>, Vec<u64>)> {
-    let count = u32::try_from(sessions.len())?;
-    let between = Duration::from_secs(1) / RATE / count;
-    let keys = seconds * RATE;
     let mut writers: Vec<_> = sessions.iter().map(|session| session.writer.clone()).collect();
-    let (mut timer, start) = (Metronome::new(between)?, Instant::now());
-    let mut readers = JoinSet::new();
-    for (number, session) in (0..).zip(sessions) {
-        readers.spawn(hear(session, start + between * (number + 1), between * count, keys));
+    let schedule = schedule(sessions.len(), seconds * RATE);
+    let mut keys: Vec<(Duration, usize, u32)> = Vec::new();
+    for (session, times) in schedule.iter().enumerate() {
+        keys.extend((0..).zip(times).map(|(number, time)| (*time, session, number)));
     }
-    let (mut due, mut sent) = (0, 0);
-    while sent < keys * count {
-        due = u64::min(due + timer.ticks().await?, u64::from(keys * count));
-        while u64::from(sent) < due {
-            if let Some(writer) = writers.get_mut((sent % count) as usize) {
-                writer.try_send(Opcode::Binary, &[key(sent / count)])?;
-            }
-            sent += 1;
+    keys.sort_unstable();
+    let (mut alarm, start) = (Alarm::new()?, Instant::now());
+    let mut readers = JoinSet::new();
+    for (session, times) in sessions.into_iter().zip(schedule) {
+        readers.spawn(hear(session, start, times));
+    }
+    for (time, session, number) in keys {
+        alarm.wait(time.saturating_sub(start.elapsed())).await?;
+        if let Some(writer) = writers.get_mut(session) {
+            writer.try_send(Opcode::Binary, &[key(number)])?;
         }
     }
     let (mut sessions, mut times) = (Vec::new(), Vec::new());
@@ -74,52 +73,96 @@ pub(crate) async fn type_for(
     Ok((sessions, times))
 }
 
+/// When each session types its keys: one in each interval, anywhere in it, as people do. Spread
+/// evenly, no key would ever meet another. The same for every peer.
+fn schedule(sessions: usize, keys: u32) -> Vec<Vec<Duration>> {
+    let interval = Duration::from_secs(1) / RATE;
+    let mut state = 1_u64;
+    let mut random = || {
+        // Knuth's linear congruential generator; the upper bits are the good ones.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / f64::from(1 << 24)
+    };
+    let mut times = || (0..keys).map(|key| interval.mul_f64(f64::from(key) + random())).collect();
+    (0..sessions).map(|_| times()).collect()
+}
+
 fn key(number: u32) -> u8 {
     b'a' + u8::try_from(number % 26).unwrap_or_default()
 }
 
-/// Waits for the echo of so many keys, of which the first is typed at `first`.
+/// Waits for the echo of the keys that are typed at these times after `start`.
 async fn hear(
     mut session: Session,
-    first: Instant,
-    between: Duration,
-    keys: u32,
+    start: Instant,
+    due: Vec<Duration>,
 ) -> anyhow::Result<(Session, Vec<u64>)> {
-    let (mut times, mut number, mut right) = (Vec::new(), 0, true);
+    let mut keys = (0..).zip(&due);
+    let (mut times, mut right) = (Vec::new(), true);
     let echo = |piece: &[u8]| {
         for byte in piece {
+            let Some((number, time)) = keys.next() else { continue };
             right &= *byte == key(number);
-            let taken = (first + between * number).elapsed();
+            let taken = start.elapsed().saturating_sub(*time);
             times.push(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX));
-            number += 1;
         }
     };
-    session.reader.read_exactly(u64::from(keys), echo).await?;
+    session.reader.read_exactly(due.len() as u64, echo).await?;
     ensure!(right, "the echo of a key is another");
     Ok((session, times))
 }
 
-/// Ticks that are exact to some microseconds, where tokio's timers have milliseconds. A timer's
-/// descriptor is read as a pipe's is.
-struct Metronome(pipe::Receiver);
+/// Waits that are exact to some microseconds, where tokio's have milliseconds. A timer's descriptor
+/// is read as a pipe's is.
+struct Alarm(pipe::Receiver);
 
-impl Metronome {
-    fn new(period: Duration) -> anyhow::Result<Self> {
+impl Alarm {
+    fn new() -> anyhow::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let period = Timespec {
-            tv_sec: i64::try_from(period.as_secs())?,
-            tv_nsec: i64::from(period.subsec_nanos()),
-        };
-        let times = Itimerspec { it_interval: period, it_value: period };
-        rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
         Ok(Self(pipe::Receiver::from_owned_fd_unchecked(timer)?))
     }
 
-    /// Waits for the next; how many there were since the last call.
-    async fn ticks(&mut self) -> anyhow::Result<u64> {
-        let mut count = [0; 8];
-        self.0.read_exact(&mut count).await?;
-        Ok(u64::from_ne_bytes(count))
+    /// Waits so long; not at all when that is nothing.
+    async fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
+        if time.is_zero() {
+            return Ok(());
+        }
+        let once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let time = Timespec {
+            tv_sec: i64::try_from(time.as_secs())?,
+            tv_nsec: i64::from(time.subsec_nanos()),
+        };
+        let times = Itimerspec { it_interval: once, it_value: time };
+        rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &times)?;
+        self.0.read_exact(&mut [0; 8]).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_session_types_once_in_each_interval_and_not_with_the_others() {
+        let interval = Duration::from_secs(1) / RATE;
+        let schedule = schedule(3, 40);
+        for times in &schedule {
+            assert_eq!(times.len(), 40);
+            for (number, time) in (0..).zip(times) {
+                assert!(interval * number <= *time && *time < interval * (number + 1));
+            }
+        }
+        assert_ne!(schedule[0], schedule[1]);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_waits_as_long_as_it_is_told() {
+        let (mut alarm, start) = (Alarm::new().unwrap(), Instant::now());
+        alarm.wait(Duration::from_micros(300)).await.unwrap();
+        alarm.wait(Duration::ZERO).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_micros(300));
     }
 }
