@@ -20,8 +20,8 @@ demo: ## Run it all on this machine: a real guest, its consoles in the browser; 
 test: ## Run all tests, those with a real guest and a browser too
 	@scripts/test
 
-bench: ## Measure it beside HAProxy and websockify: some 25 minutes, docs/performance.md
+bench: ## Measure it beside HAProxy and websockify: some 20 minutes, docs/performance.md
 	@scripts/bench
 
-bench-quick: ## The same in three minutes, for a first look
+bench-quick: ## The same in two minutes, for a first look
 	@scripts/bench --quick

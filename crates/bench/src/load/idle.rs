@@ -72,7 +72,7 @@ async fn wait(sessions: Vec<Session>, time: Duration) -> anyhow::Result<Vec<Sess
     for (number, mut session) in sessions.into_iter().enumerate() {
         waiting.spawn(async move {
             while let Ok(read) = timeout_at(end, session.reader.read(|_| ())).await {
-                ensure!(read?.is_some(), "{} while it waited", session.reader.end());
+                ensure!(read? == Some(0), "more came than a ping, or the end, while it waited");
             }
             Ok((number, session))
         });
