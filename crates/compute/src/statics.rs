@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn lines() -> Lines {
-        Lines::new(Settings::default())
+        Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()])
     }
 
     #[tokio::test]

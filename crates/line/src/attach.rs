@@ -11,7 +11,7 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -87,7 +87,9 @@ impl Line {
             operator: visitor.operator,
             limit: visitor.limit,
             cursor: AtomicU64::new(0),
-            fate: watch::Sender::default(),
+            shown: AtomicU64::new(0),
+            fate: Mutex::default(),
+            bell: Notify::new(),
             standing: Mutex::new(Standing::new(visitor.address.clone())),
         });
         if visitor.mode == Mode::Write {

@@ -16,7 +16,9 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::attach::Start;
@@ -24,25 +26,37 @@ use crate::history::Read;
 use crate::line::Shared;
 use crate::lock;
 use crate::screen;
-use crate::session::Fate;
 use crate::session::Session;
 use crate::status::Status;
 
 /// Sessions of one line at most.
 const SESSIONS: usize = 1000;
 
-/// Output that is handed out at once, at most.
-const PIECE: usize = 64 * 1024;
+/// Pieces of live output that are handed out at once, at most.
+const PIECES: usize = 5;
 
 /// What a session gets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Output, in order and without a hole that was not said.
-    Output(Bytes),
+    /// Output from before, or a painted screen.
+    Replay(Bytes),
+    /// Live output waits for [`Attachment::take`], in order and without a hole that was not said.
+    Output,
     /// Something to tell; raw sessions have no words for it.
     Message(ServerMessage),
     /// The session is over, or goes on over another connection.
     Ended(Close),
+}
+
+/// What a session can take now, the later ones with all before them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// Its end alone: it is busy with what it got before.
+    End,
+    /// Messages.
+    Messages,
+    /// Output.
+    Output,
 }
 
 /// A session's reading end, for one of its connections. Dropping it ends the session, unless the
@@ -54,8 +68,9 @@ pub struct Attachment {
     connection: u64,
     status: watch::Receiver<Status>,
     seen: Status,
-    fate: watch::Receiver<Fate>,
     pending: VecDeque<Event>,
+    /// The screen, while it is painted.
+    screen: Option<JoinHandle<Vec<u8>>>,
     /// Output before this offset is replay.
     replay_until: u64,
     /// Input that the session was told to be settled.
@@ -74,8 +89,8 @@ impl Attachment {
             connection,
             seen,
             status,
-            fate: session.fate.subscribe(),
             pending: VecDeque::new(),
+            screen: None,
             replay_until: 0,
             acknowledged: 0,
             granted_at: None,
@@ -85,6 +100,11 @@ impl Attachment {
     /// The session.
     pub fn session(&self) -> SessionId {
         self.session.id
+    }
+
+    /// Where the session is to run.
+    pub fn runtime(&self) -> &Handle {
+        &self.line.runtime
     }
 
     /// Offset of the next byte of output.
@@ -97,44 +117,47 @@ impl Attachment {
         self.session.limit
     }
 
-    /// What comes next. `output` says whether output is wanted now; messages and the end come in
-    /// any case. Dropping the future loses nothing.
-    pub async fn next(&mut self, output: bool) -> Event {
+    /// What comes next of what is wanted. Dropping the future loses nothing.
+    pub async fn next(&mut self, wanted: Wanted) -> Event {
+        let session = Arc::clone(&self.session);
         loop {
-            let line = Arc::clone(&self.line);
-            let mut fresh = std::pin::pin!(line.fresh.notified());
-            let mut settled = std::pin::pin!(line.room.notified());
-            fresh.as_mut().enable();
-            settled.as_mut().enable();
-            if let Some(event) = self.poll(output) {
+            if let Some(event) = self.poll(wanted) {
                 return event;
             }
             let granted_at = self.granted_at;
             tokio::select! {
-                () = fresh, if output => {}
-                () = settled, if self.types() => {}
-                _ = self.status.changed() => self.status.mark_changed(),
-                _ = self.fate.changed() => {}
+                () = session.bell.notified() => {}
+                screen = painted(&mut self.screen), if self.screen.is_some() => {
+                    self.screen = None;
+                    self.show(screen);
+                }
                 () = sleep_until(granted_at), if granted_at.is_some() => {
                     self.granted_at = None;
-                    let after = line.settings.pen_request_timeout;
-                    line.grant_overdue_pen(self.session.id, after);
+                    let after = self.line.settings.pen_request_timeout;
+                    self.line.grant_overdue_pen(self.session.id, after);
                 }
             }
         }
     }
 
-    /// Waits for the end alone: for a caller that is busy with what it got before.
-    pub async fn ended(&self) -> Close {
-        let mut fate = self.session.fate.subscribe();
-        loop {
-            if let Some(close) = self.end(&fate.borrow_and_update()) {
-                return close;
+    /// Hands live output over, in up to five pieces of at most 64 KiB each: `take` says how many
+    /// bytes it took. It is called with the line's history locked, and must not wait.
+    pub fn take(&self, take: impl FnOnce(&[&[u8]]) -> usize) {
+        let from = self.offset();
+        let taken = {
+            let history = lock(&self.line.history);
+            let mut pieces = [&[][..]; PIECES];
+            let mut at = from;
+            let mut count = 0;
+            for piece in &mut pieces {
+                let Read::Bytes(bytes) = history.read(at) else { break };
+                *piece = bytes;
+                at += bytes.len() as u64;
+                count += 1;
             }
-            if fate.changed().await.is_err() {
-                return Close::new(CloseCode::InternalError, "the session was lost");
-            }
-        }
+            take(pieces.get(..count).unwrap_or_default())
+        };
+        self.go_on_at(from + taken as u64);
     }
 
     /// The connection is gone: a `console.v1` session is kept for the grace time after its last
@@ -145,7 +168,7 @@ impl Attachment {
         }
         let until = {
             let mut standing = lock(&self.session.standing);
-            if self.end(&self.session.fate.borrow()).is_some() {
+            if self.end().is_some() {
                 return;
             }
             standing.detached = true;
@@ -166,7 +189,8 @@ impl Attachment {
     }
 
     /// Why this connection's part of the session is over, if so.
-    fn end(&self, fate: &Fate) -> Option<Close> {
+    fn end(&self) -> Option<Close> {
+        let fate = lock(&self.session.fate);
         if fate.connection != self.connection {
             let reason = "this session goes on in another window";
             return Some(Close::new(CloseCode::TakenOver, reason));
@@ -181,10 +205,12 @@ impl Attachment {
                 || lock(&self.session.standing).received > self.acknowledged)
     }
 
-    fn poll(&mut self, output: bool) -> Option<Event> {
-        let end = self.end(&self.session.fate.borrow());
-        if let Some(close) = end {
+    fn poll(&mut self, wanted: Wanted) -> Option<Event> {
+        if let Some(close) = self.end() {
             return Some(Event::Ended(close));
+        }
+        if wanted == Wanted::End {
+            return None;
         }
         if let Some(event) = self.pending.pop_front() {
             return Some(event);
@@ -199,7 +225,7 @@ impl Attachment {
         if let Some(input) = self.settled() {
             return Some(Event::Message(ServerMessage::Ack { input }));
         }
-        if output { self.read() } else { None }
+        if wanted == Wanted::Output && self.screen.is_none() { self.read() } else { None }
     }
 
     /// Prepares what is said of a new status; raw sessions have no words for it.
@@ -233,36 +259,39 @@ impl Attachment {
     }
 
     fn read(&mut self) -> Option<Event> {
-        let from = self.session.cursor.load(Ordering::Relaxed);
+        let from = self.offset();
+        let left = usize::try_from(self.replay_until.saturating_sub(from)).unwrap_or(usize::MAX);
         let (event, to) = {
             let history = lock(&self.line.history);
             match history.read(from) {
                 Read::End => return None,
                 Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
+                Read::Bytes(_) if left == 0 => return Some(Event::Output),
                 Read::Bytes(piece) => {
-                    let most = match self.replay_until.checked_sub(from) {
-                        Some(left) if left > 0 => PIECE.min(usize::try_from(left).unwrap_or(PIECE)),
-                        _ => PIECE,
-                    };
-                    let piece = piece.get(..most.min(piece.len())).unwrap_or_default();
+                    let piece = piece.get(..left.min(piece.len())).unwrap_or_default();
                     let to = from + piece.len() as u64;
-                    (Event::Output(Bytes::copy_from_slice(piece)), to)
+                    (Event::Replay(Bytes::copy_from_slice(piece)), to)
                 }
             }
         };
-        self.session.cursor.store(to, Ordering::Relaxed);
-        if self.line.owner_waits.load(Ordering::Relaxed) {
-            self.line.progress.notify_one();
-        }
-        if from < self.replay_until && matches!(event, Event::Output(_)) {
+        self.go_on_at(to);
+        if matches!(event, Event::Replay(_)) {
             self.pending.push_back(event);
+            let kind = ReplayKind::History;
             return Some(Event::Message(ServerMessage::Replay {
-                kind: ReplayKind::History,
+                kind,
                 bytes: to - from,
                 offset: to,
             }));
         }
         Some(event)
+    }
+
+    fn go_on_at(&self, offset: u64) {
+        self.session.cursor.store(offset, Ordering::Relaxed);
+        if self.line.owner_waits.load(Ordering::Relaxed) {
+            self.line.progress.notify_one();
+        }
     }
 
     /// Joins the others.
@@ -302,13 +331,19 @@ impl Attachment {
         self.replay_until = end;
         self.seen = self.status.borrow_and_update().clone();
         self.greet(begin);
-        let screen = recent.map(|recent| screen::paint(&recent, self.seen.size));
-        if let Some(screen) = screen.filter(|screen| !screen.is_empty()) {
-            let bytes = screen.len() as u64;
-            let kind = ReplayKind::Screen;
-            self.tell(ServerMessage::Replay { kind, bytes, offset: begin });
-            self.pending.push_back(Event::Output(screen.into()));
+        let size = self.seen.size;
+        // It takes milliseconds, in which no other session of this thread would be served.
+        self.screen =
+            recent.map(|recent| tokio::task::spawn_blocking(move || screen::paint(&recent, size)));
+    }
+
+    fn show(&mut self, screen: Vec<u8>) {
+        if screen.is_empty() {
+            return;
         }
+        let (bytes, offset) = (screen.len() as u64, self.offset());
+        self.tell(ServerMessage::Replay { kind: ReplayKind::Screen, bytes, offset });
+        self.pending.push_back(Event::Replay(screen.into()));
     }
 
     fn greet(&mut self, offset: u64) {
@@ -378,6 +413,14 @@ async fn give_up(line: Arc<Shared>, session: Arc<Session>, connection: u64, unti
     };
     if gone {
         line.remove(&session);
+    }
+}
+
+/// The painted screen; an empty one where the painting failed, which is no reason to end.
+async fn painted(screen: &mut Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
+    match screen {
+        Some(painting) => painting.await.unwrap_or_default(),
+        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serialproxy_proto::id::SessionId;
@@ -18,9 +19,9 @@ use crate::lock;
 use crate::session::Session;
 use crate::stream::Stream;
 
-/// Bytes of input that wait for the guest at most. A session that has more waits, and so does
-/// whoever sends to it.
-const ROOM: usize = 64 * 1024;
+/// With so many bytes of input that wait for the guest no more are taken from a client, until they
+/// are fewer: so whoever sends waits. What a client sent at once is taken as a whole.
+const FULL: usize = 64 * 1024;
 
 /// An empty queue that was larger than this gives its memory back.
 const IDLE: usize = 1024;
@@ -33,21 +34,9 @@ pub(crate) struct Desk {
     input: VecDeque<u8>,
     /// Bytes that were ever put into `input`.
     queued: u64,
-    open: bool,
+    /// The connected port; none where no guest is connected.
+    stream: Option<Arc<Stream>>,
     written: u64,
-}
-
-/// What became of bytes that a session typed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Accepted {
-    /// So many bytes are dealt with: queued, or dropped because the session does not hold the pen
-    /// or no guest is connected (one that starts must not find keys that were meant for the one
-    /// before).
-    Bytes(usize),
-    /// The queue is full.
-    Full,
-    /// The connection that it came over is not the session's any more.
-    Stale,
 }
 
 impl Desk {
@@ -120,44 +109,49 @@ impl Desk {
     }
 
     /// A guest is connected.
-    pub(crate) fn open(&mut self) {
-        self.open = true;
+    pub(crate) fn open(&mut self, stream: Arc<Stream>) {
+        self.stream = Some(stream);
     }
 
     /// The guest's connection is gone, and with it what was typed for it.
     pub(crate) fn close(&mut self) {
-        self.open = false;
+        self.stream = None;
         self.pressed = VecDeque::new();
         self.drop_input();
     }
 
-    /// Takes what a session typed over its connection number `connection`, as far as there is room.
-    pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> Accepted {
+    /// Whether a session's input is taken now; that of one which does not hold the pen is, since it
+    /// is dropped.
+    pub(crate) fn has_room(&self, session: SessionId) -> bool {
+        self.input.len() < FULL || !self.pen.is_held_by(session)
+    }
+
+    /// Takes what a session typed over its connection number `connection`, and writes it where
+    /// nothing waits before it; returns whether some waits now. It is dropped when that connection
+    /// is not the session's any more, when the session does not hold the pen, and when no guest is
+    /// connected: one that starts must not find keys that were meant for the one before.
+    pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> bool {
         let mut standing = lock(&session.standing);
         if standing.detached || session.connection() != connection {
-            return Accepted::Stale;
+            return false;
         }
-        if standing.repeated > 0 {
-            let repeated = usize::try_from(standing.repeated).unwrap_or(usize::MAX);
-            let count = repeated.min(bytes.len());
-            standing.repeated -= count as u64;
-            return Accepted::Bytes(count);
-        }
-        let count = if self.open && self.pen.is_held_by(session.id) {
-            let room = ROOM.saturating_sub(self.input.len());
-            let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
-            if taken.is_empty() && !bytes.is_empty() {
-                return Accepted::Full;
-            }
-            self.input.extend(taken);
-            self.queued += taken.len() as u64;
-            standing.queued_to = self.queued;
-            taken.len()
-        } else {
-            bytes.len()
+        let repeated = usize::try_from(standing.repeated).unwrap_or(usize::MAX).min(bytes.len());
+        standing.repeated -= repeated as u64;
+        let bytes = bytes.get(repeated..).unwrap_or_default();
+        standing.received += bytes.len() as u64;
+        let Some(stream) = self.stream.as_ref().filter(|_| self.pen.is_held_by(session.id)) else {
+            return false;
         };
-        standing.received += count as u64;
-        Accepted::Bytes(count)
+        self.queued += bytes.len() as u64;
+        standing.queued_to = self.queued;
+        // An error comes again when the owner writes.
+        let written = match self.input.is_empty() && self.pressed.is_empty() {
+            true => stream.try_write(bytes).unwrap_or(0),
+            false => 0,
+        };
+        self.written += written as u64;
+        self.input.extend(bytes.get(written..).unwrap_or_default());
+        self.has_input()
     }
 
     /// How many of the bytes that a session typed need nothing more: they were written to the
@@ -170,10 +164,10 @@ impl Desk {
 
     /// Puts bytes before all others; false where no guest is connected.
     pub(crate) fn press(&mut self, bytes: &[u8]) -> bool {
-        if self.open {
+        if self.stream.is_some() {
             self.pressed.extend(bytes);
         }
-        self.open
+        self.stream.is_some()
     }
 
     /// Writes as much as the hypervisor takes now.

@@ -1,22 +1,29 @@
 //! The bytes of a line that are kept, each with its address.
 //!
-//! The first bytes of the running boot (head) and the newest bytes (tail) are kept, so that boot
-//! messages never scroll away. Heads of boots before keep what room the running boot's head leaves
-//! them. Between any two of these may lie bytes that are no longer kept.
+//! The first bytes of the running boot (its head) and the newest bytes (the tail) are kept, so that
+//! boot messages never scroll away. Heads of boots before keep what room the running boot's head
+//! leaves them. Between any two of these may lie bytes that are no longer kept.
+//!
+//! Bytes lie in chunks, each of which belongs to a head or to none, and no byte lies in two: a line
+//! that printed little takes little.
 
 use std::collections::VecDeque;
 
 /// Boots whose beginnings are kept at most.
 const BOOTS: usize = 32;
 
-/// How many bytes are kept at most.
+/// Bytes of a chunk at most, and so what is kept beyond the limits.
+const CHUNK: usize = 64 * 1024;
+const CHUNK_LEAST: usize = 1024;
+
+/// How many bytes are kept at most, give or take a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes of the boots' beginnings, of which the running boot may take all.
     pub(crate) head: usize,
     /// Newest bytes.
     pub(crate) tail: usize,
-    /// Newest bytes while somebody is attached: how far behind a session may be.
+    /// Newest bytes while somebody has yet to read them: how far behind a session may be.
     pub(crate) window: usize,
 }
 
@@ -34,35 +41,31 @@ pub(crate) enum Read<'a> {
 #[derive(Debug)]
 pub(crate) struct History {
     limits: Limits,
-    /// Those of boots before, then that of the running boot. Only it may be empty.
-    heads: VecDeque<Head>,
-    tail: VecDeque<u8>,
+    /// By offset; none is empty.
+    chunks: VecDeque<Chunk>,
+    /// Number of the running boot.
+    boot: u64,
+    boot_start: u64,
     end: u64,
 }
 
-/// The beginning of a boot.
 #[derive(Debug)]
-struct Head {
+struct Chunk {
     start: u64,
     bytes: Vec<u8>,
+    /// The boot of whose head it is a part.
+    head_of: Option<u64>,
 }
 
-impl Head {
+impl Chunk {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
-    }
-
-    /// Its bytes from `offset` on, if it has any there.
-    fn from(&self, offset: u64) -> Option<&[u8]> {
-        let into = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        self.bytes.get(into..).filter(|bytes| !bytes.is_empty())
     }
 }
 
 impl History {
     pub(crate) fn new(limits: Limits) -> Self {
-        let heads = VecDeque::from([Head { start: 0, bytes: Vec::new() }]);
-        Self { limits, heads, tail: VecDeque::new(), end: 0 }
+        Self { limits, chunks: VecDeque::new(), boot: 0, boot_start: 0, end: 0 }
     }
 
     /// Offset of the next byte to come.
@@ -70,35 +73,39 @@ impl History {
         self.end
     }
 
-    /// Offset of the oldest byte of the tail.
-    pub(crate) fn tail_start(&self) -> u64 {
-        self.end - self.tail.len() as u64
-    }
-
     /// Offset of the oldest byte that is kept.
     pub(crate) fn first(&self) -> u64 {
-        self.next_kept(0)
+        self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 
     /// Begins a boot, whose first bytes become its head.
     pub(crate) fn begin_boot(&mut self) {
-        self.heads.retain(|head| !head.bytes.is_empty());
-        if self.heads.len() >= BOOTS {
-            self.heads.pop_front();
+        self.boot += 1;
+        self.boot_start = self.end;
+        let mut boots: Vec<u64> = self.chunks.iter().filter_map(|chunk| chunk.head_of).collect();
+        boots.dedup();
+        if let Some(oldest) = boots.first()
+            && boots.len() >= BOOTS
+        {
+            for chunk in self.chunks.iter_mut().filter(|chunk| chunk.head_of == Some(*oldest)) {
+                chunk.head_of = None;
+            }
         }
-        self.heads.push_back(Head { start: self.end, bytes: Vec::new() });
     }
 
-    /// Takes bytes in; `watched` says whether anybody may still want more than the tail.
-    pub(crate) fn append(&mut self, bytes: &[u8], watched: bool) {
-        self.append_to_head(bytes);
-        let limit = if watched { self.limits.window } else { self.limits.tail };
-        let bytes_kept = bytes.get(bytes.len().saturating_sub(limit)..).unwrap_or_default();
-        let excess = (self.tail.len() + bytes_kept.len()).saturating_sub(limit);
-        self.tail.drain(..excess.min(self.tail.len()));
-        self.reserve(bytes_kept.len(), limit);
-        self.tail.extend(bytes_kept);
-        self.end += bytes.len() as u64;
+    /// Takes bytes in; `unread` is the offset from which on somebody has yet to read. Returns whether
+    /// bytes were let go.
+    pub(crate) fn append(&mut self, mut bytes: &[u8], unread: u64) -> bool {
+        let mut spare = None;
+        let mut let_go = false;
+        while !bytes.is_empty() {
+            let (kind, room) = self.room();
+            let (piece, rest) = bytes.split_at(room.min(bytes.len()));
+            self.write(piece, kind, spare.take());
+            let_go |= self.trim(unread, &mut spare);
+            bytes = rest;
+        }
+        let_go
     }
 
     /// The bytes from `offset` on, as far as they lie in one piece.
@@ -106,29 +113,24 @@ impl History {
         if offset >= self.end {
             return Read::End;
         }
-        if let Some(into_tail) = offset.checked_sub(self.tail_start()) {
-            return Read::Bytes(self.tail_from(usize::try_from(into_tail).unwrap_or(usize::MAX)));
+        let index = self.chunks.partition_point(|chunk| chunk.end() <= offset);
+        let Some(chunk) = self.chunks.get(index) else { return Read::Gap(self.end) };
+        match usize::try_from(offset.saturating_sub(chunk.start)) {
+            _ if chunk.start > offset => Read::Gap(chunk.start),
+            Ok(into) => Read::Bytes(chunk.bytes.get(into..).unwrap_or_default()),
+            Err(_) => Read::Gap(self.end),
         }
-        match self.heads.iter().find_map(|head| head.from(offset)) {
-            Some(bytes) => Read::Bytes(bytes),
-            None => Read::Gap(self.next_kept(offset)),
-        }
-    }
-
-    /// Offset of the first byte from `offset` on at which something begins that is kept.
-    fn next_kept(&self, offset: u64) -> u64 {
-        let filled = self.heads.iter().filter(|head| !head.bytes.is_empty());
-        let next = filled.map(|head| head.start).find(|start| *start >= offset);
-        next.unwrap_or(u64::MAX).min(self.tail_start())
     }
 
     /// The newest bytes in one piece, about `most` at most: from the beginning of a row, so that no
     /// character or escape sequence is cut.
     pub(crate) fn recent(&self, most: usize) -> Vec<u8> {
-        let skipped = self.tail.len().saturating_sub(most);
-        let cut = skipped > 0 || self.tail_start() > 0;
-        let mut recent: Vec<u8> = self.tail.range(skipped..).copied().collect();
-        if cut {
+        let start = self.whole_from().max(self.end.saturating_sub(most as u64));
+        let mut recent = Vec::new();
+        while let Read::Bytes(bytes) = self.read(start + recent.len() as u64) {
+            recent.extend_from_slice(bytes);
+        }
+        if start > 0 {
             let row =
                 recent.iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
             recent.drain(..row);
@@ -136,50 +138,113 @@ impl History {
         recent
     }
 
-    fn append_to_head(&mut self, bytes: &[u8]) {
-        let Some(head) = self.heads.back_mut() else { return };
-        // The head of a boot is whole, or it is not the head: it only grows while it has no hole.
-        if head.end() == self.end {
-            let room = self.limits.head.saturating_sub(head.bytes.len());
-            head.bytes.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
-            self.shrink_older_heads();
-        }
-    }
-
-    /// Takes from the oldest boots' heads what all are too large by, from their ends.
-    fn shrink_older_heads(&mut self) {
-        let all: usize = self.heads.iter().map(|head| head.bytes.len()).sum();
-        let mut excess = all.saturating_sub(self.limits.head);
-        while excess > 0
-            && let Some(oldest) = self.heads.front_mut()
-        {
-            let kept = oldest.bytes.len().saturating_sub(excess);
-            excess -= oldest.bytes.len() - kept;
-            oldest.bytes.truncate(kept);
-            oldest.bytes.shrink_to_fit();
-            if kept == 0 {
-                self.heads.pop_front();
+    /// Offset from which on all bytes are kept.
+    pub(crate) fn whole_from(&self) -> u64 {
+        let mut start = self.end;
+        for chunk in self.chunks.iter().rev() {
+            if chunk.end() != start {
+                break;
             }
+            start = chunk.start;
         }
+        start
     }
 
-    fn tail_from(&self, index: usize) -> &[u8] {
-        let (front, back) = self.tail.as_slices();
-        match front.get(index..) {
-            Some(bytes) if !bytes.is_empty() => bytes,
-            _ => back.get(index.saturating_sub(front.len())..).unwrap_or_default(),
-        }
+    /// Of what head the next bytes are a part, and how many of them go into the same chunk.
+    fn room(&self) -> (Option<u64>, usize) {
+        let printed = usize::try_from(self.end - self.boot_start).unwrap_or(usize::MAX);
+        let head = self.limits.head.saturating_sub(printed);
+        let (kind, most) = if head > 0 { (Some(self.boot), head) } else { (None, CHUNK) };
+        let used = self.open_chunk(kind).map_or(0, |chunk| chunk.bytes.len());
+        (kind, most.min(self.chunk_size() - used))
     }
 
-    /// Grows with use, by doubling, and never beyond the limit.
-    fn reserve(&mut self, more: usize, limit: usize) {
-        let needed = self.tail.len() + more;
-        if needed > self.tail.capacity() {
-            let target = (self.tail.capacity() * 2).clamp(needed, limit.max(needed));
-            self.tail.reserve_exact(target - self.tail.len());
-        } else if self.tail.capacity() > limit * 2 {
-            self.tail.shrink_to(limit);
+    /// A part of what is kept at least, so that little more is kept than that.
+    fn chunk_size(&self) -> usize {
+        (self.limits.tail / 4).clamp(CHUNK_LEAST, CHUNK)
+    }
+
+    /// The last chunk, if bytes of this kind go on in it.
+    fn open_chunk(&self, kind: Option<u64>) -> Option<&Chunk> {
+        let open = |chunk: &&Chunk| {
+            chunk.end() == self.end
+                && chunk.head_of == kind
+                && chunk.bytes.len() < self.chunk_size()
+        };
+        self.chunks.back().filter(open)
+    }
+
+    fn write(&mut self, piece: &[u8], kind: Option<u64>, spare: Option<Vec<u8>>) {
+        let size = self.chunk_size();
+        if self.open_chunk(kind).is_none() {
+            let bytes = spare.unwrap_or_default();
+            self.chunks.push_back(Chunk { start: self.end, bytes, head_of: kind });
         }
+        if let Some(chunk) = self.chunks.back_mut() {
+            // Grows with use, by doubling, and never beyond its size.
+            let needed = chunk.bytes.len() + piece.len();
+            if needed > chunk.bytes.capacity() {
+                let capacity = (chunk.bytes.capacity() * 2).clamp(needed, size.max(needed));
+                chunk.bytes.reserve_exact(capacity - chunk.bytes.len());
+            }
+            chunk.bytes.extend_from_slice(piece);
+        }
+        self.end += piece.len() as u64;
+    }
+
+    /// Lets go of what the limits leave no room for; the memory of a chunk may be used again.
+    fn trim(&mut self, unread: u64, spare: &mut Option<Vec<u8>>) -> bool {
+        let newest = |length: usize| self.end.saturating_sub(length as u64);
+        let tail = newest(self.limits.tail).min(unread).max(newest(self.limits.window));
+        let mut let_go = self.shrink_older_heads(tail);
+        let mut index = 0;
+        while let Some(chunk) = self.chunks.get(index).filter(|chunk| chunk.end() <= tail) {
+            if chunk.head_of.is_some() {
+                index += 1;
+                continue;
+            }
+            *spare = self.chunks.remove(index).map(|chunk| chunk.bytes).map(|mut bytes| {
+                bytes.clear();
+                bytes
+            });
+            let_go = true;
+        }
+        let_go
+    }
+
+    /// Takes from the oldest boots' heads what all are too large by, from their ends: bytes of the
+    /// tail stay as such.
+    fn shrink_older_heads(&mut self, tail: u64) -> bool {
+        let heads = || self.chunks.iter().filter(|chunk| chunk.head_of.is_some());
+        let all: usize = heads().map(|chunk| chunk.bytes.len()).sum();
+        let mut excess = all.saturating_sub(self.limits.head);
+        let mut let_go = false;
+        while excess > 0
+            && let Some(index) = self.end_of_oldest_head()
+            && let Some(chunk) = self.chunks.get_mut(index)
+        {
+            if chunk.end() > tail {
+                excess = excess.saturating_sub(chunk.bytes.len());
+                chunk.head_of = None;
+                continue;
+            }
+            let kept = chunk.bytes.len().saturating_sub(excess);
+            excess -= chunk.bytes.len() - kept;
+            chunk.bytes.truncate(kept);
+            chunk.bytes.shrink_to_fit();
+            if kept == 0 {
+                self.chunks.remove(index);
+            }
+            let_go = true;
+        }
+        let_go
+    }
+
+    /// Index of the last chunk of the oldest boot's head; none when that is the running boot's.
+    fn end_of_oldest_head(&self) -> Option<usize> {
+        let oldest = self.chunks.iter().find_map(|chunk| chunk.head_of)?;
+        let last = self.chunks.iter().rposition(|chunk| chunk.head_of == Some(oldest));
+        last.filter(|_| oldest != self.boot)
     }
 }
 
@@ -189,7 +254,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { head: 8, tail: 16, window: 32 };
+    const K: usize = 1024;
+    const LIMITS: Limits = Limits { head: 8 * K, tail: 16 * K, window: 32 * K };
 
     fn collect(history: &History, mut offset: u64) -> (Vec<u8>, Vec<(u64, u64)>) {
         let (mut bytes, mut gaps) = (Vec::new(), Vec::new());
@@ -208,60 +274,82 @@ mod tests {
         }
     }
 
+    /// Bytes kept in chunks that are part of a head.
+    fn heads(history: &History) -> usize {
+        let heads = history.chunks.iter().filter(|chunk| chunk.head_of.is_some());
+        heads.map(|chunk| chunk.bytes.len()).sum()
+    }
+
     #[test]
     fn the_beginning_of_a_boot_stays_when_its_middle_is_gone() {
         let mut history = History::new(LIMITS);
-        let all: Vec<u8> = (0..100).collect();
-        history.append(&all, false);
+        let all: Vec<u8> = (0..100 * K).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        assert!(history.append(&all, u64::MAX));
         let (bytes, gaps) = collect(&history, 0);
-        assert_eq!(bytes, [&all[..8], &all[84..]].concat());
-        assert_eq!(gaps, [(8, 84)]);
+        assert_eq!(gaps, [(8 * K as u64, 84 * K as u64)]);
+        assert_eq!(bytes, [&all[..8 * K], &all[84 * K..]].concat());
+    }
+
+    #[test]
+    fn a_line_that_printed_little_keeps_each_byte_once() {
+        let mut history = History::new(LIMITS);
+        for _ in 0..4 * K {
+            assert!(!history.append(b"x", 0));
+        }
+        let capacity: usize = history.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+        assert_eq!(capacity, 4 * K);
     }
 
     #[test]
     fn the_beginnings_of_boots_before_keep_the_room_that_the_running_boot_leaves() {
         let mut history = History::new(LIMITS);
-        history.append(&[1; 50], false);
+        let k = K as u64;
+        history.append(&[1; 50 * K], u64::MAX);
         history.begin_boot();
-        history.append(&[2; 3], false);
-        history.append(&[2; 0], false);
-        assert_eq!(history.read(0), Read::Bytes(&[1; 5]));
-        history.append(&[2; 47], false);
-        assert_eq!(history.first(), 50);
-        assert_eq!(history.read(0), Read::Gap(50));
-        assert_eq!(history.read(50), Read::Bytes(&[2; 8]));
-        assert_eq!(history.read(58), Read::Gap(84));
+        history.append(&[2; 3 * K], u64::MAX);
+        assert_eq!(collect(&history, 0).1, [(5 * k, 36 * k)]);
+        history.append(&[2; 47 * K], u64::MAX);
+        assert_eq!(history.first(), 50 * k);
+        assert_eq!(history.read(0), Read::Gap(50 * k));
+        assert_eq!(collect(&history, 50 * k).1, [(58 * k, 82 * k)]);
     }
 
     #[test]
-    fn a_watched_line_keeps_the_window() {
+    fn what_somebody_has_yet_to_read_is_kept_up_to_the_window() {
         let mut history = History::new(LIMITS);
-        history.append(&[1; 100], true);
-        assert_eq!(history.tail_start(), 100 - 32);
-        history.append(&[1; 1], false);
-        assert_eq!(history.tail_start(), 101 - 16);
+        let k = K as u64;
+        history.append(&[1; 100 * K], 0);
+        assert_eq!(collect(&history, 0).1, [(8 * k, 68 * k)]);
+        history.append(&[1; K], 76 * k);
+        assert_eq!(collect(&history, 0).1, [(8 * k, 76 * k)]);
+        history.append(&[1; K], 102 * k);
+        assert_eq!(collect(&history, 0).1, [(8 * k, 84 * k)]);
     }
 
     proptest! {
         #[test]
         fn every_byte_read_is_the_byte_of_its_offset_and_every_hole_is_said(
-            pieces in proptest::collection::vec((0..60usize, any::<bool>(), any::<bool>()), 0..40),
-            from in 0..500u64,
+            pieces in proptest::collection::vec((0..60 * K, 0..60 * K, any::<bool>()), 0..40),
+            from in 0..500 * K as u64,
         ) {
             let mut history = History::new(LIMITS);
             let mut all: Vec<u8> = Vec::new();
-            for (length, watched, boot) in pieces {
+            for (length, lag, boot) in pieces {
                 if boot {
                     history.begin_boot();
                 }
                 let piece: Vec<u8> = (all.len()..all.len() + length)
                     .map(|n| u8::try_from(n * 7 % 251).unwrap())
                     .collect();
-                history.append(&piece, watched);
+                let unread = (all.len() as u64).saturating_sub(lag as u64);
+                let kept = unread.max(history.whole_from());
+                history.append(&piece, unread);
                 all.extend(piece);
-                prop_assert!(history.tail.capacity() <= 2 * LIMITS.window);
-                let heads: usize = history.heads.iter().map(|head| head.bytes.len()).sum();
-                prop_assert!(heads <= LIMITS.head);
+                let behind = (all.len() as u64).saturating_sub(LIMITS.window as u64);
+                prop_assert!(history.whole_from() <= kept.max(behind));
+                let memory: usize = history.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+                prop_assert!(memory <= LIMITS.head + LIMITS.window + 2 * history.chunk_size());
+                prop_assert!(heads(&history) <= LIMITS.head);
             }
             prop_assert_eq!(history.end(), all.len() as u64);
             let mut offset = from;
@@ -283,7 +371,7 @@ mod tests {
             }
             prop_assert!(offset >= history.end());
             let newest = all.len().saturating_sub(LIMITS.tail) as u64;
-            prop_assert!(history.tail_start() <= newest);
+            prop_assert!(history.whole_from() <= newest);
         }
     }
 }

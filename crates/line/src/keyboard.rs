@@ -1,6 +1,7 @@
 //! A session's writing end: what it types, and what it wants of the pen.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
@@ -15,7 +16,6 @@ use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 
-use crate::desk::Accepted;
 use crate::line::Shared;
 use crate::lock;
 use crate::session::Session;
@@ -31,24 +31,34 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// Types. Waits while the guest takes no more; bytes of a session that does not hold the pen,
-    /// or typed while no guest is connected, are dropped.
-    pub async fn write(&self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+    /// Whether the guest takes more now.
+    pub fn has_room(&self) -> bool {
+        lock(&self.line.desk).has_room(self.session.id)
+    }
+
+    /// Waits until the guest takes more.
+    pub async fn room(&self) {
+        loop {
             let mut room = std::pin::pin!(self.line.room.notified());
             room.as_mut().enable();
-            let accepted = lock(&self.line.desk).accept(&self.session, self.connection, bytes);
-            match accepted {
-                Accepted::Stale => return,
-                Accepted::Full => room.await,
-                Accepted::Bytes(count) => {
-                    bytes = bytes.get(count..).unwrap_or_default();
-                    self.line.typed.notify_one();
-                }
+            if self.has_room() {
+                return;
             }
+            room.await;
         }
-        // Input that was dropped has nothing to wait for.
-        self.line.room.notify_waiters();
+    }
+
+    /// Types. Bytes of a session that does not hold the pen, or typed while no guest is connected,
+    /// are dropped.
+    pub fn write(&self, bytes: &[u8]) {
+        let waits = lock(&self.line.desk).accept(&self.session, self.connection, bytes);
+        if waits {
+            self.line.typed.notify_one();
+        }
+        // Its attachment acknowledges.
+        if self.session.protocol == Protocol::ConsoleV1 {
+            self.session.bell.notify_one();
+        }
     }
 
     /// The input to come begins at this offset of the session's count: what was received of it
@@ -67,6 +77,11 @@ impl Keyboard {
             0 => Ok(()),
             missing => Err(format!("{missing} bytes that were typed never arrived")),
         }
+    }
+
+    /// The client has shown all output up to this offset.
+    pub fn shown(&self, offset: u64) {
+        self.session.shown.store(offset, Ordering::Relaxed);
     }
 
     /// The client gave a sign of life.

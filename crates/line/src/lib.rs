@@ -33,6 +33,7 @@ pub use crate::attach::Start;
 pub use crate::attach::Visitor;
 pub use crate::attachment::Attachment;
 pub use crate::attachment::Event;
+pub use crate::attachment::Wanted;
 pub use crate::endpoint::Endpoint;
 pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +18,7 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,13 +46,12 @@ pub(crate) struct Shared {
     pub(crate) id: Uuid,
     pub(crate) name: Mutex<String>,
     pub(crate) settings: Settings,
+    pub(crate) runtime: Handle,
     pub(crate) history: Mutex<History>,
     pub(crate) sessions: Mutex<Vec<Arc<Session>>>,
     pub(crate) desk: Mutex<Desk>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) power: watch::Sender<Power>,
-    /// Output came: sessions look at the history again.
-    pub(crate) fresh: Notify,
     /// A session moved on while the owner waited for it.
     pub(crate) progress: Notify,
     pub(crate) owner_waits: AtomicBool,
@@ -73,7 +72,7 @@ pub(crate) struct Power {
 }
 
 impl Line {
-    pub(crate) fn new(server: &ServerRef, port: u8, settings: Settings) -> Self {
+    pub(crate) fn new(server: &ServerRef, port: u8, settings: Settings, runtime: Handle) -> Self {
         let limits = Limits {
             head: settings.history_head,
             tail: settings.history_tail,
@@ -89,8 +88,8 @@ impl Line {
             desk: Mutex::default(),
             status: watch::Sender::new(Status::new(settings.pen_request_timeout)),
             settings,
+            runtime,
             power: watch::Sender::new(power),
-            fresh: Notify::new(),
             progress: Notify::new(),
             owner_waits: AtomicBool::new(false),
             typed: Notify::new(),
@@ -122,6 +121,7 @@ impl Line {
             status.epoch += 1;
             status.epoch_offset = offset;
         });
+        self.0.ring();
         let status = api::Status::Active;
         self.0.power.send_replace(Power { running: true, status, whole });
     }
@@ -335,7 +335,7 @@ impl Shared {
         }
         // The owner may wait for this session to catch up.
         self.progress.notify_one();
-        let close = session.fate.borrow().end.clone();
+        let close = lock(&session.fate).end.clone();
         tracing::info!(line = %self.key, session = %session.id, user = session.user,
             code = close.as_ref().map(|close| close.code.number()),
             reason = close.map(|close| close.reason), "session ended");
@@ -364,6 +364,7 @@ impl Shared {
             changed || resized
         });
         self.room.notify_waiters();
+        self.ring();
     }
 
     /// Tells everyone who is attached. Called under the sessions' lock, as [`Self::publish_pen`].
@@ -373,20 +374,21 @@ impl Shared {
             status.viewers = sessions.len() as u64;
             status.who = who;
         });
+        ring(sessions);
     }
 
     /// Tells everyone how the connection stands; raw sessions end where it is not there.
     pub(crate) fn publish_connection(&self, connection: &Connection) {
-        {
-            let mut desk = lock(&self.desk);
-            if connection.is_connected() { desk.open() } else { desk.close() }
+        if !connection.is_connected() {
+            lock(&self.desk).close();
+            self.room.notify_waiters();
         }
-        self.room.notify_waiters();
         let changed = self.status.send_if_modified(|status| {
             let changed = status.connection != *connection;
             status.connection = connection.clone();
             changed
         });
+        self.ring();
         if !changed {
             return;
         }
@@ -401,16 +403,16 @@ impl Shared {
         }
     }
 
-    /// How far the slowest session that may still catch up is behind.
-    pub(crate) fn slowest_lag(&self, end: u64) -> u64 {
-        let window = self.settings.window() as u64;
-        lock(&self.sessions)
-            .iter()
-            .filter(|session| !session.is_detached())
-            .map(|session| end.saturating_sub(session.cursor.load(Ordering::Relaxed)))
-            .filter(|lag| *lag <= window)
-            .max()
-            .unwrap_or(0)
+    /// Lets all attachments look whether there is something for them.
+    pub(crate) fn ring(&self) {
+        ring(&lock(&self.sessions));
+    }
+}
+
+/// Lets their attachments look whether there is something for them.
+pub(crate) fn ring(sessions: &[Arc<Session>]) {
+    for session in sessions {
+        session.bell.notify_one();
     }
 }
 

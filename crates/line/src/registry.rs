@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Resolve;
@@ -83,16 +85,26 @@ pub struct Lines(Arc<Registry>);
 #[derive(Debug)]
 struct Registry {
     settings: Settings,
+    runtimes: Vec<Handle>,
+    turn: AtomicUsize,
     lines: Mutex<BTreeMap<LineKey, Line>>,
     owners: TaskTracker,
     draining: AtomicBool,
 }
 
 impl Lines {
-    /// A registry without lines.
-    pub fn new(settings: Settings) -> Self {
+    /// A registry without lines. Each line lives on one of the runtimes, by turns: its owner and
+    /// its sessions need not wake each other over threads.
+    ///
+    /// # Panics
+    ///
+    /// Without a runtime.
+    pub fn new(settings: Settings, runtimes: Vec<Handle>) -> Self {
+        assert!(!runtimes.is_empty(), "lines need a runtime");
         Self(Arc::new(Registry {
             settings,
+            runtimes,
+            turn: AtomicUsize::new(0),
             lines: Mutex::default(),
             owners: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -101,20 +113,29 @@ impl Lines {
 
     /// Adds a line and starts its owner, which waits until the guest runs. A line that is there
     /// already is returned as it is.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
     pub fn add(&self, server: &ServerRef, port: u8, resolve: Arc<dyn Resolve>) -> Line {
         let key = LineKey { server: server.id, port };
         lock(&self.0.lines)
             .entry(key)
             .or_insert_with(|| {
-                let line = Line::new(server, port, self.0.settings.clone());
-                self.0.owners.spawn(owner::own(Arc::clone(&line.0), resolve));
+                let runtime = self.next_runtime().clone();
+                let line = Line::new(server, port, self.0.settings.clone(), runtime.clone());
+                self.0.owners.spawn_on(owner::own(Arc::clone(&line.0), resolve), &runtime);
                 line
             })
             .clone()
+    }
+
+    /// The runtimes on which lines live.
+    pub fn runtimes(&self) -> &[Handle] {
+        &self.0.runtimes
+    }
+
+    /// The runtime whose turn it is.
+    fn next_runtime(&self) -> &Handle {
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        #[allow(clippy::indexing_slicing, reason = "`new` has seen that there is one")]
+        &self.0.runtimes[turn % self.0.runtimes.len()]
     }
 
     /// A line.

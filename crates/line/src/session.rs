@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
@@ -13,7 +14,7 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::line::Shared;
@@ -33,7 +34,11 @@ pub(crate) struct Session {
     pub(crate) limit: Option<Timestamp>,
     /// Offset of the next byte that it will get.
     pub(crate) cursor: AtomicU64,
-    pub(crate) fate: watch::Sender<Fate>,
+    /// Offset up to which its client has shown all, as far as it said so.
+    pub(crate) shown: AtomicU64,
+    pub(crate) fate: Mutex<Fate>,
+    /// Rung when there may be something for its attachment: output, news, its end.
+    pub(crate) bell: Notify,
     pub(crate) standing: Mutex<Standing>,
 }
 
@@ -94,17 +99,32 @@ impl Standing {
 impl Session {
     /// Number of its present connection.
     pub(crate) fn connection(&self) -> u64 {
-        self.fate.borrow().connection
+        lock(&self.fate).connection
     }
 
     /// Ends its present connection, and counts to the next.
     pub(crate) fn next_connection(&self) -> u64 {
-        self.fate.send_modify(|fate| fate.connection += 1);
-        self.connection()
+        let connection = {
+            let mut fate = lock(&self.fate);
+            fate.connection += 1;
+            fate.connection
+        };
+        // Both the attachment before, which may wait, and the next one look.
+        self.bell.notify_waiters();
+        self.bell.notify_one();
+        connection
+    }
+
+    /// Offset from which on output is kept for it: what its connection may lose is as good as unread.
+    pub(crate) fn unread_from(&self) -> u64 {
+        match self.protocol {
+            Protocol::Raw => self.cursor.load(Ordering::Relaxed),
+            Protocol::ConsoleV1 => self.shown.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.fate.borrow().end.is_some()
+        lock(&self.fate).end.is_some()
     }
 
     pub(crate) fn is_detached(&self) -> bool {
@@ -113,13 +133,8 @@ impl Session {
 
     /// Sets its end; the first reason counts.
     pub(crate) fn set_end(&self, close: &Close) {
-        self.fate.send_if_modified(|fate| {
-            let first = fate.end.is_none();
-            if first {
-                fate.end = Some(close.clone());
-            }
-            first
-        });
+        lock(&self.fate).end.get_or_insert_with(|| close.clone());
+        self.bell.notify_one();
     }
 
     /// Notes a sign of life.

@@ -9,6 +9,7 @@ use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -81,9 +82,13 @@ impl Stream {
 
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Tcp(tcp) => {
+                read_out(buffer, |read| tcp.try_io(Interest::READABLE, || read(tcp.as_fd())))
+            }
             Self::Tls(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.socket.try_read(buffer),
+            Self::Unix(MeteredSocket { socket, .. }) => {
+                read_out(buffer, |read| socket.try_io(Interest::READABLE, || read(socket.as_fd())))
+            }
             Self::Pty(pty) => {
                 let read = pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, buffer)?));
                 // How a pty says that its other side is closed.
@@ -112,6 +117,24 @@ impl Stream {
             Self::Tcp(tcp) => Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?)),
             _ => None,
         }
+    }
+}
+
+/// Reads once from a socket. A read that brings less than it has room for has emptied it (epoll(7)),
+/// and says so to who keeps the socket's readiness: else the next read would be one for nothing.
+fn read_out(
+    buffer: &mut [u8],
+    try_io: impl FnOnce(&mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()>,
+) -> io::Result<usize> {
+    let mut length = 0;
+    let read = try_io(&mut |socket| {
+        length = rustix::io::read(socket, &mut *buffer)?;
+        let emptied = 0 < length && length < buffer.len();
+        if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match read {
+        Err(error) if length == 0 => Err(error),
+        _ => Ok(length),
     }
 }
 

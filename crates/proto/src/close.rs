@@ -7,6 +7,8 @@ pub enum CloseCode {
     Normal,
     /// 1002: the client broke RFC 6455.
     ProtocolError,
+    /// 1007: a text message was not UTF-8.
+    BadText,
     /// 1009: a message was larger than we take.
     TooBig,
     /// 1011: a fault of ours.
@@ -43,6 +45,7 @@ impl CloseCode {
         match self {
             Self::Normal => 1000,
             Self::ProtocolError => 1002,
+            Self::BadText => 1007,
             Self::TooBig => 1009,
             Self::InternalError => 1011,
             Self::Token => 4001,

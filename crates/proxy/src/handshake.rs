@@ -15,6 +15,7 @@ use http::header;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
@@ -26,12 +27,16 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::runtime::Handle;
 
 use crate::Proxy;
 use crate::http::Answer;
 use crate::origin;
 use crate::session;
 use crate::session::Session;
+use crate::session::Socket;
 use crate::ticket::Admission;
 use crate::ticket::Ticket;
 
@@ -58,13 +63,16 @@ pub(crate) fn is_upgrade(request: &Request<Incoming>) -> bool {
 /// What follows on a connection once the 101 is written.
 pub(crate) struct Upgrade {
     connection: OnUpgrade,
+    /// The runtime that serves the connection until then.
+    runtime: runtime::Id,
     admitted: Result<Admitted, Refusal>,
+    proxy: Arc<Proxy>,
 }
 
 struct Admitted {
     attachment: Attachment,
     keyboard: Keyboard,
-    session: Session,
+    protocol: Protocol,
 }
 
 pub(crate) async fn answer(
@@ -89,19 +97,36 @@ pub(crate) async fn answer(
         }
     }
     let answer = switching_protocols(&accept, subprotocol);
-    (answer, Some(Upgrade { connection: hyper::upgrade::on(request), admitted }))
+    let connection = hyper::upgrade::on(request);
+    let (runtime, proxy) = (Handle::current().id(), Arc::clone(proxy));
+    (answer, Some(Upgrade { connection, runtime, admitted, proxy }))
 }
 
 impl Upgrade {
+    /// Where it is to run: a session runs where its line does.
+    pub(crate) fn runtime(&self) -> Handle {
+        match &self.admitted {
+            Ok(admitted) => admitted.attachment.runtime().clone(),
+            Err(_) => Handle::current(),
+        }
+    }
+
     /// Runs the session, or says why there is none.
     pub(crate) async fn run(self) {
         let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, self.connection).await else {
             return;
         };
-        let socket = session::open(upgraded);
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let moved = match Handle::current().id() == self.runtime {
+            true => Ok(parts.io.into_inner()),
+            false => parts.io.into_inner().into_std().and_then(TcpStream::from_std),
+        };
+        let Ok(stream) = moved else { return };
+        let socket = Socket::new(stream, parts.read_buf);
         match self.admitted {
-            Ok(Admitted { attachment, keyboard, session }) => {
-                session.run(socket, attachment, keyboard).await;
+            Ok(Admitted { attachment, keyboard, protocol }) => {
+                let proxy = self.proxy;
+                Session { socket, attachment, keyboard, protocol, proxy }.run().await;
             }
             Err(refusal) => session::refuse(socket, &refusal).await,
         }
@@ -138,9 +163,7 @@ async fn admit(
             line.resume(&key, start, &address)?
         }
     };
-    let timing = proxy.config.session;
-    let session = Session { protocol, timing, proxy: Arc::clone(proxy) };
-    Ok(Admitted { attachment, keyboard, session })
+    Ok(Admitted { attachment, keyboard, protocol })
 }
 
 /// What a client with a token wants.

@@ -14,7 +14,10 @@ mod pages;
 mod relay;
 mod session;
 mod ticket;
+mod wire;
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,49 +66,85 @@ impl Proxy {
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    /// Every runtime on which lines live accepts.
+    ///
+    /// # Errors
+    ///
+    /// When there is no file descriptor left for a second runtime.
+    pub async fn serve(
+        self,
+        listener: std::net::TcpListener,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
         let proxy = Arc::new(self);
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let connections = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                // A storm of connections must not hide the shutdown.
-                biased;
-                () = shutdown.cancelled() => break,
-                accepted = accept(&listener, &room) => accepted,
-            };
-            match accepted {
-                Ok((stream, peer, place)) => {
-                    let proxy = Arc::clone(&proxy);
-                    let sessions = connections.clone();
-                    connections.spawn(async move {
-                        let upgrade = http::serve_connection(proxy, stream, peer).await;
-                        // A task of its own, so that a session does not hold the room that HTTP took.
-                        if let Some(upgrade) = upgrade {
-                            sessions.spawn(async move {
-                                upgrade.run().await;
-                                drop(place);
-                            });
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+        let accepting = TaskTracker::new();
+        for runtime in proxy.lines.runtimes() {
+            let listener = listener.try_clone()?;
+            let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
+            let (connections, shutdown) = (connections.clone(), shutdown.clone());
+            accepting.spawn_on(
+                async move {
+                    tokio::select! {
+                        // A storm of connections must not hide the shutdown.
+                        biased;
+                        () = shutdown.cancelled() => {}
+                        never = accept(listener, &proxy, &room, &connections) => match never {},
+                    }
+                },
+                runtime,
+            );
         }
         drop(listener);
+        accepting.close();
+        accepting.wait().await;
         proxy.lines.drain();
         connections.close();
         let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+        Ok(())
     }
 }
 
-type Accepted = (tokio::net::TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
+async fn accept(
+    listener: std::net::TcpListener,
+    proxy: &Arc<Proxy>,
+    room: &Arc<Semaphore>,
+    connections: &TaskTracker,
+) -> Infallible {
+    let listener = loop {
+        match listener.try_clone().and_then(TcpListener::from_std) {
+            Ok(listener) => break listener,
+            Err(error) => pause(&error).await,
+        }
+    };
+    loop {
+        let accepted = async {
+            let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+            listener.accept().await.map(|accepted| (accepted, place))
+        };
+        match accepted.await {
+            Ok(((stream, peer), place)) => {
+                let (proxy, sessions) = (Arc::clone(proxy), connections.clone());
+                connections.spawn(async move {
+                    let upgrade = http::serve_connection(proxy, stream, peer).await;
+                    // A task of its own, so that a session does not hold the room that HTTP took.
+                    if let Some(upgrade) = upgrade {
+                        let runtime = upgrade.runtime();
+                        let session = async move {
+                            upgrade.run().await;
+                            drop(place);
+                        };
+                        sessions.spawn_on(session, &runtime);
+                    }
+                });
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> std::io::Result<Accepted> {
-    let place = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+async fn pause(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }

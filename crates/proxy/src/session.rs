@@ -1,21 +1,20 @@
 //! A session: one attached client, from the upgrade to the Close frame.
 //!
-//! Two loops, one a direction: [`show`] carries the line's output and messages to the client,
-//! [`listen`] what the client types and says. Neither waits for the other.
+//! One task and one loop for both directions. Neither waits for the other: what the client sends is
+//! read as long as the guest takes it, and what the line has is sent as long as the client takes it.
 
+mod console;
 mod deed;
-mod listen;
-mod show;
+mod pulse;
+mod socket;
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::SinkExt;
-use futures_util::StreamExt;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use serialproxy_line::Attachment;
+use serialproxy_line::Event;
 use serialproxy_line::Keyboard;
+use serialproxy_line::Wanted;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
@@ -23,84 +22,152 @@ use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::refusal::rfc3339;
-use tokio::sync::mpsc;
-use tokio_websockets::Limits;
-use tokio_websockets::Message;
-use tokio_websockets::ServerBuilder;
-use tokio_websockets::WebSocketStream;
 
+pub(crate) use self::socket::Socket;
+
+use self::console::Console;
+use self::pulse::Beat;
+use self::pulse::Pulse;
+use self::socket::Heard;
 use crate::Proxy;
+use crate::wire::Item;
+use crate::wire::Opcode;
 
-/// Bytes of one message from a client at most; larger ones end the connection with 1009.
-const MESSAGE: usize = 1024 * 1024;
-
-/// Bytes that are collected before they are written to the client.
-const BATCH: usize = 64 * 1024;
-
-/// How long a client has to take its Close frame, and again to answer it.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Answers to a client's requests that wait to be sent at most; more are dropped.
-const NOTES: usize = 16;
-
-/// An upgraded connection.
-pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
-/// What a session is held to.
+/// A session and its connection.
 pub(crate) struct Session {
+    pub(crate) socket: Socket,
+    pub(crate) attachment: Attachment,
+    pub(crate) keyboard: Keyboard,
     pub(crate) protocol: Protocol,
-    pub(crate) timing: serialproxy_config::values::Session,
     pub(crate) proxy: Arc<Proxy>,
-}
-
-/// What [`listen`] has for [`show`].
-enum Note {
-    /// The client has shown all output up to this offset.
-    Shown(u64),
-    /// Something to say to the client; boxed, since a channel has room for many from the start.
-    Say(Box<ServerMessage>),
 }
 
 /// How a connection of a session ended.
 enum End {
     /// We end it, for this reason.
     Closed(Close),
-    /// The client took its leave.
-    Left,
-    /// It is gone without a word, or with the word that the client may come back.
+    /// The client took its leave, with this code.
+    Left(Option<u16>),
+    /// The client does not keep to RFC 6455.
+    Broken(Close),
+    /// It is gone without a word.
     Lost,
 }
 
-pub(crate) fn open(connection: Upgraded) -> Socket {
-    ServerBuilder::new()
-        .limits(Limits::default().max_payload_len(Some(MESSAGE)))
-        .config(tokio_websockets::Config::default().flush_threshold(BATCH))
-        .serve(TokioIo::new(connection))
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Lost
+    }
 }
 
 impl Session {
-    pub(crate) async fn run(self, socket: Socket, mut attachment: Attachment, keyboard: Keyboard) {
-        let (mut sink, mut stream) = socket.split();
-        let (notes, mut noted) = mpsc::channel(NOTES);
-        let session = Arc::new(self);
-        let end = tokio::select! {
-            // The line's reason for the end says more than a connection that broke.
-            biased;
-            close = show::show(&session, &mut attachment, &mut sink, &mut noted) => {
-                close.map_or(End::Lost, End::Closed)
-            }
-            end = listen::listen(&session, &keyboard, &mut stream, &notes) => end,
-        };
+    pub(crate) async fn run(mut self) {
+        let Err(end) = self.serve().await;
+        let Self { mut socket, attachment, .. } = self;
         match end {
             End::Lost => attachment.detach(),
-            End::Left => drop(attachment),
+            End::Broken(close) => {
+                attachment.detach();
+                socket.say_goodbye(&close).await;
+            }
+            End::Left(code) => {
+                // Another code says that the client may come back.
+                if code == Some(CloseCode::Normal.number()) {
+                    drop(attachment);
+                } else {
+                    attachment.detach();
+                }
+                socket.part(code).await;
+            }
             End::Closed(close) => {
                 // The session is over before its client hears of it: who comes next gets in.
                 drop(attachment);
-                if let Ok(mut socket) = sink.reunite(stream) {
-                    say_goodbye(&mut socket, &close).await;
-                }
+                socket.say_goodbye(&close).await;
             }
+        }
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut console = match self.protocol {
+            Protocol::Raw => None,
+            Protocol::ConsoleV1 => Some(Console::new(&self.proxy, &self.keyboard)),
+        };
+        let mut pulse = Pulse::new(&self.proxy.config.session, self.attachment.limit());
+        loop {
+            let wanted = match self.socket.is_flushed() {
+                false => Wanted::End,
+                true if Console::lags(console.as_ref(), &self.attachment) => Wanted::Messages,
+                true => Wanted::Output,
+            };
+            let room = self.keyboard.has_room();
+            tokio::select! {
+                event = self.attachment.next(wanted) => self.show(event)?,
+                ready = self.socket.ready(room) => {
+                    let (readable, writable) = ready?;
+                    if writable {
+                        self.socket.flush()?;
+                    }
+                    if readable {
+                        pulse.heard();
+                        self.listen(console.as_mut())?;
+                    }
+                }
+                () = self.keyboard.room(), if !room => {}
+                message = Console::answer(&mut console), if wanted != Wanted::End => {
+                    self.say(&message)?;
+                }
+                beat = pulse.beat() => match beat {
+                    Beat::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
+                    Beat::Ping => {}
+                    // A client whose input is not read has no way to give a sign of life.
+                    Beat::Silence if !room => pulse.heard(),
+                    Beat::Silence => {
+                        let seconds = self.proxy.config.session.grace.as_secs();
+                        let reason = format!("idle: no sign of life for {seconds} s");
+                        return Err(End::Closed(Close::new(CloseCode::Idle, reason)));
+                    }
+                    Beat::Limit => {
+                        let reason = "the console URL has expired";
+                        return Err(End::Closed(Close::new(CloseCode::SessionLimit, reason)));
+                    }
+                },
+            }
+        }
+    }
+
+    /// From the line to the client; on raw only output is.
+    fn show(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Output => self.socket.send_output(&self.attachment)?,
+            Event::Replay(bytes) => self.socket.send(Opcode::Binary, &bytes)?,
+            Event::Message(message) if self.protocol == Protocol::ConsoleV1 => {
+                self.say(&message)?
+            }
+            Event::Message(_) => {}
+            Event::Ended(close) => return Err(End::Closed(close)),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, message: &ServerMessage) -> io::Result<()> {
+        self.socket.send(Opcode::Text, &in_json(message))
+    }
+
+    /// From the client to the line.
+    fn listen(&mut self, mut console: Option<&mut Console>) -> Result<(), End> {
+        self.keyboard.stir();
+        let keyboard = &self.keyboard;
+        let heard = self.socket.read(|item| match (item, &mut console) {
+            (Item::Binary(bytes), _) => keyboard.write(bytes),
+            (Item::Text(text), None) => keyboard.write(text.as_bytes()),
+            (Item::Text(text), Some(console)) => console.obey(&text),
+            _ => {}
+        });
+        match heard {
+            Heard::Items => Ok(()),
+            Heard::Leave(code) => Err(End::Left(code)),
+            Heard::Gone => Err(End::Lost),
+            Heard::Broken(close) => Err(End::Broken(close)),
         }
     }
 }
@@ -116,30 +183,13 @@ pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
             reason: Some(format!("since {}", rfc3339(*since))),
             seconds: None,
         };
-        if let Some(message) = text(&held) {
-            let _ = tokio::time::timeout(GOODBYE, socket.send(message)).await;
+        if socket.send(Opcode::Text, &in_json(&held)).is_err() {
+            return;
         }
     }
-    say_goodbye(&mut socket, &refusal.close()).await;
+    socket.say_goodbye(&refusal.close()).await;
 }
 
-/// Sends the Close frame and waits for the client's, both for a bounded time: a connection that is
-/// shut with bytes unread would be reset, and the reset could overtake the reason.
-async fn say_goodbye(socket: &mut Socket, close: &Close) {
-    let code = tokio_websockets::CloseCode::try_from(close.code.number())
-        .unwrap_or(tokio_websockets::CloseCode::INTERNAL_SERVER_ERROR);
-    let message = Message::close(Some(code), close.wire_reason());
-    let sent = tokio::time::timeout(GOODBYE, socket.send(message)).await;
-    if matches!(sent, Ok(Ok(()))) {
-        let answered = async { while let Some(Ok(_)) = socket.next().await {} };
-        let _ = tokio::time::timeout(GOODBYE, answered).await;
-    }
-}
-
-fn text(message: &ServerMessage) -> Option<Message> {
-    serde_json::to_string(message).ok().map(Message::text)
-}
-
-fn ended(code: CloseCode, reason: &str) -> Close {
-    Close::new(code, reason)
+fn in_json(message: &ServerMessage) -> Vec<u8> {
+    serde_json::to_vec(message).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //! and the client; this file says which of them a command line means.
 
 mod config;
+mod cores;
 mod logging;
 mod options;
 mod serve;

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::complain;
 use crate::config;
+use crate::cores;
 use crate::logging;
 use crate::options::ServerArgs;
 use crate::tls;
@@ -80,12 +81,16 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let api_listener = listen(config.api.listen, "[api] listen").await?;
     let proxy_listener =
         listen(config.serial_console.listen, "[serial_console] serialproxy_port").await?;
+    let proxy_listener = proxy_listener.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
     config.proxy.api.get_or_insert_with(|| reachable(addresses.0).to_string());
     let config = Arc::new(config);
 
-    let lines = Lines::new(settings(&config)?);
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let cores = cores::start(&end).context("the program cannot start")?;
+    let lines = Lines::new(settings(&config)?, cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
     let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
     let router = serialproxy_api::router(api);
@@ -99,10 +104,10 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         )
     };
     say_ready(addresses)?;
-    roles.await;
+    let ((), served, _) = roles.await;
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
-    Ok(())
+    served.context("users cannot be served")
 }
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {

@@ -52,7 +52,7 @@ impl Role {
             history_tail: 1024 * 1024,
             ..Settings::default()
         };
-        let lines = Lines::new(settings);
+        let lines = Lines::new(settings, vec![tokio::runtime::Handle::current()]);
         let manager = Manager::start(&config, Arc::clone(&store), lines.clone());
         Self { config, store, lines, manager, state }
     }

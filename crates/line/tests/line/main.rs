@@ -51,6 +51,7 @@ use crate::rig::end;
 use crate::rig::endpoint;
 use crate::rig::eventually;
 use crate::rig::message;
+use crate::rig::next;
 use crate::rig::output_until;
 use crate::rig::visitor;
 use crate::rig::watcher;
@@ -65,7 +66,7 @@ async fn bytes_go_both_ways_unchanged() {
     let all: Vec<u8> = (0..=255).collect();
     guest.write_all(&all).await.unwrap();
     assert_eq!(output_until(&mut attachment, &[255]).await, all);
-    keyboard.write(&all).await;
+    keyboard.write(&all);
     let mut typed = vec![0; 256];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(typed, all);
@@ -79,10 +80,10 @@ async fn a_second_writer_is_refused_with_the_holders_name_and_types_nothing() {
     let (alice, keyboard) = rig.attach(&writer("alice")).unwrap();
     let refusal = rig.attach(&writer("bob")).unwrap_err();
     assert_eq!(refusal.to_string(), "busy: alice since 2026-11-22T09:00:00Z");
-    keyboard.write(b"a").await;
+    keyboard.write(b"a");
     drop(alice);
     let (_bob, keyboard) = rig.attach(&writer("bob")).unwrap();
-    keyboard.write(b"b").await;
+    keyboard.write(b"b");
     let mut typed = [0; 2];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(&typed, b"ab");
@@ -94,8 +95,8 @@ async fn what_a_watcher_types_goes_nowhere() {
     let mut guest = rig.boot().await;
     let (_watching, watching) = rig.attach(&watcher("bob")).unwrap();
     let (_writing, writing) = rig.attach(&writer("alice")).unwrap();
-    watching.write(b"x").await;
-    writing.write(b"a").await;
+    watching.write(b"x");
+    writing.write(b"a");
     let mut typed = [0; 1];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(&typed, b"a");
@@ -122,7 +123,7 @@ async fn after_a_forced_disconnect_the_next_writer_gets_in_at_once_and_old_input
     // The guest reads nothing: this fills every buffer on the way, and waits.
     let flood = tokio::spawn({
         let keyboard = keyboard.clone();
-        async move { keyboard.write(&vec![b'a'; 64 * 1024 * 1024]).await }
+        async move { keyboard.write(&vec![b'a'; 64 * 1024 * 1024]) }
     });
     eventually(|| rig.line.describe().bytes_in > 100_000).await;
     let by = Disconnect { by: "root".into(), reason: Some("lunch".into()) };
@@ -130,7 +131,7 @@ async fn after_a_forced_disconnect_the_next_writer_gets_in_at_once_and_old_input
     assert_eq!(thrown_off.user, "alice");
     let (_bob, keyboard) = rig.attach(&writer("bob")).unwrap();
     let fence = rig.line.describe().bytes_in;
-    keyboard.write(b"b").await;
+    keyboard.write(b"b");
     assert_eq!(end(&mut alice).await, CloseCode::Disconnected);
     within(flood).await.unwrap();
 
@@ -161,8 +162,8 @@ async fn the_one_who_loses_the_pen_watches_on_and_is_told_by_whom() {
                 && reason.as_deref() == Some("urgent"))
     })
     .await;
-    alices.write(b"x").await;
-    bobs.write(b"b").await;
+    alices.write(b"x");
+    bobs.write(b"b");
     let mut typed = [0; 1];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(&typed, b"b");
@@ -222,8 +223,8 @@ async fn a_slow_viewer_on_v1_is_told_the_gap_and_goes_on() {
     eventually(|| rig.line.describe().offset == all.len() as u64).await;
     let (mut at, mut gaps) = (0usize, 0);
     while at < all.len() {
-        match within(slow.next(true)).await {
-            Event::Output(bytes) => {
+        match within(next(&mut slow)).await {
+            Event::Replay(bytes) => {
                 assert_eq!(bytes, all[at..at + bytes.len()]);
                 at += bytes.len();
             }
@@ -232,7 +233,7 @@ async fn a_slow_viewer_on_v1_is_told_the_gap_and_goes_on() {
                 at = usize::try_from(to).unwrap();
                 gaps += 1;
             }
-            Event::Message(_) => {}
+            Event::Output | Event::Message(_) => {}
             Event::Ended(close) => panic!("{close:?}"),
         }
     }
@@ -356,11 +357,11 @@ async fn a_viewer_who_comes_later_gets_the_screen_as_it_is_now() {
         matches!(message, ServerMessage::Replay { kind: ReplayKind::Screen, offset: 15, .. })
     })
     .await;
-    let Event::Output(screen) = within(alice.next(true)).await else { panic!("no screen") };
+    let Event::Replay(screen) = within(next(&mut alice)).await else { panic!("no screen") };
     let screen = String::from_utf8(screen.to_vec()).unwrap();
     assert!(screen.contains("before\r\nlogin:"), "{screen:?}");
     guest.write_all(b"root\n").await.unwrap();
-    assert_eq!(within(alice.next(true)).await, Event::Output("root\n".into()));
+    assert_eq!(within(next(&mut alice)).await, Event::Replay("root\n".into()));
 }
 
 #[tokio::test]

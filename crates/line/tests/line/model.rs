@@ -23,7 +23,9 @@ use tokio::net::TcpStream;
 
 use crate::rig::Rig;
 use crate::rig::eventually;
+use crate::rig::next;
 use crate::rig::visitor;
+use crate::rig::within;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const PLACES: usize = 4;
@@ -106,10 +108,10 @@ struct Person {
 impl Person {
     fn take(&mut self, event: Event) -> Result<(), TestCaseError> {
         match event {
-            Event::Output(bytes) if self.screen > 0 => {
+            Event::Replay(bytes) if self.screen > 0 => {
                 self.screen -= bytes.len() as u64;
             }
-            Event::Output(bytes) => {
+            Event::Replay(bytes) => {
                 if let Some(offset) = self.offset {
                     for (at, byte) in (offset..).zip(&bytes) {
                         prop_assert_eq!(*byte, printed(at), "at {}", at);
@@ -148,7 +150,7 @@ impl Person {
                     PenState::Free | PenState::Lost => false,
                 };
             }
-            Event::Message(_) => {}
+            Event::Output | Event::Message(_) => {}
             Event::Ended(_) => self.attachment = None,
         }
         Ok(())
@@ -265,11 +267,24 @@ impl World {
         let Some(person) = &mut self.people[place] else { return Ok(()) };
         for _ in 0..events {
             let Some(attachment) = &mut person.attachment else { break };
-            let next = attachment.next(true);
+            let next = next(attachment);
             match tokio::time::timeout(Duration::ZERO, next).await {
                 Ok(event) => person.take(event)?,
                 Err(_) => break,
             }
+        }
+        Ok(())
+    }
+
+    /// Reads on `console.v1` until this offset: a screen is painted on another thread.
+    async fn read_up_to(&mut self, place: usize, end: u64) -> Result<(), TestCaseError> {
+        let Some(person) = &mut self.people[place] else { return Ok(()) };
+        while person.protocol == Protocol::ConsoleV1
+            && (person.offset != Some(end) || person.screen > 0)
+            && let Some(attachment) = &mut person.attachment
+        {
+            let event = within(next(attachment)).await;
+            person.take(event)?;
         }
         Ok(())
     }
@@ -292,12 +307,12 @@ impl World {
         let holder = self.rig.line.describe().writer.map(|writer| writer.session);
         if person.attachment.is_none() || holder != Some(person.session) {
             // Nothing of this may reach the guest.
-            person.keyboard.write(&[0xff; 3]).await;
+            person.keyboard.write(&[0xff; 3]);
             return;
         }
         let end = self.typed + count as u64;
         let bytes: Vec<u8> = (self.typed..end).map(key).collect();
-        person.keyboard.write(&bytes).await;
+        person.keyboard.write(&bytes);
         self.typed = end;
     }
 
@@ -326,6 +341,7 @@ impl World {
         let total = self.printed;
         eventually(|| self.rig.line.describe().offset == total).await;
         for place in 0..PLACES {
+            self.read_up_to(place, total).await?;
             self.read(place, 10_000).await?;
             let Some(person) = &self.people[place] else { continue };
             let Some(attachment) = &person.attachment else { continue };

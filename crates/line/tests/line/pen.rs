@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Settings;
+use serialproxy_line::Wanted;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::PenState;
@@ -41,7 +42,7 @@ async fn told(
                 by,
                 reason,
                 ..
-            }) = attachment.next(false).await
+            }) = attachment.next(Wanted::Messages).await
                 && state == wanted
             {
                 told = Some((session, by, reason));
@@ -66,13 +67,13 @@ async fn the_holder_hears_who_asks_and_why_and_may_give_the_pen() {
     let asked = (Some(bob.session()), text("bob"), text("my turn"));
     assert_eq!(told(&mut alice, PenState::Requested).await, asked);
     assert_eq!(told(&mut bob, PenState::Requested).await, asked);
-    alices.write(b"last").await;
+    alices.write(b"last");
     alices.grant_pen(NOW).unwrap();
     let (session, by, _) = told(&mut alice, PenState::Lost).await;
     assert_eq!((session, by), (Some(bob.session()), text("alice")));
     assert_eq!(told(&mut bob, PenState::Held).await.0, Some(bob.session()));
-    alices.write(b"no").await;
-    bobs.write(b"bob").await;
+    alices.write(b"no");
+    bobs.write(b"bob");
     // What the holder typed before giving it away was accepted, and comes first.
     let mut typed = [0; 7];
     within(guest.read_exact(&mut typed)).await.unwrap();
@@ -153,7 +154,7 @@ async fn a_raw_holder_who_does_not_answer_is_closed_with_4005() {
     let (code, ()) = within(async {
         tokio::join!(end(&mut alice), async {
             while !bobs.writes() {
-                bob.next(false).await;
+                bob.next(Wanted::Messages).await;
             }
         })
     })

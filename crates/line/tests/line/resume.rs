@@ -25,6 +25,7 @@ use crate::rig::end;
 use crate::rig::eventually;
 use crate::rig::hello;
 use crate::rig::message;
+use crate::rig::next;
 use crate::rig::output_until;
 use crate::rig::visitor;
 use crate::rig::within;
@@ -72,7 +73,7 @@ async fn a_session_that_comes_back_has_its_pen_and_misses_nothing() {
     assert_eq!(rig.lines.sessions()[0].state, SessionState::Live);
     guest.write_all(b"live\n").await.unwrap();
     assert_eq!(output_until(&mut attachment, b"live\n").await, b"missed\nlive\n");
-    keyboard.write(b"x").await;
+    keyboard.write(b"x");
     assert_eq!(within(guest.read_u8()).await.unwrap(), b'x');
 }
 
@@ -99,9 +100,9 @@ async fn of_two_connections_the_later_wins_and_the_earlier_types_no_more() {
     let (mut old, old_keyboard, first) = alice(&rig).await;
     let (_new, new_keyboard) = resume(&rig, &first, Start::Live).unwrap();
     assert_eq!(end(&mut old).await, CloseCode::TakenOver);
-    old_keyboard.write(b"old").await;
+    old_keyboard.write(b"old");
     drop(old);
-    new_keyboard.write(b"new").await;
+    new_keyboard.write(b"new");
     let mut typed = [0; 3];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(&typed, b"new");
@@ -148,15 +149,15 @@ async fn input_is_acknowledged_when_the_guest_has_it_and_what_is_sent_again_is_d
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
     let (mut attachment, keyboard, first) = alice(&rig).await;
-    keyboard.write(b"abcdef").await;
+    keyboard.write(b"abcdef");
     message(&mut attachment, |message| *message == ServerMessage::Ack { input: 6 }).await;
     attachment.detach();
     let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
     assert_eq!(hello(&mut attachment).await.input, 6);
     // This client saw no acknowledgement, and sends more than the rest.
     keyboard.begin_at(2).unwrap();
-    keyboard.write(b"cd").await;
-    keyboard.write(b"efgh").await;
+    keyboard.write(b"cd");
+    keyboard.write(b"efgh");
     let mut typed = [0; 8];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(&typed, b"abcdefgh");
@@ -169,7 +170,7 @@ async fn input_that_a_session_may_not_type_is_acknowledged_too() {
     let _guest = rig.boot().await;
     let (_alice, _keyboard, _) = alice(&rig).await;
     let (mut bob, bobs) = rig.attach(&visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
-    bobs.write(b"dropped").await;
+    bobs.write(b"dropped");
     message(&mut bob, |message| *message == ServerMessage::Ack { input: 7 }).await;
 }
 
@@ -178,7 +179,7 @@ async fn input_that_is_missing_is_said() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
     let (_attachment, keyboard, _) = alice(&rig).await;
-    keyboard.write(b"ab").await;
+    keyboard.write(b"ab");
     assert!(keyboard.begin_at(5).unwrap_err().starts_with("3 bytes"));
 }
 
@@ -208,14 +209,14 @@ async fn what_is_lost_meanwhile_is_a_stated_gap() {
     let (mut counted, mut gaps) = (0, 0);
     within(async {
         while attachment.offset() < flood.len() as u64 {
-            match attachment.next(true).await {
-                Event::Output(bytes) => counted += bytes.len() as u64,
+            match next(&mut attachment).await {
+                Event::Replay(bytes) => counted += bytes.len() as u64,
                 Event::Message(ServerMessage::Gap { from, to }) => gaps += to - from,
                 _ => {}
             }
         }
         // The last piece was announced before it comes.
-        if let Event::Output(bytes) = attachment.next(true).await {
+        if let Event::Replay(bytes) = next(&mut attachment).await {
             counted += bytes.len() as u64;
         }
     })
@@ -235,7 +236,7 @@ async fn the_screen_is_painted_for_who_comes_back_without_an_offset() {
     let (mut attachment, _keyboard) = resume(&rig, &first, Start::Screen).unwrap();
     assert_eq!(hello(&mut attachment).await.offset, 7);
     message(&mut attachment, |message| matches!(message, ServerMessage::Replay { .. })).await;
-    let Event::Output(screen) = within(attachment.next(true)).await else { panic!("no screen") };
+    let Event::Replay(screen) = within(next(&mut attachment)).await else { panic!("no screen") };
     assert!(screen.windows(6).any(|window| window == b"login:"));
 }
 

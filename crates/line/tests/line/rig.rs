@@ -15,6 +15,7 @@ use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_line::Unresolved;
 use serialproxy_line::Visitor;
+use serialproxy_line::Wanted;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::BoxFuture;
@@ -27,6 +28,7 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -62,7 +64,7 @@ impl Rig {
     pub(crate) async fn with(settings: Settings) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let told = Arc::new(Told(Mutex::new(Ok(endpoint(&port)))));
-        let lines = Lines::new(settings);
+        let lines = Lines::new(settings, vec![Handle::current()]);
         let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
         let line = lines.add(&server, 0, Arc::clone(&told) as Arc<dyn Resolve>);
         Self { lines, line, port, told }
@@ -113,14 +115,28 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
+/// What comes next, live output as well with its bytes.
+pub(crate) async fn next(attachment: &mut Attachment) -> Event {
+    let event = attachment.next(Wanted::Output).await;
+    if event != Event::Output {
+        return event;
+    }
+    let mut bytes = Vec::new();
+    attachment.take(|pieces| {
+        bytes = pieces.concat();
+        bytes.len()
+    });
+    Event::Replay(bytes.into())
+}
+
 /// Output up to and with `last`.
 pub(crate) async fn output_until(attachment: &mut Attachment, last: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     within(async {
         while !all.ends_with(last) {
-            match attachment.next(true).await {
-                Event::Output(bytes) => all.extend_from_slice(&bytes),
-                Event::Message(_) => {}
+            match next(attachment).await {
+                Event::Replay(bytes) => all.extend_from_slice(&bytes),
+                Event::Output | Event::Message(_) => {}
                 Event::Ended(close) => panic!("ended: {close:?} after {} bytes", all.len()),
             }
         }
@@ -132,7 +148,7 @@ pub(crate) async fn output_until(attachment: &mut Attachment, last: &[u8]) -> Ve
 pub(crate) async fn message(attachment: &mut Attachment, wanted: impl Fn(&ServerMessage) -> bool) {
     within(async {
         loop {
-            match attachment.next(true).await {
+            match next(attachment).await {
                 Event::Message(message) if wanted(&message) => return,
                 Event::Ended(close) => panic!("ended: {close:?}"),
                 _ => {}
@@ -145,7 +161,7 @@ pub(crate) async fn message(attachment: &mut Attachment, wanted: impl Fn(&Server
 pub(crate) async fn end(attachment: &mut Attachment) -> CloseCode {
     within(async {
         loop {
-            if let Event::Ended(close) = attachment.next(true).await {
+            if let Event::Ended(close) = next(attachment).await {
                 return close.code;
             }
         }
@@ -157,7 +173,7 @@ pub(crate) async fn end(attachment: &mut Attachment) -> CloseCode {
 pub(crate) async fn hello(attachment: &mut Attachment) -> Hello {
     within(async {
         loop {
-            match attachment.next(false).await {
+            match attachment.next(Wanted::Messages).await {
                 Event::Message(ServerMessage::Hello(hello)) => return hello,
                 Event::Ended(close) => panic!("ended: {close:?}"),
                 _ => {}

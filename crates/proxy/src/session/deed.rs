@@ -16,7 +16,6 @@ use serialproxy_proto::token::Mode;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
-use super::Note;
 use crate::Proxy;
 use crate::handshake::with_store;
 
@@ -37,17 +36,21 @@ pub(super) enum Deed {
 pub(super) struct Deeds {
     proxy: Arc<Proxy>,
     keyboard: Keyboard,
-    notes: mpsc::Sender<Note>,
+    answers: mpsc::Sender<Box<ServerMessage>>,
     room: Arc<Semaphore>,
     links: AtomicU32,
 }
 
 impl Deeds {
-    pub(super) fn new(proxy: &Arc<Proxy>, keyboard: &Keyboard, notes: &mpsc::Sender<Note>) -> Self {
+    pub(super) fn new(
+        proxy: &Arc<Proxy>,
+        keyboard: &Keyboard,
+        answers: &mpsc::Sender<Box<ServerMessage>>,
+    ) -> Self {
         Self {
             proxy: Arc::clone(proxy),
             keyboard: keyboard.clone(),
-            notes: notes.clone(),
+            answers: answers.clone(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
             links: AtomicU32::new(0),
         }
@@ -65,7 +68,7 @@ impl Deeds {
         let place = place.map_err(|_| "wait until what you asked for before is done")?;
         tracing::info!(line = %self.keyboard.line(), session = %self.keyboard.session(),
             user = self.keyboard.user(), ?deed, "deed at the console");
-        let (compute, notes) = (Arc::clone(&self.proxy.compute), self.notes.clone());
+        let (compute, answers) = (Arc::clone(&self.proxy.compute), self.answers.clone());
         let line = self.keyboard.line();
         tokio::spawn(async move {
             let done = match deed {
@@ -76,7 +79,7 @@ impl Deeds {
             drop(place);
             if let Err(error) = done {
                 let message = error.to_string();
-                let _ = notes.send(Note::Say(Box::new(ServerMessage::Error { message }))).await;
+                let _ = answers.send(Box::new(ServerMessage::Error { message })).await;
             }
         });
         Ok(())
@@ -86,17 +89,15 @@ impl Deeds {
     ///
     /// # Errors
     ///
-    /// In words, when the session may only watch itself, has made many, or the token cannot be
-    /// stored.
-    pub(super) async fn link(&self) -> Result<(), String> {
+    /// In words, when the session may only watch itself, or has made many.
+    pub(super) fn link(&self) -> Result<(), String> {
         if !self.keyboard.may_write() {
             return Err("only someone who may write can let others watch".into());
         }
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
             return Err("many links were made already, use one of them".into());
         }
-        let config = &self.proxy.config;
-        let seconds = config.consoleauth.token_ttl.as_secs();
+        let seconds = self.proxy.config.consoleauth.token_ttl.as_secs();
         let grant = Grant {
             line: self.keyboard.line(),
             user: self.keyboard.user().to_owned(),
@@ -105,14 +106,22 @@ impl Deeds {
             wait: true,
             expires: Timestamp::now() + SignedDuration::from_secs(seconds.cast_signed()),
         };
-        let token = with_store(&self.proxy, move |store| store.authorize(&grant)).await;
-        let token = token.map_err(|refusal| refusal.to_string())?;
-        tracing::info!(line = %self.keyboard.line(), session = %self.keyboard.session(),
-            user = self.keyboard.user(), "watch link made");
-        let base = &config.serial_console.base_url;
-        let url = format!("{base}?token={}&mode=watch", token.expose());
-        let link = ServerMessage::Link { url, seconds };
-        let _ = self.notes.try_send(Note::Say(Box::new(link)));
+        let (proxy, answers) = (Arc::clone(&self.proxy), self.answers.clone());
+        let keyboard = self.keyboard.clone();
+        tokio::spawn(async move {
+            let token = with_store(&proxy, move |store| store.authorize(&grant)).await;
+            let answer = match token {
+                Ok(token) => {
+                    tracing::info!(line = %keyboard.line(), session = %keyboard.session(),
+                        user = keyboard.user(), "watch link made");
+                    let base = &proxy.config.serial_console.base_url;
+                    let url = format!("{base}?token={}&mode=watch", token.expose());
+                    ServerMessage::Link { url, seconds }
+                }
+                Err(refusal) => ServerMessage::Error { message: refusal.to_string() },
+            };
+            let _ = answers.send(Box::new(answer)).await;
+        });
         Ok(())
     }
 

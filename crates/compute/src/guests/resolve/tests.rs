@@ -44,7 +44,7 @@ impl Bench {
         let mut config = Config { state_dir: state.path().into(), ..Config::default() };
         config.libvirt.connection_uri = daemon.uri();
         change(&mut config);
-        let lines = Lines::new(Settings::default());
+        let lines = Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()]);
         Self { daemon, guests: Guests::start(&config, store, lines), _state: state }
     }
 

@@ -1,0 +1,103 @@
+//! What a `console.v1` client says beside typing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serialproxy_line::Attachment;
+use serialproxy_line::Keyboard;
+use serialproxy_proto::console::ClientMessage;
+use serialproxy_proto::console::PenAction;
+use serialproxy_proto::console::ServerMessage;
+use tokio::sync::mpsc;
+
+use super::deed::Deed;
+use super::deed::Deeds;
+use crate::Proxy;
+
+/// Bytes that a client which acknowledges may have unshown; then it gets no more until it has
+/// caught up, and what the history lets go meanwhile is a stated gap.
+const UNSHOWN: u64 = 512 * 1024;
+
+/// Answers that wait to be sent at most; more are dropped.
+const ANSWERS: usize = 16;
+
+pub(super) struct Console {
+    keyboard: Keyboard,
+    deeds: Deeds,
+    answers: mpsc::Sender<Box<ServerMessage>>,
+    answered: mpsc::Receiver<Box<ServerMessage>>,
+    /// The client has shown all output up to this offset; none until it says so.
+    shown: Option<u64>,
+}
+
+impl Console {
+    pub(super) fn new(proxy: &Arc<Proxy>, keyboard: &Keyboard) -> Self {
+        // Boxed, since a channel has room for many from the start.
+        let (answers, answered) = mpsc::channel(ANSWERS);
+        let deeds = Deeds::new(proxy, keyboard, &answers);
+        Self { keyboard: keyboard.clone(), deeds, answers, answered, shown: None }
+    }
+
+    /// Whether the client has so much to show that it gets no more now.
+    pub(super) fn lags(console: Option<&Self>, attachment: &Attachment) -> bool {
+        let shown = console.and_then(|console| console.shown);
+        shown.is_some_and(|shown| attachment.offset() >= shown + UNSHOWN)
+    }
+
+    /// Waits for the next answer; forever on raw, which has none.
+    pub(super) async fn answer(console: &mut Option<Self>) -> Box<ServerMessage> {
+        match console {
+            Some(console) => match console.answered.recv().await {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what a control message asks for, or says in words why not. One that is not understood
+    /// is ignored: the client may be newer than we are.
+    pub(super) fn obey(&mut self, text: &str) {
+        let Ok(message) = serde_json::from_str(text) else { return };
+        if let Err(message) = self.follow(message) {
+            self.say(ServerMessage::Error { message });
+        }
+    }
+
+    fn follow(&mut self, message: ClientMessage) -> Result<(), String> {
+        match message {
+            ClientMessage::Ack { offset } => {
+                self.shown = Some(offset);
+                self.keyboard.shown(offset);
+            }
+            ClientMessage::Input { offset } => self.keyboard.begin_at(offset)?,
+            ClientMessage::Pen { action, reason } => self.pen(action, reason)?,
+            ClientMessage::Size(size) => self.keyboard.resize(size),
+            ClientMessage::Break => self.deeds.start(Deed::Break)?,
+            ClientMessage::Sysrq { key } => self.deeds.start(Deed::Sysrq(key))?,
+            ClientMessage::Power { action } => self.deeds.start(Deed::Power(action))?,
+            ClientMessage::Link => self.deeds.link()?,
+            ClientMessage::Ping { id } => self.say(ServerMessage::Pong { id }),
+            ClientMessage::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn pen(&self, action: PenAction, reason: Option<String>) -> Result<(), String> {
+        let now = Timestamp::now();
+        match action {
+            PenAction::Request => self.keyboard.request_pen(reason.as_deref(), now),
+            PenAction::Force => self.keyboard.force_pen(reason, now),
+            PenAction::Grant => self.keyboard.grant_pen(now),
+            PenAction::Deny => self.keyboard.deny_pen(reason.as_deref()),
+            PenAction::Release => {
+                self.keyboard.release_pen(now);
+                Ok(())
+            }
+        }
+    }
+
+    fn say(&self, message: ServerMessage) {
+        let _ = self.answers.try_send(Box::new(message));
+    }
+}

@@ -1,0 +1,100 @@
+//! The clock of a session: when to ping, when to give it up, when its time is over.
+
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+
+/// Pings of many sessions go out together, at multiples of this part of their interval: so a
+/// process with thousands of idle sessions wakes up some times a second, and not for each.
+const PARTS: u32 = 20;
+
+/// Where the multiples are counted from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// What a session's clock says.
+pub(super) enum Beat {
+    /// A ping is due.
+    Ping,
+    /// No sign of life for the grace time.
+    Silence,
+    /// The session's time is over.
+    Limit,
+}
+
+pub(super) struct Pulse {
+    interval: Duration,
+    grace: Duration,
+    limit: Option<Instant>,
+    ping: Instant,
+    heard: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pulse {
+    pub(super) fn new(
+        timing: &serialproxy_config::values::Session,
+        limit: Option<Timestamp>,
+    ) -> Self {
+        let heard = Instant::now();
+        let ping = due(heard, timing.ping_interval);
+        let mut pulse = Self {
+            interval: timing.ping_interval,
+            grace: timing.grace,
+            limit: limit.map(|limit| heard + left(limit)),
+            ping,
+            heard,
+            timer: Box::pin(tokio::time::sleep_until(ping)),
+        };
+        let next = pulse.next();
+        pulse.timer.as_mut().reset(next);
+        pulse
+    }
+
+    /// The client gave a sign of life. The timer is left as it is: it looks when it goes off.
+    pub(super) fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Waits for the next beat.
+    pub(super) async fn beat(&mut self) -> Beat {
+        loop {
+            self.timer.as_mut().await;
+            let now = Instant::now();
+            let beat = if self.limit.is_some_and(|limit| limit <= now) {
+                Some(Beat::Limit)
+            } else if self.heard + self.grace <= now {
+                Some(Beat::Silence)
+            } else if self.ping <= now {
+                self.ping = due(now, self.interval);
+                Some(Beat::Ping)
+            } else {
+                None
+            };
+            let next = self.next();
+            self.timer.as_mut().reset(next);
+            if let Some(beat) = beat {
+                return beat;
+            }
+        }
+    }
+
+    fn next(&self) -> Instant {
+        let next = self.ping.min(self.heard + self.grace);
+        self.limit.map_or(next, |limit| limit.min(next))
+    }
+}
+
+/// The first multiple at least `interval` after `now`.
+fn due(now: Instant, interval: Duration) -> Instant {
+    let part = interval / PARTS;
+    let parts = (now + interval - *START).as_nanos().div_ceil(part.as_nanos().max(1));
+    *START + part * u32::try_from(parts).unwrap_or(u32::MAX)
+}
+
+fn left(limit: Timestamp) -> Duration {
+    Duration::try_from(Timestamp::now().duration_until(limit)).unwrap_or(Duration::ZERO)
+}

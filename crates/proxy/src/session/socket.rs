@@ -1,0 +1,258 @@
+//! The WebSocket of a session: frames in and out of a connection, without waiting.
+//!
+//! It owns no buffer while all is well: what is read goes into one of the thread, and output is
+//! written out of the line's history. Only the rest of a frame that the kernel took a part of is
+//! kept until it takes that too, and so no more than one frame is held for a client that reads
+//! slowly.
+
+use std::cell::RefCell;
+use std::io;
+use std::io::ErrorKind;
+use std::io::IoSlice;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serialproxy_line::Attachment;
+use serialproxy_proto::close::Close;
+use tokio::io::AsyncReadExt;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::wire::Decoder;
+use crate::wire::Head;
+use crate::wire::Item;
+use crate::wire::Opcode;
+use crate::wire::close_payload;
+
+/// One read from a client, at most. All of it is taken before the next: with what waits at the
+/// desk it is the most that is kept of what a client typed.
+const READ: usize = 64 * 1024;
+
+/// Pieces of one write at most: a head and a payload for each piece of output.
+const SLICES: usize = 10;
+
+/// How long a client has to take its Close frame, and again to answer it.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// What a read goes into.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// A connection that speaks WebSocket from now on.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: TcpStream,
+    /// What came right behind the handshake.
+    early: Bytes,
+    decoder: Decoder,
+    /// What the kernel has yet to take of what was begun.
+    rest: Vec<u8>,
+    /// Whether the kernel took nothing the last time.
+    full: bool,
+    /// The payload of the client's last ping, which is to be answered.
+    pong: Option<Vec<u8>>,
+}
+
+/// What became of a read.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Something came, or nothing yet.
+    Items,
+    /// The client took its leave, with this code.
+    Leave(Option<u16>),
+    /// The connection is gone.
+    Gone,
+    /// The client does not keep to RFC 6455.
+    Broken(Close),
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, early: Bytes) -> Self {
+        Self {
+            stream,
+            early,
+            decoder: Decoder::default(),
+            rest: Vec::new(),
+            full: false,
+            pong: None,
+        }
+    }
+
+    /// Whether the kernel took all that was sent, so that more may be sent.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.rest.is_empty() && !self.full
+    }
+
+    /// Waits until it can be read, if `read`, or go on to be written; returns which.
+    pub(super) async fn ready(&self, read: bool) -> io::Result<(bool, bool)> {
+        if read && !self.early.is_empty() {
+            return Ok((true, false));
+        }
+        let interest = match (read, self.is_flushed()) {
+            (true, true) => Interest::READABLE,
+            (true, false) => Interest::READABLE | Interest::WRITABLE,
+            (false, false) => Interest::WRITABLE,
+            (false, true) => std::future::pending().await,
+        };
+        let ready = self.stream.ready(interest).await?;
+        Ok((read && ready.is_readable(), ready.is_writable()))
+    }
+
+    /// Reads once and hands over what the client sent, but for pings, which are answered.
+    pub(super) fn read(&mut self, take: impl FnMut(Item<'_>)) -> Heard {
+        let heard = self.read_items(take);
+        let answers = self.pong.is_some() && self.is_flushed();
+        if answers && self.flush().is_err() { Heard::Gone } else { heard }
+    }
+
+    fn read_items(&mut self, mut take: impl FnMut(Item<'_>)) -> Heard {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let length = if self.early.is_empty() {
+                // One that brings less than there is room for saves the read that would find nothing.
+                match self.stream.read(scratch).now_or_never() {
+                    None => return Heard::Items,
+                    Some(Ok(0) | Err(_)) => return Heard::Gone,
+                    Some(Ok(length)) => length,
+                }
+            } else {
+                let early = self.early.split_to(self.early.len().min(scratch.len()));
+                scratch.iter_mut().zip(&early).for_each(|(place, byte)| *place = *byte);
+                early.len()
+            };
+            let mut input = scratch.get_mut(..length).unwrap_or_default();
+            loop {
+                match self.decoder.next(&mut input) {
+                    Ok(None) => return Heard::Items,
+                    Ok(Some(Item::Close(code))) => return Heard::Leave(code),
+                    // Only the last needs an answer (section 5.5.3).
+                    Ok(Some(Item::Ping(payload))) => self.pong = Some(payload),
+                    Ok(Some(item)) => take(item),
+                    Err(close) => return Heard::Broken(close),
+                }
+            }
+        })
+    }
+
+    /// Goes on with what was begun, and answers a ping.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.full = false;
+        let mut rest = std::mem::take(&mut self.rest);
+        let written = if rest.is_empty() { 0 } else { self.write(&[IoSlice::new(&rest)])? };
+        if written < rest.len() {
+            rest.drain(..written);
+            self.rest = rest;
+        }
+        match self.pong.take_if(|_| self.rest.is_empty() && !self.full) {
+            Some(payload) => self.send(Opcode::Pong, &payload),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a frame; all before it must be flushed, or it is kept until it is.
+    pub(super) fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+        let head = Head::new(opcode, payload.len());
+        let head = head.as_bytes();
+        let written = match self.rest.is_empty() {
+            true => self.write(&[IoSlice::new(head), IoSlice::new(payload)])?,
+            false => 0,
+        };
+        keep_rest(&mut self.rest, head, payload, written);
+        Ok(())
+    }
+
+    /// Sends live output, a frame for each piece.
+    pub(super) fn send_output(&mut self, attachment: &Attachment) -> io::Result<()> {
+        let mut sent = Ok(());
+        attachment.take(|pieces| {
+            let taken = self.send_pieces(pieces);
+            taken.unwrap_or_else(|error| {
+                sent = Err(error);
+                0
+            })
+        });
+        sent
+    }
+
+    /// Returns how many bytes are sent, or kept as the rest of a frame that was begun.
+    fn send_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
+        let mut heads = [Head::default(); SLICES / 2];
+        for (head, piece) in heads.iter_mut().zip(pieces) {
+            *head = Head::new(Opcode::Binary, piece.len());
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        for (pair, (head, piece)) in slices.chunks_mut(2).zip(heads.iter().zip(pieces)) {
+            if let [first, second] = pair {
+                (*first, *second) = (IoSlice::new(head.as_bytes()), IoSlice::new(piece));
+            }
+        }
+        let mut written = self.write(slices.get(..2 * pieces.len()).unwrap_or_default())?;
+        let mut taken = 0;
+        for (head, piece) in heads.iter().zip(pieces) {
+            if written == 0 {
+                break;
+            }
+            let frame = head.as_bytes().len() + piece.len();
+            keep_rest(&mut self.rest, head.as_bytes(), piece, written);
+            written = written.saturating_sub(frame);
+            taken += piece.len();
+        }
+        Ok(taken)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.stream.try_write_vectored(slices) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.full = true;
+                Ok(0)
+            }
+            written => written,
+        }
+    }
+
+    /// Answers the client's leave.
+    pub(super) async fn part(&mut self, code: Option<u16>) {
+        let payload = code.map(|code| close_payload(code, "")).unwrap_or_default();
+        let _ = self.send(Opcode::Close, &payload);
+        let _ = tokio::time::timeout(GOODBYE, self.flushed()).await;
+    }
+
+    /// Sends the Close frame and waits for the client's, both for a bounded time: a connection
+    /// that is shut with bytes unread would be reset, and the reset could overtake the reason.
+    pub(super) async fn say_goodbye(&mut self, close: &Close) {
+        let payload = close_payload(close.code.number(), close.wire_reason());
+        if self.send(Opcode::Close, &payload).is_err() {
+            return;
+        }
+        if let Ok(true) = tokio::time::timeout(GOODBYE, self.flushed()).await {
+            let _ = tokio::time::timeout(GOODBYE, self.left()).await;
+        }
+    }
+
+    /// Waits until all is sent; false when the connection is gone.
+    async fn flushed(&mut self) -> bool {
+        while !self.is_flushed() {
+            if self.ready(false).await.is_err() || self.flush().is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until the client has left.
+    async fn left(&mut self) {
+        while self.ready(true).await.is_ok() {
+            if !matches!(self.read(|_| ()), Heard::Items) {
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps what of a frame is left behind the first `written` bytes.
+fn keep_rest(rest: &mut Vec<u8>, head: &[u8], payload: &[u8], written: usize) {
+    let behind_head = written.saturating_sub(head.len());
+    rest.extend_from_slice(head.get(written..).unwrap_or_default());
+    rest.extend_from_slice(payload.get(behind_head..).unwrap_or_default());
+}

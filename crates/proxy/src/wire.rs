@@ -1,0 +1,331 @@
+//! The frames of RFC 6455 as a server reads and writes them. No I/O: bytes in, items out.
+//!
+//! A binary message is handed on piece by piece as it arrives, in the buffer that it was read into,
+//! so a connection owns no buffer for it. Text is collected, since only a whole message means
+//! something.
+
+#[cfg(test)]
+mod tests;
+
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+
+/// Bytes of one message from a client at most.
+pub(crate) const MESSAGE: u64 = 1024 * 1024;
+
+/// Bytes of a control frame's payload at most (section 5.5).
+const CONTROL: usize = 125;
+
+/// Bytes of a frame's head at most, with its mask (section 5.2).
+const HEAD: usize = 14;
+
+/// What a frame holds (section 5.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+/// What a client sent.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Item<'a> {
+    /// The next bytes of a binary message.
+    Binary(&'a [u8]),
+    /// A text message.
+    Text(String),
+    /// To be answered with the same bytes.
+    Ping(Vec<u8>),
+    Pong,
+    /// Its leave, and the code with it.
+    Close(Option<u16>),
+}
+
+/// Takes a client's frames apart.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    /// The beginning of a frame's head, the rest of which is to come.
+    head: [u8; HEAD],
+    head_length: u8,
+    frame: Option<Frame>,
+    /// What the message under way is; none between messages.
+    message: Option<Opcode>,
+    /// Bytes of it so far.
+    length: u64,
+    /// What of it is text.
+    text: Vec<u8>,
+    /// A control frame's payload so far.
+    control: Vec<u8>,
+}
+
+/// A frame whose payload is being read.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    opcode: Opcode,
+    last: bool,
+    mask: [u8; 4],
+    left: u64,
+}
+
+impl Decoder {
+    /// The next item, taken from the front of `input`; none when all of it was taken.
+    ///
+    /// # Errors
+    ///
+    /// With what the client is to be told when it does not keep to RFC 6455. Nothing is to be
+    /// taken after that.
+    pub(crate) fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Item<'a>>, Close> {
+        loop {
+            let frame = match self.frame {
+                Some(frame) => frame,
+                None => match self.begin_frame(input)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            if input.is_empty() && frame.left > 0 {
+                return Ok(None);
+            }
+            let length = usize::try_from(frame.left).unwrap_or(usize::MAX).min(input.len());
+            let payload = take(input, length);
+            let mask = unmask(payload, frame.mask);
+            let left = frame.left - length as u64;
+            self.frame = (left > 0).then_some(Frame { mask, left, ..frame });
+            if let Some(item) = self.take_payload(payload, frame, left == 0)? {
+                return Ok(Some(item));
+            }
+        }
+    }
+
+    /// Reads a frame's head, as far as it is there.
+    fn begin_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Close> {
+        loop {
+            let have = usize::from(self.head_length);
+            // The second byte says how many follow.
+            let wanted = if have < 2 { 2 } else { head_length(self.head) };
+            if have == wanted && have > 2 {
+                break;
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+            let more = take(input, (wanted - have).min(input.len()));
+            for (place, byte) in self.head.iter_mut().skip(have).zip(more.iter()) {
+                *place = *byte;
+            }
+            self.head_length += u8::try_from(more.len()).unwrap_or_default();
+        }
+        let frame = self.read_head()?;
+        self.head_length = 0;
+        self.frame = Some(frame);
+        Ok(Some(frame))
+    }
+
+    fn read_head(&mut self) -> Result<Frame, Close> {
+        let [first, second, rest @ ..] = self.head;
+        if first & 0x70 != 0 {
+            return Err(broken("a reserved bit is set"));
+        }
+        if second & 0x80 == 0 {
+            return Err(broken("a client's frame must be masked"));
+        }
+        let opcode = opcode(first & 0x0f)?;
+        let last = first & 0x80 != 0;
+        let [a, b, c, d, e, f, g, h, mask @ ..] = rest;
+        let (left, mask) = match second & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([a, b])), [c, d, e, f]),
+            127 => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), mask),
+            length => (u64::from(length), [a, b, c, d]),
+        };
+        match opcode {
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                if !last || left > CONTROL as u64 {
+                    return Err(broken("a control frame is fragmented or too long"));
+                }
+            }
+            Opcode::Continuation if self.message.is_none() => {
+                return Err(broken("there is no message to continue"));
+            }
+            Opcode::Text | Opcode::Binary if self.message.is_some() => {
+                return Err(broken("the message before is not finished"));
+            }
+            Opcode::Text | Opcode::Binary => self.message = Some(opcode),
+            Opcode::Continuation => {}
+        }
+        if !is_control(opcode) {
+            self.length = self.length.saturating_add(left);
+            if self.length > MESSAGE {
+                let reason = format!("a message has {MESSAGE} bytes at most");
+                return Err(Close::new(CloseCode::TooBig, reason));
+            }
+        }
+        Ok(Frame { opcode, last, mask, left })
+    }
+
+    /// Takes a piece of a frame's payload; `whole` says that the frame ends with it.
+    fn take_payload<'a>(
+        &mut self,
+        payload: &'a [u8],
+        frame: Frame,
+        whole: bool,
+    ) -> Result<Option<Item<'a>>, Close> {
+        if is_control(frame.opcode) {
+            self.control.extend_from_slice(payload);
+            if !whole {
+                return Ok(None);
+            }
+            let payload = std::mem::take(&mut self.control);
+            return match frame.opcode {
+                Opcode::Ping => Ok(Some(Item::Ping(payload))),
+                Opcode::Close => close_code(&payload).map(|code| Some(Item::Close(code))),
+                _ => Ok(Some(Item::Pong)),
+            };
+        }
+        let finished = whole && frame.last;
+        let kind = self.message;
+        if finished {
+            self.message = None;
+            self.length = 0;
+        }
+        if kind == Some(Opcode::Text) {
+            self.text.extend_from_slice(payload);
+            if !finished {
+                return Ok(None);
+            }
+            let text = String::from_utf8(std::mem::take(&mut self.text));
+            let bad = |_| Close::new(CloseCode::BadText, "a text message is not UTF-8");
+            return text.map(|text| Some(Item::Text(text))).map_err(bad);
+        }
+        Ok((!payload.is_empty()).then_some(Item::Binary(payload)))
+    }
+}
+
+/// The head of a frame from a server, which is not masked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head {
+    bytes: [u8; 10],
+    length: usize,
+}
+
+impl Head {
+    /// That of a whole message.
+    pub(crate) fn new(opcode: Opcode, payload: usize) -> Self {
+        let mut bytes = [0; 10];
+        let [first, second, length @ ..] = &mut bytes;
+        *first = 0x80 | number(opcode);
+        let [a, b, ..] = length;
+        let used = match u16::try_from(payload) {
+            Ok(short) if short < 126 => {
+                *second = u8::try_from(short).unwrap_or_default();
+                2
+            }
+            Ok(medium) => {
+                *second = 126;
+                [*a, *b] = medium.to_be_bytes();
+                4
+            }
+            Err(_) => {
+                *second = 127;
+                *length = (payload as u64).to_be_bytes();
+                10
+            }
+        };
+        Self { bytes, length: used }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The payload of a Close frame.
+pub(crate) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
+/// Undoes a client's mask, and turns it to where the next bytes begin.
+fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let length = bytes.len();
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    match length % 4 {
+        1 => [b, c, d, a],
+        2 => [c, d, a, b],
+        3 => [d, a, b, c],
+        _ => mask,
+    }
+}
+
+/// Cuts `length` bytes off the front.
+fn take<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
+    let (front, rest) = std::mem::take(input).split_at_mut(length);
+    *input = rest;
+    front
+}
+
+/// Bytes of a frame's head, as its second byte says.
+fn head_length(head: [u8; HEAD]) -> usize {
+    let [_, second, ..] = head;
+    match second & 0x7f {
+        126 => 8,
+        127 => 14,
+        _ => 6,
+    }
+}
+
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {
+    match payload {
+        [] => Ok(None),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            // Section 7.4: these are never sent.
+            let sendable = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+            match sendable && std::str::from_utf8(reason).is_ok() {
+                true => Ok(Some(code)),
+                false => Err(broken("this is no code or reason to close with")),
+            }
+        }
+        [_] => Err(broken("half a code to close with")),
+    }
+}
+
+fn opcode(number: u8) -> Result<Opcode, Close> {
+    match number {
+        0 => Ok(Opcode::Continuation),
+        1 => Ok(Opcode::Text),
+        2 => Ok(Opcode::Binary),
+        8 => Ok(Opcode::Close),
+        9 => Ok(Opcode::Ping),
+        10 => Ok(Opcode::Pong),
+        _ => Err(broken("an opcode is unknown")),
+    }
+}
+
+fn number(opcode: Opcode) -> u8 {
+    match opcode {
+        Opcode::Continuation => 0,
+        Opcode::Text => 1,
+        Opcode::Binary => 2,
+        Opcode::Close => 8,
+        Opcode::Ping => 9,
+        Opcode::Pong => 10,
+    }
+}
+
+fn is_control(opcode: Opcode) -> bool {
+    matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong)
+}
+
+fn broken(reason: &str) -> Close {
+    Close::new(CloseCode::ProtocolError, reason)
+}

@@ -1,0 +1,30 @@
+//! Where lines and sessions live: a thread with a runtime of its own for each core, between which
+//! nothing moves. So a line's owner and its sessions wake each other without a system call.
+
+use std::io;
+use std::thread;
+
+use tokio::runtime::Builder;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// Starts one for each core that this process may use. They end with the token, which drops what
+/// is left of their tasks.
+///
+/// # Errors
+///
+/// When the kernel gives no thread or no file descriptor.
+pub(crate) fn start(end: &CancellationToken) -> io::Result<Vec<Handle>> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (0..cores)
+        .map(|core| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let handle = runtime.handle().clone();
+            let end = end.clone();
+            thread::Builder::new()
+                .name(format!("lines-{core}"))
+                .spawn(move || runtime.block_on(end.cancelled()))?;
+            Ok(handle)
+        })
+        .collect()
+}
