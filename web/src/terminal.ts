@@ -28,6 +28,9 @@ const FONT_TINY = 6;
 /** Pixels at the right that the scroll bar lies over. */
 const SCROLL_BAR = 14;
 
+/** What draws WebGL by the processor calls itself: Chromium's, Mesa's, Windows'. */
+const BY_PROCESSOR = /swiftshader|llvmpipe|softpipe|basic render/i;
+
 /** Milliseconds for which a window that is being resized has to rest before its grid is told. */
 const RESIZE_REST = 100;
 
@@ -150,7 +153,7 @@ export class Screen implements Sink {
     new ResizeObserver(() => this.lay()).observe(this.place);
     NARROW.addEventListener('change', () => this.lay());
     this.showRenderer('dom');
-    void this.useWebgl();
+    if (drawsByHardware()) void this.useWebgl();
   }
 
   /** The DOM renderer, which always works, stays where WebGL doesn't or is taken away later. */
@@ -221,6 +224,17 @@ export class Screen implements Sink {
   private readonly hideLink = (): void => {
     this.place.removeAttribute('title');
   };
+}
+
+/** A processor takes several times as long for WebGL as for the DOM, and parses less meanwhile. */
+function drawsByHardware(): boolean {
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('webgl2', { failIfMajorPerformanceCaveat: true });
+  if (!context) return false;
+  const names = context.getExtension('WEBGL_debug_renderer_info');
+  const name = String(context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER));
+  context.getExtension('WEBGL_lose_context')?.loseContext();
+  return !BY_PROCESSOR.test(name);
 }
 
 function openLink(link: string): void {

@@ -34,10 +34,11 @@ export async function open(browser, url, options) {
 }
 
 /**
- * An empty window. `options` are those of a browser context; the clock and the language are fixed, so
+ * An empty window. `options` are those of a browser context, and `graphics` for a machine that draws
+ * WebGL by hardware, as none of ours does; the clock and the language are fixed, so
  * that texts with times can be compared. What the page reports as an error is in `page.faults`.
  */
-export async function blank(browser, options = {}) {
+export async function blank(browser, { graphics, ...options } = {}) {
   const context = await browser.newContext({
     locale: 'en-GB',
     timezoneId: 'UTC',
@@ -46,12 +47,21 @@ export async function blank(browser, options = {}) {
   });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
+  if (graphics) await page.addInitScript(claimGraphics);
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
   page.on('console', (message) => {
     if (message.type() === 'error') page.faults.push(message.text());
   });
   return page;
+}
+
+/** Runs in the page: nothing says any more that a processor draws what is WebGL. */
+function claimGraphics() {
+  const { getExtension } = WebGL2RenderingContext.prototype;
+  WebGL2RenderingContext.prototype.getExtension = function (name) {
+    return name === 'WEBGL_debug_renderer_info' ? null : getExtension.call(this, name);
+  };
 }
 
 /** What the terminal holds, whichever way it is drawn. */

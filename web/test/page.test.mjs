@@ -55,8 +55,15 @@ test('the page works below any path', async () => {
   }
 });
 
-test('without WebGL, or when it is taken away, the terminal goes on', async () => {
+test('a terminal that would be drawn by WebGL without hardware is drawn without WebGL', async () => {
   const { page, session } = await at.attach();
+  session.print('drawn');
+  await page.locator('#screen[data-renderer=dom] .xterm-rows').getByText('drawn').waitFor();
+  assert.ok(!at.proxy.requests.some((path) => /webgl/i.test(path)), 'not loaded in vain');
+});
+
+test('when WebGL is taken away, the terminal goes on', async () => {
+  const { page, session } = await at.attach({}, { graphics: true });
   session.print('before');
   await page.locator('#screen[data-renderer=webgl]').waitFor();
   await page.evaluate(() => {
