@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { see, seeInTerminal, terminalText } from '../test/browser.mjs';
-import { Guest, consoleUrl, eventually, stage, status } from './story.mjs';
+import { Guest, assertRowsFollow, consoleUrl, eventually, stage, status } from './story.mjs';
 
 const at = stage();
 let guest;
@@ -138,17 +138,5 @@ test('a flood of 10 MB/s leaves the page responsive and no byte unaccounted for'
   assert.equal(guest.typed.toString(), '\x03'.repeat(pressed.length));
   assert.deepEqual(flow.faults, []);
   assert.equal(flow.start + flow.received + flow.skipped, guest.printed);
-  assertShown(await terminalText(page));
+  assertRowsFollow(await terminalText(page), /end of the flood$/);
 });
-
-/** On the screen too, lines follow each other unless a note says that some are missing. */
-function assertShown(text) {
-  let expected;
-  for (const row of text.split('\n')) {
-    const number = /^(\d{12}) \.+$/.exec(row)?.[1];
-    if (number && expected) assert.equal(Number(number), expected);
-    expected = number && Number(number) + 1;
-    // A gap cuts the line before it, and the one after it.
-    assert.match(row, /^[\d. ]*$|^\[… .* skipped: this browser was too slow …\]$|end of the flood$/);
-  }
-}

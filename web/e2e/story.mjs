@@ -111,6 +111,22 @@ export async function assertNoSidewaysScroll(page) {
   assert.equal(scrollWidth, clientWidth);
 }
 
+/**
+ * On the screen, rows that begin with their number follow each other unless a note says that some are
+ * missing. What is no such row has to match `other`.
+ */
+export function assertRowsFollow(text, other) {
+  let expected;
+  for (const row of text.split('\n')) {
+    const number = /^(\d{12}) \.+$/.exec(row)?.[1];
+    if (number && expected) assert.equal(Number(number), expected);
+    expected = number && Number(number) + 1;
+    if (other.test(row)) continue;
+    // A gap cuts the line before it, and the one after it.
+    assert.match(row, /^[\d. ]*$|^\[… .* skipped: this browser was too slow …\]$/);
+  }
+}
+
 /** The guest's end of a simulated port. */
 export class Guest {
   /** What was typed since `hears`. */

@@ -17,6 +17,7 @@ import { Machine } from './machine';
 import { Menu } from './menu';
 import type { ClientMessage, Size } from './messages';
 import { moveOn } from './move';
+import type { Output } from './output';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
@@ -33,8 +34,11 @@ import { describeSince } from './words';
 
 declare global {
   interface Window {
-    /** For tests and reports of faults: what the terminal shows, whichever way it is drawn. */
-    serialproxy?: { text(): string };
+    /**
+     * For tests and reports of faults: what the terminal shows, whichever way it is drawn, and how many
+     * bytes of live output that was.
+     */
+    serialproxy?: { text(): string; output: Output['count'] };
   }
 }
 
@@ -164,7 +168,7 @@ function openConsole(access: Access): void {
     else moveOn(() => screen.term.focus());
   });
 
-  window.serialproxy = { text: () => screen.text() };
+  window.serialproxy = { text: () => screen.text(), output: session.output.count };
   screen.term.focus();
   session.reconnect();
 }

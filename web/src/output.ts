@@ -1,6 +1,6 @@
 // The bytes of the line on their way into the terminal, over any number of connections: keeps count
-// of the line's offset, tells the proxy how much has been shown, and keeps replay apart from what is
-// live.
+// of the line's offset, tells the proxy how much has been shown, keeps replay apart from what is live,
+// and skips what is old while somebody types.
 
 import type { Gap, Hello, Replay } from './messages';
 
@@ -8,6 +8,28 @@ const ANOTHER_LINE = '── attached again: output in between may be missing �
 
 /** Bytes shown between two acks. The proxy pauses at 512 KiB, so a few are always under way. */
 const ACK_EVERY = 100_000;
+
+/**
+ * Bytes that the terminal has to parse at most: some hundredths of a second. What it was given can't be
+ * taken back, so the rest waits here.
+ */
+const AHEAD = 64 * 1024;
+
+/** Milliseconds for which who typed waits for the answer, and old output may not stand before it. */
+const HURRY = 1000;
+
+/** Bytes that may wait meanwhile: about what is on a screen. All older ones are skipped. */
+const NEWEST = 32 * 1024;
+
+/**
+ * Milliseconds without output after which the newest is shown, and how long it may wait for that:
+ * Chromium hands over two frames at most between two of the terminal's turns, so while much is to be
+ * skipped the terminal gets nothing to do.
+ */
+const PAUSE = 16;
+const HELD = 100;
+
+const NEWLINE = 0x0a;
 
 /** What shows text. */
 export interface Sink {
@@ -24,7 +46,16 @@ export interface Place {
   offset: number;
 }
 
+/** Live output that waits to be shown; without bytes, a gap in it. */
+interface Stretch {
+  from: number;
+  to: number;
+  bytes?: Uint8Array;
+}
+
 export class Output {
+  /** Bytes of live output that are on the screen, and those of which it says that they are skipped. */
+  readonly count = { shown: 0, skipped: 0 };
   // Streaming, so a character may be split over any number of frames. xterm.js 6.0.0 takes bytes
   // too, but loses a character that is split after a byte 0x80, as in most typographic signs.
   private decoder = newDecoder();
@@ -36,6 +67,14 @@ export class Output {
   /** Where the live bytes begin, as the last hello or replay said. */
   private goesOn = 0;
   private acked = 0;
+  private waiting: Stretch[] = [];
+  /** Bytes that the terminal has not parsed yet. */
+  private ahead = 0;
+  /** Until when the newest output comes first, as `performance.now()` counts. */
+  private hurriesUntil = 0;
+  /** While the terminal is given nothing. */
+  private holding: ReturnType<typeof setTimeout> | undefined;
+  private heldSince = 0;
 
   constructor(
     private readonly sink: Sink,
@@ -51,6 +90,7 @@ export class Output {
   /** A connection begins; says whether it goes on in the same count of bytes. */
   begin({ line, offset }: Hello, asked: Place | undefined): void {
     const goesOn = asked !== undefined && asked.line === line;
+    for (const stretch of this.waiting.splice(0)) this.show(stretch);
     if (this.line !== undefined && !goesOn) this.sink.note(ANOTHER_LINE);
     if (!goesOn) {
       this.decoder = newDecoder();
@@ -75,11 +115,10 @@ export class Output {
 
   /** Bytes are missing here: says so where they would have been. */
   skip({ from, to }: Gap): void {
-    const why = this.live ? 'this browser was too slow' : 'it is no longer kept';
-    this.decoder = newDecoder();
     this.position = to;
     this.goesOn = to;
-    this.sink.note(`[… ${size(to - from)} of output skipped: ${why} …]`, () => this.shown(to, 0));
+    if (this.live) this.enqueue({ from, to });
+    else this.state({ from, to }, 'it is no longer kept');
   }
 
   /** A frame of the line's bytes. */
@@ -87,6 +126,12 @@ export class Output {
     const replayed = Math.min(this.replaying?.bytes ?? 0, bytes.length);
     if (replayed > 0) this.pushReplay(bytes.subarray(0, replayed));
     if (bytes.length > replayed) this.pushLive(bytes.subarray(replayed));
+  }
+
+  /** Somebody typed: what answers them comes before what is old by now. */
+  hurry(): void {
+    this.hurriesUntil = performance.now() + HURRY;
+    this.skipOld();
   }
 
   /** The next byte belongs at `offset`: what is missing before it was not announced. */
@@ -98,9 +143,73 @@ export class Output {
   private pushLive(bytes: Uint8Array): void {
     if (!this.live) this.reach(this.goesOn);
     this.live = true;
+    const from = this.position;
     this.position += bytes.length;
-    const offset = this.position;
-    this.sink.write(this.decode(bytes), () => this.shown(offset, ACK_EVERY));
+    this.enqueue({ from, to: this.position, bytes });
+  }
+
+  private enqueue(stretch: Stretch): void {
+    this.waiting.push(stretch);
+    if (performance.now() < this.hurriesUntil) this.skipOld();
+    this.feed();
+  }
+
+  private feed(): void {
+    while (this.ahead < AHEAD && !this.holding) {
+      const stretch = this.waiting.shift();
+      if (!stretch) return;
+      this.show(stretch);
+    }
+  }
+
+  private show({ from, to, bytes }: Stretch): void {
+    if (!bytes) return this.state({ from, to }, 'this browser was too slow');
+    this.ahead += bytes.length;
+    this.sink.write(this.decode(bytes), () => {
+      this.ahead -= bytes.length;
+      this.count.shown += bytes.length;
+      this.shown(to, ACK_EVERY);
+      this.feed();
+    });
+  }
+
+  private state({ from, to }: Stretch, why: string): void {
+    this.decoder = newDecoder();
+    this.sink.note(`[… ${size(to - from)} of output skipped: ${why} …]`, () => {
+      this.count.skipped += to - from;
+      this.shown(to, 0);
+    });
+  }
+
+  /** Skips what waits but for the newest. */
+  private skipOld(): void {
+    const [oldest] = this.waiting;
+    if (!oldest || this.position - oldest.from <= NEWEST) return;
+    const from = this.rowAt(this.position - NEWEST);
+    const newest = this.waiting.flatMap((stretch) => after(from, stretch));
+    this.waiting = [{ from: oldest.from, to: from }, ...newest];
+    this.shown(from, 0);
+    this.hold();
+  }
+
+  private hold(): void {
+    const now = performance.now();
+    if (this.holding) clearTimeout(this.holding);
+    else this.heldSince = now;
+    const wait = Math.min(PAUSE, this.heldSince + HELD - now);
+    this.holding = setTimeout(() => {
+      this.holding = undefined;
+      this.feed();
+    }, wait);
+  }
+
+  /** Where a row begins from `offset` on, so that no character or escape sequence is cut. */
+  private rowAt(offset: number): number {
+    for (const stretch of this.waiting.flatMap((waiting) => after(offset, waiting))) {
+      const newline = stretch.bytes?.indexOf(NEWLINE) ?? -1;
+      if (newline >= 0) return stretch.from + newline + 1;
+    }
+    return offset;
   }
 
   /** The history leads up to where the live bytes go on, which a screen stands for at once. */
@@ -122,6 +231,13 @@ export class Output {
   private decode(bytes: Uint8Array): string {
     return this.decoder.decode(bytes, { stream: true });
   }
+}
+
+/** What of a stretch lies from `offset` on. */
+function after(offset: number, { from, to, bytes }: Stretch): Stretch[] {
+  if (to <= offset) return [];
+  const start = Math.max(from, offset);
+  return [{ from: start, to, ...(bytes && { bytes: bytes.subarray(start - from) }) }];
 }
 
 function newDecoder(): TextDecoder {

@@ -77,7 +77,7 @@ export class Session {
     takesInput: false,
   };
   private connection: Connection | undefined;
-  private readonly output: Output;
+  readonly output: Output;
   private outbox = new Outbox(0);
   private readonly own: OwnSession;
   private readonly pulse: Pulse;
@@ -161,6 +161,7 @@ export class Session {
       return false;
     }
     if (this.view.attachment) this.connection?.sendBytes(bytes);
+    this.output.hurry();
     return true;
   }
 

@@ -48,15 +48,53 @@ async function flood(session, until) {
   return flow;
 }
 
-for (const [renderer, flags] of [
-  ['dom', ['--disable-3d-apis']],
-  ['webgl', []],
+describe('output that comes faster than it can be shown', () => {
+  const at = stage();
+  const ROW = 'y'.repeat(62);
+  const FRAME = Buffer.from(`${ROW}\r\n`.repeat(1024));
+  const FRAMES = 7;
+  const END = 'the end';
+
+  /** Prints it at once; gives what the terminal holds in the end, and the count of bytes. */
+  async function pour({ page, session }) {
+    for (let frame = 0; frame < FRAMES; frame += 1) session.print(FRAME);
+    session.print(END);
+    await seeInTerminal(page, END);
+    const { text, output } = await page.evaluate(() => {
+      const { text, output } = window.serialproxy;
+      return { text: text(), output };
+    });
+    assert.equal(output.shown + output.skipped, FRAMES * FRAME.length + END.length);
+    return { text, output };
+  }
+
+  test('is shown whole when nobody typed', async () => {
+    const { output } = await pour(await at.attach());
+    assert.equal(output.skipped, 0);
+  });
+
+  test('is skipped but for the newest when somebody did, and that is said', async () => {
+    const { page, session } = await at.attach();
+    await page.keyboard.press('q');
+    await session.typed('q');
+    const { text, output } = await pour({ page, session });
+    assert.ok(output.skipped > FRAME.length, `${output.skipped} bytes were skipped`);
+    const notes = text.split('\n').filter((row) => row.includes('skipped: this browser was too slow'));
+    assert.ok(notes.length > 0);
+    const rows = text.split('\n').filter((row) => !notes.includes(row) && row !== '');
+    assert.deepEqual([...new Set(rows)], [ROW, END], 'no row is cut');
+  });
+});
+
+for (const [renderer, graphics] of [
+  ['dom', false],
+  ['webgl', true],
 ]) {
   describe(`a flood of 10 MB/s with the ${renderer} renderer`, () => {
-    const at = stage(flags);
+    const at = stage();
 
     test('leaves the page responsive, and Ctrl+C is heard within 300 ms', async (t) => {
-      const { page, session } = await at.attach();
+      const { page, session } = await at.attach({}, { graphics });
       await page.locator(`#screen[data-renderer=${renderer}]`).waitFor();
       const heard = [];
       session.socket.on('message', (_, binary) => binary && heard.push(performance.now()));

@@ -113,6 +113,12 @@ async fn bytes_that_come_one_by_one_or_ten_million_in_a_second_are_shown() {
 }
 
 #[tokio::test]
+async fn a_flood_leaves_the_page_small_and_ctrl_c_is_answered_on_its_screen_at_once() {
+    let rig = rig(&[]).await;
+    tell("flood.mjs", rig.story()).await;
+}
+
+#[tokio::test]
 async fn a_page_comes_back_by_itself_when_the_program_was_stopped_or_killed() {
     let Rig { mut server, relay } = rig(&[]).await;
     let control = TcpListener::bind("127.0.0.1:0").await.unwrap();
