@@ -102,6 +102,14 @@ async function endSessions() {
   return sessions.length === 0;
 }
 
+/** What is named after its content comes compressed and is kept; nothing else is kept. */
+export function assertKept(url, headers) {
+  const named = /-[A-Z2-7]{8}\.\w+$/.test(url);
+  const kept = named ? 'public, max-age=31536000, immutable' : 'no-store';
+  assert.equal(headers['cache-control'], kept, url);
+  if (named) assert.match(headers['content-encoding'], /^(br|gzip)$/, url);
+}
+
 /** Nothing may reach beyond the window sideways. */
 export async function assertNoSidewaysScroll(page) {
   const { scrollWidth, clientWidth } = await page.evaluate(() => {

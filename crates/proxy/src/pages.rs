@@ -26,10 +26,23 @@ const PAGE: &str = "serial.html";
 /// The servers page, for `/` alone.
 const SERVERS: &str = "servers.html";
 
+/// For a file whose name changes with its content: a year, the longest that caches heed.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
 /// What `npm run build` made.
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
 struct BuiltIn;
+
+/// The codings in which the build wrote each file beside itself, by the names that `Accept-Encoding`
+/// and the file's name have for it; the smaller one first.
+const CODINGS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
+
+/// A file as it is sent.
+struct File {
+    body: Cow<'static, [u8]>,
+    coding: Option<&'static str>,
+}
 
 pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     // Pages name their files relative to themselves, and a console URL may have any path, so only
@@ -43,7 +56,7 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
         "" => PAGE,
         name => name,
     };
-    let Some(body) = find(directory, name).await else {
+    let Some(File { body, coding }) = choose(directory, name, request.headers()).await else {
         return plain(StatusCode::NOT_FOUND, "there is no such page\n");
     };
     let mut answer = Response::new(Full::default());
@@ -51,6 +64,15 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     protect(headers, &config.console.frame_ancestors);
+    if directory.is_none() {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if has_digest(name) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVER));
+        }
+    }
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
     if *request.method() == Method::GET {
         *answer.body_mut() = match body {
             Cow::Borrowed(bytes) => Full::from(bytes),
@@ -63,6 +85,41 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
 /// Whether the URL is that of a console.
 pub(crate) fn has_token<B>(request: &Request<B>) -> bool {
     request.uri().query().is_some_and(|query| query.contains("token="))
+}
+
+/// The file in the smallest form that the client takes. One in a directory may change at any time,
+/// and what lies beside it need not be the same.
+async fn choose(directory: Option<&Path>, name: &str, headers: &HeaderMap) -> Option<File> {
+    if directory.is_none() {
+        for (coding, extension) in CODINGS.into_iter().filter(|(coding, _)| takes(headers, coding))
+        {
+            if let Some(body) = find(None, &format!("{name}.{extension}")).await {
+                return Some(File { body, coding: Some(coding) });
+            }
+        }
+    }
+    let body = find(directory, name).await?;
+    Some(File { body, coding: None })
+}
+
+/// Whether a client says that it takes this coding.
+fn takes(headers: &HeaderMap, coding: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).into_iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {
+        let mut words = one.split(';').map(str::trim);
+        let named = words.next().is_some_and(|name| name.eq_ignore_ascii_case(coding));
+        let weight = words.find_map(|word| word.strip_prefix("q=")).unwrap_or("1");
+        named && weight.parse().is_ok_and(|weight: f32| weight > 0.0)
+    })
+}
+
+/// Whether the build named the file after its content, as in `serial-CTEARS5D.js`: then that name never
+/// means another content.
+fn has_digest(name: &str) -> bool {
+    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+    stem.rsplit_once('-').is_some_and(|(_, digest)| {
+        digest.len() == 8 && digest.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'))
+    })
 }
 
 async fn find(directory: Option<&Path>, name: &str) -> Option<Cow<'static, [u8]>> {
@@ -97,7 +154,7 @@ fn content_type(name: &str) -> &'static str {
 }
 
 /// The page holds a token in its memory: it runs only what it came with, sends its address to
-/// nobody, is kept in no cache, and is framed by nobody who was not named.
+/// nobody, is kept in no cache (its scripts and styles are), and is framed by nobody who was not named.
 fn protect(headers: &mut HeaderMap, frame_ancestors: &str) {
     // xterm.js 6 writes style elements, hence 'unsafe-inline' for styles.
     let policy = format!(
@@ -162,6 +219,57 @@ mod tests {
     #[tokio::test]
     async fn a_directory_without_a_servers_page_has_the_terminal_page_there() {
         assert_eq!(page(&[PAGE], "/").await, PAGE);
+    }
+
+    /// What is sent of a built-in file to a client that takes these codings.
+    async fn built_in(name: &str, codings: &'static str) -> Answer {
+        let request = Request::builder().uri(format!("/{name}"));
+        let request = request.header(header::ACCEPT_ENCODING, codings).body(()).unwrap();
+        answer(&Config::default(), &request).await
+    }
+
+    #[tokio::test]
+    async fn a_client_gets_the_smallest_form_that_it_takes() {
+        let coding = async |codings| {
+            let answer = built_in(PAGE, codings).await;
+            assert_eq!(answer.headers()[header::VARY], "accept-encoding");
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+            let coding = answer.headers().get(header::CONTENT_ENCODING).cloned();
+            let length = answer.into_body().collect().await.unwrap().to_bytes().len();
+            (coding.map(|coding| coding.to_str().unwrap().to_owned()), length)
+        };
+        let (plain, whole) = coding("identity, br;q=0, gzip; q=0.0").await;
+        let (gzip, smaller) = coding("gzip, deflate").await;
+        let (brotli, smallest) = coding("gzip, deflate, br;q=0.9").await;
+        assert_eq!([plain, gzip, brotli], [None, Some("gzip".into()), Some("br".into())]);
+        assert!(smallest < smaller && smaller < whole, "{smallest}, {smaller}, {whole}");
+    }
+
+    #[tokio::test]
+    async fn what_is_named_after_its_content_is_kept_and_the_page_is_not() {
+        let script = BuiltIn::iter().find(|name| name.ends_with(".js")).unwrap();
+        let cache =
+            async |name| built_in(name, "gzip").await.headers()[header::CACHE_CONTROL].clone();
+        assert_eq!(cache(&script).await, FOR_EVER);
+        assert_eq!(cache(PAGE).await, "no-store");
+        assert_eq!(cache("favicon.svg").await, "no-store");
+    }
+
+    #[tokio::test]
+    async fn a_directory_s_files_are_sent_as_they_are_and_not_kept() {
+        let name = "serial-CTEARS5D.js";
+        assert!(has_digest(name));
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(name), "as it is").unwrap();
+        std::fs::write(directory.path().join(format!("{name}.gz")), "of last year").unwrap();
+        let mut config = Config::default();
+        config.serial_console.web = Some(directory.path().to_owned());
+        let request = Request::builder().uri(format!("/{name}"));
+        let request = request.header(header::ACCEPT_ENCODING, "gzip, br").body(()).unwrap();
+        let answer = answer(&config, &request).await;
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+        assert_eq!(answer.headers().get(header::CONTENT_ENCODING), None);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "as it is");
     }
 
     #[test]
