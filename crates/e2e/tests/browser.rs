@@ -119,6 +119,12 @@ async fn a_flood_leaves_the_page_small_and_ctrl_c_is_answered_on_its_screen_at_o
 }
 
 #[tokio::test]
+async fn a_console_s_prompt_is_on_the_screen_soon_after_its_url() {
+    let rig = rig(&[]).await;
+    tell("start.mjs", rig.story()).await;
+}
+
+#[tokio::test]
 async fn a_page_comes_back_by_itself_when_the_program_was_stopped_or_killed() {
     let Rig { mut server, relay } = rig(&[]).await;
     let control = TcpListener::bind("127.0.0.1:0").await.unwrap();
