@@ -160,9 +160,10 @@ impl Plan {
         self.wire(self.target.writers.get(line), "")
     }
 
-    /// How a line is watched.
+    /// How a line is watched: without its screen, which takes memory while it is painted.
     pub(crate) fn watching(&self, line: usize, subprotocol: &'static str) -> Wire {
-        self.wire(self.target.watchers.get(line), subprotocol)
+        let path = self.target.watchers.get(line).map(|path| format!("{path}&from=live"));
+        self.wire(path.as_ref(), subprotocol)
     }
 
     fn wire(&self, path: Option<&String>, subprotocol: &'static str) -> Wire {

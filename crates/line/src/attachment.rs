@@ -67,7 +67,8 @@ pub struct Attachment {
     session: Arc<Session>,
     connection: u64,
     status: watch::Receiver<Status>,
-    seen: Status,
+    /// What its client was told last; none on raw, which has no words for it.
+    seen: Option<Box<Status>>,
     pending: VecDeque<Event>,
     /// The screen, while it is painted.
     screen: Option<JoinHandle<Vec<u8>>>,
@@ -81,14 +82,12 @@ pub struct Attachment {
 
 impl Attachment {
     pub(crate) fn new(line: &Arc<Shared>, session: &Arc<Session>, connection: u64) -> Self {
-        let mut status = line.status.subscribe();
-        let seen = status.borrow_and_update().clone();
         Self {
             line: Arc::clone(line),
             session: Arc::clone(session),
             connection,
-            seen,
-            status,
+            status: line.status.subscribe(),
+            seen: None,
             pending: VecDeque::new(),
             screen: None,
             replay_until: 0,
@@ -201,7 +200,7 @@ impl Attachment {
     /// Whether the session is to hear of its input.
     fn types(&self) -> bool {
         self.session.protocol == Protocol::ConsoleV1
-            && (self.seen.is_held_by(self.session.id)
+            && (self.seen.as_ref().is_some_and(|seen| seen.is_held_by(self.session.id))
                 || lock(&self.session.standing).received > self.acknowledged)
     }
 
@@ -216,8 +215,7 @@ impl Attachment {
             return Some(event);
         }
         if self.status.has_changed().unwrap_or(false) {
-            let now = self.status.borrow_and_update().clone();
-            self.follow(now);
+            self.follow();
             if let Some(event) = self.pending.pop_front() {
                 return Some(event);
             }
@@ -228,21 +226,21 @@ impl Attachment {
         if wanted == Wanted::Output && self.screen.is_none() { self.read() } else { None }
     }
 
-    /// Prepares what is said of a new status; raw sessions have no words for it.
-    fn follow(&mut self, now: Status) {
+    /// Prepares what is said of a new status.
+    fn follow(&mut self) {
+        let now = self.status.borrow_and_update();
+        let Some(seen) = &mut self.seen else { return };
         let asks = |status: &Status| {
             status.request.as_ref().is_some_and(|request| request.session == self.session.id)
         };
         if !asks(&now) {
             self.granted_at = None;
-        } else if !asks(&self.seen) {
+        } else if !asks(seen) {
             self.granted_at = Some(Instant::now() + self.line.settings.pen_request_timeout);
         }
-        if self.session.protocol == Protocol::ConsoleV1 {
-            let changes = now.changes_since(&self.seen, self.session.id);
-            self.pending.extend(changes.into_iter().map(Event::Message));
-        }
-        self.seen = now;
+        let changes = now.changes_since(seen, self.session.id);
+        self.pending.extend(changes.into_iter().map(Event::Message));
+        **seen = now.clone();
     }
 
     /// How far the session's input is settled, when it was not told yet.
@@ -329,9 +327,10 @@ impl Attachment {
             return;
         }
         self.replay_until = end;
-        self.seen = self.status.borrow_and_update().clone();
-        self.greet(begin);
-        let size = self.seen.size;
+        let status = self.status.borrow_and_update().clone();
+        self.greet(begin, &status);
+        let size = status.size;
+        self.seen = Some(Box::new(status));
         // It takes milliseconds, in which no other session of this thread would be served.
         self.screen =
             recent.map(|recent| tokio::task::spawn_blocking(move || screen::paint(&recent, size)));
@@ -346,8 +345,8 @@ impl Attachment {
         self.pending.push_back(Event::Replay(screen.into()));
     }
 
-    fn greet(&mut self, offset: u64) {
-        let (state, reason) = self.seen.connection.in_words();
+    fn greet(&mut self, offset: u64, status: &Status) {
+        let (state, reason) = status.connection.in_words();
         let key = ResumeKey::new(self.line.key);
         let input = {
             let mut standing = lock(&self.session.standing);
@@ -355,7 +354,7 @@ impl Attachment {
             standing.received
         };
         self.acknowledged = input;
-        let writes = self.seen.is_held_by(self.session.id);
+        let writes = status.is_held_by(self.session.id);
         self.tell(ServerMessage::Hello(Hello {
             session: self.session.id,
             line: self.line.id,
@@ -365,14 +364,14 @@ impl Attachment {
             mode: if writes { Mode::Write } else { Mode::Watch },
             state,
             reason,
-            epoch: self.seen.epoch,
+            epoch: status.epoch,
             offset,
             input,
             resume: Some(key.expose()),
             grace: self.line.settings.grace.as_secs(),
             can: self.session.can(),
         }));
-        for message in self.seen.greeting(self.session.id) {
+        for message in status.greeting(self.session.id) {
             self.tell(message);
         }
     }
@@ -426,6 +425,7 @@ async fn painted(screen: &mut Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
 
 async fn sleep_until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline).await;
+        // Boxed, since it is seldom needed.
+        Box::pin(tokio::time::sleep_until(deadline)).await;
     }
 }

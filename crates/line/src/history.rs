@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 const BOOTS: usize = 32;
 
 /// Bytes of a chunk at most, and so what is kept beyond the limits.
-const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 const CHUNK_LEAST: usize = 1024;
 
 /// How many bytes are kept at most, give or take a chunk.
@@ -23,8 +23,6 @@ pub(crate) struct Limits {
     pub(crate) head: usize,
     /// Newest bytes.
     pub(crate) tail: usize,
-    /// Newest bytes while somebody has yet to read them: how far behind a session may be.
-    pub(crate) window: usize,
 }
 
 /// What a reader gets who asks for the bytes from an offset on.
@@ -100,11 +98,30 @@ impl History {
         let mut let_go = false;
         while !bytes.is_empty() {
             let (kind, room) = self.room();
+            let used = self.open_chunk(kind).map_or(0, |chunk| chunk.bytes.len());
+            let room = room.min(self.chunk_size() - used);
             let (piece, rest) = bytes.split_at(room.min(bytes.len()));
             self.write(piece, kind, spare.take());
             let_go |= self.trim(unread, &mut spare);
             bytes = rest;
         }
+        let_go
+    }
+
+    /// Takes a buffer of [`CHUNK`] bytes in, as [`Self::append`] does, by exchange for another one
+    /// where it can: so what a fast guest prints is not copied once more.
+    pub(crate) fn exchange(&mut self, buffer: &mut Vec<u8>, unread: u64) -> bool {
+        let (kind, room) = self.room();
+        if room < CHUNK || self.chunk_size() < CHUNK {
+            return self.append(buffer, unread);
+        }
+        let bytes = std::mem::take(buffer);
+        self.end += bytes.len() as u64;
+        self.chunks.push_back(Chunk { start: self.end - bytes.len() as u64, bytes, head_of: kind });
+        let mut spare = None;
+        let let_go = self.trim(unread, &mut spare);
+        *buffer = spare.unwrap_or_default();
+        buffer.resize(CHUNK, 0);
         let_go
     }
 
@@ -150,13 +167,11 @@ impl History {
         start
     }
 
-    /// Of what head the next bytes are a part, and how many of them go into the same chunk.
+    /// Of what head the next bytes are a part, and how many of them at most.
     fn room(&self) -> (Option<u64>, usize) {
         let printed = usize::try_from(self.end - self.boot_start).unwrap_or(usize::MAX);
         let head = self.limits.head.saturating_sub(printed);
-        let (kind, most) = if head > 0 { (Some(self.boot), head) } else { (None, CHUNK) };
-        let used = self.open_chunk(kind).map_or(0, |chunk| chunk.bytes.len());
-        (kind, most.min(self.chunk_size() - used))
+        if head > 0 { (Some(self.boot), head) } else { (None, usize::MAX) }
     }
 
     /// A part of what is kept at least, so that little more is kept than that.
@@ -177,7 +192,11 @@ impl History {
     fn write(&mut self, piece: &[u8], kind: Option<u64>, spare: Option<Vec<u8>>) {
         let size = self.chunk_size();
         if self.open_chunk(kind).is_none() {
-            let bytes = spare.unwrap_or_default();
+            let mut bytes = spare.unwrap_or_default();
+            bytes.clear();
+            if self.chunks.is_empty() {
+                self.chunks.reserve_exact(1);
+            }
             self.chunks.push_back(Chunk { start: self.end, bytes, head_of: kind });
         }
         if let Some(chunk) = self.chunks.back_mut() {
@@ -194,8 +213,7 @@ impl History {
 
     /// Lets go of what the limits leave no room for; the memory of a chunk may be used again.
     fn trim(&mut self, unread: u64, spare: &mut Option<Vec<u8>>) -> bool {
-        let newest = |length: usize| self.end.saturating_sub(length as u64);
-        let tail = newest(self.limits.tail).min(unread).max(newest(self.limits.window));
+        let tail = self.end.saturating_sub(self.limits.tail as u64).min(unread);
         let mut let_go = self.shrink_older_heads(tail);
         let mut index = 0;
         while let Some(chunk) = self.chunks.get(index).filter(|chunk| chunk.end() <= tail) {
@@ -203,10 +221,7 @@ impl History {
                 index += 1;
                 continue;
             }
-            *spare = self.chunks.remove(index).map(|chunk| chunk.bytes).map(|mut bytes| {
-                bytes.clear();
-                bytes
-            });
+            *spare = self.chunks.remove(index).map(|chunk| chunk.bytes);
             let_go = true;
         }
         let_go
@@ -255,7 +270,7 @@ mod tests {
     use super::*;
 
     const K: usize = 1024;
-    const LIMITS: Limits = Limits { head: 8 * K, tail: 16 * K, window: 32 * K };
+    const LIMITS: Limits = Limits { head: 8 * K, tail: 16 * K };
 
     fn collect(history: &History, mut offset: u64) -> (Vec<u8>, Vec<(u64, u64)>) {
         let (mut bytes, mut gaps) = (Vec::new(), Vec::new());
@@ -301,6 +316,30 @@ mod tests {
     }
 
     #[test]
+    fn a_full_buffer_is_taken_without_a_copy_where_the_head_or_tail_has_room_for_it() {
+        let limits = Limits { head: CHUNK + 2, tail: 4 * CHUNK };
+        let mut history = History::new(limits);
+        let mut all = Vec::new();
+        for round in 0..10 {
+            let mut buffer = vec![round; CHUNK];
+            let address = buffer.as_ptr();
+            let from = history.end();
+            history.exchange(&mut buffer, u64::MAX);
+            assert_eq!(buffer.len(), CHUNK);
+            all.extend(vec![round; CHUNK]);
+            let Read::Bytes(bytes) = history.read(from) else { panic!("nothing at {from}") };
+            // Of the second, one byte belongs to the head.
+            assert_eq!(bytes.as_ptr() == address, round != 1);
+            history.append(b"x", u64::MAX);
+            all.push(b'x');
+        }
+        let (bytes, gaps) = collect(&history, 0);
+        let [(from, to)] = gaps[..] else { panic!("{gaps:?}") };
+        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
+        assert_eq!(bytes, [&all[..from], &all[to..]].concat());
+    }
+
+    #[test]
     fn the_beginnings_of_boots_before_keep_the_room_that_the_running_boot_leaves() {
         let mut history = History::new(LIMITS);
         let k = K as u64;
@@ -315,11 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_yet_to_read_is_kept_up_to_the_window() {
+    fn what_somebody_has_yet_to_read_is_kept() {
         let mut history = History::new(LIMITS);
         let k = K as u64;
         history.append(&[1; 100 * K], 0);
-        assert_eq!(collect(&history, 0).1, [(8 * k, 68 * k)]);
+        assert_eq!(collect(&history, 0).1, []);
         history.append(&[1; K], 76 * k);
         assert_eq!(collect(&history, 0).1, [(8 * k, 76 * k)]);
         history.append(&[1; K], 102 * k);
@@ -345,10 +384,9 @@ mod tests {
                 let kept = unread.max(history.whole_from());
                 history.append(&piece, unread);
                 all.extend(piece);
-                let behind = (all.len() as u64).saturating_sub(LIMITS.window as u64);
-                prop_assert!(history.whole_from() <= kept.max(behind));
+                prop_assert!(history.whole_from() <= kept);
                 let memory: usize = history.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
-                prop_assert!(memory <= LIMITS.head + LIMITS.window + 2 * history.chunk_size());
+                prop_assert!(memory <= LIMITS.head + LIMITS.tail + 120 * K + 2 * history.chunk_size());
                 prop_assert!(heads(&history) <= LIMITS.head);
             }
             prop_assert_eq!(history.end(), all.len() as u64);

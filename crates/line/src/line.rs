@@ -51,7 +51,9 @@ pub(crate) struct Shared {
     pub(crate) sessions: Mutex<Vec<Arc<Session>>>,
     pub(crate) desk: Mutex<Desk>,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) power: watch::Sender<Power>,
+    pub(crate) power: Mutex<Power>,
+    /// The hypervisor said something of the guest: the owner looks at `power` again.
+    pub(crate) powered: Notify,
     /// A session moved on while the owner waited for it.
     pub(crate) progress: Notify,
     pub(crate) owner_waits: AtomicBool,
@@ -73,11 +75,7 @@ pub(crate) struct Power {
 
 impl Line {
     pub(crate) fn new(server: &ServerRef, port: u8, settings: Settings, runtime: Handle) -> Self {
-        let limits = Limits {
-            head: settings.history_head,
-            tail: settings.history_tail,
-            window: settings.window(),
-        };
+        let limits = Limits { head: settings.history_head, tail: settings.history_tail };
         let power = Power { running: false, status: api::Status::Shutoff, whole: true };
         Self(Arc::new(Shared {
             key: LineKey { server: server.id, port },
@@ -89,7 +87,8 @@ impl Line {
             status: watch::Sender::new(Status::new(settings.pen_request_timeout)),
             settings,
             runtime,
-            power: watch::Sender::new(power),
+            power: Mutex::new(power),
+            powered: Notify::new(),
             progress: Notify::new(),
             owner_waits: AtomicBool::new(false),
             typed: Notify::new(),
@@ -123,18 +122,18 @@ impl Line {
         });
         self.0.ring();
         let status = api::Status::Active;
-        self.0.power.send_replace(Power { running: true, status, whole });
+        self.0.set_power(Power { running: true, status, whole });
     }
 
     /// The guest is found running: the port is dialled, in the same epoch.
     pub fn guest_running(&self) {
         let status = api::Status::Active;
-        self.0.power.send_replace(Power { running: true, status, whole: false });
+        self.0.set_power(Power { running: true, status, whole: false });
     }
 
     /// The guest does not run, and its port is not dialled until it does.
     pub fn guest_stopped(&self, status: api::Status) {
-        self.0.power.send_replace(Power { running: false, status, whole: true });
+        self.0.set_power(Power { running: false, status, whole: true });
     }
 
     /// Waits until the line is connected to its guest; false when it is not within that time.
@@ -153,7 +152,7 @@ impl Line {
 
     /// Whether the guest's port is being dialled right now, so that waiting a moment is worth it.
     pub fn is_connecting(&self) -> bool {
-        self.0.power.borrow().running && self.0.status.borrow().connection.is_settling()
+        lock(&self.0.power).running && self.0.status.borrow().connection.is_settling()
     }
 
     /// The line as `/v1/lines` shows it.
@@ -286,6 +285,11 @@ impl Line {
 }
 
 impl Shared {
+    fn set_power(&self, power: Power) {
+        *lock(&self.power) = power;
+        self.powered.notify_one();
+    }
+
     pub(crate) fn server(&self) -> ServerRef {
         ServerRef { id: self.key.server, name: lock(&self.name).clone() }
     }

@@ -18,19 +18,22 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use tokio::io::Interest;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dial::dial;
 use crate::dial::unresolved;
 use crate::endpoint::Resolve;
-use crate::line::Power;
+use crate::history::CHUNK;
+use crate::history::History;
 use crate::line::Shared;
 use crate::line::ring;
 use crate::lock;
 use crate::patience::Patience;
 use crate::registry::RawLag;
+use crate::session::Session;
 use crate::status::Connection;
+use crate::stream::BUFFERS;
+use crate::stream::Buffers;
 use crate::stream::Stream;
 
 /// Pauses between attempts to reach a running guest's port.
@@ -48,11 +51,11 @@ const ARRIVAL: Duration = Duration::from_millis(5);
 
 /// One read from the hypervisor, at most. Bytes per call decide how fast bulk output is: with a
 /// quarter as many it takes a third more CPU.
-const READ: usize = 256 * 1024;
+pub(crate) const READ: usize = BUFFERS * CHUNK;
 
 thread_local! {
-    /// What a read goes into: one buffer a thread, so that an idle line has none.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+    /// What a read goes into: they are the thread's, so that an idle line has none.
+    static SCRATCH: RefCell<Buffers> = RefCell::new(std::array::from_fn(|_| vec![0; CHUNK]));
 }
 
 /// Runs a line until it is removed.
@@ -68,32 +71,31 @@ pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
 }
 
 async fn serve(line: &Shared, resolve: &dyn Resolve) {
-    let mut power = line.power.subscribe();
     let mut backoff = BACKOFF_FIRST;
     loop {
-        let now = *power.borrow_and_update();
+        let now = *lock(&line.power);
         if !now.running {
             line.publish_connection(&Connection::Stopped(now.status));
-            if power.changed().await.is_err() {
-                return;
-            }
+            line.powered.notified().await;
             backoff = BACKOFF_FIRST;
             continue;
         }
-        match dial(line, resolve).await {
+        // Boxed, since it is large and over soon: a connected line has no room for it.
+        match Box::pin(dial(line, resolve)).await {
             Ok((endpoint, stream, cleared)) => {
                 line.status.send_modify(|status| status.endpoint = Some(endpoint.info()));
                 let stream = Arc::new(stream);
                 lock(&line.desk).open(Arc::clone(&stream));
-                let missed = catch_up(line, resolve, &stream).await;
+                let missed = Box::pin(catch_up(line, resolve, &stream)).await;
                 let notes = cleared.into_iter().chain(missed).collect();
                 line.publish_connection(&Connection::Connected(notes));
                 let since = Instant::now();
-                let error = pump(line, &stream, &mut power).await.err();
+                let error = pump(line, &stream).await.err();
                 lock(&line.desk).close();
                 drop(stream);
                 tracing::debug!(line = %line.key, ?error, "port closed");
-                line.publish_connection(&after_close(line, resolve, &mut power).await);
+                let connection = Box::pin(after_close(line, resolve)).await;
+                line.publish_connection(&connection);
                 if since.elapsed() > BACKOFF_MOST {
                     backoff = BACKOFF_FIRST;
                 }
@@ -105,7 +107,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve) {
         // Also after a port that accepted and closed: none is dialled in a tight loop.
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
-            changed = power.changed() => if changed.is_err() { return },
+            () = line.powered.notified() => {}
         }
         backoff = (backoff * 2).min(BACKOFF_MOST);
     }
@@ -113,14 +115,18 @@ async fn serve(line: &Shared, resolve: &dyn Resolve) {
 
 /// Why the port closed: a guest that went away is told apart from a port that hung up, although
 /// the hypervisor may notice a little later than we do.
-async fn after_close(
-    line: &Shared,
-    resolve: &dyn Resolve,
-    power: &mut watch::Receiver<Power>,
-) -> Connection {
-    let stopped = async { power.wait_for(|power| !power.running).await.map(|power| power.status) };
+async fn after_close(line: &Shared, resolve: &dyn Resolve) -> Connection {
+    let stopped = async {
+        loop {
+            let power = *lock(&line.power);
+            if !power.running {
+                return power.status;
+            }
+            line.powered.notified().await;
+        }
+    };
     match tokio::time::timeout(NEWS, stopped).await {
-        Ok(Ok(status)) => Connection::Stopped(status),
+        Ok(status) => Connection::Stopped(status),
         _ => resolve.resolve(line.key).await.map_or_else(unresolved, |_| Connection::Dialling),
     }
 }
@@ -128,7 +134,7 @@ async fn after_close(
 /// Takes into the history what the guest printed in this boot before the line was connected, as
 /// far as somebody else kept it; says what is to be known of it.
 async fn catch_up(line: &Shared, resolve: &dyn Resolve, stream: &Stream) -> Option<&'static str> {
-    let power = *line.power.borrow();
+    let power = *lock(&line.power);
     let untouched = lock(&line.history).end() == line.status.borrow().epoch_offset;
     if power.whole || !untouched {
         return None;
@@ -142,11 +148,15 @@ async fn catch_up(line: &Shared, resolve: &dyn Resolve, stream: &Stream) -> Opti
     let arrived = SCRATCH.with_borrow_mut(|scratch| {
         // An error comes again when the port is read next.
         let length = stream.try_read(scratch).unwrap_or(0);
-        scratch.get(..length).unwrap_or_default().to_vec()
+        let mut arrived = scratch.concat();
+        arrived.truncate(length);
+        arrived
     });
     let before = kept.len() - overlap(&kept, &arrived);
-    take_in(line, kept.get(..before).unwrap_or_default());
-    take_in(line, &arrived);
+    take_in(line, before + arrived.len(), |history, unread| {
+        let let_go = history.append(kept.get(..before).unwrap_or_default(), unread);
+        history.append(&arrived, unread) || let_go
+    });
     None
 }
 
@@ -172,18 +182,14 @@ fn overlap(before: &[u8], after: &[u8]) -> usize {
 }
 
 /// Moves bytes both ways until the port closes, or the guest has stopped and said its last.
-async fn pump(
-    line: &Shared,
-    stream: &Stream,
-    power: &mut watch::Receiver<Power>,
-) -> io::Result<()> {
+async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
     let mut patience = Patience::new();
     let mut last_words: Option<Instant> = None;
     loop {
         let held_back = hold_back(line, &patience);
         let input = lock(&line.desk).has_input();
         let Some(interest) = interest(held_back, input) else {
-            wait_for_a_session(line, &mut patience).await;
+            Box::pin(wait_for_a_session(line, &mut patience)).await;
             continue;
         };
         tokio::select! {
@@ -204,9 +210,10 @@ async fn pump(
                 }
             }
             () = line.typed.notified(), if !input => {}
-            () = wait_for_a_session(line, &mut patience), if held_back => {}
-            changed = power.changed(), if last_words.is_none() => {
-                if changed.is_err() || !power.borrow().running {
+            // Boxed where it is needed: a line that waits for its guest has no room for it.
+            () = async { Box::pin(wait_for_a_session(line, &mut patience)).await }, if held_back => {}
+            () = line.powered.notified(), if last_words.is_none() => {
+                if !lock(&line.power).running {
                     last_words = Some(Instant::now() + LAST_WORDS);
                 }
             }
@@ -215,19 +222,21 @@ async fn pump(
     }
 }
 
-/// Whether to let a session catch up before more is read.
+/// Whether to let a session catch up before more is read, since what is read might push it out of
+/// the history.
 fn hold_back(line: &Shared, patience: &Patience) -> bool {
-    let end = lock(&line.history).end();
-    let window = line.settings.window() as u64;
-    let lag = lock(&line.sessions)
-        .iter()
-        .filter(|session| !session.is_detached())
-        .map(|session| end.saturating_sub(session.cursor.load(Ordering::Relaxed)))
+    if patience.left().is_zero() {
+        return false;
+    }
+    let sessions = lock(&line.sessions);
+    let history = lock(&line.history);
+    sessions.iter().filter(|session| !session.is_detached()).any(|session| {
+        let cursor = session.cursor.load(Ordering::Relaxed);
+        let lag = history.end().saturating_sub(cursor);
+        let window = line.settings.window(session.protocol);
         // Who is further behind cannot catch up any more.
-        .filter(|lag| *lag <= window)
-        .max();
-    let behind = lag.is_some_and(|lag| lag > window / 2);
-    behind && !patience.left().is_zero()
+        lag > 0 && lag + READ as u64 > window && cursor >= history.whole_from()
+    })
 }
 
 fn interest(held_back: bool, input: bool) -> Option<Interest> {
@@ -256,7 +265,7 @@ fn read(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<O
     SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch) {
         Ok(length) => {
             patience.earn(length);
-            take_in(line, scratch.get(..length).unwrap_or_default());
+            take_in(line, length, |history, unread| append(history, scratch, length, unread));
             Ok(Some(length))
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -264,13 +273,33 @@ fn read(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<O
     })
 }
 
-/// Puts output into the history and wakes who waits for it. Raw sessions that fell out of what is
-/// kept end, unless they may skip: on raw a hole cannot be told.
-fn take_in(line: &Shared, bytes: &[u8]) {
+/// Appends the first `length` bytes of the buffers, full ones by exchange; returns whether bytes were
+/// let go.
+fn append(history: &mut History, buffers: &mut [Vec<u8>], length: usize, unread: u64) -> bool {
+    let mut left = length;
+    let mut let_go = false;
+    for buffer in buffers {
+        let_go |= match left.min(CHUNK) {
+            CHUNK => history.exchange(buffer, unread),
+            some => history.append(buffer.get(..some).unwrap_or_default(), unread),
+        };
+        left -= left.min(CHUNK);
+    }
+    let_go
+}
+
+/// Puts so many bytes of output into the history, by `append`, and wakes who waits for it. Raw sessions that fell out
+/// of what is kept end, unless they may skip: on raw a hole cannot be told.
+fn take_in(line: &Shared, length: usize, append: impl FnOnce(&mut History, u64) -> bool) {
     let sessions = lock(&line.sessions);
     let mut history = lock(&line.history);
-    let unread = sessions.iter().map(|session| session.unread_from()).min().unwrap_or(u64::MAX);
-    let let_go = history.append(bytes, unread);
+    let end = history.end() + length as u64;
+    let unread = |session: &Arc<Session>| {
+        let window = line.settings.window(session.protocol);
+        session.unread_from().max(end.saturating_sub(window))
+    };
+    let unread = sessions.iter().map(unread).min().unwrap_or(u64::MAX);
+    let let_go = append(&mut history, unread);
     if let_go && line.settings.raw_lag == RawLag::Close {
         let kept_from = history.whole_from();
         for session in sessions.iter().filter(|session| session.protocol == Protocol::Raw) {
@@ -288,7 +317,8 @@ fn take_in(line: &Shared, bytes: &[u8]) {
 
 async fn sleep_until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline).await;
+        // Boxed, since it is seldom needed.
+        Box::pin(tokio::time::sleep_until(deadline)).await;
     }
 }
 

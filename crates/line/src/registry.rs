@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serialproxy_proto::api;
+use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::Disconnect;
@@ -23,9 +24,15 @@ use crate::endpoint::Resolve;
 use crate::line::Line;
 use crate::lock;
 use crate::owner;
+use crate::owner::READ;
 
-/// How far behind a session may be at least: see [`Settings::window`].
+/// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
+/// while a connection is gone for the grace time, one and a half times.
 const WINDOW: usize = 1024 * 1024;
+
+/// How far behind a raw session may be beside what is read at once: it cannot come back, so what it
+/// is behind is what its client does not take.
+const RAW_LAG: usize = 64 * 1024;
 
 /// What is the same for all lines.
 #[derive(Clone, Debug)]
@@ -71,10 +78,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Bytes of the newest output that are kept while somebody is attached, and so the most that
-    /// a session may be behind: the tail, and 1 MiB at least.
-    pub(crate) fn window(&self) -> usize {
-        self.history_tail.max(WINDOW)
+    /// Bytes of the newest output that are kept for a session which has yet to read them.
+    pub(crate) fn window(&self, protocol: Protocol) -> u64 {
+        let window = match protocol {
+            Protocol::Raw => self.history_tail.max(READ) + RAW_LAG,
+            Protocol::ConsoleV1 => self.history_tail.max(WINDOW),
+        };
+        window as u64
     }
 }
 

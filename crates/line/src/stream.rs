@@ -5,6 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::io::IoSliceMut;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -30,6 +31,12 @@ use tokio::net::UnixStream;
 use crate::endpoint::Endpoint;
 use crate::lock;
 use crate::registry::Settings;
+
+/// How many buffers one read fills at most.
+pub(crate) const BUFFERS: usize = 4;
+
+/// What a read goes into.
+pub(crate) type Buffers = [Vec<u8>; BUFFERS];
 
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -80,17 +87,20 @@ impl Stream {
         }
     }
 
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads once into these buffers, one after the other; returns how many bytes.
+    pub(crate) fn try_read(&self, buffers: &mut Buffers) -> io::Result<usize> {
+        let [first, ..] = buffers;
         match self {
             Self::Tcp(tcp) => {
-                read_out(buffer, |read| tcp.try_io(Interest::READABLE, || read(tcp.as_fd())))
+                read_out(buffers, |read| tcp.try_io(Interest::READABLE, || read(tcp.as_fd())))
             }
-            Self::Tls(stream) => stream.try_read(buffer),
+            Self::Tls(stream) => stream.try_read(first),
             Self::Unix(MeteredSocket { socket, .. }) => {
-                read_out(buffer, |read| socket.try_io(Interest::READABLE, || read(socket.as_fd())))
+                read_out(buffers, |read| socket.try_io(Interest::READABLE, || read(socket.as_fd())))
             }
             Self::Pty(pty) => {
-                let read = pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, buffer)?));
+                let read =
+                    pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut **first)?));
                 // How a pty says that its other side is closed.
                 if read.as_ref().is_err_and(|error| error.raw_os_error() == Some(EIO)) {
                     return Ok(0);
@@ -123,13 +133,17 @@ impl Stream {
 /// Reads once from a socket. A read that brings less than it has room for has emptied it (epoll(7)),
 /// and says so to who keeps the socket's readiness: else the next read would be one for nothing.
 fn read_out(
-    buffer: &mut [u8],
+    buffers: &mut Buffers,
     try_io: impl FnOnce(&mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()>,
 ) -> io::Result<usize> {
+    let room: usize = buffers.iter().map(Vec::len).sum();
+    let mut rest = buffers.iter_mut();
+    let mut slices: [IoSliceMut<'_>; BUFFERS] =
+        std::array::from_fn(|_| IoSliceMut::new(rest.next().map_or(&mut [], |buffer| buffer)));
     let mut length = 0;
     let read = try_io(&mut |socket| {
-        length = rustix::io::read(socket, &mut *buffer)?;
-        let emptied = 0 < length && length < buffer.len();
+        length = rustix::io::readv(socket, &mut slices)?;
+        let emptied = 0 < length && length < room;
         if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
     match read {

@@ -111,24 +111,24 @@ impl Upgrade {
         }
     }
 
-    /// Runs the session, or says why there is none.
-    pub(crate) async fn run(self) {
-        let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE, self.connection).await else {
-            return;
-        };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    /// The session, or none and the client is told why.
+    pub(crate) async fn begin(self) -> Option<Box<Session>> {
+        let upgraded = tokio::time::timeout(UPGRADE, self.connection).await.ok()?.ok()?;
+        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
         let moved = match Handle::current().id() == self.runtime {
             true => Ok(parts.io.into_inner()),
             false => parts.io.into_inner().into_std().and_then(TcpStream::from_std),
         };
-        let Ok(stream) = moved else { return };
-        let socket = Socket::new(stream, parts.read_buf);
+        let socket = Socket::new(moved.ok()?, &parts.read_buf);
         match self.admitted {
             Ok(Admitted { attachment, keyboard, protocol }) => {
                 let proxy = self.proxy;
-                Session { socket, attachment, keyboard, protocol, proxy }.run().await;
+                Some(Box::new(Session { socket, attachment, keyboard, protocol, proxy }))
             }
-            Err(refusal) => session::refuse(socket, &refusal).await,
+            Err(refusal) => {
+                session::refuse(socket, &refusal).await;
+                None
+            }
         }
     }
 }

@@ -128,14 +128,19 @@ async fn accept(
                 let (proxy, sessions) = (Arc::clone(proxy), connections.clone());
                 connections.spawn(async move {
                     let upgrade = http::serve_connection(proxy, stream, peer).await;
-                    // A task of its own, so that a session does not hold the room that HTTP took.
                     if let Some(upgrade) = upgrade {
                         let runtime = upgrade.runtime();
-                        let session = async move {
-                            upgrade.run().await;
-                            drop(place);
+                        let tasks = sessions.clone();
+                        let begin = async move {
+                            // A task of its own, so that a session has no room for its beginning.
+                            if let Some(session) = upgrade.begin().await {
+                                tasks.spawn(async move {
+                                    session.run().await;
+                                    drop(place);
+                                });
+                            }
                         };
-                        sessions.spawn_on(session, &runtime);
+                        sessions.spawn_on(begin, &runtime);
                     }
                 });
             }

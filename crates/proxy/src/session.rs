@@ -61,9 +61,15 @@ impl From<io::Error> for End {
 }
 
 impl Session {
-    pub(crate) async fn run(mut self) {
+    /// Boxed, since a future has room for each place that what it owns is moved to.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let Err(end) = self.serve().await;
-        let Self { mut socket, attachment, .. } = self;
+        // Boxed, so that a session has no room for its end while it goes on.
+        Box::pin(self.end(end)).await;
+    }
+
+    async fn end(self: Box<Self>, end: End) {
+        let Self { mut socket, attachment, .. } = *self;
         match end {
             End::Lost => attachment.detach(),
             End::Broken(close) => {

@@ -85,13 +85,14 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
     config.proxy.api.get_or_insert_with(|| reachable(addresses.0).to_string());
-    let config = Arc::new(config);
-
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
     let cores = cores::start(&end).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
+    // The lines know where their ports are.
+    config.static_lines = Vec::new();
+    let config = Arc::new(config);
     let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
     let router = serialproxy_api::router(api);
     let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute);

@@ -44,7 +44,7 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
-    /// What came right behind the handshake.
+    /// What came right behind the handshake, and was not read yet.
     early: Bytes,
     decoder: Decoder,
     /// What the kernel has yet to take of what was begun.
@@ -69,10 +69,12 @@ pub(super) enum Heard {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, early: Bytes) -> Self {
+    /// A connection, and what came over it right behind the handshake.
+    pub(crate) fn new(stream: TcpStream, early: &[u8]) -> Self {
         Self {
             stream,
-            early,
+            // A copy, since the buffer of the handshake is large.
+            early: Bytes::copy_from_slice(early),
             decoder: Decoder::default(),
             rest: Vec::new(),
             full: false,
