@@ -32,9 +32,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::relay::Relay;
 
-/// Connections at once, sessions and page loads together.
-const CONNECTIONS: usize = 10_000;
-
 /// How long sessions have to take their Close frame when the proxy shuts down.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -66,7 +63,8 @@ impl Proxy {
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.
-    /// Every runtime on which lines live accepts.
+    /// Every runtime on which lines live accepts, and all together hold `most` connections at once,
+    /// sessions and page loads; who comes then waits in the kernel's queue.
     ///
     /// # Errors
     ///
@@ -74,10 +72,11 @@ impl Proxy {
     pub async fn serve(
         self,
         listener: std::net::TcpListener,
+        most: usize,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let proxy = Arc::new(self);
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let room = Arc::new(Semaphore::new(most));
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for runtime in proxy.lines.runtimes() {

@@ -3,6 +3,7 @@
 
 mod config;
 mod cores;
+mod limits;
 mod logging;
 mod options;
 mod serve;

@@ -26,6 +26,7 @@ use serialproxy_line::Settings;
 use serialproxy_proxy::Proxy;
 use serialproxy_store::Store;
 use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::complain;
 use crate::config;
 use crate::cores;
+use crate::limits;
 use crate::logging;
 use crate::options::ServerArgs;
 use crate::tls;
@@ -43,6 +45,9 @@ When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://
 
 Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
+
+/// Connections that wait to be accepted; the kernel takes no more than `net.core.somaxconn` (4096).
+const BACKLOG: u32 = 4096;
 
 /// How long ports have to be let go at the end.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -70,6 +75,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
 /// until a signal.
 async fn serve(mut config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
+    let connections = limits::raise().context("the limit of open files")?;
     let _lock = open_state_dir(&config.state_dir)?;
     let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let auth = match config.api.auth_strategy {
@@ -78,9 +84,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
             Auth::Token(serialproxy_api::admin_token(&config.state_dir).context("the admin token")?)
         }
     };
-    let api_listener = listen(config.api.listen, "[api] listen").await?;
-    let proxy_listener =
-        listen(config.serial_console.listen, "[serial_console] serialproxy_port").await?;
+    let api_listener = listen(config.api.listen, "[api] listen")?;
+    let proxy_listener = listen(config.serial_console.listen, "[serial_console] serialproxy_port")?;
     let proxy_listener = proxy_listener.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
@@ -100,7 +105,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let roles = async {
         tokio::join!(
             serialproxy_api::serve(api_listener, router, shutdown.cancelled()),
-            proxy.serve(proxy_listener, shutdown.clone()),
+            proxy.serve(proxy_listener, connections, shutdown.clone()),
             serialproxy_api::purge_tokens(store, shutdown.cancelled()),
         )
     };
@@ -164,10 +169,18 @@ fn open_state_dir(directory: &Path) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}, which {option} sets"))
+fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let listening = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // As `TcpListener::bind` does: who was served by the process before may still linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().with_context(|| format!("cannot listen on {address}, which {option} sets"))
 }
 
 /// Where a listener of this machine is reached from this machine.

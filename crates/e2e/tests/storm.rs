@@ -1,0 +1,105 @@
+//! Everybody at once: 9,000 sessions on 5,000 lines of one process.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use serialproxy_proto::id::ServerId;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const LINES: usize = 5000;
+const SESSIONS: usize = 9000;
+
+fn name(line: usize) -> String {
+    format!("line{line}")
+}
+
+/// The test holds as many connections as the server.
+fn raise_limit_of_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    // The server lets users have half of what it may have open.
+    let needed = 2 * SESSIONS as u64;
+    let enough = maximum.is_none_or(|maximum| maximum >= needed);
+    assert!(enough, "this test needs {needed} open files, and may have {maximum:?} (ulimit -Hn)");
+}
+
+/// Sends back what is typed.
+async fn answer(mut guest: TcpStream) {
+    let mut key = [0];
+    while guest.read_exact(&mut key).await.is_ok() && guest.write_all(&key).await.is_ok() {}
+}
+
+async fn start() -> Server {
+    let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = guests.local_addr().unwrap();
+    let mut config = String::from("[static]\n");
+    for line in 0..LINES {
+        writeln!(config, "line = {} tcp://{address}", name(line)).unwrap();
+    }
+    config.push_str("[serial_console]\nenabled = true\n");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("serialproxy.conf");
+    std::fs::write(&file, config).unwrap();
+    tokio::spawn(async move {
+        while let Ok((guest, _)) = guests.accept().await {
+            tokio::spawn(answer(guest));
+        }
+    });
+    Server::start(&["--config-file", file.to_str().unwrap()]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nine_thousand_sessions_that_come_at_once_to_five_thousand_lines_are_all_served() {
+    raise_limit_of_files();
+    let server = start().await;
+    let mut paths = Vec::new();
+    for line in 0..LINES {
+        let id = ServerId::of_static(&name(line)).to_string();
+        within(async { while server.line(&id, 0).await["state"] != "connected" {} }).await;
+        paths.push(format!("/?token={}", server.token(&id, "").await));
+    }
+    let watching = paths[..SESSIONS - LINES].iter().map(|path| format!("{path}&mode=watch"));
+    let paths: Vec<String> = paths.iter().cloned().chain(watching).collect();
+
+    let began = Instant::now();
+    let mut coming = JoinSet::new();
+    for (place, path) in paths.into_iter().enumerate() {
+        let proxy = server.proxy.clone();
+        coming.spawn(async move { (place, Socket::open(&proxy, &path, &[]).await) });
+    }
+    let mut sessions: Vec<Option<Socket>> = (0..SESSIONS).map(|_| None).collect();
+    while let Some(come) = coming.join_next().await {
+        let (place, socket) = come.unwrap();
+        sessions[place] = Some(socket);
+    }
+    println!("{SESSIONS} sessions were attached within {:?}", began.elapsed());
+
+    let mut sessions: Vec<Socket> = sessions.into_iter().flatten().collect();
+    assert_eq!(sessions.len(), SESSIONS);
+    for writer in &mut sessions[..LINES] {
+        writer.send(&b"k"[..]).await;
+    }
+    for session in &mut sessions {
+        assert_eq!(session.output_with(b"k").await, b"k");
+    }
+    println!("{} MiB are resident", server.memory("VmRSS") / 1024 / 1024);
+}
