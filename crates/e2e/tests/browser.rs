@@ -11,11 +11,15 @@ use serialproxy_e2e::server::Server;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 
 struct Rig {
     server: Server,
     relay: Relay,
 }
+
+/// Stories that measure time are told alone.
+static QUIET: RwLock<()> = RwLock::const_new(());
 
 /// Where two people meet, `X-User` says who makes a call.
 const NOAUTH: [&str; 2] = ["--api-auth_strategy", "noauth"];
@@ -39,6 +43,7 @@ impl Rig {
 
 #[tokio::test]
 async fn a_real_guest_s_console_works_in_the_page_through_stop_and_start() {
+    let _beside_others = QUIET.read().await;
     let own = address::fixed();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
     let host = Host::start(&own).await;
@@ -54,30 +59,35 @@ async fn a_real_guest_s_console_works_in_the_page_through_stop_and_start() {
 
 #[tokio::test]
 async fn two_people_share_a_port_and_each_reads_who_writes() {
+    let _beside_others = QUIET.read().await;
     let rig = rig(&[]).await;
     tell("shared.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn a_page_keeps_its_place_and_its_pen_over_a_broken_network_and_a_reload() {
+    let _beside_others = QUIET.read().await;
     let rig = rig(&[]).await;
     tell("comeback.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn replay_is_answered_by_nobody_and_a_live_query_by_who_writes_once() {
+    let _beside_others = QUIET.read().await;
     let rig = rig(&[]).await;
     tell("quiet.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn a_token_that_is_no_good_is_explained_in_words() {
+    let _beside_others = QUIET.read().await;
     let rig = rig(&["--consoleauth-token_ttl", "1"]).await;
     tell("expired.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn the_page_is_protected_by_its_headers_and_needs_nothing_from_elsewhere() {
+    let _beside_others = QUIET.read().await;
     let ancestors = "http://127.0.0.1:*";
     let rig = rig(&["--console-frame_ancestors", ancestors]).await;
     let mut story = rig.story();
@@ -87,6 +97,7 @@ async fn the_page_is_protected_by_its_headers_and_needs_nothing_from_elsewhere()
 
 #[tokio::test]
 async fn the_servers_page_opens_consoles_and_ends_sessions_for_who_has_the_admin_token() {
+    let _beside_others = QUIET.read().await;
     let relay = Relay::new("switch").await;
     let own = [&address::fixed()[..], &relay.flag()].concat();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
@@ -108,24 +119,28 @@ async fn the_servers_page_opens_consoles_and_ends_sessions_for_who_has_the_admin
 
 #[tokio::test]
 async fn bytes_that_come_one_by_one_or_ten_million_in_a_second_are_shown() {
+    let _beside_others = QUIET.read().await;
     let rig = rig(&[]).await;
     tell("bytes.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn a_flood_leaves_the_page_small_and_ctrl_c_is_answered_on_its_screen_at_once() {
+    let _alone = QUIET.write().await;
     let rig = rig(&[]).await;
     tell("flood.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn a_console_s_prompt_is_on_the_screen_soon_after_its_url() {
+    let _alone = QUIET.write().await;
     let rig = rig(&[]).await;
     tell("start.mjs", rig.story()).await;
 }
 
 #[tokio::test]
 async fn a_page_comes_back_by_itself_when_the_program_was_stopped_or_killed() {
+    let _beside_others = QUIET.read().await;
     let Rig { mut server, relay } = rig(&[]).await;
     let control = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let story = json!({
