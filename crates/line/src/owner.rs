@@ -288,8 +288,8 @@ fn append(history: &mut History, buffers: &mut [Vec<u8>], length: usize, unread:
     let_go
 }
 
-/// Puts so many bytes of output into the history, by `append`, and wakes who waits for it. Raw sessions that fell out
-/// of what is kept end, unless they may skip: on raw a hole cannot be told.
+/// Puts so many bytes of output into the history, by `append`, and wakes who waits for it. Raw
+/// sessions that fell out of what is kept end, unless they may skip: on raw a hole cannot be told.
 fn take_in(line: &Shared, length: usize, append: impl FnOnce(&mut History, u64) -> bool) {
     let sessions = lock(&line.sessions);
     let mut history = lock(&line.history);

@@ -48,6 +48,9 @@ const WRITE: usize = 4 * 1024;
 /// Who watches beside the writer, where many do.
 const WATCHERS: usize = 20;
 
+/// More than all of them.
+const CONNECTIONS: usize = 100;
+
 /// Frames that come at once, and the bytes in each.
 const FRAMES: usize = 256;
 const SMALL: usize = 8;
@@ -169,7 +172,7 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let proxy = Proxy::new(Arc::new(config), Arc::clone(store), lines, compute);
-    tokio::spawn(proxy.serve(listener, CancellationToken::new()));
+    tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
     let token = store.authorize(&Grant {
         line,
         user: "count".into(),

@@ -115,7 +115,11 @@ impl Session {
                     }
                     if readable {
                         pulse.heard();
-                        self.listen(console.as_mut())?;
+                        let more = self.listen(console.as_mut())?;
+                        if more {
+                            // Other sessions come first.
+                            tokio::task::yield_now().await;
+                        }
                     }
                 }
                 () = self.keyboard.room(), if !room => {}
@@ -159,8 +163,8 @@ impl Session {
         self.socket.send(Opcode::Text, &in_json(message))
     }
 
-    /// From the client to the line.
-    fn listen(&mut self, mut console: Option<&mut Console>) -> Result<(), End> {
+    /// From the client to the line; returns whether there may be more.
+    fn listen(&mut self, mut console: Option<&mut Console>) -> Result<bool, End> {
         self.keyboard.stir();
         let keyboard = &self.keyboard;
         let heard = self.socket.read(|item| match (item, &mut console) {
@@ -170,7 +174,8 @@ impl Session {
             _ => {}
         });
         match heard {
-            Heard::Items => Ok(()),
+            Heard::Items => Ok(false),
+            Heard::More => Ok(true),
             Heard::Leave(code) => Err(End::Left(code)),
             Heard::Gone => Err(End::Lost),
             Heard::Broken(close) => Err(End::Broken(close)),

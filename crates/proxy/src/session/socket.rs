@@ -60,6 +60,8 @@ pub(crate) struct Socket {
 pub(super) enum Heard {
     /// Something came, or nothing yet.
     Items,
+    /// As much came as is read at once: there may be more.
+    More,
     /// The client took its leave, with this code.
     Leave(Option<u16>),
     /// The connection is gone.
@@ -126,6 +128,7 @@ impl Socket {
             let mut input = scratch.get_mut(..length).unwrap_or_default();
             loop {
                 match self.decoder.next(&mut input) {
+                    Ok(None) if length == READ => return Heard::More,
                     Ok(None) => return Heard::Items,
                     Ok(Some(Item::Close(code))) => return Heard::Leave(code),
                     // Only the last needs an answer (section 5.5.3).
@@ -245,7 +248,7 @@ impl Socket {
     /// Waits until the client has left.
     async fn left(&mut self) {
         while self.ready(true).await.is_ok() {
-            if !matches!(self.read(|_| ()), Heard::Items) {
+            if !matches!(self.read(|_| ()), Heard::Items | Heard::More) {
                 return;
             }
         }
