@@ -8,6 +8,10 @@ use tokio::runtime::Builder;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+/// Threads of each for calls that block: token look-ups, reading a log, painting a screen. In a storm
+/// of connections they queue, rather than each having a thread.
+const BLOCKING: usize = 32;
+
 /// Starts one for each core that this process may use. They end with the token, which drops what
 /// is left of their tasks.
 ///
@@ -18,7 +22,10 @@ pub(crate) fn start(end: &CancellationToken) -> io::Result<Vec<Handle>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (0..cores)
         .map(|core| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(BLOCKING)
+                .build()?;
             let handle = runtime.handle().clone();
             let end = end.clone();
             thread::Builder::new()
