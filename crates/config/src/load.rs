@@ -26,6 +26,9 @@ use crate::written::Written;
 pub struct Sources {
     /// `--config-file`, in order. Each must exist.
     pub files: Vec<PathBuf>,
+    /// `--config-dir`, in order: of each the files `*.conf`, by name, after all of `files`. Each must
+    /// exist.
+    pub directories: Vec<PathBuf>,
     /// Read if `files` is empty and it exists.
     pub default_file: PathBuf,
     /// Flags of options as group, option, value, in order.
@@ -42,6 +45,7 @@ impl Default for Sources {
     fn default() -> Self {
         Self {
             files: Vec::new(),
+            directories: Vec::new(),
             default_file: PathBuf::from("/etc/serialproxy/serialproxy.conf"),
             flags: Vec::new(),
             state_dir: None,

@@ -90,6 +90,14 @@ impl Opt {
         }
     }
 
+    /// The flag that turns a boolean off, without dashes: `GROUP-noOPTION`, as oslo.config has it.
+    pub fn flag_off(&self) -> Option<String> {
+        self.is_bool().then(|| match self.group {
+            "DEFAULT" => format!("no{}", self.name),
+            group => format!("{group}-no{}", self.name),
+        })
+    }
+
     /// Whether it is a boolean: its flag may stand without a value, which then is `true`.
     pub fn is_bool(&self) -> bool {
         matches!(self.kind, Kind::Bool)
@@ -167,8 +175,15 @@ mod tests {
             "serial_console-port_range"
         );
         assert_eq!(find("DEFAULT", "debug").unwrap().flag(), "debug");
-        let flags: HashSet<_> = options().map(Opt::flag).collect();
-        assert_eq!(flags.len(), options().count());
+        assert_eq!(find("DEFAULT", "debug").unwrap().flag_off().unwrap(), "nodebug");
+        let off = find("serial_console", "enabled").unwrap().flag_off();
+        assert_eq!(off.unwrap(), "serial_console-noenabled");
+        assert_eq!(find("serial_console", "port_range").unwrap().flag_off(), None);
+        let flags: Vec<_> = options()
+            .flat_map(|option| [Some(option.flag()), option.flag_off()])
+            .flatten()
+            .collect();
+        assert_eq!(flags.iter().collect::<HashSet<_>>().len(), flags.len());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Origin;
@@ -49,6 +50,16 @@ impl Written {
         for file in &sources.files {
             written.read_file(file, Absence::Problem, problems);
         }
+        for directory in &sources.directories {
+            match files_of(directory) {
+                Ok(files) => {
+                    for file in files {
+                        written.read_file(&file, Absence::Problem, problems);
+                    }
+                }
+                Err(error) => problems.add(unreadable(directory, &error)),
+            }
+        }
         for (group, name, value) in &sources.flags {
             let origin = Origin::Flag(format!("{group}-{name}"));
             match known(group, name, origin) {
@@ -81,10 +92,7 @@ impl Written {
             Err(error) if absence == Absence::Fine && error.kind() == io::ErrorKind::NotFound => {
                 return;
             }
-            Err(error) => {
-                let file = escaped(&file.to_string_lossy());
-                return problems.add(Problem::Unreadable { file, reason: error.to_string() });
-            }
+            Err(error) => return problems.add(unreadable(file, &error)),
         };
         self.any_file = true;
         let file: Arc<Path> = file.into();
@@ -130,6 +138,23 @@ impl Written {
 enum Absence {
     Fine,
     Problem,
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    Problem::Unreadable { file: escaped(&path.to_string_lossy()), reason: error.to_string() }
+}
+
+/// The configuration files of a directory, by name, as oslo.config takes them.
+fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "conf") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn read_text(file: &Path) -> io::Result<String> {

@@ -142,6 +142,23 @@ fn the_default_file_is_read_if_it_is_there_and_no_other_is_named() {
 }
 
 #[test]
+fn the_files_of_a_directory_are_read_by_name_after_all_others() {
+    let mut place = Place::new().file("z.conf", "[consoleauth]\ntoken_ttl = 1\n");
+    let directory = place.path("conf.d");
+    std::fs::create_dir(&directory).unwrap();
+    place.write("conf.d/20.conf", "[consoleauth]\ntoken_ttl = 20\n");
+    place.write("conf.d/10.conf", "[consoleauth]\ntoken_ttl = 10\n[DEFAULT]\ndebug = yes\n");
+    place.write("conf.d/30.conf.bak", "nothing to read");
+    place.sources.directories.push(directory);
+    let config = place.load().config;
+    assert_eq!(config.consoleauth.token_ttl, Duration::from_secs(20));
+    assert!(config.debug);
+    place.sources.directories.push(place.path("missing"));
+    let [error] = &place.errors()[..] else { panic!("one error") };
+    assert!(error.starts_with("missing: No such file"), "{error}");
+}
+
+#[test]
 fn a_named_file_must_be_there() {
     let mut place = Place::new();
     place.sources.files.push(place.path("missing.conf"));

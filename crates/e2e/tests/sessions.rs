@@ -7,6 +7,7 @@
     reason = "that is how a test fails"
 )]
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -445,4 +446,17 @@ async fn break_sysrq_and_power_are_for_who_may() {
         let error = watcher.message("error").await["message"].as_str().unwrap().to_owned();
         assert!(error.contains(why), "{say}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_log_is_in_its_file_which_only_its_owner_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("serialproxy.log");
+    let rig = rig(&["--log-file", file.to_str().unwrap()]).await;
+    let socket = Socket::raw(&rig.server.proxy, &rig.token("").await).await;
+    socket.leave().await;
+    let attached = || std::fs::read_to_string(&file).unwrap().contains("session attached");
+    eventually(async || attached().then_some(())).await;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(rig.server.log(), "");
 }

@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use clap::Args;
 use clap::Command;
 use clap::FromArgMatches;
+use serialproxy_config::Opt;
 use serialproxy_config::Sources;
 use serialproxy_config::options;
 
@@ -18,9 +19,15 @@ pub(crate) struct ServerArgs {
     /// Configuration file; may be repeated, later ones override
     #[arg(long, value_name = "FILE")]
     config_file: Vec<PathBuf>,
+    /// Directory whose files *.conf are read after those, by name; may be repeated
+    #[arg(long, value_name = "DIR")]
+    config_dir: Vec<PathBuf>,
     /// Directory of everything that outlives the process [default: /var/lib/serialproxy]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// File that the log is written to, at its end, instead of stderr
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
     #[command(flatten)]
     flags: OptionFlags,
 }
@@ -29,6 +36,7 @@ impl ServerArgs {
     pub(crate) fn sources(&self, serve: bool) -> Sources {
         Sources {
             files: self.config_file.clone(),
+            directories: self.config_dir.clone(),
             flags: self.flags.0.clone(),
             state_dir: self.state_dir.clone(),
             serve,
@@ -43,23 +51,10 @@ struct OptionFlags(Vec<(String, String, String)>);
 
 impl Args for OptionFlags {
     fn augment_args(command: Command) -> Command {
-        command.next_help_heading("Options of the configuration, which override its files").args(
-            options().map(|option| {
-                let flag = Arg::new(option.flag())
-                    .long(option.flag())
-                    .help(option.help)
-                    .hide_short_help(true)
-                    .hide(option.is_later())
-                    .action(ArgAction::Append)
-                    .value_name("VALUE");
-                // `--debug` alone means true.
-                if option.is_bool() {
-                    flag.num_args(0..=1).require_equals(true).default_missing_value("true")
-                } else {
-                    flag.allow_hyphen_values(true)
-                }
-            }),
-        )
+        command
+            .next_help_heading("Options of the configuration, which override its files")
+            .args(options().map(flag))
+            .args(options().filter_map(flag_off))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -71,7 +66,9 @@ impl FromArgMatches for OptionFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let flags = options().flat_map(|option| {
             let values = matches.get_many::<String>(&option.flag()).unwrap_or_default();
-            values.map(|value| (option.group.to_owned(), option.name.to_owned(), value.clone()))
+            let off = option.flag_off().filter(|off| matches.get_flag(off));
+            let values = values.cloned().chain(off.map(|_| "false".to_owned()));
+            values.map(|value| (option.group.to_owned(), option.name.to_owned(), value))
         });
         Ok(Self(flags.collect()))
     }
@@ -79,5 +76,67 @@ impl FromArgMatches for OptionFlags {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+fn flag(option: &Opt) -> Arg {
+    let flag = Arg::new(option.flag())
+        .long(option.flag())
+        .help(option.help)
+        .hide_short_help(true)
+        .hide(option.is_later())
+        .action(ArgAction::Append)
+        .value_name("VALUE");
+    match option.flag_off() {
+        // `--debug` alone means true.
+        Some(off) => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .overrides_with(off),
+        None => flag.allow_hyphen_values(true),
+    }
+}
+
+/// `--nodebug`: of it and `--debug` the later counts.
+fn flag_off(option: &Opt) -> Option<Arg> {
+    let off = option.flag_off()?;
+    let help = format!("The same as --{}=false", option.flag());
+    Some(
+        Arg::new(off.clone())
+            .long(off)
+            .help(help)
+            .hide(true)
+            .action(ArgAction::SetTrue)
+            .overrides_with(option.flag()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    fn flags(line: &[&str]) -> Vec<(String, String, String)> {
+        let line = ["serialproxy"].iter().chain(line);
+        Line::try_parse_from(line).unwrap().server.sources(true).flags
+    }
+
+    #[test]
+    fn of_a_flag_and_its_opposite_the_later_counts() {
+        let debug = |value: &str| vec![("DEFAULT".into(), "debug".into(), value.into())];
+        assert_eq!(flags(&["--debug"]), debug("true"));
+        assert_eq!(flags(&["--debug", "--nodebug"]), debug("false"));
+        assert_eq!(flags(&["--nodebug", "--debug"]), debug("true"));
+        assert_eq!(flags(&["--nodebug", "--debug=off"]), debug("off"));
+        let enabled = ("serial_console".into(), "enabled".into(), "false".into());
+        assert_eq!(flags(&["--serial_console-noenabled"]), [enabled]);
     }
 }

@@ -57,7 +57,11 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
-    logging::start(config.debug);
+    if let Err(error) = logging::start(config.debug, args.log_file.as_deref()) {
+        let file = args.log_file.as_deref().unwrap_or(Path::new("stderr"));
+        complain(&format!("the log {} cannot be written: {error}", file.display()));
+        return ExitCode::FAILURE;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let served = runtime
         .context("the program cannot start")
