@@ -41,6 +41,8 @@ pub(crate) struct History {
     limits: Limits,
     /// By offset; none is empty.
     chunks: VecDeque<Chunk>,
+    /// Memory of the chunk that was let go last, for the next one.
+    spare: Vec<u8>,
     /// Number of the running boot.
     boot: u64,
     boot_start: u64,
@@ -63,7 +65,7 @@ impl Chunk {
 
 impl History {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, chunks: VecDeque::new(), boot: 0, boot_start: 0, end: 0 }
+        Self { limits, chunks: VecDeque::new(), spare: Vec::new(), boot: 0, boot_start: 0, end: 0 }
     }
 
     /// Offset of the next byte to come.
@@ -94,15 +96,14 @@ impl History {
     /// Takes bytes in; `unread` is the offset from which on somebody has yet to read. Returns whether
     /// bytes were let go.
     pub(crate) fn append(&mut self, mut bytes: &[u8], unread: u64) -> bool {
-        let mut spare = None;
         let mut let_go = false;
         while !bytes.is_empty() {
             let (kind, room) = self.room();
             let used = self.open_chunk(kind).map_or(0, |chunk| chunk.bytes.len());
             let room = room.min(self.chunk_size() - used);
             let (piece, rest) = bytes.split_at(room.min(bytes.len()));
-            self.write(piece, kind, spare.take());
-            let_go |= self.trim(unread, &mut spare);
+            self.write(piece, kind);
+            let_go |= self.trim(unread);
             bytes = rest;
         }
         let_go
@@ -118,9 +119,8 @@ impl History {
         let bytes = std::mem::take(buffer);
         self.end += bytes.len() as u64;
         self.chunks.push_back(Chunk { start: self.end - bytes.len() as u64, bytes, head_of: kind });
-        let mut spare = None;
-        let let_go = self.trim(unread, &mut spare);
-        *buffer = spare.unwrap_or_default();
+        let let_go = self.trim(unread);
+        *buffer = std::mem::take(&mut self.spare);
         buffer.resize(CHUNK, 0);
         let_go
     }
@@ -189,10 +189,10 @@ impl History {
         self.chunks.back().filter(open)
     }
 
-    fn write(&mut self, piece: &[u8], kind: Option<u64>, spare: Option<Vec<u8>>) {
+    fn write(&mut self, piece: &[u8], kind: Option<u64>) {
         let size = self.chunk_size();
         if self.open_chunk(kind).is_none() {
-            let mut bytes = spare.unwrap_or_default();
+            let mut bytes = std::mem::take(&mut self.spare);
             bytes.clear();
             if self.chunks.is_empty() {
                 self.chunks.reserve_exact(1);
@@ -211,8 +211,8 @@ impl History {
         self.end += piece.len() as u64;
     }
 
-    /// Lets go of what the limits leave no room for; the memory of a chunk may be used again.
-    fn trim(&mut self, unread: u64, spare: &mut Option<Vec<u8>>) -> bool {
+    /// Lets go of what the limits leave no room for.
+    fn trim(&mut self, unread: u64) -> bool {
         let tail = self.end.saturating_sub(self.limits.tail as u64).min(unread);
         let mut let_go = self.shrink_older_heads(tail);
         let mut index = 0;
@@ -221,7 +221,7 @@ impl History {
                 index += 1;
                 continue;
             }
-            *spare = self.chunks.remove(index).map(|chunk| chunk.bytes);
+            self.spare = self.chunks.remove(index).map(|chunk| chunk.bytes).unwrap_or_default();
             let_go = true;
         }
         let_go
@@ -385,7 +385,8 @@ mod tests {
                 history.append(&piece, unread);
                 all.extend(piece);
                 prop_assert!(history.whole_from() <= kept);
-                let memory: usize = history.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+                let chunks = history.chunks.iter().map(|chunk| &chunk.bytes);
+                let memory: usize = chunks.chain([&history.spare]).map(Vec::capacity).sum();
                 prop_assert!(memory <= LIMITS.head + LIMITS.tail + 120 * K + 2 * history.chunk_size());
                 prop_assert!(heads(&history) <= LIMITS.head);
             }
