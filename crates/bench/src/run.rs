@@ -79,9 +79,10 @@ impl Run {
 
     async fn all_rounds(&self) -> (Samples, Vec<String>) {
         let (mut samples, mut failures) = (Samples::default(), Vec::new());
+        let mut peers = self.peers.clone();
         for round in 1..=self.rounds {
             for load in &self.loads {
-                for peer in self.peers.iter().filter(|peer| load.applies_to(**peer)) {
+                for peer in peers.iter().filter(|peer| load.applies_to(**peer)) {
                     let what =
                         format!("round {round} of {}, {load:?}, {}", self.rounds, peer.name());
                     eprintln!("{what}");
@@ -94,6 +95,8 @@ impl Run {
                     }
                 }
             }
+            // What one leaves behind in the kernel is not always met by the same other.
+            peers.reverse();
         }
         (samples, failures)
     }
