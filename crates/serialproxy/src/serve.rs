@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(error) = logging::start(config.debug, args.log_file.as_deref()) {
-        let file = args.log_file.as_deref().unwrap_or(Path::new("stderr"));
+        let file = args.log_file.as_deref().unwrap_or_else(|| Path::new("stderr"));
         complain(&format!("the log {} cannot be written: {error}", file.display()));
         return ExitCode::FAILURE;
     }
