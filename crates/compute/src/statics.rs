@@ -125,8 +125,8 @@ mod tests {
         assert!(statics.has_name("switch") && !statics.has_name("other"));
     }
 
-    #[test]
-    fn a_port_that_a_static_server_does_not_have_is_refused() {
+    #[tokio::test]
+    async fn a_port_that_a_static_server_does_not_have_is_refused() {
         let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
         let line = StaticLine { name: "switch".into(), port: 1, endpoint };
         let statics = Statics::start(&[line], false, &lines());
