@@ -415,8 +415,9 @@ async fn what_is_piped_through_the_client_is_a_file_in_the_guest_and_ctrl_c_stop
 
     let mut terminal = Terminal::run(host.server.command(&["connect", &guest.name]));
     terminal.shows("connected to").await;
-    terminal.keys("stty -echo; echo re\"\"ady; cat >/cut\r");
-    terminal.shows("ready").await;
+    // A word of its own: `ready` stands on the screen that is painted at the attach.
+    terminal.keys("stty -echo; echo cut\"\"ting; cat >/cut\r");
+    terminal.shows("cutting").await;
     let before = host.server.line(&guest.id, 0).await["bytes_in"].as_u64().unwrap();
     terminal.keys(&String::from_utf8(text(128 * 1024)).unwrap().replace('\n', "\r"));
     eventually(async || {
