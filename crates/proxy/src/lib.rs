@@ -68,7 +68,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// When there is no file descriptor left for a second runtime.
+    /// When there is no file descriptor left for the runtimes' listeners.
     pub async fn serve(
         self,
         listener: std::net::TcpListener,
@@ -80,7 +80,11 @@ impl Proxy {
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for runtime in proxy.lines.runtimes() {
-            let listener = listener.try_clone()?;
+            let listener = {
+                // It belongs to the runtime in which it is made.
+                let _inside = runtime.enter();
+                TcpListener::from_std(listener.try_clone()?)?
+            };
             let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
             let (connections, shutdown) = (connections.clone(), shutdown.clone());
             accepting.spawn_on(
@@ -106,17 +110,11 @@ impl Proxy {
 }
 
 async fn accept(
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     proxy: &Arc<Proxy>,
     room: &Arc<Semaphore>,
     connections: &TaskTracker,
 ) -> Infallible {
-    let listener = loop {
-        match listener.try_clone().and_then(TcpListener::from_std) {
-            Ok(listener) => break listener,
-            Err(error) => pause(&error).await,
-        }
-    };
     loop {
         let accepted = async {
             let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
@@ -143,12 +141,10 @@ async fn accept(
                     }
                 });
             }
-            Err(error) => pause(&error).await,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
-}
-
-async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
