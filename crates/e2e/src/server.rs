@@ -1,5 +1,6 @@
 //! `serialproxy serve` as a process, and its API.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -9,6 +10,7 @@ use std::sync::Mutex;
 
 use reqwest::Method;
 use serde_json::Value;
+use serialproxy_proto::id::ServerId;
 use tempfile::TempDir;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::BufReader;
@@ -39,6 +41,11 @@ pub struct Server {
     process: Child,
     log: Arc<Mutex<String>>,
     http: reqwest::Client,
+}
+
+/// Name of the server of a line that [`Server::with_lines`] makes.
+fn line_name(line: usize) -> String {
+    format!("line{line}")
 }
 
 /// An answer of the API.
@@ -77,6 +84,25 @@ impl Server {
             }
         }
         Self::run(Arc::new(state), flags).await
+    }
+
+    /// Starts the program with so many lines, all to guests at one address and each of a server of
+    /// its own; `more` are lines of `[static]` besides.
+    pub async fn with_lines(lines: usize, guests: SocketAddr, more: &str) -> Self {
+        let own = (0..lines).map(|line| format!("line = {} tcp://{guests}\n", line_name(line)));
+        let own: String = own.collect();
+        let config = format!("[serial_console]\nenabled = true\n[static]\n{own}{more}\n");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("serialproxy.conf");
+        std::fs::write(&file, config).unwrap();
+        Self::start(&["--config-file", file.to_str().unwrap()]).await
+    }
+
+    /// Waits until a line that [`Self::with_lines`] made is connected; its server's UUID.
+    pub async fn connected(&self, line: usize) -> String {
+        let id = ServerId::of_static(&line_name(line)).to_string();
+        within(async { while self.line(&id, 0).await["state"] != "connected" {} }).await;
+        id
     }
 
     /// Starts the program again on the same state, once this process is gone.

@@ -8,7 +8,6 @@
     reason = "that is how a test fails"
 )]
 
-use std::fmt::Write;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,8 +18,6 @@ use futures_util::StreamExt;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
-use serialproxy_e2e::within;
-use serialproxy_proto::id::ServerId;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -34,28 +31,15 @@ const EVERY: Duration = Duration::from_millis(100);
 const BYTES: usize = 1150;
 
 /// What a line and its raw session may take.
-const MEMORY: u64 = 24 * 1024;
+const MEMORY: usize = 24 * 1024;
 
 /// What the lines that print may add to an echo on another.
 const DELAY: Duration = Duration::from_millis(50);
-
-fn name(line: usize) -> String {
-    format!("line{line}")
-}
 
 /// A server with so many lines, the guests' ends of them, and a session on each.
 async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket>) {
     let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = guests.local_addr().unwrap();
-    let mut config = String::from("[static]\n");
-    for line in 0..lines {
-        writeln!(config, "line = {} tcp://{address}", name(line)).unwrap();
-    }
-    let [_, echo] = echo.flag();
-    writeln!(config, "line = {echo}\n[serial_console]\nenabled = true").unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("serialproxy.conf");
-    std::fs::write(&file, config).unwrap();
     let connected = Arc::new(Mutex::new(Vec::new()));
     let accepted = Arc::clone(&connected);
     tokio::spawn(async move {
@@ -63,11 +47,11 @@ async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket
             accepted.lock().unwrap().push(guest);
         }
     });
-    let server = Server::start(&["--config-file", file.to_str().unwrap()]).await;
+    let [_, echo] = echo.flag();
+    let server = Server::with_lines(lines, address, &format!("line = {echo}")).await;
     let mut sessions = Vec::new();
     for line in 0..lines {
-        let id = ServerId::of_static(&name(line)).to_string();
-        within(async { while server.line(&id, 0).await["state"] != "connected" {} }).await;
+        let id = server.connected(line).await;
         let token = server.token(&id, "").await;
         sessions.push(Socket::raw(&server.proxy, &token).await);
     }
@@ -78,13 +62,6 @@ async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket
     });
     assert_eq!(connected.len(), lines);
     (server, connected, sessions)
-}
-
-/// Resident memory of a server, in bytes (`VmRSS` of `proc(5)`).
-fn resident(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// Sends back what is typed, over one connection after another.
@@ -114,13 +91,13 @@ async fn echoes(socket: &mut Socket) -> Vec<Duration> {
 async fn two_thousand_lines_take_little_memory_and_do_not_delay_each_other() {
     let echo = Port::new("echo").await;
     let (small, _guests, _sessions) = start(1, &echo).await;
-    let base = resident(&small);
+    let base = small.memory("VmRSS");
     drop(small);
 
     let echo = Arc::new(Port::new("echo").await);
     let echoing = tokio::spawn(answer(Arc::clone(&echo)));
     let (server, mut guests, sessions) = start(LINES, &echo).await;
-    let each = resident(&server).saturating_sub(base) / LINES as u64;
+    let each = server.memory("VmRSS").saturating_sub(base) / LINES;
     println!("a line and its raw session take {each} bytes");
     assert!(each <= MEMORY, "{each} bytes");
 

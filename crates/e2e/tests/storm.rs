@@ -8,7 +8,6 @@
     reason = "that is how a test fails"
 )]
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use rustix::process::Resource;
@@ -17,8 +16,6 @@ use rustix::process::getrlimit;
 use rustix::process::setrlimit;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
-use serialproxy_e2e::within;
-use serialproxy_proto::id::ServerId;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -27,10 +24,6 @@ use tokio::task::JoinSet;
 
 const LINES: usize = 5000;
 const SESSIONS: usize = 9000;
-
-fn name(line: usize) -> String {
-    format!("line{line}")
-}
 
 /// The test holds as many connections as the server.
 fn raise_limit_of_files() {
@@ -51,20 +44,12 @@ async fn answer(mut guest: TcpStream) {
 async fn start() -> Server {
     let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = guests.local_addr().unwrap();
-    let mut config = String::from("[static]\n");
-    for line in 0..LINES {
-        writeln!(config, "line = {} tcp://{address}", name(line)).unwrap();
-    }
-    config.push_str("[serial_console]\nenabled = true\n");
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("serialproxy.conf");
-    std::fs::write(&file, config).unwrap();
     tokio::spawn(async move {
         while let Ok((guest, _)) = guests.accept().await {
             tokio::spawn(answer(guest));
         }
     });
-    Server::start(&["--config-file", file.to_str().unwrap()]).await
+    Server::with_lines(LINES, address, "").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,8 +58,7 @@ async fn nine_thousand_sessions_that_come_at_once_to_five_thousand_lines_are_all
     let server = start().await;
     let mut paths = Vec::new();
     for line in 0..LINES {
-        let id = ServerId::of_static(&name(line)).to_string();
-        within(async { while server.line(&id, 0).await["state"] != "connected" {} }).await;
+        let id = server.connected(line).await;
         paths.push(format!("/?token={}", server.token(&id, "").await));
     }
     let watching = paths[..SESSIONS - LINES].iter().map(|path| format!("{path}&mode=watch"));
