@@ -228,6 +228,9 @@ async fn a_client_that_answers_no_ping_is_let_go_after_the_grace_time() {
         last = message.as_close().map(|(code, _)| u16::from(code)).or(last);
     }
     assert_eq!(last, Some(4007));
+    let log = rig.server.log();
+    let ended = log.lines().find(|line| line.contains("session ended")).unwrap();
+    assert!(ended.contains("code=4007 reason=\"idle: no sign of life for 2 s\""), "{ended}");
 }
 
 #[tokio::test]

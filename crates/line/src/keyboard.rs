@@ -89,9 +89,11 @@ impl Keyboard {
         self.session.stir();
     }
 
-    /// Ends the session, so that its attachment says so.
+    /// Ends the session, unless it goes on over another connection.
     pub fn end(&self, close: &Close) {
-        self.line.end_session(&self.session, close);
+        if self.session.connection() == self.connection {
+            self.line.end_session(&self.session, close);
+        }
     }
 
     /// Who types.

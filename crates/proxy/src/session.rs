@@ -134,15 +134,22 @@ impl Session {
                     Beat::Silence => {
                         let seconds = self.proxy.config.session.grace.as_secs();
                         let reason = format!("idle: no sign of life for {seconds} s");
-                        return Err(End::Closed(Close::new(CloseCode::Idle, reason)));
+                        return Err(self.over(CloseCode::Idle, &reason));
                     }
                     Beat::Limit => {
                         let reason = "the console URL has expired";
-                        return Err(End::Closed(Close::new(CloseCode::SessionLimit, reason)));
+                        return Err(self.over(CloseCode::SessionLimit, reason));
                     }
                 },
             }
         }
+    }
+
+    /// Ends the session for a reason of ours.
+    fn over(&self, code: CloseCode, reason: &str) -> End {
+        let close = Close::new(code, reason);
+        self.keyboard.end(&close);
+        End::Closed(close)
     }
 
     /// From the line to the client; on raw only output is.
