@@ -25,6 +25,10 @@ use crate::within;
 static LIBVIRT: Mutex<Option<Libvirtd>> = Mutex::const_new(None);
 static GUESTS: AtomicU32 = AtomicU32::new(0);
 
+/// Makes a shell print `knocks`. A guest that boots loses some of what is typed: no beginning of
+/// this with an end of it is a command that goes on reading, as `ed` would be.
+pub const KNOCK: &str = "echo kno\"\"cks\r";
+
 /// A program that serves libvirt, alone. Its guests end with it.
 #[derive(Debug)]
 pub struct Host {
@@ -100,8 +104,8 @@ impl Host {
         // Until the shell runs nothing answers: knock until it does.
         let knock = async {
             loop {
-                shell.0.send("echo kno\"\"cked\r").await;
-                let heard = shell.0.output_with(b"knocked");
+                shell.0.send(KNOCK).await;
+                let heard = shell.0.output_with(b"knocks");
                 if tokio::time::timeout(Duration::from_secs(2), heard).await.is_ok() {
                     return;
                 }

@@ -14,11 +14,13 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use serde_json::Value;
+use serialproxy_e2e::PATIENCE;
 use serialproxy_e2e::address;
 use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::guest::KNOCK;
 use serialproxy_e2e::network::Network;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
@@ -114,14 +116,16 @@ impl Console {
     async fn shell_prompt(&mut self) {
         let knock = async {
             loop {
-                self.types(b"echo kno\"\"cked\r").await;
-                let heard = self.output_with(b"knocked");
+                self.types(KNOCK.as_bytes()).await;
+                let heard = self.output_with(b"knocks");
                 if tokio::time::timeout(Duration::from_secs(2), heard).await.is_ok() {
                     return;
                 }
             }
         };
-        within(knock).await;
+        let knocked = tokio::time::timeout(PATIENCE, knock).await;
+        let shown = &self.seen[self.seen.len().saturating_sub(2000)..];
+        assert!(knocked.is_ok(), "no shell; the last it showed: {}", shown.escape_ascii());
     }
 
     /// Runs a command; its first line.
