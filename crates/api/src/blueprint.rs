@@ -18,6 +18,7 @@ use serialproxy_proto::token::Mode;
 
 use crate::Api;
 use crate::auth::Caller;
+use crate::auth::Role;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::query::Query;
@@ -32,6 +33,9 @@ const PLACES: [(&str, StatusCode); 2] = [
     ("/v2/{project}/servers/{server}", StatusCode::OK),
     ("/v3/servers/{server}", StatusCode::ACCEPTED),
 ];
+
+/// Nova's name of the right to a serial console.
+const POLICY: &str = "os_compute_api:os-remote-consoles";
 
 /// Longest life of a token, whatever the options say: ten years, so that no clock overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -70,10 +74,15 @@ async fn get_serial_console(
     if !api.enabled {
         return Err(Fault::BadRequest("Unavailable console type serial.".into()));
     }
+    api.server(&caller, server).await?;
+    if mode == Mode::Write {
+        caller.require(Role::Member, POLICY)?;
+    }
     api.compute.get_serial_console(line, wait).await?;
     let now = Timestamp::now();
     let expires = now.checked_add(api.token_ttl.min(LONGEST)).unwrap_or(now);
-    let grant = Grant { line, user: caller.user, mode, operator: true, wait, expires };
+    let operator = caller.role >= Role::Member;
+    let grant = Grant { line, user: caller.user, mode, operator, wait, expires };
     let token = tokens::authorize(&api.store, grant).await?;
     let url = format!("{}?token={}", api.base_url, token.expose());
     Ok(Json(SerialConsoleAnswer { serial_console: SerialConsole { url } }))
@@ -88,6 +97,8 @@ async fn disconnect_serial_console(
 ) -> Result<Json<Disconnected>, Fault> {
     check(&body)?;
     let line = LineKey { server, port: query.port()? };
+    api.server(&caller, server).await?;
+    caller.require(Role::Member, POLICY)?;
     let by = Disconnect { by: caller.user, reason: query.reason()? };
     let disconnected = api.compute.disconnect_writer(line, by).await?;
     Ok(Json(Disconnected { disconnected }))

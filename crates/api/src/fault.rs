@@ -60,6 +60,10 @@ impl Fault {
         Self::NotFound(format!("Instance {} could not be found.", echo(text)))
     }
 
+    pub(crate) fn no_such_session(text: &str) -> Self {
+        Self::NotFound(format!("Session {} could not be found.", echo(text)))
+    }
+
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "badRequest"),

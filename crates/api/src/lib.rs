@@ -19,6 +19,7 @@ mod query;
 mod request;
 mod routes;
 mod schema;
+mod scope;
 mod serve;
 mod tokens;
 mod v1;

@@ -109,9 +109,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let params = params(parts, state).await?;
         let text = param(&params, "session");
-        text.parse()
-            .map(Self)
-            .map_err(|_| Fault::NotFound(format!("Session {} could not be found.", echo(text))))
+        text.parse().map(Self).map_err(|_| Fault::no_such_session(text))
     }
 }
 

@@ -158,7 +158,7 @@ async fn apply(
             return Fault::Forbidden("this call is for callers on the same machine".into())
                 .into_response();
         }
-        Access::Caller => match api.auth.caller(request.headers()) {
+        Access::Caller => match api.auth.caller(request.headers()).await {
             Ok(caller) => Some(caller),
             Err(fault) => return fault.into_response(),
         },

@@ -133,7 +133,10 @@ fn lines() -> Named {
 fn servers() -> Named {
     let strings = json!({"type": "object", "additionalProperties": text()});
     vec![
-        ("Server", object(&[("id", uuid()), ("name", text()), ("status", status())])),
+        (
+            "Server",
+            object(&[("id", uuid()), ("name", text()), ("status", status()), ("project", text())]),
+        ),
         ("ServerAnswer", object(&[("server", reference("Server"))])),
         ("Servers", object(&[("servers", list("Server"))])),
         (

@@ -10,6 +10,7 @@ use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_proto::api;
+use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::compute::ComputeError;
@@ -70,7 +71,12 @@ impl Statics {
 }
 
 fn present(id: ServerId, server: &Server) -> api::Server {
-    api::Server { id, name: server.name.clone(), status: Status::Active }
+    api::Server {
+        id,
+        name: server.name.clone(),
+        status: Status::Active,
+        project: ADMIN_PROJECT.into(),
+    }
 }
 
 /// An endpoint that never changes.

@@ -15,6 +15,9 @@ use crate::id::SessionId;
 use crate::refusal::rfc3339;
 use crate::token::Mode;
 
+/// Id of the project of those who look after the machine; servers that belong to nobody are its.
+pub const ADMIN_PROJECT: &str = "admin";
+
 /// `{"serial_console": {"url": …}}`: the answer of the blueprint's call.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SerialConsoleAnswer {
@@ -184,6 +187,8 @@ pub struct Server {
     pub name: String,
     /// Nova's word for its state.
     pub status: Status,
+    /// Id of the project that it belongs to.
+    pub project: String,
 }
 
 /// What a server does, in Nova's words.

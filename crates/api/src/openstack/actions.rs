@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Map;
 use serde_json::Value;
 use serialproxy_proto::api::Line;
+use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
@@ -15,6 +16,8 @@ use serialproxy_proto::id::ServerId;
 
 use super::PLACES;
 use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Role;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::request::Body;
@@ -22,6 +25,9 @@ use crate::request::ServerPath;
 use crate::routes::Route;
 
 const GET_CONSOLE_OUTPUT: &str = "os-getConsoleOutput";
+
+/// Nova's name of the right to what a server printed.
+const POLICY: &str = "os_compute_api:os-console-output";
 
 /// Most output in bytes, as Nova's libvirt driver has it.
 const MOST: u64 = 100 * 1024;
@@ -43,6 +49,7 @@ struct ConsoleOutput {
 
 async fn action(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     ServerPath(server): ServerPath,
     body: Body,
 ) -> Result<Json<ConsoleOutput>, Fault> {
@@ -56,7 +63,9 @@ async fn action(
         return Err(Fault::BadRequest(format!("There is no such action: {}", echo(name))));
     }
     let length = length(arguments)?;
-    let bytes = printed(&api, server).await?;
+    let server = api.server(&caller, server).await?;
+    caller.require(Role::Member, POLICY)?;
+    let bytes = printed(&api, &server).await?;
     Ok(Json(ConsoleOutput { output: last_lines(&readable(&bytes), length).to_owned() }))
 }
 
@@ -96,8 +105,8 @@ fn invalid(field: &str, value: &Value, why: &str) -> Fault {
 }
 
 /// The newest bytes that a server printed on its first serial port.
-async fn printed(api: &Api, id: ServerId) -> Result<Vec<u8>, Fault> {
-    let server = api.compute.server(id).await?;
+async fn printed(api: &Api, server: &Server) -> Result<Vec<u8>, Fault> {
+    let id = server.id;
     let key = LineKey { server: id, port: 0 };
     let line = match api.compute.line(key).await {
         Err(ComputeError::NotFound(_)) => {

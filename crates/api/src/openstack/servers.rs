@@ -13,6 +13,7 @@ use serialproxy_proto::api::Status;
 use super::PLACES;
 use super::links::Links;
 use crate::Api;
+use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::query::Query;
@@ -47,37 +48,41 @@ struct Page {
 
 async fn list(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     links: Links,
     query: Query,
 ) -> Result<Json<Page>, Fault> {
-    page(&api, &links, &query, reference).await
+    page(&api, &caller, &links, &query, reference).await
 }
 
 async fn list_detail(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     links: Links,
     query: Query,
 ) -> Result<Json<Page>, Fault> {
-    page(&api, &links, &query, detail).await
+    page(&api, &caller, &links, &query, detail).await
 }
 
 async fn show(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     links: Links,
     ServerPath(server): ServerPath,
 ) -> Result<Json<Value>, Fault> {
-    let server = api.compute.server(server).await?;
+    let server = api.server(&caller, server).await?;
     Ok(Json(json!({"server": detail(&server, &links)})))
 }
 
 async fn page(
     api: &Api,
+    caller: &Caller,
     links: &Links,
     query: &Query,
     show: fn(&Server, &Links) -> Value,
 ) -> Result<Json<Page>, Fault> {
     let limit = query.limit()?;
-    let mut servers = api.compute.servers().await?;
+    let mut servers = api.servers(caller).await?;
     if let Some(name) = query.text("name") {
         servers.retain(|server| server.name.contains(name));
     }

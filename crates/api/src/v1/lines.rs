@@ -15,6 +15,7 @@ use serialproxy_proto::id::LineKey;
 
 use crate::Api;
 use crate::auth::Caller;
+use crate::auth::Role;
 use crate::fault::Fault;
 use crate::query::Query;
 use crate::query::bad;
@@ -48,25 +49,37 @@ pub(super) fn routes() -> [Route; 5] {
     ]
 }
 
-async fn lines(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Lines>, Fault> {
+async fn lines(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<Lines>, Fault> {
     let limit = query.limit()?;
     let marker = query.text("marker").map(marker).transpose()?;
     let mut lines = api.compute.lines().await?;
-    lines.retain(|line| marker.is_none_or(|marker| key(line) > marker));
+    let sees = api.sees(&caller).await?;
+    lines.retain(|line| sees(line.server.id) && marker.is_none_or(|marker| key(line) > marker));
     lines.truncate(limit);
     Ok(Json(Lines { lines }))
 }
 
-async fn line(State(api): State<Arc<Api>>, LinePath(line): LinePath) -> Result<Json<Line>, Fault> {
+async fn line(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    LinePath(line): LinePath,
+) -> Result<Json<Line>, Fault> {
+    api.server(&caller, line.server).await?;
     Ok(Json(api.compute.line(line).await?))
 }
 
 async fn output(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     LinePath(line): LinePath,
     query: Query,
 ) -> Result<impl IntoResponse, Fault> {
     let max = query.value("max", "a number of bytes")?.unwrap_or(OUTPUT).min(OUTPUT);
+    api.server(&caller, line.server).await?;
     let from = match query.value("from", "an offset in bytes")? {
         Some(from) => from,
         None => api.compute.line(line).await?.first_offset,
@@ -103,6 +116,8 @@ async fn send_break(
     caller: Caller,
     LinePath(line): LinePath,
 ) -> Result<(), Fault> {
+    api.server(&caller, line.server).await?;
+    caller.require(Role::Member, "serialproxy:lines:break")?;
     api.compute.send_break(line).await?;
     tracing::info!(user = caller.user, %line, "break sent");
     Ok(())
@@ -115,6 +130,8 @@ async fn sysrq(
     body: Body,
 ) -> Result<(), Fault> {
     let Sysrq { key } = body.read()?;
+    api.server(&caller, line.server).await?;
+    caller.require(Role::Member, "serialproxy:lines:sysrq")?;
     api.compute.sysrq(line, key).await?;
     tracing::info!(user = caller.user, %line, %key, "SysRq sent");
     Ok(())

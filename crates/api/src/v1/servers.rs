@@ -16,6 +16,7 @@ use serialproxy_proto::id::ServerId;
 
 use crate::Api;
 use crate::auth::Caller;
+use crate::auth::Role;
 use crate::fault::Fault;
 use crate::request::Body;
 use crate::request::ServerPath;
@@ -79,25 +80,37 @@ fn power(action: &str, power: Power, summary: &'static str) -> Route {
         .success(StatusCode::ACCEPTED)
 }
 
-async fn servers(State(api): State<Arc<Api>>) -> Result<Json<Servers>, Fault> {
-    Ok(Json(Servers { servers: api.compute.servers().await? }))
+async fn servers(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Servers>, Fault> {
+    Ok(Json(Servers { servers: api.servers(&caller).await? }))
 }
 
 async fn server(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     ServerPath(server): ServerPath,
 ) -> Result<Json<ServerAnswer>, Fault> {
-    Ok(Json(ServerAnswer { server: api.compute.server(server).await? }))
+    Ok(Json(ServerAnswer { server: api.server(&caller, server).await? }))
 }
 
-async fn boot(State(api): State<Arc<Api>>, body: Body) -> Result<Json<ServerAnswer>, Fault> {
+async fn boot(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<ServerAnswer>, Fault> {
+    caller.require(Role::Member, "os_compute_api:servers:create")?;
     let boot: Boot = body.read()?;
     let compute = Arc::clone(&api.compute);
     let server = api.change(async move { compute.boot(boot).await }).await?;
     Ok(Json(ServerAnswer { server }))
 }
 
-async fn delete(State(api): State<Arc<Api>>, ServerPath(server): ServerPath) -> Result<(), Fault> {
+async fn delete(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    ServerPath(server): ServerPath,
+) -> Result<(), Fault> {
+    api.server(&caller, server).await?;
+    caller.require(Role::Member, "os_compute_api:servers:delete")?;
     let compute = Arc::clone(&api.compute);
     let store = Arc::clone(&api.store);
     let deleted = async move {
@@ -115,6 +128,7 @@ async fn adopt(
     body: Body,
 ) -> Result<Json<ServerAnswer>, Fault> {
     let adopt: Adopt = if body.is_empty() { Adopt::default() } else { body.read()? };
+    may_adopt(&api, &caller, server).await?;
     let compute = Arc::clone(&api.compute);
     let adopted = async move {
         let adopted = compute.adopt(server, adopt).await?;
@@ -129,6 +143,7 @@ async fn unadopt(
     caller: Caller,
     ServerPath(server): ServerPath,
 ) -> Result<Json<ServerAnswer>, Fault> {
+    may_adopt(&api, &caller, server).await?;
     let compute = Arc::clone(&api.compute);
     let taken_back = async move {
         let server_now = compute.unadopt(server).await?;
@@ -136,6 +151,12 @@ async fn unadopt(
         Ok(server_now)
     };
     Ok(Json(ServerAnswer { server: api.change(taken_back).await? }))
+}
+
+/// It changes a domain that others made, so it is for those who look after the hypervisor.
+async fn may_adopt(api: &Api, caller: &Caller, server: ServerId) -> Result<(), Fault> {
+    api.server(caller, server).await?;
+    caller.require(Role::Admin, "serialproxy:servers:adopt")
 }
 
 async fn stop(
@@ -151,6 +172,16 @@ async fn stop(
     change_power(&api, &caller, server, Power::Stop(stop)).await
 }
 
+fn policy(power: &Power) -> &'static str {
+    match power {
+        Power::Start => "os_compute_api:servers:start",
+        Power::Stop(_) => "os_compute_api:servers:stop",
+        Power::Reboot => "os_compute_api:servers:reboot",
+        Power::Reset => "serialproxy:servers:reset",
+        Power::Nmi => "serialproxy:servers:nmi",
+    }
+}
+
 /// Done when it is, and recorded: even when the caller hangs up before that.
 async fn change_power(
     api: &Api,
@@ -158,6 +189,8 @@ async fn change_power(
     server: ServerId,
     power: Power,
 ) -> Result<(), Fault> {
+    api.server(caller, server).await?;
+    caller.require(Role::Member, policy(&power))?;
     let (compute, user) = (Arc::clone(&api.compute), caller.user.clone());
     let change = async move {
         compute.power(server, power.clone()).await?;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serialproxy_proto::api::Session;
 use serialproxy_proto::api::Sessions;
 use serialproxy_proto::compute::Disconnect;
 
 use crate::Api;
 use crate::auth::Caller;
+use crate::auth::Role;
 use crate::fault::Fault;
 use crate::query::Query;
 use crate::request::SessionPath;
@@ -25,8 +27,16 @@ pub(super) fn routes() -> [Route; 2] {
     ]
 }
 
-async fn sessions(State(api): State<Arc<Api>>) -> Result<Json<Sessions>, Fault> {
-    Ok(Json(Sessions { sessions: api.compute.sessions().await? }))
+async fn sessions(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Sessions>, Fault> {
+    Ok(Json(Sessions { sessions: visible(&api, &caller).await? }))
+}
+
+/// The sessions on the caller's servers.
+async fn visible(api: &Api, caller: &Caller) -> Result<Vec<Session>, Fault> {
+    let mut sessions = api.compute.sessions().await?;
+    let sees = api.sees(caller).await?;
+    sessions.retain(|session| sees(session.server.id));
+    Ok(sessions)
 }
 
 async fn disconnect(
@@ -35,6 +45,11 @@ async fn disconnect(
     SessionPath(session): SessionPath,
     query: Query,
 ) -> Result<(), Fault> {
-    let by = Disconnect { by: caller.user, reason: query.reason()? };
+    let reason = query.reason()?;
+    if !visible(&api, &caller).await?.iter().any(|visible| visible.id == session) {
+        return Err(Fault::no_such_session(&session.to_string()));
+    }
+    caller.require(Role::Member, "serialproxy:sessions:disconnect")?;
+    let by = Disconnect { by: caller.user, reason };
     Ok(api.compute.disconnect(session, by).await?)
 }

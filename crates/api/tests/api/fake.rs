@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
+use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::EndpointInfo;
@@ -46,7 +47,7 @@ pub(crate) struct Fake {
     pub(crate) printed: Option<Vec<u8>>,
     /// Offsets of output that is no longer kept.
     pub(crate) gap: Range<u64>,
-    /// What was asked, in order.
+    /// What was asked, in order; looks at a server are not noted.
     pub(crate) asked: Mutex<Vec<String>>,
     /// Boots wait for this, if it is there.
     pub(crate) gate: Option<Notify>,
@@ -79,7 +80,12 @@ impl Fake {
     }
 
     fn all(&self) -> Vec<Server> {
-        let server = |id, name: &str, status| Server { id, name: name.into(), status };
+        let server = |id, name: &str, status| Server {
+            id,
+            name: name.into(),
+            status,
+            project: ADMIN_PROJECT.into(),
+        };
         let mut servers = vec![
             server(halted(), "halted", Status::Shutoff),
             server(running(), "running", Status::Active),
@@ -138,7 +144,8 @@ impl Compute for Fake {
     }
 
     fn server(&self, id: ServerId) -> Answer<'_, Server> {
-        self.say(format!("server {id}"), || self.find(id))
+        let answer = self.error.clone().map_or_else(|| self.find(id), Err);
+        Box::pin(async { answer })
     }
 
     fn boot(&self, boot: Boot) -> Answer<'_, Server> {
@@ -148,7 +155,12 @@ impl Compute for Fake {
                 gate.notified().await;
             }
             self.booted.notify_one();
-            let server = Server { id: running(), name: boot.name.clone(), status: Status::Active };
+            let server = Server {
+                id: running(),
+                name: boot.name.clone(),
+                status: Status::Active,
+                project: ADMIN_PROJECT.into(),
+            };
             self.say(format!("{boot:?}"), || Ok(server)).await
         })
     }

@@ -25,6 +25,7 @@ use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
 use serialproxy_line::Lines;
 use serialproxy_proto::api;
+use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
@@ -126,9 +127,14 @@ impl Guests {
     /// One guest.
     pub(crate) async fn server(&self, id: ServerId) -> Result<api::Server, ComputeError> {
         self.settle().await;
-        match self.table.get(id) {
-            Some(guest) => Ok(self.present(id, guest)),
-            None => Err(self.unknown(id)),
+        if let Some(guest) = self.table.get(id) {
+            return Ok(self.present(id, guest));
+        }
+        // It may have been made a moment ago.
+        match self.refresh(id).await {
+            Ok(Some(guest)) => Ok(self.present(id, guest)),
+            Ok(None) => Err(not_found(id)),
+            Err(error) => Err(error.of(id, "look at")),
         }
     }
 
@@ -165,7 +171,7 @@ impl Guests {
     fn present(&self, id: ServerId, guest: Guest) -> api::Server {
         let reachable = self.hypervisor.reachable().is_ok();
         let status = if reachable { guest.status } else { Status::Error };
-        api::Server { id, name: guest.name, status }
+        api::Server { id, name: guest.name, status, project: ADMIN_PROJECT.into() }
     }
 
     /// Why a guest that was never seen is not there: nobody knows while libvirt is away.

@@ -1,0 +1,37 @@
+//! Whose servers a caller sees: their project's, and administrators all.
+
+use std::collections::HashSet;
+
+use serialproxy_proto::api::Server;
+use serialproxy_proto::id::ServerId;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Role;
+use crate::fault::Fault;
+
+impl Api {
+    /// A server of the caller's. One of another project is answered as one that does not exist.
+    pub(crate) async fn server(&self, caller: &Caller, id: ServerId) -> Result<Server, Fault> {
+        let server = self.compute.server(id).await?;
+        if caller.owns(&server) { Ok(server) } else { Err(Fault::no_such_server(&id.to_string())) }
+    }
+
+    /// The caller's servers, ordered by name, then id.
+    pub(crate) async fn servers(&self, caller: &Caller) -> Result<Vec<Server>, Fault> {
+        let mut servers = self.compute.servers().await?;
+        servers.retain(|server| caller.owns(server));
+        Ok(servers)
+    }
+
+    /// Whether a server is the caller's, for lists of what belongs to servers.
+    pub(crate) async fn sees(&self, caller: &Caller) -> Result<impl Fn(ServerId) -> bool, Fault> {
+        let own: Option<HashSet<_>> = match caller.role {
+            Role::Admin => None,
+            Role::Member | Role::Reader => {
+                Some(self.servers(caller).await?.iter().map(|server| server.id).collect())
+            }
+        };
+        Ok(move |id| own.as_ref().is_none_or(|own| own.contains(&id)))
+    }
+}
