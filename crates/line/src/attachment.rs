@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+use serialproxy_proto::utf8;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +27,9 @@ use crate::attach::Start;
 use crate::history::Read;
 use crate::line::Shared;
 use crate::lock;
+use crate::piece::Cut;
+use crate::piece::Piece;
+use crate::piece::Pieces;
 use crate::screen;
 use crate::session::Session;
 use crate::status::Status;
@@ -32,8 +37,9 @@ use crate::status::Status;
 /// Sessions of one line at most.
 const SESSIONS: usize = 1000;
 
-/// Pieces of live output that are handed out at once, at most.
-const PIECES: usize = 5;
+/// How long the beginning of a character waits for its rest on raw: what a UART of 1200 baud takes for
+/// the three bytes that may be missing, and too short to be seen.
+const REST: Duration = Duration::from_millis(20);
 
 /// What a session gets.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +84,8 @@ pub struct Attachment {
     acknowledged: u64,
     /// When the holder's silence grants what this session asked for.
     granted_at: Option<Instant>,
+    /// Until when the beginning of a character waits for its rest (raw).
+    rest_by: Option<Instant>,
 }
 
 impl Attachment {
@@ -93,6 +101,7 @@ impl Attachment {
             replay_until: 0,
             acknowledged: 0,
             granted_at: None,
+            rest_by: None,
         }
     }
 
@@ -124,6 +133,7 @@ impl Attachment {
                 return event;
             }
             let granted_at = self.granted_at;
+            let rest_by = self.rest_by.filter(|_| wanted == Wanted::Output);
             tokio::select! {
                 () = session.bell.notified() => {}
                 screen = painted(&mut self.screen), if self.screen.is_some() => {
@@ -135,27 +145,21 @@ impl Attachment {
                     let after = self.line.settings.pen_request_timeout;
                     self.line.grant_overdue_pen(self.session.id, after);
                 }
+                () = sleep_until(rest_by), if rest_by.is_some() => {}
             }
         }
     }
 
-    /// Hands live output over, in up to five pieces of at most 64 KiB each: `take` says how many
-    /// bytes it took. It is called with the line's history locked, and must not wait.
-    pub fn take(&self, take: impl FnOnce(&[&[u8]]) -> usize) {
+    /// Hands live output over, in up to five pieces of at most 64 KiB each, which cut no character
+    /// in two on raw: `take` says how many bytes it took. It is called with the line's history locked,
+    /// and must not wait.
+    pub fn take(&self, take: impl FnOnce(&[Piece<'_>]) -> usize) {
         let from = self.offset();
-        let taken = {
-            let history = lock(&self.line.history);
-            let mut pieces = [&[][..]; PIECES];
-            let mut at = from;
-            let mut count = 0;
-            for piece in &mut pieces {
-                let Read::Bytes(bytes) = history.read(at) else { break };
-                *piece = bytes;
-                at += bytes.len() as u64;
-                count += 1;
-            }
-            take(pieces.get(..count).unwrap_or_default())
+        let cut = match self.session.protocol {
+            Protocol::Raw => Cut::BetweenCharacters,
+            Protocol::ConsoleV1 => Cut::Anywhere,
         };
+        let taken = take(Pieces::new(&lock(&self.line.history), from, cut).as_slice());
         self.go_on_at(from + taken as u64);
     }
 
@@ -206,6 +210,10 @@ impl Attachment {
 
     fn poll(&mut self, wanted: Wanted) -> Option<Event> {
         if let Some(close) = self.end() {
+            // What a character began with goes first.
+            if wanted == Wanted::Output && self.rest_by.take().is_some() {
+                return Some(Event::Output);
+            }
             return Some(Event::Ended(close));
         }
         if wanted == Wanted::End {
@@ -264,7 +272,12 @@ impl Attachment {
             match history.read(from) {
                 Read::End => return None,
                 Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
-                Read::Bytes(_) if left == 0 => return Some(Event::Output),
+                Read::Bytes(piece) if left == 0 => {
+                    let last = from + piece.len() as u64 == history.end();
+                    let begun = last && utf8::unfinished(piece) == piece.len();
+                    drop(history);
+                    return self.is_due(begun).then_some(Event::Output);
+                }
                 Read::Bytes(piece) => {
                     let piece = piece.get(..left.min(piece.len())).unwrap_or_default();
                     let to = from + piece.len() as u64;
@@ -283,6 +296,19 @@ impl Attachment {
             }));
         }
         Some(event)
+    }
+
+    /// Whether output is handed over now; `begun` says that it is but the beginning of a character,
+    /// whose rest is waited for on raw.
+    fn is_due(&mut self, begun: bool) -> bool {
+        if begun && self.session.protocol == Protocol::Raw {
+            let now = Instant::now();
+            if now < *self.rest_by.get_or_insert(now + REST) {
+                return false;
+            }
+        }
+        self.rest_by = None;
+        true
     }
 
     fn go_on_at(&self, offset: u64) {

@@ -12,3 +12,4 @@ pub mod id;
 pub mod pen;
 pub mod refusal;
 pub mod token;
+pub mod utf8;

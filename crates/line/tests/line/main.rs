@@ -8,6 +8,7 @@
     reason = "that is how a test fails"
 )]
 
+mod characters;
 mod model;
 mod pen;
 mod resume;

@@ -123,7 +123,12 @@ pub(crate) async fn next(attachment: &mut Attachment) -> Event {
     }
     let mut bytes = Vec::new();
     attachment.take(|pieces| {
-        bytes = pieces.concat();
+        bytes = pieces
+            .iter()
+            .flat_map(|piece| [piece.before, piece.bytes])
+            .flatten()
+            .copied()
+            .collect();
         bytes.len()
     });
     Event::Replay(bytes.into())

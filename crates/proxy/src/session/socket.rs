@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serialproxy_line::Attachment;
+use serialproxy_line::Piece;
 use serialproxy_proto::close::Close;
 use tokio::io::AsyncReadExt;
 use tokio::io::Interest;
@@ -29,8 +30,11 @@ use crate::wire::close_payload;
 /// desk it is the most that is kept of what a client typed.
 const READ: usize = 64 * 1024;
 
-/// Pieces of one write at most: a head and a payload for each piece of output.
-const SLICES: usize = 10;
+/// Slices of a frame of output: its head, and its payload from two places.
+const SLICES_EACH: usize = 3;
+
+/// Slices of one write at most.
+const SLICES: usize = 5 * SLICES_EACH;
 
 /// How long a client has to take its Close frame, and again to answer it.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -163,7 +167,7 @@ impl Socket {
             true => self.write(&[IoSlice::new(head), IoSlice::new(payload)])?,
             false => 0,
         };
-        keep_rest(&mut self.rest, head, payload, written);
+        keep_rest(&mut self.rest, [head, payload], written);
         Ok(())
     }
 
@@ -181,27 +185,27 @@ impl Socket {
     }
 
     /// Returns how many bytes are sent, or kept as the rest of a frame that was begun.
-    fn send_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
-        let mut heads = [Head::default(); SLICES / 2];
+    fn send_pieces(&mut self, pieces: &[Piece<'_>]) -> io::Result<usize> {
+        let mut heads = [Head::default(); SLICES / SLICES_EACH];
         for (head, piece) in heads.iter_mut().zip(pieces) {
-            *head = Head::new(Opcode::Binary, piece.len());
+            *head = Head::new(Opcode::Binary, piece.length());
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
-        for (pair, (head, piece)) in slices.chunks_mut(2).zip(heads.iter().zip(pieces)) {
-            if let [first, second] = pair {
-                (*first, *second) = (IoSlice::new(head.as_bytes()), IoSlice::new(piece));
-            }
+        let places = slices.as_chunks_mut::<SLICES_EACH>().0;
+        for (place, (head, piece)) in places.iter_mut().zip(heads.iter().zip(pieces)) {
+            *place = [head.as_bytes(), piece.before, piece.bytes].map(IoSlice::new);
         }
-        let mut written = self.write(slices.get(..2 * pieces.len()).unwrap_or_default())?;
+        let used = SLICES_EACH * pieces.len();
+        let mut written = self.write(slices.get(..used).unwrap_or_default())?;
         let mut taken = 0;
         for (head, piece) in heads.iter().zip(pieces) {
             if written == 0 {
                 break;
             }
-            let frame = head.as_bytes().len() + piece.len();
-            keep_rest(&mut self.rest, head.as_bytes(), piece, written);
-            written = written.saturating_sub(frame);
-            taken += piece.len();
+            let frame = [head.as_bytes(), piece.before, piece.bytes];
+            keep_rest(&mut self.rest, frame, written);
+            written = written.saturating_sub(head.as_bytes().len() + piece.length());
+            taken += piece.length();
         }
         Ok(taken)
     }
@@ -255,9 +259,11 @@ impl Socket {
     }
 }
 
-/// Keeps what of a frame is left behind the first `written` bytes.
-fn keep_rest(rest: &mut Vec<u8>, head: &[u8], payload: &[u8], written: usize) {
-    let behind_head = written.saturating_sub(head.len());
-    rest.extend_from_slice(head.get(written..).unwrap_or_default());
-    rest.extend_from_slice(payload.get(behind_head..).unwrap_or_default());
+/// Keeps what of a frame's parts is left behind the first `written` bytes.
+fn keep_rest<const PARTS: usize>(rest: &mut Vec<u8>, parts: [&[u8]; PARTS], written: usize) {
+    let mut written = written;
+    for part in parts {
+        rest.extend_from_slice(part.get(written..).unwrap_or_default());
+        written = written.saturating_sub(part.len());
+    }
 }
