@@ -14,6 +14,10 @@ use crate::written::Written;
 /// so this bounds time and memory.
 const MAX_SUBSTITUTIONS: usize = 64;
 
+/// What is said of a secret, whose text no message repeats.
+const UNREADABLE_SECRET: &str = "the value holds a control character, or a $ that stands for no \
+     option: write $$ for a dollar";
+
 /// A value that counts.
 #[derive(Clone, Debug)]
 pub(crate) struct EffectiveValue {
@@ -67,7 +71,7 @@ impl<'a> Expansion<'a> {
             origin: value.origin.clone(),
             group: option.group,
             option: option.name,
-            reason,
+            reason: if option.is_secret() { UNREADABLE_SECRET.to_owned() } else { reason },
         };
         self.trail.push(option);
         let text = substitute(&value.text, |name| {
@@ -97,6 +101,9 @@ impl<'a> Expansion<'a> {
                 shown(name)
             ));
         };
+        if found.is_secret() {
+            return Err(format!("${name} is a secret, which stands for itself alone"));
+        }
         if found.is_multi() {
             return Err(format!("${name} cannot stand for the many values of that option"));
         }

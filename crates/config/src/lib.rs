@@ -8,6 +8,7 @@ mod effective;
 mod error;
 mod hint;
 mod ini;
+mod keystone;
 mod load;
 mod network;
 mod options;

@@ -72,7 +72,7 @@ pub struct Setting {
     pub group: &'static str,
     /// The option.
     pub option: &'static str,
-    /// Its text after substitution; `None` if the option is not set.
+    /// Its text after substitution, of a secret `***`; `None` if the option is not set.
     pub value: Option<String>,
     /// Where the value comes from.
     pub origin: Origin,
@@ -142,7 +142,7 @@ impl Loaded {
             self.settings.push(Setting {
                 group: option.group,
                 option: option.name,
-                value: value.text,
+                value: value.text.map(|text| if option.is_secret() { "***".into() } else { text }),
                 origin: value.origin,
             });
         }
@@ -210,6 +210,7 @@ fn problem(option: &'static Opt, origin: &Origin, text: &str, refusal: Refusal) 
     let origin = origin.clone();
     match refusal {
         Refusal::Bad(reason) => {
+            let text = if option.is_secret() { "***" } else { text };
             let reason = format!("\"{}\" {reason}; allowed: {}", shown(text), option.allowed());
             let reason = reason + comment_hint(text);
             Problem::BadValue { origin, group, option: option_name, reason }

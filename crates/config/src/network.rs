@@ -111,6 +111,14 @@ pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("has no valid host, or no valid port".into()) }
 }
 
+/// The URL of a service of OpenStack, without a slash at its end.
+pub(crate) fn service_url(text: &str) -> Result<String, String> {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err("does not begin with http:// or https://".into());
+    }
+    base_url(text).map(|url| url.trim_end_matches('/').to_owned())
+}
+
 /// The API's URL; gives its `HOST:PORT`, an IPv6 address in brackets.
 pub(crate) fn api_url(text: &str) -> Result<String, String> {
     if text.starts_with("https://") {
@@ -335,6 +343,15 @@ mod tests {
         }
         let long = format!("http://a/{}", "x".repeat(MAX_URL));
         assert_eq!(base_url(&long), Err("is longer than 2048 bytes".into()));
+    }
+
+    #[test]
+    fn a_service_is_found_over_http_or_https() {
+        assert_eq!(service_url("http://10.0.0.1/identity/"), Ok("http://10.0.0.1/identity".into()));
+        assert_eq!(service_url("https://[::1]:5000/v3"), Ok("https://[::1]:5000/v3".into()));
+        for text in ["", "ws://a/", "a:5000", "http://", "http://user:secret@a/"] {
+            assert!(service_url(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::keystone;
 use crate::refusal::Refusal;
 use crate::scalar::boolean;
 use crate::table::OPTIONS;
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     Single(&'static str),
     /// Any number of values, which all count; in words.
     Multi(&'static str),
+    /// One text that is never shown, and that no flag sets: others could read it.
+    Secret,
 }
 
 /// What counts when nobody sets the option.
@@ -66,7 +69,7 @@ pub(crate) enum Effect {
 
 /// All options, ordered by group.
 pub fn options() -> impl Iterator<Item = &'static Opt> {
-    OPTIONS.iter()
+    OPTIONS.iter().chain(keystone::OPTIONS.iter().copied().flatten())
 }
 
 /// The names of the groups, each once, in the table's order.
@@ -108,6 +111,11 @@ impl Opt {
         matches!(self.kind, Kind::Multi(_))
     }
 
+    /// Whether its value is never shown, and given in a file only.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret)
+    }
+
     /// Whether its function comes with a later version: setting it to anything but its default is
     /// refused until then.
     pub fn is_later(&self) -> bool {
@@ -127,6 +135,7 @@ impl Opt {
         match self.kind {
             Kind::Bool => "true, 1, yes, on, false, 0, no or off",
             Kind::Single(allowed) | Kind::Multi(allowed) => allowed,
+            Kind::Secret => "text of one line; never shown, and not a flag",
         }
     }
 

@@ -18,7 +18,8 @@ that count and where each comes from; `serialproxy config check` only says what 
 2. Files: each `--config-file FILE` in order, or without any `/etc/serialproxy/serialproxy.conf` if
    it exists; then the files `*.conf` of each `--config-dir DIRECTORY`, by name. A later file overrides an earlier one.
 3. Flags: every option is also a flag `--GROUP-OPTION VALUE`, for example
-   `--serial_console-port_range 20000:30000`; for options of `[DEFAULT]` it is `--OPTION`. The flag
+   `--serial_console-port_range 20000:30000`; for options of `[DEFAULT]` it is `--OPTION`; passwords
+   have none, since others could read it. The flag
    of a boolean may stand without a value, which then is `true`, and `--nodebug` or
    `--serial_console-noenabled` means `false`.
 

@@ -6,11 +6,13 @@ use crate::error::Origin;
 use crate::error::escaped;
 use crate::load::Loaded;
 use crate::load::Setting;
+use crate::options::Opt;
+use crate::options::find;
 use crate::substitution::escape;
 
 /// The configuration in the file format, with a comment at each option that says where its value
 /// comes from. Read again, it is the same configuration (with the same `--state-dir`). Options
-/// whose function comes later are left out. No option holds a secret.
+/// whose function comes later are left out, and so are secrets: only that they are set is said.
 pub fn show(loaded: &Loaded) -> String {
     let mut text = String::new();
     let state_dir = escaped(&loaded.config.state_dir.to_string_lossy());
@@ -28,8 +30,10 @@ pub fn show(loaded: &Loaded) -> String {
 
 fn write_setting(text: &mut String, setting: &Setting) {
     let Setting { option, origin, .. } = setting;
+    let is_secret = find(setting.group, option).is_some_and(Opt::is_secret);
     // Writing to a String cannot fail.
     let _ = match (&setting.value, origin) {
+        (Some(_), _) if is_secret => writeln!(text, "# {origin}\n# {option} is set, and secret"),
         (None, _) => writeln!(text, "# {option} is not set"),
         (Some(value), Origin::Default) => {
             writeln!(text, "# default\n{}", assignment(option, value))

@@ -364,7 +364,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
     ),
 ];
 
-const fn works(
+pub(crate) const fn works(
     group: &'static str,
     name: &'static str,
     fallback: Fallback,
@@ -385,12 +385,12 @@ const fn later(
     Opt { group, name, help, kind, fallback, effect: Effect::Later }
 }
 
-fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {
+pub(crate) fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {
     *slot = value.map_err(Into::into)?;
     Ok(())
 }
 
-fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
+pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
     set(slot, value.map(Some))
 }
 

@@ -21,6 +21,12 @@ pub struct Config {
     pub api: Api,
     /// `[proxy]`
     pub proxy: Proxy,
+    /// `[keystone_authtoken]`: how users' tokens are validated.
+    pub keystone_authtoken: KeystoneAuth,
+    /// `[service_user]`
+    pub service_user: KeystoneAuth,
+    /// `[nova]`: how the proxy asks Nova.
+    pub nova: Nova,
     /// `[libvirt]`
     pub libvirt: Libvirt,
     /// `[compute]`
@@ -110,6 +116,87 @@ pub enum AuthStrategy {
 pub struct Proxy {
     /// `HOST:PORT` of the API, from `api_url`; spoken to over plain HTTP.
     pub api: Option<String>,
+}
+
+/// How a service user logs in at Keystone.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeystoneAuth {
+    /// Keystone's URL, with or without `/v3`.
+    pub auth_url: Option<String>,
+    /// Where users find Keystone; told with a 401.
+    pub www_authenticate_uri: Option<String>,
+    /// The user.
+    pub username: Option<String>,
+    /// Their password.
+    pub password: Option<Secret>,
+    /// The domain of the user's name.
+    pub user_domain: Domain,
+    /// The project that the user works in.
+    pub project_name: Option<String>,
+    /// The domain of the project's name.
+    pub project_domain: Domain,
+    /// The region whose services are asked.
+    pub region_name: Option<String>,
+    /// Certificates of those who may vouch for the services (PEM); else those of the system.
+    pub cafile: Option<PathBuf>,
+    /// Whether certificates are not checked.
+    pub insecure: bool,
+}
+
+/// A domain of Keystone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Domain {
+    /// By its id.
+    Id(String),
+    /// By its name.
+    Name(String),
+}
+
+impl Default for Domain {
+    fn default() -> Self {
+        Self::Id("default".into())
+    }
+}
+
+/// A text whose debug form hides it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(pub(crate) String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `[nova]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Nova {
+    /// Who asks.
+    pub auth: KeystoneAuth,
+    /// Which of Nova's URLs in Keystone's catalog is taken: the first of these that there is.
+    pub valid_interfaces: Vec<String>,
+    /// Nova's URL, where it is not the catalog's.
+    pub endpoint_override: Option<String>,
+}
+
+impl Config {
+    /// The service user who asks Nova, and the group that names them: the first of `[nova]`,
+    /// `[service_user]` and `[keystone_authtoken]` with a user.
+    pub fn nova_user(&self) -> Option<(&'static str, &KeystoneAuth)> {
+        let groups = [
+            ("nova", &self.nova.auth),
+            ("service_user", &self.service_user),
+            ("keystone_authtoken", &self.keystone_authtoken),
+        ];
+        groups.into_iter().find(|(_, auth)| auth.username.is_some())
+    }
 }
 
 /// `[libvirt]`
@@ -249,6 +336,13 @@ impl Default for Config {
                 auth_strategy: AuthStrategy::Token,
             },
             proxy: Proxy { api: None },
+            keystone_authtoken: KeystoneAuth::default(),
+            service_user: KeystoneAuth::default(),
+            nova: Nova {
+                auth: KeystoneAuth::default(),
+                valid_interfaces: vec!["internal".into(), "public".into()],
+                endpoint_override: None,
+            },
             libvirt: Libvirt { connection_uri: "qemu:///system".into(), virt_type: VirtType::Auto },
             compute: Compute {
                 libvirt: true,

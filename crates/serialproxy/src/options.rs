@@ -53,7 +53,7 @@ impl Args for OptionFlags {
     fn augment_args(command: Command) -> Command {
         command
             .next_help_heading("Options of the configuration, which override its files")
-            .args(options().map(flag))
+            .args(options().filter(|option| !option.is_secret()).map(flag))
             .args(options().filter_map(flag_off))
     }
 
@@ -64,7 +64,7 @@ impl Args for OptionFlags {
 
 impl FromArgMatches for OptionFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let flags = options().flat_map(|option| {
+        let flags = options().filter(|option| !option.is_secret()).flat_map(|option| {
             let values = matches.get_many::<String>(&option.flag()).unwrap_or_default();
             let off = option.flag_off().filter(|off| matches.get_flag(off));
             let values = values.cloned().chain(off.map(|_| "false".to_owned()));

@@ -1,0 +1,266 @@
+//! A small Keystone and Nova on one port, for what a real one does not do when it is asked to: be
+//! slow, fail, forget its tokens, talk nonsense.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::Path;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::get;
+use axum::routing::post;
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::json;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// Name and password of the service user.
+pub const SERVICE_USER: (&str, &str) = ("nova", "a $ecret of the service");
+
+/// A running cloud. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    address: SocketAddr,
+    inside: Arc<Mutex<Inside>>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    address: SocketAddr,
+    fault: Option<(&'static str, Fault)>,
+    /// How long the service user's tokens are good, in seconds.
+    life: i64,
+    service_tokens: Vec<String>,
+    user_tokens: BTreeMap<String, Value>,
+    consoles: BTreeMap<String, Value>,
+    servers: BTreeMap<String, Value>,
+    calls: Vec<String>,
+}
+
+/// What is wrong with a cloud.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It answers with this status.
+    Status(u16),
+    /// It takes the request and says nothing.
+    Silence,
+    /// It answers 200 with something that is no JSON.
+    Nonsense,
+}
+
+impl Cloud {
+    /// Starts one without users' tokens, consoles and servers.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let inside = Arc::new(Mutex::new(Inside {
+            address,
+            fault: None,
+            life: 3600,
+            service_tokens: Vec::new(),
+            user_tokens: BTreeMap::new(),
+            consoles: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            calls: Vec::new(),
+        }));
+        let router = Router::new()
+            .route("/v3/auth/tokens", post(log_in).get(validate))
+            .route("/v2.1/os-console-auth-tokens/{token}", get(console))
+            .route("/v2.1/servers/{id}", get(server))
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&inside), note))
+            .with_state(Arc::clone(&inside));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, inside }
+    }
+
+    /// Keystone's URL.
+    pub fn auth_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A configuration file's group with the service user's login.
+    pub fn login(&self, group: &str) -> String {
+        let (user, password) = SERVICE_USER;
+        format!(
+            "[{group}]\nauth_url = {}\nusername = {user}\npassword = {}\nproject_name = service\n",
+            self.auth_url(),
+            password.replace('$', "$$")
+        )
+    }
+
+    /// A new token of a user, who has these roles in the project.
+    pub fn user_token(&self, user: &str, project: &str, roles: &[&str]) -> String {
+        let roles: Vec<_> = roles.iter().map(|name| json!({ "id": name, "name": name })).collect();
+        let token = json!({ "token": {
+            "user": { "id": format!("id-of-{user}"), "name": user, "domain": { "id": "default" } },
+            "project": { "id": project, "name": format!("name-of-{project}") },
+            "roles": roles,
+            "expires_at": "2099-01-01T00:00:00.000000Z",
+        } });
+        let name = format!("gAAAA{}", Uuid::new_v4());
+        self.inside().user_tokens.insert(name.clone(), token);
+        name
+    }
+
+    /// A new console token for a server's port, which is at `host:port`. The server is active, if
+    /// nobody said otherwise before.
+    pub fn console_token(&self, server: Uuid, port: SocketAddr) -> String {
+        self.console_token_by(server, port, None)
+    }
+
+    /// The same, for a hypervisor that wants to be asked for this path first.
+    pub fn console_token_by(&self, server: Uuid, port: SocketAddr, path: Option<&str>) -> String {
+        let token = Uuid::new_v4().to_string();
+        let console = json!({
+            "instance_uuid": server,
+            "host": port.ip(),
+            "port": port.port(),
+            "internal_access_path": path,
+        });
+        let mut inside = self.inside();
+        inside.consoles.insert(token.clone(), json!({ "console": console }));
+        inside.servers.entry(server.to_string()).or_insert_with(|| shown("active", None));
+        token
+    }
+
+    /// The server is in this state from now on.
+    pub fn set_state(&self, server: Uuid, vm_state: &str, task_state: Option<&str>) {
+        self.inside().servers.insert(server.to_string(), shown(vm_state, task_state));
+    }
+
+    /// The server is gone.
+    pub fn delete(&self, server: Uuid) {
+        self.inside().servers.remove(&server.to_string());
+    }
+
+    /// A user's token, or one of a console, is good no longer.
+    pub fn expire(&self, token: &str) {
+        let mut inside = self.inside();
+        inside.consoles.remove(token);
+        inside.user_tokens.remove(token);
+    }
+
+    /// The service user's tokens so far are good no longer.
+    pub fn forget_service_tokens(&self) {
+        self.inside().service_tokens.clear();
+    }
+
+    /// From now on, the service user's tokens are good for so many seconds.
+    pub fn set_life(&self, seconds: i64) {
+        self.inside().life = seconds;
+    }
+
+    /// From now on, all calls whose path begins like this fail; with none, nothing does.
+    pub fn fail(&self, fault: Option<(&'static str, Fault)>) {
+        self.inside().fault = fault;
+    }
+
+    /// The calls so far: method and path, with `***` for a console token, and the microversion if
+    /// one was asked for.
+    pub fn calls(&self) -> Vec<String> {
+        self.inside().calls.clone()
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap()
+    }
+}
+
+fn shown(vm_state: &str, task_state: Option<&str>) -> Value {
+    json!({ "server": {
+        "name": "vm",
+        "status": if vm_state == "active" { "ACTIVE" } else { "SHUTOFF" },
+        "OS-EXT-STS:vm_state": vm_state,
+        "OS-EXT-STS:task_state": task_state,
+        "OS-EXT-STS:power_state": 1,
+    } })
+}
+
+type Shared = State<Arc<Mutex<Inside>>>;
+
+/// Notes the call, and lets it fail if it is to.
+async fn note(State(inside): Shared, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let fault = {
+        let mut inside = inside.lock().unwrap();
+        let shown = match path.rsplit_once("os-console-auth-tokens/") {
+            Some((before, _)) => format!("{before}os-console-auth-tokens/***"),
+            None => path.clone(),
+        };
+        let version = request.headers().get("openstack-api-version");
+        let version = version.map(|version| format!(" {}", version.to_str().unwrap()));
+        let call = format!("{} {shown}{}", request.method(), version.unwrap_or_default());
+        inside.calls.push(call);
+        inside.fault.filter(|(prefix, _)| path.starts_with(prefix))
+    };
+    match fault {
+        None => next.run(request).await,
+        Some((_, Fault::Status(status))) => StatusCode::from_u16(status).unwrap().into_response(),
+        Some((_, Fault::Silence)) => std::future::pending().await,
+        Some((_, Fault::Nonsense)) => "<html>It works!</html>".into_response(),
+    }
+}
+
+async fn log_in(State(inside): Shared, Json(body): Json<Value>) -> Response {
+    let user = &body["auth"]["identity"]["password"]["user"];
+    if (user["name"].as_str(), user["password"].as_str())
+        != (Some(SERVICE_USER.0), Some(SERVICE_USER.1))
+        || body["auth"]["scope"]["project"]["name"] != "service"
+    {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let mut inside = inside.lock().unwrap();
+    let token = format!("service-{}", Uuid::new_v4());
+    inside.service_tokens.push(token.clone());
+    let expires = Timestamp::now() + SignedDuration::from_secs(inside.life);
+    let url = format!("http://{}/v2.1", inside.address);
+    let compute = json!({ "type": "compute", "name": "nova", "endpoints": [
+        { "interface": "public", "region_id": "elsewhere", "url": "http://192.0.2.1/v2.1" },
+        { "interface": "public", "region_id": "RegionOne", "url": url },
+        { "interface": "admin", "region_id": "RegionOne", "url": "http://192.0.2.1/v2.1" },
+    ] });
+    let body = json!({ "token": { "expires_at": expires, "catalog": [compute] } });
+    (StatusCode::CREATED, [("x-subject-token", token)], Json(body)).into_response()
+}
+
+async fn validate(State(inside): Shared, headers: HeaderMap) -> Response {
+    let inside = inside.lock().unwrap();
+    let subject = headers.get("x-subject-token").unwrap().to_str().unwrap();
+    allowed(&inside, &headers).unwrap_or_else(|| found(inside.user_tokens.get(subject)))
+}
+
+async fn console(State(inside): Shared, Path(token): Path<String>, headers: HeaderMap) -> Response {
+    let inside = inside.lock().unwrap();
+    allowed(&inside, &headers).unwrap_or_else(|| found(inside.consoles.get(&token)))
+}
+
+async fn server(State(inside): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let inside = inside.lock().unwrap();
+    allowed(&inside, &headers).unwrap_or_else(|| found(inside.servers.get(&id)))
+}
+
+/// Why the caller is not served, if so.
+fn allowed(inside: &Inside, headers: &HeaderMap) -> Option<Response> {
+    let token = headers.get("x-auth-token").and_then(|token| token.to_str().ok());
+    let known = token.is_some_and(|token| inside.service_tokens.iter().any(|own| own == token));
+    (!known).then(|| StatusCode::UNAUTHORIZED.into_response())
+}
+
+fn found(body: Option<&Value>) -> Response {
+    match body {
+        Some(body) => Json(body.clone()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}

@@ -1,0 +1,141 @@
+//! One bounded call over HTTP.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Certificate;
+use reqwest::Client;
+use reqwest::Method;
+use reqwest::RequestBuilder;
+use reqwest::Response;
+use reqwest::StatusCode;
+use reqwest::header::ACCEPT;
+use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
+use serde::de::DeserializeOwned;
+use serialproxy_config::values::KeystoneAuth;
+use tokio::sync::Semaphore;
+
+use crate::unavailable::Service;
+use crate::unavailable::Unavailable;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a whole answer may take, with the wait for its turn.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Calls under way at once; more wait for their turn.
+const CALLS: usize = 64;
+
+/// 4 MiB: the catalog of a cloud with thousands of endpoints.
+const BODY: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: Client,
+    room: Semaphore,
+}
+
+/// A whole answer.
+pub(crate) struct Answer {
+    pub(crate) service: Service,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Http {
+    /// A client that trusts as the options say. Proxies are those of the environment.
+    pub(crate) fn new(auth: &KeystoneAuth) -> Result<Self, Unavailable> {
+        let client = || {
+            Client::builder()
+                .connect_timeout(CONNECT)
+                .redirect(Policy::none())
+                .tls_danger_accept_invalid_certs(auth.insecure)
+        };
+        let built = match &auth.cafile {
+            Some(cafile) => client().tls_certs_only(certificates(cafile)?).build(),
+            // A system without certificates can still speak http.
+            None => client().build().or_else(|_| client().tls_certs_only([]).build()),
+        };
+        let client = built.map_err(|error| {
+            Service::Keystone.failed(format!("cannot be asked: {}", root_cause(&error)))
+        })?;
+        Ok(Self { client, room: Semaphore::new(CALLS) })
+    }
+
+    pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        self.client.request(method, url).header(ACCEPT, "application/json")
+    }
+
+    /// The answer, whatever its status.
+    pub(crate) async fn send(
+        &self,
+        service: Service,
+        request: RequestBuilder,
+    ) -> Result<Answer, Unavailable> {
+        let answer = async {
+            let _place = self.room.acquire().await;
+            let response = request.send().await.map_err(|error| unreachable(service, &error))?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = read(service, response).await?;
+            Ok(Answer { service, status, headers, body })
+        };
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(service.failed(format!("gave no answer within {} s", ANSWER.as_secs()))),
+        }
+    }
+}
+
+impl Answer {
+    /// What the body says in JSON.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Unavailable> {
+        // The error's own text may repeat a piece of the answer.
+        serde_json::from_slice(&self.body)
+            .map_err(|_| self.service.failed("gave an answer that makes no sense"))
+    }
+
+    /// The status is not one that says anything here.
+    pub(crate) fn strange(&self) -> Unavailable {
+        self.service.failed(format!("answered with status {}", self.status.as_u16()))
+    }
+}
+
+async fn read(service: Service, mut response: Response) -> Result<Vec<u8>, Unavailable> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(service, &error))? {
+        if body.len() + chunk.len() > BODY {
+            return Err(service.failed(format!("gave an answer of more than {BODY} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn certificates(cafile: &Path) -> Result<Vec<Certificate>, Unavailable> {
+    let bad = |what: &dyn std::fmt::Display| {
+        let file = cafile.display();
+        Service::Keystone.failed(format!("cannot be asked: cafile {file}: {what}"))
+    };
+    let pem = std::fs::read(cafile).map_err(|error| bad(&error))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(bad(&"there is no certificate in it")),
+    }
+}
+
+/// In the words of the innermost cause, since the outer ones tell the URL.
+fn unreachable(service: Service, error: &reqwest::Error) -> Unavailable {
+    service.failed(format!("cannot be reached: {}", root_cause(error)))
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if cause.is::<reqwest::Error>() { "the request failed".into() } else { cause.to_string() }
+}

@@ -1,0 +1,116 @@
+//! Whose token this is.
+
+use jiff::Timestamp;
+use reqwest::Method;
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use serialproxy_config::values::KeystoneAuth;
+
+use crate::session::Session;
+use crate::unavailable::Service;
+use crate::unavailable::Unavailable;
+
+/// Longest token that is asked about, in bytes; Fernet's have some 200.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// Keystone, asked in the name of a service user.
+#[derive(Debug)]
+pub struct Keystone(Session);
+
+/// Who somebody is, and in which project.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// Id of the user.
+    pub user_id: String,
+    /// Name of the user.
+    pub user: String,
+    /// Id of the project that the token is for.
+    pub project_id: String,
+    /// Its name.
+    pub project: String,
+    /// Names of the user's roles in it.
+    pub roles: Vec<String>,
+    /// When the token ends.
+    pub expires: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Token,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    user: Named,
+    project: Option<Named>,
+    #[serde(default)]
+    roles: Vec<Role>,
+    expires_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    name: String,
+}
+
+impl Keystone {
+    /// Keystone as `[keystone_authtoken]` names it. Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// When `cafile` cannot be used.
+    pub fn new(auth: &KeystoneAuth) -> Result<Self, Unavailable> {
+        Session::new(auth).map(Self)
+    }
+
+    /// Whose token this is; none where Keystone does not know it (any more), and for one that is
+    /// for no project.
+    ///
+    /// # Errors
+    ///
+    /// When Keystone does not say, which tells nothing of the token.
+    pub async fn validate(&self, token: &str) -> Result<Option<Identity>, Unavailable> {
+        let Some(subject) = subject(token) else { return Ok(None) };
+        let url = self.0.keystone("/auth/tokens?nocatalog")?;
+        let request = |_: &_| {
+            Ok(self.0.request(Method::GET, &url).header("x-subject-token", subject.clone()))
+        };
+        let answer = self.0.call(Service::Keystone, request).await?;
+        match answer.status {
+            StatusCode::OK => Ok(identity(answer.read::<Answer>()?.token)),
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::FORBIDDEN => Err(Service::Keystone.failed(
+                "does not let the service user validate tokens: give it role service or admin",
+            )),
+            _ => Err(answer.strange()),
+        }
+    }
+}
+
+fn subject(token: &str) -> Option<HeaderValue> {
+    if token.is_empty() || token.len() > MAX_TOKEN {
+        return None;
+    }
+    let mut subject = HeaderValue::from_str(token).ok()?;
+    subject.set_sensitive(true);
+    Some(subject)
+}
+
+fn identity(token: Token) -> Option<Identity> {
+    let project = token.project?;
+    Some(Identity {
+        user_id: token.user.id,
+        user: token.user.name,
+        project_id: project.id,
+        project: project.name,
+        roles: token.roles.into_iter().map(|role| role.name).collect(),
+        expires: token.expires_at,
+    })
+}

@@ -1,0 +1,174 @@
+//! Nova's compute API, as far as a console proxy needs it.
+
+use reqwest::Method;
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serialproxy_config::Config;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::token::ConsoleToken;
+
+use crate::http::Answer;
+use crate::session::CatalogService;
+use crate::session::Own;
+use crate::session::Session;
+use crate::unavailable::Service;
+use crate::unavailable::Unavailable;
+
+/// The first that looks up tokens of every console type.
+const MICROVERSION: &str = "2.31";
+
+/// Longest console token that Nova is asked about, in bytes; its own are UUIDs of 36.
+const MAX_TOKEN: usize = 128;
+
+/// Nova, asked in the name of a service user.
+#[derive(Debug)]
+pub struct Nova {
+    session: Session,
+    /// The group that names the user, for words.
+    group: &'static str,
+    interfaces: Vec<String>,
+    region: Option<String>,
+    endpoint: Option<String>,
+}
+
+/// What a console token of Nova's stands for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Console {
+    /// The server.
+    #[serde(rename = "instance_uuid")]
+    pub server: ServerId,
+    /// Name or address of the hypervisor.
+    pub host: Option<String>,
+    /// TCP port there.
+    pub port: u16,
+    /// What the hypervisor is to be asked for first (`CONNECT`), if anything.
+    pub internal_access_path: Option<String>,
+}
+
+/// A server as `GET /servers/{id}` shows it to administrators.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Server {
+    /// The name that people use.
+    pub name: String,
+    /// Nova's word for its state, such as `ACTIVE`.
+    pub status: String,
+    /// What it is, such as `active`.
+    #[serde(rename = "OS-EXT-STS:vm_state")]
+    pub vm_state: Option<String>,
+    /// What is being done to it, such as `rebooting`.
+    #[serde(rename = "OS-EXT-STS:task_state")]
+    pub task_state: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ConsoleAnswer {
+    console: Console,
+}
+
+#[derive(Deserialize)]
+struct ServerAnswer {
+    server: Server,
+}
+
+impl Nova {
+    /// Nova as the configuration names it; none where it names no service user. Nothing is asked
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// When `cafile` cannot be used.
+    pub fn new(config: &Config) -> Result<Option<Self>, Unavailable> {
+        let Some((group, auth)) = config.nova_user() else { return Ok(None) };
+        let region = [&config.nova.auth, auth, &config.keystone_authtoken];
+        Ok(Some(Self {
+            session: Session::new(auth)?,
+            group,
+            interfaces: config.nova.valid_interfaces.clone(),
+            region: region.into_iter().find_map(|auth| auth.region_name.clone()),
+            endpoint: config.nova.endpoint_override.clone(),
+        }))
+    }
+
+    /// What a console token stands for; none where Nova does not know it (any more). What cannot
+    /// be a token is not asked about.
+    ///
+    /// # Errors
+    ///
+    /// When Nova or Keystone does not say, which tells nothing of the token.
+    pub async fn console(&self, token: &ConsoleToken) -> Result<Option<Console>, Unavailable> {
+        let token = token.expose();
+        if !looks_like_a_token(token) {
+            return Ok(None);
+        }
+        let answer = self.get(&format!("/os-console-auth-tokens/{token}")).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(answer.read::<ConsoleAnswer>()?.console)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refused(&answer)),
+        }
+    }
+
+    /// A server; none where there is no such server (any more).
+    ///
+    /// # Errors
+    ///
+    /// When Nova or Keystone does not say.
+    pub async fn server(&self, id: ServerId) -> Result<Option<Server>, Unavailable> {
+        let answer = self.get(&format!("/servers/{id}")).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(answer.read::<ServerAnswer>()?.server)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refused(&answer)),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Answer, Unavailable> {
+        let request = |own: &Own| {
+            let url = format!("{}{path}", self.endpoint(&own.catalog)?);
+            let request = self.session.request(Method::GET, &url);
+            let request =
+                request.header("openstack-api-version", format!("compute {MICROVERSION}"));
+            Ok(request.header("x-openstack-nova-api-version", MICROVERSION))
+        };
+        self.session.call(Service::Nova, request).await
+    }
+
+    /// Nova's URL, without a slash at its end.
+    fn endpoint(&self, catalog: &[CatalogService]) -> Result<String, Unavailable> {
+        if let Some(endpoint) = &self.endpoint {
+            return Ok(endpoint.clone());
+        }
+        let endpoints =
+            || catalog.iter().filter(|s| s.kind == "compute").flat_map(|s| &s.endpoints);
+        let here = |region: &Option<String>| self.region.is_none() || *region == self.region;
+        let found = self.interfaces.iter().find_map(|interface| {
+            endpoints().find(|e| e.interface == *interface && here(&e.region_id))
+        });
+        match found {
+            Some(endpoint) => Ok(endpoint.url.trim_end_matches('/').to_owned()),
+            None => Err(Service::Nova.failed(format!(
+                "is not in Keystone's catalog (interfaces {}, region {}): set [nova] \
+                 endpoint_override, valid_interfaces or region_name",
+                self.interfaces.join(", "),
+                self.region.as_deref().unwrap_or("any"),
+            ))),
+        }
+    }
+
+    fn refused(&self, answer: &Answer) -> Unavailable {
+        match answer.status {
+            StatusCode::FORBIDDEN => Service::Nova.failed(format!(
+                "does not let the service user of [{}] look up consoles: give it role admin in its \
+                 project",
+                self.group
+            )),
+            _ => answer.strange(),
+        }
+    }
+}
+
+/// Whether it is worth a call, and changes no path.
+fn looks_like_a_token(text: &str) -> bool {
+    (1..=MAX_TOKEN).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}

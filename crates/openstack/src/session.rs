@@ -1,0 +1,195 @@
+//! A service user who is logged in at Keystone: its token, kept and renewed, and the catalog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use reqwest::RequestBuilder;
+use reqwest::StatusCode;
+use reqwest::header::HeaderName;
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_config::values::Domain;
+use serialproxy_config::values::KeystoneAuth;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::http::Answer;
+use crate::http::Http;
+use crate::unavailable::Service;
+use crate::unavailable::Unavailable;
+
+/// A token that ends so soon is renewed first.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// How long a login that was refused is not tried again: Keystone locks out who tries too often,
+/// and anybody's attach may be the cause.
+const PAUSE: Duration = Duration::from_secs(5);
+
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const SUBJECT: &str = "x-subject-token";
+
+/// Logs in when it has to, and asks in that user's name.
+#[derive(Debug)]
+pub(crate) struct Session {
+    http: Http,
+    auth: KeystoneAuth,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Out,
+    In(Arc<Own>),
+    Refused { since: Instant, why: Unavailable },
+}
+
+/// What a login gave.
+#[derive(Debug)]
+pub(crate) struct Own {
+    token: HeaderValue,
+    expires: Timestamp,
+    pub(crate) catalog: Vec<CatalogService>,
+}
+
+/// A service of the catalog.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CatalogService {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) endpoints: Vec<CatalogEndpoint>,
+}
+
+/// One of its URLs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CatalogEndpoint {
+    pub(crate) interface: String,
+    pub(crate) region_id: Option<String>,
+    pub(crate) url: String,
+}
+
+#[derive(Deserialize)]
+struct LoginAnswer {
+    token: LoginToken,
+}
+
+#[derive(Deserialize)]
+struct LoginToken {
+    expires_at: Timestamp,
+    #[serde(default)]
+    catalog: Vec<CatalogService>,
+}
+
+impl Session {
+    pub(crate) fn new(auth: &KeystoneAuth) -> Result<Self, Unavailable> {
+        let http = Http::new(auth)?;
+        Ok(Self { http, auth: auth.clone(), state: Mutex::new(State::Out) })
+    }
+
+    pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        self.http.request(method, url)
+    }
+
+    /// A URL of Keystone's API version 3.
+    pub(crate) fn keystone(&self, path: &str) -> Result<String, Unavailable> {
+        let Some(url) = &self.auth.auth_url else {
+            return Err(Service::Keystone.failed("has no URL: set auth_url"));
+        };
+        Ok(format!("{}/v3{path}", url.strip_suffix("/v3").unwrap_or(url)))
+    }
+
+    /// Asks in the user's name. Where the token is no longer good, once more with a new one.
+    pub(crate) async fn call(
+        &self,
+        service: Service,
+        request: impl Fn(&Own) -> Result<RequestBuilder, Unavailable>,
+    ) -> Result<Answer, Unavailable> {
+        for _ in 0..2 {
+            let own = self.own().await?;
+            let request = request(&own)?.header(TOKEN, own.token.clone());
+            let answer = self.http.send(service, request).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            self.forget(&own).await;
+        }
+        Err(service.failed("does not take the service user's new token either"))
+    }
+
+    /// What the last login gave, as long as it is good; one login at a time.
+    async fn own(&self) -> Result<Arc<Own>, Unavailable> {
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::In(own) if own.expires > Timestamp::now() + MARGIN => {
+                return Ok(Arc::clone(own));
+            }
+            State::Refused { since, why } if since.elapsed() < PAUSE => return Err(why.clone()),
+            _ => *state = State::Out,
+        }
+        let answer = self.log_in().await?;
+        match answer.status {
+            StatusCode::CREATED => {
+                let own = Arc::new(own(&answer)?);
+                *state = State::In(Arc::clone(&own));
+                Ok(own)
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let why = Service::Keystone.failed(
+                    "refuses the service user: check username, password, project_name and the \
+                     domains of both",
+                );
+                *state = State::Refused { since: Instant::now(), why: why.clone() };
+                Err(why)
+            }
+            _ => Err(answer.strange()),
+        }
+    }
+
+    async fn forget(&self, old: &Arc<Own>) {
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::In(own) if Arc::ptr_eq(own, old)) {
+            *state = State::Out;
+        }
+    }
+
+    async fn log_in(&self) -> Result<Answer, Unavailable> {
+        let url = self.keystone("/auth/tokens")?;
+        let request = self.http.request(Method::POST, &url).json(&login(&self.auth));
+        self.http.send(Service::Keystone, request).await
+    }
+}
+
+fn own(answer: &Answer) -> Result<Own, Unavailable> {
+    let LoginAnswer { token } = answer.read()?;
+    let subject = answer.headers.get(SUBJECT).cloned();
+    let mut header = subject.ok_or_else(|| Service::Keystone.failed("gave no token"))?;
+    header.set_sensitive(true);
+    Ok(Own { token: header, expires: token.expires_at, catalog: token.catalog })
+}
+
+/// The body of a login by password (Identity API v3, "Password authentication with scoped
+/// authorization").
+fn login(auth: &KeystoneAuth) -> Value {
+    let domain = |domain: &Domain| match domain {
+        Domain::Id(id) => json!({ "id": id }),
+        Domain::Name(name) => json!({ "name": name }),
+    };
+    let password = auth.password.as_ref().map(|password| password.expose());
+    let user = json!({
+        "name": auth.username,
+        "domain": domain(&auth.user_domain),
+        "password": password.unwrap_or_default(),
+    });
+    let identity = json!({ "methods": ["password"], "password": { "user": user } });
+    match &auth.project_name {
+        Some(name) => {
+            let project = json!({ "name": name, "domain": domain(&auth.project_domain) });
+            json!({ "auth": { "identity": identity, "scope": { "project": project } } })
+        }
+        None => json!({ "auth": { "identity": identity } }),
+    }
+}
