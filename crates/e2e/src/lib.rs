@@ -11,6 +11,7 @@ pub mod cloud;
 pub mod guest;
 pub mod libvirtd;
 pub mod network;
+pub mod openstack;
 pub mod page;
 pub mod pki;
 pub mod port;

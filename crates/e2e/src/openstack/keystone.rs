@@ -1,0 +1,101 @@
+//! Keystone, with users whose passwords are their names.
+
+use http::Method;
+use http::StatusCode;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Process;
+use super::login::Login;
+use super::prepared;
+use crate::address::free_port;
+use crate::within;
+
+const PROGRAM: &str = "keystone_service.py";
+
+/// A member of the project `demo`.
+pub const ALICE: User = User { name: "alice", project: "demo" };
+/// Another one.
+pub const BOB: User = User { name: "bob", project: "demo" };
+/// Who may only read in `demo`.
+pub const RITA: User = User { name: "rita", project: "demo" };
+/// A member of the project `other`.
+pub const OSCAR: User = User { name: "oscar", project: "other" };
+/// An administrator.
+pub const ADAM: User = User { name: "adam", project: "demo" };
+
+/// A user, in the one project where they have a role.
+#[derive(Clone, Copy, Debug)]
+pub struct User {
+    /// Name and password.
+    pub name: &'static str,
+    /// The project's name.
+    pub project: &'static str,
+}
+
+/// A running Keystone; killed when it is dropped.
+#[derive(Debug)]
+pub struct Keystone {
+    /// `http://127.0.0.1:P/v3`.
+    pub url: String,
+    process: Process,
+    http: reqwest::Client,
+}
+
+impl Keystone {
+    /// Starts one with this URL of the compute service in its catalog.
+    pub async fn start(compute: &str) -> Self {
+        let port = free_port();
+        let url = format!("http://127.0.0.1:{port}/v3");
+        let endpoints = [format!("identity={url}"), format!("compute={compute}")];
+        let arguments = ["serve", &port.to_string(), &endpoints[0], &endpoints[1]];
+        let process = Process::start(PROGRAM, &arguments, prepared(PROGRAM)).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, process, http }
+    }
+
+    /// How a client logs in.
+    pub fn login(&self, user: User) -> Login {
+        Login::password(&self.url, user.name, user.name, user.project)
+    }
+
+    /// A fresh token.
+    pub async fn token(&self, user: User) -> String {
+        let domain = json!({"id": "default"});
+        let identity = json!({
+            "methods": ["password"],
+            "password": {"user": {"name": user.name, "password": user.name, "domain": domain}},
+        });
+        let scope = json!({"project": {"name": user.project, "domain": domain}});
+        let body = json!({"auth": {"identity": identity, "scope": scope}});
+        let request = self
+            .http
+            .post(format!("{}/auth/tokens", self.url))
+            .header("Content-Type", "application/json")
+            .body(body.to_string());
+        let answer = within(request.send()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        answer.headers()["X-Subject-Token"].to_str().unwrap().to_owned()
+    }
+
+    /// Revokes a token.
+    pub async fn revoke(&self, token: &str) {
+        let url = format!("{}/auth/tokens", self.url);
+        let request = self
+            .http
+            .request(Method::DELETE, url)
+            .header("X-Auth-Token", token)
+            .header("X-Subject-Token", token);
+        assert_eq!(within(request.send()).await.unwrap().status(), StatusCode::NO_CONTENT);
+    }
+
+    /// Kills it.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+}
+
+/// The id of a project of this name.
+pub fn project_id(name: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes()).simple().to_string()
+}
