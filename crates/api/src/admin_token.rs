@@ -1,6 +1,5 @@
 //! The admin token: made at the first start, read at later ones.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::io::Write as _;
@@ -11,11 +10,10 @@ use std::path::Path;
 use serialproxy_proto::token::TokenDigest;
 use uuid::Uuid;
 
+use crate::secret;
+
 /// Name of its file in the state directory.
 const FILE: &str = "admin-token";
-
-/// Random bits of a new token, in bytes.
-const STRENGTH: usize = 32;
 
 /// What the admin token of a state directory is recognised by. The first call makes the token:
 /// 64 hexadecimal digits in the file `admin-token`, which its owner alone may read.
@@ -61,13 +59,7 @@ fn create(state_dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let mut secret = [0; STRENGTH];
-    getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
-    let mut line = String::with_capacity(2 * STRENGTH + 1);
-    for byte in secret {
-        let _ = write!(line, "{byte:02x}");
-    }
-    line.push('\n');
+    let line = secret::random()? + "\n";
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(line.as_bytes())?;
     file.sync_all()

@@ -1,26 +1,29 @@
 //! Who is asking.
 
+mod local;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Server;
-use serialproxy_proto::token::TokenDigest;
-use subtle::ConstantTimeEq;
+use serialproxy_proto::identity::Identity;
+pub(crate) use serialproxy_proto::identity::Role;
 
+pub use self::local::Local;
 use crate::fault::Fault;
 
 /// Longest user name, in characters.
 const NAME: usize = 64;
 
 /// How callers are told apart.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Auth {
     /// Everyone is let in and is an administrator; `X-User` names them.
     Noauth,
-    /// Whoever has the admin token is let in.
-    Token(TokenDigest),
+    /// Whoever has a token that is known here is let in.
+    Local(Local),
 }
 
 /// Who makes a call.
@@ -33,19 +36,6 @@ pub(crate) struct Caller {
     /// Id of the project whose servers the caller sees.
     pub(crate) project: String,
     pub(crate) role: Role,
-}
-
-/// What a caller may do within a project, as OpenStack has it; each may all that the one before
-/// may.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Role {
-    /// Sees the project's servers, lines and sessions, and watches.
-    #[allow(dead_code, reason = "the strategies to come tell readers apart")]
-    Reader,
-    /// Types, disconnects others, and changes the project's servers.
-    Member,
-    /// All of that in every project, and what concerns the hypervisor.
-    Admin,
 }
 
 impl Caller {
@@ -71,14 +61,27 @@ impl Auth {
     pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Fault> {
         match self {
             Self::Noauth => Ok(Caller::admin(named(headers)?)),
-            Self::Token(admin) => {
-                let token = token(headers).ok_or(Fault::Unauthorized)?;
-                if !bool::from(TokenDigest::of(token).0.ct_eq(&admin.0)) {
-                    return Err(Fault::Unauthorized);
-                }
-                Ok(Caller::admin("admin".into()))
-            }
+            Self::Local(local) => local.caller(headers).await,
         }
+    }
+
+    /// Who is known here, where that is for us to know.
+    pub(crate) fn local(&self) -> Result<&Local, Fault> {
+        match self {
+            Self::Local(local) => Ok(local),
+            Self::Noauth => Err(Fault::Conflict(
+                "nobody is asked who they are: [api] auth_strategy is noauth, and users and \
+                 tokens are kept where it is token or http_basic"
+                    .into(),
+            )),
+        }
+    }
+}
+
+impl From<Identity> for Caller {
+    fn from(identity: Identity) -> Self {
+        let Identity { user, user_id, project, role } = identity;
+        Self { user, user_id, project, role }
     }
 }
 
@@ -118,9 +121,8 @@ mod tests {
     #[test]
     fn each_role_may_what_the_lesser_may() {
         let of = |role| Caller { role, ..Caller::admin("a".into()) };
-        let roles = [Role::Reader, Role::Member, Role::Admin];
-        for (index, role) in roles.into_iter().enumerate() {
-            for (needed, policy) in roles.into_iter().enumerate() {
+        for (index, role) in Role::ALL.into_iter().enumerate() {
+            for (needed, policy) in Role::ALL.into_iter().enumerate() {
                 assert_eq!(of(role).require(policy, "x").is_ok(), index >= needed, "{role:?}");
             }
         }

@@ -36,8 +36,9 @@ pub(crate) enum Fault {
     #[error("the request body is larger than {max} bytes", max = crate::request::BODY_LIMIT)]
     TooLarge,
     #[error(
-        "no token, or one that is not known: send the admin token (the file admin-token in the \
-         server's state directory) as X-Auth-Token or as Authorization: Bearer"
+        "no token, or one that is not known or has expired: send one as X-Auth-Token or as \
+         Authorization: Bearer (the admin token is the file admin-token in the server's state \
+         directory)"
     )]
     Unauthorized,
     #[error("{0}")]
@@ -113,7 +114,7 @@ impl From<ComputeError> for Fault {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        Self::Unavailable(format!("no console tokens can be made now: {error}"))
+        Self::Unavailable(format!("tokens cannot be made or looked up now: {error}"))
     }
 }
 

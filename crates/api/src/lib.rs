@@ -20,6 +20,7 @@ mod request;
 mod routes;
 mod schema;
 mod scope;
+mod secret;
 mod serve;
 mod tokens;
 mod v1;
@@ -38,6 +39,7 @@ use tokio::sync::Semaphore;
 
 pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
+pub use crate::auth::Local;
 use crate::fault::Fault;
 pub use crate::serve::serve;
 pub use crate::tokens::purge_tokens;

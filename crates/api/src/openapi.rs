@@ -117,6 +117,7 @@ fn parameter(name: &str, place: &str) -> Value {
         "reason" => ("Shown to who is disconnected", json!({"type": "string", "maxLength": 200})),
         "server" => ("UUID of the server", schema::uuid()),
         "session" => ("Id of the session", schema::uuid()),
+        "token_name" => ("Name of the token", json!({"type": "string"})),
         "wait" => ("Also for a guest that does not run", json!({"enum": ["0", "1"]})),
         _ => ("", json!({})),
     };

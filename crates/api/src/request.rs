@@ -38,6 +38,10 @@ pub(crate) struct LinePath(pub(crate) LineKey);
 #[derive(Debug)]
 pub(crate) struct SessionPath(pub(crate) SessionId);
 
+/// The name of a user or token, the last part of a path.
+#[derive(Debug)]
+pub(crate) struct NamePath(pub(crate) String);
+
 /// The body, whatever its content type says: clients send JSON under many names.
 #[derive(Debug)]
 pub(crate) struct Body(Bytes);
@@ -110,6 +114,15 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
         let params = params(parts, state).await?;
         let text = param(&params, "session");
         text.parse().map(Self).map_err(|_| Fault::no_such_session(text))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let params = params(parts, state).await?;
+        Ok(Self(params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default()))
     }
 }
 

@@ -11,6 +11,7 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::console::LineState;
+use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
 
 /// Name of the schema of a line's output.
@@ -18,12 +19,12 @@ pub(crate) const OCTETS: &str = "Octets";
 
 /// All named schemas.
 pub(crate) fn all() -> BTreeMap<&'static str, Value> {
-    [consoles(), lines(), servers(), openstack()].into_iter().flatten().collect()
+    [consoles(), lines(), servers(), identities(), openstack()].into_iter().flatten().collect()
 }
 
 /// Whether a call with this body must have one.
 pub(crate) fn is_required(body: &str) -> bool {
-    matches!(body, "Boot" | "ServerAction" | "Sysrq")
+    matches!(body, "Boot" | "NewToken" | "ServerAction" | "Sysrq")
 }
 
 pub(crate) fn reference(name: &str) -> Value {
@@ -170,6 +171,36 @@ fn servers() -> Named {
                 "additionalProperties": false,
             }),
         ),
+    ]
+}
+
+fn identities() -> Named {
+    let name = json!({"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"});
+    let token = [
+        ("name", name.clone()),
+        ("project", name.clone()),
+        ("role", words(&Role::ALL)),
+        ("created", time()),
+        ("expires", nullable(&time())),
+    ];
+    vec![
+        (
+            "NewToken",
+            json!({
+                "type": "object",
+                "properties": {
+                    "name": name,
+                    "project": name,
+                    "role": words(&Role::ALL),
+                    "expires": nullable(&time()),
+                },
+                "required": ["name", "project", "role"],
+                "additionalProperties": false,
+            }),
+        ),
+        ("Token", object(&token)),
+        ("Tokens", object(&[("tokens", list("Token"))])),
+        ("MadeToken", object(&[("token", reference("Token")), ("secret", text())])),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Making and ending console tokens. The store blocks, so it is asked on a blocking thread.
+//! Making and ending console tokens, and asking the store for others. The store blocks, so it is asked on a blocking thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,12 +44,13 @@ pub async fn purge_tokens(store: Arc<Store>, shutdown: impl Future<Output = ()>)
 async fn purge(store: &Arc<Store>) {
     match blocking(store, |store| store.purge_expired_tokens(Timestamp::now())).await {
         Ok(Ok(0)) | Err(_) => {}
-        Ok(Ok(count)) => tracing::debug!(count, "removed expired console tokens"),
-        Ok(Err(error)) => tracing::warn!(%error, "expired console tokens could not be removed"),
+        Ok(Ok(count)) => tracing::debug!(count, "removed expired tokens"),
+        Ok(Err(error)) => tracing::warn!(%error, "expired tokens could not be removed"),
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Asks the store on a blocking thread.
+pub(crate) async fn blocking<T: Send + 'static>(
     store: &Arc<Store>,
     call: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<Result<T, StoreError>, Fault> {

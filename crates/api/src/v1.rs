@@ -3,6 +3,7 @@
 mod lines;
 mod servers;
 mod sessions;
+mod tokens;
 
 use axum::Json;
 use serde_json::Value;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(lines::routes());
     routes.extend(sessions::routes());
     routes.extend(servers::routes());
+    routes.extend(tokens::routes());
     routes
 }
 

@@ -10,6 +10,8 @@ use clap::Subcommand;
 use clap::ValueEnum;
 use serialproxy_proto::id::SessionId;
 
+use crate::access;
+
 /// The client's commands, to be flattened into the program's own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -93,6 +95,9 @@ start on; --restart stops and starts it now.")]
     #[command(after_help = "Example:
   serialproxy delete demo")]
     Delete(Call<Server>),
+    /// Make, list and revoke API tokens, each of a project and a role
+    #[command(subcommand, after_help = access::TOKEN_HELP)]
+    Token(access::TokenCommand),
 }
 
 const CONNECT_HELP: &str = "Examples:
@@ -389,112 +394,4 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Program {
-        #[command(subcommand)]
-        command: Command,
-    }
-
-    fn parse(line: &str) -> Result<Command, clap::Error> {
-        let words = std::iter::once("serialproxy").chain(line.split(' '));
-        Program::try_parse_from(words).map(|program| program.command)
-    }
-
-    #[test]
-    fn the_program_keeps_its_own_description() {
-        /// Consoles
-        #[derive(Debug, Parser)]
-        struct Whole {
-            #[command(subcommand)]
-            command: All,
-        }
-        #[derive(Debug, Subcommand)]
-        enum All {
-            #[command(flatten)]
-            Client(Command),
-        }
-        assert_eq!(Whole::command().get_about().map(ToString::to_string), Some("Consoles".into()));
-    }
-
-    #[test]
-    fn the_commands_are_consistent_and_each_help_holds_an_example() {
-        Program::command().debug_assert();
-        for command in Program::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let example = format!("serialproxy {} ", command.get_name());
-            assert!(
-                help.contains(&example) || help.contains(example.trim_end()),
-                "{} lacks an example",
-                command.get_name()
-            );
-        }
-    }
-
-    #[test]
-    fn the_examples_of_the_help_are_accepted() {
-        for line in [
-            "get-serial-console demo serial --port 1 --watch -f json",
-            "servers -f json",
-            "disconnect demo --port 1 --reason maintenance",
-            "disconnect --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de",
-            "boot demo --image demo --property serial_ports=2 --flavor-property hw:x=1",
-            "stop demo --timeout 120",
-            "connect demo --watch --api-url http://h:1 --state-dir /tmp",
-            "connect demo --from start",
-            "connect demo --from 4096 --no-pace",
-            "connect demo --force --reason maintenance",
-            "connect demo --ask --reason maintenance",
-            "log demo --port 1 --follow",
-            "log demo --from 4096",
-            "log demo --from start",
-            "break demo --port 1",
-            "sysrq demo h",
-            "nmi demo",
-            "reset demo",
-            "adopt db1 --serial-ports 2 --restart",
-            "adopt db1 --undo",
-        ] {
-            assert!(parse(line).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        for line in [
-            "connect demo --watch --force",
-            "connect demo --reason x",
-            "connect demo --ask --force",
-            "connect demo --ask --watch",
-            "connect demo --from yesterday",
-            "log demo --from live",
-            "sysrq demo",
-            "sysrq demo hh",
-            "sysrq demo .",
-            "adopt db1 --undo --restart",
-            "adopt db1 --undo --serial-ports 1",
-            "adopt db1 --serial-ports 5",
-            "disconnect",
-            "disconnect demo --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de",
-            "boot demo --image demo --property serial_ports",
-            "stop demo --timeout 5 --force",
-            "stop demo --timeout 0",
-        ] {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn no_flag_takes_a_token() {
-        for command in Program::command().get_subcommands() {
-            for argument in command.get_arguments() {
-                assert!(!argument.get_id().as_str().contains("token"));
-            }
-        }
-    }
-}
+mod tests;

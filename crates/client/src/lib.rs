@@ -3,6 +3,7 @@
 //! The crate speaks REST and the `console.v1` WebSocket protocol, and holds nothing between two
 //! runs. Results go to stdout, everything else to stderr.
 
+mod access;
 mod api;
 mod command;
 mod connect;
@@ -63,6 +64,10 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Stop(call) => guests::stop(&api(&call.client)?, &call.command).await?,
         Command::Reboot(call) => guests::reboot(&api(&call.client)?, &call.command).await?,
         Command::Delete(call) => guests::delete(&api(&call.client)?, &call.command).await?,
+        Command::Token(command) => {
+            let (client, command) = command.apart();
+            access::tokens(&api(client)?, command, client.format).await?
+        }
         Command::Connect(call) => {
             // Boxed: this future is by far the largest of all commands.
             Box::pin(connect::connect(&api(&call.client)?, &call.command)).await?;

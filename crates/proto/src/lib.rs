@@ -9,6 +9,7 @@ pub mod close;
 pub mod compute;
 pub mod console;
 pub mod id;
+pub mod identity;
 pub mod pen;
 pub mod refusal;
 pub mod token;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
+use serialproxy_api::Local;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_config::values;
@@ -85,7 +86,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let auth = match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
         AuthStrategy::Token => {
-            Auth::Token(serialproxy_api::admin_token(&config.state_dir).context("the admin token")?)
+            let admin =
+                serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
+            Auth::Local(Local::new(admin, Arc::clone(&store)))
         }
     };
     let api_listener = listen(config.api.listen, "[api] listen")?;

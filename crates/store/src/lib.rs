@@ -1,11 +1,12 @@
-//! What outlives the process: which line holds which TCP port, which console tokens are good, and
-//! what domains were before they were adopted.
+//! What outlives the process: which line holds which TCP port, which console and API tokens are
+//! good, and what domains were before they were adopted.
 //!
 //! One SQLite file in WAL mode, so that several roles on one host may share it. Calls block for
 //! tens of microseconds (a commit that must survive a power cut: some hundred); async callers
 //! run them on a blocking thread.
 
 mod adoptions;
+mod api_tokens;
 mod leases;
 mod tokens;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use crate::adoptions::Adoption;
+pub use crate::api_tokens::ApiToken;
 pub use crate::leases::PortLease;
 
 /// The embedded store.
@@ -80,6 +82,21 @@ const MIGRATIONS: &[&str] = &[
         before TEXT NOT NULL,
         after TEXT
     ) WITHOUT ROWID, STRICT;
+",
+    // A token without a name is that of a login.
+    "
+    CREATE TABLE api_tokens (
+        digest BLOB PRIMARY KEY,
+        name TEXT UNIQUE,
+        user TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        project TEXT NOT NULL,
+        role TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        expires INTEGER
+    ) WITHOUT ROWID, STRICT;
+    CREATE INDEX api_tokens_user ON api_tokens (user_id);
+    CREATE INDEX api_tokens_expires ON api_tokens (expires);
 ",
 ];
 

@@ -100,15 +100,17 @@ impl Store {
             .map_err(write_error)
     }
 
-    /// Removes tokens that have expired; returns how many.
+    /// Removes console and API tokens that have expired; returns how many.
     ///
     /// # Errors
     ///
     /// When the store fails.
     pub fn purge_expired_tokens(&self, now: Timestamp) -> Result<usize, StoreError> {
-        self.lock()
-            .execute("DELETE FROM console_tokens WHERE expires <= ?1", [now.as_millisecond()])
-            .map_err(write_error)
+        let connection = self.lock();
+        let purge = |statement| connection.execute(statement, [now.as_millisecond()]);
+        let consoles = purge("DELETE FROM console_tokens WHERE expires <= ?1");
+        let logins = purge("DELETE FROM api_tokens WHERE expires <= ?1");
+        Ok(consoles.map_err(write_error)? + logins.map_err(write_error)?)
     }
 }
 

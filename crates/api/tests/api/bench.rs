@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
+use serialproxy_api::Local;
 use serialproxy_config::Config;
 use serialproxy_proto::token::TokenDigest;
 use serialproxy_store::Store;
@@ -41,22 +42,39 @@ pub(crate) struct Answer {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self::with(Fake::default(), &config(), Auth::Token(TokenDigest::of(ADMIN)))
+        Self::local(Fake::default(), &config())
+    }
+
+    /// Knows [`ADMIN`] and the tokens of its store.
+    pub(crate) fn local(fake: Fake, config: &Config) -> Self {
+        Self::made(fake, config, |store| {
+            Auth::Local(Local::new(TokenDigest::of(ADMIN), Arc::clone(store)))
+        })
     }
 
     pub(crate) fn with(fake: Fake, config: &Config, auth: Auth) -> Self {
+        Self::made(fake, config, |_| auth)
+    }
+
+    fn made(fake: Fake, config: &Config, auth: impl FnOnce(&Arc<Store>) -> Auth) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
         let fake = Arc::new(fake);
+        let auth = auth(&store);
         let api = Api::new(Arc::clone(&fake) as _, Arc::clone(&store), config, auth);
         Self { fake, store, router: serialproxy_api::router(api), directory }
     }
 
     /// A call by the administrator.
     pub(crate) async fn call(&self, call: &str, body: impl Into<Body>) -> Answer {
+        self.call_as(ADMIN, call, body).await
+    }
+
+    /// A call by whoever has that token.
+    pub(crate) async fn call_as(&self, token: &str, call: &str, body: impl Into<Body>) -> Answer {
         let (method, uri) = call.split_once(' ').unwrap();
         let request = Request::builder().method(method).uri(uri);
-        let request = request.header("x-auth-token", ADMIN).header("host", "api.example:8774");
+        let request = request.header("x-auth-token", token).header("host", "api.example:8774");
         self.send(request.body(body.into()).unwrap()).await
     }
 

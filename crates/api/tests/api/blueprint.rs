@@ -205,7 +205,7 @@ async fn a_store_that_fails_is_503_and_hides_where_it_is() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("DROP TABLE console_tokens").unwrap();
     let answer = bench.call(&get(""), "").await;
-    answer.is_fault(503, "serviceUnavailable", "no console tokens can be made now");
+    answer.is_fault(503, "serviceUnavailable", "tokens cannot be made");
     assert!(!answer.fault().1.contains('/'));
 }
 

@@ -2,30 +2,21 @@
 
 use serde_json::Value;
 use serde_json::json;
-use serialproxy_api::Auth;
+use serialproxy_proto::identity::Name;
 
 use crate::bench::Bench;
-use crate::bench::config;
-use crate::fake::Fake;
 use crate::fake::SESSION;
 use crate::fake::running;
 
 #[tokio::test]
 async fn every_call_of_the_document_answers_as_the_document_says() {
-    let bench = Bench::with(Fake::default(), &config(), Auth::Noauth);
+    let bench = Bench::new();
     let document = bench.get("/v1/openapi.json").await.json();
     let mut calls = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let call = format!("{} {}", method.to_uppercase(), filled(path));
-            let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
-            let body = match body.as_str().and_then(|name| name.rsplit('/').next()) {
-                Some("Boot") => r#"{"name": "a", "image": "b"}"#,
-                Some("ServerAction") => r#"{"os-getConsoleOutput": {}}"#,
-                Some("Sysrq") => r#"{"key": "h"}"#,
-                _ => "",
-            };
-            let answer = bench.call(&call, body).await;
+            let answer = bench.call(&call, body_of(operation)).await;
             let said = &operation["responses"][answer.status.as_str()];
             assert!(said.is_object(), "{call}: {}", answer.status);
             if let Some(schema) = said["content"]["application/json"].get("schema") {
@@ -48,11 +39,25 @@ async fn a_fault_is_as_the_document_says() {
     check(&document, &fault, &bench.get("/nope").await.json(), "fault");
 }
 
-fn filled(path: &str) -> String {
+/// A body that an operation takes.
+pub(crate) fn body_of(operation: &Value) -> &'static str {
+    let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    match body.as_str().and_then(|name| name.rsplit('/').next()) {
+        Some("Boot") => r#"{"name": "a", "image": "b"}"#,
+        Some("NewToken") => r#"{"name": "ci", "project": "demo", "role": "member"}"#,
+        Some("ServerAction") => r#"{"os-getConsoleOutput": {}}"#,
+        Some("Sysrq") => r#"{"key": "h"}"#,
+        _ => "",
+    }
+}
+
+/// A path with what the played compute role has.
+pub(crate) fn filled(path: &str) -> String {
     path.replace("{server}", &running().to_string())
         .replace("{session}", &SESSION.to_string())
         .replace("{project}", "demo")
         .replace("{port}", "0")
+        .replace("{token_name}", "ci")
 }
 
 /// Whether a value fits a schema, for the words of JSON Schema that the document uses.
@@ -81,6 +86,8 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
                 kind => is(kind, value),
             },
             "format" => value.as_str().is_none_or(|text| has_format(rule, text)),
+            // The only pattern there is.
+            "pattern" => value.as_str().is_none_or(|text| text.parse::<Name>().is_ok()),
             "minimum" => value.as_i64() >= rule.as_i64(),
             "maximum" => value.as_i64() <= rule.as_i64(),
             "minProperties" => members.clone().count() as u64 >= rule.as_u64().unwrap(),

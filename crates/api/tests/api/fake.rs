@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::EndpointInfo;
@@ -33,6 +32,9 @@ use uuid::Uuid;
 /// What every line printed, and the offset of its first kept byte.
 pub(crate) const PRINTED: &[u8] = b"hello\xff";
 pub(crate) const FIRST: u64 = 10;
+
+/// Whose `running` and `halted` are.
+pub(crate) const PROJECT: &str = "demo";
 
 pub(crate) const SESSION: SessionId = SessionId(Uuid::from_u128(7));
 
@@ -80,19 +82,20 @@ impl Fake {
     }
 
     fn all(&self) -> Vec<Server> {
-        let server = |id, name: &str, status| Server {
+        let owned = |id, name: &str, status, project: &str| Server {
             id,
             name: name.into(),
             status,
-            project: ADMIN_PROJECT.into(),
+            project: project.into(),
         };
+        let server = |id, name, status| owned(id, name, status, PROJECT);
         let mut servers = vec![
             server(halted(), "halted", Status::Shutoff),
             server(running(), "running", Status::Active),
         ];
         servers.extend((0..self.crowd).map(|number| {
             let id = ServerId(Uuid::from_u128(0x1000 + number as u128));
-            server(id, &format!("web-{number:04}"), Status::Active)
+            owned(id, &format!("web-{number:04}"), Status::Active, "crowd")
         }));
         servers
     }
@@ -159,7 +162,7 @@ impl Compute for Fake {
                 id: running(),
                 name: boot.name.clone(),
                 status: Status::Active,
-                project: ADMIN_PROJECT.into(),
+                project: PROJECT.into(),
             };
             self.say(format!("{boot:?}"), || Ok(server)).await
         })

@@ -13,6 +13,8 @@ mod blueprint;
 mod console_output;
 mod document;
 mod fake;
+mod isolation;
 mod openstack;
 mod serving;
+mod tokens;
 mod v1;

@@ -155,7 +155,7 @@ async fn a_boot_passes_on_what_it_was_given() {
     let answer = bench.call("POST /v1/servers", body).await;
     assert_eq!(answer.status, 201);
     let server =
-        serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE", "project": "admin"});
+        serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE", "project": "demo"});
     assert_eq!(answer.json(), serde_json::json!({"server": server}));
     assert!(bench.fake.asked()[0].contains(r#"{"serial_ports": "2"}"#));
 }
@@ -178,7 +178,7 @@ async fn a_boot_that_lacks_or_exceeds_the_shape_is_told_so() {
 async fn a_server_is_adopted_and_the_adoption_taken_back() {
     let bench = Bench::new();
     let path = format!("/v1/servers/{}/adopt", running());
-    let server = serde_json::json!({"id": running(), "name": "running", "status": "ACTIVE", "project": "admin"});
+    let server = serde_json::json!({"id": running(), "name": "running", "status": "ACTIVE", "project": "demo"});
     for (body, asked) in [
         ("", "Adopt { serial_ports: None, restart: false }"),
         (r#"{"serial_ports": 2}"#, "Adopt { serial_ports: Some(2), restart: false }"),

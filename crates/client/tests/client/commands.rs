@@ -417,3 +417,29 @@ fn a_log_of_a_server_that_is_not_there_is_exit_code_3() {
     let api = Api::with_headers(|_| gone(404));
     assert_eq!(ask(&api, &["log", ID]).code, 3);
 }
+
+#[test]
+fn a_new_token_is_printed_alone_so_that_a_script_can_keep_it() {
+    let created = "2026-11-22T09:00:00Z";
+    let token = json!({
+        "name": "ci", "project": "demo", "role": "member", "created": created, "expires": null,
+    });
+    let made = json!({"token": token, "secret": "5ecret"}).to_string();
+    let listed = json!({"tokens": [token]}).to_string();
+    let api = Api::start(move |line| match line {
+        "GET /v1/tokens" => (200, listed.clone()),
+        "DELETE /v1/tokens/ci" => (204, String::new()),
+        _ => (201, made.clone()),
+    });
+    let add = ["token", "add", "ci", "--project", "demo", "--role", "member"];
+    let ended = ask(&api, &add);
+    assert_eq!((ended.code, ended.text()), (0, "5ecret\n"), "{ended:?}");
+    let sent: Value = serde_json::from_str(&api.requests()[0].body).unwrap();
+    assert_eq!(sent, json!({"name": "ci", "project": "demo", "role": "member"}));
+    let ended = ask(&api, &["token", "list"]);
+    assert!(ended.text().contains("| ci   | demo    | member | 2026-11-22T09:00:00Z | never   |"));
+    let ended = ask(&api, &["token", "revoke", "ci"]);
+    assert_eq!((ended.code, ended.text()), (0, ""));
+    assert!(ended.stderr.contains("token ci is revoked"), "{}", ended.stderr);
+    assert_eq!(api.lines()[1..], ["GET /v1/tokens", "DELETE /v1/tokens/ci"]);
+}

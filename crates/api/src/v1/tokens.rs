@@ -1,0 +1,95 @@
+//! API tokens with a name: for people and programs, each with a project and a role.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serialproxy_proto::identity::Identity;
+use serialproxy_proto::identity::MadeToken;
+use serialproxy_proto::identity::NewToken;
+use serialproxy_proto::identity::Token;
+use serialproxy_proto::identity::Tokens;
+use serialproxy_proto::token::TokenDigest;
+use serialproxy_store::ApiToken;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Role;
+use crate::fault::Fault;
+use crate::fault::echo;
+use crate::request::Body;
+use crate::request::NamePath;
+use crate::routes::Route;
+use crate::secret;
+use crate::tokens::blocking;
+
+pub(super) fn routes() -> [Route; 3] {
+    [
+        Route::get("/v1/tokens", tokens)
+            .summary("API tokens by name, without their secrets; for administrators")
+            .answer("Tokens"),
+        Route::post("/v1/tokens", add)
+            .summary("Makes an API token; its secret is in this answer alone; for administrators")
+            .body("NewToken")
+            .answer("MadeToken")
+            .success(StatusCode::CREATED),
+        Route::delete("/v1/tokens/{token_name}", revoke)
+            .summary("Ends an API token; for administrators")
+            .success(StatusCode::NO_CONTENT),
+    ]
+}
+
+async fn tokens(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Tokens>, Fault> {
+    administer(&api, &caller)?;
+    let tokens = blocking(&api.store, |store| store.named_api_tokens()).await??;
+    Ok(Json(Tokens { tokens: tokens.into_iter().map(shown).collect() }))
+}
+
+async fn add(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<MadeToken>, Fault> {
+    administer(&api, &caller)?;
+    let NewToken { name, project, role, expires } = body.read()?;
+    let (user, project) = (String::from(name), String::from(project));
+    let identity = Identity { user_id: user.clone(), user: user.clone(), project, role };
+    let token = ApiToken { name: Some(user.clone()), identity, created: Timestamp::now(), expires };
+    let secret = secret::random()
+        .map_err(|error| Fault::Failed(format!("no random numbers can be had: {error}")))?;
+    let (digest, kept) = (TokenDigest::of(&secret), token.clone());
+    if !blocking(&api.store, move |store| store.add_api_token(digest, &kept)).await?? {
+        return Err(Fault::Conflict(format!(
+            "a token named {user} exists already: revoke it, or choose another name"
+        )));
+    }
+    tracing::info!(user = caller.user, token = user, %role, "API token made");
+    Ok(Json(MadeToken { token: shown(token), secret }))
+}
+
+async fn revoke(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NamePath(name): NamePath,
+) -> Result<(), Fault> {
+    administer(&api, &caller)?;
+    let wanted = name.clone();
+    if !blocking(&api.store, move |store| store.revoke_named_api_token(&wanted)).await?? {
+        return Err(Fault::NotFound(format!("Token {} could not be found.", echo(&name))));
+    }
+    tracing::info!(user = caller.user, token = name, "API token revoked");
+    Ok(())
+}
+
+fn administer(api: &Api, caller: &Caller) -> Result<(), Fault> {
+    caller.require(Role::Admin, "serialproxy:tokens")?;
+    api.auth.local().map(drop)
+}
+
+fn shown(token: ApiToken) -> Token {
+    let ApiToken { name, identity, created, expires } = token;
+    let Identity { project, role, .. } = identity;
+    Token { name: name.unwrap_or_default(), project, role, created, expires }
+}

@@ -1,0 +1,216 @@
+//! Who sees and may what, asked of every call of the OpenAPI document, so that none is forgotten.
+
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::token::ConsoleToken;
+use serialproxy_proto::token::Mode;
+
+use crate::bench::Answer;
+use crate::bench::Bench;
+use crate::bench::config;
+use crate::document::body_of;
+use crate::document::filled;
+use crate::fake::Fake;
+use crate::fake::PROJECT;
+use crate::fake::SESSION;
+use crate::fake::halted;
+use crate::fake::running;
+
+const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
+
+/// What administrators alone may do.
+const ADMIN: [&str; 2] = ["/adopt", "/v1/tokens"];
+
+/// What a call is asked with besides: nothing, and what makes a console token for a watcher.
+const QUERIES: [&str; 2] = ["", "?mode=watch&wait=1"];
+
+/// A call of the document, ready to be sent.
+struct Call {
+    text: String,
+    body: &'static str,
+    path: String,
+}
+
+/// Every call that needs a caller, with each query.
+async fn calls(bench: &Bench) -> Vec<Call> {
+    let document = bench.get("/v1/openapi.json").await.json();
+    let mut calls = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if operation["security"] == json!([]) || path == "/v1/openapi.json" {
+                continue;
+            }
+            calls.extend(QUERIES.map(|query| Call {
+                text: format!("{} {}{query}", method.to_uppercase(), filled(path)),
+                body: body_of(operation),
+                path: path.clone(),
+            }));
+        }
+    }
+    assert!(calls.len() > 60, "{}", calls.len());
+    calls
+}
+
+impl Call {
+    fn names_something(&self) -> bool {
+        ["{server}", "{session}"].iter().any(|name| self.path.contains(name))
+    }
+
+    fn is_for_administrators(&self) -> bool {
+        ADMIN.iter().any(|part| self.path.contains(part))
+    }
+
+    /// Whether a watcher's token is asked for.
+    fn is_to_watch(&self) -> bool {
+        self.text.contains("/get-serial-console?mode=watch")
+    }
+
+    fn of_unknown(&self) -> String {
+        let text = self.text.replace(&running().to_string(), UNKNOWN);
+        text.replace(&SESSION.to_string(), UNKNOWN)
+    }
+}
+
+/// An API token of a user in a project.
+async fn token(bench: &Bench, project: &str, role: &str) -> String {
+    let body = json!({"name": format!("{project}-{role}"), "project": project, "role": role});
+    let made = bench.call("POST /v1/tokens", body.to_string()).await;
+    assert_eq!(made.status, 201);
+    made.json()["secret"].as_str().unwrap().to_owned()
+}
+
+/// The same text with every id of a server or session made one.
+fn anonymous(answer: &Answer) -> String {
+    let text = String::from_utf8_lossy(&answer.body);
+    text.replace(&running().to_string(), UNKNOWN).replace(&SESSION.to_string(), UNKNOWN)
+}
+
+/// What was done at the compute role that is more than to look at lists.
+fn done(bench: &Bench) -> Vec<String> {
+    let lists = ["servers", "lines", "sessions"];
+    bench.fake.asked().into_iter().filter(|asked| !lists.contains(&asked.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_member_of_another_project_is_answered_as_if_nothing_were_there() {
+    let bench = Bench::new();
+    let stranger = token(&bench, "other", "member").await;
+    for call in calls(&bench).await {
+        let answer = bench.call_as(&stranger, &call.text, call.body).await;
+        let of_unknown = bench.call_as(&stranger, &call.of_unknown(), call.body).await;
+        if call.names_something() {
+            assert_eq!(answer.status, 404, "{}", call.text);
+            assert_eq!(anonymous(&answer), anonymous(&of_unknown), "{}", call.text);
+        }
+        if !call.text.starts_with("POST /v1/servers?") && call.text != "POST /v1/servers" {
+            assert!(!anonymous(&answer).contains("running"), "{}", call.text);
+        }
+    }
+    let asked = done(&bench);
+    assert!(asked.iter().all(|asked| asked.starts_with("Boot")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_member_may_all_that_is_not_for_administrators() {
+    let bench = Bench::new();
+    let member = token(&bench, PROJECT, "member").await;
+    for call in calls(&bench).await {
+        let answer = bench.call_as(&member, &call.text, call.body).await;
+        if call.is_for_administrators() {
+            answer.is_fault(403, "forbidden", "Policy doesn't allow serialproxy:");
+        } else {
+            assert!(answer.status.is_success(), "{} {}", call.text, answer.status);
+        }
+    }
+    assert!(done(&bench).len() > 30);
+}
+
+#[tokio::test]
+async fn a_reader_sees_and_watches_and_changes_nothing() {
+    let bench = Bench::new();
+    let reader = token(&bench, PROJECT, "reader").await;
+    for call in calls(&bench).await {
+        let answer = bench.call_as(&reader, &call.text, call.body).await;
+        let looks = call.text.starts_with("GET ") || call.is_to_watch();
+        if looks && !call.is_for_administrators() {
+            assert!(answer.status.is_success(), "{} {}", call.text, answer.status);
+        } else {
+            answer.is_fault(403, "forbidden", "Policy doesn't allow ");
+        }
+    }
+    let changes = |asked: &String| {
+        !["line ", "output ", "console "].iter().any(|look| asked.starts_with(look))
+    };
+    assert!(!done(&bench).iter().any(changes), "{:?}", done(&bench));
+}
+
+#[tokio::test]
+async fn novas_console_calls_name_the_policy_that_a_reader_lacks() {
+    let bench = Bench::new();
+    let reader = token(&bench, PROJECT, "reader").await;
+    let id = running();
+    for (call, body, policy) in [
+        (format!("POST /v3/servers/{id}/get-serial-console"), "", "os-remote-consoles"),
+        (
+            format!("POST /v2.1/servers/{id}/action"),
+            r#"{"os-getConsoleOutput": {}}"#,
+            "os-console-output",
+        ),
+        (format!("POST /v1/servers/{id}/start"), "", "servers:start"),
+    ] {
+        let answer = bench.call_as(&reader, &call, body).await;
+        let message = format!("Policy doesn't allow os_compute_api:{policy} to be performed.");
+        answer.is_fault(403, "forbidden", &message);
+    }
+}
+
+#[tokio::test]
+async fn a_grant_allows_to_force_and_power_to_members_and_administrators_alone() {
+    let bench = Bench::new();
+    let url = format!("POST /v3/servers/{}/get-serial-console", running());
+    for (role, query, mode, operator) in [
+        ("admin", "", Mode::Write, true),
+        ("member", "", Mode::Write, true),
+        ("member", "?mode=watch", Mode::Watch, true),
+        ("reader", "?mode=watch", Mode::Watch, false),
+    ] {
+        let project = format!("{PROJECT}{}", if role == "admin" { "-other" } else { "" });
+        let name = format!("{role}{}", query.len());
+        let body = json!({"name": name, "project": project, "role": role}).to_string();
+        let made = bench.call("POST /v1/tokens", body).await.json();
+        let caller = made["secret"].as_str().unwrap();
+        let answer = bench.call_as(caller, &format!("{url}{query}"), "").await.json();
+        let url = answer["serial_console"]["url"].as_str().unwrap();
+        let token = ConsoleToken::from_client(url.split_once("token=").unwrap().1);
+        let grant = bench.store.validate(token.digest(), jiff::Timestamp::now()).unwrap().unwrap();
+        assert_eq!((grant.mode, grant.operator), (mode, operator), "{role} {query}");
+        assert_eq!(grant.user, name);
+        assert_eq!(grant.line, LineKey { server: running(), port: 0 });
+    }
+}
+
+#[tokio::test]
+async fn lists_hold_the_callers_servers_alone_and_pages_count_only_those() {
+    let bench = Bench::local(Fake { crowd: 5, ..Fake::default() }, &config());
+    let member = token(&bench, PROJECT, "member").await;
+    let stranger = token(&bench, "other", "member").await;
+    let crowd = token(&bench, "crowd", "reader").await;
+    for (path, key, own) in [
+        ("/v1/servers", "servers", 2),
+        ("/v1/lines", "lines", 4),
+        ("/v1/sessions", "sessions", 1),
+        ("/v2.1/servers", "servers", 2),
+        ("/v2.1/demo/servers/detail", "servers", 2),
+        ("/v2.1/servers?limit=3", "servers", 2),
+    ] {
+        let count = |answer: &Value| answer[key].as_array().unwrap().len();
+        let get = format!("GET {path}");
+        assert_eq!(count(&bench.call_as(&member, &get, "").await.json()), own, "{path}");
+        assert_eq!(count(&bench.call_as(&stranger, &get, "").await.json()), 0, "{path}");
+    }
+    let page = bench.call_as(&crowd, "GET /v2.1/servers?limit=3", "").await.json();
+    assert_eq!(page["servers"].as_array().unwrap().len(), 3);
+    let marker = format!("GET /v2.1/servers?marker={}", halted());
+    bench.call_as(&crowd, &marker, "").await.is_fault(400, "badRequest", "not found");
+}

@@ -1,0 +1,149 @@
+//! Commands on who may come in: API tokens.
+
+use clap::Args;
+use clap::Subcommand;
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::json;
+use serialproxy_proto::identity::MadeToken;
+use serialproxy_proto::identity::Name;
+use serialproxy_proto::identity::NewToken;
+use serialproxy_proto::identity::Role;
+use serialproxy_proto::identity::Token;
+use serialproxy_proto::identity::Tokens;
+use serialproxy_proto::refusal::rfc3339;
+
+use crate::api::Api;
+use crate::command::Call;
+use crate::command::ClientArgs;
+use crate::command::Format;
+use crate::command::NoArguments;
+use crate::failure::Failure;
+use crate::queries::show;
+use crate::text::say;
+use crate::text::table;
+
+pub(crate) const TOKEN_HELP: &str = "Examples:
+  serialproxy token add ci --project demo --role member --expires 90d
+  serialproxy token list
+  serialproxy token revoke ci
+
+A reader sees the project's servers and watches their consoles, a member also types and controls
+the servers, an administrator does so in every project. A token is shown once; its user sets it as
+SERIALPROXY_TOKEN. For administrators, where [api] auth_strategy is token or http_basic.";
+
+/// `token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it, this once
+    Add(Call<AddToken>),
+    /// List the tokens
+    List(Call<NoArguments>),
+    /// End a token
+    Revoke(Call<Named>),
+}
+
+/// What is done about tokens.
+#[derive(Debug)]
+pub(crate) enum TokenAct<'a> {
+    Add(&'a AddToken),
+    List,
+    Revoke(&'a Named),
+}
+
+impl TokenCommand {
+    /// The arguments that all commands have, and the rest.
+    pub(crate) fn apart(&self) -> (&ClientArgs, TokenAct<'_>) {
+        match self {
+            Self::Add(call) => (&call.client, TokenAct::Add(&call.command)),
+            Self::List(call) => (&call.client, TokenAct::List),
+            Self::Revoke(call) => (&call.client, TokenAct::Revoke(&call.command)),
+        }
+    }
+}
+
+/// `token add`.
+#[derive(Args, Debug)]
+pub struct AddToken {
+    #[command(flatten)]
+    who: Who,
+    /// When it ends: after so many days, such as 90d, or at a time of RFC 3339 [default: never]
+    #[arg(long, value_name = "TIME", value_parser = end)]
+    expires: Option<Timestamp>,
+}
+
+/// A name, a project and a role.
+#[derive(Args, Debug)]
+pub(crate) struct Who {
+    /// The name, as sessions and logs show it
+    name: Name,
+    /// Id of the project
+    #[arg(long)]
+    project: Name,
+    /// What it allows: reader, member or admin
+    #[arg(long)]
+    role: Role,
+}
+
+/// A command on what has that name.
+#[derive(Args, Debug)]
+pub struct Named {
+    /// The name
+    name: Name,
+}
+
+/// Adds, lists or revokes API tokens.
+pub(crate) async fn tokens(
+    api: &Api,
+    act: TokenAct<'_>,
+    format: Format,
+) -> Result<String, Failure> {
+    match act {
+        TokenAct::Add(command) => add_token(api, command, format).await,
+        TokenAct::List => list_tokens(api, format).await,
+        TokenAct::Revoke(Named { name }) => {
+            let name = name.as_str();
+            api.call(Method::DELETE, &format!("/v1/tokens/{name}"), &[], None).await?;
+            say(&format!("token {name} is revoked"));
+            Ok(String::new())
+        }
+    }
+}
+
+async fn add_token(api: &Api, command: &AddToken, format: Format) -> Result<String, Failure> {
+    let Who { name, project, role } = &command.who;
+    let body = NewToken {
+        name: name.clone(),
+        project: project.clone(),
+        role: *role,
+        expires: command.expires,
+    };
+    let answer = api.call(Method::POST, "/v1/tokens", &[], Some(json!(body))).await?;
+    show(format, answer, |answer| Ok(api.read::<MadeToken>(answer)?.secret + "\n"))
+}
+
+async fn list_tokens(api: &Api, format: Format) -> Result<String, Failure> {
+    let answer = api.call(Method::GET, "/v1/tokens", &[], None).await?;
+    show(format, answer, |answer| {
+        let tokens = api.read::<Tokens>(answer)?.tokens;
+        let rows = tokens.into_iter().map(|token| {
+            let Token { name, project, role, created, expires } = token;
+            let expires = expires.map_or_else(|| "never".to_owned(), rfc3339);
+            [name, project, role.as_str().into(), rfc3339(created), expires]
+        });
+        Ok(table(["Name", "Project", "Role", "Created", "Expires"], rows.collect()))
+    })
+}
+
+fn end(text: &str) -> Result<Timestamp, String> {
+    let after = |days: i64| {
+        let hours = days.checked_mul(24).filter(|hours| *hours > 0)?;
+        Timestamp::now().checked_add(SignedDuration::from_hours(hours)).ok()
+    };
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    let end = if let Some(days) = days { after(days) } else { text.parse().ok() };
+    end.ok_or_else(|| {
+        "this takes days, such as 90d, or a time, such as 2027-01-31T12:00:00Z".into()
+    })
+}

@@ -1,0 +1,239 @@
+//! API tokens: only their digests are kept, each with whom it stands for. Some have a name and
+//! stay until they are revoked; the others are those of logins.
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::params;
+use serialproxy_proto::identity::Identity;
+use serialproxy_proto::identity::Role;
+use serialproxy_proto::token::TokenDigest;
+
+use crate::Store;
+use crate::StoreError;
+use crate::leases::time;
+use crate::write_error;
+
+/// Logins of one user that are good at once: a newer one ends the oldest.
+const LOGINS: u32 = 1000;
+
+/// What an API token stands for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiToken {
+    /// The name by which it is revoked; `None` for that of a login.
+    pub name: Option<String>,
+    /// Its user.
+    pub identity: Identity,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends, if ever.
+    pub expires: Option<Timestamp>,
+}
+
+impl Store {
+    /// Keeps a token; false when there is one of that name.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn add_api_token(&self, digest: TokenDigest, token: &ApiToken) -> Result<bool, StoreError> {
+        let ApiToken { name, identity, created, expires } = token;
+        let connection = self.lock();
+        let added = connection
+            .execute(
+                "INSERT INTO api_tokens
+                 (digest, name, user, user_id, project, role, created, expires)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (name) DO NOTHING",
+                params![
+                    digest.0,
+                    name,
+                    identity.user,
+                    identity.user_id,
+                    identity.project,
+                    identity.role.as_str(),
+                    created.as_millisecond(),
+                    expires.map(Timestamp::as_millisecond),
+                ],
+            )
+            .map_err(write_error)?;
+        if name.is_none() {
+            connection
+                .execute(
+                    "DELETE FROM api_tokens WHERE digest IN (
+                         SELECT digest FROM api_tokens WHERE user_id = ?1 AND name IS NULL
+                         ORDER BY created DESC LIMIT -1 OFFSET ?2)",
+                    params![identity.user_id, LOGINS],
+                )
+                .map_err(write_error)?;
+        }
+        Ok(added == 1)
+    }
+
+    /// What a token stands for, unless it is unknown or expired.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn api_token(
+        &self,
+        digest: TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<ApiToken>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT name, user, user_id, project, role, created, expires FROM api_tokens
+             WHERE digest = ?1 AND (expires IS NULL OR expires > ?2)",
+        )?;
+        Ok(statement.query_row(params![digest.0, now.as_millisecond()], token).optional()?)
+    }
+
+    /// All tokens with a name, ordered by it; expired ones until they are purged.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn named_api_tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT name, user, user_id, project, role, created, expires FROM api_tokens
+             WHERE name IS NOT NULL ORDER BY name",
+        )?;
+        let tokens = statement.query_map([], token)?;
+        Ok(tokens.collect::<Result<_, _>>()?)
+    }
+
+    /// Ends the token of that name; false when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn revoke_named_api_token(&self, name: &str) -> Result<bool, StoreError> {
+        let removed = self
+            .lock()
+            .execute("DELETE FROM api_tokens WHERE name = ?1", [name])
+            .map_err(write_error)?;
+        Ok(removed == 1)
+    }
+
+    /// Ends a token; false when it was not there any more.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn revoke_api_token(&self, digest: TokenDigest) -> Result<bool, StoreError> {
+        let removed = self
+            .lock()
+            .execute("DELETE FROM api_tokens WHERE digest = ?1", [digest.0])
+            .map_err(write_error)?;
+        Ok(removed == 1)
+    }
+}
+
+fn token(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
+    Ok(ApiToken {
+        name: row.get(0)?,
+        identity: identity(row, 1)?,
+        created: time(row.get(5)?),
+        expires: row.get::<_, Option<i64>>(6)?.map(time),
+    })
+}
+
+/// The columns user, user id, project and role, from `first` on.
+pub(crate) fn identity(row: &Row<'_>, first: usize) -> rusqlite::Result<Identity> {
+    Ok(Identity {
+        user: row.get(first)?,
+        user_id: row.get(first + 1)?,
+        project: row.get(first + 2)?,
+        // Anything but the word of a greater role is the least one.
+        role: row.get::<_, String>(first + 3)?.parse().unwrap_or(Role::Reader),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn token(name: Option<&str>, expires: Option<i64>) -> ApiToken {
+        let identity = Identity {
+            user: "alice".into(),
+            user_id: "0fe7".into(),
+            project: "demo".into(),
+            role: Role::Member,
+        };
+        let (name, expires) = (name.map(str::to_owned), expires.map(at));
+        ApiToken { name, identity, created: at(0), expires }
+    }
+
+    fn digest(text: &str) -> TokenDigest {
+        TokenDigest::of(text)
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store.sqlite")).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn a_token_is_found_until_it_expires_and_one_without_an_end_for_ever() {
+        let (_directory, store) = store();
+        let (short, long) = (token(Some("a"), Some(600)), token(Some("b"), None));
+        assert!(store.add_api_token(digest("a"), &short).unwrap());
+        assert!(store.add_api_token(digest("b"), &long).unwrap());
+        assert_eq!(store.api_token(digest("a"), at(599)).unwrap(), Some(short));
+        assert_eq!(store.api_token(digest("a"), at(600)).unwrap(), None);
+        assert_eq!(store.api_token(digest("b"), Timestamp::MAX).unwrap(), Some(long));
+        assert_eq!(store.api_token(digest("c"), at(0)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_is_used_once_and_free_again_when_its_token_is_revoked() {
+        let (_directory, store) = store();
+        assert!(store.add_api_token(digest("a"), &token(Some("ci"), None)).unwrap());
+        assert!(!store.add_api_token(digest("b"), &token(Some("ci"), None)).unwrap());
+        assert!(store.api_token(digest("b"), at(0)).unwrap().is_none());
+        assert!(store.revoke_named_api_token("ci").unwrap());
+        assert!(!store.revoke_named_api_token("ci").unwrap());
+        assert!(store.api_token(digest("a"), at(0)).unwrap().is_none());
+        assert!(store.add_api_token(digest("b"), &token(Some("ci"), None)).unwrap());
+    }
+
+    #[test]
+    fn logins_are_many_and_not_listed() {
+        let (_directory, store) = store();
+        for text in ["a", "b"] {
+            assert!(store.add_api_token(digest(text), &token(None, Some(600))).unwrap());
+        }
+        assert!(store.add_api_token(digest("c"), &token(Some("ci"), None)).unwrap());
+        assert_eq!(store.named_api_tokens().unwrap(), [token(Some("ci"), None)]);
+        assert!(store.revoke_api_token(digest("a")).unwrap());
+        assert!(store.api_token(digest("b"), at(0)).unwrap().is_some());
+    }
+
+    #[test]
+    fn one_user_has_a_thousand_logins_at_most_and_the_oldest_goes() {
+        let (_directory, store) = store();
+        store.add_api_token(digest("named"), &token(Some("ci"), None)).unwrap();
+        for index in 0..=i64::from(LOGINS) {
+            let login = ApiToken { created: at(index), ..token(None, Some(9999)) };
+            store.add_api_token(digest(&index.to_string()), &login).unwrap();
+        }
+        for (text, good) in [("0", false), ("1", true), ("1000", true), ("named", true)] {
+            assert_eq!(store.api_token(digest(text), at(0)).unwrap().is_some(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn expired_tokens_are_purged_and_those_without_an_end_kept() {
+        let (_directory, store) = store();
+        store.add_api_token(digest("a"), &token(Some("a"), Some(10))).unwrap();
+        store.add_api_token(digest("b"), &token(Some("b"), None)).unwrap();
+        assert_eq!(store.purge_expired_tokens(at(10)).unwrap(), 1);
+        assert_eq!(store.named_api_tokens().unwrap(), [token(Some("b"), None)]);
+    }
+}
