@@ -14,11 +14,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use serialproxy_tls::Reception;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::fault::Fault;
 
 /// Connections at once; more of them wait in the listener's queue.
 const CONNECTIONS: usize = 1024;
@@ -43,7 +47,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 const RELIEF: Duration = Duration::from_millis(100);
 
 /// Serves the API on a listener until `shutdown`; then calls under way have 2 s to end.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    reception: Reception,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = std::pin::pin!(shutdown);
     let stop = CancellationToken::new();
     let mut connections = JoinSet::new();
@@ -54,7 +63,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(attend(stream, peer, router.clone(), stop.clone()));
+                    let (reception, stop) = (reception.clone(), stop.clone());
+                    connections.spawn(receive(stream, peer, reception, router.clone(), stop));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the API could not accept a connection");
@@ -69,6 +79,28 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(calls = connections.len(), "the API stopped before these calls ended");
     }
+}
+
+async fn receive(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    reception: Reception,
+    router: Router,
+    stop: CancellationToken,
+) {
+    // An error here is the caller's: it said nothing, hung up, or no handshake came about.
+    match reception.receive(tcp).await {
+        Ok(stream) if reception.refuses(&stream) => {
+            attend(stream, peer, Router::new().fallback(tls_only), stop).await;
+        }
+        Ok(stream) => attend(stream, peer, router, stop).await,
+        Err(error) => tracing::debug!(%peer, %error, "no connection came about"),
+    }
+}
+
+/// Not a redirect: a token that came in clear is not to be used further as if nothing had happened.
+async fn tls_only() -> Fault {
+    Fault::BadRequest("Only TLS is spoken here: use https:// in place of http://.".into())
 }
 
 async fn attend<I>(io: I, peer: SocketAddr, router: Router, stop: CancellationToken)

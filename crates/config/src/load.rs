@@ -155,27 +155,54 @@ impl Loaded {
     }
 
     fn compare_tls(&self, problems: &mut Problems) {
-        let of = |name| {
-            let group = "serial_console";
-            self.settings.iter().find(move |s| (s.group, s.option) == (group, name))
-        };
-        let is_set = |name| {
-            let value = of(name).and_then(|setting| setting.value.as_deref());
-            value.is_some_and(|text| !text.is_empty())
-        };
-        let (cert, key) = ("tls_client_cert", "tls_client_key");
-        for (used, option, other) in [
-            (self.config.serial_console.tls_required, "tls_required", "tls_ca_certs"),
-            (is_set(cert), cert, key),
-            (is_set(key), key, cert),
+        let console = &self.config.serial_console;
+        let set = |group, name| self.setting(group, name).is_some_and(is_set);
+        for (group, option, used, other) in [
+            ("serial_console", "tls_required", console.tls_required, "tls_ca_certs"),
+            (
+                "serial_console",
+                "tls_client_cert",
+                set("serial_console", "tls_client_cert"),
+                "tls_client_key",
+            ),
+            (
+                "serial_console",
+                "tls_client_key",
+                set("serial_console", "tls_client_key"),
+                "tls_client_cert",
+            ),
+            ("api", "ssl_only", self.config.api.ssl_only, "cert"),
+            ("api", "key", set("api", "key"), "cert"),
         ] {
-            let Some(setting) = of(option).filter(|_| used && !is_set(other)) else { continue };
-            problems.add(Problem::BadValue {
-                origin: setting.origin.clone(),
-                group: "serial_console",
-                option,
-                reason: format!("is of no use without {other}: set that too"),
-            });
+            if used && !set(group, other) {
+                let reason = format!("is of no use without {other}: set that too");
+                self.blame(group, option, reason, problems);
+            }
+        }
+        if console.ssl_only && !console.cert.exists() {
+            let cert = console.cert.display();
+            let reason = format!(
+                "SSL only and {cert} not found: set cert to a certificate; `serialproxy tls \
+                 self-signed` makes one"
+            );
+            self.blame("serial_console", "ssl_only", reason, problems);
+        }
+    }
+
+    fn setting(&self, group: &str, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| (setting.group, setting.option) == (group, name))
+    }
+
+    fn blame(
+        &self,
+        group: &'static str,
+        option: &'static str,
+        reason: String,
+        problems: &mut Problems,
+    ) {
+        if let Some(setting) = self.setting(group, option) {
+            let origin = setting.origin.clone();
+            problems.add(Problem::BadValue { origin, group, option, reason });
         }
     }
 
@@ -203,6 +230,10 @@ impl Loaded {
             ),
         });
     }
+}
+
+fn is_set(setting: &Setting) -> bool {
+    setting.value.as_deref().is_some_and(|text| !text.is_empty())
 }
 
 fn problem(option: &'static Opt, origin: &Origin, text: &str, refusal: Refusal) -> Problem {

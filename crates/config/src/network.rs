@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
 use crate::scalar::number;
+use crate::values::ApiAddress;
 use crate::values::PortRange;
 
 /// Longest host name (RFC 1035 section 2.3.4), and longest piece between its dots.
@@ -119,25 +120,26 @@ pub(crate) fn service_url(text: &str) -> Result<String, String> {
     base_url(text).map(|url| url.trim_end_matches('/').to_owned())
 }
 
-/// The API's URL; gives its `HOST:PORT`, an IPv6 address in brackets.
-pub(crate) fn api_url(text: &str) -> Result<String, String> {
-    if text.starts_with("https://") {
-        return Err("begins with https://, which the proxy does not speak to the API yet".into());
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err("does not begin with http://".into());
+/// The API's URL.
+pub(crate) fn api_url(text: &str) -> Result<ApiAddress, String> {
+    let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return Err("does not begin with http:// or https://".into()),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('/') {
         return Err("has a path, where the API has none".into());
     }
-    if target(authority).is_ok() {
-        Ok(authority.to_owned())
+    let authority = if target(authority).is_ok() {
+        authority.to_owned()
     } else if host(authority).is_ok() && !is_bare_v6(authority) {
-        Ok(format!("{authority}:80"))
+        let port = if tls { 443 } else { 80 };
+        format!("{authority}:{port}")
     } else {
-        Err("has no valid host, or no valid port".into())
-    }
+        return Err("has no valid host, or no valid port".into());
+    };
+    Ok(ApiAddress { tls, authority })
 }
 
 /// The value of `frame-ancestors` (CSP). `none` and `self` get their quotes where the file format
@@ -371,23 +373,27 @@ mod tests {
     }
 
     #[test]
-    fn an_api_url_is_a_host_and_a_port_behind_http() {
-        for (text, authority) in [
-            ("http://127.0.0.1:8774", "127.0.0.1:8774"),
-            ("http://api.example.com:8774/", "api.example.com:8774"),
-            ("http://api.example.com", "api.example.com:80"),
-            ("http://[::1]:8774", "[::1]:8774"),
-            ("http://[::1]", "[::1]:80"),
+    fn an_api_url_is_a_host_and_a_port_behind_http_or_https() {
+        for (text, tls, authority) in [
+            ("http://127.0.0.1:8774", false, "127.0.0.1:8774"),
+            ("http://api.example.com:8774/", false, "api.example.com:8774"),
+            ("http://api.example.com", false, "api.example.com:80"),
+            ("https://api.example.com", true, "api.example.com:443"),
+            ("https://[::1]:8774", true, "[::1]:8774"),
+            ("http://[::1]", false, "[::1]:80"),
         ] {
-            assert_eq!(api_url(text), Ok(authority.into()), "{text}");
+            assert_eq!(
+                api_url(text),
+                Ok(ApiAddress { tls, authority: authority.into() }),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_wrong_api_url_says_what_is_wrong() {
         for (text, reason) in [
-            ("https://a", "begins with https://, which the proxy does not speak to the API yet"),
-            ("a:8774", "does not begin with http://"),
+            ("a:8774", "does not begin with http:// or https://"),
             ("http://a/compute", "has a path, where the API has none"),
             ("http://", "has no valid host, or no valid port"),
             ("http://::1", "has no valid host, or no valid port"),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::ciphers::ciphers;
 use crate::network::api_url;
 use crate::network::base_url;
 use crate::network::frame_ancestors;
@@ -38,6 +39,7 @@ use crate::values::AuthStrategy;
 use crate::values::Compute;
 use crate::values::Config;
 use crate::values::RawLag;
+use crate::values::TlsVersion;
 use crate::values::Transport;
 use crate::values::VirtType;
 
@@ -45,7 +47,7 @@ const IP: Kind = Single("an IPv4 or IPv6 address, or localhost");
 const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");
 const ABOUT_SECONDS_FROM_1: Kind = Single("seconds, 1 to 315360000");
 const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB");
-const FILE: Kind = Single("a file");
+const FILE: Kind = Single("a PEM file");
 const PEM: Kind = Single("a PEM file that exists");
 
 /// The rows, ordered by group. Where two fill one value, the later row wins.
@@ -122,7 +124,14 @@ pub(crate) static OPTIONS: &[Opt] = &[
     ),
     later("serial_console", "record", Text("false"), Bool, "Record sessions."),
     later("serial_console", "daemon", Text("false"), Bool, "Run in the background."),
-    later("serial_console", "ssl_only", Text("false"), Bool, "Refuse connections without TLS."),
+    works(
+        "serial_console",
+        "ssl_only",
+        Text("false"),
+        Bool,
+        "Refuse users' connections without TLS; needs `cert`.",
+        |c, v| set(&mut c.serial_console.ssl_only, boolean(v)),
+    ),
     later(
         "serial_console",
         "source_is_ipv6",
@@ -130,8 +139,23 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Bool,
         "Prefer IPv6 for the name that is listened on.",
     ),
-    later("serial_console", "cert", Unset, FILE, "Certificate of the proxy's port (TLS)."),
-    later("serial_console", "key", Unset, FILE, "Its private key, if it is not in `cert`."),
+    works(
+        "serial_console",
+        "cert",
+        Text("self.pem"),
+        FILE,
+        "Certificate of the proxy's port, and those between it and its root. Where the file does not \
+         exist, users connect without TLS.",
+        |c, v| set(&mut c.serial_console.cert, path(v)),
+    ),
+    works(
+        "serial_console",
+        "key",
+        Unset,
+        FILE,
+        "Its private key, if it is not in `cert`.",
+        |c, v| set_some(&mut c.serial_console.key, path(v)),
+    ),
     works(
         "serial_console",
         "tls_ca_certs",
@@ -184,13 +208,21 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Who may put the pages into a frame (`frame-ancestors` of the Content-Security-Policy).",
         |c, v| set(&mut c.console.frame_ancestors, frame_ancestors(v)),
     ),
-    later("console", "ssl_ciphers", Unset, Single("a list of ciphers"), "Ciphers of TLS 1.2."),
-    later(
+    works(
+        "console",
+        "ssl_ciphers",
+        Unset,
+        Single("a cipher string of OpenSSL"),
+        "Ciphers of TLS 1.2 towards users, in order of preference; those of TLS 1.3 are always spoken.",
+        |c, v| set(&mut c.console.ssl_ciphers, ciphers(v).map(Some)),
+    ),
+    works(
         "console",
         "ssl_minimum_version",
         Text("default"),
-        Single("default, tlsv1_2 or tlsv1_3"),
-        "Oldest version of TLS.",
+        Single("default, which is tlsv1_2, or tlsv1_2 or tlsv1_3"),
+        "Oldest version of TLS that is spoken to users, also by the API.",
+        |c, v| set(&mut c.console.ssl_minimum_version, tls_version(v)),
     ),
     works(
         "consoleauth",
@@ -233,6 +265,25 @@ pub(crate) static OPTIONS: &[Opt] = &[
          everyone is an administrator). `keystone` and `http_basic` come with a later version.",
         |c, v| set(&mut c.api.auth_strategy, auth_strategy(v)),
     ),
+    works(
+        "api",
+        "cert",
+        Unset,
+        PEM,
+        "Certificate of the API's port, and those between it and its root: with it the port takes TLS.",
+        |c, v| set_some(&mut c.api.cert, file(v)),
+    ),
+    works("api", "key", Unset, PEM, "Its private key, if it is not in `cert`.", |c, v| {
+        set_some(&mut c.api.key, file(v))
+    }),
+    works(
+        "api",
+        "ssl_only",
+        Text("false"),
+        Bool,
+        "Refuse calls without TLS; needs `cert`.",
+        |c, v| set(&mut c.api.ssl_only, boolean(v)),
+    ),
     later(
         "api",
         "metrics_listen",
@@ -244,9 +295,18 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "proxy",
         "api_url",
         Unset,
-        Single("http://HOST or http://HOST:PORT; an IPv6 address in brackets"),
+        Single("http://HOST:PORT or https://HOST:PORT; an IPv6 address in brackets"),
         "The API that the proxy relays the servers page's calls to; in `serve`, its own when not set.",
         |c, v| set(&mut c.proxy.api, api_url(v).map(Some)),
+    ),
+    works(
+        "proxy",
+        "cafile",
+        Unset,
+        PEM,
+        "Certificates of those who may vouch for an API at an https URL; when not set, those that the \
+         system trusts.",
+        |c, v| set_some(&mut c.proxy.cafile, file(v)),
     ),
     works(
         "libvirt",
@@ -419,6 +479,18 @@ fn web(text: &str) -> Result<Option<PathBuf>, String> {
 fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
     let now = [("token", AuthStrategy::Token), ("noauth", AuthStrategy::Noauth)];
     choice(text, &now, &["keystone", "http_basic"])
+}
+
+fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {
+    let too_old = "is a version that is not spoken here: RFC 8996 forbids it, and all browsers \
+                   have left it";
+    match text {
+        "tlsv1" | "tlsv1_0" | "tlsv1_1" => Err(too_old.into()),
+        _ => {
+            let (old, new) = (TlsVersion::Tls12, TlsVersion::Tls13);
+            choice(text, &[("default", old), ("tlsv1_2", old), ("tlsv1_3", new)], &[])
+        }
+    }
 }
 
 fn virt_type(text: &str) -> Result<VirtType, Refusal> {

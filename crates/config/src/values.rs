@@ -54,6 +54,12 @@ pub struct SerialConsole {
     pub port_range: PortRange,
     /// Directory that replaces the built-in pages.
     pub web: Option<PathBuf>,
+    /// Certificate of the proxy's port (PEM); where the file does not exist, there is no TLS.
+    pub cert: PathBuf,
+    /// Its private key, if it is not in `cert` (PEM).
+    pub key: Option<PathBuf>,
+    /// Whether users' connections without TLS are refused.
+    pub ssl_only: bool,
     /// Certificates of those who may vouch for hypervisors (PEM).
     pub tls_ca_certs: Option<PathBuf>,
     /// Certificate shown to hypervisors (PEM).
@@ -80,6 +86,20 @@ pub struct Console {
     pub allowed_origins: Vec<String>,
     /// Value of the pages' `frame-ancestors` (CSP): who may put them into a frame.
     pub frame_ancestors: String,
+    /// IANA's numbers of the ciphers of TLS 1.2 that are spoken to users, the best first; none means
+    /// all.
+    pub ssl_ciphers: Option<Vec<u16>>,
+    /// Oldest version of TLS that is spoken to users.
+    pub ssl_minimum_version: TlsVersion,
+}
+
+/// `[console] ssl_minimum_version`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TlsVersion {
+    /// TLS 1.2
+    Tls12,
+    /// TLS 1.3
+    Tls13,
 }
 
 /// `[consoleauth]`
@@ -98,6 +118,12 @@ pub struct ConsoleAuth {
 pub struct Api {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Certificate of its port (PEM); without one, there is no TLS.
+    pub cert: Option<PathBuf>,
+    /// Its private key, if it is not in `cert` (PEM).
+    pub key: Option<PathBuf>,
+    /// Whether calls without TLS are refused.
+    pub ssl_only: bool,
     /// Who is asked who someone is.
     pub auth_strategy: AuthStrategy,
 }
@@ -114,8 +140,19 @@ pub enum AuthStrategy {
 /// `[proxy]`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Proxy {
-    /// `HOST:PORT` of the API, from `api_url`; spoken to over plain HTTP.
-    pub api: Option<String>,
+    /// The API, from `api_url`.
+    pub api: Option<ApiAddress>,
+    /// Certificates of those who may vouch for it (PEM).
+    pub cafile: Option<PathBuf>,
+}
+
+/// Where an API is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiAddress {
+    /// Whether it is spoken to with TLS.
+    pub tls: bool,
+    /// `HOST:PORT`, an IPv6 address in brackets.
+    pub authority: String,
 }
 
 /// How a service user logs in at Keystone.
@@ -320,12 +357,20 @@ impl Default for Config {
                 proxyclient_address: "127.0.0.1".into(),
                 port_range: PortRange { start: 10000, end: 20000 },
                 web: None,
+                cert: PathBuf::from("self.pem"),
+                key: None,
+                ssl_only: false,
                 tls_ca_certs: None,
                 tls_client_cert: None,
                 tls_client_key: None,
                 tls_required: false,
             },
-            console: Console { allowed_origins: Vec::new(), frame_ancestors: "'none'".into() },
+            console: Console {
+                allowed_origins: Vec::new(),
+                frame_ancestors: "'none'".into(),
+                ssl_ciphers: None,
+                ssl_minimum_version: TlsVersion::Tls12,
+            },
             consoleauth: ConsoleAuth {
                 token_ttl: Duration::from_secs(600),
                 enforce_session_timeout: false,
@@ -333,9 +378,12 @@ impl Default for Config {
             },
             api: Api {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8774)),
+                cert: None,
+                key: None,
+                ssl_only: false,
                 auth_strategy: AuthStrategy::Token,
             },
-            proxy: Proxy { api: None },
+            proxy: Proxy { api: None, cafile: None },
             keystone_authtoken: KeystoneAuth::default(),
             service_user: KeystoneAuth::default(),
             nova: Nova {

@@ -15,11 +15,13 @@ use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::options;
 use serialproxy_config::show;
+use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::TlsVersion;
 use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
 use tempfile::TempDir;
@@ -106,7 +108,9 @@ fn later(group: &str, option: &str, value: &str, remedy: &str) {
 fn without_anything_the_defaults_hold() {
     let mut place = Place::new();
     place.sources.state_dir = None;
-    assert_eq!(place.load().config, Config::default());
+    let mut expected = Config::default();
+    expected.serial_console.cert = std::path::absolute("self.pem").unwrap();
+    assert_eq!(place.load().config, expected);
     assert_eq!(Config::default().compute.images_path, Path::new("/var/lib/serialproxy/images"));
 }
 
@@ -249,7 +253,8 @@ fn every_option_that_works_reaches_its_value() {
     assert!(config.consoleauth.single_use);
     assert_eq!(config.api.listen, "[::1]:0".parse().unwrap());
     assert_eq!(config.api.auth_strategy, AuthStrategy::Noauth);
-    assert_eq!(config.proxy.api.as_deref(), Some("api.example.com:80"));
+    let api = ApiAddress { tls: false, authority: "api.example.com:80".into() };
+    assert_eq!(config.proxy.api, Some(api));
     assert_eq!(config.libvirt.connection_uri, "test:///default");
     assert_eq!(config.libvirt.virt_type, VirtType::Qemu);
     assert_eq!((config.compute.libvirt, config.compute.statics), (false, true));
@@ -453,7 +458,7 @@ fn a_hint_names_the_group_or_option_that_was_meant() {
     assert_eq!(
         error_of("api", "token_ttl = 1"),
         "a.conf:2: [api] token_ttl: unknown option; it belongs into [consoleauth]; [api] has \
-         listen, auth_strategy, metrics_listen"
+         listen, auth_strategy, cert, key, ssl_only, metrics_listen"
     );
     assert_eq!(
         error_of("libvirt", "colour = 1"),
@@ -490,12 +495,13 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("serial_console", "enabled =", "is not a boolean; allowed: true, 1, yes, on, false"),
         ("serial_console", "listen = example.com", "is not an IP address; allowed: an IPv4 or"),
         ("serial_console", "serialproxy_port = 65536", "is not within 0 and 65535; allowed: a"),
-        ("proxy", "api_url = https://a", "begins with https://, which the proxy does not speak"),
+        ("proxy", "api_url = wss://a", "does not begin with http:// or https://; allowed: http"),
         ("serial_console", "base_url = x", "does not begin with http://, https://, ws://"),
         ("serial_console", "proxyclient_address = a b", "is neither an IP address nor a host"),
         ("serial_console", "port_range = 2:1", "ends before it starts; allowed: START:END"),
         ("console", "allowed_origins = a,http://b", "holds `http://b`: name the host alone"),
         ("console", "frame_ancestors = a;b", "holds something that is neither a scheme nor a"),
+        ("console", "ssl_ciphers = HIGH:!aNUL", "holds aNUL, which OpenSSL has not, neither as"),
         ("consoleauth", "token_ttl = -1", "is not a whole number; allowed: seconds, 0 to"),
         ("api", "listen = 8774", "has no port; allowed: ADDRESS:PORT"),
         ("api", "auth_strategy = none", "is not one of the choices; allowed: token or noauth"),
@@ -576,6 +582,37 @@ fn tls_to_hypervisors_is_set_up_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn ssl_only_without_cert_exits() {
+    let directory = tempfile::tempdir().unwrap();
+    let cert = directory.path().join("self.pem");
+    let text = format!("[serial_console]\nssl_only = true\ncert = {}\n", cert.display());
+    let error = errors(&text).concat();
+    let expected = format!("ssl_only: SSL only and {} not found: set cert to", cert.display());
+    assert!(error.contains(&expected), "{error}");
+    std::fs::write(&cert, "").unwrap();
+    assert!(config(&text).serial_console.ssl_only);
+    for assignment in ["ssl_only = true", &format!("key = {}", cert.display())] {
+        let error = error_of("api", assignment);
+        assert!(error.ends_with("is of no use without cert: set that too"), "{error}");
+    }
+}
+
+#[test]
+fn versions_of_tls_are_those_of_nova_that_are_not_broken() {
+    let version = |text: &str| {
+        config(&format!("[console]\nssl_minimum_version = {text}\n")).console.ssl_minimum_version
+    };
+    assert_eq!(version("default"), TlsVersion::Tls12);
+    assert_eq!(version("tlsv1_2"), TlsVersion::Tls12);
+    assert_eq!(version("tlsv1_3"), TlsVersion::Tls13);
+    let error = error_of("console", "ssl_minimum_version = tlsv1_1");
+    assert!(
+        error.contains("\"tlsv1_1\" is a version that is not spoken here: RFC 8996"),
+        "{error}"
+    );
+}
+
+#[test]
 fn endless_errors_are_counted() {
     let error = errors(&format!("[api]\n{}", "x\n".repeat(500_000)));
     assert_eq!(error.len(), 101);
@@ -587,16 +624,11 @@ fn endless_errors_are_counted() {
 #[test]
 fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
     let or_false = "leave the option out, or set it to false";
-    for option in ["record", "daemon", "ssl_only", "source_is_ipv6"] {
+    for option in ["record", "daemon", "source_is_ipv6"] {
         later("serial_console", option, "true", or_false);
         later("serial_console", option, "1", or_false);
     }
     let out = "leave the option out";
-    for option in ["cert", "key"] {
-        later("serial_console", option, "self.pem", out);
-    }
-    later("console", "ssl_ciphers", "HIGH", out);
-    later("console", "ssl_minimum_version", "tlsv1_3", &format!("{out}, or set it to default"));
     later("api", "metrics_listen", "0.0.0.0:9", out);
 }
 

@@ -25,7 +25,9 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use serialproxy_proxy::Proxy;
+use serialproxy_proxy::Tls;
 use serialproxy_store::Store;
+use serialproxy_tls::Reception;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -171,7 +173,8 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
 
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
-    let proxy = Proxy::new(Arc::new(config), Arc::clone(store), lines, compute);
+    let tls = Tls { users: Reception::plain(), api: None };
+    let proxy = Proxy::new(Arc::new(config), Arc::clone(store), lines, compute, tls);
     tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
     let token = store.authorize(&Grant {
         line,

@@ -27,7 +27,7 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
-use tokio::net::TcpStream;
+use serialproxy_tls::Stream;
 use tokio::runtime;
 use tokio::runtime::Handle;
 
@@ -53,7 +53,7 @@ const UPGRADE: Duration = Duration::from_secs(10);
 /// Appended to the client's key before hashing (RFC 6455 section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-pub(crate) fn is_upgrade(request: &Request<Incoming>) -> bool {
+pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
     request
         .headers()
         .get(header::UPGRADE)
@@ -114,10 +114,10 @@ impl Upgrade {
     /// The session, or none and the client is told why.
     pub(crate) async fn begin(self) -> Option<Box<Session>> {
         let upgraded = tokio::time::timeout(UPGRADE, self.connection).await.ok()?.ok()?;
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
         let moved = match Handle::current().id() == self.runtime {
             true => Ok(parts.io.into_inner()),
-            false => parts.io.into_inner().into_std().and_then(TcpStream::from_std),
+            false => parts.io.into_inner().moved(),
         };
         let socket = Socket::new(moved.ok()?, &parts.read_buf);
         match self.admitted {
@@ -305,11 +305,8 @@ fn switching_protocols(accept: &str, subprotocol: Option<HeaderValue>) -> Answer
     answer
 }
 
-/// A refusal before the upgrade: a status, an empty body, and the reason in a header, so that a
-/// client that takes everything after the head for console output sees none.
 fn refuse(refusal: &Refusal) -> Answer {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = match refusal {
+    let status = match refusal {
         Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
         Refusal::Token | Refusal::Resume => StatusCode::UNAUTHORIZED,
         Refusal::Origin(_) | Refusal::Mode => StatusCode::FORBIDDEN,
@@ -320,8 +317,16 @@ fn refuse(refusal: &Refusal) -> Answer {
             StatusCode::SERVICE_UNAVAILABLE
         }
     };
+    refused(status, &refusal.to_string())
+}
+
+/// A refusal before the upgrade: a status, an empty body, and the reason in a header, so that a
+/// client that takes everything after the head for console output sees none.
+pub(crate) fn refused(status: StatusCode, reason: &str) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
     let reason: String =
-        refusal.to_string().chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+        reason.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     if let Ok(reason) = HeaderValue::from_str(&reason) {
         answer.headers_mut().insert("x-console-reason", reason);

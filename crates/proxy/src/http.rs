@@ -1,6 +1,7 @@
 //! One connection: HTTP until it is upgraded.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use serialproxy_tls::Stream;
 use tokio::net::TcpStream;
 
 use crate::Proxy;
@@ -28,6 +30,7 @@ use crate::history;
 use crate::pages;
 use crate::relay;
 use crate::relay::Relayed;
+use crate::secure;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
@@ -43,17 +46,26 @@ pub(crate) async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Upgrade> {
-    if let Err(error) = prepare(&proxy, &stream) {
-        tracing::debug!(%peer, %error, "connection lost");
-        return None;
-    }
+    // Boxed, since the handshake is over soon.
+    let received = Box::pin(receive(&proxy, stream)).await;
+    let stream = match received {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no connection came about");
+            return None;
+        }
+    };
+    let insecure = proxy.reception.refuses(&stream);
     // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
     // held by the other.
     let next: Arc<Mutex<Option<Upgrade>>> = Arc::default();
     let service = service_fn(|request| {
         let (proxy, next) = (Arc::clone(&proxy), Arc::clone(&next));
         async move {
-            let (answer, upgrade) = answer(&proxy, peer, request).await;
+            let (answer, upgrade) = match insecure {
+                true => (secure::refuse(&request).map(Either::Left), None),
+                false => answer(&proxy, peer, request).await,
+            };
             *next.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
             Ok::<_, Infallible>(answer)
         }
@@ -72,9 +84,10 @@ pub(crate) async fn serve_connection(
 
 /// Keys go out at once, and a peer that vanished without a word is noticed by the kernel too:
 /// what is unacknowledged for the grace time ends the connection.
-fn prepare(proxy: &Proxy, stream: &TcpStream) -> std::io::Result<()> {
+async fn receive(proxy: &Proxy, stream: TcpStream) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(proxy.config.session.grace))
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(proxy.config.session.grace))?;
+    proxy.reception.receive(stream).await
 }
 
 async fn answer(

@@ -12,6 +12,7 @@ mod http;
 mod origin;
 mod pages;
 mod relay;
+mod secure;
 mod session;
 mod ticket;
 mod wire;
@@ -25,8 +26,10 @@ use serialproxy_config::Config;
 use serialproxy_line::Lines;
 use serialproxy_proto::compute::Compute;
 use serialproxy_store::Store;
+use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +51,16 @@ pub struct Proxy {
     /// Who controls the guests' power.
     pub(crate) compute: Arc<dyn Compute>,
     pub(crate) relay: Relay,
+    pub(crate) reception: Reception,
+}
+
+/// What the proxy speaks of TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// How users are received.
+    pub users: Reception,
+    /// Whom the relay trusts, where the API's URL is an https one.
+    pub api: Option<Arc<ClientConfig>>,
 }
 
 impl Proxy {
@@ -57,9 +70,10 @@ impl Proxy {
         store: Arc<Store>,
         lines: Lines,
         compute: Arc<dyn Compute>,
+        tls: Tls,
     ) -> Self {
-        let relay = Relay::new(&config);
-        Self { config, store, lines, compute, relay }
+        let relay = Relay::new(&config, tls.api);
+        Self { config, store, lines, compute, relay, reception: tls.users }
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

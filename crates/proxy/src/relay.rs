@@ -1,6 +1,7 @@
 //! The servers page speaks to the API through the proxy: its own calls below `/v1/`, and the one
 //! that makes a console URL. Nothing else of the API is reached this way, and only by pages of ours.
 
+use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,10 +29,17 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use serialproxy_config::Config;
+use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
 /// the API directly must find room, whatever comes in here.
@@ -72,8 +80,9 @@ pub(crate) type Relayed = Response<Either<Full<Bytes>, Incoming>>;
 /// The way to the API.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// `HOST:PORT`.
-    api: Option<String>,
+    api: Option<ApiAddress>,
+    /// Whom an API with TLS has to prove to be.
+    trust: Option<Arc<ClientConfig>>,
     /// Everyone is an administrator: whoever reaches the API may do everything.
     noauth: bool,
     room: Arc<Semaphore>,
@@ -127,9 +136,10 @@ fn is_console_call(method: &Method, path: &str) -> bool {
 }
 
 impl Relay {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, trust: Option<Arc<ClientConfig>>) -> Self {
         Self {
             api: config.proxy.api.clone(),
+            trust,
             noauth: config.api.auth_strategy == AuthStrategy::Noauth,
             room: Arc::new(Semaphore::new(CALLS)),
             patience: ANSWER,
@@ -163,14 +173,14 @@ impl Relay {
         if !is_plain(request.uri().path()) {
             return Err(Fault::NoSuchCall);
         }
-        let api = self.api.as_deref().ok_or(Fault::Unreachable)?;
+        let api = self.api.as_ref().ok_or(Fault::Unreachable)?;
         let (head, body) = request.into_parts();
         let body = read(body).await?;
         let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Fault::Full)?;
         let mut call = Request::new(Full::from(body));
         *call.method_mut() = head.method;
         *call.uri_mut() = origin_form(&head.uri)?;
-        *call.headers_mut() = asked(&head.headers, api)?;
+        *call.headers_mut() = asked(&head.headers, &api.authority)?;
         let answer = self.ask(api, call, place).await?;
         let (head, body) = answer.into_parts();
         let mut answer = Response::new(body);
@@ -179,15 +189,41 @@ impl Relay {
         Ok(answer)
     }
 
-    /// One call on a connection of its own, which goes on until the answer's body has been read or
-    /// is no longer wanted; as long it keeps its place.
     async fn ask(
         &self,
-        api: &str,
+        ApiAddress { tls, authority: api }: &ApiAddress,
         call: Request<Full<Bytes>>,
         place: OwnedSemaphorePermit,
     ) -> Result<Response<Incoming>, Fault> {
         let stream = connect(api).await.map_err(|error| unreachable(api, &error))?;
+        match tls {
+            false => self.ask_over(stream, api, call, place).await,
+            true => {
+                let secure = self.secure(stream, api).await;
+                let stream = secure.map_err(|error| unreachable(api, &error))?;
+                self.ask_over(stream, api, call, place).await
+            }
+        }
+    }
+
+    async fn secure(&self, stream: TcpStream, api: &str) -> io::Result<TlsStream<TcpStream>> {
+        let trust = self.trust.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let (host, _) = api.rsplit_once(':').unwrap_or((api, ""));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::clone(trust));
+        tokio::time::timeout(CONNECT, connector.connect(name, stream)).await?
+    }
+
+    /// One call on a connection of its own, which goes on until the answer's body has been read or
+    /// is no longer wanted; as long it keeps its place.
+    async fn ask_over(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        api: &str,
+        call: Request<Full<Bytes>>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response<Incoming>, Fault> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| unreachable(api, &error))?;
@@ -290,7 +326,7 @@ fn selected(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     selected
 }
 
-async fn connect(api: &str) -> std::io::Result<TcpStream> {
+async fn connect(api: &str) -> io::Result<TcpStream> {
     let stream = tokio::time::timeout(CONNECT, TcpStream::connect(api)).await??;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -43,7 +43,7 @@ fn relay(api: &str, auth_strategy: AuthStrategy) -> Relay {
     let mut config = Config::default();
     config.proxy.api = Some(api.to_owned());
     config.api.auth_strategy = auth_strategy;
-    Relay::new(&config)
+    Relay::new(&config, None)
 }
 
 fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {

@@ -3,7 +3,7 @@
 //! It owns no buffer while all is well: what is read goes into one of the thread, and output is
 //! written out of the line's history. Only the rest of a frame that the kernel took a part of is
 //! kept until it takes that too, and so no more than one frame is held for a client that reads
-//! slowly.
+//! slowly; with TLS, that and what is encrypted already.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,13 +12,11 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use serialproxy_line::Attachment;
 use serialproxy_line::Piece;
 use serialproxy_proto::close::Close;
-use tokio::io::AsyncReadExt;
+use serialproxy_tls::Stream;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::wire::Decoder;
 use crate::wire::Head;
@@ -47,7 +45,7 @@ thread_local! {
 /// A connection that speaks WebSocket from now on.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     /// What came right behind the handshake, and was not read yet.
     early: Bytes,
     decoder: Decoder,
@@ -76,7 +74,7 @@ pub(super) enum Heard {
 
 impl Socket {
     /// A connection, and what came over it right behind the handshake.
-    pub(crate) fn new(stream: TcpStream, early: &[u8]) -> Self {
+    pub(crate) fn new(stream: Stream, early: &[u8]) -> Self {
         Self {
             stream,
             // A copy, since the buffer of the handshake is large.
@@ -118,11 +116,10 @@ impl Socket {
     fn read_items(&mut self, mut take: impl FnMut(Item<'_>)) -> Heard {
         SCRATCH.with_borrow_mut(|scratch| {
             let length = if self.early.is_empty() {
-                // One that brings less than there is room for saves the read that would find nothing.
-                match self.stream.read(scratch).now_or_never() {
-                    None => return Heard::Items,
-                    Some(Ok(0) | Err(_)) => return Heard::Gone,
-                    Some(Ok(length)) => length,
+                match self.stream.try_read(scratch) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Items,
+                    Ok(0) | Err(_) => return Heard::Gone,
+                    Ok(length) => length,
                 }
             } else {
                 let early = self.early.split_to(self.early.len().min(scratch.len()));
@@ -146,9 +143,13 @@ impl Socket {
 
     /// Goes on with what was begun, and answers a ping.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.full = false;
+        self.stream.try_flush()?;
+        self.full = !self.stream.is_flushed();
+        if self.full {
+            return Ok(());
+        }
         let mut rest = std::mem::take(&mut self.rest);
-        let written = if rest.is_empty() { 0 } else { self.write(&[IoSlice::new(&rest)])? };
+        let written = if rest.is_empty() { 0 } else { self.write(&mut [IoSlice::new(&rest)])? };
         if written < rest.len() {
             rest.drain(..written);
             self.rest = rest;
@@ -164,7 +165,7 @@ impl Socket {
         let head = Head::new(opcode, payload.len());
         let head = head.as_bytes();
         let written = match self.rest.is_empty() {
-            true => self.write(&[IoSlice::new(head), IoSlice::new(payload)])?,
+            true => self.write(&mut [IoSlice::new(head), IoSlice::new(payload)])?,
             false => 0,
         };
         keep_rest(&mut self.rest, [head, payload], written);
@@ -196,7 +197,7 @@ impl Socket {
             *place = [head.as_bytes(), piece.before, piece.bytes].map(IoSlice::new);
         }
         let used = SLICES_EACH * pieces.len();
-        let mut written = self.write(slices.get(..used).unwrap_or_default())?;
+        let mut written = self.write(slices.get_mut(..used).unwrap_or_default())?;
         let mut taken = 0;
         for (head, piece) in heads.iter().zip(pieces) {
             if written == 0 {
@@ -210,13 +211,16 @@ impl Socket {
         Ok(taken)
     }
 
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<usize> {
         match self.stream.try_write_vectored(slices) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.full = true;
                 Ok(0)
             }
-            written => written,
+            written => {
+                self.full = !self.stream.is_flushed();
+                written
+            }
         }
     }
 
@@ -225,6 +229,7 @@ impl Socket {
         let payload = code.map(|code| close_payload(code, "")).unwrap_or_default();
         let _ = self.send(Opcode::Close, &payload);
         let _ = tokio::time::timeout(GOODBYE, self.flushed()).await;
+        let _ = self.stream.say_goodbye();
     }
 
     /// Sends the Close frame and waits for the client's, both for a bounded time: a connection
@@ -236,6 +241,7 @@ impl Socket {
         }
         if let Ok(true) = tokio::time::timeout(GOODBYE, self.flushed()).await {
             let _ = tokio::time::timeout(GOODBYE, self.left()).await;
+            let _ = self.stream.say_goodbye();
         }
     }
 

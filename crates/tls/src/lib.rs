@@ -1,0 +1,23 @@
+//! TLS towards people: a listener that takes plain connections and TLS on one port, the certificate
+//! that it shows and that may change while it runs, and whom a client of ours trusts.
+//!
+//! ```text
+//!   listener ─▶ Reception: first byte ─┬─ 0x16 ─▶ handshake ─▶ Stream::Tls
+//!                                      └─ else ─────────────▶ Stream::Plain
+//! ```
+
+mod certificate;
+mod reception;
+mod stream;
+mod trust;
+
+pub use certificate::Certificate;
+pub use certificate::CertificateError;
+pub use certificate::Files;
+pub use reception::Policy;
+pub use reception::Reception;
+pub use reception::Version;
+pub use stream::Stream;
+pub use trust::TrustError;
+pub use trust::trusting;
+pub use trust::trusting_only;

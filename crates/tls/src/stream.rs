@@ -1,0 +1,330 @@
+//! A connection of a user, plain or with TLS, as HTTP reads it and as a session does.
+//!
+//! A session never waits for a read or a write, and owns no buffer: what TLS holds for it are at
+//! most [`Secure::UNSENT`] bytes that are encrypted and that the kernel has not taken.
+
+use std::io;
+use std::io::ErrorKind;
+use std::io::IoSlice;
+use std::io::Read;
+use std::io::Write;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use futures_util::FutureExt;
+use rustls::ServerConnection;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::Interest;
+use tokio::io::ReadBuf;
+use tokio::io::Ready;
+use tokio::net::TcpStream;
+
+/// A connection that a listener has accepted.
+#[derive(Debug)]
+pub enum Stream {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// With TLS, whose handshake is done.
+    Tls(Box<Secure>),
+}
+
+/// A connection with TLS.
+#[derive(Debug)]
+pub struct Secure {
+    tcp: TcpStream,
+    tls: ServerConnection,
+    /// The last read stopped before the socket was empty.
+    more: bool,
+}
+
+impl Stream {
+    /// Waits until it can be read or written, as TCP means it; also when what can be read is
+    /// decrypted already.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            // Whether it can be written as well is not known, and found out by writing.
+            Self::Tls(secure) if secure.more && interest.is_readable() => {
+                Ok(Ready::READABLE | Ready::WRITABLE)
+            }
+            Self::Tls(secure) => secure.tcp.ready(interest).await,
+            Self::Plain(tcp) => tcp.ready(interest).await,
+        }
+    }
+
+    /// Reads what is there, without waiting; 0 at the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is nothing, and whatever breaks the connection.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => read_now(tcp, buffer),
+            Self::Tls(secure) => secure.try_read(buffer),
+        }
+    }
+
+    /// Writes as much as the connection takes, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when it takes nothing, and whatever breaks the connection.
+    pub fn try_write_vectored(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write_vectored(slices),
+            Self::Tls(secure) => secure.try_write_vectored(slices),
+        }
+    }
+
+    /// Whether the kernel has all that was written.
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(secure) => !secure.tls.wants_write(),
+        }
+    }
+
+    /// Gives the kernel what it takes of what was written, without waiting; see
+    /// [`Self::is_flushed`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever breaks the connection.
+    pub fn try_flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(secure) => secure.try_flush(),
+        }
+    }
+
+    /// Says that nothing more will be written, where TLS has a word for that.
+    ///
+    /// # Errors
+    ///
+    /// Whatever breaks the connection.
+    pub fn say_goodbye(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(secure) => {
+                secure.tls.send_close_notify();
+                secure.try_flush()
+            }
+        }
+    }
+
+    /// The same connection on the runtime that asks for it.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime has no room for it.
+    pub fn moved(self) -> io::Result<Self> {
+        let moved = |tcp: TcpStream| TcpStream::from_std(tcp.into_std()?);
+        match self {
+            Self::Plain(tcp) => moved(tcp).map(Self::Plain),
+            Self::Tls(secure) => {
+                let Secure { tcp, tls, more } = *secure;
+                Ok(Self::Tls(Box::new(Secure { tcp: moved(tcp)?, tls, more })))
+            }
+        }
+    }
+}
+
+impl Secure {
+    /// Bytes that are encrypted and that the kernel has not taken, at most.
+    const UNSENT: usize = 32 * 1024;
+
+    /// Does the handshake.
+    pub(crate) async fn shake_hands(tcp: TcpStream, mut tls: ServerConnection) -> io::Result<Self> {
+        tls.set_buffer_limit(Some(Self::UNSENT));
+        let mut secure = Self { tcp, tls, more: true };
+        while secure.tls.is_handshaking() {
+            let Self { tcp, tls, .. } = &mut secure;
+            match tls.complete_io(&mut Raw(tcp)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let writes = tls.wants_write();
+                    let interest = if writes { Interest::WRITABLE } else { Interest::READABLE };
+                    tcp.ready(interest).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(secure)
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut length = 0;
+        self.more = true;
+        loop {
+            match self.tls.reader().read(buffer.get_mut(length..).unwrap_or_default()) {
+                // The end, or the buffer is full.
+                Ok(0) => return Ok(length),
+                Ok(read) => {
+                    length += read;
+                    continue;
+                }
+                // The end as well, only without a word.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(length),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            match self.tls.read_tls(&mut Raw(&mut self.tcp)) {
+                Ok(_) => self.process()?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.more = false;
+                    return if length > 0 { Ok(length) } else { Err(error) };
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Decrypts what was read. What breaks the protocol is said to the other side, if it listens.
+    fn process(&mut self) -> io::Result<()> {
+        let Err(error) = self.tls.process_new_packets() else { return Ok(()) };
+        let _ = self.try_flush();
+        Err(io::Error::new(ErrorKind::InvalidData, error))
+    }
+
+    fn try_write_vectored(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<usize> {
+        let mut written = 0;
+        loop {
+            self.try_flush()?;
+            if self.tls.wants_write() {
+                let blocked = ErrorKind::WouldBlock.into();
+                return if written > 0 { Ok(written) } else { Err(blocked) };
+            }
+            // Encrypts no more than the limit, which leaves room as long as nothing is unsent.
+            let taken = self.tls.writer().write_vectored(slices)?;
+            if taken == 0 {
+                return Ok(written);
+            }
+            written += taken;
+            IoSlice::advance_slices(&mut slices, taken);
+        }
+    }
+
+    fn try_flush(&mut self) -> io::Result<()> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut Raw(&mut self.tcp)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.try_flush()?;
+            if !self.tls.wants_write() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.tcp.poll_write_ready(context))?;
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let secure = match self.get_mut() {
+            Self::Plain(tcp) => return Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(secure) => secure,
+        };
+        loop {
+            match secure.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ready!(secure.tcp.poll_read_ready(context))?;
+                }
+                read => return Poll::Ready(read.map(|length| buffer.advance(length))),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let secure = match self.get_mut() {
+            Self::Plain(tcp) => return Pin::new(tcp).poll_write_vectored(context, slices),
+            Self::Tls(secure) => secure,
+        };
+        ready!(secure.poll_flush(context))?;
+        Poll::Ready(secure.try_write_vectored(&mut slices.to_vec()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(secure) => secure.poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tcp = match self.get_mut() {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(secure) => {
+                secure.tls.send_close_notify();
+                ready!(secure.poll_flush(context))?;
+                &mut secure.tcp
+            }
+        };
+        Pin::new(tcp).poll_shutdown(context)
+    }
+}
+
+/// Reads once, without waiting. A read that brings less than there is room for saves the next,
+/// which would find nothing.
+fn read_now(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    tcp.read(buffer).now_or_never().unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))
+}
+
+/// A socket as rustls reads and writes it.
+struct Raw<'a>(&'a mut TcpStream);
+
+impl Read for Raw<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read_now(self.0, buffer)
+    }
+}
+
+impl Write for Raw<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
