@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
+use axum::http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use serialproxy_tls::Reception;
+use serialproxy_tls::Stream;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
@@ -91,9 +93,10 @@ async fn receive(
     // An error here is the caller's: it said nothing, hung up, or no handshake came about.
     match reception.receive(tcp).await {
         Ok(stream) if reception.refuses(&stream) => {
-            attend(stream, peer, Router::new().fallback(tls_only), stop).await;
+            attend(stream, peer, Scheme::HTTP, Router::new().fallback(tls_only), stop).await;
         }
-        Ok(stream) => attend(stream, peer, router, stop).await,
+        Ok(stream @ Stream::Plain(_)) => attend(stream, peer, Scheme::HTTP, router, stop).await,
+        Ok(stream @ Stream::Tls(_)) => attend(stream, peer, Scheme::HTTPS, router, stop).await,
         Err(error) => tracing::debug!(%peer, %error, "no connection came about"),
     }
 }
@@ -103,7 +106,7 @@ async fn tls_only() -> Fault {
     Fault::BadRequest("Only TLS is spoken here: use https:// in place of http://.".into())
 }
 
-async fn attend<I>(io: I, peer: SocketAddr, router: Router, stop: CancellationToken)
+async fn attend<I>(io: I, peer: SocketAddr, scheme: Scheme, router: Router, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -111,6 +114,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(scheme.clone());
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -143,7 +147,7 @@ mod tests {
             .route("/", axum::routing::get(async || "hello"))
             .route("/", axum::routing::post(async |_: crate::request::Body| "thanks"));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        tokio::spawn(attend(server, peer, router, CancellationToken::new()));
+        tokio::spawn(attend(server, peer, Scheme::HTTP, router, CancellationToken::new()));
         client
     }
 

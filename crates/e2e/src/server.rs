@@ -134,7 +134,8 @@ impl Server {
             word.unwrap_or_else(|| panic!("not ready: {ready:?}\n{}", log.lock().unwrap()))
                 .to_owned()
         };
-        let (api, proxy) = (address("api="), address("proxy=http://"));
+        let (api, proxy) = (address("api="), address("proxy="));
+        let proxy = proxy.split_once("://").map_or("", |(_, address)| address).to_owned();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { api, proxy, state, flags, process, log, http }
     }

@@ -20,11 +20,13 @@ use serialproxy_api::Local;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_config::values;
+use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
 use serialproxy_line::Settings;
 use serialproxy_proxy::Proxy;
+use serialproxy_proxy::Tls;
 use serialproxy_store::Store;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
@@ -43,6 +45,7 @@ use crate::tls;
 pub(crate) const HELP: &str = "\
 Without a configuration file, consoles of all guests of qemu:///system are served on this machine.
 When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://H:P
+(https where there is a certificate).
 
 Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
@@ -96,7 +99,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let proxy_listener = proxy_listener.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
-    config.proxy.api.get_or_insert_with(|| reachable(addresses.0).to_string());
+    let (users, callers) = (tls::users(&config)?, tls::api(&config)?);
+    let relay = tls::relay(&config, &callers)?;
+    let own =
+        ApiAddress { tls: config.api.ssl_only, authority: reachable(addresses.0).to_string() };
+    config.proxy.api.get_or_insert(own);
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
     let cores = cores::start(&end).context("the program cannot start")?;
@@ -107,16 +114,26 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
     let router = serialproxy_api::router(api);
-    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute);
+    let tls = Tls { users: users.reception.clone(), api: relay };
+    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute, tls);
 
+    let ready = format!(
+        "api={}://{} proxy={}://{}",
+        callers.scheme(),
+        addresses.0,
+        users.scheme(),
+        addresses.1
+    );
+    let certificates = [users.certificate, callers.certificate];
+    tokio::spawn(tls::renew(certificates, signal(SignalKind::hangup())?));
     let roles = async {
         tokio::join!(
-            serialproxy_api::serve(api_listener, router, shutdown.cancelled()),
+            serialproxy_api::serve(api_listener, callers.reception, router, shutdown.cancelled()),
             proxy.serve(proxy_listener, connections, shutdown.clone()),
             serialproxy_api::purge_tokens(store, shutdown.cancelled()),
         )
     };
-    say_ready(addresses)?;
+    say_ready(&ready)?;
     let ((), served, _) = roles.await;
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
@@ -134,7 +151,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             values::RawLag::Close => RawLag::Close,
             values::RawLag::Skip => RawLag::Skip,
         },
-        tls: tls::client(&config.serial_console)?,
+        tls: tls::hypervisors(&config.serial_console)?,
     })
 }
 
@@ -200,9 +217,9 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listener.port())
 }
 
-fn say_ready((api, proxy): (SocketAddr, SocketAddr)) -> anyhow::Result<()> {
+fn say_ready(addresses: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "serialproxy ready api=http://{api} proxy=http://{proxy}")?;
+    writeln!(stdout, "serialproxy ready {addresses}")?;
     stdout.flush()?;
     Ok(())
 }

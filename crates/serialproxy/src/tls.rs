@@ -1,7 +1,8 @@
-//! TLS towards the hypervisors' ports.
+//! TLS: what is spoken to users, to the API's callers and to the API, and to the hypervisors' ports.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use rustls::ClientConfig;
@@ -9,10 +10,109 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use serialproxy_config::Config;
 use serialproxy_config::values::SerialConsole;
+use serialproxy_config::values::TlsVersion;
+use serialproxy_tls::Certificate;
+use serialproxy_tls::Files;
+use serialproxy_tls::Policy;
+use serialproxy_tls::Reception;
+use serialproxy_tls::Version;
+use tokio::signal::unix::Signal;
+use tokio::time::MissedTickBehavior;
+
+/// How often the files of certificates are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A listener's TLS.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) reception: Reception,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+}
+
+/// How users are received: without TLS where the certificate's file does not exist, as Nova's proxy
+/// has it.
+pub(crate) fn users(config: &Config) -> anyhow::Result<Listening> {
+    let SerialConsole { cert, key, ssl_only, base_url, .. } = &config.serial_console;
+    if !cert.exists() {
+        tracing::warn!(
+            cert = %cert.display(),
+            "users connect without TLS, as there is no certificate: `serialproxy tls self-signed` \
+             makes one"
+        );
+        return Ok(Listening::plain());
+    }
+    if *ssl_only && ["http:", "ws:"].iter().any(|scheme| base_url.starts_with(scheme)) {
+        tracing::warn!(
+            %base_url,
+            "[serial_console] ssl_only is set, and base_url gives out URLs that are without TLS"
+        );
+    }
+    let files = Files { cert: cert.clone(), key: key.clone() };
+    Listening::with(files, config, *ssl_only).context("[serial_console] cert")
+}
+
+/// How the API's callers are received.
+pub(crate) fn api(config: &Config) -> anyhow::Result<Listening> {
+    let Some(cert) = config.api.cert.clone() else { return Ok(Listening::plain()) };
+    let files = Files { cert, key: config.api.key.clone() };
+    Listening::with(files, config, config.api.ssl_only).context("[api] cert")
+}
+
+/// Whom the proxy trusts to be the API: in this process, whoever shows our own certificate.
+pub(crate) fn relay(config: &Config, own: &Listening) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+    let trust = match (&config.proxy.api, &own.certificate) {
+        (Some(api), _) if api.tls => serialproxy_tls::trusting(config.proxy.cafile.as_deref()),
+        (None, Some(certificate)) => serialproxy_tls::trusting_only(Arc::clone(certificate)),
+        _ => return Ok(None),
+    };
+    Ok(Some(Arc::new(trust.context("[proxy] api_url")?)))
+}
+
+impl Listening {
+    fn plain() -> Self {
+        Self { reception: Reception::plain(), certificate: None }
+    }
+
+    fn with(files: Files, config: &Config, only: bool) -> anyhow::Result<Self> {
+        let certificate = Arc::new(Certificate::load(files)?);
+        let policy = Policy {
+            minimum: match config.console.ssl_minimum_version {
+                TlsVersion::Tls12 => Version::Tls12,
+                TlsVersion::Tls13 => Version::Tls13,
+            },
+            ciphers: config.console.ssl_ciphers.clone(),
+        };
+        let reception = Reception::new(Arc::clone(&certificate), &policy, only)?;
+        Ok(Self { reception, certificate: Some(certificate) })
+    }
+
+    /// What a URL of the listener begins with.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+}
+
+/// Reads certificates again at each SIGHUP, and when their files have changed. Never ends.
+pub(crate) async fn renew(certificates: [Option<Arc<Certificate>>; 2], mut hangup: Signal) {
+    let mut clock = tokio::time::interval(LOOK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let read: fn(&Certificate) = tokio::select! {
+            Some(()) = hangup.recv() => Certificate::reload,
+            _ = clock.tick() => Certificate::reload_if_changed,
+        };
+        let certificates = certificates.clone();
+        // Files may be on another machine.
+        let reading =
+            move || certificates.iter().flatten().for_each(|certificate| read(certificate));
+        let _ = tokio::task::spawn_blocking(reading).await;
+    }
+}
 
 /// What ports are trusted and who we are to them; none where `tls_ca_certs` is not set.
-pub(crate) fn client(config: &SerialConsole) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+pub(crate) fn hypervisors(config: &SerialConsole) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let Some(ca_certs) = &config.tls_ca_certs else { return Ok(None) };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca_certs, "tls_ca_certs")? {

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
+use axum::http::uri::Scheme;
 use serde_json::Value;
 use serde_json::json;
 use serialproxy_proto::id::ServerId;
@@ -13,7 +14,7 @@ use serialproxy_proto::id::ServerId;
 /// The address that a request came to.
 #[derive(Debug)]
 pub(super) struct Links {
-    /// `http://host:port`; empty when the caller named no host.
+    /// `http://host:port` or `https://host:port`; empty when the caller named no host.
     host: String,
     path: String,
 }
@@ -46,7 +47,8 @@ impl<S: Sync> FromRequestParts<S> for Links {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.and_then(|host| host.parse::<Authority>().ok());
-        let host = host.map(|host| format!("http://{host}")).unwrap_or_default();
+        let scheme = parts.extensions.get().unwrap_or(&Scheme::HTTP);
+        let host = host.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
         Ok(Self { host, path: parts.uri.path().to_owned() })
     }
 }

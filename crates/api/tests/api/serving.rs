@@ -3,6 +3,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use serialproxy_api::Auth;
+use serialproxy_tls::Reception;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -26,7 +27,12 @@ async fn served(bench: &Bench) -> Served {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { stopped.await.unwrap_or_default() };
-    let done = tokio::spawn(serialproxy_api::serve(listener, bench.router.clone(), shutdown));
+    let done = tokio::spawn(serialproxy_api::serve(
+        listener,
+        Reception::plain(),
+        bench.router.clone(),
+        shutdown,
+    ));
     Served { address, stop, done }
 }
 

@@ -41,7 +41,7 @@ async fn nobody() -> String {
 
 fn relay(api: &str, auth_strategy: AuthStrategy) -> Relay {
     let mut config = Config::default();
-    config.proxy.api = Some(api.to_owned());
+    config.proxy.api = Some(ApiAddress { tls: false, authority: api.to_owned() });
     config.api.auth_strategy = auth_strategy;
     Relay::new(&config, None)
 }
