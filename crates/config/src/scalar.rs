@@ -41,20 +41,24 @@ pub(crate) fn seconds(text: &str, least: u64) -> Result<Duration, String> {
     number(text, least..=MAX_SECONDS).map(Duration::from_secs)
 }
 
-/// The size of a history, in bytes or with a binary unit.
+/// The size of a history.
 pub(crate) fn history_size(text: &str) -> Result<usize, String> {
+    let size = size(text, HISTORY, "4 KiB and 1 GiB")?;
+    usize::try_from(size).map_err(|error| format!("is too large: {error}"))
+}
+
+/// A size in bytes or with a binary unit, within bounds, which are also given in words.
+pub(crate) fn size(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit: u64 = match text.strip_prefix(digits).unwrap_or("").trim() {
         "" => 1,
         "K" | "KiB" => 1024,
         "M" | "MiB" => 1024 * 1024,
-        _ => return Err("has a unit other than K, KiB, M and MiB".into()),
+        "G" | "GiB" => 1024 * 1024 * 1024,
+        _ => return Err("has a unit other than K, KiB, M, MiB, G and GiB".into()),
     };
     let size = number(digits, 0..=u64::MAX)?.checked_mul(unit);
-    match size.filter(|size| HISTORY.contains(size)).and_then(|size| usize::try_from(size).ok()) {
-        Some(size) => Ok(size),
-        None => Err("is not within 4 KiB and 1 GiB".into()),
-    }
+    size.filter(|size| bounds.contains(size)).ok_or_else(|| format!("is not within {words}"))
 }
 
 /// The items of a list. White space around them and one comma at the end do not count.
@@ -157,9 +161,13 @@ mod tests {
         for text in ["4095", "0", "3K", "1025M", "18446744073709551615M"] {
             assert_eq!(history_size(text), Err("is not within 4 KiB and 1 GiB".into()));
         }
-        for text in ["1kB", "1G", "1k", "1MiBs", "1M1K!"] {
+        for text in ["1kB", "1T", "1k", "1MiBs", "1M1K!"] {
             let unit = history_size(text);
-            assert_eq!(unit, Err("has a unit other than K, KiB, M and MiB".into()), "{text}");
+            assert_eq!(
+                unit,
+                Err("has a unit other than K, KiB, M, MiB, G and GiB".into()),
+                "{text}"
+            );
         }
         for text in ["", "K", "-4K", "1.5M"] {
             assert_eq!(history_size(text), Err("is not a whole number".into()), "{text}");

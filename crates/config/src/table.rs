@@ -23,6 +23,7 @@ use crate::options::Kind::Multi;
 use crate::options::Kind::Single;
 use crate::options::Opt;
 use crate::options::Surroundings;
+use crate::record;
 use crate::refusal::Refusal;
 use crate::scalar::boolean;
 use crate::scalar::choice;
@@ -46,7 +47,7 @@ use crate::values::VirtType;
 const IP: Kind = Single("an IPv4 or IPv6 address, or localhost");
 const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");
 const ABOUT_SECONDS_FROM_1: Kind = Single("seconds, 1 to 315360000");
-const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB");
+const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB, G, GiB");
 const FILE: Kind = Single("a PEM file");
 const PEM: Kind = Single("a PEM file that exists");
 
@@ -122,7 +123,31 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Directory that replaces the built-in pages.",
         |c, v| set(&mut c.serial_console.web, web(v)),
     ),
-    later("serial_console", "record", Text("false"), Bool, "Record sessions."),
+    works(
+        "serial_console",
+        "record",
+        Text("false"),
+        Single("true (below STATE/records), false, or a path with a / that file names start with"),
+        "Record sessions, what they are shown and what they type, passwords too: an asciicast file \
+         each.",
+        |c, v| set(&mut c.serial_console.record.place, record::place(v, &c.state_dir)),
+    ),
+    works(
+        "serial_console",
+        "record_limit",
+        Text("256MiB"),
+        Single("bytes, 64 KiB to 1 TiB; units K, KiB, M, MiB, G, GiB"),
+        "Largest recording; one that reaches it ends there, and its session goes on.",
+        |c, v| set(&mut c.serial_console.record.limit, record::limit(v)),
+    ),
+    works(
+        "serial_console",
+        "record_days",
+        Text("90"),
+        Single("days, 0 to 36500"),
+        "How long a recording is kept after its last event; 0 is for ever.",
+        |c, v| set(&mut c.serial_console.record.keep, record::keep(v)),
+    ),
     later("serial_console", "daemon", Text("false"), Bool, "Run in the background."),
     works(
         "serial_console",

@@ -60,6 +60,8 @@ pub struct SerialConsole {
     pub key: Option<PathBuf>,
     /// Whether users' connections without TLS are refused.
     pub ssl_only: bool,
+    /// `record`, `record_limit` and `record_days`.
+    pub record: Record,
     /// Certificates of those who may vouch for hypervisors (PEM).
     pub tls_ca_certs: Option<PathBuf>,
     /// Certificate shown to hypervisors (PEM).
@@ -68,6 +70,26 @@ pub struct SerialConsole {
     pub tls_client_key: Option<PathBuf>,
     /// Whether guests' TCP ports without TLS are refused.
     pub tls_required: bool,
+}
+
+/// How sessions are recorded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// Where; none when they are not.
+    pub place: Option<RecordPlace>,
+    /// Bytes of a recording at most.
+    pub limit: u64,
+    /// How long a recording is kept; none is for ever.
+    pub keep: Option<Duration>,
+}
+
+/// Where recordings are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecordPlace {
+    /// Their directory.
+    pub directory: PathBuf,
+    /// What their names start with.
+    pub name: String,
 }
 
 /// A half-open range of TCP ports: `start` is the first, `end` the first that is not in it.
@@ -360,6 +382,11 @@ impl Default for Config {
                 cert: PathBuf::from("self.pem"),
                 key: None,
                 ssl_only: false,
+                record: Record {
+                    place: None,
+                    limit: 256 * 1024 * 1024,
+                    keep: Some(Duration::from_secs(90 * 24 * 3600)),
+                },
                 tls_ca_certs: None,
                 tls_client_cert: None,
                 tls_client_key: None,

@@ -129,9 +129,7 @@ fn later_files_override_earlier_ones_and_flags_override_all() {
 
 #[test]
 fn of_repeated_options_the_last_counts_and_only_that_is_checked() {
-    let config = config(
-        "[serial_console]\nserialproxy_port = x\nrecord = true\nserialproxy_port = 3\nrecord = false\n",
-    );
+    let config = config("[serial_console]\nserialproxy_port = x\nserialproxy_port = 3\n");
     assert_eq!(config.serial_console.listen.port(), 3);
 }
 
@@ -444,7 +442,7 @@ fn all_errors_of_all_sources_are_told_together() {
             "a.conf:3: [api] listen: \"x\" has no port; allowed: ADDRESS:PORT; an IPv6 address in \
              brackets, port 0 is any free one",
             "b.conf:3: [line] history_tail: \"1\" is not within 4 KiB and 1 GiB; allowed: bytes, \
-             4 KiB to 1 GiB; units K, KiB, M, MiB",
+             4 KiB to 1 GiB; units K, KiB, M, MiB, G, GiB",
             "flag --session-grace: [session] grace: \"soon\" is not a whole number; allowed: \
              seconds, more than ping_interval, up to 315360000",
         ]
@@ -624,7 +622,7 @@ fn endless_errors_are_counted() {
 #[test]
 fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
     let or_false = "leave the option out, or set it to false";
-    for option in ["record", "daemon", "source_is_ipv6"] {
+    for option in ["daemon", "source_is_ipv6"] {
         later("serial_console", option, "true", or_false);
         later("serial_console", option, "1", or_false);
     }
@@ -641,11 +639,11 @@ fn a_value_of_a_later_version_is_refused() {
 
 #[test]
 fn a_later_function_is_told_apart_from_a_mistake() {
-    let place = Place::new().file("a.conf", "[serial_console]\nrecord = true\nenabled = x\n");
+    let place = Place::new().file("a.conf", "[serial_console]\nssl_only = true\nenabled = x\n");
     let problems = load(&place.sources).unwrap_err().problems;
     assert!(matches!(
         problems.as_slice(),
-        [Problem::BadValue { option: "enabled", .. }, Problem::Later { option: "record", .. }]
+        [Problem::BadValue { option: "enabled", .. }, Problem::Later { option: "ssl_only", .. }]
     ));
 }
 
@@ -723,7 +721,7 @@ fn what_is_shown_says_where_each_value_comes_from() {
     )));
     assert!(shown.contains("\n# serialproxy_host is not set\n"));
     assert!(shown.contains("\n# default\nframe_ancestors = \"'none'\"\n"));
-    assert!(!shown.contains("record"));
+    assert!(!shown.contains("ssl_only"));
 }
 
 /// Loads what is shown of a configuration, in the same surroundings.

@@ -182,7 +182,7 @@ async fn tokens_outlive_a_restart() {
 async fn a_bad_configuration_names_file_line_and_option_and_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bad.conf");
-    std::fs::write(&file, "[serial_console]\nport_range = 30000:20000\nrecord = true\n").unwrap();
+    std::fs::write(&file, "[serial_console]\nport_range = 30000:20000\nrecord = ture\n").unwrap();
     for command in [&["serve"][..], &["config", "check"]] {
         let run = tokio::process::Command::new(program())
             .args(command)

@@ -274,7 +274,7 @@ impl Attachment {
                 Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
                 Read::Bytes(piece) if left == 0 => {
                     let last = from + piece.len() as u64 == history.end();
-                    let begun = last && utf8::unfinished(piece) == piece.len();
+                    let begun = last && utf8::is_unfinished(piece);
                     drop(history);
                     return self.is_due(begun).then_some(Event::Output);
                 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
@@ -104,6 +105,11 @@ impl Keyboard {
     /// The line.
     pub fn line(&self) -> LineKey {
         self.line.key
+    }
+
+    /// The line's server.
+    pub fn server(&self) -> ServerRef {
+        self.line.server()
     }
 
     /// Its session.

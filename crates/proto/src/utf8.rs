@@ -6,6 +6,9 @@ const LONGEST: usize = 4;
 /// How many bytes at the end begin a character whose rest is to come; 0 where the last character is
 /// whole, or is none.
 pub fn unfinished(bytes: &[u8]) -> usize {
+    if bytes.last().is_none_or(u8::is_ascii) {
+        return 0;
+    }
     let last = bytes.iter().rev().take(LONGEST - 1);
     // Bytes that begin nothing are the middle of a character, of which the first says more.
     let Some(behind) = last.clone().position(|byte| *byte & 0xc0 != 0x80) else { return 0 };
@@ -14,6 +17,11 @@ pub fn unfinished(bytes: &[u8]) -> usize {
         Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => end.len(),
         _ => 0,
     }
+}
+
+/// Whether all of it is the beginning of one character whose rest is to come.
+pub fn is_unfinished(bytes: &[u8]) -> bool {
+    bytes.len() < LONGEST && unfinished(bytes) == bytes.len()
 }
 
 #[cfg(test)]
@@ -44,6 +52,7 @@ mod tests {
             (b"\xe2\x82\x41", 0),
         ] {
             assert_eq!(unfinished(bytes), expected, "{bytes:x?}");
+            assert_eq!(is_unfinished(bytes), expected == bytes.len());
         }
     }
 

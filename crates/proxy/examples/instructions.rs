@@ -174,7 +174,7 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };
-    let proxy = Proxy::new(Arc::new(config), Arc::clone(store), lines, compute, tls);
+    let proxy = Proxy::new(Arc::new(config), Arc::clone(store), lines, compute, tls)?;
     tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
     let token = store.authorize(&Grant {
         line,

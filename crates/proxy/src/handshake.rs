@@ -123,7 +123,9 @@ impl Upgrade {
         match self.admitted {
             Ok(Admitted { attachment, keyboard, protocol }) => {
                 let proxy = self.proxy;
-                Some(Box::new(Session { socket, attachment, keyboard, protocol, proxy }))
+                let recording = proxy.recorder.as_ref().map(|recorder| recorder.begin(&keyboard));
+                let session = Session { socket, attachment, keyboard, protocol, recording, proxy };
+                Some(Box::new(session))
             }
             Err(refusal) => {
                 session::refuse(socket, &refusal).await;

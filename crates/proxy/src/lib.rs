@@ -11,6 +11,7 @@ mod history;
 mod http;
 mod origin;
 mod pages;
+mod record;
 mod relay;
 mod secure;
 mod session;
@@ -33,6 +34,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::record::Recorder;
 use crate::relay::Relay;
 
 /// How long sessions have to take their Close frame when the proxy shuts down.
@@ -52,6 +54,8 @@ pub struct Proxy {
     pub(crate) compute: Arc<dyn Compute>,
     pub(crate) relay: Relay,
     pub(crate) reception: Reception,
+    /// Where sessions are recorded; none where they are not.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// What the proxy speaks of TLS.
@@ -65,15 +69,20 @@ pub struct Tls {
 
 impl Proxy {
     /// A proxy for these lines, whose tokens are in `store`.
+    ///
+    /// # Errors
+    ///
+    /// When sessions are to be recorded, and nothing can be written there.
     pub fn new(
         config: Arc<Config>,
         store: Arc<Store>,
         lines: Lines,
         compute: Arc<dyn Compute>,
         tls: Tls,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
-        Self { config, store, lines, compute, relay, reception: tls.users }
+        let recorder = Recorder::start(&config.serial_console.record)?;
+        Ok(Self { config, store, lines, compute, relay, recorder, reception: tls.users })
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.
@@ -119,6 +128,9 @@ impl Proxy {
         proxy.lines.drain();
         connections.close();
         let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+        if let Some(recorder) = &proxy.recorder {
+            recorder.flush().await;
+        }
         Ok(())
     }
 }

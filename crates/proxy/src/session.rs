@@ -30,6 +30,7 @@ use self::pulse::Beat;
 use self::pulse::Pulse;
 use self::socket::Heard;
 use crate::Proxy;
+use crate::record::Recording;
 use crate::wire::Item;
 use crate::wire::Opcode;
 
@@ -39,6 +40,7 @@ pub(crate) struct Session {
     pub(crate) attachment: Attachment,
     pub(crate) keyboard: Keyboard,
     pub(crate) protocol: Protocol,
+    pub(crate) recording: Option<Recording>,
     pub(crate) proxy: Arc<Proxy>,
 }
 
@@ -52,6 +54,16 @@ enum End {
     Broken(Close),
     /// It is gone without a word.
     Lost,
+}
+
+impl End {
+    fn in_words(&self) -> &str {
+        match self {
+            Self::Closed(close) | Self::Broken(close) => &close.reason,
+            Self::Left(_) => "the client left",
+            Self::Lost => "the connection was lost",
+        }
+    }
 }
 
 impl From<io::Error> for End {
@@ -69,7 +81,10 @@ impl Session {
     }
 
     async fn end(self: Box<Self>, end: End) {
-        let Self { mut socket, attachment, .. } = *self;
+        let Self { mut socket, attachment, recording, .. } = *self;
+        if let Some(recording) = recording {
+            recording.ended(end.in_words());
+        }
         match end {
             End::Lost => attachment.detach(),
             End::Broken(close) => {
@@ -96,7 +111,9 @@ impl Session {
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         let mut console = match self.protocol {
             Protocol::Raw => None,
-            Protocol::ConsoleV1 => Some(Console::new(&self.proxy, &self.keyboard)),
+            Protocol::ConsoleV1 => {
+                Some(Console::new(&self.proxy, &self.keyboard, self.recording.as_ref()))
+            }
         };
         let mut pulse = Pulse::new(&self.proxy.config.session, self.attachment.limit());
         loop {
@@ -155,8 +172,15 @@ impl Session {
     /// From the line to the client; on raw only output is.
     fn show(&mut self, event: Event) -> Result<(), End> {
         match event {
-            Event::Output => self.socket.send_output(&self.attachment)?,
-            Event::Replay(bytes) => self.socket.send(Opcode::Binary, &bytes)?,
+            Event::Output => {
+                self.socket.send_output(&self.attachment, self.recording.as_ref())?;
+            }
+            Event::Replay(bytes) => {
+                if let Some(recording) = &self.recording {
+                    recording.shown(bytes.to_vec());
+                }
+                self.socket.send(Opcode::Binary, &bytes)?;
+            }
             Event::Message(message) if self.protocol == Protocol::ConsoleV1 => {
                 self.say(&message)?
             }
@@ -173,10 +197,16 @@ impl Session {
     /// From the client to the line; returns whether there may be more.
     fn listen(&mut self, mut console: Option<&mut Console>) -> Result<bool, End> {
         self.keyboard.stir();
-        let keyboard = &self.keyboard;
+        let (keyboard, recording) = (&self.keyboard, &self.recording);
+        let write = |bytes: &[u8]| {
+            if let Some(recording) = recording.as_ref().filter(|_| keyboard.writes()) {
+                recording.typed(bytes);
+            }
+            keyboard.write(bytes);
+        };
         let heard = self.socket.read(|item| match (item, &mut console) {
-            (Item::Binary(bytes), _) => keyboard.write(bytes),
-            (Item::Text(text), None) => keyboard.write(text.as_bytes()),
+            (Item::Binary(bytes), _) => write(bytes),
+            (Item::Text(text), None) => write(text.as_bytes()),
             (Item::Text(text), Some(console)) => console.obey(&text),
             _ => {}
         });

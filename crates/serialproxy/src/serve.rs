@@ -115,7 +115,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
     let router = serialproxy_api::router(api);
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute, tls);
+    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute, tls)
+        .context("[serial_console] record: sessions cannot be recorded there")?;
 
     let ready = format!(
         "api={}://{} proxy={}://{}",

@@ -8,11 +8,13 @@ use serialproxy_line::Keyboard;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Size;
 use tokio::sync::mpsc;
 
 use super::deed::Deed;
 use super::deed::Deeds;
 use crate::Proxy;
+use crate::record::Recording;
 
 /// Bytes that a client which acknowledges may have unshown; then it gets no more until it has
 /// caught up, and what the history lets go meanwhile is a stated gap.
@@ -28,14 +30,20 @@ pub(super) struct Console {
     answered: mpsc::Receiver<Box<ServerMessage>>,
     /// The client has shown all output up to this offset; none until it says so.
     shown: Option<u64>,
+    recording: Option<Recording>,
 }
 
 impl Console {
-    pub(super) fn new(proxy: &Arc<Proxy>, keyboard: &Keyboard) -> Self {
+    pub(super) fn new(
+        proxy: &Arc<Proxy>,
+        keyboard: &Keyboard,
+        recording: Option<&Recording>,
+    ) -> Self {
         // Boxed, since a channel has room for many from the start.
         let (answers, answered) = mpsc::channel(ANSWERS);
         let deeds = Deeds::new(proxy, keyboard, &answers);
-        Self { keyboard: keyboard.clone(), deeds, answers, answered, shown: None }
+        let (keyboard, recording) = (keyboard.clone(), recording.cloned());
+        Self { keyboard, deeds, answers, answered, shown: None, recording }
     }
 
     /// Whether the client has so much to show that it gets no more now.
@@ -72,7 +80,7 @@ impl Console {
             }
             ClientMessage::Input { offset } => self.keyboard.begin_at(offset)?,
             ClientMessage::Pen { action, reason } => self.pen(action, reason)?,
-            ClientMessage::Size(size) => self.keyboard.resize(size),
+            ClientMessage::Size(size) => self.resize(size),
             ClientMessage::Break => self.deeds.start(Deed::Break)?,
             ClientMessage::Sysrq { key } => self.deeds.start(Deed::Sysrq(key))?,
             ClientMessage::Power { action } => self.deeds.start(Deed::Power(action))?,
@@ -81,6 +89,13 @@ impl Console {
             ClientMessage::Unknown => {}
         }
         Ok(())
+    }
+
+    fn resize(&self, size: Size) {
+        if let Some(recording) = &self.recording {
+            recording.resized(size);
+        }
+        self.keyboard.resize(size);
     }
 
     fn pen(&self, action: PenAction, reason: Option<String>) -> Result<(), String> {

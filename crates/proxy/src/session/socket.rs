@@ -18,6 +18,7 @@ use serialproxy_proto::close::Close;
 use serialproxy_tls::Stream;
 use tokio::io::Interest;
 
+use crate::record::Recording;
 use crate::wire::Decoder;
 use crate::wire::Head;
 use crate::wire::Item;
@@ -172,15 +173,22 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends live output, a frame for each piece.
-    pub(super) fn send_output(&mut self, attachment: &Attachment) -> io::Result<()> {
+    /// Sends live output, a frame for each piece, and records what is sent.
+    pub(super) fn send_output(
+        &mut self,
+        attachment: &Attachment,
+        recording: Option<&Recording>,
+    ) -> io::Result<()> {
         let mut sent = Ok(());
         attachment.take(|pieces| {
-            let taken = self.send_pieces(pieces);
-            taken.unwrap_or_else(|error| {
+            let taken = self.send_pieces(pieces).unwrap_or_else(|error| {
                 sent = Err(error);
                 0
-            })
+            });
+            if let Some(recording) = recording.filter(|_| taken > 0) {
+                recording.shown(first(pieces, taken));
+            }
+            taken
         });
         sent
     }
@@ -263,6 +271,17 @@ impl Socket {
             }
         }
     }
+}
+
+/// A copy of the first bytes of pieces.
+fn first(pieces: &[Piece<'_>], length: usize) -> Vec<u8> {
+    let parts = pieces.iter().flat_map(|piece| [piece.before, piece.bytes]);
+    let mut bytes = Vec::with_capacity(length);
+    for part in parts {
+        let room = length - bytes.len();
+        bytes.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
+    }
+    bytes
 }
 
 /// Keeps what of a frame's parts is left behind the first `written` bytes.
