@@ -639,11 +639,11 @@ fn a_value_of_a_later_version_is_refused() {
 
 #[test]
 fn a_later_function_is_told_apart_from_a_mistake() {
-    let place = Place::new().file("a.conf", "[serial_console]\nssl_only = true\nenabled = x\n");
+    let place = Place::new().file("a.conf", "[serial_console]\ndaemon = true\nenabled = x\n");
     let problems = load(&place.sources).unwrap_err().problems;
     assert!(matches!(
         problems.as_slice(),
-        [Problem::BadValue { option: "enabled", .. }, Problem::Later { option: "ssl_only", .. }]
+        [Problem::BadValue { option: "enabled", .. }, Problem::Later { option: "daemon", .. }]
     ));
 }
 
@@ -721,7 +721,7 @@ fn what_is_shown_says_where_each_value_comes_from() {
     )));
     assert!(shown.contains("\n# serialproxy_host is not set\n"));
     assert!(shown.contains("\n# default\nframe_ancestors = \"'none'\"\n"));
-    assert!(!shown.contains("ssl_only"));
+    assert!(!shown.contains("daemon"));
 }
 
 /// Loads what is shown of a configuration, in the same surroundings.
