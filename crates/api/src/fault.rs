@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     #[error("this call does not take that method: see the Allow header")]
     Method,
     #[error("{0}")]
+    NotAcceptable(String),
+    #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
     Range(String),
@@ -56,6 +58,11 @@ impl Fault {
         Self::NotFound("The resource could not be found: /v1/openapi.json lists all calls.".into())
     }
 
+    /// What the compute API says of a call that it does not have, or not in the version asked for.
+    pub(crate) fn no_such_resource() -> Self {
+        Self::NotFound("The resource could not be found.".into())
+    }
+
     /// In Nova's words, which clients rely on: they look for a server of that name next.
     pub(crate) fn no_such_server(text: &str) -> Self {
         Self::NotFound(format!("Instance {} could not be found.", echo(text)))
@@ -72,6 +79,7 @@ impl Fault {
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "computeFault"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
+            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "computeFault"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "computeFault"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),

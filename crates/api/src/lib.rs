@@ -4,7 +4,7 @@
 //! a line, a hypervisor or a WebSocket: all of that is asked of [`Compute`].
 //!
 //! ```text
-//! serve ─▶ observe (request id, log) ─▶ a row of the route table ─▶ handler ─▶ Compute, Store
+//! serve ─▶ observe (request id, log) ─▶ negotiate (microversion) ─▶ a row of the route table ─▶ handler ─▶ Compute, Store
 //!                                        (who may, how long, status)
 //! ```
 
@@ -41,6 +41,7 @@ pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
 pub use crate::auth::Local;
 use crate::fault::Fault;
+use crate::openstack::Public;
 pub use crate::serve::serve;
 pub use crate::tokens::purge_tokens;
 
@@ -56,11 +57,12 @@ pub struct Api {
     enabled: bool,
     base_url: String,
     token_ttl: Duration,
+    public: Public,
     changes: Arc<Semaphore>,
 }
 
 impl Api {
-    /// Takes `enabled`, `base_url` and `token_ttl` from the options.
+    /// Takes what is said of consoles, their tokens and links from the options.
     pub fn new(compute: Arc<dyn Compute>, store: Arc<Store>, config: &Config, auth: Auth) -> Self {
         Self {
             compute,
@@ -69,6 +71,7 @@ impl Api {
             enabled: config.serial_console.enabled,
             base_url: config.serial_console.base_url.clone(),
             token_ttl: config.consoleauth.token_ttl,
+            public: Public::new(config),
             changes: Arc::new(Semaphore::new(CHANGES)),
         }
     }
@@ -105,8 +108,9 @@ pub fn router(api: Api) -> Router {
     routes::all()
         .into_iter()
         .fold(Router::new(), |router, route| route.add_to(router, &api))
-        .fallback(async || Fault::no_such_call())
-        .method_not_allowed_fallback(async || Fault::Method)
+        .fallback(openstack::nowhere)
+        .method_not_allowed_fallback(openstack::other_method)
+        .layer(middleware::from_fn(openstack::negotiate))
         .layer(middleware::from_fn(observe::observe))
         .with_state(api)
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::extract::MatchedPath;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::HeaderValue;
 use axum::http::Method;
 use axum::http::header;
@@ -20,6 +21,8 @@ struct Call {
     /// The template of the path: the path itself may hold what someone typed, the query a token.
     route: Option<MatchedPath>,
     request_id: String,
+    /// The id that a service before us gave the user's whole request.
+    global_request_id: Option<Uuid>,
     started: Instant,
     status: Option<u16>,
     user: Option<String>,
@@ -32,6 +35,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         method: request.method().clone(),
         route: request.extensions().get().cloned(),
         request_id: format!("req-{}", Uuid::new_v4()),
+        global_request_id: global_request_id(request.headers()),
         started: Instant::now(),
         status: None,
         user: None,
@@ -53,6 +57,11 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
+fn global_request_id(headers: &HeaderMap) -> Option<Uuid> {
+    let text = headers.get("x-openstack-request-id")?.to_str().ok()?;
+    Uuid::try_parse(text.strip_prefix("req-")?).ok()
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         tracing::info!(
@@ -62,6 +71,7 @@ impl Drop for Call {
             user = self.user,
             seconds = self.started.elapsed().as_secs_f64(),
             request_id = self.request_id,
+            global_request_id = self.global_request_id.map(|id| format!("req-{id}")),
             fault = self.fault,
             "{}", if self.status.is_some() { "answered" } else { "caller hung up" }
         );

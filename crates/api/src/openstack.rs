@@ -2,9 +2,14 @@
 
 mod actions;
 mod links;
+mod microversion;
 mod servers;
 mod versions;
 
+pub(crate) use self::links::Public;
+pub(crate) use self::microversion::negotiate;
+pub(crate) use self::versions::nowhere;
+pub(crate) use self::versions::other_method;
 use crate::routes::Route;
 
 /// Both generations of the API, each with and without the project in the path.

@@ -91,6 +91,14 @@ impl Route {
         Self::new(Method::DELETE, path.into(), delete(handler))
     }
 
+    /// For every method, of which the document names GET alone; open to anyone.
+    pub(crate) fn any<T: 'static>(
+        path: impl Into<String>,
+        handler: impl Handler<T, Arc<Api>>,
+    ) -> Self {
+        Self::new(Method::GET, path.into(), get(handler.clone()).fallback(handler))
+    }
+
     fn new(method: Method, path: String, handler: MethodRouter<Arc<Api>>) -> Self {
         let rule = Rule { access: Access::Caller, limit: USUAL, success: StatusCode::OK };
         Self { method, path, handler, rule, summary: "", query: &[], body: None, answer: None }

@@ -205,7 +205,10 @@ fn identities() -> Named {
 }
 
 fn openstack() -> Named {
-    let link = object(&[("rel", text()), ("href", text())]);
+    let mut link = object(&[("rel", text()), ("href", text())]);
+    if let Some(Value::Object(properties)) = link.get_mut("properties") {
+        properties.insert("type".into(), text());
+    }
     let links = json!({"type": "array", "items": link});
     let refs = [("id", uuid()), ("name", text()), ("links", links.clone())];
     let server = [

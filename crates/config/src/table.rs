@@ -12,6 +12,7 @@ use crate::network::listen_address;
 use crate::network::listen_ip;
 use crate::network::origin;
 use crate::network::port_range;
+use crate::network::service_url;
 use crate::options::Effect;
 use crate::options::Fallback;
 use crate::options::Fallback::Computed;
@@ -309,12 +310,30 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Refuse calls without TLS; needs `cert`.",
         |c, v| set(&mut c.api.ssl_only, boolean(v)),
     ),
+    works(
+        "api",
+        "compute_link_prefix",
+        Unset,
+        Single("an http or https URL with a host, without query and fragment"),
+        "What links in answers begin with, where users reach the API at another address than it \
+         is asked at, such as `https://cloud.example.com/compute`.",
+        |c, v| set_some(&mut c.api.compute_link_prefix, service_url(v)),
+    ),
     later(
         "api",
         "metrics_listen",
         Unset,
         Single("ADDRESS:PORT"),
         "Where metrics are answered beside loopback.",
+    ),
+    works(
+        "oslo_middleware",
+        "enable_proxy_headers_parsing",
+        Text("false"),
+        Bool,
+        "Whether links follow the headers `Forwarded` and `X-Forwarded-Proto`, `-Host` and \
+         `-Prefix`. Only for an API that is reached through a proxy which sets them.",
+        |c, v| set(&mut c.oslo_middleware.enable_proxy_headers_parsing, boolean(v)),
     ),
     works(
         "proxy",

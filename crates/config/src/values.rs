@@ -19,6 +19,8 @@ pub struct Config {
     pub consoleauth: ConsoleAuth,
     /// `[api]`
     pub api: Api,
+    /// `[oslo_middleware]`
+    pub oslo_middleware: OsloMiddleware,
     /// `[proxy]`
     pub proxy: Proxy,
     /// `[keystone_authtoken]`: how users' tokens are validated.
@@ -148,6 +150,15 @@ pub struct Api {
     pub ssl_only: bool,
     /// Who is asked who someone is.
     pub auth_strategy: AuthStrategy,
+    /// What links begin with, instead of where a request came to; without a slash at its end.
+    pub compute_link_prefix: Option<String>,
+}
+
+/// `[oslo_middleware]`
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct OsloMiddleware {
+    /// Whether a proxy before the API is believed where a request came to.
+    pub enable_proxy_headers_parsing: bool,
 }
 
 /// `[api] auth_strategy`
@@ -409,7 +420,9 @@ impl Default for Config {
                 key: None,
                 ssl_only: false,
                 auth_strategy: AuthStrategy::Token,
+                compute_link_prefix: None,
             },
+            oslo_middleware: OsloMiddleware::default(),
             proxy: Proxy { api: None, cafile: None },
             keystone_authtoken: KeystoneAuth::default(),
             service_user: KeystoneAuth::default(),

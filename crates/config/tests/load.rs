@@ -436,7 +436,7 @@ fn all_errors_of_all_sources_are_told_together() {
         [
             "a.conf:1: an option comes before the first `[group]`",
             "a.conf:4: [nope]: unknown group; there are DEFAULT, serial_console, console, \
-             consoleauth, api, proxy, libvirt, compute, line, session, static, \
+             consoleauth, api, oslo_middleware, proxy, libvirt, compute, line, session, static, \
              keystone_authtoken, service_user, nova",
             "b.conf:4: is neither `[group]`, `key = value` nor a comment",
             "a.conf:3: [api] listen: \"x\" has no port; allowed: ADDRESS:PORT; an IPv6 address in \
@@ -456,7 +456,7 @@ fn a_hint_names_the_group_or_option_that_was_meant() {
     assert_eq!(
         error_of("api", "token_ttl = 1"),
         "a.conf:2: [api] token_ttl: unknown option; it belongs into [consoleauth]; [api] has \
-         listen, auth_strategy, cert, key, ssl_only, metrics_listen"
+         listen, auth_strategy, cert, key, ssl_only, compute_link_prefix, metrics_listen"
     );
     assert_eq!(
         error_of("libvirt", "colour = 1"),

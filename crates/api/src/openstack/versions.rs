@@ -1,20 +1,25 @@
 //! Version documents: the first thing that clients read, before they have a token.
 
+use axum::Extension;
 use axum::Json;
+use axum::http::StatusCode;
+use axum::http::Uri;
+use axum::response::IntoResponse;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
 
 use super::links::Links;
+use super::microversion;
+use super::microversion::Version;
+use crate::fault::Fault;
 use crate::routes::Access;
 use crate::routes::Route;
 
-/// The only microversion: clients ask for nothing newer than what is announced.
-const MICROVERSION: &str = "2.1";
-
 pub(super) fn routes() -> Vec<Route> {
     let routes = [
-        Route::get("/", all).answer("OpenstackVersions"),
+        Route::any("/", all).answer("OpenstackVersions"),
         Route::get("/v2", v2).answer("OpenstackVersion"),
         Route::get("/v2/", v2).answer("OpenstackVersion"),
         Route::get("/v2.1", v2_1).answer("OpenstackVersion"),
@@ -24,16 +29,37 @@ pub(super) fn routes() -> Vec<Route> {
     routes.map(open).into()
 }
 
+/// The answer where no route is: our own calls are missed as such, the rest of the paths is not
+/// the API's, and there are the versions to choose from.
+pub(crate) async fn nowhere(
+    uri: Uri,
+    version: Option<Extension<Version>>,
+    links: Links,
+) -> Response {
+    if version.is_some() {
+        return Fault::no_such_resource().into_response();
+    }
+    match uri.path().split('/').nth(1) {
+        Some("v1" | "v3" | "healthz") => Fault::no_such_call().into_response(),
+        _ => (StatusCode::MULTIPLE_CHOICES, choices(&links)).into_response(),
+    }
+}
+
+/// The answer where the path has a route, but not with this method. Nova's router has none then.
+pub(crate) async fn other_method(version: Option<Extension<Version>>) -> Fault {
+    version.map_or(Fault::Method, |_| Fault::no_such_resource())
+}
+
 #[derive(Serialize)]
-struct Version {
+struct Entry {
     id: &'static str,
     status: &'static str,
     /// The newest microversion; empty where there are none, so that clients use the calls that
     /// need none.
-    version: &'static str,
-    min_version: &'static str,
+    version: String,
+    min_version: String,
     updated: &'static str,
-    links: Value,
+    links: Vec<Value>,
     #[serde(rename = "media-types", skip_serializing_if = "Option::is_none")]
     media_types: Option<Value>,
 }
@@ -50,34 +76,53 @@ async fn v2_1(links: Links) -> Json<Value> {
     described(current(&links), "2.1")
 }
 
-fn old(links: &Links) -> Version {
-    Version {
+fn choices(links: &Links) -> Json<Value> {
+    let choice = |id: &str, status: &str, place: &str, media: &str| {
+        let link = json!([{"rel": "self", "href": links.to_here_below(place)}]);
+        json!({"id": id, "status": status, "links": link, "media-types": media_types(media)})
+    };
+    Json(json!({"choices": [
+        choice("v2.0", "DEPRECATED", "/v2", "2"),
+        choice("v2.1", "CURRENT", "/v2.1", "2.1"),
+    ]}))
+}
+
+fn old(links: &Links) -> Entry {
+    Entry {
         id: "v2.0",
         status: "DEPRECATED",
-        version: "",
-        min_version: "",
+        version: String::new(),
+        min_version: String::new(),
         updated: "2025-07-04T12:00:00Z",
-        links: json!([{"rel": "self", "href": links.to("/v2/")}]),
+        links: vec![json!({"rel": "self", "href": links.to("/v2/")})],
         media_types: None,
     }
 }
 
-fn current(links: &Links) -> Version {
-    Version {
+fn current(links: &Links) -> Entry {
+    let (min_version, version) = microversion::range();
+    Entry {
         id: "v2.1",
         status: "CURRENT",
-        version: MICROVERSION,
-        min_version: MICROVERSION,
+        version,
+        min_version,
         updated: "2013-07-23T11:33:21Z",
-        links: json!([{"rel": "self", "href": links.to("/v2.1/")}]),
+        links: vec![json!({"rel": "self", "href": links.to("/v2.1/")})],
         media_types: None,
     }
 }
 
-fn described(mut version: Version, media: &str) -> Json<Value> {
-    version.media_types = Some(json!([{
+/// One version, with more than the list has of it.
+fn described(mut entry: Entry, media: &str) -> Json<Value> {
+    let documents = "https://docs.openstack.org/";
+    entry.links.push(json!({"rel": "describedby", "type": "text/html", "href": documents}));
+    entry.media_types = Some(media_types(media));
+    Json(json!({"version": entry}))
+}
+
+fn media_types(version: &str) -> Value {
+    json!([{
         "base": "application/json",
-        "type": format!("application/vnd.openstack.compute+json;version={media}"),
-    }]));
-    Json(json!({"version": version}))
+        "type": format!("application/vnd.openstack.compute+json;version={version}"),
+    }])
 }

@@ -36,7 +36,7 @@ async fn a_fault_is_as_the_document_says() {
     let bench = Bench::new();
     let document = bench.get("/v1/openapi.json").await.json();
     let fault = json!({"$ref": "#/components/schemas/Fault"});
-    check(&document, &fault, &bench.get("/nope").await.json(), "fault");
+    check(&document, &fault, &bench.get("/v1/nope").await.json(), "fault");
 }
 
 /// A body that an operation takes.

@@ -18,3 +18,4 @@ mod openstack;
 mod serving;
 mod tokens;
 mod v1;
+mod versions;

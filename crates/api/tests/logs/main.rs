@@ -113,6 +113,20 @@ async fn a_call_is_logged_once_with_what_is_needed_to_find_it_again() {
 }
 
 #[tokio::test]
+async fn the_id_that_another_service_gave_a_request_is_logged_beside_ours() {
+    let bench = Bench::new();
+    let global = "req-0b0a6c5e-6a5a-4d3c-9d0f-6a3b1f3f0c11";
+    for (sent, logged) in [(global, true), ("req-x", false), (&global[4..], false)] {
+        let (log, _guard) = captured();
+        let request = Request::get("/v2.1").header("x-openstack-request-id", sent);
+        let answer = bench.send(request.body(Body::empty()).unwrap()).await;
+        assert_ne!(answer.header("x-openstack-request-id"), sent);
+        let text = log.text();
+        assert_eq!(text.contains(&format!("global_request_id=\"{global}\"")), logged, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_done_to_a_guest_is_logged_with_who_did_it() {
     let bench = Bench::new();
     let id = running();
