@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Failed(String),
     #[error("{0}")]
     Forbidden(String),
+    #[error("Unsupported Content-Type")]
+    MediaType,
     #[error("this call does not take that method: see the Allow header")]
     Method,
     #[error("{0}")]
@@ -63,6 +65,15 @@ impl Fault {
         Self::NotFound("The resource could not be found.".into())
     }
 
+    /// What Nova says of a request that it does not understand, whatever it is.
+    pub(crate) fn malformed() -> Self {
+        Self::BadRequest(
+            "The server could not comply with the request since it is either malformed or \
+             otherwise incorrect."
+                .into(),
+        )
+    }
+
     /// In Nova's words, which clients rely on: they look for a server of that name next.
     pub(crate) fn no_such_server(text: &str) -> Self {
         Self::NotFound(format!("Instance {} could not be found.", echo(text)))
@@ -78,6 +89,7 @@ impl Fault {
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflictingRequest"),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "computeFault"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "badMediaType"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "computeFault"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),

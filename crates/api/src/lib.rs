@@ -11,10 +11,12 @@
 mod admin_token;
 mod auth;
 mod blueprint;
+mod consoles;
 mod fault;
 mod observe;
 mod openapi;
 mod openstack;
+mod power;
 mod query;
 mod request;
 mod routes;
@@ -24,6 +26,7 @@ mod secret;
 mod serve;
 mod tokens;
 mod v1;
+mod validation;
 
 use std::fmt;
 use std::sync::Arc;

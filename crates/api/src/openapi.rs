@@ -11,6 +11,27 @@ use crate::routes::Access;
 use crate::routes::Route;
 use crate::schema;
 
+/// What answers other than success mean.
+const OTHERS: [(u16, &str); 13] = [
+    (202, "It has begun"),
+    (400, "The request makes no sense"),
+    (401, "Nobody whom we know"),
+    (403, "The caller may not"),
+    (404, "There is no such thing, or it is not the caller's"),
+    (406, "A microversion that is not spoken"),
+    (409, "The state of the server or line does not allow it"),
+    (413, "The body is too large"),
+    (415, "The body is no JSON by its content type"),
+    (416, "That output is no longer kept"),
+    (500, "It failed"),
+    (501, "The hypervisor cannot do that at all"),
+    (503, "It cannot be done now: try again"),
+];
+
+/// The headers that name a microversion, of which the first wins, each with an example.
+const MICROVERSIONS: [(&str, &str); 2] =
+    [("OpenStack-API-Version", "compute 2.31"), ("X-OpenStack-Nova-API-Version", "2.31")];
+
 /// The document for a table of routes.
 pub(crate) fn document(routes: &[Route]) -> Value {
     let mut paths: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
@@ -29,6 +50,8 @@ pub(crate) fn document(routes: &[Route]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schema::all(),
+            "responses": responses(),
+            "parameters": microversions(),
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -48,28 +71,63 @@ struct Operation {
     parameters: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_body: Option<Value>,
-    responses: Value,
+    responses: BTreeMap<u16, Value>,
     security: Value,
 }
 
 fn operation(route: &Route) -> Operation {
     let in_path = path_parameters(&route.path).map(|name| parameter(name, "path"));
     let in_query = route.query.iter().map(|name| parameter(name, "query"));
+    let in_header = MICROVERSIONS.iter().filter(|_| route.is_microversioned());
+    let in_header =
+        in_header.map(|(name, _)| json!({"$ref": format!("#/components/parameters/{name}")}));
     Operation {
         summary: route.summary,
-        parameters: in_path.chain(in_query).collect(),
+        parameters: in_path.chain(in_query).chain(in_header).collect(),
         request_body: route
             .body
             .map(|body| json!({"required": schema::is_required(body), "content": json_of(body)})),
-        responses: json!({
-            route.status().as_str(): answer(route),
-            "default": {"description": "Why not", "content": json_of("Fault")},
-        }),
+        responses: answers(route),
         security: match route.access() {
             Access::Caller => json!([{"token": []}, {"bearer": []}, {"user": []}]),
             Access::Anyone | Access::Loopback => json!([]),
         },
     }
+}
+
+fn answers(route: &Route) -> BTreeMap<u16, Value> {
+    let other = |status| (status, json!({"$ref": format!("#/components/responses/{status}")}));
+    let mut answers: BTreeMap<_, _> = route.statuses().into_iter().map(other).collect();
+    answers.insert(route.status().as_u16(), answer(route));
+    answers
+}
+
+/// The answers that many calls have, by status.
+fn responses() -> BTreeMap<u16, Value> {
+    let described = OTHERS.into_iter().map(|(status, text)| {
+        let mut response = json!({"description": text});
+        if status >= 400
+            && let Some(response) = response.as_object_mut()
+        {
+            response.insert("content".into(), json_of("Fault"));
+        }
+        (status, response)
+    });
+    described.collect()
+}
+
+fn microversions() -> BTreeMap<&'static str, Value> {
+    let header = |(name, example)| {
+        let parameter = json!({
+            "name": name,
+            "in": "header",
+            "description": "The version of the compute API that is spoken: 2.1 without",
+            "schema": {"type": "string"},
+            "example": example,
+        });
+        (name, parameter)
+    };
+    MICROVERSIONS.into_iter().map(header).collect()
 }
 
 fn answer(route: &Route) -> Value {
@@ -106,17 +164,34 @@ fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
 
 fn parameter(name: &str, place: &str) -> Value {
     let (text, schema) = match name {
+        "all_tenants" => (
+            "Servers of all projects, for administrators",
+            json!({"type": "string", "enum": ["", "0", "1", "False", "True", "false", "true"]}),
+        ),
+        "deleted" => ("Servers that are gone: none", json!({"type": "string"})),
         "from" => ("First offset", schema::count()),
         "limit" => ("Most items", json!({"type": "integer", "minimum": 0, "default": PAGE})),
         "marker" => ("Last item of the page before", json!({"type": "string"})),
         "max" => ("Most bytes", schema::count()),
         "mode" => ("What the session may do", schema::mode()),
-        "name" => ("Part of a server's name", json!({"type": "string"})),
+        "name" => (
+            "Part of a server's name, as it is or as a regular expression",
+            json!({"type": "string", "format": "regex"}),
+        ),
         "port" => ("Index of the serial port", schema::port()),
-        "project" => ("Project; any text", json!({"type": "string"})),
+        "project" => ("Id of the caller's project", json!({"type": "string"})),
+        "project_id" | "tenant_id" => (
+            "For administrators who ask for all projects: servers of this one",
+            json!({"type": "string"}),
+        ),
         "reason" => ("Shown to who is disconnected", json!({"type": "string", "maxLength": 200})),
         "server" => ("UUID of the server", schema::uuid()),
         "session" => ("Id of the session", schema::uuid()),
+        "status" => (
+            "Servers in one of these states",
+            json!({"type": "array", "items": {"type": "string"}}),
+        ),
+        "token" => ("The console token", json!({"type": "string"})),
         "token_name" => ("Name of the token", json!({"type": "string"})),
         "wait" => ("Also for a guest that does not run", json!({"enum": ["0", "1"]})),
         _ => ("", json!({})),
@@ -144,21 +219,23 @@ mod tests {
             assert_ne!(operation["summary"], "", "{} {}", route.method, route.path);
             assert!(operation["summary"].is_string(), "{} {}", route.method, route.path);
             for parameter in operation["parameters"].as_array().unwrap() {
-                assert_ne!(parameter["description"], "", "{}: {parameter}", route.path);
+                let parameter = parameter["$ref"].as_str().map_or(parameter, |reference| {
+                    document.pointer(reference.trim_start_matches('#')).unwrap()
+                });
+                assert!(parameter["description"] != "", "{}: {parameter}", route.path);
             }
         }
     }
 
     #[test]
-    fn every_schema_that_is_referred_to_exists() {
+    fn everything_that_is_referred_to_exists() {
         let document = document(&routes::all());
         let text = document.to_string();
-        let mut names = text.split("#/components/schemas/").skip(1);
-        assert!(names.clone().count() > 20);
-        names.all(|rest| {
-            let name = rest.split('"').next().unwrap();
-            assert!(document["components"]["schemas"][name].is_object(), "{name}");
-            true
-        });
+        let references: Vec<_> = text.split(r##"":"#"##).skip(1).collect();
+        assert!(references.len() > 20);
+        for reference in references {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
     }
 }

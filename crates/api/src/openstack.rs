@@ -1,10 +1,18 @@
-//! What OpenStack's clients ask of Nova: versions, servers, and what a server printed.
+//! What OpenStack's clients ask of Nova: versions, servers and their power, consoles, and what a
+//! server printed.
 
 mod actions;
+mod auth_tokens;
+mod body;
+mod filter;
 mod links;
 mod microversion;
+mod output;
+mod power;
+mod remote_consoles;
 mod servers;
 mod versions;
+mod view;
 
 pub(crate) use self::links::Public;
 pub(crate) use self::microversion::negotiate;
@@ -19,5 +27,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut routes = versions::routes();
     routes.extend(servers::routes());
     routes.extend(actions::routes());
+    routes.extend(remote_consoles::routes());
+    routes.extend(auth_tokens::routes());
     routes
 }

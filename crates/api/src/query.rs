@@ -25,6 +25,11 @@ impl Query {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a parameter that may be repeated.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// The parameter's value, if it is there; `allowed` completes "it takes …".
     pub(crate) fn value<T: FromStr>(&self, name: &str, allowed: &str) -> Result<Option<T>, Fault> {
         self.text(name).map(|text| text.parse().map_err(|_| bad(name, text, allowed))).transpose()

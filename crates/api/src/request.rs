@@ -16,9 +16,9 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
 
 use crate::fault::Fault;
-use crate::fault::echo;
 use crate::query::PORT;
 use crate::query::bad;
+use crate::validation::Part;
 
 /// Largest request body in bytes, as Nova has it.
 pub(crate) const BODY_LIMIT: usize = 114_688;
@@ -42,6 +42,9 @@ pub(crate) struct SessionPath(pub(crate) SessionId);
 #[derive(Debug)]
 pub(crate) struct NamePath(pub(crate) String);
 
+/// `{token}` of a path: a secret.
+pub(crate) struct TokenPath(pub(crate) String);
+
 /// The body, whatever its content type says: clients send JSON under many names.
 #[derive(Debug)]
 pub(crate) struct Body(Bytes);
@@ -51,24 +54,20 @@ impl Body {
         self.0.is_empty()
     }
 
-    /// The body as a JSON object.
-    pub(crate) fn object(&self) -> Result<serde_json::Map<String, Value>, Fault> {
-        match serde_json::from_slice(&self.0) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(other) => Err(not_an_object(&other)),
-            Err(error) => Err(Fault::BadRequest(format!("the body is not JSON: {error}"))),
-        }
+    pub(crate) fn json(&self) -> Result<Value, Fault> {
+        serde_json::from_slice(&self.0)
+            .map_err(|error| Fault::BadRequest(format!("the body is not JSON: {error}")))
     }
 
     /// The body as a `T`, which is a struct.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_value(Value::Object(self.object()?))
+        let body = self.json()?;
+        if !body.is_object() {
+            return Err(Part::whole(&body, true).is_not_of_type("'object'"));
+        }
+        serde_json::from_value(body)
             .map_err(|error| Fault::BadRequest(format!("the body is not right: {error}")))
     }
-}
-
-pub(crate) fn not_an_object(value: &Value) -> Fault {
-    Fault::BadRequest(format!("{} is not of type 'object'", echo(&value.to_string())))
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {
@@ -123,6 +122,14 @@ impl<S: Send + Sync> FromRequestParts<S> for NamePath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let params = params(parts, state).await?;
         Ok(Self(params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TokenPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        Ok(Self(param(&params(parts, state).await?, "token").to_owned()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The table of all calls: the router and the OpenAPI document are both made from it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(crate) struct Route {
     pub(crate) body: Option<&'static str>,
     /// Name of the answer's schema.
     pub(crate) answer: Option<&'static str>,
+    /// Statuses of its other answers, beside those that [`Self::statuses`] adds.
+    others: &'static [u16],
 }
 
 /// Who may call.
@@ -101,7 +104,17 @@ impl Route {
 
     fn new(method: Method, path: String, handler: MethodRouter<Arc<Api>>) -> Self {
         let rule = Rule { access: Access::Caller, limit: USUAL, success: StatusCode::OK };
-        Self { method, path, handler, rule, summary: "", query: &[], body: None, answer: None }
+        Self {
+            method,
+            path,
+            handler,
+            rule,
+            summary: "",
+            query: &[],
+            body: None,
+            answer: None,
+            others: &[],
+        }
     }
 
     pub(crate) fn summary(self, summary: &'static str) -> Self {
@@ -118,6 +131,10 @@ impl Route {
 
     pub(crate) fn answer(self, schema: &'static str) -> Self {
         Self { answer: Some(schema), ..self }
+    }
+
+    pub(crate) fn others(self, others: &'static [u16]) -> Self {
+        Self { others, ..self }
     }
 
     pub(crate) fn success(mut self, status: StatusCode) -> Self {
@@ -141,6 +158,31 @@ impl Route {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.rule.success
+    }
+
+    /// Statuses of all answers but that of success.
+    pub(crate) fn statuses(&self) -> BTreeSet<u16> {
+        let mut statuses: BTreeSet<_> = self.others.iter().copied().collect();
+        match self.rule.access {
+            Access::Anyone => {}
+            Access::Loopback => statuses.extend([403]),
+            // 400 is for a name or project that makes no sense.
+            Access::Caller => statuses.extend([400, 401, 403, 500, 503]),
+        }
+        if self.is_microversioned() {
+            statuses.extend([400, 406]);
+        }
+        if self.body.is_some() {
+            statuses.extend([400, 413]);
+        }
+        if self.path.contains("{server}") {
+            statuses.extend([404]);
+        }
+        statuses
+    }
+
+    pub(crate) fn is_microversioned(&self) -> bool {
+        self.path.split('/').nth(1) == Some("v2.1")
     }
 
     pub(crate) fn add_to(self, router: Router<Arc<Api>>, api: &Arc<Api>) -> Router<Arc<Api>> {

@@ -1,6 +1,8 @@
 //! JSON schemas of bodies and answers. The words of enumerations are taken from the types, and
 //! tests hold every real answer against its schema.
 
+mod openstack;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -19,12 +21,14 @@ pub(crate) const OCTETS: &str = "Octets";
 
 /// All named schemas.
 pub(crate) fn all() -> BTreeMap<&'static str, Value> {
-    [consoles(), lines(), servers(), identities(), openstack()].into_iter().flatten().collect()
+    [consoles(), lines(), servers(), identities(), openstack::all()].into_iter().flatten().collect()
 }
 
 /// Whether a call with this body must have one.
 pub(crate) fn is_required(body: &str) -> bool {
-    matches!(body, "Boot" | "NewToken" | "ServerAction" | "Sysrq")
+    let required =
+        ["Boot", "NewToken", "RemoteConsoleRequest", "ServerAction", "ServerActionV2", "Sysrq"];
+    required.contains(&body)
 }
 
 pub(crate) fn reference(name: &str) -> Value {
@@ -204,59 +208,6 @@ fn identities() -> Named {
     ]
 }
 
-fn openstack() -> Named {
-    let mut link = object(&[("rel", text()), ("href", text())]);
-    if let Some(Value::Object(properties)) = link.get_mut("properties") {
-        properties.insert("type".into(), text());
-    }
-    let links = json!({"type": "array", "items": link});
-    let refs = [("id", uuid()), ("name", text()), ("links", links.clone())];
-    let server = [
-        ("status", status()),
-        ("image", text()),
-        ("flavor", json!({"type": "object"})),
-        ("OS-EXT-STS:vm_state", text()),
-        ("OS-EXT-STS:task_state", json!({"type": ["string", "null"]})),
-        ("OS-EXT-STS:power_state", count()),
-    ];
-    let page = |name| {
-        json!({
-            "type": "object",
-            "properties": {"servers": list(name), "servers_links": links},
-            "required": ["servers"],
-            "additionalProperties": false,
-        })
-    };
-    let version = [
-        ("id", text()),
-        ("status", text()),
-        ("version", text()),
-        ("min_version", text()),
-        ("updated", time()),
-        ("links", links.clone()),
-    ];
-    let media = [("media-types", json!({"type": "array", "items": {"type": "object"}}))];
-    let length = json!({"type": ["integer", "string", "null"], "minimum": -1});
-    let get_output = json!({
-        "type": "object",
-        "properties": {"length": length},
-        "additionalProperties": false,
-    });
-    let described = object(&[&version[..], &media[..]].concat());
-    vec![
-        ("ServerAction", object(&[("os-getConsoleOutput", get_output)])),
-        ("ConsoleOutput", object(&[("output", text())])),
-        ("OpenstackServerRef", object(&refs)),
-        ("OpenstackServer", object(&[&refs[..], &server[..]].concat())),
-        ("OpenstackServerAnswer", object(&[("server", reference("OpenstackServer"))])),
-        ("OpenstackServerRefs", page("OpenstackServerRef")),
-        ("OpenstackServers", page("OpenstackServer")),
-        ("OpenstackVersionItem", object(&version)),
-        ("OpenstackVersion", object(&[("version", described)])),
-        ("OpenstackVersions", object(&[("versions", list("OpenstackVersionItem"))])),
-    ]
-}
-
 /// An object that has exactly these properties.
 fn object(properties: &[(&str, Value)]) -> Value {
     let names: Vec<_> = properties.iter().map(|(name, _)| *name).collect();
@@ -268,6 +219,15 @@ fn object(properties: &[(&str, Value)]) -> Value {
         "required": names,
         "additionalProperties": false,
     })
+}
+
+/// The object with more properties, which it may have.
+fn with(mut object: Value, optional: &[(&str, Value)]) -> Value {
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties
+            .extend(optional.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())));
+    }
+    object
 }
 
 fn list(name: &str) -> Value {

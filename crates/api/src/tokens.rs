@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
+use serialproxy_proto::token::TokenDigest;
 use serialproxy_store::Store;
 use serialproxy_store::StoreError;
 use tokio::time::MissedTickBehavior;
@@ -19,6 +20,15 @@ const PURGE: Duration = Duration::from_secs(60);
 /// Makes a token for a grant.
 pub(crate) async fn authorize(store: &Arc<Store>, grant: Grant) -> Result<ConsoleToken, Fault> {
     Ok(blocking(store, move |store| store.authorize(&grant)).await??)
+}
+
+/// What a token stands for, if it is good.
+pub(crate) async fn look_up(store: &Arc<Store>, token: &str) -> Result<Option<Grant>, Fault> {
+    let digest = TokenDigest::of(token);
+    let found = blocking(store, move |store| store.validate(digest, Timestamp::now())).await?;
+    found.map_err(|error| {
+        Fault::Unavailable(format!("no console tokens can be looked up now: {error}"))
+    })
 }
 
 /// Ends the tokens of a server that is gone. They are useless anyway, so a failure is logged only.

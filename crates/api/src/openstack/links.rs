@@ -126,6 +126,11 @@ impl Links {
         ])
     }
 
+    pub(super) fn to_flavor(&self, id: &str) -> Value {
+        let (_, project) = self.place();
+        json!([{"rel": "bookmark", "href": format!("{}{project}/flavors/{id}", self.base)}])
+    }
+
     /// The path's version and project, and the project alone.
     fn place(&self) -> (&str, &str) {
         let place = self.path.split_once("/servers").map_or("", |(place, _)| place);

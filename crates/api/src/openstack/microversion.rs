@@ -36,6 +36,19 @@ pub(crate) enum Version {
 }
 
 impl Version {
+    /// Refuses a call that came with 2 and `minor` to who asks for less.
+    pub(super) fn require(self, minor: u32) -> Result<(), Fault> {
+        if self.has(minor) { Ok(()) } else { Err(Fault::no_such_resource()) }
+    }
+
+    /// Whether it has what came with 2 and `minor`.
+    pub(super) fn has(self, minor: u32) -> bool {
+        match self {
+            Self::Legacy => minor <= OLDEST,
+            Self::Micro(asked) => minor <= asked,
+        }
+    }
+
     /// The version of a call to this path; none where it is not the compute API's.
     fn of(path: &str, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         match path.split('/').nth(1) {

@@ -1,4 +1,4 @@
-//! Servers as Nova shows them, as far as clients need them to find a console.
+//! Lists of servers, and one server.
 
 use std::sync::Arc;
 
@@ -8,10 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
 use serialproxy_proto::api::Server;
-use serialproxy_proto::api::Status;
 
 use super::PLACES;
+use super::filter::Filter;
 use super::links::Links;
+use super::microversion::Version;
+use super::view;
+use super::view::View;
 use crate::Api;
 use crate::auth::Caller;
 use crate::fault::Fault;
@@ -20,16 +23,24 @@ use crate::query::Query;
 use crate::request::ServerPath;
 use crate::routes::Route;
 
+/// Parameters of lists.
+const QUERY: &[&str] =
+    &["name", "status", "all_tenants", "project_id", "tenant_id", "deleted", "limit", "marker"];
+
+/// Nova's names of the rights to the lists.
+const INDEX: &str = "os_compute_api:servers:index";
+const DETAIL: &str = "os_compute_api:servers:detail";
+
 pub(super) fn routes() -> Vec<Route> {
     let at = |place| {
         [
             Route::get(format!("{place}/servers"), list)
-                .summary("Servers: id, name, links; name takes a part of the name")
-                .query(&["name", "limit", "marker"])
+                .summary("Servers: id, name, links")
+                .query(QUERY)
                 .answer("OpenstackServerRefs"),
             Route::get(format!("{place}/servers/detail"), list_detail)
-                .summary("Servers with their state; name takes a part of the name")
-                .query(&["name", "limit", "marker"])
+                .summary("Servers with all that is known of them")
+                .query(QUERY)
                 .answer("OpenstackServers"),
             Route::get(format!("{place}/servers/{{server}}"), show)
                 .summary("One server")
@@ -52,40 +63,50 @@ async fn list(
     links: Links,
     query: Query,
 ) -> Result<Json<Page>, Fault> {
-    page(&api, &caller, &links, &query, reference).await
+    let (servers, next) = page(&api, &caller, &query, INDEX).await?;
+    Ok(Json(Page {
+        servers: servers.iter().map(|server| view::reference(server, &links)).collect(),
+        servers_links: next.map(|query| links.to_next_page(&query)),
+    }))
 }
 
 async fn list_detail(
     State(api): State<Arc<Api>>,
+    version: Version,
     caller: Caller,
     links: Links,
     query: Query,
 ) -> Result<Json<Page>, Fault> {
-    page(&api, &caller, &links, &query, detail).await
+    let (servers, next) = page(&api, &caller, &query, DETAIL).await?;
+    let view = View::new(version, &caller, &links);
+    Ok(Json(Page {
+        servers: servers.iter().map(|server| view.of(server)).collect(),
+        servers_links: next.map(|query| links.to_next_page(&query)),
+    }))
 }
 
 async fn show(
     State(api): State<Arc<Api>>,
+    version: Version,
     caller: Caller,
     links: Links,
     ServerPath(server): ServerPath,
 ) -> Result<Json<Value>, Fault> {
     let server = api.server(&caller, server).await?;
-    Ok(Json(json!({"server": detail(&server, &links)})))
+    Ok(Json(json!({"server": View::new(version, &caller, &links).of(&server)})))
 }
 
+/// One page of servers, and the query of the next.
 async fn page(
     api: &Api,
     caller: &Caller,
-    links: &Links,
     query: &Query,
-    show: fn(&Server, &Links) -> Value,
-) -> Result<Json<Page>, Fault> {
+    policy: &str,
+) -> Result<(Vec<Server>, Option<String>), Fault> {
     let limit = query.limit()?;
+    let filter = Filter::new(query, caller, policy)?;
     let mut servers = api.servers(caller).await?;
-    if let Some(name) = query.text("name") {
-        servers.retain(|server| server.name.contains(name));
-    }
+    servers.retain(|server| filter.takes(server));
     if let Some(marker) = query.text("marker") {
         let seen = servers.iter().position(|server| server.id.to_string() == marker);
         let seen =
@@ -96,38 +117,5 @@ async fn page(
     // A full page has a successor, as Nova has it, even if that is empty.
     let last = servers.last().filter(|_| servers.len() == limit);
     let next = last.map(|last| query.next_page(limit, &last.id.to_string()));
-    Ok(Json(Page {
-        servers: servers.iter().map(|server| show(server, links)).collect(),
-        servers_links: next.map(|query| links.to_next_page(&query)),
-    }))
-}
-
-fn reference(server: &Server, links: &Links) -> Value {
-    json!({"id": server.id, "name": server.name, "links": links.to_server(server.id)})
-}
-
-fn detail(server: &Server, links: &Links) -> Value {
-    let (vm_state, power_state) = states(server.status);
-    json!({
-        "id": server.id,
-        "name": server.name,
-        "status": server.status,
-        "links": links.to_server(server.id),
-        "image": "",
-        "flavor": {},
-        "OS-EXT-STS:vm_state": vm_state,
-        "OS-EXT-STS:task_state": null,
-        "OS-EXT-STS:power_state": power_state,
-    })
-}
-
-/// Nova's `vm_state` and the number of its `power_state`.
-fn states(status: Status) -> (&'static str, u8) {
-    match status {
-        Status::Active => ("active", 1),
-        Status::Error => ("error", 0),
-        Status::Paused => ("paused", 3),
-        Status::Shutoff => ("stopped", 4),
-        Status::Suspended => ("suspended", 4),
-    }
+    Ok((servers, next))
 }

@@ -38,13 +38,16 @@ pub(super) fn routes() -> [Route; 5] {
         Route::get("/v1/lines/{server}/{port}/output", output)
             .summary("What a line printed, from an offset (default: the oldest byte kept) on")
             .query(&["from", "max"])
-            .answer("Octets"),
+            .answer("Octets")
+            .others(&[416]),
         Route::post("/v1/lines/{server}/{port}/break", send_break)
             .summary("Holds a UART's line low for a moment")
+            .others(&[409, 501])
             .success(StatusCode::NO_CONTENT),
         Route::post("/v1/lines/{server}/{port}/sysrq", sysrq)
             .summary("Sends a magic SysRq, as the guest's device needs it")
             .body("Sysrq")
+            .others(&[409, 501])
             .success(StatusCode::NO_CONTENT),
     ]
 }

@@ -39,15 +39,18 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/v1/servers", boot)
             .summary("Makes a guest from an image and starts it")
             .body("Boot")
+            .others(&[404, 409, 501])
             .answer("ServerAnswer")
             .success(StatusCode::CREATED)
             .limit(BOOT),
         Route::delete("/v1/servers/{server}", delete)
             .summary("Removes a guest that was made here, and its console tokens")
+            .others(&[409, 501])
             .success(StatusCode::NO_CONTENT),
         Route::post("/v1/servers/{server}/stop", stop)
             .summary("Asks a guest to shut down, and cuts its power when it does not in time")
             .body("Stop")
+            .others(&[409, 501])
             .success(StatusCode::ACCEPTED)
             .limit(Duration::from_secs(STOP + 60)),
     ];
@@ -55,10 +58,12 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/v1/servers/{server}/adopt", adopt)
             .summary("Gives a domain that others made TCP serial ports")
             .body("Adopt")
+            .others(&[409, 501])
             .answer("ServerAnswer")
             .limit(ADOPT),
         Route::delete("/v1/servers/{server}/adopt", unadopt)
             .summary("Takes an adoption back: the domain's description is what it was")
+            .others(&[409, 501])
             .answer("ServerAnswer"),
     ]);
     routes.extend([
@@ -77,6 +82,7 @@ fn power(action: &str, power: Power, summary: &'static str) -> Route {
         };
     Route::post(format!("/v1/servers/{{server}}/{action}"), handler)
         .summary(summary)
+        .others(&[409, 501])
         .success(StatusCode::ACCEPTED)
 }
 
@@ -182,7 +188,6 @@ fn policy(power: &Power) -> &'static str {
     }
 }
 
-/// Done when it is, and recorded: even when the caller hangs up before that.
 async fn change_power(
     api: &Api,
     caller: &Caller,
@@ -191,11 +196,5 @@ async fn change_power(
 ) -> Result<(), Fault> {
     api.server(caller, server).await?;
     caller.require(Role::Member, policy(&power))?;
-    let (compute, user) = (Arc::clone(&api.compute), caller.user.clone());
-    let change = async move {
-        compute.power(server, power.clone()).await?;
-        tracing::info!(user, %server, ?power, "power changed");
-        Ok(())
-    };
-    api.change(change).await
+    api.change_power(caller, server, power).await
 }

@@ -23,6 +23,7 @@ pub(super) fn routes() -> [Route; 2] {
         Route::delete("/v1/sessions/{session}", disconnect)
             .summary("Ends a session")
             .query(&["reason"])
+            .others(&[404])
             .success(StatusCode::NO_CONTENT),
     ]
 }

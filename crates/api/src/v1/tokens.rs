@@ -29,14 +29,17 @@ pub(super) fn routes() -> [Route; 3] {
     [
         Route::get("/v1/tokens", tokens)
             .summary("API tokens by name, without their secrets; for administrators")
-            .answer("Tokens"),
+            .answer("Tokens")
+            .others(&[409]),
         Route::post("/v1/tokens", add)
             .summary("Makes an API token; its secret is in this answer alone; for administrators")
             .body("NewToken")
             .answer("MadeToken")
+            .others(&[409])
             .success(StatusCode::CREATED),
         Route::delete("/v1/tokens/{token_name}", revoke)
             .summary("Ends an API token; for administrators")
+            .others(&[404, 409])
             .success(StatusCode::NO_CONTENT),
     ]
 }

@@ -70,11 +70,12 @@ impl Bench {
         self.call_as(ADMIN, call, body).await
     }
 
-    /// A call by whoever has that token.
+    /// A call by whoever has that token, in the newest microversion.
     pub(crate) async fn call_as(&self, token: &str, call: &str, body: impl Into<Body>) -> Answer {
         let (method, uri) = call.split_once(' ').unwrap();
         let request = Request::builder().method(method).uri(uri);
         let request = request.header("x-auth-token", token).header("host", "api.example:8774");
+        let request = request.header("openstack-api-version", "compute latest");
         self.send(request.body(body.into()).unwrap()).await
     }
 

@@ -63,7 +63,7 @@ async fn every_other_body_is_told_what_is_wrong_with_it() {
     let bench = Bench::new();
     let deep = "[".repeat(10_000);
     for (body, message) in [
-        ("null", "null is not of type 'object'"),
+        ("null", "None is not of type 'object'"),
         ("[]", "[] is not of type 'object'"),
         ("[{}]", "is not of type 'object'"),
         ("1", "1 is not of type 'object'"),
@@ -79,7 +79,7 @@ async fn every_other_body_is_told_what_is_wrong_with_it() {
         (r#"{"serial_console": []}"#, "[] is not of type 'object'"),
         (r#"{"serial_console": "serial"}"#, "is not of type 'object'"),
         (r#"{"serial_console": 0}"#, "0 is not of type 'object'"),
-        (r#"{"serial_console": false}"#, "false is not of type 'object'"),
+        (r#"{"serial_console": false}"#, "False is not of type 'object'"),
     ] {
         bench.call(&get(""), body.to_owned()).await.is_fault(400, "badRequest", message);
     }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use serialproxy_api::Auth;
+use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::ServerId;
 
 use crate::bench::Answer;
@@ -40,7 +41,6 @@ async fn the_last_lines_come_in_the_form_that_clients_ask_for() {
     for arguments in [
         "{}",
         r#"{"length": null}"#,
-        r#"{"length": ""}"#,
         r#"{"length": -1}"#,
         r#"{"length": "-1"}"#,
         r#"{"length": 99}"#,
@@ -50,6 +50,32 @@ async fn the_last_lines_come_in_the_form_that_clients_ask_for() {
     assert_eq!(output(&bench, r#"{"length": 2}"#).await, "three\n");
     assert_eq!(output(&bench, r#"{"length": "3"}"#).await, "[0mtwo\nthree\n");
     assert_eq!(output(&bench, r#"{"length": 0}"#).await, "");
+    let beyond = r#"{"length": "99999999999999999999"}"#;
+    assert_eq!(output(&bench, beyond).await, whole);
+}
+
+#[tokio::test]
+async fn below_v2_what_nobody_asked_for_is_ignored() {
+    let bench = bench("a");
+    let body = r#"{"os-getConsoleOutput": {"length": 5, "more": 1}}"#;
+    let call = |place: &str| format!("POST {place}/servers/{}/action", running());
+    assert_eq!(bench.call(&call("/v2"), body).await.json(), json!({"output": "a"}));
+    bench.call(&call("/v2.1"), body).await.is_fault(400, "badRequest", "('more' was unexpected)");
+}
+
+#[tokio::test]
+async fn a_server_without_a_console_has_no_output() {
+    let bench = with(Fake { portless: true, ..Fake::default() });
+    let answer = act(&bench, running(), r#"{"os-getConsoleOutput": {}}"#).await;
+    answer.is_fault(404, "itemNotFound", "Guest does not have a console available.");
+}
+
+#[tokio::test]
+async fn output_that_a_driver_does_not_have_is_501() {
+    let error = ComputeError::Unsupported("no output".into());
+    let bench = with(Fake { error: Some(error), ..Fake::default() });
+    let answer = act(&bench, running(), r#"{"os-getConsoleOutput": {}}"#).await;
+    answer.is_fault(501, "notImplemented", "no output");
 }
 
 #[tokio::test]
@@ -107,11 +133,19 @@ async fn a_wrong_action_is_told_what_is_wrong_in_nova_s_words() {
         ("{}", "Malformed request body"),
         (r#"{"os-getConsoleOutput": {}, "b": {}}"#, "Malformed request body"),
         (r#"{"os-nope": {}}"#, "There is no such action: os-nope"),
-        (r#"{"os-getConsoleOutput": null}"#, "null is not of type 'object'"),
+        (r#"{"os-getConsoleOutput": null}"#, "None is not of type 'object'"),
         (r#"{"os-getConsoleOutput": {"a": 1}}"#, "('a' was unexpected)"),
         (r#"{"os-getConsoleOutput": {"length": -2}}"#, "-2 is less than the minimum of -1"),
         (r#"{"os-getConsoleOutput": {"length": 2.5}}"#, "2.5 is not of type 'integer'"),
-        (r#"{"os-getConsoleOutput": {"length": true}}"#, "true is not of type 'integer'"),
+        (r#"{"os-getConsoleOutput": {"length": true}}"#, "True is not of type 'integer'"),
+        (r#"{"os-getConsoleOutput": {"length": NaN}}"#, "Malformed request body"),
+        (r#"{"os-getConsoleOutput": {"length": ""}}"#, "'' does not match '^-?[0-9]+$'"),
+        (r#"{"os-getConsoleOutput": {"length": "+1"}}"#, "'+1' does not match"),
+        (r#"{"os-getConsoleOutput": {"length": "-2"}}"#, "'-2' is less than the minimum of -1"),
+        (
+            r#"{"os-getConsoleOutput": {"length": "-99999999999999999999"}}"#,
+            "is less than the minimum of -1",
+        ),
         (r#"{"os-getConsoleOutput": {"length": "abc"}}"#, "does not match '^-?[0-9]+$'"),
     ] {
         act(&bench, running(), body).await.is_fault(400, "badRequest", message);

@@ -45,6 +45,10 @@ pub(crate) fn body_of(operation: &Value) -> &'static str {
     match body.as_str().and_then(|name| name.rsplit('/').next()) {
         Some("Boot") => r#"{"name": "a", "image": "b"}"#,
         Some("NewToken") => r#"{"name": "ci", "project": "demo", "role": "member"}"#,
+        Some("RemoteConsoleRequest") => {
+            r#"{"remote_console": {"protocol": "serial", "type": "serial"}}"#
+        }
+        Some("ServerActionV2") => r#"{"os-getSerialConsole": {"type": "serial"}}"#,
         Some("ServerAction") => r#"{"os-getConsoleOutput": {}}"#,
         Some("Sysrq") => r#"{"key": "h"}"#,
         _ => "",
@@ -58,6 +62,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{project}", "demo")
         .replace("{port}", "0")
         .replace("{token_name}", "ci")
+        .replace("{token}", "11111111-2222-4333-8444-555555555555")
 }
 
 /// Whether a value fits a schema, for the words of JSON Schema that the document uses.

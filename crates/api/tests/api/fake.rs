@@ -51,7 +51,15 @@ pub(crate) struct Fake {
     pub(crate) gap: Range<u64>,
     /// What was asked, in order; looks at a server are not noted.
     pub(crate) asked: Mutex<Vec<String>>,
-    /// Boots wait for this, if it is there.
+    /// What `running` does, if it does not run.
+    pub(crate) status: Option<Status>,
+    /// Why no power is changed.
+    pub(crate) powerless: Option<ComputeError>,
+    /// Servers have no ports.
+    pub(crate) portless: bool,
+    /// Where the port of `running` is, if it is not TCP.
+    pub(crate) endpoint: Option<EndpointInfo>,
+    /// Boots and changes of power wait for this, if it is there.
     pub(crate) gate: Option<Notify>,
     /// A boot has begun to wait.
     pub(crate) begun: Notify,
@@ -91,7 +99,7 @@ impl Fake {
         let server = |id, name, status| owned(id, name, status, PROJECT);
         let mut servers = vec![
             server(halted(), "halted", Status::Shutoff),
-            server(running(), "running", Status::Active),
+            server(running(), "running", self.status.unwrap_or(Status::Active)),
         ];
         servers.extend((0..self.crowd).map(|number| {
             let id = ServerId(Uuid::from_u128(0x1000 + number as u128));
@@ -107,17 +115,18 @@ impl Fake {
 
     fn find_line(&self, key: LineKey) -> Result<Line, ComputeError> {
         let server = self.find(key.server)?;
-        if key.port > 1 {
+        if key.port > 1 || self.portless {
             return Err(ComputeError::NotFound(format!("Instance {} has 2 ports", server.id)));
         }
         let live = key == LineKey { server: running(), port: 0 };
-        let address = "127.0.0.1:10000".to_owned();
+        let tcp = || EndpointInfo { kind: EndpointKind::Tcp, address: "127.0.0.1:10000".into() };
+        let endpoint = live.then(|| self.endpoint.clone().unwrap_or_else(tcp));
         Ok(Line {
             server: ServerRef { id: server.id, name: server.name },
             port: key.port,
             state: if live { LineState::Connected } else { LineState::Waiting },
             reason: "as it should be".into(),
-            endpoint: live.then_some(EndpointInfo { kind: EndpointKind::Tcp, address }),
+            endpoint,
             line: Uuid::from_u128(3),
             epoch: 2,
             offset: FIRST + self.printed().len() as u64,
@@ -173,7 +182,14 @@ impl Compute for Fake {
     }
 
     fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()> {
-        self.say(format!("{power:?} {id}"), || self.find(id).map(drop))
+        Box::pin(async move {
+            if let Some(gate) = &self.gate {
+                self.begun.notify_one();
+                gate.notified().await;
+            }
+            let outcome = || self.powerless.clone().map_or_else(|| self.find(id).map(drop), Err);
+            self.say(format!("{power:?} {id}"), outcome).await
+        })
     }
 
     fn adopt(&self, id: ServerId, adopt: Adopt) -> Answer<'_, Server> {

@@ -20,7 +20,11 @@ use crate::fake::running;
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
 /// What administrators alone may do.
-const ADMIN: [&str; 2] = ["/adopt", "/v1/tokens"];
+const ADMIN: [&str; 3] = ["/adopt", "/v1/tokens", "/os-console-auth-tokens"];
+
+/// Where Nova has that call in no microversion, for nobody.
+const NOWHERE: [&str; 2] =
+    ["/v2/os-console-auth-tokens/{token}", "/v2/{project}/os-console-auth-tokens/{token}"];
 
 /// What a call is asked with besides: nothing, and what makes a console token for a watcher.
 const QUERIES: [&str; 2] = ["", "?mode=watch&wait=1"];
@@ -38,7 +42,8 @@ async fn calls(bench: &Bench) -> Vec<Call> {
     let mut calls = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            if operation["security"] == json!([]) || path == "/v1/openapi.json" {
+            let is_open = operation["security"] == json!([]) || path == "/v1/openapi.json";
+            if is_open || NOWHERE.contains(&path.as_str()) {
                 continue;
             }
             calls.extend(QUERIES.map(|query| Call {
@@ -118,7 +123,7 @@ async fn a_member_may_all_that_is_not_for_administrators() {
     for call in calls(&bench).await {
         let answer = bench.call_as(&member, &call.text, call.body).await;
         if call.is_for_administrators() {
-            answer.is_fault(403, "forbidden", "Policy doesn't allow serialproxy:");
+            answer.is_fault(403, "forbidden", "Policy doesn't allow ");
         } else {
             assert!(answer.status.is_success(), "{} {}", call.text, answer.status);
         }
@@ -157,12 +162,62 @@ async fn novas_console_calls_name_the_policy_that_a_reader_lacks() {
             r#"{"os-getConsoleOutput": {}}"#,
             "os-console-output",
         ),
+        (
+            format!("POST /v2.1/servers/{id}/action"),
+            r#"{"os-getSerialConsole": {"type": "serial"}}"#,
+            "os-remote-consoles",
+        ),
+        (
+            format!("POST /v2.1/servers/{id}/remote-consoles"),
+            r#"{"remote_console": {"protocol": "serial", "type": "serial"}}"#,
+            "os-remote-consoles",
+        ),
+        (
+            format!("POST /v2.1/servers/{id}/action"),
+            r#"{"reboot": {"type": "HARD"}}"#,
+            "servers:reboot",
+        ),
+        (format!("POST /v2.1/servers/{id}/action"), r#"{"os-start": null}"#, "servers:start"),
+        (format!("POST /v2.1/servers/{id}/action"), r#"{"os-stop": null}"#, "servers:stop"),
+        ("GET /v2.1/os-console-auth-tokens/x".into(), "", "os-console-auth-tokens"),
+        ("GET /v2.1/servers?all_tenants=1".into(), "", "servers:index:get_all_tenants"),
+        ("GET /v2.1/servers/detail?all_tenants=1".into(), "", "servers:detail:get_all_tenants"),
         (format!("POST /v1/servers/{id}/start"), "", "servers:start"),
     ] {
         let answer = bench.call_as(&reader, &call, body).await;
         let message = format!("Policy doesn't allow os_compute_api:{policy} to be performed.");
         answer.is_fault(403, "forbidden", &message);
     }
+}
+
+#[tokio::test]
+async fn the_older_call_says_what_a_reader_lacks_before_it_looks_for_the_server() {
+    let bench = Bench::new();
+    let reader = token(&bench, PROJECT, "reader").await;
+    let call = |end: &str| format!("POST /v2.1/servers/{UNKNOWN}/{end}");
+    let body = r#"{"os-getSerialConsole": {"type": "serial"}}"#;
+    let answer = bench.call_as(&reader, &call("action"), body).await;
+    answer.is_fault(403, "forbidden", "os_compute_api:os-remote-consoles");
+    let body = r#"{"remote_console": {"protocol": "serial", "type": "serial"}}"#;
+    let answer = bench.call_as(&reader, &call("remote-consoles"), body).await;
+    answer.is_fault(404, "itemNotFound", "could not be found");
+}
+
+#[tokio::test]
+async fn administrators_of_a_project_list_it_and_every_other_when_they_say_so() {
+    let bench = Bench::local(Fake { crowd: 5, ..Fake::default() }, &config());
+    let admin = token(&bench, PROJECT, "admin").await;
+    for (query, count) in [
+        ("", 2),
+        ("?all_tenants=False", 2),
+        ("?project_id=crowd", 2),
+        ("?all_tenants=1", 7),
+        ("?all_tenants=1&project_id=crowd", 5),
+    ] {
+        let answer = bench.call_as(&admin, &format!("GET /v2.1/servers{query}"), "").await;
+        assert_eq!(answer.json()["servers"].as_array().unwrap().len(), count, "{query}");
+    }
+    assert_eq!(bench.get("/v2.1/servers").await.json()["servers"].as_array().unwrap().len(), 7);
 }
 
 #[tokio::test]

@@ -8,13 +8,17 @@
 )]
 
 mod access;
+mod auth_tokens;
 mod bench;
 mod blueprint;
+mod bodies;
 mod console_output;
 mod document;
 mod fake;
 mod isolation;
 mod openstack;
+mod power;
+mod remote_consoles;
 mod serving;
 mod tokens;
 mod v1;

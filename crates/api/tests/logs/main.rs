@@ -23,6 +23,7 @@ use std::sync::Mutex;
 use axum::body::Body;
 use axum::extract::Request;
 use serialproxy_api::Auth;
+use serialproxy_proto::compute::ComputeError;
 use tokio::sync::Notify;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -142,6 +143,21 @@ async fn what_is_done_to_a_guest_is_logged_with_who_did_it() {
         let event = text.lines().find(|line| line.contains(parts[0]));
         let event = event.unwrap_or_else(|| panic!("{call}: {text}"));
         assert!(event.contains(parts[1]) && event.contains("user=\"admin\""), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_power_that_fails_is_logged_even_when_nobody_waits_for_it() {
+    let powerless = Some(ComputeError::Failed("no power".into()));
+    let fake = Fake { powerless, ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    let (log, _guard) = captured();
+    let call = format!("POST /v2.1/servers/{}/action", running());
+    bench.call(&call, r#"{"reboot": {"type": "HARD"}}"#).await;
+    let text = log.text();
+    let event = text.lines().find(|line| line.contains("power not changed")).unwrap();
+    for part in ["user=\"anonymous\"", "power=Reset", "error=no power"] {
+        assert!(event.contains(part), "{event}");
     }
 }
 

@@ -1,0 +1,59 @@
+//! Console URLs: whoever may, gets one with a token of their own.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::token::Grant;
+use serialproxy_proto::token::Mode;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Role;
+use crate::fault::Fault;
+use crate::tokens;
+
+/// Nova's name of the right to a serial console.
+pub(crate) const POLICY: &str = "os_compute_api:os-remote-consoles";
+
+/// Longest life of a token, whatever the options say: ten years, so that no clock overflows.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What a caller wants of which line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) line: LineKey,
+    pub(crate) mode: Mode,
+    /// A token for a guest that does not run, too.
+    pub(crate) wait: bool,
+}
+
+impl Api {
+    /// A URL with a new token.
+    pub(crate) async fn console_url(
+        &self,
+        caller: Caller,
+        wanted: Wanted,
+    ) -> Result<String, Fault> {
+        let Wanted { line, mode, wait } = wanted;
+        self.server(&caller, line.server).await?;
+        if mode == Mode::Write {
+            caller.require(Role::Member, POLICY)?;
+        }
+        if !self.enabled {
+            return Err(unavailable("serial"));
+        }
+        self.compute.get_serial_console(line, wait).await?;
+        let now = Timestamp::now();
+        let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
+        let operator = caller.role >= Role::Member;
+        let grant = Grant { line, user: caller.user, mode, operator, wait, expires };
+        let token = tokens::authorize(&self.store, grant).await?;
+        Ok(format!("{}?token={}", self.base_url, token.expose()))
+    }
+}
+
+/// In Nova's words.
+pub(crate) fn unavailable(kind: &str) -> Fault {
+    Fault::BadRequest(format!("Unavailable console type {kind}."))
+}

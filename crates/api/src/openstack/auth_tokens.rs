@@ -1,0 +1,69 @@
+//! `GET …/os-console-auth-tokens/{token}`: where the console of a token is, for other proxies.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_proto::api::EndpointInfo;
+use serialproxy_proto::api::EndpointKind;
+use serialproxy_proto::compute::ComputeError;
+
+use super::PLACES;
+use super::microversion::Version;
+use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Role;
+use crate::fault::Fault;
+use crate::request::TokenPath;
+use crate::routes::Route;
+use crate::tokens;
+
+/// Nova's name of the right to look tokens up.
+const POLICY: &str = "os_compute_api:os-console-auth-tokens";
+
+pub(super) fn routes() -> Vec<Route> {
+    let at = |place| {
+        Route::get(format!("{place}/os-console-auth-tokens/{{token}}"), show)
+            .summary("Where the console of a token is, from microversion 2.31 on")
+            .answer("ConsoleAuthToken")
+            .others(&[404])
+    };
+    PLACES.into_iter().map(at).collect()
+}
+
+async fn show(
+    State(api): State<Arc<Api>>,
+    version: Version,
+    caller: Caller,
+    TokenPath(token): TokenPath,
+) -> Result<Json<Value>, Fault> {
+    if !version.has(31) {
+        return Err(Fault::malformed());
+    }
+    caller.require(Role::Admin, POLICY)?;
+    let unknown = || Fault::NotFound("Token not found".into());
+    let grant = tokens::look_up(&api.store, &token).await?.ok_or_else(unknown)?;
+    let line = match api.compute.line(grant.line).await {
+        Err(ComputeError::NotFound(_)) => return Err(unknown()),
+        line => line?,
+    };
+    let (host, port) = line.endpoint.as_ref().and_then(address).unzip();
+    Ok(Json(json!({"console": {
+        "instance_uuid": grant.line.server,
+        "host": host,
+        "port": port,
+        "internal_access_path": null,
+    }})))
+}
+
+/// Host and port; none where the guest's port is none of TCP, so that nobody else can dial it.
+fn address(endpoint: &EndpointInfo) -> Option<(&str, u16)> {
+    if !matches!(endpoint.kind, EndpointKind::Tcp | EndpointKind::Tls) {
+        return None;
+    }
+    let (host, port) = endpoint.address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((host, port.parse().ok()?))
+}

@@ -1,0 +1,69 @@
+//! Bodies as Nova takes them.
+
+use axum::extract::FromRequest;
+use axum::extract::FromRequestParts;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use super::microversion::Version;
+use crate::fault::Fault;
+use crate::request;
+use crate::validation::Part;
+
+/// What a body may be called; `text/plain`, and no name at all, are JSON too.
+const JSON: [&str; 3] =
+    ["application/json", "application/vnd.openstack.compute+json", "text/plain"];
+
+/// A JSON body; null where there is none.
+#[derive(Debug)]
+pub(super) struct Body {
+    value: Value,
+    /// Below `/v2`, properties that nobody asked for are ignored.
+    strict: bool,
+}
+
+impl Body {
+    pub(super) fn part(&self) -> Part<'_> {
+        Part::whole(&self.value, self.strict)
+    }
+
+    /// The only property of the body, which names an action, and the arguments of that.
+    pub(super) fn action(&self) -> Result<(&str, Part<'_>), Fault> {
+        let mut actions = self.value.as_object().into_iter().flatten();
+        match (actions.next(), actions.next()) {
+            (Some((name, arguments)), None) => {
+                Ok((name, Part::named(name, arguments, self.strict)))
+            }
+            _ => Err(malformed()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        if !is_json(request.headers()) {
+            return Err(Fault::MediaType);
+        }
+        let (mut parts, body) = request.into_parts();
+        let version = Version::from_request_parts(&mut parts, state).await?;
+        let request = Request::from_parts(parts, body);
+        let body = request::Body::from_request(request, state).await?;
+        let value =
+            if body.is_empty() { Value::Null } else { body.json().map_err(|_| malformed())? };
+        Ok(Self { value, strict: version != Version::Legacy })
+    }
+}
+
+fn malformed() -> Fault {
+    Fault::BadRequest("Malformed request body".into())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim();
+    kind.is_empty() || JSON.iter().any(|json| json.eq_ignore_ascii_case(kind))
+}

@@ -1,0 +1,81 @@
+//! `os-start`, `os-stop` and `reboot`: Nova answers before they are done.
+
+use std::time::Duration;
+
+use serialproxy_proto::api::Status;
+use serialproxy_proto::api::Stop;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::ServerId;
+
+use super::view::states;
+use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Role;
+use crate::fault::Fault;
+use crate::validation::Part;
+
+/// How long a change may take to fail and have its caller told. One that takes longer goes on.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What Nova calls the types of a reboot.
+const HARD: [&str; 3] = ["HARD", "Hard", "hard"];
+const SOFT: [&str; 3] = ["SOFT", "Soft", "soft"];
+
+/// What a caller wants to happen.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    Start,
+    Stop,
+    /// The guest is asked.
+    SoftReboot,
+    /// The guest is not asked, and may be off.
+    HardReboot,
+}
+
+impl Change {
+    pub(super) fn reboot(arguments: Part<'_>) -> Result<Self, Fault> {
+        let words = [HARD, SOFT].concat();
+        let kind = arguments.object(&["type"], &[])?.part("type").word(&words)?;
+        Ok(if SOFT.contains(&kind) { Self::SoftReboot } else { Self::HardReboot })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::SoftReboot | Self::HardReboot => "reboot",
+        }
+    }
+
+    /// What is to be done to a server of this status; none where Nova does nothing.
+    fn of(self, status: Status) -> Option<Power> {
+        match (self, status) {
+            (Self::Start, Status::Shutoff)
+            | (Self::HardReboot, Status::Shutoff | Status::Suspended) => Some(Power::Start),
+            (Self::Stop, Status::Active | Status::Error) => Some(Power::Stop(Stop::default())),
+            (Self::SoftReboot, Status::Active) => Some(Power::Reboot),
+            (Self::HardReboot, Status::Active | Status::Error | Status::Paused) => {
+                Some(Power::Reset)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Begins a change that goes on after this, unless it fails at once.
+pub(super) async fn begin(
+    api: &Api,
+    caller: &Caller,
+    id: ServerId,
+    change: Change,
+) -> Result<(), Fault> {
+    let server = api.server(caller, id).await?;
+    let name = change.name();
+    caller.require(Role::Member, &format!("os_compute_api:servers:{name}"))?;
+    let power = change.of(server.status).ok_or_else(|| {
+        let (vm_state, _) = states(server.status);
+        Fault::Conflict(format!("Cannot '{name}' instance {id} while it is in vm_state {vm_state}"))
+    })?;
+    let change = api.change_power(caller, id, power);
+    tokio::time::timeout(SOON, change).await.unwrap_or(Ok(()))
+}

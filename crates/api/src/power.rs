@@ -1,0 +1,34 @@
+//! Changes of a server's power, for our own calls and for Nova's.
+
+use std::sync::Arc;
+
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::ServerId;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::fault::Fault;
+
+impl Api {
+    /// Done when it is, and recorded: even when the caller hangs up before that.
+    pub(crate) async fn change_power(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        power: Power,
+    ) -> Result<(), Fault> {
+        let (compute, user) = (Arc::clone(&self.compute), caller.user.clone());
+        let change = async move {
+            match compute.power(server, power.clone()).await {
+                Ok(()) => tracing::info!(user, %server, ?power, "power changed"),
+                // The caller may be gone.
+                Err(error) => {
+                    tracing::info!(user, %server, ?power, %error, "power not changed");
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        self.change(change).await
+    }
+}
