@@ -47,8 +47,8 @@ impl Api {
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
         let operator = caller.role >= Role::Member;
-        let grant = Grant { line, user: caller.user, mode, operator, wait, expires };
-        let token = tokens::authorize(&self.store, grant).await?;
+        let grant = Grant { line, user: caller.user.clone(), mode, operator, wait, expires };
+        let token = tokens::authorize(self, &caller, grant).await?;
         Ok(format!("{}?token={}", self.base_url, token.expose()))
     }
 }

@@ -26,6 +26,7 @@ mod libvirt;
 #[path = "absent.rs"]
 mod libvirt;
 mod manager;
+mod owners;
 mod ports;
 mod serial_ports;
 mod statics;

@@ -19,6 +19,7 @@ use serialproxy_store::Store;
 
 use crate::guests::Guests;
 use crate::hypervisor::not_found;
+use crate::owners::Owners;
 use crate::statics::Statics;
 
 /// The compute role.
@@ -41,7 +42,9 @@ impl Manager {
     pub fn start(config: &Config, store: Arc<Store>, lines: Lines) -> Arc<Self> {
         let enabled = config.serial_console.enabled;
         let statics = if config.compute.statics { config.static_lines.as_slice() } else { &[] };
-        let statics = Statics::start(statics, enabled, &lines);
+        let owners = Owners::new(&config.compute);
+        let statics = Statics::start(statics, &owners, enabled, &lines);
+        statics.settle_owners(&store);
         let guests = config.compute.libvirt.then(|| Guests::start(config, store, lines.clone()));
         Arc::new(Self { enabled, lines, statics, guests })
     }
@@ -89,7 +92,11 @@ impl Manager {
         servers
     }
 
-    async fn boot_guest(&self, boot: api::Boot) -> Result<api::Server, ComputeError> {
+    async fn boot_guest(
+        &self,
+        boot: api::Boot,
+        project: String,
+    ) -> Result<api::Server, ComputeError> {
         let Some(guests) = self.guests.clone() else {
             return Err(ComputeError::Unsupported(
                 "guests cannot be booted: [compute] drivers does not name libvirt".into(),
@@ -101,7 +108,7 @@ impl Manager {
                 "a static server named {name:?} exists already: choose another name"
             )));
         }
-        to_the_end(async move { guests.boot(boot).await }).await
+        to_the_end(async move { guests.boot(boot, &project).await }).await
     }
 
     async fn change_power(&self, id: ServerId, power: Power) -> Result<(), ComputeError> {
@@ -139,8 +146,8 @@ impl Compute for Manager {
         })
     }
 
-    fn boot(&self, boot: api::Boot) -> Answer<'_, api::Server> {
-        Box::pin(self.boot_guest(boot))
+    fn boot(&self, boot: api::Boot, project: String) -> Answer<'_, api::Server> {
+        Box::pin(self.boot_guest(boot, project))
     }
 
     fn delete(&self, id: ServerId) -> Answer<'_, ()> {

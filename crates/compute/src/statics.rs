@@ -10,15 +10,16 @@ use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_proto::api;
-use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_store::Store;
 
 use crate::manager::no_such_port;
+use crate::owners::Owners;
 
 /// All static servers.
 #[derive(Debug, Default)]
@@ -29,16 +30,23 @@ pub(crate) struct Statics {
 #[derive(Debug)]
 struct Server {
     name: String,
+    project: String,
     ports: Vec<u8>,
 }
 
 impl Statics {
     /// Adds the lines, which are dialled at once. Without consoles there are servers only.
-    pub(crate) fn start(statics: &[StaticLine], enabled: bool, lines: &Lines) -> Self {
+    pub(crate) fn start(
+        statics: &[StaticLine],
+        owners: &Owners,
+        enabled: bool,
+        lines: &Lines,
+    ) -> Self {
         let mut servers = BTreeMap::<ServerId, Server>::new();
         for StaticLine { name, port, endpoint } in statics {
             let id = ServerId::of_static(name);
-            let server = Server { name: name.clone(), ports: Vec::new() };
+            let project = owners.of(id, name);
+            let server = Server { name: name.clone(), project, ports: Vec::new() };
             servers.entry(id).or_insert(server).ports.push(*port);
             if enabled {
                 let server = ServerRef { id, name: name.clone() };
@@ -46,6 +54,15 @@ impl Statics {
             }
         }
         Self { servers }
+    }
+
+    /// Ends the console tokens of servers that were of another project when they were made.
+    pub(crate) fn settle_owners(&self, store: &Store) {
+        let owners = self.servers.iter().map(|(id, server)| (*id, server.project.clone()));
+        let owners: Vec<_> = owners.collect();
+        if let Err(error) = store.revoke_tokens_of_former_owners(&owners) {
+            tracing::error!(%error, "console tokens of former owners stay until they expire");
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<api::Server> {
@@ -75,7 +92,7 @@ fn present(id: ServerId, server: &Server) -> api::Server {
         id,
         name: server.name.clone(),
         status: Status::Active,
-        project: ADMIN_PROJECT.into(),
+        project: server.project.clone(),
     }
 }
 
@@ -106,6 +123,10 @@ mod tests {
 
     use super::*;
 
+    fn owners() -> Owners {
+        Owners::new(&serialproxy_config::Config::default().compute)
+    }
+
     fn lines() -> Lines {
         Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()])
     }
@@ -120,7 +141,8 @@ mod tests {
             (listener, StaticLine { name: "switch".into(), port, endpoint })
         });
         let lines = lines();
-        let statics = Statics::start(&ports.each_ref().map(|(_, line)| line.clone()), true, &lines);
+        let config = ports.each_ref().map(|(_, line)| line.clone());
+        let statics = Statics::start(&config, &owners(), true, &lines);
         for (listener, line) in &ports {
             listener.accept().await.unwrap();
             let key = LineKey { server: ServerId::of_static("switch"), port: line.port };
@@ -135,7 +157,7 @@ mod tests {
     async fn a_port_that_a_static_server_does_not_have_is_refused() {
         let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
         let line = StaticLine { name: "switch".into(), port: 1, endpoint };
-        let statics = Statics::start(&[line], false, &lines());
+        let statics = Statics::start(&[line], &owners(), false, &lines());
         let key = |name, port| LineKey { server: ServerId::of_static(name), port };
         let refused = statics.get_serial_console(key("switch", 0)).unwrap().unwrap_err();
         assert!(matches!(refused, ComputeError::NotFound(_)), "{refused}");

@@ -13,6 +13,7 @@ mod keystone;
 mod load;
 mod network;
 mod options;
+mod projects;
 mod record;
 mod reference;
 mod refusal;

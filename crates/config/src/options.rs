@@ -216,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn only_static_lines_are_repeatable() {
+    fn only_static_lines_and_projects_are_repeatable() {
         let multi: Vec<_> = options().filter(|option| option.is_multi()).map(Opt::flag).collect();
-        assert_eq!(multi, ["static-line"]);
+        assert_eq!(multi, ["compute-project", "static-line"]);
     }
 }

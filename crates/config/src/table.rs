@@ -24,6 +24,7 @@ use crate::options::Kind::Multi;
 use crate::options::Kind::Single;
 use crate::options::Opt;
 use crate::options::Surroundings;
+use crate::projects;
 use crate::record;
 use crate::refusal::Refusal;
 use crate::scalar::boolean;
@@ -399,6 +400,22 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Single("tcp or unix"),
         "How lines reach the guests that `boot` makes: a TCP port each, or a unix socket in STATE.",
         |c, v| set(&mut c.compute.transport, transport(v)),
+    ),
+    works(
+        "compute",
+        "project",
+        Unset,
+        Multi("a server's name or UUID, and the id of a project"),
+        "Project of a server; repeatable. A guest of Nova's, or of `boot`, says itself whose it is.",
+        |c, v| projects::add(&mut c.compute.projects, v),
+    ),
+    works(
+        "compute",
+        "default_project",
+        Text("admin"),
+        Single("the id of a project"),
+        "Project of all other servers.",
+        |c, v| set(&mut c.compute.default_project, projects::project(v)),
     ),
     works(
         "line",

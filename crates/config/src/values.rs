@@ -302,6 +302,19 @@ pub struct Compute {
     pub port_rest: Duration,
     /// How lines reach the guests that `boot` makes.
     pub transport: Transport,
+    /// `project`, repeatable: whose servers are that do not say so themselves.
+    pub projects: Vec<ServerProject>,
+    /// Id of the project of all other servers.
+    pub default_project: String,
+}
+
+/// `[compute] project = SERVER PROJECT`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerProject {
+    /// Name or UUID of the server.
+    pub server: String,
+    /// Id of the project.
+    pub project: String,
 }
 
 /// `[compute] transport`
@@ -438,6 +451,8 @@ impl Default for Config {
                 images_path: state_dir.join("images"),
                 port_rest: Duration::from_secs(60),
                 transport: Transport::Tcp,
+                projects: Vec::new(),
+                default_project: "admin".into(),
             },
             line: Line { history_head: 256 * 1024, history_tail: 256 * 1024, input_in_flight: 512 },
             session: Session {

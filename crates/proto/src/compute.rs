@@ -24,8 +24,9 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     /// One server.
     fn server(&self, id: ServerId) -> Answer<'_, api::Server>;
 
-    /// Defines and starts a guest from an image; its lines are attached before it runs.
-    fn boot(&self, boot: api::Boot) -> Answer<'_, api::Server>;
+    /// Defines and starts a guest of a project from an image; its lines are attached before it
+    /// runs.
+    fn boot(&self, boot: api::Boot, project: String) -> Answer<'_, api::Server>;
 
     /// Removes a guest that `boot` made, with its disk and its port leases.
     fn delete(&self, id: ServerId) -> Answer<'_, ()>;

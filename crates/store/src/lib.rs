@@ -8,6 +8,7 @@
 mod adoptions;
 mod api_tokens;
 mod leases;
+mod owners;
 mod tokens;
 
 use std::fmt;
@@ -97,6 +98,13 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID, STRICT;
     CREATE INDEX api_tokens_user ON api_tokens (user_id);
     CREATE INDEX api_tokens_expires ON api_tokens (expires);
+",
+    // The project of each server when console tokens were made for it.
+    "
+    CREATE TABLE console_owners (
+        server TEXT PRIMARY KEY,
+        project TEXT NOT NULL
+    ) WITHOUT ROWID, STRICT;
 ",
 ];
 

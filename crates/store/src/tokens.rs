@@ -1,6 +1,7 @@
 //! Console tokens: only their digests are kept, each with its grant.
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 use serialproxy_proto::id::LineKey;
@@ -23,25 +24,7 @@ impl Store {
     ///
     /// When the store fails.
     pub fn authorize(&self, grant: &Grant) -> Result<ConsoleToken, StoreError> {
-        let token = ConsoleToken::new();
-        self.lock()
-            .execute(
-                "INSERT INTO console_tokens
-                 (digest, server, serial_port, user, mode, operator, wait, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    token.digest().0,
-                    grant.line.server.to_string(),
-                    grant.line.port,
-                    grant.user,
-                    grant.mode.as_str(),
-                    grant.operator,
-                    grant.wait,
-                    grant.expires.as_millisecond(),
-                ],
-            )
-            .map_err(write_error)?;
-        Ok(token)
+        insert(&self.lock(), grant)
     }
 
     /// What a token stands for, unless it is unknown or expired.
@@ -110,8 +93,38 @@ impl Store {
         let purge = |statement| connection.execute(statement, [now.as_millisecond()]);
         let consoles = purge("DELETE FROM console_tokens WHERE expires <= ?1");
         let logins = purge("DELETE FROM api_tokens WHERE expires <= ?1");
-        Ok(consoles.map_err(write_error)? + logins.map_err(write_error)?)
+        let removed = consoles.map_err(write_error)? + logins.map_err(write_error)?;
+        connection
+            .execute(
+                "DELETE FROM console_owners
+                 WHERE server NOT IN (SELECT server FROM console_tokens)",
+                [],
+            )
+            .map_err(write_error)?;
+        Ok(removed)
     }
+}
+
+pub(crate) fn insert(connection: &Connection, grant: &Grant) -> Result<ConsoleToken, StoreError> {
+    let token = ConsoleToken::new();
+    connection
+        .execute(
+            "INSERT INTO console_tokens
+             (digest, server, serial_port, user, mode, operator, wait, expires)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                token.digest().0,
+                grant.line.server.to_string(),
+                grant.line.port,
+                grant.user,
+                grant.mode.as_str(),
+                grant.operator,
+                grant.wait,
+                grant.expires.as_millisecond(),
+            ],
+        )
+        .map_err(write_error)?;
+    Ok(token)
 }
 
 #[cfg(test)]

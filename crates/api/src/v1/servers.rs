@@ -106,7 +106,7 @@ async fn boot(
     caller.require(Role::Member, "os_compute_api:servers:create")?;
     let boot: Boot = body.read()?;
     let compute = Arc::clone(&api.compute);
-    let server = api.change(async move { compute.boot(boot).await }).await?;
+    let server = api.change(async move { compute.boot(boot, caller.project).await }).await?;
     Ok(Json(ServerAnswer { server }))
 }
 

@@ -160,19 +160,15 @@ impl Compute for Fake {
         Box::pin(async { answer })
     }
 
-    fn boot(&self, boot: Boot) -> Answer<'_, Server> {
+    fn boot(&self, boot: Boot, project: String) -> Answer<'_, Server> {
         Box::pin(async move {
             if let Some(gate) = &self.gate {
                 self.begun.notify_one();
                 gate.notified().await;
             }
             self.booted.notify_one();
-            let server = Server {
-                id: running(),
-                name: boot.name.clone(),
-                status: Status::Active,
-                project: PROJECT.into(),
-            };
+            let server =
+                Server { id: running(), name: boot.name.clone(), status: Status::Active, project };
             self.say(format!("{boot:?}"), || Ok(server)).await
         })
     }

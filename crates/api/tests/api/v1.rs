@@ -155,7 +155,7 @@ async fn a_boot_passes_on_what_it_was_given() {
     let answer = bench.call("POST /v1/servers", body).await;
     assert_eq!(answer.status, 201);
     let server =
-        serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE", "project": "demo"});
+        serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE", "project": "admin"});
     assert_eq!(answer.json(), serde_json::json!({"server": server}));
     assert!(bench.fake.asked()[0].contains(r#"{"serial_ports": "2"}"#));
 }

@@ -21,6 +21,10 @@ pub(crate) const MAX_XML: usize = 1024 * 1024;
 /// Namespace of the metadata element that marks a guest that `boot` made.
 const NAMESPACE: &str = "urn:serialproxy:guest:1";
 
+/// Namespaces of Nova's metadata element.
+const NOVA: [&str; 2] =
+    ["http://openstack.org/xmlns/libvirt/nova/1.1", "http://openstack.org/xmlns/libvirt/nova/1.0"];
+
 /// XML that we cannot use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum XmlError {

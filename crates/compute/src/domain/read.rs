@@ -14,6 +14,7 @@ use quick_xml::name::ResolveResult;
 use serialproxy_line::Endpoint;
 
 use super::NAMESPACE;
+use super::NOVA;
 use super::XmlError;
 use super::checked;
 
@@ -28,6 +29,26 @@ pub(crate) struct Facts {
     pub(crate) unusable: Vec<(u8, &'static str)>,
     /// Name of the image, when `boot` made the domain.
     pub(crate) image: Option<String>,
+    /// Id of the project that it belongs to, as Nova or else `boot` noted it.
+    pub(crate) project: Option<String>,
+}
+
+/// Whose metadata an element may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Vocabulary {
+    Ours,
+    Nova,
+    Other,
+}
+
+impl From<ResolveResult<'_>> for Vocabulary {
+    fn from(namespace: ResolveResult<'_>) -> Self {
+        match namespace {
+            ResolveResult::Bound(Namespace(NAMESPACE)) => Self::Ours,
+            ResolveResult::Bound(Namespace(name)) if NOVA.contains(&name) => Self::Nova,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// A serial port that a line can be attached to.
@@ -89,14 +110,14 @@ impl Facts {
         let mut depth = 0_usize;
         loop {
             let (namespace, event) = reader.read_resolved_event()?;
-            let ours = namespace == ResolveResult::Bound(Namespace(NAMESPACE));
+            let vocabulary = Vocabulary::from(namespace);
             match event {
                 Event::Start(element) => {
                     depth += 1;
-                    found.open(depth, &element, ours)?;
+                    found.open(depth, &element, vocabulary)?;
                 }
                 Event::Empty(element) => {
-                    found.open(depth + 1, &element, ours)?;
+                    found.open(depth + 1, &element, vocabulary)?;
                     found.close(depth + 1);
                 }
                 Event::End(_) => {
@@ -121,6 +142,8 @@ struct Found {
     consoles: Vec<Character>,
     run: Option<u32>,
     image: Option<String>,
+    project: Option<String>,
+    nova_project: Option<String>,
 }
 
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -157,7 +180,15 @@ struct Source {
 }
 
 impl Found {
-    fn open(&mut self, depth: usize, element: &BytesStart<'_>, ours: bool) -> Result<(), XmlError> {
+    fn open(
+        &mut self,
+        depth: usize,
+        element: &BytesStart<'_>,
+        vocabulary: Vocabulary,
+    ) -> Result<(), XmlError> {
+        if self.section == Section::Metadata && depth > 2 {
+            return self.metadata(depth, element, vocabulary);
+        }
         match (depth, element.local_name().into_inner()) {
             (1, "domain") => {
                 self.run = attribute(element, "id")?.and_then(|id| id.parse().ok());
@@ -169,9 +200,6 @@ impl Found {
                     _ => Section::Other,
                 };
             }
-            (3, "guest") if ours && self.section == Section::Metadata => {
-                self.image = attribute(element, "image")?;
-            }
             (3, name @ ("serial" | "console")) if self.section == Section::Devices => {
                 self.character = Some(self.character(name == "console", element)?);
             }
@@ -180,6 +208,24 @@ impl Found {
                     character.child(name, element)?;
                 }
             }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn metadata(
+        &mut self,
+        depth: usize,
+        element: &BytesStart<'_>,
+        vocabulary: Vocabulary,
+    ) -> Result<(), XmlError> {
+        match (vocabulary, depth, element.local_name().into_inner()) {
+            (Vocabulary::Ours, 3, "guest") => {
+                self.image = attribute(element, "image")?;
+                self.project = attribute(element, "project")?;
+            }
+            // <nova:instance><nova:owner><nova:project uuid='…'>.
+            (Vocabulary::Nova, 5, "project") => self.nova_project = attribute(element, "uuid")?,
             _ => {}
         }
         Ok(())
@@ -212,8 +258,9 @@ impl Found {
     /// The serial ports come first, then the consoles that are devices of their own: a console of
     /// type `serial` mirrors the first serial port, where there is one.
     fn facts(self) -> Facts {
-        let mut facts = Facts { run: self.run, image: self.image, ..Facts::default() };
-        let Self { mut serials, mut consoles, .. } = self;
+        let Self { run, image, mut serials, mut consoles, .. } = self;
+        let project = self.nova_project.or(self.project).filter(|project| !project.is_empty());
+        let mut facts = Facts { run, image, project, ..Facts::default() };
         if !serials.is_empty() {
             consoles.retain(|console| !console.is_mirror());
         }

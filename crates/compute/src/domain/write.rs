@@ -15,6 +15,8 @@ use crate::image::Image;
 pub(crate) struct Machine<'a> {
     pub(crate) id: ServerId,
     pub(crate) name: &'a str,
+    /// Id of the project that it belongs to.
+    pub(crate) project: &'a str,
     pub(crate) image: &'a Image,
     pub(crate) kvm: bool,
     /// The guest's own overlay, when the image has a disk.
@@ -48,8 +50,10 @@ impl Machine<'_> {
         writeln!(xml, "<uuid>{}</uuid>", self.id)?;
         writeln!(
             xml,
-            "<metadata><serialproxy:guest xmlns:serialproxy='{NAMESPACE}' image='{}'/></metadata>",
-            escape(self.image.name.as_str())
+            "<metadata><serialproxy:guest xmlns:serialproxy='{NAMESPACE}' image='{}' \
+             project='{}'/></metadata>",
+            escape(self.image.name.as_str()),
+            escape(self.project)
         )?;
         writeln!(xml, "<memory unit='MiB'>{}</memory>", self.image.memory_mib)?;
         writeln!(xml, "<vcpu>{}</vcpu>", self.image.vcpus)?;
@@ -155,6 +159,7 @@ mod tests {
         Machine {
             id: ServerId::of_static("guest"),
             name,
+            project: "team-a",
             image,
             kvm: false,
             disk: None,
@@ -171,6 +176,7 @@ mod tests {
         let image = image("demo", "console=ttyS0");
         let facts = Facts::read(&machine(&image, "web", &[10000, 10003]).xml()).unwrap();
         assert_eq!(facts.image.as_deref(), Some("demo"));
+        assert_eq!(facts.project.as_deref(), Some("team-a"));
         let tcp = |port| Endpoint::Tcp { host: "127.0.0.1".into(), port };
         assert_eq!(endpoints(&facts), [(0, Some(tcp(10000))), (1, Some(tcp(10003)))]);
     }

@@ -21,10 +21,23 @@ use crate::serial_ports;
 /// 200 bytes: libvirt makes names of files of it, which have 255 at most.
 const MAX_NAME: usize = 200;
 
+/// A guest to be made.
+struct New<'a> {
+    name: &'a str,
+    project: &'a str,
+    image: &'a Image,
+    /// Number of its serial ports.
+    count: u8,
+}
+
 impl Guests {
     /// Defines a guest and starts it, with its lines attached before it runs. A failure leaves
     /// nothing behind.
-    pub(crate) async fn boot(&self, boot: api::Boot) -> Result<api::Server, ComputeError> {
+    pub(crate) async fn boot(
+        &self,
+        boot: api::Boot,
+        project: &str,
+    ) -> Result<api::Server, ComputeError> {
         let name = valid_name(&boot.name)?;
         let image = self.image(boot.image).await?;
         let mut properties = image.properties.clone();
@@ -37,12 +50,12 @@ impl Guests {
         let _turn = self.turn(id).await;
         let _leasing = self.leasing.read().await;
         let made = async {
-            self.make(id, name, &image, count).await?;
+            self.make(id, New { name, project, image: &image, count }).await?;
             self.launch(id, Attach::OrFail).await
         };
         match made.await {
             Ok(guest) => {
-                tracing::info!(server = %id, name, image = image.name, "booted");
+                tracing::info!(server = %id, name, project, image = image.name, "booted");
                 Ok(self.present(id, guest))
             }
             Err(error) => {
@@ -83,13 +96,8 @@ impl Guests {
     }
 
     /// Leases the ports, makes the disk and defines the domain.
-    async fn make(
-        &self,
-        id: ServerId,
-        name: &str,
-        image: &Image,
-        count: u8,
-    ) -> Result<(), ComputeError> {
+    async fn make(&self, id: ServerId, new: New<'_>) -> Result<(), ComputeError> {
+        let New { name, project, image, count } = new;
         let lines: Vec<_> = (0..count).map(|port| LineKey { server: id, port }).collect();
         let (mut ports, mut sockets) = (Vec::new(), Vec::new());
         match self.settings.transport {
@@ -113,7 +121,7 @@ impl Guests {
             },
             Transport::Unix => Serials::Unix(&sockets),
         };
-        let xml = Machine { id, name, image, kvm, disk, serials }.xml();
+        let xml = Machine { id, name, project, image, kvm, disk, serials }.xml();
         match self.hypervisor.define(xml).await {
             Ok(()) => Ok(()),
             Err(error) => {

@@ -25,7 +25,6 @@ use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
 use serialproxy_line::Lines;
 use serialproxy_proto::api;
-use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
@@ -45,6 +44,7 @@ use crate::hypervisor::without_paths;
 use crate::libvirt::Hypervisor;
 use crate::lock;
 use crate::manager::no_such_port;
+use crate::owners::Owners;
 use crate::ports::Ports;
 use crate::ports::PortsError;
 
@@ -78,6 +78,7 @@ pub(crate) struct Guests {
 struct Settings {
     /// Whether guests get consoles.
     enabled: bool,
+    owners: Owners,
     images: PathBuf,
     state: PathBuf,
     virt_type: VirtType,
@@ -100,6 +101,7 @@ impl Guests {
             table: Table::default(),
             settings: Settings {
                 enabled: console.enabled,
+                owners: Owners::new(&config.compute),
                 images: config.compute.images_path.clone(),
                 state: config.state_dir.clone(),
                 virt_type: config.libvirt.virt_type,
@@ -171,7 +173,7 @@ impl Guests {
     fn present(&self, id: ServerId, guest: Guest) -> api::Server {
         let reachable = self.hypervisor.reachable().is_ok();
         let status = if reachable { guest.status } else { Status::Error };
-        api::Server { id, name: guest.name, status, project: ADMIN_PROJECT.into() }
+        api::Server { id, name: guest.name, status, project: guest.project }
     }
 
     /// Why a guest that was never seen is not there: nobody knows while libvirt is away.

@@ -12,6 +12,7 @@ use serialproxy_line::Endpoint;
 use serialproxy_line::Resolve;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -106,7 +107,12 @@ impl Guests {
             });
             self.noted(kept_in_step.await);
         }
-        Ok(Some(self.apply(domain, bound, Sight::News)))
+        let before = self.table.get(id);
+        let guest = self.apply(domain, bound, Sight::News);
+        if before.is_none_or(|before| before.project != guest.project) {
+            self.settle_owners(vec![(id, guest.project.clone())]).await;
+        }
+        Ok(Some(guest))
     }
 
     /// Reads all domains anew, and brings lines and port leases in step.
@@ -120,13 +126,15 @@ impl Guests {
                 self.forget(id).await;
             }
         }
-        let mut bound = BTreeSet::new();
+        let (mut bound, mut owners) = (BTreeSet::new(), Vec::new());
         self.noted(self.with_store(move |store| forget_adoptions(store, &known)).await);
         for domain in domains {
             let ports = bound_ports(&domain);
             bound.extend(ports.iter().cloned());
-            self.apply(domain, ports, Sight::Found);
+            let id = domain.id;
+            owners.push((id, self.apply(domain, ports, Sight::Found).project));
         }
+        self.settle_owners(owners).await;
         self.noted(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
         Ok(())
     }
@@ -144,14 +152,34 @@ impl Guests {
         self.noted(self.with_store(move |store| store.forget_adoption(id)).await);
     }
 
+    /// Ends the console tokens that people of another project have of these servers.
+    async fn settle_owners(&self, owners: Vec<(ServerId, String)>) {
+        let ended = self.with_store(move |store| store.revoke_tokens_of_former_owners(&owners));
+        self.noted(ended.await);
+    }
+
+    /// Ends the sessions on a server that has just come to another project.
+    fn end_sessions(&self, id: ServerId, project: &str) {
+        tracing::info!(server = %id, project, "a guest belongs to another project now");
+        let reason = Some("the server belongs to another project now".to_owned());
+        let by = Disconnect { by: "serialproxy".into(), reason };
+        let sessions = self.lines.sessions();
+        for session in sessions.iter().filter(|session| session.server.id == id) {
+            self.lines.disconnect(session.id, &by);
+        }
+    }
+
     /// Takes note of a domain, and tells its lines.
     fn apply(&self, domain: Domain, bound: BTreeSet<BoundPort>, sight: Sight) -> Guest {
         let Domain { id, name, status, facts, .. } = domain;
         let before = self.table.get(id);
         let change = change(before.as_ref(), facts.run, sight);
         let boots = before.as_ref().map_or(0, |guest| guest.boots);
+        let of_config = || self.settings.owners.of(id, &name);
+        let project = facts.project.unwrap_or_else(of_config);
         let guest = Guest {
             name,
+            project,
             status,
             run: facts.run,
             boots: boots + u64::from(change == Change::Booted),
@@ -167,7 +195,11 @@ impl Guests {
             }
         }
         self.tell_lines(id, &guest, change, before.as_ref());
+        let moved = before.is_some_and(|before| before.project != guest.project);
         self.table.put(id, guest.clone());
+        if moved {
+            self.end_sessions(id, &guest.project);
+        }
         guest
     }
 
@@ -253,6 +285,7 @@ mod tests {
     fn guest(run: Option<u32>) -> Guest {
         Guest {
             name: "g".into(),
+            project: "admin".into(),
             status: Status::Active,
             run,
             boots: 0,

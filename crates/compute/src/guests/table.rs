@@ -22,6 +22,8 @@ const ONE_RESET: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Guest {
     pub(super) name: String,
+    /// Id of the project that it belongs to.
+    pub(super) project: String,
     pub(super) status: Status,
     /// Names the hypervisor process while there is one: another number, another boot.
     pub(super) run: Option<u32>,
@@ -106,6 +108,7 @@ mod tests {
     fn guest() -> Guest {
         Guest {
             name: "guest".into(),
+            project: "admin".into(),
             status: Status::Active,
             run: Some(1),
             boots: 0,

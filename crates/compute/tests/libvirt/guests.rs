@@ -83,8 +83,9 @@ fn request(name: &str) -> api::Boot {
 
 pub(crate) async fn boot(role: &Role, name: &str) -> ServerId {
     connected(role).await;
-    let server = role.manager.boot(request(name)).await.unwrap();
+    let server = role.manager.boot(request(name), "team-a".into()).await.unwrap();
     assert_eq!((server.name.as_str(), server.status), (name, Status::Active));
+    assert_eq!(server.project, "team-a");
     server.id
 }
 
@@ -118,7 +119,7 @@ async fn a_guest_boots_with_its_consoles_attached_and_is_deleted_without_a_trace
     assert!(printed.contains(FIRST), "the first bytes are there: {printed}");
     role.until_printed(id, 1, PROMPT).await;
 
-    let again = role.manager.boot(request("t-compute-boot")).await.unwrap_err();
+    let again = role.manager.boot(request("t-compute-boot"), "team-a".into()).await.unwrap_err();
     assert!(matches!(again, ComputeError::Conflict(_)), "{again}");
 
     role.manager.delete(id).await.unwrap();
@@ -186,7 +187,7 @@ async fn a_boot_that_fails_leaves_nothing_behind() {
     let (daemon, role) = start(2);
     connected(&role).await;
     let stranger = TcpListener::bind(("127.0.0.1", first_port(&role))).unwrap();
-    let error = role.manager.boot(request("t-compute-full")).await.unwrap_err();
+    let error = role.manager.boot(request("t-compute-full"), "team-a".into()).await.unwrap_err();
     assert!(error.to_string().starts_with("Not able to acquire a free port for 127.0.0.1"));
     drop(stranger);
 
@@ -202,7 +203,7 @@ async fn a_boot_that_fails_leaves_nothing_behind() {
     });
     connected(&second).await;
     let boot = api::Boot { image: "broken".into(), ..request("t-compute-broken") };
-    let error = second.manager.boot(boot).await.unwrap_err();
+    let error = second.manager.boot(boot, "team-a".into()).await.unwrap_err();
     assert!(matches!(&error, ComputeError::Failed(_)), "{error}");
     assert!(!error.to_string().contains(broken.path().to_str().unwrap()), "a path: {error}");
 
@@ -241,7 +242,7 @@ async fn lines_go_on_while_libvirt_is_away() {
     let mut daemon = Libvirtd::prepare();
     let role = Role::start(&daemon.uri(), settings(SLOT));
     assert!(role.manager.servers().await.unwrap().is_empty());
-    let away = role.manager.boot(request("t-compute-early")).await.unwrap_err();
+    let away = role.manager.boot(request("t-compute-early"), "team-a".into()).await.unwrap_err();
     assert!(matches!(away, ComputeError::Unavailable(_)), "{away}");
 
     daemon.start();

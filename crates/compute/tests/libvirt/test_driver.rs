@@ -1,5 +1,7 @@
 //! Against libvirt's test driver, which needs no daemon: it invents a hypervisor in this process.
 
+use jiff::Timestamp;
+use serialproxy_config::values::ServerProject;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_proto::api::Status;
@@ -9,10 +11,13 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::token::Grant;
+use serialproxy_proto::token::Mode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::role::Role;
+use crate::role::eventually;
 
 const RUNNING: &str = "00000000-0000-4000-8000-000000000001";
 const STOPPED: &str = "00000000-0000-4000-8000-000000000002";
@@ -22,7 +27,7 @@ fn hypervisor(port: u16) -> (tempfile::TempDir, String) {
     let guest = |id: &str, name: &str, port: u16, state: u8| {
         format!(
             "<domain type='test' xmlns:t='http://libvirt.org/schemas/domain/test/1.0'>
-             <t:runstate>{state}</t:runstate><name>{name}</name><uuid>{id}</uuid>
+             <t:runstate>{state}</t:runstate><name>{name}</name><uuid>{id}</uuid><metadata/>
              <memory>1024</memory><os><type>hvm</type></os><devices>
              <serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}'/></serial>
              <serial type='null'/></devices></domain>"
@@ -161,4 +166,65 @@ async fn a_hypervisor_that_is_away_is_no_reason_to_stop() {
     let ComputeError::Unavailable(text) = unknown else { panic!("{unknown}") };
     assert!(text.contains("is libvirtd running?"), "{text}");
     assert!(!text.contains("/nonexistent"), "a path in {text:?}");
+}
+
+/// Writes into the descriptions of all guests which project Nova made them for.
+fn note_project(uri: &str, project: &str) {
+    let file = uri.strip_prefix("test://").unwrap();
+    let node = std::fs::read_to_string(file).unwrap();
+    let metadata = format!(
+        "<metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>
+         <nova:owner><nova:user uuid='u'>alice</nova:user><nova:project uuid='{project}'>p\
+         </nova:project></nova:owner></nova:instance></metadata>"
+    );
+    let (head, rest) = node.split_once("<metadata").unwrap();
+    let end = if rest.starts_with("/>") { "/>" } else { "</metadata>" };
+    let rest = rest.split_once(end).unwrap().1;
+    std::fs::write(file, format!("{head}{metadata}{rest}")).unwrap();
+}
+
+#[tokio::test]
+async fn a_server_belongs_to_whom_its_description_names_and_else_to_whom_the_configuration_does() {
+    let (_directory, uri) = hypervisor(1);
+    note_project(&uri, "0fe7");
+    let role = Role::start(&uri, |config| {
+        config.static_lines.push(static_line(1));
+        config.compute.default_project = "rest".into();
+        for (server, project) in [("zeta", "not-this"), ("switch", "team-a")] {
+            let (server, project) = (server.into(), project.into());
+            config.compute.projects.push(ServerProject { server, project });
+        }
+    });
+    let servers = role.manager.servers().await.unwrap();
+    let seen: Vec<_> =
+        servers.iter().map(|server| (server.name.as_str(), server.project.as_str())).collect();
+    assert_eq!(seen, [("alpha", "rest"), ("switch", "team-a"), ("zeta", "0fe7")]);
+    assert_eq!(role.manager.server(id(RUNNING)).await.unwrap().project, "0fe7");
+}
+
+#[tokio::test]
+async fn a_change_of_project_ends_the_console_tokens_of_the_server_also_while_nobody_looks() {
+    let (_directory, uri) = hypervisor(1);
+    note_project(&uri, "old");
+    let role = Role::start(&uri, |config| config.static_lines.push(static_line(1)));
+    let token = |server, project| {
+        let line = LineKey { server, port: 0 };
+        let (user, mode, expires) = ("alice".into(), Mode::Write, Timestamp::MAX);
+        let grant = Grant { line, user, mode, operator: true, wait: true, expires };
+        role.store.authorize_in(project, &grant).unwrap().digest()
+    };
+    let [moved, kept] = [token(id(RUNNING), "old"), token(id(STOPPED), "admin")];
+    let switch = token(ServerId::of_static("switch"), "admin");
+    role.manager.servers().await.unwrap();
+    let is_good =
+        |role: &Role, token| role.store.validate(token, Timestamp::now()).unwrap().is_some();
+    assert!(is_good(&role, moved));
+    note_project(&uri, "new");
+    let mut role = role;
+    let named = ServerProject { server: "switch".into(), project: "new".into() };
+    role.config.compute.projects.push(named);
+    let role = role.restart();
+    assert_eq!(role.manager.server(id(RUNNING)).await.unwrap().project, "new");
+    eventually("the tokens end", || async { (!is_good(&role, moved)).then_some(()) }).await;
+    assert!(is_good(&role, kept) && !is_good(&role, switch));
 }

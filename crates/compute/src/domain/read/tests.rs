@@ -8,6 +8,11 @@ const LIVE: &str = "<domain type='kvm' id='7'>
   <metadata>
     <nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>
       <guest image='of another'/>
+      <nova:name>vm1</nova:name>
+      <nova:owner>
+        <nova:user uuid='5d1e'>alice</nova:user>
+        <nova:project uuid='0fe7c1b2a3d44c5e8f90a1b2c3d4e5f6'>demo</nova:project>
+      </nova:owner>
     </nova:instance>
   </metadata>
   <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type><boot dev='hd'/></os>
@@ -203,4 +208,30 @@ proptest! {
         xml.truncate(at);
         let _ = Facts::read(&xml);
     }
+}
+
+#[test]
+fn the_project_is_novas_and_else_that_of_boot() {
+    let project = |metadata: &str| {
+        let xml = format!("<domain><metadata>{metadata}</metadata><devices/></domain>");
+        Facts::read(&xml).unwrap().project
+    };
+    let nova = |version: &str, owner: &str| {
+        format!(
+            "<n:instance xmlns:n='http://openstack.org/xmlns/libvirt/nova/{version}'>
+             <n:owner><n:user uuid='u'>a</n:user>{owner}</n:owner></n:instance>"
+        )
+    };
+    let ours = format!("<s:guest xmlns:s='{NAMESPACE}' image='demo' project='team-a'/>");
+    let of_nova = "<n:project uuid='0fe7'>demo</n:project>";
+    for version in ["1.0", "1.1"] {
+        let both = ours.clone() + &nova(version, of_nova);
+        assert_eq!(project(&both).as_deref(), Some("0fe7"), "{version}");
+    }
+    assert_eq!(Facts::read(LIVE).unwrap().project.unwrap(), "0fe7c1b2a3d44c5e8f90a1b2c3d4e5f6");
+    assert_eq!(project(&ours).as_deref(), Some("team-a"));
+    assert_eq!(project(&nova("9.9", of_nova)), None);
+    assert_eq!(project(&nova("1.1", "<n:project uuid=''>demo</n:project>")), None);
+    let outside = format!("<domain>{}</domain>", nova("1.1", of_nova));
+    assert_eq!(Facts::read(&outside).unwrap().project, None);
 }

@@ -1,0 +1,52 @@
+//! Whose a server is.
+
+use std::collections::BTreeMap;
+
+use serialproxy_config::values::Compute;
+use serialproxy_proto::id::ServerId;
+
+/// Whose the servers are whose description names nobody.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    /// Projects by a server's name or, in its usual form, its UUID.
+    named: BTreeMap<String, String>,
+    fallback: String,
+}
+
+impl Owners {
+    /// As `[compute] project` and `default_project` say.
+    pub(crate) fn new(config: &Compute) -> Self {
+        let named = config.projects.iter().map(|named| {
+            let id = named.server.parse::<ServerId>().ok();
+            (id.map_or_else(|| named.server.clone(), |id| id.to_string()), named.project.clone())
+        });
+        Self { named: named.collect(), fallback: config.default_project.clone() }
+    }
+
+    /// The project of a server. A UUID counts before a name, which whoever made it chose.
+    pub(crate) fn of(&self, id: ServerId, name: &str) -> String {
+        let named = self.named.get(&id.to_string()).or_else(|| self.named.get(name));
+        named.unwrap_or(&self.fallback).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_config::Config;
+    use serialproxy_config::values::ServerProject;
+
+    use super::*;
+
+    #[test]
+    fn the_uuid_counts_before_the_name_and_who_is_not_named_is_the_defaults() {
+        let id = ServerId::of_static("web");
+        let mut config = Config::default().compute;
+        for (server, project) in [("web", "by-name"), (&id.to_string().to_uppercase(), "by-id")] {
+            config.projects.push(ServerProject { server: server.into(), project: project.into() });
+        }
+        let owners = Owners::new(&config);
+        assert_eq!(owners.of(id, "web"), "by-id");
+        assert_eq!(owners.of(ServerId::of_static("other"), "web"), "by-name");
+        assert_eq!(owners.of(ServerId::of_static("other"), "other"), "admin");
+    }
+}
