@@ -150,7 +150,16 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "How long a recording is kept after its last event; 0 is for ever.",
         |c, v| set(&mut c.serial_console.record.keep, record::keep(v)),
     ),
-    later("serial_console", "daemon", Text("false"), Bool, "Run in the background."),
+    works(
+        "serial_console",
+        "daemon",
+        Text("false"),
+        Bool,
+        "Run in the background; the first process ends when the program is ready. The log is in \
+         `--log-file`, else STATE/serialproxy.log, the process id in `--pid-file`, else \
+         STATE/serialproxy.pid.",
+        |c, v| set(&mut c.serial_console.daemon, boolean(v)),
+    ),
     works(
         "serial_console",
         "ssl_only",

@@ -62,6 +62,8 @@ pub struct SerialConsole {
     pub key: Option<PathBuf>,
     /// Whether users' connections without TLS are refused.
     pub ssl_only: bool,
+    /// Whether to run in the background.
+    pub daemon: bool,
     /// `record`, `record_limit` and `record_days`.
     pub record: Record,
     /// Certificates of those who may vouch for hypervisors (PEM).
@@ -406,6 +408,7 @@ impl Default for Config {
                 cert: PathBuf::from("self.pem"),
                 key: None,
                 ssl_only: false,
+                daemon: false,
                 record: Record {
                     place: None,
                     limit: 256 * 1024 * 1024,

@@ -622,7 +622,7 @@ fn endless_errors_are_counted() {
 #[test]
 fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
     let or_false = "leave the option out, or set it to false";
-    for option in ["daemon", "source_is_ipv6"] {
+    for option in ["source_is_ipv6"] {
         later("serial_console", option, "true", or_false);
         later("serial_console", option, "1", or_false);
     }
@@ -639,11 +639,15 @@ fn a_value_of_a_later_version_is_refused() {
 
 #[test]
 fn a_later_function_is_told_apart_from_a_mistake() {
-    let place = Place::new().file("a.conf", "[serial_console]\ndaemon = true\nenabled = x\n");
+    let place =
+        Place::new().file("a.conf", "[serial_console]\nsource_is_ipv6 = true\nenabled = x\n");
     let problems = load(&place.sources).unwrap_err().problems;
     assert!(matches!(
         problems.as_slice(),
-        [Problem::BadValue { option: "enabled", .. }, Problem::Later { option: "daemon", .. }]
+        [
+            Problem::BadValue { option: "enabled", .. },
+            Problem::Later { option: "source_is_ipv6", .. }
+        ]
     ));
 }
 
@@ -721,7 +725,7 @@ fn what_is_shown_says_where_each_value_comes_from() {
     )));
     assert!(shown.contains("\n# serialproxy_host is not set\n"));
     assert!(shown.contains("\n# default\nframe_ancestors = \"'none'\"\n"));
-    assert!(!shown.contains("daemon"));
+    assert!(!shown.contains("source_is_ipv6"));
 }
 
 /// Loads what is shown of a configuration, in the same surroundings.

@@ -3,6 +3,7 @@
 
 mod config;
 mod cores;
+mod daemon;
 mod limits;
 mod logging;
 mod options;

@@ -28,6 +28,12 @@ pub(crate) struct ServerArgs {
     /// File that the log is written to, at its end, instead of stderr
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+    /// File that the process id is written to [default: STATE/serialproxy.pid of a daemon]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Of a daemon's own process
+    #[arg(long = crate::daemon::DETACHED, hide = true)]
+    pub(crate) detached: bool,
     #[command(flatten)]
     flags: OptionFlags,
 }

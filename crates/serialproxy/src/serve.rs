@@ -37,6 +37,9 @@ use tokio_util::sync::CancellationToken;
 use crate::complain;
 use crate::config;
 use crate::cores;
+use crate::daemon;
+use crate::daemon::Files;
+use crate::daemon::PidFile;
 use crate::limits;
 use crate::logging;
 use crate::options::ServerArgs;
@@ -61,30 +64,43 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
-    if let Err(error) = logging::start(config.debug, args.log_file.as_deref()) {
-        let file = args.log_file.as_deref().unwrap_or_else(|| Path::new("stderr"));
-        complain(&format!("the log {} cannot be written: {error}", file.display()));
-        return ExitCode::FAILURE;
+    let files = Files::new(args, &config);
+    if config.serial_console.daemon && !args.detached {
+        return daemon::start(&files);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let served = runtime
-        .context("the program cannot start")
-        .and_then(|runtime| runtime.block_on(serve(config)));
-    match served {
+    match start(config, &files) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
+            if files.log.is_some() {
+                tracing::error!("{error:#}");
+            }
             ExitCode::FAILURE
         }
     }
 }
 
+fn start(config: Config, files: &Files) -> anyhow::Result<()> {
+    make_state_dir(&config.state_dir)?;
+    logging::start(config.debug, files.log.as_deref()).with_context(|| {
+        let log = files.log.as_deref().unwrap_or_else(|| Path::new("stderr"));
+        format!("the log {} cannot be written", log.display())
+    })?;
+    if config.serial_console.daemon {
+        daemon::leave_terminal()?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the program cannot start")?.block_on(serve(config, files))
+}
+
 /// Everything that can fail comes first, in the order of who needs whom; then all roles serve
 /// until a signal.
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     let connections = limits::raise().context("the limit of open files")?;
-    let _lock = open_state_dir(&config.state_dir)?;
+    let _lock = lock_state_dir(&config.state_dir)?;
+    let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
+    let daemon = config.serial_console.daemon;
     let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let auth = match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
@@ -135,6 +151,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         )
     };
     say_ready(&ready)?;
+    if daemon {
+        daemon::let_go_of_stdio().context("/dev/null")?;
+    }
     let ((), served, _) = roles.await;
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
@@ -172,14 +191,9 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// Makes the state directory, for its owner alone, and locks it: two processes on one state would
-/// each take the other's guests for their own.
-fn open_state_dir(directory: &Path) -> anyhow::Result<File> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(directory)
-        .with_context(|| format!("the state directory {} cannot be made", directory.display()))?;
+/// Locks the state directory: two processes on one state would each take the other's guests for their
+/// own.
+fn lock_state_dir(directory: &Path) -> anyhow::Result<File> {
     let path = directory.join("lock");
     let lock =
         File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -192,6 +206,15 @@ fn open_state_dir(directory: &Path) -> anyhow::Result<File> {
         },
     )?;
     Ok(lock)
+}
+
+/// Makes the state directory, which only its owner lists.
+fn make_state_dir(directory: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(directory)
+        .with_context(|| format!("the state directory {} cannot be made", directory.display()))
 }
 
 fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {

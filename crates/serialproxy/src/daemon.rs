@@ -1,0 +1,119 @@
+//! Running in the background (`[serial_console] daemon`): the program starts itself again, away from
+//! the terminal, and its first process ends when the second is ready.
+//!
+//! ```text
+//!   serve ─▶ starts `serve … --detached`, waits ─▶ prints its ready line, exit 0
+//!                 └─▶ new session, / as its directory ─▶ ready ─▶ nothing on stdin, stdout, stderr
+//! ```
+//!
+//! A process that starts itself again has no threads, locks or descriptors of another time, which a fork
+//! has.
+
+use std::fs::File;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::ExitCode;
+use std::process::Stdio;
+
+use anyhow::Context;
+use serialproxy_config::Config;
+
+use crate::complain;
+use crate::options::ServerArgs;
+
+/// The flag of the process in the background.
+pub(crate) const DETACHED: &str = "detached";
+
+/// What the program writes beside its state; a daemon has both in any case.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// None is stderr.
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) pid: Option<PathBuf>,
+}
+
+impl Files {
+    pub(crate) fn new(args: &ServerArgs, config: &Config) -> Self {
+        let file = |given: &Option<PathBuf>, name| match given {
+            // A daemon leaves the directory that a relative path starts from.
+            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            None => config.serial_console.daemon.then(|| config.state_dir.join(name)),
+        };
+        Self {
+            log: file(&args.log_file, "serialproxy.log"),
+            pid: file(&args.pid_file, "serialproxy.pid"),
+        }
+    }
+}
+
+/// Starts the process in the background with the flags of this one. It says itself why it cannot serve.
+pub(crate) fn start(files: &Files) -> ExitCode {
+    if let Some(log) = &files.log {
+        complain(&format!("the log is in {}", log.display()));
+    }
+    match wait_until_ready() {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("the program cannot start in the background: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wait_until_ready() -> io::Result<ExitCode> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg(format!("--{DETACHED}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut ready = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut ready)?;
+    }
+    if ready.is_empty() {
+        let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
+        return Ok(code.filter(|code| *code != 0).map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    io::stdout().write_all(ready.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves the terminal, its signals, and the directory that it was started in. Every path is absolute by
+/// now.
+pub(crate) fn leave_terminal() -> anyhow::Result<()> {
+    rustix::process::setsid().context("the terminal cannot be left")?;
+    std::env::set_current_dir("/").context("/ cannot be entered")
+}
+
+/// Lets go of what was inherited of stdin, stdout and stderr: who started the program may wait for their
+/// end.
+pub(crate) fn let_go_of_stdio() -> io::Result<()> {
+    let nothing = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    rustix::stdio::dup2_stderr(&nothing)?;
+    Ok(())
+}
+
+/// A file with the number of this process; removed at its end.
+#[derive(Debug)]
+pub(crate) struct PidFile(PathBuf);
+
+impl PidFile {
+    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("the pid file {} cannot be written", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
