@@ -45,6 +45,8 @@ pub use crate::auth::Auth;
 pub use crate::auth::Local;
 use crate::fault::Fault;
 use crate::openstack::Public;
+use crate::routes::Access;
+use crate::routes::Route;
 pub use crate::serve::serve;
 pub use crate::tokens::purge_tokens;
 
@@ -106,14 +108,23 @@ impl fmt::Debug for Api {
 }
 
 /// All routes, ready to be served.
-pub fn router(api: Api) -> Router {
-    let api = Arc::new(api);
-    routes::all()
+pub fn router(api: &Arc<Api>) -> Router {
+    serving(api, routes::all())
+}
+
+/// The calls that only this machine may make elsewhere, for everyone: for `[api] metrics_listen`.
+pub fn health_router(api: &Arc<Api>) -> Router {
+    let local = routes::all().into_iter().filter(|route| route.access() == Access::Loopback);
+    serving(api, local.map(|route| route.open_to(Access::Anyone)).collect())
+}
+
+fn serving(api: &Arc<Api>, routes: Vec<Route>) -> Router {
+    routes
         .into_iter()
-        .fold(Router::new(), |router, route| route.add_to(router, &api))
+        .fold(Router::new(), |router, route| route.add_to(router, api))
         .fallback(openstack::nowhere)
         .method_not_allowed_fallback(openstack::other_method)
         .layer(middleware::from_fn(openstack::negotiate))
         .layer(middleware::from_fn(observe::observe))
-        .with_state(api)
+        .with_state(Arc::clone(api))
 }

@@ -1,12 +1,11 @@
 //! Values that name hosts, ports and addresses. A refusal's text goes on after the value.
 
 use std::net::IpAddr;
-use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
-use std::net::SocketAddr;
 
 use crate::scalar::number;
 use crate::values::ApiAddress;
+use crate::values::Listen;
 use crate::values::PortRange;
 
 /// Longest host name (RFC 1035 section 2.3.4), and longest piece between its dots.
@@ -35,26 +34,15 @@ pub(crate) fn port_range(text: &str) -> Result<PortRange, String> {
     }
 }
 
-/// An address to listen on; an IPv6 address may have brackets. `localhost` is 127.0.0.1: other
-/// names are not asked for here, since an answer may change and loading opens no socket.
-pub(crate) fn listen_ip(text: &str) -> Result<IpAddr, String> {
-    if text == "localhost" {
-        return Ok(Ipv4Addr::LOCALHOST.into());
-    }
-    let address = unbracketed(text).map_or_else(|| text.parse().ok(), |v6| Some(v6.into()));
-    address.ok_or_else(|| "is not an IP address".into())
-}
-
-/// `HOST:PORT` to listen on; an IPv6 address has brackets.
-pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+/// `HOST:PORT` to listen on; an IPv6 address has brackets. A name is not asked for here, since loading
+/// opens no socket.
+pub(crate) fn listen(text: &str) -> Result<Listen, String> {
     let (host, port) = host_and_port(text)?;
     let Ok(port) = number(port, 0..=u16::MAX) else {
         return Err("has a port that is not within 0 and 65535".into());
     };
-    match listen_ip(host) {
-        Ok(ip) => Ok((ip, port).into()),
-        Err(_) => Err("has a host that is not an IP address".into()),
-    }
+    let host = self::host(host).map_err(|reason| format!("has a host that {reason}"))?;
+    Ok(Listen { host, port })
 }
 
 /// `HOST:PORT` to connect to; gives the host without brackets.
@@ -234,22 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn one_listens_on_addresses() {
-        for (text, ip) in
-            [("0.0.0.0", "0.0.0.0"), ("::", "::"), ("[::1]", "::1"), ("localhost", "127.0.0.1")]
-        {
-            assert_eq!(listen_ip(text), Ok(ip.parse().unwrap()));
-        }
-        for text in ["", "example.com", "[127.0.0.1]", "[::1", "1.2.3", "fe80::1%eth0"] {
-            assert_eq!(listen_ip(text), Err("is not an IP address".into()), "{text}");
-        }
-    }
-
-    #[test]
-    fn one_listens_on_an_address_and_a_port() {
-        assert_eq!(listen_address("127.0.0.1:0"), Ok(([127, 0, 0, 1], 0).into()));
-        assert_eq!(listen_address("localhost:8774"), Ok(([127, 0, 0, 1], 8774).into()));
-        assert_eq!(listen_address("[::]:8774"), Ok("[::]:8774".parse().unwrap()));
+    fn one_listens_on_an_address_or_a_name_and_a_port() {
+        let at = |host: &str, port| Ok(Listen { host: host.into(), port });
+        assert_eq!(listen("127.0.0.1:0"), at("127.0.0.1", 0));
+        assert_eq!(listen("localhost:8774"), at("localhost", 8774));
+        assert_eq!(listen("api.example.com:80"), at("api.example.com", 80));
+        assert_eq!(listen("[::]:8774"), at("::", 8774));
+        let no_host = "has a host that is neither an IP address nor a host name";
         for (text, reason) in [
             ("127.0.0.1", "has no port"),
             (":80", "has no host"),
@@ -257,9 +236,10 @@ mod tests {
             ("127.0.0.1:65536", "has a port that is not within 0 and 65535"),
             ("127.0.0.1:", "has a port that is not within 0 and 65535"),
             ("[::1]", "has a port that is not within 0 and 65535"),
-            ("example.com:80", "has a host that is not an IP address"),
+            ("1.2.3:80", no_host),
+            ("[127.0.0.1]:80", no_host),
         ] {
-            assert_eq!(listen_address(text), Err(reason.into()), "{text}");
+            assert_eq!(listen(text), Err(reason.into()), "{text}");
         }
     }
 
@@ -408,7 +388,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_them_panic(text in "[0-9a-z:/.\\[\\]%@-]{0,40}|.{0,60}") {
-            let _ = (port_range(&text), listen_ip(&text), listen_address(&text), target(&text));
+            let _ = (port_range(&text), listen(&text), target(&text));
             let _ = (host(&text), origin(&text), base_url(&text), frame_ancestors(&text));
             let _ = api_url(&text);
         }
@@ -420,10 +400,11 @@ mod tests {
         }
 
         #[test]
-        fn every_address_is_itself(address: SocketAddr) {
+        fn every_address_is_itself(address: std::net::SocketAddr) {
             prop_assume!(!address.to_string().contains('%'));
-            let plain = SocketAddr::new(address.ip(), address.port());
-            prop_assert_eq!(listen_address(&plain.to_string()), Ok(plain));
+            let (host, port) = (address.ip().to_string(), address.port());
+            let plain = std::net::SocketAddr::new(address.ip(), port);
+            prop_assert_eq!(listen(&plain.to_string()), Ok(Listen { host, port }));
         }
 
         #[test]

@@ -8,8 +8,7 @@ use crate::network::api_url;
 use crate::network::base_url;
 use crate::network::frame_ancestors;
 use crate::network::host;
-use crate::network::listen_address;
-use crate::network::listen_ip;
+use crate::network::listen;
 use crate::network::origin;
 use crate::network::port_range;
 use crate::network::service_url;
@@ -46,7 +45,8 @@ use crate::values::TlsVersion;
 use crate::values::Transport;
 use crate::values::VirtType;
 
-const IP: Kind = Single("an IPv4 or IPv6 address, or localhost");
+const HOST: Kind = Single("an IP address or a host name");
+const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets, port 0 is any free one");
 const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");
 const ABOUT_SECONDS_FROM_1: Kind = Single("seconds, 1 to 315360000");
 const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB, G, GiB");
@@ -78,17 +78,17 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "serial_console",
         "listen",
         Text("0.0.0.0"),
-        IP,
-        "Address that the proxy listens on.",
-        set_listen_ip,
+        HOST,
+        "Address or name that the proxy listens on; `::` is all of IPv6 and IPv4.",
+        |c, v| set(&mut c.serial_console.listen.host, host(v)),
     ),
     works(
         "serial_console",
         "serialproxy_host",
         Unset,
-        IP,
+        HOST,
         "Nova's later name of `listen`, which it overrides.",
-        set_listen_ip,
+        |c, v| set(&mut c.serial_console.listen.host, host(v)),
     ),
     works(
         "serial_console",
@@ -96,16 +96,13 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Text("6083"),
         Single("a port, 0 to 65535; 0 is any free one"),
         "Port that the proxy listens on.",
-        |c, v| {
-            c.serial_console.listen.set_port(number(v, 0..=u16::MAX)?);
-            Ok(())
-        },
+        |c, v| set(&mut c.serial_console.listen.port, number(v, 0..=u16::MAX)),
     ),
     works(
         "serial_console",
         "proxyclient_address",
         Text("127.0.0.1"),
-        Single("an IP address or a host name"),
+        HOST,
         "Address of the hypervisor that QEMU binds the guests' ports on and the lines connect to.",
         |c, v| set(&mut c.serial_console.proxyclient_address, host(v)),
     ),
@@ -168,12 +165,13 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Refuse users' connections without TLS; needs `cert`.",
         |c, v| set(&mut c.serial_console.ssl_only, boolean(v)),
     ),
-    later(
+    works(
         "serial_console",
         "source_is_ipv6",
         Text("false"),
         Bool,
-        "Prefer IPv6 for the name that is listened on.",
+        "Prefer IPv6 for the name that the proxy listens on; 0.0.0.0 becomes `::`.",
+        |c, v| set(&mut c.serial_console.source_is_ipv6, boolean(v)),
     ),
     works(
         "serial_console",
@@ -284,14 +282,9 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Let a token attach once only.",
         |c, v| set(&mut c.consoleauth.single_use, boolean(v)),
     ),
-    works(
-        "api",
-        "listen",
-        Text("127.0.0.1:8774"),
-        Single("ADDRESS:PORT; an IPv6 address in brackets, port 0 is any free one"),
-        "Where the API listens.",
-        |c, v| set(&mut c.api.listen, listen_address(v)),
-    ),
+    works("api", "listen", Text("127.0.0.1:8774"), LISTEN, "Where the API listens.", |c, v| {
+        set(&mut c.api.listen, listen(v))
+    }),
     works(
         "api",
         "auth_strategy",
@@ -329,12 +322,13 @@ pub(crate) static OPTIONS: &[Opt] = &[
          is asked at, such as `https://cloud.example.com/compute`.",
         |c, v| set_some(&mut c.api.compute_link_prefix, service_url(v)),
     ),
-    later(
+    works(
         "api",
         "metrics_listen",
         Unset,
-        Single("ADDRESS:PORT"),
-        "Where metrics are answered beside loopback.",
+        LISTEN,
+        "Where `/healthz` is answered to everyone; the API itself answers it to this machine alone.",
+        |c, v| set_some(&mut c.api.metrics_listen, listen(v)),
     ),
     works(
         "oslo_middleware",
@@ -522,11 +516,6 @@ pub(crate) fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Resu
 
 pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
     set(slot, value.map(Some))
-}
-
-fn set_listen_ip(config: &mut Config, text: &str) -> Result<(), Refusal> {
-    config.serial_console.listen.set_ip(listen_ip(text)?);
-    Ok(())
 }
 
 fn set_drivers(compute: &mut Compute, text: &str) -> Result<(), Refusal> {

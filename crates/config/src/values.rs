@@ -1,6 +1,5 @@
 //! The typed values of all options: what the rest of the program reads.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,7 +48,9 @@ pub struct SerialConsole {
     /// What a console URL starts with; its scheme decides the Origin check.
     pub base_url: String,
     /// Where the proxy listens: `serialproxy_host` (else `listen`) and `serialproxy_port`.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// Whether of its addresses those of IPv6 come first.
+    pub source_is_ipv6: bool,
     /// Address that QEMU binds and the line connects to.
     pub proxyclient_address: String,
     /// TCP ports for guests.
@@ -74,6 +75,15 @@ pub struct SerialConsole {
     pub tls_client_key: Option<PathBuf>,
     /// Whether guests' TCP ports without TLS are refused.
     pub tls_required: bool,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// An IP address, or a name, which becomes one when the program starts.
+    pub host: String,
+    /// TCP port; 0 is any free one.
+    pub port: u16,
 }
 
 /// How sessions are recorded.
@@ -143,7 +153,9 @@ pub struct ConsoleAuth {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Api {
     /// Where the API listens.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// Where it tells of its health to everyone.
+    pub metrics_listen: Option<Listen>,
     /// Certificate of its port (PEM); without one, there is no TLS.
     pub cert: Option<PathBuf>,
     /// Its private key, if it is not in `cert` (PEM).
@@ -401,7 +413,8 @@ impl Default for Config {
             serial_console: SerialConsole {
                 enabled: false,
                 base_url: "http://127.0.0.1:6083/serial.html".into(),
-                listen: SocketAddr::from(([0, 0, 0, 0], 6083)),
+                listen: Listen { host: "0.0.0.0".into(), port: 6083 },
+                source_is_ipv6: false,
                 proxyclient_address: "127.0.0.1".into(),
                 port_range: PortRange { start: 10000, end: 20000 },
                 web: None,
@@ -431,10 +444,11 @@ impl Default for Config {
                 single_use: false,
             },
             api: Api {
-                listen: SocketAddr::from(([127, 0, 0, 1], 8774)),
                 cert: None,
                 key: None,
                 ssl_only: false,
+                listen: Listen { host: "127.0.0.1".into(), port: 8774 },
+                metrics_listen: None,
                 auth_strategy: AuthStrategy::Token,
                 compute_link_prefix: None,
             },

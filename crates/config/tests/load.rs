@@ -17,6 +17,7 @@ use serialproxy_config::options;
 use serialproxy_config::show;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
+use serialproxy_config::values::Listen;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticEndpoint;
@@ -102,6 +103,10 @@ fn later(group: &str, option: &str, value: &str, remedy: &str) {
     );
 }
 
+fn listen(host: &str, port: u16) -> Listen {
+    Listen { host: host.into(), port }
+}
+
 // Sources
 
 #[test]
@@ -122,7 +127,7 @@ fn later_files_override_earlier_ones_and_flags_override_all() {
         .flag("consoleauth", "token_ttl", "7")
         .flag("consoleauth", "token_ttl", "8");
     let config = place.load().config;
-    assert_eq!(config.serial_console.listen.port(), 2);
+    assert_eq!(config.serial_console.listen.port, 2);
     assert_eq!(config.serial_console.proxyclient_address, "a");
     assert_eq!(config.consoleauth.token_ttl, Duration::from_secs(8));
 }
@@ -130,7 +135,7 @@ fn later_files_override_earlier_ones_and_flags_override_all() {
 #[test]
 fn of_repeated_options_the_last_counts_and_only_that_is_checked() {
     let config = config("[serial_console]\nserialproxy_port = x\nserialproxy_port = 3\n");
-    assert_eq!(config.serial_console.listen.port(), 3);
+    assert_eq!(config.serial_console.listen.port, 3);
 }
 
 #[test]
@@ -240,7 +245,7 @@ fn every_option_that_works_reaches_its_value() {
     assert!(config.debug);
     assert!(config.serial_console.enabled);
     assert_eq!(config.serial_console.base_url, "wss://c.example.com/");
-    assert_eq!(config.serial_console.listen, "[::]:0".parse().unwrap());
+    assert_eq!(config.serial_console.listen, listen("::", 0));
     assert_eq!(config.serial_console.proxyclient_address, "fd00::7");
     assert_eq!(config.serial_console.port_range, PortRange { start: 1, end: 65536 });
     assert_eq!(config.serial_console.web, Some(web.into()));
@@ -249,7 +254,7 @@ fn every_option_that_works_reaches_its_value() {
     assert_eq!(config.consoleauth.token_ttl, Duration::ZERO);
     assert!(config.consoleauth.enforce_session_timeout);
     assert!(config.consoleauth.single_use);
-    assert_eq!(config.api.listen, "[::1]:0".parse().unwrap());
+    assert_eq!(config.api.listen, listen("::1", 0));
     assert_eq!(config.api.auth_strategy, AuthStrategy::Noauth);
     let api = ApiAddress { tls: false, authority: "api.example.com:80".into() };
     assert_eq!(config.proxy.api, Some(api));
@@ -281,9 +286,9 @@ fn every_option_that_works_reaches_its_value() {
 #[test]
 fn the_newer_name_of_the_address_wins_whatever_the_order() {
     let both = "[serial_console]\nserialproxy_host = 10.0.0.1\nlisten = 10.0.0.2\n";
-    assert_eq!(config(both).serial_console.listen, "10.0.0.1:6083".parse().unwrap());
+    assert_eq!(config(both).serial_console.listen, listen("10.0.0.1", 6083));
     let empty = "[serial_console]\nserialproxy_host =\nlisten = 10.0.0.2\n";
-    assert_eq!(config(empty).serial_console.listen, "10.0.0.2:6083".parse().unwrap());
+    assert_eq!(config(empty).serial_console.listen, listen("10.0.0.2", 6083));
 }
 
 #[test]
@@ -357,13 +362,13 @@ fn substitution_goes_through_files_and_flags() {
         .file("a.conf", "[api]\nlisten = $serial_console.listen:80\n")
         .flag("serial_console", "listen", "$serial_console.proxyclient_address")
         .flag("serial_console", "proxyclient_address", "10.1.1.1");
-    assert_eq!(place.load().config.api.listen, "10.1.1.1:80".parse().unwrap());
+    assert_eq!(place.load().config.api.listen, listen("10.1.1.1", 80));
 }
 
 #[test]
 fn an_option_that_is_not_set_stands_for_nothing() {
     let text = "[serial_console]\nlisten = 10.0.0.1$serialproxy_host\n";
-    assert_eq!(config(text).serial_console.listen, "10.0.0.1:6083".parse().unwrap());
+    assert_eq!(config(text).serial_console.listen, listen("10.0.0.1", 6083));
 }
 
 #[test]
@@ -439,7 +444,7 @@ fn all_errors_of_all_sources_are_told_together() {
              consoleauth, api, oslo_middleware, proxy, libvirt, compute, line, session, static, \
              keystone_authtoken, service_user, nova",
             "b.conf:4: is neither `[group]`, `key = value` nor a comment",
-            "a.conf:3: [api] listen: \"x\" has no port; allowed: ADDRESS:PORT; an IPv6 address in \
+            "a.conf:3: [api] listen: \"x\" has no port; allowed: HOST:PORT; an IPv6 address in \
              brackets, port 0 is any free one",
             "b.conf:3: [line] history_tail: \"1\" is not within 4 KiB and 1 GiB; allowed: bytes, \
              4 KiB to 1 GiB; units K, KiB, M, MiB, G, GiB",
@@ -491,7 +496,7 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
     for (group, assignment, reason) in [
         ("DEFAULT", "debug = maybe", "is not a boolean; allowed: true, 1, yes, on, false"),
         ("serial_console", "enabled =", "is not a boolean; allowed: true, 1, yes, on, false"),
-        ("serial_console", "listen = example.com", "is not an IP address; allowed: an IPv4 or"),
+        ("serial_console", "listen = a b", "is neither an IP address nor a host name; allowed: an"),
         ("serial_console", "serialproxy_port = 65536", "is not within 0 and 65535; allowed: a"),
         ("proxy", "api_url = wss://a", "does not begin with http:// or https://; allowed: http"),
         ("serial_console", "base_url = x", "does not begin with http://, https://, ws://"),
@@ -501,7 +506,7 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("console", "frame_ancestors = a;b", "holds something that is neither a scheme nor a"),
         ("console", "ssl_ciphers = HIGH:!aNUL", "holds aNUL, which OpenSSL has not, neither as"),
         ("consoleauth", "token_ttl = -1", "is not a whole number; allowed: seconds, 0 to"),
-        ("api", "listen = 8774", "has no port; allowed: ADDRESS:PORT"),
+        ("api", "listen = 8774", "has no port; allowed: HOST:PORT"),
         ("api", "auth_strategy = none", "is not one of the choices; allowed: token or noauth"),
         ("libvirt", "virt_type = xen", "is not one of the choices; allowed: auto, kvm or qemu"),
         ("libvirt", "connection_uri = qemu", "is not a URI; allowed: a URI of libvirt"),
@@ -620,17 +625,6 @@ fn endless_errors_are_counted() {
 // Functions that come later
 
 #[test]
-fn a_function_of_a_later_version_is_refused_when_it_is_asked_for() {
-    let or_false = "leave the option out, or set it to false";
-    for option in ["source_is_ipv6"] {
-        later("serial_console", option, "true", or_false);
-        later("serial_console", option, "1", or_false);
-    }
-    let out = "leave the option out";
-    later("api", "metrics_listen", "0.0.0.0:9", out);
-}
-
-#[test]
 fn a_value_of_a_later_version_is_refused() {
     for strategy in ["keystone", "http_basic"] {
         later("api", "auth_strategy", strategy, "allowed now: token or noauth");
@@ -639,14 +633,14 @@ fn a_value_of_a_later_version_is_refused() {
 
 #[test]
 fn a_later_function_is_told_apart_from_a_mistake() {
-    let place =
-        Place::new().file("a.conf", "[serial_console]\nsource_is_ipv6 = true\nenabled = x\n");
+    let text = "[serial_console]\nenabled = x\n[api]\nauth_strategy = keystone\n";
+    let place = Place::new().file("a.conf", text);
     let problems = load(&place.sources).unwrap_err().problems;
     assert!(matches!(
         problems.as_slice(),
         [
             Problem::BadValue { option: "enabled", .. },
-            Problem::Later { option: "source_is_ipv6", .. }
+            Problem::Later { option: "auth_strategy", .. }
         ]
     ));
 }
@@ -725,7 +719,6 @@ fn what_is_shown_says_where_each_value_comes_from() {
     )));
     assert!(shown.contains("\n# serialproxy_host is not set\n"));
     assert!(shown.contains("\n# default\nframe_ancestors = \"'none'\"\n"));
-    assert!(!shown.contains("source_is_ipv6"));
 }
 
 /// Loads what is shown of a configuration, in the same surroundings.

@@ -175,6 +175,48 @@ async fn a_watcher_sees_everything_and_types_nothing() {
 }
 
 #[tokio::test]
+async fn the_proxy_listens_on_ipv6_and_a_page_of_its_own_gets_in() {
+    let rig = rig(&["--serial_console-serialproxy_host", "::1"]).await;
+    assert!(rig.server.proxy.starts_with("[::1]:"), "{}", rig.server.proxy);
+    let path = format!("/?token={}", rig.token("").await);
+    Socket::open(&rig.server.proxy, &path, &[("origin", "http://[::1]:8080")]).await;
+    let refused = rig.refused("", &[("origin", "http://[::2]:8080")]).await;
+    assert_eq!(refused.0, 403, "{}", refused.1);
+}
+
+#[tokio::test]
+async fn with_source_is_ipv6_users_come_by_both_families() {
+    let flags = ["--serial_console-serialproxy_host", "0.0.0.0", "--serial_console-source_is_ipv6"];
+    let rig = rig(&flags).await;
+    let port = rig.server.proxy.strip_prefix("[::]:").unwrap().to_owned();
+    for host in ["127.0.0.1", "[::1]"] {
+        let token = rig.token("").await;
+        let socket = Socket::raw(&format!("{host}:{port}"), &token).await;
+        let sessions = rig.server.get("/v1/sessions").await.json;
+        let address = sessions["sessions"][0]["address"].as_str().unwrap().to_owned();
+        assert!(address.starts_with(&format!("{host}:")), "{address}");
+        socket.leave().await;
+        eventually(async || {
+            let sessions = rig.server.get("/v1/sessions").await.json;
+            sessions["sessions"].as_array().unwrap().is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn names_are_listened_on_and_health_is_told_where_metrics_are_listened_for() {
+    let metrics = format!("localhost:{}", serialproxy_e2e::address::free_port());
+    let flags = ["--serial_console-serialproxy_host", "localhost", "--api-listen", "localhost:0"];
+    let rig = rig(&[&flags[..], &["--api-metrics_listen", &metrics]].concat()).await;
+    rig.raw().await;
+    let health = reqwest::get(format!("http://{metrics}/healthz")).await.unwrap();
+    assert_eq!(health.status(), 200);
+    let lines = reqwest::get(format!("http://{metrics}/v1/lines")).await.unwrap();
+    assert_eq!(lines.status(), 404);
+}
+
+#[tokio::test]
 async fn a_page_from_elsewhere_is_refused_and_a_listed_one_gets_in() {
     let rig = rig(&["--console-allowed_origins", "dashboard.example"]).await;
     let (status, reason) = rig.refused("", &[("origin", "http://evil.example")]).await;

@@ -20,6 +20,7 @@ mod wire;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,8 @@ async fn accept(
         };
         match accepted.await {
             Ok(((stream, peer), place)) => {
+                // Who comes by IPv4 to a listener of IPv6.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let (proxy, sessions) = (Arc::clone(proxy), connections.clone());
                 connections.spawn(async move {
                     let upgrade = http::serve_connection(proxy, stream, peer).await;

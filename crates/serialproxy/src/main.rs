@@ -5,6 +5,7 @@ mod config;
 mod cores;
 mod daemon;
 mod limits;
+mod listen;
 mod logging;
 mod options;
 mod serve;

@@ -3,10 +3,6 @@
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::io::Write;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,8 +24,7 @@ use serialproxy_line::Settings;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
 use serialproxy_store::Store;
-use tokio::net::TcpListener;
-use tokio::net::TcpSocket;
+use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +36,10 @@ use crate::daemon;
 use crate::daemon::Files;
 use crate::daemon::PidFile;
 use crate::limits;
+use crate::listen::Prefer;
+use crate::listen::listen;
+use crate::listen::listen_for_users;
+use crate::listen::reachable;
 use crate::logging;
 use crate::options::ServerArgs;
 use crate::tls;
@@ -52,9 +51,6 @@ When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://
 
 Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
-
-/// Connections that wait to be accepted; the kernel takes no more than `net.core.somaxconn` (4096).
-const BACKLOG: u32 = 4096;
 
 /// How long ports have to be let go at the end.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -110,9 +106,12 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
             Auth::Local(Local::new(admin, Arc::clone(&store)))
         }
     };
-    let api_listener = listen(config.api.listen, "[api] listen")?;
-    let proxy_listener = listen(config.serial_console.listen, "[serial_console] serialproxy_port")?;
-    let proxy_listener = proxy_listener.into_std()?;
+    let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
+    let health_listener = match &config.api.metrics_listen {
+        Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
+        None => None,
+    };
+    let proxy_listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
     let (users, callers) = (tls::users(&config)?, tls::api(&config)?);
@@ -128,8 +127,15 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
-    let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
-    let router = serialproxy_api::router(api);
+    let api = Arc::new(Api::new(compute.clone(), Arc::clone(&store), &config, auth));
+    let router = serialproxy_api::router(&api);
+    let health = async {
+        if let Some(listener) = health_listener {
+            let router = serialproxy_api::health_router(&api);
+            let plain = Reception::plain();
+            serialproxy_api::serve(listener, plain, router, shutdown.cancelled()).await;
+        }
+    };
     let tls = Tls { users: users.reception.clone(), api: relay };
     let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute, tls)
         .context("[serial_console] record: sessions cannot be recorded there")?;
@@ -146,6 +152,7 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
     let roles = async {
         tokio::join!(
             serialproxy_api::serve(api_listener, callers.reception, router, shutdown.cancelled()),
+            health,
             proxy.serve(proxy_listener, connections, shutdown.clone()),
             serialproxy_api::purge_tokens(store, shutdown.cancelled()),
         )
@@ -154,7 +161,7 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
     if daemon {
         daemon::let_go_of_stdio().context("/dev/null")?;
     }
-    let ((), served, _) = roles.await;
+    let ((), (), served, _) = roles.await;
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
     served.context("users cannot be served")
@@ -215,30 +222,6 @@ fn make_state_dir(directory: &Path) -> anyhow::Result<()> {
         .mode(0o711)
         .create(directory)
         .with_context(|| format!("the state directory {} cannot be made", directory.display()))
-}
-
-fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    let listening = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        // As `TcpListener::bind` does: who was served by the process before may still linger.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listening().with_context(|| format!("cannot listen on {address}, which {option} sets"))
-}
-
-/// Where a listener of this machine is reached from this machine.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listener.port())
 }
 
 fn say_ready(addresses: &str) -> anyhow::Result<()> {

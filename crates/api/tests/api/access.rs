@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
+use serialproxy_api::Api;
 use serialproxy_api::Auth;
 use serialproxy_proto::compute::ComputeError;
 
@@ -106,6 +108,20 @@ async fn health_is_told_without_a_token_to_this_machine_only() {
         if status == 403 {
             answer.is_fault(403, "forbidden", "same machine");
         }
+    }
+}
+
+#[tokio::test]
+async fn where_metrics_are_listened_for_health_is_told_to_everyone_and_nothing_else_is() {
+    let bench = Bench::new();
+    let (fake, store) = (Arc::clone(&bench.fake), Arc::clone(&bench.store));
+    let api = Api::new(fake, store, &config(), Auth::Noauth);
+    let bench = Bench { router: serialproxy_api::health_router(&Arc::new(api)), ..bench };
+    let mut request = Request::get("/healthz").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1))));
+    assert_eq!(bench.send(request).await.status, 200);
+    for path in ["/v1/lines", "/v1/openapi.json", "/v2.1/servers"] {
+        bench.get(path).await.is_fault(404, "itemNotFound", "could not be found");
     }
 }
 

@@ -62,7 +62,7 @@ impl Bench {
         let fake = Arc::new(fake);
         let auth = auth(&store);
         let api = Api::new(Arc::clone(&fake) as _, Arc::clone(&store), config, auth);
-        Self { fake, store, router: serialproxy_api::router(api), directory }
+        Self { fake, store, router: serialproxy_api::router(&Arc::new(api)), directory }
     }
 
     /// A call by the administrator.
