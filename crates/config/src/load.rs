@@ -13,7 +13,6 @@ use crate::error::Origin;
 use crate::error::Problem;
 use crate::error::Problems;
 use crate::error::shown;
-use crate::options::Effect;
 use crate::options::Opt;
 use crate::options::Surroundings;
 use crate::options::options;
@@ -60,8 +59,7 @@ impl Default for Sources {
 pub struct Loaded {
     /// The values.
     pub config: Config,
-    /// Every option that has a function now, in the table's order; repeatable ones once for each
-    /// value.
+    /// Every option, in the table's order; repeatable ones once for each value.
     pub settings: Vec<Setting>,
 }
 
@@ -128,24 +126,20 @@ impl Loaded {
 
     fn apply(&mut self, option: &'static Opt, value: &EffectiveValue) -> Result<(), Problem> {
         let Some(text) = value.text.as_deref() else { return Ok(()) };
-        let outcome = match option.effect {
-            _ if text.is_empty() && option.is_unset_when_empty() => Ok(()),
-            Effect::Works(apply) => apply(&mut self.config, text),
-            Effect::Later if option.is_default(text) => Ok(()),
-            Effect::Later => Err(Refusal::Later),
+        let outcome = match text.is_empty() && option.is_unset_when_empty() {
+            true => Ok(()),
+            false => (option.apply)(&mut self.config, text),
         };
         outcome.map_err(|refusal| problem(option, &value.origin, text, refusal))
     }
 
     fn note(&mut self, option: &'static Opt, value: EffectiveValue) {
-        if !option.is_later() {
-            self.settings.push(Setting {
-                group: option.group,
-                option: option.name,
-                value: value.text.map(|text| if option.is_secret() { "***".into() } else { text }),
-                origin: value.origin,
-            });
-        }
+        self.settings.push(Setting {
+            group: option.group,
+            option: option.name,
+            value: value.text.map(|text| if option.is_secret() { "***".into() } else { text }),
+            origin: value.origin,
+        });
     }
 
     /// Checks that need two options.
@@ -247,14 +241,10 @@ fn problem(option: &'static Opt, origin: &Origin, text: &str, refusal: Refusal) 
             Problem::BadValue { origin, group, option: option_name, reason }
         }
         Refusal::Later => {
-            let remedy = match (option.is_later(), option.default_text()) {
-                (false, _) => format!("allowed now: {}", option.allowed()),
-                (true, "") => "leave the option out".to_owned(),
-                (true, default) => format!("leave the option out, or set it to {default}"),
-            };
             let reason = format!(
-                "\"{}\" asks for a function that is not in this version yet; {remedy}",
-                shown(text)
+                "\"{}\" asks for a function that is not in this version yet; allowed now: {}",
+                shown(text),
+                option.allowed()
             );
             Problem::Later { origin, group, option: option_name, reason }
         }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::keystone;
 use crate::refusal::Refusal;
-use crate::scalar::boolean;
 use crate::table::OPTIONS;
 use crate::values::Config;
 
@@ -20,7 +19,8 @@ pub struct Opt {
     pub help: &'static str,
     pub(crate) kind: Kind,
     pub(crate) fallback: Fallback,
-    pub(crate) effect: Effect,
+    /// Checks a value, and puts it into the configuration.
+    pub(crate) apply: fn(&mut Config, &str) -> Result<(), Refusal>,
 }
 
 /// Which values an option takes.
@@ -56,15 +56,6 @@ pub(crate) struct Surroundings {
     pub(crate) web: PathBuf,
     /// Whether this is `serve` and no file is read.
     pub(crate) serve_without_file: bool,
-}
-
-/// What becomes of a value.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// It is checked and put into the configuration.
-    Works(fn(&mut Config, &str) -> Result<(), Refusal>),
-    /// Its function comes with a later version: only the default is taken, and changes nothing.
-    Later,
 }
 
 /// All options, ordered by group.
@@ -116,12 +107,6 @@ impl Opt {
         matches!(self.kind, Kind::Secret)
     }
 
-    /// Whether its function comes with a later version: setting it to anything but its default is
-    /// refused until then.
-    pub fn is_later(&self) -> bool {
-        matches!(self.effect, Effect::Later)
-    }
-
     /// The default in words; empty if there is none.
     pub fn default_text(&self) -> &'static str {
         match self.fallback {
@@ -150,15 +135,6 @@ impl Opt {
             Fallback::Unset => None,
             Fallback::Text(text) => Some(text.to_owned()),
             Fallback::Computed(_, compute) => compute(surroundings),
-        }
-    }
-
-    /// Whether the text says what counts anyway.
-    pub(crate) fn is_default(&self, text: &str) -> bool {
-        match (&self.kind, &self.fallback) {
-            (Kind::Bool, Fallback::Text(default)) => boolean(text) == boolean(default),
-            (_, Fallback::Text(default)) => text == *default,
-            _ => false,
         }
     }
 }

@@ -59,7 +59,7 @@ line = switch-1:1 tcp://10.0.0.7:7002
 ## Options
 ";
 
-/// The whole document. The options whose function comes with a later version are marked.
+/// The whole document.
 pub fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
     for group in groups() {
@@ -79,10 +79,9 @@ fn row(option: &Opt) -> String {
         default if default.contains(' ') => default.to_owned(),
         default => format!("`{default}`"),
     };
-    let later = if option.is_later() { " *Not in this version yet.*" } else { "" };
     let cells = [&format!("`{}`", option.name), &default, option.allowed(), option.help];
     let cells = cells.map(|cell| cell.replace('|', "\\|")).join(" | ");
-    format!("| {cells}{later} |\n")
+    format!("| {cells} |\n")
 }
 
 #[cfg(test)]

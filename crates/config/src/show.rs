@@ -11,8 +11,8 @@ use crate::options::find;
 use crate::substitution::escape;
 
 /// The configuration in the file format, with a comment at each option that says where its value
-/// comes from. Read again, it is the same configuration (with the same `--state-dir`). Options
-/// whose function comes later are left out, and so are secrets: only that they are set is said.
+/// comes from. Read again, it is the same configuration (with the same `--state-dir`). Secrets
+/// are left out: only that they are set is said.
 pub fn show(loaded: &Loaded) -> String {
     let mut text = String::new();
     let state_dir = escaped(&loaded.config.state_dir.to_string_lossy());

@@ -12,7 +12,6 @@ use crate::network::listen;
 use crate::network::origin;
 use crate::network::port_range;
 use crate::network::service_url;
-use crate::options::Effect;
 use crate::options::Fallback;
 use crate::options::Fallback::Computed;
 use crate::options::Fallback::Text;
@@ -496,17 +495,7 @@ pub(crate) const fn works(
     help: &'static str,
     apply: fn(&mut Config, &str) -> Result<(), Refusal>,
 ) -> Opt {
-    Opt { group, name, help, kind, fallback, effect: Effect::Works(apply) }
-}
-
-const fn later(
-    group: &'static str,
-    name: &'static str,
-    fallback: Fallback,
-    kind: Kind,
-    help: &'static str,
-) -> Opt {
-    Opt { group, name, help, kind, fallback, effect: Effect::Later }
+    Opt { group, name, help, kind, fallback, apply }
 }
 
 pub(crate) fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {

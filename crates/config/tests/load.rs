@@ -93,16 +93,6 @@ fn error_of(group: &str, assignment: &str) -> String {
     errors.concat()
 }
 
-fn later(group: &str, option: &str, value: &str, remedy: &str) {
-    assert_eq!(
-        error_of(group, &format!("{option} = {value}")),
-        format!(
-            "a.conf:2: [{group}] {option}: \"{value}\" asks for a function that is not in this \
-             version yet; {remedy}"
-        )
-    );
-}
-
 fn listen(host: &str, port: u16) -> Listen {
     Listen { host: host.into(), port }
 }
@@ -622,12 +612,16 @@ fn endless_errors_are_counted() {
     assert_eq!(error[100], "and 499900 more");
 }
 
-// Functions that come later
+// Values that come later
 
 #[test]
 fn a_value_of_a_later_version_is_refused() {
     for strategy in ["keystone", "http_basic"] {
-        later("api", "auth_strategy", strategy, "allowed now: token or noauth");
+        let error = format!(
+            "a.conf:2: [api] auth_strategy: \"{strategy}\" asks for a function that is not in this \
+             version yet; allowed now: token or noauth"
+        );
+        assert_eq!(error_of("api", &format!("auth_strategy = {strategy}")), error);
     }
 }
 
@@ -690,11 +684,10 @@ fn a_setting_says_where_its_value_comes_from() {
 }
 
 #[test]
-fn settings_are_the_options_that_work_in_the_tables_order() {
+fn settings_are_the_options_in_the_tables_order() {
     let settings = Place::new().load().settings;
     let settings: Vec<_> = settings.iter().map(|s| (s.group, s.option)).collect();
-    let working = options().filter(|option| !option.is_later());
-    assert_eq!(settings, working.map(|o| (o.group, o.name)).collect::<Vec<_>>());
+    assert_eq!(settings, options().map(|o| (o.group, o.name)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -90,7 +90,6 @@ fn flag(option: &Opt) -> Arg {
         .long(option.flag())
         .help(option.help)
         .hide_short_help(true)
-        .hide(option.is_later())
         .action(ArgAction::Append)
         .value_name("VALUE");
     match option.flag_off() {
