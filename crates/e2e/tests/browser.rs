@@ -86,6 +86,20 @@ async fn a_token_that_is_no_good_is_explained_in_words() {
 }
 
 #[tokio::test]
+async fn a_dashboard_s_page_has_a_console_as_horizon_s_has_where_its_host_is_allowed() {
+    let _beside_others = QUIET.read().await;
+    let relay = Relay::new("switch").await;
+    let proxy = address::free_port().to_string();
+    let url = format!("ws://127.0.0.1:{proxy}/");
+    let own = ["--serial_console-serialproxy_port", &proxy, "--serial_console-base_url", &url];
+    let [line, endpoint] = relay.flag();
+    let allowed = [&line, &endpoint, "--console-allowed_origins", "localhost"];
+    let server = Server::start(&[&own[..], &allowed, &NOAUTH].concat()).await;
+    let rig = Rig { server, relay };
+    tell("horizon.mjs", rig.story()).await;
+}
+
+#[tokio::test]
 async fn the_page_is_protected_by_its_headers_and_needs_nothing_from_elsewhere() {
     let _beside_others = QUIET.read().await;
     let ancestors = "http://127.0.0.1:*";
