@@ -45,7 +45,7 @@ impl Public {
         let Some(host) = host.and_then(|host| host.parse::<Authority>().ok()) else {
             return String::new();
         };
-        let scheme = seen.scheme.as_ref().or(extensions.get()).unwrap_or(&Scheme::HTTP);
+        let scheme = seen.scheme.as_ref().or_else(|| extensions.get()).unwrap_or(&Scheme::HTTP);
         format!("{scheme}://{host}{}", seen.prefix)
     }
 }
