@@ -1,34 +1,115 @@
 //! The OpenAPI document, held against what the API really does.
 
+use axum::body::Body;
+use axum::extract::Request;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::identity::Name;
 
+use crate::bench::ADMIN;
+use crate::bench::Answer;
 use crate::bench::Bench;
+use crate::bench::config;
+use crate::fake::Fake;
 use crate::fake::SESSION;
 use crate::fake::running;
 
 #[tokio::test]
 async fn every_call_of_the_document_answers_as_the_document_says() {
     let bench = Bench::new();
+    let (document, operations) = operations(&bench).await;
+    for (call, operation) in &operations {
+        let answer = bench.call(call, body_of(operation)).await;
+        is_documented(&document, operation, &answer, call);
+    }
+    assert!(operations.len() > 30, "{}", operations.len());
+}
+
+/// Every operation of the document, with a call of it.
+async fn operations(bench: &Bench) -> (Value, Vec<(String, Value)>) {
     let document = bench.get("/v1/openapi.json").await.json();
-    let mut calls = 0;
+    let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let call = format!("{} {}", method.to_uppercase(), filled(path));
-            let answer = bench.call(&call, body_of(operation)).await;
-            let said = &operation["responses"][answer.status.as_str()];
-            assert!(said.is_object(), "{call}: {}", answer.status);
-            if let Some(schema) = said["content"]["application/json"].get("schema") {
-                check(&document, schema, &answer.json(), &call);
-            }
-            for header in said["headers"].as_object().into_iter().flat_map(|all| all.keys()) {
-                assert!(answer.headers.contains_key(header), "{call}: {header}");
-            }
-            calls += 1;
+            operations.push((call, operation.clone()));
         }
     }
-    assert!(calls > 30, "{calls}");
+    (document, operations)
+}
+
+/// Whether the compute role may say this of the call: lists never are without their servers, and
+/// the state of a server hinders nobody who looks.
+fn may_fail(call: &str, error: Option<&ComputeError>) -> bool {
+    let names_one = call.contains(&running().to_string());
+    match error {
+        None | Some(ComputeError::Unavailable(_) | ComputeError::Failed(_)) => true,
+        Some(ComputeError::NotFound(_)) => names_one,
+        Some(_) => names_one && !call.starts_with("GET "),
+    }
+}
+
+/// Panics unless the document says that an operation may answer so.
+fn is_documented(document: &Value, operation: &Value, answer: &Answer, call: &str) {
+    let said = &operation["responses"][answer.status.as_str()];
+    assert!(said.is_object(), "{call}: {}", answer.status);
+    let said = said["$ref"]
+        .as_str()
+        .map_or(said, |reference| document.pointer(reference.trim_start_matches('#')).unwrap());
+    if let Some(schema) = said["content"]["application/json"].get("schema") {
+        check(document, schema, &answer.json(), call);
+    }
+    for header in said["headers"].as_object().into_iter().flat_map(|all| all.keys()) {
+        assert!(answer.headers.contains_key(header), "{call}: {header}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_is_a_fault_that_the_document_has_for_the_call() {
+    let text = || "the reason".to_owned();
+    let errors = [
+        None,
+        Some(ComputeError::Invalid(text())),
+        Some(ComputeError::NotFound(text())),
+        Some(ComputeError::Conflict(text())),
+        Some(ComputeError::Unsupported(text())),
+        Some(ComputeError::Unavailable(text())),
+        Some(ComputeError::Failed(text())),
+    ];
+    let large = " ".repeat(114_689);
+    for error in errors {
+        let bench = Bench::local(Fake { error: error.clone(), ..Fake::default() }, &config());
+        let (document, operations) = operations(&bench).await;
+        for (call, operation) in &operations {
+            if !may_fail(call, error.as_ref()) {
+                continue;
+            }
+            let (method, path) = call.split_once(' ').unwrap();
+            let body = body_of(operation);
+            for (token, version, kind, body) in [
+                (ADMIN, "latest", "application/json", body),
+                ("wrong", "latest", "application/json", body),
+                (ADMIN, "2.1", "application/json", body),
+                (ADMIN, "2.999", "application/json", body),
+                (ADMIN, "x", "application/json", body),
+                (ADMIN, "latest", "image/png", body),
+                (ADMIN, "latest", "application/json", "{"),
+                (ADMIN, "latest", "application/json", "[]"),
+                (ADMIN, "latest", "application/json", &large),
+            ] {
+                let request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("x-auth-token", token)
+                    .header("content-type", kind)
+                    .header("x-openstack-nova-api-version", version)
+                    .body(Body::from(body.to_owned()));
+                let answer = bench.send(request.unwrap()).await;
+                is_documented(&document, operation, &answer, call);
+            }
+        }
+    }
 }
 
 #[tokio::test]
