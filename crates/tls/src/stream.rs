@@ -20,7 +20,6 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::Interest;
 use tokio::io::ReadBuf;
-use tokio::io::Ready;
 use tokio::net::TcpStream;
 
 /// A connection that a listener has accepted.
@@ -42,21 +41,17 @@ pub struct Secure {
 }
 
 impl Stream {
-    /// Waits until it can be read or written, as TCP means it; also when what can be read is
-    /// decrypted already.
-    ///
-    /// # Errors
-    ///
-    /// When the runtime is shutting down.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+    /// The connection below, to wait until it can be read or written.
+    pub fn tcp(&self) -> &TcpStream {
         match self {
-            // Whether it can be written as well is not known, and found out by writing.
-            Self::Tls(secure) if secure.more && interest.is_readable() => {
-                Ok(Ready::READABLE | Ready::WRITABLE)
-            }
-            Self::Tls(secure) => secure.tcp.ready(interest).await,
-            Self::Plain(tcp) => tcp.ready(interest).await,
+            Self::Plain(tcp) => tcp,
+            Self::Tls(secure) => &secure.tcp,
         }
+    }
+
+    /// Whether there may be more to read that TCP does not know of.
+    pub fn has_more(&self) -> bool {
+        matches!(self, Self::Tls(secure) if secure.more)
     }
 
     /// Reads what is there, without waiting; 0 at the end of the connection.

@@ -94,8 +94,9 @@ impl Socket {
 
     /// Waits until it can be read, if `read`, or go on to be written; returns which.
     pub(super) async fn ready(&self, read: bool) -> io::Result<(bool, bool)> {
-        if read && !self.early.is_empty() {
-            return Ok((true, false));
+        if read && (!self.early.is_empty() || self.stream.has_more()) {
+            // Whether it can be written as well is found out by writing.
+            return Ok((true, !self.is_flushed()));
         }
         let interest = match (read, self.is_flushed()) {
             (true, true) => Interest::READABLE,
@@ -103,7 +104,7 @@ impl Socket {
             (false, false) => Interest::WRITABLE,
             (false, true) => std::future::pending().await,
         };
-        let ready = self.stream.ready(interest).await?;
+        let ready = self.stream.tcp().ready(interest).await?;
         Ok((read && ready.is_readable(), ready.is_writable()))
     }
 
