@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -23,6 +24,7 @@ use serialproxy_proto::api::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Mode;
+use tokio_rustls::rustls::ClientConfig;
 use uuid::Uuid;
 
 use crate::command::ClientArgs;
@@ -41,6 +43,8 @@ pub(crate) struct Api {
     http: Client,
     base: Url,
     token: Option<HeaderValue>,
+    /// Who may vouch for it and for the proxy, in place of those that the system trusts.
+    cacert: Option<PathBuf>,
     /// What to do when the API wants a better token.
     remedy: String,
 }
@@ -79,11 +83,12 @@ impl Api {
     /// An API at the address of `args`, asked with `token` or else the state directory's.
     pub(crate) fn new(args: &ClientArgs, token: Option<String>) -> Result<Self, Failure> {
         let base = api_url(&args.api_url)?;
-        let mut http = Client::builder()
-            .connect_timeout(CONNECT_TIME)
-            .redirect(Policy::none())
-            // Only http is spoken: no certificates are loaded, which may not be there either.
-            .tls_certs_only([]);
+        let mut http = Client::builder().connect_timeout(CONNECT_TIME).redirect(Policy::none());
+        http = match base.scheme() {
+            "https" => http.tls_backend_preconfigured(trust(args.cacert.as_deref())?),
+            // The system may have no certificates, and none are needed.
+            _ => http.tls_certs_only([]),
+        };
         if is_loopback(&base) {
             http = http.no_proxy();
         }
@@ -97,7 +102,12 @@ impl Api {
             ),
             None => admin_token(&args.state_dir.join("admin-token"))?,
         };
-        Ok(Self { http, base, token, remedy })
+        Ok(Self { http, base, token, cacert: args.cacert.clone(), remedy })
+    }
+
+    /// Whom a proxy has to prove to be.
+    pub(crate) fn trust(&self) -> Result<ClientConfig, Failure> {
+        trust(self.cacert.as_deref())
     }
 
     /// Finds a server by its UUID or name.
@@ -280,10 +290,13 @@ fn api_url(text: &str) -> Result<Url, Failure> {
     let url =
         Url::parse(text).map_err(|_| unusable("it is no URL; it looks like http://h:8774"))?;
     match url.scheme() {
-        "http" => Ok(url),
-        "https" => Err(unusable("https is not supported yet; use http")),
-        _ => Err(unusable("it must start with http://")),
+        "http" | "https" => Ok(url),
+        _ => Err(unusable("it must start with http:// or https://")),
     }
+}
+
+fn trust(cacert: Option<&Path>) -> Result<ClientConfig, Failure> {
+    serialproxy_tls::trusting(cacert).map_err(|error| Failure::Trust(error.to_string()))
 }
 
 /// The address without its path and whatever secret stands before its host.

@@ -160,6 +160,10 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "URL", env = "SERIALPROXY_API_URL")]
     #[arg(default_value = "http://127.0.0.1:8774")]
     pub(crate) api_url: String,
+    /// Certificates of those who may vouch for the API and the proxy, in place of the system's; a
+    /// PEM file
+    #[arg(long, value_name = "FILE", env = "SERIALPROXY_CACERT")]
+    pub(crate) cacert: Option<PathBuf>,
     /// Directory whose admin-token is used where SERIALPROXY_TOKEN is not set
     #[arg(long, value_name = "DIR", default_value = "/var/lib/serialproxy")]
     pub(crate) state_dir: PathBuf,

@@ -48,6 +48,10 @@ pub(crate) enum Failure {
     ConsoleType(String),
     #[error("the API's address {url} cannot be used: {reason}")]
     ApiUrl { url: String, reason: &'static str },
+    #[error(
+        "no certificate can be checked: {0}; --cacert or SERIALPROXY_CACERT names a file with them"
+    )]
+    Trust(String),
     #[error("the token in {origin} cannot be used: it holds characters that no token has")]
     Token { origin: String },
     #[error("{} servers are named {name}; use the UUID of the one you mean: {}", ids.len(), list(ids))]
@@ -107,6 +111,7 @@ impl Failure {
             Self::ConsoleType(_)
             | Self::ApiUrl { .. }
             | Self::Token { .. }
+            | Self::Trust(_)
             | Self::Ambiguous { .. } => Outcome::Usage,
             Self::MayNotForce { .. } | Self::PenLost => Outcome::Busy,
             Self::NoSuchServer(_) | Self::Fault { status: 404, .. } => Outcome::NotFound,
@@ -151,13 +156,18 @@ fn closed(code: u16, reason: &str) -> String {
     }
 }
 
-/// The innermost cause: the one that says what the operating system said.
+/// The innermost cause: the one that says what the operating system said, or TLS.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    match cause.to_string() {
+        text if text.starts_with("invalid peer certificate") => {
+            format!("{text} (--cacert or SERIALPROXY_CACERT names a file with whom to trust)")
+        }
+        text => text,
+    }
 }
 
 fn list(ids: &[ServerId]) -> String {

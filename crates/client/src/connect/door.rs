@@ -114,7 +114,7 @@ impl<'a> Door<'a> {
     /// `None` where there is no session to come back to any more.
     async fn come_back(&mut self) -> Option<Result<Attached, Failure>> {
         let url = resume_url(self.url.as_ref()?, &self.key.as_ref()?.secret);
-        match open(url, None, self.start()).await {
+        match open(self.api, url, None, self.start()).await {
             Err(Failure::Closed { code, .. }) if known(code) == Some(CloseCode::Token) => {
                 self.key = None;
                 None
@@ -137,7 +137,7 @@ impl<'a> Door<'a> {
     }
 
     async fn enter(&self, url: &Url) -> Result<Attached, Failure> {
-        match open(url.clone(), Some(self.mode), self.start()).await {
+        match open(self.api, url.clone(), Some(self.mode), self.start()).await {
             Err(Failure::Closed { code, reason }) if known(code) == Some(CloseCode::Busy) => {
                 match &self.claim {
                     Some(claim) => self.claim(url, claim, reason).await,
@@ -150,7 +150,7 @@ impl<'a> Door<'a> {
 
     /// Attaches as a watcher and claims the pen.
     async fn claim(&self, url: &Url, claim: &Claim, busy: String) -> Result<Attached, Failure> {
-        let mut attached = open(url.clone(), Some(Mode::Watch), self.start()).await?;
+        let mut attached = open(self.api, url.clone(), Some(Mode::Watch), self.start()).await?;
         let reason = claim.reason.clone();
         let action = if claim.by_force { PenAction::Force } else { PenAction::Request };
         if claim.by_force && !attached.hello.can.contains(&Action::Force) {
@@ -188,6 +188,7 @@ fn resume_url(url: &Url, secret: &str) -> Url {
 
 /// Attaches, with more for the query.
 async fn open(
+    api: &Api,
     mut url: Url,
     mode: Option<Mode>,
     query: Vec<(&'static str, String)>,
@@ -198,7 +199,7 @@ async fn open(
     if !query.is_empty() {
         url.query_pairs_mut().extend_pairs(query);
     }
-    let mut wire = Wire::open(&url).await?;
+    let mut wire = Wire::open(api, &url).await?;
     let address = url.origin().ascii_serialization();
     let late = format!("it said nothing for {} s", HELLO_TIME.as_secs());
     let late = |_| Failure::Proxy { address: address.clone(), cause: late };
@@ -219,17 +220,15 @@ async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {
     }
 }
 
-/// The `ws` form of the URL that the API gave, which also opens in a browser.
+/// The `ws` or `wss` form of the URL that the API gave, which also opens in a browser.
 fn websocket_url(text: &str) -> Result<Url, Failure> {
     let mut url = Url::parse(text).map_err(|_| Failure::ConsoleUrl("it is no URL"))?;
-    match url.scheme() {
-        "ws" => {}
-        "http" => url.set_scheme("ws").map_err(|()| Failure::ConsoleUrl("it is no http URL"))?,
-        "https" | "wss" => {
-            return Err(Failure::ConsoleUrl("it uses TLS, which this client does not support yet"));
-        }
-        _ => return Err(Failure::ConsoleUrl("it is neither http:// nor ws://")),
-    }
+    let scheme = match url.scheme() {
+        "ws" | "http" => "ws",
+        "wss" | "https" => "wss",
+        _ => return Err(Failure::ConsoleUrl("it begins with none of http, https, ws and wss")),
+    };
+    url.set_scheme(scheme).map_err(|()| Failure::ConsoleUrl("it has no host"))?;
     Ok(url)
 }
 
@@ -243,6 +242,8 @@ mod tests {
         assert_eq!(url.as_str(), "ws://127.0.0.1:6083/serial.html?token=t");
         let url = websocket_url("ws://[::1]:6083/?token=t").unwrap();
         assert_eq!(url.as_str(), "ws://[::1]:6083/?token=t");
+        let url = websocket_url("https://h/serial.html?token=t").unwrap();
+        assert_eq!(url.as_str(), "wss://h/serial.html?token=t");
     }
 
     #[test]
@@ -253,8 +254,7 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_without_showing_its_token() {
-        for text in ["https://h/?token=secret", "wss://h/?token=secret", "secret", "file:///secret"]
-        {
+        for text in ["ftp://h/?token=secret", "secret", "file:///secret"] {
             let failure = websocket_url(text).unwrap_err().to_string();
             assert!(!failure.contains("secret"), "{failure}");
         }

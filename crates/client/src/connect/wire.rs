@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
@@ -21,12 +22,15 @@ use serialproxy_proto::console::ServerMessage;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_websockets::ClientBuilder;
+use tokio_websockets::Connector;
 use tokio_websockets::Error;
 use tokio_websockets::Limits;
+use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 use tokio_websockets::WebSocketStream;
 use tokio_websockets::upgrade;
 
+use crate::api::Api;
 use crate::failure::Failure;
 use crate::failure::root_cause;
 use crate::text::printable;
@@ -41,7 +45,8 @@ const MESSAGE_SIZE: usize = 1 << 20;
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: WebSocketStream<TcpStream>,
+    /// Boxed, since TLS is large.
+    stream: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
     outbox: VecDeque<Message>,
 }
 
@@ -62,13 +67,17 @@ pub(crate) enum Event {
 }
 
 impl Wire {
-    /// Connects to a `ws` URL, which holds a secret and is never shown.
-    pub(crate) async fn open(url: &Url) -> Result<Self, Failure> {
+    /// Connects to a `ws` or `wss` URL, which holds a secret and is never shown.
+    pub(crate) async fn open(api: &Api, url: &Url) -> Result<Self, Failure> {
         let address = url.origin().ascii_serialization();
         let unreachable = |cause| Failure::Proxy { address: address.clone(), cause };
-        match timeout(OPEN_TIME, Self::handshake(url)).await {
+        let connector = match url.scheme() {
+            "wss" => Connector::Rustls(Arc::new(api.trust()?).into()),
+            _ => Connector::Plain,
+        };
+        match timeout(OPEN_TIME, Box::pin(Self::handshake(url, &connector))).await {
             Err(_) => Err(unreachable(format!("no answer in {} s", OPEN_TIME.as_secs()))),
-            Ok(Ok(Some(stream))) => Ok(Self { stream, outbox: VecDeque::new() }),
+            Ok(Ok(Some(stream))) => Ok(Self { stream: Box::new(stream), outbox: VecDeque::new() }),
             Ok(Ok(None)) => Err(Failure::Speech(address)),
             Ok(Err(Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)))) => {
                 Err(Failure::Refused { address, status })
@@ -78,13 +87,17 @@ impl Wire {
     }
 
     /// `None` where the peer does not speak our protocol.
-    async fn handshake(url: &Url) -> Result<Option<WebSocketStream<TcpStream>>, Error> {
+    async fn handshake(
+        url: &Url,
+        connector: &Connector,
+    ) -> Result<Option<WebSocketStream<MaybeTlsStream<TcpStream>>>, Error> {
         let uri = Uri::try_from(url.as_str()).map_err(|_| Error::CannotResolveHost)?;
         let host = uri.host().ok_or(Error::CannotResolveHost)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or(80);
         let socket = TcpStream::connect((host, port)).await?;
         socket.set_nodelay(true)?;
+        let socket = connector.wrap(host, socket).await?;
         let (stream, response) = ClientBuilder::from_uri(uri.clone())
             .limits(Limits::default().max_payload_len(Some(MESSAGE_SIZE)))
             .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL))?

@@ -175,11 +175,12 @@ fn an_api_that_is_not_there_is_named_with_what_to_check() {
 }
 
 #[test]
-fn https_is_refused_as_not_supported_yet() {
+fn a_file_without_certificates_to_trust_is_named() {
     let api = console();
-    let ended = ask(&api, &["servers", "--api-url", "https://127.0.0.1:1"]);
+    let asked = ["servers", "--api-url", "https://127.0.0.1:1", "--cacert", "/nope.pem"];
+    let ended = ask(&api, &asked);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("https is not supported yet"), "{ended:?}");
+    assert!(ended.stderr.contains("/nope.pem cannot be read"), "{ended:?}");
 }
 
 #[test]
