@@ -8,6 +8,7 @@ mod limits;
 mod listen;
 mod logging;
 mod options;
+mod self_signed;
 mod serve;
 mod tls;
 
@@ -46,6 +47,9 @@ enum Command {
     /// Check the configuration, or show it
     #[command(subcommand)]
     Config(config::Command),
+    /// Make certificates for TLS
+    #[command(subcommand)]
+    Tls(self_signed::Command),
     /// Print completions for a shell
     #[command(after_help = "Example:
   serialproxy completions bash > /etc/bash_completion.d/serialproxy")]
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Compute(_) => not_apart("compute"),
         Command::Proxy(_) => not_apart("proxy"),
         Command::Config(command) => config::run(&command),
+        Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {
             let mut command = Args::command();
             clap_complete::generate(shell, &mut command, "serialproxy", &mut std::io::stdout());
