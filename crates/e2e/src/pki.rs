@@ -1,4 +1,4 @@
-//! Certificates for TLS between a line and a hypervisor, made by the commands of `docs/deploy.md`.
+//! Certificates for TLS, made by the commands of `docs/deploy.md`.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -22,10 +22,11 @@ issue() {
     rm "$1.csr" "$1.ext"
 }
 issue server localhost serverAuth DNS:localhost,IP:127.0.0.1
+issue next localhost serverAuth DNS:localhost,IP:127.0.0.1
 issue client serialproxy clientAuth DNS:serialproxy
 "#;
 
-/// A directory with a CA, a hypervisor's certificate for 127.0.0.1 and a client's.
+/// A directory with a CA, a server's certificate for 127.0.0.1, the next one after it, and a client's.
 #[derive(Debug)]
 pub struct Pki(TempDir);
 
@@ -39,7 +40,7 @@ impl Pki {
         Self(directory)
     }
 
-    /// The directory: `ca-cert.pem`, `server-cert.pem`, `client-cert.pem`, and `…-key.pem`.
+    /// The directory: `ca-`, `server-`, `next-` and `client-cert.pem`, and `…-key.pem`.
     pub fn directory(&self) -> &Path {
         self.0.path()
     }

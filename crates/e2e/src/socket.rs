@@ -1,6 +1,8 @@
 //! A WebSocket client that sees what users' clients see.
 
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -8,10 +10,16 @@ use futures_util::StreamExt;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Uri;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_websockets::ClientBuilder;
+use tokio_websockets::Connector;
+use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 use tokio_websockets::WebSocketStream;
 
@@ -19,7 +27,7 @@ use crate::within;
 
 /// An open WebSocket.
 #[derive(Debug)]
-pub struct Socket(pub WebSocketStream<TcpStream>);
+pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 /// A handshake that was refused.
 #[derive(Debug)]
@@ -35,8 +43,26 @@ pub struct Refused {
 impl Socket {
     /// Opens one on the proxy at `host:port`, with this path and query and these headers.
     pub async fn open(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self::open_by(&Connector::Plain, proxy, path, headers).await
+    }
+
+    /// The same over TLS, to a proxy whom this authority vouches for.
+    pub async fn secure(ca: &Path, proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let connector = Connector::Rustls(Arc::new(config).into());
+        Self::open_by(&connector, proxy, path, headers).await
+    }
+
+    async fn open_by(
+        connector: &Connector,
+        proxy: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let uri = Uri::from_str(&format!("ws://{proxy}{path}")).unwrap();
-        let mut builder = ClientBuilder::from_uri(uri);
+        let mut builder = ClientBuilder::from_uri(uri.clone());
         for (name, value) in headers {
             builder = builder
                 .add_header(
@@ -47,6 +73,8 @@ impl Socket {
         }
         let stream = TcpStream::connect(proxy).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        let host = uri.host().unwrap().to_owned();
+        let stream = within(connector.wrap(&host, stream)).await.unwrap();
         Self(within(builder.connect_on(stream)).await.unwrap().0)
     }
 
