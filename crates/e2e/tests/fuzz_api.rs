@@ -1,0 +1,31 @@
+//! Whatever is asked of the API, by its OpenAPI document or against it: no failure of ours, and no
+//! answer that the document does not have.
+
+use serialproxy_e2e::fuzz::fuzz;
+use serialproxy_e2e::port::Guest;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+
+/// Two lines, one of which has printed.
+async fn rig(flags: &[&str]) -> (Server, Port, Guest) {
+    let (port, silent) = (Port::new("switch").await, Port::new("silent").await);
+    let ([flag, line], [_, other]) = (port.flag(), silent.flag());
+    let lines = [flag.as_str(), line.as_str(), flag.as_str(), other.as_str()];
+    let server = Server::start(&[&lines[..], flags].concat()).await;
+    let mut guest = port.accept().await;
+    guest.print(b"login:").await;
+    (server, port, guest)
+}
+
+#[tokio::test]
+async fn no_request_of_an_administrator_breaks_the_api() {
+    let (server, port, _guest) = rig(&[]).await;
+    fuzz(&server.api, &server.admin_token(), &port.server(), &[]).await;
+}
+
+#[tokio::test]
+async fn no_request_breaks_an_api_that_asks_nobody() {
+    let (server, port, _guest) = rig(&["--api-auth_strategy", "noauth"]).await;
+    // The document has who asks in any case.
+    fuzz(&server.api, "unused", &port.server(), &["--exclude-checks", "ignored_auth"]).await;
+}
