@@ -109,9 +109,9 @@ class Rows:
             swap=0, rxtx_factor=1.0, is_public=True, disabled=False, extra_specs={},
         )
         instance = self.objects.Instance(
-            self.context, display_name=name, project_id=project, user_id=user, host="compute1",
-            node="compute1", compute_id=1, vm_state="active", power_state=1, flavor=flavor, image_ref="",
-            system_metadata={},
+            self.context, display_name=name, hostname=name, project_id=project, user_id=user,
+            host="compute1", node="compute1", compute_id=1, vm_state="active", power_state=1,
+            flavor=flavor, image_ref="", system_metadata={},
             info_cache=self.objects.InstanceInfoCache(network_info=self.no_network),
         )
         instance.create()

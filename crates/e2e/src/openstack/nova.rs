@@ -1,7 +1,6 @@
 //! Nova's API over a database of its own, with the servers and tokens that a test puts there.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use serde_json::Value;
 use serde_json::json;
@@ -37,8 +36,8 @@ impl Nova {
     }
 
     /// Its `nova.conf`, which a console proxy reads too.
-    pub fn config_file(&self) -> PathBuf {
-        self.process.directory.path().join("nova.conf")
+    pub fn config(&self) -> String {
+        std::fs::read_to_string(self.process.directory.path().join("nova.conf")).unwrap()
     }
 
     /// Puts a running server there, of this user and their project; its UUID.
