@@ -107,7 +107,7 @@ async fn page(
     let filter = Filter::new(query, caller, policy)?;
     let mut servers = api.servers(caller).await?;
     servers.retain(|server| filter.takes(server));
-    if let Some(marker) = query.text("marker") {
+    if let Some(marker) = query.text("marker").filter(|marker| !marker.is_empty()) {
         let seen = servers.iter().position(|server| server.id.to_string() == marker);
         let seen =
             seen.ok_or_else(|| Fault::BadRequest(format!("marker [{}] not found.", echo(marker))))?;

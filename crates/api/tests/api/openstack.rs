@@ -147,6 +147,7 @@ async fn lists_take_the_filters_that_clients_send() {
         ("?all_tenants=True&project_id=other", &[]),
         ("?all_tenants=True&tenant_id=other", &[]),
         ("?project_id=other", &[]),
+        ("?marker=", &["halted", "running"]),
     ] {
         for place in ["/v2.1/servers", "/v2.1/servers/detail"] {
             let answer = bench.get(&format!("{place}{query}")).await.json();
