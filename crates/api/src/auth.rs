@@ -1,17 +1,24 @@
 //! Who is asking.
 
+mod failures;
 mod local;
+mod password;
+mod recent;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::identity::Identity;
+use serialproxy_proto::identity::Password;
 pub(crate) use serialproxy_proto::identity::Role;
 
 pub use self::local::Local;
+pub(crate) use self::local::Login;
 use crate::fault::Fault;
 
 /// Longest user name, in characters.
@@ -22,8 +29,8 @@ const NAME: usize = 64;
 pub enum Auth {
     /// Everyone is let in and is an administrator; `X-User` names them.
     Noauth,
-    /// Whoever has a token that is known here is let in.
-    Local(Local),
+    /// Whoever has a token, or under `http_basic` a password, that is known here is let in.
+    Local(Box<Local>),
 }
 
 /// Who makes a call.
@@ -65,6 +72,13 @@ impl Auth {
         }
     }
 
+    /// Refuses where others answer for who someone is.
+    pub(crate) fn serves_identity(&self) -> Result<(), Fault> {
+        match self {
+            Self::Noauth | Self::Local(_) => Ok(()),
+        }
+    }
+
     /// Who is known here, where that is for us to know.
     pub(crate) fn local(&self) -> Result<&Local, Fault> {
         match self {
@@ -75,6 +89,12 @@ impl Auth {
                     .into(),
             )),
         }
+    }
+}
+
+impl From<Local> for Auth {
+    fn from(local: Local) -> Self {
+        Self::Local(Box::new(local))
     }
 }
 
@@ -94,11 +114,27 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 fn token(headers: &HeaderMap) -> Option<&str> {
-    if let Some(token) = headers.get("x-auth-token") {
-        return token.to_str().ok();
+    match headers.get("x-auth-token") {
+        Some(token) => token.to_str().ok(),
+        None => authorization(headers, "bearer"),
     }
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start())
+}
+
+/// Name and password of `Authorization: Basic`, where no token comes before it.
+fn basic(headers: &HeaderMap) -> Option<(String, Password)> {
+    if headers.contains_key("x-auth-token") {
+        return None;
+    }
+    let text = STANDARD.decode(authorization(headers, "basic")?.trim_end()).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), Password::from_person(password.to_owned())))
+}
+
+/// What follows this scheme in `Authorization`.
+fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then_some(rest.trim_start())
 }
 
 fn named(headers: &HeaderMap) -> Result<String, Fault> {

@@ -1,6 +1,6 @@
 //! Answers that tell why not, in Nova's form: the only place that knows their statuses.
 
-use std::collections::BTreeMap;
+use std::io;
 
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::response::Response;
-use serialproxy_proto::api;
+use serde_json::json;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_store::StoreError;
 
@@ -19,6 +19,9 @@ const ECHO: usize = 100;
 /// Why a call was not done. The text is what the caller reads.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
+    /// As Keystone says it, where Keystone's clients ask.
+    #[error("The request you have made requires authentication.")]
+    Authenticate { uri: String },
     #[error("{0}")]
     BadRequest(String),
     #[error("{0}")]
@@ -39,6 +42,8 @@ pub(crate) enum Fault {
     Range(String),
     #[error("the request body is larger than {max} bytes", max = crate::request::BODY_LIMIT)]
     TooLarge,
+    #[error("{0}")]
+    TooMany(String),
     #[error(
         "no token, or one that is not known or has expired: send one as X-Auth-Token or as \
          Authorization: Bearer (the admin token is the file admin-token in the server's state \
@@ -85,6 +90,7 @@ impl Fault {
 
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
+            Self::Authenticate { .. } => (StatusCode::UNAUTHORIZED, "error"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "badRequest"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflictingRequest"),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "computeFault"),
@@ -95,9 +101,23 @@ impl Fault {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "computeFault"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
             Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "notImplemented"),
+        }
+    }
+}
+
+impl Fault {
+    /// How to say who one is.
+    fn challenge(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Authenticate { uri } => {
+                HeaderValue::try_from(format!("Keystone uri=\"{uri}\"")).ok()
+            }
+            Self::Unauthorized => Some(HeaderValue::from_static("Bearer realm=\"serialproxy\"")),
+            _ => None,
         }
     }
 }
@@ -106,11 +126,13 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let (status, name) = self.status();
         let message = self.to_string();
-        let fault = api::Fault { code: status.as_u16(), message: message.clone() };
-        let mut response = (status, Json(BTreeMap::from([(name, fault)]))).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer realm=\"serialproxy\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        let mut fault = json!({"code": status.as_u16(), "message": message});
+        if let (Self::Authenticate { .. }, Some(fault)) = (&self, fault.as_object_mut()) {
+            fault.insert("title".into(), "Unauthorized".into());
+        }
+        let mut response = (status, Json(json!({name: fault}))).into_response();
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if status.is_server_error() {
             response.extensions_mut().insert(FaultText(message));
@@ -129,6 +151,13 @@ impl From<ComputeError> for Fault {
             ComputeError::Unavailable(text) => Self::Unavailable(text),
             ComputeError::Failed(text) => Self::Failed(text),
         }
+    }
+}
+
+impl From<io::Error> for Fault {
+    /// The one thing that calls ask of the operating system.
+    fn from(error: io::Error) -> Self {
+        Self::Failed(format!("no random numbers can be had: {error}"))
     }
 }
 

@@ -13,6 +13,7 @@ mod auth;
 mod blueprint;
 mod consoles;
 mod fault;
+mod identity;
 mod observe;
 mod openapi;
 mod openstack;

@@ -12,7 +12,7 @@ use crate::routes::Route;
 use crate::schema;
 
 /// What answers other than success mean.
-const OTHERS: [(u16, &str); 13] = [
+const OTHERS: [(u16, &str); 14] = [
     (202, "It has begun"),
     (400, "The request makes no sense"),
     (401, "Nobody whom we know"),
@@ -23,6 +23,7 @@ const OTHERS: [(u16, &str); 13] = [
     (413, "The body is too large"),
     (415, "The body is no JSON by its content type"),
     (416, "That output is no longer kept"),
+    (429, "Too many logins of that user failed"),
     (500, "It failed"),
     (501, "The hypervisor cannot do that at all"),
     (503, "It cannot be done now: try again"),
@@ -55,6 +56,10 @@ pub(crate) fn document(routes: &[Route]) -> Value {
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {
+                    "type": "http", "scheme": "basic",
+                    "description": "Under auth_strategy = http_basic: a local user.",
+                },
                 "user": {
                     "type": "apiKey", "in": "header", "name": "X-User",
                     "description": "Under auth_strategy = noauth: names the user, else anonymous.",
@@ -89,7 +94,7 @@ fn operation(route: &Route) -> Operation {
             .map(|body| json!({"required": schema::is_required(body), "content": json_of(body)})),
         responses: answers(route),
         security: match route.access() {
-            Access::Caller => json!([{"token": []}, {"bearer": []}, {"user": []}]),
+            Access::Caller => json!([{"token": []}, {"bearer": []}, {"basic": []}, {"user": []}]),
             Access::Anyone | Access::Loopback => json!([]),
         },
     }
@@ -193,6 +198,7 @@ fn parameter(name: &str, place: &str) -> Value {
         ),
         "token" => ("The console token", json!({"type": "string"})),
         "token_name" => ("Name of the token", json!({"type": "string"})),
+        "user_name" => ("Name of the user", json!({"type": "string"})),
         "wait" => ("Also for a guest that does not run", json!({"enum": ["0", "1"]})),
         _ => ("", json!({})),
     };

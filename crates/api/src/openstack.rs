@@ -5,7 +5,7 @@ mod actions;
 mod auth_tokens;
 mod body;
 mod filter;
-mod links;
+pub(crate) mod links;
 mod microversion;
 mod output;
 mod power;

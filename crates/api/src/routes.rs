@@ -21,6 +21,7 @@ use axum::routing::MethodRouter;
 use axum::routing::delete;
 use axum::routing::get;
 use axum::routing::post;
+use axum::routing::put;
 
 use crate::Api;
 use crate::fault::Fault;
@@ -69,6 +70,7 @@ pub(crate) fn all() -> Vec<Route> {
     let mut routes = crate::v1::routes();
     routes.extend(crate::blueprint::routes());
     routes.extend(crate::openstack::routes());
+    routes.extend(crate::identity::routes());
     routes
 }
 
@@ -100,6 +102,13 @@ impl Route {
         handler: impl Handler<T, Arc<Api>>,
     ) -> Self {
         Self::new(Method::GET, path.into(), get(handler.clone()).fallback(handler))
+    }
+
+    pub(crate) fn put<T: 'static>(
+        path: impl Into<String>,
+        handler: impl Handler<T, Arc<Api>>,
+    ) -> Self {
+        Self::new(Method::PUT, path.into(), put(handler))
     }
 
     fn new(method: Method, path: String, handler: MethodRouter<Arc<Api>>) -> Self {
@@ -167,7 +176,7 @@ impl Route {
             Access::Anyone => {}
             Access::Loopback => statuses.extend([403]),
             // 400 is for a name or project that makes no sense.
-            Access::Caller => statuses.extend([400, 401, 403, 500, 503]),
+            Access::Caller => statuses.extend([400, 401, 403, 429, 500, 503]),
         }
         if self.is_microversioned() {
             statuses.extend([400, 406]);

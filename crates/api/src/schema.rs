@@ -13,6 +13,7 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::console::LineState;
+use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
 
@@ -26,8 +27,17 @@ pub(crate) fn all() -> BTreeMap<&'static str, Value> {
 
 /// Whether a call with this body must have one.
 pub(crate) fn is_required(body: &str) -> bool {
-    let required =
-        ["Boot", "NewToken", "RemoteConsoleRequest", "ServerAction", "ServerActionV2", "Sysrq"];
+    let required = [
+        "Boot",
+        "Login",
+        "NewPassword",
+        "NewToken",
+        "NewUser",
+        "RemoteConsoleRequest",
+        "ServerAction",
+        "ServerActionV2",
+        "Sysrq",
+    ];
     required.contains(&body)
 }
 
@@ -180,13 +190,8 @@ fn servers() -> Named {
 
 fn identities() -> Named {
     let name = json!({"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"});
-    let token = [
-        ("name", name.clone()),
-        ("project", name.clone()),
-        ("role", words(&Role::ALL)),
-        ("created", time()),
-        ("expires", nullable(&time())),
-    ];
+    let named = [("name", name.clone()), ("project", name.clone()), ("role", words(&Role::ALL))];
+    let token = [&named[..], &[("created", time()), ("expires", nullable(&time()))]].concat();
     vec![
         (
             "NewToken",
@@ -204,6 +209,13 @@ fn identities() -> Named {
         ),
         ("Token", object(&token)),
         ("Tokens", object(&[("tokens", list("Token"))])),
+        ("NewUser", object(&[&named[..], &[("password", password())]].concat())),
+        ("NewPassword", object(&[("password", password())])),
+        ("User", object(&[&[("id", text())], &named[..], &[("created", time())]].concat())),
+        ("UserAnswer", object(&[("user", reference("User"))])),
+        ("Users", object(&[("users", list("User"))])),
+        ("Login", object(&[("auth", json!({"type": "object", "required": ["identity"]}))])),
+        ("LoginAnswer", object(&[("token", json!({"type": "object"}))])),
         ("MadeToken", object(&[("token", reference("Token")), ("secret", text())])),
     ]
 }
@@ -240,6 +252,11 @@ fn nullable(schema: &Value) -> Value {
 
 fn text() -> Value {
     json!({"type": "string"})
+}
+
+fn password() -> Value {
+    let (least, most) = (Password::LEAST, Password::MOST);
+    json!({"type": "string", "format": "password", "minLength": least, "maxLength": most})
 }
 
 fn time() -> Value {

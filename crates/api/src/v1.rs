@@ -4,6 +4,7 @@ mod lines;
 mod servers;
 mod sessions;
 mod tokens;
+mod users;
 
 use axum::Json;
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(sessions::routes());
     routes.extend(servers::routes());
     routes.extend(tokens::routes());
+    routes.extend(users::routes());
     routes
 }
 

@@ -288,10 +288,19 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "api",
         "auth_strategy",
         Text("token"),
-        Single("token or noauth"),
-        "Who says who someone is: the admin token in the state directory, or nobody (`noauth`: \
-         everyone is an administrator). `keystone` and `http_basic` come with a later version.",
+        Single("token, http_basic or noauth"),
+        "Who says who someone is: tokens and users that are kept here (`token`), which may also \
+         send name and password with each call (`http_basic`), or nobody (`noauth`: everyone is an \
+         administrator). `keystone` comes with a later version.",
         |c, v| set(&mut c.api.auth_strategy, auth_strategy(v)),
+    ),
+    works(
+        "api",
+        "token_lifetime",
+        Text("3600"),
+        ABOUT_SECONDS_FROM_1,
+        "Life of a token that a local user gets for their password at `/v3/auth/tokens`.",
+        |c, v| set(&mut c.api.token_lifetime, seconds(v, 1)),
     ),
     works(
         "api",
@@ -525,8 +534,12 @@ fn web(text: &str) -> Result<Option<PathBuf>, String> {
 }
 
 fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
-    let now = [("token", AuthStrategy::Token), ("noauth", AuthStrategy::Noauth)];
-    choice(text, &now, &["keystone", "http_basic"])
+    let now = [
+        ("token", AuthStrategy::Token),
+        ("http_basic", AuthStrategy::HttpBasic),
+        ("noauth", AuthStrategy::Noauth),
+    ];
+    choice(text, &now, &["keystone"])
 }
 
 fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {

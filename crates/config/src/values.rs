@@ -164,6 +164,8 @@ pub struct Api {
     pub ssl_only: bool,
     /// Who is asked who someone is.
     pub auth_strategy: AuthStrategy,
+    /// How long a login of a local user lives.
+    pub token_lifetime: Duration,
     /// What links begin with, instead of where a request came to; without a slash at its end.
     pub compute_link_prefix: Option<String>,
 }
@@ -180,8 +182,10 @@ pub struct OsloMiddleware {
 pub enum AuthStrategy {
     /// Everyone is let in and treated as an administrator; `X-User` names them.
     Noauth,
-    /// The admin token in the state directory.
+    /// The admin token in the state directory, and tokens and users that are kept beside it.
     Token,
+    /// As `Token`, and a name and password with each call will do.
+    HttpBasic,
 }
 
 /// `[proxy]`
@@ -450,6 +454,7 @@ impl Default for Config {
                 listen: Listen { host: "127.0.0.1".into(), port: 8774 },
                 metrics_listen: None,
                 auth_strategy: AuthStrategy::Token,
+                token_lifetime: Duration::from_secs(3600),
                 compute_link_prefix: None,
             },
             oslo_middleware: OsloMiddleware::default(),

@@ -451,7 +451,8 @@ fn a_hint_names_the_group_or_option_that_was_meant() {
     assert_eq!(
         error_of("api", "token_ttl = 1"),
         "a.conf:2: [api] token_ttl: unknown option; it belongs into [consoleauth]; [api] has \
-         listen, auth_strategy, cert, key, ssl_only, compute_link_prefix, metrics_listen"
+         listen, auth_strategy, token_lifetime, cert, key, ssl_only, compute_link_prefix, \
+         metrics_listen"
     );
     assert_eq!(
         error_of("libvirt", "colour = 1"),
@@ -497,7 +498,7 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("console", "ssl_ciphers = HIGH:!aNUL", "holds aNUL, which OpenSSL has not, neither as"),
         ("consoleauth", "token_ttl = -1", "is not a whole number; allowed: seconds, 0 to"),
         ("api", "listen = 8774", "has no port; allowed: HOST:PORT"),
-        ("api", "auth_strategy = none", "is not one of the choices; allowed: token or noauth"),
+        ("api", "auth_strategy = none", "is not one of the choices; allowed: token, http_basic or"),
         ("libvirt", "virt_type = xen", "is not one of the choices; allowed: auto, kvm or qemu"),
         ("libvirt", "connection_uri = qemu", "is not a URI; allowed: a URI of libvirt"),
         ("compute", "drivers = kvm", "is not one of the choices; allowed: libvirt, static or"),
@@ -616,13 +617,9 @@ fn endless_errors_are_counted() {
 
 #[test]
 fn a_value_of_a_later_version_is_refused() {
-    for strategy in ["keystone", "http_basic"] {
-        let error = format!(
-            "a.conf:2: [api] auth_strategy: \"{strategy}\" asks for a function that is not in this \
-             version yet; allowed now: token or noauth"
-        );
-        assert_eq!(error_of("api", &format!("auth_strategy = {strategy}")), error);
-    }
+    let error = "a.conf:2: [api] auth_strategy: \"keystone\" asks for a function that is not in this \
+                 version yet; allowed now: token, http_basic or noauth";
+    assert_eq!(error_of("api", "auth_strategy = keystone"), error);
 }
 
 #[test]

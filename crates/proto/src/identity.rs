@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
+use serde::de::Error as _;
+use serde_json::Value;
 
 use crate::api::optional_time;
 use crate::api::time;
@@ -168,6 +171,101 @@ impl fmt::Debug for MadeToken {
     }
 }
 
+/// A password as someone typed it.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// Fewest bytes of a new one.
+    pub const LEAST: usize = 8;
+    /// Most bytes of a new one.
+    pub const MOST: usize = 1024;
+
+    /// Takes what someone typed, whatever it is.
+    pub fn from_person(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, for those who hash it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it will do as a new one, by its length.
+    pub fn will_do(&self) -> bool {
+        (Self::LEAST..=Self::MOST).contains(&self.0.len())
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    /// An error does not repeat what stood there, as a derived one would.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(text)),
+            _ => Err(D::Error::custom("a password is a string")),
+        }
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(***)")
+    }
+}
+
+/// Body of `POST /v1/users`: a local user to add.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// Their name.
+    pub name: Name,
+    /// Their project.
+    pub project: Name,
+    /// What they may do there.
+    pub role: Role,
+    /// Their password.
+    pub password: Password,
+}
+
+/// Body of `PUT /v1/users/{name}/password`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The password from now on.
+    pub password: Password,
+}
+
+/// A local user.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct User {
+    /// Their id, which is random.
+    pub id: String,
+    /// Their name.
+    pub name: String,
+    /// Their project.
+    pub project: String,
+    /// What they may do there.
+    pub role: Role,
+    /// When they were added.
+    #[serde(serialize_with = "time")]
+    pub created: Timestamp,
+}
+
+/// `{"user": …}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct UserAnswer {
+    /// The user.
+    pub user: User,
+}
+
+/// `{"users": […]}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Users {
+    /// All users, ordered by name.
+    pub users: Vec<User>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,5 +307,15 @@ mod tests {
         let json = serde_json::to_value(&made).unwrap();
         assert_eq!(json["token"]["created"], "1970-01-01T00:00:00Z");
         assert!(json["token"]["expires"].is_null());
+    }
+
+    #[test]
+    fn a_password_is_in_no_debug_form_and_no_error() {
+        let text = r#"{"password": "correct horse"}"#;
+        let new: NewPassword = serde_json::from_str(text).unwrap();
+        assert!(new.password.will_do());
+        assert!(!format!("{new:?}").contains("horse"));
+        let error = serde_json::from_str::<NewPassword>(r#"{"password": 12345678}"#).unwrap_err();
+        assert!(!error.to_string().contains("1234"), "{error}");
     }
 }

@@ -100,11 +100,8 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
     let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let auth = match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
-        AuthStrategy::Token => {
-            let admin =
-                serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
-            Auth::Local(Local::new(admin, Arc::clone(&store)))
-        }
+        AuthStrategy::Token => local(&config, &store)?.into(),
+        AuthStrategy::HttpBasic => local(&config, &store)?.with_basic()?.into(),
     };
     let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
     let health_listener = match &config.api.metrics_listen {
@@ -165,6 +162,11 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
     served.context("users cannot be served")
+}
+
+fn local(config: &Config, store: &Arc<Store>) -> anyhow::Result<Local> {
+    let admin = serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
+    Ok(Local::new(admin, Arc::clone(store), config.api.token_lifetime))
 }
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {

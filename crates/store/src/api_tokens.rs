@@ -14,9 +14,6 @@ use crate::StoreError;
 use crate::leases::time;
 use crate::write_error;
 
-/// Logins of one user that are good at once: a newer one ends the oldest.
-const LOGINS: u32 = 1000;
-
 /// What an API token stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApiToken {
@@ -38,8 +35,8 @@ impl Store {
     /// When the store fails.
     pub fn add_api_token(&self, digest: TokenDigest, token: &ApiToken) -> Result<bool, StoreError> {
         let ApiToken { name, identity, created, expires } = token;
-        let connection = self.lock();
-        let added = connection
+        let added = self
+            .lock()
             .execute(
                 "INSERT INTO api_tokens
                  (digest, name, user, user_id, project, role, created, expires)
@@ -57,16 +54,6 @@ impl Store {
                 ],
             )
             .map_err(write_error)?;
-        if name.is_none() {
-            connection
-                .execute(
-                    "DELETE FROM api_tokens WHERE digest IN (
-                         SELECT digest FROM api_tokens WHERE user_id = ?1 AND name IS NULL
-                         ORDER BY created DESC LIMIT -1 OFFSET ?2)",
-                    params![identity.user_id, LOGINS],
-                )
-                .map_err(write_error)?;
-        }
         Ok(added == 1)
     }
 
@@ -158,14 +145,14 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn token(name: Option<&str>, expires: Option<i64>) -> ApiToken {
+    fn token(name: &str, expires: Option<i64>) -> ApiToken {
         let identity = Identity {
             user: "alice".into(),
             user_id: "0fe7".into(),
             project: "demo".into(),
             role: Role::Member,
         };
-        let (name, expires) = (name.map(str::to_owned), expires.map(at));
+        let (name, expires) = (Some(name.to_owned()), expires.map(at));
         ApiToken { name, identity, created: at(0), expires }
     }
 
@@ -182,7 +169,7 @@ mod tests {
     #[test]
     fn a_token_is_found_until_it_expires_and_one_without_an_end_for_ever() {
         let (_directory, store) = store();
-        let (short, long) = (token(Some("a"), Some(600)), token(Some("b"), None));
+        let (short, long) = (token("a", Some(600)), token("b", None));
         assert!(store.add_api_token(digest("a"), &short).unwrap());
         assert!(store.add_api_token(digest("b"), &long).unwrap());
         assert_eq!(store.api_token(digest("a"), at(599)).unwrap(), Some(short));
@@ -194,46 +181,21 @@ mod tests {
     #[test]
     fn a_name_is_used_once_and_free_again_when_its_token_is_revoked() {
         let (_directory, store) = store();
-        assert!(store.add_api_token(digest("a"), &token(Some("ci"), None)).unwrap());
-        assert!(!store.add_api_token(digest("b"), &token(Some("ci"), None)).unwrap());
+        assert!(store.add_api_token(digest("a"), &token("ci", None)).unwrap());
+        assert!(!store.add_api_token(digest("b"), &token("ci", None)).unwrap());
         assert!(store.api_token(digest("b"), at(0)).unwrap().is_none());
         assert!(store.revoke_named_api_token("ci").unwrap());
         assert!(!store.revoke_named_api_token("ci").unwrap());
         assert!(store.api_token(digest("a"), at(0)).unwrap().is_none());
-        assert!(store.add_api_token(digest("b"), &token(Some("ci"), None)).unwrap());
-    }
-
-    #[test]
-    fn logins_are_many_and_not_listed() {
-        let (_directory, store) = store();
-        for text in ["a", "b"] {
-            assert!(store.add_api_token(digest(text), &token(None, Some(600))).unwrap());
-        }
-        assert!(store.add_api_token(digest("c"), &token(Some("ci"), None)).unwrap());
-        assert_eq!(store.named_api_tokens().unwrap(), [token(Some("ci"), None)]);
-        assert!(store.revoke_api_token(digest("a")).unwrap());
-        assert!(store.api_token(digest("b"), at(0)).unwrap().is_some());
-    }
-
-    #[test]
-    fn one_user_has_a_thousand_logins_at_most_and_the_oldest_goes() {
-        let (_directory, store) = store();
-        store.add_api_token(digest("named"), &token(Some("ci"), None)).unwrap();
-        for index in 0..=i64::from(LOGINS) {
-            let login = ApiToken { created: at(index), ..token(None, Some(9999)) };
-            store.add_api_token(digest(&index.to_string()), &login).unwrap();
-        }
-        for (text, good) in [("0", false), ("1", true), ("1000", true), ("named", true)] {
-            assert_eq!(store.api_token(digest(text), at(0)).unwrap().is_some(), good, "{text}");
-        }
+        assert!(store.add_api_token(digest("b"), &token("ci", None)).unwrap());
     }
 
     #[test]
     fn expired_tokens_are_purged_and_those_without_an_end_kept() {
         let (_directory, store) = store();
-        store.add_api_token(digest("a"), &token(Some("a"), Some(10))).unwrap();
-        store.add_api_token(digest("b"), &token(Some("b"), None)).unwrap();
+        store.add_api_token(digest("a"), &token("a", Some(10))).unwrap();
+        store.add_api_token(digest("b"), &token("b", None)).unwrap();
         assert_eq!(store.purge_expired_tokens(at(10)).unwrap(), 1);
-        assert_eq!(store.named_api_tokens().unwrap(), [token(Some("b"), None)]);
+        assert_eq!(store.named_api_tokens().unwrap(), [token("b", None)]);
     }
 }

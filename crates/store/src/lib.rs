@@ -1,5 +1,5 @@
 //! What outlives the process: which line holds which TCP port, which console and API tokens are
-//! good, and what domains were before they were adopted.
+//! good, who the local users are, and what domains were before they were adopted.
 //!
 //! One SQLite file in WAL mode, so that several roles on one host may share it. Calls block for
 //! tens of microseconds (a commit that must survive a power cut: some hundred); async callers
@@ -10,6 +10,7 @@ mod api_tokens;
 mod leases;
 mod owners;
 mod tokens;
+mod users;
 
 use std::fmt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +25,7 @@ use rusqlite::Connection;
 pub use crate::adoptions::Adoption;
 pub use crate::api_tokens::ApiToken;
 pub use crate::leases::PortLease;
+pub use crate::users::User;
 
 /// The embedded store.
 pub struct Store {
@@ -104,6 +106,16 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE console_owners (
         server TEXT PRIMARY KEY,
         project TEXT NOT NULL
+    ) WITHOUT ROWID, STRICT;
+",
+    "
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        project TEXT NOT NULL,
+        role TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        hash TEXT NOT NULL
     ) WITHOUT ROWID, STRICT;
 ",
 ];

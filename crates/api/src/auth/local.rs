@@ -1,17 +1,28 @@
-//! Callers that are known here: the admin token, and the API tokens of the store.
+//! Callers that are known here: the admin token, API tokens, and local users with a password.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
+use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::identity::Identity;
+use serialproxy_proto::identity::Password;
+use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::TokenDigest;
+use serialproxy_store::ApiToken;
 use serialproxy_store::Store;
 use subtle::ConstantTimeEq;
 
 use super::Caller;
+use super::basic;
+use super::failures::Failures;
+use super::password::Passwords;
+use super::recent::Recent;
 use super::token;
 use crate::fault::Fault;
+use crate::secret;
 use crate::tokens::blocking;
 
 /// Who is known here.
@@ -19,28 +30,147 @@ use crate::tokens::blocking;
 pub struct Local {
     admin: TokenDigest,
     store: Arc<Store>,
+    /// Life of a login.
+    lifetime: Duration,
+    passwords: Passwords,
+    failures: Failures,
+    /// Where a name and password will do with each call.
+    basic: Option<Recent>,
+}
+
+/// A token and what it stands for.
+pub(crate) struct Login {
+    pub(crate) secret: String,
+    pub(crate) token: ApiToken,
+}
+
+/// A user whose password was right.
+struct Verified {
+    identity: Identity,
+    /// What their password was held against.
+    hash: String,
 }
 
 impl Local {
-    /// Knows the admin token, and the tokens of a store.
-    pub fn new(admin: TokenDigest, store: Arc<Store>) -> Self {
-        Self { admin, store }
+    /// Knows the admin token, and the tokens and users of a store. Logins live that long.
+    pub fn new(admin: TokenDigest, store: Arc<Store>, lifetime: Duration) -> Self {
+        let (passwords, failures) = (Passwords::default(), Failures::default());
+        Self { admin, store, lifetime, passwords, failures, basic: None }
+    }
+
+    /// The same, which also lets in who sends a name and password with each call.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub fn with_basic(self) -> io::Result<Self> {
+        Ok(Self { basic: Some(Recent::new()?), ..self })
     }
 
     pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Fault> {
-        let token = token(headers).ok_or(Fault::Unauthorized)?;
-        let digest = TokenDigest::of(token);
-        if bool::from(digest.0.ct_eq(&self.admin.0)) {
-            return Ok(Caller::admin("admin".into()));
+        if let (Some(recent), Some((user, password))) = (&self.basic, basic(headers)) {
+            return self.by_basic(recent, &user, password).await.map(Caller::from);
         }
-        self.known(digest).await?.map(Caller::from).ok_or(Fault::Unauthorized)
+        let token = token(headers).ok_or(Fault::Unauthorized)?;
+        let known = self.known(token).await?.ok_or(Fault::Unauthorized)?;
+        Ok(known.identity.into())
     }
 
-    async fn known(&self, digest: TokenDigest) -> Result<Option<Identity>, Fault> {
-        let now = Timestamp::now();
-        let found = blocking(&self.store, move |store| store.api_token(digest, now)).await?;
-        found.map(|token| token.map(|token| token.identity)).map_err(|error| {
-            Fault::Unavailable(format!("who you are cannot be looked up now: {error}"))
-        })
+    async fn by_basic(
+        &self,
+        recent: &Recent,
+        user: &str,
+        password: Password,
+    ) -> Result<Identity, Fault> {
+        match recent.find(user, &password) {
+            Ok(identity) => Ok(identity),
+            Err(before) => {
+                let identity = self.verify(user, password.clone()).await?.identity;
+                recent.keep(before, user, &password, &identity);
+                Ok(identity)
+            }
+        }
     }
+
+    /// Forgets passwords that were right: a user has changed.
+    pub(crate) fn forget_recent(&self) {
+        if let Some(recent) = &self.basic {
+            recent.forget();
+        }
+    }
+
+    /// What a token stands for.
+    pub(crate) async fn known(&self, token: &str) -> Result<Option<ApiToken>, Fault> {
+        let (digest, now) = (TokenDigest::of(token), Timestamp::now());
+        if bool::from(digest.0.ct_eq(&self.admin.0)) {
+            return Ok(Some(of_admin(now)));
+        }
+        Ok(blocking(&self.store, move |store| store.api_token(digest, now)).await??)
+    }
+
+    /// Ends a token; the admin token, which is a file, stays.
+    pub(crate) async fn revoke(&self, token: &str) -> Result<bool, Fault> {
+        let digest = TokenDigest::of(token);
+        Ok(blocking(&self.store, move |store| store.revoke_api_token(digest)).await??)
+    }
+
+    /// When a token that is made now ends.
+    pub(crate) fn end(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.checked_add(self.lifetime).unwrap_or(now)
+    }
+
+    /// Makes a token for a user, named by name or id, whose password this is.
+    pub(crate) async fn log_in(&self, user: &str, password: Password) -> Result<Login, Fault> {
+        let Verified { identity, hash } = self.verify(user, password).await?;
+        let secret = secret::random()?;
+        let (created, expires) = (Timestamp::now(), self.end());
+        let (digest, id) = (TokenDigest::of(&secret), identity.user_id.clone());
+        let log_in = move |store: &Store| store.log_in(digest, &id, &hash, [created, expires]);
+        if !blocking(&self.store, log_in).await?? {
+            return Err(Fault::Unauthorized);
+        }
+        tracing::info!(user = identity.user, "logged in");
+        let token = ApiToken { name: None, identity, created, expires: Some(expires) };
+        Ok(Login { secret, token })
+    }
+
+    /// A hash of a new password.
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Fault> {
+        if !password.will_do() {
+            let (least, most) = (Password::LEAST, Password::MOST);
+            return Err(Fault::BadRequest(format!("a password has {least} to {most} bytes")));
+        }
+        self.passwords.hash(password).await
+    }
+
+    async fn verify(&self, user: &str, password: Password) -> Result<Verified, Fault> {
+        if self.failures.are_many(user) {
+            return Err(Fault::TooMany(
+                "too many logins of this user failed: wait a minute".into(),
+            ));
+        }
+        let name = user.to_owned();
+        let found = blocking(&self.store, move |store| store.user(&name)).await??;
+        let hash = found.as_ref().map(|(_, hash)| hash.clone());
+        let right = self.passwords.is_right(password, hash).await?;
+        match found {
+            Some((user, hash)) if right => Ok(Verified { identity: user.identity, hash }),
+            _ => {
+                self.failures.note(user);
+                tracing::info!("a login was refused");
+                Err(Fault::Unauthorized)
+            }
+        }
+    }
+}
+
+fn of_admin(now: Timestamp) -> ApiToken {
+    let identity = Identity {
+        user: "admin".into(),
+        user_id: "admin".into(),
+        project: ADMIN_PROJECT.into(),
+        role: Role::Admin,
+    };
+    ApiToken { name: Some("admin".into()), identity, created: now, expires: None }
 }

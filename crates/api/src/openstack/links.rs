@@ -104,7 +104,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(super) fn to(&self, path: &str) -> String {
+    pub(crate) fn to(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 

@@ -60,8 +60,7 @@ async fn add(
     let (user, project) = (String::from(name), String::from(project));
     let identity = Identity { user_id: user.clone(), user: user.clone(), project, role };
     let token = ApiToken { name: Some(user.clone()), identity, created: Timestamp::now(), expires };
-    let secret = secret::random()
-        .map_err(|error| Fault::Failed(format!("no random numbers can be had: {error}")))?;
+    let secret = secret::random()?;
     let (digest, kept) = (TokenDigest::of(&secret), token.clone());
     if !blocking(&api.store, move |store| store.add_api_token(digest, &kept)).await?? {
         return Err(Fault::Conflict(format!(

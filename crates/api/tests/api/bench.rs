@@ -40,16 +40,25 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+fn known(config: &Config, store: &Arc<Store>) -> Local {
+    Local::new(TokenDigest::of(ADMIN), Arc::clone(store), config.api.token_lifetime)
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
         Self::local(Fake::default(), &config())
     }
 
-    /// Knows [`ADMIN`] and the tokens of its store.
+    /// Knows [`ADMIN`], and the tokens and users of its store.
     pub(crate) fn local(fake: Fake, config: &Config) -> Self {
-        Self::made(fake, config, |store| {
-            Auth::Local(Local::new(TokenDigest::of(ADMIN), Arc::clone(store)))
-        })
+        Self::made(fake, config, |store| known(config, store).into())
+    }
+
+    /// The same, which takes name and password with each call as well.
+    pub(crate) fn with_basic() -> Self {
+        let config = config();
+        let auth = |store: &_| known(&config, store).with_basic().unwrap().into();
+        Self::made(Fake::default(), &config, auth)
     }
 
     pub(crate) fn with(fake: Fake, config: &Config, auth: Auth) -> Self {

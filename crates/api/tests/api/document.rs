@@ -15,10 +15,14 @@ use crate::fake::Fake;
 use crate::fake::SESSION;
 use crate::fake::running;
 
+/// They are about a token that a header names, and tried elsewhere.
+const LOGINS: [&str; 2] = ["GET /v3/auth/tokens", "DELETE /v3/auth/tokens"];
+
 #[tokio::test]
 async fn every_call_of_the_document_answers_as_the_document_says() {
     let bench = Bench::new();
-    let (document, operations) = operations(&bench).await;
+    let (document, mut operations) = operations(&bench).await;
+    operations.retain(|(call, _)| !LOGINS.contains(&call.as_str()));
     for (call, operation) in &operations {
         let answer = bench.call(call, body_of(operation)).await;
         is_documented(&document, operation, &answer, call);
@@ -36,6 +40,8 @@ async fn operations(bench: &Bench) -> (Value, Vec<(String, Value)>) {
             operations.push((call, operation.clone()));
         }
     }
+    // What is made is looked at, and then removed.
+    operations.sort_by_key(|(call, _)| call.starts_with("DELETE"));
     (document, operations)
 }
 
@@ -125,6 +131,15 @@ pub(crate) fn body_of(operation: &Value) -> &'static str {
     let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
     match body.as_str().and_then(|name| name.rsplit('/').next()) {
         Some("Boot") => r#"{"name": "a", "image": "b"}"#,
+        Some("Login") => {
+            // The admin token of the bench.
+            r#"{"auth": {"identity": {"methods": ["token"],
+                "token": {"id": "correct-horse-battery-staple"}}}}"#
+        }
+        Some("NewPassword") => r#"{"password": "battery staple"}"#,
+        Some("NewUser") => {
+            r#"{"name": "alice", "project": "demo", "role": "member", "password": "correct horse"}"#
+        }
         Some("NewToken") => r#"{"name": "ci", "project": "demo", "role": "member"}"#,
         Some("RemoteConsoleRequest") => {
             r#"{"remote_console": {"protocol": "serial", "type": "serial"}}"#
@@ -143,6 +158,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{project}", "demo")
         .replace("{port}", "0")
         .replace("{token_name}", "ci")
+        .replace("{user_name}", "alice")
         .replace("{token}", "11111111-2222-4333-8444-555555555555")
 }
 

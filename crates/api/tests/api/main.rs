@@ -15,6 +15,7 @@ mod bodies;
 mod console_output;
 mod document;
 mod fake;
+mod identity;
 mod isolation;
 mod openstack;
 mod power;

@@ -1,0 +1,130 @@
+//! Local users, for sites without Keystone.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serialproxy_proto::identity;
+use serialproxy_proto::identity::Identity;
+use serialproxy_proto::identity::NewPassword;
+use serialproxy_proto::identity::NewUser;
+use serialproxy_proto::identity::UserAnswer;
+use serialproxy_proto::identity::Users;
+use serialproxy_store::User;
+use uuid::Uuid;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::auth::Local;
+use crate::auth::Role;
+use crate::fault::Fault;
+use crate::fault::echo;
+use crate::request::Body;
+use crate::request::NamePath;
+use crate::routes::Route;
+use crate::tokens::blocking;
+
+pub(super) fn routes() -> [Route; 4] {
+    [
+        Route::get("/v1/users", users)
+            .summary("Local users; for administrators")
+            .answer("Users")
+            .others(&[409]),
+        Route::post("/v1/users", add)
+            .summary("Adds a local user; for administrators")
+            .body("NewUser")
+            .answer("UserAnswer")
+            .success(StatusCode::CREATED)
+            .others(&[409]),
+        Route::put("/v1/users/{user_name}/password", set_password)
+            .summary(
+                "Gives a local user another password and ends their logins; for administrators",
+            )
+            .body("NewPassword")
+            .success(StatusCode::NO_CONTENT)
+            .others(&[404, 409]),
+        Route::delete("/v1/users/{user_name}", remove)
+            .summary("Removes a local user and ends their logins; for administrators")
+            .success(StatusCode::NO_CONTENT)
+            .others(&[404, 409]),
+    ]
+}
+
+async fn users(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Users>, Fault> {
+    administer(&api, &caller)?;
+    let users = blocking(&api.store, |store| store.users()).await??;
+    Ok(Json(Users { users: users.into_iter().map(shown).collect() }))
+}
+
+async fn add(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<UserAnswer>, Fault> {
+    let local = administer(&api, &caller)?;
+    let NewUser { name, project, role, password } = body.read()?;
+    let hash = local.hash(password).await?;
+    let identity = Identity {
+        user: name.into(),
+        user_id: Uuid::new_v4().simple().to_string(),
+        project: project.into(),
+        role,
+    };
+    let user = User { identity, created: Timestamp::now() };
+    let kept = user.clone();
+    let name = &user.identity.user;
+    if !blocking(&api.store, move |store| store.add_user(&kept, &hash)).await?? {
+        return Err(Fault::Conflict(format!("a user named {name} exists already")));
+    }
+    tracing::info!(user = caller.user, added = name, %role, "user added");
+    Ok(Json(UserAnswer { user: shown(user) }))
+}
+
+async fn set_password(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NamePath(name): NamePath,
+    body: Body,
+) -> Result<(), Fault> {
+    let local = administer(&api, &caller)?;
+    let NewPassword { password } = body.read()?;
+    let hash = local.hash(password).await?;
+    let wanted = name.clone();
+    if !blocking(&api.store, move |store| store.set_password(&wanted, &hash)).await?? {
+        return Err(no_such_user(&name));
+    }
+    local.forget_recent();
+    tracing::info!(user = caller.user, changed = name, "password changed");
+    Ok(())
+}
+
+async fn remove(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    NamePath(name): NamePath,
+) -> Result<(), Fault> {
+    let local = administer(&api, &caller)?;
+    let wanted = name.clone();
+    if !blocking(&api.store, move |store| store.remove_user(&wanted)).await?? {
+        return Err(no_such_user(&name));
+    }
+    local.forget_recent();
+    tracing::info!(user = caller.user, removed = name, "user removed");
+    Ok(())
+}
+
+fn administer<'a>(api: &'a Api, caller: &Caller) -> Result<&'a Local, Fault> {
+    caller.require(Role::Admin, "serialproxy:users")?;
+    api.auth.local()
+}
+
+fn no_such_user(name: &str) -> Fault {
+    Fault::NotFound(format!("User {} could not be found.", echo(name)))
+}
+
+fn shown(user: User) -> identity::User {
+    let User { identity: Identity { user: name, user_id: id, project, role }, created } = user;
+    identity::User { id, name, project, role, created }
+}
