@@ -1,4 +1,4 @@
-//! Commands on who may come in: API tokens.
+//! Commands on who may come in: API tokens and local users.
 
 use clap::Args;
 use clap::Subcommand;
@@ -8,10 +8,15 @@ use reqwest::Method;
 use serde_json::json;
 use serialproxy_proto::identity::MadeToken;
 use serialproxy_proto::identity::Name;
+use serialproxy_proto::identity::NewPassword;
 use serialproxy_proto::identity::NewToken;
+use serialproxy_proto::identity::NewUser;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::identity::Token;
 use serialproxy_proto::identity::Tokens;
+use serialproxy_proto::identity::User;
+use serialproxy_proto::identity::UserAnswer;
+use serialproxy_proto::identity::Users;
 use serialproxy_proto::refusal::rfc3339;
 
 use crate::api::Api;
@@ -20,6 +25,7 @@ use crate::command::ClientArgs;
 use crate::command::Format;
 use crate::command::NoArguments;
 use crate::failure::Failure;
+use crate::password;
 use crate::queries::show;
 use crate::text::say;
 use crate::text::table;
@@ -32,6 +38,16 @@ pub(crate) const TOKEN_HELP: &str = "Examples:
 A reader sees the project's servers and watches their consoles, a member also types and controls
 the servers, an administrator does so in every project. A token is shown once; its user sets it as
 SERIALPROXY_TOKEN. For administrators, where [api] auth_strategy is token or http_basic.";
+
+pub(crate) const USER_HELP: &str = "Examples:
+  serialproxy user add alice --project demo --role member
+  serialproxy user list
+  serialproxy user password alice < new-password
+  serialproxy user remove alice
+
+The password is asked for twice, or is the first line of stdin. With it OpenStack's clients log in at
+the API's address followed by /v3, and programs that send one with each call where [api]
+auth_strategy is http_basic. For administrators, where it is token or http_basic.";
 
 /// `token`.
 #[derive(Debug, Subcommand)]
@@ -63,6 +79,40 @@ impl TokenCommand {
     }
 }
 
+/// `user`.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a user
+    Add(Call<AddUser>),
+    /// List the users
+    List(Call<NoArguments>),
+    /// Give a user another password, which ends their logins
+    Password(Call<Named>),
+    /// Remove a user, which ends their logins
+    Remove(Call<Named>),
+}
+
+/// What is done about users.
+#[derive(Debug)]
+pub(crate) enum UserAct<'a> {
+    Add(&'a Who),
+    List,
+    Password(&'a Name),
+    Remove(&'a Name),
+}
+
+impl UserCommand {
+    /// The arguments that all commands have, and the rest.
+    pub(crate) fn apart(&self) -> (&ClientArgs, UserAct<'_>) {
+        match self {
+            Self::Add(call) => (&call.client, UserAct::Add(&call.command.who)),
+            Self::List(call) => (&call.client, UserAct::List),
+            Self::Password(call) => (&call.client, UserAct::Password(&call.command.name)),
+            Self::Remove(call) => (&call.client, UserAct::Remove(&call.command.name)),
+        }
+    }
+}
+
 /// `token add`.
 #[derive(Args, Debug)]
 pub struct AddToken {
@@ -71,6 +121,13 @@ pub struct AddToken {
     /// When it ends: after so many days, such as 90d, or at a time of RFC 3339 [default: never]
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires: Option<Timestamp>,
+}
+
+/// `user add`.
+#[derive(Args, Debug)]
+pub struct AddUser {
+    #[command(flatten)]
+    who: Who,
 }
 
 /// A name, a project and a role.
@@ -134,6 +191,53 @@ async fn list_tokens(api: &Api, format: Format) -> Result<String, Failure> {
         });
         Ok(table(["Name", "Project", "Role", "Created", "Expires"], rows.collect()))
     })
+}
+
+/// Adds, lists, changes or removes local users.
+pub(crate) async fn users(api: &Api, act: UserAct<'_>, format: Format) -> Result<String, Failure> {
+    match act {
+        UserAct::Add(who) => add_user(api, who, format).await,
+        UserAct::List => list_users(api, format).await,
+        UserAct::Password(name) => {
+            let name = name.as_str();
+            let body = NewPassword { password: password::new(name)? };
+            let path = format!("/v1/users/{name}/password");
+            api.call(Method::PUT, &path, &[], Some(json!(body))).await?;
+            say(&format!("{name} has another password"));
+            Ok(String::new())
+        }
+        UserAct::Remove(name) => {
+            let name = name.as_str();
+            api.call(Method::DELETE, &format!("/v1/users/{name}"), &[], None).await?;
+            say(&format!("user {name} is removed"));
+            Ok(String::new())
+        }
+    }
+}
+
+async fn add_user(api: &Api, who: &Who, format: Format) -> Result<String, Failure> {
+    let Who { name, project, role } = who;
+    let body = NewUser {
+        name: name.clone(),
+        project: project.clone(),
+        role: *role,
+        password: password::new(name.as_str())?,
+    };
+    let answer = api.call(Method::POST, "/v1/users", &[], Some(json!(body))).await?;
+    show(format, answer, |answer| Ok(user_table(vec![api.read::<UserAnswer>(answer)?.user])))
+}
+
+async fn list_users(api: &Api, format: Format) -> Result<String, Failure> {
+    let answer = api.call(Method::GET, "/v1/users", &[], None).await?;
+    show(format, answer, |answer| Ok(user_table(api.read::<Users>(answer)?.users)))
+}
+
+fn user_table(users: Vec<User>) -> String {
+    let rows = users.into_iter().map(|user| {
+        let User { id, name, project, role, created } = user;
+        [id, name, project, role.as_str().into(), rfc3339(created)]
+    });
+    table(["ID", "Name", "Project", "Role", "Created"], rows.collect())
 }
 
 fn end(text: &str) -> Result<Timestamp, String> {

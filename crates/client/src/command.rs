@@ -98,6 +98,9 @@ start on; --restart stops and starts it now.")]
     /// Make, list and revoke API tokens, each of a project and a role
     #[command(subcommand, after_help = access::TOKEN_HELP)]
     Token(access::TokenCommand),
+    /// Add, list and remove local users, for sites without Keystone
+    #[command(subcommand, after_help = access::USER_HELP)]
+    User(access::UserCommand),
 }
 
 const CONNECT_HELP: &str = "Examples:

@@ -101,6 +101,8 @@ pub(crate) enum Failure {
     Signal(&'static str),
     #[error("cannot use this terminal: {0}")]
     Terminal(#[from] std::io::Error),
+    #[error("no password: {0}")]
+    Password(&'static str),
     #[error("stdout was closed, or cannot be written to")]
     Output,
 }

@@ -10,6 +10,7 @@ mod connect;
 mod failure;
 mod guests;
 mod log;
+mod password;
 mod queries;
 mod text;
 
@@ -67,6 +68,10 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Token(command) => {
             let (client, command) = command.apart();
             access::tokens(&api(client)?, command, client.format).await?
+        }
+        Command::User(command) => {
+            let (client, command) = command.apart();
+            access::users(&api(client)?, command, client.format).await?
         }
         Command::Connect(call) => {
             // Boxed: this future is by far the largest of all commands.

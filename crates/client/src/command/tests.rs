@@ -71,6 +71,10 @@ fn the_examples_of_the_help_are_accepted() {
         "token add ci --project demo --role reader --expires 2027-01-01T00:00:00Z",
         "token list -f json",
         "token revoke ci",
+        "user add alice --project demo --role member",
+        "user list",
+        "user password alice",
+        "user remove alice",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }
@@ -98,6 +102,8 @@ fn contradictions_are_refused() {
         "stop demo --timeout 0",
         "token",
         "token add ci",
+        "user add alice --project demo --role member --password hush",
+        "user password alice hush",
         "token add ci --project demo --role root",
         "token add ci/cd --project demo --role reader",
         "token add ci --project demo --role reader --expires soon",
