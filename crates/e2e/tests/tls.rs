@@ -165,6 +165,8 @@ async fn ssl_only_without_cert_exits() {
 async fn without_a_certificate_users_connect_without_tls_and_the_log_says_so() {
     let flags = ["--serial_console-cert", "/nowhere/self.pem"];
     let server = Server::start(&flags).await;
+    // There is nothing to read again.
+    server.signal(Signal::HUP);
     let page = curl(&[&format!("http://{}/", server.proxy)]).await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(server.log().contains("users connect without TLS"), "{}", server.log());

@@ -323,3 +323,13 @@ impl Write for Raw<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_tls_a_connection_takes_no_more_room_than_tcp() {
+        assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
+    }
+}
