@@ -13,11 +13,14 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use rustix::process::Signal;
+use serde_json::json;
 use serialproxy_e2e::address;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::page::tell;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::port::Guest;
 use serialproxy_e2e::port::Port;
+use serialproxy_e2e::relay::Relay;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::server::program;
 use serialproxy_e2e::socket::Socket;
@@ -380,6 +383,20 @@ async fn a_terminal_is_connected_where_all_is_over_tls() {
     assert!(told.starts_with("HTTP/1.1 400") && told.contains("badRequest"), "{told}");
     let versions = server.get("/v2.1/").await.json.to_string();
     assert!(versions.contains(&format!("\"{}/v2.1", server.api)), "{versions}");
+}
+
+#[tokio::test]
+async fn the_page_works_over_https() {
+    let (pki, relay) = (Pki::new(), Relay::new("switch").await);
+    let own = address::fixed().into_iter().map(|flag| flag.replace("http:", "https:"));
+    let cert = format!("--serial_console-cert={}", pki.file("server-cert.pem").display());
+    let key = format!("--serial_console-key={}", pki.file("server-key.pem").display());
+    let noauth = "--api-auth_strategy=noauth".to_owned();
+    let flags: Vec<_> = own.chain([cert, key, noauth]).chain(relay.flag()).collect();
+    let flags: Vec<_> = SSL_ONLY.into_iter().chain(flags.iter().map(String::as_str)).collect();
+    let server = Server::start(&flags).await;
+    let story = json!({ "api": server.api, "server": relay.server(), "guest": relay.guest() });
+    tell("secure.mjs", story).await;
 }
 
 /// The relay trusts the API's own certificate, whatever the CA and the name in it.
