@@ -35,7 +35,7 @@ pub(crate) async fn dial(
     let address = endpoint.info().address;
     let stream = timely(&address, Stream::connect(&endpoint, &line.settings)).await?;
     let cleared = own(line, resolve, &stream, &address).await?;
-    let stream = timely(&address, stream.secure(&endpoint, &line.settings)).await?;
+    let stream = timely(&address, stream.prepare(&endpoint, &line.settings)).await?;
     if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
         return Err(Connection::Failed(format!("{address} is no longer the guest's port")));
     }

@@ -26,6 +26,16 @@ pub enum Endpoint {
         /// TCP port.
         port: u16,
     },
+    /// A TCP socket that passes bytes once it is asked for a path (`CONNECT path HTTP/1.1`), as
+    /// Nova's `internal_access_path` has it.
+    Tunnel {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// The path; may be a secret.
+        path: String,
+    },
     /// A unix socket that the hypervisor listens on.
     Unix(PathBuf),
     /// A pseudo-terminal, whose other side the hypervisor holds.
@@ -48,6 +58,11 @@ pub enum Unresolved {
 pub trait Resolve: fmt::Debug + Send + Sync {
     /// Where the port of the *running* guest is.
     fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>>;
+
+    /// What it means that the port was closed: nothing in itself, or why there is none now.
+    fn closed(&self, line: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
+        Box::pin(async move { self.resolve(line).await.map(|_| ()) })
+    }
 
     /// Makes the hypervisor hang up on whoever holds the port, so that the line can have it.
     ///
@@ -80,6 +95,7 @@ impl Endpoint {
                 let plain = Self::Tcp { host: host.clone(), port: *port }.info();
                 EndpointInfo { kind: EndpointKind::Tls, ..plain }
             }
+            Self::Tunnel { host, port, .. } => Self::Tcp { host: host.clone(), port: *port }.info(),
             Self::Unix(path) => {
                 EndpointInfo { kind: EndpointKind::Unix, address: path.display().to_string() }
             }

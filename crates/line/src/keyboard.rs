@@ -97,6 +97,16 @@ impl Keyboard {
         }
     }
 
+    /// Ends the session, over whatever connection it goes on.
+    pub fn expire(&self, close: &Close) {
+        self.line.end_session(&self.session, close);
+    }
+
+    /// Whether the session is over.
+    pub fn is_over(&self) -> bool {
+        self.line.session(self.session.id).is_none()
+    }
+
     /// Who types.
     pub fn user(&self) -> &str {
         &self.session.user

@@ -29,6 +29,7 @@ mod screen;
 mod session;
 mod status;
 mod stream;
+mod tunnel;
 
 pub use crate::attach::Start;
 pub use crate::attach::Visitor;

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) power: Mutex<Power>,
     /// The hypervisor said something of the guest: the owner looks at `power` again.
     pub(crate) powered: Notify,
+    /// The port is elsewhere now: the owner leaves the one that it is connected to.
+    pub(crate) moved: Notify,
     /// A session moved on while the owner waited for it.
     pub(crate) progress: Notify,
     pub(crate) owner_waits: AtomicBool,
@@ -89,6 +91,7 @@ impl Line {
             runtime,
             power: Mutex::new(power),
             powered: Notify::new(),
+            moved: Notify::new(),
             progress: Notify::new(),
             owner_waits: AtomicBool::new(false),
             typed: Notify::new(),
@@ -136,6 +139,14 @@ impl Line {
         self.0.set_power(Power { running: false, status, whole: true });
     }
 
+    /// The running guest's port is elsewhere now: it is resolved and dialled anew.
+    pub fn guest_moved(&self) {
+        if self.0.status.borrow().connection.is_connected() {
+            self.0.moved.notify_one();
+        }
+        self.guest_running();
+    }
+
     /// Waits until the line is connected to its guest; false when it is not within that time.
     pub async fn connected(&self, within: Duration) -> bool {
         let mut status = self.0.status.subscribe();
@@ -153,6 +164,11 @@ impl Line {
     /// Whether the guest's port is being dialled right now, so that waiting a moment is worth it.
     pub fn is_connecting(&self) -> bool {
         lock(&self.0.power).running && self.0.status.borrow().connection.is_settling()
+    }
+
+    /// Whether a session is attached, or may come back.
+    pub fn is_used(&self) -> bool {
+        !lock(&self.0.sessions).is_empty()
     }
 
     /// The line as `/v1/lines` shows it.

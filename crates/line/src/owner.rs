@@ -127,7 +127,7 @@ async fn after_close(line: &Shared, resolve: &dyn Resolve) -> Connection {
     };
     match tokio::time::timeout(NEWS, stopped).await {
         Ok(status) => Connection::Stopped(status),
-        _ => resolve.resolve(line.key).await.map_or_else(unresolved, |_| Connection::Dialling),
+        _ => resolve.closed(line.key).await.map_or_else(unresolved, |()| Connection::Dialling),
     }
 }
 
@@ -218,6 +218,7 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
                 }
             }
             () = sleep_until(last_words), if last_words.is_some() => return Ok(()),
+            () = line.moved.notified() => return Ok(()),
         }
     }
 }

@@ -31,6 +31,7 @@ use tokio::net::UnixStream;
 use crate::endpoint::Endpoint;
 use crate::lock;
 use crate::registry::Settings;
+use crate::tunnel;
 
 /// How many buffers one read fills at most.
 pub(crate) const BUFFERS: usize = 4;
@@ -50,7 +51,9 @@ impl Stream {
     /// Connects; TLS is spoken once the connection is known to be served.
     pub(crate) async fn connect(endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
+            Endpoint::Tcp { host, port }
+            | Endpoint::Tls { host, port }
+            | Endpoint::Tunnel { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
@@ -63,8 +66,12 @@ impl Stream {
         }
     }
 
-    /// Speaks TLS where the endpoint does.
-    pub(crate) async fn secure(self, endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
+    /// Does what comes before the first byte of the guest's: speaks TLS, or asks for a path.
+    pub(crate) async fn prepare(
+        self,
+        endpoint: &Endpoint,
+        settings: &Settings,
+    ) -> io::Result<Self> {
         match (self, endpoint) {
             (Self::Tcp(tcp), Endpoint::Tls { host, .. }) => {
                 let tls = settings.tls.clone().ok_or_else(|| {
@@ -73,6 +80,10 @@ impl Stream {
                 let most = settings.input_in_flight;
                 let stream = TlsStream::shake_hands(tcp, host, tls, most).await?;
                 Ok(Self::Tls(Box::new(stream)))
+            }
+            (Self::Tcp(tcp), Endpoint::Tunnel { path, .. }) => {
+                tunnel::open(&tcp, path).await?;
+                Ok(Self::Tcp(tcp))
             }
             (plain, _) => Ok(plain),
         }

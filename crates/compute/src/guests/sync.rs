@@ -269,7 +269,7 @@ fn bound_ports(domain: &Domain) -> BTreeSet<BoundPort> {
                 let line = LineKey { server: domain.id, port: port.port };
                 Some(BoundPort { address: host.clone(), port: *tcp, line })
             }
-            Some(Endpoint::Unix(_) | Endpoint::Pty(_)) | None => None,
+            _ => None,
         });
         tcp.collect::<Vec<_>>()
     };

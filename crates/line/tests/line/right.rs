@@ -9,6 +9,7 @@ use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Settings;
 use serialproxy_line::Unresolved;
+use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
@@ -21,9 +22,11 @@ use tokio::net::TcpStream;
 
 use crate::rig::PATIENCE;
 use crate::rig::Rig;
+use crate::rig::end;
 use crate::rig::endpoint;
 use crate::rig::eventually;
 use crate::rig::within;
+use crate::rig::writer;
 
 /// A hypervisor that serves one client at a time, as QEMU does.
 #[derive(Debug)]
@@ -114,4 +117,18 @@ async fn a_guest_that_waits_for_its_line_has_missed_nothing() {
     assert!(line.connected(PATIENCE).await);
     assert_eq!(line.describe().reason, "connected");
     assert_eq!(line.describe().offset, 0);
+}
+
+#[tokio::test]
+async fn a_guest_that_moved_is_followed() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let (mut session, _keyboard) = rig.attach(&writer("alice")).unwrap();
+    let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    *rig.told.0.lock().unwrap() = Ok(endpoint(&there));
+    rig.line.guest_moved();
+    assert_eq!(within(guest.read(&mut [0])).await.unwrap(), 0, "the old port is let go");
+    assert_eq!(end(&mut session).await, CloseCode::Normal);
+    within(there.accept()).await.unwrap();
+    assert!(rig.line.connected(PATIENCE).await);
 }

@@ -217,3 +217,42 @@ async fn a_port_that_speaks_tls_needs_the_options_for_it() {
     let _guest = within(rig.port.accept()).await.unwrap();
     eventually(|| rig.line.describe().reason.contains("tls_ca_certs is not set")).await;
 }
+
+/// A line whose port wants to be asked for a path, and the guest's end once it was.
+async fn tunnel(answer: &[u8]) -> (Rig, tokio::net::TcpStream) {
+    let rig = Rig::new().await;
+    let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Tunnel { host, port, path: "a-path".into() });
+    rig.line.guest_started(true);
+    let (mut guest, _) = within(rig.port.accept()).await.unwrap();
+    let mut request = [0; 27];
+    within(guest.read_exact(&mut request)).await.unwrap();
+    assert_eq!(&request, b"CONNECT a-path HTTP/1.1\r\n\r\n");
+    guest.write_all(answer).await.unwrap();
+    (rig, guest)
+}
+
+#[tokio::test]
+async fn what_follows_the_answer_for_a_path_is_the_guests() {
+    let (rig, mut guest) = tunnel(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nlogin: ").await;
+    assert!(rig.line.connected(PATIENCE).await);
+    let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
+    visitor.start = Start::Oldest;
+    let (mut attachment, keyboard) = rig.attach(&visitor).unwrap();
+    assert_eq!(output_until(&mut attachment, b"login: ").await, b"login: ");
+    keyboard.write(b"root");
+    let mut typed = [0; 4];
+    within(guest.read_exact(&mut typed)).await.unwrap();
+    assert_eq!(&typed, b"root");
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_opened_makes_the_line_fail() {
+    for answer in ["HTTP/1.1 500 No\r\n\r\n", "200\r\n\r\n", "\r\n\r\n"] {
+        let (rig, _guest) = tunnel(answer.as_bytes()).await;
+        eventually(|| rig.line.describe().reason.contains("does not open the path")).await;
+        assert!(!rig.line.describe().reason.contains("a-path"));
+    }
+    let (rig, _guest) = tunnel(&[b'x'; 5000]).await;
+    eventually(|| rig.line.describe().reason.contains("its answer has no end")).await;
+}

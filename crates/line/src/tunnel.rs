@@ -1,0 +1,52 @@
+//! A port behind a path: Nova's `internal_access_path`.
+
+use std::io;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Bytes of the answer's head at most.
+const HEAD: usize = 4096;
+
+/// Asks for the path. What follows the answer's blank line is the guest's.
+pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<()> {
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(io::Error::other("the path to it is not one that can be asked for"));
+    }
+    let request = format!("CONNECT {path} HTTP/1.1\r\n\r\n");
+    let mut left = request.as_bytes();
+    while !left.is_empty() {
+        tcp.writable().await?;
+        match tcp.try_write(left) {
+            Ok(length) => left = left.get(length..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let head = read_head(tcp).await?;
+    let mut status =
+        head.split(|byte| *byte == b'\r').next().unwrap_or_default().split(|b| *b == b' ');
+    match status.nth(1) {
+        Some(b"200") => Ok(()),
+        _ => Err(io::Error::other("it does not open the path that Nova names")),
+    }
+}
+
+/// Reads up to the blank line, and no further: byte by byte, since what follows is not ours.
+async fn read_head(tcp: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= HEAD {
+            return Err(io::Error::other("its answer has no end"));
+        }
+        let mut byte = [0];
+        tcp.ready(Interest::READABLE).await?;
+        match tcp.try_read(&mut byte) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => head.extend(byte),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(head)
+}
