@@ -74,7 +74,12 @@ impl<'a> Expansion<'a> {
             reason: if option.is_secret() { UNREADABLE_SECRET.to_owned() } else { reason },
         };
         self.trail.push(option);
+        let written = self.effective.written;
         let text = substitute(&value.text, |name| {
+            // Nova's own: what it says stands as it is, unless it leads on.
+            if let Some(text) = written.foreign(option.group, name).filter(|t| !t.contains('$')) {
+                return Ok(text.to_owned());
+            }
             let referred = self.referred(option, name).map_err(bad)?;
             match self.effective.written.of(referred) {
                 [] => Ok(referred.fallback(self.effective.surroundings).unwrap_or_default()),

@@ -36,8 +36,19 @@ pub struct Sources {
     pub state_dir: Option<PathBuf>,
     /// Directory that replaces the built-in pages if it exists and `web` is not set.
     pub default_web: PathBuf,
-    /// Whether this is for `serve`, which hands out consoles when no file says otherwise.
-    pub serve: bool,
+    /// Who reads it.
+    pub role: Role,
+}
+
+/// Who reads a configuration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// `serve`, which hands out consoles when no file says otherwise.
+    Serve,
+    /// `proxy`, which also reads a file of Nova's, in nova-serialproxy's place.
+    Proxy,
+    /// `config`, as `serve` or, where the file is Nova's, as `proxy`.
+    Either,
 }
 
 impl Default for Sources {
@@ -49,7 +60,7 @@ impl Default for Sources {
             flags: Vec::new(),
             state_dir: None,
             default_web: PathBuf::from("/usr/share/serialproxy-static"),
-            serve: false,
+            role: Role::Proxy,
         }
     }
 }
@@ -61,6 +72,9 @@ pub struct Loaded {
     pub config: Config,
     /// Every option, in the table's order; repeatable ones once for each value.
     pub settings: Vec<Setting>,
+    /// What was passed over, since it is in a file of Nova's and means nothing to us: groups, and
+    /// options of groups of ours.
+    pub passed_over: Vec<String>,
 }
 
 /// The effective value of an option.
@@ -84,10 +98,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let surroundings = Surroundings {
         state_dir: state_dir.clone(),
         web: sources.default_web.clone(),
-        serve_without_file: sources.serve && !written.any_file(),
+        serve_without_file: sources.role != Role::Proxy && !written.any_file(),
+        nova: written.is_novas(),
     };
     let effective = Effective::new(&written, &surroundings);
-    let mut loaded = Loaded { config: Config::default(), settings: Vec::new() };
+    let passed_over = written.passed_over().into_iter().collect();
+    let mut loaded = Loaded { config: Config::default(), settings: Vec::new(), passed_over };
     loaded.config.state_dir = state_dir;
     for option in options() {
         loaded.settle(option, &effective, &mut problems);

@@ -29,6 +29,11 @@ An unknown group or option or a bad value is an error that names file, line, opt
 allowed; all errors are told at once. Nothing is ignored: an option whose function is not in this
 version yet is refused unless it is set to its default.
 
+`serialproxy proxy` also reads a `nova.conf` (a file of that name, or with options of `[DEFAULT]` or
+`[api]` that only Nova has): groups and options that only Nova has are passed over and listed in the
+log at debug level, and what Nova's proxies share in `[DEFAULT]` (`cert`, `key`, `ssl_only`, `web`,
+`daemon`, `record`, `source_is_ipv6`) counts where `[serial_console]` does not say it.
+
 ## File format
 
 The format is that of oslo.config, so that a file made for Nova reads the same:

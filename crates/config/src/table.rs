@@ -68,7 +68,10 @@ pub(crate) static OPTIONS: &[Opt] = &[
     works(
         "serial_console",
         "base_url",
-        Text("http://127.0.0.1:6083/serial.html"),
+        Computed(
+            "http://127.0.0.1:6083/serial.html; with a nova.conf ws://127.0.0.1:6083/",
+            default_base_url,
+        ),
         Single("an http, https, ws or wss URL with a host, without query and fragment"),
         "What console URLs start with; its scheme decides which pages may connect.",
         |c, v| set(&mut c.serial_console.base_url, base_url(v)),
@@ -576,6 +579,12 @@ fn connection_uri(text: &str) -> Result<String, String> {
 
 fn default_enabled(surroundings: &Surroundings) -> Option<String> {
     Some(surroundings.serve_without_file.to_string())
+}
+
+fn default_base_url(surroundings: &Surroundings) -> Option<String> {
+    let novas = surroundings.nova;
+    let url = if novas { "ws://127.0.0.1:6083/" } else { "http://127.0.0.1:6083/serial.html" };
+    Some(url.to_owned())
 }
 
 fn default_web(surroundings: &Surroundings) -> Option<String> {

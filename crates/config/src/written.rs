@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::io::Read;
@@ -16,7 +17,12 @@ use crate::error::escaped;
 use crate::error::shown;
 use crate::hint::nearest;
 use crate::ini;
+use crate::ini::Ini;
+use crate::ini::Section;
+use crate::load::Role;
 use crate::load::Sources;
+use crate::nova;
+use crate::nova::Meaning;
 use crate::options::Opt;
 use crate::options::find;
 use crate::options::groups;
@@ -37,27 +43,38 @@ pub(crate) struct Value {
 pub(crate) struct Written {
     files: BTreeMap<(&'static str, &'static str), Vec<Value>>,
     flags: BTreeMap<(&'static str, &'static str), Vec<Value>>,
+    /// What a file of Nova's says under another name: it counts where the files say nothing.
+    elsewhere: BTreeMap<(&'static str, &'static str), Vec<Value>>,
+    /// What only Nova has, by group and option.
+    foreign: BTreeMap<(String, String), String>,
     any_file: bool,
+    nova: bool,
+}
+
+/// A file, as it is written.
+struct FileText {
+    file: Arc<Path>,
+    ini: Ini,
 }
 
 impl Written {
     /// Reads files and flags; what cannot be understood becomes a problem and is left out.
     pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Self {
         let mut written = Self::default();
-        if sources.files.is_empty() {
-            written.read_file(&sources.default_file, Absence::Fine, problems);
-        }
-        for file in &sources.files {
-            written.read_file(file, Absence::Problem, problems);
-        }
-        for directory in &sources.directories {
-            match files_of(directory) {
-                Ok(files) => {
-                    for file in files {
-                        written.read_file(&file, Absence::Problem, problems);
-                    }
+        let files = read_all(sources, problems);
+        written.any_file = !files.is_empty();
+        written.nova = sources.role != Role::Serve && files.iter().any(FileText::is_novas);
+        for FileText { file, ini } in files {
+            let origin = |line| Origin::File { file: Arc::clone(&file), line };
+            for fault in ini.faults {
+                let reason = fault.reason.to_owned();
+                problems.add(Problem::Malformed { origin: origin(fault.line), reason });
+            }
+            for section in ini.sections {
+                match written.nova {
+                    true => written.add_novas(section, &origin, problems),
+                    false => written.add_section(section, &origin, problems),
                 }
-                Err(error) => problems.add(unreadable(directory, &error)),
             }
         }
         for (group, name, value) in &sources.flags {
@@ -79,6 +96,7 @@ impl Written {
     pub(crate) fn of(&self, option: &Opt) -> &[Value] {
         let key = (option.group, option.name);
         let values = self.flags.get(&key).or_else(|| self.files.get(&key));
+        let values = values.or_else(|| self.elsewhere.get(&key));
         let values = values.map(Vec::as_slice).unwrap_or_default();
         match values {
             [.., last] if !option.is_multi() => std::slice::from_ref(last),
@@ -86,30 +104,59 @@ impl Written {
         }
     }
 
-    fn read_file(&mut self, file: &Path, absence: Absence, problems: &mut Problems) {
-        let text = match read_text(file) {
-            Ok(text) => text,
-            Err(error) if absence == Absence::Fine && error.kind() == io::ErrorKind::NotFound => {
-                return;
-            }
-            Err(error) => return problems.add(unreadable(file, &error)),
-        };
-        self.any_file = true;
-        let file: Arc<Path> = file.into();
-        let origin = |line| Origin::File { file: Arc::clone(&file), line };
-        let ini = ini::parse(&text);
-        for fault in ini.faults {
-            let reason = fault.reason.to_owned();
-            problems.add(Problem::Malformed { origin: origin(fault.line), reason });
-        }
-        for section in ini.sections {
-            self.add_section(section, &origin, problems);
+    /// Whether a file is one of Nova's, and read as such.
+    pub(crate) fn is_novas(&self) -> bool {
+        self.nova
+    }
+
+    /// What a file of Nova's says of an option that we do not have, as it is written: of that group,
+    /// or of `[DEFAULT]`.
+    pub(crate) fn foreign(&self, group: &str, name: &str) -> Option<&str> {
+        let (group, own) = name.split_once('.').unwrap_or((group, name));
+        let found = self.foreign.get(&(group.to_owned(), own.to_owned()));
+        let found = found.or_else(|| self.foreign.get(&("DEFAULT".to_owned(), name.to_owned())));
+        found.map(String::as_str)
+    }
+
+    /// The groups of a file of Nova's that were passed over, and the options in groups of ours.
+    pub(crate) fn passed_over(&self) -> BTreeSet<String> {
+        let names = self.foreign.keys().map(|(group, name)| match known_group(group) {
+            Some(_) => format!("[{}] {}", shown(group), shown(name)),
+            None => format!("[{}]", shown(group)),
+        });
+        names.collect()
+    }
+
+    fn add_novas(
+        &mut self,
+        section: Section,
+        origin: &dyn Fn(usize) -> Origin,
+        problems: &mut Problems,
+    ) {
+        for entry in section.entries {
+            let (name, origin) = (entry.key, origin(entry.line));
+            let value = Value { text: entry.value, origin: origin.clone() };
+            let (place, option) = match nova::meaning(&section.name, &name) {
+                Meaning::Ours(option) => (&mut self.files, option),
+                Meaning::Elsewhere(option) => (&mut self.elsewhere, option),
+                Meaning::Foreign => {
+                    self.foreign.insert((section.name.clone(), name), value.text);
+                    continue;
+                }
+                Meaning::Unknown => {
+                    if let Err(problem) = known(&section.name, &name, origin) {
+                        problems.add(problem);
+                    }
+                    continue;
+                }
+            };
+            place.entry((option.group, option.name)).or_default().push(value);
         }
     }
 
     fn add_section(
         &mut self,
-        section: ini::Section,
+        section: Section,
         origin: &dyn Fn(usize) -> Origin,
         problems: &mut Problems,
     ) {
@@ -131,6 +178,44 @@ impl Written {
         let value = Value { text: text.to_owned(), origin: Origin::Flag(option.flag()) };
         self.flags.entry((option.group, option.name)).or_default().push(value);
     }
+}
+
+impl FileText {
+    fn is_novas(&self) -> bool {
+        self.file.file_name().is_some_and(|name| name == "nova.conf")
+            || self.ini.sections.iter().any(nova::marks)
+    }
+}
+
+/// The files, in the order in which they count.
+fn read_all(sources: &Sources, problems: &mut Problems) -> Vec<FileText> {
+    let mut files = Vec::new();
+    if sources.files.is_empty() {
+        files.extend(read_file(&sources.default_file, Absence::Fine, problems));
+    }
+    let mut named = sources.files.clone();
+    for directory in &sources.directories {
+        match files_of(directory) {
+            Ok(files) => named.extend(files),
+            Err(error) => problems.add(unreadable(directory, &error)),
+        }
+    }
+    files.extend(named.iter().filter_map(|file| read_file(file, Absence::Problem, problems)));
+    files
+}
+
+fn read_file(file: &Path, absence: Absence, problems: &mut Problems) -> Option<FileText> {
+    let text = match read_text(file) {
+        Ok(text) => text,
+        Err(error) if absence == Absence::Fine && error.kind() == io::ErrorKind::NotFound => {
+            return None;
+        }
+        Err(error) => {
+            problems.add(unreadable(file, &error));
+            return None;
+        }
+    };
+    Some(FileText { file: file.into(), ini: ini::parse(&text) })
 }
 
 /// What it means that a file is not there.
@@ -171,7 +256,7 @@ fn read_text(file: &Path) -> io::Result<String> {
 }
 
 /// The group of that name. Like oslo.config, case counts for `DEFAULT` only.
-fn known_group(name: &str) -> Option<&'static str> {
+pub(crate) fn known_group(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase();
     groups().into_iter().find(|group| *group == name || *group == lower)
 }

@@ -11,6 +11,7 @@ use serialproxy_config::Config;
 use serialproxy_config::Loaded;
 use serialproxy_config::Origin;
 use serialproxy_config::Problem;
+use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::options;
@@ -178,7 +179,7 @@ fn a_file_is_bounded_and_text() {
 fn serve_without_any_file_hands_out_consoles() {
     let mut place = Place::new();
     assert!(!place.load().config.serial_console.enabled);
-    place.sources.serve = true;
+    place.sources.role = Role::Serve;
     assert!(place.load().config.serial_console.enabled);
     let flagged = Place::new().flag("serial_console", "enabled", "false");
     assert!(!flagged.load().config.serial_console.enabled);
@@ -641,6 +642,7 @@ fn every_option_may_be_set_to_its_default() {
     for option in options() {
         let text = match option.name {
             "enabled" => "false",
+            "base_url" => "http://127.0.0.1:6083/serial.html",
             "web" => "",
             "images_path" => "/state/images",
             _ if option.is_multi() => continue,

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::path::Path;
+
+use serialproxy_config::Config;
 use serialproxy_config::ConfigError;
 use serialproxy_config::Loaded;
+use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::show;
@@ -81,4 +85,111 @@ fn a_login_that_is_not_spoken_is_refused() {
     assert!(error.contains("allowed: password or v3password"), "{error}");
     let error = loaded("[nova]\nvalid_interfaces = inside\n").unwrap_err().to_string();
     assert!(error.contains("allowed: internal, public and admin"), "{error}");
+}
+
+/// A file of Nova's as installers write it.
+const NOVA: &str = "\
+[DEFAULT]
+debug = true
+transport_url = rabbit://openstack:secret@controller:5672/
+my_ip = 10.0.0.11
+cert = /etc/nova/cert.pem
+record = /var/log/consoles/c
+console_allowed_origins = dashboard.example.com
+[api]
+auth_strategy = keystone
+[libvirt]
+virt_type = lxc
+[vnc]
+server_listen = $my_ip
+[neutron]
+password = hunter2
+[keystone_authtoken]
+auth_url = http://controller:5000/
+memcached_servers = controller:11211
+username = nova
+password = hunter2
+project_name = service
+[serial_console]
+enabled = true
+port_range = 20000:10000
+proxyclient_address = $my_other_ip
+serialproxy_host = $my_ip
+serialproxy_port = 6084
+";
+
+/// Loads a file of that name as the proxy does, or as `serve`.
+fn named(name: &str, text: &str, role: Role) -> Result<Loaded, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    load(&Sources { files: vec![file], role, ..Sources::default() })
+}
+
+#[test]
+fn a_nova_conf_is_read_by_the_proxy_and_what_only_nova_has_is_listed() {
+    for name in ["nova.conf", "other.conf"] {
+        let loaded = named(name, NOVA, Role::Proxy).unwrap();
+        let config = loaded.config;
+        assert!(config.debug);
+        assert_eq!(config.serial_console.base_url, "ws://127.0.0.1:6083/");
+        let listen = &config.serial_console.listen;
+        assert_eq!((&*listen.host, listen.port), ("10.0.0.11", 6084));
+        assert_eq!(config.serial_console.cert, Path::new("/etc/nova/cert.pem"));
+        assert_ne!(config.serial_console.record, Config::default().serial_console.record);
+        assert_eq!(config.console.allowed_origins, ["dashboard.example.com"]);
+        assert_eq!(config.nova_user().unwrap().0, "keystone_authtoken");
+        assert_eq!(
+            loaded.passed_over,
+            [
+                "[DEFAULT] my_ip",
+                "[DEFAULT] transport_url",
+                "[api] auth_strategy",
+                "[keystone_authtoken] memcached_servers",
+                "[libvirt] virt_type",
+                "[neutron]",
+                "[serial_console] enabled",
+                "[serial_console] port_range",
+                "[serial_console] proxyclient_address",
+                "[vnc]",
+            ]
+        );
+    }
+}
+
+#[test]
+fn no_other_role_reads_a_nova_conf() {
+    let error = named("nova.conf", NOVA, Role::Serve).unwrap_err().to_string();
+    assert!(error.contains("[neutron]: unknown group"), "{error}");
+}
+
+#[test]
+fn a_file_of_ours_is_held_to_its_options_by_the_proxy_too() {
+    let error = named("a.conf", "[neutron]\n", Role::Proxy).unwrap_err().to_string();
+    assert!(error.contains("[neutron]: unknown group"), "{error}");
+    let loaded = named("a.conf", "[DEFAULT]\ndebug = on\n", Role::Proxy).unwrap();
+    assert_eq!(loaded.config.serial_console.base_url, "http://127.0.0.1:6083/serial.html");
+}
+
+#[test]
+fn a_slip_of_the_fingers_in_serial_console_is_told_in_a_nova_conf_too() {
+    let text = "[serial_console]\nserialproxy_prot = 1\n";
+    let error = named("nova.conf", text, Role::Proxy).unwrap_err().to_string();
+    assert!(error.contains("did you mean serialproxy_port?"), "{error}");
+}
+
+#[test]
+fn what_the_proxies_share_counts_where_serial_console_has_none() {
+    let origins =
+        |text: &str| named("nova.conf", text, Role::Proxy).unwrap().config.console.allowed_origins;
+    let shared = "[DEFAULT]\nconsole_allowed_origins = a\n";
+    assert_eq!(origins(shared), ["a"]);
+    assert_eq!(origins(&format!("[console]\nallowed_origins = b\n{shared}")), ["b"]);
+}
+
+#[test]
+fn what_nova_leaves_open_is_told() {
+    let text = "[serial_console]\nserialproxy_host = $my_ip\n";
+    let error = named("nova.conf", text, Role::Proxy).unwrap_err().to_string();
+    assert!(error.contains("there is no option that $my_ip could stand for"), "{error}");
 }

@@ -46,6 +46,7 @@ struct Inside {
     user_tokens: BTreeMap<String, Value>,
     consoles: BTreeMap<String, Value>,
     servers: BTreeMap<String, Value>,
+    changes: u64,
     calls: Vec<String>,
 }
 
@@ -73,6 +74,7 @@ impl Cloud {
             user_tokens: BTreeMap::new(),
             consoles: BTreeMap::new(),
             servers: BTreeMap::new(),
+            changes: 0,
             calls: Vec::new(),
         }));
         let router = Router::new()
@@ -131,13 +133,16 @@ impl Cloud {
         });
         let mut inside = self.inside();
         inside.consoles.insert(token.clone(), json!({ "console": console }));
-        inside.servers.entry(server.to_string()).or_insert_with(|| shown("active", None));
+        inside.servers.entry(server.to_string()).or_insert_with(|| shown("active", None, 0));
         token
     }
 
-    /// The server is in this state from now on.
+    /// The server is in this state from now on, and was changed.
     pub fn set_state(&self, server: Uuid, vm_state: &str, task_state: Option<&str>) {
-        self.inside().servers.insert(server.to_string(), shown(vm_state, task_state));
+        let mut inside = self.inside();
+        inside.changes += 1;
+        let server_ = shown(vm_state, task_state, inside.changes);
+        inside.servers.insert(server.to_string(), server_);
     }
 
     /// The server is gone.
@@ -178,9 +183,10 @@ impl Cloud {
     }
 }
 
-fn shown(vm_state: &str, task_state: Option<&str>) -> Value {
+fn shown(vm_state: &str, task_state: Option<&str>, change: u64) -> Value {
     json!({ "server": {
         "name": "vm",
+        "updated": format!("change {change}"),
         "status": if vm_state == "active" { "ACTIVE" } else { "SHUTOFF" },
         "OS-EXT-STS:vm_state": vm_state,
         "OS-EXT-STS:task_state": task_state,

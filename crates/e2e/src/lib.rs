@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod cloud;
+pub mod drop_in;
 pub mod fuzz;
 pub mod guest;
 pub mod libvirtd;

@@ -32,6 +32,11 @@ impl Port {
         serialproxy_proto::id::ServerId::of_static(&self.name).to_string()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
     /// The guest's end of the next connection.
     pub async fn accept(&self) -> Guest {
         Guest(within(self.listener.accept()).await.unwrap().0)

@@ -112,30 +112,9 @@ impl Server {
     }
 
     async fn run(state: Arc<TempDir>, flags: Vec<String>) -> Self {
-        let mut process = Command::new(program())
-            .arg("serve")
-            .arg("--debug")
-            .arg("--state-dir")
-            .arg(state.path())
-            .args(&flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let log = Arc::default();
-        tokio::spawn(keep_log(process.stderr.take().unwrap(), Arc::clone(&log)));
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let mut ready = String::new();
-        within(stdout.read_line(&mut ready)).await.unwrap();
-        let address = |name: &str| {
-            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
-            word.unwrap_or_else(|| panic!("not ready: {ready:?}\n{}", log.lock().unwrap()))
-                .to_owned()
-        };
-        let (api, proxy) = (address("api="), address("proxy="));
-        let proxy = proxy.split_once("://").map_or("", |(_, address)| address).to_owned();
+        let running = Running::start("serve", state.path(), &flags).await;
+        let (api, proxy) = (running.url("api="), running.address("proxy="));
+        let Running { process, log, .. } = running;
         // It has a look at what is behind TLS; who is to be trusted is a matter of tests.
         let http = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
         let http = http.build().unwrap();
@@ -232,6 +211,50 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap().trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+}
+
+/// A role of the program that is ready.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) process: Child,
+    pub(crate) log: Arc<Mutex<String>>,
+    ready: String,
+}
+
+impl Running {
+    /// Starts it, at debug level and on this state.
+    pub(crate) async fn start(role: &str, state: &Path, flags: &[String]) -> Self {
+        let mut process = Command::new(program())
+            .arg(role)
+            .arg("--debug")
+            .arg("--state-dir")
+            .arg(state)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Arc::default();
+        tokio::spawn(keep_log(process.stderr.take().unwrap(), Arc::clone(&log)));
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut ready = String::new();
+        within(stdout.read_line(&mut ready)).await.unwrap();
+        Self { process, log, ready }
+    }
+
+    /// What follows this in the line that says that it is ready.
+    pub(crate) fn url(&self, name: &str) -> String {
+        let word = self.ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+        let log = || self.log.lock().unwrap().clone();
+        word.unwrap_or_else(|| panic!("not ready: {:?}\n{}", self.ready, log())).to_owned()
+    }
+
+    /// The same, without its scheme.
+    pub(crate) fn address(&self, name: &str) -> String {
+        self.url(name).split_once("://").map_or("", |(_, address)| address).to_owned()
     }
 }
 

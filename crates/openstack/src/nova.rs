@@ -58,6 +58,8 @@ pub struct Server {
     /// What is being done to it, such as `rebooting`.
     #[serde(rename = "OS-EXT-STS:task_state")]
     pub task_state: Option<String>,
+    /// When anything of it changed last; every start, stop and reboot is such a change.
+    pub updated: Option<String>,
 }
 
 #[derive(Deserialize)]

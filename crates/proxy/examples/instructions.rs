@@ -24,6 +24,7 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
+use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
 use serialproxy_store::Store;
@@ -171,10 +172,11 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
         "the line is not connected"
     );
 
+    let backing = Backing::Own { store: Arc::clone(store), compute };
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };
-    let proxy = Proxy::new(Arc::new(config), Arc::clone(store), lines, compute, tls)?;
+    let proxy = Proxy::new(Arc::new(config), lines, backing, tls)?;
     tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
     let token = store.authorize(&Grant {
         line,

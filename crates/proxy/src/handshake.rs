@@ -25,13 +25,14 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::console::SUBPROTOCOL;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
-use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use serialproxy_tls::Stream;
 use tokio::runtime;
 use tokio::runtime::Handle;
 
+use crate::Backing;
 use crate::Proxy;
+use crate::backing::Console;
 use crate::http::Answer;
 use crate::origin;
 use crate::session;
@@ -42,6 +43,10 @@ use crate::ticket::Ticket;
 
 /// How long a line that is just being connected is waited for.
 const CONNECTING: Duration = Duration::from_secs(2);
+
+/// How long a raw client waits for a port that Nova named, and that may have been made a moment ago:
+/// an ironic node's console takes seconds.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// How long a user's own session that writes is waited for: who closes a connection and opens the
 /// next may be here before the end of the first is noticed. A refusal takes 100 ms at most.
@@ -155,9 +160,9 @@ async fn admit(
     let address = peer.to_string();
     let (attachment, keyboard) = match admission {
         Admission::Token(token) => {
-            let grant = grant(proxy, &token).await?;
+            let console = proxy.backing.look_up(&token).await?;
             check_origin()?;
-            attach(proxy, &token, &grant, Wish { mode, start, protocol, address }).await?
+            attach(proxy, &token, &console, Wish { mode, start, protocol, address }).await?
         }
         Admission::Resume(key) => {
             check_origin()?;
@@ -179,26 +184,26 @@ struct Wish {
 async fn attach(
     proxy: &Arc<Proxy>,
     token: &ConsoleToken,
-    grant: &Grant,
+    console: &Console,
     Wish { mode, start, protocol, address }: Wish,
 ) -> Result<(Attachment, Keyboard), Refusal> {
-    let mode = mode.unwrap_or(grant.mode);
-    if mode == Mode::Write && grant.mode == Mode::Watch {
+    let mode = mode.unwrap_or(console.mode);
+    if mode == Mode::Write && console.mode == Mode::Watch {
         return Err(Refusal::Mode);
     }
-    let line = proxy.lines.get(grant.line).ok_or_else(|| {
-        Refusal::NoSuchLine("the server is gone, or has no such serial port any more".into())
-    })?;
-    if line.is_connecting() {
-        line.connected(CONNECTING).await;
-    }
+    let line = proxy.backing.line(proxy, console)?;
+    match &proxy.backing {
+        Backing::Nova(_) if protocol == Protocol::Raw => line.connected(SLOW).await,
+        _ => line.is_connecting() && line.connected(CONNECTING).await,
+    };
+    let consoleauth = &proxy.config.consoleauth;
     let visitor = Visitor {
-        user: grant.user.clone(),
+        user: console.user.clone(),
         mode,
-        may: grant.mode,
-        operator: grant.operator,
-        wait: grant.wait,
-        limit: proxy.config.consoleauth.enforce_session_timeout.then_some(grant.expires),
+        may: console.mode,
+        operator: console.operator,
+        wait: console.wait,
+        limit: console.expires.filter(|_| consoleauth.enforce_session_timeout),
         protocol,
         address,
         start,
@@ -211,48 +216,13 @@ async fn attach(
         }
         attached => attached?,
     };
-    spend(proxy, token).await?;
+    if consoleauth.single_use {
+        proxy.backing.spend(token).await?;
+    }
+    if consoleauth.enforce_session_timeout {
+        proxy.backing.watch_over(token, &attached.1);
+    }
     Ok(attached)
-}
-
-/// What the token stands for. A store that fails is told apart from a token that is wrong.
-async fn grant(proxy: &Arc<Proxy>, token: &ConsoleToken) -> Result<Grant, Refusal> {
-    let digest = token.digest();
-    with_store(proxy, move |store| store.validate(digest, Timestamp::now()))
-        .await?
-        .ok_or(Refusal::Token)
-}
-
-/// Ends a single-use token.
-async fn spend(proxy: &Arc<Proxy>, token: &ConsoleToken) -> Result<(), Refusal> {
-    if !proxy.config.consoleauth.single_use {
-        return Ok(());
-    }
-    let digest = token.digest();
-    match with_store(proxy, move |store| store.revoke(digest)).await? {
-        true => Ok(()),
-        false => Err(Refusal::Token),
-    }
-}
-
-pub(crate) async fn with_store<T: Send + 'static>(
-    proxy: &Arc<Proxy>,
-    call: impl FnOnce(&serialproxy_store::Store) -> Result<T, serialproxy_store::StoreError>
-    + Send
-    + 'static,
-) -> Result<T, Refusal> {
-    let store = Arc::clone(&proxy.store);
-    match tokio::task::spawn_blocking(move || call(&store)).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "tokens cannot be looked up");
-            Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
-        }
-        Err(error) => {
-            tracing::error!(%error, "tokens cannot be looked up");
-            Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
-        }
-    }
 }
 
 type Offer = (HeaderValue, Protocol);

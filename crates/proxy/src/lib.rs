@@ -6,6 +6,7 @@
 //!                     └─ Upgrade ─▶ handshake ─▶ ticket (token, origin) ─▶ line ─▶ session
 //! ```
 
+mod backing;
 mod handshake;
 mod history;
 mod http;
@@ -15,6 +16,7 @@ mod record;
 mod relay;
 mod secure;
 mod session;
+mod targets;
 mod ticket;
 mod wire;
 
@@ -26,8 +28,6 @@ use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_line::Lines;
-use serialproxy_proto::compute::Compute;
-use serialproxy_store::Store;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -35,8 +35,10 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use crate::backing::Backing;
 use crate::record::Recorder;
 use crate::relay::Relay;
+pub use crate::targets::Targets;
 
 /// How long sessions have to take their Close frame when the proxy shuts down.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -49,10 +51,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Proxy {
     pub(crate) config: Arc<Config>,
-    pub(crate) store: Arc<Store>,
     pub(crate) lines: Lines,
-    /// Who controls the guests' power.
-    pub(crate) compute: Arc<dyn Compute>,
+    pub(crate) backing: Backing,
     pub(crate) relay: Relay,
     pub(crate) reception: Reception,
     /// Where sessions are recorded; none where they are not.
@@ -69,21 +69,15 @@ pub struct Tls {
 }
 
 impl Proxy {
-    /// A proxy for these lines, whose tokens are in `store`.
+    /// A proxy for these lines.
     ///
     /// # Errors
     ///
     /// When sessions are to be recorded, and nothing can be written there.
-    pub fn new(
-        config: Arc<Config>,
-        store: Arc<Store>,
-        lines: Lines,
-        compute: Arc<dyn Compute>,
-        tls: Tls,
-    ) -> io::Result<Self> {
+    pub fn new(config: Arc<Config>, lines: Lines, backing: Backing, tls: Tls) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
         let recorder = Recorder::start(&config.serial_console.record)?;
-        Ok(Self { config, store, lines, compute, relay, recorder, reception: tls.users })
+        Ok(Self { config, lines, backing, relay, recorder, reception: tls.users })
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

@@ -21,6 +21,8 @@ pub(crate) fn check(headers: &HeaderMap, base_url: &str, allowed: &[String]) -> 
         .ok()
         .and_then(|origin| origin.parse().ok())
         .ok_or_else(|| "the Origin header is not valid".to_owned())?;
+    // Who terminates TLS before us says so; no page can.
+    let forwarded = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok());
     let (Some(scheme), Some(page)) = (origin.scheme_str(), origin.host()) else {
         return Err("the Origin header is not valid".into());
     };
@@ -36,6 +38,7 @@ pub(crate) fn check(headers: &HeaderMap, base_url: &str, allowed: &[String]) -> 
         ));
     }
     let wanted = if is_secure(base_url) { "https" } else { "http" };
+    let scheme = forwarded.unwrap_or(scheme);
     if scheme != wanted {
         return Err(format!("the page was loaded by {scheme}, consoles here want {wanted}"));
     }

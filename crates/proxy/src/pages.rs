@@ -52,7 +52,7 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     let name = match name {
         _ if has_token(request) => PAGE,
         // A directory from before there was a servers page has none.
-        "" if request.uri().path() == "/" && find(directory, SERVERS).await.is_some() => SERVERS,
+        "" if has_servers(config, request) && find(directory, SERVERS).await.is_some() => SERVERS,
         "" => PAGE,
         name => name,
     };
@@ -80,6 +80,11 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
         };
     }
     answer
+}
+
+/// Whether the servers page is meant, and there is an API that it could ask.
+fn has_servers<B>(config: &Config, request: &Request<B>) -> bool {
+    request.uri().path() == "/" && config.proxy.api.is_some()
 }
 
 /// Whether the URL is that of a console.
@@ -178,6 +183,7 @@ fn protect(headers: &mut HeaderMap, frame_ancestors: &str) {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use serialproxy_config::values::ApiAddress;
 
     use super::*;
 
@@ -198,6 +204,7 @@ mod tests {
         }
         let mut config = Config::default();
         config.serial_console.web = Some(directory.path().to_owned());
+        config.proxy.api = Some(ApiAddress { tls: false, authority: "127.0.0.1:8774".into() });
         let answer = answer(&config, &Request::builder().uri(uri).body(()).unwrap()).await;
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serialproxy_config::Loaded;
+use serialproxy_config::Role;
 
 use crate::EXIT_USAGE;
 use crate::complain;
@@ -24,7 +25,7 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: &Command) -> ExitCode {
     let (Command::Check(args) | Command::Show(args)) = command;
-    let loaded = match load(args) {
+    let loaded = match load(args, Role::Either) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -37,9 +38,9 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The configuration as `serve` takes it; its problems are on stderr when there are any.
-pub(crate) fn load(args: &ServerArgs) -> Result<Loaded, ExitCode> {
-    serialproxy_config::load(&args.sources(true)).map_err(|error| {
+/// The configuration as this role takes it; its problems are on stderr when there are any.
+pub(crate) fn load(args: &ServerArgs, role: Role) -> Result<Loaded, ExitCode> {
+    serialproxy_config::load(&args.sources(role)).map_err(|error| {
         for problem in error.problems {
             complain(&problem.to_string());
         }

@@ -49,6 +49,11 @@ impl Files {
             pid: file(&args.pid_file, "serialproxy.pid"),
         }
     }
+
+    /// Whether one of them is in this directory.
+    pub(crate) fn are_below(&self, directory: &Path) -> bool {
+        [&self.log, &self.pid].into_iter().flatten().any(|file| file.starts_with(directory))
+    }
 }
 
 /// Starts the process in the background with the flags of this one. It says itself why it cannot serve.

@@ -8,6 +8,7 @@ mod limits;
 mod listen;
 mod logging;
 mod options;
+mod proxy;
 mod self_signed;
 mod serve;
 mod tls;
@@ -18,6 +19,7 @@ use clap::CommandFactory;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::options::ProxyArgs;
 use crate::options::ServerArgs;
 
 /// Interactive serial consoles of virtual machines, in the browser and the terminal.
@@ -42,8 +44,9 @@ enum Command {
     Api(ServerArgs),
     /// Run the lines of a hypervisor alone (comes with a later version)
     Compute(ServerArgs),
-    /// Run what users connect to alone (comes with a later version)
-    Proxy(ServerArgs),
+    /// Run what users connect to alone, in the place of Nova's nova-serialproxy
+    #[command(after_help = proxy::HELP)]
+    Proxy(ProxyArgs),
     /// Check the configuration, or show it
     #[command(subcommand)]
     Config(config::Command),
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Api(_) => not_apart("api"),
         Command::Compute(_) => not_apart("compute"),
-        Command::Proxy(_) => not_apart("proxy"),
+        Command::Proxy(args) => proxy::run(&args.server()),
         Command::Config(command) => config::run(&command),
         Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {

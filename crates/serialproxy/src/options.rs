@@ -10,6 +10,7 @@ use clap::Args;
 use clap::Command;
 use clap::FromArgMatches;
 use serialproxy_config::Opt;
+use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::options;
 
@@ -39,15 +40,32 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    pub(crate) fn sources(&self, serve: bool) -> Sources {
+    pub(crate) fn sources(&self, role: Role) -> Sources {
         Sources {
             files: self.config_file.clone(),
             directories: self.config_dir.clone(),
             flags: self.flags.0.clone(),
             state_dir: self.state_dir.clone(),
-            serve,
+            role,
             ..Sources::default()
         }
+    }
+}
+
+/// What `proxy` takes beside that: the flags of nova-serialproxy.
+#[derive(Args, Debug)]
+pub(crate) struct ProxyArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    short: ShortFlags,
+}
+
+impl ProxyArgs {
+    /// All flags; of two names of one option the short one counts.
+    pub(crate) fn server(mut self) -> ServerArgs {
+        self.server.flags.0.append(&mut self.short.0);
+        self.server
     }
 }
 
@@ -85,14 +103,71 @@ impl FromArgMatches for OptionFlags {
     }
 }
 
+/// The flags of nova-serialproxy that name an option of `[serial_console]` by itself.
+#[derive(Debug)]
+struct ShortFlags(Vec<(String, String, String)>);
+
+/// What they are called, and whether they turn something on.
+const SHORT: [(&str, &str, bool); 9] = [
+    ("host", "serialproxy_host", false),
+    ("port", "serialproxy_port", false),
+    ("cert", "cert", false),
+    ("key", "key", false),
+    ("web", "web", false),
+    ("record", "record", false),
+    ("daemon", "daemon", true),
+    ("ssl_only", "ssl_only", true),
+    ("source_is_ipv6", "source_is_ipv6", true),
+];
+
+impl Args for ShortFlags {
+    fn augment_args(command: Command) -> Command {
+        let verbose = ["verbose", "noverbose"].map(|name| {
+            let help = "Accepted as nova-serialproxy accepts it; --debug makes the log verbose";
+            Arg::new(name).long(name).help(help).hide(true).action(ArgAction::SetTrue)
+        });
+        let on = SHORT.iter().map(|(name, option, turns_on)| {
+            let off = turns_on.then(|| format!("no{name}"));
+            value_flag((*name).to_owned(), off)
+                .help(format!("The same as --serial_console-{option}"))
+        });
+        let off = SHORT.iter().filter(|(.., turns_on)| *turns_on);
+        let off = off.map(|(name, ..)| off_flag(format!("no{name}"), (*name).to_owned()));
+        command.next_help_heading("Flags of nova-serialproxy").args(on).args(off).args(verbose)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ShortFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = SHORT.iter().flat_map(|(name, option, turns_on)| {
+            let values = matches.get_many::<String>(name).unwrap_or_default().cloned();
+            let off = (*turns_on && matches.get_flag(&format!("no{name}"))).then(|| "false".into());
+            let values = values.chain(off);
+            values.map(|value| ("serial_console".into(), (*option).to_owned(), value))
+        });
+        Ok(Self(flags.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 fn flag(option: &Opt) -> Arg {
-    let flag = Arg::new(option.flag())
-        .long(option.flag())
-        .help(option.help)
-        .hide_short_help(true)
-        .action(ArgAction::Append)
-        .value_name("VALUE");
-    match option.flag_off() {
+    let flag = value_flag(option.flag(), option.flag_off()).help(option.help).hide_short_help(true);
+    // As every program of OpenStack has it.
+    if option.flag() == "debug" { flag.short('d') } else { flag }
+}
+
+/// A flag with a value; one that has an opposite may stand without.
+fn value_flag(name: String, off: Option<String>) -> Arg {
+    let flag = Arg::new(name.clone()).long(name).action(ArgAction::Append).value_name("VALUE");
+    match off {
         // `--debug` alone means true.
         Some(off) => flag
             .num_args(0..=1)
@@ -105,16 +180,16 @@ fn flag(option: &Opt) -> Arg {
 
 /// `--nodebug`: of it and `--debug` the later counts.
 fn flag_off(option: &Opt) -> Option<Arg> {
-    let off = option.flag_off()?;
-    let help = format!("The same as --{}=false", option.flag());
-    Some(
-        Arg::new(off.clone())
-            .long(off)
-            .help(help)
-            .hide(true)
-            .action(ArgAction::SetTrue)
-            .overrides_with(option.flag()),
-    )
+    Some(off_flag(option.flag_off()?, option.flag()))
+}
+
+fn off_flag(off: String, on: String) -> Arg {
+    Arg::new(off.clone())
+        .long(off)
+        .help(format!("The same as --{on}=false"))
+        .hide(true)
+        .action(ArgAction::SetTrue)
+        .overrides_with(on)
 }
 
 #[cfg(test)]
@@ -131,7 +206,7 @@ mod tests {
 
     fn flags(line: &[&str]) -> Vec<(String, String, String)> {
         let line = ["serialproxy"].iter().chain(line);
-        Line::try_parse_from(line).unwrap().server.sources(true).flags
+        Line::try_parse_from(line).unwrap().server.sources(Role::Serve).flags
     }
 
     #[test]
@@ -143,5 +218,44 @@ mod tests {
         assert_eq!(flags(&["--nodebug", "--debug=off"]), debug("off"));
         let enabled = ("serial_console".into(), "enabled".into(), "false".into());
         assert_eq!(flags(&["--serial_console-noenabled"]), [enabled]);
+        assert_eq!(flags(&["-d"]), debug("true"));
+    }
+
+    #[derive(Parser)]
+    struct ProxyLine {
+        #[command(flatten)]
+        proxy: ProxyArgs,
+    }
+
+    /// What the flags of nova-serialproxy set in `[serial_console]`.
+    fn short(line: &str) -> Vec<(String, String)> {
+        let line = ["serialproxy"].into_iter().chain(line.split(' '));
+        let flags = ProxyLine::try_parse_from(line).unwrap().proxy.server().flags.0;
+        assert!(flags.iter().all(|(group, ..)| group == "serial_console"), "{flags:?}");
+        flags.into_iter().map(|(_, option, value)| (option, value)).collect()
+    }
+
+    #[test]
+    fn the_flags_of_nova_serialproxy_set_the_same_options() {
+        let set = |option: &str, value: &str| (option.to_owned(), value.to_owned());
+        for (line, option, value) in [
+            ("--host ::1", "serialproxy_host", "::1"),
+            ("--port 6084", "serialproxy_port", "6084"),
+            ("--serial_console-serialproxy_port 6084", "serialproxy_port", "6084"),
+            ("--cert=/a", "cert", "/a"),
+            ("--key /b", "key", "/b"),
+            ("--web /c", "web", "/c"),
+            ("--record /d", "record", "/d"),
+            ("--daemon", "daemon", "true"),
+            ("--daemon --nodaemon", "daemon", "false"),
+            ("--nossl_only --ssl_only", "ssl_only", "true"),
+            ("--nosource_is_ipv6", "source_is_ipv6", "false"),
+        ] {
+            assert_eq!(short(line), [set(option, value)], "{line}");
+        }
+        assert_eq!(
+            short("--verbose --serial_console-serialproxy_port 1 --port 2"),
+            [set("serialproxy_port", "1"), set("serialproxy_port", "2")]
+        );
     }
 }

@@ -15,12 +15,14 @@ use serialproxy_api::Auth;
 use serialproxy_api::Local;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
+use serialproxy_config::Role;
 use serialproxy_config::values;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
 use serialproxy_line::Settings;
+use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
 use serialproxy_store::Store;
@@ -56,19 +58,31 @@ Example:
 const CLOSE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &ServerArgs) -> ExitCode {
-    let config = match config::load(args) {
-        Ok(loaded) => loaded.config,
-        Err(code) => return code,
-    };
+    match config::load(args, Role::Serve) {
+        Ok(loaded) => start(args, loaded.config, serve),
+        Err(code) => code,
+    }
+}
+
+/// Runs a role until it ends, in the background where the configuration says so.
+pub(crate) fn start<F>(
+    args: &ServerArgs,
+    config: Config,
+    role: impl FnOnce(Config, Files) -> F,
+) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
     let files = Files::new(args, &config);
     if config.serial_console.daemon && !args.detached {
         return daemon::start(&files);
     }
-    match start(config, &files) {
+    let logs = files.log.is_some();
+    match run_here(config, files, role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
-            if files.log.is_some() {
+            if logs {
                 tracing::error!("{error:#}");
             }
             ExitCode::FAILURE
@@ -76,8 +90,17 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     }
 }
 
-fn start(config: Config, files: &Files) -> anyhow::Result<()> {
-    make_state_dir(&config.state_dir)?;
+fn run_here<F>(
+    config: Config,
+    files: Files,
+    role: impl FnOnce(Config, Files) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    if files.are_below(&config.state_dir) {
+        make_state_dir(&config.state_dir)?;
+    }
     logging::start(config.debug, files.log.as_deref()).with_context(|| {
         let log = files.log.as_deref().unwrap_or_else(|| Path::new("stderr"));
         format!("the log {} cannot be written", log.display())
@@ -86,14 +109,15 @@ fn start(config: Config, files: &Files) -> anyhow::Result<()> {
         daemon::leave_terminal()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the program cannot start")?.block_on(serve(config, files))
+    runtime.context("the program cannot start")?.block_on(role(config, files))
 }
 
 /// Everything that can fail comes first, in the order of who needs whom; then all roles serve
 /// until a signal.
-async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
+async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     let connections = limits::raise().context("the limit of open files")?;
+    make_state_dir(&config.state_dir)?;
     let _lock = lock_state_dir(&config.state_dir)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
@@ -134,7 +158,8 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
         }
     };
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let proxy = Proxy::new(config, Arc::clone(&store), lines.clone(), compute, tls)
+    let backing = Backing::Own { store: Arc::clone(&store), compute };
+    let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: sessions cannot be recorded there")?;
 
     let ready = format!(
@@ -154,13 +179,9 @@ async fn serve(mut config: Config, files: &Files) -> anyhow::Result<()> {
             serialproxy_api::purge_tokens(store, shutdown.cancelled()),
         )
     };
-    say_ready(&ready)?;
-    if daemon {
-        daemon::let_go_of_stdio().context("/dev/null")?;
-    }
+    say_ready(&ready, daemon)?;
     let ((), (), served, _) = roles.await;
-    let _ = tokio::time::timeout(CLOSE, lines.close()).await;
-    tracing::info!("stopped");
+    close(&lines).await;
     served.context("users cannot be served")
 }
 
@@ -169,7 +190,13 @@ fn local(config: &Config, store: &Arc<Store>) -> anyhow::Result<Local> {
     Ok(Local::new(admin, Arc::clone(store), config.api.token_lifetime))
 }
 
-fn settings(config: &Config) -> anyhow::Result<Settings> {
+/// Lets go of all ports.
+pub(crate) async fn close(lines: &Lines) {
+    let _ = tokio::time::timeout(CLOSE, lines.close()).await;
+    tracing::info!("stopped");
+}
+
+pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
         history_head: config.line.history_head,
         history_tail: config.line.history_tail,
@@ -184,7 +211,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
+pub(crate) fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -226,9 +253,14 @@ fn make_state_dir(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("the state directory {} cannot be made", directory.display()))
 }
 
-fn say_ready(addresses: &str) -> anyhow::Result<()> {
+/// Says so, and then is a daemon for good, if it is to be one.
+pub(crate) fn say_ready(addresses: &str, daemon: bool) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "serialproxy ready {addresses}")?;
     stdout.flush()?;
+    drop(stdout);
+    if daemon {
+        daemon::let_go_of_stdio().context("/dev/null")?;
+    }
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(crate) fn relay(config: &Config, own: &Listening) -> anyhow::Result<Option<A
 }
 
 impl Listening {
-    fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self { reception: Reception::plain(), certificate: None }
     }
 

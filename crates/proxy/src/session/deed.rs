@@ -16,8 +16,8 @@ use serialproxy_proto::token::Mode;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
+use crate::Backing;
 use crate::Proxy;
-use crate::handshake::with_store;
 
 /// Deeds of one session at a time: a reset may overtake a stop that waits for its guest.
 const AT_ONCE: usize = 2;
@@ -64,11 +64,14 @@ impl Deeds {
     /// In words, when the session may not, or others are still under way.
     pub(super) fn start(&self, deed: Deed) -> Result<(), String> {
         self.allow(deed)?;
+        let Backing::Own { compute, .. } = &self.proxy.backing else {
+            return Err("this proxy has the server's port alone: ask Nova to do it".into());
+        };
         let place = Arc::clone(&self.room).try_acquire_owned();
         let place = place.map_err(|_| "wait until what you asked for before is done")?;
         tracing::info!(line = %self.keyboard.line(), session = %self.keyboard.session(),
             user = self.keyboard.user(), ?deed, "deed at the console");
-        let (compute, answers) = (Arc::clone(&self.proxy.compute), self.answers.clone());
+        let (compute, answers) = (Arc::clone(compute), self.answers.clone());
         let line = self.keyboard.line();
         tokio::spawn(async move {
             let done = match deed {
@@ -109,7 +112,7 @@ impl Deeds {
         let (proxy, answers) = (Arc::clone(&self.proxy), self.answers.clone());
         let keyboard = self.keyboard.clone();
         tokio::spawn(async move {
-            let token = with_store(&proxy, move |store| store.authorize(&grant)).await;
+            let token = proxy.backing.authorize(grant).await;
             let answer = match token {
                 Ok(token) => {
                     tracing::info!(line = %keyboard.line(), session = %keyboard.session(),

@@ -1,0 +1,116 @@
+//! A configuration file of Nova's, as the proxy in nova-serialproxy's place reads it: what only
+//! Nova has is passed over.
+
+use crate::ini::Section;
+use crate::options::Opt;
+use crate::options::find;
+use crate::written::known_group;
+
+/// Groups of ours that Nova's own options stand in as well.
+const COMMON: [&str; 6] =
+    ["DEFAULT", "console", "consoleauth", "keystone_authtoken", "service_user", "nova"];
+
+/// Groups whose options are all ours, so that a slip of the fingers is still told.
+const OURS: [&str; 4] = ["serial_console", "proxy", "line", "session"];
+
+/// Options of `[serial_console]` that mean something where the guests are, and nothing to a proxy.
+const OF_COMPUTE: [&str; 3] = ["enabled", "port_range", "proxyclient_address"];
+
+/// Options of `[DEFAULT]` that count where the group after them does not have the one after that:
+/// Nova's console proxies share some, and others have moved.
+const ELSEWHERE: [(&str, &str, &str); 9] = [
+    ("cert", "serial_console", "cert"),
+    ("key", "serial_console", "key"),
+    ("ssl_only", "serial_console", "ssl_only"),
+    ("web", "serial_console", "web"),
+    ("daemon", "serial_console", "daemon"),
+    ("record", "serial_console", "record"),
+    ("source_is_ipv6", "serial_console", "source_is_ipv6"),
+    ("console_allowed_origins", "console", "allowed_origins"),
+    ("console_token_ttl", "consoleauth", "token_ttl"),
+];
+
+/// Options by which a file of another name is known as Nova's.
+const MARKS: [(&str, &[&str]); 2] = [
+    (
+        "DEFAULT",
+        &[
+            "compute_driver",
+            "enabled_apis",
+            "instances_path",
+            "my_ip",
+            "osapi_compute_listen",
+            "osapi_compute_workers",
+            "rootwrap_config",
+            "state_path",
+            "transport_url",
+        ],
+    ),
+    ("api", &["dhcp_domain", "local_metadata_per_cell", "max_limit", "vendordata_providers"]),
+];
+
+/// What an option of such a file is.
+pub(crate) enum Meaning {
+    /// One of ours.
+    Ours(&'static Opt),
+    /// One of ours under another name, where its own is not set.
+    Elsewhere(&'static Opt),
+    /// Nova's alone.
+    Foreign,
+    /// Nobody's.
+    Unknown,
+}
+
+/// Whether a section is one that only Nova's files have.
+pub(crate) fn marks(section: &Section) -> bool {
+    let named = MARKS.iter().filter(|(group, _)| *group == section.name);
+    named
+        .flat_map(|(_, options)| *options)
+        .any(|name| section.entries.iter().any(|e| e.key == *name))
+}
+
+/// What an option of such a file means to us.
+pub(crate) fn meaning(group: &str, name: &str) -> Meaning {
+    let group = match known_group(group) {
+        Some(group) if COMMON.contains(&group) || OURS.contains(&group) => group,
+        _ => return Meaning::Foreign,
+    };
+    let elsewhere = ELSEWHERE.iter().find(|(from, ..)| group == "DEFAULT" && *from == name);
+    if let Some(option) = elsewhere.and_then(|(_, group, name)| find(group, name)) {
+        return Meaning::Elsewhere(option);
+    }
+    match find(group, name) {
+        Some(_) if group == "serial_console" && OF_COMPUTE.contains(&name) => Meaning::Foreign,
+        Some(option) => Meaning::Ours(option),
+        None if OURS.contains(&group) => Meaning::Unknown,
+        None => Meaning::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::groups;
+
+    #[test]
+    fn every_name_of_ours_that_is_listed_exists() {
+        for group in COMMON.iter().chain(&OURS) {
+            assert!(groups().contains(group), "{group}");
+        }
+        for (_, group, name) in ELSEWHERE {
+            assert!(find(group, name).is_some(), "[{group}] {name}");
+        }
+        for name in OF_COMPUTE {
+            assert!(find("serial_console", name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_option_of_ours_makes_a_file_nova_s() {
+        for (group, names) in MARKS {
+            for name in names {
+                assert!(find(group, name).is_none(), "[{group}] {name}");
+            }
+        }
+    }
+}

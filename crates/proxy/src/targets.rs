@@ -1,0 +1,311 @@
+//! The ports of a real Nova's servers. Nova's tokens name a host and a port; each server has one
+//! line here, which goes where the newest token says, and lets go of the port when nobody has used
+//! it for a while.
+//!
+//! Nova's API does not say whether a port is still the server's. So a port that closed is dialled
+//! again only while the server is as it was, or the token that named the port is still good.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use serialproxy_config::Config;
+use serialproxy_line::Endpoint;
+use serialproxy_line::Keyboard;
+use serialproxy_line::Line;
+use serialproxy_line::Lines;
+use serialproxy_line::Resolve;
+use serialproxy_line::Unresolved;
+use serialproxy_openstack as openstack;
+use serialproxy_openstack::Nova;
+use serialproxy_openstack::Unavailable;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::ConsoleToken;
+use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
+
+use crate::backing::Console;
+
+/// Lines at once, at most; each holds a history and a file.
+const LINES: usize = 4096;
+
+/// How long what Nova said of a server counts: an attach asks once, not once more for each dial.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// How often Nova is asked whether a live session's token is still good, at most and at least.
+const EXPIRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+
+/// How often unused lines are looked for.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// All servers whose consoles were opened here lately.
+#[derive(Debug)]
+pub struct Targets {
+    nova: Arc<Nova>,
+    lines: Lines,
+    /// How long an unused line keeps its port.
+    idle: Duration,
+    /// How often a session's token is asked about: it ends a tenth of its life late at most.
+    expiry: Duration,
+    all: Mutex<BTreeMap<ServerId, Arc<Target>>>,
+}
+
+/// One server's port.
+#[derive(Debug)]
+struct Target {
+    nova: Arc<Nova>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    sighting: Sighting,
+    used: Instant,
+    gone: bool,
+}
+
+/// Where a server's port was when somebody asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Sighting {
+    server: ServerRef,
+    endpoint: Endpoint,
+    token: ConsoleToken,
+    /// When the server last changed, in Nova's words.
+    updated: Option<String>,
+    seen: Instant,
+}
+
+impl Targets {
+    /// The consoles of this Nova, on these lines.
+    pub fn new(nova: Nova, lines: Lines, config: &Config) -> Self {
+        let expiry = (config.consoleauth.token_ttl / 10).clamp(*EXPIRY.start(), *EXPIRY.end());
+        let idle = config.session.grace;
+        Self { nova: Arc::new(nova), lines, idle, expiry, all: Mutex::default() }
+    }
+
+    /// Asks Nova what a token stands for, and whether the server runs.
+    pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
+        let console = self.nova.console(token).await.map_err(|error| unavailable(&error))?;
+        let console = console.ok_or(Refusal::Token)?;
+        let server = self.nova.server(console.server).await.map_err(|error| unavailable(&error))?;
+        let server = server.ok_or(Refusal::Token)?;
+        if let Some(status) = obstacle(&server) {
+            return Err(Refusal::Stopped { status });
+        }
+        let sighting = Sighting {
+            server: ServerRef { id: console.server, name: server.name },
+            endpoint: endpoint(console).map_err(Refusal::Unreachable)?,
+            token: token.clone(),
+            updated: server.updated,
+            seen: Instant::now(),
+        };
+        Ok(Console {
+            line: key(sighting.server.id),
+            user: user(token),
+            mode: Mode::Write,
+            operator: false,
+            wait: true,
+            expires: None,
+            sighting: Some(sighting),
+        })
+    }
+
+    /// The line of a server, which goes to where its port was seen.
+    pub(crate) fn open(&self, sighting: &Sighting) -> Result<Line, Refusal> {
+        let id = sighting.server.id;
+        let mut all = lock(&self.all);
+        let (target, moved) = match all.get(&id) {
+            Some(target) => (Arc::clone(target), target.update(sighting)),
+            None if all.len() >= LINES => {
+                let reason = format!("this proxy has {LINES} consoles open: try again later");
+                return Err(Refusal::TooMany(reason));
+            }
+            None => {
+                let target = Arc::new(Target::new(&self.nova, sighting));
+                all.insert(id, Arc::clone(&target));
+                (target, false)
+            }
+        };
+        let line = self.lines.add(&sighting.server, 0, target);
+        line.rename(&sighting.server.name);
+        match moved {
+            true => line.guest_moved(),
+            false => line.guest_running(),
+        }
+        Ok(line)
+    }
+
+    /// Lets go of the ports that nobody uses, for ever.
+    pub async fn tidy(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(LOOK.min(self.idle)).await;
+            let mut all = lock(&self.all);
+            all.retain(|id, target| self.is_kept(*id, target));
+        }
+    }
+
+    fn is_kept(&self, id: ServerId, target: &Target) -> bool {
+        let line = self.lines.get(key(id));
+        let mut state = lock(&target.state);
+        if line.is_some_and(|line| line.is_used()) {
+            state.used = Instant::now();
+        }
+        let reason = match (state.gone, state.used.elapsed() >= self.idle) {
+            (true, _) => "the server was deleted",
+            (_, true) => "nobody used the console",
+            _ => return true,
+        };
+        self.lines.remove(key(id), reason);
+        false
+    }
+
+    /// Ends a session when Nova does not know its token any more. A Nova that does not answer ends
+    /// nothing.
+    pub(crate) async fn end_with(self: Arc<Self>, token: ConsoleToken, keyboard: Keyboard) {
+        loop {
+            tokio::time::sleep(self.expiry).await;
+            if keyboard.is_over() {
+                return;
+            }
+            match self.nova.console(&token).await {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let reason = "the console URL has expired";
+                    return keyboard.expire(&Close::new(CloseCode::SessionLimit, reason));
+                }
+                Err(error) => tracing::warn!(%error, "whether a session's token is still good"),
+            }
+        }
+    }
+}
+
+impl Target {
+    fn new(nova: &Arc<Nova>, sighting: &Sighting) -> Self {
+        let state = State { sighting: sighting.clone(), used: sighting.seen, gone: false };
+        Self { nova: Arc::clone(nova), state: Mutex::new(state) }
+    }
+
+    /// Takes note of a newer sighting; returns whether the port is elsewhere now.
+    fn update(&self, sighting: &Sighting) -> bool {
+        let mut state = lock(&self.state);
+        let moved = state.sighting.endpoint != sighting.endpoint;
+        state.sighting = sighting.clone();
+        state.used = sighting.seen;
+        moved
+    }
+
+    async fn whereabouts(&self) -> Result<Endpoint, Unresolved> {
+        let last = lock(&self.state).sighting.clone();
+        if last.seen.elapsed() < FRESH {
+            return Ok(last.endpoint);
+        }
+        let next = self.ask(last).await?;
+        let mut state = lock(&self.state);
+        if state.sighting.seen < next.seen {
+            state.sighting = next;
+        }
+        Ok(state.sighting.endpoint.clone())
+    }
+
+    /// Where the port is now, as far as Nova says.
+    async fn ask(&self, last: Sighting) -> Result<Sighting, Unresolved> {
+        let seen = Instant::now();
+        let server = self.nova.server(last.server.id).await.map_err(|error| unknown(&error))?;
+        let Some(server) = server else {
+            lock(&self.state).gone = true;
+            return Err(Unresolved::Gone("the server was deleted".into()));
+        };
+        if let Some(status) = obstacle(&server) {
+            return Err(not_running(&server, &status));
+        }
+        if server.updated == last.updated {
+            return Ok(Sighting { seen, ..last });
+        }
+        let console = self.nova.console(&last.token).await.map_err(|error| unknown(&error))?;
+        let Some(console) = console.filter(|console| console.server == last.server.id) else {
+            return Err(Unresolved::Failed(
+                "the server was changed, and its port may be another's now: ask for a new console \
+                 URL"
+                .into(),
+            ));
+        };
+        let endpoint = endpoint(console).map_err(Unresolved::Failed)?;
+        Ok(Sighting { endpoint, updated: server.updated, seen, ..last })
+    }
+}
+
+impl Resolve for Target {
+    fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+        Box::pin(self.whereabouts())
+    }
+
+    /// A session ends with its target, whatever became of the server: as with Nova's own proxy.
+    fn closed(&self, _: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Nova knows one console of a server, whatever its tokens say.
+fn key(server: ServerId) -> LineKey {
+    LineKey { server, port: 0 }
+}
+
+/// Nova does not say who asked for a token: a name by which two sessions can be told apart.
+fn user(token: &ConsoleToken) -> String {
+    let [a, b, c, d, ..] = token.digest().0;
+    format!("token {a:02x}{b:02x}{c:02x}{d:02x}")
+}
+
+fn endpoint(console: openstack::Console) -> Result<Endpoint, String> {
+    let port = console.port;
+    let host = console.host.filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| "Nova does not say where the port is".to_owned())?;
+    Ok(match console.internal_access_path {
+        Some(path) => Endpoint::Tunnel { host, port, path },
+        None => Endpoint::Tcp { host, port },
+    })
+}
+
+/// Why nobody may attach to the server now, in Nova's words, if so.
+fn obstacle(server: &openstack::Server) -> Option<String> {
+    match (server.vm_state.as_deref(), &server.task_state) {
+        (Some("active"), None) => None,
+        (_, Some(task)) => Some(format!("{} ({task})", server.status)),
+        (_, None) => Some(server.status.clone()),
+    }
+}
+
+fn not_running(server: &openstack::Server, status: &str) -> Unresolved {
+    match server.status.as_str() {
+        "SHUTOFF" => Unresolved::Stopped(Status::Shutoff),
+        "PAUSED" => Unresolved::Stopped(Status::Paused),
+        "SUSPENDED" => Unresolved::Stopped(Status::Suspended),
+        "ERROR" => Unresolved::Stopped(Status::Error),
+        _ => Unresolved::Failed(format!("the server is {status}")),
+    }
+}
+
+fn unknown(error: &Unavailable) -> Unresolved {
+    tracing::warn!(%error, "where a server's port is");
+    Unresolved::Failed("Nova does not say where the port is: asked again in a moment".into())
+}
+
+fn unavailable(error: &Unavailable) -> Refusal {
+    tracing::warn!(%error, "a console token cannot be looked up");
+    Refusal::Unavailable("Nova does not say what this console URL is for: try again".into())
+}
+
+/// See the crate `line`: each critical section leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

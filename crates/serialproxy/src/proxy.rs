@@ -1,0 +1,118 @@
+//! `serialproxy proxy`: what users connect to, in nova-serialproxy's place. The tokens are a real
+//! Nova's, and the ports are those of its servers.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serialproxy_config::Config;
+use serialproxy_config::Role;
+use serialproxy_line::Lines;
+use serialproxy_openstack::Nova;
+use serialproxy_proxy::Backing;
+use serialproxy_proxy::Proxy;
+use serialproxy_proxy::Targets;
+use serialproxy_proxy::Tls;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::EXIT_USAGE;
+use crate::complain;
+use crate::config;
+use crate::cores;
+use crate::daemon::Files;
+use crate::daemon::PidFile;
+use crate::limits;
+use crate::listen::listen_for_users;
+use crate::options::ServerArgs;
+use crate::serve::close;
+use crate::serve::say_ready;
+use crate::serve::settings;
+use crate::serve::shutdown_on_signal;
+use crate::serve::start;
+use crate::tls;
+use crate::tls::Listening;
+
+pub(crate) const HELP: &str = "\
+It asks Nova what a token stands for, as a service user of the configuration with role admin.
+When ready, stdout gets one line: serialproxy ready proxy=http://H:P (https where there is a
+certificate).
+
+Example:
+  serialproxy proxy --config-file /etc/nova/nova.conf";
+
+pub(crate) fn run(args: &ServerArgs) -> ExitCode {
+    let loaded = match config::load(args, Role::Proxy) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if let Err(what) = check(&loaded.config) {
+        complain(&what);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let passed_over = loaded.passed_over;
+    start(args, loaded.config, async |config, files| {
+        if !passed_over.is_empty() {
+            tracing::debug!("of Nova alone, and passed over: {}", passed_over.join(", "));
+        }
+        serve(config, files).await
+    })
+}
+
+/// What this role needs, and cannot do.
+fn check(config: &Config) -> Result<(), String> {
+    let Some((group, auth)) = config.nova_user() else {
+        return Err(
+            "the proxy alone needs a Nova to ask: give --config-file /etc/nova/nova.conf, \
+                    whose [service_user] or [keystone_authtoken] names a user with role admin, or \
+                    set auth_url, username, password and project_name in [nova]. `serialproxy \
+                    serve` serves the guests of this machine"
+                .into(),
+        );
+    };
+    for (option, is_set) in
+        [("auth_url", auth.auth_url.is_some()), ("password", auth.password.is_some())]
+    {
+        if !is_set {
+            return Err(format!("[{group}] names the user who asks Nova, and no {option}: set it"));
+        }
+    }
+    if config.consoleauth.single_use {
+        return Err("[consoleauth] single_use: Nova's tokens cannot be spent: leave it out".into());
+    }
+    Ok(())
+}
+
+/// As [`crate::serve`], without an API, guests and a state of its own.
+async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
+    let shutdown = shutdown_on_signal()?;
+    let connections = limits::raise().context("the limit of open files")?;
+    let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
+    let daemon = config.serial_console.daemon;
+    let nova = Nova::new(&config)?.context("nobody is named who asks Nova")?;
+    let listener = listen_for_users(&config.serial_console).await?.into_std()?;
+    let address = listener.local_addr()?;
+    let users = tls::users(&config)?;
+    let tls =
+        Tls { users: users.reception.clone(), api: tls::relay(&config, &Listening::plain())? };
+
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let cores = cores::start(&end).context("the program cannot start")?;
+    let lines = Lines::new(settings(&config)?, cores);
+    let targets = Arc::new(Targets::new(nova, lines.clone(), &config));
+    let backing = Backing::Nova(Arc::clone(&targets));
+    let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
+        .context("[serial_console] record: sessions cannot be recorded there")?;
+
+    let ready = format!("proxy={}://{address}", users.scheme());
+    tokio::spawn(tls::renew([users.certificate, None], signal(SignalKind::hangup())?));
+    say_ready(&ready, daemon)?;
+    let served = tokio::select! {
+        served = proxy.serve(listener, connections, shutdown) => served,
+        never = targets.tidy() => match never {},
+    };
+    close(&lines).await;
+    served.context("users cannot be served")
+}
