@@ -18,6 +18,7 @@ pub mod page;
 pub mod pki;
 pub mod port;
 pub mod relay;
+pub mod rig;
 pub mod server;
 pub mod socket;
 pub mod terminal;

@@ -15,41 +15,18 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 use serialproxy_e2e::eventually;
-use serialproxy_e2e::port::Guest;
-use serialproxy_e2e::port::Port;
-use serialproxy_e2e::server::Server;
+use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::socket::Socket;
-
-struct Rig {
-    server: Server,
-    port: Port,
-    guest: Guest,
-}
+use serialproxy_e2e::within;
 
 /// A program that records, to this place.
 async fn rig(place: &str) -> Rig {
-    let port = Port::new("switch").await;
-    let [flag, line] = port.flag();
-    let server = Server::start(&[&flag, &line, "--serial_console-record", place]).await;
-    let guest = port.accept().await;
-    Rig { server, port, guest }
+    Rig::start(&["--serial_console-record", place]).await
 }
 
-impl Rig {
-    async fn raw(&self) -> Socket {
-        Socket::raw(&self.server.proxy, &self.server.token(&self.port.server(), "").await).await
-    }
-
-    async fn v1(&self) -> Socket {
-        let token = self.server.token(&self.port.server(), "").await;
-        Socket::v1(&self.server.proxy, &token, "").await
-    }
-
-    /// The recordings below the state directory, when so many have ended.
-    async fn ended(&self, count: usize) -> Vec<Cast> {
-        let records = self.server.state().join("records");
-        ended(&records, count).await
-    }
+/// The recordings below the state directory, when so many have ended.
+async fn ended_of(rig: &Rig, count: usize) -> Vec<Cast> {
+    ended(&rig.server.state().join("records"), count).await
 }
 
 /// A recording.
@@ -119,7 +96,7 @@ async fn what_a_session_is_shown_and_types_is_in_a_file_that_only_its_owner_read
     rig.guest.print(b"\xac\xff\r\n").await;
     socket.output_with(b"\n").await;
     socket.leave().await;
-    let [cast] = &rig.ended(1).await[..] else { panic!("one is expected") };
+    let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
     assert_eq!(cast.all('o'), "login: \u{1b}[1m\"€\u{fffd}\r\n");
     assert_eq!(cast.all('i'), "root\r");
     assert_eq!(cast.all('m'), "ended: the client left");
@@ -134,20 +111,20 @@ async fn what_a_session_is_shown_and_types_is_in_a_file_that_only_its_owner_read
 #[tokio::test]
 async fn what_a_watcher_presses_is_not_in_its_recording() {
     let mut rig = rig("true").await;
-    let token = rig.server.token(&rig.port.server(), "?mode=watch").await;
+    let token = rig.token("?mode=watch").await;
     let mut watcher = Socket::raw(&rig.server.proxy, &token).await;
     watcher.send("x").await;
     rig.guest.print(b"seen").await;
     watcher.output_with(b"seen").await;
     watcher.leave().await;
-    let [cast] = &rig.ended(1).await[..] else { panic!("one is expected") };
+    let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
     assert_eq!((cast.all('o'), cast.all('i')), ("seen".into(), String::new()));
 }
 
 #[tokio::test]
 async fn the_grid_of_a_v1_session_is_recorded_and_each_of_its_connections_has_a_file() {
     let mut rig = rig("true").await;
-    let mut socket = rig.v1().await;
+    let mut socket = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
     let hello = socket.message("hello").await;
     socket.say(r#"{"type":"size","rows":40,"cols":132}"#).await;
     socket.say(r#"{"type":"size","rows":41,"cols":133}"#).await;
@@ -159,7 +136,7 @@ async fn the_grid_of_a_v1_session_is_recorded_and_each_of_its_connections_has_a_
     let headers = [("sec-websocket-protocol", "console.v1")];
     let again = Socket::open(&rig.server.proxy, &path, &headers).await;
     again.leave().await;
-    let casts = rig.ended(2).await;
+    let casts = ended_of(&rig, 2).await;
     let first = casts.iter().find(|cast| cast.all('i') == "a").unwrap();
     assert_eq!((&first.header["width"], &first.header["height"]), (&132.into(), &40.into()));
     assert_eq!(first.all('r'), "133x41");
@@ -178,7 +155,7 @@ async fn a_recording_is_whole_when_the_program_is_stopped() {
     rig.server.signal(Signal::TERM);
     assert_eq!(socket.closed().await.0, 4012);
     assert!(rig.server.ended().await.success());
-    let [cast] = &rig.ended(1).await[..] else { panic!("one is expected") };
+    let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
     assert_eq!(cast.all('o'), row + "\u{1b}end");
     assert!(cast.all('m').starts_with("ended: "), "{}", cast.all('m'));
 }
@@ -248,12 +225,14 @@ async fn a_full_disk_costs_a_part_of_the_recording_and_nothing_of_the_session() 
 async fn a_place_where_nothing_can_be_written_is_said_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let place = format!("{}/records/", file.path().display());
-    let output = Command::new(serialproxy_e2e::server::program())
+    let state = tempfile::tempdir().unwrap();
+    let run = tokio::process::Command::new(serialproxy_e2e::server::program())
         .args(["serve", "--compute-drivers", "static", "--api-listen", "127.0.0.1:0"])
         .args(["--serial_console-serialproxy_port", "0", "--serial_console-record", &place])
-        .args(["--state-dir", tempfile::tempdir().unwrap().path().to_str().unwrap()])
-        .output()
-        .unwrap();
+        .args(["--state-dir", state.path().to_str().unwrap()])
+        .kill_on_drop(true)
+        .output();
+    let output = within(run).await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("[serial_console] record: sessions cannot be recorded"), "{error}");

@@ -14,75 +14,21 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use rustix::process::Signal;
 use serialproxy_e2e::eventually;
-use serialproxy_e2e::port::Guest;
-use serialproxy_e2e::port::Port;
-use serialproxy_e2e::server::Server;
+use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 
-struct Rig {
-    server: Server,
-    port: Port,
-    guest: Guest,
-}
-
-async fn rig(flags: &[&str]) -> Rig {
-    let port = Port::new("switch").await;
-    let [flag, line] = port.flag();
-    let server = Server::start(&[&[flag.as_str(), line.as_str()], flags].concat()).await;
-    let guest = port.accept().await;
-    Rig { server, port, guest }
-}
-
-impl Rig {
-    async fn token(&self, query: &str) -> String {
-        self.server.token(&self.port.server(), query).await
-    }
-
-    async fn raw(&self) -> Socket {
-        Socket::raw(&self.server.proxy, &self.token("").await).await
-    }
-
-    async fn refused(&self, query: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        let path = format!("/?token={}{query}", self.token("").await);
-        let refused = Socket::refused(&self.server.proxy, &path, headers).await;
-        assert_eq!(refused.body, 0, "a refusal has a body, which a client may take for output");
-        (refused.status, refused.reason)
-    }
-}
-
-#[tokio::test]
-async fn bytes_go_both_ways_in_binary_frames() {
-    let mut rig = rig(&[]).await;
-    let mut socket = rig.raw().await;
-    let all: Vec<u8> = (0..=255).collect();
-    rig.guest.print(&all).await;
-    assert_eq!(socket.output_with(&[254, 255]).await, all);
-    socket.send(all.clone()).await;
-    assert_eq!(rig.guest.typed(256).await, all);
-}
-
 #[tokio::test]
 async fn text_frames_are_taken_as_their_utf8_bytes_on_raw() {
-    let mut rig = rig(&[]).await;
+    let mut rig = Rig::start(&[]).await;
     let mut socket = rig.raw().await;
     socket.say("ünï\r").await;
     assert_eq!(rig.guest.typed(6).await, "ünï\r".as_bytes());
 }
 
 #[tokio::test]
-async fn the_token_may_come_in_a_cookie_on_any_path() {
-    let mut rig = rig(&[]).await;
-    let cookie = format!("other=1; token={}", rig.token("").await);
-    let headers = [("cookie", cookie.as_str()), ("sec-websocket-protocol", "binary")];
-    let mut socket = Socket::open(&rig.server.proxy, "/websockify", &headers).await;
-    socket.send("x").await;
-    assert_eq!(rig.guest.typed(1).await, b"x");
-}
-
-#[tokio::test]
 async fn a_missing_an_unknown_and_an_expired_token_get_the_same_answer() {
-    let rig = rig(&["--consoleauth-token_ttl", "1"]).await;
+    let rig = Rig::start(&["--consoleauth-token_ttl", "1"]).await;
     let expired = rig.token("").await;
     let unknown = uuid::Uuid::new_v4();
     let mut answers = Vec::new();
@@ -104,7 +50,7 @@ async fn a_missing_an_unknown_and_an_expired_token_get_the_same_answer() {
 
 #[tokio::test]
 async fn a_second_writer_is_refused_within_100_ms_with_the_holders_name() {
-    let mut rig = rig(&[]).await;
+    let mut rig = Rig::start(&[]).await;
     let mut first = rig.raw().await;
     let token = rig.token("").await;
     let started = Instant::now();
@@ -119,7 +65,7 @@ async fn a_second_writer_is_refused_within_100_ms_with_the_holders_name() {
 
 #[tokio::test]
 async fn on_v1_the_busy_one_is_told_who_writes_and_closed_with_4004() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let _first = rig.raw().await;
     let mut second = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
     let pen = second.message("pen").await;
@@ -131,7 +77,7 @@ async fn on_v1_the_busy_one_is_told_who_writes_and_closed_with_4004() {
 
 #[tokio::test]
 async fn after_disconnect_the_first_gets_4006_and_the_second_gets_in_at_once() {
-    let mut rig = rig(&[]).await;
+    let mut rig = Rig::start(&[]).await;
     let first = rig.raw().await;
     let path = format!("/v3/servers/{}/disconnect-serial-console", rig.port.server());
     let answer = rig.server.post(&path, "").await;
@@ -147,7 +93,7 @@ async fn after_disconnect_the_first_gets_4006_and_the_second_gets_in_at_once() {
 
 #[tokio::test]
 async fn a_session_is_listed_and_ended_by_its_id() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let socket = rig.raw().await;
     let sessions = rig.server.get("/v1/sessions").await.json;
     let session = &sessions["sessions"][0];
@@ -161,7 +107,7 @@ async fn a_session_is_listed_and_ended_by_its_id() {
 
 #[tokio::test]
 async fn a_watcher_sees_everything_and_types_nothing() {
-    let mut rig = rig(&[]).await;
+    let mut rig = Rig::start(&[]).await;
     let token = rig.token("?mode=watch").await;
     let mut watcher = Socket::raw(&rig.server.proxy, &token).await;
     let mut writer = rig.raw().await;
@@ -175,19 +121,9 @@ async fn a_watcher_sees_everything_and_types_nothing() {
 }
 
 #[tokio::test]
-async fn the_proxy_listens_on_ipv6_and_a_page_of_its_own_gets_in() {
-    let rig = rig(&["--serial_console-serialproxy_host", "::1"]).await;
-    assert!(rig.server.proxy.starts_with("[::1]:"), "{}", rig.server.proxy);
-    let path = format!("/?token={}", rig.token("").await);
-    Socket::open(&rig.server.proxy, &path, &[("origin", "http://[::1]:8080")]).await;
-    let refused = rig.refused("", &[("origin", "http://[::2]:8080")]).await;
-    assert_eq!(refused.0, 403, "{}", refused.1);
-}
-
-#[tokio::test]
 async fn with_source_is_ipv6_users_come_by_both_families() {
     let flags = ["--serial_console-serialproxy_host", "0.0.0.0", "--serial_console-source_is_ipv6"];
-    let rig = rig(&flags).await;
+    let rig = Rig::start(&flags).await;
     let port = rig.server.proxy.strip_prefix("[::]:").unwrap().to_owned();
     for host in ["127.0.0.1", "[::1]"] {
         let token = rig.token("").await;
@@ -196,11 +132,7 @@ async fn with_source_is_ipv6_users_come_by_both_families() {
         let address = sessions["sessions"][0]["address"].as_str().unwrap().to_owned();
         assert!(address.starts_with(&format!("{host}:")), "{address}");
         socket.leave().await;
-        eventually(async || {
-            let sessions = rig.server.get("/v1/sessions").await.json;
-            sessions["sessions"].as_array().unwrap().is_empty().then_some(())
-        })
-        .await;
+        rig.deserted().await;
     }
 }
 
@@ -208,7 +140,7 @@ async fn with_source_is_ipv6_users_come_by_both_families() {
 async fn names_are_listened_on_and_health_is_told_where_metrics_are_listened_for() {
     let metrics = format!("localhost:{}", serialproxy_e2e::address::free_port());
     let flags = ["--serial_console-serialproxy_host", "localhost", "--api-listen", "localhost:0"];
-    let rig = rig(&[&flags[..], &["--api-metrics_listen", &metrics]].concat()).await;
+    let rig = Rig::start(&[&flags[..], &["--api-metrics_listen", &metrics]].concat()).await;
     rig.raw().await;
     let health = reqwest::get(format!("http://{metrics}/healthz")).await.unwrap();
     assert_eq!(health.status(), 200);
@@ -217,20 +149,8 @@ async fn names_are_listened_on_and_health_is_told_where_metrics_are_listened_for
 }
 
 #[tokio::test]
-async fn a_page_from_elsewhere_is_refused_and_a_listed_one_gets_in() {
-    let rig = rig(&["--console-allowed_origins", "dashboard.example"]).await;
-    let (status, reason) = rig.refused("", &[("origin", "http://evil.example")]).await;
-    assert_eq!(status, 403);
-    assert!(reason.contains("evil.example"), "{reason}");
-    let headers =
-        [("origin", "http://dashboard.example:8080"), ("sec-websocket-protocol", "binary, base64")];
-    let path = format!("/?token={}", rig.token("").await);
-    Socket::open(&rig.server.proxy, &path, &headers).await;
-}
-
-#[tokio::test]
 async fn what_makes_no_sense_is_a_bad_request() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     assert_eq!(rig.refused("&mode=own", &[]).await.0, 400);
     assert_eq!(rig.refused("&from=start", &[]).await.0, 400);
     assert_eq!(rig.refused("", &[("sec-websocket-protocol", "base64")]).await.0, 400);
@@ -238,7 +158,7 @@ async fn what_makes_no_sense_is_a_bad_request() {
 
 #[tokio::test]
 async fn a_port_that_does_not_answer_is_502_and_one_that_hangs_up_ends_the_session() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let socket = rig.raw().await;
     let token = rig.token("").await;
     drop(rig.port);
@@ -256,15 +176,11 @@ async fn a_port_that_does_not_answer_is_502_and_one_that_hangs_up_ends_the_sessi
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_let_go_after_the_grace_time() {
     let flags = ["--session-ping_interval", "1", "--session-grace", "2"];
-    let rig = rig(&flags).await;
+    let rig = Rig::start(&flags).await;
     let token = rig.token("").await;
     let mut deaf = Socket::raw(&rig.server.proxy, &token).await;
     // Reading answers pings; this client reads nothing until the line is free.
-    eventually(async || {
-        let sessions = rig.server.get("/v1/sessions").await.json;
-        sessions["sessions"].as_array().unwrap().is_empty().then_some(())
-    })
-    .await;
+    rig.deserted().await;
     let mut last = None;
     while let Some(Ok(message)) = within(deaf.0.next()).await {
         last = message.as_close().map(|(code, _)| u16::from(code)).or(last);
@@ -278,7 +194,7 @@ async fn a_client_that_answers_no_ping_is_let_go_after_the_grace_time() {
 #[tokio::test]
 async fn a_client_that_answers_pings_stays() {
     let flags = ["--session-ping_interval", "1", "--session-grace", "2"];
-    let mut rig = rig(&flags).await;
+    let mut rig = Rig::start(&flags).await;
     let mut socket = rig.raw().await;
     let mut pings = 0;
     while pings < 4 {
@@ -292,7 +208,7 @@ async fn a_client_that_answers_pings_stays() {
 
 #[tokio::test]
 async fn a_viewer_who_stops_reading_is_closed_and_the_guest_never_waits() {
-    let mut rig = rig(&[]).await;
+    let mut rig = Rig::start(&[]).await;
     let stalled = rig.raw().await;
     let row = vec![b'.'; 64 * 1024];
     for _ in 0..1024 {
@@ -308,7 +224,7 @@ async fn a_viewer_who_stops_reading_is_closed_and_the_guest_never_waits() {
 
 #[tokio::test]
 async fn sigterm_ends_sessions_with_4012_and_the_program_with_0_in_5_s() {
-    let mut rig = rig(&[]).await;
+    let mut rig = Rig::start(&[]).await;
     let raw = rig.raw().await;
     let token = rig.token("?mode=watch").await;
     let v1 = Socket::v1(&rig.server.proxy, &token, "").await;
@@ -322,7 +238,7 @@ async fn sigterm_ends_sessions_with_4012_and_the_program_with_0_in_5_s() {
 
 #[tokio::test]
 async fn a_single_use_token_is_good_for_one_attach() {
-    let rig = rig(&["--consoleauth-single_use=true"]).await;
+    let rig = Rig::start(&["--consoleauth-single_use=true"]).await;
     let token = rig.token("").await;
     let socket = Socket::raw(&rig.server.proxy, &token).await;
     drop(socket);
@@ -331,15 +247,8 @@ async fn a_single_use_token_is_good_for_one_attach() {
 }
 
 #[tokio::test]
-async fn with_enforced_timeout_a_session_ends_with_its_token() {
-    let flags = ["--consoleauth-enforce_session_timeout=true", "--consoleauth-token_ttl", "2"];
-    let rig = rig(&flags).await;
-    assert_eq!(rig.raw().await.closed().await.0, 4008);
-}
-
-#[tokio::test]
 async fn a_token_is_in_no_log_line_and_no_process_list() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let token = rig.token("").await;
     let socket = Socket::raw(&rig.server.proxy, &token).await;
     let path = format!("/?token={token}");
@@ -363,7 +272,7 @@ async fn a_token_is_in_no_log_line_and_no_process_list() {
 
 #[tokio::test]
 async fn a_watch_link_of_a_session_lets_anyone_watch_and_nobody_type() {
-    let Rig { server, mut guest, port } = rig(&[]).await;
+    let Rig { server, mut guest, port } = Rig::start(&[]).await;
     let token = server.token(&port.server(), "").await;
     let mut alice = Socket::v1(&server.proxy, &token, "").await;
     alice.say(r#"{"type":"link"}"#).await;
@@ -387,7 +296,7 @@ async fn a_watch_link_of_a_session_lets_anyone_watch_and_nobody_type() {
 
 #[tokio::test]
 async fn who_opens_the_next_raw_session_while_closing_theirs_gets_in() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let token = rig.token("").await;
     let mut session = Socket::raw(&rig.server.proxy, &token).await;
     for _ in 0..50 {
@@ -403,7 +312,7 @@ async fn who_opens_the_next_raw_session_while_closing_theirs_gets_in() {
 
 #[tokio::test]
 async fn who_is_attached_saves_the_history_with_the_key_of_the_session_and_nobody_else() {
-    let Rig { server, mut guest, port } = rig(&["--line-history_head", "4KiB"]).await;
+    let Rig { server, mut guest, port } = Rig::start(&["--line-history_head", "4KiB"]).await;
     let token = server.token(&port.server(), "").await;
     let mut alice = Socket::v1(&server.proxy, &token, "").await;
     let key = alice.message("hello").await["resume"].as_str().unwrap().to_owned();
@@ -437,7 +346,7 @@ async fn who_is_attached_saves_the_history_with_the_key_of_the_session_and_nobod
 
 #[tokio::test]
 async fn every_change_of_the_pen_is_logged_with_who_from_where_and_why() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let mut alice = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
     let mut bob = Socket::v1(&rig.server.proxy, &rig.token("").await, "&mode=watch").await;
     bob.say(r#"{"type":"pen","do":"request","reason":"my turn"}"#).await;
@@ -468,7 +377,7 @@ async fn every_change_of_the_pen_is_logged_with_who_from_where_and_why() {
 
 #[tokio::test]
 async fn break_sysrq_and_power_are_for_who_may() {
-    let rig = rig(&[]).await;
+    let rig = Rig::start(&[]).await;
     let mut writer = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
     writer.say(r#"{"type":"break"}"#).await;
     let error = writer.message("error").await["message"].as_str().unwrap().to_owned();
@@ -497,7 +406,7 @@ async fn break_sysrq_and_power_are_for_who_may() {
 async fn the_log_is_in_its_file_which_only_its_owner_reads() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("serialproxy.log");
-    let rig = rig(&["--log-file", file.to_str().unwrap()]).await;
+    let rig = Rig::start(&["--log-file", file.to_str().unwrap()]).await;
     let socket = Socket::raw(&rig.server.proxy, &rig.token("").await).await;
     socket.leave().await;
     let attached = || std::fs::read_to_string(&file).unwrap().contains("session attached");

@@ -7,7 +7,7 @@ use http::header;
 
 /// Checks the `Origin` header as Nova does: without one the client is not a browser and passes.
 /// With one, its host must be the host that the client asked for, or listed, whatever the port;
-/// and its scheme must be that of the console URLs.
+/// and its scheme, or that which `X-Forwarded-Proto` says, must be that of the console URLs.
 ///
 /// # Errors
 ///
@@ -21,8 +21,6 @@ pub(crate) fn check(headers: &HeaderMap, base_url: &str, allowed: &[String]) -> 
         .ok()
         .and_then(|origin| origin.parse().ok())
         .ok_or_else(|| "the Origin header is not valid".to_owned())?;
-    // Who terminates TLS before us says so; no page can.
-    let forwarded = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok());
     let (Some(scheme), Some(page)) = (origin.scheme_str(), origin.host()) else {
         return Err("the Origin header is not valid".into());
     };
@@ -37,8 +35,10 @@ pub(crate) fn check(headers: &HeaderMap, base_url: &str, allowed: &[String]) -> 
             "a page from {page} may not open consoles here: add it to [console] allowed_origins"
         ));
     }
-    let wanted = if is_secure(base_url) { "https" } else { "http" };
+    // What ends TLS before us says how the page was loaded; no page can set that header itself.
+    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
     let scheme = forwarded.unwrap_or(scheme);
+    let wanted = if is_secure(base_url) { "https" } else { "http" };
     if scheme != wanted {
         return Err(format!("the page was loaded by {scheme}, consoles here want {wanted}"));
     }
@@ -91,6 +91,16 @@ mod tests {
     fn a_page_by_another_scheme_is_refused() {
         assert!(checked(Some("http://proxy.example"), "proxy.example", "wss://x/").is_err());
         assert!(checked(Some("https://proxy.example"), "proxy.example", "http://x/").is_err());
+    }
+
+    #[test]
+    fn what_ends_tls_before_us_says_how_a_page_was_loaded() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "proxy.example".parse().unwrap());
+        headers.insert(header::ORIGIN, "http://proxy.example".parse().unwrap());
+        headers.insert("x-forwarded-proto", "https".parse().unwrap());
+        assert_eq!(check(&headers, "wss://x/", &[]), Ok(()));
+        assert!(check(&headers, "ws://x/", &[]).is_err());
     }
 
     #[test]
