@@ -222,6 +222,24 @@ async fn a_full_disk_costs_a_part_of_the_recording_and_nothing_of_the_session() 
 }
 
 #[tokio::test]
+async fn a_flood_fills_a_recording_up_to_its_limit_and_the_session_gets_all_of_it() {
+    let flags = ["--serial_console-record", "true", "--serial_console-record_limit", "100KiB"];
+    let mut rig = Rig::start(&flags).await;
+    let mut socket = rig.raw().await;
+    rig.guest.print(&b"x".repeat(1_000_000)).await;
+    rig.guest.print(b"end").await;
+    assert_eq!(socket.output_with(b"end").await.len(), 1_000_003);
+    socket.leave().await;
+    let file = eventually(async || {
+        let file = rig.server.state().join("records").read_dir().unwrap().next()?.unwrap().path();
+        let cast = Cast::read(&file)?;
+        (cast.all('m') == "the recording has reached record_limit").then_some(file)
+    })
+    .await;
+    assert!(std::fs::metadata(file).unwrap().len() <= 100 * 1024);
+}
+
+#[tokio::test]
 async fn a_place_where_nothing_can_be_written_is_said_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let place = format!("{}/records/", file.path().display());

@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::TrySendError;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
@@ -52,6 +53,9 @@ const EVENTS: usize = 4096;
 
 /// How often recordings are looked for that are too old.
 const SWEEP: Duration = Duration::from_secs(3600);
+
+/// How often room in the queue is looked for when the program ends.
+const ROOM: Duration = Duration::from_millis(10);
 
 /// How long what waits has to be written when the program ends.
 const LAST: Duration = Duration::from_secs(1);
@@ -151,10 +155,16 @@ impl Recorder {
 
     /// Waits until all is written that waits now, for a bounded time.
     pub(crate) async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.jobs.try_send(Job::Flush(done)).is_err()
-            || tokio::time::timeout(LAST, flushed).await.is_err()
-        {
+        let flushed = async {
+            let (done, flushed) = oneshot::channel();
+            let mut job = Job::Flush(done);
+            while let Err(TrySendError::Full(again)) = self.jobs.try_send(job) {
+                job = again;
+                tokio::time::sleep(ROOM).await;
+            }
+            flushed.await
+        };
+        if !matches!(tokio::time::timeout(LAST, flushed).await, Ok(Ok(()))) {
             tracing::warn!("the ends of recordings are missing: the disk is too slow");
         }
     }
