@@ -182,6 +182,16 @@ async fn only_versions_that_are_advertised_are_served_and_others_are_406() {
 }
 
 #[tokio::test]
+async fn the_openapi_document_has_the_newest_version_for_an_example() {
+    let bench = Bench::new();
+    let newest = bench.get("/v2.1").await.json()["version"]["version"].clone();
+    let parameters = bench.get("/v1/openapi.json").await.json()["components"]["parameters"].clone();
+    assert_eq!(parameters[LEGACY]["example"], newest);
+    let standard = parameters[STANDARD]["example"].as_str().unwrap();
+    assert_eq!(standard.strip_prefix("compute "), newest.as_str());
+}
+
+#[tokio::test]
 async fn below_v2_and_outside_of_nova_versions_are_neither_asked_for_nor_named() {
     let bench = Bench::new();
     for uri in ["/v2", "/v2/", "/v2/servers", "/v2/0fe7/servers", "/", "/v1/lines", "/v1/nope"] {
