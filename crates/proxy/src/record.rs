@@ -79,8 +79,8 @@ enum Job {
         event: Event,
         missing: u64,
     },
-    /// Nothing more comes.
-    End(Arc<Mutex<Tape>>),
+    /// Nothing more comes, and so many bytes before it were not handed on.
+    End(Arc<Mutex<Tape>>, u64),
     /// To be answered when all before it is done.
     Flush(oneshot::Sender<()>),
 }
@@ -211,7 +211,8 @@ impl Recording {
 impl Drop for Start {
     fn drop(&mut self) {
         // Where there is no room, the rows that are written are whole all the same.
-        let _ = self.recorder.jobs.try_send(Job::End(Arc::clone(&self.tape)));
+        let missing = self.missing.load(Ordering::Relaxed);
+        let _ = self.recorder.jobs.try_send(Job::End(Arc::clone(&self.tape), missing));
     }
 }
 
@@ -231,7 +232,7 @@ fn write(jobs: &Receiver<Job>, waiting: &AtomicUsize, shelf: &Shelf) {
                 lock(&tape).add(at, &event, missing);
                 waiting.fetch_sub(event.length(), Ordering::Relaxed);
             }
-            Ok(Job::End(tape)) => lock(&tape).end(),
+            Ok(Job::End(tape, missing)) => lock(&tape).end(missing),
             Ok(Job::Flush(done)) => {
                 let _ = done.send(());
             }
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_the_disk_is_bounded_in_bytes() {
+    fn what_waits_for_the_disk_is_bounded_in_bytes_and_what_is_missing_at_the_end_is_said() {
         let directory = tempfile::tempdir().unwrap();
         let (recorder, queue) = stalled(directory.path());
         let recording = recorder.record(tape(directory.path()));
@@ -353,7 +354,10 @@ mod tests {
             assert!(recorder.waiting.load(Ordering::Relaxed) <= QUEUE);
         }
         drop(recording);
-        assert_eq!(written(recorder, &queue, directory.path()).len(), 1 + 16);
+        let rows = written(recorder, &queue, directory.path());
+        assert_eq!(rows.len(), 1 + 16 + 1);
+        let missing = format!("{} bytes are missing here: the disk was full or too slow", 24 << 20);
+        assert_eq!(rows[17][2], missing);
     }
 
     #[test]

@@ -96,13 +96,7 @@ impl Tape {
     fn write(&mut self, event: &Event) -> io::Result<()> {
         self.open()?;
         let progress = &mut self.progress;
-        let mut rows = match progress.missing {
-            0 => String::new(),
-            bytes => {
-                let text = format!("{bytes} bytes are missing here: the disk was full or too slow");
-                row(progress.at, Kind::Marker, &text)
-            }
-        };
+        let mut rows = progress.of_what_is_missing();
         match event {
             Event::Output(bytes) => {
                 let text = progress.output.decode(bytes);
@@ -158,8 +152,9 @@ impl Tape {
         Ok(())
     }
 
-    /// Nothing more comes.
-    pub(super) fn end(&mut self) {
+    /// Nothing more comes, and `missing` bytes before it were not handed on.
+    pub(super) fn end(&mut self, missing: u64) {
+        self.progress.missing += missing;
         if let Err(error) = self.finish() {
             tracing::error!(session = %self.session, file = %self.path.display(), %error,
                 "the end of a recording cannot be written");
@@ -170,13 +165,27 @@ impl Tape {
     fn finish(&mut self) -> io::Result<()> {
         let progress = &mut self.progress;
         if !progress.full {
-            let rows = shown(progress.at, Kind::Output, &progress.output.finish())
+            let rows = progress.of_what_is_missing()
+                + &shown(progress.at, Kind::Output, &progress.output.finish())
                 + &shown(progress.at, Kind::Input, &progress.input.finish());
             self.append(&rows)?;
         }
         match &self.progress.file {
             Some(file) => file.set_len(self.progress.length),
             None => Ok(()),
+        }
+    }
+}
+
+impl Progress {
+    /// A row that says how much is missing, where something is.
+    fn of_what_is_missing(&self) -> String {
+        match self.missing {
+            0 => String::new(),
+            bytes => {
+                let text = format!("{bytes} bytes are missing here: the disk was full or too slow");
+                row(self.at, Kind::Marker, &text)
+            }
         }
     }
 }
@@ -235,7 +244,7 @@ mod tests {
         ] {
             tape.add(AT, &event, 0);
         }
-        tape.end();
+        tape.end(0);
         let [header, events @ ..] = &rows(&tape)[..] else { panic!("empty") };
         assert_eq!((&header["width"], &header["height"]), (&json!(132), &json!(40)));
         let expected = [
@@ -258,7 +267,7 @@ mod tests {
         for _ in 0..100 {
             tape.add(AT, &output(&"x".repeat(500)), 0);
         }
-        tape.end();
+        tape.end(0);
         let rows = rows(&tape);
         assert_eq!(rows.last().unwrap()[2], "the recording has reached record_limit");
         assert!((15..25).contains(&rows.len()), "{}", rows.len());
@@ -270,7 +279,7 @@ mod tests {
         let mut tape = tape(directory.path(), u64::MAX);
         std::fs::write(&tape.path, "mine").unwrap();
         tape.add(AT, &output("x"), 0);
-        tape.end();
+        tape.end(0);
         assert_eq!(std::fs::read_to_string(&tape.path).unwrap(), "mine");
     }
 
@@ -284,7 +293,7 @@ mod tests {
         // As if a disk had been full in the middle of a row.
         let file = tape.progress.file.as_ref().unwrap();
         file.write_all_at(b"[1.5, \"o\", \"half", tape.progress.length).unwrap();
-        tape.end();
+        tape.end(0);
         let missing = "7 bytes are missing here: the disk was full or too slow";
         assert_eq!(rows(&tape)[1..], [json!([1.5, "m", missing]), json!([1.5, "o", "kept"])]);
     }
