@@ -1,5 +1,5 @@
-//! Nova's own tests of its proxy (`unit/console/test_websocketproxy.py`), by their names, for ours in
-//! its place. docs/openstack.md says of the others why they have none.
+//! Nova's own tests of its proxy (`unit/console/test_websocketproxy.py`, `unit/cmd/test_baseproxy.py`), by
+//! their names, for ours in its place. docs/openstack.md says of the others why they have none.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -177,12 +177,13 @@ async fn test_malformed_cookie() {
         tokio::join!(Socket::open(&rig.drop_in.proxy, "/websockify", &headers), rig.port.accept());
     guest.print(b"x").await;
     session.output_with(b"x").await;
+    assert!(!rig.drop_in.log().contains("foo bar"), "what is malformed may be a secret");
 }
 
-/// The head of the answer to a plain GET.
-async fn get(rig: &Rig, path: &str) -> String {
+/// The head of the answer to a GET with this header besides.
+async fn get(rig: &Rig, path: &str, more: &str) -> String {
     let mut stream = TcpStream::connect(&rig.drop_in.proxy).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     within(stream.read_to_end(&mut answer)).await.unwrap();
@@ -190,16 +191,24 @@ async fn get(rig: &Rig, path: &str) -> String {
     answer.split_once("\r\n\r\n").unwrap().0.to_lowercase()
 }
 
+/// Nothing is answered at a path with a token that is good, whatever it is asked for.
+async fn rejected(path: &str) {
+    let rig = Rig::new().await;
+    let path = format!("{path}?token={}", rig.token());
+    for more in ["", "Upgrade: websocket\r\n"] {
+        let head = get(&rig, &path, more).await;
+        assert!(head.starts_with("http/1.1 400") && !head.contains("location:"), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn test_reject_open_redirect() {
-    let head = get(&Rig::new().await, "//example.com/%2F..").await;
-    assert!(head.starts_with("http/1.1 400") && !head.contains("location:"), "{head}");
+    rejected("//example.com/%2F..").await;
 }
 
 #[tokio::test]
 async fn test_reject_open_redirect_3_slashes() {
-    let head = get(&Rig::new().await, "///example.com/%2F..").await;
-    assert!(head.starts_with("http/1.1 400") && !head.contains("location:"), "{head}");
+    rejected("///example.com/%2F..").await;
 }
 
 #[tokio::test]
@@ -271,8 +280,15 @@ async fn test_novnc_bad_token() {
 }
 
 #[tokio::test]
-async fn test_proxy_with_missing_web_directory_exits() {
+async fn test_proxy_web_dir_does_not_exist() {
     let (status, words) = DropIn::give_up(&["--web", "/nonexistent"]).await;
     assert_eq!(status.code(), Some(2));
     assert!(words.contains("[serial_console] web: \"/nonexistent\" is not a directory"), "{words}");
+}
+
+#[tokio::test]
+async fn test_proxy_ssl_without_cert() {
+    let (status, words) = DropIn::give_up(&["--ssl_only", "--cert", "/nonexistent.pem"]).await;
+    assert_eq!(status.code(), Some(2));
+    assert!(words.contains("ssl_only") && words.contains("/nonexistent.pem"), "{words}");
 }
