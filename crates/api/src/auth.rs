@@ -1,6 +1,7 @@
 //! Who is asking.
 
 mod failures;
+mod keystone;
 mod local;
 mod password;
 mod recent;
@@ -17,9 +18,11 @@ use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::Password;
 pub(crate) use serialproxy_proto::identity::Role;
 
+pub use self::keystone::Keystone;
 pub use self::local::Local;
 pub(crate) use self::local::Login;
 use crate::fault::Fault;
+use crate::fault::echo;
 
 /// Longest user name, in characters.
 const NAME: usize = 64;
@@ -31,6 +34,8 @@ pub enum Auth {
     Noauth,
     /// Whoever has a token, or under `http_basic` a password, that is known here is let in.
     Local(Box<Local>),
+    /// Whoever has a token that Keystone knows is let in.
+    Keystone(Box<Keystone>),
 }
 
 /// Who makes a call.
@@ -69,6 +74,7 @@ impl Auth {
         match self {
             Self::Noauth => Ok(Caller::admin(named(headers)?)),
             Self::Local(local) => local.caller(headers).await,
+            Self::Keystone(keystone) => keystone.caller(headers).await,
         }
     }
 
@@ -76,6 +82,7 @@ impl Auth {
     pub(crate) fn serves_identity(&self) -> Result<(), Fault> {
         match self {
             Self::Noauth | Self::Local(_) => Ok(()),
+            Self::Keystone(_) => Err(Fault::no_such_call()),
         }
     }
 
@@ -88,6 +95,23 @@ impl Auth {
                  tokens are kept where it is token or http_basic"
                     .into(),
             )),
+            Self::Keystone(_) => Err(Fault::Conflict(
+                "users and tokens are Keystone's: [api] auth_strategy is keystone".into(),
+            )),
+        }
+    }
+
+    /// Refuses a path in the name of another project than the caller's, where projects are
+    /// Keystone's: elsewhere that part of a path may be anything.
+    pub(crate) fn check_project(&self, caller: &Caller, project: &str) -> Result<(), Fault> {
+        match self {
+            Self::Keystone(_) if project != caller.project => Err(Fault::BadRequest(format!(
+                "Malformed request URL: URL's project_id '{}' doesn't match Context's project_id \
+                 '{}'",
+                echo(project),
+                caller.project
+            ))),
+            _ => Ok(()),
         }
     }
 }
@@ -95,6 +119,12 @@ impl Auth {
 impl From<Local> for Auth {
     fn from(local: Local) -> Self {
         Self::Local(Box::new(local))
+    }
+}
+
+impl From<Keystone> for Auth {
+    fn from(keystone: Keystone) -> Self {
+        Self::Keystone(Box::new(keystone))
     }
 }
 

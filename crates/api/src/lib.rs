@@ -43,6 +43,7 @@ use tokio::sync::Semaphore;
 
 pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
+pub use crate::auth::Keystone;
 pub use crate::auth::Local;
 use crate::fault::Fault;
 use crate::openstack::Public;

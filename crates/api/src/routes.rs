@@ -11,8 +11,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::handler::Handler;
+use axum::http::HeaderMap;
 use axum::http::Method;
 use axum::http::StatusCode;
+use axum::http::Uri;
 use axum::middleware;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
@@ -24,6 +26,7 @@ use axum::routing::post;
 use axum::routing::put;
 
 use crate::Api;
+use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::request::BODY_LIMIT;
 
@@ -61,6 +64,8 @@ pub(crate) enum Access {
 struct Rule {
     access: Access,
     limit: Duration,
+    /// Whether the second part of the path is a project.
+    in_project: bool,
     /// Status of an answer that is no fault.
     success: StatusCode,
 }
@@ -112,7 +117,9 @@ impl Route {
     }
 
     fn new(method: Method, path: String, handler: MethodRouter<Arc<Api>>) -> Self {
-        let rule = Rule { access: Access::Caller, limit: USUAL, success: StatusCode::OK };
+        let in_project = path.split('/').nth(2) == Some("{project}");
+        let access = Access::Caller;
+        let rule = Rule { access, limit: USUAL, in_project, success: StatusCode::OK };
         Self {
             method,
             path,
@@ -217,7 +224,7 @@ async fn apply(
             return Fault::Forbidden("this call is for callers on the same machine".into())
                 .into_response();
         }
-        Access::Caller => match api.auth.caller(request.headers()).await {
+        Access::Caller => match caller(&api, rule, request.uri(), request.headers()).await {
             Ok(caller) => Some(caller),
             Err(fault) => return fault.into_response(),
         },
@@ -234,6 +241,16 @@ async fn apply(
         response.extensions_mut().insert(caller);
     }
     response
+}
+
+/// Who calls, in their own project's name.
+async fn caller(api: &Api, rule: Rule, uri: &Uri, headers: &HeaderMap) -> Result<Caller, Fault> {
+    let caller = api.auth.caller(headers).await?;
+    if rule.in_project {
+        let project = uri.path().split('/').nth(2).unwrap_or_default();
+        api.auth.check_project(&caller, project)?;
+    }
+    Ok(caller)
 }
 
 fn is_local(request: &Request) -> bool {

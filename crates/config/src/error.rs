@@ -89,18 +89,6 @@ pub enum Problem {
         /// What is wrong and what is allowed.
         reason: String,
     },
-    /// The value asks for a function that this version does not have yet.
-    #[error("{origin}: [{group}] {option}: {reason}")]
-    Later {
-        /// Where.
-        origin: Origin,
-        /// The group.
-        group: &'static str,
-        /// The option.
-        option: &'static str,
-        /// What to do meanwhile.
-        reason: String,
-    },
     /// There are more problems than are listed.
     #[error("and {count} more")]
     More {

@@ -133,7 +133,7 @@ fn text(text: &str) -> Result<String, String> {
 }
 
 fn auth_type(text: &str) -> Result<(), Refusal> {
-    choice(text, &[("password", ()), ("v3password", ())], &[])
+    choice(text, &[("password", ()), ("v3password", ())])
 }
 
 fn interfaces(text: &str) -> Result<Vec<String>, Refusal> {
@@ -142,7 +142,7 @@ fn interfaces(text: &str) -> Result<Vec<String>, Refusal> {
         return Err("names no interface".into());
     }
     for interface in &interfaces {
-        choice(interface, &[("internal", ()), ("public", ()), ("admin", ())], &[])?;
+        choice(interface, &[("internal", ()), ("public", ()), ("admin", ())])?;
     }
     Ok(interfaces.into_iter().map(str::to_owned).collect())
 }

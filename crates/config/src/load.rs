@@ -249,22 +249,11 @@ fn is_set(setting: &Setting) -> bool {
 fn problem(option: &'static Opt, origin: &Origin, text: &str, refusal: Refusal) -> Problem {
     let Opt { group, name: option_name, .. } = *option;
     let origin = origin.clone();
-    match refusal {
-        Refusal::Bad(reason) => {
-            let text = if option.is_secret() { "***" } else { text };
-            let reason = format!("\"{}\" {reason}; allowed: {}", shown(text), option.allowed());
-            let reason = reason + comment_hint(text);
-            Problem::BadValue { origin, group, option: option_name, reason }
-        }
-        Refusal::Later => {
-            let reason = format!(
-                "\"{}\" asks for a function that is not in this version yet; allowed now: {}",
-                shown(text),
-                option.allowed()
-            );
-            Problem::Later { origin, group, option: option_name, reason }
-        }
-    }
+    let Refusal(reason) = refusal;
+    let text = if option.is_secret() { "***" } else { text };
+    let reason = format!("\"{}\" {reason}; allowed: {}", shown(text), option.allowed());
+    let reason = reason + comment_hint(text);
+    Problem::BadValue { origin, group, option: option_name, reason }
 }
 
 /// People who know other formats write comments behind values.

@@ -72,13 +72,10 @@ pub(crate) fn list(text: &str) -> Result<Vec<&str>, String> {
     if items.contains(&"") { Err("has an empty item".into()) } else { Ok(items) }
 }
 
-/// One of some words, of which some are for later.
-pub(crate) fn choice<T: Copy>(text: &str, now: &[(&str, T)], later: &[&str]) -> Result<T, Refusal> {
-    match now.iter().find(|(name, _)| *name == text) {
-        Some((_, value)) => Ok(*value),
-        None if later.contains(&text) => Err(Refusal::Later),
-        None => Err("is not one of the choices".into()),
-    }
+/// One of some words.
+pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Refusal> {
+    let chosen = choices.iter().find(|(name, _)| *name == text);
+    chosen.map(|(_, value)| *value).ok_or_else(|| "is not one of the choices".into())
 }
 
 /// A path; a relative one is below the directory in which the program was started, and made
@@ -183,10 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_now_later_or_never() {
-        let choose = |text| choice(text, &[("one", 1)], &["two"]);
+    fn a_choice_is_one_of_its_words_as_they_are_written() {
+        let choose = |text| choice(text, &[("one", 1)]);
         assert_eq!(choose("one"), Ok(1));
-        assert_eq!(choose("two"), Err(Refusal::Later));
         assert_eq!(choose("One"), Err("is not one of the choices".into()));
     }
 

@@ -291,10 +291,10 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "api",
         "auth_strategy",
         Text("token"),
-        Single("token, http_basic or noauth"),
+        Single("token, http_basic, keystone or noauth"),
         "Who says who someone is: tokens and users that are kept here (`token`), which may also \
-         send name and password with each call (`http_basic`), or nobody (`noauth`: everyone is an \
-         administrator). `keystone` comes with a later version.",
+         send name and password with each call (`http_basic`), Keystone (`keystone`, as \
+         `[keystone_authtoken]` names it), or nobody (`noauth`: everyone is an administrator).",
         |c, v| set(&mut c.api.auth_strategy, auth_strategy(v)),
     ),
     works(
@@ -525,7 +525,7 @@ fn set_drivers(compute: &mut Compute, text: &str) -> Result<(), Refusal> {
         return Err("names no driver".into());
     }
     for driver in &drivers {
-        choice(driver, &[("libvirt", ()), ("static", ())], &[])?;
+        choice(driver, &[("libvirt", ()), ("static", ())])?;
     }
     compute.libvirt = drivers.contains(&"libvirt");
     compute.statics = drivers.contains(&"static");
@@ -540,9 +540,10 @@ fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
     let now = [
         ("token", AuthStrategy::Token),
         ("http_basic", AuthStrategy::HttpBasic),
+        ("keystone", AuthStrategy::Keystone),
         ("noauth", AuthStrategy::Noauth),
     ];
-    choice(text, &now, &["keystone"])
+    choice(text, &now)
 }
 
 fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {
@@ -552,21 +553,21 @@ fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {
         "tlsv1" | "tlsv1_0" | "tlsv1_1" => Err(too_old.into()),
         _ => {
             let (old, new) = (TlsVersion::Tls12, TlsVersion::Tls13);
-            choice(text, &[("default", old), ("tlsv1_2", old), ("tlsv1_3", new)], &[])
+            choice(text, &[("default", old), ("tlsv1_2", old), ("tlsv1_3", new)])
         }
     }
 }
 
 fn virt_type(text: &str) -> Result<VirtType, Refusal> {
-    choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)], &[])
+    choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)])
 }
 
 fn transport(text: &str) -> Result<Transport, Refusal> {
-    choice(text, &[("tcp", Transport::Tcp), ("unix", Transport::Unix)], &[])
+    choice(text, &[("tcp", Transport::Tcp), ("unix", Transport::Unix)])
 }
 
 fn raw_lag(text: &str) -> Result<RawLag, Refusal> {
-    choice(text, &[("close", RawLag::Close), ("skip", RawLag::Skip)], &[])
+    choice(text, &[("close", RawLag::Close), ("skip", RawLag::Skip)])
 }
 
 fn connection_uri(text: &str) -> Result<String, String> {

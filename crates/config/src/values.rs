@@ -186,6 +186,8 @@ pub enum AuthStrategy {
     Token,
     /// As `Token`, and a name and password with each call will do.
     HttpBasic,
+    /// Keystone, as `[keystone_authtoken]` names it.
+    Keystone,
 }
 
 /// `[proxy]`

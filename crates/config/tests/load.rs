@@ -10,7 +10,6 @@ use proptest::prelude::*;
 use serialproxy_config::Config;
 use serialproxy_config::Loaded;
 use serialproxy_config::Origin;
-use serialproxy_config::Problem;
 use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
@@ -499,7 +498,7 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("console", "ssl_ciphers = HIGH:!aNUL", "holds aNUL, which OpenSSL has not, neither as"),
         ("consoleauth", "token_ttl = -1", "is not a whole number; allowed: seconds, 0 to"),
         ("api", "listen = 8774", "has no port; allowed: HOST:PORT"),
-        ("api", "auth_strategy = none", "is not one of the choices; allowed: token, http_basic or"),
+        ("api", "auth_strategy = none", "is not one of the choices; allowed: token, http_basic,"),
         ("libvirt", "virt_type = xen", "is not one of the choices; allowed: auto, kvm or qemu"),
         ("libvirt", "connection_uri = qemu", "is not a URI; allowed: a URI of libvirt"),
         ("compute", "drivers = kvm", "is not one of the choices; allowed: libvirt, static or"),
@@ -612,29 +611,6 @@ fn endless_errors_are_counted() {
     let error = errors(&format!("[api]\n{}", "x\n".repeat(500_000)));
     assert_eq!(error.len(), 101);
     assert_eq!(error[100], "and 499900 more");
-}
-
-// Values that come later
-
-#[test]
-fn a_value_of_a_later_version_is_refused() {
-    let error = "a.conf:2: [api] auth_strategy: \"keystone\" asks for a function that is not in this \
-                 version yet; allowed now: token, http_basic or noauth";
-    assert_eq!(error_of("api", "auth_strategy = keystone"), error);
-}
-
-#[test]
-fn a_later_function_is_told_apart_from_a_mistake() {
-    let text = "[serial_console]\nenabled = x\n[api]\nauth_strategy = keystone\n";
-    let place = Place::new().file("a.conf", text);
-    let problems = load(&place.sources).unwrap_err().problems;
-    assert!(matches!(
-        problems.as_slice(),
-        [
-            Problem::BadValue { option: "enabled", .. },
-            Problem::Later { option: "auth_strategy", .. }
-        ]
-    ));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
+use serialproxy_api::Keystone;
 use serialproxy_api::Local;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
@@ -125,6 +126,7 @@ async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     let auth = match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
         AuthStrategy::Token => local(&config, &store)?.into(),
+        AuthStrategy::Keystone => keystone(&config)?.into(),
         AuthStrategy::HttpBasic => local(&config, &store)?.with_basic()?.into(),
     };
     let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
@@ -183,6 +185,21 @@ async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     let ((), (), served, _) = roles.await;
     close(&lines).await;
     served.context("users cannot be served")
+}
+
+fn keystone(config: &Config) -> anyhow::Result<Keystone> {
+    let auth = &config.keystone_authtoken;
+    for (option, is_set) in [
+        ("auth_url", auth.auth_url.is_some()),
+        ("username", auth.username.is_some()),
+        ("password", auth.password.is_some()),
+    ] {
+        anyhow::ensure!(
+            is_set,
+            "[keystone_authtoken] {option} is not set: [api] auth_strategy = keystone needs it"
+        );
+    }
+    Keystone::new(auth).context("[keystone_authtoken]")
 }
 
 fn local(config: &Config, store: &Arc<Store>) -> anyhow::Result<Local> {

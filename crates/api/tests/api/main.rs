@@ -17,6 +17,7 @@ mod document;
 mod fake;
 mod identity;
 mod isolation;
+mod keystone;
 mod openstack;
 mod power;
 mod remote_consoles;
