@@ -244,17 +244,18 @@ async fn log_in(State(inside): Shared, Json(body): Json<Value>) -> Response {
 async fn validate(State(inside): Shared, headers: HeaderMap) -> Response {
     let inside = inside.lock().unwrap();
     let subject = headers.get("x-subject-token").unwrap().to_str().unwrap();
-    allowed(&inside, &headers).unwrap_or_else(|| found(inside.user_tokens.get(subject)))
+    let token = || found(inside.user_tokens.get(subject), "error");
+    allowed(&inside, &headers).unwrap_or_else(token)
 }
 
 async fn console(State(inside): Shared, Path(token): Path<String>, headers: HeaderMap) -> Response {
     let inside = inside.lock().unwrap();
-    allowed(&inside, &headers).unwrap_or_else(|| found(inside.consoles.get(&token)))
+    allowed(&inside, &headers).unwrap_or_else(|| found(inside.consoles.get(&token), "itemNotFound"))
 }
 
 async fn server(State(inside): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let inside = inside.lock().unwrap();
-    allowed(&inside, &headers).unwrap_or_else(|| found(inside.servers.get(&id)))
+    allowed(&inside, &headers).unwrap_or_else(|| found(inside.servers.get(&id), "itemNotFound"))
 }
 
 /// Why the caller is not served, if so.
@@ -264,9 +265,10 @@ fn allowed(inside: &Inside, headers: &HeaderMap) -> Option<Response> {
     (!known).then(|| StatusCode::UNAUTHORIZED.into_response())
 }
 
-fn found(body: Option<&Value>) -> Response {
+/// The body, or the fault of this name.
+fn found(body: Option<&Value>, fault: &str) -> Response {
     match body {
         Some(body) => Json(body.clone()).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => (StatusCode::NOT_FOUND, Json(json!({ fault: { "code": 404 } }))).into_response(),
     }
 }

@@ -98,6 +98,17 @@ impl Answer {
             .map_err(|_| self.service.failed("gave an answer that makes no sense"))
     }
 
+    /// Whether it says that there is no such thing, in the service's own words: so does not who
+    /// stands before it, or something else at a wrong URL.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let name = match self.service {
+            Service::Keystone => "error",
+            Service::Nova => "itemNotFound",
+        };
+        let fault = || serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        self.status == StatusCode::NOT_FOUND && fault().is_some_and(|f| f.get(name).is_some())
+    }
+
     /// The status is not one that says anything here.
     pub(crate) fn strange(&self) -> Unavailable {
         self.service.failed(format!("answered with status {}", self.status.as_u16()))

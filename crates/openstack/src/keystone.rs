@@ -85,7 +85,7 @@ impl Keystone {
         let answer = self.0.call(Service::Keystone, request).await?;
         match answer.status {
             StatusCode::OK => Ok(identity(answer.read::<Answer>()?.token)),
-            StatusCode::NOT_FOUND => Ok(None),
+            _ if answer.is_not_found() => Ok(None),
             StatusCode::FORBIDDEN => Err(Service::Keystone.failed(
                 "does not let the service user validate tokens: give it role service or admin",
             )),

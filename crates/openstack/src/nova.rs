@@ -105,7 +105,7 @@ impl Nova {
         let answer = self.get(&format!("/os-console-auth-tokens/{token}")).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.read::<ConsoleAnswer>()?.console)),
-            StatusCode::NOT_FOUND => Ok(None),
+            _ if answer.is_not_found() => Ok(None),
             _ => Err(self.refused(&answer)),
         }
     }
@@ -119,7 +119,7 @@ impl Nova {
         let answer = self.get(&format!("/servers/{id}")).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.read::<ServerAnswer>()?.server)),
-            StatusCode::NOT_FOUND => Ok(None),
+            _ if answer.is_not_found() => Ok(None),
             _ => Err(self.refused(&answer)),
         }
     }
@@ -147,7 +147,7 @@ impl Nova {
             endpoints().find(|e| e.interface == *interface && here(&e.region_id))
         });
         match found {
-            Some(endpoint) => Ok(endpoint.url.trim_end_matches('/').to_owned()),
+            Some(endpoint) => Ok(versioned(&endpoint.url)),
             None => Err(Service::Nova.failed(format!(
                 "is not in Keystone's catalog (interfaces {}, region {}): set [nova] \
                  endpoint_override, valid_interfaces or region_name",
@@ -169,8 +169,35 @@ impl Nova {
     }
 }
 
+/// A catalog's URL, of which some name the version before microversions, or none.
+fn versioned(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let parts: Vec<&str> = url.split('/').map(|p| if p == "v2" { "v2.1" } else { p }).collect();
+    let url = parts.join("/");
+    if parts.contains(&"v2.1") { url } else { url + "/v2.1" }
+}
+
 /// Whether it is worth a call, and changes no path.
 fn looks_like_a_token(text: &str) -> bool {
     (1..=MAX_TOKEN).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_catalog_s_url_leads_to_microversions() {
+        for (url, expected) in [
+            ("http://h:8774/v2.1", "http://h:8774/v2.1"),
+            ("http://h:8774/v2.1/", "http://h:8774/v2.1"),
+            ("http://h/compute/v2.1/1a2b", "http://h/compute/v2.1/1a2b"),
+            ("http://h:8774/v2/1a2b", "http://h:8774/v2.1/1a2b"),
+            ("http://h:8774/", "http://h:8774/v2.1"),
+            ("http://h/compute", "http://h/compute/v2.1"),
+        ] {
+            assert_eq!(versioned(url), expected);
+        }
+    }
 }

@@ -178,6 +178,7 @@ async fn a_failure_says_what_is_wrong_and_never_the_token() {
         ("/v2.1", Fault::Status(403), "Nova does not let the service user of [service_user] look"),
         ("/v2.1", Fault::Status(500), "Nova answered with status 500"),
         ("/v2.1", Fault::Status(302), "Nova answered with status 302"),
+        ("/v2.1", Fault::Status(404), "Nova answered with status 404"),
         ("/v2.1", Fault::Nonsense, "Nova gave an answer that makes no sense"),
         ("/v2.1", Fault::Status(401), "Nova does not take the service user's new token either"),
         ("/v3", Fault::Status(503), "Keystone answered with status 503"),

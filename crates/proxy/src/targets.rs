@@ -39,6 +39,9 @@ use crate::backing::Console;
 /// Lines at once, at most; each holds a history and a file.
 const LINES: usize = 4096;
 
+/// How long Nova may take to say all that an attach needs to know, with its login at Keystone.
+const ANSWER: Duration = Duration::from_secs(15);
+
 /// How long what Nova said of a server counts: an attach asks once, not once more for each dial.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -95,6 +98,13 @@ impl Targets {
 
     /// Asks Nova what a token stands for, and whether the server runs.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
+        match tokio::time::timeout(ANSWER, self.ask(token)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(unavailable(&"Nova and Keystone are slow")),
+        }
+    }
+
+    async fn ask(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
         let console = self.nova.console(token).await.map_err(|error| unavailable(&error))?;
         let console = console.ok_or(Refusal::Token)?;
         let server = self.nova.server(console.server).await.map_err(|error| unavailable(&error))?;
@@ -300,7 +310,7 @@ fn unknown(error: &Unavailable) -> Unresolved {
     Unresolved::Failed("Nova does not say where the port is: asked again in a moment".into())
 }
 
-fn unavailable(error: &Unavailable) -> Refusal {
+fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     tracing::warn!(%error, "a console token cannot be looked up");
     Refusal::Unavailable("Nova does not say what this console URL is for: try again".into())
 }
