@@ -17,8 +17,8 @@ use serialproxy_proto::identity::Password;
 
 use crate::failure::Failure;
 
-/// Far more than a password has, in bytes.
-const MOST: u64 = 4096;
+/// The longest password in UTF-8 and the end of its line, in bytes.
+const MOST: u64 = 4098;
 
 /// A new password: typed twice where stdin is a terminal, else the first line of stdin.
 pub(crate) fn new(user: &str) -> Result<Password, Failure> {
@@ -36,7 +36,7 @@ pub(crate) fn new(user: &str) -> Result<Password, Failure> {
     if password.will_do() {
         return Ok(password);
     }
-    Err(Failure::Password("a password has 8 to 1024 bytes"))
+    Err(Failure::Password("a password has 8 to 1024 characters"))
 }
 
 fn first_line() -> io::Result<String> {

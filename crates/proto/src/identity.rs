@@ -177,9 +177,9 @@ impl fmt::Debug for MadeToken {
 pub struct Password(String);
 
 impl Password {
-    /// Fewest bytes of a new one.
+    /// Fewest characters of a new one.
     pub const LEAST: usize = 8;
-    /// Most bytes of a new one.
+    /// Most characters of a new one.
     pub const MOST: usize = 1024;
 
     /// Takes what someone typed, whatever it is.
@@ -194,7 +194,7 @@ impl Password {
 
     /// Whether it will do as a new one, by its length.
     pub fn will_do(&self) -> bool {
-        (Self::LEAST..=Self::MOST).contains(&self.0.len())
+        (Self::LEAST..=Self::MOST).contains(&self.0.chars().count())
     }
 }
 
@@ -278,6 +278,13 @@ mod tests {
         }
         assert!("Admin".parse::<Role>().is_err());
         assert!(Role::ALL.is_sorted());
+    }
+
+    #[test]
+    fn the_length_of_a_password_is_counted_in_characters() {
+        let will_do = |text: &str| Password::from_person(text.into()).will_do();
+        assert!(will_do("äöüäöüäö") && will_do(&"ä".repeat(Password::MOST)));
+        assert!(!will_do("äöüäöüä") && !will_do(&"ä".repeat(Password::MOST + 1)));
     }
 
     #[test]

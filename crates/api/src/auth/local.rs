@@ -139,7 +139,7 @@ impl Local {
     pub(crate) async fn hash(&self, password: Password) -> Result<String, Fault> {
         if !password.will_do() {
             let (least, most) = (Password::LEAST, Password::MOST);
-            return Err(Fault::BadRequest(format!("a password has {least} to {most} bytes")));
+            return Err(Fault::BadRequest(format!("a password has {least} to {most} characters")));
         }
         self.passwords.hash(password).await
     }

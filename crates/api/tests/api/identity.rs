@@ -265,7 +265,7 @@ async fn users_are_listed_without_their_passwords_and_each_name_is_one_persons()
     answer.is_fault(409, "conflictingRequest", "a user named bob exists already");
     for password in ["", "seven77", &"x".repeat(1025)] {
         let answer = bench.call("POST /v1/users", body(password)).await;
-        answer.is_fault(400, "badRequest", "a password has 8 to 1024 bytes");
+        answer.is_fault(400, "badRequest", "a password has 8 to 1024 characters");
     }
 }
 

@@ -478,7 +478,7 @@ fn a_password_comes_from_stdin_and_is_never_shown() {
     assert!(!(ended.text().to_owned() + &ended.stderr).contains("staple"));
     let ended = run(client(api.address, &ADD_ALICE), b"short\n");
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("8 to 1024 bytes"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("8 to 1024 characters"), "{}", ended.stderr);
     let lines = ["POST /v1/users", "PUT /v1/users/alice/password"];
     assert_eq!(api.lines(), lines, "what will not do is not sent");
 }
