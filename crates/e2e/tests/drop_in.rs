@@ -304,3 +304,16 @@ async fn without_a_nova_it_says_what_it_needs() {
     assert_eq!(status.code(), Some(2));
     assert!(words.contains("[nova] names the user who asks Nova, and no auth_url"), "{words}");
 }
+
+#[tokio::test]
+async fn what_would_fail_at_the_first_attach_is_said_at_the_start() {
+    let rig = Rig::new().await;
+    eventually(async || rig.drop_in.log().contains("logged in at Keystone").then_some(())).await;
+    for (more, words) in [
+        ("password = wrong", "Keystone refuses the service user: check username, password"),
+        ("region_name = Mars", "Nova is not in Keystone's catalog (interfaces internal, public"),
+    ] {
+        let rig = Rig::with(more, &[]).await;
+        eventually(async || rig.drop_in.log().contains(words).then_some(())).await;
+    }
+}

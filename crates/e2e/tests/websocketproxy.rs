@@ -83,7 +83,8 @@ async fn test_no_compute_rpcapi_with_invalid_token() {
     for token in ["", "../../servers/1", "%2e%2e%2f", &"a".repeat(129)] {
         assert_eq!(rig.refused(token, &[]).await.status, 401);
     }
-    assert_eq!(rig.cloud.calls(), [""; 0], "nobody is asked for what cannot be a token");
+    let lookups = |call: &String| call.contains("/os-console-auth-tokens/");
+    assert!(!rig.cloud.calls().iter().any(lookups), "nobody is asked for what cannot be a token");
     rig.refused("unknown", &[]).await;
     let servers = |call: &String| call.contains("/servers/");
     assert!(!rig.cloud.calls().iter().any(servers), "{:?}", rig.cloud.calls());

@@ -91,6 +91,16 @@ impl Nova {
         }))
     }
 
+    /// Logs in, and finds Nova's URL.
+    ///
+    /// # Errors
+    ///
+    /// When Keystone does not let the service user in, or knows no Nova.
+    pub async fn log_in(&self) -> Result<(), Unavailable> {
+        let own = self.session.own().await?;
+        self.endpoint(&own.catalog).map(|_| ())
+    }
+
     /// What a console token stands for; none where Nova does not know it (any more). What cannot
     /// be a token is not asked about.
     ///

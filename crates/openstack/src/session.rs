@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// What the last login gave, as long as it is good; one login at a time.
-    async fn own(&self) -> Result<Arc<Own>, Unavailable> {
+    pub(crate) async fn own(&self) -> Result<Arc<Own>, Unavailable> {
         let mut state = self.state.lock().await;
         match &*state {
             State::In(own) if own.expires > Timestamp::now() + MARGIN => {

@@ -155,6 +155,14 @@ impl Targets {
         Ok(line)
     }
 
+    /// Says in the log now what would else fail at the first attach.
+    pub async fn log_in(self: Arc<Self>) {
+        match self.nova.log_in().await {
+            Ok(()) => tracing::info!("logged in at Keystone to ask Nova"),
+            Err(error) => tracing::error!(%error, "Nova cannot be asked: nobody can attach"),
+        }
+    }
+
     /// Lets go of the ports that nobody uses, for ever.
     pub async fn tidy(&self) -> std::convert::Infallible {
         loop {

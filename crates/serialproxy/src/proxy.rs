@@ -102,6 +102,7 @@ async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
     let cores = cores::start(&end).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let targets = Arc::new(Targets::new(nova, lines.clone(), &config));
+    tokio::spawn(Arc::clone(&targets).log_in());
     let backing = Backing::Nova(Arc::clone(&targets));
     let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
         .context("[serial_console] record: sessions cannot be recorded there")?;
