@@ -43,7 +43,6 @@ pub enum Auth {
 pub(crate) struct Caller {
     /// The name that people are shown.
     pub(crate) user: String,
-    #[allow(dead_code, reason = "the compute API and the strategies to come show it")]
     pub(crate) user_id: String,
     /// Id of the project whose servers the caller sees.
     pub(crate) project: String,
