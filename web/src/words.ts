@@ -53,7 +53,8 @@ export function describeNotice(attachment: Attachment): string | undefined {
   if (refusal) return `${refusal.by} keeps the pen${because(refusal.reason)} You watch on.`;
   if (!attachment.mayNotForce) return describeLoss(attachment);
   const from = writer ? ` from ${writer}` : '';
-  return `You may not take over${from}: that needs an administrator's console URL. You watch now.`;
+  const needed = "the console URL of an administrator, or of a member of the server's project";
+  return `You may not take over${from}: that needs ${needed}. You watch now.`;
 }
 
 /** Who asks for the pen, for its holder or for who asked; nothing for others. */

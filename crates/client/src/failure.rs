@@ -88,7 +88,10 @@ pub(crate) enum Failure {
     Lost(String),
     #[error("{}", closed(*code, reason))]
     Closed { code: u16, reason: String },
-    #[error("{busy}. {user} may not take over: that needs an administrator's token")]
+    #[error(
+        "{busy}. {user} may not take over: that needs an administrator, or a member of the \
+         server's project"
+    )]
     MayNotForce { busy: String, user: String },
     #[error(
         "the connection was lost, and the proxy does not know this session any more: whether the \
