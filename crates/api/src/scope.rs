@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use serialproxy_proto::api::Server;
+use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::ServerId;
+use uuid::Uuid;
 
 use crate::Api;
 use crate::auth::Caller;
@@ -11,10 +13,17 @@ use crate::auth::Role;
 use crate::fault::Fault;
 
 impl Api {
-    /// A server of the caller's. One of another project is answered as one that does not exist.
+    /// A server of the caller's. One of another project is answered as one that does not exist: in
+    /// its words, after as long, and as unavailable while nobody can say that it does not exist.
     pub(crate) async fn server(&self, caller: &Caller, id: ServerId) -> Result<Server, Fault> {
         let server = self.compute.server(id).await?;
-        if caller.owns(&server) { Ok(server) } else { Err(Fault::no_such_server(&id.to_string())) }
+        if caller.owns(&server) {
+            return Ok(server);
+        }
+        match self.compute.server(ServerId(Uuid::new_v4())).await {
+            Ok(_) | Err(ComputeError::NotFound(_)) => Err(Fault::no_such_server(&id.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The caller's servers, ordered by name, then id.

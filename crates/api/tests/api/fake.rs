@@ -45,6 +45,8 @@ pub(crate) struct Fake {
     pub(crate) crowd: usize,
     /// What every call answers, if anything.
     pub(crate) error: Option<ComputeError>,
+    /// Nobody can say of a server that it does not exist.
+    pub(crate) away: bool,
     /// What every line printed, if it is not [`PRINTED`].
     pub(crate) printed: Option<Vec<u8>>,
     /// Offsets of output that is no longer kept.
@@ -110,7 +112,10 @@ impl Fake {
 
     fn find(&self, id: ServerId) -> Result<Server, ComputeError> {
         let found = self.all().into_iter().find(|server| server.id == id);
-        found.ok_or_else(|| ComputeError::NotFound(format!("Instance {id} could not be found.")))
+        found.ok_or_else(|| match self.away {
+            true => ComputeError::Unavailable("libvirt is away".into()),
+            false => ComputeError::NotFound(format!("Instance {id} could not be found.")),
+        })
     }
 
     fn find_line(&self, key: LineKey) -> Result<Line, ComputeError> {

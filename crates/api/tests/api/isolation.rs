@@ -269,3 +269,15 @@ async fn lists_hold_the_callers_servers_alone_and_pages_count_only_those() {
     let marker = format!("GET /v2.1/servers?marker={}", halted());
     bench.call_as(&crowd, &marker, "").await.is_fault(400, "badRequest", "not found");
 }
+
+#[tokio::test]
+async fn a_foreign_server_is_as_unavailable_as_an_unknown_one() {
+    let bench = Bench::local(Fake { away: true, ..Fake::default() }, &config());
+    let stranger = token(&bench, "other", "member").await;
+    for call in calls(&bench).await.iter().filter(|call| call.path.contains("{server}")) {
+        let answer = bench.call_as(&stranger, &call.text, call.body).await;
+        answer.is_fault(503, "serviceUnavailable", "libvirt is away");
+        let of_unknown = bench.call_as(&stranger, &call.of_unknown(), call.body).await;
+        assert_eq!(anonymous(&answer), anonymous(&of_unknown), "{}", call.text);
+    }
+}
