@@ -175,12 +175,10 @@ async fn a_guest_that_comes_to_another_project_leaves_its_old_people_behind() {
     let mark = "<guest image='demo' project='team-b'/>";
     let namespace = ["--uri", "urn:serialproxy:guest:1", "--key", "serialproxy", "--set", mark];
     host.virsh(&[&["metadata", &guest.id][..], &namespace, &["--live", "--config"]].concat());
-    // Who asks for a console has the domain read anew.
-    host.server.token(&guest.id, "").await;
-    let shown = host.server.get(&format!("/v1/servers/{}", guest.id)).await;
-    assert_eq!(shown.json["server"]["project"], "team-b");
     let (code, reason) = watcher.closed().await;
     assert!(code == 4006 && reason.contains("belongs to another project now"), "{code} {reason}");
+    let shown = host.server.get(&format!("/v1/servers/{}", guest.id)).await;
+    assert_eq!(shown.json["server"]["project"], "team-b");
     let path = format!("/?token={token}");
     let refused = Socket::refused(&host.server.proxy, &path, &[]).await;
     assert_eq!(refused.status, 401, "the old token has ended");

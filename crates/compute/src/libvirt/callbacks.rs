@@ -4,6 +4,7 @@
 //! and NMIs. Rules that all of it rests on: a context is a boxed [`Watcher`] that libvirt frees by
 //! [`free`], once, after the last call with it; a callback never blocks, and never panics.
 
+use std::ffi::c_char;
 use std::ffi::c_int;
 use std::ffi::c_void;
 use std::sync::Once;
@@ -49,6 +50,13 @@ impl Watched {
         };
         watched.watch_domains(virt_sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, watcher)?;
         watched.watch_domains(virt_sys::VIR_DOMAIN_EVENT_ID_REBOOT, Some(on_reboot), watcher)?;
+        // SAFETY: as above, for the arguments of `on_metadata`.
+        let metadata = unsafe {
+            std::mem::transmute::<virt_sys::virConnectDomainEventMetadataChangeCallback, Generic>(
+                Some(on_metadata),
+            )
+        };
+        watched.watch_domains(virt_sys::VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, metadata, watcher)?;
         Ok(watched)
     }
 
@@ -182,6 +190,17 @@ unsafe extern "C" fn on_lifecycle(
     // SAFETY: both are libvirt's own arguments, as in `on_close`.
     unsafe { report(domain, context, Event::Changed) };
     0
+}
+
+unsafe extern "C" fn on_metadata(
+    _: virt_sys::virConnectPtr,
+    domain: virt_sys::virDomainPtr,
+    _kind: c_int,
+    _namespace: *const c_char,
+    context: *mut c_void,
+) {
+    // SAFETY: both are libvirt's own arguments, as in `on_close`.
+    unsafe { report(domain, context, Event::Changed) };
 }
 
 unsafe extern "C" fn on_reboot(
