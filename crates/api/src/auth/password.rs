@@ -1,5 +1,7 @@
 //! Passwords, hashed a few at a time: each costs 19 MiB and some tens of milliseconds of a core.
 
+use std::sync::Arc;
+
 use argon2::Argon2;
 use argon2::PasswordHasher;
 use argon2::PasswordVerifier;
@@ -22,13 +24,14 @@ const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2VyaWFscHJveHktZGVjb3k$\
 
 #[derive(Debug)]
 pub(super) struct Passwords {
-    computing: Semaphore,
-    waiting: Semaphore,
+    computing: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { computing: Semaphore::new(AT_ONCE), waiting: Semaphore::new(WAITING) }
+        let room = |places| Arc::new(Semaphore::new(places));
+        Self { computing: room(AT_ONCE), waiting: room(WAITING) }
     }
 }
 
@@ -63,8 +66,13 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
         let busy = || Fault::Unavailable("too many people log in at once: try again".into());
-        let _waits = self.waiting.try_acquire().map_err(|_| busy())?;
-        let _computes = self.computing.acquire().await.map_err(|_| busy())?;
+        let waits = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| busy())?;
+        let computes = Arc::clone(&self.computing).acquire_owned().await.map_err(|_| busy())?;
+        let work = move || {
+            // Goes on when its caller hangs up, and keeps its place until it is done.
+            let _places = (waits, computes);
+            work()
+        };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|_| Fault::Failed("the hash of a password was cut off".into()))
     }
@@ -72,6 +80,8 @@ impl Passwords {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn password(text: &str) -> Password {
@@ -106,5 +116,18 @@ mod tests {
         let _all = passwords.waiting.try_acquire_many(u32::try_from(WAITING).unwrap()).unwrap();
         let refused = passwords.is_right(password("x"), None).await.unwrap_err();
         assert!(matches!(refused, Fault::Unavailable(_)), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_hash_whose_caller_hung_up_keeps_its_place_until_it_is_done() {
+        let passwords = Passwords::default();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let hung_up = passwords.compute(move || finished.recv().is_err());
+        assert!(tokio::time::timeout(Duration::ZERO, hung_up).await.is_err());
+        assert_eq!(passwords.computing.available_permits(), AT_ONCE - 1);
+        assert_eq!(passwords.waiting.available_permits(), WAITING - 1);
+        drop(finish);
+        let all = u32::try_from(AT_ONCE).unwrap();
+        drop(passwords.computing.acquire_many(all).await.unwrap());
     }
 }
