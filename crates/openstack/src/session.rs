@@ -44,7 +44,11 @@ pub(crate) struct Session {
 enum State {
     Out,
     In(Arc<Own>),
-    Refused { since: Instant, why: Unavailable },
+    /// Whoever asked before this time is told the same.
+    Failed {
+        until: Instant,
+        why: Unavailable,
+    },
 }
 
 /// What a login gave.
@@ -120,32 +124,33 @@ impl Session {
         Err(service.failed("does not take the service user's new token either"))
     }
 
-    /// What the last login gave, as long as it is good; one login at a time.
+    /// What the last login gave, as long as it is good; one login at a time, whose failure is that of
+    /// all who waited for it.
     pub(crate) async fn own(&self) -> Result<Arc<Own>, Unavailable> {
+        let asked = Instant::now();
         let mut state = self.state.lock().await;
         match &*state {
             State::In(own) if own.expires > Timestamp::now() + MARGIN => {
                 return Ok(Arc::clone(own));
             }
-            State::Refused { since, why } if since.elapsed() < PAUSE => return Err(why.clone()),
-            _ => *state = State::Out,
+            State::Failed { until, why } if asked < *until => return Err(why.clone()),
+            _ => {}
         }
-        let answer = self.log_in().await?;
-        match answer.status {
-            StatusCode::CREATED => {
-                let own = Arc::new(own(&answer)?);
+        let answer = self.log_in().await;
+        let pause = match &answer {
+            Ok(answer) if is_refusal(answer.status) => PAUSE,
+            _ => Duration::ZERO,
+        };
+        match answer.and_then(|answer| own(&answer)) {
+            Ok(own) => {
+                let own = Arc::new(own);
                 *state = State::In(Arc::clone(&own));
                 Ok(own)
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let why = Service::Keystone.failed(
-                    "refuses the service user: check username, password, project_name and the \
-                     domains of both",
-                );
-                *state = State::Refused { since: Instant::now(), why: why.clone() };
+            Err(why) => {
+                *state = State::Failed { until: Instant::now() + pause, why: why.clone() };
                 Err(why)
             }
-            _ => Err(answer.strange()),
         }
     }
 
@@ -163,7 +168,20 @@ impl Session {
     }
 }
 
+fn is_refusal(status: StatusCode) -> bool {
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status)
+}
+
 fn own(answer: &Answer) -> Result<Own, Unavailable> {
+    if is_refusal(answer.status) {
+        return Err(Service::Keystone.failed(
+            "refuses the service user: check username, password, project_name and the domains of \
+             both",
+        ));
+    }
+    if answer.status != StatusCode::CREATED {
+        return Err(answer.strange());
+    }
     let LoginAnswer { token } = answer.read()?;
     let subject = answer.headers.get(SUBJECT).cloned();
     let mut header = subject.ok_or_else(|| Service::Keystone.failed("gave no token"))?;

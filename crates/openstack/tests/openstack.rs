@@ -203,6 +203,23 @@ async fn nobody_is_waited_for_without_end() {
 }
 
 #[tokio::test]
+async fn all_who_wait_for_one_login_are_told_at_once_that_it_failed() {
+    let cloud = Cloud::start().await;
+    let (nova, token) = (nova(&cloud), console_token(&cloud));
+    cloud.set_life(59);
+    nova.console(&token).await.unwrap();
+    cloud.fail(Some(("/v3", Fault::Silence)));
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let answers = tokio::join!(nova.console(&token), nova.console(&token), nova.console(&token));
+    for answer in [answers.0, answers.1, answers.2] {
+        let error = answer.unwrap_err();
+        assert_eq!(error.to_string(), "Keystone gave no answer within 10 s");
+    }
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
 async fn a_service_that_is_down_cannot_be_reached() {
     let cloud = Cloud::start().await;
     let nova = nova_of(&(cloud.login("nova") + "endpoint_override = http://127.0.0.1:1\n"));
