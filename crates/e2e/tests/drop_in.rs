@@ -126,6 +126,24 @@ async fn while_nova_is_down_nobody_attaches_and_live_sessions_go_on() {
 }
 
 #[tokio::test]
+async fn a_second_proxy_on_one_port_leaves_the_pid_file_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let file = file.to_str().unwrap();
+    let rig = Rig::with("", &["--pid-file", file]).await;
+    let pid = std::fs::read_to_string(file).unwrap();
+    let nova_conf = directory.path().join("nova.conf");
+    std::fs::write(&nova_conf, rig.cloud.login("nova")).unwrap();
+    let (host, port) = rig.drop_in.proxy.rsplit_once(':').unwrap();
+    let nova_conf = nova_conf.to_str().unwrap();
+    let flags = ["--config-file", nova_conf, "--host", host, "--port", port, "--pid-file", file];
+    let (status, says) = DropIn::give_up(&flags).await;
+    assert_eq!(status.code(), Some(1), "{says}");
+    assert!(says.contains("cannot listen on"), "{says}");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), pid);
+}
+
+#[tokio::test]
 async fn a_second_user_is_refused_by_a_name_of_the_first_or_watches() {
     let rig = Rig::new().await;
     let (mut session, mut guest) = rig.attached().await;

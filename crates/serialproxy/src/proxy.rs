@@ -88,11 +88,12 @@ fn check(config: &Config) -> Result<(), String> {
 async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     let connections = limits::raise().context("the limit of open files")?;
-    let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let nova = Nova::new(&config)?.context("nobody is named who asks Nova")?;
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
+    // Who has the port is the one that the file is to name.
+    let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let users = tls::users(&config)?;
     let tls =
         Tls { users: users.reception.clone(), api: tls::relay(&config, &Listening::plain())? };
