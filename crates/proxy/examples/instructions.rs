@@ -20,6 +20,7 @@ use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
+use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
@@ -178,14 +179,15 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
     let tls = Tls { users: Reception::plain(), api: None };
     let proxy = Proxy::new(Arc::new(config), lines, backing, tls)?;
     tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
-    let token = store.authorize(&Grant {
+    let grant = Grant {
         line,
         user: "count".into(),
         mode: Mode::Write,
         operator: false,
         wait: false,
         expires: Timestamp::now() + 24.hours(),
-    })?;
+    };
+    let token = store.authorize_in(ADMIN_PROJECT, &grant)?;
     Ok((guest, Door { address, token: token.expose().to_owned() }))
 }
 

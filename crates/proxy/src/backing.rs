@@ -85,10 +85,15 @@ impl Backing {
         }
     }
 
-    /// Makes a token.
+    /// Makes a token, which ends when its server comes to another project.
     pub(crate) async fn authorize(&self, grant: Grant) -> Result<ConsoleToken, Refusal> {
         match self {
-            Self::Own { store, .. } => with_store(store, move |s| s.authorize(&grant)).await,
+            Self::Own { store, compute } => {
+                let server = compute.server(grant.line.server).await;
+                let project =
+                    server.map_err(|error| Refusal::Unavailable(error.to_string()))?.project;
+                with_store(store, move |store| store.authorize_in(&project, &grant)).await
+            }
             Self::Nova(_) => Err(Refusal::Unavailable(
                 "Nova makes the URLs here: with &mode=watch behind it, one lets others watch"
                     .into(),
@@ -126,5 +131,49 @@ async fn with_store<T: Send + 'static>(
             tracing::error!(%error, "tokens cannot be looked up");
             Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_compute::Manager;
+    use serialproxy_config::Config;
+    use serialproxy_config::values::StaticEndpoint;
+    use serialproxy_config::values::StaticLine;
+    use serialproxy_line::Lines;
+    use serialproxy_line::Settings;
+    use serialproxy_proto::api::ADMIN_PROJECT;
+    use serialproxy_proto::id::ServerId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_made_for_a_session_ends_when_the_server_comes_to_another_project() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
+        let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
+        let mut config = Config::default();
+        config.compute.libvirt = false;
+        config.static_lines = vec![StaticLine { name: "switch".into(), port: 0, endpoint }];
+        let lines = Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()]);
+        let compute = Manager::start(&config, Arc::clone(&store), lines);
+        let backing = Backing::Own { store: Arc::clone(&store), compute };
+        let server = ServerId::of_static("switch");
+        let grant = Grant {
+            line: LineKey { server, port: 0 },
+            user: "alice".into(),
+            mode: Mode::Watch,
+            operator: false,
+            wait: true,
+            expires: Timestamp::MAX,
+        };
+        let token = backing.authorize(grant).await.unwrap();
+        let belongs_to = |project: &str| {
+            store.revoke_tokens_of_former_owners(&[(server, project.to_owned())]).unwrap();
+        };
+        belongs_to(ADMIN_PROJECT);
+        assert!(backing.look_up(&token).await.is_ok());
+        belongs_to("other");
+        assert_eq!(backing.look_up(&token).await.err(), Some(Refusal::Token));
     }
 }

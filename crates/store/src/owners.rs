@@ -13,7 +13,7 @@ use crate::tokens;
 use crate::write_error;
 
 impl Store {
-    /// Makes a token for a grant on a server of that project.
+    /// Makes a token for a grant on a server of that project. It is good as soon as this returns.
     ///
     /// # Errors
     ///

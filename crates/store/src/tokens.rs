@@ -18,15 +18,6 @@ use crate::leases::time;
 use crate::write_error;
 
 impl Store {
-    /// Makes a token for a grant. It is good as soon as this returns.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails.
-    pub fn authorize(&self, grant: &Grant) -> Result<ConsoleToken, StoreError> {
-        insert(&self.lock(), grant)
-    }
-
     /// What a token stands for, unless it is unknown or expired.
     ///
     /// # Errors
@@ -155,7 +146,7 @@ mod tests {
     #[test]
     fn a_token_gives_its_grant_as_often_as_it_is_asked_until_it_expires() {
         let (_directory, store) = store();
-        let token = store.authorize(&grant("a", 600)).unwrap();
+        let token = store.authorize_in("p", &grant("a", 600)).unwrap();
         for second in [0, 599] {
             let found = store.validate(token.digest(), at(second)).unwrap();
             assert_eq!(found, Some(grant("a", 600)));
@@ -166,14 +157,14 @@ mod tests {
     #[test]
     fn an_unknown_token_gives_nothing() {
         let (_directory, store) = store();
-        store.authorize(&grant("a", 600)).unwrap();
+        store.authorize_in("p", &grant("a", 600)).unwrap();
         assert_eq!(store.validate(ConsoleToken::new().digest(), at(0)).unwrap(), None);
     }
 
     #[test]
     fn the_token_itself_is_nowhere_in_the_file() {
         let (directory, store) = store();
-        let token = store.authorize(&grant("a", 600)).unwrap();
+        let token = store.authorize_in("p", &grant("a", 600)).unwrap();
         drop(store);
         for entry in std::fs::read_dir(directory.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
@@ -185,8 +176,8 @@ mod tests {
     #[test]
     fn purging_removes_expired_tokens_only() {
         let (_directory, store) = store();
-        store.authorize(&grant("a", 10)).unwrap();
-        let fresh = store.authorize(&grant("a", 11)).unwrap();
+        store.authorize_in("p", &grant("a", 10)).unwrap();
+        let fresh = store.authorize_in("p", &grant("a", 11)).unwrap();
         assert_eq!(store.purge_expired_tokens(at(10)).unwrap(), 1);
         assert!(store.validate(fresh.digest(), at(10)).unwrap().is_some());
     }
@@ -194,8 +185,8 @@ mod tests {
     #[test]
     fn revoking_a_servers_tokens_leaves_those_of_others() {
         let (_directory, store) = store();
-        let gone = store.authorize(&grant("a", 600)).unwrap();
-        let kept = store.authorize(&grant("b", 600)).unwrap();
+        let gone = store.authorize_in("p", &grant("a", 600)).unwrap();
+        let kept = store.authorize_in("p", &grant("b", 600)).unwrap();
         assert_eq!(store.revoke_tokens_of(grant("a", 0).line.server).unwrap(), 1);
         assert!(store.validate(gone.digest(), at(0)).unwrap().is_none());
         assert!(store.validate(kept.digest(), at(0)).unwrap().is_some());
@@ -204,7 +195,7 @@ mod tests {
     #[test]
     fn of_two_who_spend_a_token_one_wins() {
         let (_directory, store) = store();
-        let token = store.authorize(&grant("a", 600)).unwrap();
+        let token = store.authorize_in("p", &grant("a", 600)).unwrap();
         assert!(store.revoke(token.digest()).unwrap());
         assert!(!store.revoke(token.digest()).unwrap());
     }
