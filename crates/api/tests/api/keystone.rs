@@ -154,6 +154,22 @@ async fn while_keystone_is_away_who_was_known_goes_on_for_a_minute_and_others_ar
 }
 
 #[tokio::test]
+async fn all_who_wait_with_one_token_for_a_silent_keystone_are_told_at_once() {
+    let cloud = Cloud::start().await;
+    let bench = bench(&cloud).await;
+    let [known, other] = ["alice", "bob"].map(|user| cloud.user_token(user, PROJECT, &["member"]));
+    assert_eq!(bench.call_as(&known, LIST, "").await.status, 200);
+    cloud.fail(Some(("/v3", Fault::Silence)));
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let calls = (0..5).map(|_| bench.call_as(&other, LIST, ""));
+    for answer in futures_util::future::join_all(calls).await {
+        answer.is_fault(503, "serviceUnavailable", "Keystone gave no answer within 10 s");
+    }
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
 async fn the_project_in_a_path_is_the_tokens() {
     let cloud = Cloud::start().await;
     let bench = bench(&cloud).await;
