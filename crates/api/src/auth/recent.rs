@@ -2,6 +2,7 @@
 //! for a hash each time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -21,7 +22,6 @@ const SPAN: Duration = Duration::from_secs(60);
 /// How many are.
 const MOST: usize = 10_000;
 
-#[derive(Debug)]
 pub(super) struct Recent {
     key: String,
     known: Mutex<Known>,
@@ -81,6 +81,12 @@ impl Recent {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recent").finish_non_exhaustive()
     }
 }
 
