@@ -59,6 +59,19 @@ pub(super) async fn follow(guests: Weak<Guests>, mut events: Events) {
     }
 }
 
+/// Which project a server belonged to, if it was known, and does now.
+struct Owner {
+    id: ServerId,
+    before: Option<String>,
+    now: String,
+}
+
+impl Owner {
+    fn is_new(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| *before != self.now)
+    }
+}
+
 impl Guests {
     async fn handle(&self, event: Event) {
         match event {
@@ -107,10 +120,10 @@ impl Guests {
             });
             self.noted(kept_in_step.await);
         }
-        let before = self.table.get(id);
+        let before = self.project(id);
         let guest = self.apply(domain, bound, Sight::News);
-        if before.is_none_or(|before| before.project != guest.project) {
-            self.settle_owners(vec![(id, guest.project.clone())]).await;
+        if before.as_ref() != Some(&guest.project) {
+            self.settle_owners(vec![Owner { id, before, now: guest.project.clone() }]).await;
         }
         Ok(Some(guest))
     }
@@ -132,7 +145,9 @@ impl Guests {
             let ports = bound_ports(&domain);
             bound.extend(ports.iter().cloned());
             let id = domain.id;
-            owners.push((id, self.apply(domain, ports, Sight::Found).project));
+            let before = self.project(id);
+            let now = self.apply(domain, ports, Sight::Found).project;
+            owners.push(Owner { id, before, now });
         }
         self.settle_owners(owners).await;
         self.noted(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
@@ -152,10 +167,19 @@ impl Guests {
         self.noted(self.with_store(move |store| store.forget_adoption(id)).await);
     }
 
-    /// Ends the console tokens that people of another project have of these servers.
-    async fn settle_owners(&self, owners: Vec<(ServerId, String)>) {
-        let ended = self.with_store(move |store| store.revoke_tokens_of_former_owners(&owners));
+    fn project(&self, id: ServerId) -> Option<String> {
+        self.table.get(id).map(|guest| guest.project)
+    }
+
+    /// Ends what people of another project have of these servers: first their console tokens, so
+    /// that none comes back, then their sessions.
+    async fn settle_owners(&self, owners: Vec<Owner>) {
+        let now = owners.iter().map(|owner| (owner.id, owner.now.clone())).collect::<Vec<_>>();
+        let ended = self.with_store(move |store| store.revoke_tokens_of_former_owners(&now));
         self.noted(ended.await);
+        for owner in owners.iter().filter(|owner| owner.is_new()) {
+            self.end_sessions(owner.id, &owner.now);
+        }
     }
 
     /// Ends the sessions on a server that has just come to another project.
@@ -195,11 +219,7 @@ impl Guests {
             }
         }
         self.tell_lines(id, &guest, change, before.as_ref());
-        let moved = before.is_some_and(|before| before.project != guest.project);
         self.table.put(id, guest.clone());
-        if moved {
-            self.end_sessions(id, &guest.project);
-        }
         guest
     }
 
