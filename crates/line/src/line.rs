@@ -142,6 +142,8 @@ impl Line {
     /// The running guest's port is elsewhere now: it is resolved and dialled anew.
     pub fn guest_moved(&self) {
         if self.0.status.borrow().connection.is_connected() {
+            // At once, so that nobody attaches to the old port, and nothing more is typed there.
+            self.0.publish_connection(&Connection::Dialling);
             self.0.moved.notify_one();
         }
         self.guest_running();

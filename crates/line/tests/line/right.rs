@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serialproxy_line::Endpoint;
 use serialproxy_line::Line;
@@ -127,6 +128,7 @@ async fn a_guest_that_moved_is_followed() {
     let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
     *rig.told.0.lock().unwrap() = Ok(endpoint(&there));
     rig.line.guest_moved();
+    assert!(!rig.line.connected(Duration::ZERO).await, "who comes now waits for the other port");
     assert_eq!(within(guest.read(&mut [0])).await.unwrap(), 0, "the old port is let go");
     assert_eq!(end(&mut session).await, CloseCode::Normal);
     within(there.accept()).await.unwrap();
