@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cloud::Fault;
 use serialproxy_e2e::drop_in::DropIn;
 use serialproxy_e2e::drop_in::Rig;
@@ -325,6 +326,25 @@ async fn without_a_nova_it_says_what_it_needs() {
     let (status, words) = DropIn::give_up(&flags).await;
     assert_eq!(status.code(), Some(2));
     assert!(words.contains("[nova] names the user who asks Nova, and no auth_url"), "{words}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_with_novas_tokens_and_ports_is_refused_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let [nova_conf, ca] = ["nova.conf", "ca.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&ca, "").unwrap();
+    let login = Cloud::start().await.login("nova");
+    let tls = format!("[serial_console]\ntls_required = true\ntls_ca_certs = {}\n", ca.display());
+    for (more, words) in [
+        ("[consoleauth]\nsingle_use = true\n", "[consoleauth] single_use: Nova's tokens cannot"),
+        (&tls, "[serial_console] tls_required: the ports that Nova makes are plain TCP"),
+    ] {
+        std::fs::write(&nova_conf, format!("{login}{more}")).unwrap();
+        let flags = ["--config-file", nova_conf.to_str().unwrap()];
+        let (status, says) = DropIn::give_up(&flags).await;
+        assert_eq!(status.code(), Some(2), "{says}");
+        assert!(says.contains(words), "{says}");
+    }
 }
 
 #[tokio::test]

@@ -81,6 +81,13 @@ fn check(config: &Config) -> Result<(), String> {
     if config.consoleauth.single_use {
         return Err("[consoleauth] single_use: Nova's tokens cannot be spent: leave it out".into());
     }
+    if config.serial_console.tls_required {
+        return Err(
+            "[serial_console] tls_required: the ports that Nova makes are plain TCP: leave \
+                    it out"
+                .into(),
+        );
+    }
     Ok(())
 }
 
