@@ -11,30 +11,51 @@ use rustix::process::setrlimit;
 const CONNECTIONS: usize = 10_000;
 
 /// Raises the limit as far as we may, and says in the log what it is. Returns how many connections
-/// users may have: half of it, so that they never take the files that lines need.
+/// users may have, so that they never take the files that lines need.
 ///
 /// # Errors
 ///
 /// When the kernel refuses a limit that it allowed.
-pub(crate) fn raise() -> io::Result<usize> {
+pub(crate) fn raise(recorded: bool) -> io::Result<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     }
     let limit = maximum.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let connections = CONNECTIONS.min(limit / 2);
+    let connections = connections(limit, recorded);
     tracing::info!(
         was = current,
         limit = maximum,
         connections,
-        "limit of open files; a session and a line take one each"
+        "limit of open files; a session, its recording and a line take one each"
     );
     if connections < CONNECTIONS {
         tracing::warn!(
             "more than {connections} connections have to wait: raise the limit of open files \
              (LimitNOFILE= of systemd, ulimit -Hn of a shell) to {}",
-            2 * CONNECTIONS
+            share(recorded) * CONNECTIONS
         );
     }
     Ok(connections)
+}
+
+fn connections(limit: usize, recorded: bool) -> usize {
+    CONNECTIONS.min(limit / share(recorded))
+}
+
+/// Files for each connection of a user: its own, that of its recording, and that of a line.
+fn share(recorded: bool) -> usize {
+    if recorded { 3 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_files_that_may_be_open_each_line_has_its_share_also_beside_recordings() {
+        assert_eq!(connections(3000, false), 1500);
+        assert_eq!(connections(3000, true), 1000);
+        assert_eq!(connections(usize::MAX, true), CONNECTIONS);
+    }
 }

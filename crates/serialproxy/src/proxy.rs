@@ -94,7 +94,8 @@ fn check(config: &Config) -> Result<(), String> {
 /// As [`crate::serve`], without an API, guests and a state of its own.
 async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    let connections = limits::raise().context("the limit of open files")?;
+    let recorded = config.serial_console.record.place.is_some();
+    let connections = limits::raise(recorded).context("the limit of open files")?;
     let daemon = config.serial_console.daemon;
     let nova = Nova::new(&config)?.context("nobody is named who asks Nova")?;
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;

@@ -117,7 +117,8 @@ where
 /// until a signal.
 async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    let connections = limits::raise().context("the limit of open files")?;
+    let recorded = config.serial_console.record.place.is_some();
+    let connections = limits::raise(recorded).context("the limit of open files")?;
     make_state_dir(&config.state_dir)?;
     let _lock = lock_state_dir(&config.state_dir)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
