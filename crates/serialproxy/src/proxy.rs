@@ -94,6 +94,8 @@ fn check(config: &Config) -> Result<(), String> {
 /// As [`crate::serve`], without an API, guests and a state of its own.
 async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
+    // From the beginning: it ends a process that does not wait for it.
+    let hangup = signal(SignalKind::hangup())?;
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     let daemon = config.serial_console.daemon;
@@ -117,7 +119,7 @@ async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
         .context("[serial_console] record: sessions cannot be recorded there")?;
 
     let ready = format!("proxy={}://{address}", users.scheme());
-    tokio::spawn(tls::renew([users.certificate, None], signal(SignalKind::hangup())?));
+    tokio::spawn(tls::renew([users.certificate, None], hangup));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
         served = proxy.serve(listener, connections, shutdown) => served,

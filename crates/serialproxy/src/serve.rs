@@ -117,6 +117,8 @@ where
 /// until a signal.
 async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
+    // From the beginning: it ends a process that does not wait for it.
+    let hangup = signal(SignalKind::hangup())?;
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     make_state_dir(&config.state_dir)?;
@@ -173,7 +175,7 @@ async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
         addresses.1
     );
     let certificates = [users.certificate, callers.certificate];
-    tokio::spawn(tls::renew(certificates, signal(SignalKind::hangup())?));
+    tokio::spawn(tls::renew(certificates, hangup));
     let roles = async {
         tokio::join!(
             serialproxy_api::serve(api_listener, callers.reception, router, shutdown.cancelled()),
