@@ -36,6 +36,7 @@ USERS = [
     ("adam", "demo", "admin"),
     ("nova", "service", "service"),
     ("nova", "service", "admin"),
+    ("serialproxy", "service", "service"),
 ]
 
 

@@ -9,8 +9,15 @@
 )]
 
 use serde_json::Value;
+use serde_json::json;
+use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::openstack::clients::Clients;
+use serialproxy_e2e::openstack::keystone::ALICE;
+use serialproxy_e2e::openstack::keystone::Keystone;
+use serialproxy_e2e::openstack::keystone::OSCAR;
+use serialproxy_e2e::openstack::keystone::RITA;
+use serialproxy_e2e::openstack::keystone::project_id;
 use serialproxy_e2e::openstack::login::Login;
 use serialproxy_e2e::port::Guest;
 use serialproxy_e2e::port::Port;
@@ -23,6 +30,9 @@ const MICROVERSIONS: [Option<&str>; 5] =
 
 /// What the guest of [`rig`] has printed.
 const PRINTED: &str = "login as root\nand be kind\n";
+
+/// What local users log in with.
+const PASSWORD: &str = "correct horse battery";
 
 /// A server `switch` with a connected port.
 struct Rig {
@@ -46,6 +56,14 @@ impl Rig {
         Login::admin_token(&self.server.api, &self.server.admin_token())
     }
 
+    /// As a local user with this role in the server's project.
+    async fn user(&self, name: &str, role: &str) -> Login {
+        let user = json!({"name": name, "project": "admin", "role": role, "password": PASSWORD});
+        let added = self.server.post("/v1/users", &user.to_string()).await;
+        assert_eq!(added.status, 201, "{:?}", added.json);
+        Login::password(&format!("{}/v3", self.server.api), name, PASSWORD, "admin")
+    }
+
     /// A console's URL has a token that attaches.
     async fn attaches(&self, console: &Value) {
         let url = console["url"].as_str().unwrap_or_else(|| panic!("{console}"));
@@ -54,11 +72,34 @@ impl Rig {
     }
 }
 
+/// A Keystone, and our API in its catalog, whose server is of the project `demo`.
+async fn with_keystone() -> (Keystone, Rig) {
+    let listen = format!("127.0.0.1:{}", free_port());
+    let keystone = Keystone::start(&format!("http://{listen}/v2.1")).await;
+    let project = format!("switch {}", project_id("demo"));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("serialproxy.conf");
+    std::fs::write(&file, format!("[serial_console]\nenabled = true\n{}", keystone.config()))
+        .unwrap();
+    let rig = rig(&[
+        "--config-file",
+        file.to_str().unwrap(),
+        "--api-auth_strategy",
+        "keystone",
+        "--api-listen",
+        &listen,
+        "--compute-project",
+        &project,
+    ])
+    .await;
+    (keystone, rig)
+}
+
 /// The URL in the table of `nova get-serial-console`.
 fn url_of_table(table: &str) -> Value {
     let row = table.lines().find_map(|line| line.strip_prefix("| serial | "));
     let url = row.unwrap_or_else(|| panic!("{table}")).trim_end_matches('|').trim();
-    serde_json::json!({"url": url})
+    json!({"url": url})
 }
 
 #[tokio::test]
@@ -79,6 +120,102 @@ async fn every_client_gets_a_console_at_every_microversion() {
         rig.attaches(&url_of_table(table.text())).await;
         let call = ["create_console", "switch", "serial"];
         rig.attaches(&clients.sdk(&at(rig.admin()), &call).await.json()).await;
+    }
+}
+
+/// All that people do with a server, with one way of logging in.
+async fn every_command_works(rig: &Rig, clients: &mut Clients, login: &Login) {
+    let id = rig.port.server();
+    let list = clients.openstack(login, &["server", "list", "-f", "json"]).await.json();
+    assert_eq!(list[0]["ID"], id);
+    assert_eq!(list[0]["Name"], "switch");
+    assert_eq!(list[0]["Status"], "ACTIVE");
+    for server in ["switch", &id] {
+        let show = ["server", "show", server, "-f", "json"];
+        assert_eq!(clients.openstack(login, &show).await.json()["id"], id);
+        let log = ["console", "log", "show", server];
+        assert_eq!(clients.openstack(login, &log).await.text(), PRINTED.trim());
+    }
+    let console = ["console", "url", "show", "--serial", "switch", "-f", "json"];
+    rig.attaches(&clients.openstack(login, &console).await.json()).await;
+    let nobody = clients.openstack(login, &["console", "log", "show", "nobody"]).await;
+    assert_eq!(nobody.status, 1, "{nobody:?}");
+}
+
+/// What people still do with `nova`.
+async fn nova_works(rig: &Rig, clients: &mut Clients, login: &Login) {
+    let table = clients.nova(login, &["get-serial-console", "switch"]).await;
+    rig.attaches(&url_of_table(table.text())).await;
+    let log = clients.nova(login, &["console-log", "switch"]).await;
+    assert_eq!(log.text(), PRINTED.trim());
+    let last = clients.nova(login, &["console-log", "--length", "2", "switch"]).await;
+    assert_eq!(last.text(), "and be kind");
+}
+
+/// Who is a reader sees the server, and gets neither its console nor its log.
+async fn may_only_read(rig: &Rig, clients: &mut Clients, login: &Login) {
+    let list = clients.openstack(login, &["server", "list", "-f", "json"]).await.json();
+    assert_eq!(list[0]["ID"], rig.port.server());
+    for (command, policy) in [
+        (&["console", "url", "show", "--serial", "switch"][..], "os-remote-consoles"),
+        (&["console", "log", "show", "switch"], "os-console-output"),
+    ] {
+        let refused = clients.openstack(login, command).await;
+        let words = format!("Policy doesn't allow os_compute_api:{policy} to be performed.");
+        assert!(refused.status == 1 && refused.stderr.contains(&words), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_command_works_with_a_token() {
+    let (rig, mut clients) = (rig(&[]).await, Clients::start().await);
+    every_command_works(&rig, &mut clients, &rig.admin()).await;
+}
+
+#[tokio::test]
+async fn every_command_works_where_the_api_asks_nobody() {
+    let rig = rig(&["--api-auth_strategy", "noauth"]).await;
+    let mut clients = Clients::start().await;
+    every_command_works(&rig, &mut clients, &Login::none(&rig.server.api)).await;
+}
+
+#[tokio::test]
+async fn every_command_works_with_user_and_password_in_each_call() {
+    let rig = rig(&["--api-auth_strategy", "http_basic"]).await;
+    rig.user("alice", "member").await;
+    let login = Login::http_basic(&rig.server.api, "alice", PASSWORD);
+    let mut clients = Clients::start().await;
+    every_command_works(&rig, &mut clients, &login).await;
+}
+
+#[tokio::test]
+async fn every_client_logs_in_with_a_password_at_our_own_identity_service() {
+    let (rig, mut clients) = (rig(&[]).await, Clients::start().await);
+    let alice = rig.user("alice", "member").await;
+    every_command_works(&rig, &mut clients, &alice).await;
+    nova_works(&rig, &mut clients, &alice).await;
+    let console = clients.sdk(&alice, &["create_console", "switch", "serial"]).await.json();
+    rig.attaches(&console).await;
+    let rita = rig.user("rita", "reader").await;
+    may_only_read(&rig, &mut clients, &rita).await;
+}
+
+#[tokio::test]
+async fn with_a_real_keystone_projects_and_roles_are_kept_to() {
+    let (keystone, rig) = with_keystone().await;
+    let mut clients = Clients::start().await;
+    every_command_works(&rig, &mut clients, &keystone.login(ALICE)).await;
+    nova_works(&rig, &mut clients, &keystone.login(ALICE)).await;
+    let create = ["create_console", "switch", "serial"];
+    rig.attaches(&clients.sdk(&keystone.login(ALICE), &create).await.json()).await;
+    may_only_read(&rig, &mut clients, &keystone.login(RITA)).await;
+
+    let oscar = keystone.login(OSCAR);
+    let list = clients.openstack(&oscar, &["server", "list", "-f", "json"]).await.json();
+    assert_eq!(list.as_array().map(Vec::len), Some(0));
+    for server in ["switch", &rig.port.server()] {
+        let show = clients.openstack(&oscar, &["console", "url", "show", "--serial", server]).await;
+        assert!(show.status == 1 && show.stderr.contains("No Server found"), "{show:?}");
     }
 }
 

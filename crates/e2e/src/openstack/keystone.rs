@@ -59,6 +59,15 @@ impl Keystone {
         Login::password(&self.url, user.name, user.name, user.project)
     }
 
+    /// What `serialproxy serve` is to be configured with, to believe its tokens.
+    pub fn config(&self) -> String {
+        format!(
+            "[keystone_authtoken]\nauth_url = {}\nusername = serialproxy\n\
+             password = serialproxy\nproject_name = service\n",
+            self.url
+        )
+    }
+
     /// A fresh token.
     pub async fn token(&self, user: User) -> String {
         let domain = json!({"id": "default"});
