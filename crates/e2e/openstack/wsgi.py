@@ -9,12 +9,12 @@ import wsgiref.simple_server
 
 class Server(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
     daemon_threads = True
-    # A connection waits for a thread, never for another connection's name.
     request_queue_size = 64
 
 
 class Handler(wsgiref.simple_server.WSGIRequestHandler):
     def address_string(self):
+        # For the log: the name of an address is not worth a lookup.
         return self.client_address[0]
 
 

@@ -41,7 +41,7 @@ impl Clients {
         Self(Process::start("clients.py", &[], directory()).await)
     }
 
-    /// Runs `openstack`, whose answer is JSON where it gives one.
+    /// Runs `openstack`.
     pub async fn openstack(&mut self, login: &Login, arguments: &[&str]) -> Ran {
         self.run("openstack", login, arguments).await
     }
