@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -251,8 +252,9 @@ pub(crate) fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
 /// own.
 fn lock_state_dir(directory: &Path) -> anyhow::Result<File> {
     let path = directory.join("lock");
-    let lock =
-        File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    // Who else could open it could lock it, and keep the program from starting.
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = lock.with_context(|| format!("{} cannot be written", path.display()))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).with_context(
         || {
             format!(
