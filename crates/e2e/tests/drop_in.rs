@@ -205,8 +205,13 @@ async fn a_session_ends_with_its_target_and_on_v1_it_waits_for_it() {
     v1.output_with(b"again").await;
 }
 
+/// What was told last is that a new console URL is needed.
+async fn new_url_wanted(session: &mut Socket) {
+    while !state(session, "failed").await.contains("ask for a new console URL") {}
+}
+
 #[tokio::test]
-async fn a_server_that_stopped_is_not_dialled_until_it_runs() {
+async fn the_port_of_a_server_that_stopped_is_dialled_only_when_a_newer_token_names_it() {
     let rig = Rig::new().await;
     let (_session, guest) = rig.attached().await;
     let mut v1 = Socket::v1(&rig.drop_in.proxy, &rig.token(), "&mode=watch").await;
@@ -217,29 +222,27 @@ async fn a_server_that_stopped_is_not_dialled_until_it_runs() {
     while state(&mut v1, "waiting").await != "the server is SHUTOFF" {}
     while rig.port.is_dialled_within(Duration::from_millis(300)).await {}
     rig.cloud.set_state(rig.server, "active", None);
+    new_url_wanted(&mut v1).await;
+    assert!(!rig.port.is_dialled_within(Duration::from_millis(300)).await);
+    // A newer token says where the port is, for everybody.
+    let _watcher = Socket::v1(&rig.drop_in.proxy, &rig.token(), "&mode=watch").await;
     connected(&mut v1, &rig.port).await;
 }
 
 #[tokio::test]
-async fn after_a_change_the_port_is_dialled_only_while_the_token_that_named_it_is_good() {
+async fn a_token_that_was_shown_before_its_server_changed_is_good_no_more() {
     let rig = Rig::new().await;
-    let token = rig.token();
-    let proxy = &rig.drop_in.proxy;
-    let (mut v1, guest) = tokio::join!(Socket::v1(proxy, &token, ""), rig.port.accept());
-    v1.message("hello").await;
-    rig.cloud.expire(&token);
-    rig.cloud.set_state(rig.server, "active", None);
+    let (used, unused) = (rig.token(), rig.token());
+    let (session, guest) = tokio::join!(Socket::raw(&rig.drop_in.proxy, &used), rig.port.accept());
+    rig.cloud.set_state(rig.server, "stopped", None);
     drop(guest);
-    loop {
-        let reason = state(&mut v1, "failed").await;
-        if reason.contains("ask for a new console URL") {
-            break;
-        }
+    assert_eq!(session.closed().await, (1000, "Target closed".to_owned()));
+    assert_eq!(rig.refused(&unused, &[]).await.status, 409);
+    rig.cloud.set_state(rig.server, "active", None);
+    for token in [used, unused] {
+        assert_eq!(rig.refused(&token, &[]).await.status, 401);
     }
-    // A newer token says where the port is, for everybody.
-    let token = rig.token();
-    let _watcher = Socket::v1(proxy, &token, "&mode=watch").await;
-    connected(&mut v1, &rig.port).await;
+    let (_session, _guest) = rig.attached().await;
 }
 
 #[tokio::test]

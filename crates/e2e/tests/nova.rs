@@ -117,6 +117,8 @@ async fn the_token_of_a_server_that_is_stopped_busy_or_gone_is_refused() {
         assert!(status == 409 && reason.contains(word), "{status} {reason}");
     }
     cloud.nova.state(&server, "active", None).await;
+    assert_eq!(cloud.refused(&token, &[]).await.0, 401, "its port may be another's since");
+    let token = cloud.token(port.address()).await;
     tokio::join!(Socket::raw(&cloud.drop_in.proxy, &token), port.accept());
     cloud.nova.delete(&server).await;
     assert_eq!(cloud.refused(&token, &[]).await.0, 401);

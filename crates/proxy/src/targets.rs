@@ -2,10 +2,12 @@
 //! line here, which goes where the newest token says, and lets go of the port when nobody has used
 //! it for a while.
 //!
-//! Nova's API does not say whether a port is still the server's. So a port that closed is dialled
-//! again only while the server is as it was, or the token that named the port is still good.
+//! Nova's API does not say whether a port is still the server's, and its tokens outlive a stop, after
+//! which the port may be another server's. So a port that closed is dialled again only while the
+//! server is as it was, and a token that was shown here before a change is good no more.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -39,6 +41,13 @@ use crate::backing::Console;
 /// Lines at once, at most; each holds a history and a file.
 const LINES: usize = 4096;
 
+/// Console tokens that are remembered, at most.
+const TOKENS: usize = 65_536;
+
+/// How long a console token is remembered at least: longer than any is good, unless `token_ttl` says
+/// more.
+const MEMORY: Duration = Duration::from_secs(3600);
+
 /// How long Nova may take to say all that an attach needs to know, with its login at Keystone.
 const ANSWER: Duration = Duration::from_secs(15);
 
@@ -61,6 +70,16 @@ pub struct Targets {
     /// How often a session's token is asked about: it ends a tenth of its life late at most.
     expiry: Duration,
     all: Mutex<BTreeMap<ServerId, Arc<Target>>>,
+    /// The tokens that were shown here, by their digests.
+    tokens: Mutex<BTreeMap<[u8; 32], Shown>>,
+    memory: Duration,
+}
+
+/// When a token was first shown here, and when its server had last changed then.
+#[derive(Debug)]
+struct Shown {
+    at: Instant,
+    updated: Option<String>,
 }
 
 /// One server's port.
@@ -82,7 +101,6 @@ struct State {
 pub(crate) struct Sighting {
     server: ServerRef,
     endpoint: Endpoint,
-    token: ConsoleToken,
     /// When the server last changed, in Nova's words.
     updated: Option<String>,
     seen: Instant,
@@ -92,8 +110,15 @@ impl Targets {
     /// The consoles of this Nova, on these lines.
     pub fn new(nova: Nova, lines: Lines, config: &Config) -> Self {
         let expiry = (config.consoleauth.token_ttl / 10).clamp(*EXPIRY.start(), *EXPIRY.end());
-        let idle = config.session.grace;
-        Self { nova: Arc::new(nova), lines, idle, expiry, all: Mutex::default() }
+        Self {
+            nova: Arc::new(nova),
+            lines,
+            idle: config.session.grace,
+            expiry,
+            all: Mutex::default(),
+            tokens: Mutex::default(),
+            memory: MEMORY.max(config.consoleauth.token_ttl),
+        }
     }
 
     /// Asks Nova what a token stands for, and whether the server runs.
@@ -109,13 +134,14 @@ impl Targets {
         let console = console.ok_or(Refusal::Token)?;
         let server = self.nova.server(console.server).await.map_err(|error| unavailable(&error))?;
         let server = server.ok_or(Refusal::Token)?;
+        let unchanged = self.is_unchanged_since(token, server.updated.as_ref());
         if let Some(status) = obstacle(&server) {
             return Err(Refusal::Stopped { status });
         }
+        unchanged?;
         let sighting = Sighting {
             server: ServerRef { id: console.server, name: server.name },
             endpoint: endpoint(console).map_err(Refusal::Unreachable)?,
-            token: token.clone(),
             updated: server.updated,
             seen: Instant::now(),
         };
@@ -128,6 +154,31 @@ impl Targets {
             expires: None,
             sighting: Some(sighting),
         })
+    }
+
+    /// Refuses a token whose server has changed since it was first shown here.
+    fn is_unchanged_since(
+        &self,
+        token: &ConsoleToken,
+        updated: Option<&String>,
+    ) -> Result<(), Refusal> {
+        let mut tokens = lock(&self.tokens);
+        let full = tokens.len() >= TOKENS;
+        match tokens.entry(token.digest().0) {
+            Entry::Occupied(shown) if shown.get().updated.as_ref() == updated => Ok(()),
+            Entry::Occupied(_) => {
+                tracing::info!(user = user(token), "the server changed after this token was made");
+                Err(Refusal::Token)
+            }
+            Entry::Vacant(_) if full => {
+                let reason = format!("{TOKENS} console URLs are in use here: try again later");
+                Err(Refusal::TooMany(reason))
+            }
+            Entry::Vacant(place) => {
+                place.insert(Shown { at: Instant::now(), updated: updated.cloned() });
+                Ok(())
+            }
+        }
     }
 
     /// The line of a server, which goes to where its port was seen.
@@ -163,10 +214,11 @@ impl Targets {
         }
     }
 
-    /// Lets go of the ports that nobody uses, for ever.
+    /// Lets go of the ports that nobody uses, and forgets old tokens, for ever.
     pub async fn tidy(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(LOOK.min(self.idle)).await;
+            lock(&self.tokens).retain(|_, shown| shown.at.elapsed() < self.memory);
             let mut all = lock(&self.all);
             all.retain(|id, target| self.is_kept(*id, target));
         }
@@ -249,16 +301,10 @@ impl Target {
         if server.updated == last.updated {
             return Ok(Sighting { seen, ..last });
         }
-        let console = self.nova.console(&last.token).await.map_err(|error| unknown(&error))?;
-        let Some(console) = console.filter(|console| console.server == last.server.id) else {
-            return Err(Unresolved::Failed(
-                "the server was changed, and its port may be another's now: ask for a new console \
-                 URL"
+        Err(Unresolved::Failed(
+            "the server was changed, and its port may be another's now: ask for a new console URL"
                 .into(),
-            ));
-        };
-        let endpoint = endpoint(console).map_err(Unresolved::Failed)?;
-        Ok(Sighting { endpoint, updated: server.updated, seen, ..last })
+        ))
     }
 }
 
