@@ -3,9 +3,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "that is how a test fails")]
 
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use rustix::process::Signal;
 use serialproxy_e2e::drop_in::DropIn;
+use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::guest::Shell;
@@ -41,6 +43,10 @@ impl Cloud {
         assert_eq!(refused.body, 0);
         (refused.status, refused.reason)
     }
+}
+
+fn second() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
 /// A guest that runs, and whose port nobody is connected to.
@@ -116,6 +122,9 @@ async fn the_token_of_a_server_that_is_stopped_busy_or_gone_is_refused() {
         let (status, reason) = cloud.refused(&token, &[]).await;
         assert!(status == 409 && reason.contains(word), "{status} {reason}");
     }
+    // Nova tells to the second when a server changed.
+    let then = second();
+    eventually(async || (second() > then).then_some(())).await;
     cloud.nova.state(&server, "active", None).await;
     assert_eq!(cloud.refused(&token, &[]).await.0, 401, "its port may be another's since");
     let token = cloud.token(port.address()).await;

@@ -101,7 +101,7 @@ struct State {
 pub(crate) struct Sighting {
     server: ServerRef,
     endpoint: Endpoint,
-    /// When the server last changed, in Nova's words.
+    /// When the server last changed, in Nova's words: to the second.
     updated: Option<String>,
     seen: Instant,
 }
