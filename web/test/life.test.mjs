@@ -258,7 +258,7 @@ test('who may not disconnect others is told so and can still watch', async () =>
   const session = await takeOver(page);
   session.hello({ mode: 'watch', can: ['write'] });
   session.pen('held', { holder: 'alice', session: ALICE });
-  await see(alert(page, 'You may not take over from alice: that needs an administrator'));
+  await see(alert(page, 'You may not take over from alice: that needs the console URL of an administrator'));
   await see(status(page, 'alice writes, you watch'));
   await page.keyboard.type('x');
   await page.reload();
