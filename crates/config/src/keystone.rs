@@ -8,15 +8,15 @@ use crate::options::Kind::Bool;
 use crate::options::Kind::Secret;
 use crate::options::Kind::Single;
 use crate::options::Opt;
+use crate::options::works;
+use crate::readers::set;
+use crate::readers::set_some;
 use crate::refusal::Refusal;
 use crate::scalar::boolean;
 use crate::scalar::choice;
 use crate::scalar::file;
 use crate::scalar::list;
 use crate::scalar::one_line;
-use crate::table::set;
-use crate::table::set_some;
-use crate::table::works;
 use crate::values;
 use crate::values::Domain;
 

@@ -15,6 +15,7 @@ mod network;
 mod nova;
 mod options;
 mod projects;
+mod readers;
 mod record;
 mod reference;
 mod refusal;

@@ -60,6 +60,18 @@ pub(crate) struct Surroundings {
     pub(crate) nova: bool,
 }
 
+/// A row.
+pub(crate) const fn works(
+    group: &'static str,
+    name: &'static str,
+    fallback: Fallback,
+    kind: Kind,
+    help: &'static str,
+    apply: fn(&mut Config, &str) -> Result<(), Refusal>,
+) -> Opt {
+    Opt { group, name, help, kind, fallback, apply }
+}
+
 /// All options, ordered by group.
 pub fn options() -> impl Iterator<Item = &'static Opt> {
     OPTIONS.iter().chain(keystone::OPTIONS.iter().copied().flatten())

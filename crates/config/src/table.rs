@@ -1,8 +1,5 @@
 //! The table of all options: a row says everything that the program and its documents know of one.
 
-use std::path::Path;
-use std::path::PathBuf;
-
 use crate::ciphers::ciphers;
 use crate::network::api_url;
 use crate::network::base_url;
@@ -12,7 +9,6 @@ use crate::network::listen;
 use crate::network::origin;
 use crate::network::port_range;
 use crate::network::service_url;
-use crate::options::Fallback;
 use crate::options::Fallback::Computed;
 use crate::options::Fallback::Text;
 use crate::options::Fallback::Unset;
@@ -21,28 +17,31 @@ use crate::options::Kind::Bool;
 use crate::options::Kind::Multi;
 use crate::options::Kind::Single;
 use crate::options::Opt;
-use crate::options::Surroundings;
+use crate::options::works;
 use crate::projects;
+use crate::readers::auth_strategy;
+use crate::readers::connection_uri;
+use crate::readers::default_base_url;
+use crate::readers::default_enabled;
+use crate::readers::default_images_path;
+use crate::readers::default_web;
+use crate::readers::raw_lag;
+use crate::readers::set;
+use crate::readers::set_drivers;
+use crate::readers::set_some;
+use crate::readers::tls_version;
+use crate::readers::transport;
+use crate::readers::virt_type;
+use crate::readers::web;
 use crate::record;
-use crate::refusal::Refusal;
 use crate::scalar::boolean;
-use crate::scalar::choice;
-use crate::scalar::directory;
 use crate::scalar::file;
 use crate::scalar::history_size;
 use crate::scalar::list;
 use crate::scalar::number;
-use crate::scalar::one_line;
 use crate::scalar::path;
 use crate::scalar::seconds;
 use crate::statics;
-use crate::values::AuthStrategy;
-use crate::values::Compute;
-use crate::values::Config;
-use crate::values::RawLag;
-use crate::values::TlsVersion;
-use crate::values::Transport;
-use crate::values::VirtType;
 
 const HOST: Kind = Single("an IP address or a host name");
 const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets, port 0 is any free one");
@@ -498,104 +497,3 @@ pub(crate) static OPTIONS: &[Opt] = &[
         |c, v| statics::add(&mut c.static_lines, v),
     ),
 ];
-
-pub(crate) const fn works(
-    group: &'static str,
-    name: &'static str,
-    fallback: Fallback,
-    kind: Kind,
-    help: &'static str,
-    apply: fn(&mut Config, &str) -> Result<(), Refusal>,
-) -> Opt {
-    Opt { group, name, help, kind, fallback, apply }
-}
-
-pub(crate) fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {
-    *slot = value.map_err(Into::into)?;
-    Ok(())
-}
-
-pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
-    set(slot, value.map(Some))
-}
-
-fn set_drivers(compute: &mut Compute, text: &str) -> Result<(), Refusal> {
-    let drivers = list(text)?;
-    if drivers.is_empty() {
-        return Err("names no driver".into());
-    }
-    for driver in &drivers {
-        choice(driver, &[("libvirt", ()), ("static", ())])?;
-    }
-    compute.libvirt = drivers.contains(&"libvirt");
-    compute.statics = drivers.contains(&"static");
-    Ok(())
-}
-
-fn web(text: &str) -> Result<Option<PathBuf>, String> {
-    if text.is_empty() { Ok(None) } else { directory(text).map(Some) }
-}
-
-fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
-    let now = [
-        ("token", AuthStrategy::Token),
-        ("http_basic", AuthStrategy::HttpBasic),
-        ("keystone", AuthStrategy::Keystone),
-        ("noauth", AuthStrategy::Noauth),
-    ];
-    choice(text, &now)
-}
-
-fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {
-    let too_old = "is a version that is not spoken here: RFC 8996 forbids it, and all browsers \
-                   have left it";
-    match text {
-        "tlsv1" | "tlsv1_0" | "tlsv1_1" => Err(too_old.into()),
-        _ => {
-            let (old, new) = (TlsVersion::Tls12, TlsVersion::Tls13);
-            choice(text, &[("default", old), ("tlsv1_2", old), ("tlsv1_3", new)])
-        }
-    }
-}
-
-fn virt_type(text: &str) -> Result<VirtType, Refusal> {
-    choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)])
-}
-
-fn transport(text: &str) -> Result<Transport, Refusal> {
-    choice(text, &[("tcp", Transport::Tcp), ("unix", Transport::Unix)])
-}
-
-fn raw_lag(text: &str) -> Result<RawLag, Refusal> {
-    choice(text, &[("close", RawLag::Close), ("skip", RawLag::Skip)])
-}
-
-fn connection_uri(text: &str) -> Result<String, String> {
-    let uri = one_line(text)?;
-    if !uri.bytes().all(|byte| byte.is_ascii_graphic()) || !uri.contains("://") {
-        return Err("is not a URI".into());
-    }
-    Ok(uri.to_owned())
-}
-
-fn default_enabled(surroundings: &Surroundings) -> Option<String> {
-    Some(surroundings.serve_without_file.to_string())
-}
-
-fn default_base_url(surroundings: &Surroundings) -> Option<String> {
-    let novas = surroundings.nova;
-    let url = if novas { "ws://127.0.0.1:6083/" } else { "http://127.0.0.1:6083/serial.html" };
-    Some(url.to_owned())
-}
-
-fn default_web(surroundings: &Surroundings) -> Option<String> {
-    surroundings.web.is_dir().then(|| text(&surroundings.web))
-}
-
-fn default_images_path(surroundings: &Surroundings) -> Option<String> {
-    Some(text(&surroundings.state_dir.join("images")))
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}

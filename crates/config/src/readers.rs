@@ -1,0 +1,108 @@
+//! How the values are read that one option alone takes, and the defaults that depend on where the program
+//! runs.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::options::Surroundings;
+use crate::refusal::Refusal;
+use crate::scalar::choice;
+use crate::scalar::directory;
+use crate::scalar::list;
+use crate::scalar::one_line;
+use crate::values::AuthStrategy;
+use crate::values::Compute;
+use crate::values::RawLag;
+use crate::values::TlsVersion;
+use crate::values::Transport;
+use crate::values::VirtType;
+
+pub(crate) fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Result<(), Refusal> {
+    *slot = value.map_err(Into::into)?;
+    Ok(())
+}
+
+pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
+    set(slot, value.map(Some))
+}
+
+pub(crate) fn set_drivers(compute: &mut Compute, text: &str) -> Result<(), Refusal> {
+    let drivers = list(text)?;
+    if drivers.is_empty() {
+        return Err("names no driver".into());
+    }
+    for driver in &drivers {
+        choice(driver, &[("libvirt", ()), ("static", ())])?;
+    }
+    compute.libvirt = drivers.contains(&"libvirt");
+    compute.statics = drivers.contains(&"static");
+    Ok(())
+}
+
+pub(crate) fn web(text: &str) -> Result<Option<PathBuf>, String> {
+    if text.is_empty() { Ok(None) } else { directory(text).map(Some) }
+}
+
+pub(crate) fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
+    let now = [
+        ("token", AuthStrategy::Token),
+        ("http_basic", AuthStrategy::HttpBasic),
+        ("keystone", AuthStrategy::Keystone),
+        ("noauth", AuthStrategy::Noauth),
+    ];
+    choice(text, &now)
+}
+
+pub(crate) fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {
+    let too_old = "is a version that is not spoken here: RFC 8996 forbids it, and all browsers \
+                   have left it";
+    match text {
+        "tlsv1" | "tlsv1_0" | "tlsv1_1" => Err(too_old.into()),
+        _ => {
+            let (old, new) = (TlsVersion::Tls12, TlsVersion::Tls13);
+            choice(text, &[("default", old), ("tlsv1_2", old), ("tlsv1_3", new)])
+        }
+    }
+}
+
+pub(crate) fn virt_type(text: &str) -> Result<VirtType, Refusal> {
+    choice(text, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)])
+}
+
+pub(crate) fn transport(text: &str) -> Result<Transport, Refusal> {
+    choice(text, &[("tcp", Transport::Tcp), ("unix", Transport::Unix)])
+}
+
+pub(crate) fn raw_lag(text: &str) -> Result<RawLag, Refusal> {
+    choice(text, &[("close", RawLag::Close), ("skip", RawLag::Skip)])
+}
+
+pub(crate) fn connection_uri(text: &str) -> Result<String, String> {
+    let uri = one_line(text)?;
+    if !uri.bytes().all(|byte| byte.is_ascii_graphic()) || !uri.contains("://") {
+        return Err("is not a URI".into());
+    }
+    Ok(uri.to_owned())
+}
+
+pub(crate) fn default_enabled(surroundings: &Surroundings) -> Option<String> {
+    Some(surroundings.serve_without_file.to_string())
+}
+
+pub(crate) fn default_base_url(surroundings: &Surroundings) -> Option<String> {
+    let novas = surroundings.nova;
+    let url = if novas { "ws://127.0.0.1:6083/" } else { "http://127.0.0.1:6083/serial.html" };
+    Some(url.to_owned())
+}
+
+pub(crate) fn default_web(surroundings: &Surroundings) -> Option<String> {
+    surroundings.web.is_dir().then(|| text(&surroundings.web))
+}
+
+pub(crate) fn default_images_path(surroundings: &Surroundings) -> Option<String> {
+    Some(text(&surroundings.state_dir.join("images")))
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
