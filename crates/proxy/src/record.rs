@@ -201,7 +201,7 @@ impl Recording {
             return;
         }
         recorder.waiting.fetch_sub(length, Ordering::Relaxed);
-        missing.store(before + length as u64, Ordering::Relaxed);
+        missing.fetch_add(before + length as u64, Ordering::Relaxed);
         if before == 0 {
             tracing::warn!(%session, "the disk is too slow for a recording, of which a part is left out");
         }
