@@ -137,14 +137,5 @@ pub(crate) fn hypervisors(config: &SerialConsole) -> anyhow::Result<Option<Arc<C
 }
 
 fn certificates(path: &Path, option: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let all: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(|certificates| certificates.collect());
-    let all = all
-        .with_context(|| format!("[serial_console] {option}: {} cannot be read", path.display()))?;
-    anyhow::ensure!(
-        !all.is_empty(),
-        "[serial_console] {option}: no certificate in {}",
-        path.display()
-    );
-    Ok(all)
+    serialproxy_tls::certificates(path).with_context(|| format!("[serial_console] {option}"))
 }

@@ -166,8 +166,12 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     })
 }
 
-/// All certificates in a file; at least one.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+/// All certificates in a file (PEM); at least one.
+///
+/// # Errors
+///
+/// When the file cannot be read or has none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let all: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).and_then(|certificates| certificates.collect());
     match all {

@@ -14,6 +14,7 @@ mod trust;
 pub use certificate::Certificate;
 pub use certificate::CertificateError;
 pub use certificate::Files;
+pub use certificate::certificates;
 pub use reception::Policy;
 pub use reception::Reception;
 pub use reception::Version;
