@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use serde_json::Value;
+use serde_json::json;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
 use serialproxy_api::Local;
@@ -128,6 +129,19 @@ impl Answer {
         let (found, text) = self.fault();
         assert_eq!((self.status.as_u16(), found.as_str()), (status, name), "{text}");
         assert!(text.contains(message), "{text}");
+    }
+
+    /// A 401 as Keystone's middleware has it, which names this Keystone.
+    #[track_caller]
+    pub(crate) fn is_refused_as_by(&self, keystone: &str) {
+        assert_eq!(self.status, 401, "{self:?}");
+        let error = json!({
+            "code": 401,
+            "title": "Unauthorized",
+            "message": "The request you have made requires authentication.",
+        });
+        assert_eq!(self.json(), json!({"error": error}));
+        assert_eq!(self.header("www-authenticate"), format!("Keystone uri=\"{keystone}\""));
     }
 }
 
