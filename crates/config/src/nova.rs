@@ -11,7 +11,7 @@ const COMMON: [&str; 6] =
     ["DEFAULT", "console", "consoleauth", "keystone_authtoken", "service_user", "nova"];
 
 /// Groups whose options are all ours, so that a slip of the fingers is still told.
-const OURS: [&str; 4] = ["serial_console", "proxy", "line", "session"];
+const OURS: [&str; 5] = ["serial_console", "proxy", "line", "session", "limits"];
 
 /// Options of `[serial_console]` that mean something where the guests are, and nothing to a proxy.
 const OF_COMPUTE: [&str; 3] = ["enabled", "port_range", "proxyclient_address"];

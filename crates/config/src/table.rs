@@ -45,11 +45,15 @@ use crate::statics;
 
 const HOST: Kind = Single("an IP address or a host name");
 const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets, port 0 is any free one");
+const COUNT: Kind = Single("a number, 0 to 1000000; 0 turns the limit off");
 const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");
 const ABOUT_SECONDS_FROM_1: Kind = Single("seconds, 1 to 315360000");
 const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB, G, GiB");
 const FILE: Kind = Single("a PEM file");
 const PEM: Kind = Single("a PEM file that exists");
+
+/// The highest value of a limit.
+const MOST: u32 = 1_000_000;
 
 /// The rows, ordered by group. Where two fill one value, the later row wins.
 pub(crate) static OPTIONS: &[Opt] = &[
@@ -486,6 +490,39 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "What becomes of a raw session that is too slow: it is closed, or goes on with the newest \
          output.",
         |c, v| set(&mut c.session.raw_lag, raw_lag(v)),
+    ),
+    works(
+        "limits",
+        "connections_per_address",
+        Text("1000"),
+        COUNT,
+        "Connections of one address at once, on each listener.",
+        |c, v| set(&mut c.limits.connections_per_address, number(v, 0..=MOST)),
+    ),
+    works(
+        "limits",
+        "sessions_per_user",
+        Text("500"),
+        COUNT,
+        "Console sessions of one user at once.",
+        |c, v| set(&mut c.limits.sessions_per_user, number(v, 0..=MOST)),
+    ),
+    works(
+        "limits",
+        "sessions_per_address",
+        Text("1000"),
+        COUNT,
+        "Console sessions from one address at once.",
+        |c, v| set(&mut c.limits.sessions_per_address, number(v, 0..=MOST)),
+    ),
+    works(
+        "limits",
+        "failures_per_minute",
+        Text("20"),
+        COUNT,
+        "Wrong tokens and passwords from one address in a minute. Each further one delays the \
+         answers to that address, up to 30 s.",
+        |c, v| set(&mut c.limits.failures_per_minute, number(v, 0..=MOST)),
     ),
     works(
         "static",

@@ -36,6 +36,8 @@ pub struct Config {
     pub line: Line,
     /// `[session]`
     pub session: Session,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[static] line`, repeatable.
     pub static_lines: Vec<StaticLine>,
 }
@@ -370,6 +372,31 @@ pub struct Session {
     pub raw_lag: RawLag,
 }
 
+/// `[limits]`: what one client may use in this process; 0 turns a limit off. An IPv6 address stands
+/// for its /64 network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Connections of an address at once, on each listener.
+    pub connections_per_address: u32,
+    /// Console sessions of a user at once.
+    pub sessions_per_user: u32,
+    /// Console sessions from an address at once.
+    pub sessions_per_address: u32,
+    /// Wrong tokens and passwords from an address in a minute, before its answers are delayed.
+    pub failures_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_address: 1000,
+            sessions_per_user: 500,
+            sessions_per_address: 1000,
+            failures_per_minute: 20,
+        }
+    }
+}
+
 /// `[session] raw_lag`
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RawLag {
@@ -485,6 +512,7 @@ impl Default for Config {
                 pen_request_timeout: Duration::from_secs(15),
                 raw_lag: RawLag::Close,
             },
+            limits: Limits::default(),
             static_lines: Vec::new(),
             state_dir,
         }

@@ -1,0 +1,13 @@
+//! What one client may use: concurrent [`Places`] and rates ([`Meter`]), counted per key, which is
+//! mostly a [`Source`]. Counts are those of this process, in tables of bounded size.
+//!
+//! The crate has no clock and no runtime: the time of now is a parameter.
+
+mod meter;
+mod places;
+mod source;
+
+pub use crate::meter::Meter;
+pub use crate::places::Place;
+pub use crate::places::Places;
+pub use crate::source::Source;
