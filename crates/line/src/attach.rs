@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
@@ -16,12 +17,18 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::attachment::Attachment;
+use crate::history::History;
 use crate::keyboard::Keyboard;
 use crate::line::Line;
+use crate::line::Shared;
 use crate::lock;
+use crate::screen;
 use crate::session::Session;
 use crate::session::Standing;
 use crate::status::Connection;
+
+/// Sessions of one line at most.
+const SESSIONS: usize = 1000;
 
 /// Who attaches, and how.
 #[derive(Clone, Debug)]
@@ -101,8 +108,8 @@ impl Line {
         }
         // From here on a drop gives the pen back.
         let mut attachment = Attachment::new(shared, &session, 0);
-        attachment.join()?;
-        attachment.begin(visitor.start);
+        let beginning = shared.join(&session, visitor.start)?;
+        attachment.begin(beginning);
         tracing::info!(line = %self.key(), session = %session.id, user = session.user,
             address = visitor.address, mode = visitor.mode.as_str(), "session attached");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection: 0 };
@@ -128,27 +135,84 @@ impl Line {
             .into_iter()
             .find(|session| lock(&session.standing).opens_to(digest))
             .ok_or(Refusal::Resume)?;
-        let connection = {
-            // Under the desk's lock, so that input of the connection before ends here.
+        let (connection, beginning) = {
+            // The connection before types no more from here on, and moves no cursor.
             let _desk = lock(&shared.desk);
+            let history = lock(&shared.history);
             let mut standing = lock(&session.standing);
             if !standing.opens_to(digest) || session.is_over() {
                 return Err(Refusal::Resume);
             }
             address.clone_into(&mut standing.address);
-            standing.resume = None;
             standing.resumed_with = Some(digest);
             standing.repeated = 0;
             standing.detached = false;
             standing.alive = Instant::now();
-            session.next_connection()
+            let beginning = start.place(shared, &history, &session, &mut standing);
+            (session.next_connection(), beginning)
         };
         let mut attachment = Attachment::new(shared, &session, connection);
-        attachment.begin(start);
+        attachment.begin(beginning);
         tracing::info!(line = %self.key(), session = %session.id, user = session.user, address,
             "session resumed");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection };
         Ok((attachment, keyboard))
+    }
+}
+
+/// Where the output of an attachment begins, and what its client is told of itself.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// Offset of the first byte.
+    pub(crate) offset: u64,
+    /// Where the history ended.
+    pub(crate) end: u64,
+    /// What the screen is painted from.
+    pub(crate) recent: Option<Vec<u8>>,
+    /// Bytes of input that were received before.
+    pub(crate) input: u64,
+    /// For coming back.
+    pub(crate) key: ResumeKey,
+}
+
+impl Start {
+    /// Puts a session's cursor to where its output begins, and gives it a new key.
+    fn place(
+        self,
+        line: &Shared,
+        history: &History,
+        session: &Session,
+        standing: &mut Standing,
+    ) -> Beginning {
+        let end = history.end();
+        let (offset, recent) = match self {
+            Self::Live => (end, None),
+            Self::Screen => (end, Some(history.recent(screen::READ))),
+            Self::Oldest => (history.first(), None),
+            Self::Offset { line: Some(id), .. } if id != line.id => (history.first(), None),
+            Self::Offset { offset, .. } => (offset.min(end), None),
+        };
+        session.cursor.store(offset, Ordering::Relaxed);
+        let key = ResumeKey::new(line.key);
+        standing.resume = Some(key.digest());
+        Beginning { offset, end, recent, input: standing.received, key }
+    }
+}
+
+impl Shared {
+    /// Takes a new session in among the others.
+    fn join(&self, session: &Arc<Session>, start: Start) -> Result<Beginning, Refusal> {
+        let mut sessions = lock(&self.sessions);
+        if sessions.len() >= SESSIONS {
+            return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
+        }
+        let beginning = {
+            let history = lock(&self.history);
+            start.place(self, &history, session, &mut lock(&session.standing))
+        };
+        sessions.push(Arc::clone(session));
+        self.publish_viewers(&sessions);
+        Ok(beginning)
     }
 }
 

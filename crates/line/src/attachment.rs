@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,16 +15,15 @@ use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::id::SessionId;
-use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
-use serialproxy_proto::token::ResumeKey;
 use serialproxy_proto::utf8;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::attach::Start;
+use crate::attach::Beginning;
+use crate::history::History;
 use crate::history::Read;
 use crate::line::Shared;
 use crate::lock;
@@ -33,9 +33,6 @@ use crate::piece::Pieces;
 use crate::screen;
 use crate::session::Session;
 use crate::status::Status;
-
-/// Sessions of one line at most.
-const SESSIONS: usize = 1000;
 
 /// How long the beginning of a character waits for its rest on raw: what a UART of 1200 baud takes for
 /// the three bytes that may be missing, and too short to be seen.
@@ -129,13 +126,15 @@ impl Attachment {
     pub async fn next(&mut self, wanted: Wanted) -> Event {
         let session = Arc::clone(&self.session);
         loop {
+            // From before the look on: when the session goes on elsewhere, all who wait are woken.
+            let bell = session.bell.notified();
             if let Some(event) = self.poll(wanted) {
                 return event;
             }
             let granted_at = self.granted_at;
             let rest_by = self.rest_by.filter(|_| wanted == Wanted::Output);
             tokio::select! {
-                () = session.bell.notified() => {}
+                () = bell => {}
                 screen = painted(&mut self.screen), if self.screen.is_some() => {
                     self.screen = None;
                     self.show(screen);
@@ -153,14 +152,16 @@ impl Attachment {
     /// Hands live output over, in up to five pieces of at most 64 KiB each, which cut no character
     /// in two on raw: `take` says how many bytes it took. It is called with the line's history locked,
     /// and must not wait.
+    ///
+    /// Nothing is handed over when the session goes on over another connection.
     pub fn take(&self, take: impl FnOnce(&[Piece<'_>]) -> usize) {
-        let from = self.offset();
+        let Some((history, from)) = self.history() else { return };
         let cut = match self.session.protocol {
             Protocol::Raw => Cut::BetweenCharacters,
             Protocol::ConsoleV1 => Cut::Anywhere,
         };
-        let taken = take(Pieces::new(&lock(&self.line.history), from, cut).as_slice());
-        self.go_on_at(from + taken as u64);
+        let taken = take(Pieces::new(&history, from, cut).as_slice());
+        self.go_on_at(from + taken as u64, &history);
     }
 
     /// The connection is gone: a `console.v1` session is kept for the grace time after its last
@@ -265,11 +266,11 @@ impl Attachment {
     }
 
     fn read(&mut self) -> Option<Event> {
-        let from = self.offset();
-        let left = usize::try_from(self.replay_until.saturating_sub(from)).unwrap_or(usize::MAX);
-        let (event, to) = {
-            let history = lock(&self.line.history);
-            match history.read(from) {
+        let (from, event, to) = {
+            let (history, from) = self.history()?;
+            let left = self.replay_until.saturating_sub(from);
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            let (event, to) = match history.read(from) {
                 Read::End => return None,
                 Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
                 Read::Bytes(piece) if left == 0 => {
@@ -283,9 +284,10 @@ impl Attachment {
                     let to = from + piece.len() as u64;
                     (Event::Replay(Bytes::copy_from_slice(piece)), to)
                 }
-            }
+            };
+            self.go_on_at(to, &history);
+            (from, event, to)
         };
-        self.go_on_at(to);
         if matches!(event, Event::Replay(_)) {
             self.pending.push_back(event);
             let kind = ReplayKind::History;
@@ -311,55 +313,34 @@ impl Attachment {
         true
     }
 
-    fn go_on_at(&self, offset: u64) {
+    /// The history, and the offset to go on at; none when the session goes on over another
+    /// connection, whose cursor it is then.
+    fn history(&self) -> Option<(MutexGuard<'_, History>, u64)> {
+        let history = lock(&self.line.history);
+        (self.session.connection() == self.connection).then(|| (history, self.offset()))
+    }
+
+    fn go_on_at(&self, offset: u64, _: &MutexGuard<'_, History>) {
         self.session.cursor.store(offset, Ordering::Relaxed);
         if self.line.owner_waits.load(Ordering::Relaxed) {
             self.line.progress.notify_one();
         }
     }
 
-    /// Joins the others.
-    pub(crate) fn join(&mut self) -> Result<(), Refusal> {
-        let mut sessions = lock(&self.line.sessions);
-        if sessions.len() >= SESSIONS {
-            return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
-        }
-        // Until it reads, it is at the end.
-        let end = lock(&self.line.history).end();
-        self.session.cursor.store(end, Ordering::Relaxed);
-        sessions.push(Arc::clone(&self.session));
-        self.line.publish_viewers(&sessions);
-        Ok(())
-    }
-
-    /// Goes to where the output begins, and prepares what is said first.
-    pub(crate) fn begin(&mut self, start: Start) {
-        let (begin, end, recent) = {
-            let history = lock(&self.line.history);
-            let end = history.end();
-            let (begin, recent) = match start {
-                Start::Live => (end, None),
-                Start::Screen => (end, Some(history.recent(screen::READ))),
-                Start::Oldest => (history.first(), None),
-                Start::Offset { line: Some(line), .. } if line != self.line.id => {
-                    (history.first(), None)
-                }
-                Start::Offset { offset, .. } => (offset.min(end), None),
-            };
-            self.session.cursor.store(begin, Ordering::Relaxed);
-            (begin, end, recent)
-        };
+    /// Prepares what is said first.
+    pub(crate) fn begin(&mut self, beginning: Beginning) {
         if self.session.protocol == Protocol::Raw {
             return;
         }
-        self.replay_until = end;
+        self.replay_until = beginning.end;
         let status = self.status.borrow_and_update().clone();
-        self.greet(begin, &status);
+        self.greet(&beginning, &status);
         let size = status.size;
         self.seen = Some(Box::new(status));
         // It takes milliseconds, in which no other session of this thread would be served.
-        self.screen =
-            recent.map(|recent| tokio::task::spawn_blocking(move || screen::paint(&recent, size)));
+        self.screen = beginning
+            .recent
+            .map(|recent| tokio::task::spawn_blocking(move || screen::paint(&recent, size)));
     }
 
     fn show(&mut self, screen: Vec<u8>) {
@@ -371,14 +352,9 @@ impl Attachment {
         self.pending.push_back(Event::Replay(screen.into()));
     }
 
-    fn greet(&mut self, offset: u64, status: &Status) {
+    fn greet(&mut self, beginning: &Beginning, status: &Status) {
         let (state, reason) = status.connection.in_words();
-        let key = ResumeKey::new(self.line.key);
-        let input = {
-            let mut standing = lock(&self.session.standing);
-            standing.resume = Some(key.digest());
-            standing.received
-        };
+        let Beginning { offset, input, ref key, .. } = *beginning;
         self.acknowledged = input;
         let writes = status.is_held_by(self.session.id);
         self.tell(ServerMessage::Hello(Hello {

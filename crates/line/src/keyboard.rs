@@ -1,6 +1,7 @@
 //! A session's writing end: what it types, and what it wants of the pen.
 
 use std::sync::Arc;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -16,7 +17,9 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
 
+use crate::desk::Desk;
 use crate::line::Shared;
 use crate::lock;
 use crate::session::Session;
@@ -69,8 +72,7 @@ impl Keyboard {
     ///
     /// In words, when input before it is missing.
     pub fn begin_at(&self, offset: u64) -> Result<(), String> {
-        let _desk = lock(&self.line.desk);
-        let mut standing = lock(&self.session.standing);
+        let Some(mut standing) = self.session.standing_of(self.connection) else { return Ok(()) };
         let missing = offset.saturating_sub(standing.received);
         standing.repeated = standing.received.saturating_sub(offset);
         standing.received = standing.received.max(offset);
@@ -82,19 +84,25 @@ impl Keyboard {
 
     /// The client has shown all output up to this offset.
     pub fn shown(&self, offset: u64) {
-        self.session.shown.store(offset, Ordering::Relaxed);
+        if let Some(_present) = self.session.standing_of(self.connection) {
+            self.session.shown.store(offset, Ordering::Relaxed);
+        }
     }
 
     /// The client gave a sign of life.
     pub fn stir(&self) {
-        self.session.stir();
+        if let Some(mut standing) = self.session.standing_of(self.connection) {
+            standing.alive = Instant::now();
+            standing.resumed_with = None;
+        }
     }
 
     /// Ends the session, unless it goes on over another connection.
     pub fn end(&self, close: &Close) {
-        if self.session.connection() == self.connection {
-            self.line.end_session(&self.session, close);
-        }
+        let Some(standing) = self.session.standing_of(self.connection) else { return };
+        self.session.set_end(close);
+        drop(standing);
+        self.line.end_session(&self.session, close);
     }
 
     /// Ends the session, over whatever connection it goes on.
@@ -147,8 +155,10 @@ impl Keyboard {
         if size.rows == 0 || size.cols == 0 {
             return;
         }
-        lock(&self.session.standing).size = Some(size);
         let desk = lock(&self.line.desk);
+        if let Some(mut standing) = self.session.standing_of(self.connection) {
+            standing.size = Some(size);
+        }
         self.line.publish_pen(&desk, None);
     }
 
@@ -163,8 +173,7 @@ impl Keyboard {
             return Err(Refusal::Mode.to_string());
         }
         let (id, user) = (self.session.id, self.session.user.clone());
-        let mut desk = lock(&self.line.desk);
-        self.refuse_when_over()?;
+        let mut desk = self.desk()?;
         let request = Request { session: id, user, reason: reason.map(str::to_owned) };
         match desk.ask_for_pen(request, now) {
             Asked::Taken => self.session.log(&self.line, "pen taken", None, None),
@@ -183,7 +192,7 @@ impl Keyboard {
     ///
     /// In words, when this session does not hold it or nobody asks.
     pub fn grant_pen(&self, now: Timestamp) -> Result<(), String> {
-        let mut desk = lock(&self.line.desk);
+        let mut desk = self.desk()?;
         if !desk.pen().is_held_by(self.session.id) {
             return Err("only the one who writes can give the pen".into());
         }
@@ -202,7 +211,7 @@ impl Keyboard {
     ///
     /// In words, when this session does not hold it or nobody asks.
     pub fn deny_pen(&self, reason: Option<&str>) -> Result<(), String> {
-        let mut desk = lock(&self.line.desk);
+        let mut desk = self.desk()?;
         if !desk.pen().is_held_by(self.session.id) {
             return Err("only the one who writes can keep the pen".into());
         }
@@ -219,7 +228,7 @@ impl Keyboard {
 
     /// Gives the pen back, and asks for it no more.
     pub fn release_pen(&self, now: Timestamp) {
-        let mut desk = lock(&self.line.desk);
+        let Ok(mut desk) = self.desk() else { return };
         desk.withdraw_request(self.session.id);
         if desk.release_pen(self.session.id, now).is_some() {
             self.session.log(&self.line, "pen released", None, None);
@@ -237,8 +246,7 @@ impl Keyboard {
         if !self.session.operator || self.session.may == Mode::Watch {
             return Err("taking over needs an administrator's console URL".into());
         }
-        let mut desk = lock(&self.line.desk);
-        self.refuse_when_over()?;
+        let mut desk = self.desk()?;
         let loser = desk.force_pen(self.session.holder(now));
         let by = self.session.user.clone();
         let from = loser.as_ref().map(|loser| loser.user.as_str());
@@ -251,9 +259,15 @@ impl Keyboard {
         Ok(())
     }
 
-    /// A session that is over, and has yet to hear of it, gets no pen. Called under the desk's lock.
-    fn refuse_when_over(&self) -> Result<(), String> {
-        if self.session.is_over() { Err("this session is over".into()) } else { Ok(()) }
+    /// The desk, for what this connection wants of the pen: it wants nothing any more when its
+    /// session is over, or goes on over another one.
+    fn desk(&self) -> Result<MutexGuard<'_, Desk>, String> {
+        let desk = lock(&self.line.desk);
+        let fate = lock(&self.session.fate);
+        match fate.end.is_some() || fate.connection != self.connection {
+            true => Err("this session is over".into()),
+            false => Ok(desk),
+        }
     }
 }
 

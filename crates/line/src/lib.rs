@@ -10,6 +10,23 @@
 //! runs, whoever watches, and it reads whether or not anybody keeps up. A session reads from the
 //! history at its own pace, and what it types passes the desk, which compares who holds the pen.
 //!
+//! # Locks
+//!
+//! Everything that is shared stands under a mutex, none is held across an await, and who needs more
+//! than one takes them in this order, some of which may be left out:
+//!
+//! 1. the registry's lines,
+//! 2. a line's desk: pen and input,
+//! 3. its sessions,
+//! 4. its history,
+//! 5. how a session stands,
+//! 6. a session's fate,
+//! 7. the line's status, name or power, which are let go before anything else is taken.
+//!
+//! The number of a session's connection is counted up under 2, 4, 5 and 6 together, so that one of
+//! them is enough for what an older connection must not do: to type or ask for the pen (2), to read
+//! and move the cursor (4), to speak for its client (5).
+//!
 //! The crate knows nothing of HTTP, libvirt or SQL: where a port is, it asks a [`Resolve`].
 
 mod accepted;

@@ -1,6 +1,7 @@
 //! An attached person or program, as the line keeps it: also while its connection is gone.
 
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -32,7 +33,8 @@ pub(crate) struct Session {
     pub(crate) operator: bool,
     /// When it ends whatever it does.
     pub(crate) limit: Option<Timestamp>,
-    /// Offset of the next byte that it will get.
+    /// Offset of the next byte that it will get. Only its present connection moves it, under the
+    /// history's lock.
     pub(crate) cursor: AtomicU64,
     /// Offset up to which its client has shown all, as far as it said so.
     pub(crate) shown: AtomicU64,
@@ -45,7 +47,8 @@ pub(crate) struct Session {
 /// What ends an attachment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fate {
-    /// Number of the session's present connection; those before are over.
+    /// Number of the session's present connection; those before are over. It is counted up under the
+    /// locks of desk, history and standing, so that holding one of them keeps it as it is.
     pub(crate) connection: u64,
     /// Set once, when the session is over.
     pub(crate) end: Option<Close>,
@@ -102,6 +105,12 @@ impl Session {
         lock(&self.fate).connection
     }
 
+    /// How it stands, for its connection of this number; none when it goes on over another.
+    pub(crate) fn standing_of(&self, connection: u64) -> Option<MutexGuard<'_, Standing>> {
+        let standing = lock(&self.standing);
+        (self.connection() == connection).then_some(standing)
+    }
+
     /// Ends its present connection, and counts to the next.
     pub(crate) fn next_connection(&self) -> u64 {
         let connection = {
@@ -135,13 +144,6 @@ impl Session {
     pub(crate) fn set_end(&self, close: &Close) {
         lock(&self.fate).end.get_or_insert_with(|| close.clone());
         self.bell.notify_one();
-    }
-
-    /// Notes a sign of life.
-    pub(crate) fn stir(&self) {
-        let mut standing = lock(&self.standing);
-        standing.alive = Instant::now();
-        standing.resumed_with = None;
     }
 
     pub(crate) fn holder(&self, now: Timestamp) -> Holder {

@@ -14,6 +14,7 @@ mod pen;
 mod resume;
 mod rig;
 mod right;
+mod stale;
 mod transports;
 
 use std::sync::Arc;
