@@ -1,5 +1,6 @@
 //! A WebSocket client that sees what users' clients see.
 
+use std::io;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -40,29 +41,43 @@ pub struct Refused {
     pub body: usize,
 }
 
+/// A connection to the proxy at `host:port`, with TLS where an authority is named that vouches for it.
+///
+/// # Errors
+///
+/// When none comes about.
+pub async fn connect(ca: Option<&Path>, proxy: &str) -> io::Result<MaybeTlsStream<TcpStream>> {
+    let connector = ca.map_or(Connector::Plain, |ca| {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Connector::Rustls(Arc::new(config).into())
+    });
+    let stream = TcpStream::connect(proxy).await?;
+    stream.set_nodelay(true)?;
+    let host = proxy.rsplit_once(':').map_or(proxy, |(host, _)| host);
+    within(connector.wrap(host, stream)).await.map_err(io::Error::other)
+}
+
 impl Socket {
     /// Opens one on the proxy at `host:port`, with this path and query and these headers.
     pub async fn open(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
-        Self::open_by(&Connector::Plain, proxy, path, headers).await
+        Self::open_on(connect(None, proxy).await.unwrap(), proxy, path, headers).await
     }
 
     /// The same over TLS, to a proxy whom this authority vouches for.
     pub async fn secure(ca: &Path, proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let connector = Connector::Rustls(Arc::new(config).into());
-        Self::open_by(&connector, proxy, path, headers).await
+        Self::open_on(connect(Some(ca), proxy).await.unwrap(), proxy, path, headers).await
     }
 
-    async fn open_by(
-        connector: &Connector,
+    async fn open_on(
+        stream: MaybeTlsStream<TcpStream>,
         proxy: &str,
         path: &str,
         headers: &[(&str, &str)],
     ) -> Self {
         let uri = Uri::from_str(&format!("ws://{proxy}{path}")).unwrap();
-        let mut builder = ClientBuilder::from_uri(uri.clone());
+        let mut builder = ClientBuilder::from_uri(uri);
         for (name, value) in headers {
             builder = builder
                 .add_header(
@@ -71,10 +86,6 @@ impl Socket {
                 )
                 .unwrap();
         }
-        let stream = TcpStream::connect(proxy).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let host = uri.host().unwrap().to_owned();
-        let stream = within(connector.wrap(&host, stream)).await.unwrap();
         Self(within(builder.connect_on(stream)).await.unwrap().0)
     }
 

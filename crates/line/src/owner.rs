@@ -18,6 +18,7 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use tokio::io::Interest;
+use tokio::task::consume_budget;
 use tokio::time::Instant;
 
 use crate::dial::dial;
@@ -186,6 +187,8 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
     let mut patience = Patience::new();
     let mut last_words: Option<Instant> = None;
     loop {
+        // A port that always has more, in reads that are never full, must not keep the thread.
+        consume_budget().await;
         let held_back = hold_back(line, &patience);
         let input = lock(&line.desk).has_input();
         let Some(interest) = interest(held_back, input) else {

@@ -27,6 +27,7 @@ use tokio::io::Ready;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
+use tokio::task::consume_budget;
 
 use crate::endpoint::Endpoint;
 use crate::lock;
@@ -35,6 +36,9 @@ use crate::tunnel;
 
 /// How many buffers one read fills at most.
 pub(crate) const BUFFERS: usize = 4;
+
+/// Reads from the socket in one read of TLS, at most: each brings some 4 KiB.
+const TLS_READS: usize = 64;
 
 /// What a read goes into.
 pub(crate) type Buffers = [Vec<u8>; BUFFERS];
@@ -241,16 +245,23 @@ impl TlsStream {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
         while session.is_handshaking() {
-            match session.complete_io(&mut Socket(&tcp)) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writes = session.wants_write();
-                    let interest = if writes { Interest::WRITABLE } else { Interest::READABLE };
-                    tcp.ready(interest).await?;
+            // A port that sends all the time must not keep the thread, nor hide the deadline.
+            consume_budget().await;
+            flush(&mut session, &tcp)?;
+            if session.wants_write() {
+                tcp.writable().await?;
+                continue;
+            }
+            match session.read_tls(&mut Socket(&tcp)) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {
+                    process(&mut session, &tcp)?;
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
                 Err(error) => return Err(error),
             }
         }
+        flush(&mut session, &tcp)?;
         Ok(Self { tcp, state: Mutex::new(TlsState { session, decrypted: 0 }), most })
     }
 
@@ -273,7 +284,8 @@ impl TlsStream {
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = lock(&self.state);
         let TlsState { session, decrypted } = &mut *state;
-        loop {
+        // Records may be empty, so what is decrypted bounds nothing.
+        for _ in 0..TLS_READS {
             match session.reader().read(buffer) {
                 Ok(length) => {
                     *decrypted = decrypted.saturating_sub(length);
@@ -285,9 +297,9 @@ impl TlsStream {
                 Err(_) => {}
             }
             session.read_tls(&mut Socket(&self.tcp))?;
-            let processed = session.process_new_packets().map_err(io::Error::other)?;
-            *decrypted = processed.plaintext_bytes_to_read();
+            *decrypted = process(session, &self.tcp)?;
         }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -305,6 +317,18 @@ impl TlsStream {
         }
         flush(session, &self.tcp)?;
         Ok(written)
+    }
+}
+
+/// Decrypts what was read, and returns how many bytes of output wait then. What breaks the protocol
+/// is said to the other side, if it listens.
+fn process(session: &mut ClientConnection, tcp: &TcpStream) -> io::Result<usize> {
+    match session.process_new_packets() {
+        Ok(state) => Ok(state.plaintext_bytes_to_read()),
+        Err(error) => {
+            let _ = flush(session, tcp);
+            Err(io::Error::other(error))
+        }
     }
 }
 

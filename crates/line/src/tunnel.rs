@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::consume_budget;
 
 /// Bytes of the answer's head at most.
 const HEAD: usize = 4096;
@@ -39,6 +40,7 @@ async fn read_head(tcp: &TcpStream) -> io::Result<Vec<u8>> {
         if head.len() >= HEAD {
             return Err(io::Error::other("its answer has no end"));
         }
+        consume_budget().await;
         let mut byte = [0];
         tcp.ready(Interest::READABLE).await?;
         match tcp.try_read(&mut byte) {

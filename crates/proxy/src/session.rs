@@ -22,6 +22,7 @@ use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::refusal::rfc3339;
+use tokio::task::consume_budget;
 
 pub(crate) use self::socket::Socket;
 
@@ -29,6 +30,7 @@ use self::console::Console;
 use self::pulse::Beat;
 use self::pulse::Pulse;
 use self::socket::Heard;
+use self::socket::READ;
 use crate::Proxy;
 use crate::record::Recording;
 use crate::wire::Item;
@@ -117,6 +119,8 @@ impl Session {
         };
         let mut pulse = Pulse::new(&self.proxy.config.session, self.attachment.limit());
         loop {
+            // Where one of them is always ready, nothing below yields.
+            consume_budget().await;
             let wanted = match self.socket.is_flushed() {
                 false => Wanted::End,
                 true if Console::lags(console.as_ref(), &self.attachment) => Wanted::Messages,
@@ -211,8 +215,7 @@ impl Session {
             _ => {}
         });
         match heard {
-            Heard::Items => Ok(false),
-            Heard::More => Ok(true),
+            Heard::Bytes(length) => Ok(length == READ),
             Heard::Leave(code) => Err(End::Left(code)),
             Heard::Gone => Err(End::Lost),
             Heard::Broken(close) => Err(End::Broken(close)),

@@ -13,14 +13,13 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
 
-use futures_util::FutureExt;
 use rustls::ServerConnection;
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::task::consume_budget;
 
 /// A connection that a listener has accepted.
 #[derive(Debug)]
@@ -135,29 +134,39 @@ impl Secure {
     /// Bytes that are encrypted and that the kernel has not taken, at most.
     const UNSENT: usize = 32 * 1024;
 
+    /// Reads from the socket in one read of the connection, at most: each brings some 4 KiB.
+    const READS: usize = 64;
+
     /// Does the handshake.
     pub(crate) async fn shake_hands(tcp: TcpStream, mut tls: ServerConnection) -> io::Result<Self> {
         tls.set_buffer_limit(Some(Self::UNSENT));
         let mut secure = Self { tcp, tls, more: true };
         while secure.tls.is_handshaking() {
-            let Self { tcp, tls, .. } = &mut secure;
-            match tls.complete_io(&mut Raw(tcp)) {
-                Ok(_) => {}
+            // A client that sends all the time must not keep the thread, nor hide the deadline.
+            consume_budget().await;
+            secure.try_flush()?;
+            if secure.tls.wants_write() {
+                secure.tcp.writable().await?;
+                continue;
+            }
+            match secure.tls.read_tls(&mut Raw(&secure.tcp)) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => secure.process()?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let writes = tls.wants_write();
-                    let interest = if writes { Interest::WRITABLE } else { Interest::READABLE };
-                    tcp.ready(interest).await?;
+                    secure.tcp.readable().await?;
                 }
                 Err(error) => return Err(error),
             }
         }
+        secure.try_flush()?;
         Ok(secure)
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut length = 0;
         self.more = true;
-        loop {
+        // Records may be empty, so what is decrypted bounds nothing.
+        for _ in 0..Self::READS {
             match self.tls.reader().read(buffer.get_mut(length..).unwrap_or_default()) {
                 // The end, or the buffer is full.
                 Ok(0) => return Ok(length),
@@ -170,7 +179,7 @@ impl Secure {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            match self.tls.read_tls(&mut Raw(&mut self.tcp)) {
+            match self.tls.read_tls(&mut Raw(&self.tcp)) {
                 Ok(_) => self.process()?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.more = false;
@@ -179,6 +188,7 @@ impl Secure {
                 Err(error) => return Err(error),
             }
         }
+        if length > 0 { Ok(length) } else { Err(ErrorKind::WouldBlock.into()) }
     }
 
     /// Decrypts what was read. What breaks the protocol is said to the other side, if it listens.
@@ -208,7 +218,7 @@ impl Secure {
 
     fn try_flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
-            match self.tls.write_tls(&mut Raw(&mut self.tcp)) {
+            match self.tls.write_tls(&mut Raw(&self.tcp)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -240,6 +250,10 @@ impl AsyncRead for Stream {
         };
         loop {
             match secure.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && secure.more => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     ready!(secure.tcp.poll_read_ready(context))?;
                 }
@@ -295,14 +309,25 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Reads once, without waiting. A read that brings less than there is room for saves the next,
-/// which would find nothing.
-fn read_now(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    tcp.read(buffer).now_or_never().unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))
+/// Reads once, without waiting, and without the budget that tokio gives a task: where that is used up,
+/// its own read says that there is nothing, however much there is. A read that brings less than there
+/// is room for has emptied the socket (epoll(7)): that saves the next, which would find nothing.
+fn read_now(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let room = buffer.len();
+    let mut length = 0;
+    let read = tcp.try_io(Interest::READABLE, || {
+        length = rustix::io::read(tcp, &mut *buffer)?;
+        let emptied = 0 < length && length < room;
+        if emptied { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match read {
+        Err(error) if length == 0 => Err(error),
+        _ => Ok(length),
+    }
 }
 
 /// A socket as rustls reads and writes it.
-struct Raw<'a>(&'a mut TcpStream);
+struct Raw<'a>(&'a TcpStream);
 
 impl Read for Raw<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -17,6 +17,7 @@ use serialproxy_line::Piece;
 use serialproxy_proto::close::Close;
 use serialproxy_tls::Stream;
 use tokio::io::Interest;
+use tokio::task::yield_now;
 
 use crate::record::Recording;
 use crate::wire::Decoder;
@@ -27,7 +28,7 @@ use crate::wire::close_payload;
 
 /// One read from a client, at most. All of it is taken before the next: with what waits at the
 /// desk it is the most that is kept of what a client typed.
-const READ: usize = 64 * 1024;
+pub(super) const READ: usize = 64 * 1024;
 
 /// Slices of a frame of output: its head, and its payload from two places.
 const SLICES_EACH: usize = 3;
@@ -37,6 +38,9 @@ const SLICES: usize = 5 * SLICES_EACH;
 
 /// How long a client has to take its Close frame, and again to answer it.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Bytes that are read of a client which goes on sending when it is told to leave.
+const LAST_WORDS: usize = READ;
 
 thread_local! {
     /// What a read goes into.
@@ -61,10 +65,8 @@ pub(crate) struct Socket {
 /// What became of a read.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// Something came, or nothing yet.
-    Items,
-    /// As much came as is read at once: there may be more.
-    More,
+    /// So many bytes came; 0 where nothing did yet.
+    Bytes(usize),
     /// The client took its leave, with this code.
     Leave(Option<u16>),
     /// The connection is gone.
@@ -119,7 +121,7 @@ impl Socket {
         SCRATCH.with_borrow_mut(|scratch| {
             let length = if self.early.is_empty() {
                 match self.stream.try_read(scratch) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Items,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Bytes(0),
                     Ok(0) | Err(_) => return Heard::Gone,
                     Ok(length) => length,
                 }
@@ -131,8 +133,7 @@ impl Socket {
             let mut input = scratch.get_mut(..length).unwrap_or_default();
             loop {
                 match self.decoder.next(&mut input) {
-                    Ok(None) if length == READ => return Heard::More,
-                    Ok(None) => return Heard::Items,
+                    Ok(None) => return Heard::Bytes(length),
                     Ok(Some(Item::Close(code))) => return Heard::Leave(code),
                     // Only the last needs an answer (section 5.5.3).
                     Ok(Some(Item::Ping(payload))) => self.pong = Some(payload),
@@ -264,12 +265,16 @@ impl Socket {
         true
     }
 
-    /// Waits until the client has left.
+    /// Waits until the client has left, or has sent so much that it does not mean to.
     async fn left(&mut self) {
-        while self.ready(true).await.is_ok() {
-            if !matches!(self.read(|_| ()), Heard::Items | Heard::More) {
-                return;
+        let mut length = 0;
+        while length < LAST_WORDS && self.ready(true).await.is_ok() {
+            match self.read_items(|_| ()) {
+                Heard::Bytes(more) => length += more,
+                _ => return,
             }
+            // Others come first, and the deadline is looked at.
+            yield_now().await;
         }
     }
 }
