@@ -39,7 +39,6 @@ use serialproxy_config::Config;
 use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_store::Store;
-use tokio::sync::Semaphore;
 
 pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
@@ -52,10 +51,6 @@ use crate::routes::Route;
 pub use crate::serve::serve;
 pub use crate::tokens::purge_tokens;
 
-/// Boots, deletions and power changes that may be under way at once: each may hold a hypervisor
-/// connection for a minute, and goes on when its caller hangs up.
-const CHANGES: usize = 64;
-
 /// What the calls work with.
 pub struct Api {
     compute: Arc<dyn Compute>,
@@ -65,7 +60,6 @@ pub struct Api {
     base_url: String,
     token_ttl: Duration,
     public: Public,
-    changes: Arc<Semaphore>,
 }
 
 impl Api {
@@ -79,24 +73,16 @@ impl Api {
             base_url: config.serial_console.base_url.clone(),
             token_ttl: config.consoleauth.token_ttl,
             public: Public::new(config),
-            changes: Arc::new(Semaphore::new(CHANGES)),
         }
     }
 
     /// Runs a change to its end even when its caller hangs up, so that a half-made guest is never
-    /// left behind.
+    /// left behind. How many may be under way is for the compute role to say.
     async fn change<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let permit = Arc::clone(&self.changes).try_acquire_owned().map_err(|_| {
-            Fault::Unavailable("too many changes to servers are under way: try again".into())
-        })?;
-        let done = tokio::spawn(async move {
-            let _permit = permit;
-            change.await
-        });
-        match done.await {
+        match tokio::spawn(change).await {
             Ok(outcome) => outcome.map_err(Fault::from),
             Err(_) => Err(Fault::Failed("the change to the server was cut off".into())),
         }

@@ -40,7 +40,7 @@ const LIFE: Duration = Duration::from_secs(600);
 
 /// How long the last request of a connection may take after that: as long as the slowest call,
 /// so only a caller that does not read its answer is cut off.
-const LAST: Duration = Duration::from_secs(3700);
+const LAST: Duration = Duration::from_secs(700);
 
 /// How long calls may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(2);

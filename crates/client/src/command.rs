@@ -386,7 +386,7 @@ pub struct Stop {
     pub(crate) server: String,
     /// Seconds that the server has to shut down by itself
     #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "force")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) timeout: u64,
     /// Cut the power at once
     #[arg(long)]

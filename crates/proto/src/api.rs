@@ -254,6 +254,11 @@ pub struct Stop {
     pub force: bool,
 }
 
+impl Stop {
+    /// The largest [`Self::timeout`].
+    pub const MOST_SECONDS: u64 = 600;
+}
+
 /// Body of `POST /v1/lines/{server}/{port}/sysrq`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

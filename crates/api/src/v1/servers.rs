@@ -29,9 +29,6 @@ const BOOT: Duration = Duration::from_secs(300);
 /// How long an adoption may take: the guest may have to be stopped and started.
 const ADOPT: Duration = Duration::from_secs(180);
 
-/// Longest time that a guest may be given to shut down, in seconds.
-const STOP: u64 = 3600;
-
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
         Route::get("/v1/servers", servers).summary("All servers").answer("Servers"),
@@ -52,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
             .body("Stop")
             .others(&[409, 501])
             .success(StatusCode::ACCEPTED)
-            .limit(Duration::from_secs(STOP + 60)),
+            .limit(Duration::from_secs(Stop::MOST_SECONDS + 60)),
     ];
     routes.extend([
         Route::post("/v1/servers/{server}/adopt", adopt)
@@ -172,8 +169,9 @@ async fn stop(
     body: Body,
 ) -> Result<(), Fault> {
     let stop: Stop = if body.is_empty() { Stop::default() } else { body.read()? };
-    if stop.timeout.is_some_and(|timeout| timeout > STOP) {
-        return Err(Fault::BadRequest(format!("timeout: at most {STOP} seconds")));
+    if stop.timeout.is_some_and(|timeout| timeout > Stop::MOST_SECONDS) {
+        let most = Stop::MOST_SECONDS;
+        return Err(Fault::BadRequest(format!("timeout: at most {most} seconds")));
     }
     change_power(&api, &caller, server, Power::Stop(stop)).await
 }

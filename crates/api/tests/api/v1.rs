@@ -239,7 +239,7 @@ async fn power_actions_answer_202_and_reach_the_server() {
         assert_eq!(bench.fake.asked().last().unwrap(), &format!("{asked} {id}"));
     }
     let stop = format!("POST /v1/servers/{id}/stop");
-    for body in [r#"{"timeout": 3601}"#, r#"{"timeout": -1}"#, r#"{"now": true}"#, "[]"] {
+    for body in [r#"{"timeout": 601}"#, r#"{"timeout": -1}"#, r#"{"now": true}"#, "[]"] {
         assert_eq!(bench.call(&stop, body).await.status, 400, "{body}");
     }
     let answer = bench.call("POST /v1/servers/11111111-2222-4333-8444-555555555555/nmi", "").await;
@@ -298,21 +298,6 @@ async fn a_boot_that_hangs_is_answered_in_the_end() {
     let bench = Bench::with(fake, &config(), Auth::Noauth);
     let answer = bench.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#).await;
     answer.is_fault(503, "serviceUnavailable", "no answer within 300 s");
-}
-
-#[tokio::test]
-async fn only_so_many_changes_go_on_at_once() {
-    let fake = Fake { gate: Some(Notify::new()), ..Fake::default() };
-    let bench = Arc::new(Bench::with(fake, &config(), Auth::Noauth));
-    for _ in 0..64 {
-        let bench_of_caller = Arc::clone(&bench);
-        tokio::spawn(async move {
-            bench_of_caller.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#).await
-        });
-        bench.fake.begun.notified().await;
-    }
-    let answer = bench.call(&format!("POST /v1/servers/{}/start", halted()), "").await;
-    answer.is_fault(503, "serviceUnavailable", "too many changes");
 }
 
 #[tokio::test(start_paused = true)]

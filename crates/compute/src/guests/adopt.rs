@@ -10,6 +10,7 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_store::Adoption;
 
 use super::Guests;
+use super::changes::Task;
 use crate::domain::Facts;
 use crate::domain::Given;
 use crate::domain::SerialDevices;
@@ -30,6 +31,8 @@ impl Guests {
         if !self.settings.enabled {
             return Err(no_such_port(id, 0, &[]));
         }
+        let project = self.seen(id).await?.project;
+        let mut change = self.changes.begin(id, &project, Task::ADOPT).await?;
         {
             let _turn = self.turn(id).await;
             let _leasing = self.leasing.read().await;
@@ -41,7 +44,8 @@ impl Guests {
         if !adopt.restart || guest.run.is_none() {
             return Ok(self.present(id, guest));
         }
-        self.stop(id, &Stop::default()).await?;
+        self.stop(&mut change, id, &Stop::default()).await?;
+        change.resume().await;
         self.start_guest(id).await?;
         Ok(self.present(id, self.seen(id).await?))
     }
@@ -49,6 +53,8 @@ impl Guests {
     /// Makes a domain's serial devices what they were before it was adopted.
     pub(crate) async fn unadopt(&self, id: ServerId) -> Result<api::Server, ComputeError> {
         self.settle().await;
+        let project = self.seen(id).await?.project;
+        let _change = self.changes.begin(id, &project, Task::ADOPT).await?;
         let _turn = self.turn(id).await;
         self.seen(id).await?;
         let adoption = self.with_store(move |store| store.adoption(id)).await?;

@@ -8,13 +8,13 @@ use serialproxy_proto::id::ServerId;
 use uuid::Uuid;
 
 use super::Guests;
+use super::changes::Task;
 use super::disk;
 use super::launch::Attach;
 use crate::domain::Machine;
 use crate::domain::Serials;
 use crate::hypervisor::Action;
 use crate::hypervisor::HypervisorError;
-use crate::hypervisor::not_found;
 use crate::image::Image;
 use crate::serial_ports;
 
@@ -39,6 +39,7 @@ impl Guests {
         project: &str,
     ) -> Result<api::Server, ComputeError> {
         let name = valid_name(&boot.name)?;
+        let _place = self.changes.place(project)?;
         let image = self.image(boot.image).await?;
         let mut properties = image.properties.clone();
         properties.extend(boot.properties);
@@ -68,9 +69,10 @@ impl Guests {
     /// Removes a guest that `boot` made, and all that belongs to it.
     pub(crate) async fn delete(&self, id: ServerId) -> Result<(), ComputeError> {
         self.settle().await;
+        let project = self.seen(id).await?.project;
+        let _change = self.changes.begin(id, &project, Task::DELETE).await?;
         let _turn = self.turn(id).await;
-        let guest = self.refresh(id).await.map_err(|error| error.of(id, "look at"))?;
-        let guest = guest.ok_or_else(|| not_found(id))?;
+        let guest = self.seen(id).await?;
         if !guest.ours {
             return Err(ComputeError::Conflict(format!(
                 "Cannot 'delete' instance {id}: it was not made by `boot`. Remove it with what \

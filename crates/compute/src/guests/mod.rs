@@ -2,6 +2,7 @@
 
 mod adopt;
 mod boot;
+mod changes;
 mod disk;
 mod kept;
 mod kvm;
@@ -36,6 +37,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::sync::RwLock;
 use tokio::sync::watch;
 
+use self::changes::Changes;
 use self::table::Guest;
 use self::table::Table;
 use crate::hypervisor::HypervisorError;
@@ -65,7 +67,9 @@ pub(crate) struct Guests {
     /// Held to read while ports are leased for a domain that does not bear them yet, and to
     /// write while leases that no domain bears are given back.
     leasing: RwLock<()>,
-    /// One change of a server's power at a time.
+    /// Changes that were asked for.
+    changes: Changes,
+    /// One start, stop or removal of a server at a time.
     turns: Mutex<HashMap<ServerId, Weak<tokio::sync::Mutex<()>>>>,
     /// Whether KVM works here; found out when it is first needed.
     kvm: OnceCell<bool>,
@@ -110,6 +114,7 @@ impl Guests {
             },
             syncing: tokio::sync::Mutex::default(),
             leasing: RwLock::default(),
+            changes: Changes::default(),
             turns: Mutex::default(),
             kvm: OnceCell::new(),
             settled: watch::Sender::new(false),

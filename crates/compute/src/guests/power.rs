@@ -9,6 +9,8 @@ use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::ServerId;
 
 use super::Guests;
+use super::changes::Change;
+use super::changes::Task;
 use super::launch::Attach;
 use super::table::Guest;
 use crate::hypervisor::Action;
@@ -17,17 +19,19 @@ use crate::hypervisor::HypervisorError;
 /// How long a guest has to shut down by itself, unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A day: more patience than that is a mistake.
-const MOST_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long it has at most.
+const MOST_PATIENCE: Duration = Duration::from_secs(Stop::MOST_SECONDS);
 
 impl Guests {
     /// Changes a guest's power state, and returns when that is done.
     pub(crate) async fn power(&self, id: ServerId, power: Power) -> Result<(), ComputeError> {
         self.settle().await;
+        let project = self.seen(id).await?.project;
+        let mut change = self.changes.begin(id, &project, Task::of(&power)).await?;
         match power {
             Power::Start => self.start_guest(id).await,
-            Power::Stop(stop) => self.stop(id, &stop).await,
-            Power::Reboot => self.reboot(id).await,
+            Power::Stop(stop) => self.stop(&mut change, id, &stop).await,
+            Power::Reboot => self.reboot(&mut change, id).await,
             Power::Reset => self.press(id, "reset", Action::Reset).await,
             Power::Nmi => self.press(id, "interrupt", Action::InjectNmi).await,
         }
@@ -50,11 +54,17 @@ impl Guests {
         Ok(())
     }
 
-    pub(super) async fn stop(&self, id: ServerId, stop: &Stop) -> Result<(), ComputeError> {
+    pub(super) async fn stop(
+        &self,
+        change: &mut Change<'_>,
+        id: ServerId,
+        stop: &Stop,
+    ) -> Result<(), ComputeError> {
         let (guest, run) = self.running(id, "stop").await?;
         let patience = stop.timeout.map_or(PATIENCE, Duration::from_secs).min(MOST_PATIENCE);
-        let stopped = !stop.force && self.shut_down(id, run, patience).await?;
+        let stopped = !stop.force && self.shut_down(change, id, run, patience).await?;
         if !stopped {
+            change.resume().await;
             let _turn = self.turn(id).await;
             // It may have been started again meanwhile, and that is none of ours to stop.
             if self.seen(id).await?.run == Some(run) {
@@ -70,6 +80,7 @@ impl Guests {
     /// Asks the guest to shut down; false when it did not in time.
     async fn shut_down(
         &self,
+        change: &mut Change<'_>,
         id: ServerId,
         run: u32,
         patience: Duration,
@@ -83,17 +94,19 @@ impl Guests {
             Err(error) => return Err(error.of(id, "stop")),
         }
         let has_left = |guest: Option<&Guest>| guest.is_none_or(|guest| guest.run != Some(run));
+        change.pause();
         Ok(self.table.wait(id, patience, has_left).await)
     }
 
     /// Asks the guest to reboot. One that does not listen is reset in the end.
-    async fn reboot(&self, id: ServerId) -> Result<(), ComputeError> {
+    async fn reboot(&self, change: &mut Change<'_>, id: ServerId) -> Result<(), ComputeError> {
         let (before, run) = self.running(id, "reboot").await?;
+        let has = |guest: Option<&Guest>| {
+            guest.is_none_or(|guest| guest.boots != before.boots || guest.run != Some(run))
+        };
         let rebooted = match self.hypervisor.act(id, Action::Reboot).await {
             Ok(()) => {
-                let has = |guest: Option<&Guest>| {
-                    guest.is_none_or(|guest| guest.boots != before.boots || guest.run != Some(run))
-                };
+                change.pause();
                 self.table.wait(id, PATIENCE, has).await
             }
             Err(error @ HypervisorError::Unavailable(_)) => return Err(error.of(id, "reboot")),
@@ -103,7 +116,11 @@ impl Guests {
             }
         };
         if !rebooted {
-            self.press(id, "reset", Action::Reset).await?;
+            change.resume().await;
+            // It may have been reset, or stopped, while there was no place.
+            if !has(self.table.get(id).as_ref()) {
+                self.press(id, "reset", Action::Reset).await?;
+            }
         }
         tracing::info!(server = %id, name = before.name, by_itself = rebooted, "rebooted");
         Ok(())

@@ -312,6 +312,9 @@ async fn a_guest_whose_process_hangs_does_not_hold_up_the_others() {
 
     role.manager.get_serial_console(lines(other)[0], false).await.unwrap();
     force_off(&role, other).await;
+    let second = role.manager.power(hung, Power::Reboot).await.unwrap_err();
+    let text = format!("Cannot 'reboot' instance {hung} while it is in task_state powering-off");
+    assert_eq!(second, ComputeError::Conflict(text));
     force_off(&role, hung).await;
     waiting.await.unwrap().unwrap();
     for id in [hung, other] {

@@ -1,0 +1,293 @@
+//! Which changes of guests are under way: one at a time for a server, and so many for a project.
+//!
+//! A change that waits for its guest, or for a QEMU that hangs, may be overtaken by one that does
+//! not ask the guest: otherwise a stop that takes its time could not be cut short.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::id::ServerId;
+use tokio::sync::watch;
+
+use crate::lock;
+
+/// Changes of one project at once. A change works with libvirt, whose threads all projects share.
+const PER_PROJECT: usize = 32;
+
+/// How long a change waits for the one before it to end. Nova's clients are told of a refusal
+/// within a second only.
+const BRIEFLY: Duration = Duration::from_millis(500);
+
+/// A kind of change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    /// What it does, as in `Cannot 'stop' instance …`.
+    verb: &'static str,
+    /// What Nova calls the server's `task_state` meanwhile.
+    state: &'static str,
+    /// Whether it does not ask the guest, and so may overtake one that waits.
+    overtakes: bool,
+}
+
+impl Task {
+    pub(super) const ADOPT: Self = Self { verb: "adopt", state: "adopting", overtakes: false };
+    pub(super) const DELETE: Self = Self { verb: "delete", state: "deleting", overtakes: true };
+
+    pub(super) fn of(power: &Power) -> Self {
+        let (verb, state, overtakes) = match power {
+            Power::Start => ("start", "powering-on", false),
+            Power::Stop(stop) => ("stop", "powering-off", stop.force),
+            Power::Reboot => ("reboot", "rebooting", false),
+            Power::Reset => ("reset", "rebooting_hard", true),
+            Power::Nmi => ("interrupt", "interrupting", true),
+        };
+        Self { verb, state, overtakes }
+    }
+}
+
+/// All changes that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    underway: Mutex<Underway>,
+    /// Changed when a place may have become free.
+    freed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Underway {
+    /// The task states of each server's changes.
+    servers: HashMap<ServerId, Vec<&'static str>>,
+    /// Places that are taken.
+    projects: HashMap<String, usize>,
+}
+
+/// A change of a server that is under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    place: Place<'a>,
+    _turn: Turn<'a>,
+}
+
+/// One of the changes of a server.
+#[derive(Debug)]
+struct Turn<'a> {
+    changes: &'a Changes,
+    id: ServerId,
+    task: Task,
+}
+
+/// One of a project's places.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    changes: &'a Changes,
+    project: String,
+    /// Not while the change only waits.
+    taken: bool,
+}
+
+impl Changes {
+    /// Begins to change a server of a project.
+    ///
+    /// # Errors
+    ///
+    /// When another change of the server goes on, or the project has too many under way.
+    pub(super) async fn begin(
+        &self,
+        id: ServerId,
+        project: &str,
+        task: Task,
+    ) -> Result<Change<'_>, ComputeError> {
+        let turn = self.until(|| lock(&self.underway).enter(id, task));
+        if tokio::time::timeout(BRIEFLY, turn).await.is_err() {
+            let (verb, state) = (task.verb, lock(&self.underway).state(id).unwrap_or(task.state));
+            return Err(ComputeError::Conflict(format!(
+                "Cannot '{verb}' instance {id} while it is in task_state {state}"
+            )));
+        }
+        let _turn = Turn { changes: self, id, task };
+        Ok(Change { place: self.place(project)?, _turn })
+    }
+
+    /// A place for one change of a project.
+    ///
+    /// # Errors
+    ///
+    /// When all are taken.
+    pub(super) fn place(&self, project: &str) -> Result<Place<'_>, ComputeError> {
+        if !lock(&self.underway).take(project) {
+            return Err(ComputeError::Unavailable(format!(
+                "project {project:?} has {PER_PROJECT} changes of servers under way: try again \
+                 when one of them is done"
+            )));
+        }
+        Ok(Place { changes: self, project: project.to_owned(), taken: true })
+    }
+
+    /// Waits until `take` has taken something.
+    async fn until(&self, mut take: impl FnMut() -> bool) {
+        let mut freed = self.freed.subscribe();
+        while !take() {
+            // It cannot fail: the sender is ours.
+            let _ = freed.changed().await;
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Lets others of the project have its place while this only waits for its guest.
+    pub(super) fn pause(&mut self) {
+        self.place.give();
+    }
+
+    /// Goes on as soon as the project has a place.
+    pub(super) async fn resume(&mut self) {
+        let Place { changes, project, taken } = &mut self.place;
+        if !*taken {
+            changes.until(|| lock(&changes.underway).take(project)).await;
+            *taken = true;
+        }
+    }
+}
+
+impl Place<'_> {
+    fn give(&mut self) {
+        if std::mem::take(&mut self.taken) {
+            lock(&self.changes.underway).give(&self.project);
+            self.changes.freed.send_replace(());
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.give();
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.changes.underway).leave(self.id, self.task);
+        self.changes.freed.send_replace(());
+    }
+}
+
+impl Underway {
+    fn enter(&mut self, id: ServerId, task: Task) -> bool {
+        let tasks = self.servers.entry(id).or_default();
+        let is_free = tasks.len() <= usize::from(task.overtakes);
+        if is_free {
+            tasks.push(task.state);
+        }
+        is_free
+    }
+
+    fn leave(&mut self, id: ServerId, task: Task) {
+        let Some(tasks) = self.servers.get_mut(&id) else { return };
+        if let Some(place) = tasks.iter().position(|state| *state == task.state) {
+            tasks.remove(place);
+        }
+        if tasks.is_empty() {
+            self.servers.remove(&id);
+        }
+    }
+
+    fn state(&self, id: ServerId) -> Option<&'static str> {
+        self.servers.get(&id)?.first().copied()
+    }
+
+    fn take(&mut self, project: &str) -> bool {
+        let taken = self.projects.entry(project.to_owned()).or_default();
+        let is_free = *taken < PER_PROJECT;
+        *taken += usize::from(is_free);
+        is_free
+    }
+
+    fn give(&mut self, project: &str) {
+        if let Some(taken) = self.projects.get_mut(project) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.projects.remove(project);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_proto::api::Stop;
+
+    use super::*;
+
+    fn stop(force: bool) -> Task {
+        Task::of(&Power::Stop(Stop { timeout: None, force }))
+    }
+
+    fn server(number: usize) -> ServerId {
+        ServerId::of_static(&number.to_string())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_change_of_a_server_is_told_what_goes_on_and_others_go_on() {
+        let changes = Changes::default();
+        let first = changes.begin(server(1), "a", stop(false)).await.unwrap();
+        let refused = changes.begin(server(1), "a", Task::of(&Power::Start)).await.unwrap_err();
+        let text =
+            format!("Cannot 'start' instance {} while it is in task_state powering-off", server(1));
+        assert_eq!(refused, ComputeError::Conflict(text));
+        changes.begin(server(2), "a", stop(false)).await.unwrap();
+        drop(first);
+        changes.begin(server(1), "a", Task::of(&Power::Start)).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_comes_just_before_the_end_of_another_waits_for_it() {
+        let changes = Changes::default();
+        let first = changes.begin(server(1), "a", stop(false)).await.unwrap();
+        let second = changes.begin(server(1), "a", Task::of(&Power::Start));
+        let end = async {
+            tokio::time::sleep(BRIEFLY / 2).await;
+            drop(first);
+        };
+        assert!(tokio::join!(second, end).0.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_change_that_does_not_ask_the_guest_overtakes_one_that_does() {
+        let changes = Changes::default();
+        let _waits = changes.begin(server(1), "a", stop(false)).await.unwrap();
+        let _cuts = changes.begin(server(1), "a", stop(true)).await.unwrap();
+        assert!(changes.begin(server(1), "a", Task::DELETE).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_project_fills_its_own_places_alone_and_changes_that_wait_take_none() {
+        let changes = Changes::default();
+        let mut all = Vec::new();
+        for number in 0..PER_PROJECT {
+            all.push(changes.begin(server(number), "a", stop(false)).await.unwrap());
+        }
+        let another = server(PER_PROJECT);
+        let refused = changes.begin(another, "a", stop(false)).await.unwrap_err();
+        assert!(matches!(refused, ComputeError::Unavailable(_)), "{refused}");
+        changes.begin(another, "b", stop(false)).await.unwrap();
+        all[0].pause();
+        let last = changes.begin(another, "a", stop(false)).await.unwrap();
+        let resumed = tokio::time::timeout(BRIEFLY, all[0].resume()).await;
+        assert!(resumed.is_err(), "there is no place");
+        drop(last);
+        all[0].resume().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_of_changes_that_are_over() {
+        let changes = Changes::default();
+        let first = changes.begin(server(1), "a", stop(false)).await.unwrap();
+        assert!(changes.begin(server(1), "b", stop(false)).await.is_err());
+        drop(first);
+        let underway = lock(&changes.underway);
+        assert!(underway.servers.is_empty() && underway.projects.is_empty());
+    }
+}
