@@ -18,6 +18,8 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_store::Store;
 
 use crate::guests::Guests;
+use crate::guests::name_is_taken;
+use crate::guests::valid_name;
 use crate::hypervisor::not_found;
 use crate::owners::Owners;
 use crate::statics::Statics;
@@ -102,11 +104,8 @@ impl Manager {
                 "guests cannot be booted: [compute] drivers does not name libvirt".into(),
             ));
         };
-        if self.statics.has_name(&boot.name) {
-            let name = &boot.name;
-            return Err(ComputeError::Conflict(format!(
-                "a static server named {name:?} exists already: choose another name"
-            )));
+        if self.statics.has_name(valid_name(&boot.name)?) {
+            return Err(name_is_taken(&boot.name));
         }
         to_the_end(async move { guests.boot(boot, &project).await }).await
     }

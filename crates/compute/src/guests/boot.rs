@@ -21,6 +21,9 @@ use crate::serial_ports;
 /// 200 bytes: libvirt makes names of files of it, which have 255 at most.
 const MAX_NAME: usize = 200;
 
+/// How much of a name that is refused is repeated.
+const SHOWN: usize = 100;
+
 /// A guest to be made.
 struct New<'a> {
     name: &'a str,
@@ -168,23 +171,27 @@ fn gone(done: Result<(), HypervisorError>) -> Result<(), HypervisorError> {
     }
 }
 
-fn name_is_taken(name: &str) -> ComputeError {
-    ComputeError::Conflict(format!("a server named {name:?} exists already: choose another name"))
+/// Says nothing of whose it is, since it may be of another project.
+pub(crate) fn name_is_taken(name: &str) -> ComputeError {
+    ComputeError::Conflict(format!("the name {name:?} cannot be used: choose another name"))
 }
 
-fn valid_name(name: &str) -> Result<&str, ComputeError> {
+/// A name that no shell, terminal or file system takes for something else.
+pub(crate) fn valid_name(name: &str) -> Result<&str, ComputeError> {
+    let is_taken = |c: char| c.is_alphanumeric() || " ._-".contains(c);
     let why = if name.is_empty() || name.trim() != name {
         "it is empty, or begins or ends with a blank"
     } else if name.len() > MAX_NAME {
         "it has more than 200 bytes"
-    } else if name.contains('/') || name.chars().any(char::is_control) {
-        "it contains `/` or a control character"
-    } else if name.starts_with('.') {
-        "it begins with a dot"
+    } else if !name.chars().all(is_taken) {
+        "it takes letters, digits, spaces, `.`, `_` and `-`"
+    } else if name.starts_with(['.', '-']) {
+        "it begins with `.` or `-`"
     } else {
         return Ok(name);
     };
-    Err(ComputeError::Invalid(format!("{name:?} cannot be the name of a server: {why}")))
+    let shown: String = name.chars().take(SHOWN).collect();
+    Err(ComputeError::Invalid(format!("{shown:?} cannot be the name of a server: {why}")))
 }
 
 #[cfg(test)]
@@ -192,11 +199,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_that_a_shell_or_terminal_would_read_otherwise_is_refused() {
+        let bidi = ["a\u{202e}b", "a\u{2066}b", "a\u{200b}b"];
+        let shell =
+            ["a;b", "$(id)", "`id`", "a|b", "a&b", "a'b", "a\"b", "a\\b", "a<b", "a*b", "~a"];
+        for name in bidi.iter().chain(&shell) {
+            let refused = valid_name(name).unwrap_err().to_string();
+            assert!(refused.contains("letters, digits, spaces"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_repeats_a_part_of_the_name_alone() {
+        let refused = valid_name(&"x".repeat(100_000)).unwrap_err().to_string();
+        assert!(refused.len() < 200, "{}", refused.len());
+    }
+
+    #[test]
     fn a_name_that_libvirt_cannot_have_is_refused() {
-        for name in ["", " a", "a ", "a/b", "a\nb", "..", ".a", &"a".repeat(201)] {
+        for name in ["", " a", "a ", "a/b", "a\nb", "..", ".a", "-a", &"a".repeat(201)] {
             assert!(valid_name(name).is_err(), "{name:?}");
         }
-        for name in ["a", "web 1", "größer", "a.b", &"a".repeat(200)] {
+        for name in ["a", "web 1", "größer", "a.b", "сервер-1", "サーバー_2", &"a".repeat(200)]
+        {
             assert_eq!(valid_name(name), Ok(name));
         }
     }

@@ -37,6 +37,8 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::sync::RwLock;
 use tokio::sync::watch;
 
+pub(crate) use self::boot::name_is_taken;
+pub(crate) use self::boot::valid_name;
 use self::changes::Changes;
 use self::table::Guest;
 use self::table::Table;
