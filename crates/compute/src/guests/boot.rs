@@ -128,7 +128,10 @@ impl Guests {
         };
         let xml = Machine { id, name, project, image, kvm, disk, serials }.xml();
         match self.hypervisor.define(xml).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                disk::keep(&self.settings.state, id).await;
+                Ok(())
+            }
             Err(error) => {
                 // Someone may have taken the name a moment ago.
                 self.refuse_taken(id, name).await?;
@@ -153,6 +156,7 @@ impl Guests {
         if self.refresh(id).await?.is_some_and(|guest| guest.run.is_some()) {
             gone(self.act_unless_stopped(id, Action::Destroy).await)?;
         }
+        disk::give_up(&self.settings.state, id).await;
         gone(self.hypervisor.act(id, Action::Undefine).await)?;
         self.refresh(id).await?;
         let released = self.with_ports(move |ports, now| ports.release_server(id, now)).await;

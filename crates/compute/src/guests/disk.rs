@@ -1,8 +1,11 @@
 //! A guest's own files, in `STATE/guests/UUID`: its disk, which is a qcow2 overlay over the image's,
 //! and its serial ports' sockets.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,6 +16,10 @@ use serialproxy_proto::id::ServerId;
 use tokio::process::Command;
 
 use crate::hypervisor::without_paths;
+
+/// A file in a guest's directory: a domain was defined with what is there. What has it is never
+/// removed but with its server, since a libvirt that lost its domains may find them again.
+const DEFINED: &str = "defined";
 
 /// An overlay is a few hundred KiB of metadata, whatever the image's size.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,10 +62,70 @@ pub(super) fn sockets(state: &Path, id: ServerId, count: u8) -> Result<Vec<PathB
     Ok(sockets)
 }
 
+/// Notes that a domain is defined with a guest's files, if it has any.
+pub(super) async fn keep(state: &Path, id: ServerId) {
+    let directory = directory(state, id);
+    let noted = tokio::task::spawn_blocking(move || mark(&directory)).await;
+    if let Err(error) = noted.unwrap_or_else(|error| Err(error.into())) {
+        tracing::error!(server = %id, %error, "a guest's files could not be marked as such");
+    }
+}
+
+fn mark(directory: &Path) -> std::io::Result<()> {
+    let made = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join(DEFINED));
+    match made {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+            Ok(())
+        }
+        made => made.map(drop),
+    }
+}
+
+/// Notes that a guest's files are about to be removed with it.
+pub(super) async fn give_up(state: &Path, id: ServerId) {
+    let mark = directory(state, id).join(DEFINED);
+    match tokio::fs::remove_file(mark).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::error!(server = %id, %error, "a guest's files will stay if this is broken off");
+        }
+        _ => {}
+    }
+}
+
+/// Removes what boots and deletions left that were broken off. `known` are all domains that there
+/// are, and none may be in the making.
+pub(super) fn clean(state: &Path, known: &BTreeSet<ServerId>) -> std::io::Result<()> {
+    let all = match std::fs::read_dir(state.join("guests")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        all => all?,
+    };
+    for entry in all {
+        let entry = entry?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<ServerId>().ok());
+        let Some(id) = id else { continue };
+        let directory = entry.path();
+        if known.contains(&id) {
+            mark(&directory)?;
+        } else if directory.join(DEFINED).exists() {
+            tracing::warn!(server = %id, directory = %directory.display(),
+                "libvirt no longer knows a guest that was made here: if it is not to come back, \
+                 remove its files");
+        } else {
+            std::fs::remove_dir_all(&directory)?;
+            tracing::info!(server = %id, "removed the files of a guest that was never finished");
+        }
+    }
+    Ok(())
+}
+
 /// Removes a guest's files, if it has any.
 pub(super) async fn remove(state: &Path, id: ServerId) {
     match tokio::fs::remove_dir_all(directory(state, id)).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::error!(server = %id, %error, "a deleted guest's files could not be removed");
         }
         _ => {}
@@ -108,6 +175,34 @@ mod tests {
         remove(state.path(), id).await;
         assert!(!disk.exists() && !directory(state.path(), id).exists());
         remove(state.path(), id).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_never_finished_is_removed_and_what_may_be_a_guest_s_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory(state.path(), ServerId::of_static(name));
+        let make = |name: &str| {
+            let directory = make_directory(state.path(), ServerId::of_static(name)).unwrap();
+            std::fs::write(directory.join("disk.qcow2"), "disk").unwrap();
+        };
+        for name in ["unfinished", "known", "lost", "given up"] {
+            make(name);
+        }
+        let others = state.path().join("guests/notes");
+        std::fs::create_dir(&others).unwrap();
+        for name in ["lost", "given up"] {
+            keep(state.path(), ServerId::of_static(name)).await;
+        }
+        give_up(state.path(), ServerId::of_static("given up")).await;
+        let known = ServerId::of_static("known");
+        clean(state.path(), &BTreeSet::from([known])).unwrap();
+        assert!(!at("unfinished").exists() && !at("given up").exists());
+        assert!(at("known").exists() && at("lost").exists() && others.exists());
+        // Now it is one that was finished.
+        clean(state.path(), &BTreeSet::new()).unwrap();
+        assert!(at("known").join("disk.qcow2").exists());
+        remove(state.path(), known).await;
+        assert!(!at("known").exists());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serialproxy_store::StoreError;
 use tokio::time::Instant;
 
 use super::Guests;
+use super::disk;
 use super::resolve::LivePorts;
 use super::table::Guest;
 use crate::domain::Facts;
@@ -139,6 +140,8 @@ impl Guests {
                 self.forget(id).await;
             }
         }
+        // Boots wait for this, so that no guest is half made now.
+        self.clean(known.clone()).await;
         let (mut bound, mut owners) = (BTreeSet::new(), Vec::new());
         self.noted(self.with_store(move |store| forget_adoptions(store, &known)).await);
         for domain in domains {
@@ -152,6 +155,14 @@ impl Guests {
         self.settle_owners(owners).await;
         self.noted(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
         Ok(())
+    }
+
+    async fn clean(&self, known: BTreeSet<ServerId>) {
+        let state = self.settings.state.clone();
+        let cleaned = tokio::task::spawn_blocking(move || disk::clean(&state, &known)).await;
+        if let Err(error) = cleaned.unwrap_or_else(|error| Err(error.into())) {
+            tracing::error!(%error, "what is left of guests could not be removed");
+        }
     }
 
     /// A domain is gone, and with it its lines and leases. One that was never seen may be about

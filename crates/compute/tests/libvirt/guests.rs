@@ -323,6 +323,22 @@ async fn a_guest_whose_process_hangs_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_boot_that_was_broken_off_is_removed_at_the_start() {
+    let (_daemon, role) = start(SLOT);
+    let id = boot(&role, "t-compute-leftover").await;
+    let guests = role.state().join("guests");
+    let left = guests.join(ServerId::of_static("left").to_string());
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("disk.qcow2"), "half").unwrap();
+    let role = role.restart();
+    connected(&role).await;
+    role.manager.server(id).await.unwrap();
+    assert!(!left.exists());
+    role.manager.delete(id).await.unwrap();
+    assert_eq!(std::fs::read_dir(&guests).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_do_to_guests_is_followed() {
     let (daemon, role) = start(SLOT);
     let id = boot(&role, "t-compute-others").await;
