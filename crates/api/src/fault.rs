@@ -38,8 +38,6 @@ pub(crate) enum Fault {
     NotAcceptable(String),
     #[error("{0}")]
     NotFound(String),
-    #[error("{0}")]
-    Range(String),
     #[error("the request body is larger than {max} bytes", max = crate::request::BODY_LIMIT)]
     TooLarge,
     #[error("{0}")]
@@ -99,7 +97,6 @@ impl Fault {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "computeFault"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
-            Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "computeFault"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),

@@ -12,7 +12,7 @@ use crate::routes::Route;
 use crate::schema;
 
 /// What answers other than success mean.
-const OTHERS: [(u16, &str); 14] = [
+const OTHERS: [(u16, &str); 13] = [
     (202, "It has begun"),
     (400, "The request makes no sense"),
     (401, "Nobody whom we know"),
@@ -22,7 +22,6 @@ const OTHERS: [(u16, &str); 14] = [
     (409, "The state of the server or line does not allow it"),
     (413, "The body is too large"),
     (415, "The body is no JSON by its content type"),
-    (416, "That output is no longer kept"),
     (429, "Too many logins of that user failed"),
     (500, "It failed"),
     (501, "The hypervisor cannot do that at all"),
@@ -151,8 +150,12 @@ fn answer(route: &Route) -> Value {
 fn output_headers() -> Value {
     let header = |description: &str, schema: Value| json!({"description": description, "required": true, "schema": schema});
     json!({
-        "X-Console-Offset": header("Offset of the first byte", schema::count()),
-        "X-Console-Next": header("Offset that follows the last byte", schema::count()),
+        "X-Console-Offset": header(
+            "Offset of the first byte; behind `from` by the bytes that are no longer kept there",
+            schema::count(),
+        ),
+        "X-Console-Next": header("Offset that follows the last byte: ask on from here", schema::count()),
+        "X-Console-End": header("Offset of the next byte to come", schema::count()),
         "X-Console-Epoch": header("Boots that the line has seen", schema::count()),
         "X-Console-Line": header("Id of the line's count of offsets", schema::uuid()),
     })

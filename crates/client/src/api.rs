@@ -74,9 +74,9 @@ pub(crate) struct Output {
     pub(crate) line: Uuid,
     /// Offset of the first byte.
     pub(crate) offset: u64,
-    /// Offset that follows the last.
-    pub(crate) next: u64,
     pub(crate) bytes: Vec<u8>,
+    /// Offset of the byte that the line prints next; an API of a version before does not say.
+    pub(crate) end: Option<u64>,
 }
 
 impl Api {
@@ -205,22 +205,24 @@ impl Api {
         serde_json::from_slice(&body).map_err(|error| self.strange(&error))
     }
 
-    /// What a line printed: a piece from an offset on, or from the first byte that is kept.
+    /// What a line printed: a piece from an offset on, where that is kept, or from the next byte that
+    /// is.
     pub(crate) async fn output(&self, line: LineKey, from: Option<u64>) -> Result<Output, Failure> {
         let path = format!("/v1/lines/{}/{}/output", line.server, line.port);
-        let from = from.map(|from| from.to_string());
-        let query: Vec<_> = from.iter().map(|from| ("from", from.as_str())).collect();
+        let offset = from.map(|from| from.to_string());
+        let query: Vec<_> = offset.iter().map(|from| ("from", from.as_str())).collect();
         let request = self.request(Method::GET, &path, &query).timeout(ANSWER_TIME);
         let (headers, bytes) = self.send(request).await?;
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let place = || {
             let line = header("X-Console-Line")?.parse().ok()?;
             let offset = header("X-Console-Offset")?.parse().ok()?;
-            Some((line, offset, header("X-Console-Next")?.parse().ok()?))
+            (from <= Some(offset)).then_some((line, offset))
         };
-        let (line, offset, next) =
+        let (line, offset) =
             place().ok_or_else(|| self.strange(&"output without its place in the line"))?;
-        Ok(Output { line, offset, next, bytes })
+        let end = header("X-Console-End").and_then(|end| end.parse().ok());
+        Ok(Output { line, offset, bytes, end })
     }
 
     fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {

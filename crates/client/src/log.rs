@@ -35,50 +35,46 @@ pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
         Begin::Offset(offset) => Some(offset),
         Begin::Start | Begin::Live => None,
     };
-    let mut output = first(api, key, from).await?;
+    let mut output = api.output(key, from).await?;
+    gap(from.unwrap_or(output.offset), output.offset);
+    let mut end = output.end;
     loop {
         if !print(&output.bytes)? {
             return Ok(());
         }
-        let place = Place { line: output.line, offset: output.next };
+        let offset = output.offset.saturating_add(output.bytes.len() as u64);
+        let place = Place { line: output.line, offset };
+        // A guest that prints on and on does not keep who wants what there was.
+        let seen = output.bytes.is_empty() || end.is_some_and(|end| end <= offset);
+        if seen && !command.follow {
+            return Ok(());
+        }
         if output.bytes.is_empty() {
-            if !command.follow {
-                return Ok(());
-            }
             sleep(POLL).await;
         }
         output = match next(api, key, place).await {
             Err(Failure::Api { .. }) if command.follow => again(api, key, place).await?,
             output => output?,
         };
-    }
-}
-
-async fn first(api: &Api, key: LineKey, from: Option<u64>) -> Result<Output, Failure> {
-    match (api.output(key, from).await, from) {
-        (Err(Failure::Fault { status: 416, .. }), Some(from)) => {
-            let output = api.output(key, None).await?;
-            gap(from, output.offset);
-            Ok(output)
+        if output.line != place.line {
+            end = output.end;
         }
-        (output, _) => output,
     }
 }
 
 /// What follows `place`, or is kept of what follows it.
 async fn next(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> {
     match api.output(key, Some(place.offset)).await {
-        Ok(output) if output.line == place.line => return Ok(output),
+        Ok(output) if output.line == place.line => {
+            gap(place.offset, output.offset);
+            return Ok(output);
+        }
         // Of a new line, even that its output does not reach as far.
-        Ok(_) | Err(Failure::Fault { status: 400 | 416, .. }) => {}
+        Ok(_) | Err(Failure::Fault { status: 400, .. }) => {}
         Err(failure) => return Err(failure),
     }
     let output = api.output(key, None).await?;
-    if output.line == place.line {
-        gap(place.offset, output.offset);
-    } else {
-        say("output may be missing here: the console began a new history meanwhile");
-    }
+    say("output may be missing here: the console began a new history meanwhile");
     Ok(output)
 }
 
@@ -96,6 +92,9 @@ async fn again(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure>
 }
 
 fn gap(from: u64, to: u64) {
+    if from == to {
+        return;
+    }
     let size = grouped(to.saturating_sub(from));
     say(&format!("{size} bytes of output are missing here: they are no longer kept"));
 }

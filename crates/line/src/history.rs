@@ -139,14 +139,39 @@ impl History {
         }
     }
 
+    /// The bytes from `offset` on up to the next hole; none where `offset` lies in one.
+    pub(crate) fn run(&self, mut offset: u64) -> impl Iterator<Item = &[u8]> {
+        std::iter::from_fn(move || {
+            let Read::Bytes(bytes) = self.read(offset) else { return None };
+            offset += bytes.len() as u64;
+            Some(bytes)
+        })
+    }
+
+    /// What a reader gets who wants at most `max` bytes from `offset` on: where it begins, which is
+    /// behind `offset` by the size of the hole there, and the bytes up to the next hole. Nothing is
+    /// at the end, where a reader from beyond it is taken to as well.
+    pub(crate) fn copy(&self, offset: u64, max: usize) -> (u64, Vec<u8>) {
+        let start = match self.read(offset) {
+            Read::Gap(to) => to,
+            Read::Bytes(_) | Read::End => offset.min(self.end),
+        };
+        let mut copy = Vec::new();
+        for bytes in self.run(start) {
+            let room = max - copy.len();
+            copy.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+            if copy.len() == max {
+                break;
+            }
+        }
+        (start, copy)
+    }
+
     /// The newest bytes in one piece, about `most` at most: from the beginning of a row, so that no
     /// character or escape sequence is cut.
     pub(crate) fn recent(&self, most: usize) -> Vec<u8> {
         let start = self.whole_from().max(self.end.saturating_sub(most as u64));
-        let mut recent = Vec::new();
-        while let Read::Bytes(bytes) = self.read(start + recent.len() as u64) {
-            recent.extend_from_slice(bytes);
-        }
+        let (_, mut recent) = self.copy(start, usize::MAX);
         if start > 0 {
             let row =
                 recent.iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
@@ -272,20 +297,19 @@ mod tests {
     const K: usize = 1024;
     const LIMITS: Limits = Limits { head: 8 * K, tail: 16 * K };
 
+    /// What a reader sees who takes a piece after the other.
     fn collect(history: &History, mut offset: u64) -> (Vec<u8>, Vec<(u64, u64)>) {
-        let (mut bytes, mut gaps) = (Vec::new(), Vec::new());
+        let (mut all, mut gaps) = (Vec::new(), Vec::new());
         loop {
-            match history.read(offset) {
-                Read::Bytes(piece) => {
-                    bytes.extend_from_slice(piece);
-                    offset += piece.len() as u64;
-                }
-                Read::Gap(to) => {
-                    gaps.push((offset, to));
-                    offset = to;
-                }
-                Read::End => return (bytes, gaps),
+            let (start, bytes) = history.copy(offset, 3 * K);
+            if start > offset {
+                gaps.push((offset, start));
             }
+            if bytes.is_empty() {
+                return (all, gaps);
+            }
+            offset = start + bytes.len() as u64;
+            all.extend(bytes);
         }
     }
 

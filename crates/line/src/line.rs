@@ -27,7 +27,6 @@ use uuid::Uuid;
 use crate::desk::Desk;
 use crate::history::History;
 use crate::history::Limits;
-use crate::history::Read;
 use crate::lock;
 use crate::registry::Settings;
 use crate::session::Session;
@@ -205,19 +204,8 @@ impl Line {
     pub fn output(&self, from: u64, max: usize) -> Output {
         let epoch = self.0.status.borrow().epoch;
         let history = lock(&self.0.history);
-        let offset = match history.read(from) {
-            Read::Gap(to) => to,
-            Read::Bytes(_) | Read::End => from.min(history.end()),
-        };
-        let mut bytes = Vec::new();
-        while let Read::Bytes(piece) = history.read(offset + bytes.len() as u64) {
-            let room = max - bytes.len();
-            if room == 0 {
-                break;
-            }
-            bytes.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
-        }
-        Output { offset, bytes, epoch, line: self.0.id }
+        let (offset, bytes) = history.copy(from, max);
+        Output { offset, bytes, end: history.end(), epoch, line: self.0.id }
     }
 
     /// Whether a session that is attached here has this key.

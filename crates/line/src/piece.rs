@@ -4,7 +4,6 @@
 use serialproxy_proto::utf8::unfinished;
 
 use crate::history::History;
-use crate::history::Read;
 
 /// Pieces of live output that are handed out at once, at most.
 const PIECES: usize = 5;
@@ -44,15 +43,15 @@ pub(crate) struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     pub(crate) fn new(history: &'a History, from: u64, cut: Cut) -> Self {
         let mut all = Self { pieces: [Piece::default(); PIECES], count: 0 };
-        let (mut at, mut before) = (from, &[][..]);
-        while all.count < PIECES
-            && let Read::Bytes(chunk) = history.read(at)
-        {
-            at += chunk.len() as u64;
+        let mut before = &[][..];
+        for chunk in history.run(from) {
             let begun = if cut == Cut::Anywhere { 0 } else { unfinished(chunk) };
             let (bytes, rest) = chunk.split_at(chunk.len() - begun);
             all.add(Piece { before, bytes });
             before = rest;
+            if all.count == PIECES {
+                break;
+            }
         }
         if all.count == 0 {
             all.add(Piece { before, bytes: &[] });

@@ -101,6 +101,8 @@ pub struct Output {
     pub offset: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
+    /// Offset of the next byte to come.
+    pub end: u64,
     /// The line's boot count.
     pub epoch: u64,
     /// The line's id.

@@ -45,6 +45,9 @@ pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
         return plain(StatusCode::BAD_REQUEST, "from is an offset\n");
     };
     let output = line.output(from, PIECE);
+    if output.offset < from {
+        return plain(StatusCode::BAD_REQUEST, "the output does not reach that far\n");
+    }
     let next = output.offset + output.bytes.len() as u64;
     let mut answer = Response::new(Full::from(output.bytes));
     let headers = answer.headers_mut();
@@ -54,6 +57,7 @@ pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert("x-console-offset", output.offset.into());
     headers.insert("x-console-next", next.into());
+    headers.insert("x-console-end", output.end.into());
     answer
 }
 

@@ -64,12 +64,13 @@ const ASKED: [HeaderName; 3] =
     [HeaderName::from_static("x-auth-token"), header::AUTHORIZATION, header::CONTENT_TYPE];
 
 /// What of the API's answer the page is told, beside the body.
-const TOLD: [HeaderName; 7] = [
+const TOLD: [HeaderName; 8] = [
     header::CONTENT_TYPE,
     header::ALLOW,
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("x-console-offset"),
     HeaderName::from_static("x-console-next"),
+    HeaderName::from_static("x-console-end"),
     HeaderName::from_static("x-console-epoch"),
     HeaderName::from_static("x-console-line"),
 ];

@@ -36,10 +36,12 @@ pub(super) fn routes() -> [Route; 5] {
             .answer("Lines"),
         Route::get("/v1/lines/{server}/{port}", line).summary("One line").answer("Line"),
         Route::get("/v1/lines/{server}/{port}/output", output)
-            .summary("What a line printed, from an offset (default: the oldest byte kept) on")
+            .summary(
+                "What a line printed, from an offset (default: the oldest byte kept) on, or from \
+                 the next byte kept; up to the next one that is not",
+            )
             .query(&["from", "max"])
-            .answer("Octets")
-            .others(&[416]),
+            .answer("Octets"),
         Route::post("/v1/lines/{server}/{port}/break", send_break)
             .summary("Holds a UART's line low for a moment")
             .others(&[409, 501])
@@ -88,12 +90,6 @@ async fn output(
         None => api.compute.line(line).await?.first_offset,
     };
     let output = api.compute.output(line, from, max).await?;
-    if output.offset > from {
-        return Err(Fault::Range(format!(
-            "the output at offset {from} is no longer kept: ask from {} on",
-            output.offset
-        )));
-    }
     if output.offset < from {
         return Err(Fault::BadRequest(format!(
             "offset {from} is yet to come: the output ends at {}",
@@ -108,6 +104,7 @@ async fn output(
             HeaderName::from_static("x-console-next"),
             output.offset.saturating_add(length).to_string(),
         ),
+        (HeaderName::from_static("x-console-end"), output.end.to_string()),
         (HeaderName::from_static("x-console-epoch"), output.epoch.to_string()),
         (HeaderName::from_static("x-console-line"), output.line.to_string()),
     ];

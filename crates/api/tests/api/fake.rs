@@ -245,7 +245,7 @@ impl Compute for Fake {
             let max = to_gap.map_or(max, |left| max.min(usize::try_from(left).unwrap()));
             let start = usize::try_from(from - FIRST).unwrap();
             let bytes: Vec<_> = self.printed().iter().copied().skip(start).take(max).collect();
-            Ok(Output { offset: from, bytes, epoch: line.epoch, line: line.line })
+            Ok(Output { offset: from, bytes, end, epoch: line.epoch, line: line.line })
         })
     }
 

@@ -106,6 +106,7 @@ async fn output_comes_byte_by_byte_with_its_place_in_the_line() {
         ("?from=12", &PRINTED[2..], 12),
         ("?from=12&max=3", &PRINTED[2..5], 12),
         ("?from=16", &[], 16),
+        ("?from=9", PRINTED, 10),
         ("?max=0", &[], 10),
     ] {
         let answer = bench.get(&output(query)).await;
@@ -115,10 +116,10 @@ async fn output_comes_byte_by_byte_with_its_place_in_the_line() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("x-console-offset"), offset.to_string());
         assert_eq!(answer.header("x-console-next"), (offset + bytes.len()).to_string());
+        assert_eq!(answer.header("x-console-end"), "16");
         assert_eq!(answer.header("x-console-epoch"), "2");
         assert_eq!(answer.header("x-console-line"), "00000000-0000-0000-0000-000000000003");
     }
-    bench.get(&output("?from=9")).await.is_fault(416, "computeFault", "no longer kept");
     bench.get(&output("?from=x")).await.is_fault(400, "badRequest", "from: 'x'");
     bench.get(&output("?max=1.5")).await.is_fault(400, "badRequest", "max: '1.5'");
 }

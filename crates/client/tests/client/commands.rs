@@ -345,10 +345,7 @@ const NEW_LINE: &str = "b7a1e0de-0000-4000-8000-00000000000b";
 
 /// A piece of a line's output, as the API answers it.
 fn piece(line: &str, offset: usize, bytes: &str) -> (u16, String, String) {
-    let next = offset + bytes.len();
-    let headers = format!(
-        "X-Console-Line: {line}\r\nX-Console-Offset: {offset}\r\nX-Console-Next: {next}\r\n"
-    );
+    let headers = format!("X-Console-Line: {line}\r\nX-Console-Offset: {offset}\r\n");
     (200, headers, bytes.to_owned())
 }
 
@@ -377,22 +374,41 @@ fn a_log_is_printed_page_by_page_from_the_first_byte_kept() {
 }
 
 #[test]
-fn what_a_log_no_longer_has_is_said_wherever_it_is_missing() {
-    let begins = AtomicUsize::new(0);
-    let api = Api::with_headers(move |line| match asked(line) {
-        Some("10" | "53") => gone(416),
-        None if begins.fetch_add(1, Ordering::Relaxed) == 0 => piece(LINE, 50, "abc"),
-        _ => piece(LINE, 60, ""),
+fn what_a_log_no_longer_has_is_said_once_wherever_it_is_missing() {
+    let api = Api::with_headers(|line| match asked(line) {
+        Some("10") => piece(LINE, 50, "head|"),
+        Some("55") => piece(LINE, 2055, "middle|"),
+        Some("2062") => piece(LINE, 3000, "tail"),
+        Some("3004") => piece(LINE, 3004, ""),
+        from => panic!("{from:?}"),
     });
     let ended = ask(&api, &["log", ID, "--port", "1", "--from", "10"]);
-    assert_eq!((ended.code, ended.text()), (0, "abc"), "{ended:?}");
+    assert_eq!((ended.code, ended.text()), (0, "head|middle|tail"), "{ended:?}");
     let gap = |size| {
-        format!(
-            "serialproxy: {size} bytes of output are missing here: they are no \
-                              longer kept\n"
-        )
+        format!("serialproxy: {size} bytes of output are missing here: they are no longer kept\n")
     };
-    assert_eq!(ended.stderr, gap(40) + &gap(7));
+    assert_eq!(ended.stderr, gap("40") + &gap("2 000") + &gap("938"));
+}
+
+#[test]
+fn a_log_ends_where_the_output_ended_when_it_began_though_the_guest_prints_on() {
+    let api = Api::with_headers(|line| {
+        let from = asked(line).map_or(0, |from| from.parse().unwrap());
+        let (status, headers, body) = piece(LINE, from, "round and ");
+        (status, format!("{headers}X-Console-End: {}\r\n", from + 25), body)
+    });
+    let ended = ask(&api, &["log", ID, "--port", "1"]);
+    assert_eq!((ended.code, ended.text()), (0, "round and round and round and "), "{ended:?}");
+}
+
+#[test]
+fn an_api_that_goes_back_in_a_log_is_not_followed() {
+    let api = Api::with_headers(|line| match asked(line) {
+        None => piece(LINE, 0, "head"),
+        Some(_) => piece(LINE, 0, "head"),
+    });
+    let ended = ask(&api, &["log", ID, "--port", "1"]);
+    assert_eq!((ended.code, ended.text()), (1, "head"), "{ended:?}");
 }
 
 #[test]
