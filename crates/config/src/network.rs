@@ -68,18 +68,6 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     Err("is neither an IP address nor a host name".into())
 }
 
-/// A host that a page may come from, as browsers send it: in lower case, IPv6 in brackets.
-pub(crate) fn origin(text: &str) -> Result<String, String> {
-    match host(text) {
-        Ok(host) if host.contains(':') => Ok(format!("[{host}]")),
-        Ok(host) => Ok(host.to_ascii_lowercase()),
-        Err(_) if text.contains([':', '/']) => {
-            Err(format!("holds `{text}`: name the host alone, without scheme, port and path"))
-        }
-        Err(reason) => Err(format!("holds `{text}`, which {reason}")),
-    }
-}
-
 /// What console URLs start with. A token is put behind it as `?token=`.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -168,7 +156,7 @@ fn host_and_port(text: &str) -> Result<(&str, &str), String> {
 }
 
 /// Whether colons are part of the host, so that another one says nothing.
-fn is_bare_v6(host: &str) -> bool {
+pub(crate) fn is_bare_v6(host: &str) -> bool {
     host.contains(':') && !host.starts_with('[')
 }
 
@@ -265,22 +253,6 @@ mod tests {
         }
         assert!(host(&format!("{}a", "a.".repeat(126))).is_ok());
         assert!(host(&format!("{}ab", "a.".repeat(126))).is_err());
-    }
-
-    #[test]
-    fn an_origin_is_a_host_alone() {
-        assert_eq!(origin("Example.COM"), Ok("example.com".into()));
-        assert_eq!(origin("::1"), Ok("[::1]".into()));
-        assert_eq!(origin("[::1]"), Ok("[::1]".into()));
-        assert_eq!(
-            origin("https://example.com"),
-            Err("holds `https://example.com`: name the host alone, without scheme, port and path"
-                .into())
-        );
-        assert_eq!(
-            origin("a b"),
-            Err("holds `a b`, which is neither an IP address nor a host name".into())
-        );
     }
 
     #[test]
@@ -389,7 +361,7 @@ mod tests {
         #[test]
         fn no_text_makes_them_panic(text in "[0-9a-z:/.\\[\\]%@-]{0,40}|.{0,60}") {
             let _ = (port_range(&text), listen(&text), target(&text));
-            let _ = (host(&text), origin(&text), base_url(&text), frame_ancestors(&text));
+            let _ = (host(&text), base_url(&text), frame_ancestors(&text));
             let _ = api_url(&text);
         }
 

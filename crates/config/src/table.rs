@@ -6,7 +6,6 @@ use crate::network::base_url;
 use crate::network::frame_ancestors;
 use crate::network::host;
 use crate::network::listen;
-use crate::network::origin;
 use crate::network::port_range;
 use crate::network::service_url;
 use crate::options::Fallback::Computed;
@@ -18,6 +17,7 @@ use crate::options::Kind::Multi;
 use crate::options::Kind::Single;
 use crate::options::Opt;
 use crate::options::works;
+use crate::page_origin::AllowedOrigin;
 use crate::projects;
 use crate::readers::auth_strategy;
 use crate::readers::connection_uri;
@@ -76,7 +76,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
             default_base_url,
         ),
         Single("an http, https, ws or wss URL with a host, without query and fragment"),
-        "What console URLs start with; its scheme decides which pages may connect.",
+        "What console URLs start with; pages of its scheme, host and port may connect.",
         |c, v| set(&mut c.serial_console.base_url, base_url(v)),
     ),
     works(
@@ -232,10 +232,10 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "console",
         "allowed_origins",
         Text(""),
-        Single("host names or IP addresses, separated by commas"),
-        "Hosts that a page which connects may come from, beside the proxy's own.",
+        Single("hosts, or origins (SCHEME://HOST:PORT), separated by commas"),
+        "Where pages that connect may come from, beside the proxy; a host is every scheme and port.",
         |c, v| {
-            let origins = list(v)?.into_iter().map(origin).collect();
+            let origins = list(v)?.into_iter().map(AllowedOrigin::read).collect();
             set(&mut c.console.allowed_origins, origins)
         },
     ),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::page_origin::AllowedOrigin;
+
 /// All options, checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
@@ -120,8 +122,8 @@ pub struct PortRange {
 /// `[console]`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Console {
-    /// Hosts that a page may come from, beside the proxy's own; in lower case, IPv6 in brackets.
-    pub allowed_origins: Vec<String>,
+    /// Where a page may come from, beside the proxy itself.
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Value of the pages' `frame-ancestors` (CSP): who may put them into a frame.
     pub frame_ancestors: String,
     /// IANA's numbers of the ciphers of TLS 1.2 that are spoken to users, the best first; none means

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serialproxy_config::AllowedOrigin;
 use serialproxy_config::Config;
 use serialproxy_config::Loaded;
 use serialproxy_config::Origin;
@@ -239,7 +240,8 @@ fn every_option_that_works_reaches_its_value() {
     assert_eq!(config.serial_console.proxyclient_address, "fd00::7");
     assert_eq!(config.serial_console.port_range, PortRange { start: 1, end: 65536 });
     assert_eq!(config.serial_console.web, Some(web.into()));
-    assert_eq!(config.console.allowed_origins, ["a.example.com", "b.example.com"]);
+    let hosts = ["a.example.com", "b.example.com"].map(|host| AllowedOrigin::Host(host.into()));
+    assert_eq!(config.console.allowed_origins, hosts);
     assert_eq!(config.console.frame_ancestors, "'self'");
     assert_eq!(config.consoleauth.token_ttl, Duration::ZERO);
     assert!(config.consoleauth.enforce_session_timeout);
@@ -493,7 +495,11 @@ fn bad_values_of_every_kind_name_what_is_allowed() {
         ("serial_console", "base_url = x", "does not begin with http://, https://, ws://"),
         ("serial_console", "proxyclient_address = a b", "is neither an IP address nor a host"),
         ("serial_console", "port_range = 2:1", "ends before it starts; allowed: START:END"),
-        ("console", "allowed_origins = a,http://b", "holds `http://b`: name the host alone"),
+        (
+            "console",
+            "allowed_origins = a,http://b/",
+            "holds `http://b/`: an origin is SCHEME://HOST",
+        ),
         ("console", "frame_ancestors = a;b", "holds something that is neither a scheme nor a"),
         ("console", "ssl_ciphers = HIGH:!aNUL", "holds aNUL, which OpenSSL has not, neither as"),
         ("consoleauth", "token_ttl = -1", "is not a whole number; allowed: seconds, 0 to"),

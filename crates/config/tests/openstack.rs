@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use serialproxy_config::AllowedOrigin;
 use serialproxy_config::Config;
 use serialproxy_config::ConfigError;
 use serialproxy_config::Loaded;
@@ -12,6 +13,10 @@ use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::show;
 use serialproxy_config::values::Domain;
+
+fn host(name: &str) -> AllowedOrigin {
+    AllowedOrigin::Host(name.into())
+}
 
 fn loaded(text: &str) -> Result<Loaded, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -137,7 +142,7 @@ fn a_nova_conf_is_read_by_the_proxy_and_what_only_nova_has_is_listed() {
         assert_eq!((&*listen.host, listen.port), ("10.0.0.11", 6084));
         assert_eq!(config.serial_console.cert, Path::new("/etc/nova/cert.pem"));
         assert_ne!(config.serial_console.record, Config::default().serial_console.record);
-        assert_eq!(config.console.allowed_origins, ["dashboard.example.com"]);
+        assert_eq!(config.console.allowed_origins, [host("dashboard.example.com")]);
         assert_eq!(config.nova_user().unwrap().0, "keystone_authtoken");
         assert_eq!(
             loaded.passed_over,
@@ -183,8 +188,8 @@ fn what_the_proxies_share_counts_where_serial_console_has_none() {
     let origins =
         |text: &str| named("nova.conf", text, Role::Proxy).unwrap().config.console.allowed_origins;
     let shared = "[DEFAULT]\nconsole_allowed_origins = a\n";
-    assert_eq!(origins(shared), ["a"]);
-    assert_eq!(origins(&format!("[console]\nallowed_origins = b\n{shared}")), ["b"]);
+    assert_eq!(origins(shared), [host("a")]);
+    assert_eq!(origins(&format!("[console]\nallowed_origins = b\n{shared}")), [host("b")]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 pub mod address;
 pub mod cloud;
 pub mod drop_in;
+pub mod exchange;
 pub mod fuzz;
 pub mod guest;
 pub mod libvirtd;

@@ -44,7 +44,7 @@ async fn a_request_before_on_the_same_connection_lets_no_foreign_page_in() {
     within(stream.read_to_end(&mut answers)).await.unwrap();
     let answers = String::from_utf8_lossy(&answers);
     assert!(answers.starts_with("HTTP/1.1 200 "), "{answers}");
-    let reason = "\r\nx-console-reason: a page from evil.example may not";
+    let reason = "\r\nx-console-reason: a page from http://evil.example may not";
     assert!(answers.contains(reason), "{answers}");
 }
 

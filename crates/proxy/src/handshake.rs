@@ -1,12 +1,8 @@
-//! The WebSocket handshake (RFC 6455 section 4.2) and everything that is checked in it.
+//! The answer to a WebSocket handshake, and everything that decides whether its client may attach.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
@@ -22,7 +18,6 @@ use serialproxy_line::Keyboard;
 use serialproxy_line::Start;
 use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
-use serialproxy_proto::console::SUBPROTOCOL;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
@@ -34,12 +29,16 @@ use crate::Backing;
 use crate::Proxy;
 use crate::backing::Console;
 use crate::http::Answer;
+use crate::http::Client;
 use crate::origin;
 use crate::session;
 use crate::session::Session;
 use crate::session::Socket;
 use crate::ticket::Admission;
 use crate::ticket::Ticket;
+use crate::upgrade;
+use crate::upgrade::Offer;
+use crate::upgrade::Violation;
 
 /// How long a line that is just being connected is waited for.
 const CONNECTING: Duration = Duration::from_secs(2);
@@ -54,16 +53,6 @@ const OWN_LEAVES: Duration = Duration::from_millis(30);
 
 /// How long to wait for hyper to hand the connection over once the 101 is written.
 const UPGRADE: Duration = Duration::from_secs(10);
-
-/// Appended to the client's key before hashing (RFC 6455 section 1.3).
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
-    request
-        .headers()
-        .get(header::UPGRADE)
-        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
 
 /// What follows on a connection once the 101 is written.
 pub(crate) struct Upgrade {
@@ -82,26 +71,23 @@ struct Admitted {
 
 pub(crate) async fn answer(
     proxy: &Arc<Proxy>,
-    peer: SocketAddr,
+    client: Client,
     request: Request<Incoming>,
 ) -> (Answer, Option<Upgrade>) {
-    let (accept, offer) = match read_handshake(request.headers()) {
-        Ok(handshake) => handshake,
-        Err(why) => return (refuse(&Refusal::BadRequest(why.into())), None),
+    let offer = match upgrade::read(&request) {
+        Ok(offer) => offer,
+        Err(violation) => return (not_a_handshake(&violation), None),
     };
-    let (subprotocol, protocol) = match offer {
-        Some((name, protocol)) => (Some(name), protocol),
-        None => (None, Protocol::Raw),
-    };
-    let admitted = admit(proxy, peer, protocol, &request).await;
+    let protocol = offer.protocol;
+    let admitted = admit(proxy, client, protocol, &request).await;
     if let Err(refusal) = &admitted {
-        tracing::info!(%peer, reason = %refusal, "attach refused");
+        tracing::info!(peer = %client.address, reason = %refusal, "attach refused");
         // A browser hides the status of a failed handshake: there, accept first.
         if protocol == Protocol::Raw {
             return (refuse(refusal), None);
         }
     }
-    let answer = switching_protocols(&accept, subprotocol);
+    let answer = switching_protocols(&offer);
     let connection = hyper::upgrade::on(request);
     let (runtime, proxy) = (Handle::current().id(), Arc::clone(proxy));
     (answer, Some(Upgrade { connection, runtime, admitted, proxy }))
@@ -143,7 +129,7 @@ impl Upgrade {
 /// Everything that decides whether this client may attach, in Nova's order: token, Origin, line.
 async fn admit(
     proxy: &Arc<Proxy>,
-    peer: SocketAddr,
+    client: Client,
     protocol: Protocol,
     request: &Request<Incoming>,
 ) -> Result<Admitted, Refusal> {
@@ -152,12 +138,13 @@ async fn admit(
     }
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
-    let console = &proxy.config.serial_console;
-    let check_origin = || {
-        let allowed = &proxy.config.console.allowed_origins;
-        origin::check(request.headers(), &console.base_url, allowed).map_err(Refusal::Origin)
+    let rule = match proxy.backing {
+        Backing::Own { .. } => origin::Rule::Own { tls: client.tls },
+        Backing::Nova(_) => origin::Rule::Nova,
     };
-    let address = peer.to_string();
+    let check_origin =
+        || origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin);
+    let address = client.address.to_string();
     let (attachment, keyboard) = match admission {
         Admission::Token(token) => {
             let console = proxy.backing.look_up(&token).await?;
@@ -225,53 +212,17 @@ async fn attach(
     Ok(attached)
 }
 
-type Offer = (HeaderValue, Protocol);
-
-/// Checks the handshake's headers: the value for `Sec-WebSocket-Accept`, and the subprotocol that
-/// is chosen among those that the client offers.
-fn read_handshake(headers: &HeaderMap) -> Result<(String, Option<Offer>), &'static str> {
-    match headers.get(header::SEC_WEBSOCKET_VERSION) {
-        None => return Err("Missing Sec-WebSocket-Version header"),
-        // 7 and 8 are drafts of 13 with the same frames; old clients of Nova's proxy say so.
-        Some(version) if ["7", "8", "13"].iter().any(|known| version == known) => {}
-        Some(_) => return Err("Unsupported protocol version: 13 is spoken here"),
-    }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or("Missing Sec-WebSocket-Key header")?;
-    let mut hash = sha1_smol::Sha1::new();
-    hash.update(key.as_bytes());
-    hash.update(GUID.as_bytes());
-    Ok((BASE64_STANDARD.encode(hash.digest().bytes()), choose_subprotocol(headers)?))
-}
-
-fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<Offer>, &'static str> {
-    let offered: Vec<&str> = headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    if offered.contains(&SUBPROTOCOL) {
-        Ok(Some((HeaderValue::from_static(SUBPROTOCOL), Protocol::ConsoleV1)))
-    } else if offered.contains(&"binary") {
-        Ok(Some((HeaderValue::from_static("binary"), Protocol::Raw)))
-    } else if offered.is_empty() {
-        Ok(None)
-    } else {
-        Err("Invalid protocol selected: binary and console.v1 are spoken here")
-    }
-}
-
-fn switching_protocols(accept: &str, subprotocol: Option<HeaderValue>) -> Answer {
+fn switching_protocols(offer: &Offer) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    if let Ok(accept) = HeaderValue::from_str(accept) {
+    if let Ok(accept) = HeaderValue::from_str(&offer.accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if let Some(subprotocol) = subprotocol {
+    if let Some(subprotocol) = offer.subprotocol {
+        let subprotocol = HeaderValue::from_static(subprotocol);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     answer
@@ -290,6 +241,14 @@ fn refuse(refusal: &Refusal) -> Answer {
         }
     };
     refused(status, &refusal.to_string())
+}
+
+fn not_a_handshake(violation: &Violation) -> Answer {
+    let mut answer = refused(violation.status, violation.reason);
+    if let Some((name, value)) = &violation.instead {
+        answer.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
+    }
+    answer
 }
 
 /// A refusal before the upgrade: a status, an empty body, and the reason in a header, so that a
@@ -311,38 +270,6 @@ mod tests {
     use serialproxy_proto::id::SessionId;
 
     use super::*;
-
-    fn chosen(offers: &[&str]) -> Result<Option<String>, &'static str> {
-        let mut headers = HeaderMap::new();
-        for offer in offers {
-            headers.append(header::SEC_WEBSOCKET_PROTOCOL, offer.parse().unwrap());
-        }
-        let chosen = choose_subprotocol(&headers)?;
-        Ok(chosen.map(|(name, _)| name.to_str().unwrap().to_owned()))
-    }
-
-    #[test]
-    fn every_offer_seen_in_the_wild_gets_binary_or_nothing() {
-        assert_eq!(chosen(&[]), Ok(None));
-        for offer in ["binary", "binary, base64", "binary,base64", "base64, binary"] {
-            assert_eq!(chosen(&[offer]), Ok(Some("binary".into())), "{offer}");
-        }
-        assert!(chosen(&["base64"]).is_err());
-    }
-
-    #[test]
-    fn console_v1_is_preferred() {
-        assert_eq!(chosen(&["binary", "console.v1"]), Ok(Some("console.v1".into())));
-    }
-
-    #[test]
-    fn the_accept_value_is_that_of_the_rfc_s_example() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::SEC_WEBSOCKET_VERSION, "13".parse().unwrap());
-        headers.insert(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==".parse().unwrap());
-        let (accept, _) = read_handshake(&headers).unwrap();
-        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 
     #[test]
     fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {

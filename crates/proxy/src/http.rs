@@ -31,6 +31,7 @@ use crate::pages;
 use crate::relay;
 use crate::relay::Relayed;
 use crate::secure;
+use crate::upgrade;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
@@ -39,6 +40,14 @@ const HEAD: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 16 * 1024;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Who is connected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    /// Whether by TLS.
+    pub(crate) tls: bool,
+}
 
 /// Serves a connection until it ends, or until it stops being HTTP: then returns what follows.
 pub(crate) async fn serve_connection(
@@ -56,6 +65,7 @@ pub(crate) async fn serve_connection(
         }
     };
     let insecure = proxy.reception.refuses(&stream);
+    let client = Client { address: peer, tls: matches!(stream, Stream::Tls(_)) };
     // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
     // held by the other.
     let next: Arc<Mutex<Option<Upgrade>>> = Arc::default();
@@ -64,7 +74,7 @@ pub(crate) async fn serve_connection(
         async move {
             let (answer, upgrade) = match insecure {
                 true => (secure::refuse(&request).map(Either::Left), None),
-                false => answer(&proxy, peer, request).await,
+                false => answer(&proxy, client, request).await,
             };
             *next.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
             Ok::<_, Infallible>(answer)
@@ -92,19 +102,21 @@ async fn receive(proxy: &Proxy, stream: TcpStream) -> io::Result<Stream> {
 
 async fn answer(
     proxy: &Arc<Proxy>,
-    peer: SocketAddr,
+    client: Client,
     request: Request<Incoming>,
 ) -> (Relayed, Option<Upgrade>) {
     let misplaced = request.uri().path().starts_with("//");
-    if handshake::is_upgrade(&request) && !misplaced {
-        let (answer, upgrade) = handshake::answer(proxy, peer, request).await;
+    if upgrade::is_asked_for(&request) && !misplaced {
+        let (answer, upgrade) = handshake::answer(proxy, client, request).await;
         return (answer.map(Either::Left), upgrade);
     }
     let is_get = [Method::GET, Method::HEAD].contains(request.method());
     let answer = if misplaced {
         plain(StatusCode::BAD_REQUEST, "the path must not start with //\n")
+    } else if upgrade::check_host(&request).is_err() {
+        plain(StatusCode::BAD_REQUEST, "the Host header is missing, repeated or not valid\n")
     } else if relay::is_call(&request) && !(is_get && pages::has_token(&request)) {
-        return (proxy.relay.answer(peer, request).await, None);
+        return (proxy.relay.answer(client, request).await, None);
     } else if is_get && history::is_asked_for(&request) {
         history::answer(proxy, &request)
     } else if is_get {

@@ -18,6 +18,7 @@ mod secure;
 mod session;
 mod targets;
 mod ticket;
+mod upgrade;
 mod wire;
 
 use std::convert::Infallible;

@@ -2,111 +2,184 @@
 //! the token of whoever looks at it (CVE-2015-0259 is what happens without).
 
 use http::HeaderMap;
-use http::Uri;
 use http::header;
+use serialproxy_config::Config;
+use serialproxy_config::PageOrigin;
 
-/// Checks the `Origin` header as Nova does: without one the client is not a browser and passes.
-/// With one, its host must be the host that the client asked for, or listed, whatever the port;
-/// and its scheme, or that which `X-Forwarded-Proto` says, must be that of the console URLs.
+/// Whose rule holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rule {
+    /// Ours, on a connection with or without TLS: pages of this proxy and of listed origins.
+    Own { tls: bool },
+    /// Nova's, where we are in the place of its proxy: pages of the host that the client asked for
+    /// and of listed ones, whatever the port, loaded by the scheme of the console URLs.
+    Nova,
+}
+
+/// Checks the `Origin` header. Without one the client is not a browser and passes.
 ///
 /// # Errors
 ///
 /// Why the page may not, in words.
-pub(crate) fn check(headers: &HeaderMap, base_url: &str, allowed: &[String]) -> Result<(), String> {
-    let Some(origin) = headers.get(header::ORIGIN) else {
+pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<(), String> {
+    let Some(page) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let origin: Uri = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.parse().ok())
-        .ok_or_else(|| "the Origin header is not valid".to_owned())?;
-    let (Some(scheme), Some(page)) = (origin.scheme_str(), origin.host()) else {
-        return Err("the Origin header is not valid".into());
-    };
-    let own = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .and_then(|host| host.parse::<http::uri::Authority>().ok())
-        .ok_or_else(|| "the Host header is missing or not valid".to_owned())?;
-    let listed = allowed.iter().any(|host| host.eq_ignore_ascii_case(page));
-    if !listed && !own.host().eq_ignore_ascii_case(page) {
-        return Err(format!(
+    let page = page.to_str().ok().and_then(PageOrigin::parse);
+    let page = page.ok_or("the Origin header is not valid")?;
+    let base_url = &config.serial_console.base_url;
+    let listed = config.console.allowed_origins.iter().any(|allowed| allowed.covers(&page));
+    match rule {
+        Rule::Own { tls } if listed || is_own(&page, headers, tls, base_url) => Ok(()),
+        Rule::Nova if listed || is_of_host(&page, headers) => {
+            check_scheme(&page, headers, base_url)
+        }
+        _ => Err(format!(
             "a page from {page} may not open consoles here: add it to [console] allowed_origins"
-        ));
+        )),
     }
-    // What ends TLS before us says how the page was loaded; no page can set that header itself.
-    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    let scheme = forwarded.unwrap_or(scheme);
-    let wanted = if is_secure(base_url) { "https" } else { "http" };
-    if scheme != wanted {
-        return Err(format!("the page was loaded by {scheme}, consoles here want {wanted}"));
-    }
-    Ok(())
 }
 
-fn is_secure(base_url: &str) -> bool {
-    base_url.starts_with("https:") || base_url.starts_with("wss:")
+/// Whether a page is one of this proxy: from where console URLs point to, or from where this
+/// connection goes.
+pub(crate) fn is_own(page: &PageOrigin, headers: &HeaderMap, tls: bool, base_url: &str) -> bool {
+    let here = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let here = here.and_then(|host| PageOrigin::of_connection(tls, host));
+    [here, PageOrigin::of_url(base_url)].iter().flatten().any(|own| own == page)
+}
+
+fn is_of_host(page: &PageOrigin, headers: &HeaderMap) -> bool {
+    let here = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let here = here.and_then(|host| PageOrigin::of_connection(false, host));
+    here.is_some_and(|here| here.host() == page.host())
+}
+
+fn check_scheme(page: &PageOrigin, headers: &HeaderMap, base_url: &str) -> Result<(), String> {
+    let secure = base_url.starts_with("https:") || base_url.starts_with("wss:");
+    let wanted = if secure { "https" } else { "http" };
+    // What ends TLS before us says how the page was loaded; no page can set that header itself.
+    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    let scheme = match forwarded.unwrap_or_else(|| page.scheme()) {
+        scheme if scheme == wanted => return Ok(()),
+        scheme @ ("http" | "https") => scheme,
+        _ => "another scheme",
+    };
+    Err(format!("the page was loaded by {scheme}, consoles here want {wanted}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use serialproxy_config::AllowedOrigin;
+
     use super::*;
 
-    fn checked(origin: Option<&str>, host: &str, base_url: &str) -> Result<(), String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, host.parse().unwrap());
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, origin.parse().unwrap());
-        }
-        check(&headers, base_url, &["dashboard.example".into()])
+    const PLAIN: Rule = Rule::Own { tls: false };
+    const TLS: Rule = Rule::Own { tls: true };
+
+    fn checked(rule: Rule, origin: &str, host: &str, base_url: &str) -> Result<(), String> {
+        checked_with(rule, &[("origin", origin), ("host", host)], base_url)
+    }
+
+    fn checked_with(
+        rule: Rule,
+        headers: &[(&'static str, &str)],
+        base_url: &str,
+    ) -> Result<(), String> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+        let mut config = Config::default();
+        config.serial_console.base_url = base_url.into();
+        let whole = PageOrigin::parse("https://portal.example:8443").unwrap();
+        config.console.allowed_origins =
+            vec![AllowedOrigin::Host("dashboard.example".into()), AllowedOrigin::Origin(whole)];
+        check(&headers.collect(), &config, rule)
     }
 
     #[test]
     fn a_client_without_an_origin_passes() {
-        assert_eq!(checked(None, "proxy.example:6083", "http://x/"), Ok(()));
+        for rule in [PLAIN, TLS, Rule::Nova] {
+            assert_eq!(checked_with(rule, &[("host", "a")], "http://x/"), Ok(()));
+        }
     }
 
     #[test]
-    fn a_page_of_the_proxy_itself_passes_whatever_its_port() {
-        for base in ["http://x/", "ws://x/"] {
-            assert_eq!(checked(Some("http://proxy.example:1"), "proxy.example:6083", base), Ok(()));
+    fn a_page_of_the_connection_itself_passes_by_its_scheme_and_port() {
+        let (host, base) = ("proxy.example:6083", "http://x/");
+        assert_eq!(checked(PLAIN, "http://proxy.example:6083", host, base), Ok(()));
+        assert_eq!(checked(TLS, "https://Proxy.example:6083", host, base), Ok(()));
+        assert_eq!(checked(TLS, "https://proxy.example", "proxy.example:443", base), Ok(()));
+        assert_eq!(checked(PLAIN, "http://[::1]:6083", "[::1]:6083", base), Ok(()));
+        for (rule, page) in [
+            (PLAIN, "https://proxy.example:6083"),
+            (TLS, "http://proxy.example:6083"),
+            (PLAIN, "http://proxy.example"),
+            (PLAIN, "http://proxy.example:6084"),
+            (PLAIN, "http://a.proxy.example:6083"),
+        ] {
+            assert!(checked(rule, page, host, base).is_err(), "{page}");
         }
-        assert_eq!(checked(Some("http://[::1]:80"), "[::1]:6083", "http://x/"), Ok(()));
+    }
+
+    #[test]
+    fn a_page_of_the_console_urls_passes() {
+        let (page, host) = ("https://console.example", "10.0.0.1:6083");
+        for base in ["https://console.example/serial.html", "wss://console.example:443/"] {
+            assert_eq!(checked(PLAIN, page, host, base), Ok(()), "{base}");
+        }
+        assert!(checked(PLAIN, page, host, "http://console.example/").is_err());
+        assert!(checked(PLAIN, page, host, "https://console.example:444/").is_err());
     }
 
     #[test]
     fn a_listed_page_passes() {
-        let origin = Some("https://Dashboard.example");
-        assert_eq!(checked(origin, "proxy.example", "wss://x/"), Ok(()));
+        for page in ["http://dashboard.example:1", "https://portal.example:8443"] {
+            assert_eq!(checked(PLAIN, page, "a", "http://x/"), Ok(()), "{page}");
+        }
+        assert!(checked(PLAIN, "https://portal.example", "a", "http://x/").is_err());
+    }
+
+    #[test]
+    fn what_forwards_a_connection_is_not_believed() {
+        let headers = [("origin", "https://a"), ("host", "a"), ("x-forwarded-proto", "https")];
+        assert!(checked_with(PLAIN, &headers, "http://x/").is_err());
     }
 
     #[test]
     fn a_foreign_page_is_refused_by_name() {
-        let refused = checked(Some("http://evil.example"), "proxy.example", "http://x/");
-        assert!(refused.unwrap_err().contains("evil.example"));
+        let refused = checked(PLAIN, "http://evil.example", "proxy.example", "http://x/");
+        assert!(refused.unwrap_err().contains("http://evil.example"));
     }
 
     #[test]
-    fn a_page_by_another_scheme_is_refused() {
-        assert!(checked(Some("http://proxy.example"), "proxy.example", "wss://x/").is_err());
-        assert!(checked(Some("https://proxy.example"), "proxy.example", "http://x/").is_err());
+    fn by_nova_s_rule_the_host_counts_and_the_scheme_of_the_console_urls() {
+        let checked = |page, base| checked(Rule::Nova, page, "proxy.example:6083", base);
+        for base in ["http://x/", "ws://x/"] {
+            assert_eq!(checked("http://proxy.example:1", base), Ok(()));
+        }
+        assert_eq!(checked("https://Dashboard.example", "wss://x/"), Ok(()));
+        assert!(checked("http://evil.example", "http://x/").is_err());
+        assert!(checked("http://proxy.example", "wss://x/").is_err());
+        assert!(checked("https://proxy.example", "http://x/").is_err());
     }
 
     #[test]
-    fn what_ends_tls_before_us_says_how_a_page_was_loaded() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, "proxy.example".parse().unwrap());
-        headers.insert(header::ORIGIN, "http://proxy.example".parse().unwrap());
-        headers.insert("x-forwarded-proto", "https".parse().unwrap());
-        assert_eq!(check(&headers, "wss://x/", &[]), Ok(()));
-        assert!(check(&headers, "ws://x/", &[]).is_err());
+    fn by_nova_s_rule_what_ends_tls_before_us_says_how_a_page_was_loaded() {
+        let headers = [
+            ("host", "proxy.example"),
+            ("origin", "http://proxy.example"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(checked_with(Rule::Nova, &headers, "wss://x/"), Ok(()));
+        assert!(checked_with(Rule::Nova, &headers, "ws://x/").is_err());
     }
 
     #[test]
-    fn an_origin_without_a_host_is_refused() {
-        for origin in ["null", "", "file://", "proxy.example"] {
-            assert!(checked(Some(origin), "proxy.example", "http://x/").is_err(), "{origin}");
+    fn an_origin_that_does_not_parse_is_refused() {
+        for page in ["null", "", "file://", "a", "http://a/", "http://a:80.evil.example"] {
+            for rule in [PLAIN, TLS, Rule::Nova] {
+                assert!(checked(rule, page, "a", "http://a/").is_err(), "{page}");
+            }
         }
     }
 }

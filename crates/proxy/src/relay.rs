@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +28,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use serialproxy_config::Config;
+use serialproxy_config::PageOrigin;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
 use tokio::io::AsyncRead;
@@ -40,6 +40,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::http::Client;
+use crate::origin;
 
 /// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
 /// the API directly must find room, whatever comes in here.
@@ -86,6 +89,8 @@ pub(crate) struct Relay {
     trust: Option<Arc<ClientConfig>>,
     /// Everyone is an administrator: whoever reaches the API may do everything.
     noauth: bool,
+    /// What console URLs start with: pages of this proxy are there.
+    base_url: String,
     room: Arc<Semaphore>,
     /// How long the API may take to begin its answer.
     patience: Duration,
@@ -96,7 +101,10 @@ pub(crate) struct Relay {
 enum Fault {
     #[error("the Host header is missing or not valid")]
     NoHost,
-    #[error("only pages of this proxy itself may make calls here: open its own address")]
+    #[error(
+        "only pages of this proxy itself may make calls here: open its own address, or set \
+         [serial_console] base_url to the address of the reverse proxy before it"
+    )]
     Foreign,
     #[error(
         "under auth_strategy = noauth everyone is an administrator, so the servers page works \
@@ -142,18 +150,19 @@ impl Relay {
             api: config.proxy.api.clone(),
             trust,
             noauth: config.api.auth_strategy == AuthStrategy::Noauth,
+            base_url: config.serial_console.base_url.clone(),
             room: Arc::new(Semaphore::new(CALLS)),
             patience: ANSWER,
         }
     }
 
     /// The API's answer, or why there is none.
-    pub(crate) async fn answer<B>(&self, peer: SocketAddr, request: Request<B>) -> Relayed
+    pub(crate) async fn answer<B>(&self, client: Client, request: Request<B>) -> Relayed
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut answer = match self.call(peer, request).await {
+        let mut answer = match self.call(client, request).await {
             Ok(answer) => answer.map(Either::Right),
             Err(fault) => fault.into(),
         };
@@ -163,14 +172,14 @@ impl Relay {
 
     async fn call<B>(
         &self,
-        peer: SocketAddr,
+        client: Client,
         request: Request<B>,
     ) -> Result<Response<Incoming>, Fault>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.admit(peer, request.headers())?;
+        self.admit(client, request.headers())?;
         if !is_plain(request.uri().path()) {
             return Err(Fault::NoSuchCall);
         }
@@ -244,31 +253,23 @@ impl Relay {
     }
 
     /// Lets in clients that are no browser, and pages that this proxy served.
-    fn admit(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Fault> {
+    fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), Fault> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host: Authority = host.and_then(|host| host.parse().ok()).ok_or(Fault::NoHost)?;
-        if headers.get_all(header::ORIGIN).iter().any(|origin| !is_own(origin, &host)) {
+        let is_own = |page: &HeaderValue| {
+            let page = page.to_str().ok().and_then(PageOrigin::parse);
+            page.is_some_and(|page| origin::is_own(&page, headers, client.tls, &self.base_url))
+        };
+        if !headers.get_all(header::ORIGIN).iter().all(is_own) {
             return Err(Fault::Foreign);
         }
         // The name counts too: a foreign page may give its own name this machine's address, and a
         // reverse proxy on this machine speaks for people elsewhere.
-        if self.noauth && !(is_loopback(peer.ip()) && names_loopback(&host)) {
+        if self.noauth && !(is_loopback(client.address.ip()) && names_loopback(&host)) {
             return Err(Fault::NotLocal);
         }
         Ok(())
     }
-}
-
-/// Whether a page's origin is the host that the browser asked for. Some reverse proxies pass on a
-/// host without its port: then any port is taken.
-fn is_own(origin: &HeaderValue, host: &Authority) -> bool {
-    let origin: Option<Uri> = origin.to_str().ok().and_then(|origin| origin.parse().ok());
-    let Some(page) = origin.as_ref().filter(|o| o.scheme().is_some()).and_then(Uri::authority)
-    else {
-        return false;
-    };
-    page.host().eq_ignore_ascii_case(host.host())
-        && (host.port().is_none() || host.port_u16() == page.port_u16())
 }
 
 fn is_loopback(address: IpAddr) -> bool {

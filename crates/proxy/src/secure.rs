@@ -10,6 +10,7 @@ use http_body_util::Full;
 use crate::handshake;
 use crate::http::Answer;
 use crate::http::plain;
+use crate::upgrade;
 
 /// Names the address to use instead. Not a redirect: the token that came in clear is not to be
 /// used further as if nothing had happened, and neither is it repeated.
@@ -17,7 +18,7 @@ pub(crate) fn refuse<B>(request: &Request<B>) -> Answer {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());
     let host = host.as_ref().map_or("HOST:PORT", Authority::as_str);
-    if handshake::is_upgrade(request) {
+    if upgrade::is_asked_for(request) {
         let reason = format!("only TLS is spoken here: use wss://{host}/");
         return handshake::refused(StatusCode::BAD_REQUEST, &reason);
     }

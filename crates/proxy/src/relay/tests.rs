@@ -1,3 +1,6 @@
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -6,8 +9,13 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-const NEAR: ([u8; 4], u16) = ([127, 0, 0, 1], 50_000);
-const FAR: ([u8; 4], u16) = ([192, 0, 2, 7], 50_000);
+const NEAR: Client = client([127, 0, 0, 1]);
+const FAR: Client = client([192, 0, 2, 7]);
+
+const fn client([a, b, c, d]: [u8; 4]) -> Client {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), 50_000);
+    Client { address, tls: false }
+}
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 
@@ -43,6 +51,7 @@ fn relay(api: &str, auth_strategy: AuthStrategy) -> Relay {
     let mut config = Config::default();
     config.proxy.api = Some(ApiAddress { tls: false, authority: api.to_owned() });
     config.api.auth_strategy = auth_strategy;
+    config.serial_console.base_url = "https://console.example/serial.html".into();
     Relay::new(&config, None)
 }
 
@@ -75,9 +84,9 @@ async fn text(answer: Relayed) -> String {
 }
 
 /// What a relay that may reach nobody says to a request.
-async fn refused(auth_strategy: AuthStrategy, peer: SocketAddr, headers: &[(&str, &str)]) -> u16 {
+async fn refused(auth_strategy: AuthStrategy, client: Client, headers: &[(&str, &str)]) -> u16 {
     let relay = relay(&nobody().await, auth_strategy);
-    fault(relay.answer(peer, get(headers)).await).await.0
+    fault(relay.answer(client, get(headers)).await).await.0
 }
 
 #[tokio::test]
@@ -85,7 +94,7 @@ async fn a_call_goes_on_with_its_method_path_query_and_body() {
     let (address, asked) = api(OK).await;
     let mut call = request(Method::POST, "/v1/servers/a/stop?x=a%20b", &[]);
     *call.body_mut() = r#"{"force":true}"#.into();
-    let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), call).await;
+    let answer = relay(&address, AuthStrategy::Token).answer(NEAR, call).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(text(answer).await, "{}");
     let asked = asked.await.unwrap();
@@ -107,7 +116,7 @@ async fn only_the_headers_that_the_api_needs_go_on() {
         ("x-forwarded-for", "127.0.0.1"),
         ("te", "trailers"),
     ];
-    relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&headers)).await;
+    relay(&address, AuthStrategy::Token).answer(NEAR, get(&headers)).await;
     let asked = asked.await.unwrap();
     let mut names: Vec<_> = asked
         .lines()
@@ -127,7 +136,7 @@ async fn the_answer_comes_back_with_its_offsets_and_as_nothing_but_data() {
          X-Console-Next: 7\r\nSet-Cookie: a=b\r\nAccess-Control-Allow-Origin: *\r\n\
          Content-Length: 5\r\n\r\nhello")
         .await;
-    let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&[])).await;
+    let answer = relay(&address, AuthStrategy::Token).answer(NEAR, get(&[])).await;
     assert_eq!(answer.status(), 416);
     let headers = answer.headers().clone();
     assert_eq!(headers["x-console-next"], "7");
@@ -146,16 +155,19 @@ async fn a_page_from_elsewhere_is_refused() {
         "http://evil.example",
         "http://evil.example:6083",
         "http://proxy.example:3000",
+        "http://proxy.example",
+        "https://proxy.example:6083",
         "http://proxy.example.evil.example:6083",
+        "http://proxy.example:6083.evil.example",
         "null",
         "",
         "proxy.example:6083",
     ] {
-        let status = refused(AuthStrategy::Token, NEAR.into(), &[("origin", origin)]).await;
+        let status = refused(AuthStrategy::Token, NEAR, &[("origin", origin)]).await;
         assert_eq!(status, 403, "{origin}");
     }
     let two = [("origin", "http://proxy.example:6083"), ("origin", "http://evil.example")];
-    assert_eq!(refused(AuthStrategy::Token, NEAR.into(), &two).await, 403);
+    assert_eq!(refused(AuthStrategy::Token, NEAR, &two).await, 403);
 }
 
 #[tokio::test]
@@ -163,10 +175,11 @@ async fn pages_of_the_proxy_and_clients_that_are_no_browser_pass() {
     for headers in [
         &[][..],
         &[("origin", "http://proxy.example:6083")],
-        &[("origin", "https://Proxy.example"), ("host", "proxy.example")],
-        &[("origin", "https://proxy.example:8443"), ("host", "proxy.example")],
+        &[("origin", "http://Proxy.example"), ("host", "proxy.example:80")],
+        // What base_url says.
+        &[("origin", "https://console.example"), ("host", "10.0.0.1")],
     ] {
-        let status = refused(AuthStrategy::Token, FAR.into(), headers).await;
+        let status = refused(AuthStrategy::Token, FAR, headers).await;
         assert_eq!(status, 502, "{headers:?}: let in, and there is no API");
     }
 }
@@ -175,14 +188,14 @@ async fn pages_of_the_proxy_and_clients_that_are_no_browser_pass() {
 async fn under_noauth_only_who_is_on_the_machine_and_asks_it_by_a_local_name_passes() {
     let local = [("host", "127.0.0.1:6083")];
     for host in ["127.0.0.1:6083", "localhost:6083", "LOCALHOST", "[::1]:6083", "127.8.9.1"] {
-        let status = refused(AuthStrategy::Noauth, NEAR.into(), &[("host", host)]).await;
+        let status = refused(AuthStrategy::Noauth, NEAR, &[("host", host)]).await;
         assert_eq!(status, 502, "{host}: let in, and there is no API");
     }
-    let mapped: SocketAddr = "[::ffff:127.0.0.1]:50000".parse().unwrap();
+    let mapped = Client { address: "[::ffff:127.0.0.1]:50000".parse().unwrap(), tls: false };
     assert_eq!(refused(AuthStrategy::Noauth, mapped, &local).await, 502);
-    assert_eq!(refused(AuthStrategy::Noauth, FAR.into(), &local).await, 403);
+    assert_eq!(refused(AuthStrategy::Noauth, FAR, &local).await, 403);
     for host in ["evil.example:6083", "localhost.evil.example", "192.0.2.7"] {
-        let status = refused(AuthStrategy::Noauth, NEAR.into(), &[("host", host)]).await;
+        let status = refused(AuthStrategy::Noauth, NEAR, &[("host", host)]).await;
         assert_eq!(status, 403, "{host}");
     }
 }
@@ -190,7 +203,7 @@ async fn under_noauth_only_who_is_on_the_machine_and_asks_it_by_a_local_name_pas
 #[tokio::test]
 async fn an_api_that_is_not_there_is_a_502_in_words_which_do_not_name_its_address() {
     let address = nobody().await;
-    let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&[])).await;
+    let answer = relay(&address, AuthStrategy::Token).answer(NEAR, get(&[])).await;
     assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
     let (status, message) = fault(answer).await;
     assert_eq!(status, 502);
@@ -202,7 +215,7 @@ async fn an_api_that_is_not_there_is_a_502_in_words_which_do_not_name_its_addres
 async fn an_api_that_hangs_up_or_speaks_no_http_is_a_502_too() {
     for answer in ["", "SSH-2.0-OpenSSH_9.2\r\n"] {
         let (address, asked) = api(answer).await;
-        let answer = relay(&address, AuthStrategy::Token).answer(NEAR.into(), get(&[])).await;
+        let answer = relay(&address, AuthStrategy::Token).answer(NEAR, get(&[])).await;
         assert_eq!(fault(answer).await.0, 502);
         asked.await.unwrap();
     }
@@ -213,7 +226,7 @@ async fn an_api_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut relay = relay(&listener.local_addr().unwrap().to_string(), AuthStrategy::Token);
     relay.patience = Duration::from_millis(50);
-    let (status, message) = fault(relay.answer(NEAR.into(), get(&[])).await).await;
+    let (status, message) = fault(relay.answer(NEAR, get(&[])).await).await;
     assert_eq!(status, 504);
     assert!(message.contains("may still be done"), "{message}");
 }
@@ -226,8 +239,8 @@ async fn a_body_is_bounded() {
         *call.body_mut() = vec![0; length].into();
         call
     };
-    assert_eq!(fault(relay.answer(NEAR.into(), sized(BODY + 1)).await).await.0, 413);
-    assert_eq!(fault(relay.answer(NEAR.into(), sized(BODY)).await).await.0, 502);
+    assert_eq!(fault(relay.answer(NEAR, sized(BODY + 1)).await).await.0, 413);
+    assert_eq!(fault(relay.answer(NEAR, sized(BODY)).await).await.0, 502);
 }
 
 #[tokio::test]
@@ -235,16 +248,16 @@ async fn one_call_more_than_there_is_room_for_is_told_to_come_again() {
     let relay = relay(&nobody().await, AuthStrategy::Token);
     let taken =
         Arc::clone(&relay.room).acquire_many_owned(u32::try_from(CALLS).unwrap()).await.unwrap();
-    assert_eq!(fault(relay.answer(NEAR.into(), get(&[])).await).await.0, 503);
+    assert_eq!(fault(relay.answer(NEAR, get(&[])).await).await.0, 503);
     drop(taken);
-    assert_eq!(fault(relay.answer(NEAR.into(), get(&[])).await).await.0, 502);
+    assert_eq!(fault(relay.answer(NEAR, get(&[])).await).await.0, 502);
 }
 
 #[tokio::test]
 async fn a_call_s_place_is_free_again_when_its_answer_was_read() {
     let (address, asked) = api(OK).await;
     let relay = relay(&address, AuthStrategy::Token);
-    let answer = relay.answer(NEAR.into(), get(&[])).await;
+    let answer = relay.answer(NEAR, get(&[])).await;
     text(answer).await;
     asked.await.unwrap();
     let all = Arc::clone(&relay.room).acquire_many_owned(u32::try_from(CALLS).unwrap());
@@ -278,7 +291,7 @@ fn the_relay_has_our_own_calls_and_the_one_for_a_console_url() {
 async fn a_path_that_could_lead_out_of_the_calls_is_not_relayed() {
     let relay = relay(&nobody().await, AuthStrategy::Token);
     for uri in ["/v1/../healthz", "/v1/./x", "/v1/%2e%2e/healthz", "/v1/a%2fb", "/v1/a;b"] {
-        let answer = relay.answer(NEAR.into(), request(Method::GET, uri, &[])).await;
+        let answer = relay.answer(NEAR, request(Method::GET, uri, &[])).await;
         assert_eq!(fault(answer).await.0, 404, "{uri}");
     }
 }

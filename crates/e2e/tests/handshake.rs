@@ -1,0 +1,219 @@
+//! The WebSocket handshake (RFC 6455 section 4.2.1) and the Origin, on plain and on TLS.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::path::PathBuf;
+
+use serialproxy_e2e::exchange::Head;
+use serialproxy_e2e::exchange::ask;
+use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::port::Guest;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+
+/// A program whose port speaks plain and TLS, and has one line.
+struct Rig {
+    ca: PathBuf,
+    server: Server,
+    port: Port,
+    _pki: Pki,
+    _guest: Guest,
+}
+
+impl Rig {
+    async fn start(flags: &[&str]) -> Self {
+        let (pki, port) = (Pki::new(), Port::new("switch").await);
+        let [flag, line] = port.flag();
+        let (cert, key) = (pki.file("server-cert.pem"), pki.file("server-key.pem"));
+        let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+        let tls = ["--serial_console-cert", cert, "--serial_console-key", key, &flag, &line];
+        let server = Server::start(&[&tls, flags].concat()).await;
+        let _guest = port.accept().await;
+        Self { ca: pki.file("ca-cert.pem"), server, port, _pki: pki, _guest }
+    }
+
+    /// What is answered on plain and on TLS.
+    async fn answers(&self, request: &str) -> [Head; 2] {
+        let proxy = &self.server.proxy;
+        [ask(None, proxy, request).await, ask(Some(&self.ca), proxy, request).await]
+    }
+
+    /// A handshake as it should be; watchers do not get in each other's way.
+    async fn handshake(&self) -> String {
+        let token = self.server.token(&self.port.server(), "").await;
+        handshake(&self.server.proxy, &token)
+    }
+}
+
+fn handshake(host: &str, token: &str) -> String {
+    format!(
+        "GET /?token={token}&mode=watch HTTP/1.1\r\nHost: {host}\r\n\
+         Upgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// A handshake is refused for each of these, which is put in place of a part of it. A token that
+/// nobody knows is a 401: what is refused otherwise was not looked up.
+const VIOLATIONS: [(&str, &str, u16); 37] = [
+    ("GET ", "POST ", 405),
+    ("GET ", "HEAD ", 405),
+    ("GET ", "OPTIONS ", 405),
+    ("HTTP/1.1", "HTTP/1.0", 400),
+    ("Host: HOST\r\n", "", 400),
+    ("Host: HOST\r\n", "Host: HOST\r\nHost: HOST\r\n", 400),
+    ("Host: HOST\r\n", "Host: HOST\r\nhost: other.example\r\n", 400),
+    ("Host: HOST\r\n", "Host:\r\n", 400),
+    ("Host: HOST\r\n", "Host: user@HOST\r\n", 400),
+    ("Host: HOST\r\n", "Host: HOST.evil.example\r\n", 400),
+    ("Connection: Upgrade\r\n", "", 400),
+    ("Connection: Upgrade\r\n", "Connection: keep-alive\r\n", 400),
+    ("Connection: Upgrade\r\n", "Connection: upgraded\r\n", 400),
+    ("Upgrade: websocket\r\n", "", 400),
+    ("Upgrade: websocket\r\n", "Upgrade: websockets\r\n", 400),
+    ("Upgrade: websocket\r\n", "Upgrade: h2c\r\n", 400),
+    ("Sec-WebSocket-Key: KEY\r\n", "", 400),
+    ("Sec-WebSocket-Key: KEY\r\n", "Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Key: KEY\r\n", 400),
+    ("KEY", "", 400),
+    ("KEY", "dGhlIHNhbXBsZSBub25j", 400),
+    ("KEY", "dGhlIHNhbXBsZSBub25jZTE=", 400),
+    ("KEY", "dGhlIHNhbXBsZSBub25jZQ", 400),
+    ("KEY", "dGhlIHNhbXBsZSBub25jZQ==dGhlIHNhbXBsZSBub25jZQ==", 400),
+    ("KEY", "dGhl!HNhbXBsZSBub25jZQ==", 400),
+    ("KEY", "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==", 400),
+    ("Sec-WebSocket-Version: 13\r\n", "", 426),
+    ("Version: 13", "Version: 7", 426),
+    ("Version: 13", "Version: 8", 426),
+    ("Version: 13", "Version: 12", 426),
+    ("Version: 13", "Version: 14", 426),
+    ("Version: 13", "Version: 999", 426),
+    ("Version: 13", "Version: abc", 426),
+    ("Version: 13", "Version: 013", 426),
+    ("Version: 13", "Version: 13, 8", 426),
+    ("Version: 13", "Version: 13\r\nSec-WebSocket-Version: 13", 426),
+    ("\r\n\r\n", "\r\nOrigin: http://HOST\r\nOrigin: http://HOST\r\n\r\n", 400),
+    ("\r\n\r\n", "\r\nOrigin: http://HOST\r\nOrigin: http://evil.example\r\n\r\n", 400),
+];
+
+#[tokio::test]
+async fn a_handshake_is_refused_before_anything_is_looked_up_for_each_violation_of_the_rfc() {
+    let rig = Rig::start(&[]).await;
+    let whole = handshake("HOST", "unknown").replace("dGhlIHNhbXBsZSBub25jZQ==", "KEY");
+    let fill = |text: &str| {
+        text.replace("KEY", "dGhlIHNhbXBsZSBub25jZQ==").replace("HOST", &rig.server.proxy)
+    };
+    for head in rig.answers(&fill(&whole)).await {
+        assert_eq!(head.status, 401, "{head:?}");
+    }
+    for (part, by, status) in VIOLATIONS {
+        assert!(whole.contains(part), "{part}");
+        let request = fill(&whole.replacen(part, by, 1));
+        for head in rig.answers(&request).await {
+            assert_eq!(head.status, status, "{request}{head:?}");
+            assert!(head.header("x-console-reason").is_some(), "{request}{head:?}");
+            let versions = head.header("sec-websocket-version");
+            assert_eq!(versions, (status == 426).then_some("13"), "{request}");
+            let methods = head.header("allow");
+            assert_eq!(methods, (status == 405).then_some("GET"), "{request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_is_taken_in_every_form_that_the_rfc_allows() {
+    let rig = Rig::start(&[]).await;
+    let whole = rig.handshake().await;
+    for (part, by) in [
+        ("", ""),
+        ("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
+        ("Connection: Upgrade", "Connection: keep-alive\r\nconnection: upgrade"),
+        ("Upgrade: websocket", "Upgrade: WebSocket"),
+        ("Upgrade: websocket", "Upgrade: h2c, websocket"),
+        ("Host: 127.0.0.1", "HOST: localhost"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+    ] {
+        let request = whole.replacen(part, by, 1);
+        for head in rig.answers(&request).await {
+            assert_eq!(head.status, 101, "{request}{head:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_needs_one_host_as_well() {
+    let rig = Rig::start(&[]).await;
+    for (request, status) in [
+        ("GET /serial.html HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("GET /serial.html HTTP/1.0\r\n\r\n", 200),
+        (
+            "GET /serial.html HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+            200,
+        ),
+        ("GET /serial.html HTTP/1.1\r\n\r\n", 400),
+        ("GET /serial.html HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET /serial.html HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET /serial.html HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ("GET /v1/servers HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    ] {
+        for head in rig.answers(request).await {
+            assert_eq!(head.status, status, "{request}{head:?}");
+        }
+    }
+}
+
+/// Handshakes with a token that is good, from pages of these origins; what is answered on plain and
+/// on TLS.
+async fn assert_origins(rig: &Rig, origins: &[(&str, [u16; 2])]) {
+    let whole = rig.handshake().await;
+    for (origin, wanted) in origins {
+        let origin = origin.replace("HOST", &rig.server.proxy);
+        let request = whole.replacen("\r\n\r\n", &format!("\r\nOrigin: {origin}\r\n\r\n"), 1);
+        let status = rig.answers(&request).await.map(|head| head.status);
+        assert_eq!(status, *wanted, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_the_proxy_itself_comes_by_its_scheme_and_port() {
+    let rig = Rig::start(&[]).await;
+    let origins = [
+        ("http://HOST", [101, 403]),
+        ("https://HOST", [403, 101]),
+        ("HTTP://HOST", [101, 403]),
+        ("http://127.0.0.1", [403, 403]),
+        ("https://127.0.0.1:1", [403, 403]),
+        ("http://HOST.evil.example", [403, 403]),
+        ("https://HOST.evil.example", [403, 403]),
+        ("http://HOST@evil.example", [403, 403]),
+        ("http://HOST/", [403, 403]),
+        ("http://HOST http://HOST", [403, 403]),
+        ("http://evil.example", [403, 403]),
+        ("HOST", [403, 403]),
+        ("null", [403, 403]),
+        ("", [403, 403]),
+    ];
+    assert_origins(&rig, &origins).await;
+}
+
+#[tokio::test]
+async fn pages_of_the_console_urls_and_listed_ones_come_by_every_connection() {
+    let base_url = "--serial_console-base_url=https://console.example/serial.html";
+    let allowed = "--console-allowed_origins=dashboard.example,https://portal.example:8443";
+    let rig = Rig::start(&[base_url, allowed]).await;
+    let origins = [
+        ("https://console.example", [101, 101]),
+        ("https://console.example:443", [101, 101]),
+        ("http://console.example", [403, 403]),
+        ("http://dashboard.example", [101, 101]),
+        ("https://dashboard.example:8443", [101, 101]),
+        ("https://portal.example:8443", [101, 101]),
+        ("https://portal.example", [403, 403]),
+        ("http://HOST", [101, 403]),
+    ];
+    assert_origins(&rig, &origins).await;
+}
