@@ -1,0 +1,251 @@
+use proptest::prelude::*;
+use vt100::Parser;
+
+use super::*;
+
+/// The rows, the cursor and which screen. A cursor that waits behind the last column is on it.
+fn shown(bytes: &[u8]) -> (Vec<String>, (u16, u16), bool) {
+    let mut parser = Parser::new(ROWS, COLS, 0);
+    parser.process(bytes);
+    let screen = parser.screen();
+    let rows = screen.rows(0, 80).map(|row| row.trim_end().to_owned()).collect();
+    let (row, column) = screen.cursor_position();
+    (rows, (row, column.min(79)), screen.alternate_screen())
+}
+
+fn assert_painted(output: &[u8]) {
+    assert_eq!(shown(&paint(output, None)), shown(output), "{}", output.escape_ascii());
+}
+
+#[test]
+fn a_shell_with_its_scrollback_is_painted_as_it_stands() {
+    let mut output = Vec::new();
+    for line in 0..200 {
+        output.extend(format!("\x1b[3{}mline {line}\x1b[0m\r\n", line % 8).bytes());
+    }
+    output.extend(b"~ # ls\x1b[D");
+    assert_painted(&output);
+    let text = String::from_utf8(paint(&output, None)).unwrap();
+    assert!(text.contains("line 0\r\n") && text.contains("line 199\r\n"), "{text}");
+}
+
+#[test]
+fn a_full_screen_program_is_painted_from_what_it_drew_long_ago() {
+    let mut output = b"before\r\n\x1b[?1049h\x1b[2J\x1b[1;1Htitle\x1b[24;1Hstatus".to_vec();
+    for step in 0..1000 {
+        output.extend(format!("\x1b[10;10H{step:4}").bytes());
+    }
+    assert_painted(&output);
+}
+
+#[test]
+fn text_behind_a_sequence_that_was_cancelled_is_painted_once() {
+    assert_painted(b"\x1b]0;title\x18once");
+    assert_painted(b"\x1b[3\x1aonce");
+}
+
+#[test]
+fn what_is_painted_holds_no_query() {
+    let queries = b"\x1b[c\x1b[6n\x1b[?2026$p\x1b]11;?\x07\x05\x1b[>c\x1bZ$ ";
+    let painted = paint(queries, None);
+    let text = painted.escape_ascii().to_string();
+    for query in ["[6n", "[c", "$p", "]11", "\\x05", "[>c", "Z"] {
+        assert!(!text.contains(query), "{text} holds {query}");
+    }
+}
+
+#[test]
+fn a_sequence_or_character_that_is_cut_off_goes_on_in_the_live_bytes() {
+    let cases: [(&[u8], &[u8]); 5] = [
+        (b"a\x1b[3", b"1mred"),
+        (b"a\x1b", b"[1mbold"),
+        (b"a\xe2\x82", b"\xac b"),
+        (b"a\x1b]0;ti", b"tle\x07b"),
+        (b"a\x1b(", b"Bb"),
+    ];
+    for (before, after) in cases {
+        let whole = [before, after].concat();
+        let painted = [&paint(before, None), after].concat();
+        assert_eq!(shown(&painted), shown(&whole), "{}", whole.escape_ascii());
+    }
+}
+
+proptest! {
+    #[test]
+    fn text_and_motions_are_painted_as_they_stand(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                "[a-z ]{1,30}",
+                Just("\r\n".to_owned()),
+                Just("\x1b[2J\x1b[H".to_owned()),
+                Just("\x1b[7m".to_owned()),
+                (1..25u8, 1..80u8).prop_map(|(row, col)| format!("\x1b[{row};{col}H")),
+                (1..5u8).prop_map(|count| format!("\x1b[{count}D")),
+            ],
+            0..60,
+        )
+    ) {
+        let output = parts.concat();
+        let painted = paint(output.as_bytes(), None);
+        prop_assert_eq!(shown(&painted), shown(output.as_bytes()));
+    }
+
+    #[test]
+    fn any_bytes_are_painted(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        paint(&bytes, None);
+    }
+}
+
+/// What a guest can print to make a small output expensive.
+const BOMBS: [&str; 22] = [
+    "x\x1b[65535b",
+    "\u{10348}\x1b[65535b",
+    "\x1b[2J\x1b[24S",
+    "\x1b#8\x1b[24S",
+    "\x1b[65535S",
+    "\x1b[65535T",
+    "\x1b[H\x1b[65535L",
+    "\x1b[H\x1b[65535M",
+    "\x1b[H\x1b[J",
+    "\x1b[7m\x1b[2J\x1b[65535S",
+    "\x1b[K",
+    "\x1b[65535@",
+    "\x1b[H\x1b[65535X",
+    "\x1bM",
+    "\x1bc",
+    "\x1bc\x1b[?47h",
+    "\x1b[?1049h\x1b[2J\x1b[?1049l",
+    "\n",
+    "\x1b[9999CX",
+    "\x1b[8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8;8m",
+    // Many attributes for each cell.
+    "\x1b8\x1b[2@X\x1b[mY",
+    "\x1b[1<\n0000000",
+];
+
+const GRIDS: [(u16, u16); 5] = [(24, 80), (200, 500), (200, 1), (1, 500), (2, 2)];
+
+/// Whether every sequence in what is painted has its end.
+fn is_whole(painted: &str) -> bool {
+    let mut sequences = painted.split('\x1b').skip(1);
+    sequences.all(|sequence| match sequence.strip_prefix('[') {
+        Some(parameters) => parameters.contains(|c| ('\x40'..='\x7e').contains(&c)),
+        None => sequence.starts_with(['=', '>']),
+    })
+}
+
+/// What is asked of a painting, whatever the guest printed.
+fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
+    let size = Size { rows, cols };
+    let painted = paint(output, Some(size));
+    assert!(painted.len() <= PAINTED, "{} bytes at {rows} × {cols}", painted.len());
+    let text = painted.strip_suffix(unfinished(output)).unwrap();
+    let text = std::str::from_utf8(text).unwrap();
+    assert!(is_whole(text), "a sequence of what is painted is cut");
+    assert!(text.matches('\n').count() <= 10_000 + usize::from(rows));
+    painted
+}
+
+#[test]
+fn no_output_is_painted_as_more_than_a_mebibyte_of_whole_sequences() {
+    for bomb in BOMBS {
+        let before = "\x1b[38;2;210;211;212;48;2;220;221;222;1;3;4;7m\x1b7";
+        let output = before.to_owned() + &bomb.repeat(READ / bomb.len());
+        for (rows, cols) in GRIDS {
+            assert_bounded(output.as_bytes(), rows, cols);
+        }
+    }
+}
+
+#[test]
+fn what_came_after_a_bomb_is_on_the_screen() {
+    for bomb in BOMBS {
+        let output = bomb.repeat(READ / bomb.len()) + "\x1bc\x1b[31mlogin: ";
+        let (rows, cursor, _) = shown(&paint(output.as_bytes(), None));
+        assert_eq!((rows[0].as_str(), cursor), ("login:", (0, 7)), "{}", bomb.escape_debug());
+    }
+}
+
+#[test]
+fn the_newest_rows_above_the_screen_are_painted() {
+    let mut output = String::new();
+    for row in 0..20_000 {
+        output += &format!("\x1b[3{}mrow {row}\r\n", row % 8);
+    }
+    let painted = String::from_utf8(assert_bounded(output.as_bytes(), 24, 80)).unwrap();
+    let rows: Vec<_> = painted.lines().filter_map(|row| row.split_once("row ")).collect();
+    let numbers: Vec<usize> = rows.iter().map(|(_, number)| number.parse().unwrap()).collect();
+    assert_eq!(numbers.last(), Some(&19_999));
+    assert!(numbers.is_sorted() && numbers.len() > 9000, "{} rows", numbers.len());
+    assert_eq!(numbers.len(), 20_000 - numbers[0], "rows are missing in between");
+    for (before, number) in rows {
+        let number: usize = number.parse().unwrap();
+        let color = format!("3{}m", number % 8);
+        assert!(number == numbers[0] || before.ends_with(&color), "row {number}: {before:?}");
+    }
+}
+
+#[test]
+fn one_operation_is_always_affordable() {
+    for cols in 1..=MOST_COLS {
+        for last in ["x\x1b[65535b", "\u{4e2d}\x1b[65535b", "\x1bc", "\x1b[?1049h"] {
+            let output = format!("\x1b[2J{last}");
+            let (rows, cols) =
+                (NonZeroU16::new(MOST_ROWS).unwrap(), NonZeroU16::new(cols).unwrap());
+            assert_eq!(work::affordable(output.as_bytes(), rows, cols), output.as_bytes());
+        }
+    }
+}
+
+/// A program that was never shown to a person: counts large and small, sequences broken off, text.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let count = prop_oneof![0..4u32, 0..600u32, Just(65535), Just(u32::MAX)];
+    let counts = proptest::collection::vec(count, 0..4)
+        .prop_map(|counts| counts.iter().map(u32::to_string).collect::<Vec<_>>().join(";"));
+    let lasts = "@ABCDEFGHJKLMPSTXZ`abcdefghlmnrstu".chars().collect::<Vec<_>>();
+    let sequence = ("[?<! ]{0,1}", counts, proptest::sample::select(lasts))
+        .prop_map(|(private, counts, last)| format!("\x1b[{private}{counts}{last}").into_bytes());
+    let piece = prop_oneof![
+        8 => sequence,
+        2 => proptest::sample::select(BOMBS.to_vec()).prop_map(|bomb| bomb.as_bytes().to_vec()),
+        2 => "\x1b[78cM()#=>]{1,2}[ -~]{0,3}".prop_map(String::into_bytes),
+        2 => "[a-z\u{e9}\u{4e2d}\u{1f600}\u{301}\u{fe0f}\r\n\t\x08\x18]{1,12}".prop_map(String::into_bytes),
+        1 => proptest::collection::vec(any::<u8>(), 1..8),
+    ];
+    (proptest::collection::vec(piece, 1..40), 1..3000usize).prop_map(|(pieces, times)| {
+        let mut output = pieces.concat().repeat(times);
+        output.truncate(READ);
+        output
+    })
+}
+
+/// Rows that the model scrolls off its grid.
+#[derive(Default)]
+struct Scrolled(u64);
+
+impl vt100::Callbacks for Scrolled {
+    fn on_scroll(&mut self, _: vt100::capture::RowContents<'_>, _: bool) {
+        self.0 += 1;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_is_modelled_and_painted_of_hostile_output_is_bounded(
+        output in hostile(),
+        grid in proptest::sample::select(GRIDS.to_vec()),
+    ) {
+        let (rows, cols) = grid;
+        assert_bounded(&output, rows, cols);
+        let (rows, cols) = (NonZeroU16::new(rows).unwrap(), NonZeroU16::new(cols).unwrap());
+        let modelled = work::affordable(&output, rows, cols);
+        let charged = work::Work::of(modelled, rows, cols).done;
+        prop_assert!(charged <= work::BUDGET);
+        let mut parser = Parser::new_with_callbacks(rows, cols, 0, Scrolled::default());
+        parser.process(modelled);
+        let scrolled = parser.callbacks().0;
+        prop_assert!(scrolled * 20 * u64::from(cols.get()) <= charged, "{scrolled} rows of {cols}");
+    }
+}
