@@ -455,7 +455,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "input_in_flight",
         Text("512"),
         Single("bytes, 1 to 65536"),
-        "Most bytes under way to a guest, where the transport shows the drain.",
+        "Most bytes written to a guest's port and not read by it; a port that reads at once gets more, up to 64 KiB.",
         |c, v| set(&mut c.line.input_in_flight, number(v, 1..=65536)),
     ),
     works(

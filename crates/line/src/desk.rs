@@ -195,5 +195,10 @@ impl Desk {
 
     fn drop_input(&mut self) {
         self.input = VecDeque::new();
+        if let Some(stream) = self.stream.clone() {
+            stream.drop_input();
+            // Keys that were pressed may find room now. An error comes again when the owner writes.
+            let _ = self.write_to(&stream);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
-use crate::accepted::is_accepted;
+use crate::diag::is_accepted;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
 use crate::endpoint::Unresolved;

@@ -29,15 +29,16 @@
 //!
 //! The crate knows nothing of HTTP, libvirt or SQL: where a port is, it asks a [`Resolve`].
 
-mod accepted;
 mod attach;
 mod attachment;
 mod desk;
+mod diag;
 mod dial;
 mod endpoint;
 mod history;
 mod keyboard;
 mod line;
+mod meter;
 mod owner;
 mod patience;
 mod piece;

@@ -18,6 +18,7 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use tokio::io::Interest;
+use tokio::io::Ready;
 use tokio::task::consume_budget;
 use tokio::time::Instant;
 
@@ -191,17 +192,12 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
         consume_budget().await;
         let held_back = hold_back(line, &patience);
         let input = lock(&line.desk).has_input();
-        let Some(interest) = interest(held_back, input) else {
-            Box::pin(wait_for_a_session(line, &mut patience)).await;
-            continue;
-        };
+        let look = stream.next_look().filter(|_| input);
         tokio::select! {
-            ready = stream.ready(interest) => {
+            ready = ready(stream, !held_back, input && look.is_none()) => {
                 let ready = ready?;
-                if ready.is_writable() {
-                    lock(&line.desk).write_to(stream)?;
-                    line.room.notify_waiters();
-                    line.ring();
+                if ready.is_writable() && input {
+                    write(line, stream)?;
                 }
                 if ready.is_readable() && !held_back {
                     match read(line, stream, &mut patience)? {
@@ -212,6 +208,7 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
                     }
                 }
             }
+            () = turn(look), if look.is_some() => write(line, stream)?,
             () = line.typed.notified(), if !input => {}
             // Boxed where it is needed: a line that waits for its guest has no room for it.
             () = async { Box::pin(wait_for_a_session(line, &mut patience)).await }, if held_back => {}
@@ -243,13 +240,23 @@ fn hold_back(line: &Shared, patience: &Patience) -> bool {
     })
 }
 
-fn interest(held_back: bool, input: bool) -> Option<Interest> {
-    match (held_back, input) {
-        (false, false) => Some(Interest::READABLE),
-        (false, true) => Some(Interest::READABLE | Interest::WRITABLE),
-        (true, true) => Some(Interest::WRITABLE),
-        (true, false) => None,
-    }
+/// Waits until the stream can be read or written, if that is wanted.
+async fn ready(stream: &Stream, reads: bool, writes: bool) -> io::Result<Ready> {
+    let interest = match (reads, writes) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => return std::future::pending().await,
+    };
+    stream.ready(interest).await
+}
+
+/// Writes what the hypervisor takes of the input that waits.
+fn write(line: &Shared, stream: &Stream) -> io::Result<()> {
+    lock(&line.desk).write_to(stream)?;
+    line.room.notify_waiters();
+    line.ring();
+    Ok(())
 }
 
 async fn wait_for_a_session(line: &Shared, patience: &mut Patience) {
@@ -317,6 +324,14 @@ fn take_in(line: &Shared, length: usize, append: impl FnOnce(&mut History, u64) 
     }
     drop(history);
     ring(&sessions);
+}
+
+/// Waits until it is time; where it is already, until others had their turn.
+async fn turn(time: Option<Instant>) {
+    match time.filter(|time| *time > Instant::now()) {
+        None => tokio::task::yield_now().await,
+        time => sleep_until(time).await,
+    }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -1,51 +1,49 @@
 //! The connected stream to a guest's port.
 //!
 //! Reads and writes do not wait, so that they may happen under a lock and without a buffer of the
-//! line's own.
+//! line's own. Writes let no more through than the hypervisor reads soon (`meter`).
+
+mod tls;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::io::IoSliceMut;
-use std::io::Read;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::Mutex;
 
 use rustix::fs::OFlags;
 use rustix::termios::OptionalActions;
-use rustls::ClientConfig;
-use rustls::ClientConnection;
-use rustls::pki_types::ServerName;
+use rustix::termios::QueueSelector;
 use tokio::io::Interest;
 use tokio::io::Ready;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
-use tokio::task::consume_budget;
+use tokio::time::Instant;
 
+use crate::diag::read_by;
 use crate::endpoint::Endpoint;
 use crate::lock;
+use crate::meter::Meter;
+use crate::meter::UnderWay;
 use crate::registry::Settings;
+use crate::stream::tls::TlsStream;
 use crate::tunnel;
 
 /// How many buffers one read fills at most.
 pub(crate) const BUFFERS: usize = 4;
-
-/// Reads from the socket in one read of TLS, at most: each brings some 4 KiB.
-const TLS_READS: usize = 64;
 
 /// What a read goes into.
 pub(crate) type Buffers = [Vec<u8>; BUFFERS];
 
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
+    Tcp(MeteredTcp),
     Tls(Box<TlsStream>),
     Unix(MeteredSocket),
     Pty(AsyncFd<OwnedFd>),
@@ -60,7 +58,9 @@ impl Stream {
             | Endpoint::Tunnel { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
+                let ends = (stream.local_addr()?, stream.peer_addr()?);
+                let input = Input { meter: Meter::new(settings.input_in_flight), sent: 0, ends };
+                Ok(Self::Tcp(MeteredTcp { tcp: stream, input: Mutex::new(input) }))
             }
             Endpoint::Unix(path) => {
                 let socket = UnixStream::connect(path).await?;
@@ -77,17 +77,17 @@ impl Stream {
         settings: &Settings,
     ) -> io::Result<Self> {
         match (self, endpoint) {
-            (Self::Tcp(tcp), Endpoint::Tls { host, .. }) => {
+            (Self::Tcp(MeteredTcp { tcp, input }), Endpoint::Tls { host, .. }) => {
                 let tls = settings.tls.clone().ok_or_else(|| {
                     io::Error::other("it speaks TLS, and [serial_console] tls_ca_certs is not set")
                 })?;
-                let most = settings.input_in_flight;
-                let stream = TlsStream::shake_hands(tcp, host, tls, most).await?;
+                let stream = TlsStream::shake_hands(tcp, host, tls, input).await?;
                 Ok(Self::Tls(Box::new(stream)))
             }
-            (Self::Tcp(tcp), Endpoint::Tunnel { path, .. }) => {
-                tunnel::open(&tcp, path).await?;
-                Ok(Self::Tcp(tcp))
+            (Self::Tcp(stream), Endpoint::Tunnel { path, .. }) => {
+                let length = tunnel::open(&stream.tcp, path).await?;
+                lock(&stream.input).sent += length as u64;
+                Ok(Self::Tcp(stream))
             }
             (plain, _) => Ok(plain),
         }
@@ -95,7 +95,7 @@ impl Stream {
 
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
-            Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Tcp(stream) => stream.tcp.ready(interest).await,
             Self::Tls(stream) => stream.ready(interest).await,
             Self::Unix(stream) => stream.socket.ready(interest).await,
             Self::Pty(pty) => pty.ready(interest).await.map(|guard| guard.ready()),
@@ -106,7 +106,7 @@ impl Stream {
     pub(crate) fn try_read(&self, buffers: &mut Buffers) -> io::Result<usize> {
         let [first, ..] = buffers;
         match self {
-            Self::Tcp(tcp) => {
+            Self::Tcp(MeteredTcp { tcp, .. }) => {
                 read_out(buffers, |read| tcp.try_io(Interest::READABLE, || read(tcp.as_fd())))
             }
             Self::Tls(stream) => stream.try_read(first),
@@ -131,15 +131,37 @@ impl Stream {
             Self::Tls(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Pty(pty) => {
-                pty.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?))
+                let write = |fd: &OwnedFd| Ok(rustix::io::write(fd, bytes)?);
+                match pty.try_io(Interest::WRITABLE, write) {
+                    // The room that `drop_input` makes is told to nobody.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => write(pty.get_ref()),
+                    result => result,
+                }
             }
+        }
+    }
+
+    /// When a write that found no room may find some; none where the stream becomes writable then.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        match self {
+            Self::Tcp(stream) => Some(lock(&stream.input).meter.next_look()),
+            Self::Tls(stream) => Some(stream.next_look()),
+            Self::Unix(_) | Self::Pty(_) => None,
+        }
+    }
+
+    /// Drops what was written and is not read yet, as far as that is possible.
+    pub(crate) fn drop_input(&self) {
+        if let Self::Pty(pty) = self {
+            // Where it fails, the port is closed.
+            let _ = rustix::termios::tcflush(pty, QueueSelector::OFlush);
         }
     }
 
     /// Both ends of a TCP connection: ours, and the port's.
     pub(crate) fn tcp_ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self {
-            Self::Tcp(tcp) => Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?)),
+            Self::Tcp(stream) => Some(lock(&stream.input).ends),
             _ => None,
         }
     }
@@ -185,6 +207,47 @@ fn open_pty(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     registered.map_err(|error| error.into_parts().1)
 }
 
+/// A TCP connection with a bound to the input that is under way.
+#[derive(Debug)]
+pub(crate) struct MeteredTcp {
+    tcp: TcpStream,
+    input: Mutex<Input>,
+}
+
+/// What went to the port over a TCP connection.
+#[derive(Debug)]
+struct Input {
+    meter: Meter,
+    /// Bytes that the socket took, with what came before the guest's.
+    sent: u64,
+    /// Both ends of the connection: ours, and the port's.
+    ends: (SocketAddr, SocketAddr),
+}
+
+impl Input {
+    /// How many bytes are under way: on this machine those that the other process has yet to read,
+    /// to another one those that its kernel has yet to acknowledge.
+    fn under_way(&self, tcp: &TcpStream) -> io::Result<UnderWay> {
+        let (ours, port) = self.ends;
+        match read_by(port, ours) {
+            Some(read) => Ok(UnderWay::Unread(self.sent.saturating_sub(read))),
+            None => Ok(UnderWay::Unacknowledged(queued(tcp)?)),
+        }
+    }
+}
+
+impl MeteredTcp {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let input = &mut *lock(&self.input);
+        if input.meter.is_to_look(bytes.len()) {
+            input.meter.note(input.under_way(&self.tcp)?);
+        }
+        let written = input.meter.write(bytes, |piece| self.tcp.try_write(piece))?;
+        input.sent += written as u64;
+        Ok(written)
+    }
+}
+
 /// A unix socket with at most so many bytes of input between us and the hypervisor: the kernel
 /// tells what the other side has yet to read.
 #[derive(Debug)]
@@ -198,7 +261,7 @@ impl MeteredSocket {
         let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
         self.socket.try_io(Interest::WRITABLE, || {
             // It becomes writable again when the other side has read all of it.
-            if unread(&self.socket)? > 0 {
+            if queued(&self.socket)? > 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Ok(rustix::io::write(&self.socket, piece)?)
@@ -206,9 +269,10 @@ impl MeteredSocket {
     }
 }
 
-/// What was written to a unix socket and not read yet, as the memory that it takes: 0 when all was
-/// read (`SIOCOUTQ`, which has the number of `TIOCOUTQ`; Linux 6, `unix_outq_len`).
-fn unread(socket: &impl AsFd) -> io::Result<i32> {
+/// What was written to a socket and has yet to arrive (`SIOCOUTQ`, which has the number of `TIOCOUTQ`):
+/// bytes that TCP has yet to acknowledge; for a unix socket the memory of what was not read yet, 0
+/// when all was (Linux 6, `unix_outq_len`).
+fn queued(socket: &impl AsFd) -> io::Result<u64> {
     const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
     // SAFETY: this request writes one int to the address that it is given, and nothing else.
     #[allow(unsafe_code, reason = "no crate has this request as a safe call")]
@@ -216,149 +280,5 @@ fn unread(socket: &impl AsFd) -> io::Result<i32> {
         let request = rustix::ioctl::Getter::<SIOCOUTQ, i32>::new();
         rustix::ioctl::ioctl(socket, request)?
     };
-    Ok(size)
-}
-
-/// TLS over TCP with at most one record of input that the socket has not taken, so that what was
-/// typed before a hand-over does not wait in here.
-#[derive(Debug)]
-pub(crate) struct TlsStream {
-    tcp: TcpStream,
-    state: Mutex<TlsState>,
-    most: usize,
-}
-
-#[derive(Debug)]
-struct TlsState {
-    session: ClientConnection,
-    /// Output that is decrypted and not read yet.
-    decrypted: usize,
-}
-
-impl TlsStream {
-    async fn shake_hands(
-        tcp: TcpStream,
-        host: &str,
-        config: Arc<ClientConfig>,
-        most: usize,
-    ) -> io::Result<Self> {
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        while session.is_handshaking() {
-            // A port that sends all the time must not keep the thread, nor hide the deadline.
-            consume_budget().await;
-            flush(&mut session, &tcp)?;
-            if session.wants_write() {
-                tcp.writable().await?;
-                continue;
-            }
-            match session.read_tls(&mut Socket(&tcp)) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {
-                    process(&mut session, &tcp)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.readable().await?,
-                Err(error) => return Err(error),
-            }
-        }
-        flush(&mut session, &tcp)?;
-        Ok(Self { tcp, state: Mutex::new(TlsState { session, decrypted: 0 }), most })
-    }
-
-    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        let (decrypted, writes) = {
-            let state = lock(&self.state);
-            (state.decrypted > 0, state.session.wants_write())
-        };
-        if decrypted && interest.is_readable() {
-            return Ok(Ready::READABLE | Ready::WRITABLE);
-        }
-        let interest = if writes { interest | Interest::WRITABLE } else { interest };
-        let ready = self.tcp.ready(interest).await?;
-        if writes && ready.is_writable() {
-            flush(&mut lock(&self.state).session, &self.tcp)?;
-        }
-        Ok(ready)
-    }
-
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = lock(&self.state);
-        let TlsState { session, decrypted } = &mut *state;
-        // Records may be empty, so what is decrypted bounds nothing.
-        for _ in 0..TLS_READS {
-            match session.reader().read(buffer) {
-                Ok(length) => {
-                    *decrypted = decrypted.saturating_sub(length);
-                    return Ok(length);
-                }
-                // The other side broke the connection off without a word, as QEMU does.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                Err(_) => {}
-            }
-            session.read_tls(&mut Socket(&self.tcp))?;
-            *decrypted = process(session, &self.tcp)?;
-        }
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let session = &mut lock(&self.state).session;
-        flush(session, &self.tcp)?;
-        if session.wants_write() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
-        // A record each: QEMU before 8.0 takes from a record what the UART has room for, and leaves
-        // the rest in its TLS library until more arrives.
-        let mut written = 0;
-        for byte in piece.chunks(1) {
-            written += session.writer().write(byte)?;
-        }
-        flush(session, &self.tcp)?;
-        Ok(written)
-    }
-}
-
-/// Decrypts what was read, and returns how many bytes of output wait then. What breaks the protocol
-/// is said to the other side, if it listens.
-fn process(session: &mut ClientConnection, tcp: &TcpStream) -> io::Result<usize> {
-    match session.process_new_packets() {
-        Ok(state) => Ok(state.plaintext_bytes_to_read()),
-        Err(error) => {
-            let _ = flush(session, tcp);
-            Err(io::Error::other(error))
-        }
-    }
-}
-
-/// Gives the socket as much as it takes.
-fn flush(session: &mut ClientConnection, tcp: &TcpStream) -> io::Result<()> {
-    while session.wants_write() {
-        match session.write_tls(&mut Socket(tcp)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// A socket as rustls reads and writes it.
-struct Socket<'a>(&'a TcpStream);
-
-impl Read for Socket<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
-    }
-}
-
-impl Write for Socket<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(size.max(0).unsigned_abs().into())
 }

@@ -9,8 +9,9 @@ use tokio::task::consume_budget;
 /// Bytes of the answer's head at most.
 const HEAD: usize = 4096;
 
-/// Asks for the path. What follows the answer's blank line is the guest's.
-pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<()> {
+/// Asks for the path; returns how many bytes that took. What follows the answer's blank line is the
+/// guest's.
+pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<usize> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(io::Error::other("the path to it is not one that can be asked for"));
     }
@@ -28,7 +29,7 @@ pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<()> {
     let mut status =
         head.split(|byte| *byte == b'\r').next().unwrap_or_default().split(|b| *b == b' ');
     match status.nth(1) {
-        Some(b"200") => Ok(()),
+        Some(b"200") => Ok(request.len()),
         _ => Err(io::Error::other("it does not open the path that Nova names")),
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod characters;
+mod fence;
 mod model;
 mod pen;
 mod resume;
@@ -122,12 +123,12 @@ async fn after_a_forced_disconnect_the_next_writer_gets_in_at_once_and_old_input
     let rig = Rig::new().await;
     let guest = rig.boot().await;
     let (mut alice, keyboard) = rig.attach(&writer("alice")).unwrap();
-    // The guest reads nothing: this fills every buffer on the way, and waits.
+    // The guest reads nothing: this fills what may be under way, and waits.
     let flood = tokio::spawn({
         let keyboard = keyboard.clone();
         async move { keyboard.write(&vec![b'a'; 64 * 1024 * 1024]) }
     });
-    eventually(|| rig.line.describe().bytes_in > 100_000).await;
+    eventually(|| rig.line.describe().bytes_in > 0).await;
     let by = Disconnect { by: "root".into(), reason: Some("lunch".into()) };
     let thrown_off = rig.line.disconnect_writer(&by).unwrap();
     assert_eq!(thrown_off.user, "alice");

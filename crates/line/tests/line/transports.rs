@@ -37,16 +37,16 @@ use crate::rig::visitor;
 use crate::rig::within;
 use crate::rig::writer;
 
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("line-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -57,7 +57,7 @@ impl Drop for Directory {
     }
 }
 
-async fn unix_guest(rig: &Rig, path: &Path) -> UnixStream {
+pub(crate) async fn unix_guest(rig: &Rig, path: &Path) -> UnixStream {
     let listener = UnixListener::bind(path).unwrap();
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Unix(path.to_owned()));
     rig.line.guest_started(true);
@@ -82,30 +82,8 @@ async fn every_byte_passes_a_unix_socket_both_ways() {
     assert_eq!(typed, all);
 }
 
-#[tokio::test]
-async fn after_a_forced_hand_over_at_most_512_bytes_are_under_way_on_a_unix_socket() {
-    let rig = Rig::new().await;
-    let directory = Directory::new();
-    let mut guest = unix_guest(&rig, &directory.join("port")).await;
-    let (_alice, alices) = rig.attach(&visitor("alice", Mode::Write, Protocol::ConsoleV1)).unwrap();
-    let (_bob, bobs) = rig.attach(&visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
-    // The guest reads nothing: all that the line lets go is under way.
-    alices.write(&[b'a'; 60_000]);
-    eventually(|| rig.line.describe().bytes_in > 0).await;
-    bobs.force_pen(None, jiff::Timestamp::UNIX_EPOCH).unwrap();
-    bobs.write(b"b");
-    let mut typed = Vec::new();
-    within(async {
-        while typed.last() != Some(&b'b') {
-            typed.push(guest.read_u8().await.unwrap());
-        }
-    })
-    .await;
-    assert!((2..=513).contains(&typed.len()), "{} bytes were under way", typed.len() - 1);
-}
-
 /// A pseudo-terminal as a hypervisor holds it, and the path of its other side.
-fn pty() -> (OwnedFd, PathBuf) {
+pub(crate) fn pty() -> (OwnedFd, PathBuf) {
     use rustix::pty::OpenptFlags;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let fd = rustix::pty::openpt(flags).unwrap();
@@ -146,7 +124,7 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
 }
 
 /// A port that speaks TLS and wants a certificate of its client, and what such a client needs.
-fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+pub(crate) fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,0 +1,226 @@
+//! How many bytes of input are under way: written to the hypervisor's port, and not read by it.
+//!
+//! What is under way at a hand-over reaches the guest after it. A kernel's buffers would take
+//! megabytes, so the meter lets no more through than the port is known to read soon: a UART gets
+//! `[line] input_in_flight` bytes, and a port that reads all that it gets within a moment gets more
+//! by and by, never more than 64 KiB.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Bytes under way at most, however fast the port reads.
+const MOST: u64 = 64 * 1024;
+
+/// Within this time a fast port reads all that is under way.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// For so long after a write a fast port is looked at by turns with other tasks; a timer is too
+/// coarse.
+const TURNS: Duration = Duration::from_micros(100);
+
+/// Pauses between two looks. What is read in the longest at 115,200 baud is less than 512 bytes, so
+/// that the port need not wait.
+const SHORTEST: Duration = Duration::from_micros(500);
+const LONGEST: Duration = Duration::from_millis(32);
+
+/// What is under way, as far as it can be seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum UnderWay {
+    /// Bytes that the hypervisor has yet to read.
+    Unread(u64),
+    /// Bytes that the kernel of another machine has yet to acknowledge.
+    Unacknowledged(u64),
+}
+
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Bytes under way at most, as configured.
+    least: u64,
+    /// The same now.
+    window: u64,
+    /// Bytes that may be under way, as of the last look.
+    under_way: u64,
+    written_at: Instant,
+    looked_at: Instant,
+    pause: Duration,
+}
+
+impl Meter {
+    pub(crate) fn new(most: usize) -> Self {
+        let now = Instant::now();
+        let least = most as u64;
+        let window = least;
+        Self { least, window, under_way: 0, written_at: now, looked_at: now, pause: SHORTEST }
+    }
+
+    /// Whether to look how much is under way before so many bytes are written: a key needs none.
+    pub(crate) fn is_to_look(&self, bytes: usize) -> bool {
+        self.room() < bytes as u64 && self.next_look() <= Instant::now()
+    }
+
+    /// Writes as much of `bytes` as may be under way.
+    pub(crate) fn write(
+        &mut self,
+        bytes: &[u8],
+        write: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        // Many small pieces would cost more than they bring.
+        if self.room() < (bytes.len() as u64).min(self.window.div_ceil(2)) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+        let written = write(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        match &written {
+            Ok(written) => {
+                self.under_way += *written as u64;
+                self.written_at = Instant::now();
+            }
+            Err(_) => self.wait(),
+        }
+        written
+    }
+
+    /// The socket takes nothing now: there is no next look before a pause.
+    pub(crate) fn wait(&mut self) {
+        self.looked_at = Instant::now();
+    }
+
+    /// When there may be room again. A time that is over stands for the next turn.
+    pub(crate) fn next_look(&self) -> Instant {
+        let takes_turns =
+            self.window > self.least && self.looked_at.duration_since(self.written_at) < TURNS;
+        match takes_turns {
+            true => self.looked_at,
+            false => self.looked_at.max(self.written_at) + self.pause,
+        }
+    }
+
+    fn room(&self) -> u64 {
+        self.window.saturating_sub(self.under_way)
+    }
+
+    /// Takes note of what is under way, and of how fast the port reads.
+    pub(crate) fn note(&mut self, seen: UnderWay) {
+        let now = Instant::now();
+        let (left, is_near) = match seen {
+            UnderWay::Unread(left) => (left.min(self.under_way), true),
+            UnderWay::Unacknowledged(left) => (left.min(self.under_way), false),
+        };
+        let read = self.under_way - left;
+        let took = now.duration_since(self.written_at);
+        self.under_way = left;
+        self.looked_at = now;
+        if left > 0 && took < TURNS {
+            return;
+        }
+        self.window = match left == 0 && took <= MOMENT {
+            true if is_near => (self.window + read / 16).min(MOST.max(self.least)),
+            true => self.window,
+            // It reads more slowly, or got nothing for a while.
+            false => (self.window / 2).max(self.least),
+        };
+        // What is left lasts for the next pause.
+        self.pause = match left {
+            left if left < read => self.pause / 2,
+            left if left / 4 > read => self.pause * 2,
+            _ => self.pause,
+        };
+        self.pause = self.pause.clamp(SHORTEST, LONGEST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASTE: &[u8] = &[0; 1 << 20];
+
+    /// Writes as much as the meter takes, looking when it says so; returns how much.
+    fn fill(meter: &mut Meter, seen: UnderWay) -> u64 {
+        if meter.is_to_look(PASTE.len()) {
+            meter.note(seen);
+        }
+        meter.write(PASTE, |piece| Ok(piece.len())).unwrap_or(0) as u64
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_reads_nothing_gets_what_is_configured_and_no_more() {
+        let mut meter = Meter::new(512);
+        assert_eq!(fill(&mut meter, UnderWay::Unread(0)), 512);
+        for _ in 0..1000 {
+            tokio::time::sleep_until(meter.next_look()).await;
+            assert_eq!(fill(&mut meter, UnderWay::Unread(512)), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_written_without_a_look() {
+        let mut meter = Meter::new(512);
+        let key = |meter: &mut Meter| meter.write(b"k", |piece| Ok(piece.len())).is_ok();
+        for _ in 0..512 {
+            assert!(!meter.is_to_look(1) && key(&mut meter));
+        }
+        assert!(!meter.is_to_look(1) && !key(&mut meter));
+        tokio::time::sleep_until(meter.next_look()).await;
+        assert!(meter.is_to_look(1));
+        meter.note(UnderWay::Unread(0));
+        assert!(key(&mut meter));
+    }
+
+    /// Bytes that a port of this speed reads within a second, and the most that were under way.
+    async fn second(meter: &mut Meter, bytes_per_second: u64) -> (u64, u64) {
+        let start = Instant::now();
+        let (mut read, mut under_way, mut most, mut at, mut able) = (0, 0, 0, start, 0);
+        while start.elapsed() < Duration::from_secs(1) {
+            able += bytes_per_second * at.elapsed().subsec_nanos() as u64;
+            at = Instant::now();
+            let reads = under_way.min(able / 1_000_000_000);
+            (read, under_way) = (read + reads, under_way - reads);
+            // What it could have read of nothing is lost.
+            able = if under_way == 0 { 0 } else { able % 1_000_000_000 };
+            under_way += fill(meter, UnderWay::Unread(under_way));
+            most = most.max(under_way);
+            // A turn takes some microseconds.
+            let turn = Instant::now() + Duration::from_micros(5);
+            tokio::time::advance(meter.next_look().max(turn) - Instant::now()).await;
+        }
+        (read, most)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_uart_never_waits_for_input_and_has_no_more_under_way_than_configured() {
+        for speed in [9_600, 11_520, 200_000] {
+            let (read, most) = second(&mut Meter::new(512), speed).await;
+            assert!(read > speed / 100 * 95, "{read} of {speed}");
+            assert!(most <= 512, "{most} bytes under way at {speed}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_reads_at_once_gets_more_by_and_by() {
+        let mut meter = Meter::new(512);
+        second(&mut meter, 1_000_000_000).await;
+        let (read, most) = second(&mut meter, 1_000_000_000).await;
+        assert!(read > 900_000_000 && most <= MOST, "{read} bytes, {most} under way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_becomes_slow_has_little_under_way_soon() {
+        let mut meter = Meter::new(512);
+        second(&mut meter, 1_000_000_000).await;
+        second(&mut meter, 1_000_000).await;
+        second(&mut meter, 11_520).await;
+        assert!(second(&mut meter, 11_520).await.1 <= 512);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_machine_acknowledges_what_nobody_reads_and_gets_no_more_for_it() {
+        let mut meter = Meter::new(512);
+        for _ in 0..1000 {
+            assert_eq!(fill(&mut meter, UnderWay::Unacknowledged(0)), 512);
+            tokio::time::sleep_until(meter.next_look()).await;
+        }
+    }
+}
