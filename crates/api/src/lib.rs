@@ -38,6 +38,7 @@ use axum::middleware;
 use serialproxy_config::Config;
 use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::health::Health;
 use serialproxy_store::Store;
 
 pub use crate::admin_token::admin_token;
@@ -60,6 +61,7 @@ pub struct Api {
     base_url: String,
     token_ttl: Duration,
     public: Public,
+    health: Health,
 }
 
 impl Api {
@@ -73,7 +75,14 @@ impl Api {
             base_url: config.serial_console.base_url.clone(),
             token_ttl: config.consoleauth.token_ttl,
             public: Public::new(config),
+            health: Health::default(),
         }
+    }
+
+    /// Says at `/healthz` what this says.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
     }
 
     /// Runs a change to its end even when its caller hangs up, so that a half-made guest is never

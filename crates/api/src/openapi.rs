@@ -103,6 +103,7 @@ fn answers(route: &Route) -> BTreeMap<u16, Value> {
     let other = |status| (status, json!({"$ref": format!("#/components/responses/{status}")}));
     let mut answers: BTreeMap<_, _> = route.statuses().into_iter().map(other).collect();
     answers.insert(route.status().as_u16(), answer(route));
+    answers.extend(route.failure.map(|status| (status, answer(route))));
     answers
 }
 

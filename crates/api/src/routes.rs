@@ -47,6 +47,8 @@ pub(crate) struct Route {
     pub(crate) answer: Option<&'static str>,
     /// Statuses of its other answers, beside those that [`Self::statuses`] adds.
     others: &'static [u16],
+    /// Status of an answer that is no success and has its form all the same.
+    pub(crate) failure: Option<u16>,
 }
 
 /// Who may call.
@@ -130,6 +132,7 @@ impl Route {
             body: None,
             answer: None,
             others: &[],
+            failure: None,
         }
     }
 
@@ -151,6 +154,10 @@ impl Route {
 
     pub(crate) fn others(self, others: &'static [u16]) -> Self {
         Self { others, ..self }
+    }
+
+    pub(crate) fn failure(self, status: u16) -> Self {
+        Self { failure: Some(status), ..self }
     }
 
     pub(crate) fn success(mut self, status: StatusCode) -> Self {

@@ -95,7 +95,8 @@ fn consoles() -> Named {
                 "additionalProperties": fault,
             }),
         ),
-        ("Health", object(&[("status", text())])),
+        ("Health", object(&[("status", text()), ("reasons", list("Reason"))])),
+        ("Reason", object(&[("name", text()), ("text", text())])),
         ("Document", json!({"type": "object"})),
     ]
 }

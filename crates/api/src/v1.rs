@@ -6,10 +6,15 @@ mod sessions;
 mod tokens;
 mod users;
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::Api;
 use crate::openapi;
 use crate::routes;
 use crate::routes::Access;
@@ -17,9 +22,10 @@ use crate::routes::Route;
 
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
-        Route::get("/healthz", async || Json(json!({"status": "ok"})))
-            .summary("Whether the process answers")
+        Route::get("/healthz", health)
+            .summary("Whether the process can serve, and why not")
             .answer("Health")
+            .failure(503)
             .open_to(Access::Loopback),
         Route::get("/v1/openapi.json", document).summary("This document").answer("Document"),
     ];
@@ -29,6 +35,15 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(tokens::routes());
     routes.extend(users::routes());
     routes
+}
+
+async fn health(State(api): State<Arc<Api>>) -> (StatusCode, Json<Value>) {
+    let reasons = api.health.reasons();
+    let (status, word) = match reasons.is_empty() {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
+    (status, Json(json!({"status": word, "reasons": reasons})))
 }
 
 async fn document() -> Json<Value> {

@@ -8,6 +8,7 @@ pub mod api;
 pub mod close;
 pub mod compute;
 pub mod console;
+pub mod health;
 pub mod id;
 pub mod identity;
 pub mod pen;

@@ -8,17 +8,19 @@ use tokio::runtime::Builder;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::watchdog::Watchdog;
+
 /// Threads of each for calls that block: token look-ups, reading a log, painting a screen. In a storm
 /// of connections they queue, rather than each having a thread.
 const BLOCKING: usize = 32;
 
 /// Starts one for each core that this process may use. They end with the token, which drops what
-/// is left of their tasks.
+/// is left of their tasks; until then the watchdog sees to it that they come round.
 ///
 /// # Errors
 ///
 /// When the kernel gives no thread or no file descriptor.
-pub(crate) fn start(end: &CancellationToken) -> io::Result<Vec<Handle>> {
+pub(crate) fn start(end: &CancellationToken, watchdog: &Watchdog) -> io::Result<Vec<Handle>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (0..cores)
         .map(|core| {
@@ -28,9 +30,9 @@ pub(crate) fn start(end: &CancellationToken) -> io::Result<Vec<Handle>> {
                 .build()?;
             let handle = runtime.handle().clone();
             let end = end.clone();
-            thread::Builder::new()
-                .name(format!("lines-{core}"))
-                .spawn(move || runtime.block_on(end.cancelled()))?;
+            let name = format!("lines-{core}");
+            watchdog.watch(&name, &handle);
+            thread::Builder::new().name(name).spawn(move || runtime.block_on(end.cancelled()))?;
             Ok(handle)
         })
         .collect()

@@ -12,6 +12,7 @@ mod proxy;
 mod self_signed;
 mod serve;
 mod tls;
+mod watchdog;
 
 use std::process::ExitCode;
 

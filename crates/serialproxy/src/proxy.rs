@@ -33,6 +33,7 @@ use crate::serve::shutdown_on_signal;
 use crate::serve::start;
 use crate::tls;
 use crate::tls::Listening;
+use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
 It asks Nova what a token stands for, as a service user of the configuration with role admin.
@@ -52,11 +53,11 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     let passed_over = loaded.passed_over;
-    start(args, loaded.config, async |config, files| {
+    start(args, loaded.config, async |config, files, watchdog| {
         if !passed_over.is_empty() {
             tracing::debug!("of Nova alone, and passed over: {}", passed_over.join(", "));
         }
-        serve(config, files).await
+        serve(config, files, watchdog).await
     })
 }
 
@@ -92,7 +93,7 @@ fn check(config: &Config) -> Result<(), String> {
 }
 
 /// As [`crate::serve`], without an API, guests and a state of its own.
-async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
+async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     // From the beginning: it ends a process that does not wait for it.
     let hangup = signal(SignalKind::hangup())?;
@@ -110,7 +111,7 @@ async fn serve(config: Config, files: Files) -> anyhow::Result<()> {
 
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
-    let cores = cores::start(&end).context("the program cannot start")?;
+    let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let targets = Arc::new(Targets::new(nova, lines.clone(), &config));
     tokio::spawn(Arc::clone(&targets).log_in());

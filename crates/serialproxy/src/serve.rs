@@ -47,6 +47,7 @@ use crate::listen::reachable;
 use crate::logging;
 use crate::options::ServerArgs;
 use crate::tls;
+use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
 Without a configuration file, consoles of all guests of qemu:///system are served on this machine.
@@ -55,6 +56,9 @@ When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://
 
 Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
+
+/// Name of the threads of the runtime that is no line's.
+const WORKERS: &str = "workers";
 
 /// How long ports have to be let go at the end.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
 pub(crate) fn start<F>(
     args: &ServerArgs,
     config: Config,
-    role: impl FnOnce(Config, Files) -> F,
+    role: impl FnOnce(Config, Files, Watchdog) -> F,
 ) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -95,7 +99,7 @@ where
 fn run_here<F>(
     config: Config,
     files: Files,
-    role: impl FnOnce(Config, Files) -> F,
+    role: impl FnOnce(Config, Files, Watchdog) -> F,
 ) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -110,13 +114,18 @@ where
     if config.serial_console.daemon {
         daemon::leave_terminal()?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the program cannot start")?.block_on(role(config, files))
+    let watchdog = Watchdog::start().context("the program cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name(WORKERS).enable_all().build();
+    let runtime = runtime.context("the program cannot start")?;
+    watchdog.watch(WORKERS, runtime.handle());
+    let role = Box::pin(role(config, files, watchdog.clone()));
+    runtime.block_on(watchdog.watch_main(role))
 }
 
 /// Everything that can fail comes first, in the order of who needs whom; then all roles serve
 /// until a signal.
-async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
+async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     // From the beginning: it ends a process that does not wait for it.
     let hangup = signal(SignalKind::hangup())?;
@@ -148,19 +157,23 @@ async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     config.proxy.api.get_or_insert(own);
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
-    let cores = cores::start(&end).context("the program cannot start")?;
+    let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
-    let api = Arc::new(Api::new(compute.clone(), Arc::clone(&store), &config, auth));
+    let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
+    let api = Arc::new(api.with_health(watchdog.health()));
     let router = serialproxy_api::router(&api);
+    let stop = || shutdown.clone().cancelled_owned();
+    let health = health_listener.map(|listener| {
+        let (plain, router) = (Reception::plain(), serialproxy_api::health_router(&api));
+        tokio::spawn(serialproxy_api::serve(listener, plain, router, stop()))
+    });
     let health = async {
-        if let Some(listener) = health_listener {
-            let router = serialproxy_api::health_router(&api);
-            let plain = Reception::plain();
-            serialproxy_api::serve(listener, plain, router, shutdown.cancelled()).await;
+        if let Some(served) = health {
+            let _ = served.await;
         }
     };
     let tls = Tls { users: users.reception.clone(), api: relay };
@@ -177,16 +190,19 @@ async fn serve(mut config: Config, files: Files) -> anyhow::Result<()> {
     );
     let certificates = [users.certificate, callers.certificate];
     tokio::spawn(tls::renew(certificates, hangup));
+    // Not on this thread, so that `/healthz` is answered when it hangs.
+    let called = serialproxy_api::serve(api_listener, callers.reception, router, stop());
+    let called = tokio::spawn(called);
     let roles = async {
         tokio::join!(
-            serialproxy_api::serve(api_listener, callers.reception, router, shutdown.cancelled()),
+            called,
             health,
             proxy.serve(proxy_listener, connections, shutdown.clone()),
             serialproxy_api::purge_tokens(store, shutdown.cancelled()),
         )
     };
     say_ready(&ready, daemon)?;
-    let ((), (), served, _) = roles.await;
+    let (_, (), served, _) = roles.await;
     close(&lines).await;
     served.context("users cannot be served")
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
+use serde_json::json;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::health::Health;
 
 use crate::bench::ADMIN;
 use crate::bench::Answer;
@@ -123,6 +125,22 @@ async fn where_metrics_are_listened_for_health_is_told_to_everyone_and_nothing_e
     for path in ["/v1/lines", "/v1/openapi.json", "/v2.1/servers"] {
         bench.get(path).await.is_fault(404, "itemNotFound", "could not be found");
     }
+}
+
+#[tokio::test]
+async fn what_keeps_the_process_from_serving_is_said_until_it_is_over() {
+    let (bench, health) = (Bench::new(), Health::default());
+    let (fake, store) = (Arc::clone(&bench.fake), Arc::clone(&bench.store));
+    let api = Api::new(fake, store, &config(), Auth::Noauth).with_health(health.clone());
+    let bench = Bench { router: serialproxy_api::router(&Arc::new(api)), ..bench };
+    health.fails("thread", "it hangs");
+    let answer = bench.get("/healthz").await;
+    assert_eq!(answer.status, 503);
+    let reasons = json!([{"name": "thread", "text": "it hangs"}]);
+    assert_eq!(answer.json(), json!({"status": "failing", "reasons": reasons}));
+    health.recovers("it hangs");
+    let answer = bench.get("/healthz").await;
+    assert_eq!((answer.status.as_u16(), answer.json()["status"].as_str()), (200, Some("ok")));
 }
 
 #[tokio::test]

@@ -1,0 +1,79 @@
+//! Threads that hang: what is said of them, and what becomes of the process.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::rig::Rig;
+use tokio::process::Command;
+
+/// Stops one thread of a process until it dies, as a debugger does. What it is traced by has to take
+/// note of its death, or its process stays a zombie.
+const STOP_THREAD: &str = "
+import ctypes, os, sys
+SEIZE, INTERRUPT, ANY_THREAD = 0x4206, 0x4207, 0x40000000
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+thread = int(sys.argv[1])
+for request in (SEIZE, INTERRUPT):
+    if libc.ptrace(request, thread, 0, 0):
+        sys.exit(os.strerror(ctypes.get_errno()))
+for _ in ('stopped', 'died'):
+    os.waitpid(thread, ANY_THREAD)
+";
+
+/// The thread of that name.
+fn thread(process: u32, name: &str) -> String {
+    let mut tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let comm = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+    let task = tasks.find(|task| comm(task).is_ok_and(|comm| comm.trim_end() == name)).unwrap();
+    task.file_name().into_string().unwrap()
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_is_logged_and_shown_and_at_last_the_process_aborts() {
+    let mut rig = Rig::start(&[]).await;
+    assert_eq!(rig.server.get("/healthz").await.status, 200);
+    let thread = thread(rig.server.pid(), "lines-0");
+    let mut stop = Command::new("python3");
+    let mut stopped = stop.args(["-c", STOP_THREAD, &thread]).kill_on_drop(true).spawn().unwrap();
+    let health = eventually(async || {
+        let health = rig.server.get("/healthz").await;
+        (health.status == 503).then_some(health.json)
+    })
+    .await;
+    let text = "the thread lines-0 has not come round for 5 s";
+    let reasons = serde_json::json!([{"name": "thread", "text": text}]);
+    assert_eq!(health, serde_json::json!({"status": "failing", "reasons": reasons}));
+    eventually(async || rig.server.log().contains(text).then_some(())).await;
+    assert_eq!(rig.server.ended().await.signal(), Some(Signal::ABORT.as_raw()));
+    assert!(rig.server.log().contains("the thread lines-0 hangs for 30 s"), "{}", rig.server.log());
+    assert!(stopped.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn time_in_which_the_whole_process_stood_still_is_no_alarm() {
+    let mut rig = Rig::start(&[]).await;
+    let mut session = rig.raw().await;
+    rig.server.signal(Signal::STOP);
+    // Longer than a thread may take to come round.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    rig.server.signal(Signal::CONT);
+    let back = Instant::now();
+    while back.elapsed() < Duration::from_secs(2) {
+        assert_eq!(rig.server.get("/healthz").await.status, 200);
+        session.send("k").await;
+        assert_eq!(rig.guest.typed(1).await, b"k");
+    }
+    assert!(!rig.server.log().contains("has not come round"), "{}", rig.server.log());
+}
