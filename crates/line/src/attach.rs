@@ -22,6 +22,8 @@ use crate::keyboard::Keyboard;
 use crate::line::Line;
 use crate::line::Shared;
 use crate::lock;
+use crate::painter::Awaited;
+use crate::painter::Sight;
 use crate::screen;
 use crate::session::Session;
 use crate::session::Standing;
@@ -167,8 +169,8 @@ pub(crate) struct Beginning {
     pub(crate) offset: u64,
     /// Where the history ended.
     pub(crate) end: u64,
-    /// What the screen is painted from.
-    pub(crate) recent: Option<Vec<u8>>,
+    /// The screen, where one comes first.
+    pub(crate) screen: Option<Awaited>,
     /// Bytes of input that were received before.
     pub(crate) input: u64,
     /// For coming back.
@@ -179,15 +181,15 @@ impl Start {
     /// Puts a session's cursor to where its output begins, and gives it a new key.
     fn place(
         self,
-        line: &Shared,
+        line: &Arc<Shared>,
         history: &History,
         session: &Session,
         standing: &mut Standing,
     ) -> Beginning {
         let end = history.end();
-        let (offset, recent) = match self {
+        let (offset, screen) = match self {
             Self::Live => (end, None),
-            Self::Screen => (end, Some(history.recent(screen::READ))),
+            Self::Screen => line.ask_for_screen(end),
             Self::Oldest => (history.first(), None),
             Self::Offset { line: Some(id), .. } if id != line.id => (history.first(), None),
             Self::Offset { offset, .. } => (offset.min(end), None),
@@ -195,13 +197,13 @@ impl Start {
         session.cursor.store(offset, Ordering::Relaxed);
         let key = ResumeKey::new(line.key);
         standing.resume = Some(key.digest());
-        Beginning { offset, end, recent, input: standing.received, key }
+        Beginning { offset, end, screen, input: standing.received, key }
     }
 }
 
 impl Shared {
     /// Takes a new session in among the others.
-    fn join(&self, session: &Arc<Session>, start: Start) -> Result<Beginning, Refusal> {
+    fn join(self: &Arc<Self>, session: &Arc<Session>, start: Start) -> Result<Beginning, Refusal> {
         let mut sessions = lock(&self.sessions);
         if sessions.len() >= SESSIONS {
             return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
@@ -213,6 +215,20 @@ impl Shared {
         sessions.push(Arc::clone(session));
         self.publish_viewers(&sessions);
         Ok(beginning)
+    }
+
+    /// Asks for the screen; the history, which ends at `end`, is locked.
+    fn ask_for_screen(self: &Arc<Self>, end: u64) -> (u64, Option<Awaited>) {
+        let line = Arc::clone(self);
+        let look = move || {
+            let size = line.status.borrow().size;
+            let history = lock(&line.history);
+            let (recent, end) = (history.recent(screen::READ), history.end());
+            line.screen.begin(end);
+            Sight { recent, end, size }
+        };
+        let size = self.status.borrow().size;
+        self.screen.ask(end, size, &self.painters, look)
     }
 }
 

@@ -19,7 +19,6 @@ use serialproxy_proto::token::Mode;
 use serialproxy_proto::utf8;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::attach::Beginning;
@@ -27,10 +26,11 @@ use crate::history::History;
 use crate::history::Read;
 use crate::line::Shared;
 use crate::lock;
+use crate::painter::Awaited;
+use crate::painter::Painting;
 use crate::piece::Cut;
 use crate::piece::Piece;
 use crate::piece::Pieces;
-use crate::screen;
 use crate::session::Session;
 use crate::status::Status;
 
@@ -74,7 +74,7 @@ pub struct Attachment {
     seen: Option<Box<Status>>,
     pending: VecDeque<Event>,
     /// The screen, while it is painted.
-    screen: Option<JoinHandle<Vec<u8>>>,
+    screen: Option<Awaited>,
     /// Output before this offset is replay.
     replay_until: u64,
     /// Input that the session was told to be settled.
@@ -137,7 +137,9 @@ impl Attachment {
                 () = bell => {}
                 screen = painted(&mut self.screen), if self.screen.is_some() => {
                     self.screen = None;
-                    self.show(screen);
+                    if let Some(screen) = screen {
+                        self.show(&screen);
+                    }
                 }
                 () = sleep_until(granted_at), if granted_at.is_some() => {
                     self.granted_at = None;
@@ -335,21 +337,24 @@ impl Attachment {
         self.replay_until = beginning.end;
         let status = self.status.borrow_and_update().clone();
         self.greet(&beginning, &status);
-        let size = status.size;
         self.seen = Some(Box::new(status));
-        // It takes milliseconds, in which no other session of this thread would be served.
-        self.screen = beginning
-            .recent
-            .map(|recent| tokio::task::spawn_blocking(move || screen::paint(&recent, size)));
+        self.screen = beginning.screen;
     }
 
-    fn show(&mut self, screen: Vec<u8>) {
-        if screen.is_empty() {
+    /// Goes on where the screen ends, which may have been painted later than it was asked for.
+    fn show(&mut self, screen: &Painting) {
+        if screen.bytes.is_empty() {
             return;
         }
-        let (bytes, offset) = (screen.len() as u64, self.offset());
+        let offset = {
+            let Some((history, from)) = self.history() else { return };
+            let offset = from.max(screen.end);
+            self.go_on_at(offset, &history);
+            offset
+        };
+        let bytes = screen.bytes.len() as u64;
         self.tell(ServerMessage::Replay { kind: ReplayKind::Screen, bytes, offset });
-        self.pending.push_back(Event::Replay(screen.into()));
+        self.pending.push_back(Event::Replay(screen.bytes.clone()));
     }
 
     fn greet(&mut self, beginning: &Beginning, status: &Status) {
@@ -417,10 +422,9 @@ async fn give_up(line: Arc<Shared>, session: Arc<Session>, connection: u64, unti
     }
 }
 
-/// The painted screen; an empty one where the painting failed, which is no reason to end.
-async fn painted(screen: &mut Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
+async fn painted(screen: &mut Option<Awaited>) -> Option<Arc<Painting>> {
     match screen {
-        Some(painting) => painting.await.unwrap_or_default(),
+        Some(awaited) => awaited.painted().await,
         None => std::future::pending().await,
     }
 }

@@ -21,7 +21,7 @@
 //! 4. its history,
 //! 5. how a session stands,
 //! 6. a session's fate,
-//! 7. the line's status, name or power, which are let go before anything else is taken.
+//! 7. the line's status, name, power or paintings, which are let go before anything else is taken.
 //!
 //! The number of a session's connection is counted up under 2, 4, 5 and 6 together, so that one of
 //! them is enough for what an older connection must not do: to type or ask for the pen (2), to read
@@ -40,6 +40,7 @@ mod keyboard;
 mod line;
 mod meter;
 mod owner;
+mod painter;
 mod patience;
 mod piece;
 mod registry;

@@ -28,6 +28,8 @@ use crate::desk::Desk;
 use crate::history::History;
 use crate::history::Limits;
 use crate::lock;
+use crate::painter::Painters;
+use crate::painter::Paintings;
 use crate::registry::Settings;
 use crate::session::Session;
 use crate::status::Change;
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) runtime: Handle,
     pub(crate) history: Mutex<History>,
+    pub(crate) screen: Arc<Paintings>,
+    pub(crate) painters: Painters,
     pub(crate) sessions: Mutex<Vec<Arc<Session>>>,
     pub(crate) desk: Mutex<Desk>,
     pub(crate) status: watch::Sender<Status>,
@@ -75,7 +79,13 @@ pub(crate) struct Power {
 }
 
 impl Line {
-    pub(crate) fn new(server: &ServerRef, port: u8, settings: Settings, runtime: Handle) -> Self {
+    pub(crate) fn new(
+        server: &ServerRef,
+        port: u8,
+        settings: Settings,
+        runtime: Handle,
+        painters: Painters,
+    ) -> Self {
         let limits = Limits { head: settings.history_head, tail: settings.history_tail };
         let power = Power { running: false, status: api::Status::Shutoff, whole: true };
         Self(Arc::new(Shared {
@@ -83,6 +93,8 @@ impl Line {
             id: Uuid::new_v4(),
             name: Mutex::new(server.name.clone()),
             history: Mutex::new(History::new(limits)),
+            screen: Arc::default(),
+            painters,
             sessions: Mutex::default(),
             desk: Mutex::default(),
             status: watch::Sender::new(Status::new(settings.pen_request_timeout)),

@@ -25,6 +25,7 @@ use crate::line::Line;
 use crate::lock;
 use crate::owner;
 use crate::owner::READ;
+use crate::painter::Painters;
 
 /// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
 /// while a connection is gone for the grace time, one and a half times.
@@ -96,6 +97,7 @@ pub struct Lines(Arc<Registry>);
 struct Registry {
     settings: Settings,
     runtimes: Vec<Handle>,
+    painters: Painters,
     turn: AtomicUsize,
     lines: Mutex<BTreeMap<LineKey, Line>>,
     owners: TaskTracker,
@@ -114,6 +116,7 @@ impl Lines {
         Self(Arc::new(Registry {
             settings,
             runtimes,
+            painters: Painters::start(),
             turn: AtomicUsize::new(0),
             lines: Mutex::default(),
             owners: TaskTracker::new(),
@@ -129,7 +132,8 @@ impl Lines {
             .entry(key)
             .or_insert_with(|| {
                 let runtime = self.next_runtime().clone();
-                let line = Line::new(server, port, self.0.settings.clone(), runtime.clone());
+                let (settings, painters) = (self.0.settings.clone(), self.0.painters.clone());
+                let line = Line::new(server, port, settings, runtime.clone(), painters);
                 self.0.owners.spawn_on(owner::own(Arc::clone(&line.0), resolve), &runtime);
                 line
             })

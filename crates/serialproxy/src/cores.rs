@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::watchdog::Watchdog;
 
-/// Threads of each for calls that block: token look-ups, reading a log, painting a screen. In a storm
+/// Threads of each for calls that block: look-ups of tokens and names, reading a log. In a storm
 /// of connections they queue, rather than each having a thread.
 const BLOCKING: usize = 32;
 

@@ -15,6 +15,7 @@ mod pen;
 mod resume;
 mod rig;
 mod right;
+mod screen;
 mod stale;
 mod transports;
 

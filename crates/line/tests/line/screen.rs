@@ -1,0 +1,105 @@
+//! The screen that is painted for who attaches.
+
+use bytes::Bytes;
+use serialproxy_line::Attachment;
+use serialproxy_line::Event;
+use serialproxy_line::Start;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::console::ReplayKind;
+use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::token::Mode;
+use tokio::io::AsyncWriteExt;
+
+use crate::rig::Rig;
+use crate::rig::eventually;
+use crate::rig::next;
+use crate::rig::visitor;
+use crate::rig::within;
+
+fn attach(rig: &Rig) -> Attachment {
+    let mut visitor = visitor("bob", Mode::Watch, Protocol::ConsoleV1);
+    visitor.start = Start::Screen;
+    rig.attach(&visitor).unwrap().0
+}
+
+/// The screen, and the offset at which the output goes on.
+async fn screen(attachment: &mut Attachment) -> (Bytes, u64) {
+    let mut announced = None;
+    within(async {
+        loop {
+            match (next(attachment).await, announced) {
+                (Event::Replay(screen), Some(offset)) => return (screen, offset),
+                (Event::Message(ServerMessage::Replay { kind, offset, .. }), None) => {
+                    assert_eq!(kind, ReplayKind::Screen);
+                    announced = Some(offset);
+                }
+                (Event::Message(_), _) => {}
+                (event, _) => panic!("{event:?} before the screen"),
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn thirty_three_attaches_to_a_line_under_a_bomb_cost_one_painting() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let bomb = "\x1b[7m\x1b[2J\x1b[24S".repeat(10_000);
+    guest.write_all(bomb.as_bytes()).await.unwrap();
+    eventually(|| rig.line.describe().offset == bomb.len() as u64).await;
+    let mut sessions: Vec<_> = (0..33).map(|_| attach(&rig)).collect();
+    let (first, _) = screen(&mut sessions[0]).await;
+    for session in &mut sessions[1..] {
+        assert_eq!(screen(session).await.0.as_ptr(), first.as_ptr(), "painted again");
+    }
+    let (later, _) = screen(&mut attach(&rig)).await;
+    assert_eq!(later.as_ptr(), first.as_ptr(), "painted again without new output");
+    guest.write_all(b"new\r\n").await.unwrap();
+    eventually(|| rig.line.describe().offset == bomb.len() as u64 + 5).await;
+    let (new, _) = screen(&mut attach(&rig)).await;
+    assert!(new.windows(3).any(|window| window == b"new"));
+}
+
+#[tokio::test]
+async fn who_attaches_while_the_guest_prints_sees_each_byte_behind_the_screen_once() {
+    const ROWS: usize = 40_000;
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let printed: String = (0..ROWS).map(|row| format!("row {row:010}\r\n")).collect();
+    let all = printed.clone().into_bytes();
+    let printing = tokio::spawn(async move {
+        for rows in all.chunks(160) {
+            guest.write_all(rows).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        guest
+    });
+    let mut readers = Vec::new();
+    for part in 1..20 {
+        eventually(|| rig.line.describe().offset >= (part * printed.len() / 40) as u64).await;
+        let mut session = attach(&rig);
+        let printed = printed.clone();
+        readers.push(tokio::spawn(async move {
+            let (screen, offset) = screen(&mut session).await;
+            let mut at = usize::try_from(offset).unwrap();
+            let newest = printed[..at].rsplit("\r\n").nth(1).unwrap().as_bytes();
+            assert!(screen.windows(newest.len()).any(|window| window == newest));
+            while at < printed.len() {
+                match within(next(&mut session)).await {
+                    Event::Replay(bytes) => {
+                        assert_eq!(bytes, printed.as_bytes()[at..at + bytes.len()]);
+                        at += bytes.len();
+                    }
+                    Event::Message(ServerMessage::Gap { .. }) => panic!("a gap"),
+                    Event::Message(_) | Event::Output => {}
+                    Event::Ended(close) => panic!("{close:?}"),
+                }
+            }
+        }));
+    }
+    within(printing).await.unwrap();
+    for reader in readers {
+        within(reader).await.unwrap();
+    }
+}
