@@ -36,7 +36,7 @@ impl Api {
         wanted: Wanted,
     ) -> Result<String, Fault> {
         let Wanted { line, mode, wait } = wanted;
-        self.server(&caller, line.server).await?;
+        let project = self.server(&caller, line.server).await?.project;
         if mode == Mode::Write {
             caller.require(Role::Member, POLICY)?;
         }
@@ -47,8 +47,9 @@ impl Api {
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
         let operator = caller.role >= Role::Member;
-        let grant = Grant { line, user: caller.user.clone(), mode, operator, wait, expires };
-        let token = tokens::authorize(self, &caller, grant).await?;
+        let user = caller.user;
+        let grant = Grant { line, project, user, mode, operator, wait, expires };
+        let token = tokens::authorize(&self.store, grant).await?;
         Ok(format!("{}?token={}", self.base_url, token.expose()))
     }
 }

@@ -12,30 +12,14 @@ use serialproxy_store::Store;
 use serialproxy_store::StoreError;
 use tokio::time::MissedTickBehavior;
 
-use crate::Api;
-use crate::auth::Caller;
 use crate::fault::Fault;
 
 /// How often expired tokens are removed. They are no good before that either.
 const PURGE: Duration = Duration::from_secs(60);
 
-/// Makes a token for a grant on a server that the caller sees, and still does when it is made: a
-/// change of project ends those that were made before it, and here is one that was made after.
-pub(crate) async fn authorize(
-    api: &Api,
-    caller: &Caller,
-    grant: Grant,
-) -> Result<ConsoleToken, Fault> {
-    let id = grant.line.server;
-    let project = api.server(caller, id).await?.project;
-    let make = move |store: &Store| store.authorize_in(&project, &grant);
-    let token = blocking(&api.store, make).await??;
-    if let Err(fault) = api.server(caller, id).await {
-        let digest = token.digest();
-        blocking(&api.store, move |store| store.revoke(digest)).await??;
-        return Err(fault);
-    }
-    Ok(token)
+/// Makes a token for a grant.
+pub(crate) async fn authorize(store: &Arc<Store>, grant: Grant) -> Result<ConsoleToken, Fault> {
+    Ok(blocking(store, move |store| store.authorize(&grant)).await??)
 }
 
 /// What a token stands for, if it is good.

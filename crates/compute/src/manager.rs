@@ -46,7 +46,6 @@ impl Manager {
         let statics = if config.compute.statics { config.static_lines.as_slice() } else { &[] };
         let owners = Owners::new(&config.compute);
         let statics = Statics::start(statics, &owners, enabled, &lines);
-        statics.settle_owners(&store);
         let guests = config.compute.libvirt.then(|| Guests::start(config, store, lines.clone()));
         Arc::new(Self { enabled, lines, statics, guests })
     }

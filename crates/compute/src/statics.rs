@@ -16,7 +16,6 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::Store;
 
 use crate::manager::no_such_port;
 use crate::owners::Owners;
@@ -50,19 +49,11 @@ impl Statics {
             servers.entry(id).or_insert(server).ports.push(*port);
             if enabled {
                 let server = ServerRef { id, name: name.clone() };
-                lines.add(&server, *port, Arc::new(Fixed::from(endpoint))).guest_running();
+                let resolve = Arc::new(Fixed::from(endpoint));
+                lines.add(&server, Some(&owners.of(id, name)), *port, resolve).guest_running();
             }
         }
         Self { servers }
-    }
-
-    /// Ends the console tokens of servers that were of another project when they were made.
-    pub(crate) fn settle_owners(&self, store: &Store) {
-        let owners = self.servers.iter().map(|(id, server)| (*id, server.project.clone()));
-        let owners: Vec<_> = owners.collect();
-        if let Err(error) = store.revoke_tokens_of_former_owners(&owners) {
-            tracing::error!(%error, "console tokens of former owners stay until they expire");
-        }
     }
 
     pub(crate) fn all(&self) -> Vec<api::Server> {

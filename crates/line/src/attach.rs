@@ -1,18 +1,14 @@
 //! Attaching to a line, and coming back to it.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
-use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -29,12 +25,11 @@ use crate::session::Session;
 use crate::session::Standing;
 use crate::status::Connection;
 
-/// Sessions of one line at most.
-const SESSIONS: usize = 1000;
-
 /// Who attaches, and how.
 #[derive(Clone, Debug)]
 pub struct Visitor {
+    /// The project for whose server the grant is; none where grants name none.
+    pub project: Option<String>,
     /// The user.
     pub user: String,
     /// `Write` asks for the pen.
@@ -85,32 +80,9 @@ impl Line {
     /// wait for it), or when there are too many sessions.
     pub fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
-        let connection = shared.status.borrow().connection.clone();
-        refuse_without_connection(&connection, visitor)?;
-        let session = Arc::new(Session {
-            id: SessionId::new(),
-            user: visitor.user.clone(),
-            protocol: visitor.protocol,
-            since: visitor.now,
-            may: visitor.may,
-            operator: visitor.operator,
-            limit: visitor.limit,
-            cursor: AtomicU64::new(0),
-            shown: AtomicU64::new(0),
-            fate: Mutex::default(),
-            bell: Notify::new(),
-            standing: Mutex::new(Standing::new(visitor.address.clone())),
-        });
-        if visitor.mode == Mode::Write {
-            let mut desk = lock(&shared.desk);
-            desk.take_pen(session.holder(visitor.now)).map_err(
-                |Holder { session, user, since }| Refusal::Busy { session, user, since },
-            )?;
-            shared.publish_pen(&desk, None);
-        }
-        // From here on a drop gives the pen back.
+        let session = Arc::new(Session::new(visitor));
+        let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
-        let beginning = shared.join(&session, visitor.start)?;
         attachment.begin(beginning);
         tracing::info!(line = %self.key(), session = %session.id, user = session.user,
             address = visitor.address, mode = visitor.mode.as_str(), "session attached");
@@ -123,7 +95,8 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Resume`] when no session here has this key any more.
+    /// [`Refusal::Resume`] when no session here has this key any more; why the line is closed, if it
+    /// is.
     pub fn resume(
         &self,
         key: &ResumeKey,
@@ -131,6 +104,7 @@ impl Line {
         address: &str,
     ) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
+        lock(&shared.sessions).refuse_when_closed()?;
         let digest = key.digest();
         let session = shared
             .all_sessions()
@@ -140,6 +114,7 @@ impl Line {
         let (connection, beginning) = {
             // The connection before types no more from here on, and moves no cursor.
             let _desk = lock(&shared.desk);
+            lock(&shared.sessions).refuse_when_closed()?;
             let history = lock(&shared.history);
             let mut standing = lock(&session.standing);
             if !standing.opens_to(digest) || session.is_over() {
@@ -202,18 +177,31 @@ impl Start {
 }
 
 impl Shared {
-    /// Takes a new session in among the others.
-    fn join(self: &Arc<Self>, session: &Arc<Session>, start: Start) -> Result<Beginning, Refusal> {
+    /// Takes a new session in among the others, with the pen if it is to write, in one step.
+    fn join(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        visitor: &Visitor,
+    ) -> Result<Beginning, Refusal> {
+        let mut desk = lock(&self.desk);
         let mut sessions = lock(&self.sessions);
-        if sessions.len() >= SESSIONS {
-            return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
+        sessions.admit(visitor)?;
+        refuse_without_connection(&self.status.borrow().connection, visitor)?;
+        if visitor.mode == Mode::Write {
+            desk.take_pen(session.holder(visitor.now)).map_err(
+                |Holder { session, user, since }| Refusal::Busy { session, user, since },
+            )?;
         }
         let beginning = {
             let history = lock(&self.history);
-            start.place(self, &history, session, &mut lock(&session.standing))
+            visitor.start.place(self, &history, session, &mut lock(&session.standing))
         };
         sessions.push(Arc::clone(session));
         self.publish_viewers(&sessions);
+        drop(sessions);
+        if visitor.mode == Mode::Write {
+            self.publish_pen(&desk, None);
+        }
         Ok(beginning)
     }
 

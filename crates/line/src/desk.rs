@@ -108,6 +108,12 @@ impl Desk {
         holder
     }
 
+    /// Takes the pen from whoever holds it or asks for it, and drops what was typed.
+    pub(crate) fn expropriate(&mut self) {
+        self.pen = Pen::default();
+        self.drop_input();
+    }
+
     /// A guest is connected.
     pub(crate) fn open(&mut self, stream: Arc<Stream>) {
         self.stream = Some(stream);

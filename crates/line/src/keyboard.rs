@@ -120,6 +120,16 @@ impl Keyboard {
         &self.session.user
     }
 
+    /// The project for whose server its grant is.
+    pub fn project(&self) -> Option<&str> {
+        self.session.project.as_deref()
+    }
+
+    /// When the session ends whatever it does.
+    pub fn limit(&self) -> Option<Timestamp> {
+        self.session.limit
+    }
+
     /// The line.
     pub fn line(&self) -> LineKey {
         self.line.key

@@ -44,6 +44,7 @@ mod painter;
 mod patience;
 mod piece;
 mod registry;
+mod roster;
 mod screen;
 mod session;
 mod status;
@@ -64,6 +65,7 @@ pub use crate::piece::Piece;
 pub use crate::registry::Lines;
 pub use crate::registry::RawLag;
 pub use crate::registry::Settings;
+pub use crate::roster::Expected;
 
 /// Locks a mutex whose holder may have panicked: every critical section here leaves its data
 /// whole at each step, so what is inside is still good.

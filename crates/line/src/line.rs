@@ -31,6 +31,7 @@ use crate::lock;
 use crate::painter::Painters;
 use crate::painter::Paintings;
 use crate::registry::Settings;
+use crate::roster::Roster;
 use crate::session::Session;
 use crate::status::Change;
 use crate::status::Connection;
@@ -51,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) history: Mutex<History>,
     pub(crate) screen: Arc<Paintings>,
     pub(crate) painters: Painters,
-    pub(crate) sessions: Mutex<Vec<Arc<Session>>>,
+    pub(crate) sessions: Mutex<Roster>,
     pub(crate) desk: Mutex<Desk>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) power: Mutex<Power>,
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) typed: Notify,
     /// Input was written or dropped: a session that waits for room looks again.
     pub(crate) room: Notify,
+    /// Nobody attaches any more: who waits for the line need not.
+    pub(crate) closed: CancellationToken,
     pub(crate) stop: CancellationToken,
 }
 
@@ -107,6 +110,7 @@ impl Line {
             owner_waits: AtomicBool::new(false),
             typed: Notify::new(),
             room: Notify::new(),
+            closed: CancellationToken::new(),
             stop: CancellationToken::new(),
         }))
     }
@@ -160,11 +164,17 @@ impl Line {
         self.guest_running();
     }
 
-    /// Waits until the line is connected to its guest; false when it is not within that time.
+    /// Waits until the line is connected to its guest; false when it is not within that time, or the
+    /// line is closed meanwhile.
     pub async fn connected(&self, within: Duration) -> bool {
         let mut status = self.0.status.subscribe();
         let connected = status.wait_for(|status| status.connection.is_connected());
-        matches!(tokio::time::timeout(within, connected).await, Ok(Ok(_)))
+        tokio::select! {
+            biased;
+            () = self.0.closed.cancelled() => false,
+            () = tokio::time::sleep(within) => false,
+            connected = connected => connected.is_ok(),
+        }
     }
 
     /// Waits until nobody holds the pen, at most so long.
@@ -177,11 +187,6 @@ impl Line {
     /// Whether the guest's port is being dialled right now, so that waiting a moment is worth it.
     pub fn is_connecting(&self) -> bool {
         lock(&self.0.power).running && self.0.status.borrow().connection.is_settling()
-    }
-
-    /// Whether a session is attached, or may come back.
-    pub fn is_used(&self) -> bool {
-        !lock(&self.0.sessions).is_empty()
     }
 
     /// The line as `/v1/lines` shows it.
@@ -267,13 +272,6 @@ impl Line {
         true
     }
 
-    /// Ends all sessions.
-    pub(crate) fn end_sessions(&self, close: &Close) {
-        for session in self.0.all_sessions() {
-            self.0.end_session(&session, close);
-        }
-    }
-
     pub(crate) fn sessions(&self) -> Vec<api::Session> {
         let holder = lock(&self.0.desk).pen().holder().map(|holder| holder.session);
         let server = self.0.server();
@@ -317,7 +315,7 @@ impl Shared {
     }
 
     pub(crate) fn all_sessions(&self) -> Vec<Arc<Session>> {
-        lock(&self.sessions).clone()
+        lock(&self.sessions).to_vec()
     }
 
     /// Ends a session. One whose connection is there learns it from its attachment, which then
@@ -338,9 +336,7 @@ impl Shared {
     pub(crate) fn remove(&self, session: &Session) {
         let was_there = {
             let mut sessions = lock(&self.sessions);
-            let before = sessions.len();
-            sessions.retain(|entry| entry.id != session.id);
-            let was_there = sessions.len() < before;
+            let was_there = sessions.take_out(session.id);
             if was_there {
                 self.publish_viewers(&sessions);
             }

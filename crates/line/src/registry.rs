@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serialproxy_proto::api;
 use serialproxy_proto::api::Protocol;
-use serialproxy_proto::close::Close;
-use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::refusal::Refusal;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Resolve;
@@ -101,7 +100,7 @@ struct Registry {
     turn: AtomicUsize,
     lines: Mutex<BTreeMap<LineKey, Line>>,
     owners: TaskTracker,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Lines {
@@ -120,24 +119,36 @@ impl Lines {
             turn: AtomicUsize::new(0),
             lines: Mutex::default(),
             owners: TaskTracker::new(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }))
     }
 
     /// Adds a line and starts its owner, which waits until the guest runs. A line that is there
-    /// already is returned as it is.
-    pub fn add(&self, server: &ServerRef, port: u8, resolve: Arc<dyn Resolve>) -> Line {
+    /// already is returned as it is, but for the project that its server belongs to; none where
+    /// grants name none.
+    pub fn add(
+        &self,
+        server: &ServerRef,
+        project: Option<&str>,
+        port: u8,
+        resolve: Arc<dyn Resolve>,
+    ) -> Line {
         let key = LineKey { server: server.id, port };
-        lock(&self.0.lines)
-            .entry(key)
-            .or_insert_with(|| {
-                let runtime = self.next_runtime().clone();
-                let (settings, painters) = (self.0.settings.clone(), self.0.painters.clone());
-                let line = Line::new(server, port, settings, runtime.clone(), painters);
-                self.0.owners.spawn_on(owner::own(Arc::clone(&line.0), resolve), &runtime);
-                line
-            })
-            .clone()
+        let mut lines = lock(&self.0.lines);
+        let line = lines.entry(key).or_insert_with(|| {
+            let runtime = self.next_runtime().clone();
+            let (settings, painters) = (self.0.settings.clone(), self.0.painters.clone());
+            let line = Line::new(server, port, settings, runtime.clone(), painters);
+            self.0.owners.spawn_on(owner::own(Arc::clone(&line.0), resolve), &runtime);
+            if self.is_draining() {
+                line.close(&Refusal::Draining);
+            }
+            line
+        });
+        if let Some(project) = project {
+            line.belongs_to(project);
+        }
+        line.clone()
     }
 
     /// The runtimes on which lines live.
@@ -168,13 +179,27 @@ impl Lines {
         lock(&self.0.lines).values().cloned().collect()
     }
 
-    /// Removes a line: its port is let go, and its sessions end with `reason`.
+    /// Removes a line: its port is let go, its sessions end with `reason`, and who has it in hand
+    /// attaches to it no more.
     pub fn remove(&self, key: LineKey, reason: &str) {
         let removed = lock(&self.0.lines).remove(&key);
         if let Some(line) = removed {
-            line.end_sessions(&Close::new(CloseCode::NoSuchLine, reason));
+            line.close(&Refusal::NoSuchLine(reason.to_owned()));
             line.0.stop.cancel();
         }
+    }
+
+    /// Removes a line unless somebody uses it; false where somebody does.
+    pub fn remove_unused(&self, key: LineKey, reason: &str) -> bool {
+        let mut lines = lock(&self.0.lines);
+        if let Some(line) = lines.get(&key) {
+            if !line.close_unused(&Refusal::NoSuchLine(reason.to_owned())) {
+                return false;
+            }
+            line.0.stop.cancel();
+            lines.remove(&key);
+        }
+        true
     }
 
     /// All attached sessions.
@@ -189,18 +214,19 @@ impl Lines {
 
     /// Ends all sessions with 4012 and lets nobody attach any more. The lines go on.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
-        for line in self.all() {
-            line.end_sessions(&Close::new(
-                CloseCode::Draining,
-                "this proxy is shutting down, connect again",
-            ));
-        }
+        let all = lock(&self.0.lines);
+        self.0.draining.cancel();
+        all.values().for_each(|line| line.close(&Refusal::Draining));
     }
 
     /// Whether [`Self::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::SeqCst)
+        self.0.draining.is_cancelled()
+    }
+
+    /// Waits until [`Self::drain`] is called.
+    pub async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// Lets go of all ports and waits until that is done.

@@ -18,6 +18,7 @@ use serialproxy_proto::token::TokenDigest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::attach::Visitor;
 use crate::line::Shared;
 use crate::lock;
 
@@ -25,6 +26,8 @@ use crate::lock;
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) user: String,
+    /// The project for whose server its grant is.
+    pub(crate) project: Option<String>,
     pub(crate) protocol: Protocol,
     pub(crate) since: Timestamp,
     /// The most that its user may do.
@@ -100,6 +103,24 @@ impl Standing {
 }
 
 impl Session {
+    pub(crate) fn new(visitor: &Visitor) -> Self {
+        Self {
+            id: SessionId::new(),
+            user: visitor.user.clone(),
+            project: visitor.project.clone(),
+            protocol: visitor.protocol,
+            since: visitor.now,
+            may: visitor.may,
+            operator: visitor.operator,
+            limit: visitor.limit,
+            cursor: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
+            fate: Mutex::default(),
+            bell: Notify::new(),
+            standing: Mutex::new(Standing::new(visitor.address.clone())),
+        }
+    }
+
     /// Number of its present connection.
     pub(crate) fn connection(&self) -> u64 {
         lock(&self.fate).connection

@@ -142,6 +142,9 @@ impl std::str::FromStr for Mode {
 pub struct Grant {
     /// The line that may be attached to.
     pub line: LineKey,
+    /// The project of the line's server when the token was made. Once the server is another
+    /// project's, the token is as good as unknown.
+    pub project: String,
     /// Who asked for the token.
     pub user: String,
     /// The most that the session may do.

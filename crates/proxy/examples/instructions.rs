@@ -181,13 +181,14 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
     tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
     let grant = Grant {
         line,
+        project: ADMIN_PROJECT.into(),
         user: "count".into(),
         mode: Mode::Write,
         operator: false,
         wait: false,
         expires: Timestamp::now() + 24.hours(),
     };
-    let token = store.authorize_in(ADMIN_PROJECT, &grant)?;
+    let token = store.authorize(&grant)?;
     Ok((guest, Door { address, token: token.expose().to_owned() }))
 }
 

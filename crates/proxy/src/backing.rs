@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
-use serialproxy_line::Line;
 use serialproxy_proto::compute::Compute;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::refusal::Refusal;
@@ -36,6 +36,8 @@ pub enum Backing {
 /// What a token stands for.
 pub(crate) struct Console {
     pub(crate) line: LineKey,
+    /// The project for whose server the token was made; none with Nova's.
+    pub(crate) project: Option<String>,
     pub(crate) user: String,
     /// The most that the session may do.
     pub(crate) mode: Mode,
@@ -43,8 +45,17 @@ pub(crate) struct Console {
     pub(crate) wait: bool,
     /// When the token ends, as far as that is known.
     pub(crate) expires: Option<Timestamp>,
-    /// Where Nova says that the port is.
-    pub(crate) sighting: Option<Sighting>,
+    /// What it was looked up in.
+    pub(crate) source: Source,
+}
+
+/// What a token was looked up in, and when.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// In our store, after so many revocations.
+    Own(u64),
+    /// At Nova, which says where the port is.
+    Nova(Sighting),
 }
 
 impl Backing {
@@ -54,20 +65,44 @@ impl Backing {
         match self {
             Self::Own { store, .. } => {
                 let digest = token.digest();
-                with_store(store, move |store| store.validate(digest, Timestamp::now()))
-                    .await?
-                    .map(Console::from)
-                    .ok_or(Refusal::Token)
+                let look_up = move |store: &Store| {
+                    // Counted before, so that one during the look-up is noticed.
+                    let revocations = store.revocations();
+                    let grant = store.validate(digest, Timestamp::now())?;
+                    Ok(grant.map(|grant| Console::of(grant, revocations)))
+                };
+                with_store(store, look_up).await?.ok_or(Refusal::Token)
             }
             Self::Nova(targets) => targets.look_up(token).await,
         }
     }
 
+    /// What a token stands for now that stood for `console` before: looked up anew where that may be
+    /// wrong by now.
+    pub(crate) async fn confirm(
+        &self,
+        token: &ConsoleToken,
+        console: Console,
+    ) -> Result<Console, Refusal> {
+        let expired = console.expires.is_some_and(|expires| expires <= Timestamp::now());
+        let is_current = match (self, &console.source) {
+            (Self::Own { store, .. }, Source::Own(revocations)) => {
+                store.revocations() == *revocations
+            }
+            (Self::Nova(_), Source::Nova(sighting)) => sighting.is_fresh(),
+            _ => false,
+        };
+        match is_current && !expired {
+            true => Ok(console),
+            false => self.look_up(token).await,
+        }
+    }
+
     /// The line of a console.
-    pub(crate) fn line(&self, proxy: &Proxy, console: &Console) -> Result<Line, Refusal> {
-        match (self, &console.sighting) {
-            (Self::Nova(targets), Some(sighting)) => targets.open(sighting),
-            _ => proxy.lines.get(console.line).ok_or_else(|| {
+    pub(crate) fn line(&self, proxy: &Proxy, console: &Console) -> Result<Expected, Refusal> {
+        match (self, &console.source) {
+            (Self::Nova(targets), Source::Nova(sighting)) => targets.open(sighting),
+            _ => proxy.lines.get(console.line).map(|line| line.expect()).ok_or_else(|| {
                 Refusal::NoSuchLine(
                     "the server is gone, or has no such serial port any more".into(),
                 )
@@ -85,14 +120,11 @@ impl Backing {
         }
     }
 
-    /// Makes a token, which ends when its server comes to another project.
+    /// Makes a token.
     pub(crate) async fn authorize(&self, grant: Grant) -> Result<ConsoleToken, Refusal> {
         match self {
-            Self::Own { store, compute } => {
-                let server = compute.server(grant.line.server).await;
-                let project =
-                    server.map_err(|error| Refusal::Unavailable(error.to_string()))?.project;
-                with_store(store, move |store| store.authorize_in(&project, &grant)).await
+            Self::Own { store, .. } => {
+                with_store(store, move |store| store.authorize(&grant)).await
             }
             Self::Nova(_) => Err(Refusal::Unavailable(
                 "Nova makes the URLs here: with &mode=watch behind it, one lets others watch"
@@ -109,10 +141,20 @@ impl Backing {
     }
 }
 
-impl From<Grant> for Console {
-    fn from(grant: Grant) -> Self {
-        let Grant { line, user, mode, operator, wait, expires } = grant;
-        Self { line, user, mode, operator, wait, expires: Some(expires), sighting: None }
+impl Console {
+    fn of(grant: Grant, revocations: u64) -> Self {
+        let Grant { line, project, user, mode, operator, wait, expires } = grant;
+        let (project, expires) = (Some(project), Some(expires));
+        Self {
+            line,
+            project,
+            user,
+            mode,
+            operator,
+            wait,
+            expires,
+            source: Source::Own(revocations),
+        }
     }
 }
 
@@ -131,49 +173,5 @@ async fn with_store<T: Send + 'static>(
             tracing::error!(%error, "tokens cannot be looked up");
             Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serialproxy_compute::Manager;
-    use serialproxy_config::Config;
-    use serialproxy_config::values::StaticEndpoint;
-    use serialproxy_config::values::StaticLine;
-    use serialproxy_line::Lines;
-    use serialproxy_line::Settings;
-    use serialproxy_proto::api::ADMIN_PROJECT;
-    use serialproxy_proto::id::ServerId;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_token_made_for_a_session_ends_when_the_server_comes_to_another_project() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
-        let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
-        let mut config = Config::default();
-        config.compute.libvirt = false;
-        config.static_lines = vec![StaticLine { name: "switch".into(), port: 0, endpoint }];
-        let lines = Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()]);
-        let compute = Manager::start(&config, Arc::clone(&store), lines);
-        let backing = Backing::Own { store: Arc::clone(&store), compute };
-        let server = ServerId::of_static("switch");
-        let grant = Grant {
-            line: LineKey { server, port: 0 },
-            user: "alice".into(),
-            mode: Mode::Watch,
-            operator: false,
-            wait: true,
-            expires: Timestamp::MAX,
-        };
-        let token = backing.authorize(grant).await.unwrap();
-        let belongs_to = |project: &str| {
-            store.revoke_tokens_of_former_owners(&[(server, project.to_owned())]).unwrap();
-        };
-        belongs_to(ADMIN_PROJECT);
-        assert!(backing.look_up(&token).await.is_ok());
-        belongs_to("other");
-        assert_eq!(backing.look_up(&token).await.err(), Some(Refusal::Token));
     }
 }

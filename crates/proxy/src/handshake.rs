@@ -12,22 +12,18 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
-use serialproxy_line::Start;
-use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::refusal::Refusal;
-use serialproxy_proto::token::ConsoleToken;
-use serialproxy_proto::token::Mode;
 use serialproxy_tls::Stream;
 use tokio::runtime;
 use tokio::runtime::Handle;
 
 use crate::Backing;
 use crate::Proxy;
-use crate::backing::Console;
+use crate::admission;
+use crate::admission::Wish;
 use crate::http::Answer;
 use crate::http::Client;
 use crate::origin;
@@ -39,17 +35,6 @@ use crate::ticket::Ticket;
 use crate::upgrade;
 use crate::upgrade::Offer;
 use crate::upgrade::Violation;
-
-/// How long a line that is just being connected is waited for.
-const CONNECTING: Duration = Duration::from_secs(2);
-
-/// How long a raw client waits for a port that Nova named, and that may have been made a moment ago:
-/// an ironic node's console takes seconds.
-const SLOW: Duration = Duration::from_secs(5);
-
-/// How long a user's own session that writes is waited for: who closes a connection and opens the
-/// next may be here before the end of the first is noticed. A refusal takes 100 ms at most.
-const OWN_LEAVES: Duration = Duration::from_millis(30);
 
 /// How long to wait for hyper to hand the connection over once the 101 is written.
 const UPGRADE: Duration = Duration::from_secs(10);
@@ -79,7 +64,12 @@ pub(crate) async fn answer(
         Err(violation) => return (not_a_handshake(&violation), None),
     };
     let protocol = offer.protocol;
-    let admitted = admit(proxy, client, protocol, &request).await;
+    let admitted = tokio::select! {
+        biased;
+        // Whatever is waited for meanwhile.
+        () = proxy.lines.draining() => Err(Refusal::Draining),
+        admitted = admit(proxy, client, protocol, &request) => admitted,
+    };
     if let Err(refusal) = &admitted {
         tracing::info!(peer = %client.address, reason = %refusal, "attach refused");
         // A browser hides the status of a failed handshake: there, accept first.
@@ -133,9 +123,6 @@ async fn admit(
     protocol: Protocol,
     request: &Request<Incoming>,
 ) -> Result<Admitted, Refusal> {
-    if proxy.lines.is_draining() {
-        return Err(Refusal::Draining);
-    }
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
@@ -149,7 +136,8 @@ async fn admit(
         Admission::Token(token) => {
             let console = proxy.backing.look_up(&token).await?;
             check_origin()?;
-            attach(proxy, &token, &console, Wish { mode, start, protocol, address }).await?
+            admission::attach(proxy, &token, console, Wish { mode, start, protocol, address })
+                .await?
         }
         Admission::Resume(key) => {
             check_origin()?;
@@ -158,58 +146,6 @@ async fn admit(
         }
     };
     Ok(Admitted { attachment, keyboard, protocol })
-}
-
-/// What a client with a token wants.
-struct Wish {
-    mode: Option<Mode>,
-    start: Start,
-    protocol: Protocol,
-    address: String,
-}
-
-async fn attach(
-    proxy: &Arc<Proxy>,
-    token: &ConsoleToken,
-    console: &Console,
-    Wish { mode, start, protocol, address }: Wish,
-) -> Result<(Attachment, Keyboard), Refusal> {
-    let mode = mode.unwrap_or(console.mode);
-    if mode == Mode::Write && console.mode == Mode::Watch {
-        return Err(Refusal::Mode);
-    }
-    let line = proxy.backing.line(proxy, console)?;
-    match &proxy.backing {
-        Backing::Nova(_) if protocol == Protocol::Raw => line.connected(SLOW).await,
-        _ => line.is_connecting() && line.connected(CONNECTING).await,
-    };
-    let consoleauth = &proxy.config.consoleauth;
-    let visitor = Visitor {
-        user: console.user.clone(),
-        mode,
-        may: console.mode,
-        operator: console.operator,
-        wait: console.wait,
-        limit: console.expires.filter(|_| consoleauth.enforce_session_timeout),
-        protocol,
-        address,
-        start,
-        now: Timestamp::now(),
-    };
-    let attached = match line.attach(&visitor) {
-        Err(Refusal::Busy { user, .. }) if user == visitor.user => {
-            line.pen_free(OWN_LEAVES).await;
-            line.attach(&visitor)?
-        }
-        attached => attached?,
-    };
-    if consoleauth.single_use {
-        proxy.backing.spend(token).await?;
-    }
-    if consoleauth.enforce_session_timeout {
-        proxy.backing.watch_over(token, &attached.1);
-    }
-    Ok(attached)
 }
 
 fn switching_protocols(offer: &Offer) -> Answer {
@@ -267,6 +203,7 @@ pub(crate) fn refused(status: StatusCode, reason: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serialproxy_proto::id::SessionId;
 
     use super::*;

@@ -6,6 +6,7 @@
 //!                     └─ Upgrade ─▶ handshake ─▶ ticket (token, origin) ─▶ line ─▶ session
 //! ```
 
+mod admission;
 mod backing;
 mod handshake;
 mod history;

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_line::Endpoint;
+use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
-use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
@@ -37,6 +37,7 @@ use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
 
 use crate::backing::Console;
+use crate::backing::Source;
 
 /// Lines at once, at most; each holds a history and a file.
 const LINES: usize = 4096;
@@ -147,12 +148,13 @@ impl Targets {
         };
         Ok(Console {
             line: key(sighting.server.id),
+            project: None,
             user: user(token),
             mode: Mode::Write,
             operator: false,
             wait: true,
             expires: None,
-            sighting: Some(sighting),
+            source: Source::Nova(sighting),
         })
     }
 
@@ -182,7 +184,7 @@ impl Targets {
     }
 
     /// The line of a server, which goes to where its port was seen.
-    pub(crate) fn open(&self, sighting: &Sighting) -> Result<Line, Refusal> {
+    pub(crate) fn open(&self, sighting: &Sighting) -> Result<Expected, Refusal> {
         let id = sighting.server.id;
         let mut all = lock(&self.all);
         let (target, moved) = match all.get(&id) {
@@ -197,7 +199,8 @@ impl Targets {
                 (target, false)
             }
         };
-        let line = self.lines.add(&sighting.server, 0, target);
+        // With all targets locked, so that nobody lets go of it before it is expected.
+        let line = self.lines.add(&sighting.server, None, 0, target).expect();
         line.rename(&sighting.server.name);
         match moved {
             true => line.guest_moved(),
@@ -230,13 +233,14 @@ impl Targets {
         if line.is_some_and(|line| line.is_used()) {
             state.used = Instant::now();
         }
-        let reason = match (state.gone, state.used.elapsed() >= self.idle) {
-            (true, _) => "the server was deleted",
-            (_, true) => "nobody used the console",
-            _ => return true,
-        };
-        self.lines.remove(key(id), reason);
-        false
+        match (state.gone, state.used.elapsed() >= self.idle) {
+            (true, _) => {
+                self.lines.remove(key(id), "the server was deleted");
+                false
+            }
+            (_, true) => !self.lines.remove_unused(key(id), "nobody used the console"),
+            _ => true,
+        }
     }
 
     /// Ends a session when Nova does not know its token any more. A Nova that does not answer ends
@@ -259,6 +263,13 @@ impl Targets {
     }
 }
 
+impl Sighting {
+    /// Whether it still counts.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.seen.elapsed() < FRESH
+    }
+}
+
 impl Target {
     fn new(nova: &Arc<Nova>, sighting: &Sighting) -> Self {
         let state = State { sighting: sighting.clone(), used: sighting.seen, gone: false };
@@ -276,7 +287,7 @@ impl Target {
 
     async fn whereabouts(&self) -> Result<Endpoint, Unresolved> {
         let last = lock(&self.state).sighting.clone();
-        if last.seen.elapsed() < FRESH {
+        if last.is_fresh() {
             return Ok(last.endpoint);
         }
         let next = self.ask(last).await?;

@@ -8,7 +8,6 @@
 mod adoptions;
 mod api_tokens;
 mod leases;
-mod owners;
 mod tokens;
 mod users;
 
@@ -18,6 +17,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -30,6 +30,8 @@ pub use crate::users::User;
 /// The embedded store.
 pub struct Store {
     connection: Mutex<Connection>,
+    /// How often console tokens were revoked.
+    revocations: AtomicU64,
 }
 
 /// Why the store could not do it. The text holds neither path nor token.
@@ -118,6 +120,14 @@ const MIGRATIONS: &[&str] = &[
         hash TEXT NOT NULL
     ) WITHOUT ROWID, STRICT;
 ",
+    // Each console token names the project for itself. One whose project is not known is good no more.
+    "
+    ALTER TABLE console_tokens ADD COLUMN project TEXT NOT NULL DEFAULT '';
+    DELETE FROM console_tokens WHERE server NOT IN (SELECT server FROM console_owners);
+    UPDATE console_tokens SET project =
+        (SELECT project FROM console_owners WHERE console_owners.server = console_tokens.server);
+    DROP TABLE console_owners;
+",
 ];
 
 impl Store {
@@ -141,7 +151,7 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(connection), revocations: AtomicU64::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -186,6 +196,9 @@ fn write_error(error: rusqlite::Error) -> StoreError {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use serialproxy_proto::id::ServerId;
+    use serialproxy_proto::token::ConsoleToken;
+
     use super::*;
 
     #[test]
@@ -197,6 +210,36 @@ mod tests {
             let mode = entry.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0);
         }
+    }
+
+    #[test]
+    fn console_tokens_of_before_keep_the_project_that_was_noted_for_their_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        let old = Connection::open(&path).unwrap();
+        for step in &MIGRATIONS[..5] {
+            old.execute_batch(step).unwrap();
+        }
+        old.pragma_update(None, "user_version", 5).unwrap();
+        let token = ["moved", "unknown"].map(|name| {
+            let (token, server) = (ConsoleToken::new(), ServerId::of_static(name).to_string());
+            old.execute(
+                "INSERT INTO console_tokens VALUES (?1, ?2, 3, 'alice', 'write', 1, 0, 1000)",
+                rusqlite::params![token.digest().0, server],
+            )
+            .unwrap();
+            token
+        });
+        let server = ServerId::of_static("moved").to_string();
+        old.execute("INSERT INTO console_owners VALUES (?1, 'team-a')", [server]).unwrap();
+        drop(old);
+
+        let store = Store::open(&path).unwrap();
+        let [noted, unknown] =
+            token.map(|token| store.validate(token.digest(), jiff::Timestamp::UNIX_EPOCH).unwrap());
+        let noted = noted.unwrap();
+        assert_eq!((noted.project.as_str(), noted.line.port), ("team-a", 3));
+        assert_eq!(unknown, None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Console tokens: only their digests are kept, each with its grant.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
-use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 use serialproxy_proto::id::LineKey;
@@ -18,6 +19,34 @@ use crate::leases::time;
 use crate::write_error;
 
 impl Store {
+    /// Makes a token for a grant. It is good as soon as this returns.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn authorize(&self, grant: &Grant) -> Result<ConsoleToken, StoreError> {
+        let token = ConsoleToken::new();
+        self.lock()
+            .execute(
+                "INSERT INTO console_tokens
+                 (digest, server, serial_port, user, mode, operator, wait, expires, project)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    token.digest().0,
+                    grant.line.server.to_string(),
+                    grant.line.port,
+                    grant.user,
+                    grant.mode.as_str(),
+                    grant.operator,
+                    grant.wait,
+                    grant.expires.as_millisecond(),
+                    grant.project,
+                ],
+            )
+            .map_err(write_error)?;
+        Ok(token)
+    }
+
     /// What a token stands for, unless it is unknown or expired.
     ///
     /// # Errors
@@ -30,7 +59,7 @@ impl Store {
     ) -> Result<Option<Grant>, StoreError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
-            "SELECT server, serial_port, user, mode, operator, wait, expires
+            "SELECT server, serial_port, user, mode, operator, wait, expires, project
              FROM console_tokens WHERE digest = ?1 AND expires > ?2",
         )?;
         let grant = statement
@@ -43,6 +72,7 @@ impl Store {
                     operator: row.get(4)?,
                     wait: row.get(5)?,
                     expires: time(row.get(6)?),
+                    project: row.get(7)?,
                 })
             })
             .optional()?;
@@ -60,6 +90,7 @@ impl Store {
             .lock()
             .execute("DELETE FROM console_tokens WHERE digest = ?1", [digest.0])
             .map_err(write_error)?;
+        self.count_revocation();
         Ok(removed == 1)
     }
 
@@ -69,9 +100,22 @@ impl Store {
     ///
     /// When the store fails.
     pub fn revoke_tokens_of(&self, server: ServerId) -> Result<usize, StoreError> {
-        self.lock()
+        let removed = self
+            .lock()
             .execute("DELETE FROM console_tokens WHERE server = ?1", [server.to_string()])
-            .map_err(write_error)
+            .map_err(write_error)?;
+        self.count_revocation();
+        Ok(removed)
+    }
+
+    /// How often tokens were revoked so far. While this is what it was before a token was validated,
+    /// the token is as good as it was then, but for its expiry.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    fn count_revocation(&self) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Removes console and API tokens that have expired; returns how many.
@@ -84,38 +128,8 @@ impl Store {
         let purge = |statement| connection.execute(statement, [now.as_millisecond()]);
         let consoles = purge("DELETE FROM console_tokens WHERE expires <= ?1");
         let logins = purge("DELETE FROM api_tokens WHERE expires <= ?1");
-        let removed = consoles.map_err(write_error)? + logins.map_err(write_error)?;
-        connection
-            .execute(
-                "DELETE FROM console_owners
-                 WHERE server NOT IN (SELECT server FROM console_tokens)",
-                [],
-            )
-            .map_err(write_error)?;
-        Ok(removed)
+        Ok(consoles.map_err(write_error)? + logins.map_err(write_error)?)
     }
-}
-
-pub(crate) fn insert(connection: &Connection, grant: &Grant) -> Result<ConsoleToken, StoreError> {
-    let token = ConsoleToken::new();
-    connection
-        .execute(
-            "INSERT INTO console_tokens
-             (digest, server, serial_port, user, mode, operator, wait, expires)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                token.digest().0,
-                grant.line.server.to_string(),
-                grant.line.port,
-                grant.user,
-                grant.mode.as_str(),
-                grant.operator,
-                grant.wait,
-                grant.expires.as_millisecond(),
-            ],
-        )
-        .map_err(write_error)?;
-    Ok(token)
 }
 
 #[cfg(test)]
@@ -125,6 +139,7 @@ mod tests {
     fn grant(name: &str, expires: i64) -> Grant {
         Grant {
             line: LineKey { server: ServerId::of_static(name), port: 1 },
+            project: "p".into(),
             user: "alice".into(),
             mode: Mode::Watch,
             operator: true,
@@ -146,7 +161,7 @@ mod tests {
     #[test]
     fn a_token_gives_its_grant_as_often_as_it_is_asked_until_it_expires() {
         let (_directory, store) = store();
-        let token = store.authorize_in("p", &grant("a", 600)).unwrap();
+        let token = store.authorize(&grant("a", 600)).unwrap();
         for second in [0, 599] {
             let found = store.validate(token.digest(), at(second)).unwrap();
             assert_eq!(found, Some(grant("a", 600)));
@@ -155,16 +170,30 @@ mod tests {
     }
 
     #[test]
+    fn a_revocation_is_counted_by_the_time_that_it_is_done() {
+        let (_directory, store) = store();
+        let tokens = [
+            store.authorize(&grant("a", 600)).unwrap(),
+            store.authorize(&grant("b", 600)).unwrap(),
+        ];
+        let before = store.revocations();
+        store.revoke(tokens[0].digest()).unwrap();
+        let between = store.revocations();
+        store.revoke_tokens_of(grant("b", 0).line.server).unwrap();
+        assert!(before < between && between < store.revocations());
+    }
+
+    #[test]
     fn an_unknown_token_gives_nothing() {
         let (_directory, store) = store();
-        store.authorize_in("p", &grant("a", 600)).unwrap();
+        store.authorize(&grant("a", 600)).unwrap();
         assert_eq!(store.validate(ConsoleToken::new().digest(), at(0)).unwrap(), None);
     }
 
     #[test]
     fn the_token_itself_is_nowhere_in_the_file() {
         let (directory, store) = store();
-        let token = store.authorize_in("p", &grant("a", 600)).unwrap();
+        let token = store.authorize(&grant("a", 600)).unwrap();
         drop(store);
         for entry in std::fs::read_dir(directory.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
@@ -176,8 +205,8 @@ mod tests {
     #[test]
     fn purging_removes_expired_tokens_only() {
         let (_directory, store) = store();
-        store.authorize_in("p", &grant("a", 10)).unwrap();
-        let fresh = store.authorize_in("p", &grant("a", 11)).unwrap();
+        store.authorize(&grant("a", 10)).unwrap();
+        let fresh = store.authorize(&grant("a", 11)).unwrap();
         assert_eq!(store.purge_expired_tokens(at(10)).unwrap(), 1);
         assert!(store.validate(fresh.digest(), at(10)).unwrap().is_some());
     }
@@ -185,8 +214,8 @@ mod tests {
     #[test]
     fn revoking_a_servers_tokens_leaves_those_of_others() {
         let (_directory, store) = store();
-        let gone = store.authorize_in("p", &grant("a", 600)).unwrap();
-        let kept = store.authorize_in("p", &grant("b", 600)).unwrap();
+        let gone = store.authorize(&grant("a", 600)).unwrap();
+        let kept = store.authorize(&grant("b", 600)).unwrap();
         assert_eq!(store.revoke_tokens_of(grant("a", 0).line.server).unwrap(), 1);
         assert!(store.validate(gone.digest(), at(0)).unwrap().is_none());
         assert!(store.validate(kept.digest(), at(0)).unwrap().is_some());
@@ -195,7 +224,7 @@ mod tests {
     #[test]
     fn of_two_who_spend_a_token_one_wins() {
         let (_directory, store) = store();
-        let token = store.authorize_in("p", &grant("a", 600)).unwrap();
+        let token = store.authorize(&grant("a", 600)).unwrap();
         assert!(store.revoke(token.digest()).unwrap());
         assert!(!store.revoke(token.digest()).unwrap());
     }

@@ -49,6 +49,9 @@ async fn show(
         Err(ComputeError::NotFound(_)) => return Err(unknown()),
         line => line?,
     };
+    if api.compute.server(grant.line.server).await?.project != grant.project {
+        return Err(unknown());
+    }
     let (host, port) = line.endpoint.as_ref().and_then(address).unzip();
     Ok(Json(json!({"console": {
         "instance_uuid": grant.line.server,

@@ -242,6 +242,8 @@ async fn a_grant_allows_to_force_and_power_to_members_and_administrators_alone()
         assert_eq!((grant.mode, grant.operator), (mode, operator), "{role} {query}");
         assert_eq!(grant.user, name);
         assert_eq!(grant.line, LineKey { server: running(), port: 0 });
+        // The server's, whoever asks.
+        assert_eq!(grant.project, PROJECT);
     }
 }
 

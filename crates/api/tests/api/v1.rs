@@ -254,8 +254,9 @@ async fn deleting_a_server_ends_its_console_tokens_and_no_others() {
         let line = LineKey { server, port: 0 };
         let (user, mode) = ("a".into(), Mode::Write);
         let expires = Timestamp::MAX;
-        let grant = Grant { line, user, mode, operator: true, wait: false, expires };
-        bench.store.authorize_in("p", &grant).unwrap().digest()
+        let grant =
+            Grant { line, project: "p".into(), user, mode, operator: true, wait: false, expires };
+        bench.store.authorize(&grant).unwrap().digest()
     };
     let (gone, kept) = (token(running()), token(halted()));
     let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
@@ -271,8 +272,9 @@ async fn a_server_that_may_not_be_deleted_keeps_its_console_tokens() {
     let bench = Bench::with(fake, &config(), Auth::Noauth);
     let line = LineKey { server: running(), port: 0 };
     let (user, mode, expires) = ("a".into(), Mode::Write, Timestamp::MAX);
-    let grant = Grant { line, user, mode, operator: true, wait: false, expires };
-    let token = bench.store.authorize_in("p", &grant).unwrap().digest();
+    let grant =
+        Grant { line, project: "p".into(), user, mode, operator: true, wait: false, expires };
+    let token = bench.store.authorize(&grant).unwrap().digest();
     let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
     assert_eq!(answer.status, 409);
     assert!(bench.store.validate(token, Timestamp::now()).unwrap().is_some());
@@ -306,9 +308,9 @@ async fn expired_tokens_are_purged_until_the_end() {
     let bench = Bench::new();
     let line = LineKey { server: running(), port: 0 };
     let expires = Timestamp::UNIX_EPOCH;
-    let grant =
-        Grant { line, user: "a".into(), mode: Mode::Watch, operator: true, wait: false, expires };
-    let token = bench.store.authorize_in("p", &grant).unwrap().digest();
+    let (project, user, mode) = ("p".into(), "a".into(), Mode::Watch);
+    let grant = Grant { line, project, user, mode, operator: true, wait: false, expires };
+    let token = bench.store.authorize(&grant).unwrap().digest();
     let minute = tokio::time::sleep(std::time::Duration::from_secs(61));
     serialproxy_api::purge_tokens(Arc::clone(&bench.store), minute).await;
     assert!(!bench.store.revoke(token).unwrap());

@@ -12,7 +12,6 @@ use serialproxy_line::Endpoint;
 use serialproxy_line::Resolve;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
-use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -57,19 +56,6 @@ pub(super) async fn follow(guests: Weak<Guests>, mut events: Events) {
     while let Some(event) = events.next().await {
         let Some(guests) = guests.upgrade() else { return };
         guests.handle(event).await;
-    }
-}
-
-/// Which project a server belonged to, if it was known, and does now.
-struct Owner {
-    id: ServerId,
-    before: Option<String>,
-    now: String,
-}
-
-impl Owner {
-    fn is_new(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| *before != self.now)
     }
 }
 
@@ -121,12 +107,7 @@ impl Guests {
             });
             self.noted(kept_in_step.await);
         }
-        let before = self.project(id);
-        let guest = self.apply(domain, bound, Sight::News);
-        if before.as_ref() != Some(&guest.project) {
-            self.settle_owners(vec![Owner { id, before, now: guest.project.clone() }]).await;
-        }
-        Ok(Some(guest))
+        Ok(Some(self.apply(domain, bound, Sight::News)))
     }
 
     /// Reads all domains anew, and brings lines and port leases in step.
@@ -142,17 +123,13 @@ impl Guests {
         }
         // Boots wait for this, so that no guest is half made now.
         self.clean(known.clone()).await;
-        let (mut bound, mut owners) = (BTreeSet::new(), Vec::new());
+        let mut bound = BTreeSet::new();
         self.noted(self.with_store(move |store| forget_adoptions(store, &known)).await);
         for domain in domains {
             let ports = bound_ports(&domain);
             bound.extend(ports.iter().cloned());
-            let id = domain.id;
-            let before = self.project(id);
-            let now = self.apply(domain, ports, Sight::Found).project;
-            owners.push(Owner { id, before, now });
+            self.apply(domain, ports, Sight::Found);
         }
-        self.settle_owners(owners).await;
         self.noted(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
         Ok(())
     }
@@ -176,32 +153,6 @@ impl Guests {
         }
         self.noted(self.with_ports(move |ports, now| ports.release_server(id, now)).await);
         self.noted(self.with_store(move |store| store.forget_adoption(id)).await);
-    }
-
-    fn project(&self, id: ServerId) -> Option<String> {
-        self.table.get(id).map(|guest| guest.project)
-    }
-
-    /// Ends what people of another project have of these servers: first their console tokens, so
-    /// that none comes back, then their sessions.
-    async fn settle_owners(&self, owners: Vec<Owner>) {
-        let now = owners.iter().map(|owner| (owner.id, owner.now.clone())).collect::<Vec<_>>();
-        let ended = self.with_store(move |store| store.revoke_tokens_of_former_owners(&now));
-        self.noted(ended.await);
-        for owner in owners.iter().filter(|owner| owner.is_new()) {
-            self.end_sessions(owner.id, &owner.now);
-        }
-    }
-
-    /// Ends the sessions on a server that has just come to another project.
-    fn end_sessions(&self, id: ServerId, project: &str) {
-        tracing::info!(server = %id, project, "a guest belongs to another project now");
-        let reason = Some("the server belongs to another project now".to_owned());
-        let by = Disconnect { by: "serialproxy".into(), reason };
-        let sessions = self.lines.sessions();
-        for session in sessions.iter().filter(|session| session.server.id == id) {
-            self.lines.disconnect(session.id, &by);
-        }
     }
 
     /// Takes note of a domain, and tells its lines.
@@ -242,6 +193,10 @@ impl Guests {
                 self.lines.remove(line.key(), &reason);
             }
         }
+        if before.is_some_and(|before| before.project != guest.project) {
+            tracing::info!(server = %id, project = guest.project,
+                "a guest belongs to another project now");
+        }
         let server = ServerRef { id, name: guest.name.clone() };
         let renamed = before.is_some_and(|before| before.name != guest.name);
         let another_status = before.is_none_or(|before| before.status != guest.status);
@@ -249,7 +204,7 @@ impl Guests {
             let key = LineKey { server: id, port: port.port };
             let is_new = self.lines.get(key).is_none();
             let resolve: Arc<dyn Resolve> = Arc::new(LivePorts(self.me.clone()));
-            let line = self.lines.add(&server, port.port, resolve);
+            let line = self.lines.add(&server, Some(&guest.project), port.port, resolve);
             if renamed {
                 line.rename(&guest.name);
             }

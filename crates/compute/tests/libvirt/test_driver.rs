@@ -4,6 +4,9 @@ use jiff::Timestamp;
 use serialproxy_config::values::ServerProject;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_line::Start;
+use serialproxy_line::Visitor;
+use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::Compute;
@@ -11,13 +14,11 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::role::Role;
-use crate::role::eventually;
 
 const RUNNING: &str = "00000000-0000-4000-8000-000000000001";
 const STOPPED: &str = "00000000-0000-4000-8000-000000000002";
@@ -202,29 +203,42 @@ async fn a_server_belongs_to_whom_its_description_names_and_else_to_whom_the_con
     assert_eq!(role.manager.server(id(RUNNING)).await.unwrap().project, "0fe7");
 }
 
+/// Whether a grant for a server of this project is good.
+fn is_good(role: &Role, server: ServerId, project: &str) -> bool {
+    let visitor = Visitor {
+        project: Some(project.into()),
+        user: "alice".into(),
+        mode: Mode::Watch,
+        may: Mode::Watch,
+        operator: false,
+        wait: true,
+        limit: None,
+        protocol: Protocol::ConsoleV1,
+        address: "192.0.2.1:4".into(),
+        start: Start::Live,
+        now: Timestamp::now(),
+    };
+    role.lines.get(LineKey { server, port: 0 }).unwrap().attach(&visitor).is_ok()
+}
+
 #[tokio::test]
-async fn a_change_of_project_ends_the_console_tokens_of_the_server_also_while_nobody_looks() {
+async fn a_grant_ends_when_the_server_comes_to_another_project_also_while_nobody_looks() {
     let (_directory, uri) = hypervisor(1);
     note_project(&uri, "old");
     let role = Role::start(&uri, |config| config.static_lines.push(static_line(1)));
-    let token = |server, project| {
-        let line = LineKey { server, port: 0 };
-        let (user, mode, expires) = ("alice".into(), Mode::Write, Timestamp::MAX);
-        let grant = Grant { line, user, mode, operator: true, wait: true, expires };
-        role.store.authorize_in(project, &grant).unwrap().digest()
-    };
-    let [moved, kept] = [token(id(RUNNING), "old"), token(id(STOPPED), "admin")];
-    let switch = token(ServerId::of_static("switch"), "admin");
     role.manager.servers().await.unwrap();
-    let is_good =
-        |role: &Role, token| role.store.validate(token, Timestamp::now()).unwrap().is_some();
-    assert!(is_good(&role, moved));
+    let switch = ServerId::of_static("switch");
+    assert!(is_good(&role, id(RUNNING), "old") && !is_good(&role, id(RUNNING), "new"));
+    assert!(is_good(&role, switch, "admin"));
     note_project(&uri, "new");
     let mut role = role;
     let named = ServerProject { server: "switch".into(), project: "new".into() };
     role.config.compute.projects.push(named);
     let role = role.restart();
     assert_eq!(role.manager.server(id(RUNNING)).await.unwrap().project, "new");
-    eventually("the tokens end", || async { (!is_good(&role, moved)).then_some(()) }).await;
-    assert!(is_good(&role, kept) && !is_good(&role, switch));
+    for server in [id(RUNNING), switch] {
+        assert!(is_good(&role, server, "new") && !is_good(&role, server, "old"));
+        assert!(!is_good(&role, server, "admin"));
+    }
+    assert!(is_good(&role, id(STOPPED), "admin"));
 }

@@ -9,6 +9,7 @@
 )]
 
 mod characters;
+mod closed;
 mod fence;
 mod model;
 mod pen;
@@ -315,7 +316,7 @@ async fn an_endpoint_that_is_no_longer_the_guest_s_is_let_go() {
     }
     let moves = Moves(Mutex::new(vec![endpoint(&rig.port), endpoint(&other)]));
     let server = ServerRef { id: ServerId::of_static("moves"), name: "moves".into() };
-    let line = rig.lines.add(&server, 0, Arc::new(moves));
+    let line = rig.lines.add(&server, None, 0, Arc::new(moves));
     line.guest_started(true);
     let (mut stranger, _) = within(rig.port.accept()).await.unwrap();
     assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0, "the line stayed");

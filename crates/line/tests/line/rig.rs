@@ -30,6 +30,9 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
+/// Whose the server is.
+pub(crate) const PROJECT: &str = "team-a";
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers as it is told to.
@@ -66,7 +69,7 @@ impl Rig {
         let told = Arc::new(Told(Mutex::new(Ok(endpoint(&port)))));
         let lines = Lines::new(settings, vec![Handle::current()]);
         let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
-        let line = lines.add(&server, 0, Arc::clone(&told) as Arc<dyn Resolve>);
+        let line = lines.add(&server, Some(PROJECT), 0, Arc::clone(&told) as Arc<dyn Resolve>);
         Self { lines, line, port, told }
     }
 
@@ -90,6 +93,7 @@ pub(crate) fn endpoint(port: &TcpListener) -> Endpoint {
 
 pub(crate) fn visitor(user: &str, mode: Mode, protocol: Protocol) -> Visitor {
     Visitor {
+        project: Some(PROJECT.into()),
         user: user.into(),
         mode,
         may: Mode::Write,

@@ -58,7 +58,7 @@ async fn qemu(log: Option<&'static [u8]>) -> (Line, TcpListener, Arc<Qemu>) {
     let qemu = Arc::new(Qemu { at: endpoint(&port), serves: Mutex::default(), log });
     let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
     let lines = Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()]);
-    let line = lines.add(&server, 0, Arc::clone(&qemu) as Arc<dyn Resolve>);
+    let line = lines.add(&server, None, 0, Arc::clone(&qemu) as Arc<dyn Resolve>);
     (line, port, qemu)
 }
 

@@ -100,14 +100,21 @@ impl Deeds {
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
             return Err("many links were made already, use one of them".into());
         }
-        let seconds = self.proxy.config.consoleauth.token_ttl.as_secs();
+        let now = Timestamp::now();
+        let ttl = self.proxy.config.consoleauth.token_ttl.as_secs();
+        let expires = now + SignedDuration::from_secs(ttl.cast_signed());
+        // Nobody watches for longer by a link of a session whose time is limited.
+        let expires = self.keyboard.limit().map_or(expires, |limit| limit.min(expires));
+        let seconds = now.duration_until(expires).as_secs().max(0).cast_unsigned();
         let grant = Grant {
             line: self.keyboard.line(),
+            // The session's, whosever the server is by now.
+            project: self.keyboard.project().unwrap_or_default().to_owned(),
             user: self.keyboard.user().to_owned(),
             mode: Mode::Watch,
             operator: false,
             wait: true,
-            expires: Timestamp::now() + SignedDuration::from_secs(seconds.cast_signed()),
+            expires,
         };
         let (proxy, answers) = (Arc::clone(&self.proxy), self.answers.clone());
         let keyboard = self.keyboard.clone();

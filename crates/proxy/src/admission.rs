@@ -1,0 +1,120 @@
+//! Attaching with a token: what it stands for is looked up, the line is waited for, and then the line
+//! decides in one step.
+//!
+//! Each look-up is old after the next wait, so nothing is decided by it alone. What ends with its line
+//! (a server that is deleted, drained or another project's) the line refuses under the lock under which
+//! it was told. What ends in the store is looked up anew when something ended there since, before and
+//! after the line has taken the session in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serialproxy_line::Attachment;
+use serialproxy_line::Expected;
+use serialproxy_line::Keyboard;
+use serialproxy_line::Start;
+use serialproxy_line::Visitor;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::ConsoleToken;
+use serialproxy_proto::token::Mode;
+
+use crate::Backing;
+use crate::Proxy;
+use crate::backing::Console;
+
+/// How long a line that is just being connected is waited for.
+const CONNECTING: Duration = Duration::from_secs(2);
+
+/// How long a raw client waits for a port that Nova named, and that may have been made a moment ago:
+/// an ironic node's console takes seconds.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// How long a user's own session that writes is waited for: who closes a connection and opens the
+/// next may be here before the end of the first is noticed. A refusal takes 100 ms at most.
+const OWN_LEAVES: Duration = Duration::from_millis(30);
+
+/// What a client with a token wants.
+pub(crate) struct Wish {
+    pub(crate) mode: Option<Mode>,
+    pub(crate) start: Start,
+    pub(crate) protocol: Protocol,
+    pub(crate) address: String,
+}
+
+/// Attaches to the console that was looked up for a token.
+///
+/// # Errors
+///
+/// When the token does not allow it by now, or the line refuses.
+pub(crate) async fn attach(
+    proxy: &Arc<Proxy>,
+    token: &ConsoleToken,
+    console: Console,
+    wish: Wish,
+) -> Result<(Attachment, Keyboard), Refusal> {
+    let mode = wish.mode.unwrap_or(console.mode);
+    if mode == Mode::Write && console.mode == Mode::Watch {
+        return Err(Refusal::Mode);
+    }
+    let expected = proxy.backing.line(proxy, &console)?;
+    if expected.is_connecting() {
+        tracing::debug!(line = %console.line, user = console.user, "an attach waits for its line");
+    }
+    match &proxy.backing {
+        Backing::Nova(_) if wish.protocol == Protocol::Raw => expected.connected(SLOW).await,
+        _ => expected.is_connecting() && expected.connected(CONNECTING).await,
+    };
+    let (console, line) = confirmed(proxy, token, console).await?;
+    let visitor = visitor(proxy, &console, mode, wish);
+    let (console, attached) = match line.attach(&visitor) {
+        Err(Refusal::Busy { user, .. }) if user == visitor.user => {
+            line.pen_free(OWN_LEAVES).await;
+            let (console, line) = confirmed(proxy, token, console).await?;
+            (console, line.attach(&visitor)?)
+        }
+        attached => (console, attached?),
+    };
+    let consoleauth = &proxy.config.consoleauth;
+    match consoleauth.single_use {
+        true => proxy.backing.spend(token).await?,
+        false => drop(proxy.backing.confirm(token, console).await?),
+    }
+    if consoleauth.enforce_session_timeout {
+        proxy.backing.watch_over(token, &attached.1);
+    }
+    Ok(attached)
+}
+
+/// What the token stands for after a wait, and the line that it leads to now.
+async fn confirmed(
+    proxy: &Proxy,
+    token: &ConsoleToken,
+    console: Console,
+) -> Result<(Console, Expected), Refusal> {
+    let console = proxy.backing.confirm(token, console).await?;
+    let line = proxy.backing.line(proxy, &console)?;
+    Ok((console, line))
+}
+
+fn visitor(proxy: &Proxy, console: &Console, mode: Mode, wish: Wish) -> Visitor {
+    let Wish { start, protocol, address, .. } = wish;
+    let is_limited = proxy.config.consoleauth.enforce_session_timeout;
+    Visitor {
+        project: console.project.clone(),
+        user: console.user.clone(),
+        mode,
+        may: console.mode,
+        operator: console.operator,
+        wait: console.wait,
+        limit: console.expires.filter(|_| is_limited),
+        protocol,
+        address,
+        start,
+        now: Timestamp::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! What ends while somebody waits for a line that is being connected.
+
+use serialproxy_compute::Manager;
+use serialproxy_config::Config;
+use serialproxy_line::Endpoint;
+use serialproxy_line::Line;
+use serialproxy_line::Lines;
+use serialproxy_line::Resolve;
+use serialproxy_line::Settings;
+use serialproxy_line::Unresolved;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::token::Grant;
+use serialproxy_store::Store;
+use serialproxy_tls::Reception;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::*;
+use crate::Tls;
+
+const PROJECT: &str = "team-a";
+
+/// Says where the port is once it may.
+#[derive(Debug)]
+struct Held(Endpoint, watch::Receiver<bool>);
+
+impl Resolve for Held {
+    fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+        let (at, mut gate) = (self.0.clone(), self.1.clone());
+        Box::pin(async move {
+            let _ = gate.wait_for(|open| *open).await;
+            Ok(at)
+        })
+    }
+}
+
+/// A proxy whose one line is being connected until it may.
+struct Rig {
+    _state: tempfile::TempDir,
+    store: Arc<Store>,
+    lines: Lines,
+    line: Line,
+    proxy: Arc<Proxy>,
+    gate: watch::Sender<bool>,
+}
+
+impl Rig {
+    async fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
+        let mut config = Config::default();
+        config.compute.libvirt = false;
+        change(&mut config);
+        let lines = Lines::new(Settings::default(), vec![Handle::current()]);
+        let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
+        let backing = Backing::Own { store: Arc::clone(&store), compute };
+        let tls = Tls { users: Reception::plain(), api: None };
+        let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = port.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut guests = Vec::new();
+            while let Ok((guest, _)) = port.accept().await {
+                guests.push(guest);
+            }
+        });
+        let (gate, open) = watch::channel(false);
+        let at = Endpoint::Tcp { host: address.ip().to_string(), port: address.port() };
+        let server = ServerRef { id: ServerId::of_static("web"), name: "web".into() };
+        let line = lines.add(&server, Some(PROJECT), 0, Arc::new(Held(at, open)));
+        line.guest_running();
+        Self { _state: state, store, lines, line, proxy: Arc::new(proxy), gate }
+    }
+
+    fn token(&self) -> ConsoleToken {
+        let grant = Grant {
+            line: self.line.key(),
+            project: PROJECT.into(),
+            user: "alice".into(),
+            mode: Mode::Write,
+            operator: false,
+            wait: true,
+            expires: Timestamp::MAX,
+        };
+        self.store.authorize(&grant).unwrap()
+    }
+
+    async fn attach(
+        &self,
+        token: &ConsoleToken,
+        mode: Mode,
+    ) -> Result<(Attachment, Keyboard), Refusal> {
+        let console = self.proxy.backing.look_up(token).await?;
+        let wish = Wish {
+            mode: Some(mode),
+            start: Start::Live,
+            protocol: Protocol::ConsoleV1,
+            address: "192.0.2.1:4".into(),
+        };
+        attach(&self.proxy, token, console, wish).await
+    }
+}
+
+/// What becomes of an attach when this is done while it waits for the line.
+async fn meanwhile(what: impl FnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
+    let rig = Rig::new(|_| ()).await;
+    let token = rig.token();
+    let attaching = rig.attach(&token, Mode::Write);
+    let acting = async {
+        // The attach waits as soon as it is expected.
+        while !rig.line.is_used() {
+            tokio::task::yield_now().await;
+        }
+        what(&rig, &token);
+        rig.gate.send_replace(true);
+    };
+    let (attached, ()) = tokio::join!(attaching, acting);
+    assert_eq!(rig.lines.sessions().len(), usize::from(attached.is_ok()));
+    attached.err()
+}
+
+#[tokio::test]
+async fn who_waits_for_a_line_gets_it_when_nothing_ends_meanwhile() {
+    assert_eq!(meanwhile(|_, _| ()).await, None);
+    // Nor when another token ends.
+    let other = |rig: &Rig, _: &ConsoleToken| {
+        rig.store.revoke(rig.token().digest()).unwrap();
+    };
+    assert_eq!(meanwhile(other).await, None);
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_while_it_waits_is_unknown() {
+    let one = |rig: &Rig, token: &ConsoleToken| assert!(rig.store.revoke(token.digest()).unwrap());
+    assert_eq!(meanwhile(one).await, Some(Refusal::Token));
+    let all = |rig: &Rig, _: &ConsoleToken| {
+        assert_eq!(rig.store.revoke_tokens_of(rig.line.key().server).unwrap(), 1);
+    };
+    assert_eq!(meanwhile(all).await, Some(Refusal::Token));
+}
+
+#[tokio::test]
+async fn a_token_whose_server_comes_to_another_project_while_it_waits_is_unknown() {
+    let moves = |rig: &Rig, _: &ConsoleToken| rig.line.belongs_to("team-b");
+    assert_eq!(meanwhile(moves).await, Some(Refusal::Token));
+}
+
+#[tokio::test]
+async fn a_line_that_is_removed_while_somebody_waits_for_it_is_gone() {
+    let removed = |rig: &Rig, _: &ConsoleToken| {
+        rig.lines.remove(rig.line.key(), "the server was deleted");
+    };
+    assert!(matches!(meanwhile(removed).await, Some(Refusal::NoSuchLine(_))));
+}
+
+#[tokio::test]
+async fn who_waits_when_the_proxy_drains_is_told_so() {
+    let drains = |rig: &Rig, _: &ConsoleToken| rig.lines.drain();
+    assert_eq!(meanwhile(drains).await, Some(Refusal::Draining));
+}
+
+#[tokio::test]
+async fn of_two_who_wait_with_a_token_for_one_use_one_gets_in() {
+    let rig = Rig::new(|config| config.consoleauth.single_use = true).await;
+    let token = rig.token();
+    let attach = || rig.attach(&token, Mode::Watch);
+    let opening = async {
+        while !rig.line.is_used() {
+            tokio::task::yield_now().await;
+        }
+        rig.gate.send_replace(true);
+    };
+    let (one, two, ()) = tokio::join!(attach(), attach(), opening);
+    assert!(one.is_ok() != two.is_ok());
+    assert_eq!(rig.lines.sessions().len(), 1);
+    assert_eq!(one.err().or_else(|| two.err()), Some(Refusal::Token));
+}
+
+#[tokio::test]
+async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
+    let rig = Rig::new(|_| ()).await;
+    rig.gate.send_replace(true);
+    let (_attachment, keyboard) = rig.attach(&rig.token(), Mode::Write).await.unwrap();
+    // What the link is made from was asked of the session before its server changed hands.
+    let grant = Grant {
+        line: keyboard.line(),
+        project: keyboard.project().unwrap().to_owned(),
+        user: keyboard.user().to_owned(),
+        mode: Mode::Watch,
+        operator: false,
+        wait: true,
+        expires: Timestamp::MAX,
+    };
+    rig.line.belongs_to("team-b");
+    let link = rig.proxy.backing.authorize(grant).await.unwrap();
+    assert_eq!(rig.attach(&link, Mode::Watch).await.err(), Some(Refusal::Token));
+    rig.line.belongs_to(PROJECT);
+    assert!(rig.attach(&link, Mode::Watch).await.is_ok());
+}
