@@ -14,7 +14,7 @@ use serialproxy_proto::close::CloseCode;
 pub(crate) const MESSAGE: u64 = 1024 * 1024;
 
 /// Bytes of a control frame's payload at most (section 5.5).
-const CONTROL: usize = 125;
+const CONTROL: u8 = 125;
 
 /// Bytes of a frame's head at most, with its mask (section 5.2).
 const HEAD: usize = 14;
@@ -104,6 +104,10 @@ impl Decoder {
     fn begin_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Close> {
         loop {
             let have = usize::from(self.head_length);
+            if have == 2 {
+                // At once: what breaks the rules may have no more bytes to come.
+                check_start(self.head)?;
+            }
             // The second byte says how many follow.
             let wanted = if have < 2 { 2 } else { head_length(self.head) };
             if have == wanted && have > 2 {
@@ -126,26 +130,21 @@ impl Decoder {
 
     fn read_head(&mut self) -> Result<Frame, Close> {
         let [first, second, rest @ ..] = self.head;
-        if first & 0x70 != 0 {
-            return Err(broken("a reserved bit is set"));
-        }
-        if second & 0x80 == 0 {
-            return Err(broken("a client's frame must be masked"));
-        }
         let opcode = opcode(first & 0x0f)?;
         let last = first & 0x80 != 0;
         let [a, b, c, d, e, f, g, h, mask @ ..] = rest;
-        let (left, mask) = match second & 0x7f {
-            126 => (u64::from(u16::from_be_bytes([a, b])), [c, d, e, f]),
-            127 => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), mask),
-            length => (u64::from(length), [a, b, c, d]),
+        let (left, least, mask) = match second & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([a, b])), 126, [c, d, e, f]),
+            127 => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 1 << 16, mask),
+            length => (u64::from(length), 0, [a, b, c, d]),
         };
+        if left < least {
+            return Err(broken("a length takes more bytes than it needs"));
+        }
+        if left >> 63 != 0 {
+            return Err(broken("the highest bit of a length is set"));
+        }
         match opcode {
-            Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                if !last || left > CONTROL as u64 {
-                    return Err(broken("a control frame is fragmented or too long"));
-                }
-            }
             Opcode::Continuation if self.message.is_none() => {
                 return Err(broken("there is no message to continue"));
             }
@@ -153,7 +152,7 @@ impl Decoder {
                 return Err(broken("the message before is not finished"));
             }
             Opcode::Text | Opcode::Binary => self.message = Some(opcode),
-            Opcode::Continuation => {}
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
         }
         if !is_control(opcode) {
             self.length = self.length.saturating_add(left);
@@ -281,6 +280,21 @@ fn head_length(head: [u8; HEAD]) -> usize {
         127 => 14,
         _ => 6,
     }
+}
+
+/// Checks what the first two bytes of a frame's head say (section 5.2).
+fn check_start([first, second, ..]: [u8; HEAD]) -> Result<(), Close> {
+    if first & 0x70 != 0 {
+        return Err(broken("a reserved bit is set"));
+    }
+    if second & 0x80 == 0 {
+        return Err(broken("a client's frame must be masked"));
+    }
+    let (last, length) = (first & 0x80 != 0, second & 0x7f);
+    if is_control(opcode(first & 0x0f)?) && (!last || length > CONTROL) {
+        return Err(broken("a control frame is fragmented or too long"));
+    }
+    Ok(())
 }
 
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {

@@ -76,6 +76,7 @@ fn a_control_frame_may_come_between_the_fragments_of_a_message() {
 fn a_client_that_does_not_keep_to_the_rfc_is_told_so() {
     let protocol = CloseCode::ProtocolError;
     assert_eq!(refused(&[0x82, 0x04, 1, 2, 3, 4]), protocol, "not masked");
+    assert_eq!(refused(&[0x88, 0x00]), protocol, "a leave that is not masked");
     assert_eq!(refused(&frame(0xc2, b"x")), protocol, "a reserved bit");
     assert_eq!(refused(&frame(0x83, b"x")), protocol, "a reserved opcode");
     assert_eq!(refused(&frame(0x80, b"x")), protocol, "nothing to continue");
@@ -93,8 +94,20 @@ fn a_message_larger_than_one_mebibyte_is_refused_as_soon_as_its_length_is_known(
     let first = frame(0x02, &piece);
     assert!(decode(&first, &[]).is_ok());
     assert_eq!(refused(&[first, frame(0x80, &piece)[..14].to_vec()].concat()), CloseCode::TooBig);
-    let huge = [0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let huge = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
     assert_eq!(refused(&huge), CloseCode::TooBig);
+}
+
+#[test]
+fn a_length_is_written_in_as_few_bytes_as_it_needs() {
+    let long = |length: u64| [&[0x82, 0xff], &length.to_be_bytes()[..], &[0; 4]].concat();
+    let medium = |length: u16| [&[0x82, 0xfe], &length.to_be_bytes()[..], &[0; 4]].concat();
+    for head in [medium(0), medium(125), long(0), long(125), long(65535), long(1 << 63)] {
+        assert_eq!(refused(&head), CloseCode::ProtocolError, "{head:x?}");
+    }
+    for head in [medium(126), medium(65535), long(65536)] {
+        assert_eq!(decode(&head, &[1]).unwrap(), Said::default(), "{head:x?}");
+    }
 }
 
 #[test]
@@ -116,7 +129,7 @@ proptest! {
             let text: String = payload.iter().map(|byte| char::from(*byte)).collect();
             let payload = if kind == 1 { text.as_bytes() } else { &payload };
             let cut = if split { payload.len() / 2 } else { payload.len() };
-            let small = &payload[..payload.len().min(CONTROL)];
+            let small = &payload[..payload.len().min(CONTROL.into())];
             match kind {
                 0 | 1 if split => {
                     bytes.extend(frame([0x02, 0x01][kind], &payload[..cut]));
