@@ -223,6 +223,27 @@ async fn a_viewer_who_stops_reading_is_closed_and_the_guest_never_waits() {
 }
 
 #[tokio::test]
+async fn a_port_that_breaks_the_connection_off_is_no_port_that_closes_it() {
+    let mut rig = Rig::start(&[]).await;
+    let raw = rig.raw().await;
+    let token = rig.token("?mode=watch").await;
+    let mut v1 = Socket::v1(&rig.server.proxy, &token, "").await;
+    v1.message("hello").await;
+    // Without a linger, the close is a reset.
+    rig.guest.0.set_zero_linger().unwrap();
+    drop(rig.guest);
+    let (code, reason) = raw.closed().await;
+    assert_eq!(code, 4013, "{reason}");
+    assert!(reason.starts_with("the guest's port broke the connection off"), "{reason}");
+    let state = v1.message("state").await;
+    assert_eq!(state["state"], "waiting", "{state}");
+    rig.guest = rig.port.accept().await;
+    v1.message("state").await;
+    rig.guest.print(b"again").await;
+    v1.output_with(b"again").await;
+}
+
+#[tokio::test]
 async fn sigterm_ends_sessions_with_4012_and_the_program_with_0_in_5_s() {
     let mut rig = Rig::start(&[]).await;
     let raw = rig.raw().await;

@@ -96,7 +96,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve) {
                 lock(&line.desk).close();
                 drop(stream);
                 tracing::debug!(line = %line.key, ?error, "port closed");
-                let connection = Box::pin(after_close(line, resolve)).await;
+                let connection = Box::pin(after_close(line, resolve, error)).await;
                 line.publish_connection(&connection);
                 if since.elapsed() > BACKOFF_MOST {
                     backoff = BACKOFF_FIRST;
@@ -117,7 +117,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve) {
 
 /// Why the port closed: a guest that went away is told apart from a port that hung up, although
 /// the hypervisor may notice a little later than we do.
-async fn after_close(line: &Shared, resolve: &dyn Resolve) -> Connection {
+async fn after_close(line: &Shared, resolve: &dyn Resolve, error: Option<io::Error>) -> Connection {
     let stopped = async {
         loop {
             let power = *lock(&line.power);
@@ -129,7 +129,12 @@ async fn after_close(line: &Shared, resolve: &dyn Resolve) -> Connection {
     };
     match tokio::time::timeout(NEWS, stopped).await {
         Ok(status) => Connection::Stopped(status),
-        _ => resolve.closed(line.key).await.map_or_else(unresolved, |()| Connection::Dialling),
+        _ => resolve.closed(line.key).await.map_or_else(unresolved, |()| match error {
+            None => Connection::Dialling,
+            Some(error) => {
+                Connection::Broken(format!("the guest's port broke the connection off: {error}"))
+            }
+        }),
     }
 }
 

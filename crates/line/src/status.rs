@@ -48,6 +48,8 @@ pub(crate) enum Connection {
     Stopped(ServerStatus),
     /// The guest runs and is being dialled for the first time.
     Dialling,
+    /// The guest runs, its port broke the connection off with this error, and is dialled again.
+    Broken(String),
     /// Bytes flow; what is to be known of it.
     Connected(Vec<&'static str>),
     /// The guest runs and its port could not be reached.
@@ -168,7 +170,7 @@ impl Connection {
     /// Whether a running guest's line soon leaves this state: it is dialled for the first time,
     /// or has yet to take note that the guest runs.
     pub(crate) fn is_settling(&self) -> bool {
-        matches!(self, Self::Dialling | Self::Stopped(_))
+        matches!(self, Self::Dialling | Self::Broken(_) | Self::Stopped(_))
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -180,6 +182,7 @@ impl Connection {
         match self {
             Self::Stopped(status) => (LineState::Waiting, format!("the server is {status}")),
             Self::Dialling => (LineState::Waiting, "connecting to the guest's port".into()),
+            Self::Broken(why) => (LineState::Waiting, format!("connecting again: {why}")),
             Self::Connected(notes) => {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
             }
@@ -192,7 +195,7 @@ impl Connection {
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Connected(_) => None,
-            Self::Dialling => {
+            Self::Dialling | Self::Broken(_) => {
                 Some(Refusal::Unreachable("the guest's port does not answer yet".into()))
             }
             Self::Stopped(status) => Some(Refusal::Stopped { status: status.to_string() }),
@@ -210,7 +213,9 @@ impl Connection {
             Self::Stopped(status) => {
                 Some(Close::new(CloseCode::GuestStopped, format!("the server is {status}")))
             }
-            Self::Failed(why) => Some(Close::new(CloseCode::Unreachable, why.clone())),
+            Self::Broken(why) | Self::Failed(why) => {
+                Some(Close::new(CloseCode::Unreachable, why.clone()))
+            }
             Self::Gone(why) => Some(Close::new(CloseCode::NoSuchLine, why.clone())),
         }
     }
