@@ -28,6 +28,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_websockets::MaybeTlsStream;
 
 /// Clients of each kind.
 const CLIENTS: usize = 8;
@@ -89,7 +90,7 @@ impl Manner {
     }
 }
 
-/// The program, and a guest that sends back what is typed.
+/// The program, and a line of it.
 struct Rig {
     server: Server,
     port: Port,
@@ -97,7 +98,8 @@ struct Rig {
 }
 
 impl Rig {
-    async fn start(tls: bool) -> Self {
+    /// Starts it; the guest's end of the line as well.
+    async fn start(tls: bool) -> (Self, TcpStream) {
         let port = Port::new("switch").await;
         let mut flags = port.flag().to_vec();
         let pki = tls.then(Pki::new);
@@ -109,8 +111,8 @@ impl Rig {
         }
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let server = Server::start(&flags).await;
-        tokio::spawn(echo(port.accept().await.0));
-        Self { server, port, pki }
+        let guest = port.accept().await.0;
+        (Self { server, port, pki }, guest)
     }
 
     fn ca(&self) -> Option<PathBuf> {
@@ -127,6 +129,18 @@ impl Rig {
             Some(ca) => Socket::secure(&ca, &self.server.proxy, &path, &[]).await,
             None => Socket::open(&self.server.proxy, &path, &[]).await,
         }
+    }
+
+    /// A connection that speaks WebSocket from now on, of a client that cares for itself.
+    async fn bare(&self, path: &str) -> MaybeTlsStream<TcpStream> {
+        let mut stream = connect(self.ca().as_deref(), &self.server.proxy).await.unwrap();
+        stream.write_all(handshake(path, &self.server.proxy, "binary").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(within(stream.read_u8()).await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "));
+        stream
     }
 
     /// So many clients for each manner, which come to this path again and again; counts their visits.
@@ -168,13 +182,39 @@ impl Rig {
 /// One connection of a client without manners.
 async fn visit(ca: Option<&Path>, proxy: &str, path: &str, manner: Manner) -> io::Result<()> {
     let mut stream = connect(ca, proxy).await?;
-    let head = format!(
+    stream.write_all(handshake(path, proxy, "console.v1").as_bytes()).await?;
+    manner.behave(&mut stream).await
+}
+
+fn handshake(path: &str, proxy: &str, protocol: &str) -> String {
+    format!(
         "GET {path} HTTP/1.1\r\nHost: {proxy}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: console.v1\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await?;
-    manner.behave(&mut stream).await
+         Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
+    )
+}
+
+/// The code of the Close frame at the end of a connection, before which all frames are whole.
+async fn farewell(stream: &mut MaybeTlsStream<TcpStream>) -> u16 {
+    let mut bytes = Vec::new();
+    within(stream.read_to_end(&mut bytes)).await.unwrap();
+    let mut rest = &bytes[..];
+    while let [first, second, ..] = *rest {
+        let (head, length) = match second {
+            126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+            127 => {
+                (10, usize::try_from(u64::from_be_bytes(rest[2..10].try_into().unwrap())).unwrap())
+            }
+            short => (2, short.into()),
+        };
+        let (frame, later) = rest.split_at(head + length);
+        rest = later;
+        if first == 0x88 {
+            assert!(rest.is_empty(), "something follows the Close frame");
+            return u16::from_be_bytes([frame[2], frame[3]]);
+        }
+    }
+    panic!("no Close frame at the end of {} bytes", bytes.len());
 }
 
 async fn echo(mut guest: TcpStream) {
@@ -186,7 +226,8 @@ async fn echo(mut guest: TcpStream) {
 }
 
 async fn refused_clients_hold_nobody_up(tls: bool) {
-    let rig = Rig::start(tls).await;
+    let (rig, guest) = Rig::start(tls).await;
+    tokio::spawn(echo(guest));
     let mut session = rig.raw().await;
     let manners = [
         Manner::Floods,
@@ -203,7 +244,8 @@ async fn refused_clients_hold_nobody_up(tls: bool) {
 }
 
 async fn watchers_who_flood_hold_nobody_up(tls: bool) {
-    let rig = Rig::start(tls).await;
+    let (rig, guest) = Rig::start(tls).await;
+    tokio::spawn(echo(guest));
     let mut session = rig.raw().await;
     let path = rig.path("&mode=watch").await;
     let (_clients, _) = rig.besiege(&[Manner::Floods, Manner::Pings], &path);
@@ -234,4 +276,58 @@ async fn watchers_who_flood_hold_nobody_up_without_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_who_flood_hold_nobody_up_with_tls() {
     watchers_who_flood_hold_nobody_up(true).await;
+}
+
+async fn frames_that_break_the_rules_are_answered_by_1002(tls: bool) {
+    let (rig, _guest) = Rig::start(tls).await;
+    let path = rig.path("&mode=watch").await;
+    for frame in [
+        &[0x88, 0x00][..],
+        &[0x82, 0x01, b'x'],
+        &[0x82, 0xfe, 0, 1, 0, 0, 0, 0, b'x'],
+        &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, b'x'],
+        &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
+        &[0x89, 0xfe, 0, 126],
+    ] {
+        let mut stream = rig.bare(&path).await;
+        stream.write_all(frame).await.unwrap();
+        assert_eq!(farewell(&mut stream).await, 1002, "{frame:x?}");
+    }
+}
+
+#[tokio::test]
+async fn frames_that_break_the_rules_are_answered_by_1002_without_tls() {
+    frames_that_break_the_rules_are_answered_by_1002(false).await;
+}
+
+#[tokio::test]
+async fn frames_that_break_the_rules_are_answered_by_1002_with_tls() {
+    frames_that_break_the_rules_are_answered_by_1002(true).await;
+}
+
+/// The frame that was begun ends, and the reason follows.
+async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so(tls: bool) {
+    let (rig, mut guest) = Rig::start(tls).await;
+    let mut stream = rig.bare(&rig.path("").await).await;
+    let row = vec![b'.'; 64 * 1024];
+    for _ in 0..512 {
+        within(guest.write_all(&row)).await.unwrap();
+    }
+    eventually(async || {
+        rig.server.line(&rig.port.server(), 0).await["writer"].is_null().then_some(())
+    })
+    .await;
+    // It is what the test is about that it does not read at once.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(farewell(&mut stream).await, 4011);
+}
+
+#[tokio::test]
+async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so_without_tls() {
+    a_viewer_that_was_too_slow_and_reads_again_is_told_so(false).await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so_with_tls() {
+    a_viewer_that_was_too_slow_and_reads_again_is_told_so(true).await;
 }

@@ -36,8 +36,12 @@ const SLICES_EACH: usize = 3;
 /// Slices of one write at most.
 const SLICES: usize = 5 * SLICES_EACH;
 
-/// How long a client has to take its Close frame, and again to answer it.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a client has to take the rest of a frame that was begun, and its Close frame: one that was
+/// too slow may read again.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long it has to answer its Close frame.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Bytes that are read of a client which goes on sending when it is told to leave.
 const LAST_WORDS: usize = READ;
@@ -238,7 +242,7 @@ impl Socket {
     pub(super) async fn part(&mut self, code: Option<u16>) {
         let payload = code.map(|code| close_payload(code, "")).unwrap_or_default();
         let _ = self.send(Opcode::Close, &payload);
-        let _ = tokio::time::timeout(GOODBYE, self.flushed()).await;
+        let _ = tokio::time::timeout(FAREWELL, self.flushed()).await;
         let _ = self.stream.say_goodbye();
     }
 
@@ -249,8 +253,8 @@ impl Socket {
         if self.send(Opcode::Close, &payload).is_err() {
             return;
         }
-        if let Ok(true) = tokio::time::timeout(GOODBYE, self.flushed()).await {
-            let _ = tokio::time::timeout(GOODBYE, self.left()).await;
+        if let Ok(true) = tokio::time::timeout(FAREWELL, self.flushed()).await {
+            let _ = tokio::time::timeout(ANSWER, self.left()).await;
             let _ = self.stream.say_goodbye();
         }
     }
