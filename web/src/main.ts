@@ -70,7 +70,7 @@ function openConsole(access: Access): void {
   const status = new Status((offer) => void accept(offer));
   const session: Session = new Session(access, screen, {
     onChange: show,
-    onError: say,
+    onNotice: say,
     onInputTaken: () => queue.pump(),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
     onLink: (url) => void clipboard.copyWords(url),

@@ -116,9 +116,9 @@ export interface Link {
   seconds: number;
 }
 
-/** Something that could not be done; the session goes on. */
-export interface Failure {
-  type: 'error';
+/** Something that could not be done, or that is good to know; the session goes on. */
+export interface Notice {
+  type: 'error' | 'notice';
   message: string;
 }
 
@@ -133,7 +133,7 @@ export type ServerMessage =
   | Viewers
   | Size
   | InputAck
-  | Failure
+  | Notice
   | Link
   | Pong;
 
@@ -166,6 +166,7 @@ const KNOWN = [
   'size',
   'ack',
   'error',
+  'notice',
   'link',
   'pong',
 ];

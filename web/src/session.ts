@@ -57,7 +57,7 @@ export interface Want {
 export interface Listener {
   onChange(view: View): void;
   /** A request that could not be met, in words. */
-  onError(message: string): void;
+  onNotice(message: string): void;
   /** The proxy has handed some input on. */
   onInputTaken(): void;
   onLatency(milliseconds: number | undefined): void;
@@ -155,7 +155,7 @@ export class Session {
   send(bytes: Uint8Array<ArrayBuffer>): boolean {
     if (!this.view.takesInput) return false;
     if (!this.outbox.add(bytes)) {
-      this.listener.onError(
+      this.listener.onNotice(
         'Not typed: 64 KiB that you typed before have not reached the guest yet. Wait for them.',
       );
       return false;
@@ -207,7 +207,9 @@ export class Session {
     this.pulse.heard();
     const { attachment } = this.view;
     if (message.type === 'hello') return this.begin(message);
-    if (message.type === 'error') return this.listener.onError(message.message);
+    if (message.type === 'error' || message.type === 'notice') {
+      return this.listener.onNotice(message.message);
+    }
     if (!attachment) {
       if (message.type === 'pen' && message.holder) {
         const { holder, session, reason } = message;

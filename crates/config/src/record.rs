@@ -5,14 +5,20 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::refusal::Refusal;
 use crate::scalar::boolean;
+use crate::scalar::choice;
 use crate::scalar::number;
 use crate::scalar::path;
 use crate::scalar::size;
+use crate::values::RecordInput;
 use crate::values::RecordPlace;
 
 /// Less would hold no session, and more than 1 TiB is no bound.
 const LIMIT: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024 * 1024;
+
+/// More than 1 PiB is no bound.
+const TOTAL: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024 * 1024 * 1024;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -47,6 +53,16 @@ pub(crate) fn limit(text: &str) -> Result<u64, String> {
     size(text, LIMIT, "64 KiB and 1 TiB")
 }
 
+/// What all recordings take.
+pub(crate) fn total(text: &str) -> Result<u64, String> {
+    size(text, TOTAL, "64 KiB and 1 PiB")
+}
+
+/// What of the input is recorded.
+pub(crate) fn input(text: &str) -> Result<RecordInput, Refusal> {
+    choice(text, &[("masked", RecordInput::Masked), ("full", RecordInput::Full)])
+}
+
 /// How long a recording is kept.
 pub(crate) fn keep(text: &str) -> Result<Option<Duration>, String> {
     let days = number(text, 0..=36500_u32)?;
@@ -79,6 +95,8 @@ mod tests {
     fn a_recording_has_a_largest_size_and_an_age() {
         assert_eq!(limit("1GiB"), Ok(1024 * 1024 * 1024));
         assert_eq!(limit("1K"), Err("is not within 64 KiB and 1 TiB".into()));
+        assert_eq!(total("10GiB"), Ok(10 * 1024 * 1024 * 1024));
+        assert_eq!(total("1K"), Err("is not within 64 KiB and 1 PiB".into()));
         assert_eq!(keep("0"), Ok(None));
         assert_eq!(keep("2"), Ok(Some(DAY * 2)));
         assert_eq!(keep("x"), Err("is not a whole number".into()));

@@ -69,7 +69,7 @@ pub struct SerialConsole {
     pub ssl_only: bool,
     /// Whether to run in the background.
     pub daemon: bool,
-    /// `record`, `record_limit` and `record_days`.
+    /// `record` and what begins with it.
     pub record: Record,
     /// Certificates of those who may vouch for hypervisors (PEM).
     pub tls_ca_certs: Option<PathBuf>,
@@ -95,10 +95,23 @@ pub struct Listen {
 pub struct Record {
     /// Where; none when they are not.
     pub place: Option<RecordPlace>,
+    /// What of the input.
+    pub input: RecordInput,
     /// Bytes of a recording at most.
     pub limit: u64,
+    /// Bytes of all recordings together at most.
+    pub total: u64,
     /// How long a recording is kept; none is for ever.
     pub keep: Option<Duration>,
+}
+
+/// What of a session's input is recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecordInput {
+    /// What the guest echoes; of the rest only how much it is.
+    Masked,
+    /// All of it, passwords too.
+    Full,
 }
 
 /// Where recordings are.
@@ -459,7 +472,9 @@ impl Default for Config {
                 daemon: false,
                 record: Record {
                     place: None,
+                    input: RecordInput::Masked,
                     limit: 256 * 1024 * 1024,
+                    total: 10 * 1024 * 1024 * 1024,
                     keep: Some(Duration::from_secs(90 * 24 * 3600)),
                 },
                 tls_ca_certs: None,

@@ -12,12 +12,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use futures_util::SinkExt;
 use rustix::process::Signal;
 use serde_json::Value;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
+use tokio_websockets::Message;
 
 /// A program that records, to this place.
 async fn rig(place: &str) -> Rig {
@@ -91,13 +93,15 @@ async fn what_a_session_is_shown_and_types_is_in_a_file_that_only_its_owner_read
     let mut socket = rig.raw().await;
     rig.guest.print(b"login: \x1b[1m\"\xe2\x82").await;
     socket.output_with(b"\"").await;
+    rig.guest.print(b"\xac\xff").await;
+    socket.output_with(b"\xff").await;
     socket.send("root\r").await;
     assert_eq!(rig.guest.typed(5).await, b"root\r");
-    rig.guest.print(b"\xac\xff\r\n").await;
+    rig.guest.print(b"root\r\n").await;
     socket.output_with(b"\n").await;
     socket.leave().await;
     let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
-    assert_eq!(cast.all('o'), "login: \u{1b}[1m\"€\u{fffd}\r\n");
+    assert_eq!(cast.all('o'), "login: \u{1b}[1m\"€\u{fffd}root\r\n");
     assert_eq!(cast.all('i'), "root\r");
     assert_eq!(cast.all('m'), "ended: the client left");
     assert_eq!((&cast.header["width"], &cast.header["height"]), (&80.into(), &24.into()));
@@ -106,6 +110,66 @@ async fn what_a_session_is_shown_and_types_is_in_a_file_that_only_its_owner_read
     let records = rig.server.state().join("records");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&records), mode(&records.join(&cast.name))), (0o700, 0o600));
+}
+
+/// Logs in as a user does, at a guest that shows the name and not the password.
+async fn log_in(rig: &mut Rig, mut socket: Socket) {
+    for (prompt, typed, echo) in [
+        ("login: ", "root\r", "root\r\n"),
+        ("Password: ", "hunter2\r", "\r\n"),
+        ("# ", "id\r", "id\r\n"),
+    ] {
+        rig.guest.print(prompt.as_bytes()).await;
+        socket.output_with(prompt.as_bytes()).await;
+        socket.send(typed).await;
+        assert_eq!(rig.guest.typed(typed.len()).await, typed.as_bytes());
+        rig.guest.print(echo.as_bytes()).await;
+        socket.output_with(b"\n").await;
+    }
+    socket.leave().await;
+}
+
+#[tokio::test]
+async fn a_password_is_not_in_a_recording_but_how_long_it_is() {
+    for protocol in ["binary", "console.v1"] {
+        let mut rig = rig("true").await;
+        let path = format!("/?token={}", rig.token("").await);
+        let headers = [("sec-websocket-protocol", protocol)];
+        let socket = Socket::open(&rig.server.proxy, &path, &headers).await;
+        log_in(&mut rig, socket).await;
+        let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
+        assert_eq!(cast.all('i'), "root\r\rid\r");
+        assert!(cast.all('m').contains("hidden: 7 bytes"), "{}", cast.all('m'));
+        assert!(!cast.events.iter().any(|(_, data)| data.contains("hunter")), "{cast:?}");
+        assert!(!rig.server.log().contains("record_input"), "{}", rig.server.log());
+    }
+}
+
+#[tokio::test]
+async fn who_records_all_input_is_warned_at_the_start() {
+    let flags = ["--serial_console-record", "true", "--serial_console-record_input", "full"];
+    let mut rig = Rig::start(&flags).await;
+    assert!(rig.server.log().contains("passwords too: [serial_console] record_input = full"));
+    let raw = rig.raw().await;
+    log_in(&mut rig, raw).await;
+    let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
+    assert_eq!(cast.all('i'), "root\rhunter2\rid\r");
+}
+
+#[tokio::test]
+async fn a_command_behind_a_flood_of_keys_is_in_the_recording() {
+    let flags = ["--serial_console-record", "true", "--serial_console-record_input", "full"];
+    let mut rig = Rig::start(&flags).await;
+    let mut socket = rig.raw().await;
+    let flood = "x".repeat(20_000);
+    for _ in 0..flood.len() {
+        socket.0.feed(Message::binary("x")).await.unwrap();
+    }
+    socket.send("rm -rf /\r").await;
+    rig.guest.typed(flood.len() + "rm -rf /\r".len()).await;
+    socket.leave().await;
+    let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
+    assert_eq!(cast.all('i'), flood + "rm -rf /\r");
 }
 
 #[tokio::test]
@@ -130,6 +194,8 @@ async fn the_grid_of_a_v1_session_is_recorded_and_each_of_its_connections_has_a_
     socket.say(r#"{"type":"size","rows":41,"cols":133}"#).await;
     socket.send("a").await;
     assert_eq!(rig.guest.typed(1).await, b"a");
+    rig.guest.print(b"a").await;
+    socket.output_with(b"a").await;
     // The connection is lost, and comes back in the same second.
     drop(socket);
     let path = format!("/?resume={}", hello["resume"].as_str().unwrap());
@@ -210,11 +276,19 @@ async fn a_full_disk_costs_a_part_of_the_recording_and_nothing_of_the_session() 
     }
     let full = async || rig.server.log().contains("the session cannot be recorded").then_some(());
     eventually(full).await;
+    let mut watcher = Socket::v1(&rig.server.proxy, &rig.token("?mode=watch").await, "").await;
+    let notice = watcher.message("notice").await;
+    assert_eq!(
+        notice["message"],
+        "this session is not recorded: the server cannot write its recording"
+    );
     std::fs::remove_file(&filling).unwrap();
     rig.guest.print(b"again").await;
     socket.output_with(b"again").await;
+    assert_eq!(watcher.message("notice").await["message"], "this session is recorded again");
+    watcher.leave().await;
     socket.leave().await;
-    let [cast] = &ended(disk.0.path(), 1).await[..] else { panic!("one is expected") };
+    let [cast, _] = &ended(disk.0.path(), 2).await[..] else { panic!("two are expected") };
     assert!(cast.name.starts_with("console."), "{}", cast.name);
     assert!(cast.all('o').ends_with("again"));
     let missing = cast.all('m');
@@ -237,6 +311,28 @@ async fn a_flood_fills_a_recording_up_to_its_limit_and_the_session_gets_all_of_i
     })
     .await;
     assert!(std::fs::metadata(file).unwrap().len() <= 100 * 1024);
+}
+
+#[tokio::test]
+async fn all_recordings_together_are_bounded_and_the_oldest_go_first() {
+    let flags = ["--serial_console-record", "true", "--serial_console-record_total", "300KiB"];
+    let mut rig = Rig::start(&flags).await;
+    let records = rig.server.state().join("records");
+    let files =
+        || -> Vec<_> { records.read_dir().unwrap().map(|file| file.unwrap().path()).collect() };
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let mut socket = rig.raw().await;
+        let new = eventually(async || files().into_iter().find(|file| !all.contains(file))).await;
+        rig.guest.print(&b"x".repeat(100_000)).await;
+        rig.guest.print(b"end").await;
+        socket.output_with(b"end").await;
+        socket.leave().await;
+        eventually(async || Cast::read(&new)?.all('m').contains("ended: ").then_some(())).await;
+        all.push(new);
+    }
+    let kept: Vec<bool> = all.iter().map(|file| file.exists()).collect();
+    assert_eq!(kept, [false, false, true, true]);
 }
 
 #[tokio::test]

@@ -89,6 +89,11 @@ pub enum ServerMessage {
         /// In words, for a person.
         message: String,
     },
+    /// Something that is good to know, and that nobody asked for.
+    Notice {
+        /// In words, for a person.
+        message: String,
+    },
     /// The answer to a `link`.
     Link {
         /// A console URL with which anyone watches this line.

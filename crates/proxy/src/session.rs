@@ -181,7 +181,7 @@ impl Session {
             }
             Event::Replay(bytes) => {
                 if let Some(recording) = &self.recording {
-                    recording.shown(bytes.to_vec());
+                    recording.replayed(bytes.to_vec());
                 }
                 self.socket.send(Opcode::Binary, &bytes)?;
             }

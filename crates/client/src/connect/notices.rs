@@ -150,7 +150,9 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
             };
             Some(with_reason(text, reason.as_deref()))
         }
-        ServerMessage::Error { message } => Some(message.clone()),
+        ServerMessage::Error { message } | ServerMessage::Notice { message } => {
+            Some(message.clone())
+        }
         ServerMessage::Hello(_)
         | ServerMessage::Replay { .. }
         | ServerMessage::Viewers { .. }

@@ -11,23 +11,32 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::id::SessionId;
+use tokio::sync::watch;
 
+use super::Recorded;
 use super::cast::Decoder;
 use super::cast::Kind;
 use super::cast::grid;
 use super::cast::header;
 use super::cast::row;
+use super::mask::Mask;
+use super::mask::Typed;
+use super::queue::Entry;
+use super::shelf::Shelf;
+
+/// Of the largest recording, one part in so many is for what is typed when output has filled the others.
+const RESERVE: u64 = 8;
 
 /// What happened in a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Event {
-    /// The session was shown this.
-    Output(Vec<u8>),
+    /// The session was shown this; `live` unless it is from before.
+    Output { bytes: Vec<u8>, live: bool },
     /// It typed this.
     Input(Vec<u8>),
     /// Its terminal has this grid.
     Size(Size),
-    /// In words.
+    /// In words, at the end.
     Note(String),
 }
 
@@ -35,9 +44,30 @@ impl Event {
     /// Bytes of it.
     pub(super) fn length(&self) -> usize {
         match self {
-            Self::Output(bytes) | Self::Input(bytes) => bytes.len(),
+            Self::Output { bytes, .. } | Self::Input(bytes) => bytes.len(),
             Self::Note(text) => text.len(),
             Self::Size(_) => 0,
+        }
+    }
+
+    /// Whether another can be a part of it, with so many bytes at most.
+    pub(super) fn joins(&self, next: &Self, most: usize) -> bool {
+        let alike = match (self, next) {
+            (Self::Output { live, .. }, Self::Output { live: next, .. }) => live == next,
+            (Self::Input(_), Self::Input(_)) => true,
+            _ => false,
+        };
+        alike && self.length() + next.length() <= most
+    }
+
+    /// Takes one in that [`Self::joins`] it.
+    pub(super) fn append(&mut self, next: Self) {
+        if let (
+            Self::Output { bytes, .. } | Self::Input(bytes),
+            Self::Output { bytes: next, .. } | Self::Input(next),
+        ) = (self, next)
+        {
+            bytes.extend(next);
         }
     }
 }
@@ -51,6 +81,10 @@ pub(super) struct Tape {
     pub(super) since: Timestamp,
     /// Bytes of the file at most.
     pub(super) limit: u64,
+    /// Holds back what is typed until it is echoed; none where all of it is recorded.
+    pub(super) mask: Option<Mask>,
+    /// Where the session hears how it is recorded.
+    pub(super) recorded: watch::Sender<Recorded>,
     pub(super) progress: Progress,
 }
 
@@ -67,63 +101,92 @@ pub(super) struct Progress {
     at: Duration,
     /// Bytes that happened, and could not be written.
     missing: u64,
-    /// Whether the last event could not be written.
-    failed: bool,
-    /// Whether it has reached its limit.
+    /// Whether it has reached its limit: what is typed alone is still written.
     full: bool,
 }
 
 impl Tape {
-    /// Writes what happened so long after the beginning; `missing` bytes before it were not handed on.
-    /// What cannot be written is logged, once until it can, and the recording says that it is missing.
-    pub(super) fn add(&mut self, at: Duration, event: &Event, missing: u64) {
+    /// Writes what happened. What cannot be written is logged, once until it can, and the recording
+    /// says that it is missing.
+    pub(super) fn add(&mut self, Entry { at, event, missing }: Entry, shelf: &mut Shelf) {
         self.progress.missing += missing;
         self.progress.at = at;
-        if self.progress.full {
-            return;
-        }
-        let written = self.write(event);
-        let failed_before = std::mem::replace(&mut self.progress.failed, written.is_err());
-        if let Err(error) = written {
-            self.progress.missing += event.length() as u64;
-            if !failed_before {
+        let typed = self.typed(&event, missing > 0);
+        let written = self.write(&event, &typed, shelf);
+        if let Err(error) = &written {
+            let shown = if let Event::Input(_) = event { 0 } else { event.length() as u64 };
+            self.progress.missing += shown + typed.iter().map(Typed::length).sum::<u64>();
+            if *self.recorded.borrow() != Recorded::Failing {
                 tracing::error!(session = %self.session, file = %self.path.display(), %error,
                     "the session cannot be recorded, and goes on");
             }
         }
+        let recorded = match written {
+            Err(_) => Recorded::Failing,
+            Ok(()) if self.progress.full => Recorded::Full,
+            Ok(()) => Recorded::Yes,
+        };
+        self.recorded.send_if_modified(|before| std::mem::replace(before, recorded) != recorded);
     }
 
-    fn write(&mut self, event: &Event) -> io::Result<()> {
-        self.open()?;
-        let progress = &mut self.progress;
-        let mut rows = progress.of_what_is_missing();
+    /// What is to be recorded of what was typed, now that this happened.
+    fn typed(&mut self, event: &Event, missed: bool) -> Vec<Typed> {
+        let at = self.progress.at;
+        let Some(mask) = &mut self.mask else {
+            return match event {
+                Event::Input(bytes) => vec![Typed::Echoed(bytes.clone())],
+                _ => Vec::new(),
+            };
+        };
+        if missed {
+            mask.missed();
+        }
         match event {
-            Event::Output(bytes) => {
+            Event::Input(bytes) => mask.typed(at, bytes),
+            Event::Output { bytes, live: true } => mask.shown(at, bytes),
+            Event::Output { .. } | Event::Size(_) => {}
+            Event::Note(_) => mask.finish(),
+        }
+        mask.settled()
+    }
+
+    fn write(&mut self, event: &Event, typed: &[Typed], shelf: &mut Shelf) -> io::Result<()> {
+        self.open(shelf)?;
+        let progress = &mut self.progress;
+        let typed = progress.rows_of(typed);
+        if progress.full {
+            return self.append_typed(&typed, shelf);
+        }
+        let mut rows = progress.of_what_is_missing() + &typed;
+        match event {
+            Event::Output { bytes, .. } => {
                 let text = progress.output.decode(bytes);
                 rows += &shown(progress.at, Kind::Output, &text);
             }
-            Event::Input(bytes) => {
-                let text = progress.input.decode(bytes);
-                rows += &shown(progress.at, Kind::Input, &text);
-            }
+            Event::Input(_) => {}
             Event::Size(size) if progress.sized => {
                 rows += &row(progress.at, Kind::Resize, &grid(*size));
             }
             Event::Size(size) => self.write_header(*size)?,
             Event::Note(text) => rows += &row(progress.at, Kind::Marker, text),
         }
-        self.append(&rows)?;
+        self.append(&rows, &typed, shelf)?;
         self.progress.missing = 0;
         Ok(())
     }
 
-    fn open(&mut self) -> io::Result<()> {
-        if self.progress.file.is_some() {
-            return Ok(());
+    fn open(&mut self, shelf: &mut Shelf) -> io::Result<()> {
+        if self.progress.file.is_none() {
+            let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
+            let file = options.open(&self.path)?;
+            // Where files cannot be locked, none is removed either.
+            let _ = file.try_lock();
+            self.progress.file = Some(file);
         }
-        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
-        self.progress.file = Some(options.open(&self.path)?);
-        self.append(&header(None, self.since, &self.title))
+        if self.progress.length == 0 {
+            self.put(&header(None, self.since, &self.title), shelf)?;
+        }
+        Ok(())
     }
 
     /// The first size that a terminal says is that of the recording.
@@ -136,39 +199,64 @@ impl Tape {
         }
     }
 
-    fn append(&mut self, rows: &str) -> io::Result<()> {
-        let Some(file) = &self.progress.file else { return Ok(()) };
+    /// Writes rows, or where they have no room those of what was typed.
+    fn append(&mut self, rows: &str, typed: &str, shelf: &mut Shelf) -> io::Result<()> {
         let last = row(self.progress.at, Kind::Marker, "the recording has reached record_limit");
-        let room = self.limit - self.progress.length;
-        let full = (rows.len() + last.len()) as u64 > room;
-        let rows = if full { last.as_bytes() } else { rows.as_bytes() };
-        file.write_all_at(rows, self.progress.length)?;
-        self.progress.length += rows.len() as u64;
-        if full {
-            self.progress.full = true;
-            tracing::warn!(session = %self.session, file = %self.path.display(),
-                "the recording has reached [serial_console] record_limit; the session goes on");
+        let length = self.progress.length + (rows.len() + last.len()) as u64;
+        if length <= self.limit - self.limit / RESERVE {
+            return self.put(rows, shelf);
         }
+        self.put(&last, shelf)?;
+        self.progress.full = true;
+        tracing::warn!(session = %self.session, file = %self.path.display(),
+            "the recording has reached [serial_console] record_limit; the session goes on");
+        self.append_typed(typed, shelf)
+    }
+
+    /// Writes of what was typed what there is room for.
+    fn append_typed(&mut self, rows: &str, shelf: &mut Shelf) -> io::Result<()> {
+        let fits = self.progress.length + rows.len() as u64 <= self.limit;
+        if fits { self.put(rows, shelf) } else { Ok(()) }
+    }
+
+    fn put(&mut self, rows: &str, shelf: &mut Shelf) -> io::Result<()> {
+        let Some(file) = &self.progress.file else { return Ok(()) };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        shelf.take(rows.len() as u64)?;
+        file.write_all_at(rows.as_bytes(), self.progress.length)?;
+        self.progress.length += rows.len() as u64;
         Ok(())
     }
 
     /// Nothing more comes, and `missing` bytes before it were not handed on.
-    pub(super) fn end(&mut self, missing: u64) {
+    pub(super) fn end(&mut self, missing: u64, shelf: &mut Shelf) {
         self.progress.missing += missing;
-        if let Err(error) = self.finish() {
+        if let Err(error) = self.finish(shelf) {
             tracing::error!(session = %self.session, file = %self.path.display(), %error,
                 "the end of a recording cannot be written");
         }
         self.progress.file = None;
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(&mut self, shelf: &mut Shelf) -> io::Result<()> {
         let progress = &mut self.progress;
-        if !progress.full {
+        let typed = match &mut self.mask {
+            Some(mask) => {
+                mask.finish();
+                progress.rows_of(&mask.settled())
+            }
+            None => String::new(),
+        };
+        let typed = typed + &shown(progress.at, Kind::Input, &progress.input.finish());
+        if progress.full {
+            self.append_typed(&typed, shelf)?;
+        } else {
             let rows = progress.of_what_is_missing()
                 + &shown(progress.at, Kind::Output, &progress.output.finish())
-                + &shown(progress.at, Kind::Input, &progress.input.finish());
-            self.append(&rows)?;
+                + &typed;
+            self.append(&rows, &typed, shelf)?;
         }
         match &self.progress.file {
             Some(file) => file.set_len(self.progress.length),
@@ -183,10 +271,24 @@ impl Progress {
         match self.missing {
             0 => String::new(),
             bytes => {
-                let text = format!("{bytes} bytes are missing here: the disk was full or too slow");
+                let text = format!(
+                    "{bytes} bytes are missing here: the disk was full or too slow, or record_total \
+                     was reached"
+                );
                 row(self.at, Kind::Marker, &text)
             }
         }
+    }
+
+    /// Rows of what was typed; what is not to be seen is a number.
+    fn rows_of(&mut self, typed: &[Typed]) -> String {
+        let row_of = |typed: &Typed| match typed {
+            Typed::Echoed(bytes) => shown(self.at, Kind::Input, &self.input.decode(bytes)),
+            Typed::Hidden(bytes) => {
+                row(self.at, Kind::Marker, &format!("input hidden: {bytes} bytes, not echoed"))
+            }
+        };
+        typed.iter().map(row_of).collect()
     }
 }
 
@@ -202,6 +304,7 @@ mod tests {
 
     use serde_json::Value;
     use serde_json::json;
+    use serialproxy_config::values::RecordPlace;
 
     use super::*;
 
@@ -214,8 +317,23 @@ mod tests {
             title: "x".into(),
             since: Timestamp::UNIX_EPOCH,
             limit,
+            mask: None,
+            recorded: watch::Sender::new(Recorded::Yes),
             progress: Progress::default(),
         }
+    }
+
+    fn add(tape: &mut Tape, event: Event, missing: u64) {
+        tape.add(Entry { at: AT, event, missing }, &mut shelf(u64::MAX));
+    }
+
+    fn end(tape: &mut Tape) {
+        tape.end(0, &mut shelf(u64::MAX));
+    }
+
+    fn shelf(total: u64) -> Shelf {
+        let place = RecordPlace { directory: "/nowhere".into(), name: String::new() };
+        Shelf::new(place, None, total)
     }
 
     fn rows(tape: &Tape) -> Vec<Value> {
@@ -225,7 +343,7 @@ mod tests {
     }
 
     fn output(text: &str) -> Event {
-        Event::Output(text.as_bytes().to_vec())
+        Event::Output { bytes: text.as_bytes().to_vec(), live: true }
     }
 
     #[test]
@@ -234,17 +352,17 @@ mod tests {
         let mut tape = tape(directory.path(), u64::MAX);
         let euro = "a€".as_bytes();
         for event in [
-            Event::Output(euro[..2].to_vec()),
+            Event::Output { bytes: euro[..2].to_vec(), live: true },
             Event::Input(b"\r".to_vec()),
             Event::Size(Size { rows: 40, cols: 132 }),
-            Event::Output(euro[2..].to_vec()),
+            Event::Output { bytes: euro[2..].to_vec(), live: true },
             Event::Size(Size { rows: 41, cols: 133 }),
             Event::Input(b"\xe2".to_vec()),
             Event::Note("ended".into()),
         ] {
-            tape.add(AT, &event, 0);
+            add(&mut tape, event, 0);
         }
-        tape.end(0);
+        end(&mut tape);
         let [header, events @ ..] = &rows(&tape)[..] else { panic!("empty") };
         assert_eq!((&header["width"], &header["height"]), (&json!(132), &json!(40)));
         let expected = [
@@ -265,12 +383,49 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut tape = tape(directory.path(), 10_000);
         for _ in 0..100 {
-            tape.add(AT, &output(&"x".repeat(500)), 0);
+            add(&mut tape, output(&"x".repeat(500)), 0);
         }
-        tape.end(0);
+        end(&mut tape);
         let rows = rows(&tape);
         assert_eq!(rows.last().unwrap()[2], "the recording has reached record_limit");
         assert!((15..25).contains(&rows.len()), "{}", rows.len());
+    }
+
+    #[test]
+    fn what_is_typed_is_written_when_output_has_filled_its_part() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tape = tape(directory.path(), 10_000);
+        for _ in 0..100 {
+            add(&mut tape, output(&"x".repeat(500)), 0);
+        }
+        assert_eq!(*tape.recorded.borrow(), Recorded::Full);
+        add(&mut tape, Event::Input(b"rm -rf /\r".to_vec()), 0);
+        for _ in 0..1000 {
+            add(&mut tape, Event::Input(b"more".to_vec()), 0);
+        }
+        end(&mut tape);
+        let rows = rows(&tape);
+        assert!(rows.contains(&json!([1.5, "i", "rm -rf /\r"])), "{rows:?}");
+    }
+
+    #[test]
+    fn its_user_hears_once_that_a_session_is_not_recorded_and_that_it_is_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tape = tape(directory.path(), u64::MAX);
+        let mut told = tape.recorded.subscribe();
+        let (mut full, at) = (shelf(10), AT);
+        for _ in 0..3 {
+            tape.add(Entry { at, event: output("lost"), missing: 0 }, &mut full);
+        }
+        assert!(told.has_changed().unwrap());
+        assert_eq!(*told.borrow_and_update(), Recorded::Failing);
+        for _ in 0..3 {
+            add(&mut tape, output("kept"), 0);
+        }
+        assert_eq!(*told.borrow_and_update(), Recorded::Yes);
+        end(&mut tape);
+        let rows = rows(&tape);
+        assert!(rows[1][2].as_str().unwrap().starts_with("12 bytes are missing"), "{rows:?}");
     }
 
     #[test]
@@ -278,8 +433,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut tape = tape(directory.path(), u64::MAX);
         std::fs::write(&tape.path, "mine").unwrap();
-        tape.add(AT, &output("x"), 0);
-        tape.end(0);
+        add(&mut tape, output("x"), 0);
+        end(&mut tape);
         assert_eq!(std::fs::read_to_string(&tape.path).unwrap(), "mine");
     }
 
@@ -287,14 +442,15 @@ mod tests {
     fn what_could_not_be_written_is_said_when_it_can_be_again() {
         let directory = tempfile::tempdir().unwrap();
         let mut tape = tape(&directory.path().join("later"), u64::MAX);
-        tape.add(AT, &output("lost"), 3);
+        add(&mut tape, output("lost"), 3);
         std::fs::create_dir(directory.path().join("later")).unwrap();
-        tape.add(AT, &output("kept"), 0);
+        add(&mut tape, output("kept"), 0);
         // As if a disk had been full in the middle of a row.
         let file = tape.progress.file.as_ref().unwrap();
         file.write_all_at(b"[1.5, \"o\", \"half", tape.progress.length).unwrap();
-        tape.end(0);
-        let missing = "7 bytes are missing here: the disk was full or too slow";
+        end(&mut tape);
+        let missing = "7 bytes are missing here: the disk was full or too slow, or record_total was \
+                       reached";
         assert_eq!(rows(&tape)[1..], [json!([1.5, "m", missing]), json!([1.5, "o", "kept"])]);
     }
 }

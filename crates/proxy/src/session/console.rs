@@ -10,10 +10,12 @@ use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::Size;
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use super::deed::Deed;
 use super::deed::Deeds;
 use crate::Proxy;
+use crate::record::Recorded;
 use crate::record::Recording;
 
 /// Bytes that a client which acknowledges may have unshown; then it gets no more until it has
@@ -31,6 +33,7 @@ pub(super) struct Console {
     /// The client has shown all output up to this offset; none until it says so.
     shown: Option<u64>,
     recording: Option<Recording>,
+    recorded: Option<watch::Receiver<Recorded>>,
 }
 
 impl Console {
@@ -42,8 +45,9 @@ impl Console {
         // Boxed, since a channel has room for many from the start.
         let (answers, answered) = mpsc::channel(ANSWERS);
         let deeds = Deeds::new(proxy, keyboard, &answers);
+        let recorded = recording.map(Recording::recorded);
         let (keyboard, recording) = (keyboard.clone(), recording.cloned());
-        Self { keyboard, deeds, answers, answered, shown: None, recording }
+        Self { keyboard, deeds, answers, answered, shown: None, recording, recorded }
     }
 
     /// Whether the client has so much to show that it gets no more now.
@@ -52,14 +56,14 @@ impl Console {
         shown.is_some_and(|shown| attachment.offset() >= shown + UNSHOWN)
     }
 
-    /// Waits for the next answer; forever on raw, which has none.
+    /// Waits for the next answer, or something else to say; forever on raw, which has no words.
     pub(super) async fn answer(console: &mut Option<Self>) -> Box<ServerMessage> {
-        match console {
-            Some(console) => match console.answered.recv().await {
-                Some(answer) => answer,
-                None => std::future::pending().await,
-            },
-            None => std::future::pending().await,
+        let Some(console) = console else { return std::future::pending().await };
+        tokio::select! {
+            Some(answer) = console.answered.recv() => answer,
+            message = changed(&mut console.recorded) => {
+                Box::new(ServerMessage::Notice { message: message.into() })
+            }
         }
     }
 
@@ -114,5 +118,18 @@ impl Console {
 
     fn say(&self, message: ServerMessage) {
         let _ = self.answers.try_send(Box::new(message));
+    }
+}
+
+/// Waits until the session is recorded otherwise than before; what its user is to know of it.
+async fn changed(recorded: &mut Option<watch::Receiver<Recorded>>) -> &'static str {
+    let Some(recorded) = recorded else { return std::future::pending().await };
+    if recorded.changed().await.is_err() {
+        return std::future::pending().await;
+    }
+    match *recorded.borrow_and_update() {
+        Recorded::Yes => "this session is recorded again",
+        Recorded::Failing => "this session is not recorded: the server cannot write its recording",
+        Recorded::Full => "what this session shows is not recorded any more: its recording is full",
     }
 }
