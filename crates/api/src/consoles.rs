@@ -46,7 +46,8 @@ impl Api {
         self.compute.get_serial_console(line, wait).await?;
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
-        let operator = caller.role >= Role::Member;
+        // Whoever is only to watch leaves the guest alone.
+        let operator = mode == Mode::Write && caller.role >= Role::Member;
         let user = caller.user;
         let grant = Grant { line, project, user, mode, operator, wait, expires };
         let token = tokens::authorize(&self.store, grant).await?;
