@@ -15,8 +15,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
 use serialproxy_tls::Reception;
 use serialproxy_tls::Stream;
+use serialproxy_tls::Timed;
+use socket2::SockRef;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
@@ -42,6 +46,9 @@ const LIFE: Duration = Duration::from_secs(600);
 /// so only a caller that does not read its answer is cut off.
 const LAST: Duration = Duration::from_secs(700);
 
+/// How long what was sent may be unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
 /// How long calls may take to end when the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -49,15 +56,19 @@ const DRAIN: Duration = Duration::from_secs(2);
 const RELIEF: Duration = Duration::from_millis(100);
 
 /// Serves the API on a listener until `shutdown`; then calls under way have 2 s to end.
+///
+/// An address has `per_address` connections at once at most; 0 is no limit.
 pub async fn serve(
     listener: TcpListener,
     reception: Reception,
+    per_address: u32,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
     let stop = CancellationToken::new();
     let mut connections = JoinSet::new();
+    let places = Places::new(usize::try_from(per_address).unwrap_or(usize::MAX));
     loop {
         tokio::select! {
             biased; // A flood of connections must not keep the process from stopping.
@@ -65,8 +76,14 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    let (reception, stop) = (reception.clone(), stop.clone());
-                    connections.spawn(receive(stream, peer, reception, router.clone(), stop));
+                    // Without a place, the connection ends here.
+                    let Some(place) = places.enter(Source::from(peer.ip())) else { continue };
+                    let received =
+                        receive(stream, peer, reception.clone(), router.clone(), stop.clone());
+                    connections.spawn(async move {
+                        received.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the API could not accept a connection");
@@ -90,6 +107,10 @@ async fn receive(
     router: Router,
     stop: CancellationToken,
 ) {
+    // A caller that vanished is noticed while it is written to.
+    if let Err(error) = SockRef::from(&tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
+        tracing::warn!(%error, "a connection of the API has no timeout of its own");
+    }
     // An error here is the caller's: it said nothing, hung up, or no handshake came about.
     match reception.receive(tcp).await {
         Ok(stream) if reception.refuses(&stream) => {
@@ -121,7 +142,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_SIZE)
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(Timed::new(io)), service);
     let mut connection = std::pin::pin!(connection);
     // An error here is the caller's: it hung up, was too slow or spoke no HTTP.
     tokio::select! {
@@ -170,6 +191,16 @@ mod tests {
         client.read_to_end(&mut answer).await.unwrap();
         assert!(answer.ends_with(b"hello"));
         assert_eq!(started.elapsed().as_secs(), HEAD.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_asks_on_and_reads_nothing_is_cut_off_after_half_a_minute() {
+        let mut client = attended();
+        let started = tokio::time::Instant::now();
+        let asking =
+            async { while client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(100), asking).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), 30);
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_tls::Stream;
 use tokio::runtime;
 use tokio::runtime::Handle;
+use serialproxy_tls::Timed;
 
 use crate::Backing;
 use crate::Proxy;
@@ -95,10 +96,11 @@ impl Upgrade {
     /// The session, or none and the client is told why.
     pub(crate) async fn begin(self) -> Option<Box<Session>> {
         let upgraded = tokio::time::timeout(UPGRADE, self.connection).await.ok()?.ok()?;
-        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Timed<Stream>>>().ok()?;
+        let stream = parts.io.into_inner().into_inner();
         let moved = match Handle::current().id() == self.runtime {
-            true => Ok(parts.io.into_inner()),
-            false => parts.io.into_inner().moved(),
+            true => Ok(stream),
+            false => stream.moved(),
         };
         let socket = Socket::new(moved.ok()?, &parts.read_buf);
         match self.admitted {

@@ -160,6 +160,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
+    let per_address = config.limits.connections_per_address;
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
@@ -169,7 +170,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let stop = || shutdown.clone().cancelled_owned();
     let health = health_listener.map(|listener| {
         let (plain, router) = (Reception::plain(), serialproxy_api::health_router(&api));
-        tokio::spawn(serialproxy_api::serve(listener, plain, router, stop()))
+        tokio::spawn(serialproxy_api::serve(listener, plain, per_address, router, stop()))
     });
     let health = async {
         if let Some(served) = health {
@@ -191,7 +192,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let certificates = [users.certificate, callers.certificate];
     tokio::spawn(tls::renew(certificates, hangup));
     // Not on this thread, so that `/healthz` is answered when it hangs.
-    let called = serialproxy_api::serve(api_listener, callers.reception, router, stop());
+    let called = serialproxy_api::serve(api_listener, callers.reception, per_address, router, stop());
     let called = tokio::spawn(called);
     let roles = async {
         tokio::join!(

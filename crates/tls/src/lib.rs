@@ -9,6 +9,7 @@
 mod certificate;
 mod reception;
 mod stream;
+mod timed;
 mod trust;
 
 pub use certificate::Certificate;
@@ -19,6 +20,7 @@ pub use reception::Policy;
 pub use reception::Reception;
 pub use reception::Version;
 pub use stream::Stream;
+pub use timed::Timed;
 pub use trust::TrustError;
 pub use trust::trusting;
 pub use trust::trusting_only;

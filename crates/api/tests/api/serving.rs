@@ -16,6 +16,11 @@ use crate::bench::Bench;
 use crate::bench::config;
 use crate::fake::Fake;
 
+/// Connections of one address.
+const PER_ADDRESS: u32 = 3;
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
 struct Served {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -30,6 +35,7 @@ async fn served(bench: &Bench) -> Served {
     let done = tokio::spawn(serialproxy_api::serve(
         listener,
         Reception::plain(),
+        PER_ADDRESS,
         bench.router.clone(),
         shutdown,
     ));
@@ -63,7 +69,8 @@ async fn calls_come_in_over_tcp_with_the_callers_address() {
 async fn a_large_body_is_refused_before_it_is_read() {
     let bench = Bench::with(Fake::default(), &config(), Auth::Noauth);
     let served = served(&bench).await;
-    let head = "POST /v1/servers HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n";
+    let head = "POST /v1/servers HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+                Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n";
     let answer = served.ask(head).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("overLimit"), "{answer}");
@@ -98,7 +105,9 @@ async fn a_call_that_does_not_end_holds_up_the_end_for_two_seconds_at_most() {
     let served = served(&bench).await;
     let body = r#"{"name": "a", "image": "b"}"#;
     let length = body.len();
-    let head = format!("POST /v1/servers HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /v1/servers HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Content-Length: {length}\r\n\r\n"
+    );
     let _caller = served.send(&format!("{head}{body}")).await;
     bench.fake.begun.notified().await;
     let started = Instant::now();
@@ -114,7 +123,9 @@ async fn a_call_under_way_is_answered_before_the_end() {
     let served = served(&bench).await;
     let body = r#"{"name": "a", "image": "b"}"#;
     let length = body.len();
-    let head = format!("POST /v1/servers HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /v1/servers HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}Content-Length: {length}\r\n\r\n"
+    );
     let mut caller = served.send(&format!("{head}{body}")).await;
     bench.fake.begun.notified().await;
     served.stop.send(()).unwrap();
@@ -123,4 +134,28 @@ async fn a_call_under_way_is_answered_before_the_end() {
     caller.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     served.done.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_gets_one_for_each_that_it_closes() {
+    let bench = Bench::new();
+    let served = served(&bench).await;
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..PER_ADDRESS {
+        let mut stream = served.send(ask).await;
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        open.push(stream);
+    }
+    // Whether the end is a reset depends on whether the request was there first.
+    let mut refused = TcpStream::connect(served.address).await.unwrap();
+    assert!(matches!(refused.read(&mut [0; 12]).await, Ok(0) | Err(_)));
+    open.pop();
+    loop {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let asked = stream.write_all(ask.as_bytes()).await;
+        if asked.is_ok() && matches!(stream.read(&mut [0; 12]).await, Ok(1..)) {
+            break;
+        }
+    }
 }
