@@ -1,6 +1,6 @@
 //! Who is asking.
 
-mod failures;
+pub(crate) mod failures;
 mod keystone;
 mod local;
 mod password;
@@ -18,6 +18,7 @@ use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::Password;
 pub(crate) use serialproxy_proto::identity::Role;
 
+use self::failures::Trier;
 pub use self::keystone::Keystone;
 pub use self::local::Local;
 pub(crate) use self::local::Login;
@@ -69,11 +70,15 @@ impl Caller {
 
 impl Auth {
     /// Who sent these headers, if they may come in.
-    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Fault> {
+    pub(crate) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        trier: Trier<'_>,
+    ) -> Result<Caller, Fault> {
         match self {
             Self::Noauth => Ok(Caller::admin(named(headers)?)),
-            Self::Local(local) => local.caller(headers).await,
-            Self::Keystone(keystone) => keystone.caller(headers).await,
+            Self::Local(local) => local.caller(headers, trier).await,
+            Self::Keystone(keystone) => keystone.caller(headers, trier).await,
         }
     }
 

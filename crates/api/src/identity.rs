@@ -20,6 +20,8 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Local;
 use crate::auth::Login;
+use crate::auth::failures::Trier;
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::openstack::links::Links;
 use crate::request::Body;
@@ -120,14 +122,21 @@ async fn version(State(api): State<Arc<Api>>, links: Links) -> Result<Json<Value
     }})))
 }
 
-async fn log_in(State(api): State<Arc<Api>>, links: Links, body: Body) -> Result<Answer, Fault> {
+async fn log_in(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    links: Links,
+    body: Body,
+) -> Result<Answer, Fault> {
     let local = api.auth.local().map_err(|_| Fault::no_such_call())?;
     let Request { auth } = body.read()?;
     let method = auth.identity.methods.first().map(String::as_str).unwrap_or_default();
     let refused = || Fault::Authenticate { uri: links.to("/v3") };
     let login = match (method, auth.identity.password, auth.identity.token) {
-        ("password", Some(ByPassword { user }), _) => by_password(local, user).await,
-        ("token", _, Some(ByToken { id })) => by_token(local, id).await,
+        ("password", Some(ByPassword { user }), _) => {
+            by_password(local, user, api.trier(client)).await
+        }
+        ("token", _, Some(ByToken { id })) => by_token(local, id, api.trier(client)).await,
         _ => Err(Fault::BadRequest(
             "auth.identity.methods: it takes password or token, with the part of that name".into(),
         )),
@@ -145,7 +154,7 @@ async fn log_in(State(api): State<Arc<Api>>, links: Links, body: Body) -> Result
     Ok(answer(&links, local, secret, &token, method))
 }
 
-async fn by_password(local: &Local, user: User) -> Result<Login, Fault> {
+async fn by_password(local: &Local, user: User, trier: Trier<'_>) -> Result<Login, Fault> {
     let User { id, name, domain, password } = user;
     let named = id.or(name).ok_or_else(|| {
         Fault::BadRequest("auth.identity.password.user: it takes a name or an id".into())
@@ -153,13 +162,13 @@ async fn by_password(local: &Local, user: User) -> Result<Login, Fault> {
     if !domain.is_none_or(|domain| domain.is_ours()) {
         return Err(Fault::Unauthorized);
     }
-    local.log_in(&named, password).await
+    local.log_in(&named, password, trier).await
 }
 
 /// The same token again: it is for its one project already.
-async fn by_token(local: &Local, token: Password) -> Result<Login, Fault> {
+async fn by_token(local: &Local, token: Password, trier: Trier<'_>) -> Result<Login, Fault> {
     let secret = token.expose().to_owned();
-    let token = local.known(&secret).await?.ok_or(Fault::Unauthorized)?;
+    let token = local.by_token(&secret, trier).await?;
     Ok(Login { secret, token })
 }
 

@@ -11,6 +11,7 @@
 mod admin_token;
 mod auth;
 mod blueprint;
+mod client;
 mod consoles;
 mod fault;
 mod identity;
@@ -46,6 +47,9 @@ pub use crate::auth::Auth;
 pub use crate::auth::Keystone;
 pub use crate::auth::Local;
 use crate::fault::Fault;
+use crate::auth::failures::Failures;
+use crate::auth::failures::Trier;
+use crate::client::Client;
 use crate::openstack::Public;
 use crate::routes::Access;
 use crate::routes::Route;
@@ -91,6 +95,11 @@ impl Api {
         &self,
         change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
     ) -> Result<T, Fault> {
+    /// Whoever tries to be let in from there.
+    fn trier(&self, client: Client) -> Trier<'_> {
+        Trier { client, failures: &self.failures }
+    }
+
         match tokio::spawn(change).await {
             Ok(outcome) => outcome.map_err(Fault::from),
             Err(_) => Err(Fault::Failed("the change to the server was cut off".into())),
@@ -112,7 +121,7 @@ pub fn router(api: &Arc<Api>) -> Router {
 /// The calls that only this machine may make elsewhere, for everyone: for `[api] metrics_listen`.
 pub fn health_router(api: &Arc<Api>) -> Router {
     let local = routes::all().into_iter().filter(|route| route.access() == Access::Loopback);
-    serving(api, local.map(|route| route.open_to(Access::Anyone)).collect())
+    serving(api, local.map(|route| route.open_to(Access::Anyone)).collect(), |router| router)
 }
 
 fn serving(api: &Arc<Api>, routes: Vec<Route>) -> Router {

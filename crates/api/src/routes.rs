@@ -27,6 +27,7 @@ use axum::routing::put;
 
 use crate::Api;
 use crate::auth::Caller;
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::request::BODY_LIMIT;
 
@@ -228,13 +229,16 @@ async fn apply(
         Access::Anyone => None,
         Access::Loopback if is_local(&request) => None,
         Access::Loopback => {
+    let client = Client::of(request.headers(), request.extensions());
             return Fault::Forbidden("this call is for callers on the same machine".into())
                 .into_response();
         }
-        Access::Caller => match caller(&api, rule, request.uri(), request.headers()).await {
-            Ok(caller) => Some(caller),
-            Err(fault) => return fault.into_response(),
-        },
+        Access::Caller => {
+            match caller(&api, rule, client, request.uri(), request.headers()).await {
+                Ok(caller) => Some(caller),
+                Err(fault) => return fault.into_response(),
+            }
+        }
     };
     if let Some(caller) = caller.clone() {
         request.extensions_mut().insert(caller);
@@ -251,8 +255,14 @@ async fn apply(
 }
 
 /// Who calls, in their own project's name.
-async fn caller(api: &Api, rule: Rule, uri: &Uri, headers: &HeaderMap) -> Result<Caller, Fault> {
-    let caller = api.auth.caller(headers).await?;
+async fn caller(
+    api: &Api,
+    rule: Rule,
+    client: Client,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Caller, Fault> {
+    let caller = api.auth.caller(headers, api.trier(client)).await?;
     if rule.in_project {
         let project = uri.path().split('/').nth(2).unwrap_or_default();
         api.auth.check_project(&caller, project)?;

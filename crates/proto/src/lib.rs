@@ -13,5 +13,6 @@ pub mod id;
 pub mod identity;
 pub mod pen;
 pub mod refusal;
+pub mod relayed;
 pub mod token;
 pub mod utf8;

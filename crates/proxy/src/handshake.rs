@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use http::HeaderValue;
 use http::Request;
@@ -12,14 +13,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use serialproxy_limits::Source;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_tls::Stream;
+use serialproxy_tls::Timed;
 use tokio::runtime;
 use tokio::runtime::Handle;
-use serialproxy_tls::Timed;
 
 use crate::Backing;
 use crate::Proxy;
@@ -72,6 +74,9 @@ pub(crate) async fn answer(
         admitted = admit(proxy, client, protocol, &request) => admitted,
     };
     if let Err(refusal) = &admitted {
+        if *refusal == Refusal::Token {
+            wrong_token(proxy, client).await;
+        }
         tracing::info!(peer = %client.address, reason = %refusal, "attach refused");
         // A browser hides the status of a failed handshake: there, accept first.
         if protocol == Protocol::Raw {
@@ -82,6 +87,16 @@ pub(crate) async fn answer(
     let connection = hyper::upgrade::on(request);
     let (runtime, proxy) = (Handle::current().id(), Arc::clone(proxy));
     (answer, Some(Upgrade { connection, runtime, admitted, proxy }))
+}
+
+/// Counts a token that nobody knows. Those who show many wait for their answers.
+async fn wrong_token(proxy: &Proxy, client: Client) {
+    let address = Source::from(client.address.ip());
+    let wait = proxy.wrong_tokens.count(&address, Instant::now());
+    tokio::select! {
+        () = proxy.lines.draining() => {}
+        () = tokio::time::sleep(wait) => {}
+    }
 }
 
 impl Upgrade {

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serialproxy_config::Config;
+use serialproxy_limits::Meter;
 use serialproxy_line::Lines;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
@@ -49,6 +50,11 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// by asking again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// In which an address may show so many wrong tokens, and how long it waits at most when there are
+/// more.
+const MINUTE: Duration = Duration::from_secs(60);
+const MOST_WAIT: Duration = Duration::from_secs(30);
+
 /// The proxy role.
 #[derive(Debug)]
 pub struct Proxy {
@@ -59,6 +65,8 @@ pub struct Proxy {
     pub(crate) reception: Reception,
     /// Where sessions are recorded; none where they are not.
     pub(crate) recorder: Option<Recorder>,
+    /// Console tokens of each address that nobody knew.
+    pub(crate) wrong_tokens: Meter,
 }
 
 /// What the proxy speaks of TLS.
@@ -79,7 +87,9 @@ impl Proxy {
     pub fn new(config: Arc<Config>, lines: Lines, backing: Backing, tls: Tls) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
         let recorder = Recorder::start(&config.serial_console.record)?;
-        Ok(Self { config, lines, backing, relay, recorder, reception: tls.users })
+        let wrong_tokens = Meter::new(config.limits.failures_per_minute, MINUTE, MOST_WAIT);
+        let reception = tls.users;
+        Ok(Self { config, lines, backing, relay, recorder, wrong_tokens, reception })
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

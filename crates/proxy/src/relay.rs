@@ -30,7 +30,8 @@ use serde_json::json;
 use serialproxy_config::Config;
 use serialproxy_config::PageOrigin;
 use serialproxy_config::values::ApiAddress;
-use serialproxy_config::values::AuthStrategy;
+use serialproxy_proto::relayed::RELAYED_USER;
+use serialproxy_proto::relayed::RelayedUser;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -87,8 +88,8 @@ pub(crate) struct Relay {
     api: Option<ApiAddress>,
     /// Whom an API with TLS has to prove to be.
     trust: Option<Arc<ClientConfig>>,
-    /// Everyone is an administrator: whoever reaches the API may do everything.
-    noauth: bool,
+    /// Whether every call of the API's own is relayed.
+    admin_calls: bool,
     /// What console URLs start with: pages of this proxy are there.
     base_url: String,
     room: Arc<Semaphore>,
@@ -190,7 +191,7 @@ impl Relay {
         let mut call = Request::new(Full::from(body));
         *call.method_mut() = head.method;
         *call.uri_mut() = origin_form(&head.uri)?;
-        *call.headers_mut() = asked(&head.headers, &api.authority)?;
+        *call.headers_mut() = asked(&head.headers, &api.authority, client)?;
         let answer = self.ask(api, call, place).await?;
         let (head, body) = answer.into_parts();
         let mut answer = Response::new(body);
@@ -321,6 +322,10 @@ fn asked(headers: &HeaderMap, api: &str) -> Result<HeaderMap, Fault> {
 fn selected(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut selected = HeaderMap::new();
     for name in names {
+    let host =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::NoHost)?;
+    let user = HeaderValue::from_str(&RelayedUser::header(client.address.ip(), host));
+    asked.insert(RELAYED_USER, user.map_err(|_| Fault::NoHost)?);
         if let Some(value) = headers.get(name) {
             selected.insert(name.clone(), value.clone());
         }

@@ -1,80 +1,141 @@
-//! Logins that failed: after some of one name, it has to wait.
+//! Log-ins that fail, by name and address, and tokens, by address: too many make the next wait.
+//!
+//! A name alone is never made to wait, since anybody could lock its user out.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
+use std::time::Instant;
 
+use serialproxy_limits::Meter;
+use serialproxy_limits::Source;
 use serialproxy_proto::token::TokenDigest;
-use tokio::time::Instant;
 
-/// How many may fail within [`SPAN`].
-const MOST: u32 = 10;
+use crate::client::Client;
 
-/// Counted from the first that failed.
+/// The time in which so many may fail.
 const SPAN: Duration = Duration::from_secs(60);
 
-/// Names that are remembered. More than that cannot be tried within [`SPAN`]: a try is a hash.
-const NAMES: usize = 10_000;
+/// How long one waits at most.
+const MOST: Duration = Duration::from_secs(30);
 
-/// By digest, since what is typed as a name may be a password.
-#[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<TokenDigest, (Instant, u32)>>);
+/// What failed, of all clients.
+#[derive(Debug)]
+pub(crate) struct Failures {
+    addresses: Meter,
+    /// One name from one address: half of what the address may. By digest, since what is typed as a
+    /// name may be a password.
+    names: Meter,
+}
+
+/// Who tries to be let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trier<'a> {
+    pub(crate) client: Client,
+    pub(crate) failures: &'a Failures,
+}
+
+/// A log-in whose password is yet to be looked at. It counts as failed until it has succeeded, so that
+/// many at once count as many.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    failures: &'a Failures,
+    source: Source,
+    named: (Source, TokenDigest),
+}
 
 impl Failures {
-    /// Whether this name has failed so often that it has to wait.
-    pub(super) fn are_many(&self, name: &str) -> bool {
-        let failures = self.lock();
-        let failed = failures.get(&TokenDigest::of(name));
-        failed.is_some_and(|(since, count)| since.elapsed() < SPAN && *count >= MOST)
+    /// Allows so many failures of an address in a minute; 0 is no limit.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        let meter = |most| Meter::new(most, SPAN, MOST);
+        Self { addresses: meter(per_minute), names: meter(per_minute.div_ceil(2)) }
+    }
+}
+
+impl<'a> Trier<'a> {
+    /// Begins a log-in, after as long as the failures before it demand.
+    pub(super) async fn log_in(self, user: &str) -> Attempt<'a> {
+        let (failures, source) = (self.failures, self.client.source());
+        let (named, now) = ((source, TokenDigest::of(user)), Instant::now());
+        let wait = failures.addresses.count(&source, now).max(failures.names.count(&named, now));
+        tokio::time::sleep(wait).await;
+        Attempt { failures, source, named }
     }
 
-    /// Notes one more.
-    pub(super) fn note(&self, name: &str) {
-        let mut failures = self.lock();
-        if failures.len() >= NAMES {
-            failures.retain(|_, (since, _)| since.elapsed() < SPAN);
-        }
-        if failures.len() >= NAMES {
-            failures.clear();
-        }
-        let entry = failures.entry(TokenDigest::of(name)).or_insert_with(|| (Instant::now(), 0));
-        if entry.0.elapsed() >= SPAN {
-            *entry = (Instant::now(), 0);
-        }
-        entry.1 += 1;
+    /// Counts a token that nobody knows, and waits as long as the failures before it demand.
+    pub(super) async fn unknown_token(self) {
+        let wait = self.failures.addresses.count(&self.client.source(), Instant::now());
+        tokio::time::sleep(wait).await;
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenDigest, (Instant, u32)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Attempt<'_> {
+    /// The password was right.
+    pub(super) fn succeeded(self) {
+        let now = Instant::now();
+        self.failures.addresses.take_back(&self.source, now);
+        self.failures.names.take_back(&self.named, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_name_that_failed_often_waits_for_the_rest_of_a_minute_and_others_do_not() {
-        let failures = Failures::default();
-        for _ in 0..MOST {
-            assert!(!failures.are_many("alice"));
-            failures.note("alice");
-        }
-        assert!(failures.are_many("alice") && !failures.are_many("bob"));
-        tokio::time::advance(SPAN).await;
-        assert!(!failures.are_many("alice"));
-        failures.note("alice");
-        assert!(!failures.are_many("alice"));
+    fn trier<'a>(failures: &'a Failures, address: &str) -> Trier<'a> {
+        Trier { client: Client(address.parse().unwrap()), failures }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn names_are_not_remembered_without_end() {
-        let failures = Failures::default();
-        for name in 0..=NAMES {
-            failures.note(&name.to_string());
+    async fn a_name_that_failed_often_waits_at_that_address_and_nowhere_else() {
+        let failures = Failures::new(20);
+        let (here, there) = (trier(&failures, "192.0.2.7"), trier(&failures, "192.0.2.8"));
+        let started = Instant::now();
+        for _ in 0..10 {
+            here.log_in("alice").await;
         }
-        assert!(failures.lock().len() <= NAMES);
+        here.log_in("bob").await.succeeded();
+        there.log_in("alice").await.succeeded();
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        here.log_in("alice").await;
+        assert_eq!(started.elapsed().as_secs(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_tries_at_once_count_as_many() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        let started = Instant::now();
+        let tries = (0..64).map(|_| async {
+            here.log_in("alice").await;
+            started.elapsed().as_secs()
+        });
+        let waits = futures_util::future::join_all(tries).await;
+        assert_eq!(waits.iter().filter(|wait| **wait == 0).count(), 10);
+        assert!(waits.iter().all(|wait| *wait <= 30), "{waits:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_many_names_or_tokens_waits_too() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        let started = Instant::now();
+        for number in 0..10 {
+            here.log_in(&number.to_string()).await;
+            here.unknown_token().await;
+        }
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        here.unknown_token().await;
+        assert_eq!(started.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn right_passwords_never_wait() {
+        let failures = Failures::new(20);
+        let started = Instant::now();
+        for _ in 0..1000 {
+            trier(&failures, "192.0.2.7").log_in("alice").await.succeeded();
+        }
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }

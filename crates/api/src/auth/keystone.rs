@@ -17,6 +17,7 @@ use serialproxy_proto::token::TokenDigest;
 use tokio::time::Instant;
 
 use super::Caller;
+use super::failures::Trier;
 use super::token;
 use crate::fault::Fault;
 
@@ -68,14 +69,21 @@ impl Keystone {
         })
     }
 
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Fault> {
+    pub(super) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        trier: Trier<'_>,
+    ) -> Result<Caller, Fault> {
         let refused = || Fault::Authenticate { uri: self.uri.clone() };
         match self.word(token(headers).ok_or_else(refused)?).await {
             Word::Good(caller) => Ok(caller),
             Word::Roleless => Err(Fault::Forbidden(
                 "You have none of the roles reader, member and admin in this project.".into(),
             )),
-            Word::Unknown => Err(refused()),
+            Word::Unknown => {
+                trier.unknown_token().await;
+                Err(refused())
+            }
             Word::Away(error) => {
                 Err(Fault::Unavailable(format!("who you are cannot be found out now: {error}")))
             }

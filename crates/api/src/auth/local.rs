@@ -17,13 +17,18 @@ use subtle::ConstantTimeEq;
 
 use super::Caller;
 use super::basic;
-use super::failures::Failures;
+use super::failures::Trier;
 use super::password::Passwords;
 use super::recent::Recent;
 use super::token;
+use crate::client::Client;
 use crate::fault::Fault;
+use crate::fault::echo;
 use crate::secret;
 use crate::tokens::blocking;
+
+/// Characters of a name that the log repeats.
+const SHOWN: usize = 32;
 
 /// Who is known here.
 #[derive(Debug)]
@@ -33,7 +38,6 @@ pub struct Local {
     /// Life of a login.
     lifetime: Duration,
     passwords: Passwords,
-    failures: Failures,
     /// Where a name and password will do with each call.
     basic: Option<Recent>,
 }
@@ -54,8 +58,7 @@ struct Verified {
 impl Local {
     /// Knows the admin token, and the tokens and users of a store. Logins live that long.
     pub fn new(admin: TokenDigest, store: Arc<Store>, lifetime: Duration) -> Self {
-        let (passwords, failures) = (Passwords::default(), Failures::default());
-        Self { admin, store, lifetime, passwords, failures, basic: None }
+        Self { admin, store, lifetime, passwords: Passwords::default(), basic: None }
     }
 
     /// The same, which also lets in who sends a name and password with each call.
@@ -67,13 +70,27 @@ impl Local {
         Ok(Self { basic: Some(Recent::new()?), ..self })
     }
 
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Fault> {
+    pub(super) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        trier: Trier<'_>,
+    ) -> Result<Caller, Fault> {
         if let (Some(recent), Some((user, password))) = (&self.basic, basic(headers)) {
-            return self.by_basic(recent, &user, password).await.map(Caller::from);
+            return self.by_basic(recent, &user, password, trier).await.map(Caller::from);
         }
         let token = token(headers).ok_or(Fault::Unauthorized)?;
-        let known = self.known(token).await?.ok_or(Fault::Unauthorized)?;
-        Ok(known.identity.into())
+        Ok(self.by_token(token, trier).await?.identity.into())
+    }
+
+    /// What a token stands for, with which somebody wants to be let in.
+    pub(crate) async fn by_token(&self, token: &str, trier: Trier<'_>) -> Result<ApiToken, Fault> {
+        match self.known(token).await? {
+            Some(known) => Ok(known),
+            None => {
+                trier.unknown_token().await;
+                Err(Fault::Unauthorized)
+            }
+        }
     }
 
     async fn by_basic(
@@ -81,11 +98,12 @@ impl Local {
         recent: &Recent,
         user: &str,
         password: Password,
+        trier: Trier<'_>,
     ) -> Result<Identity, Fault> {
         match recent.find(user, &password) {
             Ok(identity) => Ok(identity),
             Err(before) => {
-                let identity = self.verify(user, password.clone()).await?.identity;
+                let identity = self.verify(user, password.clone(), trier).await?.identity;
                 recent.keep(before, user, &password, &identity);
                 Ok(identity)
             }
@@ -121,8 +139,13 @@ impl Local {
     }
 
     /// Makes a token for a user, named by name or id, whose password this is.
-    pub(crate) async fn log_in(&self, user: &str, password: Password) -> Result<Login, Fault> {
-        let Verified { identity, hash } = self.verify(user, password).await?;
+    pub(crate) async fn log_in(
+        &self,
+        user: &str,
+        password: Password,
+        trier: Trier<'_>,
+    ) -> Result<Login, Fault> {
+        let Verified { identity, hash } = self.verify(user, password, trier).await?;
         let secret = secret::random()?;
         let (created, expires) = (Timestamp::now(), self.end());
         let (digest, id) = (TokenDigest::of(&secret), identity.user_id.clone());
@@ -135,34 +158,49 @@ impl Local {
         Ok(Login { secret, token })
     }
 
-    /// A hash of a new password.
-    pub(crate) async fn hash(&self, password: Password) -> Result<String, Fault> {
+    /// A hash of a new password, which a client sets.
+    pub(crate) async fn hash(&self, password: Password, client: Client) -> Result<String, Fault> {
         if !password.will_do() {
             let (least, most) = (Password::LEAST, Password::MOST);
             return Err(Fault::BadRequest(format!("a password has {least} to {most} characters")));
         }
-        self.passwords.hash(password).await
+        self.passwords.hash(self.passwords.enter(client)?, password).await
     }
 
-    async fn verify(&self, user: &str, password: Password) -> Result<Verified, Fault> {
-        if self.failures.are_many(user) {
-            return Err(Fault::TooMany(
-                "too many logins of this user failed: wait a minute".into(),
-            ));
-        }
+    async fn verify(
+        &self,
+        user: &str,
+        password: Password,
+        trier: Trier<'_>,
+    ) -> Result<Verified, Fault> {
+        let turn = self.passwords.enter(trier.client)?;
+        let attempt = trier.log_in(user).await;
         let name = user.to_owned();
         let found = blocking(&self.store, move |store| store.user(&name)).await??;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
-        let right = self.passwords.is_right(password, hash).await?;
+        let right = self.passwords.is_right(turn, password, hash).await?;
         match found {
-            Some((user, hash)) if right => Ok(Verified { identity: user.identity, hash }),
+            Some((user, hash)) if right => {
+                attempt.succeeded();
+                Ok(Verified { identity: user.identity, hash })
+            }
             _ => {
-                self.failures.note(user);
-                tracing::info!("a login was refused");
+                let (user, address) = (shown(user), trier.client.0);
+                tracing::info!(user, %address, "a login was refused");
                 Err(Fault::Unauthorized)
             }
         }
     }
+}
+
+/// A name that somebody typed, as the log has it.
+fn shown(user: &str) -> String {
+    let start: String = user.chars().take(SHOWN).collect();
+    let mut shown = echo(&start);
+    if start.len() < user.len() && !shown.ends_with('…') {
+        shown.push('…');
+    }
+    shown
 }
 
 fn of_admin(now: Timestamp) -> ApiToken {

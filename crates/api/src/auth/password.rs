@@ -1,49 +1,93 @@
-//! Passwords, hashed a few at a time: each costs 19 MiB and some tens of milliseconds of a core.
+//! Passwords, hashed a few at a time on threads of their own: each costs 19 MiB and some tens of
+//! milliseconds of a core. Addresses take turns, so that none is made to wait by another's queue.
 
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use argon2::Argon2;
 use argon2::PasswordHasher;
 use argon2::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
+use serialproxy_limits::Place;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
 use serialproxy_proto::identity::Password;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
+use crate::client::Client;
 use crate::fault::Fault;
 
 /// Hashes that are computed at once.
-const AT_ONCE: usize = 2;
+const THREADS: usize = 2;
 
-/// Passwords that may wait for that: some seconds of work.
-const WAITING: usize = 64;
+/// Passwords of one address that may wait for that.
+const PER_ADDRESS: usize = 16;
+
+/// Passwords of all addresses that may.
+const WAITING: usize = 1024;
 
 /// What the password of a user who does not exist is held against, so that it takes as long: of
 /// the same cost as a real hash, and of no password that anybody knows.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2VyaWFscHJveHktZGVjb3k$\
                      c2VyaWFscHJveHktZGVjb3ktaGFzaC1vZi1uby11c2U";
 
+type Job = Box<dyn FnOnce() + Send>;
+
 #[derive(Debug)]
 pub(super) struct Passwords {
-    computing: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    places: Places<Source>,
+    queue: Arc<Queue>,
+}
+
+/// A place among the passwords of an address.
+#[derive(Debug)]
+pub(super) struct Turn {
+    source: Source,
+    _place: Place<Source>,
+}
+
+#[derive(Default)]
+struct Queue(Mutex<Jobs>);
+
+/// The jobs of each address that has any, in the order in which they take turns.
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<(Source, VecDeque<Job>)>,
+    /// How many they are together.
+    count: usize,
+    /// Threads that work. They end when there is nothing left.
+    threads: usize,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        let room = |places| Arc::new(Semaphore::new(places));
-        Self { computing: room(AT_ONCE), waiting: room(WAITING) }
+        Self { places: Places::new(PER_ADDRESS), queue: Arc::default() }
     }
 }
 
 impl Passwords {
+    /// A place for one password of a client.
+    pub(super) fn enter(&self, client: Client) -> Result<Turn, Fault> {
+        let source = client.source();
+        let place = self.places.enter(source).ok_or_else(|| {
+            Fault::TooMany("too many log-ins from your address at once: try again".into())
+        })?;
+        Ok(Turn { source, _place: place })
+    }
+
     /// What is kept of a new password: argon2id with a random salt, in PHC's form.
-    pub(super) async fn hash(&self, password: Password) -> Result<String, Fault> {
+    pub(super) async fn hash(&self, turn: Turn, password: Password) -> Result<String, Fault> {
         let hash = move || {
             let hash: Result<PasswordHash, _> =
                 Argon2::default().hash_password(password.expose().as_bytes());
             hash.map(|hash| hash.to_string())
         };
-        self.compute(hash)
+        self.compute(turn, hash)
             .await?
             .map_err(|error| Fault::Failed(format!("the password cannot be hashed: {error}")))
     }
@@ -51,10 +95,11 @@ impl Passwords {
     /// Whether a password is the one of this hash; never when there is none.
     pub(super) async fn is_right(
         &self,
+        turn: Turn,
         password: Password,
         hash: Option<String>,
     ) -> Result<bool, Fault> {
-        self.compute(move || {
+        self.compute(turn, move || {
             let hash = hash.as_deref().unwrap_or(DECOY);
             Argon2::default().verify_password(password.expose().as_bytes(), hash).is_ok()
         })
@@ -63,23 +108,94 @@ impl Passwords {
 
     async fn compute<T: Send + 'static>(
         &self,
+        turn: Turn,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
-        let busy = || Fault::Unavailable("too many people log in at once: try again".into());
-        let waits = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| busy())?;
-        let computes = Arc::clone(&self.computing).acquire_owned().await.map_err(|_| busy())?;
-        let work = move || {
-            // Goes on when its caller hangs up, and keeps its place until it is done.
-            let _places = (waits, computes);
-            work()
+        let (sender, done) = oneshot::channel();
+        let source = turn.source;
+        let job = move || {
+            // Keeps its place until it is done, also when its caller hangs up meanwhile.
+            let _turn = turn;
+            if !sender.is_closed() {
+                let _ = sender.send(work());
+            }
         };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|_| Fault::Failed("the hash of a password was cut off".into()))
+        self.queue.push(source, Box::new(job))?;
+        done.await.map_err(|_| Fault::Failed("the hash of a password was cut off".into()))
+    }
+}
+
+impl Queue {
+    fn push(self: &Arc<Self>, source: Source, job: Job) -> Result<(), Fault> {
+        let busy = || Fault::Unavailable("too many people log in at once: try again".into());
+        let mut jobs = self.lock();
+        if jobs.count >= WAITING {
+            return Err(busy());
+        }
+        if jobs.threads < THREADS {
+            let queue = Arc::clone(self);
+            let thread = std::thread::Builder::new().name("passwords".into());
+            match thread.spawn(move || queue.work()) {
+                Ok(_) => jobs.threads += 1,
+                Err(error) if jobs.threads == 0 => {
+                    tracing::error!(%error, "no thread could be started");
+                    return Err(busy());
+                }
+                Err(_) => {}
+            }
+        }
+        jobs.push(source, job);
+        Ok(())
+    }
+
+    fn work(&self) {
+        loop {
+            // Its own statement, so that nothing is locked meanwhile.
+            let job = self.lock().next();
+            let Some(job) = job else { return };
+            // The caller learns of a panic by the answer that does not come.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Jobs {
+    fn push(&mut self, source: Source, job: Job) {
+        self.count += 1;
+        match self.waiting.iter_mut().find(|(other, _)| *other == source) {
+            Some((_, own)) => own.push_back(job),
+            None => self.waiting.push_back((source, VecDeque::from([job]))),
+        }
+    }
+
+    /// The next job of the address whose turn it is; with none the thread that asks ends.
+    fn next(&mut self) -> Option<Job> {
+        let Some((source, mut own)) = self.waiting.pop_front() else {
+            self.threads -= 1;
+            return None;
+        };
+        let job = own.pop_front();
+        if !own.is_empty() {
+            self.waiting.push_back((source, own));
+        }
+        self.count -= 1;
+        job
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
@@ -88,46 +204,100 @@ mod tests {
         Password::from_person(text.into())
     }
 
+    fn client(number: u8) -> Client {
+        Client([192, 0, 2, number].into())
+    }
+
+    async fn is_right(passwords: &Passwords, text: &str, hash: Option<String>) -> bool {
+        let turn = passwords.enter(client(1)).unwrap();
+        passwords.is_right(turn, password(text), hash).await.unwrap()
+    }
+
+    async fn hash(passwords: &Passwords, text: &str) -> String {
+        passwords.hash(passwords.enter(client(1)).unwrap(), password(text)).await.unwrap()
+    }
+
+    /// Keeps both threads busy until it is dropped.
+    async fn busy(passwords: &Passwords) -> mpsc::Sender<()> {
+        let (finish, finished) = mpsc::channel::<()>();
+        let finished = Arc::new(Mutex::new(finished));
+        for _ in 0..THREADS {
+            let finished = Arc::clone(&finished);
+            let turn = passwords.enter(client(0)).unwrap();
+            let (begun, begins) = oneshot::channel();
+            let job = move || {
+                let _turn = turn;
+                begun.send(()).unwrap();
+                let _ = finished.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            };
+            passwords.queue.push(client(0).source(), Box::new(job)).unwrap();
+            begins.await.unwrap();
+        }
+        finish
+    }
+
     #[tokio::test]
     async fn a_hash_is_good_for_its_password_alone_and_salted() {
         let passwords = Passwords::default();
-        let hash = passwords.hash(password("correct horse")).await.unwrap();
-        assert_ne!(hash, passwords.hash(password("correct horse")).await.unwrap());
+        let kept = hash(&passwords, "correct horse").await;
+        assert_ne!(kept, hash(&passwords, "correct horse").await);
         for (text, right) in [("correct horse", true), ("Correct horse", false), ("", false)] {
-            let found = passwords.is_right(password(text), Some(hash.clone())).await.unwrap();
-            assert_eq!(found, right, "{text}");
+            assert_eq!(is_right(&passwords, text, Some(kept.clone())).await, right, "{text}");
         }
     }
 
     #[tokio::test]
     async fn the_decoy_costs_what_a_real_hash_does_and_fits_nothing() {
         let passwords = Passwords::default();
-        let hash = passwords.hash(password("x")).await.unwrap();
+        let kept = hash(&passwords, "x").await;
         let cost = |hash: &str| hash.rsplitn(3, '$').nth(2).unwrap().to_owned();
-        assert_eq!(cost(&hash), cost(DECOY));
+        assert_eq!(cost(&kept), cost(DECOY));
         let length = |hash: &str| PasswordHash::new(hash).unwrap().hash.unwrap().len();
-        assert_eq!(length(&hash), length(DECOY));
-        assert!(!passwords.is_right(password("x"), None).await.unwrap());
+        assert_eq!(length(&kept), length(DECOY));
+        assert!(!is_right(&passwords, "x", None).await);
     }
 
     #[tokio::test]
-    async fn more_than_so_many_are_told_to_come_again() {
+    async fn an_address_that_fills_its_queue_makes_no_other_one_wait() {
         let passwords = Passwords::default();
-        let _all = passwords.waiting.try_acquire_many(u32::try_from(WAITING).unwrap()).unwrap();
-        let refused = passwords.is_right(password("x"), None).await.unwrap_err();
-        assert!(matches!(refused, Fault::Unavailable(_)), "{refused}");
+        let finish = busy(&passwords).await;
+        let (told, order) = mpsc::channel();
+        let push = |number: u8| {
+            let (turn, told) = (passwords.enter(client(number)).unwrap(), told.clone());
+            let job = move || {
+                let _turn = turn;
+                told.send(number).unwrap();
+            };
+            passwords.queue.push(client(number).source(), Box::new(job)).unwrap();
+        };
+        for _ in 0..PER_ADDRESS {
+            push(1);
+        }
+        let refused = passwords.enter(client(1)).unwrap_err();
+        assert!(matches!(refused, Fault::TooMany(_)), "{refused}");
+        push(2);
+        drop((finish, told));
+        let order: Vec<_> = order.iter().collect();
+        let place = order.iter().position(|number| *number == 2).unwrap();
+        // Two threads may tell of their jobs in any order.
+        assert!(order.len() == PER_ADDRESS + 1 && place <= THREADS, "{order:?}");
     }
 
     #[tokio::test]
-    async fn a_hash_whose_caller_hung_up_keeps_its_place_until_it_is_done() {
+    async fn a_password_whose_caller_hung_up_keeps_its_place_and_is_not_hashed() {
         let passwords = Passwords::default();
-        let (finish, finished) = std::sync::mpsc::channel::<()>();
-        let hung_up = passwords.compute(move || finished.recv().is_err());
-        assert!(tokio::time::timeout(Duration::ZERO, hung_up).await.is_err());
-        assert_eq!(passwords.computing.available_permits(), AT_ONCE - 1);
-        assert_eq!(passwords.waiting.available_permits(), WAITING - 1);
+        let finish = busy(&passwords).await;
+        for _ in 0..PER_ADDRESS {
+            let turn = passwords.enter(client(1)).unwrap();
+            let hung_up = passwords.compute(turn, || panic!("hashed for nobody"));
+            let hung_up: Result<Result<(), _>, _> =
+                tokio::time::timeout(Duration::ZERO, hung_up).await;
+            assert!(hung_up.is_err());
+        }
+        assert!(passwords.enter(client(1)).is_err());
         drop(finish);
-        let all = u32::try_from(AT_ONCE).unwrap();
-        drop(passwords.computing.acquire_many(all).await.unwrap());
+        // What comes last is done last.
+        let turn = passwords.enter(client(2)).unwrap();
+        passwords.compute(turn, || ()).await.unwrap();
     }
 }

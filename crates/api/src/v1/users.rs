@@ -19,6 +19,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Local;
 use crate::auth::Role;
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::request::Body;
@@ -61,11 +62,12 @@ async fn users(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Users
 async fn add(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    client: Client,
     body: Body,
 ) -> Result<Json<UserAnswer>, Fault> {
     let local = administer(&api, &caller)?;
     let NewUser { name, project, role, password } = body.read()?;
-    let hash = local.hash(password).await?;
+    let hash = local.hash(password, client).await?;
     let identity = Identity {
         user: name.into(),
         user_id: Uuid::new_v4().simple().to_string(),
@@ -85,12 +87,13 @@ async fn add(
 async fn set_password(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    client: Client,
     NamePath(name): NamePath,
     body: Body,
 ) -> Result<(), Fault> {
     let local = administer(&api, &caller)?;
     let NewPassword { password } = body.read()?;
-    let hash = local.hash(password).await?;
+    let hash = local.hash(password, client).await?;
     let wanted = name.clone();
     if !blocking(&api.store, move |store| store.set_password(&wanted, &hash)).await?? {
         return Err(no_such_user(&name));

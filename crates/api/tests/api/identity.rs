@@ -1,6 +1,10 @@
 //! Local users, and how OpenStack's clients log in as one.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::extract::Request;
 use serde_json::Value;
 use serde_json::json;
@@ -45,6 +49,7 @@ fn by_password(user: &str, password: &str) -> Value {
 async fn ask(bench: &Bench, call: &str, body: &Value) -> Answer {
     let (method, uri) = call.split_once(' ').unwrap();
     let request = Request::builder().method(method).uri(uri).header("host", "api.example:8774");
+    let request = request.header("content-type", "application/json");
     bench.send(request.body(Body::from(body.to_string())).unwrap()).await
 }
 
@@ -172,18 +177,42 @@ async fn a_login_that_makes_no_sense_is_a_bad_request_that_repeats_no_secret() {
     }
 }
 
+/// A try to log in from an address, and whether it came to the password within a second.
+async fn tried_from(bench: &Bench, address: [u8; 4], user: &str, password: &str) -> Option<Answer> {
+    let mut request = Request::post("/v3/auth/tokens")
+        .header("host", "api.example:8774")
+        .header("content-type", "application/json")
+        .body(Body::from(by_password(user, password).to_string()))
+        .unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 1))));
+    tokio::time::timeout(Duration::from_secs(2), bench.send(request)).await.ok()
+}
+
 #[tokio::test]
-async fn after_many_failures_a_name_has_to_wait_and_others_do_not() {
-    let bench = bench_with_alice().await;
-    add(&bench, "bob", "member").await;
-    for name in ["alice", "nobody"] {
-        for _ in 0..10 {
-            is_refused_as_keystone_does(&ask(&bench, LOGIN, &by_password(name, "wrong")).await);
-        }
-        let answer = ask(&bench, LOGIN, &by_password(name, PASSWORD)).await;
-        answer.is_fault(429, "overLimit", "wait a minute");
+async fn after_many_failures_a_name_has_to_wait_at_that_address_and_is_locked_nowhere() {
+    let mut config = config();
+    config.limits.failures_per_minute = 20;
+    let bench = Bench::local(Fake::default(), &config);
+    add(&bench, "alice", "member").await;
+    let (here, there) = ([192, 0, 2, 7], [192, 0, 2, 8]);
+    for _ in 0..10 {
+        is_refused_as_keystone_does(&tried_from(&bench, here, "alice", "wrong").await.unwrap());
     }
-    assert_eq!(ask(&bench, LOGIN, &by_password("bob", PASSWORD)).await.status, 201);
+    assert!(tried_from(&bench, here, "alice", PASSWORD).await.is_none(), "it has to wait");
+    assert_eq!(tried_from(&bench, there, "alice", PASSWORD).await.unwrap().status, 201);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_log_ins_at_once() {
+    let mut config = config();
+    config.limits.failures_per_minute = 20;
+    let bench = Bench::local(Fake::default(), &config);
+    let tries = (0..64).map(|_| tried_from(&bench, [192, 0, 2, 7], "alice", "wrong"));
+    let answers = futures_util::future::join_all(tries).await;
+    let count =
+        |status: u16| answers.iter().flatten().filter(|answer| answer.status == status).count();
+    assert_eq!(count(429), 64 - 16);
+    assert!(count(401) <= 10, "the others wait");
 }
 
 #[tokio::test]
