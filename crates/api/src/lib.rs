@@ -14,6 +14,7 @@ mod blueprint;
 mod client;
 mod consoles;
 mod fault;
+mod guard;
 mod identity;
 mod observe;
 mod openapi;
@@ -46,10 +47,11 @@ pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
 pub use crate::auth::Keystone;
 pub use crate::auth::Local;
-use crate::fault::Fault;
 use crate::auth::failures::Failures;
 use crate::auth::failures::Trier;
 use crate::client::Client;
+use crate::fault::Fault;
+use crate::guard::Guard;
 use crate::openstack::Public;
 use crate::routes::Access;
 use crate::routes::Route;
@@ -61,6 +63,8 @@ pub struct Api {
     compute: Arc<dyn Compute>,
     store: Arc<Store>,
     auth: Auth,
+    failures: Failures,
+    guard: Guard,
     enabled: bool,
     base_url: String,
     token_ttl: Duration,
@@ -74,6 +78,8 @@ impl Api {
         Self {
             compute,
             store,
+            guard: Guard::new(config, &auth),
+            failures: Failures::new(config.limits.failures_per_minute),
             auth,
             enabled: config.serial_console.enabled,
             base_url: config.serial_console.base_url.clone(),
@@ -89,17 +95,17 @@ impl Api {
         Self { health, ..self }
     }
 
+    /// Whoever tries to be let in from there.
+    fn trier(&self, client: Client) -> Trier<'_> {
+        Trier { client, failures: &self.failures }
+    }
+
     /// Runs a change to its end even when its caller hangs up, so that a half-made guest is never
     /// left behind. How many may be under way is for the compute role to say.
     async fn change<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
     ) -> Result<T, Fault> {
-    /// Whoever tries to be let in from there.
-    fn trier(&self, client: Client) -> Trier<'_> {
-        Trier { client, failures: &self.failures }
-    }
-
         match tokio::spawn(change).await {
             Ok(outcome) => outcome.map_err(Fault::from),
             Err(_) => Err(Fault::Failed("the change to the server was cut off".into())),
@@ -115,7 +121,8 @@ impl fmt::Debug for Api {
 
 /// All routes, ready to be served.
 pub fn router(api: &Arc<Api>) -> Router {
-    serving(api, routes::all())
+    let guarded = middleware::from_fn_with_state(Arc::clone(api), guard::guard);
+    serving(api, routes::all(), |router| router.layer(guarded))
 }
 
 /// The calls that only this machine may make elsewhere, for everyone: for `[api] metrics_listen`.
@@ -124,12 +131,17 @@ pub fn health_router(api: &Arc<Api>) -> Router {
     serving(api, local.map(|route| route.open_to(Access::Anyone)).collect(), |router| router)
 }
 
-fn serving(api: &Arc<Api>, routes: Vec<Route>) -> Router {
-    routes
+fn serving(
+    api: &Arc<Api>,
+    routes: Vec<Route>,
+    guarded: impl FnOnce(Router<Arc<Api>>) -> Router<Arc<Api>>,
+) -> Router {
+    let router = routes
         .into_iter()
         .fold(Router::new(), |router, route| route.add_to(router, api))
         .fallback(openstack::nowhere)
-        .method_not_allowed_fallback(openstack::other_method)
+        .method_not_allowed_fallback(openstack::other_method);
+    guarded(router)
         .layer(middleware::from_fn(openstack::negotiate))
         .layer(middleware::from_fn(observe::observe))
         .with_state(Arc::clone(api))

@@ -45,7 +45,7 @@ pub(crate) struct NamePath(pub(crate) String);
 /// `{token}` of a path: a secret.
 pub(crate) struct TokenPath(pub(crate) String);
 
-/// The body, whatever its content type says: clients send JSON under many names.
+/// The body, which says that it is JSON.
 #[derive(Debug)]
 pub(crate) struct Body(Bytes);
 

@@ -187,9 +187,13 @@ impl Route {
     /// Statuses of all answers but that of success.
     pub(crate) fn statuses(&self) -> BTreeSet<u16> {
         let mut statuses: BTreeSet<_> = self.others.iter().copied().collect();
+        // Under noauth who asks by another name is refused, and always what another page changes.
+        statuses.extend([403]);
+        if self.method != Method::GET {
+            statuses.extend([415]);
+        }
         match self.rule.access {
-            Access::Anyone => {}
-            Access::Loopback => statuses.extend([403]),
+            Access::Anyone | Access::Loopback => {}
             // 400 is for a name or project that makes no sense.
             Access::Caller => statuses.extend([400, 401, 403, 429, 500, 503]),
         }
@@ -225,11 +229,11 @@ async fn apply(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let client = Client::of(request.headers(), request.extensions());
     let caller = match rule.access {
         Access::Anyone => None,
         Access::Loopback if is_local(&request) => None,
         Access::Loopback => {
-    let client = Client::of(request.headers(), request.extensions());
             return Fault::Forbidden("this call is for callers on the same machine".into())
                 .into_response();
         }

@@ -17,6 +17,7 @@ use crate::options::Opt;
 use crate::options::Surroundings;
 use crate::options::options;
 use crate::refusal::Refusal;
+use crate::values::AuthStrategy;
 use crate::values::Config;
 use crate::written::Written;
 
@@ -162,6 +163,23 @@ impl Loaded {
     fn compare(&self, problems: &mut Problems) {
         self.compare_tls(problems);
         self.compare_times(problems);
+        self.compare_noauth(problems);
+    }
+
+    /// Whoever reaches an API without authentication is an administrator.
+    fn compare_noauth(&self, problems: &mut Problems) {
+        let api = &self.config.api;
+        if api.auth_strategy == AuthStrategy::Noauth
+            && !api.noauth_anywhere
+            && !api.listen.is_local()
+        {
+            let reason = format!(
+                "would make an administrator of everyone who reaches {}: set listen to \
+                 127.0.0.1:PORT or another auth_strategy, or noauth_anywhere = true if that is meant",
+                api.listen.host
+            );
+            self.blame("api", "auth_strategy", reason, problems);
+        }
     }
 
     fn compare_tls(&self, problems: &mut Problems) {

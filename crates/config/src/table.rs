@@ -317,6 +317,26 @@ pub(crate) static OPTIONS: &[Opt] = &[
     ),
     works(
         "api",
+        "noauth_anywhere",
+        Text("false"),
+        Bool,
+        "Let `noauth` be where others than this machine reach the API: all of them are administrators.",
+        |c, v| set(&mut c.api.noauth_anywhere, boolean(v)),
+    ),
+    works(
+        "api",
+        "allowed_hosts",
+        Text(""),
+        Single("host names or IP addresses, separated by commas"),
+        "Names by which the API is reached under `noauth`, beside addresses and `localhost`: a foreign \
+         page can give its own name the API's address.",
+        |c, v| {
+            let hosts = list(v)?.into_iter().map(host).collect();
+            set(&mut c.api.allowed_hosts, hosts)
+        },
+    ),
+    works(
+        "api",
         "token_lifetime",
         Text("3600"),
         ABOUT_SECONDS_FROM_1,
@@ -375,6 +395,15 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Single("http://HOST:PORT or https://HOST:PORT; an IPv6 address in brackets"),
         "The API that the proxy relays the servers page's calls to; in `serve`, its own when not set.",
         |c, v| set(&mut c.proxy.api, api_url(v).map(Some)),
+    ),
+    works(
+        "proxy",
+        "admin_calls",
+        Text("false"),
+        Bool,
+        "Relay all of the API's own calls, also those of administrators, and not only those that the \
+         servers page makes.",
+        |c, v| set(&mut c.proxy.admin_calls, boolean(v)),
     ),
     works(
         "proxy",

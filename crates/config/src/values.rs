@@ -1,5 +1,6 @@
 //! The typed values of all options: what the rest of the program reads.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +89,14 @@ pub struct Listen {
     pub host: String,
     /// TCP port; 0 is any free one.
     pub port: u16,
+}
+
+impl Listen {
+    /// Whether only this machine reaches it, as far as the name says.
+    pub fn is_local(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+    }
 }
 
 /// How sessions are recorded.
@@ -181,6 +190,10 @@ pub struct Api {
     pub ssl_only: bool,
     /// Who is asked who someone is.
     pub auth_strategy: AuthStrategy,
+    /// Whether that may be nobody on an address that others reach.
+    pub noauth_anywhere: bool,
+    /// Names by which the API is reached where that is nobody, beside addresses and localhost.
+    pub allowed_hosts: Vec<String>,
     /// How long a login of a local user lives.
     pub token_lifetime: Duration,
     /// What links begin with, instead of where a request came to; without a slash at its end.
@@ -212,6 +225,8 @@ pub enum AuthStrategy {
 pub struct Proxy {
     /// The API, from `api_url`.
     pub api: Option<ApiAddress>,
+    /// Whether administrators' calls are relayed too.
+    pub admin_calls: bool,
     /// Certificates of those who may vouch for it (PEM).
     pub cafile: Option<PathBuf>,
 }
@@ -500,11 +515,13 @@ impl Default for Config {
                 listen: Listen { host: "127.0.0.1".into(), port: 8774 },
                 metrics_listen: None,
                 auth_strategy: AuthStrategy::Token,
+                noauth_anywhere: false,
+                allowed_hosts: Vec::new(),
                 token_lifetime: Duration::from_secs(3600),
                 compute_link_prefix: None,
             },
             oslo_middleware: OsloMiddleware::default(),
-            proxy: Proxy { api: None, cafile: None },
+            proxy: Proxy { api: None, admin_calls: false, cafile: None },
             keystone_authtoken: KeystoneAuth::default(),
             service_user: KeystoneAuth::default(),
             nova: Nova {

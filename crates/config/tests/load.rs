@@ -223,8 +223,9 @@ fn every_option_that_works_reaches_its_value() {
          serialproxy_port = 0\nproxyclient_address = [fd00::7]\nport_range = 1:65536\nweb = {web}
          [console]\nallowed_origins = A.example.com,\n  b.example.com\nframe_ancestors = self
          [consoleauth]\ntoken_ttl = 0\nenforce_session_timeout = yes\nsingle_use = 1
-         [api]\nlisten = [::1]:0\nauth_strategy = noauth
-         [proxy]\napi_url = http://api.example.com
+         [api]\nlisten = [::1]:0\nauth_strategy = noauth\nnoauth_anywhere = yes
+         allowed_hosts = a.example.com, [::1]
+         [proxy]\napi_url = http://api.example.com\nadmin_calls = on
          [libvirt]\nconnection_uri = test:///default\nvirt_type = qemu
          [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0\ntransport = unix
          [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
@@ -248,6 +249,8 @@ fn every_option_that_works_reaches_its_value() {
     assert!(config.consoleauth.single_use);
     assert_eq!(config.api.listen, listen("::1", 0));
     assert_eq!(config.api.auth_strategy, AuthStrategy::Noauth);
+    assert!(config.api.noauth_anywhere && config.proxy.admin_calls);
+    assert_eq!(config.api.allowed_hosts, ["a.example.com", "::1"]);
     let api = ApiAddress { tls: false, authority: "api.example.com:80".into() };
     assert_eq!(config.proxy.api, Some(api));
     assert_eq!(config.libvirt.connection_uri, "test:///default");
@@ -447,13 +450,28 @@ fn all_errors_of_all_sources_are_told_together() {
 }
 
 #[test]
+fn an_api_without_authentication_that_others_reach_has_to_be_meant() {
+    for host in ["0.0.0.0", "[::]", "192.0.2.7", "api.example.com"] {
+        let text = format!("[api]\nlisten = {host}:8774\nauth_strategy = noauth\n");
+        let refused = errors(&text).concat();
+        assert!(refused.starts_with("a.conf:3: [api] auth_strategy: "), "{refused}");
+        assert!(refused.contains("noauth_anywhere = true"), "{refused}");
+        assert!(config(&(text + "noauth_anywhere = true\n")).api.noauth_anywhere);
+        config(&format!("[api]\nlisten = {host}:8774\n"));
+    }
+    for host in ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "[::ffff:127.0.0.1]"] {
+        config(&format!("[api]\nlisten = {host}:8774\nauth_strategy = noauth\n"));
+    }
+}
+
+#[test]
 fn a_hint_names_the_group_or_option_that_was_meant() {
     let group = errors("[serial-console]\n").concat();
     assert!(group.contains("unknown group; did you mean [serial_console]? there are DEFAULT, "));
     assert_eq!(
         error_of("api", "token_ttl = 1"),
         "a.conf:2: [api] token_ttl: unknown option; it belongs into [consoleauth]; [api] has \
-         listen, auth_strategy, token_lifetime, cert, key, ssl_only, compute_link_prefix, \
+         listen, auth_strategy, noauth_anywhere, allowed_hosts, token_lifetime, cert, key, ssl_only, compute_link_prefix, \
          metrics_listen"
     );
     assert_eq!(

@@ -159,6 +159,7 @@ impl Server {
             .http
             .request(method, url)
             .header("X-Auth-Token", self.admin_token())
+            .header("Content-Type", "application/json")
             .body(body.to_owned());
         let response = within(request.send()).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

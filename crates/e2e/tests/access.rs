@@ -126,7 +126,9 @@ async fn a_user_is_added_with_a_password_from_stdin_and_logs_in_with_it() {
     let user = json!({"name": "alice", "domain": {"id": "default"}, "password": "correct horse"});
     let identity = json!({"methods": ["password"], "password": {"user": user}});
     let login = http.post(format!("{}/v3/auth/tokens", rig.server.api));
-    let login = login.body(json!({"auth": {"identity": identity}}).to_string());
+    let login = login
+        .header("Content-Type", "application/json")
+        .body(json!({"auth": {"identity": identity}}).to_string());
     let answer = within(login.send()).await.unwrap();
     assert_eq!(answer.status(), 201);
     let token = answer.headers()["x-subject-token"].to_str().unwrap().to_owned();

@@ -1,8 +1,8 @@
-//! The servers page speaks to the API through the proxy: its own calls below `/v1/`, and the one
-//! that makes a console URL. Nothing else of the API is reached this way, and only by pages of ours.
+//! The servers page speaks to the API through the proxy: a list of its own calls below `/v1/`, and the
+//! one that makes a console URL. Nothing else of the API is reached this way, and only by pages of
+//! ours. The API is told who the user is and whom they called, and judges both under `noauth`.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,10 +108,10 @@ enum Fault {
     )]
     Foreign,
     #[error(
-        "under auth_strategy = noauth everyone is an administrator, so the servers page works \
-         only in a browser on the proxy's machine, at 127.0.0.1 or localhost"
+        "this call is not answered at the users' port: make it at the API's own address, or set \
+         [proxy] admin_calls = true"
     )]
-    NotLocal,
+    NotOffered,
     #[error("The resource could not be found: /v1/openapi.json lists all calls.")]
     NoSuchCall,
     #[error("the request body is larger than {BODY} bytes")]
@@ -150,7 +150,7 @@ impl Relay {
         Self {
             api: config.proxy.api.clone(),
             trust,
-            noauth: config.api.auth_strategy == AuthStrategy::Noauth,
+            admin_calls: config.proxy.admin_calls,
             base_url: config.serial_console.base_url.clone(),
             room: Arc::new(Semaphore::new(CALLS)),
             patience: ANSWER,
@@ -183,6 +183,9 @@ impl Relay {
         self.admit(client, request.headers())?;
         if !is_plain(request.uri().path()) {
             return Err(Fault::NoSuchCall);
+        }
+        if !self.admin_calls && !is_offered(request.method(), request.uri().path()) {
+            return Err(Fault::NotOffered);
         }
         let api = self.api.as_ref().ok_or(Fault::Unreachable)?;
         let (head, body) = request.into_parts();
@@ -256,7 +259,7 @@ impl Relay {
     /// Lets in clients that are no browser, and pages that this proxy served.
     fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), Fault> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host: Authority = host.and_then(|host| host.parse().ok()).ok_or(Fault::NoHost)?;
+        host.and_then(|host| host.parse::<Authority>().ok()).ok_or(Fault::NoHost)?;
         let is_own = |page: &HeaderValue| {
             let page = page.to_str().ok().and_then(PageOrigin::parse);
             page.is_some_and(|page| origin::is_own(&page, headers, client.tls, &self.base_url))
@@ -264,22 +267,29 @@ impl Relay {
         if !headers.get_all(header::ORIGIN).iter().all(is_own) {
             return Err(Fault::Foreign);
         }
-        // The name counts too: a foreign page may give its own name this machine's address, and a
-        // reverse proxy on this machine speaks for people elsewhere.
-        if self.noauth && !(is_loopback(client.address.ip()) && names_loopback(&host)) {
-            return Err(Fault::NotLocal);
-        }
         Ok(())
     }
 }
 
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
-}
-
-fn names_loopback(host: &Authority) -> bool {
-    let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+/// The calls of the servers page and their like: none that is for administrators alone.
+fn is_offered(method: &Method, path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    let place: [Option<&str>; 6] = std::array::from_fn(|_| parts.next());
+    let (reads, method) = ([Method::GET, Method::HEAD].contains(method), method.as_str());
+    match place {
+        [Some("v1"), Some("servers" | "lines" | "sessions" | "openapi.json"), None, ..]
+        | [Some("v1"), Some("servers"), Some(_), None, ..]
+        | [Some("v1"), Some("lines"), Some(_), Some(_), None | Some("output"), None] => reads,
+        [Some("v1"), Some("servers"), Some(_), Some(power), None, ..] => {
+            method == "POST" && ["start", "stop", "reboot", "reset", "nmi"].contains(&power)
+        }
+        [Some("v1"), Some("lines"), Some(_), Some(_), Some("break" | "sysrq"), None]
+        | [Some("v3"), Some("servers"), Some(_), Some("get-serial-console"), None, ..] => {
+            method == "POST"
+        }
+        [Some("v1"), Some("sessions"), Some(_), None, ..] => method == "DELETE",
+        _ => false,
+    }
 }
 
 /// Whether a path means the same to everyone who reads it: the API's calls have nothing that would
@@ -310,8 +320,12 @@ fn origin_form(uri: &Uri) -> Result<Uri, Fault> {
     Ok(Uri::from(path.clone()))
 }
 
-fn asked(headers: &HeaderMap, api: &str) -> Result<HeaderMap, Fault> {
+fn asked(headers: &HeaderMap, api: &str, client: Client) -> Result<HeaderMap, Fault> {
     let mut asked = selected(headers, &ASKED);
+    let host =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::NoHost)?;
+    let user = HeaderValue::from_str(&RelayedUser::header(client.address.ip(), host));
+    asked.insert(RELAYED_USER, user.map_err(|_| Fault::NoHost)?);
     for value in asked.values_mut() {
         value.set_sensitive(true);
     }
@@ -322,10 +336,6 @@ fn asked(headers: &HeaderMap, api: &str) -> Result<HeaderMap, Fault> {
 fn selected(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut selected = HeaderMap::new();
     for name in names {
-    let host =
-        headers.get(header::HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::NoHost)?;
-    let user = HeaderValue::from_str(&RelayedUser::header(client.address.ip(), host));
-    asked.insert(RELAYED_USER, user.map_err(|_| Fault::NoHost)?);
         if let Some(value) = headers.get(name) {
             selected.insert(name.clone(), value.clone());
         }
@@ -360,7 +370,7 @@ impl Fault {
     fn status(self) -> (StatusCode, &'static str) {
         match self {
             Self::NoHost | Self::NoBody => (StatusCode::BAD_REQUEST, "badRequest"),
-            Self::Foreign | Self::NotLocal => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::Foreign | Self::NotOffered => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NoSuchCall => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),

@@ -136,6 +136,13 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
+    if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
+        let listen = &config.api.listen.host;
+        tracing::warn!(
+            listen,
+            "[api] noauth_anywhere: everyone who reaches it is an administrator"
+        );
+    }
     let auth = match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
         AuthStrategy::Token => local(&config, &store)?.into(),
@@ -192,7 +199,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let certificates = [users.certificate, callers.certificate];
     tokio::spawn(tls::renew(certificates, hangup));
     // Not on this thread, so that `/healthz` is answered when it hangs.
-    let called = serialproxy_api::serve(api_listener, callers.reception, per_address, router, stop());
+    let called =
+        serialproxy_api::serve(api_listener, callers.reception, per_address, router, stop());
     let called = tokio::spawn(called);
     let roles = async {
         tokio::join!(

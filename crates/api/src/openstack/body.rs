@@ -3,18 +3,12 @@
 use axum::extract::FromRequest;
 use axum::extract::FromRequestParts;
 use axum::extract::Request;
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use super::microversion::Version;
 use crate::fault::Fault;
 use crate::request;
 use crate::validation::Part;
-
-/// What a body may be called; `text/plain`, and no name at all, are JSON too.
-const JSON: [&str; 3] =
-    ["application/json", "application/vnd.openstack.compute+json", "text/plain"];
 
 /// A JSON body; null where there is none.
 #[derive(Debug)]
@@ -45,9 +39,6 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        if !is_json(request.headers()) {
-            return Err(Fault::MediaType);
-        }
         let (mut parts, body) = request.into_parts();
         let version = Version::from_request_parts(&mut parts, state).await?;
         let request = Request::from_parts(parts, body);
@@ -60,10 +51,4 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
 fn malformed() -> Fault {
     Fault::BadRequest("Malformed request body".into())
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
-    let kind = kind.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim();
-    kind.is_empty() || JSON.iter().any(|json| json.eq_ignore_ascii_case(kind))
 }

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
 use axum::http::HeaderMap;
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use serde_json::Value;
 use serde_json::json;
@@ -32,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) store: Arc<Store>,
     pub(crate) router: Router,
     pub(crate) directory: tempfile::TempDir,
+    /// Whether requests without a host get one: under noauth they need it.
+    pub(crate) named: bool,
 }
 
 #[derive(Debug)]
@@ -71,8 +74,9 @@ impl Bench {
         let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
         let fake = Arc::new(fake);
         let auth = auth(&store);
+        let named = matches!(auth, Auth::Noauth);
         let api = Api::new(Arc::clone(&fake) as _, Arc::clone(&store), config, auth);
-        Self { fake, store, router: serialproxy_api::router(&Arc::new(api)), directory }
+        Self { fake, store, router: serialproxy_api::router(&Arc::new(api)), directory, named }
     }
 
     /// A call by the administrator.
@@ -86,6 +90,7 @@ impl Bench {
         let request = Request::builder().method(method).uri(uri);
         let request = request.header("x-auth-token", token).header("host", "api.example:8774");
         let request = request.header("openstack-api-version", "compute latest");
+        let request = request.header("content-type", "application/json");
         self.send(request.body(body.into()).unwrap()).await
     }
 
@@ -97,6 +102,9 @@ impl Bench {
     pub(crate) async fn send(&self, mut request: Request) -> Answer {
         let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
         request.extensions_mut().get_or_insert(ConnectInfo(peer));
+        if self.named && !request.headers().contains_key("host") {
+            request.headers_mut().insert("host", HeaderValue::from_static("127.0.0.1:8774"));
+        }
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
@@ -149,5 +157,8 @@ pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.serial_console.enabled = true;
     config.serial_console.base_url = BASE.into();
+    config.api.allowed_hosts = vec!["api.example".into()];
+    // Tests that are refused often do so from one address.
+    config.limits.failures_per_minute = 0;
     config
 }

@@ -15,6 +15,7 @@ mod bodies;
 mod console_output;
 mod document;
 mod fake;
+mod guard;
 mod identity;
 mod isolation;
 mod keystone;

@@ -32,6 +32,7 @@ fn failing(error: ComputeError) -> Bench {
 pub(crate) async fn post(bench: &Bench, uri: &str, version: &str, body: &str) -> Answer {
     let request = Request::post(uri)
         .header("x-auth-token", ADMIN)
+        .header("content-type", "application/json")
         .header("x-openstack-nova-api-version", version);
     bench.send(request.body(Body::from(body.to_owned())).unwrap()).await
 }

@@ -248,6 +248,7 @@ async fn a_host_that_is_none_is_not_put_into_links() {
 #[tokio::test]
 async fn links_begin_with_the_configured_prefix() {
     let mut config = config();
+    config.api.allowed_hosts.push("a".into());
     config.api.compute_link_prefix = Some("https://cloud.example/compute".into());
     let bench = Bench::with(Fake { crowd: 2, ..Fake::default() }, &config, Auth::Noauth);
     assert_eq!(base(&bench, &[("host", "a:8774")]).await, "https://cloud.example/compute");
@@ -273,6 +274,7 @@ async fn what_a_proxy_says_counts_only_where_it_is_believed() {
         (vec![host, ("forwarded", "Proto=https")], "https://a:8774"),
     ];
     let mut config = config();
+    config.api.allowed_hosts.push("a".into());
     for believed in [true, false] {
         config.oslo_middleware.enable_proxy_headers_parsing = believed;
         let bench = Bench::with(Fake::default(), &config, Auth::Noauth);

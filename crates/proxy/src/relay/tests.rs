@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
@@ -47,10 +48,9 @@ async fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
-fn relay(api: &str, auth_strategy: AuthStrategy) -> Relay {
+fn relay(api: &str) -> Relay {
     let mut config = Config::default();
     config.proxy.api = Some(ApiAddress { tls: false, authority: api.to_owned() });
-    config.api.auth_strategy = auth_strategy;
     config.serial_console.base_url = "https://console.example/serial.html".into();
     Relay::new(&config, None)
 }
@@ -84,8 +84,8 @@ async fn text(answer: Relayed) -> String {
 }
 
 /// What a relay that may reach nobody says to a request.
-async fn refused(auth_strategy: AuthStrategy, client: Client, headers: &[(&str, &str)]) -> u16 {
-    let relay = relay(&nobody().await, auth_strategy);
+async fn refused(client: Client, headers: &[(&str, &str)]) -> u16 {
+    let relay = relay(&nobody().await);
     fault(relay.answer(client, get(headers)).await).await.0
 }
 
@@ -94,7 +94,7 @@ async fn a_call_goes_on_with_its_method_path_query_and_body() {
     let (address, asked) = api(OK).await;
     let mut call = request(Method::POST, "/v1/servers/a/stop?x=a%20b", &[]);
     *call.body_mut() = r#"{"force":true}"#.into();
-    let answer = relay(&address, AuthStrategy::Token).answer(NEAR, call).await;
+    let answer = relay(&address).answer(NEAR, call).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(text(answer).await, "{}");
     let asked = asked.await.unwrap();
@@ -116,7 +116,7 @@ async fn only_the_headers_that_the_api_needs_go_on() {
         ("x-forwarded-for", "127.0.0.1"),
         ("te", "trailers"),
     ];
-    relay(&address, AuthStrategy::Token).answer(NEAR, get(&headers)).await;
+    relay(&address).answer(NEAR, get(&headers)).await;
     let asked = asked.await.unwrap();
     let mut names: Vec<_> = asked
         .lines()
@@ -124,7 +124,7 @@ async fn only_the_headers_that_the_api_needs_go_on() {
         .filter_map(|line| line.split_once(':').map(|(name, _)| name))
         .collect();
     names.sort_unstable();
-    let wanted = ["authorization", "content-type", "host", "x-auth-token"];
+    let wanted = ["authorization", "content-type", "host", "serialproxy-client", "x-auth-token"];
     names.retain(|name| *name != "content-length");
     assert_eq!(names, wanted, "{asked}");
 }
@@ -136,7 +136,7 @@ async fn the_answer_comes_back_with_its_offsets_and_as_nothing_but_data() {
          X-Console-Next: 7\r\nSet-Cookie: a=b\r\nAccess-Control-Allow-Origin: *\r\n\
          Content-Length: 5\r\n\r\nhello")
         .await;
-    let answer = relay(&address, AuthStrategy::Token).answer(NEAR, get(&[])).await;
+    let answer = relay(&address).answer(NEAR, get(&[])).await;
     assert_eq!(answer.status(), 416);
     let headers = answer.headers().clone();
     assert_eq!(headers["x-console-next"], "7");
@@ -163,11 +163,11 @@ async fn a_page_from_elsewhere_is_refused() {
         "",
         "proxy.example:6083",
     ] {
-        let status = refused(AuthStrategy::Token, NEAR, &[("origin", origin)]).await;
+        let status = refused(NEAR, &[("origin", origin)]).await;
         assert_eq!(status, 403, "{origin}");
     }
     let two = [("origin", "http://proxy.example:6083"), ("origin", "http://evil.example")];
-    assert_eq!(refused(AuthStrategy::Token, NEAR, &two).await, 403);
+    assert_eq!(refused(NEAR, &two).await, 403);
 }
 
 #[tokio::test]
@@ -179,31 +179,71 @@ async fn pages_of_the_proxy_and_clients_that_are_no_browser_pass() {
         // What base_url says.
         &[("origin", "https://console.example"), ("host", "10.0.0.1")],
     ] {
-        let status = refused(AuthStrategy::Token, FAR, headers).await;
+        let status = refused(FAR, headers).await;
         assert_eq!(status, 502, "{headers:?}: let in, and there is no API");
     }
 }
 
 #[tokio::test]
-async fn under_noauth_only_who_is_on_the_machine_and_asks_it_by_a_local_name_passes() {
-    let local = [("host", "127.0.0.1:6083")];
-    for host in ["127.0.0.1:6083", "localhost:6083", "LOCALHOST", "[::1]:6083", "127.8.9.1"] {
-        let status = refused(AuthStrategy::Noauth, NEAR, &[("host", host)]).await;
-        assert_eq!(status, 502, "{host}: let in, and there is no API");
+async fn the_api_is_told_who_the_user_is_and_nobody_else_tells_it() {
+    let (address, asked) = api(OK).await;
+    let forged = RelayedUser::header(NEAR.address.ip(), "localhost");
+    let call = get(&[("serialproxy-client", &forged)]);
+    relay(&address).answer(FAR, call).await;
+    let asked = asked.await.unwrap();
+    let told: Vec<_> =
+        asked.lines().filter_map(|line| line.strip_prefix("serialproxy-client: ")).collect();
+    let [told] = told.as_slice() else { panic!("{asked}") };
+    let user = RelayedUser { address: FAR.address.ip(), host: "proxy.example:6083", ours: true };
+    assert_eq!(RelayedUser::read(told), Some(user));
+}
+
+#[tokio::test]
+async fn calls_that_the_servers_page_does_not_make_are_refused_unless_the_configuration_says_so() {
+    let offered = [
+        (Method::GET, "/v1/servers"),
+        (Method::GET, "/v1/servers/a"),
+        (Method::POST, "/v1/servers/a/start"),
+        (Method::GET, "/v1/lines/a/0/output?from=1"),
+        (Method::POST, "/v1/lines/a/0/break"),
+        (Method::DELETE, "/v1/sessions/a"),
+        (Method::POST, "/v3/servers/a/get-serial-console?port=1"),
+    ];
+    let others = [
+        (Method::POST, "/v1/servers"),
+        (Method::DELETE, "/v1/servers/a"),
+        (Method::POST, "/v1/servers/a/adopt"),
+        (Method::DELETE, "/v1/servers/a/adopt"),
+        (Method::GET, "/v1/users"),
+        (Method::POST, "/v1/users"),
+        (Method::PUT, "/v1/users/a/password"),
+        (Method::POST, "/v1/tokens"),
+        (Method::DELETE, "/v1/tokens/a"),
+        (Method::GET, "/v1/lines/a/0/output/more"),
+        (Method::GET, "/v1/"),
+    ];
+    let mut relay = relay(&nobody().await);
+    for (method, uri) in &offered {
+        let answer = relay.answer(FAR, request(method.clone(), uri, &[])).await;
+        assert_eq!(fault(answer).await.0, 502, "{method} {uri}: let in, and there is no API");
     }
-    let mapped = Client { address: "[::ffff:127.0.0.1]:50000".parse().unwrap(), tls: false };
-    assert_eq!(refused(AuthStrategy::Noauth, mapped, &local).await, 502);
-    assert_eq!(refused(AuthStrategy::Noauth, FAR, &local).await, 403);
-    for host in ["evil.example:6083", "localhost.evil.example", "192.0.2.7"] {
-        let status = refused(AuthStrategy::Noauth, NEAR, &[("host", host)]).await;
-        assert_eq!(status, 403, "{host}");
+    for (method, uri) in &others {
+        let answer = relay.answer(FAR, request(method.clone(), uri, &[])).await;
+        let (status, message) = fault(answer).await;
+        assert_eq!(status, 403, "{method} {uri}");
+        assert!(message.contains("[proxy] admin_calls"), "{message}");
+    }
+    relay.admin_calls = true;
+    for (method, uri) in &others {
+        let answer = relay.answer(FAR, request(method.clone(), uri, &[])).await;
+        assert_eq!(fault(answer).await.0, 502, "{method} {uri}");
     }
 }
 
 #[tokio::test]
 async fn an_api_that_is_not_there_is_a_502_in_words_which_do_not_name_its_address() {
     let address = nobody().await;
-    let answer = relay(&address, AuthStrategy::Token).answer(NEAR, get(&[])).await;
+    let answer = relay(&address).answer(NEAR, get(&[])).await;
     assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
     let (status, message) = fault(answer).await;
     assert_eq!(status, 502);
@@ -215,7 +255,7 @@ async fn an_api_that_is_not_there_is_a_502_in_words_which_do_not_name_its_addres
 async fn an_api_that_hangs_up_or_speaks_no_http_is_a_502_too() {
     for answer in ["", "SSH-2.0-OpenSSH_9.2\r\n"] {
         let (address, asked) = api(answer).await;
-        let answer = relay(&address, AuthStrategy::Token).answer(NEAR, get(&[])).await;
+        let answer = relay(&address).answer(NEAR, get(&[])).await;
         assert_eq!(fault(answer).await.0, 502);
         asked.await.unwrap();
     }
@@ -224,7 +264,7 @@ async fn an_api_that_hangs_up_or_speaks_no_http_is_a_502_too() {
 #[tokio::test]
 async fn an_api_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut relay = relay(&listener.local_addr().unwrap().to_string(), AuthStrategy::Token);
+    let mut relay = relay(&listener.local_addr().unwrap().to_string());
     relay.patience = Duration::from_millis(50);
     let (status, message) = fault(relay.answer(NEAR, get(&[])).await).await;
     assert_eq!(status, 504);
@@ -233,9 +273,9 @@ async fn an_api_that_says_nothing_is_given_up() {
 
 #[tokio::test]
 async fn a_body_is_bounded() {
-    let relay = relay(&nobody().await, AuthStrategy::Token);
+    let relay = relay(&nobody().await);
     let sized = |length| {
-        let mut call = request(Method::POST, "/v1/servers", &[]);
+        let mut call = request(Method::POST, "/v1/servers/a/stop", &[]);
         *call.body_mut() = vec![0; length].into();
         call
     };
@@ -245,7 +285,7 @@ async fn a_body_is_bounded() {
 
 #[tokio::test]
 async fn one_call_more_than_there_is_room_for_is_told_to_come_again() {
-    let relay = relay(&nobody().await, AuthStrategy::Token);
+    let relay = relay(&nobody().await);
     let taken =
         Arc::clone(&relay.room).acquire_many_owned(u32::try_from(CALLS).unwrap()).await.unwrap();
     assert_eq!(fault(relay.answer(NEAR, get(&[])).await).await.0, 503);
@@ -256,7 +296,7 @@ async fn one_call_more_than_there_is_room_for_is_told_to_come_again() {
 #[tokio::test]
 async fn a_call_s_place_is_free_again_when_its_answer_was_read() {
     let (address, asked) = api(OK).await;
-    let relay = relay(&address, AuthStrategy::Token);
+    let relay = relay(&address);
     let answer = relay.answer(NEAR, get(&[])).await;
     text(answer).await;
     asked.await.unwrap();
@@ -289,7 +329,7 @@ fn the_relay_has_our_own_calls_and_the_one_for_a_console_url() {
 
 #[tokio::test]
 async fn a_path_that_could_lead_out_of_the_calls_is_not_relayed() {
-    let relay = relay(&nobody().await, AuthStrategy::Token);
+    let relay = relay(&nobody().await);
     for uri in ["/v1/../healthz", "/v1/./x", "/v1/%2e%2e/healthz", "/v1/a%2fb", "/v1/a;b"] {
         let answer = relay.answer(NEAR, request(Method::GET, uri, &[])).await;
         assert_eq!(fault(answer).await.0, 404, "{uri}");

@@ -1,0 +1,281 @@
+//! Who is not let in: pages of other origins, whoever guesses, and clients that ask and do not read.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::server::program;
+use serialproxy_e2e::socket::connect;
+use serialproxy_e2e::within;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+
+/// How long a client may read nothing, and a little more.
+const UNREAD: Duration = Duration::from_secs(90);
+
+const NOAUTH: [&str; 2] = ["--api-auth_strategy", "noauth"];
+
+/// A server on TLS or plain, at both ports.
+struct Rig {
+    server: Server,
+    port: Port,
+    pki: Option<Pki>,
+}
+
+impl Rig {
+    async fn start(tls: bool, flags: &[&str]) -> Self {
+        let port = Port::new("switch").await;
+        let mut all: Vec<String> = port.flag().to_vec();
+        all.extend(flags.iter().map(|&flag| flag.to_owned()));
+        let pki = tls.then(Pki::new);
+        for (group, part) in pki.iter().flat_map(|_| {
+            ["serial_console", "api"]
+                .into_iter()
+                .flat_map(|group| [(group, "cert"), (group, "key")])
+        }) {
+            let file = pki.as_ref().unwrap().file(&format!("server-{part}.pem"));
+            all.push(format!("--{group}-{part}={}", file.display()));
+        }
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let server = Server::start(&all).await;
+        Self { server, port, pki }
+    }
+
+    fn ca(&self) -> Option<PathBuf> {
+        self.pki.as_ref().map(|pki| pki.file("ca-cert.pem"))
+    }
+
+    /// The two ports, as URLs.
+    fn places(&self) -> [String; 2] {
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
+        [self.server.api.clone(), format!("{scheme}://{}", self.server.proxy)]
+    }
+
+    fn mint(&self) -> String {
+        format!("/v3/servers/{}/get-serial-console", self.port.server())
+    }
+}
+
+fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true)
+}
+
+/// The status of a call without a token.
+async fn status(method: Method, url: String, headers: &[(&str, &str)]) -> u16 {
+    let mut request = http().build().unwrap().request(method, url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    within(request.send()).await.unwrap().status().as_u16()
+}
+
+async fn a_foreign_page_mints_no_token(tls: bool) {
+    let rig = Rig::start(tls, &NOAUTH).await;
+    for place in rig.places() {
+        let mint = || format!("{place}{}", rig.mint());
+        assert_eq!(status(Method::POST, mint(), &[]).await, 202, "{place}");
+        let own = [("origin", place.as_str())];
+        assert_eq!(status(Method::POST, mint(), &own).await, 202, "{place}");
+        for origin in ["http://evil.example", "null", &format!("{place}.evil.example")] {
+            assert_eq!(status(Method::POST, mint(), &[("origin", origin)]).await, 403, "{origin}");
+        }
+        // A name that was given our address (DNS rebinding) is of the page's own origin.
+        let rebound = [("host", "evil.example"), ("origin", "http://evil.example")];
+        assert_eq!(status(Method::POST, mint(), &rebound).await, 403, "{place}");
+        let read = status(Method::GET, format!("{place}/v1/servers"), &rebound[..1]).await;
+        assert_eq!(read, 403, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_page_mints_no_token_without_tls() {
+    a_foreign_page_mints_no_token(false).await;
+}
+
+#[tokio::test]
+async fn a_foreign_page_mints_no_token_with_tls() {
+    a_foreign_page_mints_no_token(true).await;
+}
+
+#[tokio::test]
+async fn a_relay_to_another_api_that_asks_nobody_keeps_its_guard() {
+    let open = Rig::start(false, &NOAUTH).await;
+    let near = Rig::start(false, &["--proxy-api_url", &open.server.api]).await;
+    let place = format!("http://{}", near.server.proxy);
+    let mint = || format!("{place}{}", open.mint());
+    assert_eq!(status(Method::POST, mint(), &[]).await, 202);
+    let rebound = [("host", "evil.example")];
+    assert_eq!(status(Method::POST, mint(), &rebound).await, 403);
+    assert_eq!(status(Method::POST, mint(), &[("origin", "http://evil.example")]).await, 403);
+    let forged = [("host", "evil.example"), ("serialproxy-client", "127.0.0.1 localhost")];
+    assert_eq!(status(Method::POST, mint(), &forged).await, 403);
+}
+
+#[tokio::test]
+async fn the_users_port_answers_no_call_of_administrators_unless_it_is_told_to() {
+    let rig = Rig::start(false, &[]).await;
+    let token = rig.server.admin_token();
+    let own = [("x-auth-token", token.as_str())];
+    let url = |path: &str| format!("{}{path}", rig.places()[1]);
+    for path in ["/v1/users", "/v1/tokens"] {
+        assert_eq!(status(Method::GET, url(path), &own).await, 403, "{path}");
+        assert_eq!(rig.server.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(status(Method::GET, url("/v1/servers"), &own).await, 200);
+    let told = Rig::start(false, &["--proxy-admin_calls"]).await;
+    let token = told.server.admin_token();
+    let url = format!("{}/v1/users", told.places()[1]);
+    assert_eq!(status(Method::GET, url, &[("x-auth-token", &token)]).await, 200);
+}
+
+#[tokio::test]
+async fn an_api_that_asks_nobody_does_not_start_where_others_reach_it() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new(program());
+    command.args(["serve", "--api-listen", "0.0.0.0:0", "--state-dir"]).arg(state.path());
+    let output = within(command.args(NOAUTH).output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("[api] auth_strategy") && said.contains("noauth_anywhere"), "{said}");
+
+    let meant = ["--api-listen", "0.0.0.0:0", "--api-noauth_anywhere"];
+    let rig = Rig::start(false, &[&NOAUTH[..], &meant].concat()).await;
+    assert!(rig.server.log().contains("everyone who reaches it is an administrator"));
+}
+
+/// Tries a password for a user from an address; the status, or none while it has to wait.
+async fn try_password(place: &str, from: &str, user: &str) -> Option<u16> {
+    let client = http().local_address(from.parse::<IpAddr>().unwrap()).build().unwrap();
+    let call = client.get(format!("{place}/v1/servers")).basic_auth(user, Some("correct horse"));
+    let answer = tokio::time::timeout(Duration::from_secs(4), call.send()).await;
+    answer.ok().map(|answer| answer.unwrap().status().as_u16())
+}
+
+async fn whoever_guesses_waits_and_locks_nobody_out(tls: bool) {
+    let rig = Rig::start(tls, &["--api-auth_strategy", "http_basic"]).await;
+    let user = json!({
+        "name": "alice", "project": "demo", "role": "reader", "password": "correct horse",
+    });
+    assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 201);
+    for place in rig.places() {
+        // Each port has an attacker of its own, and the one of the users' port is no relay's.
+        let own = if place == rig.server.api { "127.0.0.7" } else { "127.0.0.8" };
+        let guesses = (0..64).map(|number| {
+            let place = &place;
+            async move { try_password(place, own, &format!("invented{}", number % 3)).await }
+        });
+        let answers = futures_util::future::join_all(guesses).await;
+        let count = |status| answers.iter().filter(|answer| **answer == Some(status)).count();
+        assert_eq!(count(200), 0);
+        // Twenty are looked at, one more after three seconds; the others wait, or are told to.
+        assert!(count(401) <= 21, "{place}: {answers:?}");
+        assert!(count(429) > 0, "{place}: {answers:?}");
+        assert_eq!(try_password(&place, "127.0.0.9", "alice").await, Some(200), "{place}");
+    }
+    let log = rig.server.log();
+    for wanted in ["invented", "127.0.0.7", "127.0.0.8"] {
+        assert!(log.contains(wanted), "{wanted} is not in the log");
+    }
+}
+
+#[tokio::test]
+async fn whoever_guesses_passwords_waits_and_locks_nobody_out_without_tls() {
+    whoever_guesses_waits_and_locks_nobody_out(false).await;
+}
+
+#[tokio::test]
+async fn whoever_guesses_passwords_waits_and_locks_nobody_out_with_tls() {
+    whoever_guesses_waits_and_locks_nobody_out(true).await;
+}
+
+async fn whoever_guesses_tokens_waits(tls: bool) {
+    let rig = Rig::start(tls, &[]).await;
+    let [_, place] = rig.places();
+    let try_token = async |from: &str| {
+        let client = http().local_address(from.parse::<IpAddr>().unwrap()).build().unwrap();
+        let call = client.get(format!("{place}/?token=guessed"));
+        let call = call.header("connection", "upgrade").header("upgrade", "websocket");
+        let call = call.header("sec-websocket-version", "13");
+        let call = call.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let answer = tokio::time::timeout(Duration::from_secs(2), call.send()).await;
+        answer.ok().map(|answer| answer.unwrap().status().as_u16())
+    };
+    for _ in 0..20 {
+        assert_eq!(try_token("127.0.0.7").await, Some(401));
+    }
+    assert_eq!(try_token("127.0.0.7").await, None, "it has to wait");
+    assert_eq!(try_token("127.0.0.9").await, Some(401), "others have not");
+}
+
+#[tokio::test]
+async fn whoever_guesses_tokens_waits_without_tls() {
+    whoever_guesses_tokens_waits(false).await;
+}
+
+#[tokio::test]
+async fn whoever_guesses_tokens_waits_with_tls() {
+    whoever_guesses_tokens_waits(true).await;
+}
+
+/// Asks on and on, and reads nothing, until the connection is cut.
+async fn ask_on(rig: &Rig, address: String, path: &str) {
+    let mut stream = connect(rig.ca().as_deref(), &address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(100);
+    let asking = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    let asked = tokio::time::timeout(UNREAD, asking).await;
+    assert!(asked.is_ok(), "{address}: a client that reads nothing keeps its connection");
+}
+
+async fn who_reads_no_answers_loses_the_connection(tls: bool) {
+    let rig = Rig::start(tls, &[]).await;
+    let [api, proxy] = rig.places().map(|url| url.split_once("://").unwrap().1.to_owned());
+    tokio::join!(ask_on(&rig, api, "/v1/openapi.json"), ask_on(&rig, proxy, "/serial.html"));
+}
+
+#[tokio::test]
+async fn who_reads_no_answers_loses_the_connection_without_tls() {
+    who_reads_no_answers_loses_the_connection(false).await;
+}
+
+#[tokio::test]
+async fn who_reads_no_answers_loses_the_connection_with_tls() {
+    who_reads_no_answers_loses_the_connection(true).await;
+}
+
+async fn an_address_has_so_many_connections_to_the_api(tls: bool) {
+    let rig = Rig::start(tls, &["--limits-connections_per_address", "4"]).await;
+    let address = rig.server.api.split_once("://").unwrap().1.to_owned();
+    let ask = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut open = Vec::new();
+    let mut served = 0;
+    for _ in 0..8 {
+        let Ok(mut stream) = connect(rig.ca().as_deref(), &address).await else { continue };
+        let asked = stream.write_all(ask.as_bytes()).await;
+        let answered = asked.is_ok() && matches!(within(stream.read(&mut [0; 12])).await, Ok(1..));
+        served += usize::from(answered);
+        open.push(stream);
+    }
+    assert_eq!(served, 4);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_to_the_api_without_tls() {
+    an_address_has_so_many_connections_to_the_api(false).await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_to_the_api_with_tls() {
+    an_address_has_so_many_connections_to_the_api(true).await;
+}
