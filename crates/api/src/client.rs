@@ -24,7 +24,7 @@ impl Client {
         let believed = relayed(headers).filter(|relayed| relayed.ours);
         let peer = || extensions.get().map(|ConnectInfo::<SocketAddr>(peer)| peer.ip());
         let address = believed.map(|relayed| relayed.address).or_else(peer);
-        Self(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical())
+        Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical())
     }
 
     pub(crate) fn source(self) -> Source {

@@ -136,19 +136,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
-    if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
-        let listen = &config.api.listen.host;
-        tracing::warn!(
-            listen,
-            "[api] noauth_anywhere: everyone who reaches it is an administrator"
-        );
-    }
-    let auth = match config.api.auth_strategy {
-        AuthStrategy::Noauth => Auth::Noauth,
-        AuthStrategy::Token => local(&config, &store)?.into(),
-        AuthStrategy::Keystone => keystone(&config)?.into(),
-        AuthStrategy::HttpBasic => local(&config, &store)?.with_basic()?.into(),
-    };
+    let auth = auth(&config, &store)?;
     let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
     let health_listener = match &config.api.metrics_listen {
         Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
@@ -214,6 +202,23 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let (_, (), served, _) = roles.await;
     close(&lines).await;
     served.context("users cannot be served")
+}
+
+/// Who is asked who someone is.
+fn auth(config: &Config, store: &Arc<Store>) -> anyhow::Result<Auth> {
+    if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
+        let listen = &config.api.listen.host;
+        tracing::warn!(
+            listen,
+            "[api] noauth_anywhere: everyone who reaches it is an administrator"
+        );
+    }
+    Ok(match config.api.auth_strategy {
+        AuthStrategy::Noauth => Auth::Noauth,
+        AuthStrategy::Token => local(config, store)?.into(),
+        AuthStrategy::Keystone => keystone(config)?.into(),
+        AuthStrategy::HttpBasic => local(config, store)?.with_basic()?.into(),
+    })
 }
 
 fn keystone(config: &Config) -> anyhow::Result<Keystone> {
