@@ -107,8 +107,8 @@ export class Tools {
   }
 
   private watchCommand(): string {
-    const { server, port } = this.view?.hello ?? { server: { name: 'SERVER' }, port: 0 };
-    return `serialproxy connect ${server.name} --port ${port} --watch`;
+    const { server, port } = this.view?.hello ?? { server: { id: '', name: 'SERVER' }, port: 0 };
+    return `serialproxy connect ${argument(server)} --port ${port} --watch`;
   }
 
   private focused(act: () => void): void {
@@ -119,4 +119,11 @@ export class Tools {
   private onClick(id: string, act: () => unknown): void {
     element(id, HTMLButtonElement).addEventListener('click', () => void act());
   }
+}
+
+/** A server as one word of a POSIX shell: its id where the name could be taken for an option, or holds
+ * characters that a terminal or its reader would take for something else. */
+function argument({ id, name }: { id: string; name: string }): string {
+  if (name.startsWith('-') || /^$|\p{C}/u.test(name)) return id;
+  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 }

@@ -1,6 +1,7 @@
 // The machine's menu, the window's size, and the tools behind "More".
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
@@ -273,6 +274,23 @@ test('the command that watches is copied', async () => {
   await see(status(page, `Copied: ${command}`));
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
 });
+
+for (const name of ['a; touch b', '$(id)', '`id`', "it's", 'a "b" \\c', '-h', 'a\u202eb', 'a\tb']) {
+  test(`the command that watches ${JSON.stringify(name)} is one for a shell to run`, async () => {
+    const id = 'a3b7c1d2-0000-4000-8000-000000000003';
+    const { page } = await at.attach(
+      { server: { id, name } },
+      { permissions: ['clipboard-read', 'clipboard-write'] },
+    );
+    await choose(page, 'More', 'Copy watch command');
+    await see(status(page, 'Copied: '));
+    const command = await page.evaluate(() => navigator.clipboard.readText());
+    const shell = `serialproxy() { printf '%s\\n' "$@"; }\n${command}`;
+    const server = /^-|\p{C}/u.test(name) ? id : name;
+    const words = ['connect', server, '--port', '0', '--watch', ''];
+    assert.deepEqual(execFileSync('sh', ['-c', shell], { encoding: 'utf8' }).split('\n'), words);
+  });
+}
 
 test('a link that watches is made and copied', async () => {
   const { page, session } = await at.attach(

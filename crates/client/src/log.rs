@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::io::Write;
 use std::time::Duration;
 
+use rustix::termios::isatty;
 use serialproxy_proto::id::LineKey;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -13,6 +14,9 @@ use crate::api::Api;
 use crate::api::Output;
 use crate::command::Begin;
 use crate::command::Log;
+use crate::connect::muting::Muting;
+use crate::connect::terminal::CALM;
+use crate::connect::terminal::Signals;
 use crate::failure::Failure;
 use crate::text::grouped;
 use crate::text::say;
@@ -29,7 +33,23 @@ struct Place {
     offset: u64,
 }
 
+/// Prints a line's output. A terminal is given nothing that it would answer, and is left as it was, also by
+/// a signal.
 pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
+    let mut stdout = Stdout::open();
+    if stdout.muting.is_none() {
+        return print_all(api, command, &mut stdout).await;
+    }
+    let mut signals = Signals::catch()?;
+    let result = tokio::select! {
+        done = print_all(api, command, &mut stdout) => done,
+        signal = signals.caught() => Err(Failure::Signal(signal)),
+    };
+    stdout.write(CALM)?;
+    result
+}
+
+async fn print_all(api: &Api, command: &Log, stdout: &mut Stdout) -> Result<(), Failure> {
     let key = LineKey { server: api.find(&command.server).await?, port: command.port };
     let from = match command.from {
         Begin::Offset(offset) => Some(offset),
@@ -39,7 +59,7 @@ pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
     gap(from.unwrap_or(output.offset), output.offset);
     let mut end = output.end;
     loop {
-        if !print(&output.bytes)? {
+        if !stdout.print(&output.bytes)? {
             return Ok(());
         }
         let offset = output.offset.saturating_add(output.bytes.len() as u64);
@@ -99,12 +119,36 @@ fn gap(from: u64, to: u64) {
     say(&format!("{size} bytes of output are missing here: they are no longer kept"));
 }
 
-/// False once nobody reads any more.
-fn print(bytes: &[u8]) -> Result<bool, Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(_) => Err(Failure::Output),
+/// Where the output goes.
+#[derive(Debug)]
+struct Stdout {
+    /// Of a terminal.
+    muting: Option<Muting>,
+}
+
+impl Stdout {
+    fn open() -> Self {
+        Self { muting: isatty(rustix::stdio::stdout()).then(Muting::default) }
+    }
+
+    /// False once nobody reads any more.
+    fn print(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        match &mut self.muting {
+            None => self.write(bytes),
+            Some(muting) => {
+                let mut shown = Vec::with_capacity(bytes.len());
+                muting.filter(bytes, &mut shown);
+                self.write(&shown)
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<bool, Failure> {
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(_) => Err(Failure::Output),
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::api::ServerRow;
 use crate::command::Format;
 use crate::command::GetSerialConsole;
 use crate::failure::Failure;
+use crate::text::printable_json;
 use crate::text::table;
 
 /// `get-serial-console` as `-f json` prints it.
@@ -99,5 +100,6 @@ pub(crate) fn show(
 
 fn json(value: &impl Serialize) -> String {
     // Nothing that is printed here has a map with keys other than strings, the one way to fail.
-    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    printable_json(&text) + "\n"
 }

@@ -1,6 +1,7 @@
 //! Text for people: tables, notices, and what a terminal must not be told by others.
 
-use std::io::Write;
+use std::fmt::Write;
+use std::io::Write as _;
 
 use comfy_table::LineStyle;
 use comfy_table::Table;
@@ -17,11 +18,48 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
     format!("{table}\n")
 }
 
-/// `text` without control characters: names, reasons and messages come from other people, and
-/// must not move the reader's cursor.
+/// `text` with control characters, and those that are not seen but change how others are, as escapes:
+/// names, reasons and messages come from other people, and must neither move the reader's cursor nor
+/// look like something else.
 pub(crate) fn printable(text: &str) -> String {
-    let spaced = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-    spaced.filter(|c| !c.is_control()).collect()
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            _ if c.is_whitespace() => printable.push(' '),
+            _ if is_hidden(c) => printable.extend(c.escape_unicode()),
+            _ => printable.push(c),
+        }
+    }
+    printable
+}
+
+/// A JSON text with such characters as JSON's escapes. They stand within strings alone.
+pub(crate) fn printable_json(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || !is_hidden(c) {
+            printable.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a string does not fail.
+            let _ = write!(printable, "\\u{unit:04x}");
+        }
+    }
+    printable
+}
+
+/// Control characters, and the format characters of Unicode (category Cf), among them those that change
+/// the direction of text, with its fillers, which have no width or no shape.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A number with its digits in groups of three: `1 048 576`.
@@ -66,6 +104,20 @@ mod tests {
 
     #[test]
     fn a_name_cannot_steer_the_readers_terminal() {
-        assert_eq!(printable("a\x1b]0;owned\x07b\n\u{9b}6n"), "a]0;ownedb 6n");
+        assert_eq!(printable("a\x1b]0;owned\x07b\n\u{9b}6n"), "a\\u{1b}]0;owned\\u{7}b \\u{9b}6n");
+    }
+
+    #[test]
+    fn a_name_cannot_look_like_another() {
+        let hidden = "\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}\u{200b}\u{feff}\u{ad}\u{e0041}";
+        for c in hidden.chars() {
+            assert_eq!(printable(&format!("db{c}1")), format!("db{}1", c.escape_unicode()));
+            let json = serde_json::to_string_pretty(&[format!("db{c}1")]).unwrap();
+            let shown = printable_json(&json);
+            assert!(!shown.contains(c), "{shown}");
+            assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [format!("db{c}1")]);
+        }
+        let seen = "Grüße-日本-שלום-résume\u{301}-❤\u{fe0f}";
+        assert_eq!(printable(seen), seen);
     }
 }

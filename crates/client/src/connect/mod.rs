@@ -4,12 +4,12 @@ mod door;
 mod escape;
 mod keyboard;
 mod ledger;
-mod muting;
+pub(crate) mod muting;
 mod notices;
 mod paste;
 mod screen;
 mod session;
-mod terminal;
+pub(crate) mod terminal;
 mod view;
 mod wire;
 

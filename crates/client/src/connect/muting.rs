@@ -1,10 +1,11 @@
-//! Takes out of a terminal's output everything that the terminal would answer.
+//! Takes out of a terminal's output everything that the terminal would answer, or do for the guest.
 //!
 //! History that is replayed, and all that a watcher sees, must not make the terminal type: a
-//! query in it was answered long ago, or is another's to answer. Only queries go; text, colours
-//! and cursor movements stay. Sequences are recognised in their 7-bit forms (ECMA-48, DEC STD
-//! 070, and the extensions of xterm and kitty); a sequence is passed on once it is complete, and
-//! what remains is the same however the bytes were split.
+//! query in it was answered long ago, or is another's to answer. Nor may it fill the clipboard, print, or
+//! speak to the program around the terminal. Only that goes; text, colours and cursor movements stay.
+//! Sequences are recognised in their 7-bit forms (ECMA-48, DEC STD 070, and the extensions of xterm,
+//! kitty and iTerm2), and those that begin with a C1 control in UTF-8 are made 7-bit ones; a
+//! sequence is passed on once it is complete, and what remains is the same however the bytes were split.
 //!
 //! ```text
 //!   Ground ──ESC──▶ Escape ──[──▶ Control ──final──▶ Ground
@@ -25,11 +26,15 @@ const DEL: u8 = 0x7f;
 const ENQ: u8 = 0x05;
 const ESC: u8 = 0x1b;
 const SUB: u8 = 0x1a;
+/// Begins the C1 controls, U+0080 to U+009F, in UTF-8.
+const LEAD: u8 = 0xc2;
 
 /// The filter, and where in a sequence it stands.
 #[derive(Debug, Default)]
 pub(crate) struct Muting {
     state: State,
+    /// `LEAD` came, which may begin a C1 control.
+    lead: bool,
     /// The sequence so far, from its ESC on; at most `COMMAND_LIMIT` bytes.
     held: Vec<u8>,
 }
@@ -58,8 +63,8 @@ impl Muting {
     pub(crate) fn filter(&mut self, input: &[u8], output: &mut Vec<u8>) {
         let mut rest = input;
         while !rest.is_empty() {
-            if self.state == State::Ground {
-                let plain = rest.iter().position(|byte| matches!(*byte, ESC | ENQ));
+            if self.is_settled() {
+                let plain = rest.iter().position(|byte| matches!(*byte, ESC | ENQ | LEAD));
                 let (text, more) = rest.split_at(plain.unwrap_or(rest.len()));
                 output.extend_from_slice(text);
                 rest = more;
@@ -74,7 +79,7 @@ impl Muting {
     /// Filters until no sequence is under way any more; returns how much of `input` that took.
     pub(crate) fn settle(&mut self, input: &[u8], output: &mut Vec<u8>) -> usize {
         for (count, &byte) in input.iter().enumerate() {
-            if self.state == State::Ground {
+            if self.is_settled() {
                 return count;
             }
             self.push(byte, output);
@@ -82,7 +87,29 @@ impl Muting {
         input.len()
     }
 
+    fn is_settled(&self) -> bool {
+        self.state == State::Ground && !self.lead
+    }
+
     fn push(&mut self, byte: u8, output: &mut Vec<u8>) {
+        if std::mem::take(&mut self.lead) {
+            match byte {
+                0x80..0xa0 => {
+                    self.accept(ESC, output);
+                    return self.accept(byte - 0x40, output);
+                }
+                // What follows may go, and what follows that must not complete a control.
+                ESC | ENQ | LEAD => {}
+                _ => self.accept(LEAD, output),
+            }
+        }
+        match byte {
+            LEAD => self.lead = true,
+            _ => self.accept(byte, output),
+        }
+    }
+
+    fn accept(&mut self, byte: u8, output: &mut Vec<u8>) {
         match (self.state, byte) {
             (State::Ground, ENQ) => {}
             (State::Ground, ESC) => self.begin(),
@@ -102,7 +129,7 @@ impl Muting {
             (State::Dropping, _) => self.dropping(byte),
             (State::Closing, _) => {
                 self.begin();
-                self.push(byte, output);
+                self.accept(byte, output);
             }
             // Terminals execute control characters in the middle of a sequence.
             (_, ENQ | DEL) => {}
@@ -219,6 +246,8 @@ fn asks(sequence: &[u8]) -> bool {
         // and graphics state.
         (None | Some(b'?'), b"", b'n') | (None, b"", b'x') | (Some(b'>'), b"", b'q') => true,
         (Some(b'?'), b"", b'u' | b'S' | b'm') => true,
+        // Printing, also by a program of the terminal's.
+        (None | Some(b'?'), b"", b'i') => true,
         // Modes, and the mode whose report follows at once (in-band resize).
         (None | Some(b'?'), b"$", b'p') => true,
         (Some(b'?'), b"", b'h') => parameters.split(|byte| *byte == b';').any(|p| p == b"2048"),
@@ -239,21 +268,21 @@ fn reports_window(parameters: &[u8]) -> bool {
     matches!(number, Some(11u32 | 13..=16 | 18..=21))
 }
 
-/// Whether a terminal answers this device control string: settings (`$q`), termcap (`+q`) and
-/// resources (`+Q`).
+/// Whether a terminal answers this device control string: settings (`$q`), termcap (`+q`), resources
+/// (`+Q`), and the one with which iTerm2 takes what follows for tmux (`1000p`).
 fn asks_device(head: &[u8]) -> bool {
-    matches!(head, [.., b'$' | b'+', b'q'] | [.., b'+', b'Q'])
+    matches!(head, [.., b'$' | b'+', b'q'] | [.., b'+', b'Q'] | [.., b'1', b'0', b'0', b'0', b'p'])
 }
 
-/// Whether a terminal answers this operating system command: one with a `?` where a colour, the
-/// clipboard or another value stands. Titles (0, 1, 2) may hold anything.
+/// Whether a terminal answers this operating system command, or acts for the guest: one with a `?` where a
+/// colour or another value stands; the clipboard (52, kitty's 5522), files (kitty's 5113), what iTerm2
+/// can do (1337), the program around it (51), xterm's features (60, 61). Titles (0, 1, 2) may hold anything.
 fn asks_system(command: &[u8]) -> bool {
     let mut fields = command.get(2..).unwrap_or_default().split(|byte| *byte == b';');
-    match fields.next() {
-        Some(b"0" | b"1" | b"2") => false,
-        Some(b"1337") => fields
-            .next()
-            .is_some_and(|field| field.starts_with(b"Report") || field.starts_with(b"Request")),
+    let number = fields.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    match number {
+        Some(0u32..=2) => false,
+        Some(51 | 52 | 60 | 61 | 1337 | 5113 | 5522) => true,
         _ => fields.any(|field| field == b"?" || field.ends_with(b"=?")),
     }
 }
@@ -264,7 +293,7 @@ mod tests {
 
     use super::*;
 
-    const QUERIES: [&str; 38] = [
+    const QUERIES: [&str; 50] = [
         "\x1b[c",
         "\x1b[0c",
         "\x1b[>c",
@@ -303,9 +332,21 @@ mod tests {
         "\x1b['|",
         "\x1b[?4m",
         "\x1b[&u",
+        "\x1b]52;c;cm0gLXJmIH4=\x07",
+        "\x1b]052;c;cm0gLXJmIH4=\x1b\\",
+        "\x1b]1337;Copy=:cm0gLXJmIH4=\x07",
+        "\x1b]5522;type=read;dGV4dC9wbGFpbg==\x1b\\",
+        "\x1b]51;[\"call\",\"Tapi_x\",[]]\x07",
+        "\x1b]60\x1b\\",
+        "\x1b[5i",
+        "\x1bP1000p\x1b\\",
+        "\u{9b}6n",
+        "\u{90}$qm\u{9c}",
+        "\u{9d}52;c;?\u{9c}",
+        "\u{9a}",
     ];
 
-    const OTHERS: [&str; 26] = [
+    const OTHERS: [&str; 27] = [
         "login: ",
         "Grüße 日本\r\n",
         "6n",
@@ -332,6 +373,7 @@ mod tests {
         "\x1b[1;24r",
         "\x07\x08\t",
         "\x1b[>1u",
+        "50 \u{b0}C \u{c2}",
     ];
 
     fn muted(input: &[u8], size: usize) -> Vec<u8> {
@@ -362,6 +404,13 @@ mod tests {
     #[test]
     fn a_query_with_a_line_end_in_it_goes_and_the_line_end_stays() {
         assert_eq!(muted(b"a\x1b[6\nnb", 100), b"a\nb");
+    }
+
+    #[test]
+    fn a_control_in_utf_8_is_made_of_seven_bits_and_of_no_query() {
+        assert_eq!(muted("\u{9b}31mred\u{85}".as_bytes(), 1), b"\x1b[31mred\x1bE");
+        assert_eq!(muted(b"\x1b]0;a\xc2\x9c\xc2\x9b6n$ ", 1), b"\x1b]0;a\x1b\\$ ");
+        assert_eq!(muted(b"\xc2\x05\x9b6n", 1), b"\x9b6n");
     }
 
     #[test]
@@ -415,7 +464,10 @@ mod tests {
         #[test]
         fn any_bytes_give_the_same_however_they_are_split_and_nothing_more_the_second_time(
             input in proptest::collection::vec(
-                prop_oneof![Just(ESC), Just(b'['), Just(b']'), Just(b'P'), Just(b'?'), any::<u8>()],
+                prop_oneof![
+                    Just(ESC), Just(LEAD), Just(0x9bu8), Just(b'['), Just(b']'), Just(b'P'), Just(b'?'),
+                    any::<u8>(),
+                ],
                 0..200,
             ),
             size in 1..30usize,
@@ -427,9 +479,9 @@ mod tests {
 
         #[test]
         fn bytes_without_control_characters_pass_unchanged(
-            input in proptest::collection::vec(0x20..=0xffu8, 0..200),
+            input in "\\PC{0,200}",
         ) {
-            prop_assert_eq!(muted(&input, 7), input);
+            prop_assert_eq!(muted(input.as_bytes(), 7), input.into_bytes());
         }
     }
 }

@@ -34,7 +34,7 @@ const FINISH_TIME: Duration = Duration::from_secs(2);
 
 /// Ends what programs in the guest leave switched on when one goes away in the middle of them:
 /// colours, a hidden cursor, mouse and focus reports, bracketed paste, keypad modes.
-const CALM: &[u8] = b"\x1b[m\x1b[?25h\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?1l\x1b>";
+pub(crate) const CALM: &[u8] = b"\x1b[m\x1b[?25h\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?1l\x1b>";
 
 /// What Ctrl-C types.
 pub(crate) const CTRL_C: u8 = 0x03;
@@ -183,7 +183,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    fn catch() -> std::io::Result<Self> {
+    pub(crate) fn catch() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
