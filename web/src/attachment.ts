@@ -1,6 +1,7 @@
 // What one attached session knows: who it is, who holds the pen and who wants it, who else is there,
 // how the line stands. A plain value that messages change; it touches neither the socket nor the page.
 
+import { sizeMessage } from './messages';
 import type { Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
 
 /** Seconds that a holder has to refuse the pen, where the proxy does not say. */
@@ -77,7 +78,7 @@ export class Attachment {
       this.viewers = message.count;
       this.who = message.who ?? [];
     } else if (message.type === 'size') {
-      this.size = message;
+      this.size = sizeMessage(message.rows, message.cols);
     } else if (message.type === 'pen') {
       this.applyPen(message);
     }

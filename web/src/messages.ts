@@ -97,6 +97,24 @@ export interface Size {
   cols: number;
 }
 
+/** Rows, and columns, of a grid at most: as the proxy has it. */
+const GRID = 500;
+
+/** Characters of a reason at most: as the proxy has it. */
+const REASON = 200;
+
+/** A grid as it is told to others, and as it is taken from them. */
+export function sizeMessage(rows: number, cols: number): Size {
+  const clamp = (cells: number): number => Math.min(GRID, Math.max(1, Math.trunc(cells) || 1));
+  return { type: 'size', rows: clamp(rows), cols: clamp(cols) };
+}
+
+/** What is said about the pen. */
+export function penMessage(action: PenAction, reason?: string): ClientMessage {
+  const why = [...(reason?.trim() ?? '')].slice(0, REASON).join('');
+  return { type: 'pen', do: action, ...(why ? { reason: why } : {}) };
+}
+
 /** Input up to this count was handed to the guest's port. */
 export interface InputAck {
   type: 'ack';

@@ -14,8 +14,8 @@ import { Connection } from './connection';
 import { LEFT, OWN_OLD_SESSION, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
 import { fetchHistory } from './history';
-import { Code } from './messages';
-import type { ClientMessage, Hello, Mode, ServerMessage } from './messages';
+import { Code, penMessage, sizeMessage } from './messages';
+import type { ClientMessage, Hello, Mode, ServerMessage, Size } from './messages';
 import { Outbox } from './outbox';
 import { Output } from './output';
 import type { Place, Sink } from './output';
@@ -88,7 +88,7 @@ export class Session {
   private asked: { resume: boolean; from?: Place | undefined; want?: Want | undefined } = {
     resume: false,
   };
-  private size: { rows: number; cols: number } | undefined;
+  private size: Size | undefined;
   private attachedAt = 0;
 
   constructor(
@@ -172,8 +172,8 @@ export class Session {
 
   /** This page's grid is now so large. */
   resize(rows: number, cols: number): void {
-    this.size = { rows, cols };
-    this.request({ type: 'size', rows, cols });
+    this.size = sizeMessage(rows, cols);
+    this.request(this.size);
   }
 
   /** The user has read what happened with the pen. */
@@ -253,7 +253,7 @@ export class Session {
     this.tellLost(lost);
     this.own.begin(hello);
     this.attachedAt = Date.now();
-    if (this.size) this.request({ type: 'size', ...this.size });
+    if (this.size) this.request(this.size);
     this.pulse.start();
     if (asked.want) this.want(attachment, asked.want);
     const keptUntil = undefined;
@@ -346,10 +346,4 @@ export class Session {
     this.view = view;
     this.listener.onChange(view);
   }
-}
-
-/** What is said about the pen. */
-export function penMessage(action: Want['pen'], reason?: string): ClientMessage {
-  const why = reason?.trim();
-  return { type: 'pen', do: action, ...(why ? { reason: why } : {}) };
 }

@@ -6,15 +6,13 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use serialproxy_proto::bounds::REASON;
 
 use crate::fault::Fault;
 use crate::fault::echo;
 
 /// Items on a page: the most, and the default.
 pub(crate) const PAGE: usize = 1000;
-
-/// Longest reason for a disconnect, in characters.
-const REASON: usize = 200;
 
 /// The query parameters of a request.
 #[derive(Debug)]

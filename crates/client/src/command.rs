@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
+use serialproxy_proto::bounds::REASON;
 use serialproxy_proto::id::SessionId;
 
 use crate::access;
@@ -226,8 +227,15 @@ pub struct Disconnect {
     #[arg(long, value_name = "ID", conflicts_with_all = ["server", "port"])]
     pub(crate) session: Option<SessionId>,
     /// Why, for the person whose session ends
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) reason: Option<String>,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.chars().count() > REASON {
+        true => Err(format!("a reason has {REASON} characters at most")),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// `connect`.
@@ -248,7 +256,7 @@ pub struct Connect {
     #[arg(long, conflicts_with = "watch", group = "claim")]
     pub(crate) ask: bool,
     /// Why, for the one who writes now
-    #[arg(long, value_name = "TEXT", requires = "claim")]
+    #[arg(long, value_name = "TEXT", requires = "claim", value_parser = reason)]
     pub(crate) reason: Option<String>,
     /// Where the output begins: start (the first byte kept), an offset, or live (now)
     /// [default: the current screen]

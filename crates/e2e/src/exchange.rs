@@ -52,6 +52,11 @@ pub async fn connect(ca: Option<&Path>, address: &str) -> Box<dyn Bytes> {
 
 /// Sends a request and reads the head of its answer.
 pub async fn ask(ca: Option<&Path>, address: &str, request: &str) -> Head {
+    open(ca, address, request).await.0
+}
+
+/// The same; returns the connection as well, on which nothing was read that follows the head.
+pub async fn open(ca: Option<&Path>, address: &str, request: &str) -> (Head, Box<dyn Bytes>) {
     let mut stream = connect(ca, address).await;
     within(stream.write_all(request.as_bytes())).await.unwrap();
     let mut answer = Vec::new();
@@ -60,5 +65,5 @@ pub async fn ask(ca: Option<&Path>, address: &str, request: &str) -> Head {
         answer.push(byte.unwrap_or_else(|error| panic!("no answer to {request}: {error}")));
     }
     let text = String::from_utf8(answer).unwrap();
-    Head { status: text.split(' ').nth(1).unwrap().parse().unwrap(), text }
+    (Head { status: text.split(' ').nth(1).unwrap().parse().unwrap(), text }, stream)
 }

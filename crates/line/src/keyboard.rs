@@ -83,10 +83,18 @@ impl Keyboard {
     }
 
     /// The client has shown all output up to this offset.
-    pub fn shown(&self, offset: u64) {
-        if let Some(_present) = self.session.standing_of(self.connection) {
-            self.session.shown.store(offset, Ordering::Relaxed);
+    ///
+    /// # Errors
+    ///
+    /// In words, when the client was not sent so much.
+    pub fn shown(&self, offset: u64) -> Result<(), String> {
+        let Some(_present) = self.session.standing_of(self.connection) else { return Ok(()) };
+        let sent = self.session.cursor.load(Ordering::Relaxed);
+        if offset > sent {
+            return Err(format!("the output was sent up to offset {sent}, not {offset}"));
         }
+        self.session.shown.store(offset, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The client gave a sign of life.
@@ -162,9 +170,6 @@ impl Keyboard {
 
     /// The client's grid, which others scale theirs to while this session writes.
     pub fn resize(&self, size: Size) {
-        if size.rows == 0 || size.cols == 0 {
-            return;
-        }
         let desk = lock(&self.line.desk);
         if let Some(mut standing) = self.session.standing_of(self.connection) {
             standing.size = Some(size);

@@ -31,6 +31,8 @@ use std::time::Duration;
 use serialproxy_config::Config;
 use serialproxy_limits::Meter;
 use serialproxy_line::Lines;
+use serialproxy_proto::bounds::RATE;
+use serialproxy_proto::bounds::RATE_SECONDS;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -63,6 +65,8 @@ pub struct Proxy {
     pub(crate) backing: Backing,
     pub(crate) relay: Relay,
     pub(crate) reception: Reception,
+    /// Counts what sessions on `console.v1` say.
+    pub(crate) messages: Meter,
     /// Where sessions are recorded; none where they are not.
     pub(crate) recorder: Option<Recorder>,
     /// Console tokens of each address that nobody knew.
@@ -88,8 +92,9 @@ impl Proxy {
         let relay = Relay::new(&config, tls.api);
         let recorder = Recorder::start(&config.serial_console.record)?;
         let wrong_tokens = Meter::new(config.limits.failures_per_minute, MINUTE, MOST_WAIT);
+        let messages = Meter::new(RATE, Duration::from_secs(RATE_SECONDS), Duration::ZERO);
         let reception = tls.users;
-        Ok(Self { config, lines, backing, relay, recorder, wrong_tokens, reception })
+        Ok(Self { config, lines, backing, relay, messages, recorder, wrong_tokens, reception })
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

@@ -13,6 +13,9 @@ use serialproxy_proto::close::CloseCode;
 /// Bytes of one message from a client at most.
 pub(crate) const MESSAGE: u64 = 1024 * 1024;
 
+/// Bytes of one text message from a client at most, since a whole one is kept in memory.
+pub(crate) const TEXT: u64 = 64 * 1024;
+
 /// Bytes of a control frame's payload at most (section 5.5).
 const CONTROL: u8 = 125;
 
@@ -156,8 +159,12 @@ impl Decoder {
         }
         if !is_control(opcode) {
             self.length = self.length.saturating_add(left);
-            if self.length > MESSAGE {
-                let reason = format!("a message has {MESSAGE} bytes at most");
+            let (kind, most) = match self.message {
+                Some(Opcode::Text) => ("a text message", TEXT),
+                _ => ("a message", MESSAGE),
+            };
+            if self.length > most {
+                let reason = format!("{kind} has {most} bytes at most");
                 return Err(Close::new(CloseCode::TooBig, reason));
             }
         }

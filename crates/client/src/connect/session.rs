@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
 
     fn tell_size(&mut self) {
         if let Some(size) = self.terminal.size() {
-            self.wire.send_control(&ClientMessage::Size(size));
+            self.wire.send_control(&ClientMessage::Size(size.clamped()));
         }
     }
 
@@ -425,7 +425,8 @@ impl<'a> Session<'a> {
         let Position { connection, offset } = position.ok_or(Failure::Output)?;
         // While stdout was stuck we did not listen, so nobody was silent.
         self.hear();
-        if connection == self.connection && offset >= self.acknowledged + ACKNOWLEDGE {
+        if connection == self.connection && offset >= self.acknowledged.saturating_add(ACKNOWLEDGE)
+        {
             self.acknowledged = offset;
             self.wire.send_control(&ClientMessage::Ack { offset });
         }

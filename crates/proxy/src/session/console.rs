@@ -1,10 +1,12 @@
 //! What a `console.v1` client says beside typing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
+use serialproxy_proto::bounds::GRID;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::ServerMessage;
@@ -26,6 +28,7 @@ const UNSHOWN: u64 = 512 * 1024;
 const ANSWERS: usize = 16;
 
 pub(super) struct Console {
+    proxy: Arc<Proxy>,
     keyboard: Keyboard,
     deeds: Deeds,
     answers: mpsc::Sender<Box<ServerMessage>>,
@@ -46,14 +49,15 @@ impl Console {
         let (answers, answered) = mpsc::channel(ANSWERS);
         let deeds = Deeds::new(proxy, keyboard, &answers);
         let recorded = recording.map(Recording::recorded);
-        let (keyboard, recording) = (keyboard.clone(), recording.cloned());
-        Self { keyboard, deeds, answers, answered, shown: None, recording, recorded }
+        let (proxy, keyboard) = (Arc::clone(proxy), keyboard.clone());
+        let recording = recording.cloned();
+        Self { proxy, keyboard, deeds, answers, answered, shown: None, recording, recorded }
     }
 
     /// Whether the client has so much to show that it gets no more now.
     pub(super) fn lags(console: Option<&Self>, attachment: &Attachment) -> bool {
         let shown = console.and_then(|console| console.shown);
-        shown.is_some_and(|shown| attachment.offset() >= shown + UNSHOWN)
+        shown.is_some_and(|shown| attachment.offset().saturating_sub(shown) >= UNSHOWN)
     }
 
     /// Waits for the next answer, or something else to say; forever on raw, which has no words.
@@ -67,24 +71,26 @@ impl Console {
         }
     }
 
-    /// Does what a control message asks for, or says in words why not. One that is not understood
-    /// is ignored: the client may be newer than we are.
+    /// Does what a control message asks for, or says in words why not. One of an unknown type is
+    /// ignored: the client may be newer than we are.
     pub(super) fn obey(&mut self, text: &str) {
-        let Ok(message) = serde_json::from_str(text) else { return };
-        if let Err(message) = self.follow(message) {
+        if let Err(message) = ClientMessage::read(text).and_then(|message| self.follow(message)) {
             self.say(ServerMessage::Error { message });
         }
     }
 
     fn follow(&mut self, message: ClientMessage) -> Result<(), String> {
+        if !matches!(message, ClientMessage::Ack { .. } | ClientMessage::Input { .. }) {
+            self.allow()?;
+        }
         match message {
             ClientMessage::Ack { offset } => {
+                self.keyboard.shown(offset)?;
                 self.shown = Some(offset);
-                self.keyboard.shown(offset);
             }
             ClientMessage::Input { offset } => self.keyboard.begin_at(offset)?,
             ClientMessage::Pen { action, reason } => self.pen(action, reason)?,
-            ClientMessage::Size(size) => self.resize(size),
+            ClientMessage::Size(size) => self.resize(size)?,
             ClientMessage::Break => self.deeds.start(Deed::Break)?,
             ClientMessage::Sysrq { key } => self.deeds.start(Deed::Sysrq(key))?,
             ClientMessage::Power { action } => self.deeds.start(Deed::Power(action))?,
@@ -95,11 +101,23 @@ impl Console {
         Ok(())
     }
 
-    fn resize(&self, size: Size) {
+    /// Counts a message that others may hear of, or that takes time.
+    fn allow(&self) -> Result<(), String> {
+        let wait = self.proxy.messages.count(&self.keyboard.session(), Instant::now());
+        if wait.is_zero() { Ok(()) } else { Err("too many messages: wait a moment".into()) }
+    }
+
+    /// Takes the client's grid, or the largest one within it.
+    fn resize(&self, size: Size) -> Result<(), String> {
+        let (asked, size) = (size, size.clamped());
         if let Some(recording) = &self.recording {
             recording.resized(size);
         }
         self.keyboard.resize(size);
+        match size == asked {
+            true => Ok(()),
+            false => Err(format!("a grid has {GRID} rows and columns at most")),
+        }
     }
 
     fn pen(&self, action: PenAction, reason: Option<String>) -> Result<(), String> {

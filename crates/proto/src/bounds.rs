@@ -1,0 +1,155 @@
+//! What a message from a client may hold at most. `docs/protocol.md` shows the table.
+
+use crate::console::ClientMessage;
+use crate::console::Size;
+
+/// Bytes of a message: a reason of [`REASON`] characters, each of which JSON may escape in 12
+/// bytes, and room for the rest.
+pub const MESSAGE: usize = 4096;
+
+/// Arrays and objects within each other.
+pub const DEPTH: usize = 8;
+
+/// Characters of a reason.
+pub const REASON: usize = 200;
+
+/// Rows, and columns, of a grid. One that is larger is taken as one of this size.
+pub const GRID: u16 = 500;
+
+/// Counts and offsets: as far as the numbers of JavaScript are exact. So no sum of two of them
+/// overflows.
+pub const COUNT: u64 = (1 << 53) - 1;
+
+/// Messages in any [`RATE_SECONDS`], not counting `ack` and `input`.
+pub const RATE: u32 = 100;
+
+/// See [`RATE`].
+pub const RATE_SECONDS: u64 = 5;
+
+impl ClientMessage {
+    /// Reads a message. One of an unknown type is [`ClientMessage::Unknown`]: the client may be
+    /// newer than we are.
+    ///
+    /// # Errors
+    ///
+    /// In words, when it is no message, or something in it is out of bounds.
+    pub fn read(text: &str) -> Result<Self, String> {
+        if text.len() > MESSAGE {
+            return Err(format!("a message has {MESSAGE} bytes at most"));
+        }
+        if depth(text) > DEPTH {
+            return Err(format!(
+                "a message has {DEPTH} arrays and objects within each other at most"
+            ));
+        }
+        let message = serde_json::from_str(text).map_err(|error| {
+            format!("the message is not understood: {}", brief(&error.to_string(), REASON))
+        })?;
+        check(&message)?;
+        Ok(message)
+    }
+}
+
+fn check(message: &ClientMessage) -> Result<(), String> {
+    match message {
+        ClientMessage::Pen { reason: Some(reason), .. } if reason.chars().count() > REASON => {
+            Err(format!("a reason has {REASON} characters at most"))
+        }
+        ClientMessage::Size(Size { rows: 0, .. } | Size { cols: 0, .. }) => {
+            Err("a grid has one row and one column at least".into())
+        }
+        ClientMessage::Ack { offset: count }
+        | ClientMessage::Input { offset: count }
+        | ClientMessage::Ping { id: count }
+            if *count > COUNT =>
+        {
+            Err(format!("a number is {COUNT} at most"))
+        }
+        ClientMessage::Sysrq { key } if !key.is_ascii_alphanumeric() && *key != '?' => {
+            Err("a SysRq key is one of a-z A-Z 0-9 ?".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How deep arrays and objects stand within each other, as far as a text is JSON.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+impl Size {
+    /// The largest grid within this one that clients tell each other.
+    pub fn clamped(self) -> Self {
+        Self { rows: self.rows.clamp(1, GRID), cols: self.cols.clamp(1, GRID) }
+    }
+}
+
+/// A text that somebody else chose, cut to so many characters: for messages and log lines.
+pub fn brief(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_document_shows_these_bounds() {
+        let document = include_str!("../../../docs/protocol.md");
+        for row in [
+            format!(
+                "| a message | {MESSAGE} bytes, {DEPTH} arrays and objects within each other |"
+            ),
+            format!("| `reason` | {REASON} characters |"),
+            format!("| `rows`, `cols` | 1 to {GRID};"),
+            format!("| `offset`, `id` | 0 to {COUNT}"),
+            format!("| messages, other than `ack` and `input` | {RATE} in {RATE_SECONDS} s"),
+        ] {
+            assert!(document.contains(&row), "docs/protocol.md lacks: {row}");
+        }
+    }
+
+    #[test]
+    fn depth_is_told_from_brackets_in_strings() {
+        for (text, wanted) in [("", 0), ("{}", 1), ("[[]", 2), (r#"["[[[\"[["]"#, 1), ("[][]", 1)] {
+            assert_eq!(depth(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_text_says_so() {
+        assert_eq!(brief("äöü", 3), "äöü");
+        assert_eq!(brief("äöü", 2), "äö…");
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_makes_it_panic_and_no_answer_is_long(
+            text in r#"\{"type":"(pen|size|ack|input|sysrq|power|ping)"(,"[a-z]{2,6}":["\[{a-z0-9.-]{0,40}){0,3}\}|.{0,80}"#
+        ) {
+            if let Err(why) = ClientMessage::read(&text) {
+                prop_assert!(why.chars().count() < 250, "{}", why);
+            }
+        }
+    }
+}
