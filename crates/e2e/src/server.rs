@@ -43,6 +43,10 @@ pub struct Server {
     http: reqwest::Client,
 }
 
+/// No limits of one address or user: all clients of a test come from one.
+const LIMITS: &str =
+    "[limits]\nconnections_per_address = 0\nsessions_per_user = 0\nsessions_per_address = 0\n";
+
 /// Name of the server of a line that [`Server::with_lines`] makes.
 fn line_name(line: usize) -> String {
     format!("line{line}")
@@ -91,7 +95,7 @@ impl Server {
     pub async fn with_lines(lines: usize, guests: SocketAddr, more: &str) -> Self {
         let own = (0..lines).map(|line| format!("line = {} tcp://{guests}\n", line_name(line)));
         let own: String = own.collect();
-        let config = format!("[serial_console]\nenabled = true\n[static]\n{own}{more}\n");
+        let config = format!("[serial_console]\nenabled = true\n{LIMITS}[static]\n{own}{more}\n");
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("serialproxy.conf");
         std::fs::write(&file, config).unwrap();

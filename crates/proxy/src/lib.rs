@@ -24,12 +24,17 @@ mod wire;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use serialproxy_config::Config;
 use serialproxy_limits::Meter;
+use serialproxy_limits::Place;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
 use serialproxy_line::Lines;
 use serialproxy_proto::bounds::RATE;
 use serialproxy_proto::bounds::RATE_SECONDS;
@@ -111,7 +116,7 @@ impl Proxy {
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let proxy = Arc::new(self);
-        let room = Arc::new(Semaphore::new(most));
+        let room = Arc::new(Room::new(most, proxy.config.limits.connections_per_address as usize));
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for runtime in proxy.lines.runtimes() {
@@ -147,21 +152,54 @@ impl Proxy {
     }
 }
 
+/// Places for connections: so many in all, and so many for each address.
+#[derive(Debug)]
+struct Room {
+    all: Arc<Semaphore>,
+    each: Places<Source>,
+    /// An address that is refused is named in the log once a minute.
+    said: Meter,
+}
+
+impl Room {
+    fn new(all: usize, each: usize) -> Self {
+        let said = Meter::new(1, Duration::from_secs(60), Duration::ZERO);
+        Self { all: Arc::new(Semaphore::new(all)), each: Places::new(each), said }
+    }
+
+    /// A place of this address, if it has one left.
+    fn of_address(&self, address: IpAddr) -> Option<Place<Source>> {
+        let source = Source::from(address);
+        let place = self.each.enter(source);
+        if place.is_none() && self.said.count(&source, Instant::now()).is_zero() {
+            tracing::warn!(
+                %source,
+                most = self.each.most(),
+                "an address has all connections that it may have ([limits] \
+                 connections_per_address): more are closed"
+            );
+        }
+        place
+    }
+}
+
 async fn accept(
     listener: TcpListener,
     proxy: &Arc<Proxy>,
-    room: &Arc<Semaphore>,
+    room: &Arc<Room>,
     connections: &TaskTracker,
 ) -> Infallible {
     loop {
         let accepted = async {
-            let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+            let place = Arc::clone(&room.all).acquire_owned().await.map_err(io::Error::other)?;
             listener.accept().await.map(|accepted| (accepted, place))
         };
         match accepted.await {
             Ok(((stream, peer), place)) => {
                 // Who comes by IPv4 to a listener of IPv6.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                let Some(own) = room.of_address(peer.ip()) else { continue };
+                let place = (place, own);
                 let (proxy, sessions) = (Arc::clone(proxy), connections.clone());
                 connections.spawn(async move {
                     let upgrade = http::serve_connection(proxy, stream, peer).await;

@@ -4,6 +4,7 @@
 use std::io;
 use std::thread;
 
+use serialproxy_tls::Handshakes;
 use tokio::runtime::Builder;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -21,19 +22,30 @@ const BLOCKING: usize = 32;
 ///
 /// When the kernel gives no thread or no file descriptor.
 pub(crate) fn start(end: &CancellationToken, watchdog: &Watchdog) -> io::Result<Vec<Handle>> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    (0..cores)
-        .map(|core| {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(BLOCKING)
-                .build()?;
-            let handle = runtime.handle().clone();
-            let end = end.clone();
-            let name = format!("lines-{core}");
-            watchdog.watch(&name, &handle);
-            thread::Builder::new().name(name).spawn(move || runtime.block_on(end.cancelled()))?;
-            Ok(handle)
-        })
-        .collect()
+    (0..cores()).map(|core| thread(format!("lines-{core}"), end, watchdog)).collect()
+}
+
+/// Starts the threads that do TLS's handshakes: as many as half of the cores, so that a flood of
+/// handshakes leaves the other half to lines.
+///
+/// # Errors
+///
+/// As [`start`].
+pub(crate) fn handshakes(end: &CancellationToken, watchdog: &Watchdog) -> io::Result<Handshakes> {
+    let threads = (0..cores().div_ceil(2)).map(|core| thread(format!("tls-{core}"), end, watchdog));
+    Ok(Handshakes::new(threads.collect::<io::Result<_>>()?))
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn thread(name: String, end: &CancellationToken, watchdog: &Watchdog) -> io::Result<Handle> {
+    let runtime =
+        Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING).build()?;
+    let handle = runtime.handle().clone();
+    let end = end.clone();
+    watchdog.watch(&name, &handle);
+    thread::Builder::new().name(name).spawn(move || runtime.block_on(end.cancelled()))?;
+    Ok(handle)
 }

@@ -105,12 +105,13 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let address = listener.local_addr()?;
     // Who has the port is the one that the file is to name.
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
-    let users = tls::users(&config)?;
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let handshakes = cores::handshakes(&end, &watchdog).context("the program cannot start")?;
+    let users = tls::users(&config, &handshakes)?;
     let tls =
         Tls { users: users.reception.clone(), api: tls::relay(&config, &Listening::plain())? };
 
-    let end = CancellationToken::new();
-    let _end = end.clone().drop_guard();
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let targets = Arc::new(Targets::new(nova, lines.clone(), &config));

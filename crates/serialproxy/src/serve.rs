@@ -145,13 +145,14 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let proxy_listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
 
-    let (users, callers) = (tls::users(&config)?, tls::api(&config)?);
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let handshakes = cores::handshakes(&end, &watchdog).context("the program cannot start")?;
+    let (users, callers) = (tls::users(&config, &handshakes)?, tls::api(&config, &handshakes)?);
     let relay = tls::relay(&config, &callers)?;
     let own =
         ApiAddress { tls: config.api.ssl_only, authority: reachable(addresses.0).to_string() };
     config.proxy.api.get_or_insert(own);
-    let end = CancellationToken::new();
-    let _end = end.clone().drop_guard();
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let lines = Lines::new(settings(&config)?, cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());

@@ -15,6 +15,7 @@ use serialproxy_config::values::SerialConsole;
 use serialproxy_config::values::TlsVersion;
 use serialproxy_tls::Certificate;
 use serialproxy_tls::Files;
+use serialproxy_tls::Handshakes;
 use serialproxy_tls::Policy;
 use serialproxy_tls::Reception;
 use serialproxy_tls::Version;
@@ -33,7 +34,7 @@ pub(crate) struct Listening {
 
 /// How users are received: without TLS where the certificate's file does not exist, as Nova's proxy
 /// has it.
-pub(crate) fn users(config: &Config) -> anyhow::Result<Listening> {
+pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Listening> {
     let SerialConsole { cert, key, ssl_only, base_url, .. } = &config.serial_console;
     if !cert.exists() {
         tracing::warn!(
@@ -50,14 +51,14 @@ pub(crate) fn users(config: &Config) -> anyhow::Result<Listening> {
         );
     }
     let files = Files { cert: cert.clone(), key: key.clone() };
-    Listening::with(files, config, *ssl_only).context("[serial_console] cert")
+    Listening::with(files, config, *ssl_only, handshakes).context("[serial_console] cert")
 }
 
 /// How the API's callers are received.
-pub(crate) fn api(config: &Config) -> anyhow::Result<Listening> {
+pub(crate) fn api(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Listening> {
     let Some(cert) = config.api.cert.clone() else { return Ok(Listening::plain()) };
     let files = Files { cert, key: config.api.key.clone() };
-    Listening::with(files, config, config.api.ssl_only).context("[api] cert")
+    Listening::with(files, config, config.api.ssl_only, handshakes).context("[api] cert")
 }
 
 /// Whom the proxy trusts to be the API: in this process, whoever shows our own certificate.
@@ -75,7 +76,12 @@ impl Listening {
         Self { reception: Reception::plain(), certificate: None }
     }
 
-    fn with(files: Files, config: &Config, only: bool) -> anyhow::Result<Self> {
+    fn with(
+        files: Files,
+        config: &Config,
+        only: bool,
+        handshakes: &Handshakes,
+    ) -> anyhow::Result<Self> {
         let certificate = Arc::new(Certificate::load(files)?);
         let policy = Policy {
             minimum: match config.console.ssl_minimum_version {
@@ -84,7 +90,8 @@ impl Listening {
             },
             ciphers: config.console.ssl_ciphers.clone(),
         };
-        let reception = Reception::new(Arc::clone(&certificate), &policy, only)?;
+        let reception =
+            Reception::new(Arc::clone(&certificate), &policy, only, handshakes.clone())?;
         Ok(Self { reception, certificate: Some(certificate) })
     }
 

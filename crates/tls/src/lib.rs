@@ -7,6 +7,7 @@
 //! ```
 
 mod certificate;
+mod handshakes;
 mod reception;
 mod stream;
 mod timed;
@@ -16,6 +17,7 @@ pub use certificate::Certificate;
 pub use certificate::CertificateError;
 pub use certificate::Files;
 pub use certificate::certificates;
+pub use handshakes::Handshakes;
 pub use reception::Policy;
 pub use reception::Reception;
 pub use reception::Version;

@@ -15,7 +15,7 @@ use rustls::version::TLS13;
 use tokio::net::TcpStream;
 
 use crate::certificate::Certificate;
-use crate::stream::Secure;
+use crate::handshakes::Handshakes;
 use crate::stream::Stream;
 
 /// How long a client may take for its first byte and the handshake together.
@@ -48,7 +48,7 @@ pub struct Policy {
 /// How a listener receives connections.
 #[derive(Clone, Debug)]
 pub struct Reception {
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<(Arc<ServerConfig>, Handshakes)>,
     only: bool,
 }
 
@@ -58,7 +58,7 @@ impl Reception {
         Self { tls: None, only: false }
     }
 
-    /// With this certificate; with `only`, what comes without TLS is to be refused.
+    /// With this certificate, and handshakes done there; with `only`, what comes without TLS is to be refused.
     ///
     /// # Errors
     ///
@@ -67,6 +67,7 @@ impl Reception {
         certificate: Arc<Certificate>,
         policy: &Policy,
         only: bool,
+        handshakes: Handshakes,
     ) -> Result<Self, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(policy.provider()))
             .with_protocol_versions(policy.versions())?
@@ -75,7 +76,7 @@ impl Reception {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Whoever lists ciphers means their order, too.
         config.ignore_client_order = policy.ciphers.is_some();
-        Ok(Self { tls: Some(Arc::new(config)), only })
+        Ok(Self { tls: Some((Arc::new(config), handshakes)), only })
     }
 
     /// Whether TLS is spoken.
@@ -94,19 +95,23 @@ impl Reception {
     ///
     /// When the client says nothing in time, breaks the connection off, or no handshake succeeds.
     pub async fn receive(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
-        let received = tokio::time::timeout(PATIENCE, receive(tcp, tls)).await;
+        let Some((config, handshakes)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let received = tokio::time::timeout(PATIENCE, receive(tcp, config, handshakes)).await;
         received.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-async fn receive(tcp: TcpStream, config: &Arc<ServerConfig>) -> io::Result<Stream> {
+async fn receive(
+    tcp: TcpStream,
+    config: &Arc<ServerConfig>,
+    handshakes: &Handshakes,
+) -> io::Result<Stream> {
     let mut first = [0];
     match (tcp.peek(&mut first).await?, first) {
         (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
         (_, [HANDSHAKE]) => {
             let tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
-            Secure::shake_hands(tcp, tls).await.map(|secure| Stream::Tls(Box::new(secure)))
+            handshakes.shake_hands(tcp, tls).await
         }
         (_, [SSL2]) => Err(io::Error::new(io::ErrorKind::InvalidData, "a client speaks SSL 2")),
         _ => Ok(Stream::Plain(tcp)),

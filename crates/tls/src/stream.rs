@@ -134,8 +134,9 @@ impl Secure {
     /// Bytes that are encrypted and that the kernel has not taken, at most.
     const UNSENT: usize = 32 * 1024;
 
-    /// Reads from the socket in one read of the connection, at most: each brings some 4 KiB.
-    const READS: usize = 64;
+    /// Reads from the socket in one read of the connection, at most: each brings some 4 KiB,
+    /// of which a client may make thousands of changes of its key.
+    const READS: usize = 20;
 
     /// Does the handshake.
     pub(crate) async fn shake_hands(tcp: TcpStream, mut tls: ServerConnection) -> io::Result<Self> {

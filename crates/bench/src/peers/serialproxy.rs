@@ -85,6 +85,8 @@ fn text(lines: usize, guest: &str) -> anyhow::Result<String> {
          [compute]\ndrivers = static\n\
          [consoleauth]\ntoken_ttl = 86400\n\
          [serial_console]\nenabled = true\nserialproxy_host = 127.0.0.1\nserialproxy_port = 0\n\
+         [limits]\nconnections_per_address = 0\nsessions_per_user = 0\n\
+         sessions_per_address = 0\n\
          [static]\n",
     );
     for line in 0..lines {

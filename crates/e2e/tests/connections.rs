@@ -1,0 +1,174 @@
+//! How many connections and handshakes one address may have, and that others notice nothing.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
+
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::socket::connect;
+use serialproxy_e2e::within;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+/// The beginning of a handshake of TLS: the head of its first record.
+const HELLO: [u8; 5] = [0x16, 3, 1, 2, 0];
+
+/// Handshakes that one address may have under way.
+const HANDSHAKES: usize = 100;
+
+/// Connections from 127.0.0.2, which begin with these bytes.
+async fn crowd(proxy: &str, count: usize, first: &[u8]) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..count {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = within(socket.connect(proxy.parse().unwrap())).await.unwrap();
+        // Who is refused may be so already.
+        let _ = stream.write_all(first).await;
+        crowd.push(stream);
+    }
+    crowd
+}
+
+fn is_closed(stream: &TcpStream) -> bool {
+    match stream.try_read(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+/// Waits until so many of them are closed, and no more.
+async fn closed(crowd: &[TcpStream], count: usize) {
+    let closed = || crowd.iter().filter(|stream| is_closed(stream)).count();
+    eventually(async || (closed() >= count).then_some(())).await;
+    assert_eq!(closed(), count);
+}
+
+async fn rig(tls: bool, flags: &[&str]) -> (Rig, Option<Pki>) {
+    let pki = tls.then(Pki::new);
+    let rig = match &pki {
+        Some(pki) => with_tls(pki, flags).await,
+        None => Rig::start(flags).await,
+    };
+    (rig, pki)
+}
+
+async fn with_tls(pki: &Pki, flags: &[&str]) -> Rig {
+    let file = |name| pki.file(name).display().to_string();
+    let (cert, key) = (file("server-cert.pem"), file("server-key.pem"));
+    let tls = ["--serial_console-cert", &cert, "--serial_console-key", &key];
+    Rig::start(&[&tls, flags].concat()).await
+}
+
+async fn session(rig: &Rig, pki: Option<&Pki>) -> Socket {
+    let path = format!("/?token={}", rig.token("").await);
+    match pki {
+        Some(pki) => Socket::secure(&pki.file("ca-cert.pem"), &rig.server.proxy, &path, &[]).await,
+        None => Socket::open(&rig.server.proxy, &path, &[]).await,
+    }
+}
+
+async fn half_open_connections_of_one_address_take_no_place_of_others(tls: bool) {
+    let (mut rig, pki) = rig(tls, &["--limits-connections_per_address", "20"]).await;
+    let crowd = crowd(&rig.server.proxy, 30, b"").await;
+    closed(&crowd, 10).await;
+    let mut session = session(&rig, pki.as_ref()).await;
+    session.send("x").await;
+    assert_eq!(rig.guest.typed(1).await, b"x");
+    let warnings = rig.server.log().matches("connections_per_address").count();
+    assert_eq!(warnings, 1, "{}", rig.server.log());
+    // Who leaves makes room.
+    drop(crowd);
+    eventually(async || {
+        let mut more =
+            self::crowd(&rig.server.proxy, 1, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let stream = more.pop().unwrap();
+        within(stream.readable()).await.unwrap();
+        (!is_closed(&stream)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn half_open_connections_of_one_address_take_no_place_of_others_without_tls() {
+    half_open_connections_of_one_address_take_no_place_of_others(false).await;
+}
+
+#[tokio::test]
+async fn half_open_connections_of_one_address_take_no_place_of_others_with_tls() {
+    half_open_connections_of_one_address_take_no_place_of_others(true).await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_handshakes_under_way_and_no_more() {
+    let (rig, pki) = rig(true, &[]).await;
+    let crowd = crowd(&rig.server.proxy, HANDSHAKES + 20, &HELLO).await;
+    closed(&crowd, 20).await;
+    session(&rig, pki.as_ref()).await.leave().await;
+}
+
+/// CPU time that the threads took whose names begin like this, in ticks.
+fn cpu(process: u32, threads: &str) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let read =
+        |task: &Path, file: &str| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+    let tasks = tasks.filter(|task| read(&task.path(), "comm").starts_with(threads));
+    let cpu = tasks.map(|task| {
+        let stat = read(&task.path(), "stat");
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    });
+    cpu.sum()
+}
+
+/// A certificate whose key costs far more at each handshake than all that comes before and after it.
+const EXPENSIVE: &str = "
+set -e
+openssl req -newkey rsa:4096 -nodes -subj /CN=localhost -keyout server-key.pem -out server.csr
+printf 'subjectAltName=IP:127.0.0.1\n' >server.ext
+openssl x509 -req -in server.csr -CA ca-cert.pem -CAkey ca-key.pem -CAcreateserial -days 1 \
+    -extfile server.ext -out server-cert.pem
+";
+
+#[tokio::test]
+async fn two_hundred_handshakes_a_second_are_no_work_of_the_threads_of_lines() {
+    let pki = Pki::new();
+    let mut openssl = Command::new("bash");
+    let made = within(openssl.args(["-c", EXPENSIVE]).current_dir(pki.directory()).output()).await;
+    assert!(made.as_ref().unwrap().status.success(), "{made:?}");
+    let mut rig = with_tls(&pki, &[]).await;
+    let mut session = session(&rig, Some(&pki)).await;
+    let ca = pki.file("ca-cert.pem");
+    let mut clock = tokio::time::interval(Duration::from_secs(1) / 200);
+    let mut worst = Duration::ZERO;
+    for _ in 0..400 {
+        clock.tick().await;
+        let typed = Instant::now();
+        let handshake = connect(Some(&ca), &rig.server.proxy);
+        let key = async {
+            session.send("k").await;
+            assert_eq!(rig.guest.typed(1).await, b"k");
+            typed.elapsed()
+        };
+        let (connected, took) = tokio::join!(handshake, key);
+        connected.unwrap();
+        worst = worst.max(took);
+    }
+    let (tls, lines) = (cpu(rig.server.pid(), "tls-"), cpu(rig.server.pid(), "lines-"));
+    println!("{tls} ticks of handshakes, {lines} of lines; the slowest key took {worst:?}");
+    assert!(lines < tls, "handshakes took {tls} ticks, and lines {lines}");
+}

@@ -1,0 +1,60 @@
+//! Where TLS's handshakes are done: on threads of their own, since one takes as long as a thousand keys,
+//! and a flood of them is to delay nobody's key.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use rustls::ServerConnection;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::stream::Secure;
+use crate::stream::Stream;
+
+/// Handshakes of one address at once. Who only begins one holds a place for as long as a client
+/// may take ([`crate::Reception::receive`]).
+const AT_ONCE: usize = 100;
+
+/// Does handshakes on these runtimes, by turns. Cheap to clone; all clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Handshakes {
+    runtimes: Arc<[Handle]>,
+    next: Arc<AtomicUsize>,
+    places: Places<Source>,
+}
+
+impl Handshakes {
+    /// With these runtimes.
+    pub fn new(runtimes: Vec<Handle>) -> Self {
+        let places = Places::new(AT_ONCE);
+        Self { runtimes: runtimes.into(), next: Arc::default(), places }
+    }
+
+    /// Does a handshake. Whoever gives up waiting for it ends it.
+    pub(crate) async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+        tls: ServerConnection,
+    ) -> io::Result<Stream> {
+        let source = Source::from(tcp.peer_addr()?.ip());
+        let place = self.places.enter(source).ok_or_else(|| {
+            io::Error::other(format!("{source} has {AT_ONCE} handshakes under way"))
+        })?;
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let runtime = self.runtimes.get(turn % self.runtimes.len().max(1));
+        let runtime = runtime.ok_or_else(|| io::Error::other("no thread does handshakes"))?;
+        let tcp = tcp.into_std()?;
+        let shake = async move {
+            let _place = place;
+            Secure::shake_hands(TcpStream::from_std(tcp)?, tls).await
+        };
+        let shaken = AbortOnDropHandle::new(runtime.spawn(shake));
+        let secure = shaken.await.map_err(io::Error::other)??;
+        Stream::Tls(Box::new(secure)).moved()
+    }
+}
