@@ -16,6 +16,7 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::refusal::Refusal;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,8 +51,8 @@ pub struct Settings {
     pub pen_request_timeout: Duration,
     /// What becomes of a raw session that fell out of what is kept.
     pub raw_lag: RawLag,
-    /// Towards ports that speak TLS.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Towards ports that speak TLS, as it is at a connect.
+    pub tls: Option<watch::Receiver<Arc<rustls::ClientConfig>>>,
 }
 
 /// What becomes of a raw session that fell out of what is kept, since raw has no words for a gap.

@@ -14,6 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 use rustix::fs::OFlags;
@@ -78,7 +79,8 @@ impl Stream {
     ) -> io::Result<Self> {
         match (self, endpoint) {
             (Self::Tcp(MeteredTcp { tcp, input }), Endpoint::Tls { host, .. }) => {
-                let tls = settings.tls.clone().ok_or_else(|| {
+                let tls = settings.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+                let tls = tls.ok_or_else(|| {
                     io::Error::other("it speaks TLS, and [serial_console] tls_ca_certs is not set")
                 })?;
                 let stream = TlsStream::shake_hands(tcp, host, tls, input).await?;

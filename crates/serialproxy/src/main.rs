@@ -4,6 +4,7 @@
 mod config;
 mod cores;
 mod daemon;
+mod hypervisors;
 mod limits;
 mod listen;
 mod logging;

@@ -23,6 +23,7 @@ use crate::config;
 use crate::cores;
 use crate::daemon::Files;
 use crate::daemon::PidFile;
+use crate::hypervisors::Hypervisors;
 use crate::limits;
 use crate::listen::listen_for_users;
 use crate::options::ServerArgs;
@@ -113,7 +114,8 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         Tls { users: users.reception.clone(), api: tls::relay(&config, &Listening::plain())? };
 
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
-    let lines = Lines::new(settings(&config)?, cores);
+    let hypervisors = Hypervisors::load(&config.serial_console)?;
+    let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
     let targets = Arc::new(Targets::new(nova, lines.clone(), &config));
     tokio::spawn(Arc::clone(&targets).log_in());
     let backing = Backing::Nova(Arc::clone(&targets));
@@ -121,7 +123,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         .context("[serial_console] record: sessions cannot be recorded there")?;
 
     let ready = format!("proxy={}://{address}", users.scheme());
-    tokio::spawn(tls::renew([users.certificate, None], hangup));
+    tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
         served = proxy.serve(listener, connections, shutdown) => served,

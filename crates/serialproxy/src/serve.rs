@@ -39,6 +39,7 @@ use crate::cores;
 use crate::daemon;
 use crate::daemon::Files;
 use crate::daemon::PidFile;
+use crate::hypervisors::Hypervisors;
 use crate::limits;
 use crate::listen::Prefer;
 use crate::listen::listen;
@@ -154,7 +155,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         ApiAddress { tls: config.api.ssl_only, authority: reachable(addresses.0).to_string() };
     config.proxy.api.get_or_insert(own);
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
-    let lines = Lines::new(settings(&config)?, cores);
+    let hypervisors = Hypervisors::load(&config.serial_console)?;
+    let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
     let per_address = config.limits.connections_per_address;
     // The lines know where their ports are.
@@ -186,7 +188,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         addresses.1
     );
     let certificates = [users.certificate, callers.certificate];
-    tokio::spawn(tls::renew(certificates, hangup));
+    tokio::spawn(tls::renew(certificates, hypervisors, hangup));
     // Not on this thread, so that `/healthz` is answered when it hangs.
     let called =
         serialproxy_api::serve(api_listener, callers.reception, per_address, router, stop());
@@ -248,8 +250,8 @@ pub(crate) async fn close(lines: &Lines) {
     tracing::info!("stopped");
 }
 
-pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
-    Ok(Settings {
+pub(crate) fn settings(config: &Config, hypervisors: Option<&Hypervisors>) -> Settings {
+    Settings {
         history_head: config.line.history_head,
         history_tail: config.line.history_tail,
         input_in_flight: config.line.input_in_flight,
@@ -259,8 +261,8 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
             values::RawLag::Close => RawLag::Close,
             values::RawLag::Skip => RawLag::Skip,
         },
-        tls: tls::hypervisors(&config.serial_console)?,
-    })
+        tls: hypervisors.map(Hypervisors::current),
+    }
 }
 
 pub(crate) fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {

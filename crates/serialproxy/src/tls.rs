@@ -1,15 +1,10 @@
-//! TLS: what is spoken to users, to the API's callers and to the API, and to the hypervisors' ports.
+//! TLS: what is spoken to users, to the API's callers and to the API.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use serialproxy_config::Config;
 use serialproxy_config::values::SerialConsole;
 use serialproxy_config::values::TlsVersion;
@@ -21,6 +16,8 @@ use serialproxy_tls::Reception;
 use serialproxy_tls::Version;
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
+
+use crate::hypervisors::Hypervisors;
 
 /// How often the files of certificates are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -102,47 +99,25 @@ impl Listening {
 }
 
 /// Reads certificates again at each SIGHUP, and when their files have changed. Never ends.
-pub(crate) async fn renew(certificates: [Option<Arc<Certificate>>; 2], mut hangup: Signal) {
+pub(crate) async fn renew(
+    certificates: [Option<Arc<Certificate>>; 2],
+    hypervisors: Option<Arc<Hypervisors>>,
+    mut hangup: Signal,
+) {
     let mut clock = tokio::time::interval(LOOK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let read: fn(&Certificate) = tokio::select! {
-            Some(()) = hangup.recv() => Certificate::reload,
-            _ = clock.tick() => Certificate::reload_if_changed,
+        type Read = (fn(&Certificate), fn(&Hypervisors));
+        let (read, read_hypervisors): Read = tokio::select! {
+            Some(()) = hangup.recv() => (Certificate::reload, Hypervisors::reload),
+            _ = clock.tick() => (Certificate::reload_if_changed, Hypervisors::reload_if_changed),
         };
-        let certificates = certificates.clone();
+        let (certificates, hypervisors) = (certificates.clone(), hypervisors.clone());
         // Files may be on another machine.
-        let reading =
-            move || certificates.iter().flatten().for_each(|certificate| read(certificate));
+        let reading = move || {
+            certificates.iter().flatten().for_each(|certificate| read(certificate));
+            hypervisors.iter().for_each(|hypervisors| read_hypervisors(hypervisors));
+        };
         let _ = tokio::task::spawn_blocking(reading).await;
     }
-}
-
-/// What ports are trusted and who we are to them; none where `tls_ca_certs` is not set.
-pub(crate) fn hypervisors(config: &SerialConsole) -> anyhow::Result<Option<Arc<ClientConfig>>> {
-    let Some(ca_certs) = &config.tls_ca_certs else { return Ok(None) };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca_certs, "tls_ca_certs")? {
-        roots.add(certificate).with_context(|| {
-            format!("[serial_console] tls_ca_certs: {} has a bad certificate", ca_certs.display())
-        })?;
-    }
-    let config_builder = ClientConfig::builder().with_root_certificates(roots);
-    let client = match (&config.tls_client_cert, &config.tls_client_key) {
-        (Some(cert), Some(key)) => {
-            let chain = certificates(cert, "tls_client_cert")?;
-            let key = PrivateKeyDer::from_pem_file(key).with_context(|| {
-                format!("[serial_console] tls_client_key: no key in {}", key.display())
-            })?;
-            config_builder
-                .with_client_auth_cert(chain, key)
-                .context("[serial_console] tls_client_cert and tls_client_key do not fit")?
-        }
-        _ => config_builder.with_no_client_auth(),
-    };
-    Ok(Some(Arc::new(client)))
-}
-
-fn certificates(path: &Path, option: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    serialproxy_tls::certificates(path).with_context(|| format!("[serial_console] {option}"))
 }

@@ -70,11 +70,12 @@ struct Current {
     stamps: Stamps,
 }
 
-/// What differs when a file is written or replaced, of both files.
+/// Of both files.
 type Stamps = [Option<Stamp>; 2];
 
+/// What differs when a file is written or replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -152,18 +153,25 @@ impl Files {
     }
 
     fn stamps(&self) -> Stamps {
-        [stamp(&self.cert).ok(), stamp(self.key()).ok()]
+        [Stamp::of(&self.cert).ok(), Stamp::of(self.key()).ok()]
     }
 }
 
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let metadata = path.metadata()?;
-    Ok(Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-    })
+impl Stamp {
+    /// That of the file which is there now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none that can be seen.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = path.metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
 }
 
 /// All certificates in a file (PEM); at least one.

@@ -16,6 +16,7 @@ mod trust;
 pub use certificate::Certificate;
 pub use certificate::CertificateError;
 pub use certificate::Files;
+pub use certificate::Stamp;
 pub use certificate::certificates;
 pub use handshakes::Handshakes;
 pub use reception::Policy;

@@ -14,6 +14,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -84,7 +85,8 @@ async fn bytes_behind_the_fence(
 /// A guest behind TLS, read a record at a time as QEMU does.
 async fn tls_guest() -> (Rig, TlsStream<TcpStream>) {
     let (server, client) = tls();
-    let rig = Rig::with(Settings { tls: Some(client), ..Settings::default() }).await;
+    let rig =
+        Rig::with(Settings { tls: Some(watch::channel(client).1), ..Settings::default() }).await;
     let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
     rig.line.guest_started(true);

@@ -27,6 +27,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 
 use crate::rig::PATIENCE;
 use crate::rig::Rig;
@@ -157,7 +158,8 @@ pub(crate) fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_byte_passes_tls_with_client_certificates_both_ways() {
     let (server, client) = tls();
-    let rig = Rig::with(Settings { tls: Some(client), ..Settings::default() }).await;
+    let rig =
+        Rig::with(Settings { tls: Some(watch::channel(client).1), ..Settings::default() }).await;
     let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
     rig.line.guest_started(true);

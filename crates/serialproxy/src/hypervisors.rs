@@ -1,0 +1,106 @@
+//! TLS towards the hypervisors' ports: whom lines trust there and who we are to them, which changes
+//! while the program runs, as the users' certificate does. Connections that are open go on.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use anyhow::Context;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use serialproxy_config::values::SerialConsole;
+use serialproxy_tls::Stamp;
+use tokio::sync::watch;
+
+/// What the files said last.
+#[derive(Debug)]
+pub(crate) struct Hypervisors {
+    files: Files,
+    /// Of the files that were read last, whether they were of use or not.
+    stamps: Mutex<Vec<Option<Stamp>>>,
+    current: watch::Sender<Arc<ClientConfig>>,
+}
+
+#[derive(Debug)]
+struct Files {
+    ca_certs: PathBuf,
+    /// Our certificate, and its key.
+    client: Option<(PathBuf, PathBuf)>,
+}
+
+impl Hypervisors {
+    /// Reads `tls_ca_certs`, `tls_client_cert` and `tls_client_key`; none where the first is not set.
+    pub(crate) fn load(console: &SerialConsole) -> anyhow::Result<Option<Arc<Self>>> {
+        let Some(ca_certs) = console.tls_ca_certs.clone() else { return Ok(None) };
+        let client = console.tls_client_cert.clone().zip(console.tls_client_key.clone());
+        let files = Files { ca_certs, client };
+        let stamps = Mutex::new(files.stamps());
+        let current = watch::Sender::new(Arc::new(files.read()?));
+        Ok(Some(Arc::new(Self { files, stamps, current })))
+    }
+
+    /// For lines: what counts now, at each connect.
+    pub(crate) fn current(&self) -> watch::Receiver<Arc<ClientConfig>> {
+        self.current.subscribe()
+    }
+
+    /// Uses from now on what the files hold. Where that is of no use, it says so in the log, and goes
+    /// on with what it has.
+    pub(crate) fn reload(&self) {
+        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = self.files.stamps();
+        match self.files.read() {
+            Ok(new) => {
+                self.current.send_replace(Arc::new(new));
+                tracing::info!("the certificates towards hypervisors were read again");
+            }
+            Err(error) => tracing::error!(
+                "the new certificates towards hypervisors are of no use, those before stay: \
+                 {error:#}"
+            ),
+        }
+    }
+
+    /// [`Self::reload`]s when the files are not those any more that were read last.
+    pub(crate) fn reload_if_changed(&self) {
+        let known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.files.stamps() != known {
+            self.reload();
+        }
+    }
+}
+
+impl Files {
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        let client = self.client.iter().flat_map(|(cert, key)| [cert, key]);
+        [&self.ca_certs].into_iter().chain(client).map(|path| Stamp::of(path).ok()).collect()
+    }
+
+    fn read(&self) -> anyhow::Result<ClientConfig> {
+        let ca_certs = &self.ca_certs;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(ca_certs, "tls_ca_certs")? {
+            roots.add(certificate).with_context(|| {
+                let file = ca_certs.display();
+                format!("[serial_console] tls_ca_certs: {file} has a bad certificate")
+            })?;
+        }
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let Some((cert, key)) = &self.client else { return Ok(config.with_no_client_auth()) };
+        let chain = certificates(cert, "tls_client_cert")?;
+        let key = PrivateKeyDer::from_pem_file(key).with_context(|| {
+            format!("[serial_console] tls_client_key: no key in {}", key.display())
+        })?;
+        config
+            .with_client_auth_cert(chain, key)
+            .context("[serial_console] tls_client_cert and tls_client_key do not fit")
+    }
+}
+
+fn certificates(path: &Path, option: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    serialproxy_tls::certificates(path).with_context(|| format!("[serial_console] {option}"))
+}
