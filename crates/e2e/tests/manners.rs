@@ -30,8 +30,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_websockets::MaybeTlsStream;
 
-/// Clients of each kind.
-const CLIENTS: usize = 8;
+/// Clients of each kind that are refused.
+const REFUSED: usize = 8;
+
+/// And of those that are not: each keeps its line's thread busy.
+const WATCHERS: usize = 2;
 
 /// How long the program has to stop.
 const STOP: Duration = Duration::from_secs(5);
@@ -146,9 +149,14 @@ impl Rig {
     }
 
     /// So many clients for each manner, which come to this path again and again; counts their visits.
-    fn besiege(&self, manners: &[Manner], path: &str) -> (JoinSet<()>, Arc<AtomicUsize>) {
+    fn besiege(
+        &self,
+        manners: &[Manner],
+        count: usize,
+        path: &str,
+    ) -> (JoinSet<()>, Arc<AtomicUsize>) {
         let (mut clients, visits) = (JoinSet::new(), Arc::<AtomicUsize>::default());
-        for manner in manners.iter().flat_map(|manner| [*manner; CLIENTS]) {
+        for manner in manners.repeat(count) {
             let (ca, proxy, path) = (self.ca(), self.server.proxy.clone(), path.to_owned());
             let visits = Arc::clone(&visits);
             clients.spawn(async move {
@@ -164,7 +172,7 @@ impl Rig {
 
     /// A session's keys come back, and the page is there.
     async fn serves(&self, session: &mut Socket) {
-        for _ in 0..20 {
+        for _ in 0..5 {
             session.send(&b"k"[..]).await;
             session.output_with(b"k").await;
         }
@@ -238,8 +246,8 @@ async fn refused_clients_hold_nobody_up(tls: bool) {
         Manner::TricklesItsClose,
         Manner::ClosesHalf,
     ];
-    let (_clients, visits) = rig.besiege(&manners, "/?token=bogus");
-    let enough = 2 * manners.len() * CLIENTS;
+    let (_clients, visits) = rig.besiege(&manners, REFUSED, "/?token=bogus");
+    let enough = 2 * manners.len() * REFUSED;
     eventually(async || (visits.load(Ordering::Relaxed) >= enough).then_some(())).await;
     rig.serves(&mut session).await;
     rig.stops().await;
@@ -250,10 +258,10 @@ async fn watchers_who_flood_hold_nobody_up(tls: bool) {
     tokio::spawn(echo(guest));
     let mut session = rig.raw().await;
     let path = rig.path("&mode=watch").await;
-    let (_clients, _) = rig.besiege(&[Manner::Floods, Manner::Pings], &path);
+    let (_clients, _) = rig.besiege(&[Manner::Floods, Manner::Pings], WATCHERS, &path);
     eventually(async || {
         let sessions = rig.server.get("/v1/sessions").await.json;
-        (sessions["sessions"].as_array().unwrap().len() > 2 * CLIENTS).then_some(())
+        (sessions["sessions"].as_array().unwrap().len() > 2 * WATCHERS).then_some(())
     })
     .await;
     rig.serves(&mut session).await;
