@@ -44,6 +44,10 @@ fn thread(process: u32, name: &str) -> String {
 async fn a_thread_that_hangs_is_logged_and_shown_and_at_last_the_process_aborts() {
     let mut rig = Rig::start(&[]).await;
     assert_eq!(rig.server.get("/healthz").await.status, 200);
+    let mut session = rig.raw().await;
+    session.send("x").await;
+    assert_eq!(rig.guest.typed(1).await, b"x");
+    // The first line's.
     let thread = thread(rig.server.pid(), "lines-0");
     let mut stop = Command::new("python3");
     let mut stopped = stop.args(["-c", STOP_THREAD, &thread]).kill_on_drop(true).spawn().unwrap();
@@ -56,6 +60,7 @@ async fn a_thread_that_hangs_is_logged_and_shown_and_at_last_the_process_aborts(
     let reasons = serde_json::json!([{"name": "thread", "text": text}]);
     assert_eq!(health, serde_json::json!({"status": "failing", "reasons": reasons}));
     eventually(async || rig.server.log().contains(text).then_some(())).await;
+    assert!(rig.server.log().contains(": it worked at the "), "{}", rig.server.log());
     assert_eq!(rig.server.ended().await.signal(), Some(Signal::ABORT.as_raw()));
     assert!(rig.server.log().contains("the thread lines-0 hangs for 30 s"), "{}", rig.server.log());
     assert!(stopped.wait().await.unwrap().success());

@@ -17,6 +17,8 @@ use std::time::Duration;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::work;
+use serialproxy_proto::work::Work;
 use tokio::io::Interest;
 use tokio::io::Ready;
 use tokio::task::consume_budget;
@@ -201,6 +203,7 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
         tokio::select! {
             ready = ready(stream, !held_back, input && look.is_none()) => {
                 let ready = ready?;
+                work::begin(Work::Line(line.key));
                 if ready.is_writable() && input {
                     write(line, stream)?;
                 }

@@ -17,3 +17,4 @@ pub mod refusal;
 pub mod relayed;
 pub mod token;
 pub mod utf8;
+pub mod work;

@@ -22,6 +22,8 @@ use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::work;
+use serialproxy_proto::work::Work;
 use tokio::task::consume_budget;
 
 pub(crate) use self::socket::Socket;
@@ -128,9 +130,13 @@ impl Session {
             };
             let room = self.keyboard.has_room();
             tokio::select! {
-                event = self.attachment.next(wanted) => self.show(event)?,
+                event = self.attachment.next(wanted) => {
+                    work::begin(Work::Session(self.attachment.session()));
+                    self.show(event)?;
+                }
                 ready = self.socket.ready(room) => {
                     let (readable, writable) = ready?;
+                    work::begin(Work::Session(self.attachment.session()));
                     if writable {
                         self.socket.flush()?;
                     }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use serialproxy_proto::health::Health;
+use serialproxy_proto::work;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
@@ -191,9 +192,10 @@ fn log(text: String) {
     let _ = logged.recv_timeout(LAST_WORDS);
 }
 
-/// What the kernel knows of the threads of that name.
+/// What is known of the threads of that name: by them, and by the kernel.
 fn describe(name: &str) -> String {
-    let mut text = String::new();
+    let last = work::last_of(name).map(|work| format!("it worked at {work} last; "));
+    let mut text = last.unwrap_or_default();
     let tasks = Path::new("/proc/self/task").read_dir().into_iter().flatten().flatten();
     let main = std::process::id().to_string();
     let is_it = |task: &DirEntry| match name {

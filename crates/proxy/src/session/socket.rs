@@ -15,6 +15,8 @@ use bytes::Bytes;
 use serialproxy_line::Attachment;
 use serialproxy_line::Piece;
 use serialproxy_proto::close::Close;
+use serialproxy_proto::work;
+use serialproxy_proto::work::Work;
 use serialproxy_tls::Stream;
 use tokio::io::Interest;
 use tokio::task::yield_now;
@@ -273,6 +275,7 @@ impl Socket {
     async fn left(&mut self) {
         let mut length = 0;
         while length < LAST_WORDS && self.ready(true).await.is_ok() {
+            work::begin(Work::Goodbye);
             match self.read_items(|_| ()) {
                 Heard::Bytes(more) => length += more,
                 _ => return,

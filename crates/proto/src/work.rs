@@ -1,0 +1,73 @@
+//! What each thread worked at last, for whoever finds that it hangs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+
+use crate::id::LineKey;
+use crate::id::SessionId;
+
+/// What a thread works at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Work {
+    /// Moving bytes between a line and its guest's port.
+    Line(LineKey),
+    /// Moving bytes between a session and its client.
+    Session(SessionId),
+    /// Sending a client away.
+    Goodbye,
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "the line {line}"),
+            Self::Session(session) => write!(f, "the session {session}"),
+            Self::Goodbye => f.write_str("a client that is sent away"),
+        }
+    }
+}
+
+type Last = Arc<Mutex<Option<Work>>>;
+
+/// Of all threads that ever worked at something; few, which live as long as the process.
+static THREADS: Mutex<Vec<(String, Last)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static LAST: Last = {
+        let last = Last::default();
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.push((name, Arc::clone(&last)));
+        last
+    };
+}
+
+/// This thread works at this now.
+pub fn begin(work: Work) {
+    LAST.with(|last| *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(work));
+}
+
+/// What the thread of that name began last. It never waits: the thread may hang anywhere.
+pub fn last_of(name: &str) -> Option<Work> {
+    let threads = THREADS.try_lock().ok()?;
+    let (_, last) = threads.iter().find(|(thread, _)| thread == name)?;
+    *last.try_lock().ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_began_last_is_known_by_its_name() {
+        let named = |name: &str| thread::Builder::new().name(name.into());
+        let work = || [Work::Goodbye, Work::Session(SessionId::new())].map(begin);
+        named("busy").spawn(work).unwrap().join().unwrap();
+        named("idle").spawn(|| ()).unwrap().join().unwrap();
+        assert!(matches!(last_of("busy"), Some(Work::Session(_))));
+        assert_eq!(last_of("idle"), None);
+    }
+}
