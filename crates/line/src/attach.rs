@@ -109,24 +109,31 @@ impl Line {
         let session = shared
             .all_sessions()
             .into_iter()
-            .find(|session| lock(&session.standing).opens_to(digest))
+            .find(|session| lock(&session.standing).keys.open(digest))
             .ok_or(Refusal::Resume)?;
         let (connection, beginning) = {
             // The connection before types no more from here on, and moves no cursor.
-            let _desk = lock(&shared.desk);
+            let mut desk = lock(&shared.desk);
             lock(&shared.sessions).refuse_when_closed()?;
             let history = lock(&shared.history);
             let mut standing = lock(&session.standing);
-            if !standing.opens_to(digest) || session.is_over() {
+            if !standing.keys.open(digest) || session.is_over() {
                 return Err(Refusal::Resume);
             }
             address.clone_into(&mut standing.address);
-            standing.resumed_with = Some(digest);
+            standing.keys.shown(digest);
             standing.repeated = 0;
             standing.detached = false;
             standing.alive = Instant::now();
+            standing.stop_waiting();
             let beginning = start.place(shared, &history, &session, &mut standing);
-            (session.next_connection(), beginning)
+            let connection = session.next_connection();
+            let takes_pen_up = std::mem::take(&mut standing.laid_pen_down);
+            drop((standing, history));
+            if takes_pen_up && desk.take_pen(session.holder(Timestamp::now())).is_ok() {
+                shared.publish_pen(&desk, None);
+            }
+            (connection, beginning)
         };
         let mut attachment = Attachment::new(shared, &session, connection);
         attachment.begin(beginning);
@@ -171,7 +178,7 @@ impl Start {
         };
         session.cursor.store(offset, Ordering::Relaxed);
         let key = ResumeKey::new(line.key);
-        standing.resume = Some(key.digest());
+        standing.keys.add(key.digest());
         Beginning { offset, end, screen, input: standing.received, key }
     }
 }

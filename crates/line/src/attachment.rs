@@ -62,13 +62,15 @@ pub enum Wanted {
     Output,
 }
 
-/// A session's reading end, for one of its connections. Dropping it ends the session, unless the
-/// session goes on over another connection.
+/// A session's reading end, for one of its connections, which is gone when it is dropped: then the
+/// session waits to come back, or ends if it cannot.
 #[derive(Debug)]
 pub struct Attachment {
-    line: Arc<Shared>,
-    session: Arc<Session>,
-    connection: u64,
+    pub(crate) line: Arc<Shared>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) connection: u64,
+    /// Whether the greeting was handed over.
+    greeted: bool,
     status: watch::Receiver<Status>,
     /// What its client was told last; none on raw, which has no words for it.
     seen: Option<Box<Status>>,
@@ -91,6 +93,7 @@ impl Attachment {
             line: Arc::clone(line),
             session: Arc::clone(session),
             connection,
+            greeted: false,
             status: line.status.subscribe(),
             seen: None,
             pending: VecDeque::new(),
@@ -166,32 +169,10 @@ impl Attachment {
         self.go_on_at(from + taken as u64, &history);
     }
 
-    /// The connection is gone: a `console.v1` session is kept for the grace time after its last
-    /// sign of life, with its pen, so that it can come back. A raw one ends.
-    pub fn detach(self) {
-        if self.session.protocol == Protocol::Raw {
-            return;
-        }
-        let until = {
-            let mut standing = lock(&self.session.standing);
-            if self.end().is_some() {
-                return;
-            }
-            standing.detached = true;
-            standing.alive + self.line.settings.grace
-        };
-        {
-            let mut desk = lock(&self.line.desk);
-            if desk.withdraw_request(self.session.id) {
-                self.line.publish_pen(&desk, None);
-            }
-        }
-        // The owner may wait for this session to catch up.
-        self.line.progress.notify_one();
-        tracing::info!(line = %self.line.key, session = %self.session.id,
-            user = self.session.user, "connection of a session lost");
-        let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
-        tokio::spawn(give_up(line, session, self.connection, until));
+    /// Whether its client can have a key to come back with: that of an earlier connection, or that in the
+    /// greeting that was handed over.
+    pub(crate) fn is_known(&self) -> bool {
+        self.connection > 0 || self.greeted
     }
 
     /// Why this connection's part of the session is over, if so.
@@ -223,6 +204,7 @@ impl Attachment {
             return None;
         }
         if let Some(event) = self.pending.pop_front() {
+            self.greeted = true;
             return Some(event);
         }
         if self.status.has_changed().unwrap_or(false) {
@@ -385,40 +367,6 @@ impl Attachment {
 
     fn tell(&mut self, message: ServerMessage) {
         self.pending.push_back(Event::Message(message));
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        let goes_on = {
-            let standing = lock(&self.session.standing);
-            let elsewhere = self.session.connection() != self.connection;
-            elsewhere || (standing.detached && !self.session.is_over())
-        };
-        if !goes_on {
-            self.line.remove(&self.session);
-        }
-    }
-}
-
-/// Ends a session whose connection number `connection` was its last by then.
-async fn give_up(line: Arc<Shared>, session: Arc<Session>, connection: u64, until: Instant) {
-    tokio::select! {
-        () = tokio::time::sleep_until(until) => {}
-        () = line.stop.cancelled() => return,
-    }
-    let gone = {
-        let standing = lock(&session.standing);
-        let gone = standing.detached && session.connection() == connection;
-        if gone {
-            let seconds = line.settings.grace.as_secs();
-            let reason = format!("idle: no sign of life for {seconds} s");
-            session.set_end(&Close::new(CloseCode::Idle, reason));
-        }
-        gone
-    };
-    if gone {
-        line.remove(&session);
     }
 }
 

@@ -17,7 +17,6 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
-use tokio::time::Instant;
 
 use crate::desk::Desk;
 use crate::line::Shared;
@@ -97,11 +96,18 @@ impl Keyboard {
         Ok(())
     }
 
+    /// The client said something, so it has the key that its `hello` brought.
+    pub fn heard(&self) {
+        if let Some(mut standing) = self.session.standing_of(self.connection) {
+            standing.stir();
+            standing.keys.confirm();
+        }
+    }
+
     /// The client gave a sign of life.
     pub fn stir(&self) {
         if let Some(mut standing) = self.session.standing_of(self.connection) {
-            standing.alive = Instant::now();
-            standing.resumed_with = None;
+            standing.stir();
         }
     }
 

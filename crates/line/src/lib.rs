@@ -32,11 +32,13 @@
 mod attach;
 mod attachment;
 mod desk;
+mod detached;
 mod diag;
 mod dial;
 mod endpoint;
 mod history;
 mod keyboard;
+mod keys;
 mod line;
 mod meter;
 mod owner;

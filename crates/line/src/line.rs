@@ -231,7 +231,7 @@ impl Line {
         self.0
             .all_sessions()
             .iter()
-            .any(|session| !session.is_over() && lock(&session.standing).opens_to(digest))
+            .any(|session| !session.is_over() && lock(&session.standing).keys.open(digest))
     }
 
     /// Puts bytes before everything that waits to be written, whoever holds the pen; false where
@@ -334,6 +334,7 @@ impl Shared {
     /// Takes a session out that is over: its pen is free, or of who asked for it. One that found
     /// no room among the others may hold the pen too.
     pub(crate) fn remove(&self, session: &Session) {
+        lock(&session.standing).stop_waiting();
         let was_there = {
             let mut sessions = lock(&self.sessions);
             let was_there = sessions.take_out(session.id);

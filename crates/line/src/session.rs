@@ -14,11 +14,12 @@ use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
-use serialproxy_proto::token::TokenDigest;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::attach::Visitor;
+use crate::keys::Keys;
 use crate::line::Shared;
 use crate::lock;
 
@@ -66,11 +67,14 @@ pub(crate) struct Standing {
     pub(crate) alive: Instant,
     /// Whether its connection is gone.
     pub(crate) detached: bool,
-    /// Of the key with which it may come back.
-    pub(crate) resume: Option<TokenDigest>,
-    /// Of the key that it came back with, until the new connection gives a sign of life: the
-    /// `hello` with the new key may have been lost.
-    pub(crate) resumed_with: Option<TokenDigest>,
+    /// Whether its client ever gave a sign of life.
+    pub(crate) heard: bool,
+    /// Whether its pen was freed while its connection is gone.
+    pub(crate) laid_pen_down: bool,
+    /// What ends it when it does not come back in time.
+    pub(crate) waiting: Option<AbortHandle>,
+    /// With which it may come back.
+    pub(crate) keys: Keys,
     /// Bytes of input that it sent so far and that are dealt with, or queued.
     pub(crate) received: u64,
     /// Bytes of the input to come that were received before.
@@ -82,22 +86,32 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Whether the session may come back with this key.
-    pub(crate) fn opens_to(&self, key: TokenDigest) -> bool {
-        [self.resume, self.resumed_with].contains(&Some(key))
-    }
-
     pub(crate) fn new(address: String) -> Self {
         Self {
             address,
             alive: Instant::now(),
             detached: false,
-            resume: None,
-            resumed_with: None,
+            heard: false,
+            laid_pen_down: false,
+            waiting: None,
+            keys: Keys::default(),
             received: 0,
             repeated: 0,
             queued_to: 0,
             size: None,
+        }
+    }
+
+    /// Its client gave a sign of life.
+    pub(crate) fn stir(&mut self) {
+        self.alive = Instant::now();
+        self.heard = true;
+    }
+
+    /// Nobody need wait for it any more.
+    pub(crate) fn stop_waiting(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.abort();
         }
     }
 }

@@ -8,6 +8,7 @@ mod deed;
 mod pulse;
 mod socket;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
@@ -85,34 +86,24 @@ impl Session {
     }
 
     async fn end(self: Box<Self>, end: End) {
-        let Self { mut socket, attachment, recording, .. } = *self;
+        let Self { mut socket, attachment, keyboard, recording, .. } = *self;
         if let Some(recording) = recording {
             recording.ended(end.in_words());
         }
+        if matches!(end, End::Left(Some(code)) if code == CloseCode::Normal.number()) {
+            // Another code says that the client may come back.
+            keyboard.end(&Close::new(CloseCode::Normal, end.in_words()));
+        }
+        // The session is detached or over before its client hears of it: who comes next gets in.
+        drop(attachment);
         match end {
-            End::Lost => attachment.detach(),
-            End::Broken(close) => {
-                attachment.detach();
-                socket.say_goodbye(&close).await;
-            }
-            End::Left(code) => {
-                // Another code says that the client may come back.
-                if code == Some(CloseCode::Normal.number()) {
-                    drop(attachment);
-                } else {
-                    attachment.detach();
-                }
-                socket.part(code).await;
-            }
-            End::Closed(close) => {
-                // The session is over before its client hears of it: who comes next gets in.
-                drop(attachment);
-                socket.say_goodbye(&close).await;
-            }
+            End::Lost => {}
+            End::Left(code) => socket.part(code).await,
+            End::Broken(close) | End::Closed(close) => socket.say_goodbye(&close).await,
         }
     }
 
-    async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+    async fn serve(&mut self) -> Result<Infallible, End> {
         let mut console = match self.protocol {
             Protocol::Raw => None,
             Protocol::ConsoleV1 => {
@@ -128,48 +119,62 @@ impl Session {
                 true if Console::lags(console.as_ref(), &self.attachment) => Wanted::Messages,
                 true => Wanted::Output,
             };
-            let room = self.keyboard.has_room();
-            tokio::select! {
-                event = self.attachment.next(wanted) => {
-                    work::begin(Work::Session(self.attachment.session()));
-                    self.show(event)?;
-                }
-                ready = self.socket.ready(room) => {
-                    let (readable, writable) = ready?;
-                    work::begin(Work::Session(self.attachment.session()));
-                    if writable {
-                        self.socket.flush()?;
-                    }
-                    if readable {
-                        pulse.heard();
-                        let more = self.listen(console.as_mut())?;
-                        if more {
-                            // Other sessions come first.
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                }
-                () = self.keyboard.room(), if !room => {}
-                message = Console::answer(&mut console), if wanted != Wanted::End => {
-                    self.say(&message)?;
-                }
-                beat = pulse.beat() => match beat {
-                    Beat::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
-                    Beat::Ping => {}
-                    // A client whose input is not read has no way to give a sign of life.
-                    Beat::Silence if !room => pulse.heard(),
-                    Beat::Silence => {
-                        let seconds = self.proxy.config.session.grace.as_secs();
-                        let reason = format!("idle: no sign of life for {seconds} s");
-                        return Err(self.over(CloseCode::Idle, &reason));
-                    }
-                    Beat::Limit => {
-                        let reason = "the console URL has expired";
-                        return Err(self.over(CloseCode::SessionLimit, reason));
-                    }
-                },
+            let reads = self.keyboard.has_room();
+            let turn = self.turn(&mut console, &mut pulse, wanted, reads).await;
+            if !reads {
+                // A client whose input is not read has no way to give a sign of life.
+                pulse.heard();
+                self.keyboard.stir();
             }
+            turn?;
         }
+    }
+
+    /// Waits for what comes next, and deals with it.
+    async fn turn(
+        &mut self,
+        console: &mut Option<Console>,
+        pulse: &mut Pulse,
+        wanted: Wanted,
+        reads: bool,
+    ) -> Result<(), End> {
+        tokio::select! {
+            event = self.attachment.next(wanted) => {
+                work::begin(Work::Session(self.attachment.session()));
+                self.show(event)?;
+            }
+            ready = self.socket.ready(reads) => {
+                let (readable, writable) = ready?;
+                work::begin(Work::Session(self.attachment.session()));
+                if writable {
+                    self.socket.flush()?;
+                }
+                if readable {
+                    pulse.heard();
+                    let more = self.listen(console.as_mut())?;
+                    if more {
+                        // Other sessions come first.
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            () = self.keyboard.room(), if !reads => {}
+            message = Console::answer(console), if wanted != Wanted::End => self.say(&message)?,
+            beat = pulse.beat() => match beat {
+                Beat::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
+                Beat::Silence if reads => {
+                    let seconds = self.proxy.config.session.grace.as_secs();
+                    let reason = format!("idle: no sign of life for {seconds} s");
+                    return Err(self.over(CloseCode::Idle, &reason));
+                }
+                Beat::Ping | Beat::Silence => {}
+                Beat::Limit => {
+                    let reason = "the console URL has expired";
+                    return Err(self.over(CloseCode::SessionLimit, reason));
+                }
+            },
+        }
+        Ok(())
     }
 
     /// Ends the session for a reason of ours.
@@ -206,7 +211,7 @@ impl Session {
 
     /// From the client to the line; returns whether there may be more.
     fn listen(&mut self, mut console: Option<&mut Console>) -> Result<bool, End> {
-        self.keyboard.stir();
+        let mut spoke = false;
         let (keyboard, recording) = (&self.keyboard, &self.recording);
         let write = |bytes: &[u8]| {
             if let Some(recording) = recording.as_ref().filter(|_| keyboard.writes()) {
@@ -214,12 +219,22 @@ impl Session {
             }
             keyboard.write(bytes);
         };
-        let heard = self.socket.read(|item| match (item, &mut console) {
-            (Item::Binary(bytes), _) => write(bytes),
-            (Item::Text(text), None) => write(text.as_bytes()),
-            (Item::Text(text), Some(console)) => console.obey(&text),
-            _ => {}
+        let heard = self.socket.read(|item| {
+            spoke |= matches!(item, Item::Binary(_) | Item::Text(_));
+            match (item, &mut console) {
+                (Item::Binary(bytes), _) => write(bytes),
+                (Item::Text(text), None) => write(text.as_bytes()),
+                (Item::Text(text), Some(console)) => console.obey(&text),
+                _ => {}
+            }
         });
+        // Neither the end of a connection nor what the client's WebSocket says by itself shows that the
+        // client has read its `hello`.
+        match heard {
+            _ if spoke => self.keyboard.heard(),
+            Heard::Gone | Heard::Bytes(0) => {}
+            _ => self.keyboard.stir(),
+        }
         match heard {
             Heard::Bytes(length) => Ok(length == READ),
             Heard::Leave(code) => Err(End::Left(code)),

@@ -11,6 +11,8 @@ use serialproxy_line::Keyboard;
 use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
@@ -211,15 +213,18 @@ impl World {
                 if let Some(person) = &mut self.people[place]
                     && let Some(attachment) = person.attachment.take()
                 {
-                    attachment.detach();
-                    if person.protocol == Protocol::Raw {
+                    drop(attachment);
+                    // One who was not greeted yet cannot come back either.
+                    if person.keyboard.is_over() {
                         self.people[place] = None;
                     }
                 }
             }
             Step::Leave(place) => {
-                if self.people[place].as_ref().is_some_and(|person| person.attachment.is_some()) {
-                    self.people[place] = None;
+                if let Some(person) =
+                    self.people[place].take_if(|person| person.attachment.is_some())
+                {
+                    person.keyboard.end(&Close::new(CloseCode::Normal, "the client left"));
                 }
             }
             Step::Type(place, count) => self.type_in(place, count).await,

@@ -59,7 +59,7 @@ async fn a_session_that_comes_back_has_its_pen_and_misses_nothing() {
     output_until(&mut attachment, b"seen\n").await;
     let seen = attachment.offset();
     drop(keyboard);
-    attachment.detach();
+    drop(attachment);
     guest.write_all(b"missed\n").await.unwrap();
     eventually(|| rig.line.describe().offset == 12).await;
     assert_eq!(rig.lines.sessions()[0].state, SessionState::Detached);
@@ -82,13 +82,13 @@ async fn a_key_is_good_until_the_client_has_the_next_one() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
     let (attachment, _keyboard, first) = alice(&rig).await;
-    attachment.detach();
+    drop(attachment);
     let (attachment, _keyboard) = resume(&rig, &first, Start::Live).unwrap();
     // The connection broke again before the client heard of the next key.
-    attachment.detach();
+    drop(attachment);
     let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
     let second = hello(&mut attachment).await;
-    keyboard.stir();
+    keyboard.heard();
     assert_eq!(resume(&rig, &first, Start::Live).unwrap_err(), Refusal::Resume);
     resume(&rig, &second, Start::Live).unwrap();
 }
@@ -114,7 +114,7 @@ async fn a_session_that_does_not_come_back_gives_its_pen_up_after_the_grace_time
     let rig = short_of_patience().await;
     let _guest = rig.boot().await;
     let (attachment, _keyboard, first) = alice(&rig).await;
-    attachment.detach();
+    drop(attachment);
     assert!(rig.attach(&visitor("bob", Mode::Write, Protocol::Raw)).is_err());
     eventually(|| rig.lines.sessions().is_empty()).await;
     assert_eq!(resume(&rig, &first, Start::Live).unwrap_err(), Refusal::Resume);
@@ -127,7 +127,7 @@ async fn a_raw_session_ends_with_its_connection() {
     let _guest = rig.boot().await;
     let (attachment, _keyboard) =
         rig.attach(&visitor("alice", Mode::Write, Protocol::Raw)).unwrap();
-    attachment.detach();
+    drop(attachment);
     assert!(rig.lines.sessions().is_empty());
     assert!(rig.line.describe().writer.is_none());
 }
@@ -137,7 +137,7 @@ async fn a_session_whose_connection_is_gone_can_be_thrown_off() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
     let (attachment, _keyboard, first) = alice(&rig).await;
-    attachment.detach();
+    drop(attachment);
     let by = Disconnect { by: "root".into(), reason: None };
     assert!(rig.line.disconnect_writer(&by).is_some());
     assert!(rig.lines.sessions().is_empty());
@@ -151,7 +151,7 @@ async fn input_is_acknowledged_when_the_guest_has_it_and_what_is_sent_again_is_d
     let (mut attachment, keyboard, first) = alice(&rig).await;
     keyboard.write(b"abcdef");
     message(&mut attachment, |message| *message == ServerMessage::Ack { input: 6 }).await;
-    attachment.detach();
+    drop(attachment);
     let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
     assert_eq!(hello(&mut attachment).await.input, 6);
     // This client saw no acknowledgement, and sends more than the rest.
@@ -201,7 +201,7 @@ async fn what_is_lost_meanwhile_is_a_stated_gap() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
     let (attachment, _keyboard, first) = alice(&rig).await;
-    attachment.detach();
+    drop(attachment);
     let flood = vec![b'x'; 4 * 1024 * 1024];
     within(guest.write_all(&flood)).await.unwrap();
     eventually(|| rig.line.describe().offset == flood.len() as u64).await;
@@ -232,7 +232,7 @@ async fn the_screen_is_painted_for_who_comes_back_without_an_offset() {
     let (attachment, _keyboard, first) = alice(&rig).await;
     guest.write_all(b"login: ").await.unwrap();
     eventually(|| rig.line.describe().offset == 7).await;
-    attachment.detach();
+    drop(attachment);
     let (mut attachment, _keyboard) = resume(&rig, &first, Start::Screen).unwrap();
     assert_eq!(hello(&mut attachment).await.offset, 7);
     message(&mut attachment, |message| matches!(message, ServerMessage::Replay { .. })).await;
@@ -249,6 +249,81 @@ async fn who_asks_for_the_pen_and_loses_the_connection_asks_no_more() {
     bobs.request_pen(None, Timestamp::UNIX_EPOCH).unwrap();
     let asked = |message: &ServerMessage| format!("{message:?}").contains("Requested");
     message(&mut alice, asked).await;
-    bob.detach();
+    drop(bob);
     message(&mut alice, |message| format!("{message:?}").contains("Held")).await;
+}
+
+#[tokio::test]
+async fn each_key_that_the_client_may_have_is_good_however_many_connections_break() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let (attachment, _keyboard, first) = alice(&rig).await;
+    drop(attachment);
+    let mut last = None;
+    for read in [false, false, true, false, true, false] {
+        // It shows the first key, as a client that never read another does.
+        let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
+        if read {
+            last = Some(hello(&mut attachment).await);
+        }
+        // What its WebSocket answers by itself does not show that the client has the next key.
+        keyboard.stir();
+        drop(attachment);
+        assert_eq!(rig.line.describe().writer.unwrap().session, first.session);
+    }
+    let (mut attachment, keyboard) = resume(&rig, &last.unwrap(), Start::Live).unwrap();
+    assert_eq!(
+        resume(&rig, &first, Start::Live).unwrap_err(),
+        Refusal::Resume,
+        "it had a later one"
+    );
+    let newest = hello(&mut attachment).await;
+    keyboard.heard();
+    drop(attachment);
+    resume(&rig, &newest, Start::Live).unwrap();
+}
+
+#[tokio::test]
+async fn a_session_whose_greeting_was_never_handed_over_ends_with_its_connection() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
+    drop(rig.attach(&visitor).unwrap());
+    assert!(rig.lines.sessions().is_empty());
+    assert!(rig.line.describe().writer.is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_was_never_heard_keeps_the_pen_for_seconds_and_gets_it_back() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let (attachment, _keyboard, first) = alice(&rig).await;
+    tokio::time::pause();
+    drop(attachment);
+    tokio::time::advance(Duration::from_millis(4900)).await;
+    assert!(rig.line.describe().writer.is_some());
+    tokio::time::advance(Duration::from_millis(200)).await;
+    eventually(|| rig.line.describe().writer.is_none()).await;
+    let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
+    assert_eq!(hello(&mut attachment).await.mode, Mode::Write);
+
+    keyboard.stir();
+    drop(attachment);
+    tokio::time::advance(Duration::from_secs(50)).await;
+    assert!(rig.line.describe().writer.is_some(), "one who was heard keeps it");
+}
+
+#[tokio::test]
+async fn who_comes_back_after_another_took_the_free_pen_watches() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let (attachment, _keyboard, first) = alice(&rig).await;
+    tokio::time::pause();
+    drop(attachment);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    eventually(|| rig.line.describe().writer.is_none()).await;
+    let bob = visitor("bob", Mode::Write, Protocol::ConsoleV1);
+    let _bob = rig.attach(&bob).unwrap();
+    let (mut attachment, _keyboard) = resume(&rig, &first, Start::Live).unwrap();
+    assert_eq!(hello(&mut attachment).await.mode, Mode::Watch);
 }

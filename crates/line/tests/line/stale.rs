@@ -101,7 +101,7 @@ async fn it_neither_types_nor_wants_nor_acknowledges_anything() {
     assert!(old_keyboard.request_pen(None, NOW).is_err());
     old_keyboard.end(&Close::new(CloseCode::Idle, "gone"));
     // Nor does it say for the client that it has heard of the new key.
-    old_keyboard.stir();
+    old_keyboard.heard();
     keyboard.write(b"def");
     let mut typed = [0; 6];
     within(guest.read_exact(&mut typed)).await.unwrap();

@@ -1,0 +1,193 @@
+//! Connections that die while a session comes back: whenever that is, its client gets back in with the
+//! last key that it read.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::time::Duration;
+
+use futures_util::SinkExt;
+use serde_json::Value;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_websockets::MaybeTlsStream;
+use tokio_websockets::Message;
+
+/// How far a connection comes before it dies.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    /// The request is sent in part.
+    Request,
+    /// The request is sent.
+    Sent,
+    /// The first byte of the 101 was read.
+    Answer,
+    /// The 101 was read, and nothing of what follows.
+    Upgraded,
+    /// The first byte of the `hello` was read.
+    Hello,
+}
+
+const POINTS: [Point; 5] =
+    [Point::Request, Point::Sent, Point::Answer, Point::Upgraded, Point::Hello];
+
+fn request(proxy: &str, query: &str) -> String {
+    format!(
+        "GET /?{query} HTTP/1.1\r\nHost: {proxy}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: console.v1\r\n\r\n"
+    )
+}
+
+/// Begins to attach, and lets the connection die at that point, by a reset or an ordinary end.
+async fn die(proxy: &str, query: &str, point: Point, reset: bool) {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let request = request(proxy, query);
+    let part = match point {
+        Point::Request => &request[..request.len() / 2],
+        _ => &request,
+    };
+    stream.write_all(part.as_bytes()).await.unwrap();
+    let read = |answer: &[u8]| match point {
+        Point::Request | Point::Sent => true,
+        Point::Answer => !answer.is_empty(),
+        Point::Upgraded => answer.ends_with(b"\r\n\r\n"),
+        Point::Hello => answer.windows(5).any(|window| window.starts_with(b"\r\n\r\n")),
+    };
+    let mut answer = Vec::new();
+    while !read(&answer) {
+        answer.push(within(stream.read_u8()).await.unwrap());
+    }
+    if reset {
+        stream.set_zero_linger().unwrap();
+    }
+}
+
+async fn resume(proxy: &str, key: &Value) -> (Socket, Value) {
+    let headers = [("sec-websocket-protocol", "console.v1")];
+    let path = format!("/?resume={}&from=live", key.as_str().unwrap());
+    let mut socket = Socket::open(proxy, &path, &headers).await;
+    let hello = socket.message("hello").await;
+    (socket, hello)
+}
+
+#[tokio::test]
+async fn wherever_a_connection_dies_the_key_before_it_is_good_and_the_pen_is_kept() {
+    let mut rig = Rig::start(&[]).await;
+    let proxy = rig.server.proxy.clone();
+    let mut socket = Socket::v1(&proxy, &rig.token("").await, "").await;
+    let mut hello = socket.message("hello").await;
+    let session = hello["session"].clone();
+    socket.send("a").await;
+    assert_eq!(rig.guest.typed(1).await, b"a");
+    drop(socket);
+    for reset in [true, false] {
+        for point in POINTS {
+            for times in [1, 3] {
+                let key = hello["resume"].clone();
+                let query = format!("resume={}&from=live", key.as_str().unwrap());
+                for _ in 0..times {
+                    die(&proxy, &query, point, reset).await;
+                }
+                let (mut socket, next) = resume(&proxy, &key).await;
+                let at = format!("{point:?}, {times} times, reset: {reset}");
+                assert_eq!((&next["session"], &next["mode"]), (&session, &"write".into()), "{at}");
+                // Nothing that died later takes it away, and what it types arrives.
+                socket.send("b").await;
+                assert_eq!(rig.guest.typed(1).await, b"b", "{at}");
+                hello = next;
+            }
+        }
+    }
+    let sessions = rig.server.get("/v1/sessions").await.json;
+    assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn over_tls_a_reset_behind_the_101_leaves_the_key_good_as_well() {
+    let pki = Pki::new();
+    let [cert, key] = ["server-cert.pem", "server-key.pem"].map(|name| pki.file(name));
+    let flags = [
+        "--serial_console-cert",
+        cert.to_str().unwrap(),
+        "--serial_console-key",
+        key.to_str().unwrap(),
+    ];
+    let ca = pki.file("ca-cert.pem");
+    let rig = Rig::start(&flags).await;
+    let proxy = rig.server.proxy.clone();
+    let headers = [("sec-websocket-protocol", "console.v1")];
+    let path = format!("/?token={}", rig.token("").await);
+    let mut socket = Socket::secure(&ca, &proxy, &path, &headers).await;
+    let first = socket.message("hello").await;
+    socket.say(r#"{"type":"ping","id":1}"#).await;
+    socket.message("pong").await;
+    let path = format!("/?resume={}&from=live", first["resume"].as_str().unwrap());
+    for _ in 0..5 {
+        let socket = Socket::secure(&ca, &proxy, &path, &headers).await;
+        let MaybeTlsStream::Rustls(stream) = socket.0.get_ref() else { panic!("it is plain") };
+        stream.get_ref().0.set_zero_linger().unwrap();
+    }
+    let mut socket = Socket::secure(&ca, &proxy, &path, &headers).await;
+    let hello = socket.message("hello").await;
+    assert_eq!((&hello["session"], &hello["mode"]), (&first["session"], &"write".into()));
+}
+
+#[tokio::test]
+async fn a_first_attach_that_dies_does_not_keep_others_from_writing_for_the_grace_time() {
+    let rig = Rig::start(&[]).await;
+    for point in POINTS {
+        let query = format!("token={}", rig.token("").await);
+        die(&rig.server.proxy, &query, point, true).await;
+    }
+    // Each holds the pen for some seconds at most; the grace time is a minute.
+    let started = std::time::Instant::now();
+    let token = rig.token("").await;
+    Box::pin(eventually(async || {
+        let mut socket = Socket::v1(&rig.server.proxy, &token, "").await;
+        let first = socket.next().await;
+        let first: Value = serde_json::from_str(first.as_text().unwrap()).unwrap();
+        (first["type"] == "hello").then_some(())
+    }))
+    .await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_writer_whose_input_is_not_read_is_not_silent_and_comes_back() {
+    let grace = Duration::from_secs(3);
+    let rig = Rig::start(&["--session-grace", "3", "--session-ping_interval", "1"]).await;
+    let proxy = rig.server.proxy.clone();
+    let mut socket = Socket::v1(&proxy, &rig.token("").await, "").await;
+    let hello = socket.message("hello").await;
+    // The guest reads nothing: no more is taken of the client, for longer than it may be silent.
+    let flood = async {
+        loop {
+            socket.0.send(Message::binary(vec![b'x'; 64 * 1024])).await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(2 * grace, flood).await.is_err());
+    let MaybeTlsStream::Plain(stream) = socket.0.get_ref() else { panic!("it is TLS") };
+    stream.set_zero_linger().unwrap();
+    drop(socket);
+    let is_gone = async || {
+        let sessions = rig.server.get("/v1/sessions").await.json;
+        let live =
+            sessions["sessions"].as_array().unwrap().iter().any(|one| one["state"] == "live");
+        (!live).then_some(())
+    };
+    eventually(is_gone).await;
+    let (_socket, again) = resume(&proxy, &hello["resume"]).await;
+    assert_eq!((&again["session"], &again["mode"]), (&hello["session"], &"write".into()));
+}

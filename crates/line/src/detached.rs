@@ -1,0 +1,93 @@
+//! Sessions whose connection is gone, for as long as they may come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+use crate::attachment::Attachment;
+use crate::line::Shared;
+use crate::lock;
+use crate::session::Session;
+
+/// How long a session holds the pen whose client never gave a sign of life, once its connection is gone:
+/// it may not know the key to come back with.
+const UNHEARD: Duration = Duration::from_secs(5);
+
+/// Whatever became of its connection: a `console.v1` session is kept for the grace time after its last
+/// sign of life, with its pen, so that it can come back. One that is over ends, as does one on raw, and
+/// one whose client cannot have a key yet.
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let Some(mut standing) = self.session.standing_of(self.connection) else { return };
+        let has_key = self.session.protocol == Protocol::ConsoleV1 && self.is_known();
+        if !has_key || self.session.is_over() {
+            drop(standing);
+            return self.line.remove(&self.session);
+        }
+        standing.detached = true;
+        let until = standing.alive + self.line.settings.grace;
+        let pen_until = (!standing.heard).then(|| until.min(Instant::now() + UNHEARD));
+        let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
+        let giving_up = give_up(line, session, self.connection, pen_until, until);
+        let waiting = self.line.runtime.spawn(giving_up);
+        standing.waiting = Some(waiting.abort_handle());
+        drop(standing);
+        {
+            let mut desk = lock(&self.line.desk);
+            if desk.withdraw_request(self.session.id) {
+                self.line.publish_pen(&desk, None);
+            }
+        }
+        // The owner may wait for this session to catch up.
+        self.line.progress.notify_one();
+        tracing::info!(line = %self.line.key, session = %self.session.id,
+            user = self.session.user, "connection of a session lost");
+    }
+}
+
+/// Ends a session whose connection number `connection` was its last by then, and frees its pen before
+/// where it holds that for a shorter time.
+async fn give_up(
+    line: Arc<Shared>,
+    session: Arc<Session>,
+    connection: u64,
+    pen_until: Option<Instant>,
+    until: Instant,
+) {
+    tokio::select! {
+        () = line.stop.cancelled() => return,
+        () = async {
+            if let Some(pen_until) = pen_until {
+                sleep_until(pen_until).await;
+                line.lay_pen_down(&session, connection);
+            }
+            sleep_until(until).await;
+        } => {}
+    }
+    let Some(standing) = session.standing_of(connection) else { return };
+    let seconds = line.settings.grace.as_secs();
+    let reason = format!("idle: no sign of life for {seconds} s");
+    session.set_end(&Close::new(CloseCode::Idle, reason));
+    drop(standing);
+    line.remove(&session);
+}
+
+impl Shared {
+    /// Frees the pen of a session that may come back: it gets it back if nobody has it then.
+    fn lay_pen_down(&self, session: &Session, connection: u64) {
+        let mut desk = lock(&self.desk);
+        let Some(mut standing) = session.standing_of(connection) else { return };
+        if desk.release_pen(session.id, Timestamp::now()).is_some() {
+            standing.laid_pen_down = true;
+            drop(standing);
+            session.log(self, "pen freed: its client was never heard", None, None);
+            self.publish_pen(&desk, None);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The keys with which a session's client may come back.
+
+use std::collections::VecDeque;
+
+use serialproxy_proto::token::TokenDigest;
+
+/// Keys at most: so many come-backs in a row may break off before their `hello` is read, and the key of
+/// any of them is good.
+const MOST: usize = 8;
+
+/// The key that the client is known to have, and those that were made after it, each of which may have
+/// been lost on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(VecDeque<TokenDigest>);
+
+impl Keys {
+    pub(crate) fn open(&self, key: TokenDigest) -> bool {
+        self.0.contains(&key)
+    }
+
+    /// The client showed this key, so it needs none of those before it.
+    pub(crate) fn shown(&mut self, key: TokenDigest) {
+        while self.0.front().is_some_and(|first| *first != key) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Another key is on its way to the client.
+    pub(crate) fn add(&mut self, key: TokenDigest) {
+        if self.0.len() == MOST {
+            self.0.remove(1);
+        }
+        self.0.push_back(key);
+    }
+
+    /// The client answered to what came with the newest key: it needs no other.
+    pub(crate) fn confirm(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u32) -> TokenDigest {
+        TokenDigest::of(&number.to_string())
+    }
+
+    #[test]
+    fn what_the_client_had_and_the_newest_that_it_may_have_stay_good() {
+        let mut keys = Keys::default();
+        (0..100).for_each(|number| keys.add(key(number)));
+        let good: Vec<u32> = (0..100).filter(|number| keys.open(key(*number))).collect();
+        assert_eq!(good, [0, 93, 94, 95, 96, 97, 98, 99]);
+        keys.shown(key(97));
+        let good: Vec<u32> = (0..100).filter(|number| keys.open(key(*number))).collect();
+        assert_eq!(good, [97, 98, 99]);
+        keys.confirm();
+        assert!(keys.open(key(99)) && !keys.open(key(98)));
+    }
+}
