@@ -503,6 +503,14 @@ pub(crate) static OPTIONS: &[Opt] = &[
         |c, v| set(&mut c.line.input_in_flight, number(v, 1..=65536)),
     ),
     works(
+        "line",
+        "claims",
+        Text("/run/serialproxy/lines"),
+        Single("a directory"),
+        "Directory in which the processes of a host claim their lines; one for all of them.",
+        |c, v| set(&mut c.line.claims, path(v)),
+    ),
+    works(
         "session",
         "ping_interval",
         Text("20"),

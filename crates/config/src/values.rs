@@ -379,14 +379,16 @@ pub enum Transport {
 }
 
 /// `[line]`
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Line {
     /// Bytes of each boot's beginning that are kept.
     pub history_head: usize,
     /// Bytes of the newest output that are kept.
     pub history_tail: usize,
-    /// Most bytes under way to the guest, where the transport shows the drain.
+    /// Most bytes written to a guest's port and not read by it.
     pub input_in_flight: usize,
+    /// Where the processes of a host claim lines.
+    pub claims: PathBuf,
 }
 
 /// `[session]`
@@ -468,6 +470,17 @@ pub enum StaticEndpoint {
     Unix(PathBuf),
 }
 
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            history_head: 256 * 1024,
+            history_tail: 256 * 1024,
+            input_in_flight: 512,
+            claims: PathBuf::from("/run/serialproxy/lines"),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let state_dir = PathBuf::from("/var/lib/serialproxy");
@@ -539,7 +552,7 @@ impl Default for Config {
                 projects: Vec::new(),
                 default_project: "admin".into(),
             },
-            line: Line { history_head: 256 * 1024, history_tail: 256 * 1024, input_in_flight: 512 },
+            line: Line::default(),
             session: Session {
                 ping_interval: Duration::from_secs(20),
                 grace: Duration::from_secs(60),

@@ -229,6 +229,7 @@ fn every_option_that_works_reaches_its_value() {
          [libvirt]\nconnection_uri = test:///default\nvirt_type = qemu
          [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0\ntransport = unix
          [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
+claims = /claims
          [session]\nping_interval = 1\ngrace = 2\npen_request_timeout = 3\nraw_lag = skip
          [static]\nline = a tcp://[::1]:7001\nline = a:1 unix:///run/a\nline = b tls://h:1\n"
     )
@@ -261,6 +262,7 @@ fn every_option_that_works_reaches_its_value() {
     assert_eq!(config.compute.transport, Transport::Unix);
     assert_eq!((config.line.history_head, config.line.history_tail), (1024 * 1024, 4096));
     assert_eq!(config.line.input_in_flight, 1);
+    assert_eq!(config.line.claims, Path::new("/claims"));
     assert_eq!(config.session.ping_interval, Duration::from_secs(1));
     assert_eq!(config.session.grace, Duration::from_secs(2));
     assert_eq!(config.session.pen_request_timeout, Duration::from_secs(3));

@@ -1,7 +1,6 @@
 //! Real guests: a program that serves libvirt, and shells on serial ports.
 //!
-//! The image is `demo` of `make guest-image`, under a libvirtd of the tests' own. One program at a
-//! time serves it, since each would attach to every guest's ports.
+//! The image is `demo` of `make guest-image`, under a libvirtd of the tests' own.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -29,7 +28,7 @@ static GUESTS: AtomicU32 = AtomicU32::new(0);
 /// this with an end of it is a command that goes on reading, as `ed` would be.
 pub const KNOCK: &str = "echo kno\"\"cks\r";
 
-/// A program that serves libvirt, alone. Its guests end with it.
+/// A program that serves libvirt, alone unless one is started beside it. Its guests end with it.
 #[derive(Debug)]
 pub struct Host {
     /// The program.
@@ -68,6 +67,13 @@ impl Host {
         Self { server: Server::start(&[&own[..], flags].concat()).await, libvirt }
     }
 
+    /// Starts another program beside it, for the same guests, through a command that runs another.
+    pub async fn beside(&self, by: &[&str], flags: &[&str]) -> Server {
+        let uri = self.libvirt.as_ref().unwrap().uri();
+        let own = ["--compute-drivers", "libvirt,static", "--libvirt-connection_uri", &uri];
+        Server::start_by(by, &[&own[..], flags].concat()).await
+    }
+
     /// Runs `virsh`; what it prints.
     pub fn virsh(&self, arguments: &[&str]) -> String {
         self.libvirt.as_ref().unwrap().virsh(arguments)
@@ -99,8 +105,13 @@ impl Host {
 
     /// A writer on a guest's port, at a shell's prompt.
     pub async fn shell(&self, guest: &Guest, port: u8) -> Shell {
-        let token = self.server.token(&guest.id, &format!("?port={port}")).await;
-        let mut shell = Shell(Socket::v1(&self.server.proxy, &token, "").await);
+        Self::shell_at(&self.server, guest, port).await
+    }
+
+    /// The same at another program.
+    pub async fn shell_at(server: &Server, guest: &Guest, port: u8) -> Shell {
+        let token = server.token(&guest.id, &format!("?port={port}")).await;
+        let mut shell = Shell(Socket::v1(&server.proxy, &token, "").await);
         // Until the shell runs nothing answers: knock until it does.
         let knock = async {
             loop {

@@ -1,5 +1,6 @@
 //! `serialproxy serve` as a process, and its API.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub struct Server {
     pub proxy: String,
     state: Arc<TempDir>,
     flags: Vec<String>,
+    by: Vec<String>,
     process: Child,
     log: Arc<Mutex<String>>,
     http: reqwest::Client,
@@ -75,6 +77,11 @@ impl Server {
     /// Starts the program with these flags, in a state directory of its own. Only simulated ports
     /// are served unless the flags say `--compute-drivers`.
     pub async fn start(flags: &[&str]) -> Self {
+        Self::start_by(&[], flags).await
+    }
+
+    /// Starts it through a command that runs another in its place, such as `setpriv`.
+    pub async fn start_by(by: &[&str], flags: &[&str]) -> Self {
         let state = tempfile::Builder::new().prefix("serialproxy-").tempdir().unwrap();
         let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         for (flag, value) in [
@@ -87,7 +94,13 @@ impl Server {
                 flags.extend([flag.to_owned(), value.to_owned()]);
             }
         }
-        Self::run(Arc::new(state), flags).await
+        let by: Vec<String> = by.iter().map(|&word| word.to_owned()).collect();
+        if !by.is_empty() {
+            // It may run as another user.
+            let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            std::fs::set_permissions(state.path(), all).unwrap();
+        }
+        Self::run(Arc::new(state), by, flags).await
     }
 
     /// Starts the program with so many lines, all to guests at one address and each of a server of
@@ -112,17 +125,17 @@ impl Server {
     /// Starts the program again on the same state, once this process is gone.
     pub async fn restart(&mut self) -> Self {
         within(self.process.wait()).await.unwrap();
-        Self::run(Arc::clone(&self.state), self.flags.clone()).await
+        Self::run(Arc::clone(&self.state), self.by.clone(), self.flags.clone()).await
     }
 
-    async fn run(state: Arc<TempDir>, flags: Vec<String>) -> Self {
-        let running = Running::start("serve", state.path(), &flags).await;
+    async fn run(state: Arc<TempDir>, by: Vec<String>, flags: Vec<String>) -> Self {
+        let running = Running::start_by(&by, "serve", state.path(), &flags).await;
         let (api, proxy) = (running.url("api="), running.address("proxy="));
         let Running { process, log, .. } = running;
         // It has a look at what is behind TLS; who is to be trusted is a matter of tests.
         let http = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
         let http = http.build().unwrap();
-        Self { api, proxy, state, flags, process, log, http }
+        Self { api, proxy, state, flags, by, process, log, http }
     }
 
     /// The state directory.
@@ -230,8 +243,17 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it, at debug level and on this state.
     pub(crate) async fn start(role: &str, state: &Path, flags: &[String]) -> Self {
-        let mut process = Command::new(program())
-            .arg(role)
+        Self::start_by(&[], role, state, flags).await
+    }
+
+    /// Starts it through another command.
+    async fn start_by(by: &[String], role: &str, state: &Path, flags: &[String]) -> Self {
+        let program = program();
+        let words: Vec<&OsStr> =
+            by.iter().map(OsStr::new).chain([program.as_os_str(), OsStr::new(role)]).collect();
+        let (first, rest) = words.split_first().unwrap();
+        let mut process = Command::new(first)
+            .args(rest)
             .arg("--debug")
             .arg("--state-dir")
             .arg(state)

@@ -176,7 +176,7 @@ async fn where_tls_is_required_guests_have_it_and_plain_ports_are_refused() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_took_the_port_first_is_hung_up_on() {
+async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     let host = Host::start(&[]).await;
     let guest = host.boot(1).await;
     let endpoint = host.endpoint(&guest, 0).await;
@@ -188,10 +188,13 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on() {
     within(stranger.read_u8()).await.unwrap();
 
     let host = host.kill_and_restart().await;
-    connected(&host, &guest).await;
+    let reason = format!("another client holds {endpoint}");
+    eventually(async || (host.server.line(&guest.id, 0).await["reason"] == *reason).then_some(()))
+        .await;
+    assert!(!host.server.log().contains("QEMU was made to hang up"), "nobody asked");
+    let mut shell = host.shell(&guest, 0).await;
     let mut rest = Vec::new();
     within(stranger.read_to_end(&mut rest)).await.unwrap();
-    let mut shell = host.shell(&guest, 0).await;
     assert_eq!(shell.run("echo $((6*7))").await, "42");
     let log = host.server.log();
     assert!(log.contains("QEMU was made to hang up"), "{log}");

@@ -80,6 +80,7 @@ impl Line {
     /// wait for it), or when there are too many sessions.
     pub fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
+        shared.ask();
         let session = Arc::new(Session::new(visitor));
         let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
@@ -231,7 +232,7 @@ impl Shared {
 /// token allows to wait for a guest that does not run.
 fn refuse_without_connection(connection: &Connection, visitor: &Visitor) -> Result<(), Refusal> {
     let may_wait = match (visitor.protocol, connection) {
-        (_, Connection::Gone(_)) | (Protocol::Raw, _) => false,
+        (_, Connection::Gone(_) | Connection::Claimed { .. }) | (Protocol::Raw, _) => false,
         (Protocol::ConsoleV1, Connection::Stopped(_)) => visitor.wait,
         (Protocol::ConsoleV1, _) => true,
     };

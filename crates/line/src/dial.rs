@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
+use crate::claim::Claim;
+use crate::claim::Unclaimed;
 use crate::diag::is_accepted;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
@@ -26,15 +28,22 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Clients that may hold the port or queue for it before us.
 const STRANGERS: usize = 8;
 
-/// Finds the port and connects to it; the port must still be the line's when it is connected.
+/// Finds the port and connects to it, once the line is claimed; the port must still be the line's
+/// when it is connected.
 pub(crate) async fn dial(
     line: &Shared,
     resolve: &dyn Resolve,
+    claim: &mut Option<Claim>,
 ) -> Result<(Endpoint, Stream, Option<&'static str>), Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
+    let name = resolve.claim(line.key, &endpoint);
+    if claim.as_ref().is_none_or(|claim| claim.name() != name) {
+        *claim = line.settings.claims.take(&name).map_err(|why| unclaimed(name, &why))?;
+    }
     let address = endpoint.info().address;
     let stream = timely(&address, Stream::connect(&endpoint, &line.settings)).await?;
-    let cleared = own(line, resolve, &stream, &address).await?;
+    let may_clear = claim.is_some();
+    let cleared = own(line, resolve, &stream, &address, may_clear).await?;
     let stream = timely(&address, stream.prepare(&endpoint, &line.settings)).await?;
     if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
         return Err(Connection::Failed(format!("{address} is no longer the guest's port")));
@@ -56,13 +65,14 @@ async fn timely<T>(
     }
 }
 
-/// Waits until the hypervisor itself has accepted our connection. Where it serves somebody else,
-/// it is made to hang up on them; then says so.
+/// Waits until the hypervisor itself has accepted our connection. Where it serves somebody else, it
+/// is made to hang up on them if the line is claimed and somebody wants it; then says so.
 async fn own(
     line: &Shared,
     resolve: &dyn Resolve,
     stream: &Stream,
     address: &str,
+    may_clear: bool,
 ) -> Result<Option<&'static str>, Connection> {
     let Some((ours, ports)) = stream.tcp_ends() else { return Ok(None) };
     for strangers in 0..STRANGERS {
@@ -73,13 +83,26 @@ async fn own(
             }
             sleep(LOOK).await;
         }
+        let reason = format!("another client holds {address}");
+        if !may_clear {
+            return Err(Connection::Failed(reason));
+        }
+        if !line.is_wanted() {
+            return Err(Connection::Held(reason));
+        }
         // Who can hang up on it says so in the log; where nobody can, the line's state does.
         if let Err(why) = resolve.clear(line.key).await {
-            let reason = format!("another client holds {address}, and {why}");
-            return Err(Connection::Failed(reason));
+            return Err(Connection::Failed(format!("{reason}, and {why}")));
         }
     }
     Err(Connection::Failed(format!("other clients hold {address} again and again")))
+}
+
+fn unclaimed(name: String, why: &Unclaimed) -> Connection {
+    match why {
+        Unclaimed::Held(_) => Connection::Claimed { name, why: why.in_words() },
+        Unclaimed::Failed(_) => Connection::Failed(why.in_words()),
+    }
 }
 
 pub(crate) fn unresolved(why: Unresolved) -> Connection {

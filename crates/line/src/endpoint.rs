@@ -1,6 +1,7 @@
 //! Where a guest's port is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serialproxy_proto::api::EndpointInfo;
@@ -8,6 +9,7 @@ use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::id::LineKey;
+use uuid::Uuid;
 
 /// Where a guest's serial port is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,6 +61,13 @@ pub trait Resolve: fmt::Debug + Send + Sync {
     /// Where the port of the *running* guest is.
     fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>>;
 
+    /// What tells the line from all others of this host: one process at a time claims this name.
+    /// A static line's server is but a name, so that its endpoint is a part of it.
+    fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
+        let _ = endpoint;
+        format!("{}-{}", line.server, line.port)
+    }
+
     /// What it means that the port was closed: nothing in itself, or why there is none now.
     fn closed(&self, line: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
         Box::pin(async move { self.resolve(line).await.map(|_| ()) })
@@ -83,6 +92,28 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 }
 
 impl Endpoint {
+    /// The name of a line that is told from others by its endpoint as well.
+    pub fn claim(&self, line: LineKey) -> String {
+        let EndpointInfo { kind, address } = self.info();
+        let mut text = format!("{kind:?} {address}");
+        // Each network namespace has ports of its own.
+        if self.is_loopback()
+            && let Ok(namespace) = std::fs::read_link("/proc/self/ns/net")
+        {
+            text = format!("{text} {}", namespace.display());
+        }
+        let endpoint = Uuid::new_v5(&line.server.0, text.as_bytes());
+        format!("{}-{}-{endpoint}", line.server, line.port)
+    }
+
+    fn is_loopback(&self) -> bool {
+        let (Self::Tcp { host, .. } | Self::Tls { host, .. } | Self::Tunnel { host, .. }) = self
+        else {
+            return false;
+        };
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+
     pub(crate) fn info(&self) -> EndpointInfo {
         match self {
             Self::Tcp { host, port } if host.contains(':') => {

@@ -31,6 +31,7 @@
 
 mod attach;
 mod attachment;
+mod claim;
 mod desk;
 mod detached;
 mod diag;
@@ -58,6 +59,7 @@ pub use crate::attach::Visitor;
 pub use crate::attachment::Attachment;
 pub use crate::attachment::Event;
 pub use crate::attachment::Wanted;
+pub use crate::claim::Claims;
 pub use crate::endpoint::Endpoint;
 pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;

@@ -21,6 +21,7 @@ use serialproxy_proto::token::ResumeKey;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -36,6 +37,9 @@ use crate::session::Session;
 use crate::status::Change;
 use crate::status::Connection;
 use crate::status::Status;
+
+/// How long somebody who asks for a line counts as waiting for it.
+const ASKED: Duration = Duration::from_secs(5);
 
 /// One serial port of one server. Cheap to clone; all clones are the same line.
 #[derive(Clone, Debug)]
@@ -60,6 +64,9 @@ pub(crate) struct Shared {
     pub(crate) powered: Notify,
     /// The port is elsewhere now: the owner leaves the one that it is connected to.
     pub(crate) moved: Notify,
+    /// Somebody asks for the line while another client may hold its port: when last.
+    pub(crate) asked_at: Mutex<Option<Instant>>,
+    pub(crate) asked: Notify,
     /// A session moved on while the owner waited for it.
     pub(crate) progress: Notify,
     pub(crate) owner_waits: AtomicBool,
@@ -106,6 +113,8 @@ impl Line {
             power: Mutex::new(power),
             powered: Notify::new(),
             moved: Notify::new(),
+            asked_at: Mutex::default(),
+            asked: Notify::new(),
             progress: Notify::new(),
             owner_waits: AtomicBool::new(false),
             typed: Notify::new(),
@@ -165,8 +174,9 @@ impl Line {
     }
 
     /// Waits until the line is connected to its guest; false when it is not within that time, or the
-    /// line is closed meanwhile.
+    /// line is closed meanwhile. Another client that holds its port is made to hang up.
     pub async fn connected(&self, within: Duration) -> bool {
+        self.0.ask();
         let mut status = self.0.status.subscribe();
         let connected = status.wait_for(|status| status.connection.is_connected());
         tokio::select! {
@@ -301,6 +311,18 @@ impl Line {
 }
 
 impl Shared {
+    /// Says that somebody wants the line connected now.
+    pub(crate) fn ask(&self) {
+        *lock(&self.asked_at) = Some(Instant::now());
+        self.asked.notify_one();
+    }
+
+    /// Whether somebody uses the line, or asked for it a moment ago.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let asked = lock(&self.asked_at).is_some_and(|at| at.elapsed() < ASKED);
+        asked || !lock(&self.sessions).is_empty()
+    }
+
     fn set_power(&self, power: Power) {
         *lock(&self.power) = power;
         self.powered.notify_one();

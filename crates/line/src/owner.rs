@@ -24,6 +24,7 @@ use tokio::io::Ready;
 use tokio::task::consume_budget;
 use tokio::time::Instant;
 
+use crate::claim::Claim;
 use crate::dial::dial;
 use crate::dial::unresolved;
 use crate::endpoint::Resolve;
@@ -43,6 +44,12 @@ use crate::stream::Stream;
 /// Pauses between attempts to reach a running guest's port.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
+
+/// How often to look whether the process that has claimed the line let it go.
+const CLAIM: Duration = Duration::from_millis(500);
+
+/// How long a guest that waits for its lines is left to the process that started it.
+const STARTER: Duration = Duration::from_secs(2);
 
 /// How long the rest of a stopped guest's output is read before the connection is closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -64,28 +71,34 @@ thread_local! {
 
 /// Runs a line until it is removed.
 pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
+    let mut claim = None;
     tokio::select! {
         // Removal must not wait for a guest.
         biased;
         () = line.stop.cancelled() => {}
-        () = serve(&line, &*resolve) => {}
+        () = serve(&line, &*resolve, &mut claim) => {}
     }
     // It holds the connected port as well.
     lock(&line.desk).close();
+    drop(claim);
 }
 
-async fn serve(line: &Shared, resolve: &dyn Resolve) {
+async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) {
     let mut backoff = BACKOFF_FIRST;
     loop {
         let now = *lock(&line.power);
         if !now.running {
+            *claim = None;
             line.publish_connection(&Connection::Stopped(now.status));
             line.powered.notified().await;
             backoff = BACKOFF_FIRST;
             continue;
         }
+        if claim.is_none() && now.whole && line.settings.claims.are_made() {
+            Box::pin(leave_to_its_starter(line)).await;
+        }
         // Boxed, since it is large and over soon: a connected line has no room for it.
-        match Box::pin(dial(line, resolve)).await {
+        let connection = match Box::pin(dial(line, resolve, claim)).await {
             Ok((endpoint, stream, cleared)) => {
                 line.status.send_modify(|status| status.endpoint = Some(endpoint.info()));
                 let stream = Arc::new(stream);
@@ -98,22 +111,54 @@ async fn serve(line: &Shared, resolve: &dyn Resolve) {
                 lock(&line.desk).close();
                 drop(stream);
                 tracing::debug!(line = %line.key, ?error, "port closed");
-                let connection = Box::pin(after_close(line, resolve, error)).await;
-                line.publish_connection(&connection);
                 if since.elapsed() > BACKOFF_MOST {
                     backoff = BACKOFF_FIRST;
                 }
+                Box::pin(after_close(line, resolve, error)).await
             }
-            Err(connection) => {
-                line.publish_connection(&connection);
-            }
-        }
+            Err(connection) => connection,
+        };
+        line.publish_connection(&connection);
         // Also after a port that accepted and closed: none is dialled in a tight loop.
-        tokio::select! {
-            () = tokio::time::sleep(backoff) => {}
-            () = line.powered.notified() => {}
-        }
+        Box::pin(pause(line, &connection, backoff, claim)).await;
         backoff = (backoff * 2).min(BACKOFF_MOST);
+    }
+}
+
+/// A guest that waits for its lines was started by a process that asks for them now: if it was
+/// another, this one comes second.
+async fn leave_to_its_starter(line: &Shared) {
+    if !line.is_wanted() {
+        let _ = tokio::time::timeout(STARTER, line.asked.notified()).await;
+    }
+}
+
+/// Waits before the next attempt, or until it may go otherwise than the last.
+async fn pause(line: &Shared, last: &Connection, most: Duration, claim: &mut Option<Claim>) {
+    let again = async {
+        match last {
+            Connection::Claimed { name, why } => *claim = released(line, name, why).await,
+            Connection::Held(_) => {
+                let _ = tokio::time::timeout(most, line.asked.notified()).await;
+            }
+            _ => tokio::time::sleep(most).await,
+        }
+    };
+    tokio::select! {
+        () = again => {}
+        () = line.powered.notified() => {}
+    }
+}
+
+/// Waits until the line can be claimed, or another process has it.
+async fn released(line: &Shared, name: &str, why: &str) -> Option<Claim> {
+    loop {
+        tokio::time::sleep(CLAIM).await;
+        match line.settings.claims.take(name) {
+            Ok(claim) => return claim,
+            Err(now) if now.in_words() == why => {}
+            Err(_) => return None,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::claim::Claims;
 use crate::endpoint::Resolve;
 use crate::line::Line;
 use crate::lock;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub pen_request_timeout: Duration,
     /// What becomes of a raw session that fell out of what is kept.
     pub raw_lag: RawLag,
+    /// Which lines are this process's.
+    pub claims: Arc<Claims>,
     /// Towards ports that speak TLS, as it is at a connect.
     pub tls: Option<watch::Receiver<Arc<rustls::ClientConfig>>>,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             grace: Duration::from_secs(60),
             pen_request_timeout: Duration::from_secs(15),
             raw_lag: RawLag::Close,
+            claims: Arc::default(),
             tls: None,
         }
     }

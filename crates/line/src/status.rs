@@ -54,6 +54,16 @@ pub(crate) enum Connection {
     Connected(Vec<&'static str>),
     /// The guest runs and its port could not be reached.
     Failed(String),
+    /// The guest runs and another client holds its port, who is made to hang up once somebody asks
+    /// for the line.
+    Held(String),
+    /// Another process has claimed the line.
+    Claimed {
+        /// The claim's name.
+        name: String,
+        /// Who has it, in words.
+        why: String,
+    },
     /// The server is gone.
     Gone(String),
 }
@@ -168,9 +178,9 @@ impl Status {
 
 impl Connection {
     /// Whether a running guest's line soon leaves this state: it is dialled for the first time,
-    /// or has yet to take note that the guest runs.
+    /// or has yet to take note that the guest runs or that somebody asks for it.
     pub(crate) fn is_settling(&self) -> bool {
-        matches!(self, Self::Dialling | Self::Broken(_) | Self::Stopped(_))
+        matches!(self, Self::Dialling | Self::Broken(_) | Self::Stopped(_) | Self::Held(_))
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -186,7 +196,9 @@ impl Connection {
             Self::Connected(notes) => {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
             }
-            Self::Failed(why) => (LineState::Failed, why.clone()),
+            Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } => {
+                (LineState::Failed, why.clone())
+            }
             Self::Gone(why) => (LineState::Failed, why.clone()),
         }
     }
@@ -199,7 +211,9 @@ impl Connection {
                 Some(Refusal::Unreachable("the guest's port does not answer yet".into()))
             }
             Self::Stopped(status) => Some(Refusal::Stopped { status: status.to_string() }),
-            Self::Failed(why) => Some(Refusal::Unreachable(why.clone())),
+            Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } => {
+                Some(Refusal::Unreachable(why.clone()))
+            }
             Self::Gone(why) => Some(Refusal::NoSuchLine(why.clone())),
         }
     }
@@ -213,7 +227,7 @@ impl Connection {
             Self::Stopped(status) => {
                 Some(Close::new(CloseCode::GuestStopped, format!("the server is {status}")))
             }
-            Self::Broken(why) | Self::Failed(why) => {
+            Self::Broken(why) | Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } => {
                 Some(Close::new(CloseCode::Unreachable, why.clone()))
             }
             Self::Gone(why) => Some(Close::new(CloseCode::NoSuchLine, why.clone())),

@@ -324,6 +324,11 @@ impl Resolve for Target {
         Box::pin(self.whereabouts())
     }
 
+    /// Nova's word for the port is all that is known of it.
+    fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
+        endpoint.claim(line)
+    }
+
     /// A session ends with its target, whatever became of the server: as with Nova's own proxy.
     fn closed(&self, _: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
         Box::pin(std::future::ready(Ok(())))

@@ -21,6 +21,7 @@ use serialproxy_config::Role;
 use serialproxy_config::values;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
+use serialproxy_line::Claims;
 use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
 use serialproxy_line::Settings;
@@ -261,6 +262,7 @@ pub(crate) fn settings(config: &Config, hypervisors: Option<&Hypervisors>) -> Se
             values::RawLag::Close => RawLag::Close,
             values::RawLag::Skip => RawLag::Skip,
         },
+        claims: Arc::new(Claims::new(&config.line.claims)),
         tls: hypervisors.map(Hypervisors::current),
     }
 }

@@ -2,32 +2,41 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serialproxy_line::Claims;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Settings;
 use serialproxy_line::Unresolved;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::api::Status;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::token::Mode;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
 use crate::rig::PATIENCE;
+use crate::rig::PROJECT;
 use crate::rig::Rig;
 use crate::rig::end;
 use crate::rig::endpoint;
 use crate::rig::eventually;
+use crate::rig::visitor;
 use crate::rig::within;
 use crate::rig::writer;
+use crate::transports::Directory;
 
 /// A hypervisor that serves one client at a time, as QEMU does.
 #[derive(Debug)]
@@ -35,6 +44,7 @@ struct Qemu {
     at: Endpoint,
     serves: Mutex<Option<TcpStream>>,
     log: Option<&'static [u8]>,
+    cleared: AtomicU64,
 }
 
 impl Resolve for Qemu {
@@ -44,6 +54,7 @@ impl Resolve for Qemu {
 
     fn clear(&self, _: LineKey) -> BoxFuture<'_, Result<(), String>> {
         self.serves.lock().unwrap().take();
+        self.cleared.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Ok(()) })
     }
 
@@ -55,24 +66,48 @@ impl Resolve for Qemu {
 
 async fn qemu(log: Option<&'static [u8]>) -> (Line, TcpListener, Arc<Qemu>) {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let qemu = Arc::new(Qemu { at: endpoint(&port), serves: Mutex::default(), log });
-    let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
-    let lines = Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()]);
-    let line = lines.add(&server, None, 0, Arc::clone(&qemu) as Arc<dyn Resolve>);
+    let qemu = Qemu { at: endpoint(&port), serves: Mutex::default(), log, cleared: 0.into() };
+    let qemu = Arc::new(qemu);
+    let (_, line) = process(&qemu, Claims::default());
     (line, port, qemu)
 }
 
+/// A process that serves this guest.
+fn process(qemu: &Arc<Qemu>, claims: Claims) -> (Lines, Line) {
+    let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
+    let settings = Settings { claims: Arc::new(claims), ..Settings::default() };
+    let lines = Lines::new(settings, vec![tokio::runtime::Handle::current()]);
+    let line = lines.add(&server, Some(PROJECT), 0, Arc::clone(qemu) as Arc<dyn Resolve>);
+    (lines, line)
+}
+
 #[tokio::test]
-async fn a_stranger_who_holds_the_port_is_hung_up_on() {
-    let (line, port, qemu) = qemu(None).await;
+async fn a_stranger_who_holds_the_port_is_hung_up_on_when_somebody_asks_for_the_line() {
+    let (_, port, qemu) = qemu(None).await;
+    let directory = Directory::new();
+    let (_lines, line) = process(&qemu, Claims::new(&directory.join("lines")));
     let mut stranger = TcpStream::connect(port.local_addr().unwrap()).await.unwrap();
     *qemu.serves.lock().unwrap() = Some(port.accept().await.unwrap().0);
-    line.guest_started(true);
+    line.guest_running();
+    eventually(|| line.describe().reason.starts_with("another client holds 127.0.0.1:")).await;
+    assert_eq!(qemu.cleared.load(Ordering::Relaxed), 0, "nobody asked");
+    line.attach(&writer("alice")).unwrap_err();
     assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0);
-    let (mut guest, _) = within(port.accept()).await.unwrap();
+    let mut guest = within(async {
+        loop {
+            // The connections of earlier attempts are over.
+            let (guest, _) = port.accept().await.unwrap();
+            let mut byte = [0];
+            let closed = tokio::time::timeout(Duration::from_millis(50), guest.peek(&mut byte));
+            if closed.await.is_err() {
+                return guest;
+            }
+        }
+    })
+    .await;
     assert!(line.connected(PATIENCE).await);
     let reason = line.describe().reason;
-    assert_eq!(reason, "connected; after hanging up on another client");
+    assert!(reason.starts_with("connected; after hanging up on another client"), "{reason}");
     guest.write_all(b"x").await.unwrap();
     eventually(|| line.describe().bytes_out == 1).await;
 }
@@ -133,4 +168,61 @@ async fn a_guest_that_moved_is_followed() {
     assert_eq!(end(&mut session).await, CloseCode::Normal);
     within(there.accept()).await.unwrap();
     assert!(rig.line.connected(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn of_two_processes_one_serves_a_line_and_the_other_takes_it_over_when_that_ends() {
+    let (_, port, qemu) = qemu(None).await;
+    let directory = Directory::new();
+    let claims = || Claims::new(&directory.join("lines"));
+    let ((first, mine), (_second, theirs)) = (process(&qemu, claims()), process(&qemu, claims()));
+    mine.guest_running();
+    let (mut guest, _) = within(port.accept()).await.unwrap();
+    *qemu.serves.lock().unwrap() =
+        Some(guest.into_std().map(TcpStream::from_std).unwrap().unwrap());
+    assert!(mine.connected(PATIENCE).await);
+    theirs.guest_running();
+    let reason = format!("served by another serialproxy (pid {})", std::process::id());
+    eventually(|| theirs.describe().reason == reason).await;
+    assert_eq!(theirs.describe().state, LineState::Failed);
+    for protocol in [Protocol::Raw, Protocol::ConsoleV1] {
+        let refused = theirs.attach(&visitor("alice", Mode::Write, protocol)).unwrap_err();
+        assert_eq!(refused.to_string(), format!("unreachable: {reason}"));
+    }
+    assert_eq!(qemu.cleared.load(Ordering::Relaxed), 0);
+    assert!(mine.connected(Duration::ZERO).await, "the claimed line was left alone");
+    within(first.close()).await;
+    (guest, _) = within(port.accept()).await.unwrap();
+    assert!(theirs.connected(PATIENCE).await);
+    guest.write_all(b"x").await.unwrap();
+    eventually(|| theirs.describe().bytes_out == 1).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_stops_is_claimed_by_who_starts_it() {
+    let (_, port, qemu) = qemu(None).await;
+    let directory = Directory::new();
+    let claims = || Claims::new(&directory.join("lines"));
+    let ((_first, mine), (_second, theirs)) = (process(&qemu, claims()), process(&qemu, claims()));
+    for line in [&mine, &theirs] {
+        line.guest_running();
+        let _guest = within(port.accept()).await.unwrap();
+        assert!(line.connected(PATIENCE).await);
+        line.guest_stopped(Status::Shutoff);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_its_lines_is_claimed_by_the_process_that_started_it() {
+    let (_, port, qemu) = qemu(None).await;
+    let directory = Directory::new();
+    let claims = || Claims::new(&directory.join("lines"));
+    let ((_first, mine), (_second, theirs)) = (process(&qemu, claims()), process(&qemu, claims()));
+    // The event reaches the other process first.
+    theirs.guest_started(true);
+    tokio::task::yield_now().await;
+    mine.guest_started(true);
+    let (connected, _guest) = tokio::join!(mine.connected(PATIENCE), within(port.accept()));
+    assert!(connected);
+    eventually(|| theirs.describe().reason.starts_with("served by another serialproxy")).await;
 }
