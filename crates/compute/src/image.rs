@@ -82,7 +82,7 @@ impl Image {
 /// `image.toml` as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+pub(crate) struct Manifest {
     kernel: Option<String>,
     initrd: Option<String>,
     disk: Option<String>,
@@ -105,7 +105,7 @@ enum Property {
 }
 
 impl Manifest {
-    fn parse(image: &str, text: &str) -> Result<Self, ComputeError> {
+    pub(crate) fn parse(image: &str, text: &str) -> Result<Self, ComputeError> {
         let manifest: Self = toml::from_str(text)
             .map_err(|error| wrong(image, &format!("has a faulty image.toml: {error}")))?;
         if !(16..=1024 * 1024).contains(&manifest.memory_mib) {

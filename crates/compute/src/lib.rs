@@ -17,6 +17,9 @@
 
 mod bind;
 mod domain;
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guests;
 mod hypervisor;
 mod image;

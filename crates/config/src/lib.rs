@@ -7,6 +7,9 @@
 mod ciphers;
 mod effective;
 mod error;
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hint;
 mod ini;
 mod keystone;

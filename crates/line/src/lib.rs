@@ -37,6 +37,9 @@ mod detached;
 mod diag;
 mod dial;
 mod endpoint;
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod history;
 mod keyboard;
 mod keys;

@@ -27,7 +27,7 @@ pub(crate) const READ: usize = 256 * 1024;
 /// Bytes that paint a screen and the rows above it, at most. Rows above it are left out where they do
 /// not fit; a screen alone always fits: 200 × 500 cells of a character of four bytes, combining
 /// characters from `READ`, and the colors that [`Rows`] allows.
-const PAINTED: usize = 1024 * 1024;
+pub(crate) const PAINTED: usize = 1024 * 1024;
 
 /// What a painting begins with.
 const BEGINNING: &str = "\x1b[0m";

@@ -9,6 +9,9 @@ pub mod bounds;
 pub mod close;
 pub mod compute;
 pub mod console;
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod health;
 pub mod id;
 pub mod identity;

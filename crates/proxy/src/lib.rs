@@ -8,6 +8,9 @@
 
 mod admission;
 mod backing;
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handshake;
 mod history;
 mod http;

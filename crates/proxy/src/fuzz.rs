@@ -1,0 +1,85 @@
+//! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
+
+use http::Request;
+use http::Version;
+use http::header;
+use serialproxy_config::PageOrigin;
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+
+use crate::ticket::Ticket;
+use crate::upgrade;
+use crate::wire::Decoder;
+use crate::wire::Item;
+
+/// A client's frames: what they say does not depend on the pieces in which they arrive.
+pub fn frames(data: &[u8]) {
+    let [size, bytes @ ..] = data else { return };
+    let (whole, pieces) = (decode(bytes, usize::MAX), decode(bytes, 1 + usize::from(*size)));
+    assert_eq!(whole, pieces);
+}
+
+/// Payloads of binary frames, other items, and how it ended.
+fn decode(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<String>, Option<Close>) {
+    let mut decoder = Decoder::default();
+    let (mut binary, mut others) = (Vec::new(), Vec::new());
+    for piece in bytes.chunks(size.min(bytes.len().max(1))) {
+        let mut piece = piece.to_vec();
+        let mut input = piece.as_mut_slice();
+        loop {
+            match decoder.next(&mut input) {
+                Ok(Some(Item::Binary(bytes))) => binary.extend_from_slice(bytes),
+                Ok(Some(item)) => others.push(format!("{item:?}")),
+                Ok(None) => break,
+                Err(close) => return (binary, others, Some(close)),
+            }
+        }
+    }
+    (binary, others, None)
+}
+
+/// A request for a WebSocket: the method and the target on the first line, a field on each other.
+pub fn handshake(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let Some(space) = first.iter().position(|byte| *byte == b' ') else { return };
+    let (method, target) = first.split_at(space);
+    let target = target.get(1..).unwrap_or_default();
+    let mut request = Request::builder().version(Version::HTTP_11).method(method).uri(target);
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let (name, value) = line.split_at(colon);
+        request = request.header(name, value.get(1..).unwrap_or_default().trim_ascii());
+    }
+    let Ok(request) = request.body(()) else { return };
+    let _ = upgrade::is_asked_for(&request);
+    let _ = upgrade::check_host(&request);
+    let protocol = upgrade::read(&request).map_or(Protocol::ConsoleV1, |offer| offer.protocol);
+    let _ = Ticket::read(request.uri().query().unwrap_or_default(), request.headers(), protocol);
+    for origin in request.headers().get_all(header::ORIGIN) {
+        let page = origin.to_str().ok().and_then(PageOrigin::parse);
+        // What is shown of one is read as the same.
+        assert!(page.is_none_or(|page| PageOrigin::parse(&page.to_string()) == Some(page)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_corpus_is_taken() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+        for (target, take) in
+            [("frames", frames as fn(&[u8])), ("handshake", handshake as fn(&[u8]))]
+        {
+            let inputs: Vec<_> = std::fs::read_dir(corpus.join(target)).unwrap().collect();
+            assert!(!inputs.is_empty(), "{target} has no corpus");
+            for input in inputs {
+                take(&std::fs::read(input.unwrap().path()).unwrap());
+            }
+        }
+    }
+}
