@@ -10,9 +10,11 @@
 use std::net::TcpListener;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
@@ -152,6 +154,40 @@ async fn after_kill_9_guests_run_on_leases_are_unchanged_and_a_new_token_reaches
     assert_eq!([host.endpoint(&guest, 0).await, host.endpoint(&guest, 1).await], before);
     let mut shell = host.shell(&guest, 1).await;
     assert_eq!(shell.run("cat /mark").await, "here");
+}
+
+#[tokio::test]
+async fn a_stop_that_waits_for_its_guest_holds_up_its_own_server_alone_and_can_be_cut_short() {
+    let host = Host::start(&[]).await;
+    let (deaf, other) = (host.boot(1).await, host.boot(1).await);
+    let mut shell = host.shell(&deaf, 0).await;
+    shell.run("rm -r /etc/acpi/PWRF").await;
+    let change = |guest: &Guest, change: &str| format!("/v1/servers/{}/{change}", guest.id);
+    let stop = change(&deaf, "stop");
+    let too_long = host.server.post(&stop, r#"{"timeout": 601}"#).await;
+    assert_eq!(too_long.status, 400);
+    assert!(too_long.message().contains("at most 600 seconds"), "{}", too_long.message());
+
+    // The first is given up, and goes on all the same.
+    let second = eventually(async || {
+        let ask = host.server.post(&stop, r#"{"timeout": 600}"#);
+        tokio::time::timeout(Duration::from_secs(2), ask).await.ok()
+    })
+    .await;
+    assert_eq!(second.status, 409);
+    assert!(second.message().contains("task_state powering-off"), "{}", second.message());
+    for action in ["os-start", "os-stop"] {
+        let path = format!("/v2.1/servers/{}/action", deaf.id);
+        let answer = host.server.post(&path, &format!(r#"{{"{action}": null}}"#)).await;
+        assert_eq!(answer.status, 409, "{action}: {:?}", answer.json);
+    }
+    let force = r#"{"force": true}"#;
+    assert_eq!(host.server.post(&change(&other, "stop"), force).await.status, 202);
+    assert_eq!(host.server.post(&stop, force).await.status, 202);
+    for guest in [&deaf, &other] {
+        host.status(guest, "SHUTOFF").await;
+        assert_eq!(host.server.post(&change(guest, "start"), "").await.status, 202);
+    }
 }
 
 #[tokio::test]
