@@ -52,6 +52,7 @@ use crate::auth::failures::Trier;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::guard::Guard;
+use crate::observe::CallLog;
 use crate::openstack::Public;
 use crate::routes::Access;
 use crate::routes::Route;
@@ -65,6 +66,7 @@ pub struct Api {
     auth: Auth,
     failures: Failures,
     guard: Guard,
+    log: Arc<CallLog>,
     enabled: bool,
     base_url: String,
     token_ttl: Duration,
@@ -79,6 +81,7 @@ impl Api {
             compute,
             store,
             guard: Guard::new(config, &auth),
+            log: Arc::default(),
             failures: Failures::new(config.limits.failures_per_minute),
             auth,
             enabled: config.serial_console.enabled,
@@ -143,6 +146,6 @@ fn serving(
         .method_not_allowed_fallback(openstack::other_method);
     guarded(router)
         .layer(middleware::from_fn(openstack::negotiate))
-        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api.log), observe::observe))
         .with_state(Arc::clone(api))
 }

@@ -185,3 +185,26 @@ async fn a_caller_that_hangs_up_is_logged_too() {
     assert!(log.text().contains("caller hung up"), "{}", log.text());
     assert!(!log.text().contains("status="), "{}", log.text());
 }
+
+#[tokio::test]
+async fn whoever_is_nobody_writes_few_lines_and_short_ones() {
+    let bench = Bench::new();
+    let (log, _guard) = captured();
+    for _ in 0..1000 {
+        let request = Request::builder()
+            .method("X".repeat(60_000).as_str())
+            .uri(format!("/{}", "x".repeat(10_000)))
+            .header("x-auth-token", "x".repeat(10_000))
+            .header("x-openstack-request-id", "x".repeat(10_000));
+        bench.send(request.body(Body::empty()).unwrap()).await;
+    }
+    bench.get("/v1/lines").await;
+    let text = log.text();
+    let lines: Vec<_> = text.lines().collect();
+    // Sixty, and one more for each second that this takes.
+    assert!(lines.len() < 200, "{}", lines.len());
+    assert!(lines.iter().all(|line| line.len() <= 512), "{text}");
+    let unlogged = lines.iter().filter_map(|line| line.split_once("unlogged="));
+    let unlogged = unlogged.map(|(_, count)| count.split(' ').next().unwrap().parse::<usize>());
+    assert_eq!(unlogged.map(Result::unwrap).sum::<usize>() + lines.len(), 1000 + 1);
+}
