@@ -81,8 +81,6 @@ pub struct Attachment {
     replay_until: u64,
     /// Input that the session was told to be settled.
     acknowledged: u64,
-    /// When the holder's silence grants what this session asked for.
-    granted_at: Option<Instant>,
     /// Until when the beginning of a character waits for its rest (raw).
     rest_by: Option<Instant>,
 }
@@ -100,7 +98,6 @@ impl Attachment {
             screen: None,
             replay_until: 0,
             acknowledged: 0,
-            granted_at: None,
             rest_by: None,
         }
     }
@@ -134,7 +131,6 @@ impl Attachment {
             if let Some(event) = self.poll(wanted) {
                 return event;
             }
-            let granted_at = self.granted_at;
             let rest_by = self.rest_by.filter(|_| wanted == Wanted::Output);
             tokio::select! {
                 () = bell => {}
@@ -143,11 +139,6 @@ impl Attachment {
                     if let Some(screen) = screen {
                         self.show(&screen);
                     }
-                }
-                () = sleep_until(granted_at), if granted_at.is_some() => {
-                    self.granted_at = None;
-                    let after = self.line.settings.pen_request_timeout;
-                    self.line.grant_overdue_pen(self.session.id, after);
                 }
                 () = sleep_until(rest_by), if rest_by.is_some() => {}
             }
@@ -223,14 +214,6 @@ impl Attachment {
     fn follow(&mut self) {
         let now = self.status.borrow_and_update();
         let Some(seen) = &mut self.seen else { return };
-        let asks = |status: &Status| {
-            status.request.as_ref().is_some_and(|request| request.session == self.session.id)
-        };
-        if !asks(&now) {
-            self.granted_at = None;
-        } else if !asks(seen) {
-            self.granted_at = Some(Instant::now() + self.line.settings.pen_request_timeout);
-        }
         let changes = now.changes_since(seen, self.session.id);
         self.pending.extend(changes.into_iter().map(Event::Message));
         **seen = now.clone();

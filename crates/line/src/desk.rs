@@ -14,6 +14,7 @@ use serialproxy_proto::pen::Asked;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Pen;
 use serialproxy_proto::pen::Request;
+use tokio::task::AbortHandle;
 
 use crate::lock;
 use crate::session::Session;
@@ -37,6 +38,8 @@ pub(crate) struct Desk {
     /// The connected port; none where no guest is connected.
     stream: Option<Arc<Stream>>,
     written: u64,
+    /// What grants the newest request when nobody answers it.
+    overdue: Option<AbortHandle>,
 }
 
 impl Desk {
@@ -68,9 +71,17 @@ impl Desk {
         self.pen.grant(now)
     }
 
-    /// Hands the pen to who asks for it since the holder does not answer.
-    pub(crate) fn grant_overdue_pen(&mut self, now: Timestamp) -> Option<Holder> {
-        let loser = self.pen.grant(now);
+    /// Waits for the answer to the newest request: one at a time is enough.
+    pub(crate) fn wait_for_answer(&mut self, overdue: AbortHandle) {
+        if let Some(before) = self.overdue.replace(overdue) {
+            before.abort();
+        }
+    }
+
+    /// Hands the pen to who asks for it since the holder does not answer the request of this number.
+    pub(crate) fn grant_overdue_pen(&mut self, number: u64, now: Timestamp) -> Option<Holder> {
+        let request = self.pen.request()?;
+        let loser = if request.number == number { self.pen.grant(now) } else { None };
         if loser.is_some() {
             self.drop_input();
         }
@@ -110,7 +121,7 @@ impl Desk {
 
     /// Takes the pen from whoever holds it or asks for it, and drops what was typed.
     pub(crate) fn expropriate(&mut self) {
-        self.pen = Pen::default();
+        self.pen.clear();
         self.drop_input();
     }
 

@@ -17,6 +17,7 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
 
 use crate::desk::Desk;
 use crate::line::Shared;
@@ -195,10 +196,17 @@ impl Keyboard {
         }
         let (id, user) = (self.session.id, self.session.user.clone());
         let mut desk = self.desk()?;
-        let request = Request { session: id, user, reason: reason.map(str::to_owned) };
+        let reason = reason.map(str::to_owned);
+        let request = Request { session: id, user, reason: reason.clone(), number: 0 };
         match desk.ask_for_pen(request, now) {
             Asked::Taken => self.session.log(&self.line, "pen taken", None, None),
-            Asked::Pending => self.session.log(&self.line, "pen asked for", None, reason),
+            Asked::Pending(number) => {
+                let deadline = Instant::now() + self.line.settings.pen_request_timeout;
+                let overdue = Arc::clone(&self.line).grant_when_overdue(number, deadline);
+                desk.wait_for_answer(self.line.runtime.spawn(overdue).abort_handle());
+                self.session.log(&self.line, "pen asked for", None, reason.as_deref());
+            }
+            Asked::Again => {}
             Asked::Another(other) => {
                 return Err(format!("{} asks for it already, wait for the answer", other.user));
             }
@@ -293,17 +301,18 @@ impl Keyboard {
 }
 
 impl Shared {
-    /// The holder did not answer in time: who asks gets the pen, if it still does.
-    pub(crate) fn grant_overdue_pen(&self, asking: SessionId, after: std::time::Duration) {
+    /// Grants the request of this number unless it is answered in time, whether or not anybody reads what
+    /// became of it.
+    async fn grant_when_overdue(self: Arc<Self>, number: u64, deadline: Instant) {
+        tokio::time::sleep_until(deadline).await;
         let mut desk = lock(&self.desk);
-        if desk.pen().request().is_none_or(|request| request.session != asking) {
-            return;
-        }
-        let by = desk.pen().request().map(|request| request.user.clone()).unwrap_or_default();
-        let Some(loser) = desk.grant_overdue_pen(Timestamp::now()) else { return };
-        let reason = format!("no answer within {} s", after.as_secs_f32());
-        if let Some(asking) = self.session(asking) {
-            asking.log(self, "pen granted by silence", Some(&loser.user), Some(&reason));
+        let asking = desk.pen().request().cloned();
+        let Some(loser) = desk.grant_overdue_pen(number, Timestamp::now()) else { return };
+        let by = asking.as_ref().map(|asking| asking.user.clone()).unwrap_or_default();
+        let seconds = self.settings.pen_request_timeout.as_secs_f32();
+        let reason = format!("no answer within {seconds} s");
+        if let Some(asking) = asking.and_then(|asking| self.session(asking.session)) {
+            asking.log(&self, "pen granted by silence", Some(&loser.user), Some(&reason));
         }
         self.publish_pen(&desk, Some(Change { by: by.clone(), reason: Some(reason) }));
         drop(desk);

@@ -32,6 +32,9 @@ pub struct Request {
     pub user: String,
     /// Why, in its user's words.
     pub reason: Option<String>,
+    /// Counts the requests of a pen, so that one which is taken back or denied is told apart from the
+    /// next of the same session.
+    pub number: u64,
 }
 
 /// What became of asking for the pen.
@@ -39,8 +42,10 @@ pub struct Request {
 pub enum Asked {
     /// It was free, or the asking session's already.
     Taken,
-    /// The holder has to answer.
-    Pending,
+    /// The holder has to answer the request of this number.
+    Pending(u64),
+    /// The session asks already, and the holder has to answer by when it had to.
+    Again,
     /// This session asks already; one at a time does.
     Another(Request),
 }
@@ -50,6 +55,8 @@ pub enum Asked {
 pub struct Pen {
     holder: Option<Holder>,
     request: Option<Request>,
+    /// Requests so far.
+    requests: u64,
 }
 
 impl Pen {
@@ -83,9 +90,10 @@ impl Pen {
         }
     }
 
-    /// Asks for the pen: takes it when it is free, else leaves it to the holder's answer.
-    pub fn ask(&mut self, request: Request, now: Timestamp) -> Asked {
-        match (&self.holder, &self.request) {
+    /// Asks for the pen: takes it when it is free, else leaves it to the holder's answer. The request's
+    /// number is set here.
+    pub fn ask(&mut self, mut request: Request, now: Timestamp) -> Asked {
+        match (&self.holder, &mut self.request) {
             (None, _) => {
                 self.holder = Some(request.holds_since(now));
                 Asked::Taken
@@ -94,9 +102,15 @@ impl Pen {
             (Some(_), Some(other)) if other.session != request.session => {
                 Asked::Another(other.clone())
             }
-            (Some(_), _) => {
+            (Some(_), Some(before)) => {
+                before.reason = request.reason;
+                Asked::Again
+            }
+            (Some(_), None) => {
+                self.requests += 1;
+                request.number = self.requests;
                 self.request = Some(request);
-                Asked::Pending
+                Asked::Pending(self.requests)
             }
         }
     }
@@ -122,6 +136,11 @@ impl Pen {
     pub fn force(&mut self, candidate: Holder) -> Option<Holder> {
         self.request = None;
         self.holder.replace(candidate)
+    }
+
+    /// Nobody holds it or asks for it any more.
+    pub fn clear(&mut self) {
+        (self.holder, self.request) = (None, None);
     }
 
     /// Takes the pen from `session` if it holds it: then it is free, or of who asked for it.
@@ -199,6 +218,7 @@ mod tests {
                 session: sessions[who],
                 user: format!("user{who}"),
                 reason: None,
+                number: 0,
             };
             let mut pen = Pen::default();
             let mut model = (None, None);

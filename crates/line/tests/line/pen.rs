@@ -181,3 +181,52 @@ async fn watchers_hear_the_grid_of_who_writes_and_who_is_there() {
     .await;
     message(&mut eve, |message| *message == grid).await;
 }
+
+async fn after(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    // What is due gets its turn.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn silence_grants_the_pen_also_to_who_does_not_read_and_not_before_its_time() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let (_alice, alices) = attach(&rig, "alice", Mode::Write);
+    let (_bob, bobs) = attach(&rig, "bob", Mode::Watch);
+    tokio::time::pause();
+    bobs.request_pen(None, NOW).unwrap();
+    after(10).await;
+    // Who asks again meanwhile gets no more time, and no less.
+    bobs.request_pen(Some("please"), NOW).unwrap();
+    after(4).await;
+    assert!(alices.writes());
+    after(2).await;
+    assert!(bobs.writes());
+}
+
+#[tokio::test]
+async fn a_request_that_follows_one_denied_or_taken_back_gets_its_whole_time() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let (_alice, alices) = attach(&rig, "alice", Mode::Write);
+    let (mut bob, bobs) = attach(&rig, "bob", Mode::Watch);
+    tokio::time::pause();
+    for denied in [true, false] {
+        bobs.request_pen(None, NOW).unwrap();
+        // The asking client reads the request, and from then on nothing.
+        told(&mut bob, PenState::Requested).await;
+        after(10).await;
+        match denied {
+            true => alices.deny_pen(None).unwrap(),
+            false => bobs.release_pen(NOW),
+        }
+        bobs.request_pen(None, NOW).unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(14), bob.next(Wanted::End)).await;
+        after(0).await;
+        assert!(alices.writes(), "the time of the request before counts");
+        alices.deny_pen(None).unwrap();
+    }
+}
