@@ -1,18 +1,28 @@
 //! Passwords, hashed a few at a time on threads of their own: each costs 19 MiB and some tens of
-//! milliseconds of a core. Addresses take turns, so that none is made to wait by another's queue.
+//! milliseconds of a core. Each thread stays, and keeps that memory: what the C library is given back of
+//! blocks that are aligned so, it does not find again for the next hash. Addresses take turns, so that none is made to wait by another's queue.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use argon2::ARGON2ID_IDENT;
+use argon2::Algorithm;
 use argon2::Argon2;
-use argon2::PasswordHasher;
-use argon2::PasswordVerifier;
+use argon2::Block;
+use argon2::Params;
+use argon2::Version;
+use argon2::password_hash::Error;
+use argon2::password_hash::phc::Output;
+use argon2::password_hash::phc::ParamsString;
 use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::phc::Salt;
 use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
@@ -52,7 +62,11 @@ pub(super) struct Turn {
 }
 
 #[derive(Default)]
-struct Queue(Mutex<Jobs>);
+struct Queue {
+    jobs: Mutex<Jobs>,
+    /// Rings when there is one, and at the end.
+    more: Condvar,
+}
 
 /// The jobs of each address that has any, in the order in which they take turns.
 #[derive(Default)]
@@ -60,8 +74,10 @@ struct Jobs {
     waiting: VecDeque<(Source, VecDeque<Job>)>,
     /// How many they are together.
     count: usize,
-    /// Threads that work. They end when there is nothing left.
+    /// Threads that work, from the first that was needed on.
     threads: usize,
+    /// Whether nobody logs in any more.
+    over: bool,
 }
 
 impl Default for Passwords {
@@ -83,13 +99,19 @@ impl Passwords {
     /// What is kept of a new password: argon2id with a random salt, in PHC's form.
     pub(super) async fn hash(&self, turn: Turn, password: Password) -> Result<String, Fault> {
         let hash = move || {
-            let hash: Result<PasswordHash, _> =
-                Argon2::default().hash_password(password.expose().as_bytes());
-            hash.map(|hash| hash.to_string())
+            let mut hash = PasswordHash {
+                algorithm: ARGON2ID_IDENT,
+                version: Some(Version::default().into()),
+                params: ParamsString::try_from(Params::default())?,
+                salt: Some(Salt::generate()),
+                hash: None,
+            };
+            hash.hash = Some(output(&hash, &password)?);
+            Ok(hash.to_string())
         };
-        self.compute(turn, hash)
-            .await?
-            .map_err(|error| Fault::Failed(format!("the password cannot be hashed: {error}")))
+        self.compute(turn, hash).await?.map_err(|error: Error| {
+            Fault::Failed(format!("the password cannot be hashed: {error}"))
+        })
     }
 
     /// Whether a password is the one of this hash; never when there is none.
@@ -101,7 +123,9 @@ impl Passwords {
     ) -> Result<bool, Fault> {
         self.compute(turn, move || {
             let hash = hash.as_deref().unwrap_or(DECOY);
-            Argon2::default().verify_password(password.expose().as_bytes(), hash).is_ok()
+            let Ok(hash) = PasswordHash::new(hash) else { return false };
+            // Compared in constant time.
+            hash.hash.is_some() && output(&hash, &password).ok() == hash.hash
         })
         .await
     }
@@ -125,6 +149,27 @@ impl Passwords {
     }
 }
 
+thread_local! {
+    /// What a hash is computed in.
+    static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a password becomes with the salt and at the cost of a hash.
+fn output(hash: &PasswordHash, password: &Password) -> Result<Output, Error> {
+    let salt = hash.salt.ok_or(Error::SaltInvalid)?;
+    let params = Params::try_from(hash)?;
+    let mut output = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+    let version = hash.version.map_or_else(|| Ok(Version::default()), Version::try_from)?;
+    let blocks = params.block_count();
+    let argon2 = Argon2::new(Algorithm::try_from(hash.algorithm.as_str())?, version, params);
+    MEMORY.with_borrow_mut(|memory| {
+        memory.resize(blocks, Block::new());
+        let password = password.expose().as_bytes();
+        argon2.hash_password_into_with_memory(password, &salt, &mut output, memory)
+    })?;
+    Ok(Output::new(&output)?)
+}
+
 impl Queue {
     fn push(self: &Arc<Self>, source: Source, job: Job) -> Result<(), Fault> {
         let busy = || Fault::Unavailable("too many people log in at once: try again".into());
@@ -145,21 +190,29 @@ impl Queue {
             }
         }
         jobs.push(source, job);
+        self.more.notify_one();
         Ok(())
     }
 
     fn work(&self) {
         loop {
             // Its own statement, so that nothing is locked meanwhile.
-            let job = self.lock().next();
+            let job = self.next();
             let Some(job) = job else { return };
             // The caller learns of a panic by the answer that does not come.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 
+    /// Waits for the next job; none at the end.
+    fn next(&self) -> Option<Job> {
+        let idle = |jobs: &mut Jobs| jobs.count == 0 && !jobs.over;
+        let jobs = self.more.wait_while(self.lock(), idle);
+        jobs.unwrap_or_else(PoisonError::into_inner).next()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -172,18 +225,22 @@ impl Jobs {
         }
     }
 
-    /// The next job of the address whose turn it is; with none the thread that asks ends.
+    /// The next job of the address whose turn it is.
     fn next(&mut self) -> Option<Job> {
-        let Some((source, mut own)) = self.waiting.pop_front() else {
-            self.threads -= 1;
-            return None;
-        };
+        let (source, mut own) = self.waiting.pop_front()?;
         let job = own.pop_front();
         if !own.is_empty() {
             self.waiting.push_back((source, own));
         }
         self.count -= 1;
         job
+    }
+}
+
+impl Drop for Passwords {
+    fn drop(&mut self) {
+        self.queue.lock().over = true;
+        self.queue.more.notify_all();
     }
 }
 
