@@ -1,6 +1,6 @@
 # Each target calls a script of scripts/, which installs what it needs first (by apt, as root).
 
-.PHONY: help build web guest-image demo test fuzz bench bench-quick
+.PHONY: help build web guest-image demo test fuzz soak bench bench-quick
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,6 +22,9 @@ test: ## Run all tests, those with a real guest and a browser too
 
 fuzz: ## Feed the parsers with made-up bytes, a minute each
 	@scripts/fuzz
+
+soak: ## Let hostile clients and guests at it for ten minutes (make test: for one)
+	@scripts/soak
 
 bench: ## Measure it beside HAProxy and websockify: some 20 minutes, docs/performance.md
 	@scripts/bench

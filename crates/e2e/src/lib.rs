@@ -12,6 +12,7 @@ pub mod drop_in;
 pub mod exchange;
 pub mod fuzz;
 pub mod guest;
+pub mod hostile;
 pub mod libvirtd;
 pub mod network;
 pub mod openstack;

@@ -1,0 +1,114 @@
+//! Connections of those who mean harm: from many addresses, and never waited for.
+
+use std::io;
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
+
+use crate::exchange::Bytes;
+
+/// How long a connection may take to be made or answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection.
+pub(super) struct Wire(pub(super) Box<dyn Bytes>);
+
+impl Wire {
+    /// Connects to an address from one of many; over TLS where a CA is named.
+    pub(super) async fn open(source: u8, ca: Option<&Path>, address: &str) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::new(127, 66, 0, source.max(1)), 0).into())?;
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let tcp = in_time(socket.connect(address)).await?;
+        let Some(ca) = ca else { return Ok(Self(Box::new(tcp))) };
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        Ok(Self(Box::new(in_time(connecting).await?)))
+    }
+
+    /// Sends a request, and reads the head of its answer.
+    pub(super) async fn ask(&mut self, request: &str) -> io::Result<String> {
+        in_time(async {
+            self.0.write_all(request.as_bytes()).await?;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(self.0.read_u8().await?);
+            }
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        })
+        .await
+    }
+
+    /// Becomes a WebSocket of `console.v1`.
+    pub(super) async fn upgrade(&mut self, path: &str) -> io::Result<()> {
+        let answer = self
+            .ask(&format!(
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                 Sec-WebSocket-Protocol: console.v1\r\n\r\n"
+            ))
+            .await?;
+        match answer.starts_with("HTTP/1.1 101") {
+            true => Ok(()),
+            false => Err(io::Error::other(answer)),
+        }
+    }
+
+    /// Sends a text message.
+    pub(super) async fn say(&mut self, text: &str) -> io::Result<()> {
+        in_time(self.0.write_all(&frame(0x1, text.as_bytes()))).await
+    }
+
+    /// Reads what comes for so long, and drops it.
+    pub(super) async fn drain(&mut self, time: Duration) -> io::Result<()> {
+        let reading = async {
+            let mut buffer = vec![0; 64 * 1024];
+            while self.0.read(&mut buffer).await? > 0 {}
+            Err(ErrorKind::UnexpectedEof.into())
+        };
+        tokio::time::timeout(time, reading).await.unwrap_or(Ok(()))
+    }
+}
+
+/// A frame of a client, masked by zeros.
+pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        length @ ..126 => frame.push(0x80 | u8::try_from(length).unwrap()),
+        length @ ..65536 => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+async fn in_time<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ErrorKind::TimedOut.into()),
+    }
+}

@@ -1,0 +1,290 @@
+//! All who mean harm at once, beside ordinary sessions on other lines: these notice nothing, and after
+//! it the program is as it was.
+//!
+//! `SERIALPROXY_TEST_HOLD_SECONDS` says for how long (60), `SERIALPROXY_TEST_HOLD_KINDS` by which kinds
+//! of `serialproxy_e2e::hostile` (a list with commas; all).
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::fmt::Write;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use serialproxy_e2e::PATIENCE;
+use serialproxy_e2e::hostile;
+use serialproxy_e2e::hostile::Target;
+use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+use serialproxy_proto::id::ServerId;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+/// Sessions that go on beside it, each on its own line.
+const ORDINARY: usize = 20;
+
+/// What of them an echo takes at most in 99 of 100 times.
+const ECHO: Duration = Duration::from_millis(200);
+
+/// How often each of them types.
+const TYPES_EVERY: Duration = Duration::from_millis(100);
+
+/// What the program may have resident at any time.
+const MEMORY: usize = 300 * 1024 * 1024;
+
+/// What of it may be left afterwards, beside what was there before: the threads that hash passwords keep
+/// 38 MiB from the first on, and the allocator keeps some.
+const MEMORY_LEFT: usize = 96 * 1024 * 1024;
+
+/// What may differ of threads and open files afterwards: libraries keep some of either.
+const SLACK: usize = 8;
+
+/// How long the program has to end.
+const END: Duration = Duration::from_secs(5);
+
+const KINDS: &str = "SERIALPROXY_TEST_HOLD_KINDS";
+const SECONDS: &str = "SERIALPROXY_TEST_HOLD_SECONDS";
+
+/// What the process of those who mean harm runs.
+#[tokio::test]
+#[ignore = "a process of its own, which the test below starts"]
+async fn those_who_mean_harm() {
+    let kinds = std::env::var(KINDS).unwrap_or_default();
+    let kinds: Vec<String> =
+        kinds.split(',').filter(|kind| !kind.is_empty()).map(Into::into).collect();
+    hostile::attack(&kinds).await;
+}
+
+/// Their process, which is killed when this is dropped, and where their guests are.
+struct Hostile {
+    process: Child,
+    guests: Vec<String>,
+}
+
+impl Hostile {
+    async fn start() -> Self {
+        // Of lower priority: they are to load the program, not to starve it.
+        let mut process = Command::new("nice")
+            .arg("-n10")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "those_who_mean_harm", "--ignored", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let guests = loop {
+            let line = within(lines.next_line()).await.unwrap().expect("they did not start");
+            if let Some(guests) = line.strip_prefix("guests ") {
+                break guests.split(' ').map(|guest| guest.replace('=', " tcp://")).collect();
+            }
+        };
+        Self { process, guests }
+    }
+
+    async fn attack(&mut self, target: &Target) {
+        let mut stdin = self.process.stdin.take().unwrap();
+        within(stdin.write_all(target.to_line().as_bytes())).await.unwrap();
+    }
+}
+
+/// Sends back what is typed.
+async fn echo(mut guest: TcpStream) {
+    let mut keys = [0; 64];
+    while let Ok(count @ 1..) = guest.read(&mut keys).await {
+        if guest.write_all(&keys[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The program, with lines of ordinary guests and of those who mean harm.
+async fn start(pki: &Pki, guests: &[String]) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((guest, _)) = listener.accept().await {
+            tokio::spawn(echo(guest));
+        }
+    });
+    let mut config = "[serial_console]\nenabled = true\nrecord = true\n[static]\n".to_owned();
+    for line in 0..ORDINARY {
+        writeln!(config, "line = line{line} tcp://{address}").unwrap();
+    }
+    for guest in guests {
+        writeln!(config, "line = {guest}").unwrap();
+    }
+    let file = pki.file("serialproxy.conf");
+    std::fs::write(&file, config).unwrap();
+    let part = |kind| std::fs::read_to_string(pki.file(&format!("server-{kind}.pem"))).unwrap();
+    std::fs::write(pki.file("self.pem"), part("cert") + &part("key")).unwrap();
+    let [file, cert] = [file, pki.file("self.pem")].map(|path| path.to_str().unwrap().to_owned());
+    Server::start(&[
+        "--config-file",
+        &file,
+        "--serial_console-cert",
+        &cert,
+        "--api-auth_strategy",
+        "http_basic",
+        "--serial_console-record_total",
+        "64MiB",
+        "--session-ping_interval",
+        "5",
+        "--session-grace",
+        "20",
+    ])
+    .await
+}
+
+/// An ordinary session: raw and `console.v1`, plain and TLS by turns.
+async fn ordinary(server: &Server, pki: &Pki, line: usize) -> Socket {
+    let id = server.connected(line).await;
+    let path = format!("/?token={}", server.token(&id, "").await);
+    let headers: &[_] =
+        if line % 4 < 2 { &[("sec-websocket-protocol", "console.v1")] } else { &[] };
+    match line % 2 {
+        0 => Socket::open(&server.proxy, &path, headers).await,
+        _ => Socket::secure(&pki.file("ca-cert.pem"), &server.proxy, &path, headers).await,
+    }
+}
+
+/// Types until then; how long each echo took.
+async fn type_on(mut socket: Socket, until: Instant) -> (Socket, Vec<Duration>) {
+    let mut times = Vec::new();
+    let mut ticks = tokio::time::interval(TYPES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while Instant::now() < until {
+        ticks.tick().await;
+        let start = Instant::now();
+        socket.send(&b"x"[..]).await;
+        socket.output_with(b"x").await;
+        times.push(start.elapsed());
+    }
+    (socket, times)
+}
+
+/// Echoes of all sessions until then, in order.
+async fn echoes(sessions: Vec<Socket>, until: Instant) -> (Vec<Socket>, Vec<Duration>) {
+    let mut typing = JoinSet::new();
+    for session in sessions {
+        typing.spawn(type_on(session, until));
+    }
+    let (mut sessions, mut times) = (Vec::new(), Vec::new());
+    while let Some(typed) = typing.join_next().await {
+        let (session, of_it) = typed.expect("an ordinary session ended");
+        sessions.push(session);
+        times.extend(of_it);
+    }
+    times.sort();
+    (sessions, times)
+}
+
+/// What the program has.
+#[derive(Clone, Copy, Debug)]
+struct Holds {
+    threads: usize,
+    files: usize,
+    memory: usize,
+}
+
+impl Holds {
+    fn of(server: &Server) -> Self {
+        let count =
+            |what| std::fs::read_dir(format!("/proc/{}/{what}", server.pid())).unwrap().count();
+        Self { threads: count("task"), files: count("fd"), memory: server.memory("VmRSS") }
+    }
+
+    fn is_as(&self, before: &Self) -> bool {
+        self.threads <= before.threads + SLACK
+            && self.files <= before.files + SLACK
+            && self.memory <= before.memory + MEMORY_LEFT
+    }
+}
+
+/// The most memory that the program had, looked at all the time.
+async fn most_memory(server: &Server, until: Instant) -> usize {
+    let mut most = 0;
+    while Instant::now() < until {
+        most = most.max(server.memory("VmRSS"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_mean_harm_at_once_cost_ordinary_sessions_nothing_and_leave_nothing_behind() {
+    let seconds = std::env::var(SECONDS).ok().map_or(60, |seconds| seconds.parse().unwrap());
+    let pki = Pki::new();
+    let mut hostile = Hostile::start().await;
+    let mut server = start(&pki, &hostile.guests).await;
+    let mut sessions = Vec::new();
+    for line in 0..ORDINARY {
+        sessions.push(ordinary(&server, &pki, line).await);
+    }
+    for guest in &hostile.guests {
+        let name = guest.split(' ').next().unwrap();
+        server.token(&ServerId::of_static(name).to_string(), "").await;
+    }
+    let (sessions, alone) = echoes(sessions, Instant::now() + Duration::from_secs(3)).await;
+    let before = Holds::of(&server);
+
+    let api = server.api.split_once("://").unwrap().1.to_owned();
+    let (proxy, ca, token) = (server.proxy.clone(), pki.file("ca-cert.pem"), server.admin_token());
+    hostile.attack(&Target { proxy, api, ca, token }).await;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let ((sessions, beside), most) =
+        tokio::join!(echoes(sessions, until), most_memory(&server, until));
+    let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
+    println!(
+        "an echo takes {:?} in 99 of 100 times alone, {:?} beside them",
+        p99(&alone),
+        p99(&beside)
+    );
+    println!("{} MiB were resident at most", most / 1024 / 1024);
+    assert!(beside.len() >= ORDINARY * usize::try_from(seconds).unwrap());
+
+    hostile.process.kill().await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let (mut sessions, mut after) = (sessions, Holds::of(&server));
+    while !after.is_as(&before) && Instant::now() < deadline {
+        // They are there all the while.
+        (sessions, _) = echoes(sessions, Instant::now() + Duration::from_secs(1)).await;
+        after = Holds::of(&server);
+    }
+    println!("{before:?} before, {after:?} after");
+    // What they did, so that a kind which the program does not even hear of is seen.
+    let log = server.log();
+    for done in
+        ["pen taken over", "attach refused", "session attached", "connection of a session lost"]
+    {
+        println!("{} times: {done}", log.matches(done).count());
+    }
+    let asked = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    println!("it ended within {:?}", asked.elapsed());
+
+    assert!(status.success(), "{status}: {}", server.log());
+    assert!(asked.elapsed() <= END + Duration::from_millis(500));
+    assert!(p99(&beside) < ECHO, "{:?}", p99(&beside));
+    assert!(most < MEMORY, "{most} bytes were resident");
+    assert!(after.is_as(&before), "{before:?} before, {after:?} after");
+    drop(sessions);
+}
