@@ -62,6 +62,15 @@ fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// `text` as one word of a POSIX shell, for a command that a reader may copy.
+pub(crate) fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// A number with its digits in groups of three: `1 048 576`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -105,6 +114,16 @@ mod tests {
     #[test]
     fn a_name_cannot_steer_the_readers_terminal() {
         assert_eq!(printable("a\x1b]0;owned\x07b\n\u{9b}6n"), "a\\u{1b}]0;owned\\u{7}b \\u{9b}6n");
+    }
+
+    #[test]
+    fn a_name_is_one_word_of_a_shell() {
+        for name in ["db-1", "a; touch b", "$(id)", "`id`", "it's", "a \"b\" \\c", "", "~"] {
+            let shell = format!("printf %s {}", word(name));
+            let said = std::process::Command::new("sh").args(["-c", &shell]).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), name);
+        }
+        assert_eq!(word("db-1"), "db-1");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serialproxy_proto::token::Mode;
 
 use crate::failure::Failure;
 use crate::text::grouped;
+use crate::text::word;
 
 pub(crate) const DRAINING: &str = "the proxy is shutting down; connecting again";
 pub(crate) const NEW_LINE: &str =
@@ -73,6 +74,7 @@ pub(crate) fn state(state: LineState, reason: &str, server: &str) -> String {
     let state = match state {
         LineState::Connected => return "the guest is connected".into(),
         LineState::Waiting if reason.ends_with(Status::Shutoff.as_str()) => {
+            let server = word(server);
             return format!("{reason}: waiting; start it with: serialproxy start {server}");
         }
         LineState::Waiting => "waiting for the guest",
