@@ -4,11 +4,12 @@ use serialproxy_proto::console::Size;
 
 use crate::screen;
 
-/// A guest's output, repeated, on a grid: two bytes say of what size, and one how often.
+/// A guest's output on a grid: two bytes say of what size, and one whether it is repeated, since a bomb is
+/// one sequence many times.
 pub fn screen(data: &[u8]) {
     let [rows, cols, times, output @ ..] = data else { return };
     let size = Size { rows: u16::from(*rows), cols: 2 * u16::from(*cols) };
-    let mut output = output.repeat(1 + 16 * usize::from(*times));
+    let mut output = output.repeat(1 + 512 * usize::from(times.saturating_sub(0xf0)));
     output.truncate(screen::READ);
     let painted = screen::paint(&output, Some(size));
     assert!(painted.len() <= screen::PAINTED);
