@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
+use serialproxy_limits::Source;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+use serialproxy_proto::token::TokenDigest;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -30,6 +32,8 @@ use crate::status::Connection;
 pub struct Visitor {
     /// The project for whose server the grant is; none where grants name none.
     pub project: Option<String>,
+    /// The digest of the token that it has, by which those who have the same one count together.
+    pub token: TokenDigest,
     /// The user.
     pub user: String,
     /// `Write` asks for the pen.
@@ -46,6 +50,8 @@ pub struct Visitor {
     pub protocol: Protocol,
     /// Where it comes from, as people read it.
     pub address: String,
+    /// Where it comes from, as sessions are counted; none where they are not.
+    pub source: Option<Source>,
     /// Where the output begins.
     pub start: Start,
     /// The time of now.
@@ -82,6 +88,7 @@ impl Line {
         let shared = &self.0;
         shared.ask();
         let session = Arc::new(Session::new(visitor));
+        lock(&session.standing).places = Some(shared.settings.places.enter(visitor)?);
         let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
         attachment.begin(beginning);
@@ -195,10 +202,16 @@ impl Shared {
         let mut sessions = lock(&self.sessions);
         sessions.admit(visitor)?;
         refuse_without_connection(&self.status.borrow().connection, visitor)?;
+        let holder = desk.pen().holder().cloned();
+        if let Some(Holder { session, user, since }) = &holder
+            && visitor.mode == Mode::Write
+        {
+            return Err(Refusal::Busy { session: *session, user: user.clone(), since: *since });
+        }
+        sessions.make_room(visitor, holder.map(|holder| holder.session))?;
         if visitor.mode == Mode::Write {
-            desk.take_pen(session.holder(visitor.now)).map_err(
-                |Holder { session, user, since }| Refusal::Busy { session, user, since },
-            )?;
+            // It is free, as was seen.
+            let _ = desk.take_pen(session.holder(visitor.now));
         }
         let beginning = {
             let history = lock(&self.history);

@@ -44,6 +44,7 @@ impl Drop for Attachment {
                 self.line.publish_pen(&desk, None);
             }
         }
+        self.line.bound_detached(self.session.token);
         // The owner may wait for this session to catch up.
         self.line.progress.notify_one();
         tracing::info!(line = %self.line.key, session = %self.session.id,

@@ -356,7 +356,7 @@ impl Shared {
     /// Takes a session out that is over: its pen is free, or of who asked for it. One that found
     /// no room among the others may hold the pen too.
     pub(crate) fn remove(&self, session: &Session) {
-        lock(&session.standing).stop_waiting();
+        lock(&session.standing).leave();
         let was_there = {
             let mut sessions = lock(&self.sessions);
             let was_there = sessions.take_out(session.id);

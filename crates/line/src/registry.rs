@@ -27,6 +27,7 @@ use crate::lock;
 use crate::owner;
 use crate::owner::READ;
 use crate::painter::Painters;
+use crate::places::SessionPlaces;
 
 /// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
 /// while a connection is gone for the grace time, one and a half times.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub pen_request_timeout: Duration,
     /// What becomes of a raw session that fell out of what is kept.
     pub raw_lag: RawLag,
+    /// How many sessions a user and an address may have.
+    pub places: SessionPlaces,
     /// Which lines are this process's.
     pub claims: Arc<Claims>,
     /// Towards ports that speak TLS, as it is at a connect.
@@ -76,6 +79,7 @@ impl Default for Settings {
             grace: Duration::from_secs(60),
             pen_request_timeout: Duration::from_secs(15),
             raw_lag: RawLag::Close,
+            places: SessionPlaces::new(0, 0),
             claims: Arc::default(),
             tls: None,
         }

@@ -7,6 +7,8 @@ use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::TokenDigest;
 
 use crate::attach::Visitor;
 use crate::desk::Desk;
@@ -15,8 +17,12 @@ use crate::line::Shared;
 use crate::lock;
 use crate::session::Session;
 
-/// Sessions of one line at most.
+/// Sessions of one line at most. The last place is for one who types, and the one before it for one who may
+/// take the pen, so that neither is locked out by those who watch.
 const SESSIONS: usize = 1000;
+
+/// Sessions without a connection that those who have the same token may have on a line at most.
+const DETACHED: usize = 32;
 
 /// Whoever joins is judged under the same lock under which the line is closed or comes to another
 /// project: who joined before is ended, who comes later is refused.
@@ -38,10 +44,50 @@ impl Roster {
         if self.project != visitor.project {
             return Err(Refusal::Token);
         }
-        if self.sessions.len() >= SESSIONS {
-            return Err(Refusal::TooMany(format!("{SESSIONS} sessions share this line")));
-        }
         Ok(())
+    }
+
+    /// Makes room for one more. On a full line a session without a connection makes way, but for the one
+    /// that holds the pen.
+    pub(crate) fn make_room(
+        &mut self,
+        visitor: &Visitor,
+        holder: Option<SessionId>,
+    ) -> Result<(), Refusal> {
+        let most = match visitor.mode {
+            Mode::Write => SESSIONS,
+            Mode::Watch if visitor.operator => SESSIONS - 1,
+            Mode::Watch => SESSIONS - 2,
+        };
+        if self.sessions.len() < most || self.evict(holder, |_| true, 0) {
+            return Ok(());
+        }
+        Err(Refusal::TooMany(format!("{most} share this line")))
+    }
+
+    /// Bounds the sessions without a connection of those who have this token.
+    fn bound_detached(&mut self, token: TokenDigest, holder: Option<SessionId>) -> bool {
+        self.evict(holder, |session| session.token == token, DETACHED)
+    }
+
+    /// Takes the oldest session without a connection out, of those that count and do not hold the pen,
+    /// when there are more than `most`.
+    fn evict(
+        &mut self,
+        holder: Option<SessionId>,
+        counts: impl Fn(&Session) -> bool,
+        most: usize,
+    ) -> bool {
+        let counts = |session: &&Arc<Session>| {
+            holder != Some(session.id) && counts(session) && session.is_detached()
+        };
+        let all = self.sessions.iter().filter(counts);
+        let (count, oldest) = (all.clone().count(), all.min_by_key(|session| session.alive()));
+        let Some(oldest) = oldest.filter(|_| count > most).cloned() else { return false };
+        oldest.set_end(&Close::new(CloseCode::SessionLimit, "others needed its place"));
+        lock(&oldest.standing).leave();
+        tracing::info!(session = %oldest.id, user = oldest.user, "a lost session made room");
+        self.take_out(oldest.id)
     }
 
     pub(crate) fn refuse_when_closed(&self) -> Result<(), Refusal> {
@@ -139,6 +185,16 @@ impl Line {
 }
 
 impl Shared {
+    /// Bounds the sessions without a connection, one more of which is now one with this token.
+    pub(crate) fn bound_detached(&self, token: TokenDigest) {
+        let desk = lock(&self.desk);
+        let holder = desk.pen().holder().map(|holder| holder.session);
+        let mut sessions = lock(&self.sessions);
+        if sessions.bound_detached(token, holder) {
+            self.publish_viewers(&sessions);
+        }
+    }
+
     /// Ends all sessions for a change that says whether they are to end. Nobody joins or gets the pen in
     /// between.
     fn end_all(&self, close: &Close, change: impl FnOnce(&mut Desk, &mut Roster) -> bool) {

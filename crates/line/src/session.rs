@@ -14,6 +14,7 @@ use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::TokenDigest;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -22,11 +23,14 @@ use crate::attach::Visitor;
 use crate::keys::Keys;
 use crate::line::Shared;
 use crate::lock;
+use crate::places::Taken;
 
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) user: String,
+    /// The digest of the token that it attached with.
+    pub(crate) token: TokenDigest,
     /// The project for whose server its grant is.
     pub(crate) project: Option<String>,
     pub(crate) protocol: Protocol,
@@ -73,6 +77,8 @@ pub(crate) struct Standing {
     pub(crate) laid_pen_down: bool,
     /// What ends it when it does not come back in time.
     pub(crate) waiting: Option<AbortHandle>,
+    /// Its places among those of its user and address.
+    pub(crate) places: Option<Taken>,
     /// With which it may come back.
     pub(crate) keys: Keys,
     /// Bytes of input that it sent so far and that are dealt with, or queued.
@@ -94,6 +100,7 @@ impl Standing {
             heard: false,
             laid_pen_down: false,
             waiting: None,
+            places: None,
             keys: Keys::default(),
             received: 0,
             repeated: 0,
@@ -106,6 +113,12 @@ impl Standing {
     pub(crate) fn stir(&mut self) {
         self.alive = Instant::now();
         self.heard = true;
+    }
+
+    /// The session is over, and its places are free.
+    pub(crate) fn leave(&mut self) {
+        self.stop_waiting();
+        self.places = None;
     }
 
     /// Nobody need wait for it any more.
@@ -121,6 +134,7 @@ impl Session {
         Self {
             id: SessionId::new(),
             user: visitor.user.clone(),
+            token: visitor.token,
             project: visitor.project.clone(),
             protocol: visitor.protocol,
             since: visitor.now,
@@ -169,6 +183,11 @@ impl Session {
 
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.fate).end.is_some()
+    }
+
+    /// Its last sign of life.
+    pub(crate) fn alive(&self) -> Instant {
+        lock(&self.standing).alive
     }
 
     pub(crate) fn is_detached(&self) -> bool {

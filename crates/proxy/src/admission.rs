@@ -6,10 +6,12 @@
 //! it was told. What ends in the store is looked up anew when something ended there since, before and
 //! after the line has taken the session in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serialproxy_limits::Source;
 use serialproxy_line::Attachment;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
@@ -36,11 +38,12 @@ const SLOW: Duration = Duration::from_secs(5);
 const OWN_LEAVES: Duration = Duration::from_millis(30);
 
 /// What a client with a token wants.
+#[derive(Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) mode: Option<Mode>,
     pub(crate) start: Start,
     pub(crate) protocol: Protocol,
-    pub(crate) address: String,
+    pub(crate) address: SocketAddr,
 }
 
 /// Attaches to the console that was looked up for a token.
@@ -67,7 +70,7 @@ pub(crate) async fn attach(
         _ => expected.is_connecting() && expected.connected(CONNECTING).await,
     };
     let (console, line) = confirmed(proxy, token, console).await?;
-    let visitor = visitor(proxy, &console, mode, wish);
+    let visitor = visitor(proxy, token, &console, mode, wish);
     let (console, attached) = match line.attach(&visitor) {
         Err(Refusal::Busy { user, .. }) if user == visitor.user => {
             line.pen_free(OWN_LEAVES).await;
@@ -98,11 +101,18 @@ async fn confirmed(
     Ok((console, line))
 }
 
-fn visitor(proxy: &Proxy, console: &Console, mode: Mode, wish: Wish) -> Visitor {
+fn visitor(
+    proxy: &Proxy,
+    token: &ConsoleToken,
+    console: &Console,
+    mode: Mode,
+    wish: Wish,
+) -> Visitor {
     let Wish { start, protocol, address, .. } = wish;
     let is_limited = proxy.config.consoleauth.enforce_session_timeout;
     Visitor {
         project: console.project.clone(),
+        token: token.digest(),
         user: console.user.clone(),
         mode,
         may: console.mode,
@@ -110,7 +120,8 @@ fn visitor(proxy: &Proxy, console: &Console, mode: Mode, wish: Wish) -> Visitor 
         wait: console.wait,
         limit: console.expires.filter(|_| is_limited),
         protocol,
-        address,
+        address: address.to_string(),
+        source: Some(Source::from(address.ip())),
         start,
         now: Timestamp::now(),
     }

@@ -148,7 +148,7 @@ async fn admit(
     };
     let check_origin =
         || origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin);
-    let address = client.address.to_string();
+    let address = client.address;
     let (attachment, keyboard) = match admission {
         Admission::Token(token) => {
             let console = proxy.backing.look_up(&token).await?;
@@ -159,7 +159,7 @@ async fn admit(
         Admission::Resume(key) => {
             check_origin()?;
             let line = proxy.lines.get(key.line()).ok_or(Refusal::Resume)?;
-            line.resume(&key, start, &address)?
+            line.resume(&key, start, &address.to_string())?
         }
     };
     Ok(Admitted { attachment, keyboard, protocol })

@@ -24,6 +24,7 @@ use serialproxy_config::values::AuthStrategy;
 use serialproxy_line::Claims;
 use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
+use serialproxy_line::SessionPlaces;
 use serialproxy_line::Settings;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
@@ -262,6 +263,10 @@ pub(crate) fn settings(config: &Config, hypervisors: Option<&Hypervisors>) -> Se
             values::RawLag::Close => RawLag::Close,
             values::RawLag::Skip => RawLag::Skip,
         },
+        places: SessionPlaces::new(
+            config.limits.sessions_per_user as usize,
+            config.limits.sessions_per_address as usize,
+        ),
         claims: Arc::new(Claims::new(&config.line.claims)),
         tls: hypervisors.map(Hypervisors::current),
     }

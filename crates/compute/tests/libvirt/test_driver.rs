@@ -15,6 +15,7 @@ use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::TokenDigest;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -207,6 +208,7 @@ async fn a_server_belongs_to_whom_its_description_names_and_else_to_whom_the_con
 fn is_good(role: &Role, server: ServerId, project: &str) -> bool {
     let visitor = Visitor {
         project: Some(project.into()),
+        token: TokenDigest::of("a token"),
         user: "alice".into(),
         mode: Mode::Watch,
         may: Mode::Watch,
@@ -215,6 +217,7 @@ fn is_good(role: &Role, server: ServerId, project: &str) -> bool {
         limit: None,
         protocol: Protocol::ConsoleV1,
         address: "192.0.2.1:4".into(),
+        source: None,
         start: Start::Live,
         now: Timestamp::now(),
     };

@@ -16,6 +16,7 @@ mod pen;
 mod resume;
 mod rig;
 mod right;
+mod room;
 mod screen;
 mod stale;
 mod transports;
@@ -373,11 +374,13 @@ async fn a_viewer_who_comes_later_gets_the_screen_as_it_is_now() {
 async fn a_writer_who_finds_no_room_leaves_the_pen_to_the_next() {
     let rig = Rig::new().await;
     let _guest = rig.boot().await;
-    let mut watchers: Vec<_> =
-        (0..1000).map(|_| rig.attach(&watcher("eve")).expect("there is room")).collect();
-    assert!(matches!(rig.attach(&writer("alice")), Err(Refusal::TooMany(_))));
+    let _watchers: Vec<_> =
+        (0..999).map(|_| rig.attach(&watcher("eve")).expect("there is room")).collect();
+    let (alice, keyboard) = rig.attach(&writer("alice")).unwrap();
+    keyboard.release_pen(Timestamp::UNIX_EPOCH);
+    assert!(matches!(rig.attach(&writer("bob")), Err(Refusal::TooMany(_))));
     assert_eq!(rig.line.describe().writer, None);
-    watchers.pop();
+    drop(alice);
     rig.attach(&writer("bob")).unwrap();
 }
 

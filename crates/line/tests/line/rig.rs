@@ -26,6 +26,7 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::TokenDigest;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -94,6 +95,7 @@ pub(crate) fn endpoint(port: &TcpListener) -> Endpoint {
 pub(crate) fn visitor(user: &str, mode: Mode, protocol: Protocol) -> Visitor {
     Visitor {
         project: Some(PROJECT.into()),
+        token: TokenDigest::of(user),
         user: user.into(),
         mode,
         may: Mode::Write,
@@ -102,6 +104,7 @@ pub(crate) fn visitor(user: &str, mode: Mode, protocol: Protocol) -> Visitor {
         limit: None,
         protocol,
         address: "192.0.2.1:4".into(),
+        source: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()),
         start: Start::Live,
         now: "2026-11-22T09:00:00Z".parse().unwrap(),
     }

@@ -1,0 +1,42 @@
+//! How many sessions a user and an address may have in this process, on all lines together.
+
+use serialproxy_limits::Place;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
+use serialproxy_proto::refusal::Refusal;
+
+use crate::attach::Visitor;
+
+/// The places of sessions. All clones count together.
+#[derive(Clone, Debug)]
+pub struct SessionPlaces {
+    users: Places<String>,
+    sources: Places<Source>,
+}
+
+/// The places of a session, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    _user: Place<String>,
+    _source: Option<Place<Source>>,
+}
+
+impl SessionPlaces {
+    /// So many for a user, and for an address; 0 is no limit.
+    pub fn new(of_user: usize, of_source: usize) -> Self {
+        Self { users: Places::new(of_user), sources: Places::new(of_source) }
+    }
+
+    pub(crate) fn enter(&self, visitor: &Visitor) -> Result<Taken, Refusal> {
+        let user = self.users.enter(visitor.user.clone()).ok_or_else(|| {
+            Refusal::TooMany(format!("{} has {} here", visitor.user, self.users.most()))
+        })?;
+        let source = match visitor.source {
+            None => None,
+            Some(source) => Some(self.sources.enter(source).ok_or_else(|| {
+                Refusal::TooMany(format!("{} come from {source}", self.sources.most()))
+            })?),
+        };
+        Ok(Taken { _user: user, _source: source })
+    }
+}
