@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "that is how a test fails"
@@ -9,12 +10,15 @@
 
 use std::path::PathBuf;
 
+use serialproxy_e2e::eventually;
 use serialproxy_e2e::exchange::Head;
 use serialproxy_e2e::exchange::ask;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::port::Guest;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_proto::id::ServerId;
 
 /// A program whose port speaks plain and TLS, and has one line.
 struct Rig {
@@ -216,4 +220,50 @@ async fn pages_of_the_console_urls_and_listed_ones_come_by_every_connection() {
         ("http://HOST", [101, 403]),
     ];
     assert_origins(&rig, &origins).await;
+}
+
+#[tokio::test]
+async fn a_refusal_and_what_is_told_of_a_line_name_no_path_of_the_server() {
+    let server = Server::start(&["--static-line=switch unix:///nonexistent/secret.sock"]).await;
+    let id = ServerId::of_static("switch").to_string();
+    let line = eventually(async || {
+        let line = server.line(&id, 0).await;
+        (line["state"] == "failed").then_some(line)
+    })
+    .await;
+    assert!(!line["reason"].as_str().unwrap().contains("secret"), "{line}");
+    let token = server.token(&id, "?wait=1").await;
+    let head = ask(None, &server.proxy, &handshake(&server.proxy, &token)).await;
+    assert_eq!(head.status, 502);
+    let reason = head.header("x-console-reason").unwrap();
+    assert!(reason.starts_with("unreachable: the guest's ") && !reason.contains('/'), "{reason}");
+    let mut socket = Socket::v1(&server.proxy, &token, "").await;
+    let hello = socket.message("hello").await;
+    assert!(!hello["reason"].as_str().unwrap().contains('/'), "{hello}");
+}
+
+#[tokio::test]
+async fn who_is_refused_writes_little_into_the_log() {
+    let rig = Rig::start(&[]).await;
+    let whole = handshake(&rig.server.proxy, "unknown");
+    let long = "é\u{1}".repeat(2000);
+    let long: String = long.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let proxy = &rig.server.proxy;
+    ask(None, proxy, &whole.replace("mode=watch", &format!("mode={long}"))).await;
+    for _ in 0..100 {
+        ask(None, proxy, &whole.replace("mode=watch", "mode=x")).await;
+    }
+    let api = rig.server.api.strip_prefix("http://").unwrap();
+    let method = "M".repeat(5000);
+    for _ in 0..100 {
+        let request = format!("{method} /v1/servers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        ask(None, api, &request).await;
+    }
+    let log = rig.server.log();
+    for words in ["attach refused", "MMMM"] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+        assert!((1..=70).contains(&lines.len()), "{words}: {}", lines.len());
+        let longest = lines.iter().map(|line| line.len()).max().unwrap();
+        assert!(longest <= 512, "{words}: {longest}");
+    }
 }

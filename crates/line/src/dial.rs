@@ -36,11 +36,12 @@ pub(crate) async fn dial(
     claim: &mut Option<Claim>,
 ) -> Result<(Endpoint, Stream, Option<&'static str>), Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
+    tracing::debug!(line = %line.key, endpoint = endpoint.info().address, "connecting");
     let name = resolve.claim(line.key, &endpoint);
     if claim.as_ref().is_none_or(|claim| claim.name() != name) {
         *claim = line.settings.claims.take(&name).map_err(|why| unclaimed(name, &why))?;
     }
-    let address = endpoint.info().address;
+    let address = endpoint.in_words();
     let stream = timely(&address, Stream::connect(&endpoint, &line.settings)).await?;
     let may_clear = claim.is_some();
     let cleared = own(line, resolve, &stream, &address, may_clear).await?;

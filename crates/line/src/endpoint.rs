@@ -114,6 +114,15 @@ impl Endpoint {
         host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
+    /// Its name for everybody: no path of the hypervisor's is in it.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Unix(_) => "the guest's socket".into(),
+            Self::Pty(_) => "the guest's pseudo-terminal".into(),
+            Self::Tcp { .. } | Self::Tls { .. } | Self::Tunnel { .. } => self.info().address,
+        }
+    }
+
     pub(crate) fn info(&self) -> EndpointInfo {
         match self {
             Self::Tcp { host, port } if host.contains(':') => {

@@ -107,6 +107,23 @@ pub fn brief(text: &str, most: usize) -> String {
     }
 }
 
+/// A text that somebody else chose as a log line may hold it: in ASCII, the rest escaped, and cut to
+/// so many bytes.
+pub fn logged(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        match c {
+            ' '..='~' => line.push(c),
+            _ => line.extend(c.escape_unicode()),
+        }
+        if line.len() > most {
+            line.truncate(most);
+            break;
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -140,6 +157,12 @@ mod tests {
     fn a_cut_text_says_so() {
         assert_eq!(brief("äöü", 3), "äöü");
         assert_eq!(brief("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn a_logged_text_is_short_and_one_line() {
+        assert_eq!(logged("it's \"a\"\nb", 99), "it's \"a\"\\u{a}b");
+        assert_eq!(logged(&"é".repeat(100), 8).len(), 8);
     }
 
     proptest! {

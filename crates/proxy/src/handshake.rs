@@ -17,6 +17,7 @@ use serialproxy_limits::Source;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::bounds::logged;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
@@ -41,6 +42,9 @@ use crate::upgrade::Violation;
 
 /// How long to wait for hyper to hand the connection over once the 101 is written.
 const UPGRADE: Duration = Duration::from_secs(10);
+
+/// Bytes of a refusal that are logged.
+const REFUSAL: usize = 300;
 
 /// What follows on a connection once the 101 is written.
 pub(crate) struct Upgrade {
@@ -77,7 +81,7 @@ pub(crate) async fn answer(
         if *refusal == Refusal::Token {
             wrong_token(proxy, client).await;
         }
-        tracing::info!(peer = %client.address, reason = %refusal, "attach refused");
+        log_refusal(proxy, client, refusal);
         // A browser hides the status of a failed handshake: there, accept first.
         if protocol == Protocol::Raw {
             return (refuse(refusal), None);
@@ -87,6 +91,15 @@ pub(crate) async fn answer(
     let connection = hyper::upgrade::on(request);
     let (runtime, proxy) = (Handle::current().id(), Arc::clone(proxy));
     (answer, Some(Upgrade { connection, runtime, admitted, proxy }))
+}
+
+/// Anybody can be refused, so that a log line of it is short, and an address has so many a minute.
+fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
+    let address = Source::from(client.address.ip());
+    if proxy.refusals.count(&address, Instant::now()).is_zero() {
+        let reason = logged(&refusal.to_string(), REFUSAL);
+        tracing::info!(peer = %client.address, %reason, "attach refused");
+    }
 }
 
 /// Counts a token that nobody knows. Those who show many wait for their answers.

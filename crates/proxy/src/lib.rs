@@ -65,6 +65,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);
 const MOST_WAIT: Duration = Duration::from_secs(30);
 
+/// Refusals of one address that are logged in a minute at most.
+const REFUSALS: u32 = 60;
+
 /// The proxy role.
 #[derive(Debug)]
 pub struct Proxy {
@@ -75,6 +78,8 @@ pub struct Proxy {
     pub(crate) reception: Reception,
     /// Counts what sessions on `console.v1` say.
     pub(crate) messages: Meter,
+    /// Counts the refusals of each address that are logged.
+    pub(crate) refusals: Meter,
     /// Where sessions are recorded; none where they are not.
     pub(crate) recorder: Option<Recorder>,
     /// Console tokens of each address that nobody knew.
@@ -101,8 +106,17 @@ impl Proxy {
         let recorder = Recorder::start(&config.serial_console.record)?;
         let wrong_tokens = Meter::new(config.limits.failures_per_minute, MINUTE, MOST_WAIT);
         let messages = Meter::new(RATE, Duration::from_secs(RATE_SECONDS), Duration::ZERO);
-        let reception = tls.users;
-        Ok(Self { config, lines, backing, relay, messages, recorder, wrong_tokens, reception })
+        Ok(Self {
+            config,
+            lines,
+            backing,
+            relay,
+            messages,
+            refusals: Meter::new(REFUSALS, MINUTE, Duration::ZERO),
+            recorder,
+            wrong_tokens,
+            reception: tls.users,
+        })
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

@@ -5,10 +5,14 @@ use http::HeaderMap;
 use http::header;
 use serialproxy_line::Start;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::bounds::brief;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+
+/// Characters of a parameter that are repeated to who sent it.
+const ECHO: usize = 40;
 
 /// A request to attach, before the token is looked up.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Ticket {
         let mode = match mode.as_deref() {
             None => None,
             Some(mode) => Some(mode.parse().map_err(|()| {
-                Refusal::BadRequest(format!("mode is watch or write, not {mode:?}"))
+                Refusal::BadRequest(format!("mode is watch or write, not {:?}", brief(mode, ECHO)))
             })?),
         };
         let start = start(from.as_deref(), line.as_deref(), protocol)?;
@@ -87,10 +91,9 @@ fn start(from: Option<&str>, line: Option<&str>, protocol: Protocol) -> Result<S
     let bad = |text: String| Refusal::BadRequest(text);
     let line = match line {
         None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| bad(format!("line is the id that hello has, not {text:?}")))?,
-        ),
+        Some(text) => Some(text.parse().map_err(|_| {
+            bad(format!("line is the id that hello has, not {:?}", brief(text, ECHO)))
+        })?),
     };
     match (from, protocol) {
         (None, Protocol::Raw) | (Some("live"), _) => Ok(Start::Live),
@@ -98,7 +101,9 @@ fn start(from: Option<&str>, line: Option<&str>, protocol: Protocol) -> Result<S
         (Some("start"), _) => Ok(Start::Oldest),
         (Some(text), _) => match text.parse() {
             Ok(offset) => Ok(Start::Offset { offset, line }),
-            Err(_) => Err(bad(format!("from is an offset, start or live, not {text:?}"))),
+            Err(_) => {
+                Err(bad(format!("from is an offset, start or live, not {:?}", brief(text, ECHO))))
+            }
         },
     }
 }
