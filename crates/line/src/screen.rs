@@ -49,7 +49,8 @@ pub(crate) fn paint(recent: &[u8], size: Option<Size>) -> Vec<u8> {
         return Vec::new();
     }
     let rows = size.and_then(|size| NonZeroU16::new(size.rows.min(MOST_ROWS))).unwrap_or(ROWS);
-    let cols = size.and_then(|size| NonZeroU16::new(size.cols.min(MOST_COLS))).unwrap_or(COLS);
+    // A character may take two columns; the model panics where there is one.
+    let cols = size.and_then(|size| NonZeroU16::new(size.cols.clamp(2, MOST_COLS))).unwrap_or(COLS);
     let mut parser = Parser::new_with_callbacks(rows, cols, 0, Above::default());
     parser.process(work::affordable(recent, rows, cols));
     let (screen, above) = parser.screen_and_callbacks_mut();

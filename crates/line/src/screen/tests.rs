@@ -134,6 +134,11 @@ fn is_whole(painted: &str) -> bool {
     })
 }
 
+#[test]
+fn a_character_that_becomes_wide_has_room_on_a_grid_of_one_column() {
+    paint("0\u{fe0f}".as_bytes(), Some(Size { rows: 200, cols: 1 }));
+}
+
 /// What is asked of a painting, whatever the guest printed.
 fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
     let size = Size { rows, cols };
