@@ -59,11 +59,7 @@ impl Rig {
     /// Code and reason with which a raw session is closed that sends this.
     async fn told_after(&self, tls: bool, bytes: &[u8]) -> (u16, String) {
         let token = self.server.token(&self.port.server(), "").await;
-        let request = format!(
-            "GET /?token={token}&mode=watch HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Version: 13\r\n\r\n"
-        );
+        let request = raw(&token, "watch");
         let ca = self.pki.file("ca-cert.pem");
         let proxy = &self.server.proxy;
         let (head, mut stream) = exchange::open(tls.then_some(&*ca), proxy, &request).await;
@@ -227,6 +223,14 @@ async fn a_text_is_far_smaller_than_a_paste_may_be() {
     }
 }
 
+fn raw(token: &str, mode: &str) -> String {
+    format!(
+        "GET /?token={token}&mode={mode} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
 /// The head of a client's frame of so many bytes.
 fn frame_head(first: u8, length: u64) -> Vec<u8> {
     [&[first, 0xff], &length.to_be_bytes()[..], &[0; 4]].concat()
@@ -244,4 +248,30 @@ async fn more_messages_than_a_person_causes_are_answered_by_error_and_not_obeyed
     assert!(refused["message"].as_str().unwrap().starts_with("too many messages"), "{refused}");
     let size = watcher.message("size").await;
     assert!(size["rows"].as_u64().unwrap() < 500, "{size}");
+}
+
+/// Waits for a change of the pen with this cause.
+async fn told(socket: &mut Socket, cause: &str) {
+    within(async { while socket.message("pen").await["cause"] != cause {} }).await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_pen_names_its_cause_and_so_does_who_is_refused() {
+    let rig = Rig::start().await;
+    let mut alice = rig.v1(false, "").await;
+    let mut bob = rig.v1(true, "&mode=watch").await;
+    for (answer, cause) in [("deny", "denied"), ("grant", "granted")] {
+        bob.say(r#"{"type":"pen","do":"request"}"#).await;
+        within(async { while alice.message("pen").await["state"] != "requested" {} }).await;
+        alice.say(&format!(r#"{{"type":"pen","do":"{answer}"}}"#)).await;
+        told(&mut bob, cause).await;
+    }
+    alice.say(r#"{"type":"pen","do":"force"}"#).await;
+    told(&mut bob, "forced").await;
+    told(&mut rig.v1(false, "").await, "busy").await;
+    let token = rig.server.token(&rig.port.server(), "").await;
+    let refused = exchange::ask(None, &rig.server.proxy, &raw(&token, "write")).await;
+    assert_eq!((refused.status, refused.header("x-console-cause")), (409, Some("busy")));
+    alice.say(r#"{"type":"pen","do":"release"}"#).await;
+    told(&mut bob, "left").await;
 }

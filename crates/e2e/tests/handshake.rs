@@ -112,7 +112,7 @@ async fn a_handshake_is_refused_before_anything_is_looked_up_for_each_violation_
         text.replace("KEY", "dGhlIHNhbXBsZSBub25jZQ==").replace("HOST", &rig.server.proxy)
     };
     for head in rig.answers(&fill(&whole)).await {
-        assert_eq!(head.status, 401, "{head:?}");
+        assert_eq!((head.status, head.header("x-console-cause")), (401, Some("token")));
     }
     for (part, by, status) in VIOLATIONS {
         assert!(whole.contains(part), "{part}");
@@ -120,6 +120,7 @@ async fn a_handshake_is_refused_before_anything_is_looked_up_for_each_violation_
         for head in rig.answers(&request).await {
             assert_eq!(head.status, status, "{request}{head:?}");
             assert!(head.header("x-console-reason").is_some(), "{request}{head:?}");
+            assert_eq!(head.header("x-console-cause"), Some("handshake"), "{request}{head:?}");
             let versions = head.header("sec-websocket-version");
             assert_eq!(versions, (status == 426).then_some("13"), "{request}");
             let methods = head.header("allow");

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::ServerRef;
@@ -227,7 +228,11 @@ impl Keyboard {
         }
         let loser = desk.grant_pen(now).ok_or("nobody asks for the pen")?;
         self.session.log(&self.line, "pen granted", None, None);
-        let change = Change { by: self.session.user.clone(), reason: Some("granted".into()) };
+        let change = Change {
+            by: self.session.user.clone(),
+            cause: Cause::Granted,
+            reason: Some("granted".into()),
+        };
         self.line.publish_pen(&desk, Some(change));
         drop(desk);
         self.line.close_raw_loser(&loser, &self.session.user);
@@ -250,7 +255,8 @@ impl Keyboard {
             Some(reason) => format!("denied: {reason}"),
             None => "denied".into(),
         };
-        let change = Change { by: self.session.user.clone(), reason: Some(reason) };
+        let change =
+            Change { by: self.session.user.clone(), cause: Cause::Denied, reason: Some(reason) };
         self.line.publish_pen(&desk, Some(change));
         Ok(())
     }
@@ -280,7 +286,7 @@ impl Keyboard {
         let by = self.session.user.clone();
         let from = loser.as_ref().map(|loser| loser.user.as_str());
         self.session.log(&self.line, "pen taken over", from, reason.as_deref());
-        self.line.publish_pen(&desk, Some(Change { by: by.clone(), reason }));
+        self.line.publish_pen(&desk, Some(Change { by: by.clone(), cause: Cause::Forced, reason }));
         drop(desk);
         if let Some(loser) = loser.filter(|loser| loser.session != self.session.id) {
             self.line.close_raw_loser(&loser, &by);
@@ -314,7 +320,10 @@ impl Shared {
         if let Some(asking) = asking.and_then(|asking| self.session(asking.session)) {
             asking.log(&self, "pen granted by silence", Some(&loser.user), Some(&reason));
         }
-        self.publish_pen(&desk, Some(Change { by: by.clone(), reason: Some(reason) }));
+        self.publish_pen(
+            &desk,
+            Some(Change { by: by.clone(), cause: Cause::Silent, reason: Some(reason) }),
+        );
         drop(desk);
         self.close_raw_loser(&loser, &by);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::Status as ServerStatus;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::LineState;
@@ -72,6 +73,7 @@ pub(crate) enum Connection {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Change {
     pub(crate) by: String,
+    pub(crate) cause: Cause,
     pub(crate) reason: Option<String>,
 }
 
@@ -97,7 +99,8 @@ impl Status {
         let mut messages = Vec::new();
         if self.connection != seen.connection {
             let (state, reason) = self.connection.in_words();
-            messages.push(ServerMessage::State { state, reason });
+            let cause = self.connection.cause();
+            messages.push(ServerMessage::State { state, reason, cause });
         }
         if self.epoch != seen.epoch {
             messages.push(ServerMessage::Epoch { epoch: self.epoch, offset: self.epoch_offset });
@@ -148,6 +151,12 @@ impl Status {
             holder: holder.map(|holder| holder.user.clone()),
             by: self.change.as_ref().map(|change| change.by.clone()),
             reason: self.change.as_ref().and_then(|change| change.reason.clone()),
+            cause: match &self.change {
+                Some(change) => Some(change.cause),
+                None => {
+                    (seen.holder.is_some() && holder != seen.holder.as_ref()).then_some(Cause::Left)
+                }
+            },
             seconds: None,
         }
     }
@@ -160,6 +169,7 @@ impl Status {
             holder: self.holder.as_ref().map(|holder| holder.user.clone()),
             by: Some(request.user.clone()),
             reason: request.reason.clone(),
+            cause: None,
             seconds: Some(self.pen_request_timeout.as_secs()),
         })
     }
@@ -200,6 +210,18 @@ impl Connection {
                 (LineState::Failed, why.clone())
             }
             Self::Gone(why) => (LineState::Failed, why.clone()),
+        }
+    }
+
+    /// Why bytes do not flow, if so.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Connected(_) | Self::Dialling => None,
+            Self::Stopped(_) => Some(Cause::Stopped),
+            Self::Broken(_) | Self::Failed(_) | Self::Held(_) | Self::Claimed { .. } => {
+                Some(Cause::Unreachable)
+            }
+            Self::Gone(_) => Some(Cause::Gone),
         }
     }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::id::ServerId;
 use crate::id::SessionId;
 use crate::token::Mode;
@@ -24,6 +25,9 @@ pub enum ServerMessage {
         state: LineState,
         /// In words, for a person.
         reason: String,
+        /// Why, where bytes do not flow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// The guest started again: counts from 1 more, at about this offset.
     Epoch {
@@ -65,6 +69,9 @@ pub enum ServerMessage {
         /// Why, in the words of who caused it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// Why, where it changed hands or somebody was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
         /// Where it is `requested`: seconds of silence after which it is granted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod bounds;
+pub mod cause;
 pub mod close;
 pub mod compute;
 pub mod console;

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use crate::cause::Cause;
 use crate::close::Close;
 use crate::close::CloseCode;
 use crate::id::SessionId;
@@ -61,6 +62,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Its cause, for programs.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::BadRequest(_) => Cause::Handshake,
+            Self::Token | Self::Resume => Cause::Token,
+            Self::Origin(_) => Cause::Origin,
+            Self::Mode => Cause::Mode,
+            Self::NoSuchLine(_) => Cause::Gone,
+            Self::Busy { .. } => Cause::Busy,
+            Self::Stopped { .. } => Cause::Stopped,
+            Self::Unreachable(_) => Cause::Unreachable,
+            Self::Unavailable(_) => Cause::Store,
+            Self::TooMany(_) => Cause::Limit,
+            Self::Draining => Cause::Draining,
+        }
+    }
+
     /// The same refusal for a connection that was accepted first.
     pub fn close(&self) -> Close {
         let code = match self {

@@ -18,6 +18,7 @@ use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::bounds::logged;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
@@ -206,25 +207,26 @@ fn refuse(refusal: &Refusal) -> Answer {
             StatusCode::SERVICE_UNAVAILABLE
         }
     };
-    refused(status, &refusal.to_string())
+    refused(status, refusal.cause(), &refusal.to_string())
 }
 
 fn not_a_handshake(violation: &Violation) -> Answer {
-    let mut answer = refused(violation.status, violation.reason);
+    let mut answer = refused(violation.status, Cause::Handshake, violation.reason);
     if let Some((name, value)) = &violation.instead {
         answer.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
     }
     answer
 }
 
-/// A refusal before the upgrade: a status, an empty body, and the reason in a header, so that a
+/// A refusal before the upgrade: a status, an empty body, and the reason in headers, so that a
 /// client that takes everything after the head for console output sees none.
-pub(crate) fn refused(status: StatusCode, reason: &str) -> Answer {
+pub(crate) fn refused(status: StatusCode, cause: Cause, reason: &str) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
     let reason: String =
         reason.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer.headers_mut().insert("x-console-cause", HeaderValue::from_static(cause.as_str()));
     if let Ok(reason) = HeaderValue::from_str(&reason) {
         answer.headers_mut().insert("x-console-reason", reason);
     }
@@ -243,6 +245,7 @@ mod tests {
         let (session, since) = (SessionId::new(), Timestamp::UNIX_EPOCH);
         let answer = refuse(&Refusal::Busy { session, user: "ali\nce".into(), since });
         assert_eq!(answer.status(), 409);
+        assert_eq!(answer.headers()["x-console-cause"], "busy");
         assert_eq!(answer.headers()["x-console-reason"], "busy: ali ce since 1970-01-01T00:00:00Z");
     }
 }

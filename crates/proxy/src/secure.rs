@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::header;
 use http::uri::Authority;
 use http_body_util::Full;
+use serialproxy_proto::cause::Cause;
 
 use crate::handshake;
 use crate::http::Answer;
@@ -20,7 +21,7 @@ pub(crate) fn refuse<B>(request: &Request<B>) -> Answer {
     let host = host.as_ref().map_or("HOST:PORT", Authority::as_str);
     if upgrade::is_asked_for(request) {
         let reason = format!("only TLS is spoken here: use wss://{host}/");
-        return handshake::refused(StatusCode::BAD_REQUEST, &reason);
+        return handshake::refused(StatusCode::BAD_REQUEST, Cause::Handshake, &reason);
     }
     let text = format!(
         "Only TLS is spoken here: use https://{host}/ in place of http://{host}/.\n\

@@ -253,6 +253,7 @@ pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
             holder: Some(user.clone()),
             by: None,
             reason: Some(format!("since {}", rfc3339(*since))),
+            cause: Some(refusal.cause()),
             seconds: None,
         };
         if socket.send(Opcode::Text, &in_json(&held)).is_err() {

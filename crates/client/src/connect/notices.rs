@@ -133,13 +133,13 @@ pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
 /// What a control message says to the person, if anything.
 pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<String> {
     match message {
-        ServerMessage::State { state: now, reason } => Some(state(*now, reason, reader.server)),
+        ServerMessage::State { state: now, reason, .. } => Some(state(*now, reason, reader.server)),
         ServerMessage::Epoch { .. } => Some("the guest started again".into()),
         ServerMessage::Gap { from, to } => Some(format!(
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
         )),
-        ServerMessage::Pen { state, session, holder, by, reason, seconds } => {
+        ServerMessage::Pen { state, session, holder, by, reason, seconds, .. } => {
             let pen = Pen {
                 mine: session.map(|session| session == reader.session),
                 holder: holder.as_deref().or(by.as_deref()).unwrap_or("someone"),
