@@ -20,6 +20,7 @@ mod record;
 mod relay;
 mod secure;
 mod session;
+mod shown;
 mod targets;
 mod ticket;
 mod upgrade;

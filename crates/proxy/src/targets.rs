@@ -7,7 +7,6 @@
 //! server is as it was, and a token that was shown here before a change is good no more.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -38,12 +37,10 @@ use tokio::time::Instant;
 
 use crate::backing::Console;
 use crate::backing::Source;
+use crate::shown::Shown;
 
 /// Lines at once, at most; each holds a history and a file.
 const LINES: usize = 4096;
-
-/// Console tokens that are remembered, at most.
-const TOKENS: usize = 65_536;
 
 /// How long a console token is remembered at least: longer than any is good, unless `token_ttl` says
 /// more.
@@ -71,16 +68,9 @@ pub struct Targets {
     /// How often a session's token is asked about: it ends a tenth of its life late at most.
     expiry: Duration,
     all: Mutex<BTreeMap<ServerId, Arc<Target>>>,
-    /// The tokens that were shown here, by their digests.
-    tokens: Mutex<BTreeMap<[u8; 32], Shown>>,
+    /// The tokens that were shown here.
+    shown: Mutex<Shown>,
     memory: Duration,
-}
-
-/// When a token was first shown here, and when its server had last changed then.
-#[derive(Debug)]
-struct Shown {
-    at: Instant,
-    updated: Option<String>,
 }
 
 /// One server's port.
@@ -117,7 +107,7 @@ impl Targets {
             idle: config.session.grace,
             expiry,
             all: Mutex::default(),
-            tokens: Mutex::default(),
+            shown: Mutex::default(),
             memory: MEMORY.max(config.consoleauth.token_ttl),
         }
     }
@@ -135,7 +125,8 @@ impl Targets {
         let console = console.ok_or(Refusal::Token)?;
         let server = self.nova.server(console.server).await.map_err(|error| unavailable(&error))?;
         let server = server.ok_or(Refusal::Token)?;
-        let unchanged = self.is_unchanged_since(token, server.updated.as_ref());
+        let unchanged =
+            lock(&self.shown).note(token.digest(), console.server, server.updated.as_ref());
         if let Some(status) = obstacle(&server) {
             return Err(Refusal::Stopped { status });
         }
@@ -156,31 +147,6 @@ impl Targets {
             expires: None,
             source: Source::Nova(sighting),
         })
-    }
-
-    /// Refuses a token whose server has changed since it was first shown here.
-    fn is_unchanged_since(
-        &self,
-        token: &ConsoleToken,
-        updated: Option<&String>,
-    ) -> Result<(), Refusal> {
-        let mut tokens = lock(&self.tokens);
-        let full = tokens.len() >= TOKENS;
-        match tokens.entry(token.digest().0) {
-            Entry::Occupied(shown) if shown.get().updated.as_ref() == updated => Ok(()),
-            Entry::Occupied(_) => {
-                tracing::info!(user = user(token), "the server changed after this token was made");
-                Err(Refusal::Token)
-            }
-            Entry::Vacant(_) if full => {
-                let reason = format!("{TOKENS} console URLs are in use here: try again later");
-                Err(Refusal::TooMany(reason))
-            }
-            Entry::Vacant(place) => {
-                place.insert(Shown { at: Instant::now(), updated: updated.cloned() });
-                Ok(())
-            }
-        }
     }
 
     /// The line of a server, which goes to where its port was seen.
@@ -221,7 +187,7 @@ impl Targets {
     pub async fn tidy(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(LOOK.min(self.idle)).await;
-            lock(&self.tokens).retain(|_, shown| shown.at.elapsed() < self.memory);
+            lock(&self.shown).forget(self.memory);
             let mut all = lock(&self.all);
             all.retain(|id, target| self.is_kept(*id, target));
         }
