@@ -182,6 +182,34 @@ async fn a_port_that_answers_late_is_waited_for() {
 }
 
 #[tokio::test]
+async fn the_session_that_opens_a_port_sees_what_it_says_first() {
+    let rig = Rig::new().await;
+    let token = rig.token();
+    let greets = async {
+        let mut guest = rig.port.accept().await;
+        guest.print(b"welcome\r\n").await;
+        guest
+    };
+    let (mut session, mut guest) = tokio::join!(Socket::raw(&rig.drop_in.proxy, &token), greets);
+    assert_eq!(session.output_with(b"\n").await, b"welcome\r\n");
+    // Who comes later begins with what is printed then.
+    let path = format!("/?token={}&mode=watch", rig.token());
+    let mut watcher = Socket::open(&rig.drop_in.proxy, &path, &[]).await;
+    guest.print(b"login: ").await;
+    assert_eq!(watcher.output_with(b": ").await, b"login: ");
+}
+
+#[tokio::test]
+async fn what_a_port_says_before_it_hangs_up_at_once_is_seen_too() {
+    let rig = Rig::new().await;
+    let token = rig.token();
+    let refuses = async { rig.port.accept().await.print(b"busy\r\n").await };
+    let (mut session, ()) = tokio::join!(Socket::raw(&rig.drop_in.proxy, &token), refuses);
+    assert_eq!(session.output_with(b"\n").await, b"busy\r\n");
+    assert_eq!(session.closed().await.0, 1000);
+}
+
+#[tokio::test]
 async fn a_port_that_nobody_listens_on_is_502() {
     let rig = Rig::new().await;
     let token = rig.cloud.console_token(rig.server, "127.0.0.1:1".parse().unwrap());

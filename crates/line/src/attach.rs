@@ -64,6 +64,8 @@ pub struct Visitor {
 pub enum Start {
     /// With what is printed from now on.
     Live,
+    /// With the first byte of the line's connection to its port, for who waited for that.
+    Connection,
     /// With the screen as it is now, and some rows above it (`console.v1`).
     Screen,
     /// With the oldest byte that is kept.
@@ -179,6 +181,10 @@ impl Start {
         let end = history.end();
         let (offset, screen) = match self {
             Self::Live => (end, None),
+            Self::Connection => {
+                let begin = line.status.borrow().connection_offset;
+                (begin.clamp(history.whole_from().min(end), end), None)
+            }
             Self::Screen => line.ask_for_screen(end),
             Self::Oldest => (history.first(), None),
             Self::Offset { line: Some(id), .. } if id != line.id => (history.first(), None),

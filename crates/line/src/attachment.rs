@@ -185,6 +185,13 @@ impl Attachment {
 
     fn poll(&mut self, wanted: Wanted) -> Option<Event> {
         if let Some(close) = self.end() {
+            let is_behind = self.offset() < lock(&self.session.fate).until;
+            if wanted == Wanted::Output
+                && is_behind
+                && let Some(event) = self.read()
+            {
+                return Some(event);
+            }
             // What a character began with goes first.
             if wanted == Wanted::Output && self.rest_by.take().is_some() {
                 return Some(Event::Output);

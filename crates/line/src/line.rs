@@ -436,9 +436,11 @@ impl Shared {
         let (state, reason) = connection.in_words();
         tracing::info!(line = %self.key, ?state, reason, "line");
         if let Some(close) = connection.end_of_raw() {
+            let end = lock(&self.history).end();
             for session in lock(&self.sessions).iter() {
                 if session.protocol == api::Protocol::Raw {
-                    session.set_end(&close);
+                    // What the port said last comes first.
+                    session.set_end_behind(&close, end);
                 }
             }
         }

@@ -100,7 +100,11 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) 
         // Boxed, since it is large and over soon: a connected line has no room for it.
         let connection = match Box::pin(dial(line, resolve, claim)).await {
             Ok((endpoint, stream, cleared)) => {
-                line.status.send_modify(|status| status.endpoint = Some(endpoint.info()));
+                let offset = lock(&line.history).end();
+                line.status.send_modify(|status| {
+                    status.endpoint = Some(endpoint.info());
+                    status.connection_offset = offset;
+                });
                 let stream = Arc::new(stream);
                 lock(&line.desk).open(Arc::clone(&stream));
                 let missed = Box::pin(catch_up(line, resolve, &stream)).await;
@@ -211,6 +215,8 @@ async fn catch_up(line: &Shared, resolve: &dyn Resolve, stream: &Stream) -> Opti
         let let_go = history.append(kept.get(..before).unwrap_or_default(), unread);
         history.append(&arrived, unread) || let_go
     });
+    let begin = lock(&line.history).end() - arrived.len() as u64;
+    line.status.send_modify(|status| status.connection_offset = begin);
     None
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Fate {
     pub(crate) connection: u64,
     /// Set once, when the session is over.
     pub(crate) end: Option<Close>,
+    /// Output before this offset is handed over before its end.
+    pub(crate) until: u64,
 }
 
 /// How a session stands.
@@ -196,7 +198,17 @@ impl Session {
 
     /// Sets its end; the first reason counts.
     pub(crate) fn set_end(&self, close: &Close) {
-        lock(&self.fate).end.get_or_insert_with(|| close.clone());
+        self.set_end_behind(close, 0);
+    }
+
+    /// Sets its end, behind the output before this offset.
+    pub(crate) fn set_end_behind(&self, close: &Close, until: u64) {
+        let mut fate = lock(&self.fate);
+        if fate.end.is_none() {
+            fate.end = Some(close.clone());
+            fate.until = until;
+        }
+        drop(fate);
         self.bell.notify_one();
     }
 

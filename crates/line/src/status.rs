@@ -25,6 +25,8 @@ use serialproxy_proto::token::Mode;
 pub(crate) struct Status {
     pub(crate) connection: Connection,
     pub(crate) endpoint: Option<EndpointInfo>,
+    /// Where the output of the last connection begins.
+    pub(crate) connection_offset: u64,
     pub(crate) epoch: u64,
     pub(crate) epoch_offset: u64,
     pub(crate) holder: Option<Holder>,
@@ -82,6 +84,7 @@ impl Status {
         Self {
             connection: Connection::Stopped(ServerStatus::Shutoff),
             endpoint: None,
+            connection_offset: 0,
             epoch: 0,
             epoch_offset: 0,
             holder: None,

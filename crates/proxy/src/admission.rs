@@ -55,13 +55,22 @@ pub(crate) async fn attach(
     proxy: &Arc<Proxy>,
     token: &ConsoleToken,
     console: Console,
-    wish: Wish,
+    mut wish: Wish,
 ) -> Result<(Attachment, Keyboard), Refusal> {
     let mode = wish.mode.unwrap_or(console.mode);
     if mode == Mode::Write && console.mode == Mode::Watch {
         return Err(Refusal::Mode);
     }
+    let was_connected = match proxy.lines.get(console.line) {
+        Some(line) => line.connected(Duration::ZERO).await,
+        None => false,
+    };
     let expected = proxy.backing.line(proxy, &console)?;
+    // Who causes the connection, or waits for it, sees it from its first byte on.
+    let is_connected = was_connected && expected.connected(Duration::ZERO).await;
+    if wish.start == Start::Live && !is_connected {
+        wish.start = Start::Connection;
+    }
     if expected.is_connecting() {
         tracing::debug!(line = %console.line, user = console.user, "an attach waits for its line");
     }

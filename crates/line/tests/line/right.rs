@@ -12,7 +12,9 @@ use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Settings;
+use serialproxy_line::Start;
 use serialproxy_line::Unresolved;
+use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::close::CloseCode;
@@ -33,6 +35,7 @@ use crate::rig::Rig;
 use crate::rig::end;
 use crate::rig::endpoint;
 use crate::rig::eventually;
+use crate::rig::output_until;
 use crate::rig::visitor;
 use crate::rig::within;
 use crate::rig::writer;
@@ -225,4 +228,33 @@ async fn a_guest_that_waits_for_its_lines_is_claimed_by_the_process_that_started
     let (connected, _guest) = tokio::join!(mine.connected(PATIENCE), within(port.accept()));
     assert!(connected);
     eventually(|| theirs.describe().reason.starts_with("served by another serialproxy")).await;
+}
+
+#[tokio::test]
+async fn who_waited_for_the_connection_sees_it_from_its_first_byte_on() {
+    let rig = Rig::new().await;
+    rig.line.guest_started(true);
+    let (mut guest, _) = within(rig.port.accept()).await.unwrap();
+    guest.write_all(b"welcome\r\n").await.unwrap();
+    eventually(|| rig.line.describe().bytes_out == 9).await;
+    let waited = Visitor { start: Start::Connection, ..writer("alice") };
+    let (mut session, _keyboard) = rig.attach(&waited).unwrap();
+    assert_eq!(output_until(&mut session, b"\n").await, b"welcome\r\n");
+    guest.write_all(b"login: ").await.unwrap();
+    assert_eq!(output_until(&mut session, b": ").await, b"login: ");
+}
+
+#[tokio::test]
+async fn what_a_port_says_before_it_hangs_up_is_seen() {
+    let rig = Rig::new().await;
+    rig.line.guest_started(true);
+    let (mut guest, _) = within(rig.port.accept()).await.unwrap();
+    assert!(rig.line.connected(PATIENCE).await);
+    let waited = Visitor { start: Start::Connection, ..writer("alice") };
+    let (mut session, _keyboard) = rig.attach(&waited).unwrap();
+    guest.write_all(b"busy\r\n").await.unwrap();
+    drop(guest);
+    eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
+    assert_eq!(output_until(&mut session, b"\n").await, b"busy\r\n");
+    assert_eq!(end(&mut session).await, CloseCode::Normal);
 }
