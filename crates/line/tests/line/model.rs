@@ -305,6 +305,10 @@ impl World {
         person.attachment = Some(attachment);
         person.keyboard = keyboard;
         person.screen = 0;
+        // A painting that others wait for already is of a moment before this one, and goes on from there.
+        if screen {
+            person.offset = None;
+        }
     }
 
     async fn type_in(&mut self, place: usize, count: usize) {
