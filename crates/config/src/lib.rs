@@ -5,6 +5,7 @@
 //! [`Config`] or every problem that it found. Nothing here opens a socket.
 
 mod ciphers;
+mod defaults;
 mod effective;
 mod error;
 #[doc(hidden)]

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use crate::keystone;
 use crate::refusal::Refusal;
 use crate::table::OPTIONS;
 use crate::values::Config;
@@ -74,7 +73,7 @@ pub(crate) const fn works(
 
 /// All options, ordered by group.
 pub fn options() -> impl Iterator<Item = &'static Opt> {
-    OPTIONS.iter().chain(keystone::OPTIONS.iter().copied().flatten())
+    OPTIONS.iter().copied().flatten().copied().flatten()
 }
 
 /// The names of the groups, each once, in the table's order.
