@@ -10,6 +10,9 @@ use rustix::process::setrlimit;
 /// Connections of users at once, at most.
 const CONNECTIONS: usize = 10_000;
 
+/// Files of the process itself: listeners, stores, connections to libvirt, threads' event queues.
+const OWN: usize = 512;
+
 /// Raises the limit as far as we may, and says in the log what it is. Returns how many connections
 /// users may have, so that they never take the files that lines need.
 ///
@@ -27,23 +30,24 @@ pub(crate) fn raise(recorded: bool) -> io::Result<usize> {
         was = current,
         limit = maximum,
         connections,
-        "limit of open files; a session, its recording and a line take one each"
+        "limit of open files; a session and its recording take one each, a line two: its port and \
+         its claim"
     );
     if connections < CONNECTIONS {
         tracing::warn!(
             "more than {connections} connections have to wait: raise the limit of open files \
              (LimitNOFILE= of systemd, ulimit -Hn of a shell) to {}",
-            share(recorded) * CONNECTIONS
+            share(recorded) * CONNECTIONS + OWN
         );
     }
     Ok(connections)
 }
 
 fn connections(limit: usize, recorded: bool) -> usize {
-    CONNECTIONS.min(limit / share(recorded))
+    CONNECTIONS.min(limit.saturating_sub(OWN) / share(recorded))
 }
 
-/// Files for each connection of a user: its own, that of its recording, and that of a line.
+/// Of how many files one is for a connection of a user: as many are for its recording, and for lines.
 fn share(recorded: bool) -> usize {
     if recorded { 3 } else { 2 }
 }
@@ -54,8 +58,8 @@ mod tests {
 
     #[test]
     fn of_the_files_that_may_be_open_each_line_has_its_share_also_beside_recordings() {
-        assert_eq!(connections(3000, false), 1500);
-        assert_eq!(connections(3000, true), 1000);
+        assert_eq!(connections(3512, false), 1500);
+        assert_eq!(connections(3512, true), 1000);
         assert_eq!(connections(usize::MAX, true), CONNECTIONS);
     }
 }
