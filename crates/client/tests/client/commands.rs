@@ -129,7 +129,9 @@ fn sessions_are_listed_with_who_and_since_when() {
     let api = api((200, json!({"sessions": [session]}).to_string()));
     let ended = ask(&api, &["sessions"]);
     assert_eq!(ended.code, 0, "{ended:?}");
-    for text in ["demo", "alice[2J", "write", "2026-11-22T09:00:00Z", "192.0.2.7", "console.v1"] {
+    for text in
+        ["demo", r"alice\u{1b}[2J", "write", "2026-11-22T09:00:00Z", "192.0.2.7", "console.v1"]
+    {
         assert!(ended.text().contains(text), "{text} in {ended:?}");
     }
     assert!(!ended.text().contains('\u{1b}'));

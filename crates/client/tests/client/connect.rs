@@ -89,7 +89,7 @@ async fn who_is_forced_off_learns_why() {
     peer.close(4006, "by carol: maintenance\x1b[2J").await;
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
-    let text = "disconnected by an administrator: by carol: maintenance[2J";
+    let text = r"disconnected by an administrator: by carol: maintenance\u{1b}[2J";
     assert!(screen.contains(text), "{screen}");
 }
 
