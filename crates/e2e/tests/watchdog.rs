@@ -1,4 +1,5 @@
-//! Threads that hang: what is said of them, and what becomes of the process.
+//! Threads that hang: what is said of them, and what becomes of the process. And that a log which
+//! nobody reads makes none hang.
 
 #![allow(
     clippy::expect_used,
@@ -12,9 +13,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::within;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::net::unix::pipe;
 use tokio::process::Command;
 
 /// Stops one thread of a process until it dies, as a debugger does. What it is traced by has to take
@@ -81,4 +88,33 @@ async fn time_in_which_the_whole_process_stood_still_is_no_alarm() {
         assert_eq!(rig.guest.typed(1).await, b"k");
     }
     assert!(!rig.server.log().contains("has not come round"), "{}", rig.server.log());
+}
+
+/// More lines than a pipe and the program's own queue hold.
+const CALLS: usize = 64 * 150;
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_call_and_says_later_what_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    assert!(Command::new("mkfifo").arg(&log).status().await.unwrap().success());
+    let unread = pipe::OpenOptions::new().read_write(true).open_receiver(&log).unwrap();
+    let by = ["sh", "-c", "exec \"$@\" 2>\"$0\"", log.to_str().unwrap()];
+    let server = Server::start_by(&by, &[]).await;
+    for _ in 0..CALLS / 64 {
+        let calls = (0..64).map(|_| server.get("/v1/lines"));
+        assert!(join_all(calls).await.iter().all(|answer| answer.status == 200));
+    }
+    assert_eq!(server.get("/healthz").await.status, 200);
+    let mut lines = BufReader::new(unread).lines();
+    let mut logged = async || within(lines.next_line()).await.unwrap().unwrap();
+    let missing = loop {
+        let line = logged().await;
+        if let Some((_, missing)) = line.split_once("not writable missing=") {
+            break missing.parse::<usize>().unwrap();
+        }
+    };
+    assert!((1..CALLS).contains(&missing), "{missing}");
+    assert_eq!(server.get("/v1/sessions").await.status, 200);
+    while !logged().await.contains("/v1/sessions") {}
 }

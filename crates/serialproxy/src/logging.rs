@@ -1,18 +1,41 @@
 //! The log: one line an event, with fields, on stderr or in a file.
+//!
+//! ```text
+//!   any thread ─▶ lines that wait (1 MiB at most) ─▶ thread `log` ─▶ stderr or file
+//! ```
+//!
+//! The thread `log` alone writes, so no other waits for a reader. A line that finds no room is counted,
+//! and one line says how many are missing when the log goes on.
 
 use std::fs::OpenOptions;
 use std::io;
 use std::io::IsTerminal;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Condvar;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::format;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Bytes of lines that wait at most; as many may be being written.
+const ROOM: usize = 1 << 20;
+
+/// How long [`flush`] waits at most: nobody may read the log.
+const FLUSH: Duration = Duration::from_secs(1);
+
+static QUEUE: Queue = Queue::new();
 
 /// Starts logging: to the end of `file`, which is made where it is missing, for its owner alone. Only
 /// our own crates speak at debug level: what libraries say there holds request heads, and with them
@@ -20,18 +43,178 @@ use tracing_subscriber::util::SubscriberInitExt;
 ///
 /// # Errors
 ///
-/// When the file cannot be opened.
+/// When the file cannot be opened, or the kernel gives no thread.
 pub(crate) fn start(debug: bool, file: Option<&Path>) -> io::Result<()> {
     let own = if debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("serialproxy", own);
-    let (writer, colours) = match file {
-        None => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
+    let (mut log, colors): (Box<dyn Write + Send>, _) = match file {
+        None => (Box::new(io::stderr()), io::stderr().is_terminal()),
         Some(file) => {
             let file = OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-            (BoxMakeWriter::new(Mutex::new(file)), false)
+            (Box::new(file), false)
         }
     };
-    let lines = fmt::layer().with_writer(writer).with_ansi(colours).with_target(false);
+    thread::Builder::new().name("log".into()).spawn(move || {
+        let mut missing = 0;
+        loop {
+            missing = QUEUE.write_next(&mut log, missing);
+        }
+    })?;
+    let lines = fmt::layer().with_writer(|| &QUEUE).with_ansi(colors).with_target(false);
     tracing_subscriber::registry().with(filter).with(lines).init();
     Ok(())
+}
+
+/// Waits until everything logged so far is written, for 1 s at most. Returns whether it is.
+pub(crate) fn flush() -> bool {
+    QUEUE.flush(FLUSH)
+}
+
+/// Lines between the threads that log and the thread that writes. Nothing is written while it is locked.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    lines: Vec<u8>,
+    /// Lines that found no room behind these. Until the next line says so, no further line has room.
+    missing: u64,
+    /// Whether lines that are no longer here are being written.
+    writing: bool,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        let state = State { lines: Vec::new(), missing: 0, writing: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.missing > 0 || state.lines.len() + line.len() > ROOM {
+            state.missing += 1;
+        } else {
+            state.lines.extend_from_slice(line);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for lines, and writes them and how many are missing: behind these, and `missing` before.
+    /// Returns how many are missing that the log does not say yet.
+    fn write_next(&self, log: &mut impl Write, missing: u64) -> u64 {
+        let state = self.changed.wait_while(self.lock(), |state| state.lines.is_empty());
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut lines = std::mem::take(&mut state.lines);
+        let missing = missing + std::mem::take(&mut state.missing);
+        state.writing = true;
+        drop(state);
+        let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        if missing > 0 {
+            lines.extend_from_slice(says_missing(missing).as_bytes());
+        }
+        let written = log.write_all(&lines);
+        self.lock().writing = false;
+        self.changed.notify_all();
+        written.map_or(missing + count, |()| 0)
+    }
+
+    fn flush(&self, most: Duration) -> bool {
+        let is_busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let waited = self.changed.wait_timeout_while(self.lock(), most, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Each critical section leaves the state whole, whoever panicked.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes whole lines: the layer that formats them writes each at once.
+impl Write for &Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// In the form of the other lines.
+fn says_missing(missing: u64) -> String {
+    let mut text = String::new();
+    let _ = SystemTime.format_time(&mut format::Writer::new(&mut text));
+    text + &format!(
+        "  WARN lines are missing here: the log was not read or not writable missing={missing}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log that cannot be written.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(queue: &Queue, missing: u64) -> String {
+        let mut log = Vec::new();
+        assert_eq!(queue.write_next(&mut log, missing), 0);
+        String::from_utf8(log).unwrap()
+    }
+
+    #[test]
+    fn lines_are_written_in_their_order() {
+        let queue = Queue::new();
+        queue.push(b"one\n");
+        queue.push(b"two\n");
+        assert_eq!(written(&queue, 0), "one\ntwo\n");
+        assert!(queue.flush(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_said_where_it_is_missing() {
+        let queue = Queue::new();
+        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+        for _ in 0..1024 + 7 {
+            queue.push(&line);
+        }
+        queue.push(b"short\n");
+        let log = written(&queue, 0);
+        assert_eq!(log.lines().count(), 1024 + 1);
+        assert!(log.ends_with(" missing=8\n"), "{:?}", log.lines().last());
+        queue.push(b"next\n");
+        assert_eq!(written(&queue, 0), "next\n");
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_missing_from_the_next() {
+        let queue = Queue::new();
+        queue.push(b"one\n");
+        queue.push(b"two\n");
+        let missing = queue.write_next(&mut Full, 0);
+        queue.push(b"three\n");
+        let log = written(&queue, missing);
+        assert!(log.starts_with("three\n") && log.ends_with(" missing=2\n"), "{log}");
+    }
+
+    #[test]
+    fn a_flush_of_a_log_that_nobody_reads_gives_up() {
+        let queue = Queue::new();
+        queue.push(b"one\n");
+        assert!(!queue.flush(Duration::from_millis(1)));
+    }
 }

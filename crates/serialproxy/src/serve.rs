@@ -87,12 +87,19 @@ where
         return daemon::start(&files);
     }
     let logs = files.log.is_some();
-    match run_here(config, files, role) {
+    let ended = run_here(config, files, role);
+    if let Err(error) = &ended
+        && logs
+    {
+        tracing::error!("{error:#}");
+    }
+    let is_read = logging::flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
-            if logs {
-                tracing::error!("{error:#}");
+            // Whoever does not read the log on stderr does not read this either.
+            if logs || is_read {
+                complain(&format!("{error:#}"));
             }
             ExitCode::FAILURE
         }

@@ -27,6 +27,8 @@ use serialproxy_proto::work;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
+use crate::logging;
+
 /// How often a thread proves that it comes round.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -43,7 +45,7 @@ const HANGS: Duration = Duration::from_secs(5);
 /// And after so long the process aborts.
 const ABORTS: Duration = Duration::from_secs(30);
 
-/// How long the log has to take why. It may be what hangs.
+/// How long the log has to take why. Nobody may read it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Name of the thread that the process began with, which no runtime names.
@@ -181,12 +183,13 @@ fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infalli
     }
 }
 
-/// Logs on a thread of its own, and waits for it for a bounded time: the thread that hangs may hang
-/// in the log.
+/// Logs on a thread of its own, and waits for a bounded time until it is written: the thread that
+/// hangs may have been stopped while it logged.
 fn log(text: String) {
     let (done, logged) = sync_channel(1);
     let _ = thread::Builder::new().name("watchdog-log".into()).spawn(move || {
         tracing::error!("{text}");
+        logging::flush();
         done.send(())
     });
     let _ = logged.recv_timeout(LAST_WORDS);
