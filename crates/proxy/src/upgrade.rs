@@ -96,6 +96,8 @@ pub(crate) fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
         return Ok(());
     }
     let host = single(headers, &header::HOST).and_then(|host| host.to_str().ok());
+    // Without digits behind the colon it is the scheme's port (RFC 3986 section 3.2.3).
+    let host = host.map(|host| host.strip_suffix(':').unwrap_or(host));
     match host.and_then(|host| PageOrigin::of_connection(false, host)) {
         Some(_) => Ok(()),
         None => Err("the Host header is missing, repeated or not valid"),
@@ -179,6 +181,15 @@ mod tests {
     #[test]
     fn console_v1_is_preferred() {
         assert_eq!(chosen(&["binary", "console.v1"]), Ok(Some("console.v1")));
+    }
+
+    #[test]
+    fn a_host_may_end_with_the_colon_of_a_port() {
+        let check = |host: &str| {
+            check_host(&Request::get("/").header(header::HOST, host).body(()).unwrap()).is_ok()
+        };
+        assert!(["a", "a:", "a:1", "[::1]:"].into_iter().all(check));
+        assert!(!["", ":", "a::", "a:x"].into_iter().any(check));
     }
 
     #[test]

@@ -125,6 +125,8 @@ impl Muting {
             (State::Closing, b'\\') => self.end(),
             (_, ESC) => self.begin(),
             (State::Command, _) => self.command(byte, output),
+            // A terminal that knows no such string answers it all the same.
+            (State::Passing, ENQ) => {}
             (State::Passing, _) => output.push(byte),
             (State::Dropping, _) => self.dropping(byte),
             (State::Closing, _) => {
@@ -404,6 +406,11 @@ mod tests {
     #[test]
     fn a_query_with_a_line_end_in_it_goes_and_the_line_end_stays() {
         assert_eq!(muted(b"a\x1b[6\nnb", 100), b"a\nb");
+    }
+
+    #[test]
+    fn an_enquiry_goes_also_within_a_string_that_some_terminals_do_not_know() {
+        assert_eq!(muted(b"\x1b^a\x05b\x1b\\", 100), b"\x1b^ab\x1b\\");
     }
 
     #[test]

@@ -139,8 +139,12 @@ impl Mask {
     fn give_up(&mut self) {
         let Some(byte) = self.pop() else { return };
         if byte.is_ascii_control() {
-            // The run before it was echoed as a whole.
-            self.reveal();
+            match byte {
+                // The echo of a line goes on with its end, so what looked like it was other output.
+                b'\r' | b'\n' => self.doubt(),
+                // A Tab or an arrow shows nothing of itself; the run before it was echoed as a whole.
+                _ => self.reveal(),
+            }
             self.in_doubt = false;
         } else {
             self.doubt();
@@ -300,6 +304,13 @@ mod tests {
                 assert_eq!(recorded(&talk), [Typed::Hidden(7), echoed("\r")], "{noise} {after}");
             }
         }
+    }
+
+    #[test]
+    fn a_password_with_which_the_next_output_begins_is_counted() {
+        let talk = [">ssh admin@sw\radmin\r", "<ssh admin@sw\r\nadmin@sw's password: ", "<\r\n"];
+        assert_eq!(recorded(&talk), [echoed("ssh admin@sw\r"), Typed::Hidden(6)]);
+        assert_eq!(recorded(&[">Password\r", "<Password: "]), [Typed::Hidden(9)]);
     }
 
     #[test]
