@@ -244,7 +244,8 @@ proptest! {
     ) {
         let (rows, cols) = grid;
         assert_bounded(&output, rows, cols);
-        let (rows, cols) = (NonZeroU16::new(rows).unwrap(), NonZeroU16::new(cols).unwrap());
+        // As `paint` has it: the model takes no single column.
+        let (rows, cols) = (NonZeroU16::new(rows).unwrap(), NonZeroU16::new(cols.max(2)).unwrap());
         let modelled = work::affordable(&output, rows, cols);
         let charged = work::Work::of(modelled, rows, cols).done;
         prop_assert!(charged <= work::BUDGET);
