@@ -262,8 +262,9 @@ impl MeteredSocket {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
         self.socket.try_io(Interest::WRITABLE, || {
-            // It becomes writable again when the other side has read all of it.
-            if queued(&self.socket)? > 0 {
+            // It becomes writable again when the other side has read all of it. The kernel keeps 1 until
+            // it has said so, which it does once (`sock_wfree`); what was written is never so small.
+            if queued(&self.socket)? > 1 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Ok(rustix::io::write(&self.socket, piece)?)
