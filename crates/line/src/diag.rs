@@ -30,6 +30,8 @@ const TCP: u8 = 6;
 const STATE: usize = 16 + 1;
 const QUEUE: Range<usize> = 16 + 56..16 + 60;
 const INODE: Range<usize> = 16 + 68..16 + 72;
+/// `idiag_wqueue`: of a listener, how many connections may wait for it; `idiag_rqueue` is how many do.
+const ROOM: Range<usize> = 16 + 60..16 + 64;
 const ATTRIBUTES: usize = 16 + 72;
 /// `INET_DIAG_INFO`: the attribute with the `struct tcp_info`, and where `tcpi_bytes_received` is in it.
 const INFO: u16 = 2;
@@ -51,7 +53,13 @@ pub(crate) fn is_accepted(ours: SocketAddr, port: SocketAddr) -> bool {
     // Where the kernel cannot be asked, nothing is known against it.
     let Some(answer) = ask(port, ours) else { return true };
     let waits = match answer.get(STATE) {
-        Some(&LISTEN) => true,
+        // One that has room would know the connection, which goes elsewhere then (a port that is
+        // redirected on this machine).
+        Some(&LISTEN) => {
+            let [waiting, room] =
+                [QUEUE, ROOM].map(|at| field(&answer, at).map_or(0, u32::from_ne_bytes));
+            waiting >= room
+        }
         Some(state) => OPEN.contains(state) && field(&answer, INODE) == Some([0; 4]),
         None => false,
     };

@@ -39,6 +39,8 @@ pub(crate) async fn dial(
     tracing::debug!(line = %line.key, endpoint = endpoint.info().address, "connecting");
     let name = resolve.claim(line.key, &endpoint);
     if claim.as_ref().is_none_or(|claim| claim.name() != name) {
+        // The one before is of a port that the line has left.
+        *claim = None;
         *claim = line.settings.claims.take(&name).map_err(|why| unclaimed(name, &why))?;
     }
     let address = endpoint.in_words();
