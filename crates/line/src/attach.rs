@@ -182,7 +182,11 @@ impl Start {
         let (offset, screen) = match self {
             Self::Live => (end, None),
             Self::Connection => {
-                let begin = line.status.borrow().connection_offset;
+                let status = line.status.borrow();
+                // What a connection to come says first begins where the output ends now.
+                let connected = status.connection.is_connected();
+                let begin = if connected { status.connection_offset } else { end };
+                drop(status);
                 (begin.clamp(history.whole_from().min(end), end), None)
             }
             Self::Screen => line.ask_for_screen(end),

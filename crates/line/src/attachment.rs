@@ -34,6 +34,9 @@ use crate::piece::Pieces;
 use crate::session::Session;
 use crate::status::Status;
 
+/// How long what was printed before a session's end waits for a client that takes nothing.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// How long the beginning of a character waits for its rest on raw: what a UART of 1200 baud takes for
 /// the three bytes that may be missing, and too short to be seen.
 const REST: Duration = Duration::from_millis(20);
@@ -83,6 +86,8 @@ pub struct Attachment {
     acknowledged: u64,
     /// Until when the beginning of a character waits for its rest (raw).
     rest_by: Option<Instant>,
+    /// Until when output before the session's end waits for the client.
+    last_by: Option<Instant>,
 }
 
 impl Attachment {
@@ -99,6 +104,7 @@ impl Attachment {
             replay_until: 0,
             acknowledged: 0,
             rest_by: None,
+            last_by: None,
         }
     }
 
@@ -132,6 +138,7 @@ impl Attachment {
                 return event;
             }
             let rest_by = self.rest_by.filter(|_| wanted == Wanted::Output);
+            let last_by = self.last_by;
             tokio::select! {
                 () = bell => {}
                 screen = painted(&mut self.screen), if self.screen.is_some() => {
@@ -141,6 +148,7 @@ impl Attachment {
                     }
                 }
                 () = sleep_until(rest_by), if rest_by.is_some() => {}
+                () = sleep_until(last_by), if last_by.is_some() => {}
             }
         }
     }
@@ -186,11 +194,16 @@ impl Attachment {
     fn poll(&mut self, wanted: Wanted) -> Option<Event> {
         if let Some(close) = self.end() {
             let is_behind = self.offset() < lock(&self.session.fate).until;
-            if wanted == Wanted::Output
-                && is_behind
-                && let Some(event) = self.read()
-            {
-                return Some(event);
+            let now = Instant::now();
+            if is_behind && now < *self.last_by.get_or_insert(now + LAST_WORDS) {
+                if wanted != Wanted::Output {
+                    return None;
+                }
+                if let Some(event) = self.read() {
+                    // It takes some, so it gets the time for the rest anew.
+                    self.last_by = None;
+                    return Some(event);
+                }
             }
             // What a character began with goes first.
             if wanted == Wanted::Output && self.rest_by.take().is_some() {

@@ -168,8 +168,9 @@ impl Line {
         if self.0.status.borrow().connection.is_connected() {
             // At once, so that nobody attaches to the old port, and nothing more is typed there.
             self.0.publish_connection(&Connection::Dialling);
-            self.0.moved.notify_one();
         }
+        // Also while it is dialled: where it is may have been asked before.
+        self.0.moved.notify_one();
         self.guest_running();
     }
 

@@ -97,6 +97,8 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) 
         if claim.is_none() && now.whole && line.settings.claims.are_made() {
             Box::pin(leave_to_its_starter(line)).await;
         }
+        // Where the port is, is asked now: what was said of it before is over.
+        let _ = tokio::time::timeout(Duration::ZERO, line.moved.notified()).await;
         // Boxed, since it is large and over soon: a connected line has no room for it.
         let connection = match Box::pin(dial(line, resolve, claim)).await {
             Ok((endpoint, stream, cleared)) => {
@@ -244,11 +246,37 @@ fn overlap(before: &[u8], after: &[u8]) -> usize {
 /// Moves bytes both ways until the port closes, or the guest has stopped and said its last.
 async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
     let mut patience = Patience::new();
+    let moved = move_bytes(line, stream, &mut patience).await;
+    if moved.is_err() {
+        // A write that fails says nothing of what the port said before.
+        let rest = Box::pin(read_rest(line, stream, &mut patience));
+        let _ = tokio::time::timeout(LAST_WORDS, rest).await;
+    }
+    moved
+}
+
+/// Reads what came before the connection broke.
+async fn read_rest(line: &Shared, stream: &Stream, patience: &mut Patience) {
+    loop {
+        consume_budget().await;
+        match read(line, stream, patience) {
+            Ok(Some(0)) | Err(_) => return,
+            Ok(Some(_)) => tokio::task::yield_now().await,
+            // It may have come with the reset, of which the reactor has yet to hear.
+            Ok(None) => match tokio::time::timeout(ARRIVAL, ready(stream, true, false)).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            },
+        }
+    }
+}
+
+async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<()> {
     let mut last_words: Option<Instant> = None;
     loop {
         // A port that always has more, in reads that are never full, must not keep the thread.
         consume_budget().await;
-        let held_back = hold_back(line, &patience);
+        let held_back = hold_back(line, patience);
         let input = lock(&line.desk).has_input();
         let look = stream.next_look().filter(|_| input);
         tokio::select! {
@@ -259,7 +287,7 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
                     write(line, stream)?;
                 }
                 if ready.is_readable() && !held_back {
-                    match read(line, stream, &mut patience)? {
+                    match read(line, stream, patience)? {
                         Some(0) => return Ok(()),
                         // There is more: who reads the line, and other lines, come first.
                         Some(READ) => tokio::task::yield_now().await,
@@ -270,7 +298,7 @@ async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
             () = turn(look), if look.is_some() => write(line, stream)?,
             () = line.typed.notified(), if !input => {}
             // Boxed where it is needed: a line that waits for its guest has no room for it.
-            () = async { Box::pin(wait_for_a_session(line, &mut patience)).await }, if held_back => {}
+            () = async { Box::pin(wait_for_a_session(line, patience)).await }, if held_back => {}
             () = line.powered.notified(), if last_words.is_none() => {
                 if !lock(&line.power).running {
                     last_words = Some(Instant::now() + LAST_WORDS);

@@ -15,6 +15,7 @@ use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_line::Unresolved;
 use serialproxy_line::Visitor;
+use serialproxy_line::Wanted;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::close::CloseCode;
@@ -35,11 +36,13 @@ use crate::rig::Rig;
 use crate::rig::end;
 use crate::rig::endpoint;
 use crate::rig::eventually;
+use crate::rig::hello;
 use crate::rig::output_until;
 use crate::rig::visitor;
 use crate::rig::within;
 use crate::rig::writer;
 use crate::transports::Directory;
+use crate::transports::unix_guest;
 
 /// A hypervisor that serves one client at a time, as QEMU does.
 #[derive(Debug)]
@@ -257,4 +260,51 @@ async fn what_a_port_says_before_it_hangs_up_is_seen() {
     eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
     assert_eq!(output_until(&mut session, b"\n").await, b"busy\r\n");
     assert_eq!(end(&mut session).await, CloseCode::Normal);
+}
+
+#[tokio::test]
+async fn what_a_port_said_before_it_hung_up_waits_for_a_client_that_is_busy() {
+    let rig = Rig::new().await;
+    rig.line.guest_started(true);
+    let (mut guest, _) = within(rig.port.accept()).await.unwrap();
+    assert!(rig.line.connected(PATIENCE).await);
+    let (mut session, _keyboard) = rig.attach(&writer("alice")).unwrap();
+    guest.write_all(b"last words\r\n").await.unwrap();
+    drop(guest);
+    eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
+    // Its socket is full: it can be told of its end alone.
+    let told = session.next(Wanted::End);
+    assert!(tokio::time::timeout(Duration::from_millis(20), told).await.is_err());
+    assert_eq!(output_until(&mut session, b"\n").await, b"last words\r\n");
+    assert_eq!(end(&mut session).await, CloseCode::Normal);
+}
+
+#[tokio::test]
+async fn a_line_without_a_connection_has_no_first_byte_of_one_to_show() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    guest.write_all(b"old").await.unwrap();
+    eventually(|| rig.line.describe().bytes_out == 3).await;
+    rig.line.guest_stopped(Status::Shutoff);
+    drop(guest);
+    eventually(|| rig.line.describe().reason.starts_with("the server")).await;
+    let waits = Visitor {
+        start: Start::Connection,
+        wait: true,
+        ..visitor("alice", Mode::Write, Protocol::ConsoleV1)
+    };
+    let (mut session, _keyboard) = rig.attach(&waits).unwrap();
+    assert_eq!(hello(&mut session).await.offset, 3);
+}
+
+#[tokio::test]
+async fn a_port_that_breaks_off_while_input_waits_is_heard_to_its_end() {
+    let rig = Rig::new().await;
+    let directory = Directory::new();
+    let mut guest = unix_guest(&rig, &directory.join("port")).await;
+    let (mut session, keyboard) = rig.attach(&writer("alice")).unwrap();
+    keyboard.write(&[b'x'; 3000]);
+    guest.write_all(b"last words\r\n").await.unwrap();
+    drop(guest);
+    assert_eq!(output_until(&mut session, b"\n").await, b"last words\r\n");
 }
