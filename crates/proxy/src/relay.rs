@@ -30,6 +30,9 @@ use serde_json::json;
 use serialproxy_config::Config;
 use serialproxy_config::PageOrigin;
 use serialproxy_config::values::ApiAddress;
+use serialproxy_limits::Place;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_proto::relayed::RelayedUser;
 use tokio::io::AsyncRead;
@@ -49,8 +52,14 @@ use crate::origin;
 /// the API directly must find room, whatever comes in here.
 const CALLS: usize = 256;
 
-/// Bytes of a request's body at most.
-const BODY: usize = 64 * 1024;
+/// Calls of one address at once, so that no address takes all the room.
+const PER_ADDRESS: usize = 32;
+
+/// Bytes of a request's body at most. The calls of the servers page have few fields.
+const BODY: usize = 4 * 1024;
+
+/// The same of the other calls, which are relayed with `[proxy] admin_calls`.
+const ADMIN_BODY: usize = 64 * 1024;
 
 /// How long a request's body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -93,9 +102,13 @@ pub(crate) struct Relay {
     /// What console URLs start with: pages of this proxy are there.
     base_url: String,
     room: Arc<Semaphore>,
+    addresses: Places<Source>,
     /// How long the API may take to begin its answer.
     patience: Duration,
 }
+
+/// The place of a call among all, and among those of its address.
+type CallPlace = (OwnedSemaphorePermit, Place<Source>);
 
 /// Why a call was not relayed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -114,12 +127,17 @@ enum Fault {
     NotOffered,
     #[error("The resource could not be found: /v1/openapi.json lists all calls.")]
     NoSuchCall,
-    #[error("the request body is larger than {BODY} bytes")]
-    TooLarge,
+    #[error("the request body is larger than {0} bytes")]
+    TooLarge(usize),
     #[error("the request body did not come whole within {} s", BODY_TIME.as_secs())]
     NoBody,
     #[error("too many calls are under way: try again in a moment")]
     Full,
+    #[error(
+        "{PER_ADDRESS} calls from your address are under way, which is the most: try again in a \
+         moment"
+    )]
+    AddressFull,
     #[error(
         "the API cannot be reached: try again in a moment; if it stays so, see whether it runs, \
          and whether [proxy] api_url names it"
@@ -153,6 +171,7 @@ impl Relay {
             admin_calls: config.proxy.admin_calls,
             base_url: config.serial_console.base_url.clone(),
             room: Arc::new(Semaphore::new(CALLS)),
+            addresses: Places::new(PER_ADDRESS),
             patience: ANSWER,
         }
     }
@@ -184,13 +203,16 @@ impl Relay {
         if !is_plain(request.uri().path()) {
             return Err(Fault::NoSuchCall);
         }
-        if !self.admin_calls && !is_offered(request.method(), request.uri().path()) {
-            return Err(Fault::NotOffered);
-        }
+        let most = match is_offered(request.method(), request.uri().path()) {
+            true => BODY,
+            false if self.admin_calls => ADMIN_BODY,
+            false => return Err(Fault::NotOffered),
+        };
         let api = self.api.as_ref().ok_or(Fault::Unreachable)?;
         let (head, body) = request.into_parts();
-        let body = read(body).await?;
-        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Fault::Full)?;
+        // Before the body is read, so that the places bound the memory of all bodies.
+        let place = self.enter(client)?;
+        let body = read(body, most).await?;
         let mut call = Request::new(Full::from(body));
         *call.method_mut() = head.method;
         *call.uri_mut() = origin_form(&head.uri)?;
@@ -203,11 +225,18 @@ impl Relay {
         Ok(answer)
     }
 
+    fn enter(&self, client: Client) -> Result<CallPlace, Fault> {
+        let address = Source::from(client.address.ip());
+        let of_address = self.addresses.enter(address).ok_or(Fault::AddressFull)?;
+        let of_all = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Fault::Full)?;
+        Ok((of_all, of_address))
+    }
+
     async fn ask(
         &self,
         ApiAddress { tls, authority: api }: &ApiAddress,
         call: Request<Full<Bytes>>,
-        place: OwnedSemaphorePermit,
+        place: CallPlace,
     ) -> Result<Response<Incoming>, Fault> {
         let stream = connect(api).await.map_err(|error| unreachable(api, &error))?;
         match tls {
@@ -236,7 +265,7 @@ impl Relay {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         api: &str,
         call: Request<Full<Bytes>>,
-        place: OwnedSemaphorePermit,
+        place: CallPlace,
     ) -> Result<Response<Incoming>, Fault> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -299,17 +328,17 @@ fn is_plain(path: &str) -> bool {
         && !path.split('/').any(|segment| segment == "." || segment == "..")
 }
 
-async fn read<B>(body: B) -> Result<Bytes, Fault>
+async fn read<B>(body: B, most: usize) -> Result<Bytes, Fault>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if body.size_hint().lower() > BODY as u64 {
-        return Err(Fault::TooLarge);
+    if body.size_hint().lower() > most as u64 {
+        return Err(Fault::TooLarge(most));
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY).collect()).await {
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::TooLarge(most)),
         Ok(Err(_)) | Err(_) => Err(Fault::NoBody),
     }
 }
@@ -372,7 +401,8 @@ impl Fault {
             Self::NoHost | Self::NoBody => (StatusCode::BAD_REQUEST, "badRequest"),
             Self::Foreign | Self::NotOffered => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NoSuchCall => (StatusCode::NOT_FOUND, "itemNotFound"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
+            Self::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
             Self::Unreachable => (StatusCode::BAD_GATEWAY, "computeFault"),
             Self::Silent => (StatusCode::GATEWAY_TIMEOUT, "computeFault"),

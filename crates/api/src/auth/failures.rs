@@ -8,6 +8,7 @@ use std::time::Instant;
 use serialproxy_limits::Meter;
 use serialproxy_limits::Source;
 use serialproxy_proto::token::TokenDigest;
+use tokio::sync::Semaphore;
 
 use crate::client::Client;
 
@@ -17,6 +18,10 @@ const SPAN: Duration = Duration::from_secs(60);
 /// How long one waits at most.
 const MOST: Duration = Duration::from_secs(30);
 
+/// Unknown tokens that wait at once, of all addresses. Each holds a connection. Further ones are
+/// answered at once, since no number of tries guesses a token.
+const TOKENS: usize = 64;
+
 /// What failed, of all clients.
 #[derive(Debug)]
 pub(crate) struct Failures {
@@ -24,6 +29,7 @@ pub(crate) struct Failures {
     /// One name from one address: half of what the address may. By digest, since what is typed as a
     /// name may be a password.
     names: Meter,
+    tokens: Semaphore,
 }
 
 /// Who tries to be let in.
@@ -46,7 +52,11 @@ impl Failures {
     /// Allows so many failures of an address in a minute; 0 is no limit.
     pub(crate) fn new(per_minute: u32) -> Self {
         let meter = |most| Meter::new(most, SPAN, MOST);
-        Self { addresses: meter(per_minute), names: meter(per_minute.div_ceil(2)) }
+        Self {
+            addresses: meter(per_minute),
+            names: meter(per_minute.div_ceil(2)),
+            tokens: Semaphore::new(TOKENS),
+        }
     }
 }
 
@@ -60,9 +70,11 @@ impl<'a> Trier<'a> {
         Attempt { failures, source, named }
     }
 
-    /// Counts a token that nobody knows, and waits as long as the failures before it demand.
+    /// Counts a token that nobody knows, and waits as long as the failures before it demand, unless
+    /// too many wait.
     pub(super) async fn unknown_token(self) {
         let wait = self.failures.addresses.count(&self.client.source(), Instant::now());
+        let Ok(_place) = self.failures.tokens.try_acquire() else { return };
         tokio::time::sleep(wait).await;
     }
 }
@@ -127,6 +139,19 @@ mod tests {
         assert_eq!(started.elapsed(), Duration::ZERO);
         here.unknown_token().await;
         assert_eq!(started.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_unknown_tokens_holds_no_more_than_so_many_connections() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        let started = Instant::now();
+        let tries = (0..300).map(|_| async {
+            here.unknown_token().await;
+            started.elapsed().is_zero()
+        });
+        let at_once = futures_util::future::join_all(tries).await;
+        assert_eq!(at_once.iter().filter(|at_once| !**at_once).count(), TOKENS);
     }
 
     #[tokio::test(start_paused = true)]

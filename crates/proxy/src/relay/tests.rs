@@ -2,6 +2,9 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
+use futures_util::stream::Pending;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -272,15 +275,52 @@ async fn an_api_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_body_is_bounded() {
+async fn a_body_is_bounded_and_the_refusal_names_the_limit() {
+    let mut relay = relay(&nobody().await);
+    relay.admin_calls = true;
+    for (uri, most) in [("/v1/servers/a/stop", BODY), ("/v1/users", ADMIN_BODY)] {
+        let sized = |length| {
+            let mut call = request(Method::POST, uri, &[]);
+            *call.body_mut() = vec![0; length].into();
+            call
+        };
+        let (status, message) = fault(relay.answer(NEAR, sized(most + 1)).await).await;
+        assert_eq!(status, 413, "{uri}");
+        assert!(message.ends_with(&format!("larger than {most} bytes")), "{message}");
+        assert_eq!(fault(relay.answer(NEAR, sized(most)).await).await.0, 502, "{uri}");
+    }
+}
+
+/// A body that never comes.
+type Endless = StreamBody<Pending<io::Result<Frame<Bytes>>>>;
+
+fn endless() -> Request<Endless> {
+    let call = request(Method::POST, "/v1/servers/a/stop", &[]);
+    call.map(|_| StreamBody::new(futures_util::stream::pending()))
+}
+
+#[tokio::test]
+async fn a_body_is_read_only_by_a_call_that_has_a_place() {
     let relay = relay(&nobody().await);
-    let sized = |length| {
-        let mut call = request(Method::POST, "/v1/servers/a/stop", &[]);
-        *call.body_mut() = vec![0; length].into();
-        call
-    };
-    assert_eq!(fault(relay.answer(NEAR, sized(BODY + 1)).await).await.0, 413);
-    assert_eq!(fault(relay.answer(NEAR, sized(BODY)).await).await.0, 502);
+    let taken = Arc::clone(&relay.room).try_acquire_many_owned(u32::try_from(CALLS).unwrap());
+    assert_eq!(fault(relay.answer(NEAR, endless()).await).await.0, 503);
+    drop(taken);
+}
+
+#[tokio::test]
+async fn an_address_that_uses_all_its_places_leaves_room_for_others() {
+    let relay = relay(&nobody().await);
+    let mut calls: Vec<_> =
+        (0..PER_ADDRESS).map(|_| Box::pin(relay.answer(FAR, endless()))).collect();
+    for call in &mut calls {
+        assert!(tokio::time::timeout(Duration::ZERO, call).await.is_err(), "it has its place");
+    }
+    let (status, message) = fault(relay.answer(FAR, endless()).await).await;
+    assert_eq!(status, 429);
+    assert!(message.contains("32 calls from your address"), "{message}");
+    assert_eq!(fault(relay.answer(NEAR, get(&[])).await).await.0, 502, "others have theirs");
+    drop(calls);
+    assert_eq!(fault(relay.answer(FAR, get(&[])).await).await.0, 502, "they are free again");
 }
 
 #[tokio::test]
