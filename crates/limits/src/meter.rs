@@ -53,14 +53,19 @@ impl Meter {
 
     /// Counts an event of a key. Returns how long the key is to wait: 0 within the limit.
     pub fn count(&self, key: &impl Hash, now: Instant) -> Duration {
-        let Some(cost) = self.cost else { return Duration::ZERO };
+        let most = || self.most.max(self.cost.unwrap_or_default());
+        self.try_count(key, now).unwrap_or_else(most)
+    }
+
+    /// The same; none when the event is not counted, since the key owes the most already.
+    pub fn try_count(&self, key: &impl Hash, now: Instant) -> Option<Duration> {
+        let Some(cost) = self.cost else { return Some(Duration::ZERO) };
         self.with_entry(key, now, |entry| {
             let debt = entry.free_at.saturating_duration_since(now) + cost;
-            // What is over the most costs nothing more.
-            if debt <= self.within + self.most {
+            (debt <= self.within + self.most).then(|| {
                 entry.free_at = now + debt;
-            }
-            debt.saturating_sub(self.within).min(self.most.max(cost))
+                debt.saturating_sub(self.within)
+            })
         })
     }
 
@@ -74,7 +79,7 @@ impl Meter {
         })
     }
 
-    /// Takes an event back that was counted, and that turned out to be none.
+    /// Takes an event back that [`Self::try_count`] counted, and that turned out to be none.
     pub fn take_back(&self, key: &impl Hash, now: Instant) {
         let Some(cost) = self.cost else { return };
         self.with_entry(key, now, |entry| {
@@ -157,6 +162,15 @@ mod tests {
             assert_eq!(meter.count(&"a", now), Duration::ZERO);
             meter.take_back(&"a", now);
         }
+    }
+
+    #[test]
+    fn an_event_is_not_counted_where_the_most_is_owed() {
+        let (meter, now) = (Meter::new(20, MINUTE, MOST), Instant::now());
+        let counted = (0..100).filter(|_| meter.try_count(&"a", now).is_some()).count();
+        assert_eq!(counted, 30);
+        assert_eq!(meter.wait(&"a", now), MOST);
+        assert!(meter.try_count(&"a", after(now, 3)).is_some(), "there is room for one more");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! A name alone is never made to wait, since anybody could lock its user out.
 
+use std::hash::Hash;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -43,9 +44,17 @@ pub(crate) struct Trier<'a> {
 /// many at once count as many.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
-    failures: &'a Failures,
-    source: Source,
-    named: (Source, TokenDigest),
+    address: Counted<'a, Source>,
+    name: Counted<'a, (Source, TokenDigest)>,
+}
+
+/// An attempt in one of the meters.
+#[derive(Debug)]
+struct Counted<'a, K> {
+    meter: &'a Meter,
+    key: K,
+    /// Whether it counts. It does not where the most is owed already: then nothing is taken back.
+    counts: bool,
 }
 
 impl Failures {
@@ -64,28 +73,64 @@ impl<'a> Trier<'a> {
     /// Begins a log-in, after as long as the failures before it demand.
     pub(super) async fn log_in(self, user: &str) -> Attempt<'a> {
         let (failures, source) = (self.failures, self.client.source());
-        let (named, now) = ((source, TokenDigest::of(user)), Instant::now());
-        let wait = failures.addresses.count(&source, now).max(failures.names.count(&named, now));
-        tokio::time::sleep(wait).await;
-        Attempt { failures, source, named }
+        let named = (source, TokenDigest::of(user));
+        let mut attempt = Attempt {
+            address: Counted::new(&failures.addresses, source),
+            name: Counted::new(&failures.names, named),
+        };
+        tokio::time::sleep(attempt.left()).await;
+        attempt
     }
 
     /// Counts a token that nobody knows, and waits as long as the failures before it demand, unless
     /// too many wait.
     pub(super) async fn unknown_token(self) {
-        let wait = self.failures.addresses.count(&self.client.source(), Instant::now());
+        let wait = self.failures.addresses.count(&self.client.source(), now());
         let Ok(_place) = self.failures.tokens.try_acquire() else { return };
         tokio::time::sleep(wait).await;
     }
 }
 
 impl Attempt<'_> {
+    /// How long it is to wait.
+    fn left(&mut self) -> Duration {
+        let now = now();
+        self.address.left(now).max(self.name.left(now))
+    }
+
     /// The password was right.
     pub(super) fn succeeded(self) {
-        let now = Instant::now();
-        self.failures.addresses.take_back(&self.source, now);
-        self.failures.names.take_back(&self.named, now);
+        let now = now();
+        self.address.take_back(now);
+        self.name.take_back(now);
     }
+}
+
+impl<'a, K: Hash> Counted<'a, K> {
+    fn new(meter: &'a Meter, key: K) -> Self {
+        Self { meter, key, counts: false }
+    }
+
+    /// How long it is to wait. Counts it, once there is room.
+    fn left(&mut self, now: Instant) -> Duration {
+        if self.counts {
+            return self.meter.wait(&self.key, now);
+        }
+        let wait = self.meter.try_count(&self.key, now);
+        self.counts = wait.is_some();
+        wait.unwrap_or(MOST)
+    }
+
+    fn take_back(self, now: Instant) {
+        if self.counts {
+            self.meter.take_back(&self.key, now);
+        }
+    }
+}
+
+/// By the clock of the waits.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]
@@ -152,6 +197,25 @@ mod tests {
         });
         let at_once = futures_util::future::join_all(tries).await;
         assert_eq!(at_once.iter().filter(|at_once| !**at_once).count(), TOKENS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn right_passwords_do_not_wear_down_what_an_address_owes() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        for _ in 0..30 {
+            failures.addresses.count(&here.client.source(), now());
+        }
+        let owed = || failures.addresses.wait(&here.client.source(), now());
+        assert_eq!(owed(), MOST);
+        // All begin while the most is owed.
+        let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+        let tries = names.iter().map(|name| async { here.log_in(name).await.succeeded() });
+        let began = Instant::now();
+        futures_util::future::join_all(tries).await;
+        let passed = began.elapsed();
+        assert!(owed() >= MOST.saturating_sub(passed), "{passed:?} passed, {:?} owed", owed());
+        assert!(failures.addresses.count(&here.client.source(), now()).as_secs() >= 2);
     }
 
     #[tokio::test(start_paused = true)]
