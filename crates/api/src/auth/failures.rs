@@ -19,6 +19,9 @@ const SPAN: Duration = Duration::from_secs(60);
 /// How long one waits at most.
 const MOST: Duration = Duration::from_secs(30);
 
+/// How often one who waits looks whether that is over.
+const STEP: Duration = Duration::from_millis(100);
+
 /// Unknown tokens that wait at once, of all addresses. Each holds a connection. Further ones are
 /// answered at once, since no number of tries guesses a token.
 const TOKENS: usize = 64;
@@ -78,7 +81,7 @@ impl<'a> Trier<'a> {
             address: Counted::new(&failures.addresses, source),
             name: Counted::new(&failures.names, named),
         };
-        tokio::time::sleep(attempt.left()).await;
+        attempt.wait().await;
         attempt
     }
 
@@ -92,6 +95,15 @@ impl<'a> Trier<'a> {
 }
 
 impl Attempt<'_> {
+    /// Waits as long as the failures before it demand, or until enough of them turn out to be
+    /// successes.
+    async fn wait(&mut self) {
+        let until = now() + self.left();
+        while now() < until && !self.left().is_zero() {
+            tokio::time::sleep(STEP.min(until.saturating_duration_since(now()))).await;
+        }
+    }
+
     /// How long it is to wait.
     fn left(&mut self) -> Duration {
         let now = now();
@@ -197,6 +209,42 @@ mod tests {
         });
         let at_once = futures_util::future::join_all(tries).await;
         assert_eq!(at_once.iter().filter(|at_once| !**at_once).count(), TOKENS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn right_passwords_at_once_wait_for_one_another_at_most() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        let started = Instant::now();
+        let tries = (0..24).map(|_| async {
+            let attempt = here.log_in("alice").await;
+            // As long as a hash may take.
+            tokio::time::sleep(STEP).await;
+            attempt.succeeded();
+        });
+        futures_util::future::join_all(tries).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_do_not_go_on_with_the_right_passwords_that_they_waited_with() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        let own: Vec<_> = (0..30).map(|number| format!("own{number}")).collect();
+        let own = own.iter().map(|name| async { here.log_in(name).await });
+        let own = futures_util::future::join_all(own).await;
+        for _ in 0..30 {
+            failures.addresses.count(&here.client.source(), now());
+        }
+        let guesses: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+        let started = Instant::now();
+        let guesses = guesses.iter().map(|name| async {
+            here.log_in(name).await;
+            started.elapsed() < Duration::from_secs(5)
+        });
+        let succeed = async { own.into_iter().for_each(Attempt::succeeded) };
+        let (guesses, ()) = tokio::join!(futures_util::future::join_all(guesses), succeed);
+        assert!(guesses.iter().filter(|early| **early).count() <= 21, "{guesses:?}");
     }
 
     #[tokio::test(start_paused = true)]

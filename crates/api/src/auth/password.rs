@@ -36,7 +36,7 @@ use crate::fault::Fault;
 const THREADS: usize = 2;
 
 /// Passwords of one address that may wait for that.
-const PER_ADDRESS: usize = 16;
+const PER_ADDRESS: usize = 64;
 
 /// Passwords of all addresses that may.
 const WAITING: usize = 1024;
