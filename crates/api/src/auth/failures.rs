@@ -6,18 +6,32 @@ use std::hash::Hash;
 use std::time::Duration;
 use std::time::Instant;
 
+use serialproxy_limits::Lately;
 use serialproxy_limits::Meter;
+use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_proto::token::TokenDigest;
 use tokio::sync::Semaphore;
 
 use crate::client::Client;
+use crate::fault::Fault;
 
 /// The time in which so many may fail.
 const SPAN: Duration = Duration::from_secs(60);
 
 /// How long one waits at most.
 const MOST: Duration = Duration::from_secs(30);
+
+/// Log-ins that wait at once, of a name at an address.
+const WAITING: usize = 16;
+
+/// The same, of all names that did not log in at that address lately: so many passwords can an
+/// address try in each [`MOST`] when it owes the most.
+const WAITING_OF_ADDRESS: usize = 128;
+
+/// Names at addresses that are remembered to have logged in, and for how long.
+const KNOWN: usize = 4096;
+const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How often one who waits looks whether that is over.
 const STEP: Duration = Duration::from_millis(100);
@@ -33,8 +47,15 @@ pub(crate) struct Failures {
     /// One name from one address: half of what the address may. By digest, since what is typed as a
     /// name may be a password.
     names: Meter,
+    /// Who logged in: what others do at the address does not make that name wait there.
+    known: Lately<Named>,
     tokens: Semaphore,
+    waiting: Places<Named>,
+    waiting_of_address: Places<Source>,
 }
+
+/// A name at an address.
+type Named = (Source, TokenDigest);
 
 /// Who tries to be let in.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +68,10 @@ pub(crate) struct Trier<'a> {
 /// many at once count as many.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
-    address: Counted<'a, Source>,
-    name: Counted<'a, (Source, TokenDigest)>,
+    known: &'a Lately<Named>,
+    /// None where the name logged in at the address lately.
+    address: Option<Counted<'a, Source>>,
+    name: Counted<'a, Named>,
 }
 
 /// An attempt in one of the meters.
@@ -67,22 +90,31 @@ impl Failures {
         Self {
             addresses: meter(per_minute),
             names: meter(per_minute.div_ceil(2)),
+            known: Lately::new(KNOWN, LIFE),
             tokens: Semaphore::new(TOKENS),
+            waiting: Places::new(WAITING),
+            waiting_of_address: Places::new(WAITING_OF_ADDRESS),
         }
     }
 }
 
 impl<'a> Trier<'a> {
-    /// Begins a log-in, after as long as the failures before it demand.
-    pub(super) async fn log_in(self, user: &str) -> Attempt<'a> {
+    /// Begins a log-in, after as long as the failures before it demand. Refused where too many wait.
+    pub(super) async fn log_in(self, user: &str) -> Result<Attempt<'a>, Fault> {
         let (failures, source) = (self.failures, self.client.source());
         let named = (source, TokenDigest::of(user));
+        let is_known = failures.known.knows(&named, now());
+        let full = || Fault::TooMany("too many log-ins from your address wait: try again".into());
+        let _place = failures.waiting.enter(named).ok_or_else(full)?;
+        let of_address = || failures.waiting_of_address.enter(source).ok_or_else(full);
+        let _place_of_address = (!is_known).then(of_address).transpose()?;
         let mut attempt = Attempt {
-            address: Counted::new(&failures.addresses, source),
+            known: &failures.known,
+            address: (!is_known).then(|| Counted::new(&failures.addresses, source)),
             name: Counted::new(&failures.names, named),
         };
         attempt.wait().await;
-        attempt
+        Ok(attempt)
     }
 
     /// Counts a token that nobody knows, and waits as long as the failures before it demand, unless
@@ -107,13 +139,22 @@ impl Attempt<'_> {
     /// How long it is to wait.
     fn left(&mut self) -> Duration {
         let now = now();
-        self.address.left(now).max(self.name.left(now))
+        let of_address = self.address.as_mut().map(|address| address.left(now));
+        self.name.left(now).max(of_address.unwrap_or_default())
     }
 
     /// The password was right.
     pub(super) fn succeeded(self) {
+        self.known.remember(self.name.key, now());
+        self.take_back();
+    }
+
+    /// The password was not looked at, or was right.
+    pub(super) fn take_back(self) {
         let now = now();
-        self.address.take_back(now);
+        if let Some(address) = self.address {
+            address.take_back(now);
+        }
         self.name.take_back(now);
     }
 }
@@ -161,12 +202,12 @@ mod tests {
         let (here, there) = (trier(&failures, "192.0.2.7"), trier(&failures, "192.0.2.8"));
         let started = Instant::now();
         for _ in 0..10 {
-            here.log_in("alice").await;
+            here.log_in("alice").await.unwrap();
         }
-        here.log_in("bob").await.succeeded();
-        there.log_in("alice").await.succeeded();
+        here.log_in("bob").await.unwrap().succeeded();
+        there.log_in("alice").await.unwrap().succeeded();
         assert_eq!(started.elapsed(), Duration::ZERO);
-        here.log_in("alice").await;
+        here.log_in("alice").await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 6);
     }
 
@@ -175,13 +216,13 @@ mod tests {
         let failures = Failures::new(20);
         let here = trier(&failures, "192.0.2.7");
         let started = Instant::now();
-        let tries = (0..64).map(|_| async {
-            here.log_in("alice").await;
-            started.elapsed().as_secs()
-        });
+        let tries = (0..64)
+            .map(|_| async { here.log_in("alice").await.is_ok().then(|| started.elapsed()) });
         let waits = futures_util::future::join_all(tries).await;
-        assert_eq!(waits.iter().filter(|wait| **wait == 0).count(), 10);
-        assert!(waits.iter().all(|wait| *wait <= 30), "{waits:?}");
+        let waits: Vec<_> = waits.into_iter().flatten().collect();
+        assert_eq!(waits.iter().filter(|wait| wait.is_zero()).count(), 10);
+        assert_eq!(waits.len(), 10 + WAITING, "the others are refused");
+        assert!(waits.iter().all(|wait| *wait <= MOST), "{waits:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -190,12 +231,41 @@ mod tests {
         let here = trier(&failures, "192.0.2.7");
         let started = Instant::now();
         for number in 0..10 {
-            here.log_in(&number.to_string()).await;
+            here.log_in(&number.to_string()).await.unwrap();
             here.unknown_token().await;
         }
         assert_eq!(started.elapsed(), Duration::ZERO);
         here.unknown_token().await;
         assert_eq!(started.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_logged_in_does_not_wait_for_others_who_guess_at_the_address() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        here.log_in("alice").await.unwrap().succeeded();
+        for _ in 0..30 {
+            here.unknown_token().await;
+        }
+        let started = Instant::now();
+        for _ in 0..10 {
+            here.log_in("alice").await.unwrap();
+        }
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        here.log_in("alice").await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), 6, "her own failures count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_guessers_lock_nobody_out() {
+        let failures = Failures::new(20);
+        let here = trier(&failures, "192.0.2.7");
+        let guesses: Vec<_> = (0..64).map(|number| number.to_string()).collect();
+        let guesses = guesses.iter().map(|name| here.log_in(name));
+        let others = async { here.log_in("bob").await.is_ok() };
+        let started = Instant::now();
+        let (_, got_in) = tokio::join!(futures_util::future::join_all(guesses), others);
+        assert!(got_in && started.elapsed() <= MOST, "{:?}", started.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,7 +287,7 @@ mod tests {
         let here = trier(&failures, "192.0.2.7");
         let started = Instant::now();
         let tries = (0..24).map(|_| async {
-            let attempt = here.log_in("alice").await;
+            let attempt = here.log_in("alice").await.unwrap();
             // As long as a hash may take.
             tokio::time::sleep(STEP).await;
             attempt.succeeded();
@@ -231,7 +301,7 @@ mod tests {
         let failures = Failures::new(20);
         let here = trier(&failures, "192.0.2.7");
         let own: Vec<_> = (0..30).map(|number| format!("own{number}")).collect();
-        let own = own.iter().map(|name| async { here.log_in(name).await });
+        let own = own.iter().map(|name| async { here.log_in(name).await.unwrap() });
         let own = futures_util::future::join_all(own).await;
         for _ in 0..30 {
             failures.addresses.count(&here.client.source(), now());
@@ -239,7 +309,7 @@ mod tests {
         let guesses: Vec<_> = (0..60).map(|number| number.to_string()).collect();
         let started = Instant::now();
         let guesses = guesses.iter().map(|name| async {
-            here.log_in(name).await;
+            here.log_in(name).await.unwrap();
             started.elapsed() < Duration::from_secs(5)
         });
         let succeed = async { own.into_iter().for_each(Attempt::succeeded) };
@@ -258,7 +328,7 @@ mod tests {
         assert_eq!(owed(), MOST);
         // All begin while the most is owed.
         let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
-        let tries = names.iter().map(|name| async { here.log_in(name).await.succeeded() });
+        let tries = names.iter().map(|name| async { here.log_in(name).await.unwrap().succeeded() });
         let began = Instant::now();
         futures_util::future::join_all(tries).await;
         let passed = began.elapsed();
@@ -271,7 +341,7 @@ mod tests {
         let failures = Failures::new(20);
         let started = Instant::now();
         for _ in 0..1000 {
-            trier(&failures, "192.0.2.7").log_in("alice").await.succeeded();
+            trier(&failures, "192.0.2.7").log_in("alice").await.unwrap().succeeded();
         }
         assert_eq!(started.elapsed(), Duration::ZERO);
     }

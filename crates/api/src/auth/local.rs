@@ -173,8 +173,15 @@ impl Local {
         password: Password,
         trier: Trier<'_>,
     ) -> Result<Verified, Fault> {
-        let turn = self.passwords.enter(trier.client)?;
-        let attempt = trier.log_in(user).await;
+        let attempt = trier.log_in(user).await?;
+        // Only now, so that nobody holds a place who does nothing but wait.
+        let turn = match self.passwords.enter(trier.client) {
+            Ok(turn) => turn,
+            Err(full) => {
+                attempt.take_back();
+                return Err(full);
+            }
+        };
         let name = user.to_owned();
         let found = blocking(&self.store, move |store| store.user(&name)).await??;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
