@@ -19,6 +19,7 @@ mod pages;
 mod record;
 mod relay;
 mod secure;
+mod seldom;
 mod session;
 mod shown;
 mod targets;

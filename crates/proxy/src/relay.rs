@@ -47,6 +47,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::http::Client;
 use crate::origin;
+use crate::seldom;
 
 /// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
 /// the API directly must find room, whatever comes in here.
@@ -279,7 +280,10 @@ impl Relay {
         match tokio::time::timeout(self.patience, sender.send_request(call)).await {
             Ok(answer) => answer.map_err(|error| unreachable(api, &error)),
             Err(_) => {
-                tracing::warn!(%api, seconds = self.patience.as_secs(), "the API does not answer");
+                if seldom::is_due("silent") {
+                    let seconds = self.patience.as_secs();
+                    tracing::warn!(%api, seconds, "the API does not answer");
+                }
                 Err(Fault::Silent)
             }
         }
@@ -379,7 +383,9 @@ async fn connect(api: &str) -> io::Result<TcpStream> {
 }
 
 fn unreachable(api: &str, error: &dyn std::error::Error) -> Fault {
-    tracing::warn!(%api, %error, "the API cannot be reached");
+    if seldom::is_due("unreachable") {
+        tracing::warn!(%api, %error, "the API cannot be reached");
+    }
     Fault::Unreachable
 }
 

@@ -37,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::backing::Console;
 use crate::backing::Source;
+use crate::seldom;
 use crate::shown::Shown;
 
 /// Lines at once, at most; each holds a history and a file.
@@ -347,7 +348,9 @@ fn unknown(error: &Unavailable) -> Unresolved {
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
-    tracing::warn!(%error, "a console token cannot be looked up");
+    if seldom::is_due("unavailable") {
+        tracing::warn!(%error, "a console token cannot be looked up");
+    }
     Refusal::Unavailable("Nova does not say what this console URL is for: try again".into())
 }
 

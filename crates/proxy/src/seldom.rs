@@ -1,0 +1,29 @@
+//! Warnings that anybody can cause while a service behind the proxy is away: each once in 10 s.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+use std::time::Instant;
+
+use serialproxy_limits::Meter;
+
+/// How often one warning is logged.
+const EVERY: Duration = Duration::from_secs(10);
+
+static LOGGED: LazyLock<Meter> = LazyLock::new(|| Meter::new(1, EVERY, Duration::ZERO));
+
+/// Whether this warning is to be logged now; counts it.
+pub(crate) fn is_due(warning: &'static str) -> bool {
+    LOGGED.count(&warning, Instant::now()).is_zero()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_due_once_in_a_while_and_keeps_no_other_from_it() {
+        let due = (0..100).filter(|_| is_due("a test's"));
+        assert_eq!(due.count(), 1);
+        assert!(is_due("another test's"));
+    }
+}
