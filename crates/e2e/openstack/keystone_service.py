@@ -18,6 +18,8 @@ log_file = keystone.log
 connection = sqlite:///keystone.db
 [fernet_tokens]
 key_repository = fernet
+[fernet_receipts]
+key_repository = fernet
 [credential]
 key_repository = credential
 [identity]
