@@ -45,6 +45,8 @@ pub(crate) struct Meter {
     window: u64,
     /// Bytes that may be under way, as of the last look.
     under_way: u64,
+    /// The same right after the last write.
+    written: u64,
     written_at: Instant,
     looked_at: Instant,
     pause: Duration,
@@ -55,7 +57,8 @@ impl Meter {
         let now = Instant::now();
         let least = most as u64;
         let window = least;
-        Self { least, window, under_way: 0, written_at: now, looked_at: now, pause: SHORTEST }
+        let (under_way, written, pause) = (0, 0, SHORTEST);
+        Self { least, window, under_way, written, written_at: now, looked_at: now, pause }
     }
 
     /// Whether to look how much is under way before so many bytes are written: a key needs none.
@@ -78,6 +81,7 @@ impl Meter {
         match &written {
             Ok(written) => {
                 self.under_way += *written as u64;
+                self.written = self.under_way;
                 self.written_at = Instant::now();
             }
             Err(_) => self.wait(),
@@ -112,19 +116,19 @@ impl Meter {
             UnderWay::Unacknowledged(left) => (left.min(self.under_way), false),
         };
         let read = self.under_way - left;
-        let is_turn = now.duration_since(self.written_at) < TURNS;
-        // Timers are late on a busy machine, so it is the speed that counts and not the time.
-        let took = now.duration_since(self.looked_at.max(self.written_at));
+        // Timers are late on a busy machine, so it is the speed since the write that counts.
+        let took = now.duration_since(self.written_at);
+        let taken = self.written.saturating_sub(left);
         self.under_way = left;
         self.looked_at = now;
-        if left > 0 && is_turn {
+        if left > 0 && took < TURNS {
             return;
         }
         let window = match left {
-            0 if is_near && is_fast(read, took) => self.window * 2,
+            0 if is_near && is_fast(taken, took) => self.window * 2,
             0 => self.window,
-            left if read == 0 => self.window.min(left),
-            _ => self.window.min(within_a_moment(read, took)),
+            left if taken == 0 => self.window.min(left),
+            _ => self.window.min(within_a_moment(taken, took)),
         };
         self.window = window.clamp(self.least, MOST.max(self.least));
         // What is left lasts for the next pause.
