@@ -32,6 +32,7 @@ use crate::piece::Cut;
 use crate::piece::Piece;
 use crate::piece::Pieces;
 use crate::session::Session;
+use crate::sleep_until;
 use crate::status::Status;
 
 /// How long what was printed before a session's end waits for a client that takes nothing.
@@ -377,12 +378,5 @@ async fn painted(screen: &mut Option<Awaited>) -> Option<Arc<Painting>> {
     match screen {
         Some(awaited) => awaited.painted().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        // Boxed, since it is seldom needed.
-        Box::pin(tokio::time::sleep_until(deadline)).await;
     }
 }

@@ -31,6 +31,7 @@
 
 mod attach;
 mod attachment;
+mod catch_up;
 mod claim;
 mod desk;
 mod detached;
@@ -50,6 +51,7 @@ mod painter;
 mod patience;
 mod piece;
 mod places;
+mod pump;
 mod registry;
 mod roster;
 mod screen;
@@ -57,6 +59,8 @@ mod session;
 mod status;
 mod stream;
 mod tunnel;
+
+use tokio::time::Instant;
 
 pub use crate::attach::Start;
 pub use crate::attach::Visitor;
@@ -80,4 +84,12 @@ pub use crate::roster::Expected;
 /// whole at each step, so what is inside is still good.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Waits until this time; not at all where there is none.
+async fn sleep_until(time: Option<Instant>) {
+    if let Some(time) = time {
+        // Boxed, since it is seldom needed.
+        Box::pin(tokio::time::sleep_until(time)).await;
+    }
 }

@@ -25,9 +25,9 @@ use crate::endpoint::Resolve;
 use crate::line::Line;
 use crate::lock;
 use crate::owner;
-use crate::owner::READ;
 use crate::painter::Painters;
 use crate::places::SessionPlaces;
+use crate::pump::READ;
 
 /// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
 /// while a connection is gone for the grace time, one and a half times.

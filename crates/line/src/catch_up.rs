@@ -1,0 +1,100 @@
+//! What the guest printed in this boot before its line was connected.
+
+use tokio::io::Interest;
+
+use crate::endpoint::Resolve;
+use crate::line::Shared;
+use crate::lock;
+use crate::pump::ARRIVAL;
+use crate::pump::SCRATCH;
+use crate::pump::take_in;
+use crate::stream::Stream;
+
+/// Takes into the history what the guest printed in this boot before the line was connected, as
+/// far as somebody else kept it; says what is to be known of it.
+pub(crate) async fn catch_up(
+    line: &Shared,
+    resolve: &dyn Resolve,
+    stream: &Stream,
+) -> Option<&'static str> {
+    let power = *lock(&line.power);
+    let untouched = lock(&line.history).end() == line.status.borrow().epoch_offset;
+    if power.whole || !untouched {
+        return None;
+    }
+    let most = line.settings.history_head + line.settings.history_tail;
+    let Some(kept) = resolve.kept(line.key, most).await else {
+        return Some("what the guest printed before is not known");
+    };
+    // What arrived meanwhile is kept there as well.
+    let _ = tokio::time::timeout(ARRIVAL, stream.ready(Interest::READABLE)).await;
+    let arrived = SCRATCH.with_borrow_mut(|scratch| {
+        // An error comes again when the port is read next.
+        let length = stream.try_read(scratch).unwrap_or(0);
+        let mut arrived = scratch.concat();
+        arrived.truncate(length);
+        arrived
+    });
+    let before = kept.len() - overlap(&kept, &arrived);
+    take_in(line, before + arrived.len(), |history, unread| {
+        let let_go = history.append(kept.get(..before).unwrap_or_default(), unread);
+        history.append(&arrived, unread) || let_go
+    });
+    let begin = lock(&line.history).end() - arrived.len() as u64;
+    line.status.send_modify(|status| status.connection_offset = begin);
+    None
+}
+
+/// Length of the longest end of `before` that `after` begins with (by the prefix function of
+/// Knuth, Morris and Pratt).
+fn overlap(before: &[u8], after: &[u8]) -> usize {
+    let mut shorter = vec![0; after.len()];
+    let step = |length: usize, byte: u8, shorter: &[usize]| {
+        let mut length = length;
+        while length > 0 && after.get(length) != Some(&byte) {
+            length = shorter.get(length - 1).copied().unwrap_or(0);
+        }
+        length + usize::from(after.get(length) == Some(&byte))
+    };
+    let mut length = 0;
+    for at in 1..after.len() {
+        length = step(length, after.get(at).copied().unwrap_or_default(), &shorter);
+        if let Some(place) = shorter.get_mut(at) {
+            *place = length;
+        }
+    }
+    before.iter().fold(0, |length, byte| step(length, *byte, &shorter))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_both_kept_and_arrived_is_found() {
+        let cases = [
+            ("boot\nlog", "log", 3),
+            ("boot\nlo", "login", 2),
+            ("boot", "login", 0),
+            ("", "a", 0),
+            ("a", "", 0),
+            ("aaa", "aab", 2),
+            ("xababa", "ababb", 3),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(overlap(before.as_bytes(), after.as_bytes()), expected, "{before} {after}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_overlap_is_the_longest(before in "[ab]{0,30}", after in "[ab]{0,30}") {
+            let longest = (0..=before.len().min(after.len()))
+                .rev()
+                .find(|length| before.ends_with(&after[..*length]));
+            prop_assert_eq!(Some(overlap(before.as_bytes(), after.as_bytes())), longest);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Moving bytes between a guest's port and its line, both ways.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serialproxy_proto::api::Protocol;
+use serialproxy_proto::close::Close;
+use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::work;
+use serialproxy_proto::work::Work;
+use tokio::io::Interest;
+use tokio::io::Ready;
+use tokio::task::consume_budget;
+use tokio::time::Instant;
+
+use crate::history::CHUNK;
+use crate::history::History;
+use crate::line::Shared;
+use crate::line::ring;
+use crate::lock;
+use crate::patience::Patience;
+use crate::registry::RawLag;
+use crate::session::Session;
+use crate::sleep_until;
+use crate::stream::BUFFERS;
+use crate::stream::Buffers;
+use crate::stream::Stream;
+
+/// How long the rest of a stopped guest's output is read before the connection is closed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long output is waited for that arrived while what was kept before was fetched.
+pub(crate) const ARRIVAL: Duration = Duration::from_millis(5);
+
+/// One read from the hypervisor, at most. Bytes per call decide how fast bulk output is: with a
+/// quarter as many it takes a third more CPU.
+pub(crate) const READ: usize = BUFFERS * CHUNK;
+
+thread_local! {
+    /// What a read goes into: they are the thread's, so that an idle line has none.
+    pub(crate) static SCRATCH: RefCell<Buffers> = RefCell::new(std::array::from_fn(|_| vec![0; CHUNK]));
+}
+
+/// Moves bytes both ways until the port closes, or the guest has stopped and said its last.
+pub(crate) async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
+    let mut patience = Patience::new();
+    let moved = move_bytes(line, stream, &mut patience).await;
+    if moved.is_err() {
+        // A write that fails says nothing of what the port said before.
+        let rest = Box::pin(read_rest(line, stream, &mut patience));
+        let _ = tokio::time::timeout(LAST_WORDS, rest).await;
+    }
+    moved
+}
+
+/// Reads what came before the connection broke.
+async fn read_rest(line: &Shared, stream: &Stream, patience: &mut Patience) {
+    loop {
+        consume_budget().await;
+        match read(line, stream, patience) {
+            Ok(Some(0)) | Err(_) => return,
+            Ok(Some(_)) => tokio::task::yield_now().await,
+            // It may have come with the reset, of which the reactor has yet to hear.
+            Ok(None) => match tokio::time::timeout(ARRIVAL, ready(stream, true, false)).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            },
+        }
+    }
+}
+
+async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<()> {
+    let mut last_words: Option<Instant> = None;
+    loop {
+        // A port that always has more, in reads that are never full, must not keep the thread.
+        consume_budget().await;
+        let held_back = hold_back(line, patience);
+        let input = lock(&line.desk).has_input();
+        let look = stream.next_look().filter(|_| input);
+        tokio::select! {
+            ready = ready(stream, !held_back, input && look.is_none()) => {
+                let ready = ready?;
+                work::begin(Work::Line(line.key));
+                if ready.is_writable() && input {
+                    write(line, stream)?;
+                }
+                if ready.is_readable() && !held_back {
+                    match read(line, stream, patience)? {
+                        Some(0) => return Ok(()),
+                        // There is more: who reads the line, and other lines, come first.
+                        Some(READ) => tokio::task::yield_now().await,
+                        _ => {}
+                    }
+                }
+            }
+            () = turn(look), if look.is_some() => write(line, stream)?,
+            () = line.typed.notified(), if !input => {}
+            // Boxed where it is needed: a line that waits for its guest has no room for it.
+            () = async { Box::pin(wait_for_a_session(line, patience)).await }, if held_back => {}
+            () = line.powered.notified(), if last_words.is_none() => {
+                if !lock(&line.power).running {
+                    last_words = Some(Instant::now() + LAST_WORDS);
+                }
+            }
+            () = sleep_until(last_words), if last_words.is_some() => return Ok(()),
+            () = line.moved.notified() => return Ok(()),
+        }
+    }
+}
+
+/// Whether to let a session catch up before more is read, since what is read might push it out of
+/// the history.
+fn hold_back(line: &Shared, patience: &Patience) -> bool {
+    if patience.left().is_zero() {
+        return false;
+    }
+    let sessions = lock(&line.sessions);
+    let history = lock(&line.history);
+    sessions.iter().filter(|session| !session.is_detached()).any(|session| {
+        let cursor = session.cursor.load(Ordering::Relaxed);
+        let lag = history.end().saturating_sub(cursor);
+        let window = line.settings.window(session.protocol);
+        // Who is further behind cannot catch up any more.
+        lag > 0 && lag + READ as u64 > window && cursor >= history.whole_from()
+    })
+}
+
+/// Waits until the stream can be read or written, if that is wanted.
+async fn ready(stream: &Stream, reads: bool, writes: bool) -> io::Result<Ready> {
+    let interest = match (reads, writes) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => return std::future::pending().await,
+    };
+    stream.ready(interest).await
+}
+
+/// Writes what the hypervisor takes of the input that waits.
+fn write(line: &Shared, stream: &Stream) -> io::Result<()> {
+    lock(&line.desk).write_to(stream)?;
+    line.room.notify_waiters();
+    line.ring();
+    Ok(())
+}
+
+async fn wait_for_a_session(line: &Shared, patience: &mut Patience) {
+    let started = Instant::now();
+    line.owner_waits.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = line.progress.notified() => {}
+        () = line.typed.notified() => {}
+        () = tokio::time::sleep(patience.left()) => {}
+    }
+    line.owner_waits.store(false, Ordering::Relaxed);
+    patience.spend(started.elapsed());
+}
+
+/// Reads once, and says how many bytes: 0 at the end of the stream, none where nothing had come.
+fn read(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<Option<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch) {
+        Ok(length) => {
+            patience.earn(length);
+            take_in(line, length, |history, unread| append(history, scratch, length, unread));
+            Ok(Some(length))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    })
+}
+
+/// Appends the first `length` bytes of the buffers, full ones by exchange; returns whether bytes were
+/// let go.
+fn append(history: &mut History, buffers: &mut [Vec<u8>], length: usize, unread: u64) -> bool {
+    let mut left = length;
+    let mut let_go = false;
+    for buffer in buffers {
+        let_go |= match left.min(CHUNK) {
+            CHUNK => history.exchange(buffer, unread),
+            some => history.append(buffer.get(..some).unwrap_or_default(), unread),
+        };
+        left -= left.min(CHUNK);
+    }
+    let_go
+}
+
+/// Puts so many bytes of output into the history, by `append`, and wakes who waits for it. Raw
+/// sessions that fell out of what is kept end, unless they may skip: on raw a hole cannot be told.
+pub(crate) fn take_in(
+    line: &Shared,
+    length: usize,
+    append: impl FnOnce(&mut History, u64) -> bool,
+) {
+    let sessions = lock(&line.sessions);
+    let mut history = lock(&line.history);
+    let end = history.end() + length as u64;
+    let unread = |session: &Arc<Session>| {
+        let window = line.settings.window(session.protocol);
+        session.unread_from().max(end.saturating_sub(window))
+    };
+    let unread = sessions.iter().map(unread).min().unwrap_or(u64::MAX);
+    let let_go = append(&mut history, unread);
+    if let_go && line.settings.raw_lag == RawLag::Close {
+        let kept_from = history.whole_from();
+        for session in sessions.iter().filter(|session| session.protocol == Protocol::Raw) {
+            if session.cursor.load(Ordering::Relaxed) < kept_from {
+                session.set_end(&Close::new(
+                    CloseCode::TooSlow,
+                    "too slow: this client reads more slowly than the guest prints",
+                ));
+            }
+        }
+    }
+    drop(history);
+    ring(&sessions);
+}
+
+/// Waits until it is time; where it is already, until others had their turn.
+async fn turn(time: Option<Instant>) {
+    match time.filter(|time| *time > Instant::now()) {
+        None => tokio::task::yield_now().await,
+        time => sleep_until(time).await,
+    }
+}
