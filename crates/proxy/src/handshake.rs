@@ -80,7 +80,10 @@ pub(crate) async fn answer(
     };
     if let Err(refusal) = &admitted {
         if *refusal == Refusal::Token {
-            wrong_token(proxy, client).await;
+            tokio::select! {
+                () = proxy.lines.draining() => {}
+                () = proxy.wrong_tokens.count(Source::from(client.address.ip())) => {}
+            }
         }
         log_refusal(proxy, client, refusal);
         // A browser hides the status of a failed handshake: there, accept first.
@@ -100,16 +103,6 @@ fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
     if proxy.refusals.count(&address, Instant::now()).is_zero() {
         let reason = logged(&refusal.to_string(), REFUSAL);
         tracing::info!(peer = %client.address, %reason, "attach refused");
-    }
-}
-
-/// Counts a token that nobody knows. Those who show many wait for their answers.
-async fn wrong_token(proxy: &Proxy, client: Client) {
-    let address = Source::from(client.address.ip());
-    let wait = proxy.wrong_tokens.count(&address, Instant::now());
-    tokio::select! {
-        () = proxy.lines.draining() => {}
-        () = tokio::time::sleep(wait) => {}
     }
 }
 

@@ -26,6 +26,7 @@ mod targets;
 mod ticket;
 mod upgrade;
 mod wire;
+mod wrong_tokens;
 
 use std::convert::Infallible;
 use std::io;
@@ -54,6 +55,7 @@ pub use crate::backing::Backing;
 use crate::record::Recorder;
 use crate::relay::Relay;
 pub use crate::targets::Targets;
+use crate::wrong_tokens::WrongTokens;
 
 /// How long sessions have to take their Close frame when the proxy shuts down.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -62,13 +64,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// by asking again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// In which an address may show so many wrong tokens, and how long it waits at most when there are
-/// more.
-const MINUTE: Duration = Duration::from_secs(60);
-const MOST_WAIT: Duration = Duration::from_secs(30);
-
-/// Refusals of one address that are logged in a minute at most.
+/// Refusals of one address that are logged in a [`MINUTE`] at most.
 const REFUSALS: u32 = 60;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The proxy role.
 #[derive(Debug)]
@@ -84,8 +82,7 @@ pub struct Proxy {
     pub(crate) refusals: Meter,
     /// Where sessions are recorded; none where they are not.
     pub(crate) recorder: Option<Recorder>,
-    /// Console tokens of each address that nobody knew.
-    pub(crate) wrong_tokens: Meter,
+    pub(crate) wrong_tokens: WrongTokens,
 }
 
 /// What the proxy speaks of TLS.
@@ -106,7 +103,7 @@ impl Proxy {
     pub fn new(config: Arc<Config>, lines: Lines, backing: Backing, tls: Tls) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
         let recorder = Recorder::start(&config.serial_console.record)?;
-        let wrong_tokens = Meter::new(config.limits.failures_per_minute, MINUTE, MOST_WAIT);
+        let wrong_tokens = WrongTokens::new(config.limits.failures_per_minute);
         let messages = Meter::new(RATE, Duration::from_secs(RATE_SECONDS), Duration::ZERO);
         Ok(Self {
             config,
@@ -182,7 +179,7 @@ struct Room {
 
 impl Room {
     fn new(all: usize, each: usize) -> Self {
-        let said = Meter::new(1, Duration::from_secs(60), Duration::ZERO);
+        let said = Meter::new(1, MINUTE, Duration::ZERO);
         Self { all: Arc::new(Semaphore::new(all)), each: Places::new(each), said }
     }
 

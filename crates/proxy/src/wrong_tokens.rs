@@ -1,0 +1,74 @@
+//! Console tokens that nobody knows, by address: too many make the next answers wait.
+
+use std::time::Duration;
+
+use serialproxy_limits::Meter;
+use serialproxy_limits::Source;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// The time in which an address may show so many.
+const SPAN: Duration = Duration::from_secs(60);
+
+/// How long an answer waits at most.
+const MOST: Duration = Duration::from_secs(30);
+
+/// Answers that wait at once, of all addresses. Each holds a connection. Further ones are given at
+/// once, since no number of tries guesses a token.
+const WAITING: usize = 64;
+
+/// Tokens of all addresses that nobody knew.
+#[derive(Debug)]
+pub(crate) struct WrongTokens {
+    addresses: Meter,
+    waiting: Semaphore,
+}
+
+impl WrongTokens {
+    /// Allows an address so many in a minute; 0 is no limit.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self { addresses: Meter::new(per_minute, SPAN, MOST), waiting: Semaphore::new(WAITING) }
+    }
+
+    /// Counts one, and waits as long as those before it demand, unless too many wait.
+    pub(crate) async fn count(&self, address: Source) {
+        let wait = self.addresses.count(&address, Instant::now().into_std());
+        let Ok(_place) = self.waiting.try_acquire() else { return };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_shows_many_waits_and_others_do_not() {
+        let tokens = WrongTokens::new(20);
+        let [guesser, other] = [7, 8].map(|last| IpAddr::from([192, 0, 2, last]).into());
+        let started = Instant::now();
+        for _ in 0..20 {
+            tokens.count(guesser).await;
+        }
+        assert!(started.elapsed().is_zero());
+        tokens.count(guesser).await;
+        assert_eq!(started.elapsed().as_secs(), 3);
+        let started = Instant::now();
+        tokens.count(other).await;
+        assert!(started.elapsed().is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_wrong_tokens_holds_no_more_than_so_many_connections() {
+        let tokens = WrongTokens::new(20);
+        let started = Instant::now();
+        let tries = (0..300).map(|_| async {
+            tokens.count(IpAddr::from([192, 0, 2, 7]).into()).await;
+            started.elapsed().is_zero()
+        });
+        let at_once = futures_util::future::join_all(tries).await;
+        assert_eq!(at_once.iter().filter(|at_once| !**at_once).count(), WAITING);
+    }
+}
