@@ -16,6 +16,7 @@ use serialproxy_store::Store;
 use serialproxy_store::StoreError;
 
 use crate::Proxy;
+use crate::seldom;
 use crate::targets::Sighting;
 use crate::targets::Targets;
 
@@ -163,15 +164,14 @@ async fn with_store<T: Send + 'static>(
     call: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let store = Arc::clone(store);
-    match tokio::task::spawn_blocking(move || call(&store)).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "tokens cannot be looked up");
-            Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
-        }
-        Err(error) => {
-            tracing::error!(%error, "tokens cannot be looked up");
-            Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
-        }
+    let called = tokio::task::spawn_blocking(move || call(&store)).await;
+    let failed = match called {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    if seldom::is_due("store") {
+        tracing::error!(error = %failed, "tokens cannot be looked up");
     }
+    Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
 }

@@ -49,6 +49,7 @@ use self::shelf::Shelf;
 use self::tape::Event;
 use self::tape::Progress;
 use self::tape::Tape;
+use crate::seldom;
 
 /// How long what waits has to be written when the program ends.
 const LAST: Duration = Duration::from_secs(1);
@@ -219,10 +220,10 @@ impl Recording {
         let Start { recorder, waiting, session, begun, .. } = &*self.0;
         match lock(&waiting.queue).add(begun.elapsed(), event, &recorder.load) {
             Ok(call) => self.0.call(call),
-            Err(NoRoom { first: true }) => {
-                tracing::warn!(%session, "the disk is too slow for a recording, of which a part is left out");
+            Err(NoRoom { first }) if first && seldom::is_due("recording") => {
+                tracing::warn!(%session, "the disk is too slow: recordings lack a part");
             }
-            Err(NoRoom { first: false }) => {}
+            Err(_) => {}
         }
     }
 }

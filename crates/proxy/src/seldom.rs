@@ -1,4 +1,4 @@
-//! Warnings that anybody can cause while a service behind the proxy is away: each once in 10 s.
+//! Warnings that clients and guests can cause without end: each is logged once in 10 s.
 
 use std::sync::LazyLock;
 use std::time::Duration;

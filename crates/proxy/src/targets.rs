@@ -224,7 +224,10 @@ impl Targets {
                     let reason = "the console URL has expired";
                     return keyboard.expire(&Close::new(CloseCode::SessionLimit, reason));
                 }
-                Err(error) => tracing::warn!(%error, "whether a session's token is still good"),
+                Err(error) if seldom::is_due("expiry") => {
+                    tracing::warn!(%error, "Nova does not say whether a session's token is still good");
+                }
+                Err(_) => {}
             }
         }
     }
@@ -343,7 +346,9 @@ fn not_running(server: &openstack::Server, status: &str) -> Unresolved {
 }
 
 fn unknown(error: &Unavailable) -> Unresolved {
-    tracing::warn!(%error, "where a server's port is");
+    if seldom::is_due("port") {
+        tracing::warn!(%error, "Nova does not say where a server's port is");
+    }
     Unresolved::Failed("Nova does not say where the port is: asked again in a moment".into())
 }
 
