@@ -15,6 +15,7 @@ use crate::domain::Facts;
 use crate::domain::Given;
 use crate::domain::SerialDevices;
 use crate::domain::XmlError;
+use crate::hypervisor::Domain;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
 use crate::manager::no_such_port;
@@ -33,18 +34,20 @@ impl Guests {
         }
         let project = self.seen(id).await?.project;
         let mut change = self.changes.begin(id, &project, Task::ADOPT).await?;
-        {
+        let ran = {
             let _turn = self.turn(id).await;
             let _leasing = self.leasing.read().await;
-            self.refuse_unadoptable(id).await?;
+            let ran = self.adoptable(id).await?.facts.run.is_some();
             let ports = self.give_ports(id, adopt.serial_ports.map(usize::from)).await?;
             tracing::info!(server = %id, ?ports, "a domain was given TCP ports");
-        }
+            ran
+        };
         let guest = self.seen(id).await?;
-        if !adopt.restart || guest.run.is_none() {
+        if !adopt.restart || !ran {
             return Ok(self.present(id, guest));
         }
-        self.stop(&mut change, id, &Stop::default()).await?;
+        // A guest that stopped by itself meanwhile is started all the same.
+        self.end_run(&mut change, id, &guest, &Stop::default()).await?;
         change.resume().await;
         self.start_guest(id).await?;
         Ok(self.present(id, self.seen(id).await?))
@@ -79,7 +82,8 @@ impl Guests {
         Ok(self.present(id, self.seen(id).await?))
     }
 
-    async fn refuse_unadoptable(&self, id: ServerId) -> Result<(), ComputeError> {
+    /// The domain as it is now, unless it cannot be adopted.
+    async fn adoptable(&self, id: ServerId) -> Result<Domain, ComputeError> {
         let domain = self.hypervisor.domain(id).await.map_err(|error| error.of(id, "look at"))?;
         let domain = domain.ok_or_else(|| not_found(id))?;
         if domain.facts.image.is_some() {
@@ -95,13 +99,13 @@ impl Guests {
             ));
         }
         let Some(adoption) = self.with_store(move |store| store.adoption(id)).await? else {
-            return Ok(());
+            return Ok(domain);
         };
         let xml = self.next_xml(id).await?;
         let (_, devices, _) = split(&xml, &find(id, &xml)?);
         if adoption.after.is_none() && adoption.before == devices {
             // It was broken off before anything was changed.
-            return Ok(());
+            return Ok(domain);
         }
         Err(refused(id, "it is adopted already. Take that back first"))
     }

@@ -54,13 +54,25 @@ impl Guests {
         Ok(())
     }
 
-    pub(super) async fn stop(
+    async fn stop(
         &self,
         change: &mut Change<'_>,
         id: ServerId,
         stop: &Stop,
     ) -> Result<(), ComputeError> {
-        let (guest, run) = self.running(id, "stop").await?;
+        let (guest, _) = self.running(id, "stop").await?;
+        self.end_run(change, id, &guest, stop).await
+    }
+
+    /// Stops a guest that was seen so, if it still runs.
+    pub(super) async fn end_run(
+        &self,
+        change: &mut Change<'_>,
+        id: ServerId,
+        guest: &Guest,
+        stop: &Stop,
+    ) -> Result<(), ComputeError> {
+        let Some(run) = guest.run else { return Ok(()) };
         let patience = stop.timeout.map_or(PATIENCE, Duration::from_secs).min(MOST_PATIENCE);
         let stopped = !stop.force && self.shut_down(change, id, run, patience).await?;
         if !stopped {
