@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serialproxy_limits::Places;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::ServerId;
@@ -49,20 +50,17 @@ impl Task {
 }
 
 /// All changes that are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Changes {
     underway: Mutex<Underway>,
+    projects: Places<String>,
     /// Changed when a place may have become free.
     freed: watch::Sender<()>,
 }
 
+/// The task states of each server's changes.
 #[derive(Debug, Default)]
-struct Underway {
-    /// The task states of each server's changes.
-    servers: HashMap<ServerId, Vec<&'static str>>,
-    /// Places that are taken.
-    projects: HashMap<String, usize>,
-}
+struct Underway(HashMap<ServerId, Vec<&'static str>>);
 
 /// A change of a server that is under way, until it is dropped.
 #[derive(Debug)]
@@ -84,8 +82,18 @@ struct Turn<'a> {
 pub(super) struct Place<'a> {
     changes: &'a Changes,
     project: String,
-    /// Not while the change only waits.
-    taken: bool,
+    /// None while the change only waits.
+    place: Option<serialproxy_limits::Place<String>>,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self {
+            underway: Mutex::default(),
+            projects: Places::new(PER_PROJECT),
+            freed: watch::Sender::default(),
+        }
+    }
 }
 
 impl Changes {
@@ -117,13 +125,14 @@ impl Changes {
     ///
     /// When all are taken.
     pub(super) fn place(&self, project: &str) -> Result<Place<'_>, ComputeError> {
-        if !lock(&self.underway).take(project) {
-            return Err(ComputeError::Unavailable(format!(
+        let project = project.to_owned();
+        let place = self.projects.enter(project.clone()).ok_or_else(|| {
+            ComputeError::Unavailable(format!(
                 "project {project:?} has {PER_PROJECT} changes of servers under way: try again \
                  when one of them is done"
-            )));
-        }
-        Ok(Place { changes: self, project: project.to_owned(), taken: true })
+            ))
+        })?;
+        Ok(Place { changes: self, project, place: Some(place) })
     }
 
     /// Waits until `take` has taken something.
@@ -144,18 +153,20 @@ impl Change<'_> {
 
     /// Goes on as soon as the project has a place.
     pub(super) async fn resume(&mut self) {
-        let Place { changes, project, taken } = &mut self.place;
-        if !*taken {
-            changes.until(|| lock(&changes.underway).take(project)).await;
-            *taken = true;
-        }
+        let Place { changes, project, place } = &mut self.place;
+        changes
+            .until(|| {
+                *place = place.take().or_else(|| changes.projects.enter(project.clone()));
+                place.is_some()
+            })
+            .await;
     }
 }
 
 impl Place<'_> {
     fn give(&mut self) {
-        if std::mem::take(&mut self.taken) {
-            lock(&self.changes.underway).give(&self.project);
+        if let Some(place) = self.place.take() {
+            drop(place);
             self.changes.freed.send_replace(());
         }
     }
@@ -176,7 +187,7 @@ impl Drop for Turn<'_> {
 
 impl Underway {
     fn enter(&mut self, id: ServerId, task: Task) -> bool {
-        let tasks = self.servers.entry(id).or_default();
+        let tasks = self.0.entry(id).or_default();
         let is_free = tasks.len() <= usize::from(task.overtakes);
         if is_free {
             tasks.push(task.state);
@@ -185,33 +196,17 @@ impl Underway {
     }
 
     fn leave(&mut self, id: ServerId, task: Task) {
-        let Some(tasks) = self.servers.get_mut(&id) else { return };
+        let Some(tasks) = self.0.get_mut(&id) else { return };
         if let Some(place) = tasks.iter().position(|state| *state == task.state) {
             tasks.remove(place);
         }
         if tasks.is_empty() {
-            self.servers.remove(&id);
+            self.0.remove(&id);
         }
     }
 
     fn state(&self, id: ServerId) -> Option<&'static str> {
-        self.servers.get(&id)?.first().copied()
-    }
-
-    fn take(&mut self, project: &str) -> bool {
-        let taken = self.projects.entry(project.to_owned()).or_default();
-        let is_free = *taken < PER_PROJECT;
-        *taken += usize::from(is_free);
-        is_free
-    }
-
-    fn give(&mut self, project: &str) {
-        if let Some(taken) = self.projects.get_mut(project) {
-            *taken -= 1;
-            if *taken == 0 {
-                self.projects.remove(project);
-            }
-        }
+        self.0.get(&id)?.first().copied()
     }
 }
 
@@ -287,7 +282,6 @@ mod tests {
         let first = changes.begin(server(1), "a", stop(false)).await.unwrap();
         assert!(changes.begin(server(1), "b", stop(false)).await.is_err());
         drop(first);
-        let underway = lock(&changes.underway);
-        assert!(underway.servers.is_empty() && underway.projects.is_empty());
+        assert!(lock(&changes.underway).0.is_empty());
     }
 }
