@@ -17,9 +17,9 @@ use tokio::process::Command;
 
 use crate::hypervisor::without_paths;
 
-/// A file in a guest's directory: a domain was defined with what is there. What has it is never
-/// removed but with its server, since a libvirt that lost its domains may find them again.
-const DEFINED: &str = "defined";
+/// A file in the directory of a guest that is not defined yet, or is being deleted. A directory without
+/// it is only removed with its server: a libvirt that lost its domains may find them again.
+const UNFINISHED: &str = "unfinished";
 
 /// An overlay is a few hundred KiB of metadata, whatever the image's size.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,34 +65,35 @@ pub(super) fn sockets(state: &Path, id: ServerId, count: u8) -> Result<Vec<PathB
 /// Notes that a domain is defined with a guest's files, if it has any.
 pub(super) async fn keep(state: &Path, id: ServerId) {
     let directory = directory(state, id);
-    let noted = tokio::task::spawn_blocking(move || mark(&directory)).await;
-    if let Err(error) = noted.unwrap_or_else(|error| Err(error.into())) {
-        tracing::error!(server = %id, %error, "a guest's files could not be marked as such");
+    let kept = tokio::task::spawn_blocking(move || unmark(&directory)).await;
+    if let Err(error) = kept.unwrap_or_else(|error| Err(error.into())) {
+        tracing::error!(server = %id, %error,
+            "a guest's files are still marked as unfinished: remove the file `unfinished` from them");
+    }
+}
+
+/// Notes that a guest's files are about to be removed with it, if it has any.
+pub(super) async fn give_up(state: &Path, id: ServerId) {
+    let directory = directory(state, id);
+    let given_up = tokio::task::spawn_blocking(move || mark(&directory)).await;
+    match given_up.unwrap_or_else(|error| Err(error.into())) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::error!(server = %id, %error, "a guest's files will stay if its removal is broken off");
+        }
+        _ => {}
     }
 }
 
 fn mark(directory: &Path) -> std::io::Result<()> {
-    let made = std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(directory.join(DEFINED));
-    match made {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
-            Ok(())
-        }
-        made => made.map(drop),
-    }
+    let mut options = std::fs::File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(directory.join(UNFINISHED)).map(drop)
 }
 
-/// Notes that a guest's files are about to be removed with it.
-pub(super) async fn give_up(state: &Path, id: ServerId) {
-    let mark = directory(state, id).join(DEFINED);
-    match tokio::fs::remove_file(mark).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::error!(server = %id, %error, "a guest's files will stay if this is broken off");
-        }
-        _ => {}
+fn unmark(directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(directory.join(UNFINISHED)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -109,14 +110,14 @@ pub(super) fn clean(state: &Path, known: &BTreeSet<ServerId>) -> std::io::Result
         let Some(id) = id else { continue };
         let directory = entry.path();
         if known.contains(&id) {
-            mark(&directory)?;
-        } else if directory.join(DEFINED).exists() {
+            unmark(&directory)?;
+        } else if directory.join(UNFINISHED).try_exists()? {
+            std::fs::remove_dir_all(&directory)?;
+            tracing::info!(server = %id, "removed the files of a guest that was never finished");
+        } else {
             tracing::warn!(server = %id, directory = %directory.display(),
                 "libvirt no longer knows a guest that was made here: if it is not to come back, \
                  remove its files");
-        } else {
-            std::fs::remove_dir_all(&directory)?;
-            tracing::info!(server = %id, "removed the files of a guest that was never finished");
         }
     }
     Ok(())
@@ -132,10 +133,12 @@ pub(super) async fn remove(state: &Path, id: ServerId) {
     }
 }
 
-/// QEMU's user must be able to come in; the files themselves libvirt gives to it alone.
+/// QEMU's user must be able to come in; the files themselves libvirt gives to it alone. What is there
+/// is unfinished until [`keep`].
 fn make_directory(state: &Path, id: ServerId) -> std::io::Result<PathBuf> {
     let directory = std::path::absolute(directory(state, id))?;
     std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&directory)?;
+    mark(&directory)?;
     Ok(directory)
 }
 
@@ -188,8 +191,9 @@ mod tests {
         for name in ["unfinished", "known", "lost", "given up"] {
             make(name);
         }
-        let others = state.path().join("guests/notes");
-        std::fs::create_dir(&others).unwrap();
+        // The last is a guest of a version that marked nothing.
+        let others = [state.path().join("guests/notes"), at("older")];
+        others.iter().for_each(|other| std::fs::create_dir(other).unwrap());
         for name in ["lost", "given up"] {
             keep(state.path(), ServerId::of_static(name)).await;
         }
@@ -197,7 +201,8 @@ mod tests {
         let known = ServerId::of_static("known");
         clean(state.path(), &BTreeSet::from([known])).unwrap();
         assert!(!at("unfinished").exists() && !at("given up").exists());
-        assert!(at("known").exists() && at("lost").exists() && others.exists());
+        assert!(at("known").exists() && at("lost").exists());
+        assert!(others.iter().all(|other| other.exists()));
         // Now it is one that was finished.
         clean(state.path(), &BTreeSet::new()).unwrap();
         assert!(at("known").join("disk.qcow2").exists());

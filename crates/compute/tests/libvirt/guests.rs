@@ -329,6 +329,7 @@ async fn what_is_left_of_a_boot_that_was_broken_off_is_removed_at_the_start() {
     let guests = role.state().join("guests");
     let left = guests.join(ServerId::of_static("left").to_string());
     std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("unfinished"), "").unwrap();
     std::fs::write(left.join("disk.qcow2"), "half").unwrap();
     let role = role.restart();
     connected(&role).await;
