@@ -12,6 +12,7 @@ mod commands;
 mod connect;
 mod console;
 mod input;
+mod log;
 mod pen;
 mod resume;
 mod support;
