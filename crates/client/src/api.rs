@@ -75,7 +75,7 @@ pub(crate) struct Output {
     /// Offset of the first byte.
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Offset of the byte that the line prints next; an API of a version before does not say.
+    /// Offset of the byte that the line prints next; an older API does not say.
     pub(crate) end: Option<u64>,
 }
 
@@ -205,8 +205,7 @@ impl Api {
         serde_json::from_slice(&body).map_err(|error| self.strange(&error))
     }
 
-    /// What a line printed: a piece from an offset on, where that is kept, or from the next byte that
-    /// is.
+    /// What a line printed: a piece from an offset on, or from the next byte that is still kept.
     pub(crate) async fn output(&self, line: LineKey, from: Option<u64>) -> Result<Output, Failure> {
         let path = format!("/v1/lines/{}/{}/output", line.server, line.port);
         let offset = from.map(|from| from.to_string());

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
+use serialproxy_proto::api;
 use serialproxy_proto::bounds::REASON;
 use serialproxy_proto::id::SessionId;
 
@@ -394,7 +395,7 @@ pub struct Stop {
     pub(crate) server: String,
     /// Seconds that the server has to shut down by itself
     #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "force")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=api::Stop::MOST_SECONDS))]
     pub(crate) timeout: u64,
     /// Cut the power at once
     #[arg(long)]

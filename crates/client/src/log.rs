@@ -33,8 +33,8 @@ struct Place {
     offset: u64,
 }
 
-/// Prints a line's output. A terminal is given nothing that it would answer, and is left as it was, also by
-/// a signal.
+/// Prints a line's output. A terminal gets nothing that it would answer, and its modes are reset at the
+/// end, also at one by a signal.
 pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
     let mut stdout = Stdout::open();
     if stdout.muting.is_none() {
@@ -64,7 +64,7 @@ async fn print_all(api: &Api, command: &Log, stdout: &mut Stdout) -> Result<(), 
         }
         let offset = output.offset.saturating_add(output.bytes.len() as u64);
         let place = Place { line: output.line, offset };
-        // A guest that prints on and on does not keep who wants what there was.
+        // Without `--follow` it ends where the output ended at the start, even if the guest prints on.
         let seen = output.bytes.is_empty() || end.is_some_and(|end| end <= offset);
         if seen && !command.follow {
             return Ok(());
@@ -122,7 +122,7 @@ fn gap(from: u64, to: u64) {
 /// Where the output goes.
 #[derive(Debug)]
 struct Stdout {
-    /// Of a terminal.
+    /// Where it is a terminal.
     muting: Option<Muting>,
 }
 

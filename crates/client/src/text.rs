@@ -18,9 +18,8 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
     format!("{table}\n")
 }
 
-/// `text` with control characters, and those that are not seen but change how others are, as escapes:
-/// names, reasons and messages come from other people, and must neither move the reader's cursor nor
-/// look like something else.
+/// `text` with control characters and invisible ones as escapes: names, reasons and messages come from
+/// other people, and must neither move the reader's cursor nor look like something else.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -33,7 +32,7 @@ pub(crate) fn printable(text: &str) -> String {
     printable
 }
 
-/// A JSON text with such characters as JSON's escapes. They stand within strings alone.
+/// A JSON text with the same characters as JSON's escapes. They occur only within strings.
 pub(crate) fn printable_json(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -49,8 +48,8 @@ pub(crate) fn printable_json(text: &str) -> String {
     printable
 }
 
-/// Control characters, and the format characters of Unicode (category Cf), among them those that change
-/// the direction of text, with its fillers, which have no width or no shape.
+/// Control characters; the format characters of Unicode (category Cf), some of which change the
+/// direction of text; and its fillers, which show nothing.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -33,7 +33,7 @@ const LEAD: u8 = 0xc2;
 #[derive(Debug, Default)]
 pub(crate) struct Muting {
     state: State,
-    /// `LEAD` came, which may begin a C1 control.
+    /// The last byte was `LEAD`, which may begin a C1 control.
     lead: bool,
     /// The sequence so far, from its ESC on; at most `COMMAND_LIMIT` bytes.
     held: Vec<u8>,
@@ -98,7 +98,7 @@ impl Muting {
                     self.accept(ESC, output);
                     return self.accept(byte - 0x40, output);
                 }
-                // What follows may go, and what follows that must not complete a control.
+                // It goes: were this byte left out behind it, the next could make it a control.
                 ESC | ENQ | LEAD => {}
                 _ => self.accept(LEAD, output),
             }
