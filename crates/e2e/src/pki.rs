@@ -50,6 +50,16 @@ impl Pki {
         self.0.path().join(name)
     }
 
+    /// The flags of a program that shows the server's certificate to users and to the API's callers.
+    pub fn flags(&self) -> [String; 4] {
+        let flag = |group, part| {
+            let file = self.file(&format!("server-{part}.pem"));
+            format!("--{group}-{part}={}", file.display())
+        };
+        let (proxy, api) = ("serial_console", "api");
+        [flag(proxy, "cert"), flag(proxy, "key"), flag(api, "cert"), flag(api, "key")]
+    }
+
     /// What `qemu.conf` needs for `tls='yes'` with client certificates.
     pub fn qemu_conf(&self) -> String {
         let directory = self.directory().display();

@@ -1,5 +1,7 @@
 //! Simulated ports: what QEMU's TCP character device does, without a guest.
 
+use std::net::SocketAddr;
+
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -33,7 +35,7 @@ impl Port {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
@@ -64,4 +66,23 @@ impl Guest {
         within(self.0.read_exact(&mut bytes)).await.unwrap();
         bytes
     }
+}
+
+/// Sends back what is typed, as long as the guest's end is connected.
+pub async fn echo(mut guest: TcpStream) {
+    let (mut typed, mut printed) = guest.split();
+    // It ends when either side is gone.
+    let _ = tokio::io::copy(&mut typed, &mut printed).await;
+}
+
+/// Where a port listens that sends back what is typed, to each that connects, as long as the test runs.
+pub async fn echoing() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((guest, _)) = listener.accept().await {
+            tokio::spawn(echo(guest));
+        }
+    });
+    address
 }

@@ -1,5 +1,8 @@
 //! The program and one simulated port, whose line is connected.
 
+use std::path::PathBuf;
+
+use crate::pki::Pki;
 use crate::port::Guest;
 use crate::port::Port;
 use crate::server::Server;
@@ -15,16 +18,30 @@ pub struct Rig {
     pub port: Port,
     /// The guest's end of it.
     pub guest: Guest,
+    /// What vouches for the program, where it speaks TLS.
+    pub pki: Option<Pki>,
 }
 
 impl Rig {
     /// Starts the program with these flags.
     pub async fn start(flags: &[&str]) -> Self {
+        Self::start_with(None, flags).await
+    }
+
+    /// The same; where certificates are given, its ports speak TLS too.
+    pub async fn start_with(pki: Option<Pki>, flags: &[&str]) -> Self {
         let port = Port::new("switch").await;
-        let [flag, line] = port.flag();
-        let server = Server::start(&[&[flag.as_str(), line.as_str()], flags].concat()).await;
+        let tls = pki.iter().flat_map(Pki::flags);
+        let own: Vec<String> = port.flag().into_iter().chain(tls).collect();
+        let own = own.iter().map(String::as_str);
+        let server = Server::start(&own.chain(flags.iter().copied()).collect::<Vec<_>>()).await;
         let guest = port.accept().await;
-        Self { server, port, guest }
+        Self { server, port, guest, pki }
+    }
+
+    /// The CA that vouches for the program, where it speaks TLS.
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.pki.as_ref().map(|pki| pki.file("ca-cert.pem"))
     }
 
     /// A console token of the line.
@@ -32,15 +49,21 @@ impl Rig {
         self.server.token(&self.port.server(), query).await
     }
 
-    /// A raw session that writes.
+    /// A path with a fresh token, and with this query behind it.
+    pub async fn path(&self, query: &str) -> String {
+        format!("/?token={}{query}", self.token("").await)
+    }
+
+    /// A raw session that writes, over TLS where the program speaks it.
     pub async fn raw(&self) -> Socket {
-        Socket::raw(&self.server.proxy, &self.token("").await).await
+        let path = self.path("").await;
+        Socket::over(self.ca().as_deref(), &self.server.proxy, &path, &[]).await
     }
 
     /// Status and reason of a handshake that is refused, with a fresh token, this query behind it and
     /// these headers.
     pub async fn refused(&self, query: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        let path = format!("/?token={}{query}", self.token("").await);
+        let path = self.path(query).await;
         let refused = Socket::refused(&self.server.proxy, &path, headers).await;
         let Refused { status, reason, body } = refused;
         assert_eq!(body, 0, "a refusal has a body, which a client may take for output");

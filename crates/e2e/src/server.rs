@@ -30,6 +30,11 @@ pub fn program() -> PathBuf {
     path
 }
 
+/// An HTTP client that has a look at what is behind TLS: who is to be trusted is a matter of tests.
+pub fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true)
+}
+
 /// A running `serialproxy serve` on ports of its own; killed when it is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -132,10 +137,13 @@ impl Server {
         let running = Running::start_by(&by, "serve", state.path(), &flags).await;
         let (api, proxy) = (running.url("api="), running.address("proxy="));
         let Running { process, log, .. } = running;
-        // It has a look at what is behind TLS; who is to be trusted is a matter of tests.
-        let http = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
-        let http = http.build().unwrap();
+        let http = http().build().unwrap();
         Self { api, proxy, state, flags, by, process, log, http }
+    }
+
+    /// `127.0.0.1:P` of the API.
+    pub fn api_address(&self) -> &str {
+        self.api.split_once("://").unwrap().1
     }
 
     /// The state directory.

@@ -24,6 +24,7 @@ use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 use tokio_websockets::WebSocketStream;
 
+use crate::exchange::upgrade;
 use crate::within;
 
 /// An open WebSocket.
@@ -41,41 +42,47 @@ pub struct Refused {
     pub body: usize,
 }
 
-/// A connection to the proxy at `host:port`, with TLS where an authority is named that vouches for it.
+/// A connection to `host:port`, with TLS where an authority is named that vouches for it.
 ///
 /// # Errors
 ///
 /// When none comes about.
-pub async fn connect(ca: Option<&Path>, proxy: &str) -> io::Result<MaybeTlsStream<TcpStream>> {
+pub async fn connect(ca: Option<&Path>, address: &str) -> io::Result<MaybeTlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    within(connect_on(stream, ca, address)).await
+}
+
+/// The same on a TCP connection that is there already; it may take any time.
+pub(crate) async fn connect_on(
+    stream: TcpStream,
+    ca: Option<&Path>,
+    address: &str,
+) -> io::Result<MaybeTlsStream<TcpStream>> {
     let connector = ca.map_or(Connector::Plain, |ca| {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Connector::Rustls(Arc::new(config).into())
     });
-    let stream = TcpStream::connect(proxy).await?;
-    stream.set_nodelay(true)?;
-    let host = proxy.rsplit_once(':').map_or(proxy, |(host, _)| host);
-    within(connector.wrap(host, stream)).await.map_err(io::Error::other)
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    connector.wrap(host, stream).await.map_err(io::Error::other)
 }
 
 impl Socket {
     /// Opens one on the proxy at `host:port`, with this path and query and these headers.
     pub async fn open(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
-        Self::open_on(connect(None, proxy).await.unwrap(), proxy, path, headers).await
+        Self::over(None, proxy, path, headers).await
     }
 
-    /// The same over TLS, to a proxy whom this authority vouches for.
-    pub async fn secure(ca: &Path, proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
-        Self::open_on(connect(Some(ca), proxy).await.unwrap(), proxy, path, headers).await
-    }
-
-    async fn open_on(
-        stream: MaybeTlsStream<TcpStream>,
+    /// The same, over TLS where an authority is named that vouches for the proxy.
+    pub async fn over(
+        ca: Option<&Path>,
         proxy: &str,
         path: &str,
         headers: &[(&str, &str)],
     ) -> Self {
+        let stream = connect(ca, proxy).await.unwrap();
         let uri = Uri::from_str(&format!("ws://{proxy}{path}")).unwrap();
         let mut builder = ClientBuilder::from_uri(uri);
         for (name, value) in headers {
@@ -163,17 +170,10 @@ impl Socket {
 
     /// A handshake that is expected to be refused.
     pub async fn refused(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Refused {
-        let mut request = format!(
-            "GET {path} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        );
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            request.push_str(&format!("Host: {proxy}\r\n"));
-        }
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
+        let (hosts, more): (Vec<_>, Vec<_>) =
+            headers.iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = hosts.first().map_or(proxy, |(_, host)| host);
+        let request = upgrade(path, host, &more);
         let mut stream = TcpStream::connect(proxy).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();

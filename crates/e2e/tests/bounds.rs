@@ -10,10 +10,9 @@
 
 use serde_json::Value;
 use serialproxy_e2e::exchange;
+use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::pki::Pki;
-use serialproxy_e2e::port::Guest;
-use serialproxy_e2e::port::Port;
-use serialproxy_e2e::server::Server;
+use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
@@ -21,57 +20,30 @@ use tokio::io::AsyncWriteExt;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
-/// A program whose port speaks plain and TLS, and has one line.
-struct Rig {
-    pki: Pki,
-    server: Server,
-    port: Port,
-    guest: Guest,
+/// A program whose port speaks plain and TLS.
+async fn start() -> Rig {
+    Rig::start_with(Some(Pki::new()), &[]).await
 }
 
-impl Rig {
-    async fn start() -> Self {
-        let (pki, port) = (Pki::new(), Port::new("switch").await);
-        let [flag, line] = port.flag();
-        let (cert, key) = (pki.file("server-cert.pem"), pki.file("server-key.pem"));
-        let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-        let tls = ["--serial_console-cert", cert, "--serial_console-key", key, &flag, &line];
-        let server = Server::start(&tls).await;
-        let guest = port.accept().await;
-        Self { pki, server, port, guest }
-    }
-
-    /// A session, over TLS or not.
-    async fn v1(&self, tls: bool, query: &str) -> Socket {
-        let token = self.server.token(&self.port.server(), "").await;
-        let path = format!("/?token={token}{query}");
-        match tls {
-            true => {
-                let ca = self.pki.file("ca-cert.pem");
-                Socket::secure(&ca, &self.server.proxy, &path, &V1).await
-            }
-            false => Socket::open(&self.server.proxy, &path, &V1).await,
-        }
-    }
+/// A session, over TLS or not.
+async fn v1(rig: &Rig, tls: bool, query: &str) -> Socket {
+    let ca = rig.ca().filter(|_| tls);
+    Socket::over(ca.as_deref(), &rig.server.proxy, &rig.path(query).await, &V1).await
 }
 
-impl Rig {
-    /// Code and reason with which a raw session is closed that sends this.
-    async fn told_after(&self, tls: bool, bytes: &[u8]) -> (u16, String) {
-        let token = self.server.token(&self.port.server(), "").await;
-        let request = raw(&token, "watch");
-        let ca = self.pki.file("ca-cert.pem");
-        let proxy = &self.server.proxy;
-        let (head, mut stream) = exchange::open(tls.then_some(&*ca), proxy, &request).await;
-        assert_eq!(head.status, 101);
-        within(stream.write_all(bytes)).await.unwrap();
-        let mut close = [0; 4];
-        within(stream.read_exact(&mut close)).await.unwrap();
-        let [0x88, length, high, low] = close else { panic!("no Close frame: {close:?}") };
-        let mut reason = vec![0; usize::from(length) - 2];
-        within(stream.read_exact(&mut reason)).await.unwrap();
-        (u16::from_be_bytes([high, low]), String::from_utf8(reason).unwrap())
-    }
+/// Code and reason with which a raw session is closed that sends this.
+async fn told_after(rig: &Rig, tls: bool, bytes: &[u8]) -> (u16, String) {
+    let (ca, proxy) = (rig.ca().filter(|_| tls), &rig.server.proxy);
+    let request = upgrade(&rig.path("&mode=watch").await, proxy, &[]);
+    let (head, mut stream) = exchange::open(ca.as_deref(), proxy, &request).await;
+    assert_eq!(head.status, 101);
+    within(stream.write_all(bytes)).await.unwrap();
+    let mut close = [0; 4];
+    within(stream.read_exact(&mut close)).await.unwrap();
+    let [0x88, length, high, low] = close else { panic!("no Close frame: {close:?}") };
+    let mut reason = vec![0; usize::from(length) - 2];
+    within(stream.read_exact(&mut reason)).await.unwrap();
+    (u16::from_be_bytes([high, low]), String::from_utf8(reason).unwrap())
 }
 
 /// How many of the answers to a message are errors.
@@ -148,9 +120,9 @@ fn bad() -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_out_of_bounds_is_answered_by_one_error_and_the_session_goes_on() {
-    let mut rig = Rig::start().await;
+    let mut rig = start().await;
     for tls in [false, true] {
-        let mut socket = rig.v1(tls, "").await;
+        let mut socket = v1(&rig, tls, "").await;
         for message in bad() {
             assert_eq!(errors(&mut socket, &message).await, 1, "{message}");
         }
@@ -166,8 +138,8 @@ async fn what_is_out_of_bounds_is_answered_by_one_error_and_the_session_goes_on(
 
 #[tokio::test]
 async fn a_message_of_an_unknown_type_is_ignored() {
-    let rig = Rig::start().await;
-    let mut socket = rig.v1(false, "").await;
+    let rig = start().await;
+    let mut socket = v1(&rig, false, "").await;
     for message in [r#"{"type":"dance"}"#, r#"{"type":"hello","x":[{}],"rows":-1}"#] {
         assert_eq!(errors(&mut socket, message).await, 0, "{message}");
     }
@@ -175,9 +147,9 @@ async fn a_message_of_an_unknown_type_is_ignored() {
 
 #[tokio::test]
 async fn what_is_within_bounds_works_to_the_bound() {
-    let rig = Rig::start().await;
-    let mut writer = rig.v1(false, "").await;
-    let mut watcher = rig.v1(true, "&mode=watch").await;
+    let rig = start().await;
+    let mut writer = v1(&rig, false, "").await;
+    let mut watcher = v1(&rig, true, "&mode=watch").await;
     // A character outside of Unicode's basic plane, escaped as JSON has it.
     let reason = r"\ud83d\ude00".repeat(200);
     watcher.say(&format!(r#"{{"type":"pen","do":"request","reason":"{reason}"}}"#)).await;
@@ -196,9 +168,9 @@ async fn what_is_within_bounds_works_to_the_bound() {
 
 #[tokio::test]
 async fn a_grid_that_is_too_large_reaches_watchers_as_the_largest() {
-    let rig = Rig::start().await;
-    let mut writer = rig.v1(false, "").await;
-    let mut watcher = rig.v1(true, "&mode=watch").await;
+    let rig = start().await;
+    let mut writer = v1(&rig, false, "").await;
+    let mut watcher = v1(&rig, true, "&mode=watch").await;
     writer.say(r#"{"type":"size","rows":65535,"cols":1000}"#).await;
     let size = watcher.message("size").await;
     assert_eq!([&size["rows"], &size["cols"]], [500, 500]);
@@ -207,28 +179,23 @@ async fn a_grid_that_is_too_large_reaches_watchers_as_the_largest() {
 
 #[tokio::test]
 async fn a_text_is_far_smaller_than_a_paste_may_be() {
-    let mut rig = Rig::start().await;
+    let mut rig = start().await;
     for tls in [false, true] {
-        let mut socket = rig.v1(tls, "").await;
+        let mut socket = v1(&rig, tls, "").await;
         socket.send(vec![b'x'; 1024 * 1024]).await;
         assert_eq!(rig.guest.typed(1024 * 1024).await.len(), 1024 * 1024);
         socket.leave().await;
         let reason = "a text message has 65536 bytes at most";
-        assert_eq!(rig.told_after(tls, &frame_head(0x81, 65537)).await, (1009, reason.to_owned()));
+        assert_eq!(
+            told_after(&rig, tls, &frame_head(0x81, 65537)).await,
+            (1009, reason.to_owned())
+        );
         let reason = "a message has 1048576 bytes at most";
         assert_eq!(
-            rig.told_after(tls, &frame_head(0x82, 1 << 62)).await,
+            told_after(&rig, tls, &frame_head(0x82, 1 << 62)).await,
             (1009, reason.to_owned())
         );
     }
-}
-
-fn raw(token: &str, mode: &str) -> String {
-    format!(
-        "GET /?token={token}&mode={mode} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Version: 13\r\n\r\n"
-    )
 }
 
 /// The head of a client's frame of so many bytes.
@@ -238,9 +205,9 @@ fn frame_head(first: u8, length: u64) -> Vec<u8> {
 
 #[tokio::test]
 async fn more_messages_than_a_person_causes_are_answered_by_error_and_not_obeyed() {
-    let rig = Rig::start().await;
-    let mut writer = rig.v1(false, "").await;
-    let mut watcher = rig.v1(true, "&mode=watch").await;
+    let rig = start().await;
+    let mut writer = v1(&rig, false, "").await;
+    let mut watcher = v1(&rig, true, "&mode=watch").await;
     for rows in 1..=500 {
         writer.say(&format!(r#"{{"type":"size","rows":{rows},"cols":80}}"#)).await;
     }
@@ -257,9 +224,9 @@ async fn told(socket: &mut Socket, cause: &str) {
 
 #[tokio::test]
 async fn a_change_of_the_pen_names_its_cause_and_so_does_who_is_refused() {
-    let rig = Rig::start().await;
-    let mut alice = rig.v1(false, "").await;
-    let mut bob = rig.v1(true, "&mode=watch").await;
+    let rig = start().await;
+    let mut alice = v1(&rig, false, "").await;
+    let mut bob = v1(&rig, true, "&mode=watch").await;
     for (answer, cause) in [("deny", "denied"), ("grant", "granted")] {
         bob.say(r#"{"type":"pen","do":"request"}"#).await;
         within(async { while alice.message("pen").await["state"] != "requested" {} }).await;
@@ -268,9 +235,9 @@ async fn a_change_of_the_pen_names_its_cause_and_so_does_who_is_refused() {
     }
     alice.say(r#"{"type":"pen","do":"force"}"#).await;
     told(&mut bob, "forced").await;
-    told(&mut rig.v1(false, "").await, "busy").await;
-    let token = rig.server.token(&rig.port.server(), "").await;
-    let refused = exchange::ask(None, &rig.server.proxy, &raw(&token, "write")).await;
+    told(&mut v1(&rig, false, "").await, "busy").await;
+    let request = upgrade(&rig.path("").await, &rig.server.proxy, &[]);
+    let refused = exchange::ask(None, &rig.server.proxy, &request).await;
     assert_eq!((refused.status, refused.header("x-console-cause")), (409, Some("busy")));
     alice.say(r#"{"type":"pen","do":"release"}"#).await;
     told(&mut bob, "left").await;

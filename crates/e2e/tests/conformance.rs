@@ -9,6 +9,8 @@
 )]
 
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::exchange::ask;
+use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
@@ -24,20 +26,12 @@ async fn assert_attached(rig: &mut Rig, mut socket: Socket) {
     rig.deserted().await;
 }
 
-/// The head of a handshake.
-fn handshake(token: &str, host: &str, origin: &str) -> String {
-    format!(
-        "GET /?token={token} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\
-         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-}
-
 #[tokio::test]
 async fn a_request_before_on_the_same_connection_lets_no_foreign_page_in() {
     let rig = Rig::start(&[]).await;
     let page = "GET /serial.html HTTP/1.1\r\nHost: evil.example\r\n\r\n";
-    let attach = handshake(&rig.token("").await, &rig.server.proxy, "http://evil.example");
+    let attach =
+        upgrade(&rig.path("").await, &rig.server.proxy, &[("origin", "http://evil.example")]);
     let mut stream = TcpStream::connect(&rig.server.proxy).await.unwrap();
     stream.write_all(format!("{page}{attach}").as_bytes()).await.unwrap();
     let mut answers = Vec::new();
@@ -91,28 +85,17 @@ async fn every_offer_of_subprotocols_seen_in_the_wild_is_answered_with_binary_or
         ("Sec-WebSocket-Protocol: binary,base64\r\n", Some("binary")),
         ("Sec-WebSocket-Protocol: base64, binary\r\n", Some("binary")),
     ] {
-        let head = handshake(&rig.token("").await, "a", "http://a");
-        let head =
-            head.replace("Upgrade: websocket\r\n", &format!("Upgrade: websocket\r\n{offer}"));
-        let answer = head_of_answer(&rig, &head).await;
-        assert!(answer.starts_with("http/1.1 101 "), "{offer}{answer}");
-        let named = answer.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        let request = upgrade(&rig.path("").await, "a", &[("origin", "http://a")]);
+        let offers = format!("Upgrade: websocket\r\n{offer}");
+        let request = request.replace("Upgrade: websocket\r\n", &offers);
+        let head = ask(None, &rig.server.proxy, &request).await;
+        assert_eq!(head.status, 101, "{offer}{head:?}");
+        let named = head.header("sec-websocket-protocol");
         assert_eq!(named, chosen, "{offer}");
         rig.deserted().await;
     }
     let refused = rig.refused("", &[("sec-websocket-protocol", "base64")]).await;
     assert_eq!(refused.0, 400);
-}
-
-/// The head of an answer in lower case; the connection ends with it.
-async fn head_of_answer(rig: &Rig, head: &str) -> String {
-    let mut stream = TcpStream::connect(&rig.server.proxy).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(within(stream.read_u8()).await.unwrap());
-    }
-    String::from_utf8(answer).unwrap().to_lowercase()
 }
 
 #[tokio::test]

@@ -16,7 +16,6 @@ use std::time::Instant;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::rig::Rig;
-use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::socket::connect;
 use serialproxy_e2e::within;
 use tokio::io::AsyncWriteExt;
@@ -58,35 +57,12 @@ async fn closed(crowd: &[TcpStream], count: usize) {
     assert_eq!(closed(), count);
 }
 
-async fn rig(tls: bool, flags: &[&str]) -> (Rig, Option<Pki>) {
-    let pki = tls.then(Pki::new);
-    let rig = match &pki {
-        Some(pki) => with_tls(pki, flags).await,
-        None => Rig::start(flags).await,
-    };
-    (rig, pki)
-}
-
-async fn with_tls(pki: &Pki, flags: &[&str]) -> Rig {
-    let file = |name| pki.file(name).display().to_string();
-    let (cert, key) = (file("server-cert.pem"), file("server-key.pem"));
-    let tls = ["--serial_console-cert", &cert, "--serial_console-key", &key];
-    Rig::start(&[&tls, flags].concat()).await
-}
-
-async fn session(rig: &Rig, pki: Option<&Pki>) -> Socket {
-    let path = format!("/?token={}", rig.token("").await);
-    match pki {
-        Some(pki) => Socket::secure(&pki.file("ca-cert.pem"), &rig.server.proxy, &path, &[]).await,
-        None => Socket::open(&rig.server.proxy, &path, &[]).await,
-    }
-}
-
 async fn half_open_connections_of_one_address_take_no_place_of_others(tls: bool) {
-    let (mut rig, pki) = rig(tls, &["--limits-connections_per_address", "20"]).await;
+    let limit = ["--limits-connections_per_address", "20"];
+    let mut rig = Rig::start_with(tls.then(Pki::new), &limit).await;
     let crowd = crowd(&rig.server.proxy, 30, b"").await;
     closed(&crowd, 10).await;
-    let mut session = session(&rig, pki.as_ref()).await;
+    let mut session = rig.raw().await;
     session.send("x").await;
     assert_eq!(rig.guest.typed(1).await, b"x");
     let warnings = rig.server.log().matches("connections_per_address").count();
@@ -115,10 +91,10 @@ async fn half_open_connections_of_one_address_take_no_place_of_others_with_tls()
 
 #[tokio::test]
 async fn an_address_has_so_many_handshakes_under_way_and_no_more() {
-    let (rig, pki) = rig(true, &[]).await;
+    let rig = Rig::start_with(Some(Pki::new()), &[]).await;
     let crowd = crowd(&rig.server.proxy, HANDSHAKES + 20, &HELLO).await;
     closed(&crowd, 20).await;
-    session(&rig, pki.as_ref()).await.leave().await;
+    rig.raw().await.leave().await;
 }
 
 /// CPU time that the threads took whose names begin like this, in ticks.
@@ -150,15 +126,15 @@ async fn two_hundred_handshakes_a_second_are_no_work_of_the_threads_of_lines() {
     let mut openssl = Command::new("bash");
     let made = within(openssl.args(["-c", EXPENSIVE]).current_dir(pki.directory()).output()).await;
     assert!(made.as_ref().unwrap().status.success(), "{made:?}");
-    let mut rig = with_tls(&pki, &[]).await;
-    let mut session = session(&rig, Some(&pki)).await;
-    let ca = pki.file("ca-cert.pem");
+    let mut rig = Rig::start_with(Some(pki), &[]).await;
+    let mut session = rig.raw().await;
+    let ca = rig.ca();
     let mut clock = tokio::time::interval(Duration::from_secs(1) / 200);
     let mut worst = Duration::ZERO;
     for _ in 0..400 {
         clock.tick().await;
         let typed = Instant::now();
-        let handshake = connect(Some(&ca), &rig.server.proxy);
+        let handshake = connect(ca.as_deref(), &rig.server.proxy);
         let key = async {
             session.send("k").await;
             assert_eq!(rig.guest.typed(1).await, b"k");

@@ -8,58 +8,31 @@
     reason = "that is how a test fails"
 )]
 
-use std::path::PathBuf;
-
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::exchange::Head;
+use serialproxy_e2e::exchange::KEY;
 use serialproxy_e2e::exchange::ask;
+use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::pki::Pki;
-use serialproxy_e2e::port::Guest;
-use serialproxy_e2e::port::Port;
+use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_proto::id::ServerId;
 
-/// A program whose port speaks plain and TLS, and has one line.
-struct Rig {
-    ca: PathBuf,
-    server: Server,
-    port: Port,
-    _pki: Pki,
-    _guest: Guest,
+/// A program whose port speaks plain and TLS.
+async fn start(flags: &[&str]) -> Rig {
+    Rig::start_with(Some(Pki::new()), flags).await
 }
 
-impl Rig {
-    async fn start(flags: &[&str]) -> Self {
-        let (pki, port) = (Pki::new(), Port::new("switch").await);
-        let [flag, line] = port.flag();
-        let (cert, key) = (pki.file("server-cert.pem"), pki.file("server-key.pem"));
-        let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-        let tls = ["--serial_console-cert", cert, "--serial_console-key", key, &flag, &line];
-        let server = Server::start(&[&tls, flags].concat()).await;
-        let _guest = port.accept().await;
-        Self { ca: pki.file("ca-cert.pem"), server, port, _pki: pki, _guest }
-    }
-
-    /// What is answered on plain and on TLS.
-    async fn answers(&self, request: &str) -> [Head; 2] {
-        let proxy = &self.server.proxy;
-        [ask(None, proxy, request).await, ask(Some(&self.ca), proxy, request).await]
-    }
-
-    /// A handshake as it should be; watchers do not get in each other's way.
-    async fn handshake(&self) -> String {
-        let token = self.server.token(&self.port.server(), "").await;
-        handshake(&self.server.proxy, &token)
-    }
+/// What is answered on plain and on TLS.
+async fn answers(rig: &Rig, request: &str) -> [Head; 2] {
+    let proxy = &rig.server.proxy;
+    [ask(None, proxy, request).await, ask(rig.ca().as_deref(), proxy, request).await]
 }
 
-fn handshake(host: &str, token: &str) -> String {
-    format!(
-        "GET /?token={token}&mode=watch HTTP/1.1\r\nHost: {host}\r\n\
-         Upgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+/// A handshake as it should be; watchers do not get in each other's way.
+async fn handshake(rig: &Rig) -> String {
+    upgrade(&rig.path("&mode=watch").await, &rig.server.proxy, &[])
 }
 
 /// A handshake is refused for each of these, which is put in place of a part of it. A token that
@@ -106,18 +79,16 @@ const VIOLATIONS: [(&str, &str, u16); 37] = [
 
 #[tokio::test]
 async fn a_handshake_is_refused_before_anything_is_looked_up_for_each_violation_of_the_rfc() {
-    let rig = Rig::start(&[]).await;
-    let whole = handshake("HOST", "unknown").replace("dGhlIHNhbXBsZSBub25jZQ==", "KEY");
-    let fill = |text: &str| {
-        text.replace("KEY", "dGhlIHNhbXBsZSBub25jZQ==").replace("HOST", &rig.server.proxy)
-    };
-    for head in rig.answers(&fill(&whole)).await {
+    let rig = start(&[]).await;
+    let whole = upgrade("/?token=unknown", "HOST", &[]).replace(KEY, "KEY");
+    let fill = |text: &str| text.replace("KEY", KEY).replace("HOST", &rig.server.proxy);
+    for head in answers(&rig, &fill(&whole)).await {
         assert_eq!((head.status, head.header("x-console-cause")), (401, Some("token")));
     }
     for (part, by, status) in VIOLATIONS {
         assert!(whole.contains(part), "{part}");
         let request = fill(&whole.replacen(part, by, 1));
-        for head in rig.answers(&request).await {
+        for head in answers(&rig, &request).await {
             assert_eq!(head.status, status, "{request}{head:?}");
             assert!(head.header("x-console-reason").is_some(), "{request}{head:?}");
             assert_eq!(head.header("x-console-cause"), Some("handshake"), "{request}{head:?}");
@@ -131,8 +102,8 @@ async fn a_handshake_is_refused_before_anything_is_looked_up_for_each_violation_
 
 #[tokio::test]
 async fn a_handshake_is_taken_in_every_form_that_the_rfc_allows() {
-    let rig = Rig::start(&[]).await;
-    let whole = rig.handshake().await;
+    let rig = start(&[]).await;
+    let whole = handshake(&rig).await;
     for (part, by) in [
         ("", ""),
         ("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
@@ -143,7 +114,7 @@ async fn a_handshake_is_taken_in_every_form_that_the_rfc_allows() {
         ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
     ] {
         let request = whole.replacen(part, by, 1);
-        for head in rig.answers(&request).await {
+        for head in answers(&rig, &request).await {
             assert_eq!(head.status, 101, "{request}{head:?}");
         }
     }
@@ -151,7 +122,7 @@ async fn a_handshake_is_taken_in_every_form_that_the_rfc_allows() {
 
 #[tokio::test]
 async fn a_page_needs_one_host_as_well() {
-    let rig = Rig::start(&[]).await;
+    let rig = start(&[]).await;
     for (request, status) in [
         ("GET /serial.html HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         ("GET /serial.html HTTP/1.0\r\n\r\n", 200),
@@ -165,7 +136,7 @@ async fn a_page_needs_one_host_as_well() {
         ("GET /serial.html HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
         ("GET /v1/servers HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
     ] {
-        for head in rig.answers(request).await {
+        for head in answers(&rig, request).await {
             assert_eq!(head.status, status, "{request}{head:?}");
         }
     }
@@ -174,18 +145,18 @@ async fn a_page_needs_one_host_as_well() {
 /// Handshakes with a token that is good, from pages of these origins; what is answered on plain and
 /// on TLS.
 async fn assert_origins(rig: &Rig, origins: &[(&str, [u16; 2])]) {
-    let whole = rig.handshake().await;
+    let whole = handshake(rig).await;
     for (origin, wanted) in origins {
         let origin = origin.replace("HOST", &rig.server.proxy);
         let request = whole.replacen("\r\n\r\n", &format!("\r\nOrigin: {origin}\r\n\r\n"), 1);
-        let status = rig.answers(&request).await.map(|head| head.status);
+        let status = answers(rig, &request).await.map(|head| head.status);
         assert_eq!(status, *wanted, "{origin}");
     }
 }
 
 #[tokio::test]
 async fn a_page_of_the_proxy_itself_comes_by_its_scheme_and_port() {
-    let rig = Rig::start(&[]).await;
+    let rig = start(&[]).await;
     let origins = [
         ("http://HOST", [101, 403]),
         ("https://HOST", [403, 101]),
@@ -209,7 +180,7 @@ async fn a_page_of_the_proxy_itself_comes_by_its_scheme_and_port() {
 async fn pages_of_the_console_urls_and_listed_ones_come_by_every_connection() {
     let base_url = "--serial_console-base_url=https://console.example/serial.html";
     let allowed = "--console-allowed_origins=dashboard.example,https://portal.example:8443";
-    let rig = Rig::start(&[base_url, allowed]).await;
+    let rig = start(&[base_url, allowed]).await;
     let origins = [
         ("https://console.example", [101, 101]),
         ("https://console.example:443", [101, 101]),
@@ -234,7 +205,8 @@ async fn a_refusal_and_what_is_told_of_a_line_name_no_path_of_the_server() {
     .await;
     assert!(!line["reason"].as_str().unwrap().contains("secret"), "{line}");
     let token = server.token(&id, "?wait=1").await;
-    let head = ask(None, &server.proxy, &handshake(&server.proxy, &token)).await;
+    let path = format!("/?token={token}&mode=watch");
+    let head = ask(None, &server.proxy, &upgrade(&path, &server.proxy, &[])).await;
     assert_eq!(head.status, 502);
     let reason = head.header("x-console-reason").unwrap();
     assert!(reason.starts_with("unreachable: the guest's ") && !reason.contains('/'), "{reason}");
@@ -245,8 +217,8 @@ async fn a_refusal_and_what_is_told_of_a_line_name_no_path_of_the_server() {
 
 #[tokio::test]
 async fn who_is_refused_writes_little_into_the_log() {
-    let rig = Rig::start(&[]).await;
-    let whole = handshake(&rig.server.proxy, "unknown");
+    let rig = start(&[]).await;
+    let whole = upgrade("/?token=unknown&mode=watch", &rig.server.proxy, &[]);
     let long = "é\u{1}".repeat(2000);
     let long: String = long.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let proxy = &rig.server.proxy;
@@ -254,11 +226,10 @@ async fn who_is_refused_writes_little_into_the_log() {
     for _ in 0..100 {
         ask(None, proxy, &whole.replace("mode=watch", "mode=x")).await;
     }
-    let api = rig.server.api.strip_prefix("http://").unwrap();
     let method = "M".repeat(5000);
     for _ in 0..100 {
         let request = format!("{method} /v1/servers HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-        ask(None, api, &request).await;
+        ask(None, rig.server.api_address(), &request).await;
     }
     let log = rig.server.log();
     for words in ["attach refused", "MMMM"] {

@@ -22,16 +22,14 @@ use serialproxy_e2e::PATIENCE;
 use serialproxy_e2e::hostile;
 use serialproxy_e2e::hostile::Target;
 use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::port::echoing;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 use serialproxy_proto::id::ServerId;
 use tokio::io::AsyncBufReadExt;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -105,25 +103,9 @@ impl Hostile {
     }
 }
 
-/// Sends back what is typed.
-async fn echo(mut guest: TcpStream) {
-    let mut keys = [0; 64];
-    while let Ok(count @ 1..) = guest.read(&mut keys).await {
-        if guest.write_all(&keys[..count]).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// The program, with lines of ordinary guests and of those who mean harm.
 async fn start(pki: &Pki, guests: &[String]) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((guest, _)) = listener.accept().await {
-            tokio::spawn(echo(guest));
-        }
-    });
+    let address = echoing().await;
     let mut config = "[serial_console]\nenabled = true\nrecord = true\n[static]\n".to_owned();
     for line in 0..ORDINARY {
         writeln!(config, "line = line{line} tcp://{address}").unwrap();
@@ -159,10 +141,8 @@ async fn ordinary(server: &Server, pki: &Pki, line: usize) -> Socket {
     let path = format!("/?token={}", server.token(&id, "").await);
     let headers: &[_] =
         if line % 4 < 2 { &[("sec-websocket-protocol", "console.v1")] } else { &[] };
-    match line % 2 {
-        0 => Socket::open(&server.proxy, &path, headers).await,
-        _ => Socket::secure(&pki.file("ca-cert.pem"), &server.proxy, &path, headers).await,
-    }
+    let ca = (line % 2 == 1).then(|| pki.file("ca-cert.pem"));
+    Socket::over(ca.as_deref(), &server.proxy, &path, headers).await
 }
 
 /// Types until then; how long each echo took.
@@ -245,7 +225,7 @@ async fn all_who_mean_harm_at_once_cost_ordinary_sessions_nothing_and_leave_noth
     let (sessions, alone) = echoes(sessions, Instant::now() + Duration::from_secs(3)).await;
     let before = Holds::of(&server);
 
-    let api = server.api.split_once("://").unwrap().1.to_owned();
+    let api = server.api_address().to_owned();
     let (proxy, ca, token) = (server.proxy.clone(), pki.file("ca-cert.pem"), server.admin_token());
     hostile.attack(&Target { proxy, api, ca, token }).await;
     let until = Instant::now() + Duration::from_secs(seconds);

@@ -8,14 +8,14 @@
 )]
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use serialproxy_e2e::exchange::KEY;
 use serialproxy_e2e::pki::Pki;
-use serialproxy_e2e::port::Port;
-use serialproxy_e2e::server::Server;
+use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::server::http;
 use serialproxy_e2e::server::program;
 use serialproxy_e2e::socket::connect;
 use serialproxy_e2e::within;
@@ -27,49 +27,19 @@ const UNREAD: Duration = Duration::from_secs(90);
 
 const NOAUTH: [&str; 2] = ["--api-auth_strategy", "noauth"];
 
-/// A server on TLS or plain, at both ports.
-struct Rig {
-    server: Server,
-    port: Port,
-    pki: Option<Pki>,
+/// A program on TLS or plain, at both ports.
+async fn start(tls: bool, flags: &[&str]) -> Rig {
+    Rig::start_with(tls.then(Pki::new), flags).await
 }
 
-impl Rig {
-    async fn start(tls: bool, flags: &[&str]) -> Self {
-        let port = Port::new("switch").await;
-        let mut all: Vec<String> = port.flag().to_vec();
-        all.extend(flags.iter().map(|&flag| flag.to_owned()));
-        let pki = tls.then(Pki::new);
-        for (group, part) in pki.iter().flat_map(|_| {
-            ["serial_console", "api"]
-                .into_iter()
-                .flat_map(|group| [(group, "cert"), (group, "key")])
-        }) {
-            let file = pki.as_ref().unwrap().file(&format!("server-{part}.pem"));
-            all.push(format!("--{group}-{part}={}", file.display()));
-        }
-        let all: Vec<_> = all.iter().map(String::as_str).collect();
-        let server = Server::start(&all).await;
-        Self { server, port, pki }
-    }
-
-    fn ca(&self) -> Option<PathBuf> {
-        self.pki.as_ref().map(|pki| pki.file("ca-cert.pem"))
-    }
-
-    /// The two ports, as URLs.
-    fn places(&self) -> [String; 2] {
-        let scheme = if self.pki.is_some() { "https" } else { "http" };
-        [self.server.api.clone(), format!("{scheme}://{}", self.server.proxy)]
-    }
-
-    fn mint(&self) -> String {
-        format!("/v3/servers/{}/get-serial-console", self.port.server())
-    }
+/// The two ports, as URLs.
+fn places(rig: &Rig) -> [String; 2] {
+    let scheme = if rig.pki.is_some() { "https" } else { "http" };
+    [rig.server.api.clone(), format!("{scheme}://{}", rig.server.proxy)]
 }
 
-fn http() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true)
+fn mint(rig: &Rig) -> String {
+    format!("/v3/servers/{}/get-serial-console", rig.port.server())
 }
 
 /// The status of a call without a token.
@@ -82,9 +52,9 @@ async fn status(method: Method, url: String, headers: &[(&str, &str)]) -> u16 {
 }
 
 async fn a_foreign_page_mints_no_token(tls: bool) {
-    let rig = Rig::start(tls, &NOAUTH).await;
-    for place in rig.places() {
-        let mint = || format!("{place}{}", rig.mint());
+    let rig = start(tls, &NOAUTH).await;
+    for place in places(&rig) {
+        let mint = || format!("{place}{}", mint(&rig));
         assert_eq!(status(Method::POST, mint(), &[]).await, 202, "{place}");
         let own = [("origin", place.as_str())];
         assert_eq!(status(Method::POST, mint(), &own).await, 202, "{place}");
@@ -111,10 +81,10 @@ async fn a_foreign_page_mints_no_token_with_tls() {
 
 #[tokio::test]
 async fn a_relay_to_another_api_that_asks_nobody_keeps_its_guard() {
-    let open = Rig::start(false, &NOAUTH).await;
-    let near = Rig::start(false, &["--proxy-api_url", &open.server.api]).await;
+    let open = start(false, &NOAUTH).await;
+    let near = start(false, &["--proxy-api_url", &open.server.api]).await;
     let place = format!("http://{}", near.server.proxy);
-    let mint = || format!("{place}{}", open.mint());
+    let mint = || format!("{place}{}", mint(&open));
     assert_eq!(status(Method::POST, mint(), &[]).await, 202);
     let rebound = [("host", "evil.example")];
     assert_eq!(status(Method::POST, mint(), &rebound).await, 403);
@@ -125,18 +95,18 @@ async fn a_relay_to_another_api_that_asks_nobody_keeps_its_guard() {
 
 #[tokio::test]
 async fn the_users_port_answers_no_call_of_administrators_unless_it_is_told_to() {
-    let rig = Rig::start(false, &[]).await;
+    let rig = start(false, &[]).await;
     let token = rig.server.admin_token();
     let own = [("x-auth-token", token.as_str())];
-    let url = |path: &str| format!("{}{path}", rig.places()[1]);
+    let url = |path: &str| format!("{}{path}", places(&rig)[1]);
     for path in ["/v1/users", "/v1/tokens"] {
         assert_eq!(status(Method::GET, url(path), &own).await, 403, "{path}");
         assert_eq!(rig.server.get(path).await.status, 200, "{path}");
     }
     assert_eq!(status(Method::GET, url("/v1/servers"), &own).await, 200);
-    let told = Rig::start(false, &["--proxy-admin_calls"]).await;
+    let told = start(false, &["--proxy-admin_calls"]).await;
     let token = told.server.admin_token();
-    let url = format!("{}/v1/users", told.places()[1]);
+    let url = format!("{}/v1/users", places(&told)[1]);
     assert_eq!(status(Method::GET, url, &[("x-auth-token", &token)]).await, 200);
 }
 
@@ -151,7 +121,7 @@ async fn an_api_that_asks_nobody_does_not_start_where_others_reach_it() {
     assert!(said.contains("[api] auth_strategy") && said.contains("noauth_anywhere"), "{said}");
 
     let meant = ["--api-listen", "0.0.0.0:0", "--api-noauth_anywhere"];
-    let rig = Rig::start(false, &[&NOAUTH[..], &meant].concat()).await;
+    let rig = start(false, &[&NOAUTH[..], &meant].concat()).await;
     assert!(rig.server.log().contains("everyone who reaches it is an administrator"));
 }
 
@@ -164,12 +134,12 @@ async fn try_password(place: &str, from: &str, user: &str) -> Option<u16> {
 }
 
 async fn whoever_guesses_waits_and_locks_nobody_out(tls: bool) {
-    let rig = Rig::start(tls, &["--api-auth_strategy", "http_basic"]).await;
+    let rig = start(tls, &["--api-auth_strategy", "http_basic"]).await;
     let user = json!({
         "name": "alice", "project": "demo", "role": "reader", "password": "correct horse",
     });
     assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 201);
-    for place in rig.places() {
+    for place in places(&rig) {
         // Each port has an attacker of its own, and the one of the users' port is no relay's.
         let own = if place == rig.server.api { "127.0.0.7" } else { "127.0.0.8" };
         let guesses = (0..64).map(|number| {
@@ -201,14 +171,14 @@ async fn whoever_guesses_passwords_waits_and_locks_nobody_out_with_tls() {
 }
 
 async fn whoever_guesses_tokens_waits(tls: bool) {
-    let rig = Rig::start(tls, &[]).await;
-    let [_, place] = rig.places();
+    let rig = start(tls, &[]).await;
+    let [_, place] = places(&rig);
     let try_token = async |from: &str| {
         let client = http().local_address(from.parse::<IpAddr>().unwrap()).build().unwrap();
         let call = client.get(format!("{place}/?token=guessed"));
         let call = call.header("connection", "upgrade").header("upgrade", "websocket");
         let call = call.header("sec-websocket-version", "13");
-        let call = call.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let call = call.header("sec-websocket-key", KEY);
         let answer = tokio::time::timeout(Duration::from_secs(2), call.send()).await;
         answer.ok().map(|answer| answer.unwrap().status().as_u16())
     };
@@ -230,8 +200,8 @@ async fn whoever_guesses_tokens_waits_with_tls() {
 }
 
 /// Asks on and on, and reads nothing, until the connection is cut.
-async fn ask_on(rig: &Rig, address: String, path: &str) {
-    let mut stream = connect(rig.ca().as_deref(), &address).await.unwrap();
+async fn ask_on(rig: &Rig, address: &str, path: &str) {
+    let mut stream = connect(rig.ca().as_deref(), address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(100);
     let asking = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
     let asked = tokio::time::timeout(UNREAD, asking).await;
@@ -239,8 +209,8 @@ async fn ask_on(rig: &Rig, address: String, path: &str) {
 }
 
 async fn who_reads_no_answers_loses_the_connection(tls: bool) {
-    let rig = Rig::start(tls, &[]).await;
-    let [api, proxy] = rig.places().map(|url| url.split_once("://").unwrap().1.to_owned());
+    let rig = start(tls, &[]).await;
+    let (api, proxy) = (rig.server.api_address(), &rig.server.proxy);
     tokio::join!(ask_on(&rig, api, "/v1/openapi.json"), ask_on(&rig, proxy, "/serial.html"));
 }
 
@@ -255,13 +225,13 @@ async fn who_reads_no_answers_loses_the_connection_with_tls() {
 }
 
 async fn an_address_has_so_many_connections_to_the_api(tls: bool) {
-    let rig = Rig::start(tls, &["--limits-connections_per_address", "4"]).await;
-    let address = rig.server.api.split_once("://").unwrap().1.to_owned();
+    let rig = start(tls, &["--limits-connections_per_address", "4"]).await;
+    let address = rig.server.api_address();
     let ask = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let mut open = Vec::new();
     let mut served = 0;
     for _ in 0..8 {
-        let Ok(mut stream) = connect(rig.ca().as_deref(), &address).await else { continue };
+        let Ok(mut stream) = connect(rig.ca().as_deref(), address).await else { continue };
         let asked = stream.write_all(ask.as_bytes()).await;
         let answered = asked.is_ok() && matches!(within(stream.read(&mut [0; 12])).await, Ok(1..));
         served += usize::from(answered);

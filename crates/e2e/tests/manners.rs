@@ -10,7 +10,6 @@
 
 use std::io;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -18,9 +17,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::exchange::open;
+use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::pki::Pki;
-use serialproxy_e2e::port::Port;
-use serialproxy_e2e::server::Server;
+use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::server::http;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::socket::connect;
 use serialproxy_e2e::within;
@@ -35,6 +36,8 @@ const REFUSED: usize = 8;
 
 /// And of those that are not: each keeps its line's thread busy.
 const WATCHERS: usize = 2;
+
+const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
 /// How long the program has to stop.
 const STOP: Duration = Duration::from_secs(5);
@@ -93,115 +96,65 @@ impl Manner {
     }
 }
 
-/// The program, and a line of it.
-struct Rig {
-    server: Server,
-    port: Port,
-    pki: Option<Pki>,
+async fn start(tls: bool) -> Rig {
+    // All come from one address, and none is to wait for its refusal.
+    Rig::start_with(tls.then(Pki::new), &["--limits-failures_per_minute", "0"]).await
 }
 
-impl Rig {
-    /// Starts it; the guest's end of the line as well.
-    async fn start(tls: bool) -> (Self, TcpStream) {
-        let port = Port::new("switch").await;
-        let mut flags = port.flag().to_vec();
-        // All come from one address, and none is to wait for its refusal.
-        flags.extend(["--limits-failures_per_minute".to_owned(), "0".to_owned()]);
-        let pki = tls.then(Pki::new);
-        if let Some(pki) = &pki {
-            for (flag, file) in [("cert", "server-cert.pem"), ("key", "server-key.pem")] {
-                let file = pki.file(file).display().to_string();
-                flags.extend([format!("--serial_console-{flag}"), file]);
+/// A connection that speaks WebSocket from now on, of a client that cares for itself.
+async fn bare(rig: &Rig, path: &str) -> MaybeTlsStream<TcpStream> {
+    let request = upgrade(path, &rig.server.proxy, &[]);
+    let (head, stream) = open(rig.ca().as_deref(), &rig.server.proxy, &request).await;
+    assert_eq!(head.status, 101);
+    stream
+}
+
+/// So many clients for each manner, which come to this path again and again; counts their visits.
+fn besiege(
+    rig: &Rig,
+    manners: &[Manner],
+    count: usize,
+    path: &str,
+) -> (JoinSet<()>, Arc<AtomicUsize>) {
+    let (mut clients, visits) = (JoinSet::new(), Arc::<AtomicUsize>::default());
+    for manner in manners.repeat(count) {
+        let (ca, proxy, path) = (rig.ca(), rig.server.proxy.clone(), path.to_owned());
+        let visits = Arc::clone(&visits);
+        clients.spawn(async move {
+            loop {
+                // It ends when the proxy has had enough, or the program has ended.
+                let _ = visit(ca.as_deref(), &proxy, &path, manner).await;
+                visits.fetch_add(1, Ordering::Relaxed);
             }
-        }
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let server = Server::start(&flags).await;
-        let guest = port.accept().await.0;
-        (Self { server, port, pki }, guest)
+        });
     }
+    (clients, visits)
+}
 
-    fn ca(&self) -> Option<PathBuf> {
-        self.pki.as_ref().map(|pki| pki.file("ca-cert.pem"))
+/// A session's keys go and come, and the page is there.
+async fn serves(rig: &mut Rig, session: &mut Socket) {
+    for _ in 0..5 {
+        session.send(&b"k"[..]).await;
+        assert_eq!(rig.guest.typed(1).await, b"k");
+        rig.guest.print(b"k").await;
+        session.output_with(b"k").await;
     }
+    let scheme = if rig.pki.is_some() { "https" } else { "http" };
+    let page = http().build().unwrap().get(format!("{scheme}://{}/", rig.server.proxy)).send();
+    assert_eq!(within(page).await.unwrap().status(), 200);
+}
 
-    async fn path(&self, query: &str) -> String {
-        format!("/?token={}{query}", self.server.token(&self.port.server(), "").await)
-    }
-
-    async fn raw(&self) -> Socket {
-        let path = self.path("").await;
-        match self.ca() {
-            Some(ca) => Socket::secure(&ca, &self.server.proxy, &path, &[]).await,
-            None => Socket::open(&self.server.proxy, &path, &[]).await,
-        }
-    }
-
-    /// A connection that speaks WebSocket from now on, of a client that cares for itself.
-    async fn bare(&self, path: &str) -> MaybeTlsStream<TcpStream> {
-        let mut stream = connect(self.ca().as_deref(), &self.server.proxy).await.unwrap();
-        stream.write_all(handshake(path, &self.server.proxy, "binary").as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(within(stream.read_u8()).await.unwrap());
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 101 "));
-        stream
-    }
-
-    /// So many clients for each manner, which come to this path again and again; counts their visits.
-    fn besiege(
-        &self,
-        manners: &[Manner],
-        count: usize,
-        path: &str,
-    ) -> (JoinSet<()>, Arc<AtomicUsize>) {
-        let (mut clients, visits) = (JoinSet::new(), Arc::<AtomicUsize>::default());
-        for manner in manners.repeat(count) {
-            let (ca, proxy, path) = (self.ca(), self.server.proxy.clone(), path.to_owned());
-            let visits = Arc::clone(&visits);
-            clients.spawn(async move {
-                loop {
-                    // It ends when the proxy has had enough, or the program has ended.
-                    let _ = visit(ca.as_deref(), &proxy, &path, manner).await;
-                    visits.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        (clients, visits)
-    }
-
-    /// A session's keys come back, and the page is there.
-    async fn serves(&self, session: &mut Socket) {
-        for _ in 0..5 {
-            session.send(&b"k"[..]).await;
-            session.output_with(b"k").await;
-        }
-        let scheme = if self.pki.is_some() { "https" } else { "http" };
-        let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
-        let page = client.build().unwrap().get(format!("{scheme}://{}/", self.server.proxy)).send();
-        assert_eq!(within(page).await.unwrap().status(), 200);
-    }
-
-    async fn stops(mut self) {
-        self.server.signal(Signal::TERM);
-        let stopped = tokio::time::timeout(STOP, self.server.ended()).await;
-        assert!(stopped.expect("SIGTERM does not end it").success());
-    }
+async fn stops(mut rig: Rig) {
+    rig.server.signal(Signal::TERM);
+    let stopped = tokio::time::timeout(STOP, rig.server.ended()).await;
+    assert!(stopped.expect("SIGTERM does not end it").success());
 }
 
 /// One connection of a client without manners.
 async fn visit(ca: Option<&Path>, proxy: &str, path: &str, manner: Manner) -> io::Result<()> {
     let mut stream = connect(ca, proxy).await?;
-    stream.write_all(handshake(path, proxy, "console.v1").as_bytes()).await?;
+    stream.write_all(upgrade(path, proxy, &V1).as_bytes()).await?;
     manner.behave(&mut stream).await
-}
-
-fn handshake(path: &str, proxy: &str, protocol: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {proxy}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
-    )
 }
 
 /// The code of the Close frame at the end of a connection, before which all frames are whole.
@@ -227,17 +180,8 @@ async fn farewell(stream: &mut MaybeTlsStream<TcpStream>) -> u16 {
     panic!("no Close frame at the end of {} bytes", bytes.len());
 }
 
-async fn echo(mut guest: TcpStream) {
-    let mut keys = vec![0; 4096];
-    while let Ok(1..) = guest.read(&mut keys).await.inspect(|length| keys.truncate(*length)) {
-        guest.write_all(&keys).await.unwrap();
-        keys.resize(4096, 0);
-    }
-}
-
 async fn refused_clients_hold_nobody_up(tls: bool) {
-    let (rig, guest) = Rig::start(tls).await;
-    tokio::spawn(echo(guest));
+    let mut rig = start(tls).await;
     let mut session = rig.raw().await;
     let manners = [
         Manner::Floods,
@@ -246,26 +190,25 @@ async fn refused_clients_hold_nobody_up(tls: bool) {
         Manner::TricklesItsClose,
         Manner::ClosesHalf,
     ];
-    let (_clients, visits) = rig.besiege(&manners, REFUSED, "/?token=bogus");
+    let (_clients, visits) = besiege(&rig, &manners, REFUSED, "/?token=bogus");
     let enough = 2 * manners.len() * REFUSED;
     eventually(async || (visits.load(Ordering::Relaxed) >= enough).then_some(())).await;
-    rig.serves(&mut session).await;
-    rig.stops().await;
+    serves(&mut rig, &mut session).await;
+    stops(rig).await;
 }
 
 async fn watchers_who_flood_hold_nobody_up(tls: bool) {
-    let (rig, guest) = Rig::start(tls).await;
-    tokio::spawn(echo(guest));
+    let mut rig = start(tls).await;
     let mut session = rig.raw().await;
     let path = rig.path("&mode=watch").await;
-    let (_clients, _) = rig.besiege(&[Manner::Floods, Manner::Pings], WATCHERS, &path);
+    let (_clients, _) = besiege(&rig, &[Manner::Floods, Manner::Pings], WATCHERS, &path);
     eventually(async || {
         let sessions = rig.server.get("/v1/sessions").await.json;
         (sessions["sessions"].as_array().unwrap().len() > 2 * WATCHERS).then_some(())
     })
     .await;
-    rig.serves(&mut session).await;
-    rig.stops().await;
+    serves(&mut rig, &mut session).await;
+    stops(rig).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,7 +232,7 @@ async fn watchers_who_flood_hold_nobody_up_with_tls() {
 }
 
 async fn frames_that_break_the_rules_are_answered_by_1002(tls: bool) {
-    let (rig, _guest) = Rig::start(tls).await;
+    let rig = start(tls).await;
     let path = rig.path("&mode=watch").await;
     for frame in [
         &[0x88, 0x00][..],
@@ -299,7 +242,7 @@ async fn frames_that_break_the_rules_are_answered_by_1002(tls: bool) {
         &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
         &[0x89, 0xfe, 0, 126],
     ] {
-        let mut stream = rig.bare(&path).await;
+        let mut stream = bare(&rig, &path).await;
         stream.write_all(frame).await.unwrap();
         assert_eq!(farewell(&mut stream).await, 1002, "{frame:x?}");
     }
@@ -317,11 +260,11 @@ async fn frames_that_break_the_rules_are_answered_by_1002_with_tls() {
 
 /// The frame that was begun ends, and the reason follows.
 async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so(tls: bool) {
-    let (rig, mut guest) = Rig::start(tls).await;
-    let mut stream = rig.bare(&rig.path("").await).await;
+    let mut rig = start(tls).await;
+    let mut stream = bare(&rig, &rig.path("").await).await;
     let row = vec![b'.'; 64 * 1024];
     for _ in 0..512 {
-        within(guest.write_all(&row)).await.unwrap();
+        rig.guest.print(&row).await;
     }
     eventually(async || {
         rig.server.line(&rig.port.server(), 0).await["writer"].is_null().then_some(())

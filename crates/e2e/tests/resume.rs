@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use serde_json::Value;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::socket::Socket;
@@ -38,21 +39,15 @@ enum Point {
     Hello,
 }
 
+const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
+
 const POINTS: [Point; 5] =
     [Point::Request, Point::Sent, Point::Answer, Point::Upgraded, Point::Hello];
 
-fn request(proxy: &str, query: &str) -> String {
-    format!(
-        "GET /?{query} HTTP/1.1\r\nHost: {proxy}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: console.v1\r\n\r\n"
-    )
-}
-
 /// Begins to attach, and lets the connection die at that point, by a reset or an ordinary end.
-async fn die(proxy: &str, query: &str, point: Point, reset: bool) {
+async fn die(proxy: &str, path: &str, point: Point, reset: bool) {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
-    let request = request(proxy, query);
+    let request = upgrade(path, proxy, &V1);
     let part = match point {
         Point::Request => &request[..request.len() / 2],
         _ => &request,
@@ -73,10 +68,12 @@ async fn die(proxy: &str, query: &str, point: Point, reset: bool) {
     }
 }
 
+fn resume_path(key: &Value) -> String {
+    format!("/?resume={}&from=live", key.as_str().unwrap())
+}
+
 async fn resume(proxy: &str, key: &Value) -> (Socket, Value) {
-    let headers = [("sec-websocket-protocol", "console.v1")];
-    let path = format!("/?resume={}&from=live", key.as_str().unwrap());
-    let mut socket = Socket::open(proxy, &path, &headers).await;
+    let mut socket = Socket::open(proxy, &resume_path(key), &V1).await;
     let hello = socket.message("hello").await;
     (socket, hello)
 }
@@ -95,9 +92,8 @@ async fn wherever_a_connection_dies_the_key_before_it_is_good_and_the_pen_is_kep
         for point in POINTS {
             for times in [1, 3] {
                 let key = hello["resume"].clone();
-                let query = format!("resume={}&from=live", key.as_str().unwrap());
                 for _ in 0..times {
-                    die(&proxy, &query, point, reset).await;
+                    die(&proxy, &resume_path(&key), point, reset).await;
                 }
                 let (mut socket, next) = resume(&proxy, &key).await;
                 let at = format!("{point:?}, {times} times, reset: {reset}");
@@ -115,30 +111,20 @@ async fn wherever_a_connection_dies_the_key_before_it_is_good_and_the_pen_is_kep
 
 #[tokio::test]
 async fn over_tls_a_reset_behind_the_101_leaves_the_key_good_as_well() {
-    let pki = Pki::new();
-    let [cert, key] = ["server-cert.pem", "server-key.pem"].map(|name| pki.file(name));
-    let flags = [
-        "--serial_console-cert",
-        cert.to_str().unwrap(),
-        "--serial_console-key",
-        key.to_str().unwrap(),
-    ];
-    let ca = pki.file("ca-cert.pem");
-    let rig = Rig::start(&flags).await;
-    let proxy = rig.server.proxy.clone();
-    let headers = [("sec-websocket-protocol", "console.v1")];
-    let path = format!("/?token={}", rig.token("").await);
-    let mut socket = Socket::secure(&ca, &proxy, &path, &headers).await;
+    let rig = Rig::start_with(Some(Pki::new()), &[]).await;
+    let (ca, proxy) = (rig.ca(), &rig.server.proxy);
+    let secure = async |path: &str| Socket::over(ca.as_deref(), proxy, path, &V1).await;
+    let mut socket = secure(&rig.path("").await).await;
     let first = socket.message("hello").await;
     socket.say(r#"{"type":"ping","id":1}"#).await;
     socket.message("pong").await;
-    let path = format!("/?resume={}&from=live", first["resume"].as_str().unwrap());
+    let path = resume_path(&first["resume"]);
     for _ in 0..5 {
-        let socket = Socket::secure(&ca, &proxy, &path, &headers).await;
+        let socket = secure(&path).await;
         let MaybeTlsStream::Rustls(stream) = socket.0.get_ref() else { panic!("it is plain") };
         stream.get_ref().0.set_zero_linger().unwrap();
     }
-    let mut socket = Socket::secure(&ca, &proxy, &path, &headers).await;
+    let mut socket = secure(&path).await;
     let hello = socket.message("hello").await;
     assert_eq!((&hello["session"], &hello["mode"]), (&first["session"], &"write".into()));
 }
@@ -147,8 +133,7 @@ async fn over_tls_a_reset_behind_the_101_leaves_the_key_good_as_well() {
 async fn a_first_attach_that_dies_does_not_keep_others_from_writing_for_the_grace_time() {
     let rig = Rig::start(&[]).await;
     for point in POINTS {
-        let query = format!("token={}", rig.token("").await);
-        die(&rig.server.proxy, &query, point, true).await;
+        die(&rig.server.proxy, &rig.path("").await, point, true).await;
     }
     // Each holds the pen for some seconds at most; the grace time is a minute.
     let started = std::time::Instant::now();

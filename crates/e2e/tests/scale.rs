@@ -9,16 +9,17 @@
 )]
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use serialproxy_e2e::port::Port;
+use serialproxy_e2e::port::echoing;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
-use tokio::io::AsyncReadExt;
+use serialproxy_proto::id::ServerId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -37,7 +38,7 @@ const MEMORY: usize = 24 * 1024;
 const DELAY: Duration = Duration::from_millis(50);
 
 /// A server with so many lines, the guests' ends of them, and a session on each.
-async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket>) {
+async fn start(lines: usize, echo: SocketAddr) -> (Server, Vec<TcpStream>, Vec<Socket>) {
     let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = guests.local_addr().unwrap();
     let connected = Arc::new(Mutex::new(Vec::new()));
@@ -47,8 +48,8 @@ async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket
             accepted.lock().unwrap().push(guest);
         }
     });
-    let [_, echo] = echo.flag();
-    let server = Server::with_lines(lines, address, &format!("line = {echo}")).await;
+    let echo = format!("line = echo tcp://{echo}");
+    let server = Server::with_lines(lines, address, &echo).await;
     let mut sessions = Vec::new();
     for line in 0..lines {
         let id = server.connected(line).await;
@@ -62,15 +63,6 @@ async fn start(lines: usize, echo: &Port) -> (Server, Vec<TcpStream>, Vec<Socket
     });
     assert_eq!(connected.len(), lines);
     (server, connected, sessions)
-}
-
-/// Sends back what is typed, over one connection after another.
-async fn answer(port: Arc<Port>) {
-    loop {
-        let mut guest = port.accept().await;
-        let mut key = [0];
-        while guest.0.read_exact(&mut key).await.is_ok() && guest.0.write_all(&key).await.is_ok() {}
-    }
 }
 
 /// How long a key takes to the guest and back, 200 times, in order.
@@ -89,19 +81,17 @@ async fn echoes(socket: &mut Socket) -> Vec<Duration> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_lines_take_little_memory_and_do_not_delay_each_other() {
-    let echo = Port::new("echo").await;
-    let (small, _guests, _sessions) = start(1, &echo).await;
+    let echo = echoing().await;
+    let (small, _guests, _sessions) = start(1, echo).await;
     let base = small.memory("VmRSS");
     drop(small);
 
-    let echo = Arc::new(Port::new("echo").await);
-    let echoing = tokio::spawn(answer(Arc::clone(&echo)));
-    let (server, mut guests, sessions) = start(LINES, &echo).await;
+    let (server, mut guests, sessions) = start(LINES, echo).await;
     let each = server.memory("VmRSS").saturating_sub(base) / LINES;
     println!("a line and its raw session take {each} bytes");
     assert!(each <= MEMORY, "{each} bytes");
 
-    let token = server.token(&echo.server(), "").await;
+    let token = server.token(&ServerId::of_static("echo").to_string(), "").await;
     let mut socket = Socket::raw(&server.proxy, &token).await;
     let idle = echoes(&mut socket).await;
 
@@ -122,7 +112,7 @@ async fn two_thousand_lines_take_little_memory_and_do_not_delay_each_other() {
         })
         .collect();
     let busy = echoes(&mut socket).await;
-    for task in reading.into_iter().chain(printing).chain([echoing]) {
+    for task in reading.into_iter().chain(printing) {
         task.abort();
     }
     let (idle, busy) = (idle[100], busy[197]);

@@ -293,7 +293,7 @@ async fn a_token_is_in_no_log_line_and_no_process_list() {
 
 #[tokio::test]
 async fn a_watch_link_of_a_session_lets_anyone_watch_and_nobody_type() {
-    let Rig { server, mut guest, port } = Rig::start(&[]).await;
+    let Rig { server, mut guest, port, .. } = Rig::start(&[]).await;
     let token = server.token(&port.server(), "").await;
     let mut alice = Socket::v1(&server.proxy, &token, "").await;
     alice.say(r#"{"type":"link"}"#).await;
@@ -333,7 +333,7 @@ async fn who_opens_the_next_raw_session_while_closing_theirs_gets_in() {
 
 #[tokio::test]
 async fn who_is_attached_saves_the_history_with_the_key_of_the_session_and_nobody_else() {
-    let Rig { server, mut guest, port } = Rig::start(&["--line-history_head", "4KiB"]).await;
+    let Rig { server, mut guest, port, .. } = Rig::start(&["--line-history_head", "4KiB"]).await;
     let token = server.token(&port.server(), "").await;
     let mut alice = Socket::v1(&server.proxy, &token, "").await;
     let key = alice.message("hello").await["resume"].as_str().unwrap().to_owned();

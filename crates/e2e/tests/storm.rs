@@ -14,12 +14,9 @@ use rustix::process::Resource;
 use rustix::process::Rlimit;
 use rustix::process::getrlimit;
 use rustix::process::setrlimit;
+use serialproxy_e2e::port::echoing;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const LINES: usize = 5000;
@@ -35,27 +32,10 @@ fn raise_limit_of_files() {
     assert!(enough, "this test needs {needed} open files, and may have {maximum:?} (ulimit -Hn)");
 }
 
-/// Sends back what is typed.
-async fn answer(mut guest: TcpStream) {
-    let mut key = [0];
-    while guest.read_exact(&mut key).await.is_ok() && guest.write_all(&key).await.is_ok() {}
-}
-
-async fn start() -> Server {
-    let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = guests.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((guest, _)) = guests.accept().await {
-            tokio::spawn(answer(guest));
-        }
-    });
-    Server::with_lines(LINES, address, "").await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nine_thousand_sessions_that_come_at_once_to_five_thousand_lines_are_all_served() {
     raise_limit_of_files();
-    let server = start().await;
+    let server = Server::with_lines(LINES, echoing().await, "").await;
     let mut paths = Vec::new();
     for line in 0..LINES {
         let id = server.connected(line).await;

@@ -73,11 +73,11 @@ impl Rig {
     }
 
     async fn raw(&self) -> Socket {
-        Socket::secure(&self.ca(), &self.server.proxy, &self.path("").await, &[]).await
+        Socket::over(Some(&self.ca()), &self.server.proxy, &self.path("").await, &[]).await
     }
 
     async fn v1(&self, query: &str) -> Socket {
-        Socket::secure(&self.ca(), &self.server.proxy, &self.path(query).await, &V1).await
+        Socket::over(Some(&self.ca()), &self.server.proxy, &self.path(query).await, &V1).await
     }
 
     /// What OpenSSL says of a connection.
@@ -339,7 +339,7 @@ async fn a_session_is_resumed_over_tls() {
     let (key, line) = (hello["resume"].as_str().unwrap(), hello["line"].as_str().unwrap());
     let from = hello["offset"].as_u64().unwrap() + 4;
     let path = format!("/?resume={key}&from={from}&line={line}");
-    let mut session = Socket::secure(&rig.ca(), &rig.server.proxy, &path, &V1).await;
+    let mut session = Socket::over(Some(&rig.ca()), &rig.server.proxy, &path, &V1).await;
     assert_eq!(session.message("hello").await["session"], hello["session"]);
     assert_eq!(session.output_with(b"missed").await, b"missed");
 }

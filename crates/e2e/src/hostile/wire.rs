@@ -5,69 +5,49 @@ use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
-use tokio_rustls::TlsConnector;
+use tokio::net::TcpStream;
+use tokio_websockets::MaybeTlsStream;
 
-use crate::exchange::Bytes;
+use crate::exchange::Head;
+use crate::exchange::upgrade;
+use crate::socket::connect_on;
 
 /// How long a connection may take to be made or answered.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection.
-pub(super) struct Wire(pub(super) Box<dyn Bytes>);
+pub(super) struct Wire(pub(super) MaybeTlsStream<TcpStream>);
 
 impl Wire {
     /// Connects to an address from one of many; over TLS where a CA is named.
     pub(super) async fn open(source: u8, ca: Option<&Path>, address: &str) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::new(127, 66, 0, source.max(1)), 0).into())?;
-        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-        let tcp = in_time(socket.connect(address)).await?;
-        let Some(ca) = ca else { return Ok(Self(Box::new(tcp))) };
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-        Ok(Self(Box::new(in_time(connecting).await?)))
+        let place: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let connecting = async { connect_on(socket.connect(place).await?, ca, address).await };
+        in_time(connecting).await.map(Self)
     }
 
     /// Sends a request, and reads the head of its answer.
-    pub(super) async fn ask(&mut self, request: &str) -> io::Result<String> {
+    pub(super) async fn ask(&mut self, request: &str) -> io::Result<Head> {
         in_time(async {
             self.0.write_all(request.as_bytes()).await?;
-            let mut answer = Vec::new();
-            while !answer.ends_with(b"\r\n\r\n") {
-                answer.push(self.0.read_u8().await?);
-            }
-            Ok(String::from_utf8_lossy(&answer).into_owned())
+            Head::read(&mut self.0).await
         })
         .await
     }
 
     /// Becomes a WebSocket of `console.v1`.
     pub(super) async fn upgrade(&mut self, path: &str) -> io::Result<()> {
-        let answer = self
-            .ask(&format!(
-                "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                 Sec-WebSocket-Protocol: console.v1\r\n\r\n"
-            ))
-            .await?;
-        match answer.starts_with("HTTP/1.1 101") {
-            true => Ok(()),
-            false => Err(io::Error::other(answer)),
+        let v1 = [("sec-websocket-protocol", "console.v1")];
+        match self.ask(&upgrade(path, "localhost", &v1)).await? {
+            Head { status: 101, .. } => Ok(()),
+            refused => Err(io::Error::other(format!("{refused:?}"))),
         }
     }
 
