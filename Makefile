@@ -23,7 +23,7 @@ test: ## Run all tests, those with a real guest and a browser too
 fuzz: ## Feed the parsers with made-up bytes, a minute each
 	@scripts/fuzz
 
-soak: ## Let hostile clients and guests at it for ten minutes (make test: for one)
+soak: ## Attack it with hostile clients and guests for ten minutes (make test: for one)
 	@scripts/soak
 
 bench: ## Measure it beside HAProxy and websockify: some 20 minutes, docs/performance.md

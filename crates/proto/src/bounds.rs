@@ -135,7 +135,7 @@ mod tests {
         let document = include_str!("../../../docs/protocol.md");
         for row in [
             format!(
-                "| a message | {MESSAGE} bytes, {DEPTH} arrays and objects within each other |"
+                "| a control message | {MESSAGE} bytes, {DEPTH} arrays and objects within each other;"
             ),
             format!("| `reason` | {REASON} characters |"),
             format!("| `rows`, `cols` | 1 to {GRID};"),
