@@ -28,13 +28,16 @@ const RETRY: Duration = Duration::from_secs(1);
 /// each row that is written.
 const LEFT: u64 = 16;
 
+/// A file takes a multiple of so many bytes of the disk: else many short ones would count as nothing.
+pub(super) const BLOCK: u64 = 4096;
+
 /// Where recordings are, and how many of them stay.
 #[derive(Debug)]
 pub(super) struct Shelf {
     place: RecordPlace,
     keep: Option<Duration>,
     total: u64,
-    /// Bytes of all files when they were last looked at, and of what was written since.
+    /// Bytes that all files took when they were last looked at, and what was written since.
     used: u64,
     /// When recordings are looked for that are too old.
     sweep_at: Instant,
@@ -120,7 +123,8 @@ impl Shelf {
         let files = self.place.directory.read_dir()?.flatten().filter(is_ours);
         let kept = files.filter_map(|file| {
             let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-            let (modified, length) = (metadata.modified().ok()?, metadata.len());
+            let modified = metadata.modified().ok()?;
+            let length = metadata.len().max(1).next_multiple_of(BLOCK);
             Some(Kept { path: file.path(), modified, length })
         });
         Ok(kept.collect())
@@ -159,10 +163,14 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// A file of 1000 bytes that was last written to so long ago.
+    fn block() -> Vec<u8> {
+        vec![b'x'; usize::try_from(BLOCK).unwrap()]
+    }
+
+    /// A file of a block that was last written to so long ago.
     fn file(directory: &Path, name: &str, age: Duration) -> PathBuf {
         let path = directory.join(name);
-        std::fs::write(&path, [b'x'; 1000]).unwrap();
+        std::fs::write(&path, block()).unwrap();
         File::options()
             .write(true)
             .open(&path)
@@ -196,6 +204,16 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_counts_by_what_it_takes_of_the_disk_however_short_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let all: Vec<_> = (1..10).map(|days| recording(directory, DAY * days)).collect();
+        all.iter().for_each(|file| std::fs::write(file, "x").unwrap());
+        shelf(directory, None, 5 * BLOCK).tidy();
+        assert_eq!(all.iter().filter(|file| file.exists()).count(), 4);
+    }
+
+    #[test]
     fn the_oldest_go_first_when_all_take_too_much_and_one_that_goes_on_stays() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
@@ -203,11 +221,10 @@ mod tests {
         let foreign = file(directory, "b.cast", DAY * 9);
         let mut goes_on = File::options().append(true).open(&a).unwrap();
         goes_on.lock().unwrap();
-        let mut shelf = shelf(directory, None, 4000);
+        let mut shelf = shelf(directory, None, 4 * BLOCK);
         shelf.tidy();
-        let mut write = |shelf: &mut Shelf| {
-            shelf.take(1000).map(|()| goes_on.write_all(&[b'x'; 1000]).unwrap())
-        };
+        let mut write =
+            |shelf: &mut Shelf| shelf.take(BLOCK).map(|()| goes_on.write_all(&block()).unwrap());
         let there = || [&a, &b, &c, &d, &foreign].map(|file| file.exists());
         assert_eq!(there(), [true; 5], "there is room");
         write(&mut shelf).unwrap();
@@ -218,7 +235,7 @@ mod tests {
         assert_eq!(write(&mut shelf).unwrap_err().kind(), ErrorKind::QuotaExceeded);
         drop(goes_on);
         shelf.retry_at = Instant::now();
-        shelf.take(1000).unwrap();
+        shelf.take(BLOCK).unwrap();
         assert_eq!(there(), [false, false, false, false, true]);
     }
 }

@@ -22,6 +22,7 @@ use super::cast::row;
 use super::mask::Mask;
 use super::mask::Typed;
 use super::queue::Entry;
+use super::shelf::BLOCK;
 use super::shelf::Shelf;
 
 /// Of the largest recording, one part in so many is for what is typed when output has filled the others.
@@ -224,7 +225,8 @@ impl Tape {
         if rows.is_empty() {
             return Ok(());
         }
-        shelf.take(rows.len() as u64)?;
+        let of_file = if self.progress.length == 0 { BLOCK } else { 0 };
+        shelf.take(rows.len() as u64 + of_file)?;
         file.write_all_at(rows.as_bytes(), self.progress.length)?;
         self.progress.length += rows.len() as u64;
         Ok(())
