@@ -32,7 +32,7 @@ use crate::status::Connection;
 pub struct Visitor {
     /// The project for whose server the grant is; none where grants name none.
     pub project: Option<String>,
-    /// The digest of the token that it has, by which those who have the same one count together.
+    /// The digest of the token: sessions that have the same one count together.
     pub token: TokenDigest,
     /// The user.
     pub user: String,

@@ -66,8 +66,8 @@ pub enum Wanted {
     Output,
 }
 
-/// A session's reading end, for one of its connections, which is gone when it is dropped: then the
-/// session waits to come back, or ends if it cannot.
+/// A session's reading end, for one of its connections. When it is dropped, that connection is gone:
+/// the session waits for its client to come back, or ends where it cannot.
 #[derive(Debug)]
 pub struct Attachment {
     pub(crate) line: Arc<Shared>,

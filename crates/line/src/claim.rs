@@ -24,7 +24,7 @@ use rustix::io::Errno;
 /// A process id in decimal, at most.
 const PID: usize = 10;
 
-/// Files in whose place another one stood when they were locked, at most.
+/// How often the file of a claim may be replaced while it is being locked.
 const TRIES: usize = 8;
 
 /// Where the claims are.
@@ -42,7 +42,7 @@ pub(crate) struct Claim {
 /// Why a line is not claimed.
 #[derive(Debug)]
 pub(crate) enum Unclaimed {
-    /// Another process has it, whose id is this in its own PID namespace.
+    /// Another process has it: its id, in its own PID namespace.
     Held(Option<u32>),
     /// It cannot be claimed.
     Failed(io::Error),
@@ -91,7 +91,9 @@ impl Claim {
             FileType::from_raw_mode(ours.st_mode) == FileType::RegularFile && ours.st_nlink <= 1;
         // Whoever may write to the directory may have put anything there.
         if !is_claim {
-            return Err(Unclaimed::Failed(io::Error::other("its claim is another's file")));
+            return Err(Unclaimed::Failed(io::Error::other(
+                "its file in [line] claims is no lock file: remove it",
+            )));
         }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

@@ -15,8 +15,8 @@ use crate::line::Shared;
 use crate::lock;
 use crate::session::Session;
 
-/// How long a session holds the pen whose client never gave a sign of life, once its connection is gone:
-/// it may not know the key to come back with.
+/// How long a session without a connection keeps the pen, if its client never gave a sign of life: the
+/// client may not have the key to come back with.
 const UNHEARD: Duration = Duration::from_secs(5);
 
 /// Whatever became of its connection: a `console.v1` session is kept for the grace time after its last
@@ -52,8 +52,8 @@ impl Drop for Attachment {
     }
 }
 
-/// Ends a session whose connection number `connection` was its last by then, and frees its pen before
-/// where it holds that for a shorter time.
+/// Frees a session's pen at one time, if any, and ends it at another; neither when it goes on over
+/// another connection than number `connection`.
 async fn give_up(
     line: Arc<Shared>,
     session: Arc<Session>,

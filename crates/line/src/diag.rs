@@ -38,8 +38,8 @@ const INFO: u16 = 2;
 const RECEIVED: Range<usize> = 128..136;
 /// `TCP_ESTABLISHED` and `TCP_SYN_RECV` of `linux/tcp_states.h`: sockets that may be accepted yet.
 const OPEN: [u8; 2] = [1, 3];
-/// `TCP_LISTEN`: what answers where there is no socket for the connection itself, since a listener
-/// whose queue is full forgets what our end takes for made.
+/// `TCP_LISTEN`: the kernel names the listener where it has no socket for the connection. A listener
+/// whose queue is full drops connections that our end takes for established.
 const LISTEN: u8 = 10;
 
 thread_local! {

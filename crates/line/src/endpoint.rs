@@ -61,8 +61,8 @@ pub trait Resolve: fmt::Debug + Send + Sync {
     /// Where the port of the *running* guest is.
     fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>>;
 
-    /// What tells the line from all others of this host: one process at a time claims this name.
-    /// A static line's server is but a name, so that its endpoint is a part of it.
+    /// The name of the line's claim, which one process of this host has at a time. Where a server's
+    /// id does not tell it from others, the endpoint is a part of it ([`Endpoint::claim`]).
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
         let _ = endpoint;
         format!("{}-{}", line.server, line.port)
@@ -92,7 +92,7 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 }
 
 impl Endpoint {
-    /// The name of a line that is told from others by its endpoint as well.
+    /// The name of a claim of which the endpoint is a part.
     pub fn claim(&self, line: LineKey) -> String {
         let EndpointInfo { kind, address } = self.info();
         let mut text = format!("{kind:?} {address}");

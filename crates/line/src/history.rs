@@ -148,9 +148,9 @@ impl History {
         })
     }
 
-    /// What a reader gets who wants at most `max` bytes from `offset` on: where it begins, which is
-    /// behind `offset` by the size of the hole there, and the bytes up to the next hole. Nothing is
-    /// at the end, where a reader from beyond it is taken to as well.
+    /// At most `max` bytes from `offset` on, up to the next hole, and the offset where they begin: in a
+    /// hole that is its end. There are none at the end of the history, where one from beyond it
+    /// begins as well.
     pub(crate) fn copy(&self, offset: u64, max: usize) -> (u64, Vec<u8>) {
         let start = match self.read(offset) {
             Read::Gap(to) => to,

@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) powered: Notify,
     /// The port is elsewhere now: the owner leaves the one that it is connected to.
     pub(crate) moved: Notify,
-    /// Somebody asks for the line while another client may hold its port: when last.
+    /// When somebody last asked for the line, whose port another client may hold.
     pub(crate) asked_at: Mutex<Option<Instant>>,
     pub(crate) asked: Notify,
     /// A session moved on while the owner waited for it.
@@ -74,7 +74,7 @@ pub(crate) struct Shared {
     pub(crate) typed: Notify,
     /// Input was written or dropped: a session that waits for room looks again.
     pub(crate) room: Notify,
-    /// Nobody attaches any more: who waits for the line need not.
+    /// Cancelled when nobody attaches any more, so that nobody waits for the line.
     pub(crate) closed: CancellationToken,
     pub(crate) stop: CancellationToken,
 }

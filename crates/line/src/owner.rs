@@ -99,8 +99,8 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) 
     }
 }
 
-/// A guest that waits for its lines was started by a process that asks for them now: if it was
-/// another, this one comes second.
+/// The process that started a guest which waits for its lines asks for them at once. If that is
+/// another process, it is to claim the line first.
 async fn leave_to_its_starter(line: &Shared) {
     if !line.is_wanted() {
         let _ = tokio::time::timeout(STARTER, line.asked.notified()).await;

@@ -209,10 +209,9 @@ impl Connection {
             Self::Connected(notes) => {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
             }
-            Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } => {
+            Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } | Self::Gone(why) => {
                 (LineState::Failed, why.clone())
             }
-            Self::Gone(why) => (LineState::Failed, why.clone()),
         }
     }
 

@@ -25,7 +25,7 @@ use super::queue::Entry;
 use super::shelf::BLOCK;
 use super::shelf::Shelf;
 
-/// Of the largest recording, one part in so many is for what is typed when output has filled the others.
+/// Output leaves one part in so many of the largest recording to what is typed.
 const RESERVE: u64 = 8;
 
 /// What happened in a session.
