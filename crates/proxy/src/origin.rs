@@ -43,15 +43,17 @@ pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<
 /// Whether a page is one of this proxy: from where console URLs point to, or from where this
 /// connection goes.
 pub(crate) fn is_own(page: &PageOrigin, headers: &HeaderMap, tls: bool, base_url: &str) -> bool {
-    let here = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let here = here.and_then(|host| PageOrigin::of_connection(tls, host));
-    [here, PageOrigin::of_url(base_url)].iter().flatten().any(|own| own == page)
+    let own = [of_connection(headers, tls), PageOrigin::of_url(base_url)];
+    own.iter().flatten().any(|own| own == page)
 }
 
 fn is_of_host(page: &PageOrigin, headers: &HeaderMap) -> bool {
-    let here = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let here = here.and_then(|host| PageOrigin::of_connection(false, host));
-    here.is_some_and(|here| here.host() == page.host())
+    of_connection(headers, false).is_some_and(|here| here.host() == page.host())
+}
+
+/// From where a page is loaded that comes over this connection.
+fn of_connection(headers: &HeaderMap, tls: bool) -> Option<PageOrigin> {
+    PageOrigin::of_connection(tls, headers.get(header::HOST)?.to_str().ok()?)
 }
 
 fn check_scheme(page: &PageOrigin, headers: &HeaderMap, base_url: &str) -> Result<(), String> {

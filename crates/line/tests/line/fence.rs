@@ -14,19 +14,17 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::rig::PATIENCE;
 use crate::rig::Rig;
-use crate::rig::endpoint;
 use crate::rig::eventually;
 use crate::rig::visitor;
 use crate::rig::within;
 use crate::transports::Directory;
 use crate::transports::pty;
-use crate::transports::tls;
+use crate::transports::tls_rig;
 use crate::transports::unix_guest;
 
 /// What a UART of 115,200 baud takes in a millisecond and a half.
@@ -84,12 +82,7 @@ async fn bytes_behind_the_fence(
 
 /// A guest behind TLS, read a record at a time as QEMU does.
 async fn tls_guest() -> (Rig, TlsStream<TcpStream>) {
-    let (server, client) = tls();
-    let rig =
-        Rig::with(Settings { tls: Some(watch::channel(client).1), ..Settings::default() }).await;
-    let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
-    *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
-    rig.line.guest_started(true);
+    let (rig, server) = tls_rig().await;
     let (guest, _) = within(rig.port.accept()).await.unwrap();
     let guest = within(TlsAcceptor::from(server).accept(guest)).await.unwrap();
     assert!(rig.line.connected(PATIENCE).await);

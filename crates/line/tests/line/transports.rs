@@ -125,7 +125,7 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
 }
 
 /// A port that speaks TLS and wants a certificate of its client, and what such a client needs.
-pub(crate) fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -155,14 +155,25 @@ pub(crate) fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_byte_passes_tls_with_client_certificates_both_ways() {
-    let (server, client) = tls();
-    let rig =
-        Rig::with(Settings { tls: Some(watch::channel(client).1), ..Settings::default() }).await;
+/// A guest starts whose port speaks TLS.
+fn start_behind_tls(rig: &Rig) {
     let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
     rig.line.guest_started(true);
+}
+
+/// A line that speaks TLS to its guest's port, and what that needs.
+pub(crate) async fn tls_rig() -> (Rig, Arc<ServerConfig>) {
+    let (server, client) = tls();
+    let settings = Settings { tls: Some(watch::channel(client).1), ..Settings::default() };
+    let rig = Rig::with(settings).await;
+    start_behind_tls(&rig);
+    (rig, server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_passes_tls_with_client_certificates_both_ways() {
+    let (rig, server) = tls_rig().await;
     let (guest, _) = within(rig.port.accept()).await.unwrap();
     let guest = guest.into_std().unwrap();
     guest.set_nonblocking(false).unwrap();
@@ -191,9 +202,7 @@ async fn every_byte_passes_tls_with_client_certificates_both_ways() {
 #[tokio::test]
 async fn a_port_that_speaks_tls_needs_the_options_for_it() {
     let rig = Rig::new().await;
-    let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
-    *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
-    rig.line.guest_started(true);
+    start_behind_tls(&rig);
     let _guest = within(rig.port.accept()).await.unwrap();
     eventually(|| rig.line.describe().reason.contains("tls_ca_certs is not set")).await;
 }
