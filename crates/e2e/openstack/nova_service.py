@@ -110,7 +110,7 @@ class Rows:
         )
         instance = self.objects.Instance(
             self.context, display_name=name, hostname=name, project_id=project, user_id=user,
-            host="compute1", node="compute1", compute_id=1, vm_state="active", power_state=1,
+            host="compute1", node="compute1", compute_id=1, vm_state="building", power_state=0,
             flavor=flavor, image_ref="", system_metadata={},
             info_cache=self.objects.InstanceInfoCache(network_info=self.no_network),
         )
@@ -119,6 +119,10 @@ class Rows:
             self.context, instance_uuid=instance.uuid, cell_mapping=self.cell, project_id=project,
             user_id=user, queued_for_delete=False,
         ).create()
+        # A server that never changed is shown as changed at the moment of asking.
+        instance.vm_state = "active"
+        instance.power_state = 1
+        instance.save()
         return instance.uuid
 
     def state(self, server, vm_state, task_state):
