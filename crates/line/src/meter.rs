@@ -115,7 +115,6 @@ impl Meter {
             UnderWay::Unread(left) => (left.min(self.under_way), true),
             UnderWay::Unacknowledged(left) => (left.min(self.under_way), false),
         };
-        let read = self.under_way - left;
         // Timers are late on a busy machine, so it is the speed since the write that counts.
         let took = now.duration_since(self.written_at);
         let taken = self.written.saturating_sub(left);
@@ -131,13 +130,13 @@ impl Meter {
             _ => self.window.min(within_a_moment(taken, took)),
         };
         self.window = window.clamp(self.least, MOST.max(self.least));
-        // What is left lasts for the next pause.
-        self.pause = match left {
-            left if left < read => self.pause / 2,
-            left if left / 4 > read => self.pause * 2,
-            _ => self.pause,
+        let pause = match left {
+            0 => SHORTEST,
+            _ if taken == 0 => took,
+            // Half of the rest lasts until then: the port need not wait.
+            left => took.mul_f64(left as f64 / taken as f64 / 2.0),
         };
-        self.pause = self.pause.clamp(SHORTEST, LONGEST);
+        self.pause = pause.clamp(SHORTEST, LONGEST);
     }
 }
 
@@ -190,10 +189,11 @@ mod tests {
         assert!(key(&mut meter));
     }
 
-    /// Bytes that a port of this speed reads within a second, and the most that were under way.
-    async fn second(meter: &mut Meter, bytes_per_second: u64) -> (u64, u64) {
+    /// Bytes that a port of this speed reads within a second, and the most that were under way; those
+    /// that are in the end wait for the next second.
+    async fn second(meter: &mut Meter, bytes_per_second: u64, waits: &mut u64) -> (u64, u64) {
         let start = Instant::now();
-        let (mut read, mut under_way, mut most, mut at, mut able) = (0, 0, 0, start, 0);
+        let (mut read, mut under_way, mut most, mut at, mut able) = (0, *waits, 0, start, 0);
         while start.elapsed() < Duration::from_secs(1) {
             able += bytes_per_second * at.elapsed().subsec_nanos() as u64;
             at = Instant::now();
@@ -207,13 +207,14 @@ mod tests {
             let turn = Instant::now() + Duration::from_micros(5);
             tokio::time::advance(meter.next_look().max(turn) - Instant::now()).await;
         }
+        *waits = under_way;
         (read, most)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_uart_never_waits_for_input_and_has_no_more_under_way_than_configured() {
         for speed in [9_600, 11_520, 200_000] {
-            let (read, most) = second(&mut Meter::new(512), speed).await;
+            let (read, most) = second(&mut Meter::new(512), speed, &mut 0).await;
             assert!(read > speed / 100 * 95, "{read} of {speed}");
             assert!(most <= 512, "{most} bytes under way at {speed}");
         }
@@ -222,8 +223,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_port_that_reads_at_once_gets_more_by_and_by() {
         let mut meter = Meter::new(512);
-        second(&mut meter, 1_000_000_000).await;
-        let (read, most) = second(&mut meter, 1_000_000_000).await;
+        let mut waits = 0;
+        second(&mut meter, 1_000_000_000, &mut waits).await;
+        let (read, most) = second(&mut meter, 1_000_000_000, &mut waits).await;
         assert!(read > 900_000_000 && most <= MOST, "{read} bytes, {most} under way");
     }
 
@@ -241,10 +243,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_port_that_becomes_slow_has_little_under_way_soon() {
         let mut meter = Meter::new(512);
-        second(&mut meter, 1_000_000_000).await;
-        second(&mut meter, 1_000_000).await;
-        second(&mut meter, 11_520).await;
-        assert!(second(&mut meter, 11_520).await.1 <= 512);
+        let mut waits = 0;
+        second(&mut meter, 1_000_000_000, &mut waits).await;
+        second(&mut meter, 1_000_000, &mut waits).await;
+        second(&mut meter, 11_520, &mut waits).await;
+        assert!(second(&mut meter, 11_520, &mut waits).await.1 <= 512);
     }
 
     #[tokio::test(start_paused = true)]
