@@ -20,12 +20,19 @@ use rustix::fs::FlockOperation;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use uuid::Uuid;
 
 /// A process id in decimal, at most.
 const PID: usize = 10;
 
 /// How often the file of a claim may be replaced while it is being locked.
 const TRIES: usize = 8;
+
+/// Files that are looked at in a sweep, at most.
+const SWEPT: usize = 100_000;
+
+/// Characters of a UUID with its hyphens.
+const UUID: usize = 36;
 
 /// Where the claims are.
 #[derive(Debug, Default)]
@@ -53,7 +60,10 @@ impl Claims {
     /// claimed, and the log says so.
     pub fn new(directory: &Path) -> Self {
         match open(directory) {
-            Ok(_) => Self(Some(directory.to_owned())),
+            Ok(_) => {
+                sweep(directory);
+                Self(Some(directory.to_owned()))
+            }
             Err(error) => {
                 tracing::warn!(directory = %directory.display(), %error,
                     "lines cannot be claimed: another serialproxy on this host is not noticed, and \
@@ -189,6 +199,25 @@ fn open_or_make(claims: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
+/// Removes what killed processes left. Not every claim is taken again: the names of some hold an
+/// endpoint.
+fn sweep(directory: &Path) {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    for entry in entries.take(SWEPT) {
+        let name = entry.file_name();
+        // One that is held stays; one that was left is removed when it is dropped.
+        if let Some(name) = name.to_str().filter(|name| is_name(name)) {
+            drop(Claim::take(directory, name));
+        }
+    }
+}
+
+/// Whether a file's name is that of a claim: a server's UUID comes first.
+fn is_name(name: &str) -> bool {
+    name.split_at_checked(UUID)
+        .is_some_and(|(server, port)| Uuid::try_parse(server).is_ok() && port.starts_with('-'))
+}
+
 /// What the holder says its process id is.
 fn holder(file: impl AsFd) -> Option<u32> {
     let mut pid = [0; PID];
@@ -214,7 +243,7 @@ mod tests {
 
     impl Place {
         fn new() -> Self {
-            Self(std::env::temp_dir().join(format!("claims-{}", uuid::Uuid::new_v4())))
+            Self(std::env::temp_dir().join(format!("claims-{}", Uuid::new_v4())))
         }
     }
 
@@ -249,6 +278,24 @@ mod tests {
         let _claim = claims.take("a-0").unwrap().unwrap();
         let pid = std::fs::read_to_string(place.0.join("a-0")).unwrap();
         assert_eq!(pid, std::process::id().to_string());
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_removed_at_the_next_start_and_nothing_else_is() {
+        let place = Place::new();
+        let held = format!("{}-0", Uuid::new_v4());
+        let claims = Claims::new(&place.0);
+        let _claim = claims.take(&held).unwrap().unwrap();
+        std::fs::write(place.0.join(format!("{}-1-endpoint", Uuid::new_v4())), "4711").unwrap();
+        std::fs::write(place.0.join("another's"), "content").unwrap();
+        Claims::new(&place.0);
+        let left = std::fs::read_dir(&place.0).unwrap().map(|file| file.unwrap().file_name());
+        let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+        left.sort();
+        let mut expected = [held, "another's".to_owned()];
+        expected.sort();
+        assert_eq!(left, expected);
+        assert_eq!(std::fs::read_to_string(place.0.join("another's")).unwrap(), "content");
     }
 
     #[test]
