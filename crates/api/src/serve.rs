@@ -17,6 +17,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
+use serialproxy_limits::seldom;
 use serialproxy_tls::Reception;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
@@ -86,7 +87,9 @@ pub async fn serve(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the API could not accept a connection");
+                    if seldom::is_due("api accept") {
+                        tracing::warn!(%error, "the API could not accept a connection");
+                    }
                     tokio::time::sleep(RELIEF).await;
                 }
             },

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serialproxy_limits::seldom;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::compute::Compute;
@@ -16,7 +17,6 @@ use serialproxy_store::Store;
 use serialproxy_store::StoreError;
 
 use crate::Proxy;
-use crate::seldom;
 use crate::targets::Sighting;
 use crate::targets::Targets;
 

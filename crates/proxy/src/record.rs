@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use serialproxy_config::values::Record;
 use serialproxy_config::values::RecordInput;
 use serialproxy_config::values::RecordPlace;
+use serialproxy_limits::seldom;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::id::SessionId;
@@ -49,7 +50,6 @@ use self::shelf::Shelf;
 use self::tape::Event;
 use self::tape::Progress;
 use self::tape::Tape;
-use crate::seldom;
 
 /// How long what waits has to be written when the program ends.
 const LAST: Duration = Duration::from_secs(1);

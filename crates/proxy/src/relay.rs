@@ -33,6 +33,7 @@ use serialproxy_config::values::ApiAddress;
 use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
+use serialproxy_limits::seldom;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_proto::relayed::RelayedUser;
 use tokio::io::AsyncRead;
@@ -47,7 +48,6 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::http::Client;
 use crate::origin;
-use crate::seldom;
 
 /// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
 /// the API directly must find room, whatever comes in here.

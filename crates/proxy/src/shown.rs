@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
+use serialproxy_limits::seldom;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::TokenDigest;
 use tokio::time::Instant;
-
-use crate::seldom;
 
 /// Console tokens of one server that are remembered, at most: whoever makes more locks nobody out of
 /// another server.

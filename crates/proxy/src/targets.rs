@@ -14,6 +14,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use serialproxy_config::Config;
+use serialproxy_limits::seldom;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
@@ -37,7 +38,6 @@ use tokio::time::Instant;
 
 use crate::backing::Console;
 use crate::backing::Source;
-use crate::seldom;
 use crate::shown::Shown;
 
 /// Lines at once, at most; each holds a history and a file.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serialproxy_config::values::KeystoneAuth;
-use serialproxy_limits::Meter;
+use serialproxy_limits::seldom;
 use serialproxy_openstack::Identity;
 use serialproxy_openstack::Unavailable;
 use serialproxy_proto::identity::Role;
@@ -31,9 +31,6 @@ const BAD: Duration = Duration::from_secs(5);
 /// How long nobody else asks when Keystone gave no answer.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// How often the log says that Keystone gives no answer.
-const WARN_EVERY: Duration = Duration::from_secs(10);
-
 /// Tokens whose word is kept.
 const MOST: usize = 10_000;
 
@@ -44,8 +41,6 @@ pub struct Keystone {
     /// Where users find it.
     uri: String,
     said: Mutex<HashMap<TokenDigest, Arc<Said>>>,
-    /// Anybody can cause them while Keystone is away.
-    warnings: Meter,
 }
 
 /// What Keystone said of one token. Who holds the lock asks; the others wait for the same answer.
@@ -72,7 +67,6 @@ impl Keystone {
             keystone: serialproxy_openstack::Keystone::new(auth)?,
             uri: uri.cloned().unwrap_or_default(),
             said: Mutex::default(),
-            warnings: Meter::new(1, WARN_EVERY, Duration::ZERO),
         })
     }
 
@@ -119,7 +113,7 @@ impl Keystone {
             Ok(Some(identity)) => identity,
             Ok(None) => return (Word::Unknown, BAD),
             Err(error) => {
-                if self.warnings.count(&(), Instant::now().into_std()).is_zero() {
+                if seldom::is_due("keystone") {
                     tracing::warn!(%error, "Keystone did not say whose token it is");
                 }
                 return (Word::Away(error), AWAY);

@@ -26,6 +26,7 @@ use argon2::password_hash::phc::Salt;
 use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
+use serialproxy_limits::seldom;
 use serialproxy_proto::identity::Password;
 use tokio::sync::oneshot;
 
@@ -183,7 +184,9 @@ impl Queue {
             match thread.spawn(move || queue.work()) {
                 Ok(_) => jobs.threads += 1,
                 Err(error) if jobs.threads == 0 => {
-                    tracing::error!(%error, "no thread could be started");
+                    if seldom::is_due("password threads") {
+                        tracing::error!(%error, "no thread that hashes passwords could be started");
+                    }
                     return Err(busy());
                 }
                 Err(_) => {}

@@ -1,18 +1,19 @@
-//! Warnings that clients and guests can cause without end: each is logged once in 10 s.
+//! Warnings that clients and guests can cause without end: each is logged once in 10 s, whichever part of
+//! the process has it.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 use std::time::Instant;
 
-use serialproxy_limits::Meter;
+use crate::meter::Meter;
 
 /// How often one warning is logged.
 const EVERY: Duration = Duration::from_secs(10);
 
 static LOGGED: LazyLock<Meter> = LazyLock::new(|| Meter::new(1, EVERY, Duration::ZERO));
 
-/// Whether this warning is to be logged now; counts it.
-pub(crate) fn is_due(warning: &'static str) -> bool {
+/// Whether the warning of this name, which no other has, is to be logged now; counts it.
+pub fn is_due(warning: &'static str) -> bool {
     LOGGED.count(&warning, Instant::now()).is_zero()
 }
 
