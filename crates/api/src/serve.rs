@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
@@ -78,7 +79,7 @@ pub async fn serve(
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
                     // Without a place, the connection ends here.
-                    let Some(place) = places.enter(Source::from(peer.ip())) else { continue };
+                    let Some(place) = place_of(&places, peer) else { continue };
                     let received =
                         receive(stream, peer, reception.clone(), router.clone(), stop.clone());
                     connections.spawn(async move {
@@ -101,6 +102,21 @@ pub async fn serve(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(calls = connections.len(), "the API stopped before these calls ended");
     }
+}
+
+/// A place for a connection, if its address has one left.
+fn place_of(places: &Places<Source>, peer: SocketAddr) -> Option<Place<Source>> {
+    let source = Source::from(peer.ip());
+    let place = places.enter(source);
+    if place.is_none() && seldom::is_due("api places") {
+        tracing::warn!(
+            %source,
+            most = places.most(),
+            "an address has all connections to the API that it may have ([limits] \
+             connections_per_address): more are closed"
+        );
+    }
+    place
 }
 
 async fn receive(
