@@ -27,6 +27,7 @@ mod schema;
 mod scope;
 mod secret;
 mod serve;
+mod strangers;
 mod tokens;
 mod v1;
 mod validation;
@@ -52,11 +53,11 @@ use crate::auth::failures::Trier;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::guard::Guard;
-use crate::observe::CallLog;
 use crate::openstack::Public;
 use crate::routes::Access;
 use crate::routes::Route;
 pub use crate::serve::serve;
+use crate::strangers::StrangerLog;
 pub use crate::tokens::purge_tokens;
 
 /// What the calls work with.
@@ -66,7 +67,7 @@ pub struct Api {
     auth: Auth,
     failures: Failures,
     guard: Guard,
-    log: Arc<CallLog>,
+    log: Arc<StrangerLog>,
     enabled: bool,
     base_url: String,
     token_ttl: Duration,

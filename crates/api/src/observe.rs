@@ -1,9 +1,6 @@
 //! One log line and one request id per call.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 use std::time::Instant;
 
 use axum::extract::MatchedPath;
@@ -14,19 +11,15 @@ use axum::http::HeaderValue;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
-use serialproxy_limits::Meter;
 use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::client::Client;
 use crate::fault::FaultText;
+use crate::strangers::StrangerLog;
 
 /// Characters of a method that are logged.
 const METHOD: usize = 16;
-
-/// Calls of an address in a minute that are logged although nobody is known to make them.
-const STRANGERS: u32 = 60;
-const SPAN: Duration = Duration::from_secs(60);
 
 /// A call until it is logged, which its end does, also when the caller hung up before.
 struct Call {
@@ -42,40 +35,12 @@ struct Call {
     user: Option<String>,
     fault: Option<String>,
     client: Client,
-    log: Arc<CallLog>,
-}
-
-/// How many calls are logged of those whose callers are nobody.
-#[derive(Debug)]
-pub(crate) struct CallLog {
-    strangers: Meter,
-    /// Calls since the last line that have none.
-    unlogged: AtomicU64,
-}
-
-impl Default for CallLog {
-    fn default() -> Self {
-        let strangers = Meter::new(STRANGERS, SPAN, Duration::ZERO);
-        Self { strangers, unlogged: AtomicU64::new(0) }
-    }
-}
-
-impl CallLog {
-    /// How many calls have no line before this one; none where it has no line either.
-    fn admit(&self, call: &Call) -> Option<u64> {
-        let is_over =
-            |client: Client| !self.strangers.count(&client.source(), Instant::now()).is_zero();
-        if call.user.is_none() && is_over(call.client) {
-            self.unlogged.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(self.unlogged.swap(0, Ordering::Relaxed))
-    }
+    log: Arc<StrangerLog>,
 }
 
 /// Gives every answer its request id and the headers that all have, and logs the call.
 pub(crate) async fn observe(
-    State(log): State<Arc<CallLog>>,
+    State(log): State<Arc<StrangerLog>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -114,7 +79,9 @@ fn global_request_id(headers: &HeaderMap) -> Option<Uuid> {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Some(unlogged) = self.log.admit(self) else { return };
+        if self.user.is_none() && !self.log.admit(self.client) {
+            return;
+        }
         tracing::info!(
             method = %self.method,
             route = self.route.as_ref().map(MatchedPath::as_str),
@@ -124,7 +91,7 @@ impl Drop for Call {
             request_id = self.request_id,
             global_request_id = self.global_request_id.map(|id| format!("req-{id}")),
             fault = self.fault,
-            unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0),
+            unlogged = self.log.unlogged(),
             "{}",
             if self.status.is_some() { "answered" } else { "caller hung up" }
         );

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::client::Client;
 use crate::fault::Fault;
+use crate::strangers::StrangerLog;
 
 /// The time in which so many may fail.
 const SPAN: Duration = Duration::from_secs(60);
@@ -52,6 +53,8 @@ pub(crate) struct Failures {
     tokens: Semaphore,
     waiting: Places<Named>,
     waiting_of_address: Places<Source>,
+    /// Log-ins that were refused.
+    pub(super) refused: StrangerLog,
 }
 
 /// A name at an address.
@@ -94,6 +97,7 @@ impl Failures {
             tokens: Semaphore::new(TOKENS),
             waiting: Places::new(WAITING),
             waiting_of_address: Places::new(WAITING_OF_ADDRESS),
+            refused: StrangerLog::default(),
         }
     }
 }

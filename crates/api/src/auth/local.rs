@@ -192,8 +192,11 @@ impl Local {
                 Ok(Verified { identity: user.identity, hash })
             }
             _ => {
-                let (user, address) = (shown(user), trier.client.0);
-                tracing::info!(user, %address, "a login was refused");
+                let log = &trier.failures.refused;
+                if log.admit(trier.client) {
+                    let (user, address, unlogged) = (shown(user), trier.client.0, log.unlogged());
+                    tracing::info!(user, %address, unlogged, "a login was refused");
+                }
                 Err(Fault::Unauthorized)
             }
         }

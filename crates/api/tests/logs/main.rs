@@ -22,6 +22,7 @@ use std::sync::Mutex;
 
 use axum::body::Body;
 use axum::extract::Request;
+use serde_json::json;
 use serialproxy_api::Auth;
 use serialproxy_proto::compute::ComputeError;
 use tokio::sync::Notify;
@@ -207,4 +208,23 @@ async fn whoever_is_nobody_writes_few_lines_and_short_ones() {
     let unlogged = lines.iter().filter_map(|line| line.split_once("unlogged="));
     let unlogged = unlogged.map(|(_, count)| count.split(' ').next().unwrap().parse::<usize>());
     assert_eq!(unlogged.map(Result::unwrap).sum::<usize>() + lines.len(), 1000 + 1);
+}
+
+#[tokio::test]
+async fn log_ins_that_are_refused_write_few_lines() {
+    let bench = Bench::local(Fake::default(), &config());
+    let (log, _guard) = captured();
+    let user = json!({"name": "nobody", "password": "wrong", "domain": {"id": "default"}});
+    let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}});
+    for _ in 0..120 {
+        let request = Request::post("/v3/auth/tokens")
+            .header("host", "api.example:8774")
+            .header("content-type", "application/json");
+        bench.send(request.body(Body::from(body.to_string())).unwrap()).await;
+    }
+    let text = log.text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("a login was refused")).collect();
+    // Sixty, and one more for each second that this takes.
+    assert!((60..120).contains(&lines.len()), "{text}");
+    assert!(lines.iter().all(|line| line.contains(r#"user="nobody" address=127.0.0.1"#)), "{text}");
 }
