@@ -174,24 +174,12 @@ impl Local {
         trier: Trier<'_>,
     ) -> Result<Verified, Fault> {
         let attempt = trier.log_in(user).await?;
-        // Only now, so that nobody holds a place who does nothing but wait.
-        let turn = match self.passwords.enter(trier.client) {
-            Ok(turn) => turn,
-            Err(full) => {
-                attempt.take_back();
-                return Err(full);
-            }
-        };
-        let name = user.to_owned();
-        let found = blocking(&self.store, move |store| store.user(&name)).await??;
-        let hash = found.as_ref().map(|(_, hash)| hash.clone());
-        let right = self.passwords.is_right(turn, password, hash).await?;
-        match found {
-            Some((user, hash)) if right => {
+        match self.find(user, password, trier.client).await {
+            Ok(Some(verified)) => {
                 attempt.succeeded();
-                Ok(Verified { identity: user.identity, hash })
+                Ok(verified)
             }
-            _ => {
+            Ok(None) => {
                 let log = &trier.failures.refused;
                 if log.admit(trier.client) {
                     let (user, address, unlogged) = (shown(user), trier.client.0, log.unlogged());
@@ -199,7 +187,26 @@ impl Local {
                 }
                 Err(Fault::Unauthorized)
             }
+            Err(fault) => {
+                attempt.take_back();
+                Err(fault)
+            }
         }
+    }
+
+    /// The user of that name, if this is their password.
+    async fn find(
+        &self,
+        user: &str,
+        password: Password,
+        client: Client,
+    ) -> Result<Option<Verified>, Fault> {
+        let turn = self.passwords.enter(client)?;
+        let name = user.to_owned();
+        let found = blocking(&self.store, move |store| store.user(&name)).await??;
+        let hash = found.as_ref().map(|(_, hash)| hash.clone());
+        let right = self.passwords.is_right(turn, password, hash).await?;
+        Ok(found.filter(|_| right).map(|(user, hash)| Verified { identity: user.identity, hash }))
     }
 }
 
