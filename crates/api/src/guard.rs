@@ -14,12 +14,12 @@ use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::header::HOST;
 use axum::http::header::ORIGIN;
-use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use hyper::body::Body as _;
 use serialproxy_config::Config;
+use serialproxy_config::PageOrigin;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_proto::relayed::RelayedUser;
 
@@ -47,23 +47,29 @@ impl Guard {
 
     fn admit(&self, request: &Request) -> Result<(), Fault> {
         let headers = request.headers();
+        if self.noauth {
+            self.admit_by_name(request)?;
+        }
+        if headers.get_all(HOST).iter().count() > 1 {
+            return Err(Fault::BadRequest("there is more than one Host header".into()));
+        }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             refuse_foreign(headers)?;
             if !request.body().is_end_stream() && !is_json(headers) {
                 return Err(Fault::MediaType);
             }
         }
-        if self.noauth { self.admit_by_name(request) } else { Ok(()) }
+        Ok(())
     }
 
     /// Refuses those who reached us by a name that is not ours, and through a relay all but those
     /// who are on its machine.
     fn admit_by_name(&self, request: &Request) -> Result<(), Fault> {
         let headers = request.headers();
-        let host = single(headers, &HOST).and_then(|host| host.parse::<Authority>().ok());
+        let knows = |host: &str| own_origin(host).is_some_and(|own| self.knows(&own));
         let target = request.uri().authority();
-        if !host.as_ref().is_some_and(|host| self.knows(host))
-            || !target.is_none_or(|target| self.knows(target))
+        if !single(headers, &HOST).is_some_and(knows)
+            || !target.is_none_or(|target| knows(target.as_str()))
         {
             return Err(Fault::Forbidden(
                 "under auth_strategy = noauth everyone is an administrator, so the API is asked by \
@@ -72,8 +78,8 @@ impl Guard {
             ));
         }
         let is_local = |user: RelayedUser<'_>| {
-            let host = user.host.parse::<Authority>();
-            user.address.to_canonical().is_loopback() && host.is_ok_and(|host| is_here(&host))
+            let is_here = |host| own_origin(host).is_some_and(|own| own.is_local());
+            user.address.to_canonical().is_loopback() && is_here(user.host)
         };
         if headers.contains_key(RELAYED_USER) && !relayed(headers).is_some_and(is_local) {
             return Err(Fault::Forbidden(
@@ -85,34 +91,28 @@ impl Guard {
         Ok(())
     }
 
-    fn knows(&self, host: &Authority) -> bool {
-        let name = name(host);
-        name.parse::<IpAddr>().is_ok()
-            || name.eq_ignore_ascii_case("localhost")
-            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+    fn knows(&self, own: &PageOrigin) -> bool {
+        own.is_local()
+            || own.host().parse::<IpAddr>().is_ok()
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(own.host()))
     }
 }
 
-/// Whether a host is a name of this machine for itself.
-fn is_here(host: &Authority) -> bool {
-    let name = name(host);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-fn name(host: &Authority) -> &str {
-    host.host().trim_start_matches('[').trim_end_matches(']')
+/// What a `Host` header names. Its scheme does not matter here.
+fn own_origin(host: &str) -> Option<PageOrigin> {
+    PageOrigin::of_connection(false, host)
 }
 
 /// Refuses pages whose origin is not the very host that they call.
 fn refuse_foreign(headers: &HeaderMap) -> Result<(), Fault> {
-    let host = single(headers, &HOST).unwrap_or_default();
+    let host = single(headers, &HOST);
     let is_own = |origin: &HeaderValue| {
-        let host_of = |origin: &str| {
-            let (scheme, host) = origin.split_once("://")?;
-            ["http", "https"].contains(&scheme).then(|| host.to_owned())
-        };
-        origin.to_str().ok().and_then(host_of).is_some_and(|own| own.eq_ignore_ascii_case(host))
+        let page = origin.to_str().ok().and_then(PageOrigin::parse);
+        page.is_some_and(|page| {
+            // Either scheme will do, since TLS may end before us.
+            let tls = page.scheme() == "https";
+            host.and_then(|host| PageOrigin::of_connection(tls, host)) == Some(page)
+        })
     };
     if headers.get_all(ORIGIN).iter().all(is_own) {
         return Ok(());

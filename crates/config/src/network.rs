@@ -68,6 +68,12 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     Err("is neither an IP address nor a host name".into())
 }
 
+/// Whether a host is a name of this machine for itself, as far as the name says.
+pub(crate) fn is_local(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+}
+
 /// What console URLs start with. A token is put behind it as `?token=`.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {

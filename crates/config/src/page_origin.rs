@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::network::host;
 use crate::network::is_bare_v6;
+use crate::network::is_local;
 use crate::network::target;
 
 /// Longest scheme that is taken.
@@ -59,6 +60,11 @@ impl PageOrigin {
     /// The host, in lower case; IPv6 without brackets.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether the host is a name of this machine for itself.
+    pub fn is_local(&self) -> bool {
+        is_local(&self.host)
     }
 }
 

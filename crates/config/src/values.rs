@@ -1,9 +1,9 @@
 //! The typed values of all options: what the rest of the program reads.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::network::is_local;
 use crate::page_origin::AllowedOrigin;
 
 /// All options, checked.
@@ -94,8 +94,7 @@ pub struct Listen {
 impl Listen {
     /// Whether only this machine reaches it, as far as the name says.
     pub fn is_local(&self) -> bool {
-        self.host.eq_ignore_ascii_case("localhost")
-            || self.host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+        is_local(&self.host)
     }
 }
 

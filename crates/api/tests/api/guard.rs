@@ -42,6 +42,7 @@ async fn a_page_of_another_origin_changes_nothing_whoever_its_browser_is() {
             "http://127.0.0.1:87740",
             "ftp://127.0.0.1:8774",
             "null",
+            "http://",
             "",
         ] {
             let answer = ask(&bench, &mint(), &[("origin", origin)]).await;
@@ -53,6 +54,28 @@ async fn a_page_of_another_origin_changes_nothing_whoever_its_browser_is() {
         for headers in [&[][..], &[("origin", "http://127.0.0.1:8774")]] {
             assert_eq!(ask(&bench, &mint(), headers).await.status, 202);
         }
+    }
+}
+
+#[tokio::test]
+async fn the_port_of_a_scheme_may_be_named_or_not() {
+    let bench = Bench::new();
+    for (host, origin) in [
+        ("api.example", "http://API.example:80"),
+        ("api.example:443", "https://api.example"),
+        ("[::1]:8774", "http://[0::1]:8774"),
+    ] {
+        let answer = ask(&bench, &mint(), &[("host", host), ("origin", origin)]).await;
+        assert_eq!(answer.status, 202, "{host} {origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_host() {
+    let two = [("host", "api.example"), ("host", "api.example")];
+    for call in ["GET /v1/servers", &mint()] {
+        let answer = ask(&Bench::new(), call, &two).await;
+        answer.is_fault(400, "badRequest", "more than one Host");
     }
 }
 
