@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
+use serialproxy_e2e::eventually;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
@@ -88,5 +89,5 @@ async fn certificates_towards_hypervisors_are_read_again_when_they_change() {
     let mut guest = trusted(&port, &other).await;
     guest.write_all(b", and back").await.unwrap();
     let id = port.server();
-    within(async { while server.line(&id, 0).await["offset"] != 20 {} }).await;
+    eventually(async || (server.line(&id, 0).await["offset"] == 20).then_some(())).await;
 }
