@@ -322,29 +322,6 @@ async fn a_log_is_all_that_was_printed_and_follows_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_log_makes_no_terminal_answer_and_leaves_a_pipe_every_byte() {
-    let Rig { server, port, mut guest } = rig().await;
-    let printed = "<\x05\x1b[6n\x1bP$qm\x1b\\\x1b]52;c;cm0=\x07\u{9b}c\x1b[?1000h>\r\n";
-    guest.print(printed.as_bytes()).await;
-    eventually(async || {
-        let line = server.line(&port.server(), 0).await;
-        (line["offset"] == printed.len()).then_some(())
-    })
-    .await;
-    let log = server.client(&["log", "switch"]).await;
-    assert_eq!(stdout(&log), printed);
-    let mut terminal = Terminal::run(server.command(&["log", "switch"]));
-    terminal.shows("<\x1b[?1000h>").await;
-    terminal.shows("\x1b[?1000;").await;
-    assert_eq!(terminal.ended().await.code(), Some(0));
-    let mut follow = Terminal::run(server.command(&["log", "switch", "--follow"]));
-    follow.shows("<\x1b[?1000h>").await;
-    follow.signal(Signal::INT);
-    follow.shows("\x1b[?1000;").await;
-    follow.ended().await;
-}
-
-#[tokio::test]
 async fn commands_that_ask_print_tables_or_the_api_s_objects() {
     let rig = rig().await;
     let run = async |arguments: &[&str]| {

@@ -1,5 +1,5 @@
-//! A line that printed more than it keeps: its readers get the beginning, the size of what is
-//! missing, the newest part, and an end.
+//! The client's `log`. Of a line that printed more than it keeps it gives the beginning, the size of what
+//! is missing, the newest part, and an end; and it makes no terminal answer.
 
 #![allow(
     clippy::expect_used,
@@ -11,8 +11,10 @@
 
 use std::process::Stdio;
 
+use rustix::process::Signal;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 
@@ -78,4 +80,23 @@ async fn whoever_follows_a_log_gets_every_byte_or_the_size_of_what_is_missing() 
     let said = within(follow.wait_with_output()).await.unwrap().stderr;
     let missing: usize = gaps(&String::from_utf8(said).unwrap()).iter().sum();
     assert_eq!(seen.len() + missing, "ready".len() + 4_000_000 + "done".len());
+}
+
+#[tokio::test]
+async fn a_log_makes_no_terminal_answer_and_leaves_a_pipe_every_byte() {
+    let mut rig = Rig::start(&[]).await;
+    let printed = "<\x05\x1b[6n\x1bP$qm\x1b\\\x1b]52;c;cm0=\x07\u{9b}c\x1b[?1000h>\r\n";
+    rig.guest.print(printed.as_bytes()).await;
+    has_printed(&rig, printed.len()).await;
+    let log = rig.server.client(&["log", "switch"]).await;
+    assert_eq!(log.stdout, printed.as_bytes());
+    let mut terminal = Terminal::run(rig.server.command(&["log", "switch"]));
+    terminal.shows("<\x1b[?1000h>").await;
+    terminal.shows("\x1b[?1000;").await;
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    let mut follow = Terminal::run(rig.server.command(&["log", "switch", "--follow"]));
+    follow.shows("<\x1b[?1000h>").await;
+    follow.signal(Signal::INT);
+    follow.shows("\x1b[?1000;").await;
+    follow.ended().await;
 }
