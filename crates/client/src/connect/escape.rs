@@ -1,6 +1,7 @@
 //! Escapes in what is typed, as OpenSSH has them: `~` at the start of a line, then a letter.
 //!
-//! The outcome depends on the bytes alone, never on how they were split over reads.
+//! The outcome depends on the bytes alone, never on how they were split over reads. What the terminal says by
+//! itself (see `reports`) is for the guest, and no typing: it passes and changes no place below.
 //!
 //! ```text
 //!   LineStart ──~──▶ Tilde ──. ? B r p g d w──▶ (a command) ──▶ LineStart
@@ -10,11 +11,16 @@
 //!      └──CR, LF────┘
 //! ```
 
+use crate::connect::reports::Part;
+use crate::connect::reports::Sequence;
+
 /// What a person meant by what they typed.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Typed {
     /// For the guest.
     Bytes(Vec<u8>),
+    /// For the guest as well, but what the terminal says, or may be saying: its rest tells.
+    Report(Vec<u8>),
     Command(Escape),
     /// `~.`; nothing after it is looked at.
     Leave,
@@ -53,7 +59,14 @@ pub(crate) enum Escape {
 #[derive(Debug, Default)]
 pub(crate) struct Escapes {
     place: Place,
+    sequence: Sequence,
+    /// An escape sequence that is neither a key nor a report yet, as far as it was not passed on.
+    held: Vec<u8>,
 }
+
+/// Bytes of a sequence that are held back at most, until what it is decides what becomes of a `~` before
+/// it. Only reports are longer.
+const HELD: usize = 256;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Place {
@@ -88,42 +101,84 @@ impl Escapes {
     /// Takes what was read.
     pub(crate) fn feed(&mut self, input: &[u8]) -> Vec<Typed> {
         let mut all = Vec::new();
-        let mut bytes = Vec::new();
         for &byte in input {
-            let (next, command) = match (self.place, byte) {
-                (Place::LineStart, b'~') => (Place::Tilde, None),
-                (Place::Tilde, b'.') => {
-                    self.place = Place::LineStart;
-                    flush(&mut bytes, &mut all);
-                    all.push(Typed::Leave);
-                    return all;
-                }
-                (Place::Tilde, b's') => (Place::Sysrq, Some(Escape::AskSysrq)),
-                (Place::Tilde, b'f') => (Place::Force, Some(Escape::AskForce)),
-                (Place::Tilde, _) if command(byte).is_some() => (Place::LineStart, command(byte)),
-                (Place::Sysrq, _) if byte.is_ascii_alphanumeric() => {
-                    (Place::LineStart, Some(Escape::Sysrq(byte.into())))
-                }
-                (Place::Force, b'y' | b'Y') => (Place::LineStart, Some(Escape::Force)),
-                (Place::Sysrq | Place::Force, b'~') => (Place::Tilde, Some(Escape::Nothing)),
-                (Place::Sysrq | Place::Force, _) => (Place::LineStart, Some(Escape::Nothing)),
-                (Place::LineStart | Place::Tilde | Place::Middle, _) => {
-                    if self.place == Place::Tilde && byte != b'~' {
-                        bytes.push(b'~');
-                    }
-                    bytes.push(byte);
-                    let line_end = matches!(byte, b'\r' | b'\n');
-                    (if line_end { Place::LineStart } else { Place::Middle }, None)
-                }
-            };
-            self.place = next;
-            if let Some(command) = command {
-                flush(&mut bytes, &mut all);
-                all.push(Typed::Command(command));
+            if self.push(byte, &mut all) == Some(Typed::Leave) {
+                self.held.clear();
+                all.push(Typed::Leave);
+                return all;
             }
         }
-        flush(&mut bytes, &mut all);
+        // A key must reach the guest at once, and ESC is one.
+        if matches!(self.place, Place::LineStart | Place::Middle) || self.held.len() > HELD {
+            append(&mut all, Typed::Report(std::mem::take(&mut self.held)));
+        }
         all
+    }
+
+    /// Takes a byte; returns `Leave` where it says so.
+    fn push(&mut self, byte: u8, all: &mut Vec<Typed>) -> Option<Typed> {
+        match self.sequence.push(byte) {
+            Part::None => return self.typed(byte, all),
+            Part::Open => self.held.push(byte),
+            Part::Key => {
+                self.held.push(byte);
+                self.key(all);
+            }
+            Part::Report => {
+                self.held.push(byte);
+                append(all, Typed::Report(std::mem::take(&mut self.held)));
+            }
+            Part::Again => {
+                self.key(all);
+                // Not again: it is in no sequence now.
+                return self.push(byte, all);
+            }
+        }
+        None
+    }
+
+    /// A key that is a sequence.
+    fn key(&mut self, all: &mut Vec<Typed>) {
+        let mut key = std::mem::take(&mut self.held);
+        if matches!(self.place, Place::Sysrq | Place::Force) {
+            self.place = Place::LineStart;
+            return all.push(Typed::Command(Escape::Nothing));
+        }
+        if self.place == Place::Tilde {
+            key.insert(0, b'~');
+        }
+        self.place = Place::Middle;
+        append(all, Typed::Bytes(key));
+    }
+
+    /// A byte that is in no sequence.
+    fn typed(&mut self, byte: u8, all: &mut Vec<Typed>) -> Option<Typed> {
+        let (next, command) = match (self.place, byte) {
+            (Place::LineStart, b'~') => (Place::Tilde, None),
+            (Place::Tilde, b'.') => {
+                self.place = Place::LineStart;
+                return Some(Typed::Leave);
+            }
+            (Place::Tilde, b's') => (Place::Sysrq, Some(Escape::AskSysrq)),
+            (Place::Tilde, b'f') => (Place::Force, Some(Escape::AskForce)),
+            (Place::Tilde, _) if command(byte).is_some() => (Place::LineStart, command(byte)),
+            (Place::Sysrq, _) if byte.is_ascii_alphanumeric() => {
+                (Place::LineStart, Some(Escape::Sysrq(byte.into())))
+            }
+            (Place::Force, b'y' | b'Y') => (Place::LineStart, Some(Escape::Force)),
+            (Place::Sysrq | Place::Force, b'~') => (Place::Tilde, Some(Escape::Nothing)),
+            (Place::Sysrq | Place::Force, _) => (Place::LineStart, Some(Escape::Nothing)),
+            (Place::LineStart | Place::Tilde | Place::Middle, _) => {
+                let held_back = self.place == Place::Tilde && byte != b'~';
+                let bytes = if held_back { vec![b'~', byte] } else { vec![byte] };
+                append(all, Typed::Bytes(bytes));
+                let line_end = matches!(byte, b'\r' | b'\n');
+                (if line_end { Place::LineStart } else { Place::Middle }, None)
+            }
+        };
+        self.place = next;
+        all.extend(command.map(Typed::Command));
+        None
     }
 }
 
@@ -141,9 +196,13 @@ fn command(letter: u8) -> Option<Escape> {
     })
 }
 
-fn flush(bytes: &mut Vec<u8>, all: &mut Vec<Typed>) {
-    if !bytes.is_empty() {
-        all.push(Typed::Bytes(std::mem::take(bytes)));
+/// Appends to what is there; what follows its like is one with it.
+fn append(all: &mut Vec<Typed>, more: Typed) {
+    match (all.last_mut(), more) {
+        (_, Typed::Bytes(more) | Typed::Report(more)) if more.is_empty() => {}
+        (Some(Typed::Bytes(last)), Typed::Bytes(more))
+        | (Some(Typed::Report(last)), Typed::Report(more)) => last.extend(more),
+        (_, more) => all.push(more),
     }
 }
 
@@ -152,6 +211,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connect::reports::tests::KEYS;
+    use crate::connect::reports::tests::REPORTS;
 
     fn bytes(text: &str) -> Typed {
         Typed::Bytes(text.into())
@@ -215,26 +276,82 @@ mod tests {
         assert_eq!(typed("~.reboot\r"), [Typed::Leave]);
     }
 
+    /// As one; what is for the guest is that, whether it was known to be a report or not.
     fn merge(parts: impl IntoIterator<Item = Typed>) -> Vec<Typed> {
         let mut all: Vec<Typed> = Vec::new();
         for part in parts {
-            match (all.last_mut(), part) {
-                (Some(Typed::Bytes(last)), Typed::Bytes(more)) => last.extend(more),
-                (_, part) => all.push(part),
-            }
+            let part = match part {
+                Typed::Report(bytes) => Typed::Bytes(bytes),
+                part => part,
+            };
+            append(&mut all, part);
         }
         all
+    }
+
+    #[test]
+    fn what_the_terminal_says_passes_and_leaves_each_place_as_it_is() {
+        for report in REPORTS {
+            let said = Typed::Report(report.into());
+            for (before, after, told) in [
+                ("", "~.", vec![Typed::Leave]),
+                ("~", ".", vec![Typed::Leave]),
+                ("~", "~", vec![bytes("~")]),
+                ("ls", "~.", vec![bytes("~.")]),
+                ("~s", "b", vec![does(Escape::Sysrq('b'))]),
+                ("~f", "y", vec![does(Escape::Force)]),
+            ] {
+                let wanted = [typed(before), vec![said.clone()], told].concat();
+                assert_eq!(typed(&[before, report, after].concat()), wanted, "{before} {report:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_key_whatever_its_bytes() {
+        for key in KEYS {
+            let typed = |input: &str| merge(typed(input));
+            assert_eq!(typed(&format!("{key}~.")), [bytes(&format!("{key}~."))], "{key:?}");
+            assert_eq!(typed(&format!("~{key}")), [bytes(&format!("~{key}"))], "{key:?}");
+            let nothing = [does(Escape::AskSysrq), does(Escape::Nothing), Typed::Leave];
+            assert_eq!(typed(&format!("~s{key}~.")), nothing, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn the_escape_key_reaches_the_guest_at_once_and_enter_ends_what_it_may_have_begun() {
+        let mut escapes = Escapes::default();
+        assert_eq!(escapes.feed(b"\x1b"), [Typed::Report(b"\x1b".into())]);
+        assert_eq!(merge(escapes.feed(b"]text\r~.")), [bytes("]text\r"), Typed::Leave]);
+        assert_eq!(merge(typed("\x1b\x03")), [bytes("\x1b\x03")]);
+    }
+
+    #[test]
+    fn no_more_of_an_endless_string_is_held_than_its_limit() {
+        let mut escapes = Escapes::default();
+        escapes.feed(b"~\x1b]52;c;");
+        for _ in 0..100 {
+            escapes.feed(&[b'A'; 100]);
+            assert!(escapes.held.len() <= HELD);
+        }
+        assert_eq!(escapes.feed(b"\x1b\\.").last(), Some(&Typed::Leave));
     }
 
     proptest! {
         #[test]
         fn how_the_input_is_split_changes_nothing(
-            input in "[~.?abBspgdfrwy\r\n]{0,40}",
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    "[~?abBspgdfrwy\r\n\\x1b\\[\\]]{0,4}",
+                    proptest::sample::select([&REPORTS[..], &KEYS[..]].concat()).prop_map(Into::into),
+                ],
+                0..12,
+            ),
             size in 1..8usize,
         ) {
             // Without a way out, which ends the comparison at different places.
-            let input = input.replace('.', ",");
-            let whole = typed(&input);
+            let input = pieces.concat().replace('.', ",");
+            let whole = merge(typed(&input));
             let mut escapes = Escapes::default();
             let parts = input.as_bytes().chunks(size).flat_map(|chunk| escapes.feed(chunk));
             prop_assert_eq!(merge(parts.collect::<Vec<_>>()), whole);
@@ -254,7 +371,7 @@ mod tests {
         ) {
             let input: Vec<u8> = input.into_iter().filter(|byte| *byte != b'~').collect();
             prop_assume!(!input.is_empty());
-            prop_assert_eq!(Escapes::default().feed(&input), [Typed::Bytes(input)]);
+            prop_assert_eq!(merge(Escapes::default().feed(&input)), [Typed::Bytes(input)]);
         }
     }
 }

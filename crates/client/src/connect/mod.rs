@@ -7,6 +7,7 @@ mod ledger;
 pub(crate) mod muting;
 mod notices;
 mod paste;
+mod reports;
 mod screen;
 mod session;
 pub(crate) mod terminal;

@@ -228,7 +228,10 @@ impl<'a> Session<'a> {
                     return Err(End::Left);
                 }
                 Typed::Command(escape) => self.command(escape),
-                Typed::Bytes(bytes) if !self.view.is_watching() => self.input(&bytes, pasted),
+                Typed::Bytes(bytes) | Typed::Report(bytes) if !self.view.is_watching() => {
+                    self.input(&bytes, pasted);
+                }
+                Typed::Report(_) => {}
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
                 Typed::Bytes(_) => self.say_read_only(),
             }

@@ -131,7 +131,7 @@ impl Terminal {
                 Typed::Leave => return Err(End::Left),
                 Typed::Command(Escape::Help) => self.help(),
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => self.stop_paste(),
-                Typed::Bytes(_) => {}
+                Typed::Bytes(_) | Typed::Report(_) => {}
                 Typed::Command(_) => self.screen.say(notices::NOT_CONNECTED),
             }
         }

@@ -173,3 +173,32 @@ async fn who_is_attached_is_listed() {
     terminal.wait_for("attached: alice (writes, that is you), bob (watches), and 3 more");
     leave(terminal, peer).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_terminal_answers_reaches_the_guest_and_is_no_typing() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    for (answer, rest) in [("\x1b[5;", "10R"), ("\x1b]11;rgb:0/0/0", "\x1b\\"), ("\x1b", "[I")] {
+        terminal.keys("\r");
+        terminal.keys(answer);
+        assert_eq!(peer.input(1 + answer.len()).await, format!("\r{answer}"));
+        terminal.keys(rest);
+        assert_eq!(peer.input(rest.len()).await, rest);
+        terminal.keys("~w");
+        terminal.wait_for("attached: ");
+    }
+    let ask = json!({"type": "pen", "state": "requested", "session": BOB, "by": "bob"});
+    peer.tell(ask).await;
+    terminal.wait_for("bob asks to write: ~g gives");
+    terminal.keys("\x1b[1;5R~g");
+    assert_eq!(peer.input(6).await, "\x1b[1;5R");
+    assert_eq!(peer.control().await, pen("grant"));
+    peer.pen("held", BOB, "bob").await;
+    terminal.wait_for("bob writes now");
+    // Nor is a watcher told off for it.
+    terminal.keys("\x1b[1;5R~w");
+    terminal.wait_for("attached: ");
+    terminal.keys("x");
+    terminal.wait_for("you only watch: nothing that you type is sent");
+    leave(terminal, peer).await;
+}
