@@ -260,7 +260,7 @@ pub struct Connect {
     #[arg(long, value_name = "TEXT", requires = "claim", value_parser = reason)]
     pub(crate) reason: Option<String>,
     /// Where the output begins: start (the first byte kept), an offset, or live (now)
-    /// [default: the current screen]
+    /// [default: the current screen; live where stdin is not a terminal]
     #[arg(long, value_name = "start|N|live")]
     pub(crate) from: Option<Begin>,
     /// Send pastes and stdin as fast as the port takes them: for a port that is no UART

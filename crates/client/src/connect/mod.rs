@@ -16,6 +16,7 @@ mod wire;
 
 use std::time::Duration;
 
+use rustix::termios::isatty;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use tokio::time::sleep;
 
 use crate::api::Api;
 use crate::api::ConsoleRequest;
+use crate::command::Begin;
 use crate::command::Connect;
 use crate::connect::door::Attached;
 use crate::connect::door::Claim;
@@ -58,7 +60,9 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
     let request = ConsoleRequest { server, port: command.port, mode, wait: true };
     let claims = command.force || command.ask;
     let claim = claims.then(|| Claim { by_force: command.force, reason: command.reason.clone() });
-    let mut door = Door::new(api, request, claim, command.from);
+    // Whoever types by a script reads the answer to that, not the screen from before.
+    let live = (!isatty(rustix::stdio::stdin())).then_some(Begin::Live);
+    let mut door = Door::new(api, request, claim, command.from.or(live));
     let attached = door.attach().await?;
     // The terminal is taken over only once there is something to show.
     let mut terminal = Terminal::open(!command.no_pace)?;

@@ -294,6 +294,7 @@ async fn a_pipe_is_sent_once_the_guest_runs_and_its_answer_is_printed() {
     let command = console.client(&[]);
     let ended = tokio::spawn(beside(|| run(command, b"~.uname\n")));
     let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t&from=live", "the screen from before is no answer");
     peer.hello_with(json!({"state": "waiting", "reason": "the server is SHUTOFF"})).await;
     peer.print(b"booting\r\n").await;
     peer.tell(json!({"type": "state", "state": "connected", "reason": ""})).await;
