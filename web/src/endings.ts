@@ -39,9 +39,9 @@ export interface End {
   now: Date;
 }
 
-/** Reads `busy: alice since 2026-11-22T09:00:00Z`. */
+/** Reads `busy: alice since 2026-11-22T09:00:00Z`, and passes over what may follow in parentheses. */
 export function parseBusy(reason: string): Holder | undefined {
-  const match = /^busy: (.+?)(?: since (\S+))?$/.exec(reason);
+  const match = /^busy: (.+?)(?: since (\S+)(?: \(.+\))?)?$/.exec(reason);
   return match?.[1] ? { user: match[1], since: match[2] } : undefined;
 }
 

@@ -107,7 +107,13 @@ fn lines() -> Named {
     vec![
         (OCTETS, json!({"type": "string", "format": "binary"})),
         ("ServerRef", object(&[("id", uuid()), ("name", text())])),
-        ("Writer", object(&[("session", uuid()), ("user", text()), ("since", time())])),
+        (
+            "Writer",
+            with(
+                object(&[("session", uuid()), ("user", text()), ("since", time())]),
+                &[("free_in", count())],
+            ),
+        ),
         ("Endpoint", object(&[("kind", kind), ("address", text())])),
         (
             "Line",
@@ -130,17 +136,20 @@ fn lines() -> Named {
         ("Lines", object(&[("lines", list("Line"))])),
         (
             "Session",
-            object(&[
-                ("id", uuid()),
-                ("server", reference("ServerRef")),
-                ("port", port()),
-                ("user", text()),
-                ("mode", mode()),
-                ("since", time()),
-                ("address", text()),
-                ("protocol", words(&[Protocol::Raw, Protocol::ConsoleV1])),
-                ("state", words(&[SessionState::Live, SessionState::Detached])),
-            ]),
+            with(
+                object(&[
+                    ("id", uuid()),
+                    ("server", reference("ServerRef")),
+                    ("port", port()),
+                    ("user", text()),
+                    ("mode", mode()),
+                    ("since", time()),
+                    ("address", text()),
+                    ("protocol", words(&[Protocol::Raw, Protocol::ConsoleV1])),
+                    ("state", words(&[SessionState::Live, SessionState::Detached])),
+                ]),
+                &[("ends_in", count())],
+            ),
         ),
         ("Sessions", object(&[("sessions", list("Session"))])),
     ]

@@ -65,7 +65,7 @@ impl Rig {
     pub async fn refused(&self, query: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let path = self.path(query).await;
         let refused = Socket::refused(&self.server.proxy, &path, headers).await;
-        let Refused { status, reason, body } = refused;
+        let Refused { status, reason, body, .. } = refused;
         assert_eq!(body, 0, "a refusal has a body, which a client may take for output");
         (status, reason)
     }

@@ -38,6 +38,8 @@ pub struct Refused {
     pub status: u16,
     /// `X-Console-Reason`.
     pub reason: String,
+    /// Seconds of `Retry-After`.
+    pub retry_after: Option<u64>,
     /// Bytes of body that came.
     pub body: usize,
 }
@@ -185,10 +187,12 @@ impl Socket {
         }
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
-        let reason = head.lines().find_map(|line| line.strip_prefix("x-console-reason: "));
+        let header =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         Refused {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            reason: reason.unwrap_or_default().to_owned(),
+            reason: header("x-console-reason").unwrap_or_default().to_owned(),
+            retry_after: header("retry-after").map(|seconds| seconds.parse().unwrap()),
             body: body.len(),
         }
     }

@@ -176,3 +176,56 @@ async fn a_writer_whose_input_is_not_read_is_not_silent_and_comes_back() {
     let (_socket, again) = resume(&proxy, &hello["resume"]).await;
     assert_eq!((&again["session"], &again["mode"]), (&hello["session"], &"write".into()));
 }
+
+#[tokio::test]
+async fn who_closed_the_tab_reads_so_and_takes_the_console_back_at_once() {
+    let mut rig = Rig::start(&[]).await;
+    let (proxy, token) = (rig.server.proxy.clone(), rig.token("").await);
+    let mut socket = Socket::v1(&proxy, &token, "").await;
+    let hello = socket.message("hello").await;
+    socket.say(r#"{"type":"size","rows":24,"cols":80}"#).await;
+    socket.send("a").await;
+    assert_eq!(rig.guest.typed(1).await, b"a");
+    drop(socket);
+    // The end of the connection may be noticed a moment later.
+    let (pen, refused) = Box::pin(eventually(async || {
+        let mut refused = Socket::v1(&proxy, &token, "").await;
+        let pen = refused.message("pen").await;
+        pen["free_in"].is_u64().then_some((pen, refused))
+    }))
+    .await;
+    assert_eq!((&pen["cause"], &pen["own"]), (&"busy".into(), &true.into()));
+    assert_eq!(pen["session"], hello["session"]);
+    let (code, reason) = refused.closed().await;
+    assert_eq!(code, 4004);
+    assert!(reason.contains("(lost the connection, free in "), "{reason}");
+    let raw = Socket::refused(&proxy, &format!("/?token={token}"), &[]).await;
+    assert!((1..=60).contains(&raw.retry_after.unwrap()), "{raw:?}");
+    let line = &rig.server.get("/v1/lines").await.json["lines"][0];
+    assert!(line["writer"]["free_in"].is_u64(), "{line}");
+
+    let mut again = Socket::v1(&proxy, &token, "&mode=watch").await;
+    again.say(r#"{"type":"pen","do":"request"}"#).await;
+    again.send("b").await;
+    assert_eq!(rig.guest.typed(1).await, b"b");
+}
+
+#[tokio::test]
+async fn a_client_whose_network_is_gone_is_lost_to_others_before_its_time_is_over() {
+    let flags = ["--session-grace", "30", "--session-ping_interval", "1"];
+    let rig = Rig::start(&flags).await;
+    let (proxy, token) = (rig.server.proxy.clone(), rig.token("").await);
+    let mut silent = Socket::v1(&proxy, &token, "").await;
+    silent.message("hello").await;
+    // It reads nothing, so it answers no ping.
+    let mut watcher = Socket::v1(&proxy, &token, "&mode=watch").await;
+    let lost = eventually(async || {
+        let pen = watcher.message("pen").await;
+        pen["free_in"].is_u64().then_some(pen)
+    })
+    .await;
+    assert_eq!((&lost["cause"], &lost["own"]), (&"detached".into(), &true.into()));
+    silent.say(r#"{"type":"ping","id":1}"#).await;
+    let back = watcher.message("pen").await;
+    assert_eq!((&back["cause"], &back["free_in"]), (&"resumed".into(), &Value::Null));
+}

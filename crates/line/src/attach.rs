@@ -23,6 +23,7 @@ use crate::lock;
 use crate::painter::Awaited;
 use crate::painter::Sight;
 use crate::screen;
+use crate::seconds_until;
 use crate::session::Session;
 use crate::session::Standing;
 use crate::status::Connection;
@@ -134,15 +135,19 @@ impl Line {
             standing.keys.shown(digest);
             standing.repeated = 0;
             standing.detached = false;
+            standing.absence = None;
             standing.alive = Instant::now();
             standing.stop_waiting();
             let beginning = start.place(shared, &history, &session, &mut standing);
             let connection = session.next_connection();
             let takes_pen_up = std::mem::take(&mut standing.laid_pen_down);
             drop((standing, history));
-            if takes_pen_up && desk.take_pen(session.holder(Timestamp::now())).is_ok() {
-                shared.publish_pen(&desk, None);
+            if takes_pen_up {
+                // It may be somebody else's by now.
+                let _ = desk.take_pen(session.holder(Timestamp::now()));
             }
+            shared.publish_pen(&desk, None);
+            shared.publish_viewers(&lock(&shared.sessions));
             (connection, beginning)
         };
         let mut attachment = Attachment::new(shared, &session, connection);
@@ -213,10 +218,10 @@ impl Shared {
         sessions.admit(visitor)?;
         refuse_without_connection(&self.status.borrow().connection, visitor)?;
         let holder = desk.pen().holder().cloned();
-        if let Some(Holder { session, user, since }) = &holder
+        if let Some(holder) = &holder
             && visitor.mode == Mode::Write
         {
-            return Err(Refusal::Busy { session: *session, user: user.clone(), since: *since });
+            return Err(busy(holder, &sessions, visitor));
         }
         sessions.make_room(visitor, holder.map(|holder| holder.session))?;
         if visitor.mode == Mode::Write {
@@ -248,6 +253,21 @@ impl Shared {
         };
         let size = self.status.borrow().size;
         self.screen.ask(end, size, &self.painters, look)
+    }
+}
+
+/// The refusal of who wants the pen while another has it.
+fn busy(holder: &Holder, sessions: &[Arc<Session>], visitor: &Visitor) -> Refusal {
+    let Holder { session, user, since } = holder.clone();
+    let absence = sessions.iter().find(|known| known.id == session);
+    let absence = absence.and_then(|session| session.absence());
+    let own = user == visitor.user;
+    Refusal::Busy {
+        session,
+        user,
+        since,
+        own,
+        free_in: absence.map(|absence| seconds_until(absence.pen_until)),
     }
 }
 

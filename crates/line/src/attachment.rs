@@ -235,7 +235,7 @@ impl Attachment {
     fn follow(&mut self) {
         let now = self.status.borrow_and_update();
         let Some(seen) = &mut self.seen else { return };
-        let changes = now.changes_since(seen, self.session.id);
+        let changes = now.changes_since(seen, &self.session);
         self.pending.extend(changes.into_iter().map(Event::Message));
         **seen = now.clone();
     }
@@ -364,7 +364,7 @@ impl Attachment {
             grace: self.line.settings.grace.as_secs(),
             can: self.session.can(),
         }));
-        for message in status.greeting(self.session.id) {
+        for message in status.greeting(&self.session) {
             self.tell(message);
         }
     }

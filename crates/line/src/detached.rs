@@ -1,4 +1,4 @@
-//! Sessions whose connection is gone, for as long as they may come back.
+//! Sessions whose connection is lost, for as long as they may come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,15 @@ use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::id::SessionId;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
 use crate::attachment::Attachment;
+use crate::keyboard::Keyboard;
 use crate::line::Shared;
 use crate::lock;
+use crate::session::Absence;
 use crate::session::Session;
 
 /// How long a session without a connection keeps the pen, if its client never gave a sign of life: the
@@ -33,17 +36,14 @@ impl Drop for Attachment {
         standing.detached = true;
         let until = standing.alive + self.line.settings.grace;
         let pen_until = (!standing.heard).then(|| until.min(Instant::now() + UNHEARD));
+        standing.absence = Some(Absence { pen_until: pen_until.unwrap_or(until), until });
         let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
         let giving_up = give_up(line, session, self.connection, pen_until, until);
         let waiting = self.line.runtime.spawn(giving_up);
         standing.waiting = Some(waiting.abort_handle());
         drop(standing);
-        {
-            let mut desk = lock(&self.line.desk);
-            if desk.withdraw_request(self.session.id) {
-                self.line.publish_pen(&desk, None);
-            }
-        }
+        lock(&self.line.desk).withdraw_request(self.session.id);
+        self.line.publish_presence();
         self.line.bound_detached(self.session.token);
         // The owner may wait for this session to catch up.
         self.line.progress.notify_one();
@@ -79,7 +79,34 @@ async fn give_up(
     line.remove(&session);
 }
 
+impl Keyboard {
+    /// The client does not answer over its connection: it is lost until it gives a sign of life.
+    pub fn fall_silent(&self) {
+        let Some(mut standing) = self.session.standing_of(self.connection) else { return };
+        if standing.absence.is_some() {
+            return;
+        }
+        let until = standing.alive + self.line.settings.grace;
+        standing.absence = Some(Absence { pen_until: until, until });
+        drop(standing);
+        self.line.publish_presence();
+        self.session.log(&self.line, "its client does not answer", None, None);
+    }
+}
+
 impl Shared {
+    /// Tells everyone whose connection is lost, and whose is back.
+    pub(crate) fn publish_presence(&self) {
+        let desk = lock(&self.desk);
+        self.publish_pen(&desk, None);
+        self.publish_viewers(&lock(&self.sessions));
+    }
+
+    /// Whether the session's client is lost.
+    pub(crate) fn is_absent(&self, session: SessionId) -> bool {
+        self.session(session).is_some_and(|session| session.absence().is_some())
+    }
+
     /// Frees the pen of a session that may come back: it gets it back if nobody has it then.
     fn lay_pen_down(&self, session: &Session, connection: u64) {
         let mut desk = lock(&self.desk);

@@ -101,15 +101,18 @@ impl Keyboard {
     /// The client said something, so it has the key that its `hello` brought.
     pub fn heard(&self) {
         if let Some(mut standing) = self.session.standing_of(self.connection) {
-            standing.stir();
             standing.keys.confirm();
         }
+        self.stir();
     }
 
     /// The client gave a sign of life.
     pub fn stir(&self) {
-        if let Some(mut standing) = self.session.standing_of(self.connection) {
-            standing.stir();
+        let Some(mut standing) = self.session.standing_of(self.connection) else { return };
+        let was_lost = standing.stir();
+        drop(standing);
+        if was_lost {
+            self.line.publish_presence();
         }
     }
 
@@ -185,8 +188,8 @@ impl Keyboard {
         self.line.publish_pen(&desk, None);
     }
 
-    /// Takes the pen when it is free, else asks its holder, whose silence grants it after
-    /// `[session] pen_request_timeout`.
+    /// Takes the pen when it is free, or when another session of the same user has it whose client is
+    /// lost. Else asks its holder, whose silence grants it after `[session] pen_request_timeout`.
     ///
     /// # Errors
     ///
@@ -197,6 +200,10 @@ impl Keyboard {
         }
         let (id, user) = (self.session.id, self.session.user.clone());
         let mut desk = self.desk()?;
+        if self.is_own_and_lost(desk.pen().holder()) {
+            self.take_back(desk, now);
+            return Ok(());
+        }
         let reason = reason.map(str::to_owned);
         let request = Request { session: id, user, reason: reason.clone(), number: 0 };
         match desk.ask_for_pen(request, now) {
@@ -214,6 +221,29 @@ impl Keyboard {
         }
         self.line.publish_pen(&desk, None);
         Ok(())
+    }
+
+    /// Whether the holder is another session of this user, whose client is lost.
+    fn is_own_and_lost(&self, holder: Option<&Holder>) -> bool {
+        holder.is_some_and(|holder| {
+            holder.session != self.session.id
+                && holder.user == self.session.user
+                && self.line.is_absent(holder.session)
+        })
+    }
+
+    /// Takes the pen from a lost session of the same user, which watches if it comes back.
+    fn take_back(&self, mut desk: MutexGuard<'_, Desk>, now: Timestamp) {
+        let loser = desk.force_pen(self.session.holder(now));
+        self.session.log(&self.line, "pen taken back from a lost session", None, None);
+        let by = self.session.user.clone();
+        let reason = Some("lost the connection".into());
+        let change = Change { by: by.clone(), cause: Cause::Detached, reason };
+        self.line.publish_pen(&desk, Some(change));
+        drop(desk);
+        if let Some(loser) = loser {
+            self.line.close_raw_loser(&loser, &by);
+        }
     }
 
     /// Hands the pen to who asks for it.

@@ -86,6 +86,15 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Seconds until this time, begun ones too.
+fn seconds_until(time: Instant) -> u64 {
+    time.saturating_duration_since(Instant::now())
+        .as_millis()
+        .div_ceil(1000)
+        .try_into()
+        .unwrap_or(u64::MAX)
+}
+
 /// Waits until this time; not at all where there is none.
 async fn sleep_until(time: Option<Instant>) {
     if let Some(time) = time {

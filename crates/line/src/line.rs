@@ -33,6 +33,7 @@ use crate::painter::Painters;
 use crate::painter::Paintings;
 use crate::registry::Settings;
 use crate::roster::Roster;
+use crate::seconds_until;
 use crate::session::Session;
 use crate::status::Change;
 use crate::status::Connection;
@@ -209,6 +210,7 @@ impl Line {
             (history.end(), history.first())
         };
         let bytes_in = lock(&self.0.desk).written();
+        let free_in = status.free_at.map(seconds_until);
         let watchers = status.viewers.saturating_sub(u64::from(status.holder.is_some()));
         api::Line {
             server: self.0.server(),
@@ -222,7 +224,7 @@ impl Line {
             first_offset,
             bytes_in,
             bytes_out: offset,
-            writer: status.holder.as_ref().map(writer),
+            writer: status.holder.as_ref().map(|holder| writer(holder, free_in)),
             watchers,
         }
     }
@@ -256,7 +258,7 @@ impl Line {
     /// Ends the session that writes; none when nobody does.
     pub fn disconnect_writer(&self, by: &Disconnect) -> Option<api::Writer> {
         let holder = lock(&self.0.desk).pen().holder().cloned()?;
-        self.disconnect(holder.session, by).then(|| writer(&holder))
+        self.disconnect(holder.session, by).then(|| writer(&holder, None))
     }
 
     /// Ends a session; false when it is not attached here. Its pen is free when this returns.
@@ -288,9 +290,9 @@ impl Line {
         let server = self.0.server();
         let all = self.0.all_sessions();
         let describe = |session: &Arc<Session>| {
-            let (address, detached) = {
+            let (address, absence) = {
                 let standing = lock(&session.standing);
-                (standing.address.clone(), standing.detached)
+                (standing.address.clone(), standing.absence)
             };
             api::Session {
                 id: session.id,
@@ -301,10 +303,11 @@ impl Line {
                 since: session.since,
                 address,
                 protocol: session.protocol,
-                state: match detached {
-                    true => api::SessionState::Detached,
-                    false => api::SessionState::Live,
+                state: match absence {
+                    Some(_) => api::SessionState::Detached,
+                    None => api::SessionState::Live,
                 },
+                ends_in: absence.map(|absence| seconds_until(absence.until)),
             }
         };
         all.iter().map(describe).collect()
@@ -388,13 +391,15 @@ impl Shared {
     pub(crate) fn publish_pen(&self, desk: &Desk, change: Option<Change>) {
         let holder = desk.pen().holder().cloned();
         let request = desk.pen().request().cloned();
-        let size = holder
-            .as_ref()
-            .and_then(|holder| self.session(holder.session))
-            .and_then(|session| lock(&session.standing).size);
+        let session = holder.as_ref().and_then(|holder| self.session(holder.session));
+        let (size, free_at) = session.map_or((None, None), |session| {
+            let standing = lock(&session.standing);
+            (standing.size, standing.absence.map(|absence| absence.pen_until))
+        });
         self.status.send_if_modified(|status| {
             let changed = status.holder != holder || status.request != request;
             let resized = size.is_some() && status.size != size;
+            let lost_or_back = status.free_at != free_at;
             if changed {
                 status.holder = holder;
                 status.request = request;
@@ -403,7 +408,8 @@ impl Shared {
             if resized {
                 status.size = size;
             }
-            changed || resized
+            status.free_at = free_at;
+            changed || resized || lost_or_back
         });
         self.room.notify_waiters();
         self.ring();
@@ -460,6 +466,7 @@ pub(crate) fn ring(sessions: &[Arc<Session>]) {
     }
 }
 
-fn writer(holder: &Holder) -> api::Writer {
-    api::Writer { session: holder.session, user: holder.user.clone(), since: holder.since }
+fn writer(holder: &Holder, free_in: Option<u64>) -> api::Writer {
+    let Holder { session, user, since } = holder.clone();
+    api::Writer { session, user, since, free_in }
 }

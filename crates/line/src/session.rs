@@ -73,6 +73,8 @@ pub(crate) struct Standing {
     pub(crate) alive: Instant,
     /// Whether its connection is gone.
     pub(crate) detached: bool,
+    /// Set while its connection is gone, or its client does not answer over it.
+    pub(crate) absence: Option<Absence>,
     /// Whether its client ever gave a sign of life.
     pub(crate) heard: bool,
     /// Whether its pen was freed while its connection is gone.
@@ -93,12 +95,22 @@ pub(crate) struct Standing {
     pub(crate) size: Option<Size>,
 }
 
+/// What becomes of a session whose client is lost, unless it comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Absence {
+    /// When its pen is free.
+    pub(crate) pen_until: Instant,
+    /// When it ends.
+    pub(crate) until: Instant,
+}
+
 impl Standing {
     pub(crate) fn new(address: String) -> Self {
         Self {
             address,
             alive: Instant::now(),
             detached: false,
+            absence: None,
             heard: false,
             laid_pen_down: false,
             waiting: None,
@@ -111,10 +123,11 @@ impl Standing {
         }
     }
 
-    /// Its client gave a sign of life.
-    pub(crate) fn stir(&mut self) {
+    /// Its client gave a sign of life; returns whether it was taken for lost.
+    pub(crate) fn stir(&mut self) -> bool {
         self.alive = Instant::now();
         self.heard = true;
+        self.absence.take().is_some()
     }
 
     /// The session is over, and its places are free.
@@ -192,6 +205,11 @@ impl Session {
         lock(&self.standing).alive
     }
 
+    /// What becomes of it, where its client is lost.
+    pub(crate) fn absence(&self) -> Option<Absence> {
+        lock(&self.standing).absence
+    }
+
     pub(crate) fn is_detached(&self) -> bool {
         lock(&self.standing).detached
     }
@@ -217,7 +235,8 @@ impl Session {
     }
 
     pub(crate) fn viewer(&self) -> Viewer {
-        Viewer { session: self.id, user: self.user.clone(), mode: Mode::Watch }
+        let detached = self.absence().is_some();
+        Viewer { session: self.id, user: self.user.clone(), mode: Mode::Watch, detached }
     }
 
     /// Logs what it did, and to whose cost.

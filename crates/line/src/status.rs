@@ -18,7 +18,12 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::refusal::lost_connection;
 use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
+
+use crate::seconds_until;
+use crate::session::Session;
 
 /// The whole of it. A session compares what it saw last with what is now, so nothing queues up.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub(crate) struct Status {
     pub(crate) epoch: u64,
     pub(crate) epoch_offset: u64,
     pub(crate) holder: Option<Holder>,
+    /// When the pen is free, where the holder's client is lost.
+    pub(crate) free_at: Option<Instant>,
     /// Who asks the holder for the pen.
     pub(crate) request: Option<Request>,
     /// How long the holder may be silent.
@@ -79,6 +86,13 @@ pub(crate) struct Change {
     pub(crate) reason: Option<String>,
 }
 
+/// What is said of a change: who caused it, why, and its cause for programs.
+struct Why {
+    by: Option<String>,
+    reason: Option<String>,
+    cause: Option<Cause>,
+}
+
 impl Status {
     pub(crate) fn new(pen_request_timeout: Duration) -> Self {
         Self {
@@ -88,6 +102,7 @@ impl Status {
             epoch: 0,
             epoch_offset: 0,
             holder: None,
+            free_at: None,
             request: None,
             pen_request_timeout,
             change: None,
@@ -98,7 +113,7 @@ impl Status {
     }
 
     /// What `session`, which saw `seen` last, has to be told.
-    pub(crate) fn changes_since(&self, seen: &Self, session: SessionId) -> Vec<ServerMessage> {
+    pub(crate) fn changes_since(&self, seen: &Self, session: &Session) -> Vec<ServerMessage> {
         let mut messages = Vec::new();
         if self.connection != seen.connection {
             let (state, reason) = self.connection.in_words();
@@ -109,28 +124,35 @@ impl Status {
             messages.push(ServerMessage::Epoch { epoch: self.epoch, offset: self.epoch_offset });
         }
         // A request names who asks, so who holds the pen is said before.
-        if self.holder != seen.holder || (self.request.is_none() && seen.request.is_some()) {
+        if self.holder != seen.holder
+            || self.free_at != seen.free_at
+            || (self.request.is_none() && seen.request.is_some())
+        {
             messages.push(self.pen(seen, session));
         }
         if self.request.is_some() && (self.request != seen.request || self.holder != seen.holder) {
-            messages.extend(self.request());
+            messages.extend(self.request(session));
         }
-        if self.size != seen.size && !self.is_held_by(session) {
+        if self.size != seen.size && !self.is_held_by(session.id) {
             messages.extend(self.size.map(ServerMessage::Size));
         }
-        if self.viewers != seen.viewers || self.who != seen.who || self.holder != seen.holder {
+        if self.viewers != seen.viewers
+            || self.who != seen.who
+            || self.holder != seen.holder
+            || self.free_at != seen.free_at
+        {
             messages.push(self.viewers());
         }
         messages
     }
 
     /// What a session is told that has just attached.
-    pub(crate) fn greeting(&self, session: SessionId) -> Vec<ServerMessage> {
-        let calm = Self { holder: None, change: None, request: None, ..self.clone() };
+    pub(crate) fn greeting(&self, session: &Session) -> Vec<ServerMessage> {
+        let calm = Self { holder: None, free_at: None, request: None, ..self.clone() };
         let mut messages = vec![self.pen(&calm, session)];
-        messages.extend(self.request());
+        messages.extend(self.request(session));
         messages.push(self.viewers());
-        if !self.is_held_by(session) {
+        if !self.is_held_by(session.id) {
             messages.extend(self.size.map(ServerMessage::Size));
         }
         messages
@@ -141,31 +163,59 @@ impl Status {
     }
 
     /// Who holds the pen, for a session that saw it otherwise.
-    fn pen(&self, seen: &Self, session: SessionId) -> ServerMessage {
+    fn pen(&self, seen: &Self, session: &Session) -> ServerMessage {
         let holder = self.holder.as_ref();
         let state = match holder {
-            Some(_) if seen.is_held_by(session) && !self.is_held_by(session) => PenState::Lost,
+            Some(_) if seen.is_held_by(session.id) && !self.is_held_by(session.id) => {
+                PenState::Lost
+            }
             Some(_) => PenState::Held,
             None => PenState::Free,
         };
+        let Why { by, reason, cause } = self.why(seen);
         ServerMessage::Pen {
             state,
             session: holder.map(|holder| holder.session),
             holder: holder.map(|holder| holder.user.clone()),
-            by: self.change.as_ref().map(|change| change.by.clone()),
-            reason: self.change.as_ref().and_then(|change| change.reason.clone()),
-            cause: match &self.change {
-                Some(change) => Some(change.cause),
-                None => {
-                    (seen.holder.is_some() && holder != seen.holder.as_ref()).then_some(Cause::Left)
-                }
-            },
+            by,
+            reason,
+            cause,
             seconds: None,
+            free_in: self.free_at.map(seconds_until),
+            own: self.is_held_by_another_of(session),
         }
     }
 
+    /// Why the pen is otherwise than it was seen.
+    fn why(&self, seen: &Self) -> Why {
+        let same = self.holder == seen.holder;
+        match (self.free_at, &self.change) {
+            (Some(free_at), _) => Why {
+                by: None,
+                reason: Some(lost_connection(seconds_until(free_at))),
+                cause: Some(Cause::Detached),
+            },
+            (None, _) if same && seen.free_at.is_some() => {
+                Why { by: None, reason: None, cause: Some(Cause::Resumed) }
+            }
+            (None, Some(Change { by, cause, reason })) => {
+                Why { by: Some(by.clone()), reason: reason.clone(), cause: Some(*cause) }
+            }
+            (None, None) => {
+                let left = seen.holder.is_some() && !same;
+                Why { by: None, reason: None, cause: left.then_some(Cause::Left) }
+            }
+        }
+    }
+
+    /// Whether another session of the user of this one holds the pen.
+    fn is_held_by_another_of(&self, session: &Session) -> bool {
+        let holder = self.holder.as_ref();
+        holder.is_some_and(|holder| holder.session != session.id && holder.user == session.user)
+    }
+
     /// Who asks for the pen.
-    fn request(&self) -> Option<ServerMessage> {
+    fn request(&self, session: &Session) -> Option<ServerMessage> {
         self.request.as_ref().map(|request| ServerMessage::Pen {
             state: PenState::Requested,
             session: Some(request.session),
@@ -174,6 +224,8 @@ impl Status {
             reason: request.reason.clone(),
             cause: None,
             seconds: Some(self.pen_request_timeout.as_secs()),
+            free_in: self.free_at.map(seconds_until),
+            own: self.is_held_by_another_of(session),
         })
     }
 
@@ -182,7 +234,8 @@ impl Status {
         if let Some(holder) = &self.holder {
             who.retain(|viewer| viewer.session != holder.session);
             let (session, user) = (holder.session, holder.user.clone());
-            who.insert(0, Viewer { session, user, mode: Mode::Write });
+            let detached = self.free_at.is_some();
+            who.insert(0, Viewer { session, user, mode: Mode::Write, detached });
             who.truncate(VIEWERS);
         }
         ServerMessage::Viewers { count: self.viewers, who }

@@ -49,6 +49,9 @@ pub struct Writer {
     /// Since when it writes.
     #[serde(serialize_with = "time")]
     pub since: Timestamp,
+    /// Where its connection is lost: seconds until somebody else can write, unless it comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_in: Option<u64>,
 }
 
 /// One serial port of one server.
@@ -141,6 +144,9 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether its connection stands.
     pub state: SessionState,
+    /// Where its connection is lost: seconds until the session ends, unless it comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_in: Option<u64>,
 }
 
 /// What a session speaks.
@@ -160,7 +166,7 @@ pub enum Protocol {
 pub enum SessionState {
     /// Connected.
     Live,
-    /// The connection is gone and may come back within the grace time.
+    /// The connection is lost and may come back within the grace time.
     Detached,
 }
 
@@ -309,6 +315,7 @@ mod tests {
             session: SessionId::new(),
             user: "alice".into(),
             since: "2026-11-22T09:00:00.25Z".parse().unwrap(),
+            free_in: None,
         };
         let json = serde_json::to_value(&writer).unwrap();
         assert_eq!(json["since"], "2026-11-22T09:00:00Z");

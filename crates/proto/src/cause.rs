@@ -43,6 +43,10 @@ causes! {
     Forced "forced";
     /// The one who typed gave it back, or is gone.
     Left "left";
+    /// The one who types, or typed, lost the connection.
+    Detached "detached";
+    /// The one who types is connected again.
+    Resumed "resumed";
     /// Token or resume key missing, unknown or expired.
     Token "token";
     /// The page comes from elsewhere.

@@ -75,6 +75,12 @@ pub enum ServerMessage {
         /// Where it is `requested`: seconds of silence after which it is granted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
+        /// Where its holder lost the connection: seconds until it is free, unless the holder comes back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        free_in: Option<u64>,
+        /// Whether its holder is another session of the client's own user.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own: bool,
     },
     /// How many sessions are attached, the writer included.
     Viewers {
@@ -130,6 +136,9 @@ pub struct Viewer {
     pub user: String,
     /// `write` for the one that holds the pen.
     pub mode: Mode,
+    /// Whether its connection is lost, and may come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
 }
 
 /// A terminal's grid.

@@ -32,7 +32,7 @@ pub enum Refusal {
     #[error("{0}")]
     NoSuchLine(String),
     /// Someone else holds the pen.
-    #[error("busy: {user} since {}", rfc3339(*.since))]
+    #[error("busy: {user} since {}{}", rfc3339(*.since), lost(*.free_in))]
     Busy {
         /// The session that writes.
         session: SessionId,
@@ -40,6 +40,10 @@ pub enum Refusal {
         user: String,
         /// Since when.
         since: Timestamp,
+        /// Whether it is the user who attaches.
+        own: bool,
+        /// Where its connection is lost: seconds until the pen is free, unless it comes back.
+        free_in: Option<u64>,
     },
     /// The guest does not run.
     #[error("stopped: server is {status}")]
@@ -102,6 +106,16 @@ pub fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// What is said of a holder of the pen who lost the connection.
+fn lost(free_in: Option<u64>) -> String {
+    free_in.map_or_else(String::new, |seconds| format!(" ({})", lost_connection(seconds)))
+}
+
+/// What is said of a session whose connection is lost, and whose pen is free in so many seconds.
+pub fn lost_connection(free_in: u64) -> String {
+    format!("lost the connection, free in {free_in} s")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,8 +123,13 @@ mod tests {
     #[test]
     fn busy_names_the_holder_and_since_when() {
         let since: Timestamp = "2026-11-22T09:00:00.7Z".parse().unwrap();
-        let refusal = Refusal::Busy { session: SessionId::new(), user: "alice".into(), since };
-        assert_eq!(refusal.to_string(), "busy: alice since 2026-11-22T09:00:00Z");
-        assert_eq!(refusal.close().code.number(), 4004);
+        let busy = |free_in| {
+            let (session, user) = (SessionId::new(), "alice".into());
+            Refusal::Busy { session, user, since, own: false, free_in }
+        };
+        assert_eq!(busy(None).to_string(), "busy: alice since 2026-11-22T09:00:00Z");
+        assert_eq!(busy(None).close().code.number(), 4004);
+        let lost = "busy: alice since 2026-11-22T09:00:00Z (lost the connection, free in 40 s)";
+        assert_eq!(busy(Some(40)).to_string(), lost);
     }
 }

@@ -200,7 +200,11 @@ fn refuse(refusal: &Refusal) -> Answer {
             StatusCode::SERVICE_UNAVAILABLE
         }
     };
-    refused(status, refusal.cause(), &refusal.to_string())
+    let mut answer = refused(status, refusal.cause(), &refusal.to_string());
+    if let Refusal::Busy { free_in: Some(seconds), .. } = refusal {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    answer
 }
 
 fn not_a_handshake(violation: &Violation) -> Answer {
@@ -236,9 +240,14 @@ mod tests {
     #[test]
     fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {
         let (session, since) = (SessionId::new(), Timestamp::UNIX_EPOCH);
-        let answer = refuse(&Refusal::Busy { session, user: "ali\nce".into(), since });
+        let user = "ali\nce".to_owned();
+        let busy = Refusal::Busy { session, user: user.clone(), since, own: false, free_in: None };
+        let answer = refuse(&busy);
         assert_eq!(answer.status(), 409);
         assert_eq!(answer.headers()["x-console-cause"], "busy");
         assert_eq!(answer.headers()["x-console-reason"], "busy: ali ce since 1970-01-01T00:00:00Z");
+        assert!(!answer.headers().contains_key(header::RETRY_AFTER));
+        let lost = refuse(&Refusal::Busy { session, user, since, own: false, free_in: Some(40) });
+        assert_eq!(lost.headers()[header::RETRY_AFTER], "40");
     }
 }

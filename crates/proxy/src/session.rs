@@ -167,7 +167,8 @@ impl Session {
                     let reason = format!("idle: no sign of life for {seconds} s");
                     return Err(self.over(CloseCode::Idle, &reason));
                 }
-                Beat::Ping | Beat::Silence => {}
+                Beat::Unanswered if reads => self.keyboard.fall_silent(),
+                Beat::Ping | Beat::Unanswered | Beat::Silence => {}
                 Beat::Limit => {
                     let reason = "the console URL has expired";
                     return Err(self.over(CloseCode::SessionLimit, reason));
@@ -246,7 +247,7 @@ impl Session {
 
 /// Tells a client on `console.v1` why it is not attached, in words that its page shows.
 pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
-    if let Refusal::Busy { session, user, since } = refusal {
+    if let Refusal::Busy { session, user, since, own, free_in } = refusal {
         let held = ServerMessage::Pen {
             state: PenState::Held,
             session: Some(*session),
@@ -255,6 +256,8 @@ pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
             reason: Some(format!("since {}", rfc3339(*since))),
             cause: Some(refusal.cause()),
             seconds: None,
+            free_in: *free_in,
+            own: *own,
         };
         if socket.send(Opcode::Text, &in_json(&held)).is_err() {
             return;

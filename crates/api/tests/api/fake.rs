@@ -79,7 +79,7 @@ pub(crate) fn halted() -> ServerId {
 
 pub(crate) fn writer() -> Writer {
     let since = "2026-11-22T09:00:00Z".parse().unwrap();
-    Writer { session: SESSION, user: "alice".into(), since }
+    Writer { session: SESSION, user: "alice".into(), since, free_in: None }
 }
 
 impl Fake {
@@ -260,6 +260,7 @@ impl Compute for Fake {
             address: "192.0.2.1:5000".into(),
             protocol: Protocol::ConsoleV1,
             state: SessionState::Detached,
+            ends_in: Some(40),
         };
         self.say("sessions".into(), || Ok(vec![session]))
     }

@@ -137,7 +137,7 @@ async fn sessions_are_listed_and_ended() {
     let bench = Bench::new();
     let session = &bench.get("/v1/sessions").await.json()["sessions"][0];
     assert_eq!(session["protocol"], "console.v1");
-    assert_eq!(session["state"], "detached");
+    assert_eq!((&session["state"], &session["ends_in"]), (&"detached".into(), &40.into()));
     let answer = bench.call(&format!("DELETE /v1/sessions/{SESSION}?reason=bye"), "").await;
     assert_eq!(answer.status, 204);
     assert!(answer.body.is_empty());

@@ -11,6 +11,7 @@
 mod characters;
 mod closed;
 mod fence;
+mod lost;
 mod model;
 mod pen;
 mod resume;

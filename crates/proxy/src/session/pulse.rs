@@ -1,4 +1,5 @@
-//! The clock of a session: when to ping, when to give it up, when its time is over.
+//! The clock of a session: when to ping, when its client counts as lost, when to give it up, when its
+//! time is over.
 
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -12,6 +13,9 @@ use tokio::time::Sleep;
 /// process with thousands of idle sessions wakes up some times a second, and not for each.
 const PARTS: u32 = 20;
 
+/// How long the answer to a ping may take until the client counts as lost; less where pings are more frequent.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// Where the multiples are counted from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -19,6 +23,8 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(super) enum Beat {
     /// A ping is due.
     Ping,
+    /// The last ping was not answered in time.
+    Unanswered,
     /// No sign of life for the grace time.
     Silence,
     /// The session's time is over.
@@ -30,6 +36,8 @@ pub(super) struct Pulse {
     grace: Duration,
     limit: Option<Instant>,
     ping: Instant,
+    /// When the client counts as lost, unless it is heard before.
+    answer: Option<Instant>,
     heard: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -46,6 +54,7 @@ impl Pulse {
             grace: timing.grace,
             limit: limit.map(|limit| heard + left(limit)),
             ping,
+            answer: None,
             heard,
             timer: Box::pin(tokio::time::sleep_until(ping)),
         };
@@ -54,9 +63,14 @@ impl Pulse {
         pulse
     }
 
-    /// The client gave a sign of life. The timer is left as it is: it looks when it goes off.
+    /// The client gave a sign of life. The timer is left as it is, but for an answer to a ping: it looks
+    /// when it goes off.
     pub(super) fn heard(&mut self) {
         self.heard = Instant::now();
+        if self.answer.take().is_some() {
+            let next = self.next();
+            self.timer.as_mut().reset(next);
+        }
     }
 
     /// Waits for the next beat.
@@ -68,8 +82,11 @@ impl Pulse {
                 Some(Beat::Limit)
             } else if self.heard + self.grace <= now {
                 Some(Beat::Silence)
+            } else if self.answer.take_if(|answer| *answer <= now).is_some() {
+                Some(Beat::Unanswered)
             } else if self.ping <= now {
                 self.ping = due(now, self.interval);
+                self.answer = Some(now + ANSWER.min(self.interval));
                 Some(Beat::Ping)
             } else {
                 None
@@ -84,7 +101,7 @@ impl Pulse {
 
     fn next(&self) -> Instant {
         let next = self.ping.min(self.heard + self.grace);
-        self.limit.map_or(next, |limit| limit.min(next))
+        [self.limit, self.answer].into_iter().flatten().fold(next, Instant::min)
     }
 }
 
