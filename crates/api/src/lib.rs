@@ -86,7 +86,7 @@ impl Api {
             failures: Failures::new(config.limits.failures_per_minute),
             auth,
             enabled: config.serial_console.enabled,
-            base_url: config.serial_console.base_url.clone(),
+            base_url: config.serial_console.console_url(),
             token_ttl: config.consoleauth.token_ttl,
             public: Public::new(config),
             health: Health::default(),

@@ -34,7 +34,7 @@ impl Default for Config {
             debug: false,
             serial_console: SerialConsole {
                 enabled: false,
-                base_url: "http://127.0.0.1:6083/serial.html".into(),
+                base_url: None,
                 listen: Listen { host: "0.0.0.0".into(), port: 6083 },
                 source_is_ipv6: false,
                 proxyclient_address: "127.0.0.1".into(),

@@ -1,5 +1,6 @@
 //! The values that count, after substitution.
 
+use crate::drop_in;
 use crate::error::Origin;
 use crate::error::Problem;
 use crate::error::shown;
@@ -24,6 +25,8 @@ pub(crate) struct EffectiveValue {
     /// `None` if nobody set the option and it has no default.
     pub(crate) text: Option<String>,
     pub(crate) origin: Origin,
+    /// What may not be what people think, in words that go on after the option's name.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Says of every option which values count.
@@ -43,13 +46,30 @@ impl<'a> Effective<'a> {
         let written = self.written.of(option);
         if written.is_empty() {
             let text = option.fallback(self.surroundings);
-            return vec![Ok(EffectiveValue { text, origin: Origin::Default })];
+            let (origin, warnings) = (Origin::Default, Vec::new());
+            return vec![Ok(EffectiveValue { text, origin, warnings })];
         }
-        let values = written.iter().map(|value| {
-            let text = Expansion::new(self).expand(option, value)?;
-            Ok(EffectiveValue { text: Some(text), origin: value.origin.clone() })
-        });
-        values.collect()
+        written.iter().map(|value| self.value(option, value)).collect()
+    }
+
+    /// Whether a file is one of Nova's, and read as such.
+    pub(crate) fn is_novas(&self) -> bool {
+        self.written.is_novas()
+    }
+
+    fn value(&self, option: &'static Opt, value: &Value) -> Result<EffectiveValue, Problem> {
+        let mut expansion = Expansion::new(self);
+        let text = expansion.expand(option, value)?;
+        let mut warnings = expansion.warnings;
+        let text = match self.is_novas() {
+            true => {
+                let (text, more) = drop_in::translated(option, text);
+                warnings.extend(more);
+                text
+            }
+            false => text,
+        };
+        Ok(EffectiveValue { text: Some(text), origin: value.origin.clone(), warnings })
     }
 }
 
@@ -59,11 +79,12 @@ struct Expansion<'a> {
     /// The options that are being expanded, outermost first.
     trail: Vec<&'static Opt>,
     left: usize,
+    warnings: Vec<String>,
 }
 
 impl<'a> Expansion<'a> {
     fn new(effective: &'a Effective<'a>) -> Self {
-        Self { effective, trail: Vec::new(), left: MAX_SUBSTITUTIONS }
+        Self { effective, trail: Vec::new(), left: MAX_SUBSTITUTIONS, warnings: Vec::new() }
     }
 
     fn expand(&mut self, option: &'static Opt, value: &Value) -> Result<String, Problem> {
@@ -74,11 +95,9 @@ impl<'a> Expansion<'a> {
             reason: if option.is_secret() { UNREADABLE_SECRET.to_owned() } else { reason },
         };
         self.trail.push(option);
-        let written = self.effective.written;
         let text = substitute(&value.text, |name| {
-            // Nova's own: what it says stands as it is, unless it leads on.
-            if let Some(text) = written.foreign(option.group, name).filter(|t| !t.contains('$')) {
-                return Ok(text.to_owned());
+            if let Some(text) = self.of_novas(option.group, name).map_err(bad)? {
+                return Ok(text);
             }
             let referred = self.referred(option, name).map_err(bad)?;
             match self.effective.written.of(referred) {
@@ -94,18 +113,32 @@ impl<'a> Expansion<'a> {
         Ok(text)
     }
 
+    /// What `$name` in a value of that group stands for where it is an option of Nova's alone.
+    fn of_novas(&mut self, group: &str, name: &str) -> Result<Option<String>, String> {
+        let written = self.effective.written;
+        if !written.is_novas() {
+            return Ok(None);
+        }
+        if let Some(text) = written.foreign(group, name) {
+            self.spend()?;
+            let leads_on =
+                |name: &str| self.of_novas("DEFAULT", name)?.ok_or_else(|| unknown(name));
+            return substitute(text, leads_on).map(Some);
+        }
+        if find(group, name).or_else(|| find("DEFAULT", name)).is_some() {
+            return Ok(None);
+        }
+        let Some(text) = drop_in::default_of(name) else { return Ok(None) };
+        self.warnings.push(format!("${name} is not set: {text} is taken"));
+        Ok(Some(text))
+    }
+
     /// The option that `$name` in a value of this option means: one of its own group or of
     /// `[DEFAULT]`, or with `group.name` one of that group.
     fn referred(&mut self, option: &Opt, name: &str) -> Result<&'static Opt, String> {
         let (group, own) = name.split_once('.').unwrap_or((option.group, name));
         let found = find(group, own).or_else(|| find("DEFAULT", name));
-        let Some(found) = found else {
-            return Err(format!(
-                "there is no option that ${} could stand for; write $option, $group.option or \
-                 ${{option}}, and $$ for a dollar",
-                shown(name)
-            ));
-        };
+        let found = found.ok_or_else(|| unknown(name))?;
         if found.is_secret() {
             return Err(format!("${name} is a secret, which stands for itself alone"));
         }
@@ -117,12 +150,24 @@ impl<'a> Expansion<'a> {
             let circle = circle.collect::<Vec<_>>().join(", ");
             return Err(format!("its substitution goes round in a circle: {circle}"));
         }
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| format!("it leads to more than {MAX_SUBSTITUTIONS} substitutions"))?;
+        self.spend()?;
         Ok(found)
     }
+
+    fn spend(&mut self) -> Result<(), String> {
+        let left = self.left.checked_sub(1);
+        let too_many = || format!("it leads to more than {MAX_SUBSTITUTIONS} substitutions");
+        self.left = left.ok_or_else(too_many)?;
+        Ok(())
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!(
+        "there is no option that ${} could stand for; write $option, $group.option or ${{option}}, \
+         and $$ for a dollar",
+        shown(name)
+    )
 }
 
 /// The text without white space around its lines, and without empty lines.

@@ -5,7 +5,9 @@
 //! [`Config`] or every problem that it found. Nothing here opens a socket.
 
 mod ciphers;
+mod console_url;
 mod defaults;
+mod drop_in;
 mod effective;
 mod error;
 #[doc(hidden)]

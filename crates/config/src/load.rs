@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use crate::drop_in;
 use crate::effective::Effective;
 use crate::effective::EffectiveValue;
 use crate::error::ConfigError;
@@ -76,6 +77,8 @@ pub struct Loaded {
     /// What was passed over, since it is in a file of Nova's and means nothing to us: groups, and
     /// options of groups of ours.
     pub passed_over: Vec<String>,
+    /// What of a file of Nova's may not be what people think, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// The effective value of an option.
@@ -94,17 +97,18 @@ pub struct Setting {
 /// Reads and checks everything. Opens files, but no sockets.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut problems = Problems::default();
-    let written = Written::read(sources, &mut problems);
+    let mut written = Written::read(sources, &mut problems);
+    let warnings = written.take_warnings();
     let state_dir = state_dir(sources, &mut problems);
     let surroundings = Surroundings {
         state_dir: state_dir.clone(),
         web: sources.default_web.clone(),
         serve_without_file: sources.role != Role::Proxy && !written.any_file(),
-        nova: written.is_novas(),
     };
     let effective = Effective::new(&written, &surroundings);
     let passed_over = written.passed_over().into_iter().collect();
-    let mut loaded = Loaded { config: Config::default(), settings: Vec::new(), passed_over };
+    let (config, settings) = (Config::default(), Vec::new());
+    let mut loaded = Loaded { config, settings, passed_over, warnings };
     loaded.config.state_dir = state_dir;
     for option in options() {
         loaded.settle(option, &effective, &mut problems);
@@ -135,8 +139,14 @@ impl Loaded {
                 self.note(option, value);
                 outcome
             });
-            if let Err(problem) = outcome {
-                problems.add(problem);
+            match outcome {
+                Err(problem @ Problem::BadValue { origin: Origin::File { .. }, .. })
+                    if effective.is_novas() && drop_in::is_unread(option) =>
+                {
+                    self.warnings.push(format!("{problem}; it is passed over"));
+                }
+                Err(problem) => problems.add(problem),
+                Ok(()) => {}
             }
         }
     }
@@ -151,9 +161,13 @@ impl Loaded {
     }
 
     fn note(&mut self, option: &'static Opt, value: EffectiveValue) {
+        let Opt { group, name, .. } = *option;
+        let warnings = value.warnings.into_iter();
+        self.warnings
+            .extend(warnings.map(|text| format!("{}: [{group}] {name}: {text}", value.origin)));
         self.settings.push(Setting {
-            group: option.group,
-            option: option.name,
+            group,
+            option: name,
             value: value.text.map(|text| if option.is_secret() { "***".into() } else { text }),
             origin: value.origin,
         });
@@ -208,7 +222,10 @@ impl Loaded {
             }
         }
         if console.ssl_only && !console.cert.exists() {
-            let cert = console.cert.display();
+            let cert = match console.cert.as_os_str().is_empty() {
+                true => "cert".into(),
+                false => console.cert.display().to_string(),
+            };
             let reason = format!(
                 "SSL only and {cert} not found: set cert to a certificate; `serialproxy tls \
                  self-signed` makes one"

@@ -13,6 +13,14 @@ const COMMON: [&str; 6] =
 /// Groups whose options are all ours, so that a slip of the fingers is still told.
 const OURS: [&str; 5] = ["serial_console", "proxy", "line", "session", "limits"];
 
+/// Options that Nova once had, and that people still have: what became of them.
+const PAST: [(&str, &str, &str); 1] = [(
+    "serial_console",
+    "listen",
+    "is passed over: Nova has had no such option since 14.0. The proxy listens on serialproxy_host, \
+     which is 0.0.0.0 when it is not set",
+)];
+
 /// Options of `[serial_console]` that mean something where the guests are, and nothing to a proxy.
 const OF_COMPUTE: [&str; 3] = ["enabled", "port_range", "proxyclient_address"];
 
@@ -57,8 +65,15 @@ pub(crate) enum Meaning {
     Elsewhere(&'static Opt),
     /// Nova's alone.
     Foreign,
+    /// Nova's once; what became of it, in words that go on after its name.
+    Past(&'static str),
     /// Nobody's.
     Unknown,
+}
+
+/// Whether Nova has a group of ours as well, in which people write for it and not for us.
+pub(crate) fn shares(group: &str) -> bool {
+    known_group(group) == Some("serial_console")
 }
 
 /// Whether a section is one that only Nova's files have.
@@ -78,6 +93,9 @@ pub(crate) fn meaning(group: &str, name: &str) -> Meaning {
     let elsewhere = ELSEWHERE.iter().find(|(from, ..)| group == "DEFAULT" && *from == name);
     if let Some(option) = elsewhere.and_then(|(_, group, name)| find(group, name)) {
         return Meaning::Elsewhere(option);
+    }
+    if let Some((.., fate)) = PAST.iter().find(|(g, n, _)| (*g, *n) == (group, name)) {
+        return Meaning::Past(fate);
     }
     match find(group, name) {
         Some(_) if group == "serial_console" && OF_COMPUTE.contains(&name) => Meaning::Foreign,
@@ -102,6 +120,9 @@ mod tests {
         }
         for name in OF_COMPUTE {
             assert!(find("serial_console", name).is_some(), "{name}");
+        }
+        for (group, name, _) in PAST {
+            assert!(find(group, name).is_some(), "[{group}] {name}");
         }
     }
 

@@ -55,8 +55,6 @@ pub(crate) struct Surroundings {
     pub(crate) web: PathBuf,
     /// Whether this is `serve` and no file is read.
     pub(crate) serve_without_file: bool,
-    /// Whether a file of Nova's is read.
-    pub(crate) nova: bool,
 }
 
 /// A row.

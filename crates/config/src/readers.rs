@@ -10,6 +10,7 @@ use crate::scalar::choice;
 use crate::scalar::directory;
 use crate::scalar::list;
 use crate::scalar::one_line;
+use crate::scalar::path;
 use crate::values::AuthStrategy;
 use crate::values::Compute;
 use crate::values::RawLag;
@@ -89,10 +90,9 @@ pub(crate) fn default_enabled(surroundings: &Surroundings) -> Option<String> {
     Some(surroundings.serve_without_file.to_string())
 }
 
-pub(crate) fn default_base_url(surroundings: &Surroundings) -> Option<String> {
-    let novas = surroundings.nova;
-    let url = if novas { "ws://127.0.0.1:6083/" } else { "http://127.0.0.1:6083/serial.html" };
-    Some(url.to_owned())
+/// A certificate that may be missing; with no name there is none.
+pub(crate) fn certificate(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Ok(PathBuf::new()) } else { path(text) }
 }
 
 pub(crate) fn default_web(surroundings: &Surroundings) -> Option<String> {

@@ -30,11 +30,15 @@ pub fn show(loaded: &Loaded) -> String {
 
 fn write_setting(text: &mut String, setting: &Setting) {
     let Setting { option, origin, .. } = setting;
-    let is_secret = find(setting.group, option).is_some_and(Opt::is_secret);
+    let opt = find(setting.group, option);
+    let is_secret = opt.is_some_and(Opt::is_secret);
     // Writing to a String cannot fail.
     let _ = match (&setting.value, origin) {
         (Some(_), _) if is_secret => writeln!(text, "# {origin}\n# {option} is set, and secret"),
-        (None, _) => writeln!(text, "# {option} is not set"),
+        (None, _) => match opt.map(Opt::default_text) {
+            None | Some("") => writeln!(text, "# {option} is not set"),
+            Some(instead) => writeln!(text, "# {option} is not set: {instead}"),
+        },
         (Some(value), Origin::Default) => {
             writeln!(text, "# default\n{}", assignment(option, value))
         }

@@ -50,8 +50,8 @@ pub struct Config {
 pub struct SerialConsole {
     /// Whether consoles are handed out and guests get TCP ports.
     pub enabled: bool,
-    /// What a console URL starts with; its scheme decides the Origin check.
-    pub base_url: String,
+    /// What a console URL starts with, where that is set; see [`Self::console_url`].
+    pub base_url: Option<String>,
     /// Where the proxy listens: `serialproxy_host` (else `listen`) and `serialproxy_port`.
     pub listen: Listen,
     /// Whether of its addresses those of IPv6 come first.
@@ -62,7 +62,8 @@ pub struct SerialConsole {
     pub port_range: PortRange,
     /// Directory that replaces the built-in pages.
     pub web: Option<PathBuf>,
-    /// Certificate of the proxy's port (PEM); where the file does not exist, there is no TLS.
+    /// Certificate of the proxy's port (PEM); where the file does not exist, or the path is empty, there
+    /// is no TLS.
     pub cert: PathBuf,
     /// Its private key, if it is not in `cert` (PEM).
     pub key: Option<PathBuf>,
@@ -309,14 +310,15 @@ pub struct Nova {
 
 impl Config {
     /// The service user who asks Nova, and the group that names them: the first of `[nova]`,
-    /// `[service_user]` and `[keystone_authtoken]` with a user.
+    /// `[service_user]` and `[keystone_authtoken]` with a user and a password, else with a user.
     pub fn nova_user(&self) -> Option<(&'static str, &KeystoneAuth)> {
         let groups = [
             ("nova", &self.nova.auth),
             ("service_user", &self.service_user),
             ("keystone_authtoken", &self.keystone_authtoken),
         ];
-        groups.into_iter().find(|(_, auth)| auth.username.is_some())
+        let named = || groups.into_iter().filter(|(_, auth)| auth.username.is_some());
+        named().find(|(_, auth)| auth.password.is_some()).or_else(|| named().next())
     }
 }
 

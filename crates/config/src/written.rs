@@ -47,6 +47,8 @@ pub(crate) struct Written {
     elsewhere: BTreeMap<(&'static str, &'static str), Vec<Value>>,
     /// What only Nova has, by group and option.
     foreign: BTreeMap<(String, String), String>,
+    /// What in a file of Nova's may not be what people think.
+    warnings: Vec<String>,
     any_file: bool,
     nova: bool,
 }
@@ -109,6 +111,11 @@ impl Written {
         self.nova
     }
 
+    /// What is to be said of a file of Nova's; empty afterwards.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// What a file of Nova's says of an option that we do not have, as it is written: of that group,
     /// or of `[DEFAULT]`.
     pub(crate) fn foreign(&self, group: &str, name: &str) -> Option<&str> {
@@ -143,9 +150,19 @@ impl Written {
                     self.foreign.insert((section.name.clone(), name), value.text);
                     continue;
                 }
+                Meaning::Past(fate) => {
+                    let group = &section.name;
+                    self.warnings.push(format!("{origin}: [{group}] {name} {fate}"));
+                    continue;
+                }
                 Meaning::Unknown => {
-                    if let Err(problem) = known(&section.name, &name, origin) {
-                        problems.add(problem);
+                    match known(&section.name, &name, origin) {
+                        // Nova has the group too, and passes over what it does not know.
+                        Err(slip) if nova::shares(&section.name) => {
+                            self.warnings.push(format!("{slip}; it is passed over"));
+                        }
+                        Err(slip) => problems.add(slip),
+                        Ok(_) => {}
                     }
                     continue;
                 }

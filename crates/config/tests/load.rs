@@ -237,7 +237,7 @@ claims = /claims
     let config = place.file("a.conf", text).load().config;
     assert!(config.debug);
     assert!(config.serial_console.enabled);
-    assert_eq!(config.serial_console.base_url, "wss://c.example.com/");
+    assert_eq!(config.serial_console.base_url.as_deref(), Some("wss://c.example.com/"));
     assert_eq!(config.serial_console.listen, listen("::", 0));
     assert_eq!(config.serial_console.proxyclient_address, "fd00::7");
     assert_eq!(config.serial_console.port_range, PortRange { start: 1, end: 65536 });
@@ -286,6 +286,27 @@ fn the_newer_name_of_the_address_wins_whatever_the_order() {
     assert_eq!(config(both).serial_console.listen, listen("10.0.0.1", 6083));
     let empty = "[serial_console]\nserialproxy_host =\nlisten = 10.0.0.2\n";
     assert_eq!(config(empty).serial_console.listen, listen("10.0.0.2", 6083));
+}
+
+#[test]
+fn console_urls_follow_where_the_proxy_listens_unless_they_are_set() {
+    let url = |text: &str| config(text).serial_console.console_url();
+    let group = "[serial_console]\n";
+    assert_eq!(url(group), "http://127.0.0.1:6083/serial.html");
+    let elsewhere = format!("{group}serialproxy_host = fd00::7\nserialproxy_port = 7083\n");
+    assert_eq!(url(&elsewhere), "http://[fd00::7]:7083/serial.html");
+    assert_eq!(
+        url(&format!("{elsewhere}cert = /dev/null\n")),
+        "https://[fd00::7]:7083/serial.html"
+    );
+    assert_eq!(url(&format!("{elsewhere}base_url = wss://a/\n")), "wss://a/");
+}
+
+#[test]
+fn a_certificate_that_has_no_name_is_none() {
+    assert_eq!(config("[serial_console]\ncert =\n").serial_console.cert, Path::new(""));
+    let error = errors("[serial_console]\ncert =\nssl_only = true\n").concat();
+    assert!(error.contains("SSL only and cert not found: set cert to a certificate"), "{error}");
 }
 
 #[test]
@@ -349,7 +370,7 @@ fn dollars_stand_for_options_of_the_same_group_then_of_default() {
          base_url = http://${proxyclient_address}:$serialproxy_port/$debug/$api.auth_strategy\n\
          enabled = $debug\n",
     );
-    assert_eq!(config.serial_console.base_url, "http://10.0.0.7:6083/1/token");
+    assert_eq!(config.serial_console.console_url(), "http://10.0.0.7:6083/1/token");
     assert!(config.serial_console.enabled);
 }
 
@@ -644,7 +665,8 @@ fn every_option_may_be_set_to_its_default() {
     for option in options() {
         let text = match option.name {
             "enabled" => "false",
-            "base_url" => "http://127.0.0.1:6083/serial.html",
+            // Once it is set, it does not follow any more.
+            "base_url" => continue,
             "web" => "",
             "images_path" => "/state/images",
             _ if option.is_multi() => continue,

@@ -137,7 +137,7 @@ fn a_nova_conf_is_read_by_the_proxy_and_what_only_nova_has_is_listed() {
         let loaded = named(name, NOVA, Role::Proxy).unwrap();
         let config = loaded.config;
         assert!(config.debug);
-        assert_eq!(config.serial_console.base_url, "ws://127.0.0.1:6083/");
+        assert_eq!(config.serial_console.base_url, None);
         let listen = &config.serial_console.listen;
         assert_eq!((&*listen.host, listen.port), ("10.0.0.11", 6084));
         assert_eq!(config.serial_console.cert, Path::new("/etc/nova/cert.pem"));
@@ -173,14 +173,75 @@ fn a_file_of_ours_is_held_to_its_options_by_the_proxy_too() {
     let error = named("a.conf", "[neutron]\n", Role::Proxy).unwrap_err().to_string();
     assert!(error.contains("[neutron]: unknown group"), "{error}");
     let loaded = named("a.conf", "[DEFAULT]\ndebug = on\n", Role::Proxy).unwrap();
-    assert_eq!(loaded.config.serial_console.base_url, "http://127.0.0.1:6083/serial.html");
+    assert_eq!(loaded.config.serial_console.console_url(), "http://127.0.0.1:6083/serial.html");
+}
+
+/// What is said of a nova.conf that is taken, without the directory that it is in.
+fn warnings(text: &str) -> Vec<String> {
+    let loaded = named("nova.conf", text, Role::Proxy).unwrap();
+    let file = |text: String| text.split_once("/nova.conf").map(|(_, rest)| rest.to_owned());
+    loaded.warnings.into_iter().map(|text| file(text).unwrap()).collect()
 }
 
 #[test]
 fn a_slip_of_the_fingers_in_serial_console_is_told_in_a_nova_conf_too() {
-    let text = "[serial_console]\nserialproxy_prot = 1\n";
-    let error = named("nova.conf", text, Role::Proxy).unwrap_err().to_string();
-    assert!(error.contains("did you mean serialproxy_port?"), "{error}");
+    let [slip] = &warnings("[serial_console]\nserialproxy_prot = 1\n")[..] else { panic!("one") };
+    assert!(slip.contains("did you mean serialproxy_port?"), "{slip}");
+    assert!(slip.ends_with("; it is passed over"), "{slip}");
+    let error = named("nova.conf", "[limits]\nx = 1\n", Role::Proxy).unwrap_err().to_string();
+    assert!(error.contains("unknown option"), "nobody but us has that group: {error}");
+}
+
+#[test]
+fn listen_was_nova_s_and_does_not_say_where_the_proxy_listens() {
+    let text = "[serial_console]\nlisten = 192.0.2.31\nserialproxy_port = 1\n";
+    let listen = named("nova.conf", text, Role::Proxy).unwrap().config.serial_console.listen;
+    assert_eq!((&*listen.host, listen.port), ("0.0.0.0", 1));
+    let [past] = &warnings(text)[..] else { panic!("it is said once") };
+    assert!(past.starts_with(":2: [serial_console] listen is passed over: Nova has had"), "{past}");
+    let ours = named("a.conf", text, Role::Proxy).unwrap().config.serial_console.listen;
+    assert_eq!(ours.host, "192.0.2.31", "it is the blueprint's in a file of ours");
+}
+
+#[test]
+fn what_novas_proxy_never_reads_keeps_none_from_starting() {
+    for (group, value) in [
+        ("serial_console", "base_url ="),
+        ("serial_console", "base_url = console.example"),
+        ("consoleauth", "token_ttl ="),
+        ("keystone_authtoken", "auth_type = v3applicationcredential"),
+        ("service_user", "auth_url = keystone"),
+        ("keystone_authtoken", "cafile = /nonexistent.pem"),
+        ("keystone_authtoken", "password = a$nothing"),
+    ] {
+        let text = format!("[{group}]\n{value}\n");
+        let [warning] = &warnings(&text)[..] else { panic!("one for {value}") };
+        let name = value.split(' ').next().unwrap();
+        assert!(warning.starts_with(&format!(":2: [{group}] {name}: ")), "{warning}");
+        assert!(!warning.contains("a$nothing"), "{warning}");
+        named("a.conf", &text, Role::Proxy).unwrap_err();
+    }
+    let flag = ("serial_console".into(), "base_url".into(), "x".into());
+    load(&Sources { flags: vec![flag], ..Sources::default() }).unwrap_err();
+}
+
+#[test]
+fn an_application_credential_beside_a_password_leaves_the_password() {
+    let text = "[keystone_authtoken]\nauth_type = v3applicationcredential\nusername = nova\n\
+                application_credential_secret = s\n[service_user]\nusername = nova\npassword = p\n";
+    let loaded = named("nova.conf", text, Role::Proxy).unwrap();
+    assert_eq!(loaded.config.nova_user().unwrap().0, "service_user");
+    let alone = text.replace("[service_user]\nusername = nova\n", "");
+    let loaded = named("nova.conf", &alone, Role::Proxy).unwrap();
+    assert_eq!(loaded.config.nova_user().unwrap().0, "keystone_authtoken");
+    assert_eq!(loaded.warnings.len(), 1);
+}
+
+#[test]
+fn of_the_oldest_tls_that_nova_names_the_oldest_that_is_spoken_is_taken() {
+    let text = "[console]\nssl_minimum_version = tlsv1_1\n";
+    assert_eq!(warnings(text).len(), 1);
+    named("a.conf", text, Role::Proxy).unwrap_err();
 }
 
 #[test]
@@ -193,8 +254,30 @@ fn what_the_proxies_share_counts_where_serial_console_has_none() {
 }
 
 #[test]
-fn what_nova_leaves_open_is_told() {
+fn what_nova_has_a_default_for_is_taken_and_told() {
+    let listens = |text: &str| {
+        named("nova.conf", text, Role::Proxy).unwrap().config.serial_console.listen.host
+    };
     let text = "[serial_console]\nserialproxy_host = $my_ip\n";
-    let error = named("nova.conf", text, Role::Proxy).unwrap_err().to_string();
-    assert!(error.contains("there is no option that $my_ip could stand for"), "{error}");
+    assert!(listens(text).parse::<std::net::Ipv4Addr>().is_ok());
+    let [taken] = &warnings(text)[..] else { panic!("it is said") };
+    assert!(taken.contains("$my_ip is not set: "), "{taken}");
+    let set = format!("[DEFAULT]\nmy_ip = $host_ip\nhost_ip = 10.0.0.7\n{text}");
+    assert_eq!(listens(&set), "10.0.0.7");
+    assert!(warnings(&set).is_empty());
+    let path = "[DEFAULT]\ncert = $state_path/cert.pem\n";
+    let cert =
+        |text: &str| named("nova.conf", text, Role::Proxy).unwrap().config.serial_console.cert;
+    assert_eq!(cert(path), Path::new("/var/lib/nova/cert.pem"));
+    assert_eq!(cert(&format!("{path}state_path = /srv\n")), Path::new("/srv/cert.pem"));
+    for circle in ["my_ip = $my_ip\n", "my_ip = $a\na = $my_ip$my_ip\n"] {
+        let text = format!("[DEFAULT]\n{circle}{text}");
+        let error = named("nova.conf", &text, Role::Proxy).unwrap_err().to_string();
+        assert!(error.contains("more than 64 substitutions"), "{error}");
+    }
+    for name in ["$nothing", "$my_ip.x"] {
+        let text = text.replace("$my_ip", name);
+        let error = named("nova.conf", &text, Role::Proxy).unwrap_err().to_string();
+        assert!(error.contains("there is no option that $"), "{error}");
+    }
 }

@@ -93,12 +93,16 @@ async fn unknown_and_expired_tokens_are_refused_alike() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_run_or_is_being_changed_is_refused_with_words() {
+async fn a_server_that_does_not_run_or_is_moved_is_refused_with_words() {
     let rig = Rig::new().await;
     let token = rig.token();
     for (vm_state, task_state, reason) in [
         ("stopped", None, "stopped: server is SHUTOFF"),
-        ("active", Some("rebooting"), "stopped: server is ACTIVE (rebooting)"),
+        (
+            "active",
+            Some("migrating"),
+            "unreachable: the server is ACTIVE (migrating): try again when that is over",
+        ),
     ] {
         rig.cloud.set_state(rig.server, vm_state, task_state);
         let refused = rig.refused(&token, &[]).await;

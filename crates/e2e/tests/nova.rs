@@ -116,7 +116,7 @@ async fn the_token_of_a_server_that_is_stopped_busy_or_gone_is_refused() {
     let (mut cloud, port) = (Cloud::start().await, Port::new("vm1").await);
     let (server, token) = (cloud.server.clone(), cloud.token(port.address()).await);
     for (vm_state, task_state, word) in
-        [("stopped", None, "SHUTOFF"), ("active", Some("rebooting"), "rebooting")]
+        [("stopped", None, "SHUTOFF"), ("active", Some("migrating"), "MIGRATING (migrating)")]
     {
         cloud.nova.state(&server, vm_state, task_state).await;
         let (status, reason) = cloud.refused(&token, &[]).await;

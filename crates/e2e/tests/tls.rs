@@ -141,7 +141,8 @@ async fn plain_and_tls_are_spoken_on_one_port() {
 
 #[tokio::test]
 async fn with_ssl_only_who_comes_without_is_told_so_and_gets_nothing() {
-    let rig = rig(&SSL_ONLY).await;
+    let plain_urls = "--serial_console-base_url=http://127.0.0.1/";
+    let rig = rig(&[&SSL_ONLY[..], &[plain_urls]].concat()).await;
     let proxy = &rig.server.proxy;
     let page = curl(&[&format!("http://{proxy}/serial.html?token=secret")]).await;
     assert!(page.starts_with("HTTP/1.1 400"), "{page}");

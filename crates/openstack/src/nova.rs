@@ -58,6 +58,9 @@ pub struct Server {
     /// What is being done to it, such as `rebooting`.
     #[serde(rename = "OS-EXT-STS:task_state")]
     pub task_state: Option<String>,
+    /// What the hypervisor last said of its guest, by Nova's number.
+    #[serde(rename = "OS-EXT-STS:power_state")]
+    pub power_state: Option<i64>,
     /// When anything of it changed last; every start, stop and reboot is such a change.
     pub updated: Option<String>,
 }

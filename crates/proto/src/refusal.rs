@@ -51,6 +51,12 @@ pub enum Refusal {
         /// The server's status in Nova's words, for example `SHUTOFF`.
         status: String,
     },
+    /// What is done to the server, or its state, leaves it without a guest that could be reached.
+    #[error("unreachable: the server is {status}: try again when that is over")]
+    Away {
+        /// The server's status in Nova's words, for example `MIGRATING (migrating)`.
+        status: String,
+    },
     /// The guest runs and its port cannot be reached.
     #[error("unreachable: {0}")]
     Unreachable(String),
@@ -76,7 +82,7 @@ impl Refusal {
             Self::NoSuchLine(_) => Cause::Gone,
             Self::Busy { .. } => Cause::Busy,
             Self::Stopped { .. } => Cause::Stopped,
-            Self::Unreachable(_) => Cause::Unreachable,
+            Self::Unreachable(_) | Self::Away { .. } => Cause::Unreachable,
             Self::Unavailable(_) => Cause::Store,
             Self::TooMany(_) => Cause::Limit,
             Self::Draining => Cause::Draining,
@@ -92,7 +98,7 @@ impl Refusal {
             Self::NoSuchLine(_) => CloseCode::NoSuchLine,
             Self::Busy { .. } => CloseCode::Busy,
             Self::Stopped { .. } => CloseCode::GuestStopped,
-            Self::Unreachable(_) => CloseCode::Unreachable,
+            Self::Unreachable(_) | Self::Away { .. } => CloseCode::Unreachable,
             Self::TooMany(_) => CloseCode::SessionLimit,
             Self::Unavailable(_) => CloseCode::InternalError,
             Self::Draining => CloseCode::Draining,

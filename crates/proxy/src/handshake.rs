@@ -194,7 +194,9 @@ fn refuse(refusal: &Refusal) -> Answer {
         Refusal::Token | Refusal::Resume => StatusCode::UNAUTHORIZED,
         Refusal::Origin(_) | Refusal::Mode => StatusCode::FORBIDDEN,
         Refusal::NoSuchLine(_) => StatusCode::NOT_FOUND,
-        Refusal::Busy { .. } | Refusal::Stopped { .. } => StatusCode::CONFLICT,
+        Refusal::Busy { .. } | Refusal::Stopped { .. } | Refusal::Away { .. } => {
+            StatusCode::CONFLICT
+        }
         Refusal::Unreachable(_) => StatusCode::BAD_GATEWAY,
         Refusal::Unavailable(_) | Refusal::TooMany(_) | Refusal::Draining => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -14,6 +14,7 @@ pub mod fuzz;
 mod handshake;
 mod history;
 mod http;
+mod obstacle;
 mod origin;
 mod pages;
 mod record;

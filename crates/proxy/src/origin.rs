@@ -12,7 +12,8 @@ pub(crate) enum Rule {
     /// Ours, on a connection with or without TLS: pages of this proxy and of listed origins.
     Own { tls: bool },
     /// Nova's, where we are in the place of its proxy: pages of the host that the client asked for
-    /// and of listed ones, whatever the port, loaded by the scheme of the console URLs.
+    /// and of listed ones, whatever the port, loaded by the scheme of the console URLs. Where nothing
+    /// says what that is, every scheme will do: Nova knows it from the token.
     Nova,
 }
 
@@ -27,12 +28,12 @@ pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<
     };
     let page = page.to_str().ok().and_then(PageOrigin::parse);
     let page = page.ok_or("the Origin header is not valid")?;
-    let base_url = &config.serial_console.base_url;
+    let base_url = config.serial_console.base_url.as_deref();
     let listed = config.console.allowed_origins.iter().any(|allowed| allowed.covers(&page));
     match rule {
         Rule::Own { tls } if listed || is_own(&page, headers, tls, base_url) => Ok(()),
         Rule::Nova if listed || is_of_host(&page, headers) => {
-            check_scheme(&page, headers, base_url)
+            base_url.map_or(Ok(()), |base_url| check_scheme(&page, headers, base_url))
         }
         _ => Err(format!(
             "a page from {page} may not open consoles here: add it to [console] allowed_origins"
@@ -42,8 +43,13 @@ pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<
 
 /// Whether a page is one of this proxy: from where console URLs point to, or from where this
 /// connection goes.
-pub(crate) fn is_own(page: &PageOrigin, headers: &HeaderMap, tls: bool, base_url: &str) -> bool {
-    let own = [of_connection(headers, tls), PageOrigin::of_url(base_url)];
+pub(crate) fn is_own(
+    page: &PageOrigin,
+    headers: &HeaderMap,
+    tls: bool,
+    base_url: Option<&str>,
+) -> bool {
+    let own = [of_connection(headers, tls), base_url.and_then(PageOrigin::of_url)];
     own.iter().flatten().any(|own| own == page)
 }
 
@@ -91,7 +97,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
         let mut config = Config::default();
-        config.serial_console.base_url = base_url.into();
+        config.serial_console.base_url = (!base_url.is_empty()).then(|| base_url.into());
         let whole = PageOrigin::parse("https://portal.example:8443").unwrap();
         config.console.allowed_origins =
             vec![AllowedOrigin::Host("dashboard.example".into()), AllowedOrigin::Origin(whole)];
@@ -163,6 +169,22 @@ mod tests {
         assert!(checked("http://evil.example", "http://x/").is_err());
         assert!(checked("http://proxy.example", "wss://x/").is_err());
         assert!(checked("https://proxy.example", "http://x/").is_err());
+    }
+
+    #[test]
+    fn by_nova_s_rule_every_scheme_will_do_where_no_console_url_is_known() {
+        for (page, allowed) in [
+            ("http://proxy.example:1", true),
+            ("https://proxy.example", true),
+            ("https://dashboard.example", true),
+            ("https://evil.example", false),
+        ] {
+            assert_eq!(
+                checked(Rule::Nova, page, "proxy.example:6083", "").is_ok(),
+                allowed,
+                "{page}"
+            );
+        }
     }
 
     #[test]

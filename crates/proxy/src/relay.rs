@@ -100,8 +100,8 @@ pub(crate) struct Relay {
     trust: Option<Arc<ClientConfig>>,
     /// Whether every call of the API's own is relayed.
     admin_calls: bool,
-    /// What console URLs start with: pages of this proxy are there.
-    base_url: String,
+    /// What console URLs start with, if that is known: pages of this proxy are there.
+    base_url: Option<String>,
     room: Arc<Semaphore>,
     addresses: Places<Source>,
     /// How long the API may take to begin its answer.
@@ -295,7 +295,9 @@ impl Relay {
         host.and_then(|host| host.parse::<Authority>().ok()).ok_or(Fault::NoHost)?;
         let is_own = |page: &HeaderValue| {
             let page = page.to_str().ok().and_then(PageOrigin::parse);
-            page.is_some_and(|page| origin::is_own(&page, headers, client.tls, &self.base_url))
+            page.is_some_and(|page| {
+                origin::is_own(&page, headers, client.tls, self.base_url.as_deref())
+            })
         };
         if !headers.get_all(header::ORIGIN).iter().all(is_own) {
             return Err(Fault::Foreign);

@@ -38,6 +38,7 @@ use tokio::time::Instant;
 
 use crate::backing::Console;
 use crate::backing::Source;
+use crate::obstacle::obstacle;
 use crate::shown::Shown;
 
 /// Lines at once, at most; each holds a history and a file.
@@ -128,9 +129,7 @@ impl Targets {
         let server = server.ok_or(Refusal::Token)?;
         let unchanged =
             lock(&self.shown).note(token.digest(), console.server, server.updated.as_ref());
-        if let Some(status) = obstacle(&server) {
-            return Err(Refusal::Stopped { status });
-        }
+        obstacle(&server).map_or(Ok(()), Err)?;
         unchanged?;
         let sighting = Sighting {
             server: ServerRef { id: console.server, name: server.name },
@@ -276,8 +275,8 @@ impl Target {
             lock(&self.state).gone = true;
             return Err(Unresolved::Gone("the server was deleted".into()));
         };
-        if let Some(status) = obstacle(&server) {
-            return Err(not_running(&server, &status));
+        if let Some(refusal) = obstacle(&server) {
+            return Err(not_running(&server, &refusal));
         }
         if server.updated == last.updated {
             return Ok(Sighting { seen, ..last });
@@ -326,22 +325,12 @@ fn endpoint(console: openstack::Console) -> Result<Endpoint, String> {
     })
 }
 
-/// Why nobody may attach to the server now, in Nova's words, if so.
-fn obstacle(server: &openstack::Server) -> Option<String> {
-    match (server.vm_state.as_deref(), &server.task_state) {
-        (Some("active"), None) => None,
-        (_, Some(task)) => Some(format!("{} ({task})", server.status)),
-        (_, None) => Some(server.status.clone()),
-    }
-}
-
-fn not_running(server: &openstack::Server, status: &str) -> Unresolved {
-    match server.status.as_str() {
-        "SHUTOFF" => Unresolved::Stopped(Status::Shutoff),
-        "PAUSED" => Unresolved::Stopped(Status::Paused),
-        "SUSPENDED" => Unresolved::Stopped(Status::Suspended),
-        "ERROR" => Unresolved::Stopped(Status::Error),
-        _ => Unresolved::Failed(format!("the server is {status}")),
+fn not_running(server: &openstack::Server, refusal: &Refusal) -> Unresolved {
+    match (server.vm_state.as_deref(), refusal) {
+        (Some("stopped"), _) => Unresolved::Stopped(Status::Shutoff),
+        (Some("suspended"), _) => Unresolved::Stopped(Status::Suspended),
+        (_, Refusal::Away { status }) => Unresolved::Failed(format!("the server is {status}")),
+        _ => Unresolved::Failed(refusal.to_string()),
     }
 }
 

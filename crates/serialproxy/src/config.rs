@@ -29,6 +29,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    loaded.warnings.iter().for_each(|warning| complain(warning));
     let text = match command {
         Command::Check(_) => "the configuration is good\n".to_owned(),
         Command::Show(_) => serialproxy_config::show(&loaded),

@@ -50,11 +50,15 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(what) = check(&loaded.config) {
+        loaded.warnings.iter().for_each(|warning| complain(warning));
         complain(&what);
         return ExitCode::from(EXIT_USAGE);
     }
-    let passed_over = loaded.passed_over;
+    let (passed_over, warnings) = (loaded.passed_over, loaded.warnings);
     start(args, loaded.config, async |config, files, watchdog| {
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
         if !passed_over.is_empty() {
             tracing::debug!("of Nova alone, and passed over: {}", passed_over.join(", "));
         }

@@ -154,6 +154,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     };
     let proxy_listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
+    // Console URLs follow the port, also where any free one was wanted.
+    config.serial_console.listen.port = addresses.1.port();
 
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();

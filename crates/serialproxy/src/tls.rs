@@ -41,7 +41,10 @@ pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<
         );
         return Ok(Listening::plain());
     }
-    if *ssl_only && ["http:", "ws:"].iter().any(|scheme| base_url.starts_with(scheme)) {
+    if let Some(base_url) = base_url
+        && *ssl_only
+        && ["http:", "ws:"].iter().any(|scheme| base_url.starts_with(scheme))
+    {
         tracing::warn!(
             %base_url,
             "[serial_console] ssl_only is set, and base_url gives out URLs that are without TLS"

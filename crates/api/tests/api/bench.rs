@@ -156,7 +156,7 @@ impl Answer {
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.serial_console.enabled = true;
-    config.serial_console.base_url = BASE.into();
+    config.serial_console.base_url = Some(BASE.into());
     config.api.allowed_hosts = vec!["api.example".into()];
     // Tests that are refused often do so from one address.
     config.limits.failures_per_minute = 0;

@@ -17,7 +17,7 @@ use crate::options::Kind::Single;
 use crate::options::Opt;
 use crate::options::works;
 use crate::page_origin::AllowedOrigin;
-use crate::readers::default_base_url;
+use crate::readers::certificate;
 use crate::readers::default_enabled;
 use crate::readers::default_web;
 use crate::readers::set;
@@ -50,12 +50,13 @@ pub(super) static OPTIONS: &[Opt] = &[
         "serial_console",
         "base_url",
         Computed(
-            "http://127.0.0.1:6083/serial.html; with a nova.conf ws://127.0.0.1:6083/",
-            default_base_url,
+            "http://HOST:PORT/serial.html of the proxy, https where it has a certificate",
+            |_| None,
         ),
         Single("an http, https, ws or wss URL with a host, without query and fragment"),
-        "What console URLs start with; pages of its scheme, host and port may connect.",
-        |c, v| set(&mut c.serial_console.base_url, base_url(v)),
+        "What console URLs start with; pages of its scheme, host and port may connect. Set it where \
+         users reach the proxy at another address than it listens on, 0.0.0.0 included.",
+        |c, v| set_some(&mut c.serial_console.base_url, base_url(v)),
     ),
     works(
         "serial_console",
@@ -177,8 +178,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         Text("self.pem"),
         FILE,
         "Certificate of the proxy's port, and those between it and its root. Where the file does not \
-         exist, users connect without TLS.",
-        |c, v| set(&mut c.serial_console.cert, path(v)),
+         exist, or none is named, users connect without TLS.",
+        |c, v| set(&mut c.serial_console.cert, certificate(v)),
     ),
     works(
         "serial_console",

@@ -54,7 +54,7 @@ async fn nobody() -> String {
 fn relay(api: &str) -> Relay {
     let mut config = Config::default();
     config.proxy.api = Some(ApiAddress { tls: false, authority: api.to_owned() });
-    config.serial_console.base_url = "https://console.example/serial.html".into();
+    config.serial_console.base_url = Some("https://console.example/serial.html".into());
     Relay::new(&config, None)
 }
 

@@ -124,7 +124,7 @@ impl Deeds {
                 Ok(token) => {
                     tracing::info!(line = %keyboard.line(), session = %keyboard.session(),
                         user = keyboard.user(), "watch link made");
-                    let base = &proxy.config.serial_console.base_url;
+                    let base = proxy.config.serial_console.console_url();
                     let url = format!("{base}?token={}&mode=watch", token.expose());
                     ServerMessage::Link { url, seconds }
                 }

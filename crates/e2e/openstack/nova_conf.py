@@ -1,0 +1,55 @@
+"""Reads nova.conf files as nova-serialproxy does, by Nova's own options and oslo.config.
+
+    nova_conf.py FILE...    prints a line of JSON for each file: what Nova's proxy takes from it, or its error
+    nova_conf.py states     prints the names of Nova's states and tasks of servers
+"""
+
+import json
+import sys
+
+from nova.conf import console, consoleauth, netconf, novnc, paths, serial_console
+from nova.objects import fields
+from oslo_config import cfg
+from oslo_log import log
+
+
+def main():
+    if sys.argv[1:] == ["states"]:
+        print(json.dumps([fields.InstanceState.ALL, fields.InstanceTaskState.ALL]))
+        return
+    for file in sys.argv[1:]:
+        try:
+            answer = read(file)
+        except (Exception, SystemExit) as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer))
+
+
+def read(file):
+    """What `nova.cmd.serialproxy` and `nova.console.websocketproxy` read, in their order."""
+    conf = cfg.ConfigOpts()
+    for module in (console, consoleauth, netconf, novnc, paths, serial_console):
+        module.register_opts(conf)
+    serial_console.register_cli_opts(conf)
+    novnc.register_cli_opts(conf)
+    log.register_options(conf)
+    conf.set_default("web", None)
+    conf(args=[], project="nova", default_config_files=[file], default_config_dirs=[])
+    return {
+        "serialproxy_host": conf.serial_console.serialproxy_host,
+        "serialproxy_port": conf.serial_console.serialproxy_port,
+        "cert": conf.cert,
+        "key": conf.key,
+        "web": conf.web,
+        "record": conf.record,
+        "ssl_only": conf.ssl_only,
+        "daemon": conf.daemon,
+        "source_is_ipv6": conf.source_is_ipv6,
+        "debug": conf.debug,
+        "ssl_minimum_version": conf.console.ssl_minimum_version,
+        "allowed_origins": conf.console.allowed_origins,
+        "enforce_session_timeout": conf.consoleauth.enforce_session_timeout,
+    }
+
+
+main()
