@@ -12,6 +12,7 @@ use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
@@ -117,21 +118,27 @@ fn lines() -> Named {
         ("Endpoint", object(&[("kind", kind), ("address", text())])),
         (
             "Line",
-            object(&[
-                ("server", reference("ServerRef")),
-                ("port", port()),
-                ("state", words(&[LineState::Waiting, LineState::Connected, LineState::Failed])),
-                ("reason", text()),
-                ("endpoint", nullable(&reference("Endpoint"))),
-                ("line", uuid()),
-                ("epoch", count()),
-                ("offset", count()),
-                ("first_offset", count()),
-                ("bytes_in", count()),
-                ("bytes_out", count()),
-                ("writer", nullable(&reference("Writer"))),
-                ("watchers", count()),
-            ]),
+            with(
+                object(&[
+                    ("server", reference("ServerRef")),
+                    ("port", port()),
+                    (
+                        "state",
+                        words(&[LineState::Waiting, LineState::Connected, LineState::Failed]),
+                    ),
+                    ("reason", text()),
+                    ("endpoint", nullable(&reference("Endpoint"))),
+                    ("line", uuid()),
+                    ("epoch", count()),
+                    ("offset", count()),
+                    ("first_offset", count()),
+                    ("bytes_in", count()),
+                    ("bytes_out", count()),
+                    ("writer", nullable(&reference("Writer"))),
+                    ("watchers", count()),
+                ]),
+                &[("cause", words(Cause::ALL))],
+            ),
         ),
         ("Lines", object(&[("lines", list("Line"))])),
         (

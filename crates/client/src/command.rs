@@ -93,6 +93,18 @@ start on; --restart stops and starts it now.")]
     #[command(after_help = "Example:
   serialproxy reboot demo")]
     Reboot(Call<Server>),
+    /// Stop a server's CPUs: it stays as it is until `resume`
+    #[command(after_help = "Example:
+  serialproxy pause demo
+
+The console stays connected. What is typed meanwhile waits for the guest.")]
+    Pause(Call<Server>),
+    /// Let a paused server go on, or wake one that sleeps
+    #[command(after_help = "Example:
+  serialproxy resume demo
+
+A guest that an I/O error paused stops again unless its cause is gone: look for a full disk first.")]
+    Resume(Call<Server>),
     /// Delete a server that `boot` made
     #[command(after_help = "Example:
   serialproxy delete demo")]

@@ -62,6 +62,14 @@ pub(crate) async fn reset(api: &Api, command: &Server) -> Result<String, Failure
     power(api, &command.server, "reset").await
 }
 
+pub(crate) async fn pause(api: &Api, command: &Server) -> Result<String, Failure> {
+    power(api, &command.server, "pause").await
+}
+
+pub(crate) async fn resume(api: &Api, command: &Server) -> Result<String, Failure> {
+    power(api, &command.server, "resume").await
+}
+
 pub(crate) async fn nmi(api: &Api, command: &Server) -> Result<String, Failure> {
     power(api, &command.server, "nmi").await
 }

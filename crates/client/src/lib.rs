@@ -64,6 +64,8 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Start(call) => guests::start(&api(&call.client)?, &call.command).await?,
         Command::Stop(call) => guests::stop(&api(&call.client)?, &call.command).await?,
         Command::Reboot(call) => guests::reboot(&api(&call.client)?, &call.command).await?,
+        Command::Pause(call) => guests::pause(&api(&call.client)?, &call.command).await?,
+        Command::Resume(call) => guests::resume(&api(&call.client)?, &call.command).await?,
         Command::Delete(call) => guests::delete(&api(&call.client)?, &call.command).await?,
         Command::Token(command) => {
             let (client, command) = command.apart();

@@ -20,6 +20,8 @@ pub(crate) struct Domain {
     pub(crate) id: ServerId,
     pub(crate) name: String,
     pub(crate) status: Status,
+    /// Why its CPUs do not run although it has a process, in words.
+    pub(crate) paused: Option<&'static str>,
     /// Of the hypervisor process, or else of the next start.
     pub(crate) facts: Facts,
     /// Of the next start, while there is a process.
@@ -33,6 +35,10 @@ pub(crate) enum Action {
     CreatePaused,
     /// Let its CPUs run.
     Resume,
+    /// Stop its CPUs.
+    Pause,
+    /// Wake it when it sleeps.
+    Wake,
     /// Press the power button.
     Shutdown,
     /// Cut the power.

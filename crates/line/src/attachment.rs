@@ -344,7 +344,7 @@ impl Attachment {
     }
 
     fn greet(&mut self, beginning: &Beginning, status: &Status) {
-        let (state, reason) = status.connection.in_words();
+        let (state, reason, cause) = status.in_words();
         let Beginning { offset, input, ref key, .. } = *beginning;
         self.acknowledged = input;
         let writes = status.is_held_by(self.session.id);
@@ -357,6 +357,7 @@ impl Attachment {
             mode: if writes { Mode::Write } else { Mode::Watch },
             state,
             reason,
+            cause,
             epoch: status.epoch,
             offset,
             input,

@@ -164,6 +164,18 @@ impl Line {
         self.0.set_power(Power { running: false, status, whole: true });
     }
 
+    /// Why the guest does not go on, in words, while its process is there; none when it does.
+    pub fn guest_paused(&self, why: Option<&'static str>) {
+        let changed = self.0.status.send_if_modified(|status| {
+            let changed = status.paused != why;
+            status.paused = why;
+            changed
+        });
+        if changed {
+            self.0.ring();
+        }
+    }
+
     /// The running guest's port is elsewhere now: it is resolved and dialled anew.
     pub fn guest_moved(&self) {
         if self.0.status.borrow().connection.is_connected() {
@@ -204,7 +216,7 @@ impl Line {
     /// The line as `/v1/lines` shows it.
     pub fn describe(&self) -> api::Line {
         let status = self.0.status.borrow().clone();
-        let (state, reason) = status.connection.in_words();
+        let (state, reason, cause) = status.in_words();
         let (offset, first_offset) = {
             let history = lock(&self.0.history);
             (history.end(), history.first())
@@ -217,6 +229,7 @@ impl Line {
             port: self.0.key.port,
             state,
             reason,
+            cause,
             endpoint: status.endpoint,
             line: self.0.id,
             epoch: status.epoch,
@@ -440,7 +453,7 @@ impl Shared {
         if !changed {
             return;
         }
-        let (state, reason) = connection.in_words();
+        let (state, reason, _) = self.status.borrow().in_words();
         tracing::info!(line = %self.key, ?state, reason, "line");
         if let Some(close) = connection.end_of_raw() {
             let end = lock(&self.history).end();

@@ -29,6 +29,8 @@ use crate::session::Session;
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) connection: Connection,
+    /// Why the guest does not go on, in words, while its process is there.
+    pub(crate) paused: Option<&'static str>,
     pub(crate) endpoint: Option<EndpointInfo>,
     /// Where the output of the last connection begins.
     pub(crate) connection_offset: u64,
@@ -97,6 +99,7 @@ impl Status {
     pub(crate) fn new(pen_request_timeout: Duration) -> Self {
         Self {
             connection: Connection::Stopped(ServerStatus::Shutoff),
+            paused: None,
             endpoint: None,
             connection_offset: 0,
             epoch: 0,
@@ -115,9 +118,8 @@ impl Status {
     /// What `session`, which saw `seen` last, has to be told.
     pub(crate) fn changes_since(&self, seen: &Self, session: &Session) -> Vec<ServerMessage> {
         let mut messages = Vec::new();
-        if self.connection != seen.connection {
-            let (state, reason) = self.connection.in_words();
-            let cause = self.connection.cause();
+        if self.connection != seen.connection || self.paused != seen.paused {
+            let (state, reason, cause) = self.in_words();
             messages.push(ServerMessage::State { state, reason, cause });
         }
         if self.epoch != seen.epoch {
@@ -156,6 +158,18 @@ impl Status {
             messages.extend(self.size.map(ServerMessage::Size));
         }
         messages
+    }
+
+    /// Where the line's connection stands, in words, and why it does not carry bytes.
+    pub(crate) fn in_words(&self) -> (LineState, String, Option<Cause>) {
+        let (state, reason) = self.connection.in_words();
+        match self.paused.filter(|_| self.connection.is_connected()) {
+            Some(why) => {
+                let reason = format!("{reason}; {why}: what is typed waits until it goes on");
+                (state, reason, Some(Cause::Paused))
+            }
+            None => (state, reason, self.connection.cause()),
+        }
     }
 
     pub(crate) fn is_held_by(&self, session: SessionId) -> bool {
@@ -254,7 +268,7 @@ impl Connection {
     }
 
     /// The state as the contract names it, and in words.
-    pub(crate) fn in_words(&self) -> (LineState, String) {
+    fn in_words(&self) -> (LineState, String) {
         match self {
             Self::Stopped(status) => (LineState::Waiting, format!("the server is {status}")),
             Self::Dialling => (LineState::Waiting, "connecting to the guest's port".into()),
@@ -269,7 +283,7 @@ impl Connection {
     }
 
     /// Why bytes do not flow, if so.
-    pub(crate) fn cause(&self) -> Option<Cause> {
+    fn cause(&self) -> Option<Cause> {
         match self {
             Self::Connected(_) | Self::Dialling => None,
             Self::Stopped(_) => Some(Cause::Stopped),

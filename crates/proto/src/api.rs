@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::Serializer;
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::console::LineState;
 use crate::console::ServerRef;
 use crate::id::ServerId;
@@ -65,6 +66,9 @@ pub struct Line {
     pub state: LineState,
     /// The state in words.
     pub reason: String,
+    /// Why, where bytes do not flow, or the guest is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Where the guest's port is, when it is known.
     pub endpoint: Option<EndpointInfo>,
     /// Random id, new whenever offsets start at 0 again.

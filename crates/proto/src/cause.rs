@@ -57,6 +57,8 @@ causes! {
     Gone "gone";
     /// The guest does not run.
     Stopped "stopped";
+    /// The guest is paused, sleeps or crashed: what is typed waits until it goes on.
+    Paused "paused";
     /// The guest's port cannot be reached.
     Unreachable "unreachable";
     /// The handshake or a parameter makes no sense, or TLS is wanted.

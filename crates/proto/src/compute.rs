@@ -83,6 +83,10 @@ pub enum Power {
     Reset,
     /// Send a non-maskable interrupt.
     Nmi,
+    /// Stop its CPUs.
+    Pause,
+    /// Let a paused server go on.
+    Resume,
 }
 
 /// Who throws a session off, and why.

@@ -25,7 +25,7 @@ pub enum ServerMessage {
         state: LineState,
         /// In words, for a person.
         reason: String,
-        /// Why, where bytes do not flow.
+        /// Why, where bytes do not flow, or the guest is paused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
     },
@@ -169,6 +169,9 @@ pub struct Hello {
     pub state: LineState,
     /// The state in words.
     pub reason: String,
+    /// Why, where bytes do not flow, or the guest is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Guest boots so far.
     pub epoch: u64,
     /// Offset of the first byte that follows.
@@ -324,6 +327,10 @@ pub enum PowerAction {
     Reset,
     /// Send a non-maskable interrupt.
     Nmi,
+    /// Stop its CPUs.
+    Pause,
+    /// Let a paused server go on.
+    Resume,
 }
 
 #[cfg(test)]

@@ -316,7 +316,8 @@ fn is_offered(method: &Method, path: &str) -> bool {
         | [Some("v1"), Some("servers"), Some(_), None, ..]
         | [Some("v1"), Some("lines"), Some(_), Some(_), None | Some("output"), None] => reads,
         [Some("v1"), Some("servers"), Some(_), Some(power), None, ..] => {
-            method == "POST" && ["start", "stop", "reboot", "reset", "nmi"].contains(&power)
+            method == "POST"
+                && ["start", "stop", "reboot", "reset", "nmi", "pause", "resume"].contains(&power)
         }
         [Some("v1"), Some("lines"), Some(_), Some(_), Some("break" | "sysrq"), None]
         | [Some("v3"), Some("servers"), Some(_), Some("get-serial-console"), None, ..] => {

@@ -50,10 +50,12 @@ async fn action(
             let url = remote_consoles::serial(&api, caller, server, arguments).await?;
             Ok(Json(json!({"console": {"type": "serial", "url": url}})).into_response())
         }
-        "os-start" | "os-stop" | "reboot" => {
+        "os-start" | "os-stop" | "reboot" | "pause" | "unpause" => {
             let change = match name {
                 "os-start" => Change::Start,
                 "os-stop" => Change::Stop,
+                "pause" => Change::Pause,
+                "unpause" => Change::Unpause,
                 _ => Change::reboot(arguments)?,
             };
             power::begin(&api, &caller, server, change).await?;

@@ -1,4 +1,4 @@
-//! `os-start`, `os-stop` and `reboot`: Nova answers before they are done.
+//! `os-start`, `os-stop`, `reboot`, `pause` and `unpause`: Nova answers before they are done.
 
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) enum Change {
     SoftReboot,
     /// The guest is not asked, and may be off.
     HardReboot,
+    Pause,
+    Unpause,
 }
 
 impl Change {
@@ -44,7 +46,17 @@ impl Change {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::SoftReboot | Self::HardReboot => "reboot",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
         }
+    }
+
+    fn policy(self) -> String {
+        let group = match self {
+            Self::Pause | Self::Unpause => "os-pause-server",
+            _ => "servers",
+        };
+        format!("os_compute_api:{group}:{}", self.name())
     }
 
     /// What is to be done to a server of this status; none where Nova does nothing.
@@ -57,6 +69,8 @@ impl Change {
             (Self::HardReboot, Status::Active | Status::Error | Status::Paused) => {
                 Some(Power::Reset)
             }
+            (Self::Pause, Status::Active) => Some(Power::Pause),
+            (Self::Unpause, Status::Paused) => Some(Power::Resume),
             _ => None,
         }
     }
@@ -71,7 +85,7 @@ pub(super) async fn begin(
 ) -> Result<(), Fault> {
     let server = api.server(caller, id).await?;
     let name = change.name();
-    caller.require(Role::Member, &format!("os_compute_api:servers:{name}"))?;
+    caller.require(Role::Member, &change.policy())?;
     let power = change.of(server.status).ok_or_else(|| {
         let (vm_state, _) = states(server.status);
         Fault::Conflict(format!("Cannot '{name}' instance {id} while it is in vm_state {vm_state}"))

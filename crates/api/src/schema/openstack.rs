@@ -158,6 +158,8 @@ fn action(strict: bool) -> Value {
         object(&[("os-getConsoleOutput", arguments(json!({"length": length}), &[]))]),
         object(&[("os-start", json!({}))]),
         object(&[("os-stop", json!({}))]),
+        object(&[("pause", json!({}))]),
+        object(&[("unpause", json!({}))]),
         object(&[("reboot", arguments(json!({"type": reboot}), &["type"]))]),
     ]})
 }

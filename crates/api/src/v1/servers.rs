@@ -68,6 +68,8 @@ pub(super) fn routes() -> Vec<Route> {
         power("reboot", Power::Reboot, "Asks the guest to reboot"),
         power("reset", Power::Reset, "Presses the reset button"),
         power("nmi", Power::Nmi, "Sends a non-maskable interrupt"),
+        power("pause", Power::Pause, "Stops a server's CPUs"),
+        power("resume", Power::Resume, "Lets a paused server go on, or wakes one that sleeps"),
     ]);
     routes
 }
@@ -183,6 +185,8 @@ fn policy(power: &Power) -> &'static str {
         Power::Reboot => "os_compute_api:servers:reboot",
         Power::Reset => "serialproxy:servers:reset",
         Power::Nmi => "serialproxy:servers:nmi",
+        Power::Pause => "os_compute_api:os-pause-server:pause",
+        Power::Resume => "os_compute_api:os-pause-server:unpause",
     }
 }
 

@@ -131,6 +131,7 @@ impl Fake {
             port: key.port,
             state: if live { LineState::Connected } else { LineState::Waiting },
             reason: "as it should be".into(),
+            cause: None,
             endpoint,
             line: Uuid::from_u128(3),
             epoch: 2,
@@ -213,7 +214,7 @@ impl Compute for Fake {
         self.say(format!("console {line} wait={wait}"), || {
             self.find_line(line)?;
             let server = self.find(line.server)?;
-            if server.status != Status::Active && !wait {
+            if !matches!(server.status, Status::Active | Status::Paused) && !wait {
                 let text = format!("Instance {} is {}: start it first", server.id, server.status);
                 return Err(ComputeError::Conflict(text));
             }

@@ -29,6 +29,8 @@ async fn a_change_is_accepted_where_novas_states_allow_it() {
         (r#"{"os-start": null}"#, "start", &[(Status::Shutoff, "Start")][..]),
         (r#"{"os-stop": null}"#, "stop", &[(Status::Active, "Stop("), (Status::Error, "Stop(")]),
         (r#"{"reboot": {"type": "SOFT"}}"#, "reboot", &[(Status::Active, "Reboot")]),
+        (r#"{"pause": null}"#, "pause", &[(Status::Active, "Pause")]),
+        (r#"{"unpause": null}"#, "unpause", &[(Status::Paused, "Resume")]),
         (
             hard,
             "reboot",

@@ -183,9 +183,10 @@ async fn test_get_serial_console_instance_invalid_state() {
     for answer in both(&bench, halted()).await {
         answer.is_fault(409, "conflictingRequest", "is SHUTOFF");
     }
+    // What is printed before the pause is there to read, and the console goes on with the guest.
     let paused = self::bench(Fake { status: Some(Status::Paused), ..Fake::default() });
     for answer in both(&paused, running()).await {
-        answer.is_fault(409, "conflictingRequest", "is PAUSED");
+        assert_eq!(answer.status, 200);
     }
 }
 

@@ -230,6 +230,8 @@ async fn power_actions_answer_202_and_reach_the_server() {
         ("reboot", "", "Reboot"),
         ("reset", "", "Reset"),
         ("nmi", "", "Nmi"),
+        ("pause", "", "Pause"),
+        ("resume", "", "Resume"),
         ("stop", "", "Stop(Stop { timeout: None, force: false })"),
         ("stop", "{}", "Stop(Stop { timeout: None, force: false })"),
         ("stop", r#"{"timeout": 5}"#, "Stop(Stop { timeout: Some(5), force: false })"),

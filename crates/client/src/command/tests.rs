@@ -64,6 +64,8 @@ fn the_examples_of_the_help_are_accepted() {
         "break demo --port 1",
         "sysrq demo h",
         "nmi demo",
+        "pause demo",
+        "resume demo",
         "reset demo",
         "adopt db1 --serial-ports 2 --restart",
         "adopt db1 --undo",

@@ -144,6 +144,7 @@ mod tests {
             mode,
             state: LineState::Connected,
             reason: String::new(),
+            cause: None,
             epoch: 1,
             offset,
             input: 0,

@@ -270,6 +270,8 @@ fn the_other_changes_are_one_call_each() {
         ("reboot demo", format!("POST /v1/servers/{ID}/reboot")),
         ("delete demo", format!("DELETE /v1/servers/{ID}")),
         ("nmi demo", format!("POST /v1/servers/{ID}/nmi")),
+        ("pause demo", format!("POST /v1/servers/{ID}/pause")),
+        ("resume demo", format!("POST /v1/servers/{ID}/resume")),
         ("reset demo", format!("POST /v1/servers/{ID}/reset")),
         ("break demo", format!("POST /v1/lines/{ID}/0/break")),
         ("break demo --port 1", format!("POST /v1/lines/{ID}/1/break")),

@@ -11,6 +11,7 @@ use serialproxy_store::Adoption;
 
 use super::Guests;
 use super::changes::Task;
+use super::power::refuse_paused;
 use crate::domain::Facts;
 use crate::domain::Given;
 use crate::domain::SerialDevices;
@@ -32,8 +33,11 @@ impl Guests {
         if !self.settings.enabled {
             return Err(no_such_port(id, 0, &[]));
         }
-        let project = self.seen(id).await?.project;
-        let mut change = self.changes.begin(id, &project, Task::ADOPT).await?;
+        let guest = self.seen(id).await?;
+        if adopt.restart && guest.run.is_some() {
+            refuse_paused("adopt", &guest, id, "leave out the restart")?;
+        }
+        let mut change = self.changes.begin(id, &guest.project, Task::ADOPT).await?;
         let ran = {
             let _turn = self.turn(id).await;
             let _leasing = self.leasing.read().await;

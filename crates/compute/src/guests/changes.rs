@@ -44,6 +44,8 @@ impl Task {
             Power::Reboot => ("reboot", "rebooting", false),
             Power::Reset => ("reset", "rebooting_hard", true),
             Power::Nmi => ("interrupt", "interrupting", true),
+            Power::Pause => ("pause", "pausing", false),
+            Power::Resume => ("resume", "unpausing", true),
         };
         Self { verb, state, overtakes }
     }

@@ -167,7 +167,7 @@ impl Guests {
             let ports: Vec<u8> = guest.ports.iter().map(|known| known.port).collect();
             return Err(no_such_port(id, port, &ports));
         }
-        if guest.status != Status::Active && !wait {
+        if guest.run.is_none() && !wait {
             return Err(ComputeError::Conflict(format!(
                 "Cannot 'get_serial_console' instance {id} while it is {}: start it, or ask with \
                  wait=1",

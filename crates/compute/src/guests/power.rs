@@ -19,6 +19,9 @@ use crate::hypervisor::HypervisorError;
 /// How long a guest has to shut down by itself, unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a guest that cannot be asked to shut down may take to be gone.
+const LEAVES: Duration = Duration::from_secs(2);
+
 /// How long it has at most.
 const MOST_PATIENCE: Duration = Duration::from_secs(Stop::MOST_SECONDS);
 
@@ -34,6 +37,8 @@ impl Guests {
             Power::Reboot => self.reboot(&mut change, id).await,
             Power::Reset => self.press(id, "reset", Action::Reset).await,
             Power::Nmi => self.press(id, "interrupt", Action::InjectNmi).await,
+            Power::Pause => self.pause(id).await,
+            Power::Resume => self.resume(id).await,
         }
     }
 
@@ -43,14 +48,34 @@ impl Guests {
         let guest = self.seen(id).await?;
         match (guest.run, guest.status) {
             (None, _) => drop(self.launch(id, Attach::OrGoOn).await?),
-            (Some(_), Status::Paused) => {
-                let resumed = self.hypervisor.act(id, Action::Resume).await;
-                resumed.map_err(|error| error.of(id, "resume"))?;
-                self.seen(id).await?;
-            }
+            (Some(_), Status::Paused) => self.resume(id).await?,
             (Some(_), status) => return Err(conflict("start", id, status)),
         }
         tracing::info!(server = %id, name = guest.name, "started");
+        Ok(())
+    }
+
+    async fn pause(&self, id: ServerId) -> Result<(), ComputeError> {
+        let (guest, _) = self.running(id, "pause").await?;
+        if guest.status != Status::Active {
+            return Err(conflict("pause", id, guest.status));
+        }
+        self.hypervisor.act(id, Action::Pause).await.map_err(|error| error.of(id, "pause"))?;
+        self.seen(id).await?;
+        tracing::info!(server = %id, name = guest.name, "paused");
+        Ok(())
+    }
+
+    async fn resume(&self, id: ServerId) -> Result<(), ComputeError> {
+        let (guest, _) = self.running(id, "resume").await?;
+        let action = match guest.status {
+            Status::Paused => Action::Resume,
+            Status::Suspended => Action::Wake,
+            status => return Err(conflict("resume", id, status)),
+        };
+        self.hypervisor.act(id, action).await.map_err(|error| error.of(id, "resume"))?;
+        self.seen(id).await?;
+        tracing::info!(server = %id, name = guest.name, "resumed");
         Ok(())
     }
 
@@ -61,6 +86,9 @@ impl Guests {
         stop: &Stop,
     ) -> Result<(), ComputeError> {
         let (guest, _) = self.running(id, "stop").await?;
+        if !stop.force {
+            refuse_paused("stop", &guest, id, "stop it with force, which cuts its power")?;
+        }
         self.end_run(change, id, &guest, stop).await
     }
 
@@ -74,7 +102,9 @@ impl Guests {
     ) -> Result<(), ComputeError> {
         let Some(run) = guest.run else { return Ok(()) };
         let patience = stop.timeout.map_or(PATIENCE, Duration::from_secs).min(MOST_PATIENCE);
-        let stopped = !stop.force && self.shut_down(change, id, run, patience).await?;
+        // One that crashed cannot be asked.
+        let asks = !stop.force && guest.status != Status::Error;
+        let stopped = asks && self.shut_down(change, id, run, patience).await?;
         if !stopped {
             change.resume().await;
             let _turn = self.turn(id).await;
@@ -97,15 +127,19 @@ impl Guests {
         run: u32,
         patience: Duration,
     ) -> Result<bool, ComputeError> {
-        match self.act_unless_stopped(id, Action::Shutdown).await {
-            Ok(()) => {}
-            Err(error @ (HypervisorError::Failed(_) | HypervisorError::Unsupported(_))) => {
-                tracing::warn!(server = %id, %error, "a guest cannot be asked to shut down");
-                return Ok(false);
-            }
-            Err(error) => return Err(error.of(id, "stop")),
-        }
         let has_left = |guest: Option<&Guest>| guest.is_none_or(|guest| guest.run != Some(run));
+        if let Err(error) = self.act_unless_stopped(id, Action::Shutdown).await {
+            // Another change may cut its power in this moment.
+            if self.table.wait(id, LEAVES, has_left).await {
+                return Ok(true);
+            }
+            return Err(match error.of(id, "shut down") {
+                ComputeError::Failed(text) | ComputeError::Unsupported(text) => {
+                    ComputeError::Conflict(format!("{text}. To cut its power, stop it with force."))
+                }
+                error => error,
+            });
+        }
         change.pause();
         Ok(self.table.wait(id, patience, has_left).await)
     }
@@ -113,6 +147,7 @@ impl Guests {
     /// Asks the guest to reboot. One that does not listen is reset in the end.
     async fn reboot(&self, change: &mut Change<'_>, id: ServerId) -> Result<(), ComputeError> {
         let (before, run) = self.running(id, "reboot").await?;
+        refuse_paused("reboot", &before, id, "reset it, which asks nobody")?;
         let has = |guest: Option<&Guest>| {
             guest.is_none_or(|guest| guest.boots != before.boots || guest.run != Some(run))
         };
@@ -165,6 +200,21 @@ impl Guests {
             return Ok(());
         }
         done
+    }
+}
+
+/// A guest whose CPUs do not run hears nothing.
+pub(super) fn refuse_paused(
+    what: &str,
+    guest: &Guest,
+    id: ServerId,
+    instead: &str,
+) -> Result<(), ComputeError> {
+    match guest.status {
+        status @ (Status::Paused | Status::Suspended) => Err(ComputeError::Conflict(format!(
+            "Cannot '{what}' instance {id} while it is {status}: resume it first, or {instead}."
+        ))),
+        _ => Ok(()),
     }
 }
 

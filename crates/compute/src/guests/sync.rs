@@ -33,6 +33,9 @@ use crate::ports::BoundPort;
 /// Pause after a look at all domains that failed although libvirt is there.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a guest that starts paused may wait for its lines until it counts as paused.
+const STARTS: Duration = Duration::from_secs(6);
+
 /// How a domain came into sight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sight {
@@ -157,7 +160,7 @@ impl Guests {
 
     /// Takes note of a domain, and tells its lines.
     fn apply(&self, domain: Domain, bound: BTreeSet<BoundPort>, sight: Sight) -> Guest {
-        let Domain { id, name, status, facts, .. } = domain;
+        let Domain { id, name, status, paused, facts, .. } = domain;
         let before = self.table.get(id);
         let change = change(before.as_ref(), facts.run, sight);
         let boots = before.as_ref().map_or(0, |guest| guest.boots);
@@ -167,6 +170,7 @@ impl Guests {
             name,
             project,
             status,
+            paused,
             run: facts.run,
             boots: boots + u64::from(change == Change::Booted),
             reset: before.as_ref().and_then(|guest| guest.reset),
@@ -182,6 +186,9 @@ impl Guests {
         }
         self.tell_lines(id, &guest, change, before.as_ref());
         self.table.put(id, guest.clone());
+        if waits_for_its_lines(&guest, change) {
+            tokio::spawn(look_again(self.me.clone(), id));
+        }
         guest
     }
 
@@ -209,8 +216,7 @@ impl Guests {
                 line.rename(&guest.name);
             }
             match change {
-                // Ours start paused, and run when their lines are connected.
-                Change::Booted => line.guest_started(guest.status == Status::Paused),
+                Change::Booted => line.guest_started(waits_for_its_lines(guest, change)),
                 Change::Running => line.guest_running(),
                 Change::Stopped => line.guest_stopped(guest.status),
                 Change::Unchanged if guest.run.is_none() && (is_new || another_status) => {
@@ -219,6 +225,7 @@ impl Guests {
                 Change::Unchanged if guest.run.is_some() && is_new => line.guest_running(),
                 Change::Unchanged => {}
             }
+            line.guest_paused(guest.paused.filter(|_| !waits_for_its_lines(guest, change)));
         }
     }
 
@@ -237,6 +244,21 @@ fn change(before: Option<&Guest>, run: Option<u32>, sight: Sight) -> Change {
         (Some(Some(before)), Some(now)) if before == now => Change::Unchanged,
         (None, Some(_)) if sight == Sight::Found => Change::Running,
         (_, Some(_)) => Change::Booted,
+    }
+}
+
+/// Whether a guest has just been started with its CPUs stopped: ours run when their lines are
+/// connected.
+fn waits_for_its_lines(guest: &Guest, change: Change) -> bool {
+    change == Change::Booted && guest.status == Status::Paused
+}
+
+/// Looks whether a guest that waited for its lines runs now. One that others start paused stays so.
+async fn look_again(guests: Weak<Guests>, id: ServerId) {
+    tokio::time::sleep(STARTS).await;
+    let Some(guests) = guests.upgrade() else { return };
+    if let Err(error) = guests.refresh(id).await {
+        tracing::debug!(server = %id, %error, "a guest that starts could not be read");
     }
 }
 
@@ -273,6 +295,7 @@ mod tests {
             name: "g".into(),
             project: "admin".into(),
             status: Status::Active,
+            paused: None,
             run,
             boots: 0,
             reset: None,

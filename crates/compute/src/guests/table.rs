@@ -25,6 +25,8 @@ pub(super) struct Guest {
     /// Id of the project that it belongs to.
     pub(super) project: String,
     pub(super) status: Status,
+    /// Why its CPUs do not run although it has a process, in words.
+    pub(super) paused: Option<&'static str>,
     /// Names the hypervisor process while there is one: another number, another boot.
     pub(super) run: Option<u32>,
     /// Boots that were seen, resets included.
@@ -110,6 +112,7 @@ mod tests {
             name: "guest".into(),
             project: "admin".into(),
             status: Status::Active,
+            paused: None,
             run: Some(1),
             boots: 0,
             reset: None,

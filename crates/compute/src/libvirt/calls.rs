@@ -22,6 +22,8 @@ pub(super) fn act(connect: &Connect, id: ServerId, action: Action) -> Result<(),
     match action {
         Action::CreatePaused => domain.create_with_flags(virt_sys::VIR_DOMAIN_START_PAUSED),
         Action::Resume => domain.resume(),
+        Action::Pause => domain.suspend(),
+        Action::Wake => domain.pm_wakeup(0),
         Action::Shutdown => domain.shutdown_flags(virt_sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN),
         Action::Destroy => domain.destroy(),
         Action::Reboot => domain.reboot(virt_sys::VIR_DOMAIN_REBOOT_ACPI_POWER_BTN),
@@ -90,7 +92,8 @@ fn describe(handle: &Handle) -> Result<Domain, Error> {
         }
         _ => None,
     };
-    Ok(Domain { id, name: handle.name()?, status: status(handle)?, facts, next })
+    let (status, paused) = status(handle)?;
+    Ok(Domain { id, name: handle.name()?, status, paused, facts, next })
 }
 
 fn facts_of(id: ServerId, xml: Result<String, Error>) -> Facts {
@@ -105,7 +108,8 @@ fn facts(id: ServerId, xml: &str) -> Facts {
     })
 }
 
-fn status(handle: &Handle) -> Result<Status, Error> {
+/// Nova's word for what a domain does, and why its CPUs do not run although it has a process.
+fn status(handle: &Handle) -> Result<(Status, Option<&'static str>), Error> {
     let (state, reason) = handle.state()?;
     // The binding does not look at what the call returned; a failed one leaves -1 there.
     if state.unknown() == Some(virt_sys::virDomainState::MAX) {
@@ -113,24 +117,29 @@ fn status(handle: &Handle) -> Result<Status, Error> {
     }
     let reason = Result::<DomainStateReason, _>::from(reason).ok();
     Ok(match (state.known(), reason) {
-        (Some(DomainState::Paused), Some(DomainStateReason::Paused(reason)))
-            if reason.is(DomainPausedReason::Crashed) =>
-        {
-            Status::Error
-        }
-        (Some(DomainState::Shutoff), Some(DomainStateReason::Shutoff(reason))) => {
+        (Some(DomainState::Paused), Some(DomainStateReason::Paused(reason))) => {
             match reason.known() {
-                Some(DomainShutoffReason::Crashed) => Status::Error,
-                Some(DomainShutoffReason::Saved) => Status::Suspended,
-                _ => Status::Shutoff,
+                Some(DomainPausedReason::Crashed) => (Status::Error, Some("the guest crashed")),
+                Some(DomainPausedReason::IOError) => (
+                    Status::Paused,
+                    Some("the guest is paused after an I/O error, which a full disk causes"),
+                ),
+                _ => (Status::Paused, Some("the guest is paused")),
             }
         }
-        (Some(DomainState::Paused), _) => Status::Paused,
-        (Some(DomainState::Shutoff), _) => Status::Shutoff,
-        (Some(DomainState::PMSuspended), _) => Status::Suspended,
-        (Some(DomainState::Running | DomainState::Blocked | DomainState::Shutdown), _) => {
-            Status::Active
+        (Some(DomainState::Paused), _) => (Status::Paused, Some("the guest is paused")),
+        (Some(DomainState::Shutoff), Some(DomainStateReason::Shutoff(reason))) => {
+            match reason.known() {
+                Some(DomainShutoffReason::Crashed) => (Status::Error, None),
+                Some(DomainShutoffReason::Saved) => (Status::Suspended, None),
+                _ => (Status::Shutoff, None),
+            }
         }
-        (Some(DomainState::NoState | DomainState::Crashed) | None, _) => Status::Error,
+        (Some(DomainState::Shutoff), _) => (Status::Shutoff, None),
+        (Some(DomainState::PMSuspended), _) => (Status::Suspended, Some("the guest sleeps")),
+        (Some(DomainState::Running | DomainState::Blocked | DomainState::Shutdown), _) => {
+            (Status::Active, None)
+        }
+        (Some(DomainState::NoState | DomainState::Crashed) | None, _) => (Status::Error, None),
     })
 }

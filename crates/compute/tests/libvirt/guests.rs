@@ -13,6 +13,7 @@ use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_proto::api;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::Stop;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Power;
@@ -162,6 +163,52 @@ async fn a_reset_is_another_boot_on_the_same_connection() {
     role.manager.power(id, Power::Reset).await.unwrap();
     eventually("the reset is seen", || async { role.line(id, 0).filter(|line| line.epoch == 3) })
         .await;
+    role.manager.delete(id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_guest_is_shown_so_and_keeps_its_power_and_its_console() {
+    let (daemon, role) = start(SLOT);
+    let id = boot(&role, "t-compute-paused").await;
+    role.until_printed(id, 1, PROMPT).await;
+    let (paused, goes_on) = (Some(Cause::Paused), None);
+    let seen = async |status: Status, cause: Option<Cause>| {
+        eventually("the change is seen", || async {
+            let line = role.line(id, 0)?;
+            let server = role.manager.server(id).await.ok()?;
+            let connected = line.state == LineState::Connected;
+            (connected && server.status == status && line.cause == cause).then_some(line.reason)
+        })
+        .await
+    };
+    seen(Status::Active, goes_on).await;
+    daemon.virsh(&["suspend", "t-compute-paused"]);
+    let reason = seen(Status::Paused, paused).await;
+    assert!(reason.starts_with("connected; the guest is paused: what is typed"), "{reason}");
+    role.manager.get_serial_console(lines(id)[0], false).await.unwrap();
+
+    let asks_the_guest = [Power::Stop(Stop::default()), Power::Reboot, Power::Pause];
+    for power in asks_the_guest {
+        let refused = role.manager.power(id, power).await.unwrap_err();
+        assert!(matches!(&refused, ComputeError::Conflict(text) if text.contains("is PAUSED")));
+    }
+    let adopt = api::Adopt { restart: true, ..api::Adopt::default() };
+    assert!(role.manager.adopt(id, adopt).await.is_err());
+    assert_eq!(daemon.virsh(&["domstate", "t-compute-paused"]).trim(), "paused");
+
+    role.manager.power(id, Power::Resume).await.unwrap();
+    seen(Status::Active, goes_on).await;
+    role.manager.power(id, Power::Pause).await.unwrap();
+    seen(Status::Paused, paused).await;
+    role.manager.power(id, Power::Start).await.unwrap();
+    let twice = role.manager.power(id, Power::Resume).await.unwrap_err();
+    assert!(matches!(twice, ComputeError::Conflict(_)), "{twice}");
+    role.manager.power(id, Power::Pause).await.unwrap();
+    force_off(&role, id).await;
+
+    // One that others start paused stays so, and is shown so.
+    daemon.virsh(&["start", "--paused", "t-compute-paused"]);
+    seen(Status::Paused, paused).await;
     role.manager.delete(id).await.unwrap();
 }
 

@@ -154,5 +154,7 @@ fn power(action: PowerAction) -> Power {
         PowerAction::Reboot => Power::Reboot,
         PowerAction::Reset => Power::Reset,
         PowerAction::Nmi => Power::Nmi,
+        PowerAction::Pause => Power::Pause,
+        PowerAction::Resume => Power::Resume,
     }
 }
