@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::bounds::FRAME;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::Hello;
@@ -45,7 +46,7 @@ const REST: Duration = Duration::from_millis(20);
 /// What a session gets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Output from before, or a painted screen.
+    /// Output from before, or a part of a painted screen: at most [`FRAME`] bytes.
     Replay(Bytes),
     /// Live output waits for [`Attachment::take`], in order and without a hole that was not said.
     Output,
@@ -340,7 +341,10 @@ impl Attachment {
         };
         let bytes = screen.bytes.len() as u64;
         self.tell(ServerMessage::Replay { kind: ReplayKind::Screen, bytes, offset });
-        self.pending.push_back(Event::Replay(screen.bytes.clone()));
+        let mut rest = screen.bytes.clone();
+        while !rest.is_empty() {
+            self.pending.push_back(Event::Replay(rest.split_to(rest.len().min(FRAME))));
+        }
     }
 
     fn greet(&mut self, beginning: &Beginning, status: &Status) {

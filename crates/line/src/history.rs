@@ -9,11 +9,13 @@
 
 use std::collections::VecDeque;
 
+use serialproxy_proto::bounds::FRAME;
+
 /// Boots whose beginnings are kept at most.
 const BOOTS: usize = 32;
 
 /// Bytes of a chunk at most, and so what is kept beyond the limits.
-pub(crate) const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = FRAME;
 const CHUNK_LEAST: usize = 1024;
 
 /// How many bytes are kept at most, give or take a chunk.

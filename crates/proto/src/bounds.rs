@@ -1,7 +1,11 @@
-//! What a message from a client may hold at most. `docs/protocol.md` shows the table.
+//! What messages may hold at most. `docs/protocol.md` shows the tables.
 
 use crate::console::ClientMessage;
 use crate::console::Size;
+
+/// Bytes of a binary message from the server: what is replayed or printed comes in so many messages as it
+/// takes. On raw one may have 3 bytes more, since it ends with a whole character.
+pub const FRAME: usize = 64 * 1024;
 
 /// Bytes of a message: a reason of [`REASON`] characters, each of which JSON may escape in 12
 /// bytes, and room for the rest.
@@ -138,6 +142,7 @@ mod tests {
                 "| a control message | {MESSAGE} bytes, {DEPTH} arrays and objects within each other;"
             ),
             format!("| `reason` | {REASON} characters |"),
+            format!("A binary message of the server has at most {} KiB", FRAME / 1024),
             format!("| `rows`, `cols` | 1 to {GRID};"),
             format!("| `offset`, `id` | 0 to {COUNT}"),
             format!("| messages, other than `ack` and `input` | {RATE} in {RATE_SECONDS} s"),

@@ -15,6 +15,7 @@ use http::HeaderValue;
 use http::Uri;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use reqwest::Url;
+use serialproxy_proto::bounds::FRAME;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::SUBPROTOCOL;
@@ -39,8 +40,8 @@ use crate::text::printable;
 const OPEN_TIME: Duration = Duration::from_secs(10);
 /// How long the peer may take to answer a Close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
-/// 1 MiB: far more than a proxy puts into one message.
-const MESSAGE_SIZE: usize = 1 << 20;
+/// 1 MiB: far more than a proxy puts into one message, also of a later version.
+const MESSAGE_SIZE: usize = 16 * FRAME;
 
 /// An open connection.
 #[derive(Debug)]

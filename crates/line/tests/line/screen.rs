@@ -5,6 +5,7 @@ use serialproxy_line::Attachment;
 use serialproxy_line::Event;
 use serialproxy_line::Start;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::bounds::FRAME;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::token::Mode;
@@ -22,16 +23,22 @@ fn attach(rig: &Rig) -> Attachment {
     rig.attach(&visitor).unwrap().0
 }
 
-/// The screen, and the offset at which the output goes on.
-async fn screen(attachment: &mut Attachment) -> (Bytes, u64) {
+/// The parts of the screen, and the offset at which the output goes on.
+async fn screen(attachment: &mut Attachment) -> (Vec<Bytes>, u64) {
+    let mut parts: Vec<Bytes> = Vec::new();
     let mut announced = None;
     within(async {
         loop {
+            if let Some((bytes, offset)) = announced
+                && parts.iter().map(Bytes::len).sum::<usize>() as u64 == bytes
+            {
+                return (parts, offset);
+            }
             match (next(attachment).await, announced) {
-                (Event::Replay(screen), Some(offset)) => return (screen, offset),
-                (Event::Message(ServerMessage::Replay { kind, offset, .. }), None) => {
+                (Event::Replay(part), Some(_)) => parts.push(part),
+                (Event::Message(ServerMessage::Replay { kind, bytes, offset }), None) => {
                     assert_eq!(kind, ReplayKind::Screen);
-                    announced = Some(offset);
+                    announced = Some((bytes, offset));
                 }
                 (Event::Message(_), _) => {}
                 (event, _) => panic!("{event:?} before the screen"),
@@ -39,6 +46,18 @@ async fn screen(attachment: &mut Attachment) -> (Bytes, u64) {
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn a_large_screen_comes_in_parts_that_every_client_takes() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let rows = "0123456789\r\n".repeat(20_000);
+    guest.write_all(rows.as_bytes()).await.unwrap();
+    eventually(|| rig.line.describe().offset == rows.len() as u64).await;
+    let (parts, offset) = screen(&mut attach(&rig)).await;
+    assert_eq!(offset, rows.len() as u64);
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= FRAME), "{}", parts.len());
 }
 
 #[tokio::test]
@@ -51,14 +70,14 @@ async fn thirty_three_attaches_to_a_line_under_a_bomb_cost_one_painting() {
     let mut sessions: Vec<_> = (0..33).map(|_| attach(&rig)).collect();
     let (first, _) = screen(&mut sessions[0]).await;
     for session in &mut sessions[1..] {
-        assert_eq!(screen(session).await.0.as_ptr(), first.as_ptr(), "painted again");
+        assert_eq!(screen(session).await.0[0].as_ptr(), first[0].as_ptr(), "painted again");
     }
     let (later, _) = screen(&mut attach(&rig)).await;
-    assert_eq!(later.as_ptr(), first.as_ptr(), "painted again without new output");
+    assert_eq!(later[0].as_ptr(), first[0].as_ptr(), "painted again without new output");
     guest.write_all(b"new\r\n").await.unwrap();
     eventually(|| rig.line.describe().offset == bomb.len() as u64 + 5).await;
     let (new, _) = screen(&mut attach(&rig)).await;
-    assert!(new.windows(3).any(|window| window == b"new"));
+    assert!(new.concat().windows(3).any(|window| window == b"new"));
 }
 
 #[tokio::test]
@@ -82,6 +101,7 @@ async fn who_attaches_while_the_guest_prints_sees_each_byte_behind_the_screen_on
         let printed = printed.clone();
         readers.push(tokio::spawn(async move {
             let (screen, offset) = screen(&mut session).await;
+            let screen = screen.concat();
             let mut at = usize::try_from(offset).unwrap();
             let newest = printed[..at].rsplit("\r\n").nth(1).unwrap().as_bytes();
             assert!(screen.windows(newest.len()).any(|window| window == newest));
