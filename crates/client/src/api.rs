@@ -29,6 +29,8 @@ use uuid::Uuid;
 
 use crate::command::ClientArgs;
 use crate::failure::Failure;
+use crate::failure::is_no_tls;
+use crate::failure::is_only_tls;
 use crate::failure::root_cause;
 
 /// How long an answer may take. To boot a guest copies no disk, so no call is slow.
@@ -267,6 +269,10 @@ impl Api {
         let faults = serde_json::from_slice::<BTreeMap<String, Fault>>(body).unwrap_or_default();
         let message = match faults.into_values().next() {
             Some(fault) => fault.message,
+            None if status == StatusCode::BAD_REQUEST && self.base.scheme() == "http" => {
+                return self
+                    .strange(&"HTTP status 400, as of a port that only speaks TLS: try https");
+            }
             None => return self.strange(&format_args!("HTTP status {status}")),
         };
         match status {
@@ -278,7 +284,14 @@ impl Api {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Api { api: origin(&self.base), cause: root_cause(error) }
+        let address = origin(&self.base);
+        if is_no_tls(error) {
+            return Failure::NoTls { address };
+        }
+        if is_only_tls(error) {
+            return Failure::OnlyTls { address };
+        }
+        Failure::Api { api: address, cause: root_cause(error) }
     }
 
     fn strange(&self, what: &dyn Display) -> Failure {

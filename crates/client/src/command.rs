@@ -139,7 +139,7 @@ While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
 
 A server that is off is waited for, so its boot can be watched from the first byte. A connection
 that is lost comes back by itself for a minute at least, and goes on where it was; what is typed
-meanwhile is not sent.
+meanwhile is dropped, and so is what is typed while no guest is connected.
 
 What is pasted goes as fast as a UART takes it (11.5 kB a second) and is never far ahead of the
 guest; Ctrl-C stops it and overtakes the rest.

@@ -1,10 +1,13 @@
 //! Why a command failed, what its user can do about it, and the exit code that says so.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::id::ServerId;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::InvalidMessage;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,10 +83,17 @@ pub(crate) enum Failure {
          machine reach that port?"
     )]
     Proxy { address: String, cause: String },
-    #[error("{address} refused the console with HTTP status {status}")]
-    Refused { address: String, status: u16 },
-    #[error("{0} is no console of serialproxy: it does not speak the console.v1 protocol")]
+    #[error("{address} {}", refused(*status, reason.as_deref()))]
+    Refused { address: String, status: u16, reason: Option<String> },
+    #[error(
+        "{0} is no console of serialproxy: it does not speak the console.v1 protocol. A reverse proxy \
+         there must pass the header Sec-WebSocket-Protocol on"
+    )]
     Speech(String),
+    #[error("{address}: this port does not speak TLS; {}", in_place(address, "http"))]
+    NoTls { address: String },
+    #[error("{address}: this port only speaks TLS; {}", in_place(address, "https"))]
+    OnlyTls { address: String },
     #[error("connection lost: {0}")]
     Lost(String),
     #[error("{}", closed(*code, reason))]
@@ -103,7 +113,7 @@ pub(crate) enum Failure {
     #[error("ended by {0}")]
     Signal(&'static str),
     #[error("cannot use this terminal: {0}")]
-    Terminal(#[from] std::io::Error),
+    Terminal(#[from] io::Error),
     #[error("no password: {0}")]
     Password(&'static str),
     #[error("stdout was closed, or cannot be written to")]
@@ -155,23 +165,68 @@ fn closed(code: u16, reason: &str) -> String {
                 "{reason}. Use --watch to only watch, --ask to ask for it, --force to take over"
             )
         }
-        Some(CloseCode::Disconnected) => format!("disconnected by an administrator: {reason}"),
+        // It says by whom.
+        Some(CloseCode::Disconnected) if !reason.is_empty() => reason.to_owned(),
         _ if reason.is_empty() => format!("the console was closed (code {code})"),
         _ => format!("the console was closed: {reason}"),
     }
 }
 
+/// What a server said instead of opening a WebSocket.
+fn refused(status: u16, reason: Option<&str>) -> String {
+    match (status, reason) {
+        (_, Some(reason)) => format!("refused the console: {reason} (HTTP status {status})"),
+        // What a request is answered whose wish for a WebSocket got lost: the page, or an error.
+        (200 | 400 | 426, None) => format!(
+            "did not open a WebSocket (HTTP status {status}): a reverse proxy there must pass the headers \
+             Upgrade and Connection on, over HTTP/1.1"
+        ),
+        (_, None) => format!("refused the console with HTTP status {status}"),
+    }
+}
+
+/// Where to set another scheme: console URLs have that of the proxy's configuration.
+fn in_place(address: &str, scheme: &str) -> String {
+    match address.split_once("://") {
+        Some(("http" | "https", rest)) => format!("use {scheme}://{rest}"),
+        _ => format!("its [serial_console] base_url has to begin with {scheme}://"),
+    }
+}
+
 /// The innermost cause: the one that says what the operating system said, or TLS.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    match cause.to_string() {
+    match innermost(error).to_string() {
         text if text.starts_with("invalid peer certificate") => {
             format!("{text} (--cacert or SERIALPROXY_CACERT names a file with whom to trust)")
         }
         text => text,
+    }
+}
+
+/// Whether TLS failed since the other side does not speak it.
+pub(crate) fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        innermost(error).downcast_ref(),
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))
+    )
+}
+
+/// Whether an HTTP client was answered by an alert of TLS.
+pub(crate) fn is_only_tls(error: &(dyn Error + 'static)) -> bool {
+    // The version is the first that it looks at. The type is private to it.
+    innermost(error).to_string() == "invalid HTTP version parsed"
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
+    loop {
+        // An I/O error gives the source of what it wraps, and not that itself.
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match (wrapped, cause.source()) {
+            (Some(inner), _) => inner,
+            (None, Some(inner)) => inner,
+            (None, None) => return cause,
+        }
     }
 }
 

@@ -35,6 +35,8 @@ const GUEST_TIME: Duration = Duration::from_secs(60);
 /// What the power may take to go off once the guest had its time.
 const POWER_OFF_TIME: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A stop that is not answered by then is not refused.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) async fn boot(api: &Api, command: &Boot, format: Format) -> Result<String, Failure> {
     let body = api::Boot {
@@ -129,13 +131,20 @@ pub(crate) async fn stop(api: &Api, command: &Stop) -> Result<String, Failure> {
         api::Stop { timeout: (!command.force).then_some(command.timeout), force: command.force };
     let guest_time = Duration::from_secs(if command.force { 0 } else { command.timeout });
     let server = &command.server;
-    if !command.force {
-        let seconds = command.timeout;
-        say(&format!("{server} has {seconds} s to shut down, then its power is cut"));
-    }
     let path = format!("/v1/servers/{id}/stop");
     let limit = guest_time + ANSWER_TIME;
-    api.call_within(limit, Method::POST, &path, &[], Some(json!(body))).await?;
+    let stopping = api.call_within(limit, Method::POST, &path, &[], Some(json!(body)));
+    let mut stopping = std::pin::pin!(stopping);
+    tokio::select! {
+        answer = &mut stopping => answer?,
+        () = sleep(REFUSAL_TIME) => {
+            if !command.force {
+                let seconds = command.timeout;
+                say(&format!("{server} has {seconds} s to shut down, then its power is cut"));
+            }
+            stopping.await?
+        }
+    };
     until_off(api, id, server, guest_time + POWER_OFF_TIME).await?;
     say(&format!("{server} is off"));
     Ok(String::new())

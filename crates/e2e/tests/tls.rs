@@ -382,8 +382,30 @@ async fn a_terminal_is_connected_where_all_is_over_tls() {
     let plain = server.api.replace("https:", "http:");
     let told = curl(&[&plain]).await;
     assert!(told.starts_with("HTTP/1.1 400") && told.contains("badRequest"), "{told}");
+    let asked = server.client(&["servers", "--api-url", &plain]).await;
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(said.contains("Only TLS is spoken here: use https://"), "{said}");
     let versions = server.get("/v2.1/").await.json.to_string();
     assert!(versions.contains(&format!("\"{}/v2.1", server.api)), "{versions}");
+}
+
+#[tokio::test]
+async fn who_speaks_tls_to_a_port_without_is_told_to_use_http() {
+    let (pki, port) = (Pki::new(), Port::new("switch").await);
+    let mut own = address::fixed();
+    own[5] = own[5].replace("http:", "https:");
+    own.extend(port.flag());
+    let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let ca = pki.file("ca-cert.pem").display().to_string();
+    let address = server.api.trim_start_matches("http://");
+    let url = format!("https://{address}");
+    let asked = server.client(&["servers", "--cacert", &ca, "--api-url", &url]).await;
+    let said = String::from_utf8(asked.stderr).unwrap();
+    let told = format!("{url}: this port does not speak TLS; use {}\n", server.api);
+    assert!(said.ends_with(&told), "{said}");
+    let asked = server.client(&["connect", "switch", "--cacert", &ca]).await;
+    let said = String::from_utf8(asked.stderr).unwrap();
+    assert!(said.contains("this port does not speak TLS; its [serial_console] base_url"), "{said}");
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
         });
     }
     if request.version() != Version::HTTP_11 {
-        return Err("a WebSocket is opened by HTTP/1.1".into());
+        return Err("a WebSocket is opened by HTTP/1.1: a reverse proxy has to speak it".into());
     }
     check_host(request)?;
     if !lists(headers, &header::UPGRADE, "websocket") {

@@ -6,6 +6,7 @@ mod keyboard;
 mod ledger;
 pub(crate) mod muting;
 mod notices;
+mod overheard;
 mod paste;
 mod reports;
 mod screen;

@@ -86,8 +86,8 @@ pub(crate) fn state(state: LineState, reason: &str, server: &str) -> String {
 pub(crate) fn lost(cause: &str, limit: Duration) -> String {
     let limit = limit.as_secs();
     format!(
-        "connection lost: {cause}. Connecting again, for up to {limit} s; what you type is not \
-         sent until then"
+        "connection lost: {cause}. Connecting again, for up to {limit} s; what you type until then is \
+         dropped"
     )
 }
 

@@ -29,10 +29,13 @@ use tokio_websockets::Limits;
 use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 use tokio_websockets::WebSocketStream;
-use tokio_websockets::upgrade;
 
 use crate::api::Api;
+use crate::connect::overheard::Answer;
+use crate::connect::overheard::Overheard;
+use crate::connect::overheard::answer;
 use crate::failure::Failure;
+use crate::failure::is_no_tls;
 use crate::failure::root_cause;
 use crate::text::printable;
 
@@ -40,14 +43,18 @@ use crate::text::printable;
 const OPEN_TIME: Duration = Duration::from_secs(10);
 /// How long the peer may take to answer a Close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// The status that opens a WebSocket.
+const SWITCHING: u16 = 101;
 /// 1 MiB: far more than a proxy puts into one message, also of a later version.
 const MESSAGE_SIZE: usize = 16 * FRAME;
+
+type Stream = WebSocketStream<Overheard<MaybeTlsStream<TcpStream>>>;
 
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     /// Boxed, since TLS is large.
-    stream: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
+    stream: Box<Stream>,
     outbox: VecDeque<Message>,
 }
 
@@ -71,35 +78,55 @@ impl Wire {
     /// Connects to a `ws` or `wss` URL, which holds a secret and is never shown.
     pub(crate) async fn open(api: &Api, url: &Url) -> Result<Self, Failure> {
         let address = url.origin().ascii_serialization();
-        let unreachable = |cause| Failure::Proxy { address: address.clone(), cause };
         let connector = match url.scheme() {
             "wss" => Connector::Rustls(Arc::new(api.trust()?).into()),
             _ => Connector::Plain,
         };
-        match timeout(OPEN_TIME, Box::pin(Self::handshake(url, &connector))).await {
-            Err(_) => Err(unreachable(format!("no answer in {} s", OPEN_TIME.as_secs()))),
-            Ok(Ok(Some(stream))) => Ok(Self { stream: Box::new(stream), outbox: VecDeque::new() }),
-            Ok(Ok(None)) => Err(Failure::Speech(address)),
-            Ok(Err(Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)))) => {
-                Err(Failure::Refused { address, status })
+        let opening = async {
+            let socket = Self::reach(url, &connector).await?;
+            let (socket, heard) = Overheard::new(socket);
+            let opened = Self::handshake(url, socket).await;
+            Ok((opened, heard))
+        };
+        let late = format!("no answer in {} s", OPEN_TIME.as_secs());
+        let failed = |error: &Error| match is_no_tls(error) {
+            true => Failure::NoTls { address: address.clone() },
+            false => Failure::Proxy { address: address.clone(), cause: root_cause(error) },
+        };
+        match timeout(OPEN_TIME, Box::pin(opening)).await {
+            Err(_) => Err(Failure::Proxy { address, cause: late }),
+            Ok(Err(error)) => Err(failed(&error)),
+            Ok(Ok((Ok(Some(stream)), _))) => {
+                Ok(Self { stream: Box::new(stream), outbox: VecDeque::new() })
             }
-            Ok(Err(error)) => Err(unreachable(root_cause(&error))),
+            Ok(Ok((Ok(None), _))) => Err(Failure::Speech(address)),
+            Ok(Ok((Err(error), heard))) => match answer(&heard) {
+                Answer { tls: true, .. } => Err(Failure::OnlyTls { address }),
+                Answer { status: Some(status), reason, .. } if status != SWITCHING => {
+                    Err(Failure::Refused { address, status, reason })
+                }
+                _ => Err(failed(&error)),
+            },
         }
+    }
+
+    /// A connection, with TLS where the URL wants it.
+    async fn reach(url: &Url, connector: &Connector) -> Result<MaybeTlsStream<TcpStream>, Error> {
+        let host = url.host_str().ok_or(Error::CannotResolveHost)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or(80);
+        let socket = TcpStream::connect((host, port)).await?;
+        socket.set_nodelay(true)?;
+        connector.wrap(host, socket).await
     }
 
     /// `None` where the peer does not speak our protocol.
     async fn handshake(
         url: &Url,
-        connector: &Connector,
-    ) -> Result<Option<WebSocketStream<MaybeTlsStream<TcpStream>>>, Error> {
+        socket: Overheard<MaybeTlsStream<TcpStream>>,
+    ) -> Result<Option<Stream>, Error> {
         let uri = Uri::try_from(url.as_str()).map_err(|_| Error::CannotResolveHost)?;
-        let host = uri.host().ok_or(Error::CannotResolveHost)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = url.port_or_known_default().unwrap_or(80);
-        let socket = TcpStream::connect((host, port)).await?;
-        socket.set_nodelay(true)?;
-        let socket = connector.wrap(host, socket).await?;
-        let (stream, response) = ClientBuilder::from_uri(uri.clone())
+        let (stream, response) = ClientBuilder::from_uri(uri)
             .limits(Limits::default().max_payload_len(Some(MESSAGE_SIZE)))
             .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL))?
             .connect_on(socket)

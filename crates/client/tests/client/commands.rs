@@ -1,7 +1,11 @@
 //! The commands that ask the API.
 
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 
 use serde_json::Value;
 use serde_json::json;
@@ -167,7 +171,7 @@ fn something_that_is_not_the_api_is_recognised() {
 
 #[test]
 fn an_api_that_is_not_there_is_named_with_what_to_check() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let ended = run(client(address, &["servers"]), b"");
@@ -242,10 +246,14 @@ fn boot_sends_the_properties_and_prints_the_server() {
 }
 
 #[test]
-fn stop_waits_until_the_server_is_off() {
+fn stop_says_what_it_waits_for_and_waits_until_the_server_is_off() {
     let polls = AtomicUsize::new(0);
+    let (told, stopped) = channel();
     let api = Api::start(move |line| match line {
-        line if line.starts_with("POST") => (202, String::new()),
+        line if line.starts_with("POST") => {
+            stopped.recv().unwrap();
+            (202, String::new())
+        }
         _ => {
             let off = polls.fetch_add(1, Ordering::Relaxed) == 2;
             let status = if off { "SHUTOFF" } else { "ACTIVE" };
@@ -253,14 +261,39 @@ fn stop_waits_until_the_server_is_off() {
             (200, json!({ "server": server }).to_string())
         }
     });
-    let ended = ask(&api, &["stop", ID, "--timeout", "7"]);
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.stderr.contains("has 7 s to shut down"), "{ended:?}");
-    assert!(ended.stderr.contains("is off"), "{ended:?}");
+    let mut terminal = Terminal::run(client(api.address, &["stop", ID, "--timeout", "7"]));
+    terminal.wait_for("has 7 s to shut down");
+    told.send(()).unwrap();
+    let (code, said) = terminal.end();
+    assert_eq!(code, 0);
+    assert!(said.contains("is off"), "{said}");
     let requests = api.requests();
     assert_eq!(requests[0].line, format!("POST /v1/servers/{ID}/stop"));
     assert_eq!(requests[0].body, r#"{"force":false,"timeout":7}"#);
     assert_eq!(requests.len(), 4);
+}
+
+#[test]
+fn a_stop_that_is_refused_promises_nothing() {
+    let fault = json!({"conflictingRequest": {"code": 409, "message": "it is PAUSED"}}).to_string();
+    let api = Api::start(move |_| (409, fault.clone()));
+    let ended = ask(&api, &["stop", ID]);
+    assert_eq!((ended.code, &*ended.stderr), (1, "serialproxy: it is PAUSED\n"));
+}
+
+#[test]
+fn an_api_that_only_speaks_tls_is_named_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").unwrap();
+    });
+    let ended = run(client(address, &["servers"]), b"");
+    answering.join().unwrap();
+    let text = format!("http://{address}: this port only speaks TLS; use https://{address}");
+    assert!(ended.code == 1 && ended.stderr.contains(&text), "{ended:?}");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_websockets::ServerBuilder;
 
@@ -86,10 +88,10 @@ async fn who_is_forced_off_learns_why() {
     let mut terminal = Terminal::run(console.client(&[]));
     let peer = console.welcome().await;
     terminal.wait_for("connected to demo");
-    peer.close(4006, "by carol: maintenance\x1b[2J").await;
+    peer.close(4006, "disconnected by carol: maintenance\x1b[2J").await;
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
-    let text = r"disconnected by an administrator: by carol: maintenance\u{1b}[2J";
+    let text = r"serialproxy: disconnected by carol: maintenance\u{1b}[2J";
     assert!(screen.contains(text), "{screen}");
 }
 
@@ -196,7 +198,7 @@ async fn the_guests_state_and_what_is_missing_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_not_sent() {
+async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_dropped() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
     let mut peer = console.welcome().await;
@@ -240,6 +242,7 @@ async fn a_proxy_that_drains_is_left_at_once_and_an_expired_token_is_replaced() 
     assert_eq!(terminal.end().0, 0);
     assert_eq!(console.api.lines().len(), 2);
 }
+    terminal.wait_for("what you type until then is dropped");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_began_anew_is_shown_from_its_beginning() {
@@ -360,4 +363,42 @@ async fn a_proxy_that_is_not_there_is_named_without_the_token() {
     let text = format!("cannot reach the console at ws://{free}: Connection refused");
     assert!(ended.stderr.contains(&text), "{ended:?}");
     assert!(!ended.stderr.contains("5ecret"));
+}
+
+/// What the client says of a console whose port answers this.
+async fn told(answer: &'static [u8]) -> String {
+    let console = Console::start().await;
+    let command = console.client(&[]);
+    let ended = tokio::spawn(beside(|| run(command, b"")));
+    let (mut socket, _) = console.listener.accept().await.unwrap();
+    let mut request = [0; 4096];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        socket.read(&mut request).await.unwrap();
+    }
+    socket.write_all(answer).await.unwrap();
+    drop(socket);
+    let ended = ended.await.unwrap();
+    assert_eq!(ended.code, 1);
+    ended.stderr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reverse_proxy_that_passes_no_websocket_on_is_named_with_what_to_do() {
+    let reason =
+        b"HTTP/1.1 400 Bad Request\r\nX-Console-Reason: Upgrade: websocket is missing\r\n\r\n";
+    let said = told(reason).await;
+    assert!(said.contains("refused the console: Upgrade: websocket is missing"), "{said}");
+    for answer in ["200 OK", "400 Bad Request", "426 Upgrade Required"] {
+        let page = format!("HTTP/1.1 {answer}\r\nContent-Length: 6\r\n\r\n<html>").leak();
+        let said = told(page.as_bytes()).await;
+        assert!(said.contains("a reverse proxy there must pass the headers Upgrade"), "{said}");
+    }
+    let said = told(b"HTTP/1.1 404 Not Found\r\n\r\n").await;
+    assert!(said.contains("refused the console with HTTP status 404"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_only_speaks_tls_is_named_as_such() {
+    let said = told(b"\x15\x03\x01\x00\x02\x02\x46").await;
+    assert!(said.contains("this port only speaks TLS; its [serial_console] base_url"), "{said}");
 }
