@@ -70,6 +70,8 @@ pub(crate) struct Attached {
     pub(crate) taking: bool,
     /// The offset of this line that the output was asked for from.
     pub(crate) asked: Option<u64>,
+    /// The output begins with the current screen.
+    pub(crate) painted: bool,
 }
 
 impl<'a> Door<'a> {
@@ -196,7 +198,8 @@ async fn open(
     if mode == Some(Mode::Watch) {
         url.query_pairs_mut().append_pair("mode", Mode::Watch.as_str());
     }
-    if !query.is_empty() {
+    let painted = query.is_empty();
+    if !painted {
         url.query_pairs_mut().extend_pairs(query);
     }
     let mut wire = Wire::open(api, &url).await?;
@@ -204,7 +207,7 @@ async fn open(
     let late = format!("it said nothing for {} s", HELLO_TIME.as_secs());
     let late = |_| Failure::Proxy { address: address.clone(), cause: late };
     let hello = timeout(HELLO_TIME, hello(&mut wire, &address)).await.map_err(late)??;
-    Ok(Attached { wire, hello, resumed: false, taking: false, asked: None })
+    Ok(Attached { wire, hello, resumed: false, taking: false, asked: None, painted })
 }
 
 async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {

@@ -23,6 +23,7 @@ pub(crate) const READ_ONLY: &str =
 pub(crate) const ONLY_WATCHES: &str =
     "you only watch: nothing that you type is sent. ~. or Ctrl-C leaves";
 pub(crate) const NOT_CONNECTED: &str = "not connected now; ~. leaves";
+pub(crate) const NO_GUEST: &str = "what you type now is dropped: no guest is connected";
 pub(crate) const ASK_SYSRQ: &str =
     "magic SysRq: which letter or digit? (h lists them, any other key sends nothing)";
 pub(crate) const ASK_FORCE: &str =

@@ -58,6 +58,10 @@ struct Queue {
 enum Item {
     Output { bytes: Vec<u8>, end: Position },
     Notice(String),
+    /// Notices that wait.
+    held: Option<Vec<Item>>,
+    /// What the guest changed of the terminal.
+    changes: Changes,
 }
 
 /// How a notice ends.
@@ -99,7 +103,21 @@ impl Screen {
         let text = printable(notice);
         let mut queue = self.shared.lock();
         queue.size += text.len();
-        queue.items.push_back(Item::Notice(text));
+        match &mut queue.held {
+            Some(held) => held.push(Item::Notice(text)),
+            None => queue.items.push_back(Item::Notice(text)),
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Lets notices wait: what is shown next would push them out of sight.
+    pub(crate) fn hold_notices(&self) {
+        self.shared.lock().held.get_or_insert_default();
+    }
+
+    /// Ends that.
+    pub(crate) fn release_notices(&self) {
+        self.shared.lock().release();
         self.shared.changed.notify_one();
     }
 
@@ -149,6 +167,7 @@ impl Shared {
         }
     }
 }
+        self.release_notices();
 
 fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) {
     let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
@@ -165,6 +184,15 @@ fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) 
                 shared.lock().size -= bytes.len();
                 written.send_replace(end);
             }
+        if self.is_terminal {
+            write_soon(rustix::stdio::stdout(), &restore);
+        }
+    }
+}
+
+impl Queue {
+    fn release(&mut self) {
+        self.items.extend(self.held.take().into_iter().flatten());
             Item::Notice(text) => {
                 shared.lock().size -= text.len();
                 let begin = if same_terminal && !line_start { newline } else { "" };

@@ -6,10 +6,8 @@ use serialproxy_proto::console::Action;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
-use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
-use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::SessionId;
 use tokio::time::Instant;
@@ -17,7 +15,6 @@ use tokio::time::sleep_until;
 
 use crate::connect::End;
 use crate::connect::door::Attached;
-use crate::connect::escape::Escape;
 use crate::connect::escape::Typed;
 use crate::connect::notices;
 use crate::connect::screen::Position;
@@ -28,6 +25,8 @@ use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
 use crate::failure::Failure;
 
+mod command;
+
 /// 64 KiB: an eighth of what a proxy sends without an acknowledgement.
 const ACKNOWLEDGE: u64 = 64 << 10;
 /// Silence after which we ping, and after three times of which the connection is lost: early
@@ -36,6 +35,9 @@ const SILENCE: Duration = Duration::from_secs(15);
 const SILENCES: u32 = 3;
 /// How long the guest must be silent, once stdin has ended, for its answer to be complete.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long what is said waits for the current screen, which would push it out of sight. Where the
+/// guest printed nothing there is none.
+const PAINTED: Duration = Duration::from_millis(500);
 /// Messages that wait for the connection, beyond which keys are queued.
 const MESSAGES: usize = 256;
 /// Bytes that a person types at once, at most; more are a paste.
@@ -65,6 +67,9 @@ pub(crate) struct Session<'a> {
     input_ended: bool,
     last_output: Instant,
     told_read_only: bool,
+    told_no_guest: bool,
+    /// Until when the current screen is waited for, before anything is said.
+    unpainted: Option<Instant>,
 }
 
 impl<'a> Session<'a> {
@@ -74,7 +79,10 @@ impl<'a> Session<'a> {
         attached: Attached,
         connection: u64,
     ) -> Result<Self, Failure> {
-        let Attached { wire, hello, resumed, taking, asked } = attached;
+        let Attached { wire, hello, resumed, taking, asked, painted } = attached;
+        if painted {
+            terminal.screen.hold_notices();
+        }
         let greeting = if resumed { notices::resumed } else { notices::greeting };
         terminal.screen.say(&greeting(&hello));
         if hello.state != LineState::Connected {
@@ -96,6 +104,8 @@ impl<'a> Session<'a> {
             input_ended: false,
             last_output: Instant::now(),
             told_read_only: false,
+            told_no_guest: false,
+            unpainted: painted.then(|| Instant::now() + PAINTED),
             hello,
         };
         if let Err(failure) = session.begin_input(resumed) {
@@ -160,11 +170,16 @@ impl<'a> Session<'a> {
                 event = self.wire.next(reading) => self.receive(event),
                 () = sleep_until(self.last_output + QUIET), if self.input_ended => self.quiet(),
                 () = sleep_until(silent), if reading => self.silent(),
+                () = wait_until(self.unpainted) => {
+                    self.painted();
+                    Ok(())
+                }
             };
             if let Err(end) = step {
                 break end;
             }
         };
+        self.painted();
         if !matches!(end, End::Failed(Failure::Lost(_) | Failure::Closed { .. })) {
             self.wire.close().await;
         }
@@ -228,10 +243,12 @@ impl<'a> Session<'a> {
                     return Err(End::Left);
                 }
                 Typed::Command(escape) => self.command(escape),
-                Typed::Bytes(bytes) | Typed::Report(bytes) if !self.view.is_watching() => {
+                Typed::Report(bytes) if !self.view.is_watching() => self.input(&bytes, pasted),
+                Typed::Report(_) => {}
+                Typed::Bytes(bytes) if !self.view.is_watching() => {
+                    self.say_no_guest();
                     self.input(&bytes, pasted);
                 }
-                Typed::Report(_) => {}
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
                 Typed::Bytes(_) => self.say_read_only(),
             }
@@ -274,66 +291,18 @@ impl<'a> Session<'a> {
         self.wire.send_bytes(bytes);
     }
 
-    fn command(&mut self, escape: Escape) {
-        let watching = self.view.is_watching();
-        match escape {
-            Escape::Help => self.terminal.help(),
-            Escape::Nothing => self.say(notices::NOTHING_DONE),
-            Escape::AskSysrq => self.say(notices::ASK_SYSRQ),
-            Escape::AskForce => self.ask_force(),
-            Escape::Break => self.wire.send_control(&ClientMessage::Break),
-            Escape::Sysrq(key) => self.wire.send_control(&ClientMessage::Sysrq { key }),
-            Escape::Size if watching => self.say_read_only(),
-            Escape::Size => self.type_size(),
-            Escape::Who => {
-                let (count, who) = &self.viewers;
-                self.say(&notices::who(*count, who, self.hello.session));
-            }
-            Escape::Pen if !watching => self.pen(PenAction::Release),
-            Escape::Pen if self.may(Action::Write) => self.pen(PenAction::Request),
-            Escape::Pen => self.say(notices::MAY_ONLY_WATCH),
-            Escape::Force if watching && self.may(Action::Force) => self.pen(PenAction::Force),
-            // Said when it was asked.
-            Escape::Force => {}
-            Escape::Grant | Escape::Deny if watching || !self.asked_for => {
-                self.say(notices::NOBODY_ASKS);
-            }
-            Escape::Grant => self.pen(PenAction::Grant),
-            Escape::Deny => {
-                self.pen(PenAction::Deny);
-                self.asked_for = false;
-                self.say(notices::KEPT);
-            }
-        }
-    }
-
-    fn ask_force(&mut self) {
-        self.say(match (self.view.is_watching(), self.may(Action::Force)) {
-            (false, _) => notices::WRITES_ALREADY,
-            (true, false) => notices::MAY_NOT_FORCE,
-            (true, true) => notices::ASK_FORCE,
-        });
-    }
-
-    fn type_size(&mut self) {
-        match self.terminal.size() {
-            Some(Size { rows, cols }) => {
-                self.input(format!("stty rows {rows} cols {cols}\r").as_bytes(), false);
-            }
-            None => self.say(notices::NO_SIZE),
-        }
-    }
-
-    fn pen(&mut self, action: PenAction) {
-        self.wire.send_control(&ClientMessage::Pen { action, reason: None });
-    }
-
     fn may(&self, action: Action) -> bool {
         self.hello.can.contains(&action)
     }
 
     fn say(&self, notice: &str) {
         self.terminal.screen.say(notice);
+    }
+
+    fn say_no_guest(&mut self) {
+        if self.line != LineState::Connected && !std::mem::replace(&mut self.told_no_guest, true) {
+            self.say(notices::NO_GUEST);
+        }
     }
 
     fn say_read_only(&mut self) {
@@ -348,10 +317,11 @@ impl<'a> Session<'a> {
         self.hear();
         match event {
             Event::Bytes(bytes) => {
-                let shown = self.view.take(&bytes);
-                let offset = self.view.seen().offset;
-                self.terminal.screen.show(&shown, Position { connection: self.connection, offset });
+                self.show(&bytes);
                 self.last_output = Instant::now();
+                if !self.view.is_painting() {
+                    self.painted();
+                }
                 Ok(())
             }
             Event::Control(message) => self.control(&message),
@@ -361,10 +331,27 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn show(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let shown = self.view.take(bytes);
+            let offset = self.view.seen().offset;
+            self.terminal.screen.show(&shown, Position { connection: self.connection, offset });
+        }
+    }
+
+    /// The current screen is shown, or there is none: what is said stays to be seen from now on.
+    fn painted(&mut self) {
+        if self.unpainted.take().is_some() {
+            self.terminal.screen.release_notices();
+        }
+    }
+
     fn control(&mut self, message: &ServerMessage) -> Result<(), End> {
         let watching = self.view.is_watching();
         match message {
-            ServerMessage::State { state, .. } => self.line = *state,
+            ServerMessage::State { state, .. } => {
+                (self.line, self.told_no_guest) = (*state, false);
+            }
             ServerMessage::Gap { to, .. } => self.view.skip(*to),
             ServerMessage::Replay { kind, bytes, offset } => {
                 self.view.replay(*kind, *bytes, *offset);

@@ -76,6 +76,11 @@ impl View {
         self.replay = Some(Replay { left: bytes, counts, then });
     }
 
+    /// Whether a screen is being painted.
+    pub(crate) fn is_painting(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| !replay.counts)
+    }
+
     /// The line goes on at `to`.
     pub(crate) fn skip(&mut self, to: u64) {
         self.asked = None;

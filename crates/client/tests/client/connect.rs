@@ -172,6 +172,42 @@ async fn only_live_queries_reach_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_first_stays_to_be_seen_below_the_screen_that_is_painted() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--watch"]));
+    let mut peer = console.welcome().await;
+    peer.pen("held", BOB, "bob").await;
+    peer.tell(json!({"type": "replay", "kind": "screen", "bytes": 10, "offset": 0})).await;
+    peer.print(b"old\r\n").await;
+    peer.print(b"login").await;
+    terminal.wait_for("old\r\nlogin\r\nserialproxy: watching demo");
+    terminal.wait_for("serialproxy: bob writes");
+    peer.print(b": ").await;
+    terminal.wait_for(": ");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_types_while_no_guest_is_connected_is_told_that_it_is_dropped() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.accept().await;
+    peer.hello_with(json!({"state": "waiting", "reason": "the server is SHUTOFF"})).await;
+    terminal.wait_for("start it with");
+    terminal.keys("root\r");
+    terminal.wait_for("what you type now is dropped: no guest is connected");
+    peer.tell(json!({"type": "state", "state": "connected", "reason": ""})).await;
+    terminal.wait_for("the guest is connected");
+    terminal.keys("~.");
+    peer.rest().await;
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert!(!screen.contains("dropped"), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_guests_state_and_what_is_missing_is_said() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
@@ -206,6 +242,7 @@ async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_dropped() 
     terminal.wait_for("0123456789");
     drop(peer);
     terminal.wait_for("connection lost");
+    terminal.wait_for("what you type until then is dropped");
     terminal.keys("ls\r");
     drop(console.accept().await);
     terminal.wait_for("trying again in 0.6 s");
@@ -242,7 +279,6 @@ async fn a_proxy_that_drains_is_left_at_once_and_an_expired_token_is_replaced() 
     assert_eq!(terminal.end().0, 0);
     assert_eq!(console.api.lines().len(), 2);
 }
-    terminal.wait_for("what you type until then is dropped");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_began_anew_is_shown_from_its_beginning() {

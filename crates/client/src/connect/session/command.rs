@@ -1,0 +1,67 @@
+//! What the person asks for by an escape.
+
+use serialproxy_proto::console::Action;
+use serialproxy_proto::console::ClientMessage;
+use serialproxy_proto::console::PenAction;
+use serialproxy_proto::console::Size;
+
+use crate::connect::escape::Escape;
+use crate::connect::notices;
+use crate::connect::session::Session;
+
+impl Session<'_> {
+    /// Does what an escape asks for.
+    pub(super) fn command(&mut self, escape: Escape) {
+        let watching = self.view.is_watching();
+        match escape {
+            Escape::Help => self.terminal.help(),
+            Escape::Nothing => self.say(notices::NOTHING_DONE),
+            Escape::AskSysrq => self.say(notices::ASK_SYSRQ),
+            Escape::AskForce => self.ask_force(),
+            Escape::Break => self.wire.send_control(&ClientMessage::Break),
+            Escape::Sysrq(key) => self.wire.send_control(&ClientMessage::Sysrq { key }),
+            Escape::Size if watching => self.say_read_only(),
+            Escape::Size => self.type_size(),
+            Escape::Who => {
+                let (count, who) = &self.viewers;
+                self.say(&notices::who(*count, who, self.hello.session));
+            }
+            Escape::Pen if !watching => self.pen(PenAction::Release),
+            Escape::Pen if self.may(Action::Write) => self.pen(PenAction::Request),
+            Escape::Pen => self.say(notices::MAY_ONLY_WATCH),
+            Escape::Force if watching && self.may(Action::Force) => self.pen(PenAction::Force),
+            // Said when it was asked.
+            Escape::Force => {}
+            Escape::Grant | Escape::Deny if watching || !self.asked_for => {
+                self.say(notices::NOBODY_ASKS);
+            }
+            Escape::Grant => self.pen(PenAction::Grant),
+            Escape::Deny => {
+                self.pen(PenAction::Deny);
+                self.asked_for = false;
+                self.say(notices::KEPT);
+            }
+        }
+    }
+
+    fn ask_force(&mut self) {
+        self.say(match (self.view.is_watching(), self.may(Action::Force)) {
+            (false, _) => notices::WRITES_ALREADY,
+            (true, false) => notices::MAY_NOT_FORCE,
+            (true, true) => notices::ASK_FORCE,
+        });
+    }
+
+    fn type_size(&mut self) {
+        match self.terminal.size() {
+            Some(Size { rows, cols }) => {
+                self.input(format!("stty rows {rows} cols {cols}\r").as_bytes(), false);
+            }
+            None => self.say(notices::NO_SIZE),
+        }
+    }
+
+    fn pen(&mut self, action: PenAction) {
+        self.wire.send_control(&ClientMessage::Pen { action, reason: None });
+    }
+}
