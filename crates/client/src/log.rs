@@ -15,7 +15,9 @@ use crate::api::Output;
 use crate::command::Begin;
 use crate::command::Log;
 use crate::connect::muting::Muting;
-use crate::connect::terminal::CALM;
+use crate::connect::reset::BEGIN;
+use crate::connect::reset::Changes;
+use crate::connect::screen::write_soon;
 use crate::connect::terminal::Signals;
 use crate::failure::Failure;
 use crate::text::grouped;
@@ -33,20 +35,18 @@ struct Place {
     offset: u64,
 }
 
-/// Prints a line's output. A terminal gets nothing that it would answer, and its modes are reset at the
-/// end, also at one by a signal.
+/// Prints a line's output. A terminal gets nothing that it would answer, and is restored at the end, also at
+/// one by a signal.
 pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
-    let mut stdout = Stdout::open();
-    if stdout.muting.is_none() {
+    let mut stdout = Stdout::open()?;
+    if stdout.terminal.is_none() {
         return print_all(api, command, &mut stdout).await;
     }
     let mut signals = Signals::catch()?;
-    let result = tokio::select! {
+    tokio::select! {
         done = print_all(api, command, &mut stdout) => done,
         signal = signals.caught() => Err(Failure::Signal(signal)),
-    };
-    stdout.write(CALM)?;
-    result
+    }
 }
 
 async fn print_all(api: &Api, command: &Log, stdout: &mut Stdout) -> Result<(), Failure> {
@@ -123,32 +123,50 @@ fn gap(from: u64, to: u64) {
 #[derive(Debug)]
 struct Stdout {
     /// Where it is a terminal.
-    muting: Option<Muting>,
+    terminal: Option<Terminal>,
+}
+
+/// A terminal that output is printed on.
+#[derive(Debug, Default)]
+struct Terminal {
+    muting: Muting,
+    changes: Changes,
 }
 
 impl Stdout {
-    fn open() -> Self {
-        Self { muting: isatty(rustix::stdio::stdout()).then(Muting::default) }
+    fn open() -> Result<Self, Failure> {
+        let terminal = isatty(rustix::stdio::stdout()).then(Terminal::default);
+        if terminal.is_some() {
+            write(BEGIN)?;
+        }
+        Ok(Self { terminal })
     }
 
     /// False once nobody reads any more.
     fn print(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
-        match &mut self.muting {
-            None => self.write(bytes),
-            Some(muting) => {
+        match &mut self.terminal {
+            None => write(bytes),
+            Some(Terminal { muting, changes }) => {
                 let mut shown = Vec::with_capacity(bytes.len());
                 muting.filter(bytes, &mut shown);
-                self.write(&shown)
+                changes.follow(&shown);
+                write(&shown)
             }
         }
     }
+}
 
-    fn write(&self, bytes: &[u8]) -> Result<bool, Failure> {
-        let mut stdout = std::io::stdout().lock();
-        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-            Err(_) => Err(Failure::Output),
-        }
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        write_soon(rustix::stdio::stdout(), &self.changes.restore());
+    }
+}
+
+fn write(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(_) => Err(Failure::Output),
     }
 }

@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
+use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::io::Errno;
 use rustix::termios::isatty;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::connect::reset::BEGIN;
+use crate::connect::reset::Changes;
 use crate::text::printable;
 
 /// 1 MiB: twice what a proxy sends without an acknowledgement.
@@ -26,11 +29,17 @@ const ROOM: usize = 1 << 20;
 /// 64 KiB: the most that is written at once, and so acknowledged at once.
 const BATCH: usize = 64 << 10;
 
+/// What is written at once to a terminal that may be stuck, and after what time it is.
+const PIECE: usize = 64;
+const STUCK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
 /// Where output goes.
 #[derive(Debug)]
 pub(crate) struct Screen {
     shared: Arc<Shared>,
     written: watch::Receiver<Position>,
+    /// stdout is a terminal, which is restored in the end.
+    is_terminal: bool,
 }
 
 /// A place in a line's output, as one connection counts it.
@@ -49,6 +58,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// Notices that wait.
+    held: Option<Vec<Item>>,
+    /// What the guest changed of the terminal.
+    changes: Changes,
     /// Bytes that are not written yet.
     size: usize,
     finished: bool,
@@ -56,12 +69,13 @@ struct Queue {
 
 #[derive(Debug)]
 enum Item {
-    Output { bytes: Vec<u8>, end: Position },
+    Output {
+        bytes: Vec<u8>,
+        end: Position,
+    },
+    /// For the terminal, and not from the guest.
+    Control(Vec<u8>),
     Notice(String),
-    /// Notices that wait.
-    held: Option<Vec<Item>>,
-    /// What the guest changed of the terminal.
-    changes: Changes,
 }
 
 /// How a notice ends.
@@ -81,13 +95,16 @@ impl Screen {
         let theirs = shared.clone();
         // Not joined: stdout may block for ever. `finish` waits for it as long as is sensible.
         Builder::new().name("screen".into()).spawn(move || write(&theirs, &sender, line_end))?;
-        Ok(Self { shared, written })
+        let screen = Self { shared, written, is_terminal: isatty(rustix::stdio::stdout()) };
+        screen.control(BEGIN.to_vec());
+        Ok(screen)
     }
 
     /// Queues output that ends at `end`.
     pub(crate) fn show(&self, bytes: &[u8], end: Position) {
         let mut queue = self.shared.lock();
         queue.size += bytes.len();
+        queue.changes.follow(bytes);
         match queue.items.back_mut() {
             Some(Item::Output { bytes: last, end: last_end }) if last.len() < BATCH => {
                 last.extend_from_slice(bytes);
@@ -96,6 +113,21 @@ impl Screen {
             _ => queue.items.push_back(Item::Output { bytes: bytes.to_vec(), end }),
         }
         self.shared.changed.notify_one();
+    }
+
+    /// Sets the terminal back to how it was before the guest changed it.
+    pub(crate) fn reset(&self) {
+        let reset = self.shared.lock().changes.reset();
+        self.control(reset);
+    }
+
+    fn control(&self, bytes: Vec<u8>) {
+        if self.is_terminal {
+            let mut queue = self.shared.lock();
+            queue.size += bytes.len();
+            queue.items.push_back(Item::Control(bytes));
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Queues a notice; what others wrote in it cannot steer the terminal.
@@ -135,6 +167,7 @@ impl Screen {
 
     /// Waits until all is written, for `limit` at most.
     pub(crate) async fn finish(mut self, limit: Duration) {
+        self.release_notices();
         self.shared.lock().finished = true;
         self.shared.changed.notify_one();
         let _ = timeout(limit, async { while self.written().await.is_some() {} }).await;
@@ -142,9 +175,24 @@ impl Screen {
 }
 
 impl Drop for Screen {
+    /// What is not written by then is lost, and the terminal is restored.
     fn drop(&mut self) {
-        self.shared.lock().finished = true;
+        let restore = {
+            let mut queue = self.shared.lock();
+            queue.items.clear();
+            queue.finished = true;
+            queue.changes.restore()
+        };
         self.shared.changed.notify_one();
+        if self.is_terminal {
+            write_soon(rustix::stdio::stdout(), &restore);
+        }
+    }
+}
+
+impl Queue {
+    fn release(&mut self) {
+        self.items.extend(self.held.take().into_iter().flatten());
     }
 }
 
@@ -167,7 +215,6 @@ impl Shared {
         }
     }
 }
-        self.release_notices();
 
 fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) {
     let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
@@ -184,15 +231,10 @@ fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) 
                 shared.lock().size -= bytes.len();
                 written.send_replace(end);
             }
-        if self.is_terminal {
-            write_soon(rustix::stdio::stdout(), &restore);
-        }
-    }
-}
-
-impl Queue {
-    fn release(&mut self) {
-        self.items.extend(self.held.take().into_iter().flatten());
+            Item::Control(bytes) => {
+                shared.lock().size -= bytes.len();
+                let _ = write_all(stdout, &bytes);
+            }
             Item::Notice(text) => {
                 shared.lock().size -= text.len();
                 let begin = if same_terminal && !line_start { newline } else { "" };
@@ -201,6 +243,18 @@ impl Queue {
                 let _ = write_all(stderr, text.as_bytes());
                 line_start = true;
             }
+        }
+    }
+}
+
+/// Writes to a terminal, unless it is stuck.
+pub(crate) fn write_soon(terminal: BorrowedFd<'_>, bytes: &[u8]) {
+    for piece in bytes.chunks(PIECE) {
+        let mut ready = [PollFd::new(&terminal, PollFlags::OUT)];
+        if poll(&mut ready, Some(&STUCK)).is_ok_and(|ready| ready == 0)
+            || write_all(terminal, piece).is_err()
+        {
+            return;
         }
     }
 }

@@ -83,6 +83,11 @@ impl<'a> Session<'a> {
         if painted {
             terminal.screen.hold_notices();
         }
+        let boot = terminal.boot.replace((hello.line, hello.epoch));
+        if boot.is_some_and(|(line, epoch)| line == hello.line && epoch != hello.epoch) {
+            terminal.screen.reset();
+        }
+        let unanswered = terminal.is_answered_elsewhere();
         let greeting = if resumed { notices::resumed } else { notices::greeting };
         terminal.screen.say(&greeting(&hello));
         if hello.state != LineState::Connected {
@@ -91,7 +96,7 @@ impl<'a> Session<'a> {
         }
         let mut session = Self {
             terminal,
-            view: View::of(&hello, asked),
+            view: View::of(&hello, asked, unanswered),
             wire,
             connection,
             line: hello.state,
@@ -317,7 +322,7 @@ impl<'a> Session<'a> {
         self.hear();
         match event {
             Event::Bytes(bytes) => {
-                self.show(&bytes);
+                self.output(&bytes);
                 self.last_output = Instant::now();
                 if !self.view.is_painting() {
                     self.painted();
@@ -329,6 +334,18 @@ impl<'a> Session<'a> {
             Event::Closed { code, reason } => Err(Failure::Closed { code, reason }.into()),
             Event::Lost(cause) => Err(Failure::Lost(cause).into()),
         }
+    }
+
+    /// Shows output. Where the guest started again in it, what it had set of the terminal ends.
+    fn output(&mut self, mut bytes: &[u8]) {
+        if let Some(before) = self.view.before_boot(bytes.len()) {
+            let (old, new) = bytes.split_at(before);
+            self.show(old);
+            self.terminal.screen.reset();
+            self.view.begin_boot();
+            bytes = new;
+        }
+        self.show(bytes);
     }
 
     fn show(&mut self, bytes: &[u8]) {
@@ -351,6 +368,11 @@ impl<'a> Session<'a> {
         match message {
             ServerMessage::State { state, .. } => {
                 (self.line, self.told_no_guest) = (*state, false);
+            }
+            ServerMessage::Epoch { epoch, offset } => {
+                self.terminal.boot = Some((self.hello.line, *epoch));
+                self.view.boot(*offset);
+                self.output(&[]);
             }
             ServerMessage::Gap { to, .. } => self.view.skip(*to),
             ServerMessage::Replay { kind, bytes, offset } => {

@@ -14,6 +14,7 @@ use serialproxy_proto::console::Size;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use uuid::Uuid;
 
 use crate::connect::End;
 use crate::connect::escape::Escape;
@@ -25,21 +26,17 @@ use crate::connect::ledger::Ledger;
 use crate::connect::notices;
 use crate::connect::paste::Paste;
 use crate::connect::screen::LineEnd;
-use crate::connect::screen::Position;
 use crate::connect::screen::Screen;
 use crate::failure::Failure;
 
 /// How long a slow stdout may take for the rest.
 const FINISH_TIME: Duration = Duration::from_secs(2);
 
-/// Ends what programs in the guest leave switched on when one goes away in the middle of them:
-/// colours, a hidden cursor, mouse and focus reports, bracketed paste, keypad modes.
-pub(crate) const CALM: &[u8] = b"\x1b[m\x1b[?25h\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?1l\x1b>";
-
 /// What Ctrl-C types.
 pub(crate) const CTRL_C: u8 = 0x03;
 
-/// Everything that `connect` needs of the place where it runs.
+/// Everything that `connect` needs of the place where it runs. Dropping it restores the terminal, also in a
+/// panic.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     pub(crate) keyboard: Keyboard,
@@ -50,6 +47,8 @@ pub(crate) struct Terminal {
     pub(crate) ledger: Ledger,
     /// What is yet to be sent.
     pub(crate) paste: Paste,
+    /// The line and the boot of its guest that were shown last.
+    pub(crate) boot: Option<(Uuid, u64)>,
     /// That its grid may have changed.
     pub(crate) resized: Signal,
     /// Raw while this lives; `None` where stdin is no terminal.
@@ -77,6 +76,7 @@ impl Terminal {
             escapes: Escapes::default(),
             ledger: Ledger::default(),
             paste: Paste::new(paced),
+            boot: None,
             resized,
             raw,
         })
@@ -85,6 +85,11 @@ impl Terminal {
     /// Whether a person types, rather than a pipe or a file.
     pub(crate) fn is_interactive(&self) -> bool {
         self.raw.is_some()
+    }
+
+    /// Whether what a terminal on stdout answers would not reach us, but who reads that terminal.
+    pub(crate) fn is_answered_elsewhere(&self) -> bool {
+        !self.is_interactive() && isatty(rustix::stdio::stdout())
     }
 
     /// The grid of the terminal on stdout, where it is one and knows.
@@ -140,15 +145,12 @@ impl Terminal {
 
     /// Shows the rest and gives the terminal back.
     pub(crate) async fn close(self) {
-        if self.is_interactive() && isatty(rustix::stdio::stdout()) {
-            self.screen.show(CALM, Position::default());
-        }
         self.screen.finish(FINISH_TIME).await;
         drop(self.raw);
     }
 }
 
-/// Raw mode of the terminal on stdin; dropping it restores what was before, also in a panic.
+/// Raw mode of the terminal on stdin; dropping it restores what was before.
 #[derive(Debug)]
 struct RawMode {
     before: Termios,

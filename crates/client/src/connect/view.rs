@@ -13,7 +13,11 @@ pub(crate) struct View {
     muting: Muting,
     /// A watcher's terminal is muted altogether, not only for replay.
     watching: bool,
+    /// So it is also where nobody reads its answers for the guest.
+    unanswered: bool,
     replay: Option<Replay>,
+    /// Where the guest started again, until the output from there on is taken.
+    boot: Option<u64>,
     /// The line whose offsets count here.
     line: Uuid,
     offset: u64,
@@ -40,12 +44,14 @@ pub(crate) struct Seen {
 
 impl View {
     /// The view of a connection that begins, and was asked for the output of its line from
-    /// `asked` on.
-    pub(crate) fn of(hello: &Hello, asked: Option<u64>) -> Self {
+    /// `asked` on. `unanswered` says that the terminal's answers would not reach the guest.
+    pub(crate) fn of(hello: &Hello, asked: Option<u64>, unanswered: bool) -> Self {
         Self {
             muting: Muting::default(),
             watching: hello.mode == Mode::Watch,
+            unanswered,
             replay: None,
+            boot: None,
             line: hello.line,
             offset: hello.offset,
             asked,
@@ -74,6 +80,30 @@ impl View {
             self.offset = then.saturating_sub(bytes);
         }
         self.replay = Some(Replay { left: bytes, counts, then });
+        self.boot = self.boot.filter(|boot| counts || then <= *boot);
+    }
+
+    /// The guest started again at `offset`. A screen that was painted later shows that boot already.
+    pub(crate) fn boot(&mut self, offset: u64) {
+        let painted = self.replay.as_ref().filter(|replay| !replay.counts);
+        self.boot = painted.is_none_or(|replay| replay.then <= offset).then_some(offset);
+    }
+
+    /// How many of the bytes that are taken next are from before the guest's last start, if that is not
+    /// behind them.
+    pub(crate) fn before_boot(&self, input: usize) -> Option<usize> {
+        let from = match &self.replay {
+            Some(Replay { left, counts: false, then }) => then.saturating_sub(*left),
+            _ => self.offset,
+        };
+        let before = usize::try_from(self.boot?.saturating_sub(from)).ok()?;
+        (before <= input).then_some(before)
+    }
+
+    /// Everything from before the guest's last start is taken: what it left unfinished is nothing now.
+    pub(crate) fn begin_boot(&mut self) {
+        self.boot = None;
+        self.muting = Muting::default();
     }
 
     /// Whether a screen is being painted.
@@ -92,7 +122,7 @@ impl View {
         self.asked = None;
         let mut shown = Vec::with_capacity(input.len());
         let live = self.take_replay(input, &mut shown);
-        if self.watching {
+        if self.watching || self.unanswered {
             self.muting.filter(live, &mut shown);
         } else {
             // A sequence that began in the replay is settled as part of it.
@@ -136,7 +166,7 @@ mod tests {
     use super::*;
 
     fn view(offset: u64, mode: Mode) -> View {
-        View::of(&hello(offset, mode), None)
+        View::of(&hello(offset, mode), None, false)
     }
 
     fn hello(offset: u64, mode: Mode) -> Hello {
@@ -188,8 +218,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_from_before_the_guest_started_again_is_told_from_the_rest() {
+        let mut view = view(100, Mode::Watch);
+        assert_eq!(view.before_boot(10), None);
+        view.boot(104);
+        assert_eq!(view.before_boot(3), None, "it is behind them");
+        assert_eq!(view.before_boot(10), Some(4));
+        assert_eq!(view.take(b"ab\x1b["), b"ab");
+        assert_eq!(view.before_boot(0), Some(0));
+        view.begin_boot();
+        assert_eq!(view.take(b"Linux"), b"Linux", "what was unfinished ends with the boot");
+        view.boot(200);
+        view.replay(ReplayKind::Screen, 6, 200);
+        assert_eq!(view.before_boot(10), Some(6));
+        view.replay(ReplayKind::Screen, 6, 201);
+        assert_eq!(view.before_boot(10), None, "the screen is of the boot");
+        view.boot(200);
+        assert_eq!(view.before_boot(10), None, "the screen is of the boot");
+    }
+
+    #[test]
+    fn where_nobody_reads_the_answers_of_the_terminal_it_is_not_asked() {
+        let mut view = View::of(&hello(0, Mode::Write), None, true);
+        assert_eq!(view.take(b"a\x1b[6nb"), b"ab");
+    }
+
+    #[test]
     fn a_connection_that_ends_before_it_gave_what_was_missed_has_shown_nothing_of_it() {
-        let mut view = View::of(&hello(90, Mode::Write), Some(50));
+        let mut view = View::of(&hello(90, Mode::Write), Some(50), false);
         assert_eq!(view.seen().offset, 50);
         view.replay(ReplayKind::History, 40, 90);
         view.take(b"ab");

@@ -14,5 +14,6 @@ mod console;
 mod input;
 mod log;
 mod pen;
+mod reset;
 mod resume;
 mod support;

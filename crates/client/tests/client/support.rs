@@ -194,7 +194,12 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Runs a client in a new terminal.
-    pub(crate) fn run(mut command: Command) -> Self {
+    pub(crate) fn run(command: Command) -> Self {
+        Self::run_with(command, None)
+    }
+
+    /// As `run`, with something else on its stdin.
+    pub(crate) fn run_with(mut command: Command, stdin: Option<Stdio>) -> Self {
         let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         rustix::pty::grantpt(&master).unwrap();
         rustix::pty::unlockpt(&master).unwrap();
@@ -202,7 +207,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         let slave = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
         let before = tcgetattr(&slave).unwrap();
-        command.stdin(slave.try_clone().unwrap());
+        command.stdin(stdin.unwrap_or_else(|| slave.try_clone().unwrap().into()));
         command.stdout(slave.try_clone().unwrap());
         command.stderr(slave.try_clone().unwrap());
         let child = command.spawn().unwrap();
@@ -216,13 +221,18 @@ impl Terminal {
 
     /// Waits until the screen has shown `text`, and forgets everything up to there.
     pub(crate) fn wait_for(&mut self, text: &str) {
+        self.until(text);
+    }
+
+    /// The same; returns what was shown up to there.
+    pub(crate) fn until(&mut self, text: &str) -> String {
         let start = Instant::now();
         while !self.seen.contains(text) {
             assert!(start.elapsed() < PATIENCE, "no {text:?} in {:?}", self.seen);
             self.read();
         }
         let end = self.seen.find(text).unwrap() + text.len();
-        self.seen.drain(..end);
+        self.seen.drain(..end).collect()
     }
 
     /// Everything that is shown until the client ends, and its exit code.

@@ -1,0 +1,162 @@
+//! Sets back what a guest can set of a terminal: at its next boot, and when the command ends. Tried with
+//! xterm.js and tmux.
+
+/// The title is put aside for the time of the command.
+pub(crate) const BEGIN: &[u8] = b"\x1b[22;0t";
+
+/// And taken back.
+const TITLE: &str = "\x1b[23;0t";
+
+/// All but what `Changes` tells of, without moving the cursor. A sequence has less than 64 bytes, the most that
+/// tmux takes.
+const MODES: &str = concat!(
+    // Ends whatever string or sequence the guest was in the middle of.
+    "\x1b\\",
+    // The screen of full-screen programs. Where it is not shown, this restores a cursor all the same.
+    "\x1b7\x1b[?1049l",
+    // Soft reset, and then what not all terminals reset by it.
+    "\x1b[!p",
+    // Margins: they take the cursor into the corner.
+    "\x1b7\x1b[?69l\x1b[r\x1b8",
+    // UTF-8, and G0 and G1 are ASCII; of G2 and G3 some terminals print the sequence.
+    "\x1b%G\x0f\x1b(B\x1b)B",
+    // Keyboard lock, insert and newline mode, local echo; cursor keys and keypad; xterm's and kitty's keys.
+    "\x1b[2;4;20l\x1b[12h\x1b[?1l\x1b>\x1b[>4m\x1b[=0u",
+    // Mouse and focus; paste, synchronized output, reports of colors and size.
+    "\x1b[?1000;1001;1002;1003;1004;1005;1006;1015;1016;9l\x1b[?2004;2026;2031;2048l",
+    // Reverse video, wrap, auto-repeat, tab stops; cursor and colors.
+    "\x1b[?5l\x1b[?7;8h\x1b[?5W\x1b[?25h\x1b[0 q\x1b[m",
+);
+
+/// The palette, and the colors of text, background, cursor and selection.
+const COLORS: &str =
+    "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";
+
+/// Origin mode, and the cursor, which that takes into the corner, to the last row.
+const ORIGIN: &str = "\x1b[?6l\x1b[999H";
+
+/// What a guest changed that is not set back unless it was: a person may have colors of their own, and the
+/// origin mode cannot be set back everywhere without moving the cursor.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    place: Place,
+    colors: bool,
+    origin: bool,
+}
+
+/// How much of the beginning of a command that changes them was seen.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Place {
+    #[default]
+    Elsewhere,
+    Escape,
+    /// OSC.
+    Command,
+    /// CSI.
+    Control,
+    /// The number of a private mode, and whether the origin mode was one before it.
+    Mode {
+        number: u16,
+        origin: bool,
+    },
+}
+
+/// DECOM.
+const ORIGIN_MODE: u16 = 6;
+
+impl Changes {
+    /// Takes note of what the terminal is shown.
+    pub(crate) fn follow(&mut self, mut output: &[u8]) {
+        while let Some((&byte, rest)) = output.split_first() {
+            self.place = self.next(byte);
+            output = match self.place {
+                Place::Elsewhere => {
+                    let next = rest.iter().position(|byte| *byte == 0x1b).unwrap_or(rest.len());
+                    rest.get(next..).unwrap_or_default()
+                }
+                _ => rest,
+            };
+        }
+    }
+
+    fn next(&mut self, byte: u8) -> Place {
+        match (self.place, byte) {
+            (_, 0x1b) => Place::Escape,
+            (Place::Escape, b']') => Place::Command,
+            (Place::Escape, b'[') => Place::Control,
+            (Place::Control, b'?') => Place::Mode { number: 0, origin: false },
+            (Place::Mode { number, origin }, b'0'..=b'9') => {
+                let number = number.saturating_mul(10).saturating_add((byte - b'0').into());
+                Place::Mode { number, origin }
+            }
+            (Place::Mode { number, origin }, b';') => {
+                Place::Mode { number: 0, origin: origin || number == ORIGIN_MODE }
+            }
+            (Place::Mode { number, origin }, b'h') => {
+                self.origin |= origin || number == ORIGIN_MODE;
+                Place::Elsewhere
+            }
+            (Place::Command, b'1' | b'4' | b'5') => {
+                self.colors = true;
+                Place::Elsewhere
+            }
+            _ => Place::Elsewhere,
+        }
+    }
+
+    /// Sets the terminal back to how it was, for the guest's next boot.
+    pub(crate) fn reset(&mut self) -> Vec<u8> {
+        [&self.restore(), BEGIN].concat()
+    }
+
+    /// Sets the terminal back to how it was.
+    pub(crate) fn restore(&mut self) -> Vec<u8> {
+        let Self { colors, origin, .. } = std::mem::take(self);
+        let colors = if colors { COLORS } else { "" };
+        let origin = if origin { ORIGIN } else { "" };
+        [MODES, colors, origin, TITLE].concat().into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(output: &str, size: usize) -> (bool, bool) {
+        let mut changes = Changes::default();
+        output.as_bytes().chunks(size).for_each(|piece| changes.follow(piece));
+        (changes.colors, changes.origin)
+    }
+
+    #[test]
+    fn colors_and_origin_mode_are_set_back_only_where_the_guest_set_them() {
+        for size in 1..9 {
+            for set in ["\x1b]4;1;red\x07", "a\x1b]11;#fff\x1b\\b", "\x1b[m\x1b\x1b]104\x07"] {
+                assert_eq!(changed(set, size), (true, false), "{set:?}");
+            }
+            for set in ["\x1b[?6h", "\x1b[?1;06;25h", "\x1b[?25;6h"] {
+                assert_eq!(changed(set, size), (false, true), "{set:?}");
+            }
+            for other in [
+                "]4;1",
+                "\x1b]0;4\x07",
+                "\x1b]2;\x1b[1m\x07",
+                "\x1b[]4",
+                "\x1b]8;;\x07",
+                "\x1b[6h",
+                "\x1b[?6l",
+                "\x1b[?16;61h",
+                "\x1b[?99999996h",
+            ] {
+                assert_eq!(changed(other, size), (false, false), "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_sequence_is_as_short_as_the_strictest_terminal_wants_it() {
+        for sequence in MODES.split('\x1b') {
+            assert!(sequence.len() < 64, "{sequence}");
+        }
+    }
+}
