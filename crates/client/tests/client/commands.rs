@@ -287,7 +287,7 @@ fn an_api_that_only_speaks_tls_is_named_as_such() {
     let address = listener.local_addr().unwrap();
     let answering = std::thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
-        stream.read(&mut [0; 4096]).unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
         stream.write_all(b"\x15\x03\x01\x00\x02\x02\x46").unwrap();
     });
     let ended = run(client(address, &["servers"]), b"");

@@ -408,8 +408,9 @@ async fn told(answer: &'static [u8]) -> String {
     let ended = tokio::spawn(beside(|| run(command, b"")));
     let (mut socket, _) = console.listener.accept().await.unwrap();
     let mut request = [0; 4096];
+    let mut length = 0;
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        socket.read(&mut request).await.unwrap();
+        length += socket.read(&mut request[length..]).await.unwrap();
     }
     socket.write_all(answer).await.unwrap();
     drop(socket);
