@@ -82,7 +82,9 @@ impl Drop for Call {
         if self.user.is_none() && !self.log.admit(self.client) {
             return;
         }
-        tracing::info!(
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
             method = %self.method,
             route = self.route.as_ref().map(MatchedPath::as_str),
             status = self.status,
@@ -94,6 +96,13 @@ impl Drop for Call {
             unlogged = self.log.unlogged(),
             "{}",
             if self.status.is_some() { "answered" } else { "caller hung up" }
-        );
+                )
+            };
+        }
+        // The fault is somebody's, if only the caller's.
+        match self.status {
+            Some(status) if status >= 400 => log!(warn),
+            _ => log!(info),
+        }
     }
 }

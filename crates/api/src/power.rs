@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use serialproxy_proto::api::Server;
 use serialproxy_proto::compute::Power;
-use serialproxy_proto::id::ServerId;
 
 use crate::Api;
 use crate::auth::Caller;
@@ -14,16 +14,17 @@ impl Api {
     pub(crate) async fn change_power(
         &self,
         caller: &Caller,
-        server: ServerId,
+        server: Server,
         power: Power,
     ) -> Result<(), Fault> {
         let (compute, user) = (Arc::clone(&self.compute), caller.user.clone());
         let change = async move {
+            let Server { id: server, name, .. } = server;
             match compute.power(server, power.clone()).await {
-                Ok(()) => tracing::info!(user, %server, ?power, "power changed"),
+                Ok(()) => tracing::info!(user, name, %server, ?power, "power changed"),
                 // The caller may be gone.
                 Err(error) => {
-                    tracing::info!(user, %server, ?power, %error, "power not changed");
+                    tracing::warn!(user, name, %server, ?power, %error, "power not changed");
                     return Err(error);
                 }
             }

@@ -77,10 +77,12 @@ impl Manager {
     fn refuse_static(&self, line: LineKey, what: &str) -> Result<(), ComputeError> {
         let Some(known) = self.statics.get_serial_console(line) else { return Ok(()) };
         known?;
-        let LineKey { server, port } = line;
+        let name = self.statics.get(line.server).map(|server| server.name);
         Err(ComputeError::Conflict(format!(
-            "Serial port {port} of instance {server} has no {what}: it is a static line, and what \
-             is no more than a stream of bytes cannot carry one."
+            "Serial port {} of {} has no {what}: it is a static line, and what is no more than a \
+             stream of bytes cannot carry one.",
+            line.port,
+            name.unwrap_or_else(|| line.server.to_string())
         )))
     }
 
@@ -215,12 +217,10 @@ impl Compute for Manager {
 
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer> {
         Box::pin(async move {
-            let writer = self.find_line(line)?.disconnect_writer(&by);
-            writer.ok_or_else(|| {
-                let LineKey { server, port } = line;
-                ComputeError::NotFound(format!(
-                    "Nobody writes to serial port {port} of instance {server}."
-                ))
+            let line = self.find_line(line)?;
+            line.disconnect_writer(&by).ok_or_else(|| {
+                let (port, server) = (line.key().port, line.describe().server.name);
+                ComputeError::NotFound(format!("Nobody types at serial port {port} of {server}."))
             })
         })
     }

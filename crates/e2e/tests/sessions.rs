@@ -402,7 +402,7 @@ async fn break_sysrq_and_power_are_for_who_may() {
     let mut writer = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
     writer.say(r#"{"type":"break"}"#).await;
     let error = writer.message("error").await["message"].as_str().unwrap().to_owned();
-    assert!(error.contains("has no break"), "{error}");
+    assert!(error.starts_with("Serial port 0 of switch has no break"), "{error}");
     writer.say(r#"{"type":"power","do":"nmi"}"#).await;
     assert!(writer.message("error").await["message"].is_string());
 
@@ -421,6 +421,35 @@ async fn break_sysrq_and_power_are_for_who_may() {
         let error = watcher.message("error").await["message"].as_str().unwrap().to_owned();
         assert!(error.contains(why), "{say}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_log_names_a_line_by_its_server_and_warns_of_what_failed() {
+    let nobody = ["--static-line=closed tcp://127.0.0.1:1"];
+    let rig = Rig::start(&nobody).await;
+    let first = rig.raw().await;
+    let token = rig.token("").await;
+    Socket::refused(&rig.server.proxy, &format!("/?token={token}"), &[]).await;
+    let unknown = rig.server.get("/v1/servers/nobody").await;
+    assert_eq!(unknown.status, 404);
+    let line = |name: &str| {
+        format!("line=\"{name}:0\" server={}", serialproxy_proto::id::ServerId::of_static(name))
+    };
+    for (level, parts) in [
+        ("INFO", ["session attached", &line("switch")]),
+        ("INFO", ["state=Connected", &line("switch")]),
+        ("WARN", ["state=Failed", &line("closed")]),
+        ("WARN", ["attach refused", "reason=busy: admin"]),
+        ("WARN", ["answered", "status=404"]),
+    ] {
+        let is_it = |line: &str| parts.iter().all(|part| line.contains(part));
+        let found = eventually(async || {
+            rig.server.log().lines().find(|line| is_it(line)).map(str::to_owned)
+        });
+        let found = found.await;
+        assert!(found.contains(&format!(" {level} ")), "{found}");
+    }
+    first.leave().await;
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl Line {
         let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
         attachment.begin(beginning);
-        tracing::info!(line = %self.key(), session = %session.id, user = session.user,
+        tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user,
             address = visitor.address, mode = visitor.mode.as_str(), "session attached");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection: 0 };
         Ok((attachment, keyboard))
@@ -152,7 +152,7 @@ impl Line {
         };
         let mut attachment = Attachment::new(shared, &session, connection);
         attachment.begin(beginning);
-        tracing::info!(line = %self.key(), session = %session.id, user = session.user, address,
+        tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user, address,
             "session resumed");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection };
         Ok((attachment, keyboard))

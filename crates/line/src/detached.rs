@@ -47,7 +47,7 @@ impl Drop for Attachment {
         self.line.bound_detached(self.session.token);
         // The owner may wait for this session to catch up.
         self.line.progress.notify_one();
-        tracing::info!(line = %self.line.key, session = %self.session.id,
+        tracing::info!(line = self.line.name(), server = %self.line.key.server, session = %self.session.id,
             user = self.session.user, "connection of a session lost");
     }
 }

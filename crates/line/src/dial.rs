@@ -36,7 +36,7 @@ pub(crate) async fn dial(
     claim: &mut Option<Claim>,
 ) -> Result<(Endpoint, Stream, Option<&'static str>), Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
-    tracing::debug!(line = %line.key, endpoint = endpoint.info().address, "connecting");
+    tracing::debug!(line = line.name(), server = %line.key.server, endpoint = endpoint.info().address, "connecting");
     let name = resolve.claim(line.key, &endpoint);
     if claim.as_ref().is_none_or(|claim| claim.name() != name) {
         // The one before is of a port that the line has left.

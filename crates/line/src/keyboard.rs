@@ -154,6 +154,11 @@ impl Keyboard {
         self.line.key
     }
 
+    /// The line, as people call it: `demo:0`.
+    pub fn line_name(&self) -> String {
+        self.line.name()
+    }
+
     /// The line's server.
     pub fn server(&self) -> ServerRef {
         self.line.server()

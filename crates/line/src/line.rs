@@ -11,6 +11,7 @@ use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::compute::Output;
+use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::console::VIEWERS;
 use serialproxy_proto::id::LineKey;
@@ -283,7 +284,7 @@ impl Line {
             Some(reason) => format!("disconnected by {}: {reason}", by.by),
             None => format!("disconnected by {}", by.by),
         };
-        tracing::info!(line = %self.key(), %session, user = entry.user, by = by.by,
+        tracing::info!(line = self.0.name(), server = %self.key().server, %session, user = entry.user, by = by.by,
             reason = by.reason, "session disconnected");
         let close = Close::new(CloseCode::Disconnected, reason);
         {
@@ -345,6 +346,11 @@ impl Shared {
         self.powered.notify_one();
     }
 
+    /// As people call it: `demo:0`.
+    pub(crate) fn name(&self) -> String {
+        self.key.named(&lock(&self.name))
+    }
+
     pub(crate) fn server(&self) -> ServerRef {
         ServerRef { id: self.key.server, name: lock(&self.name).clone() }
     }
@@ -394,7 +400,7 @@ impl Shared {
         // The owner may wait for this session to catch up.
         self.progress.notify_one();
         let close = lock(&session.fate).end.clone();
-        tracing::info!(line = %self.key, session = %session.id, user = session.user,
+        tracing::info!(line = self.name(), server = %self.key.server, session = %session.id, user = session.user,
             code = close.as_ref().map(|close| close.code.number()),
             reason = close.map(|close| close.reason), "session ended");
     }
@@ -454,7 +460,11 @@ impl Shared {
             return;
         }
         let (state, reason, _) = self.status.borrow().in_words();
-        tracing::info!(line = %self.key, ?state, reason, "line");
+        let (line, server) = (self.name(), self.key.server);
+        match state {
+            LineState::Failed => tracing::warn!(line, %server, ?state, reason, "line"),
+            _ => tracing::info!(line, %server, ?state, reason, "line"),
+        }
         if let Some(close) = connection.end_of_raw() {
             let end = lock(&self.history).end();
             for session in lock(&self.sessions).iter() {

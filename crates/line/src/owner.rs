@@ -84,7 +84,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) 
                 let error = pump(line, &stream).await.err();
                 lock(&line.desk).close();
                 drop(stream);
-                tracing::debug!(line = %line.key, ?error, "port closed");
+                tracing::debug!(line = line.name(), server = %line.key.server, ?error, "port closed");
                 if since.elapsed() > BACKOFF_MOST {
                     backoff = BACKOFF_FIRST;
                 }

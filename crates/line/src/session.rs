@@ -242,7 +242,7 @@ impl Session {
     /// Logs what it did, and to whose cost.
     pub(crate) fn log(&self, line: &Shared, what: &str, loser: Option<&str>, reason: Option<&str>) {
         let address = lock(&self.standing).address.clone();
-        tracing::info!(line = %line.key, session = %self.id, user = self.user, address, loser,
+        tracing::info!(line = line.name(), server = %line.key.server, session = %self.id, user = self.user, address, loser,
             reason, "{what}");
     }
 

@@ -43,6 +43,13 @@ pub struct LineKey {
     pub port: u8,
 }
 
+impl LineKey {
+    /// As people call the line of a server of this name: `demo:0`.
+    pub fn named(self, server: &str) -> String {
+        format!("{server}:{}", self.port)
+    }
+}
+
 impl fmt::Display for LineKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.server, self.port)

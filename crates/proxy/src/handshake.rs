@@ -102,7 +102,7 @@ fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
     let address = Source::from(client.address.ip());
     if proxy.refusals.count(&address, Instant::now()).is_zero() {
         let reason = logged(&refusal.to_string(), REFUSAL);
-        tracing::info!(peer = %client.address, %reason, "attach refused");
+        tracing::warn!(peer = %client.address, %reason, "attach refused");
     }
 }
 

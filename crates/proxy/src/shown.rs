@@ -39,7 +39,7 @@ impl Shown {
             Entry::Occupied(first) if first.get().updated.as_ref() == updated => Ok(()),
             Entry::Occupied(_) => {
                 if seldom::is_due("changed") {
-                    tracing::info!(%server, "the server changed after its token was made");
+                    tracing::warn!(%server, "the server changed after its token was made");
                 }
                 Err(Refusal::Token)
             }

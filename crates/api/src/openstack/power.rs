@@ -90,6 +90,6 @@ pub(super) async fn begin(
         let (vm_state, _) = states(server.status);
         Fault::Conflict(format!("Cannot '{name}' instance {id} while it is in vm_state {vm_state}"))
     })?;
-    let change = api.change_power(caller, id, power);
+    let change = api.change_power(caller, server, power);
     tokio::time::timeout(SOON, change).await.unwrap_or(Ok(()))
 }

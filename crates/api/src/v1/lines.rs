@@ -116,10 +116,11 @@ async fn send_break(
     caller: Caller,
     LinePath(line): LinePath,
 ) -> Result<(), Fault> {
-    api.server(&caller, line.server).await?;
+    let name = api.server(&caller, line.server).await?.name;
     caller.require(Role::Member, "serialproxy:lines:break")?;
     api.compute.send_break(line).await?;
-    tracing::info!(user = caller.user, %line, "break sent");
+    let server = line.server;
+    tracing::info!(user = caller.user, line = line.named(&name), %server, "break sent");
     Ok(())
 }
 
@@ -130,10 +131,11 @@ async fn sysrq(
     body: Body,
 ) -> Result<(), Fault> {
     let Sysrq { key } = body.read()?;
-    api.server(&caller, line.server).await?;
+    let name = api.server(&caller, line.server).await?.name;
     caller.require(Role::Member, "serialproxy:lines:sysrq")?;
     api.compute.sysrq(line, key).await?;
-    tracing::info!(user = caller.user, %line, %key, "SysRq sent");
+    let server = line.server;
+    tracing::info!(user = caller.user, line = line.named(&name), %server, %key, "SysRq sent");
     Ok(())
 }
 

@@ -137,7 +137,7 @@ async fn adopt(
     let compute = Arc::clone(&api.compute);
     let adopted = async move {
         let adopted = compute.adopt(server, adopt).await?;
-        tracing::info!(user = caller.user, %server, "adopted");
+        tracing::info!(user = caller.user, name = adopted.name, %server, "adopted");
         Ok(adopted)
     };
     Ok(Json(ServerAnswer { server: api.change(adopted).await? }))
@@ -152,7 +152,8 @@ async fn unadopt(
     let compute = Arc::clone(&api.compute);
     let taken_back = async move {
         let server_now = compute.unadopt(server).await?;
-        tracing::info!(user = caller.user, %server, "adoption taken back");
+        let name = &server_now.name;
+        tracing::info!(user = caller.user, name, %server, "adoption taken back");
         Ok(server_now)
     };
     Ok(Json(ServerAnswer { server: api.change(taken_back).await? }))
@@ -196,7 +197,7 @@ async fn change_power(
     server: ServerId,
     power: Power,
 ) -> Result<(), Fault> {
-    api.server(caller, server).await?;
+    let server = api.server(caller, server).await?;
     caller.require(Role::Member, policy(&power))?;
     api.change_power(caller, server, power).await
 }

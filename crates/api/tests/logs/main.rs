@@ -132,8 +132,14 @@ async fn the_id_that_another_service_gave_a_request_is_logged_beside_ours() {
 async fn what_is_done_to_a_guest_is_logged_with_who_did_it() {
     let bench = Bench::new();
     let id = running();
+    let name = bench.get(&format!("/v1/servers/{id}")).await.json()["server"]["name"].clone();
+    let name = name.as_str().unwrap();
     for (call, body, parts) in [
-        (format!("/v1/lines/{id}/0/break"), "", ["break sent", &format!("line={id}/0")]),
+        (
+            format!("/v1/lines/{id}/0/break"),
+            "",
+            ["break sent", &format!("line=\"{name}:0\" server={id}")],
+        ),
         (format!("/v1/lines/{id}/0/sysrq"), r#"{"key": "b"}"#, ["SysRq sent", "key=b"]),
         (format!("/v1/servers/{id}/reset"), "", ["power changed", "power=Reset"]),
         (format!("/v1/servers/{id}/nmi"), "", ["power changed", "power=Nmi"]),
@@ -157,7 +163,7 @@ async fn a_change_of_power_that_fails_is_logged_even_when_nobody_waits_for_it() 
     bench.call(&call, r#"{"reboot": {"type": "HARD"}}"#).await;
     let text = log.text();
     let event = text.lines().find(|line| line.contains("power not changed")).unwrap();
-    for part in ["user=\"anonymous\"", "power=Reset", "error=no power"] {
+    for part in [" WARN ", "user=\"anonymous\"", "name=\"", "power=Reset", "error=no power"] {
         assert!(event.contains(part), "{event}");
     }
 }
@@ -170,7 +176,9 @@ async fn a_failure_of_ours_is_logged_with_its_reason() {
     other.execute_batch("DROP TABLE console_tokens").unwrap();
     let (log, _guard) = captured();
     bench.call(&format!("POST /v3/servers/{}/get-serial-console", running()), "").await;
-    assert!(log.text().contains("status=503"), "{}", log.text());
+    let answered =
+        log.text().lines().any(|line| line.contains(" WARN ") && line.contains("status=503"));
+    assert!(answered, "{}", log.text());
     assert!(log.text().contains("tokens cannot be made"), "{}", log.text());
 }
 

@@ -4,6 +4,7 @@
 use serde_json::Value;
 use serde_json::json;
 use serialproxy_line::Line;
+use serialproxy_proto::api;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::id::LineKey;
@@ -26,10 +27,12 @@ impl Guests {
     pub(crate) async fn send_break(&self, line: LineKey) -> Result<(), ComputeError> {
         let port = self.running_port(line, "break").await?;
         if port.device == Device::Console {
-            let LineKey { server, port } = line;
+            let name = self.table.get(line.server).map(|guest| guest.name);
             return Err(ComputeError::Conflict(format!(
-                "Serial port {port} of instance {server} has no break: it is a paravirtual \
-                 console and no UART. For a SysRq use `sysrq`, which types ^O there."
+                "Serial port {} of {} has no break: it is a paravirtual console and no UART. For a \
+                 SysRq use `sysrq`, which types ^O there.",
+                line.port,
+                name.unwrap_or_else(|| line.server.to_string())
             )));
         }
         self.break_uart(line.server, &port).await
@@ -97,10 +100,10 @@ impl Guests {
 }
 
 fn not_connected(line: &Line) -> ComputeError {
-    let LineKey { server, port } = line.key();
+    let api::Line { server, port, reason, .. } = line.describe();
     ComputeError::Conflict(format!(
-        "Serial port {port} of instance {server} is not connected: {}",
-        line.describe().reason
+        "Serial port {port} of {} is not connected: {reason}",
+        server.name
     ))
 }
 

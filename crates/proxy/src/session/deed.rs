@@ -69,7 +69,8 @@ impl Deeds {
         };
         let place = Arc::clone(&self.room).try_acquire_owned();
         let place = place.map_err(|_| "wait until what you asked for before is done")?;
-        tracing::info!(line = %self.keyboard.line(), session = %self.keyboard.session(),
+        tracing::info!(line = self.keyboard.line_name(),
+            server = %self.keyboard.line().server, session = %self.keyboard.session(),
             user = self.keyboard.user(), ?deed, "deed at the console");
         let (compute, answers) = (Arc::clone(compute), self.answers.clone());
         let line = self.keyboard.line();
@@ -122,7 +123,8 @@ impl Deeds {
             let token = proxy.backing.authorize(grant).await;
             let answer = match token {
                 Ok(token) => {
-                    tracing::info!(line = %keyboard.line(), session = %keyboard.session(),
+                    tracing::info!(line = keyboard.line_name(),
+                        server = %keyboard.line().server, session = %keyboard.session(),
                         user = keyboard.user(), "watch link made");
                     let base = proxy.config.serial_console.console_url();
                     let url = format!("{base}?token={}&mode=watch", token.expose());
