@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| serialproxy_line::fuzz::screen(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| serialproxy_screen::fuzz::screen(data));

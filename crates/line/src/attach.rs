@@ -22,7 +22,6 @@ use crate::line::Shared;
 use crate::lock;
 use crate::painter::Awaited;
 use crate::painter::Sight;
-use crate::screen;
 use crate::seconds_until;
 use crate::session::Session;
 use crate::session::Standing;
@@ -245,11 +244,16 @@ impl Shared {
     fn ask_for_screen(self: &Arc<Self>, end: u64) -> (u64, Option<Awaited>) {
         let line = Arc::clone(self);
         let look = move || {
-            let size = line.status.borrow().size;
+            let (size, booted) = {
+                let status = line.status.borrow();
+                (status.size, status.epoch_offset)
+            };
             let history = lock(&line.history);
-            let (recent, end) = (history.recent(screen::READ), history.end());
+            let (recent, end) = (history.recent(serialproxy_screen::READ), history.end());
             line.screen.begin(end);
-            Sight { recent, end, size }
+            let begin = end - recent.len() as u64;
+            let boot = booted.checked_sub(begin).and_then(|boot| usize::try_from(boot).ok());
+            Sight { recent, boot, end, size }
         };
         let size = self.status.borrow().size;
         self.screen.ask(end, size, &self.painters, look)

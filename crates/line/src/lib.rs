@@ -39,8 +39,6 @@ mod diag;
 mod dial;
 mod endpoint;
 #[doc(hidden)]
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
 mod history;
 mod keyboard;
 mod keys;
@@ -54,7 +52,6 @@ mod places;
 mod pump;
 mod registry;
 mod roster;
-mod screen;
 mod session;
 mod status;
 mod stream;

@@ -1,6 +1,6 @@
 //! Painting screens: on threads of their own, and each screen once for all who wait for it.
 //!
-//! A guest decides how much work its screen is, up to the bound of [`screen::paint`], and clients how
+//! A guest decides how much work its screen is, up to the bound of [`serialproxy_screen::paint`], and clients how
 //! often it is wanted. So look-ups of tokens and names never wait behind paintings, a line is painted by
 //! one thread at a time, and who attaches meanwhile begins where that painting ends.
 
@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serialproxy_proto::console::Size;
+use serialproxy_screen::paint;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::lock;
-use crate::screen;
 
 /// Lines that wait to be painted, at most. Who asks when there are so many begins without a screen.
 const QUEUE: usize = 256;
@@ -48,6 +48,8 @@ pub(crate) struct Painting {
 pub(crate) struct Sight {
     /// The newest output.
     pub(crate) recent: Vec<u8>,
+    /// Where in it the guest booted last.
+    pub(crate) boot: Option<usize>,
     /// Offset of the byte behind it.
     pub(crate) end: u64,
     /// The grid.
@@ -164,9 +166,10 @@ impl Paintings {
         if !self.is_awaited() {
             return;
         }
-        let Sight { recent, end, size } = look();
-        // The terminal's model is not ours, and a guest chooses what it is given.
-        let bytes = panic::catch_unwind(|| screen::paint(&recent, size)).unwrap_or_default();
+        let Sight { recent, boot, end, size } = look();
+        let sight = serialproxy_screen::Sight { output: &recent, boot, viewer: None, writer: size };
+        // A guest chooses what the model is given.
+        let bytes = panic::catch_unwind(|| paint(&sight)).unwrap_or_default();
         let painting = Arc::new(Painting { end, size, bytes: bytes.into() });
         painters.keep(Arc::clone(&painting));
         let mut state = lock(&self.0);
@@ -211,7 +214,7 @@ mod tests {
     use super::*;
 
     fn sight(end: u64) -> Sight {
-        Sight { recent: b"login: ".to_vec(), end, size: None }
+        Sight { recent: b"login: ".to_vec(), boot: None, end, size: None }
     }
 
     #[tokio::test]

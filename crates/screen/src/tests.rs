@@ -1,20 +1,32 @@
 use proptest::prelude::*;
-use vt100::Parser;
 
 use super::*;
+use crate::grid::Text;
+
+const SIZE: Size = USUAL;
+
+fn paint_alone(output: &[u8], size: Size) -> Vec<u8> {
+    paint(&Sight { output, boot: None, viewer: Some(size), writer: None })
+}
 
 /// The rows, the cursor and which screen. A cursor that waits behind the last column is on it.
-fn shown(bytes: &[u8]) -> (Vec<String>, (u16, u16), bool) {
-    let mut parser = Parser::new(ROWS, COLS, 0);
-    parser.process(bytes);
-    let screen = parser.screen();
-    let rows = screen.rows(0, 80).map(|row| row.trim_end().to_owned()).collect();
-    let (row, column) = screen.cursor_position();
-    (rows, (row, column.min(79)), screen.alternate_screen())
+fn shown(bytes: &[u8]) -> (Vec<String>, (usize, usize), bool) {
+    let mut terminal = Terminal::new(SIZE.rows.into(), SIZE.cols.into());
+    terminal.feed(bytes);
+    terminal.flush();
+    let rows = terminal.shown().rows().map(|row| {
+        let text = row.cells().iter().map(|cell| match cell.text {
+            Text::Nothing => " ".to_owned(),
+            Text::Char(c) => c.into(),
+            Text::Combined(place) => terminal.combined[place].clone(),
+        });
+        text.collect::<String>().trim_end().to_owned()
+    });
+    (rows.collect(), (terminal.y, terminal.x.min(79)), terminal.on_alternate)
 }
 
 fn assert_painted(output: &[u8]) {
-    assert_eq!(shown(&paint(output, None)), shown(output), "{}", output.escape_ascii());
+    assert_eq!(shown(&paint_alone(output, SIZE)), shown(output), "{}", output.escape_ascii());
 }
 
 #[test]
@@ -25,7 +37,7 @@ fn a_shell_with_its_scrollback_is_painted_as_it_stands() {
     }
     output.extend(b"~ # ls\x1b[D");
     assert_painted(&output);
-    let text = String::from_utf8(paint(&output, None)).unwrap();
+    let text = String::from_utf8(paint_alone(&output, SIZE)).unwrap();
     assert!(text.contains("line 0\r\n") && text.contains("line 199\r\n"), "{text}");
 }
 
@@ -47,7 +59,7 @@ fn text_behind_a_sequence_that_was_cancelled_is_painted_once() {
 #[test]
 fn what_is_painted_holds_no_query() {
     let queries = b"\x1b[c\x1b[6n\x1b[?2026$p\x1b]11;?\x07\x05\x1b[>c\x1bZ$ ";
-    let painted = paint(queries, None);
+    let painted = paint_alone(queries, SIZE);
     let text = painted.escape_ascii().to_string();
     for query in ["[6n", "[c", "$p", "]11", "\\x05", "[>c", "Z"] {
         assert!(!text.contains(query), "{text} holds {query}");
@@ -65,34 +77,15 @@ fn a_sequence_or_character_that_is_cut_off_goes_on_in_the_live_bytes() {
     ];
     for (before, after) in cases {
         let whole = [before, after].concat();
-        let painted = [&paint(before, None), after].concat();
+        let painted = [&paint_alone(before, SIZE), after].concat();
         assert_eq!(shown(&painted), shown(&whole), "{}", whole.escape_ascii());
     }
 }
 
 proptest! {
     #[test]
-    fn text_and_motions_are_painted_as_they_stand(
-        parts in proptest::collection::vec(
-            prop_oneof![
-                "[a-z ]{1,30}",
-                Just("\r\n".to_owned()),
-                Just("\x1b[2J\x1b[H".to_owned()),
-                Just("\x1b[7m".to_owned()),
-                (1..25u8, 1..80u8).prop_map(|(row, col)| format!("\x1b[{row};{col}H")),
-                (1..5u8).prop_map(|count| format!("\x1b[{count}D")),
-            ],
-            0..60,
-        )
-    ) {
-        let output = parts.concat();
-        let painted = paint(output.as_bytes(), None);
-        prop_assert_eq!(shown(&painted), shown(output.as_bytes()));
-    }
-
-    #[test]
     fn any_bytes_are_painted(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        paint(&bytes, None);
+        paint_alone(&bytes, SIZE);
     }
 }
 
@@ -130,21 +123,23 @@ fn is_whole(painted: &str) -> bool {
     let mut sequences = painted.split('\x1b').skip(1);
     sequences.all(|sequence| match sequence.strip_prefix('[') {
         Some(parameters) => parameters.contains(|c| ('\x40'..='\x7e').contains(&c)),
-        None => sequence.starts_with(['=', '>']),
+        None => sequence.starts_with(['=', '7', 'H', 'n', 'o', '(', ')', '*', '+']),
     })
 }
 
 #[test]
 fn a_character_that_becomes_wide_has_room_on_a_grid_of_one_column() {
-    paint("0\u{fe0f}".as_bytes(), Some(Size { rows: 200, cols: 1 }));
+    paint_alone("0\u{fe0f}".as_bytes(), Size { rows: 200, cols: 1 });
 }
 
 /// What is asked of a painting, whatever the guest printed.
 fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
     let size = Size { rows, cols };
-    let painted = paint(output, Some(size));
+    let painted = paint_alone(output, size);
     assert!(painted.len() <= PAINTED, "{} bytes at {rows} × {cols}", painted.len());
-    let text = painted.strip_suffix(unfinished(output)).unwrap();
+    let sight = Sight { output, boot: None, viewer: Some(size), writer: None };
+    let (_, open) = model(&sight, sight.grid());
+    let text = painted.strip_suffix(open.as_slice()).unwrap();
     let text = std::str::from_utf8(text).unwrap();
     assert!(is_whole(text), "a sequence of what is painted is cut");
     assert!(text.matches('\n').count() <= 10_000 + usize::from(rows));
@@ -166,7 +161,7 @@ fn no_output_is_painted_as_more_than_a_mebibyte_of_whole_sequences() {
 fn what_came_after_a_bomb_is_on_the_screen() {
     for bomb in BOMBS {
         let output = bomb.repeat(READ / bomb.len()) + "\x1bc\x1b[31mlogin: ";
-        let (rows, cursor, _) = shown(&paint(output.as_bytes(), None));
+        let (rows, cursor, _) = shown(&paint_alone(output.as_bytes(), SIZE));
         assert_eq!((rows[0].as_str(), cursor), ("login:", (0, 7)), "{}", bomb.escape_debug());
     }
 }
@@ -192,12 +187,11 @@ fn the_newest_rows_above_the_screen_are_painted() {
 
 #[test]
 fn one_operation_is_always_affordable() {
-    for cols in 1..=MOST_COLS {
+    for cols in 2..=usize::from(MOST_COLS) {
         for last in ["x\x1b[65535b", "\u{4e2d}\x1b[65535b", "\x1bc", "\x1b[?1049h"] {
             let output = format!("\x1b[2J{last}");
-            let (rows, cols) =
-                (NonZeroU16::new(MOST_ROWS).unwrap(), NonZeroU16::new(cols).unwrap());
-            assert_eq!(work::affordable(output.as_bytes(), rows, cols), output.as_bytes());
+            let grid = Grid { rows: MOST_ROWS.into(), cols };
+            assert_eq!(work::affordable(output.as_bytes(), grid), 0, "{last:?} at {cols}");
         }
     }
 }
@@ -224,16 +218,6 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Rows that the model scrolls off its grid.
-#[derive(Default)]
-struct Scrolled(u64);
-
-impl vt100::Callbacks for Scrolled {
-    fn on_scroll(&mut self, _: vt100::capture::RowContents<'_>, _: bool) {
-        self.0 += 1;
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -244,14 +228,18 @@ proptest! {
     ) {
         let (rows, cols) = grid;
         assert_bounded(&output, rows, cols);
-        // As `paint` has it: the model takes no single column.
-        let (rows, cols) = (NonZeroU16::new(rows).unwrap(), NonZeroU16::new(cols.max(2)).unwrap());
-        let modelled = work::affordable(&output, rows, cols);
-        let charged = work::Work::of(modelled, rows, cols).done;
-        prop_assert!(charged <= work::BUDGET);
-        let mut parser = Parser::new_with_callbacks(rows, cols, 0, Scrolled::default());
-        parser.process(modelled);
-        let scrolled = parser.callbacks().0;
-        prop_assert!(scrolled * 20 * u64::from(cols.get()) <= charged, "{scrolled} rows of {cols}");
+        let grid = Grid::of(Size { rows, cols });
+        let modelled = &output[work::affordable(&output, grid)..];
+        prop_assert!(work::Work::of(modelled, grid).done <= work::BUDGET);
     }
+}
+
+#[test]
+fn a_boot_leaves_nothing_of_the_state_before_it() {
+    let before = b"\x1b[?1049h\x1b[2;5r\x1b(0\x1b[41m\x1b[?1003h\x1b[?2004h\x1b[4hqqq\x1b[";
+    let output = [before.as_slice(), b"boot"].concat();
+    let sight =
+        Sight { output: &output, boot: Some(before.len()), viewer: Some(SIZE), writer: None };
+    let painted = String::from_utf8(paint(&sight)).unwrap();
+    assert_eq!(painted.replace("\x1b[0m", ""), "\r\nboo\r\x1b[3Ct");
 }

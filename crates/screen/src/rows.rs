@@ -1,0 +1,167 @@
+//! Rows as they are painted.
+
+use crate::attributes::Attributes;
+use crate::grid::Cell;
+use crate::grid::Row;
+use crate::grid::Text;
+
+/// Bytes of attributes in one text. What comes after them is painted without.
+const ATTRIBUTES: usize = 64 * 1024;
+
+/// Rows as text with attributes, with a new line before each that does not go on from the one before.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    text: String,
+    /// Those that are selected where the text ends.
+    attributes: Attributes,
+    /// Bytes of attributes in the text.
+    spent: usize,
+    last: Last,
+}
+
+/// How the last row ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Last {
+    /// There is none.
+    #[default]
+    None,
+    /// Before the last column.
+    Short,
+    /// In the last column: the next character wraps.
+    Full,
+}
+
+impl Rows {
+    /// Rows that follow a row.
+    pub(crate) fn after(last: Last) -> Self {
+        Self { text: "\x1b[0m".into(), attributes: Attributes::default(), spent: 0, last }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn push(&mut self, row: &Row, combined: &[String]) {
+        let cells = row.cells();
+        let end = cells.iter().rposition(|cell| cell.text != Text::Nothing).map_or(0, |at| at + 1);
+        // The second half of a wide character.
+        let end = if end < cells.len() && cells.get(end).is_some_and(|cell| cell.width == 0) {
+            end + 1
+        } else {
+            end
+        };
+        let (printed, erased) = cells.split_at_checked(end).unwrap_or((cells, &[]));
+        self.break_before(row);
+        self.last = Last::Short;
+        let mut before = 1;
+        for cell in printed {
+            self.push_cell(*cell, before, combined);
+            before = cell.width;
+        }
+        if !printed.is_empty() && erased.is_empty() {
+            self.last = Last::Full;
+        }
+        self.push_erased(erased);
+    }
+
+    /// Begins a new line before a row that does not go on from the last one, and says what the row follows then. A
+    /// new line takes the background that is selected, and a character without a width does not wrap.
+    pub(crate) fn break_before(&mut self, row: &Row) -> Last {
+        let first = row.cells().first().filter(|_| !row.is_erased());
+        let goes_on = row.wrapped
+            && self.last == Last::Full
+            && first.is_some_and(|cell| cell.width > 0 && !cell.attributes.has_background());
+        if goes_on {
+            return Last::Full;
+        }
+        if self.last != Last::None {
+            if self.attributes.has_background() {
+                self.select(Attributes::default());
+            }
+            self.text.push_str("\r\n");
+        }
+        Last::None
+    }
+
+    fn push_cell(&mut self, cell: Cell, width_before: u8, combined: &[String]) {
+        match cell.text {
+            Text::Nothing if cell.width == 0 && width_before == 2 => {}
+            Text::Nothing => {
+                self.select(cell.attributes);
+                self.text.push(' ');
+            }
+            Text::Char(c) => {
+                if cell.width == 0 {
+                    // It must not combine with the one before.
+                    self.spend(cell.attributes);
+                } else {
+                    self.select(cell.attributes);
+                }
+                self.text.push(c);
+            }
+            Text::Combined(place) => {
+                self.select(cell.attributes);
+                self.text.push_str(combined.get(place).map_or(" ", String::as_str));
+            }
+        }
+    }
+
+    /// Erased cells at the end of a row.
+    fn push_erased(&mut self, cells: &[Cell]) {
+        let mut runs = cells.chunk_by(|a, b| a.attributes == b.attributes).peekable();
+        while let Some(run) = runs.next() {
+            let attributes = run.first().map(|cell| cell.attributes).unwrap_or_default();
+            match (runs.peek(), attributes.is_default()) {
+                (None, true) => {}
+                (None, false) if attributes == attributes.erased() => {
+                    self.select(attributes);
+                    self.text.push_str("\x1b[K");
+                }
+                (next, _) => {
+                    self.select(attributes);
+                    self.text.extend(std::iter::repeat_n(' ', run.len()));
+                    if next.is_none() {
+                        self.last = Last::Full;
+                    }
+                }
+            }
+        }
+    }
+
+    fn select(&mut self, attributes: Attributes) {
+        if attributes != self.attributes {
+            self.spend(attributes);
+        }
+    }
+
+    fn spend(&mut self, attributes: Attributes) {
+        if self.spent < ATTRIBUTES {
+            let before = self.text.len();
+            attributes.write(&mut self.text);
+            self.spent += self.text.len() - before;
+            self.attributes = attributes;
+        } else if !self.attributes.is_default() {
+            self.text.push_str("\x1b[0m");
+            self.attributes = Attributes::default();
+        }
+    }
+}
+
+/// The text of a cell of a row, and the column at which it begins: `at`, or the one before where that is the
+/// second half of a wide character.
+pub(crate) fn text_at(row: &Row, at: usize, combined: &[String]) -> (usize, Attributes, String) {
+    let half = row.cell(at).is_some_and(|cell| cell.width == 0);
+    let wide = half && at > 0 && row.cell(at - 1).is_some_and(|cell| cell.width == 2);
+    let at = if wide { at - 1 } else { at };
+    let cell = row.cell(at).unwrap_or_else(|| Cell::empty(Attributes::default()));
+    let text = match cell.text {
+        Text::Nothing => " ".into(),
+        Text::Char(c) => c.into(),
+        Text::Combined(place) => combined.get(place).cloned().unwrap_or_default(),
+    };
+    (at, cell.attributes, text)
+}

@@ -1,0 +1,71 @@
+//! The other terminal, in a process of its own.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::ChildStdout;
+use std::process::Command;
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_proto::console::Size;
+use serialproxy_screen::Sight;
+use serialproxy_screen::drawn;
+use serialproxy_screen::paint;
+
+pub(crate) struct Other {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Other {
+    pub(crate) fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beside/other.mjs");
+        let mut process = Command::new("node")
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node, which scripts/setup installs");
+        let (input, output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        Self { process, input, output: BufReader::new(output) }
+    }
+
+    pub(crate) fn ask(&mut self, request: &Value) -> Value {
+        writeln!(self.input, "{request}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).expect("an answer: is web/node_modules there (scripts/web)?")
+    }
+
+    /// What differs between a terminal of a grid that got the output and one that was painted, now and after more.
+    /// Where the guest draws on a larger grid, it is the part around the cursor, now.
+    pub(crate) fn differences(&mut self, output: &[u8], cut: usize, size: Size) -> Vec<String> {
+        let (before, after) = output.split_at(cut);
+        let sight = Sight { output: before, boot: None, viewer: Some(size), writer: None };
+        let mut request = json!({
+            "rows": size.rows, "cols": size.cols,
+            "before": STANDARD.encode(before),
+            "painted": STANDARD.encode(paint(&sight)),
+            "after": STANDARD.encode(after),
+        });
+        if let Some(Size { rows, cols }) = drawn(&sight) {
+            request["large"] = json!({"rows": rows, "cols": cols});
+        }
+        let answer = self.ask(&request);
+        answer.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
