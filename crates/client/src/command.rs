@@ -13,6 +13,7 @@ use serialproxy_proto::bounds::REASON;
 use serialproxy_proto::id::SessionId;
 
 use crate::access;
+use crate::settings::Settings;
 
 /// The client's commands, to be flattened into the program's own.
 #[derive(Debug, Subcommand)]
@@ -135,6 +136,8 @@ At the start of a line:
   ~r  types stty, so that the guest knows the size of this terminal
   ~?  lists these
   ~~  sends ~
+Within ssh, which has the same escape character, ~~. leaves the console and ~. ends ssh. Another
+character is chosen with --escape ^], none with --escape none.
 While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
 
 A server that is off is waited for, so its boot can be watched from the first byte. A connection
@@ -147,6 +150,11 @@ guest; Ctrl-C stops it and overtakes the rest.
 Where stdin is not a terminal, its bytes are sent in the same way, without escapes, once the guest
 runs; at its end the command leaves when the guest has taken them and printed nothing for a second.
 For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
+
+~/.config/serialproxy/client.toml keeps what you always want, and options go before it:
+  escape = \"^]\"
+  backspace = \"ctrl-h\"
+  newline = \"crlf\"
 
 Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage, 3 not found, 4 busy.";
 
@@ -278,6 +286,9 @@ pub struct Connect {
     /// Send pastes and stdin as fast as the port takes them: for a port that is no UART
     #[arg(long)]
     pub(crate) no_pace: bool,
+    /// What keys send.
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 /// Where a console's output begins.

@@ -114,6 +114,8 @@ pub(crate) enum Failure {
     Signal(&'static str),
     #[error("cannot use this terminal: {0}")]
     Terminal(#[from] io::Error),
+    #[error("{path}{what}")]
+    Settings { path: String, what: String },
     #[error("no password: {0}")]
     Password(&'static str),
     #[error("stdout was closed, or cannot be written to")]
@@ -126,6 +128,7 @@ impl Failure {
             Self::ConsoleType(_)
             | Self::ApiUrl { .. }
             | Self::Token { .. }
+            | Self::Settings { .. }
             | Self::Trust(_)
             | Self::Ambiguous { .. } => Outcome::Usage,
             Self::MayNotForce { .. } | Self::PenLost => Outcome::Busy,

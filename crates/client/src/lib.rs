@@ -12,6 +12,7 @@ mod guests;
 mod log;
 mod password;
 mod queries;
+mod settings;
 mod text;
 
 use std::io::Write;

@@ -223,6 +223,8 @@ impl Server {
             .args(arguments)
             .env("SERIALPROXY_API_URL", &self.api)
             .env("SERIALPROXY_TOKEN", self.admin_token())
+            // Without the settings of whoever runs the tests.
+            .env("XDG_CONFIG_HOME", "/nonexistent")
             .kill_on_drop(true);
         command
     }

@@ -1,4 +1,5 @@
-//! Escapes in what is typed, as OpenSSH has them: `~` at the start of a line, then a letter.
+//! Escapes in what is typed, as OpenSSH has them: `~` at the start of a line, then a letter. `~` stands for the
+//! escape character, whichever is chosen.
 //!
 //! The outcome depends on the bytes alone, never on how they were split over reads. What the terminal says by
 //! itself (see `reports`) is for the guest, and no typing: it passes and changes no place below.
@@ -13,6 +14,7 @@
 
 use crate::connect::reports::Part;
 use crate::connect::reports::Sequence;
+use crate::settings::EscapeKey;
 
 /// What a person meant by what they typed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,8 +58,10 @@ pub(crate) enum Escape {
 }
 
 /// Finds escapes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Escapes {
+    /// The escape character, if there is one.
+    key: Option<u8>,
     place: Place,
     sequence: Sequence,
     /// An escape sequence that is neither a key nor a report yet, as far as it was not passed on.
@@ -98,6 +102,23 @@ pub(crate) const HELP: [&str; 12] = [
 ];
 
 impl Escapes {
+    pub(crate) fn new(key: EscapeKey) -> Self {
+        let key = match key {
+            EscapeKey::None => None,
+            EscapeKey::Byte(byte) => Some(byte),
+        };
+        Self { key, place: Place::default(), sequence: Sequence::default(), held: Vec::new() }
+    }
+
+    /// `text` with the escape character in the place of each `~`; nothing where there is none.
+    pub(crate) fn hint(&self, text: &str) -> String {
+        match self.key {
+            None => String::new(),
+            Some(byte @ ..0x20) => text.replace('~', &format!("^{}", char::from(byte | 0x40))),
+            Some(byte) => text.replace('~', char::from(byte).encode_utf8(&mut [0; 4])),
+        }
+    }
+
     /// Takes what was read.
     pub(crate) fn feed(&mut self, input: &[u8]) -> Vec<Typed> {
         let mut all = Vec::new();
@@ -145,7 +166,7 @@ impl Escapes {
             return all.push(Typed::Command(Escape::Nothing));
         }
         if self.place == Place::Tilde {
-            key.insert(0, b'~');
+            key.splice(..0, self.key);
         }
         self.place = Place::Middle;
         append(all, Typed::Bytes(key));
@@ -153,8 +174,9 @@ impl Escapes {
 
     /// A byte that is in no sequence.
     fn typed(&mut self, byte: u8, all: &mut Vec<Typed>) -> Option<Typed> {
+        let escapes = self.key == Some(byte);
         let (next, command) = match (self.place, byte) {
-            (Place::LineStart, b'~') => (Place::Tilde, None),
+            (Place::LineStart, _) if escapes => (Place::Tilde, None),
             (Place::Tilde, b'.') => {
                 self.place = Place::LineStart;
                 return Some(Typed::Leave);
@@ -166,12 +188,11 @@ impl Escapes {
                 (Place::LineStart, Some(Escape::Sysrq(byte.into())))
             }
             (Place::Force, b'y' | b'Y') => (Place::LineStart, Some(Escape::Force)),
-            (Place::Sysrq | Place::Force, b'~') => (Place::Tilde, Some(Escape::Nothing)),
+            (Place::Sysrq | Place::Force, _) if escapes => (Place::Tilde, Some(Escape::Nothing)),
             (Place::Sysrq | Place::Force, _) => (Place::LineStart, Some(Escape::Nothing)),
             (Place::LineStart | Place::Tilde | Place::Middle, _) => {
-                let held_back = self.place == Place::Tilde && byte != b'~';
-                let bytes = if held_back { vec![b'~', byte] } else { vec![byte] };
-                append(all, Typed::Bytes(bytes));
+                let held_back = self.key.filter(|_| self.place == Place::Tilde && !escapes);
+                append(all, Typed::Bytes(held_back.into_iter().chain([byte]).collect()));
                 let line_end = matches!(byte, b'\r' | b'\n');
                 (if line_end { Place::LineStart } else { Place::Middle }, None)
             }
@@ -222,8 +243,28 @@ mod tests {
         Typed::Command(escape)
     }
 
+    impl Default for Escapes {
+        fn default() -> Self {
+            Self::new(EscapeKey::Byte(b'~'))
+        }
+    }
+
     fn typed(input: &str) -> Vec<Typed> {
         Escapes::default().feed(input.as_bytes())
+    }
+
+    #[test]
+    fn another_escape_character_takes_the_place_of_the_tilde_and_none_takes_none() {
+        let mut escapes = Escapes::new(EscapeKey::Byte(0x1d));
+        assert_eq!(escapes.feed(b"~.\r\x1d\x1d\r\x1d?"), [bytes("~.\r\x1d\r"), does(Escape::Help)]);
+        assert_eq!(escapes.hint("~. leaves, ~? lists more"), "^]. leaves, ^]? lists more");
+        assert_eq!(
+            merge(escapes.feed(b"\x1d\x1b[A\r\x1d.")),
+            [bytes("\x1d\x1b[A\r"), Typed::Leave]
+        );
+        let mut none = Escapes::new(EscapeKey::None);
+        assert_eq!(none.feed(b"~.\r~?"), [bytes("~.\r~?")]);
+        assert_eq!(none.hint(". ~. leaves"), "");
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl From<Failure> for End {
 
 /// Attaches the terminal and stays until the person leaves or the console ends.
 pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure> {
+    let settings = command.settings.with_file()?;
     let mode = if command.watch { Mode::Watch } else { Mode::Write };
     let server = api.find(&command.server).await?;
     let request = ConsoleRequest { server, port: command.port, mode, wait: true };
@@ -67,7 +68,7 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
     let mut door = Door::new(api, request, claim, command.from.or(live));
     let attached = door.attach().await?;
     // The terminal is taken over only once there is something to show.
-    let mut terminal = Terminal::open(!command.no_pace)?;
+    let mut terminal = Terminal::open(!command.no_pace, settings)?;
     let end = stay(&mut terminal, &mut door, attached).await;
     terminal.close().await;
     match end {

@@ -11,6 +11,7 @@ use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
 
+use crate::connect::escape::Escapes;
 use crate::failure::Failure;
 use crate::text::grouped;
 use crate::text::word;
@@ -18,11 +19,6 @@ use crate::text::word;
 pub(crate) const DRAINING: &str = "the proxy is shutting down; connecting again";
 pub(crate) const NEW_LINE: &str =
     "output may be missing here: the console began a new history meanwhile";
-pub(crate) const READ_ONLY: &str =
-    "you only watch: nothing that you type is sent. ~p asks to write, ~. or Ctrl-C leaves";
-pub(crate) const ONLY_WATCHES: &str =
-    "you only watch: nothing that you type is sent. ~. or Ctrl-C leaves";
-pub(crate) const NOT_CONNECTED: &str = "not connected now; ~. leaves";
 pub(crate) const NO_GUEST: &str = "what you type now is dropped: no guest is connected";
 pub(crate) const ASK_SYSRQ: &str =
     "magic SysRq: which letter or digit? (h lists them, any other key sends nothing)";
@@ -30,7 +26,7 @@ pub(crate) const ASK_FORCE: &str =
     "take over? Whoever writes now only watches then. y takes over, any other key does not";
 pub(crate) const NOTHING_DONE: &str = "nothing was sent";
 pub(crate) const MAY_NOT_FORCE: &str = "you may not take over: that needs an administrator, or a \
-     member of the server's project. ~p asks for the console";
+     member of the server's project";
 pub(crate) const MAY_ONLY_WATCH: &str =
     "this session may only watch. Connect without --watch to write";
 pub(crate) const WRITES_ALREADY: &str = "you write already";
@@ -41,6 +37,8 @@ pub(crate) const NO_SIZE: &str = "this terminal does not say how large it is";
 /// Who the notices are for, and whether they write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
+    /// What they type for what is hinted at.
+    pub(crate) escapes: &'a Escapes,
     pub(crate) session: SessionId,
     pub(crate) watching: bool,
     pub(crate) may_write: bool,
@@ -49,15 +47,31 @@ pub(crate) struct Reader<'a> {
 }
 
 /// The first notice of a connection.
-pub(crate) fn greeting(hello: &Hello) -> String {
+pub(crate) fn greeting(hello: &Hello, escapes: &Escapes) -> String {
     let Hello { server, port, user, .. } = hello;
     let name = &server.name;
     match hello.mode {
         Mode::Write => {
-            format!("connected to {name}, port {port}, as {user}. ~. leaves, ~? lists more")
+            let hint = escapes.hint(". ~. leaves, ~? lists more");
+            format!("connected to {name}, port {port}, as {user}{hint}")
         }
-        Mode::Watch => format!("watching {name}, port {port}. ~. or Ctrl-C leaves"),
+        Mode::Watch => {
+            let hint = escapes.hint("~. or ");
+            format!("watching {name}, port {port}. {hint}Ctrl-C leaves")
+        }
     }
+}
+
+/// For who types and only watches.
+pub(crate) fn read_only(may_write: bool, escapes: &Escapes) -> String {
+    let ask = if may_write { escapes.hint("~p asks to write, ") } else { String::new() };
+    let leave = escapes.hint("~. or ");
+    format!("you only watch: nothing that you type is sent. {ask}{leave}Ctrl-C leaves")
+}
+
+/// For who types a command while there is no connection.
+pub(crate) fn not_connected(escapes: &Escapes) -> String {
+    format!("not connected now{}", escapes.hint("; ~. leaves"))
 }
 
 /// The first notice of a connection that goes on with its session.
@@ -145,6 +159,7 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
                 mine: session.map(|session| session == reader.session),
                 holder: holder.as_deref().or(by.as_deref()).unwrap_or("someone"),
                 by: by.as_deref().unwrap_or("someone"),
+                escapes: reader.escapes,
                 silence: seconds.map_or_else(|| "later".to_owned(), |s| format!("in {s} s")),
             };
             let text = match state {
@@ -172,6 +187,7 @@ struct Pen<'a> {
     mine: Option<bool>,
     holder: &'a str,
     by: &'a str,
+    escapes: &'a Escapes,
     /// When silence grants what is asked for.
     silence: String,
 }
@@ -179,11 +195,14 @@ struct Pen<'a> {
 impl Pen<'_> {
     /// `watching` is how it was before the message.
     fn text(&self, state: PenState, watching: bool) -> Option<String> {
-        let Self { mine, holder, by, silence } = self;
+        let Self { mine, holder, by, silence, escapes } = self;
         Some(match (state, mine, watching) {
-            (PenState::Free, _, true) => "nobody writes now: ~p takes the console".to_owned(),
+            (PenState::Free, _, true) => {
+                format!("nobody writes now{}", escapes.hint(": ~p takes the console"))
+            }
             (PenState::Free, _, false) => {
-                "you gave the console back and only watch; ~p takes it again".to_owned()
+                let hint = escapes.hint("; ~p takes it again");
+                format!("you gave the console back and only watch{hint}")
             }
             (PenState::Held, Some(true), true) => "you write now".to_owned(),
             // An answer of their own to a request, or nothing new.
@@ -196,7 +215,8 @@ impl Pen<'_> {
                 format!("{holder} is asked; silence gives you the console {silence}")
             }
             (PenState::Requested, _, false) => {
-                format!("{by} asks to write: ~g gives, ~d keeps; silence gives it {silence}")
+                let hint = escapes.hint(": ~g gives, ~d keeps");
+                format!("{by} asks to write{hint}; silence gives it {silence}")
             }
             (PenState::Requested, _, true) => format!("{by} asks {holder} to write"),
         })

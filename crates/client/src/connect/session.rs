@@ -88,8 +88,10 @@ impl<'a> Session<'a> {
             terminal.screen.reset();
         }
         let unanswered = terminal.is_answered_elsewhere();
-        let greeting = if resumed { notices::resumed } else { notices::greeting };
-        terminal.screen.say(&greeting(&hello));
+        terminal.screen.say(&match resumed {
+            true => notices::resumed(&hello),
+            false => notices::greeting(&hello, &terminal.escapes),
+        });
         if hello.state != LineState::Connected {
             let state = notices::state(hello.state, &hello.reason, &hello.server.name);
             terminal.screen.say(&state);
@@ -252,7 +254,7 @@ impl<'a> Session<'a> {
                 Typed::Report(_) => {}
                 Typed::Bytes(bytes) if !self.view.is_watching() => {
                     self.say_no_guest();
-                    self.input(&bytes, pasted);
+                    self.input(&self.terminal.settings.sent(&bytes), pasted);
                 }
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
                 Typed::Bytes(_) => self.say_read_only(),
@@ -314,7 +316,7 @@ impl<'a> Session<'a> {
         if !self.told_read_only {
             self.told_read_only = true;
             let may_write = self.may(Action::Write);
-            self.say(if may_write { notices::READ_ONLY } else { notices::ONLY_WATCHES });
+            self.say(&notices::read_only(may_write, &self.terminal.escapes));
         }
     }
 
@@ -401,6 +403,7 @@ impl<'a> Session<'a> {
 
     fn tell(&self, message: &ServerMessage, watching: bool) {
         let reader = notices::Reader {
+            escapes: &self.terminal.escapes,
             session: self.hello.session,
             watching,
             may_write: self.may(Action::Write),

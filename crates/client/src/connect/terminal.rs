@@ -28,6 +28,8 @@ use crate::connect::paste::Paste;
 use crate::connect::screen::LineEnd;
 use crate::connect::screen::Screen;
 use crate::failure::Failure;
+use crate::settings::EscapeKey;
+use crate::settings::Settings;
 
 /// How long a slow stdout may take for the rest.
 const FINISH_TIME: Duration = Duration::from_secs(2);
@@ -43,6 +45,7 @@ pub(crate) struct Terminal {
     pub(crate) screen: Screen,
     pub(crate) signals: Signals,
     pub(crate) escapes: Escapes,
+    pub(crate) settings: Settings,
     /// What was sent, over all connections of a session.
     pub(crate) ledger: Ledger,
     /// What is yet to be sent.
@@ -57,7 +60,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Takes the terminal over; what is pasted goes at a UART's speed if `paced`.
-    pub(crate) fn open(paced: bool) -> std::io::Result<Self> {
+    pub(crate) fn open(paced: bool, settings: Settings) -> std::io::Result<Self> {
         // Signals first: from here on none ends the process without `drop` running.
         let signals = Signals::catch()?;
         let resized = signal(SignalKind::window_change())?;
@@ -73,7 +76,8 @@ impl Terminal {
             keyboard: Keyboard::start()?,
             screen: Screen::start(line_end)?,
             signals,
-            escapes: Escapes::default(),
+            escapes: Escapes::new(settings.escape.unwrap_or(EscapeKey::Byte(b'~'))),
+            settings,
             ledger: Ledger::default(),
             paste: Paste::new(paced),
             boot: None,
@@ -110,7 +114,7 @@ impl Terminal {
     /// Shows what `~?` shows.
     pub(crate) fn help(&self) {
         for line in HELP {
-            self.screen.say(line);
+            self.screen.say(&self.escapes.hint(line));
         }
     }
 
@@ -137,7 +141,7 @@ impl Terminal {
                 Typed::Command(Escape::Help) => self.help(),
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => self.stop_paste(),
                 Typed::Bytes(_) | Typed::Report(_) => {}
-                Typed::Command(_) => self.screen.say(notices::NOT_CONNECTED),
+                Typed::Command(_) => self.screen.say(&notices::not_connected(&self.escapes)),
             }
         }
         Ok(())

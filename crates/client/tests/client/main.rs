@@ -16,4 +16,5 @@ mod log;
 mod pen;
 mod reset;
 mod resume;
+mod settings;
 mod support;

@@ -67,6 +67,7 @@ pub(crate) fn client(api: SocketAddr, arguments: &[&str]) -> Command {
     for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"] {
         command.env_remove(name);
     }
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.env(ARGUMENTS, all).env("SERIALPROXY_API_URL", url).env("SERIALPROXY_TOKEN", "t0ken");
     command
 }

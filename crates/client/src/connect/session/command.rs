@@ -45,17 +45,21 @@ impl Session<'_> {
     }
 
     fn ask_force(&mut self) {
-        self.say(match (self.view.is_watching(), self.may(Action::Force)) {
-            (false, _) => notices::WRITES_ALREADY,
-            (true, false) => notices::MAY_NOT_FORCE,
-            (true, true) => notices::ASK_FORCE,
-        });
+        match (self.view.is_watching(), self.may(Action::Force)) {
+            (false, _) => self.say(notices::WRITES_ALREADY),
+            (true, false) => {
+                let hint = self.terminal.escapes.hint(". ~p asks for the console");
+                self.say(&format!("{}{hint}", notices::MAY_NOT_FORCE));
+            }
+            (true, true) => self.say(notices::ASK_FORCE),
+        }
     }
 
     fn type_size(&mut self) {
         match self.terminal.size() {
             Some(Size { rows, cols }) => {
-                self.input(format!("stty rows {rows} cols {cols}\r").as_bytes(), false);
+                let line = format!("stty rows {rows} cols {cols}\r");
+                self.input(&self.terminal.settings.sent(line.as_bytes()), false);
             }
             None => self.say(notices::NO_SIZE),
         }

@@ -1,0 +1,205 @@
+//! What keys send: settings of the command line, and of the person's `client.toml` where that says nothing.
+
+use std::io::ErrorKind;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// 64 KiB: the file is a few lines.
+const SIZE: u64 = 64 << 10;
+
+/// The settings, as both places have them.
+#[derive(Args, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Escape character at the start of a line, such as ~ or ^], or none [default: ~]
+    #[arg(long, value_name = "CHAR|none")]
+    pub(crate) escape: Option<EscapeKey>,
+    /// What Backspace sends; older devices want ctrl-h [default: what the terminal sends]
+    #[arg(long, value_name = "KEY", value_enum)]
+    pub(crate) backspace: Option<Backspace>,
+    /// What Enter sends [default: what the terminal sends, mostly cr]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) newline: Option<Newline>,
+}
+
+/// The escape character.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub(crate) enum EscapeKey {
+    None,
+    Byte(u8),
+}
+
+/// What Backspace sends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Backspace {
+    /// DEL, 0x7f
+    Del,
+    /// ^H, 0x08
+    CtrlH,
+}
+
+/// What Enter sends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Newline {
+    /// CR
+    Cr,
+    /// LF
+    Lf,
+    /// CR and LF
+    Crlf,
+}
+
+impl Settings {
+    /// These, and what the person's file says where they say nothing.
+    pub(crate) fn with_file(&self) -> Result<Self, Failure> {
+        let kept = match path() {
+            Some(path) => read(&path)?,
+            None => Self::default(),
+        };
+        Ok(Self {
+            escape: self.escape.or(kept.escape),
+            backspace: self.backspace.or(kept.backspace),
+            newline: self.newline.or(kept.newline),
+        })
+    }
+
+    /// What is sent for keys that send these bytes.
+    pub(crate) fn sent(&self, typed: &[u8]) -> Vec<u8> {
+        let mut sent = Vec::with_capacity(typed.len());
+        for &byte in typed {
+            match (byte, self.backspace, self.newline) {
+                (0x7f, Some(Backspace::CtrlH), _) => sent.push(0x08),
+                (0x08, Some(Backspace::Del), _) => sent.push(0x7f),
+                (b'\r', _, Some(Newline::Lf)) => sent.push(b'\n'),
+                (b'\r', _, Some(Newline::Crlf)) => sent.extend(b"\r\n"),
+                _ => sent.push(byte),
+            }
+        }
+        sent
+    }
+}
+
+/// Where the file is, if there is a home (XDG Base Directory Specification).
+fn path() -> Option<PathBuf> {
+    let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|d| d.is_absolute());
+    let config =
+        directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")))?;
+    Some(config.join("serialproxy/client.toml"))
+}
+
+fn read(path: &Path) -> Result<Settings, Failure> {
+    let wrong = |what: String| Failure::Settings { path: path.display().to_string(), what };
+    let mut text = String::new();
+    let file = std::fs::File::open(path);
+    match file.and_then(|file| file.take(SIZE + 1).read_to_string(&mut text)) {
+        Ok(_) if text.len() as u64 <= SIZE => {}
+        Ok(_) => return Err(wrong(format!(" has more than {} KiB", SIZE >> 10))),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        Err(error) => return Err(wrong(format!(" cannot be read: {error}"))),
+    }
+    parse(&text).map_err(wrong)
+}
+
+/// Reads the settings; what is wrong follows the file's name.
+fn parse(text: &str) -> Result<Settings, String> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.as_bytes().get(..start).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        format!(", line {line}: {}", error.message())
+    })
+}
+
+impl FromStr for EscapeKey {
+    type Err = &'static str;
+
+    /// Not a letter or digit, `.` or `?`, which follow it, nor a key that has a meaning of its own.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.as_bytes() {
+            b"none" => Ok(Self::None),
+            [byte] if byte.is_ascii_punctuation() && !b".?".contains(byte) => Ok(Self::Byte(*byte)),
+            [b'^', key @ (b'A'..=b'_' | b'a'..=b'z')] if !b"CJMcjm[".contains(key) => {
+                Ok(Self::Byte(key & 0x1f))
+            }
+            _ => Err("this takes a character such as ~, a control character such as ^], or none"),
+        }
+    }
+}
+
+impl TryFrom<String> for EscapeKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_what_the_command_line_has() {
+        let text = "# mine\nescape = \"^]\"\nbackspace = \"ctrl-h\"\nnewline = \"crlf\"\n";
+        let settings = Settings {
+            escape: Some(EscapeKey::Byte(0x1d)),
+            backspace: Some(Backspace::CtrlH),
+            newline: Some(Newline::Crlf),
+        };
+        assert_eq!(parse(text), Ok(settings));
+        assert_eq!(parse(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, wanted) in [
+            ("escape = \"~\"\nbackspce = \"del\"\n", ", line 2: unknown field `backspce`"),
+            ("\n\nbackspace = \"^X\"", ", line 3: unknown variant `^X`"),
+            ("escape = \"ab\"", ", line 1: this takes a character such as ~"),
+            ("escape = 1", ", line 1: invalid type"),
+            ("escape = \"~\"\nescape = \"!\"", ", line 2: duplicate key"),
+            ("[keys]\n", ", line 1: unknown field `keys`"),
+            ("newline", ", line 1: "),
+        ] {
+            let wrong = parse(text).unwrap_err();
+            assert!(wrong.starts_with(wanted) && !wrong.contains('\n'), "{text:?}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn an_escape_character_is_none_that_means_something_else() {
+        for (text, byte) in [("~", b'~'), ("!", b'!'), ("^]", 0x1d), ("^a", 1), ("^", b'^')] {
+            assert_eq!(text.parse(), Ok(EscapeKey::Byte(byte)));
+        }
+        assert_eq!("none".parse(), Ok(EscapeKey::None));
+        for text in ["", "a", "5", ".", "?", " ", "\r", "^C", "^M", "^J", "^[", "^~", "~~", "é"] {
+            assert!(text.parse::<EscapeKey>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_send_what_is_set_and_else_what_they_sent() {
+        let none = Settings::default();
+        for (settings, sent) in [
+            (none, &b"a\x7f\x08\r\n"[..]),
+            (Settings { backspace: Some(Backspace::CtrlH), ..none }, b"a\x08\x08\r\n"),
+            (Settings { backspace: Some(Backspace::Del), ..none }, b"a\x7f\x7f\r\n"),
+            (Settings { newline: Some(Newline::Cr), ..none }, b"a\x7f\x08\r\n"),
+            (Settings { newline: Some(Newline::Lf), ..none }, b"a\x7f\x08\n\n"),
+            (Settings { newline: Some(Newline::Crlf), ..none }, b"a\x7f\x08\r\n\n"),
+        ] {
+            assert_eq!(settings.sent(b"a\x7f\x08\r\n"), sent, "{settings:?}");
+        }
+    }
+}
