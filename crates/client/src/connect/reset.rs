@@ -12,8 +12,6 @@ const TITLE: &str = "\x1b[23;0t";
 const MODES: &str = concat!(
     // Ends whatever string or sequence the guest was in the middle of.
     "\x1b\\",
-    // The screen of full-screen programs. Where it is not shown, this restores a cursor all the same.
-    "\x1b7\x1b[?1049l",
     // Soft reset, and then what not all terminals reset by it.
     "\x1b[!p",
     // Margins: they take the cursor into the corner.
@@ -25,23 +23,33 @@ const MODES: &str = concat!(
     // Mouse and focus; paste, synchronized output, reports of colors and size.
     "\x1b[?1000;1001;1002;1003;1004;1005;1006;1015;1016;9l\x1b[?2004;2026;2031;2048l",
     // Reverse video, wrap, auto-repeat, tab stops; cursor and colors.
-    "\x1b[?5l\x1b[?7;8h\x1b[?5W\x1b[?25h\x1b[0 q\x1b[m",
+    "\x1b[?5l\x1b[?7h\x1b[?8h\x1b[?5W\x1b[?25h\x1b[0 q\x1b[m",
 );
 
 /// The palette, and the colors of text, background, cursor and selection.
 const COLORS: &str =
     "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";
 
+/// The screen of full-screen programs.
+const ALTERNATE: &str = "\x1b\\\x1b[?1049l";
+
 /// Origin mode, and the cursor, which that takes into the corner, to the last row.
 const ORIGIN: &str = "\x1b[?6l\x1b[999H";
 
-/// What a guest changed that is not set back unless it was: a person may have colors of their own, and the
-/// origin mode cannot be set back everywhere without moving the cursor.
+/// What a guest changed that is not set back unless it was: a person may have colors of their own; where the
+/// other screen is not shown, leaving it moves the cursor; and so does setting back the origin mode.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     place: Place,
     colors: bool,
+    modes: Modes,
+}
+
+/// Private modes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Modes {
     origin: bool,
+    alternate: bool,
 }
 
 /// How much of the beginning of a command that changes them was seen.
@@ -54,15 +62,21 @@ enum Place {
     Command,
     /// CSI.
     Control,
-    /// The number of a private mode, and whether the origin mode was one before it.
+    /// The number of a private mode, and those before it.
     Mode {
         number: u16,
-        origin: bool,
+        before: Modes,
     },
 }
 
-/// DECOM.
-const ORIGIN_MODE: u16 = 6;
+impl Modes {
+    fn with(self, number: u16) -> Self {
+        Self {
+            origin: self.origin || number == 6,
+            alternate: self.alternate || matches!(number, 47 | 1047 | 1049),
+        }
+    }
+}
 
 impl Changes {
     /// Takes note of what the terminal is shown.
@@ -84,16 +98,19 @@ impl Changes {
             (_, 0x1b) => Place::Escape,
             (Place::Escape, b']') => Place::Command,
             (Place::Escape, b'[') => Place::Control,
-            (Place::Control, b'?') => Place::Mode { number: 0, origin: false },
-            (Place::Mode { number, origin }, b'0'..=b'9') => {
+            (Place::Control, b'?') => Place::Mode { number: 0, before: Modes::default() },
+            (Place::Mode { number, before }, b'0'..=b'9') => {
                 let number = number.saturating_mul(10).saturating_add((byte - b'0').into());
-                Place::Mode { number, origin }
+                Place::Mode { number, before }
             }
-            (Place::Mode { number, origin }, b';') => {
-                Place::Mode { number: 0, origin: origin || number == ORIGIN_MODE }
+            (Place::Mode { number, before }, b';') => {
+                Place::Mode { number: 0, before: before.with(number) }
             }
-            (Place::Mode { number, origin }, b'h') => {
-                self.origin |= origin || number == ORIGIN_MODE;
+            (Place::Mode { number, before }, b'h' | b'l') => {
+                let changed = before.with(number);
+                let set = byte == b'h';
+                self.modes.origin = if changed.origin { set } else { self.modes.origin };
+                self.modes.alternate = if changed.alternate { set } else { self.modes.alternate };
                 Place::Elsewhere
             }
             (Place::Command, b'1' | b'4' | b'5') => {
@@ -111,10 +128,11 @@ impl Changes {
 
     /// Sets the terminal back to how it was.
     pub(crate) fn restore(&mut self) -> Vec<u8> {
-        let Self { colors, origin, .. } = std::mem::take(self);
+        let Self { colors, modes: Modes { origin, alternate }, .. } = std::mem::take(self);
+        let alternate = if alternate { ALTERNATE } else { "" };
         let colors = if colors { COLORS } else { "" };
         let origin = if origin { ORIGIN } else { "" };
-        [MODES, colors, origin, TITLE].concat().into_bytes()
+        [alternate, MODES, colors, origin, TITLE].concat().into_bytes()
     }
 }
 
@@ -122,33 +140,36 @@ impl Changes {
 mod tests {
     use super::*;
 
-    fn changed(output: &str, size: usize) -> (bool, bool) {
+    fn changed(output: &str, size: usize) -> Vec<&'static str> {
         let mut changes = Changes::default();
         output.as_bytes().chunks(size).for_each(|piece| changes.follow(piece));
-        (changes.colors, changes.origin)
+        let restored = String::from_utf8(changes.restore()).unwrap();
+        [ALTERNATE, COLORS, ORIGIN].into_iter().filter(|part| restored.contains(part)).collect()
     }
 
     #[test]
-    fn colors_and_origin_mode_are_set_back_only_where_the_guest_set_them() {
+    fn colors_origin_mode_and_the_other_screen_are_set_back_only_where_the_guest_set_them() {
         for size in 1..9 {
-            for set in ["\x1b]4;1;red\x07", "a\x1b]11;#fff\x1b\\b", "\x1b[m\x1b\x1b]104\x07"] {
-                assert_eq!(changed(set, size), (true, false), "{set:?}");
-            }
-            for set in ["\x1b[?6h", "\x1b[?1;06;25h", "\x1b[?25;6h"] {
-                assert_eq!(changed(set, size), (false, true), "{set:?}");
-            }
-            for other in [
-                "]4;1",
-                "\x1b]0;4\x07",
-                "\x1b]2;\x1b[1m\x07",
-                "\x1b[]4",
-                "\x1b]8;;\x07",
-                "\x1b[6h",
-                "\x1b[?6l",
-                "\x1b[?16;61h",
-                "\x1b[?99999996h",
+            for (set, back) in [
+                ("\x1b]4;1;red\x07", &[COLORS][..]),
+                ("a\x1b]11;#fff\x1b\\b", &[COLORS]),
+                ("\x1b[m\x1b\x1b]104\x07", &[COLORS]),
+                ("\x1b[?6h", &[ORIGIN]),
+                ("\x1b[?1;06;25h", &[ORIGIN]),
+                ("\x1b[?1049h", &[ALTERNATE]),
+                ("\x1b[?6l\x1b[?6;47h\x1b[?25l", &[ALTERNATE, ORIGIN]),
+                ("\x1b[?1049h\x1b[?1049l", &[]),
+                ("\x1b[?6h\x1b[?6l", &[]),
+                ("]4;1", &[]),
+                ("\x1b]0;4\x07", &[]),
+                ("\x1b]2;\x1b[1m\x07", &[]),
+                ("\x1b[]4", &[]),
+                ("\x1b]8;;\x07", &[]),
+                ("\x1b[6h", &[]),
+                ("\x1b[?16;61h", &[]),
+                ("\x1b[?99999996h", &[]),
             ] {
-                assert_eq!(changed(other, size), (false, false), "{other:?}");
+                assert_eq!(changed(set, size), back, "{set:?}");
             }
         }
     }

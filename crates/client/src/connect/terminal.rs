@@ -76,7 +76,11 @@ impl Terminal {
             keyboard: Keyboard::start()?,
             screen: Screen::start(line_end)?,
             signals,
-            escapes: Escapes::new(settings.escape.unwrap_or(EscapeKey::Byte(b'~'))),
+            // What comes from a pipe holds none.
+            escapes: Escapes::new(match raw {
+                Some(_) => settings.escape.unwrap_or(EscapeKey::Byte(b'~')),
+                None => EscapeKey::None,
+            }),
             settings,
             ledger: Ledger::default(),
             paste: Paste::new(paced),

@@ -344,6 +344,7 @@ async fn a_pipe_is_sent_once_the_guest_runs_and_its_answer_is_printed() {
     let ended = ended.await.unwrap();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.text(), "booting\r\nLinux\r\n\x1b[6n");
+    assert!(ended.stderr.starts_with("serialproxy: connected to demo, port 0, as alice\n"));
     assert!(ended.stderr.contains("the server is SHUTOFF: waiting; start"), "{ended:?}");
 }
 

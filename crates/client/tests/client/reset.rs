@@ -13,7 +13,7 @@ use crate::support::Terminal;
 /// What a guest sets, and what sets it back.
 const SETTINGS: [(&str, &str); 18] = [
     ("\x1b[?1049h", "\x1b[?1049l"),
-    ("\x1b[?7l", "\x1b[?7;8h"),
+    ("\x1b[?7l", "\x1b[?7h\x1b[?8h"),
     ("\x1b[5;10r", "\x1b[r"),
     ("\x1b[?69h", "\x1b[?69l"),
     ("\x1b[?6h", "\x1b[?6l"),
@@ -103,7 +103,7 @@ async fn the_terminal_is_set_back_where_the_next_boot_of_the_guest_begins() {
     let fields = json!({"line": LINE, "offset": printed + 8, "epoch": 3});
     peer.hello_with(fields).await;
     terminal.wait_for("connection lost");
-    assert!(terminal.until("connected to demo").contains("\x1b[?1049l"));
+    assert!(terminal.until("connected to demo").contains("\x1b[!p"));
     terminal.keys("\r~.");
     peer.rest().await;
     assert_eq!(terminal.end().0, 0);
