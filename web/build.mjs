@@ -22,10 +22,23 @@ const here = (path) => new URL(path, import.meta.url).pathname;
 const XTERM = {
   '@xterm/addon-fit': 'FitAddon',
   '@xterm/addon-search': 'SearchAddon',
+  '@xterm/addon-unicode11': 'Unicode11Addon',
   '@xterm/addon-web-links': 'WebLinksAddon',
   '@xterm/addon-webgl': 'WebglAddon',
   '@xterm/xterm': 'browser/public/Terminal',
 };
+
+/** Faults of xterm.js that are mended here: file, what stands there, what belongs there. */
+const FIXES = [
+  {
+    // Inverse text of the default colors is held against its own background, and so turns gray.
+    filter: /DomRendererRowFactory\.ts$/,
+    wrong: 'this._applyMinimumContrast(charElement, resolvedBg, colors.foreground,',
+    right:
+      'this._applyMinimumContrast(charElement, resolvedBg, ' +
+      'isInverse ? colors.background : colors.foreground,',
+  },
+];
 
 /**
  * xterm.js is built from the sources that its packages carry: their own bundles repeat what they share,
@@ -33,7 +46,7 @@ const XTERM = {
  */
 const fromSources = {
   name: 'xterm.js from its sources',
-  setup({ onResolve }) {
+  setup({ onLoad, onResolve }) {
     const path = (module) => here(`node_modules/@xterm/${module}.ts`);
     onResolve({ filter: /^@xterm\/[\w-]+$/ }, ({ path: name }) => ({
       path: path(`${name.slice('@xterm/'.length)}/src/${XTERM[name]}`),
@@ -41,6 +54,13 @@ const fromSources = {
     onResolve({ filter: /^(browser|common|vs)\// }, ({ path: name }) => ({
       path: path(`xterm/src/${name}`),
     }));
+    for (const { filter, wrong, right } of FIXES) {
+      onLoad({ filter }, async ({ path: file }) => {
+        const source = await readFile(file, 'utf8');
+        if (!source.includes(wrong)) throw new Error(`${file} has no fault to mend: ${wrong}`);
+        return { contents: source.replace(wrong, right), loader: 'ts' };
+      });
+    }
   },
 };
 

@@ -2,6 +2,7 @@
 // bytes and to hand out what the user types; never whether that may be sent.
 
 import { FitAddon } from '@xterm/addon-fit';
+import { Unicode11Addon } from '@xterm/addon-unicode11';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
 import type { ITheme } from '@xterm/xterm';
@@ -24,6 +25,9 @@ const NARROW = matchMedia('(max-width: 480px)');
 const FONT_MIN = 8;
 const FONT_MAX = 32;
 const FONT_TINY = 6;
+
+/** Of a row, in heights of a character: with 1, fonts whose underscore is low lose it between rows. */
+const LINE_HEIGHT = 1.1;
 
 /** Pixels at the right that the scroll bar lies over. */
 const SCROLL_BAR = 14;
@@ -58,10 +62,11 @@ export class Screen implements Sink {
     private readonly typist: Typist,
   ) {
     this.term = new Terminal({
-      allowProposedApi: true, // Search marks its matches with it.
+      allowProposedApi: true, // For the marks of the search, and for Unicode 11.
       disableStdin: true,
       fontFamily: FONT,
       fontSize: this.font,
+      lineHeight: LINE_HEIGHT,
       linkHandler: {
         activate: (_, link) => openLink(link),
         hover: this.showLink,
@@ -74,6 +79,9 @@ export class Screen implements Sink {
       theme: colours,
     });
     this.term.loadAddon(this.fit);
+    // The columns of a character as glibc and musl count them: an emoji has two.
+    this.term.loadAddon(new Unicode11Addon());
+    this.term.unicode.activeVersion = '11';
     this.term.loadAddon(
       new WebLinksAddon((_, link) => openLink(link), {
         hover: this.showLink,

@@ -74,6 +74,23 @@ export async function seeInTerminal(page, text) {
   await page.waitForFunction((wanted) => window.serialproxy.text().includes(wanted), text);
 }
 
+/** How bright each device pixel of a part of the page is, from 0 to 255. */
+export async function brightness(page, clip) {
+  const png = (await page.screenshot({ clip })).toString('base64');
+  return page.evaluate(async (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes]));
+    const canvas = new OffscreenCanvas(image.width, image.height).getContext('2d');
+    canvas.drawImage(image, 0, 0);
+    const { data } = canvas.getImageData(0, 0, image.width, image.height);
+    const pixels = [];
+    for (let at = 0; at < data.length; at += 4) {
+      pixels.push(Math.round((data[at] + data[at + 1] + data[at + 2]) / 3));
+    }
+    return pixels;
+  }, png);
+}
+
 /** Waits until something visible matches `locator`; names it when it doesn't come. */
 export async function see(locator) {
   await locator.first().waitFor({ state: 'visible' });
