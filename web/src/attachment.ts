@@ -26,6 +26,8 @@ export class Attachment {
   writer: string | null | undefined;
   /** Who took the pen from this session, and why. */
   loss: { by?: string | undefined; reason?: string | undefined } | undefined;
+  /** The session of the writer, if there is one. */
+  private holder: string | undefined;
   /** Whether this session holds the pen: else nothing may be sent. */
   writes: boolean;
   /** Who asks for the pen, until there is an answer. */
@@ -70,6 +72,12 @@ export class Attachment {
     return may;
   }
 
+  /** The user has read, or need not read any more, what happened with the pen. */
+  clear(): void {
+    this.loss = this.refusal = undefined;
+    this.mayNotForce = false;
+  }
+
   apply(message: ServerMessage): void {
     if (message.type === 'state') {
       this.state = message.state;
@@ -93,11 +101,15 @@ export class Attachment {
       return;
     }
     const asked = this.asks;
+    const changed = this.holder !== undefined && this.holder !== session;
+    this.holder = state === 'free' ? undefined : session;
     this.wish = undefined;
+    // What was told of a holder is no news any more once that one is gone.
+    if (changed) this.clear();
     this.writes = state === 'held' && session === this.hello.session;
     this.writer = state === 'free' ? null : (holder ?? by);
     if (state === 'lost') this.loss = { by, reason };
-    else if (this.writes) this.loss = this.refusal = undefined;
+    else if (this.writes) this.clear();
     else if (asked && reason?.startsWith('denied')) this.refusal = refusal(pen);
   }
 }

@@ -44,7 +44,7 @@ export class Clipboard {
     event.preventDefault();
     event.stopPropagation();
     const text = event.clipboardData?.getData('text/plain');
-    if (text && !this.term.options.disableStdin) void this.onPaste(text);
+    if (text) void this.onPaste(text);
   }
 
   private async write(text: string): Promise<boolean> {

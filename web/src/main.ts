@@ -31,6 +31,7 @@ import { Screen } from './terminal';
 import { Theme } from './theme';
 import { Tools } from './tools';
 import { Typing } from './typing';
+import { Unheard } from './unheard';
 import { describeSince } from './words';
 
 declare global {
@@ -62,9 +63,14 @@ function openConsole(access: Access): void {
 
   let view: View | undefined;
   const attention = new Attention();
+  const unheard = new Unheard(say);
   const screen: Screen = new Screen(element('screen', HTMLElement), theme.colours, {
-    onText: (text) => typing.text(text),
+    onText: (text) => {
+      typing.text(text);
+      unheard.typed(view);
+    },
     onBinary: (text) => typing.binary(text),
+    onUnheard: () => unheard.typed(view),
     onNews: () => attention.call(),
     onGrid: (rows, cols) => session.resize(rows, cols),
   });

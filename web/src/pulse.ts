@@ -1,8 +1,9 @@
 // Asks the proxy for an answer now and then while the page is looked at: how long a key takes there
 // and back, and whether the connection is still one.
 
-/** Milliseconds between two pings. */
-const EVERY = 10_000;
+/** Milliseconds from the beginning to the first ping, which would wait behind the screen, and between two. */
+const FIRST = 1000;
+const EVERY = 5000;
 
 /** Milliseconds without any byte after a ping that make a connection a broken one. */
 const SILENCE = 20_000;
@@ -16,7 +17,7 @@ export interface Listener {
 }
 
 export class Pulse {
-  private timer: ReturnType<typeof setInterval> | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private id = 0;
   /** When the open ping was sent: by the clock that counts a machine's sleep, and by the exact one. */
   private sentAt: number | undefined;
@@ -33,12 +34,11 @@ export class Pulse {
 
   start(): void {
     this.stop();
-    this.timer = setInterval(() => document.hidden || this.beat(), EVERY);
-    this.beat();
+    this.wait(FIRST);
   }
 
   stop(): void {
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.timer = this.sentAt = undefined;
     this.answers = false;
     this.listener.onLatency(undefined);
@@ -56,10 +56,18 @@ export class Pulse {
     this.sentAt = undefined;
   }
 
+  private wait(pause: number): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => (document.hidden ? this.wait(EVERY) : this.beat()), pause);
+  }
+
   private beat(): void {
+    this.wait(EVERY);
     if (this.sentAt !== undefined) {
       const silent = Date.now() - Math.max(this.sentAt, this.heardAt);
-      if (this.answers && silent >= SILENCE) this.listener.onSilence();
+      if (!this.answers) return;
+      this.listener.onLatency(Math.round(performance.now() - this.pingedAt));
+      if (silent >= SILENCE) this.listener.onSilence();
       return;
     }
     this.id += 1;

@@ -180,8 +180,7 @@ export class Session {
   dismiss(): void {
     const { attachment } = this.view;
     if (!attachment) return;
-    attachment.loss = attachment.refusal = undefined;
-    attachment.mayNotForce = false;
+    attachment.clear();
     this.change({});
   }
 

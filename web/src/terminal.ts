@@ -11,6 +11,7 @@ import type { Size } from './messages';
 import type { Sink } from './output';
 import { keep, kept } from './preferences';
 import { shortcutOf } from './shortcuts';
+import { isInput } from './unheard';
 
 /** Lines kept above the screen: about 10 MB at 80 columns. */
 const SCROLLBACK = 10_000;
@@ -42,6 +43,8 @@ const RESIZE_REST = 100;
 export interface Typist {
   onText(text: string): void;
   onBinary(text: string): void;
+  /** A key that is input, while none is taken. */
+  onUnheard(): void;
   /** Live output, or a bell. */
   onNews(): void;
   /** The grid that fits the window. */
@@ -220,8 +223,10 @@ export class Screen implements Sink {
   }
 
   private belongsToGuest(event: KeyboardEvent): boolean {
-    const leaves = event.key === 'Tab' && this.term.options.disableStdin === true;
-    return !leaves && shortcutOf(event) === undefined;
+    const deaf = this.term.options.disableStdin === true;
+    const belongs = shortcutOf(event) === undefined && !(deaf && event.key === 'Tab');
+    if (deaf && belongs && isInput(event)) this.typist.onUnheard();
+    return belongs;
   }
 
   /** A link's text may say something else than where it leads. */

@@ -33,6 +33,7 @@ export class Typing {
 
   /** Pastes, after a question where it may do harm. */
   async paste(text: string, bracketed: boolean): Promise<void> {
+    if (!this.session.takesInput) return this.say('Not pasted: you do not type here.');
     const concerns = concernsOf(text, bracketed);
     const bytes = this.encoder.encode(prepare(text));
     if (bytes.length > PASTE_BYTES) {

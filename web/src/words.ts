@@ -1,6 +1,7 @@
 // Every sentence that tells how a session stands. Pure functions of what the proxy said.
 
 import type { Attachment } from './attachment';
+import type { View } from './session';
 import { duration, format } from './times';
 
 /** Names in the status line. */
@@ -69,6 +70,19 @@ export function describeWish(attachment: Attachment, now: number): string | unde
   const time = left > 0 ? `in ${left} s` : 'at any moment';
   const what = `${wish.by} asks to write${because(wish.reason)}`;
   return `${what} Without an answer, ${wish.by} gets the pen ${time}.`;
+}
+
+/** Why what is typed reaches no guest; nothing where it does. */
+export function describeUnheard({ attachment, takesInput }: View): string | undefined {
+  if (!attachment) return takesInput ? undefined : 'Not connected: what you type is not sent.';
+  if (attachment.writes) {
+    const dropped = 'The guest is not connected: what you type is dropped.';
+    return attachment.state === 'connected' ? undefined : dropped;
+  }
+  const watches = 'You are watching: what you type is not sent.';
+  if (!attachment.mayAskToWrite) return `${watches} This console URL only allows watching.`;
+  if (attachment.asks) return watches;
+  return `${watches} Press “${attachment.writer ? 'Ask to write' : 'Write'}” first.`;
 }
 
 /** In the terminal, where input may be missing. */

@@ -168,6 +168,13 @@ test('more than 1 MiB is refused in words', async () => {
   assert.equal(session.input.length, 0);
 });
 
+test('a paste of who watches is refused in words', async () => {
+  const { page, session } = await at.attach({ mode: 'watch' });
+  await paste(page, 'rm -r /');
+  await see(page.getByText('Not pasted: you do not type here.'));
+  assert.equal(session.input.length, 0);
+});
+
 test('a hidden page, whose timers run once a second, pastes as fast', async () => {
   const { page, session } = await at.attach();
   await page.evaluate(() => {

@@ -175,6 +175,105 @@ test('the way to the proxy and back is shown in milliseconds', async () => {
   await see(page.getByText(/^\d+ ms$/));
 });
 
+test('the time there and back is that of the last ping, not that of the first', async () => {
+  const { page, session } = await at.attach();
+  session.answersPings = false;
+  const [first] = await session.hears('ping');
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  session.answersPings = true;
+  session.say({ type: 'pong', id: first.id });
+  await see(page.getByText(/^1\d{3} ms$/));
+  await session.hears('ping', 2);
+  await see(page.getByText(/^\d{1,3} ms$/));
+});
+
+test('a ping without an answer is shown with the time that it takes so far', async () => {
+  const { page, session } = await at.attach();
+  await session.hears('ping');
+  await see(page.getByText(/^\d{1,3} ms$/));
+  session.answersPings = false;
+  await session.hears('ping', 2);
+  await see(page.getByText(/^\d{4,5} ms$/));
+});
+
+const toast = (page) => page.getByRole('status').last();
+
+test('who watches is told once that keys are not sent, and again after having typed', async () => {
+  const { page, session } = await watching();
+  await page.keyboard.press('Shift');
+  await page.keyboard.press('Tab');
+  await page.getByLabel('Terminal input').focus();
+  assert.equal(await toast(page).textContent(), '');
+  for (const key of ['l', 'Enter', 'ArrowUp', 'Control+C']) {
+    await page.getByLabel('Terminal input').focus();
+    await page.keyboard.press(key);
+  }
+  const words = 'You are watching: what you type is not sent. Press “Ask to write” first.';
+  await see(toast(page).filter({ hasText: words }));
+  await page.evaluate(() => (document.querySelector('#toast').textContent = ''));
+  await page.keyboard.type('ls');
+  assert.equal(await toast(page).textContent(), '');
+  session.pen('held', { holder: 'carol', session: SESSION });
+  await see(status(page, 'you write'));
+  await page.keyboard.type('x');
+  await session.typed('x');
+  session.pen('lost', { holder: 'bob', session: BOB, by: 'bob' });
+  await see(status(page, 'bob writes, you watch'));
+  await page.keyboard.type('y');
+  await see(toast(page).filter({ hasText: words }));
+  assert.equal(session.input.toString(), 'x');
+});
+
+for (const [how, hello, words] of [
+  ['who may only watch', { mode: 'watch', can: [] }, 'This console URL only allows watching.'],
+  ['who types while no guest is there', { state: 'waiting', reason: 'off' }, 'what you type is dropped'],
+]) {
+  test(`${how} is told that`, async () => {
+    const { page } = await at.attach(hello);
+    await page.keyboard.type('ls');
+    await see(toast(page).filter({ hasText: words }));
+  });
+}
+
+test('who types after the end is told that nobody hears it', async () => {
+  const { page, session } = await at.attach();
+  session.close(4007, 'idle');
+  await see(alert(page, 'idle for too long'));
+  await page.keyboard.type('ls');
+  await see(toast(page).filter({ hasText: 'Not connected: what you type is not sent.' }));
+});
+
+for (const [how, then] of [
+  ['has left', { state: 'free' }],
+  ['has given typing to another', { state: 'held', holder: 'alice', session: ALICE }],
+]) {
+  test(`that somebody took over is no news any more when that one ${how}`, async () => {
+    const { page, session } = await at.attach();
+    session.pen('held', { holder: 'carol', session: SESSION });
+    session.pen('lost', { holder: 'bob', session: BOB, by: 'bob' });
+    session.pen('held', { holder: 'bob', session: BOB });
+    await see(alert(page, 'bob took over typing.'));
+    const { state, ...fields } = then;
+    session.pen(state, fields);
+    await page.getByRole('alert').waitFor({ state: 'hidden' });
+  });
+}
+
+test('that one may not take over is no news any more when the typist has left', async () => {
+  const page = await at.page();
+  const refused = await at.proxy.attempt();
+  refused.pen('held', { holder: 'alice', session: ALICE });
+  refused.close(4004, 'busy: alice');
+  await button(page, 'Disconnect them').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Take over' }).click();
+  const session = await at.proxy.attempt();
+  session.hello({ mode: 'watch', can: ['write'] });
+  session.pen('held', { holder: 'alice', session: ALICE });
+  await see(alert(page, 'You may not take over from alice'));
+  session.pen('free');
+  await page.getByRole('alert').waitFor({ state: 'hidden' });
+});
+
 test('output or a bell while nobody looks marks the title until someone does', async () => {
   const { page, session } = await at.attach();
   const hide = (hidden) =>
