@@ -24,7 +24,6 @@ import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
 import { Search } from './search';
 import { Session } from './session';
-import type { View } from './session';
 import { shortcutOf } from './shortcuts';
 import { Status } from './status';
 import { Screen } from './terminal';
@@ -32,6 +31,7 @@ import { Theme } from './theme';
 import { Tools } from './tools';
 import { Typing } from './typing';
 import { Unheard } from './unheard';
+import type { View } from './view';
 import { describeSince } from './words';
 
 declare global {
@@ -65,9 +65,9 @@ function openConsole(access: Access): void {
   const attention = new Attention();
   const unheard = new Unheard(say);
   const screen: Screen = new Screen(element('screen', HTMLElement), theme.colours, {
-    onText: (text) => {
-      typing.text(text);
-      unheard.typed(view);
+    onText: (text, typed) => {
+      typing.text(text, typed);
+      if (typed) unheard.typed(view);
     },
     onBinary: (text) => typing.binary(text),
     onUnheard: () => unheard.typed(view),
@@ -79,6 +79,7 @@ function openConsole(access: Access): void {
     onChange: show,
     onNotice: say,
     onInputTaken: () => queue.pump(),
+    onBoot: () => typing.forgetPaste('Paste stopped, the guest booted'),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
     onLink: (url) => void clipboard.copyWords(url),
   });
@@ -95,7 +96,7 @@ function openConsole(access: Access): void {
   });
   const typing: Typing = new Typing(session, queue, keys, say);
   const clipboard = new Clipboard(screen.term, say, (text) =>
-    typing.paste(text, screen.term.modes.bracketedPasteMode),
+    typing.paste(text, () => screen.bracketedPaste),
   );
   const search = new Search(screen.term, theme);
   const machine = new Machine(tell);

@@ -21,6 +21,8 @@ export interface Hello {
   state: LineState;
   reason: string;
   epoch: number;
+  /** Where the output of the last boot begins. */
+  epoch_offset?: number;
   /** Offset in the line of the first byte that follows. */
   offset: number;
   /** Input bytes of this session that the server has. */

@@ -38,6 +38,10 @@ export interface Sink {
   replay(text: string, shown: () => void): void;
   /** Shows a line of ours, set apart from the guest's. */
   note(text: string, shown?: () => void): void;
+  /** A boot's output follows soon: what the terminal says of itself until then is meant for nobody. */
+  expectBoot(): void;
+  /** A boot's output follows: the terminal begins anew below this line of ours. */
+  boot(text: string, shown?: () => void): void;
 }
 
 /** A place in the output of a line. */
@@ -46,11 +50,18 @@ export interface Place {
   offset: number;
 }
 
-/** Live output that waits to be shown; without bytes, a gap in it. */
+/** Live output that waits to be shown: bytes, or the words of a boot; without either, a gap in it. */
 interface Stretch {
   from: number;
   to: number;
   bytes?: Uint8Array;
+  boot?: string;
+}
+
+/** A boot whose place has not been reached yet. */
+interface Boot {
+  offset: number;
+  words: string;
 }
 
 export class Output {
@@ -68,6 +79,7 @@ export class Output {
   private goesOn = 0;
   private acked = 0;
   private waiting: Stretch[] = [];
+  private boots: Boot[] = [];
   /** Bytes that the terminal has not parsed yet. */
   private ahead = 0;
   /** Until when the newest output comes first, as `performance.now()` counts. */
@@ -91,7 +103,7 @@ export class Output {
   begin({ line, offset }: Hello, asked: Place | undefined): void {
     const goesOn = asked !== undefined && asked.line === line;
     for (const stretch of this.waiting.splice(0)) this.show(stretch);
-    if (this.line !== undefined && !goesOn) this.sink.note(ANOTHER_LINE);
+    if (this.line !== undefined && !goesOn) this.startAnew(ANOTHER_LINE);
     if (!goesOn) {
       this.decoder = newDecoder();
       this.position = offset;
@@ -119,13 +131,24 @@ export class Output {
     this.goesOn = to;
     if (this.live) this.enqueue({ from, to });
     else this.state({ from, to }, 'it is no longer kept');
+    this.passBoots();
+  }
+
+  /** The guest booted, and prints from this offset on. */
+  boot(offset: number, words: string): void {
+    this.sink.expectBoot();
+    this.boots.push({ offset, words });
+    this.passBoots();
   }
 
   /** A frame of the line's bytes. */
   push(bytes: Uint8Array): void {
-    const replayed = Math.min(this.replaying?.bytes ?? 0, bytes.length);
+    const upTo = this.beforeBoot(bytes.length);
+    const replayed = Math.min(this.replaying?.bytes ?? 0, upTo);
     if (replayed > 0) this.pushReplay(bytes.subarray(0, replayed));
-    if (bytes.length > replayed) this.pushLive(bytes.subarray(replayed));
+    if (upTo > replayed) this.pushLive(bytes.subarray(replayed, upTo));
+    this.passBoots();
+    if (upTo < bytes.length) this.push(bytes.subarray(upTo));
   }
 
   /** Somebody typed: what answers them comes before what is old by now. */
@@ -138,6 +161,28 @@ export class Output {
   private reach(offset: number): void {
     if (offset > this.position) this.skip({ type: 'gap', from: this.position, to: offset });
     this.position = offset;
+  }
+
+  /** How many of the next bytes come before the next boot. Those of a screen have no offset. */
+  private beforeBoot(bytes: number): number {
+    const [boot] = this.boots;
+    if (!boot || (this.replaying?.kind === 'screen' && this.replaying.bytes > 0)) return bytes;
+    return Math.min(bytes, Math.max(0, boot.offset - this.position));
+  }
+
+  private passBoots(): void {
+    for (let next = this.boots[0]; next && next.offset <= this.position; next = this.boots[0]) {
+      this.boots.shift();
+      const boot = { from: next.offset, to: next.offset, boot: next.words };
+      if (this.live) this.enqueue(boot);
+      else this.show(boot);
+    }
+  }
+
+  private startAnew(words: string): void {
+    for (const { words: lost } of this.boots.splice(0)) this.sink.boot(lost);
+    this.sink.expectBoot();
+    this.sink.boot(words);
   }
 
   private pushLive(bytes: Uint8Array): void {
@@ -162,7 +207,8 @@ export class Output {
     }
   }
 
-  private show({ from, to, bytes }: Stretch): void {
+  private show({ from, to, bytes, boot }: Stretch): void {
+    if (boot !== undefined) return this.showBoot(boot);
     if (!bytes) return this.state({ from, to }, 'this browser was too slow');
     this.ahead += bytes.length;
     this.sink.write(this.decode(bytes), () => {
@@ -171,6 +217,11 @@ export class Output {
       this.shown(to, ACK_EVERY);
       this.feed();
     });
+  }
+
+  private showBoot(words: string): void {
+    this.decoder = newDecoder();
+    this.sink.boot(words);
   }
 
   private state({ from, to }: Stretch, why: string): void {
@@ -187,7 +238,8 @@ export class Output {
     if (!oldest || this.position - oldest.from <= NEWEST) return;
     const from = this.rowAt(this.position - NEWEST);
     const newest = this.waiting.flatMap((stretch) => after(from, stretch));
-    this.waiting = [{ from: oldest.from, to: from }, ...newest];
+    const boots = this.waiting.filter(({ boot, to }) => boot !== undefined && to <= from);
+    this.waiting = [{ from: oldest.from, to: from }, ...boots, ...newest];
     this.shown(from, 0);
     this.hold();
   }
@@ -234,10 +286,11 @@ export class Output {
 }
 
 /** What of a stretch lies from `offset` on. */
-function after(offset: number, { from, to, bytes }: Stretch): Stretch[] {
+function after(offset: number, stretch: Stretch): Stretch[] {
+  const { from, to, bytes } = stretch;
   if (to <= offset) return [];
   const start = Math.max(from, offset);
-  return [{ from: start, to, ...(bytes && { bytes: bytes.subarray(start - from) }) }];
+  return [{ ...stretch, from: start, ...(bytes && { bytes: bytes.subarray(start - from) }) }];
 }
 
 function newDecoder(): TextDecoder {

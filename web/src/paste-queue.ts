@@ -69,6 +69,11 @@ export class PasteQueue {
     return progress;
   }
 
+  /** The guest knows of no paste any more. */
+  forget(): void {
+    this.bracket = false;
+  }
+
   /** Sends what may be sent now; called again at each acknowledgement. */
   pump(): void {
     clearTimeout(this.timer);

@@ -22,30 +22,12 @@ import type { Place, Sink } from './output';
 import { OwnSession } from './own-session';
 import { Pulse } from './pulse';
 import { Retry } from './retry';
+import { NOTHING } from './view';
+import type { View } from './view';
 import { describeLostInput } from './words';
 
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
-
-/** How the console stands. */
-export interface View {
-  /** The session, while there is one. */
-  attachment: Attachment | undefined;
-  /** The last session's greeting: what the console is called. */
-  hello: Hello | undefined;
-  /** How the last session ended, until there is one again. */
-  ending: Ending | undefined;
-  /** Whether an attempt is under way. */
-  connecting: boolean;
-  /** Who writes, when that is why we were refused. */
-  holder: Holder | undefined;
-  /** When the next attempt starts by itself, in milliseconds since 1970. */
-  retryAt: number | undefined;
-  /** About how long the proxy keeps the place of a session that may come back. */
-  keptUntil: number | undefined;
-  /** Whether input is taken: sent, or kept for the session that comes back. */
-  takesInput: boolean;
-}
 
 /** What a new session is to do about the pen that someone else holds. */
 export interface Want {
@@ -60,22 +42,14 @@ export interface Listener {
   onNotice(message: string): void;
   /** The proxy has handed some input on. */
   onInputTaken(): void;
+  onBoot(): void;
   onLatency(milliseconds: number | undefined): void;
   /** A URL that someone else can watch with came, as it was asked for. */
   onLink(url: string): void;
 }
 
 export class Session {
-  private view: View = {
-    attachment: undefined,
-    hello: undefined,
-    ending: undefined,
-    connecting: false,
-    holder: undefined,
-    retryAt: undefined,
-    keptUntil: undefined,
-    takesInput: false,
-  };
+  private view: View = NOTHING;
   private connection: Connection | undefined;
   readonly output: Output;
   private outbox = new Outbox(0);
@@ -89,6 +63,8 @@ export class Session {
     resume: false,
   };
   private size: Size | undefined;
+  /** The guest's last boot that this page knows of. */
+  private epoch: number | undefined;
   private attachedAt = 0;
 
   constructor(
@@ -153,6 +129,13 @@ export class Session {
 
   /** Sends input, or keeps it for the session that comes back; says whether it was taken. */
   send(bytes: Uint8Array<ArrayBuffer>): boolean {
+    if (!this.answer(bytes)) return false;
+    this.output.hurry();
+    return true;
+  }
+
+  /** As [`send`], for what nobody typed. */
+  answer(bytes: Uint8Array<ArrayBuffer>): boolean {
     if (!this.view.takesInput) return false;
     if (!this.outbox.add(bytes)) {
       this.listener.onNotice(
@@ -161,7 +144,6 @@ export class Session {
       return false;
     }
     if (this.view.attachment) this.connection?.sendBytes(bytes);
-    this.output.hurry();
     return true;
   }
 
@@ -225,10 +207,21 @@ export class Session {
       return this.listener.onInputTaken();
     }
     if (message.type === 'epoch') {
-      const { name } = attachment.hello.server;
-      return this.sink.note(`── ${name} started, boot ${message.epoch} ──`);
+      return this.boot(attachment.hello, message);
     }
     this.follow(attachment, message);
+  }
+
+  /** The guest may have booted while the connection was lost. */
+  private catchUp(hello: Hello): void {
+    const { epoch, epoch_offset: offset = hello.offset } = hello;
+    if (epoch !== this.epoch) this.boot(hello, { epoch, offset });
+  }
+
+  private boot({ server }: Hello, { epoch, offset }: { epoch: number; offset: number }): void {
+    this.epoch = epoch;
+    this.output.boot(offset, `── ${server.name} started, boot ${epoch} ──`);
+    this.listener.onBoot();
   }
 
   private follow(attachment: Attachment, message: ServerMessage): void {
@@ -249,6 +242,8 @@ export class Session {
     const lost = resumed && attachment.writes ? 0 : outbox.drop();
     if (!resumed || !attachment.writes) this.outbox = new Outbox(hello.input);
     this.output.begin(hello, asked.from);
+    if (asked.from?.line === hello.line) this.catchUp(hello);
+    this.epoch = hello.epoch;
     this.tellLost(lost);
     this.own.begin(hello);
     this.attachedAt = Date.now();

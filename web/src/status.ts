@@ -3,7 +3,7 @@
 
 import { button, element } from './elements';
 import type { Ending, Offer } from './endings';
-import type { View } from './session';
+import type { View } from './view';
 import { describeNotice, describePen, describeRetry, describeState } from './words';
 import { describeViewers, listViewers } from './words';
 

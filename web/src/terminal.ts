@@ -10,6 +10,7 @@ import type { ITheme } from '@xterm/xterm';
 import type { Size } from './messages';
 import type { Sink } from './output';
 import { keep, kept } from './preferences';
+import { RESET, Resets, clear } from './reset';
 import { shortcutOf } from './shortcuts';
 import { isInput } from './unheard';
 
@@ -41,7 +42,8 @@ const RESIZE_REST = 100;
 
 /** Who hears what the user, or the terminal as an answer to the guest, says. */
 export interface Typist {
-  onText(text: string): void;
+  /** `typed` where a key or the mouse said it, and not the terminal by itself. */
+  onText(text: string, typed: boolean): void;
   onBinary(text: string): void;
   /** A key that is input, while none is taken. */
   onUnheard(): void;
@@ -54,7 +56,12 @@ export interface Typist {
 export class Screen implements Sink {
   readonly term: Terminal;
   private readonly fit = new FitAddon();
+  private readonly resets = new Resets();
   private muted = false;
+  /** Boots that are known and whose output has not come yet. */
+  private boots = 0;
+  /** Whether what the terminal says next comes from a key or the mouse. */
+  private typed = false;
   private followed: Size | undefined;
   private chosenFont = Number(kept('font-size')) || undefined;
   private resting: ReturnType<typeof setTimeout> | undefined;
@@ -92,21 +99,22 @@ export class Screen implements Sink {
       }),
     );
     this.term.attachCustomKeyEventHandler((event) => this.belongsToGuest(event));
-    this.term.onData((text) => this.muted || typist.onText(text));
-    this.term.onBinary((text) => this.muted || typist.onBinary(text));
+    onUserInput(this.term, () => (this.typed = true));
+    this.term.onData((text) => this.hear(text));
+    this.term.onBinary((text) => this.muted || this.boots > 0 || typist.onBinary(text));
     this.term.onBell(() => typist.onNews());
     this.open();
   }
 
   write(text: string, shown: () => void): void {
     this.typist.onNews();
-    this.term.write(text, shown);
+    this.parse(text, shown);
   }
 
   /** The terminal answers queries while it parses them, so that is when it must not be heard. */
   replay(text: string, shown: () => void): void {
     this.term.write('', () => (this.muted = true));
-    this.term.write(text, () => {
+    this.parse(text, () => {
       this.muted = false;
       shown();
     });
@@ -114,8 +122,26 @@ export class Screen implements Sink {
 
   /** CAN ends an escape sequence that was cut off, and SGR 0 keeps its colours out of the note. */
   note(text: string, shown?: () => void): void {
-    const plain = text.replace(/\p{Cc}/gu, '');
-    this.term.write(`\x18\x1b[0m\r\n\x1b[2m${plain}\x1b[0m\r\n`, shown);
+    this.resets.cut();
+    this.term.write(`\x18\x1b[0m\r\n${rule(text)}`, shown);
+  }
+
+  expectBoot(): void {
+    this.boots += 1;
+  }
+
+  boot(text: string, shown?: () => void): void {
+    this.resets.cut();
+    this.reset();
+    this.term.write(rule(text), () => {
+      this.boots -= 1;
+      shown?.();
+    });
+  }
+
+  /** Whether the program in the guest wants pastes in one piece. */
+  get bracketedPaste(): boolean {
+    return this.boots === 0 && this.term.modes.bracketedPasteMode;
   }
 
   /** Whether keys mean input. Without it, Tab moves on and nothing typed is heard. */
@@ -156,6 +182,32 @@ export class Screen implements Sink {
       text += (at > 0 && !line?.isWrapped ? '\n' : '') + (line?.translateToString(true) ?? '');
     }
     return text.trimEnd();
+  }
+
+  /** Resets of the guest are ours. */
+  private parse(text: string, shown: () => void): void {
+    const [first = '', ...others] = this.resets.split(text);
+    this.term.write(first, others.length === 0 ? shown : undefined);
+    others.forEach((part, index) => {
+      this.reset();
+      this.term.write(part, index === others.length - 1 ? shown : undefined);
+    });
+  }
+
+  /** Sets everything back but what was printed, which goes into the scrollback. */
+  private reset(): void {
+    const { term } = this;
+    const scroll = (on: boolean) => () => void (term.options.scrollOnEraseInDisplay = on);
+    term.write(RESET, scroll(true));
+    term.write(clear(term.cols), scroll(false));
+  }
+
+  /** Of what the last boot asked for, the next hears nothing: neither an answer nor the mouse. */
+  private hear(text: string): void {
+    const { typed } = this;
+    this.typed = false;
+    if (this.muted || (this.boots > 0 && (!typed || text.startsWith('\x1b[<')))) return;
+    this.typist.onText(text, typed);
   }
 
   private open(): void {
@@ -237,6 +289,19 @@ export class Screen implements Sink {
   private readonly hideLink = (): void => {
     this.place.removeAttribute('title');
   };
+}
+
+/** A line of ours, without anything that a terminal would act on. */
+function rule(text: string): string {
+  return `\x1b[2m${text.replace(/\p{Cc}/gu, '')}\x1b[0m\r\n`;
+}
+
+/** Hears of each input of the user's, right before the terminal hands it out: its interface hides that. */
+function onUserInput(term: Terminal, listener: () => void): void {
+  const { _core: core } = term as unknown as {
+    _core: { coreService: { onUserInput(listener: () => void): void } };
+  };
+  core.coreService.onUserInput(listener);
 }
 
 /** A processor takes several times as long for WebGL as for the DOM, and parses less meanwhile. */

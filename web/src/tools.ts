@@ -2,10 +2,11 @@
 
 import type { Clipboard } from './clipboard';
 import { element } from './elements';
-import type { Session, View } from './session';
+import type { Session } from './session';
 import type { Screen } from './terminal';
 import type { Theme } from './theme';
 import type { Typing } from './typing';
+import type { View } from './view';
 
 /** What the tools work on. */
 export interface Page {

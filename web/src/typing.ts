@@ -21,8 +21,9 @@ export class Typing {
     private readonly say: (words: string) => void,
   ) {}
 
-  /** What was typed, or the terminal answers, as UTF-8. */
-  text(text: string): void {
+  /** What was typed or, unless `typed`, what the terminal answers, as UTF-8. */
+  text(text: string, typed = true): void {
+    if (!typed) return this.answer(this.encoder.encode(text));
     this.send(this.encoder.encode(this.keys.modify(text)));
   }
 
@@ -32,16 +33,17 @@ export class Typing {
   }
 
   /** Pastes, after a question where it may do harm. */
-  async paste(text: string, bracketed: boolean): Promise<void> {
+  async paste(text: string, isBracketed: () => boolean): Promise<void> {
     if (!this.session.takesInput) return this.say('Not pasted: you do not type here.');
-    const concerns = concernsOf(text, bracketed);
+    const concerns = concernsOf(text, isBracketed());
     const bytes = this.encoder.encode(prepare(text));
     if (bytes.length > PASTE_BYTES) {
       return this.say('Not pasted: that is more than 1 MiB. Copy a file in another way.');
     }
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
     if (!this.session.takesInput) return this.say('Not pasted: you do not write any more.');
-    this.queue.paste(bytes, bracketed);
+    // The guest may have booted meanwhile.
+    this.queue.paste(bytes, isBracketed());
   }
 
   /** Drops what is left of a paste, and says how much was sent. */
@@ -49,6 +51,19 @@ export class Typing {
     if (!this.queue.busy) return;
     const { sent, total } = this.queue.cancel();
     this.say(`${why}: ${sent} of ${total} bytes were sent.`);
+  }
+
+  /** Drops what is left of a paste, of which the guest has forgotten the beginning. */
+  forgetPaste(why: string): void {
+    if (!this.queue.busy) return;
+    this.queue.forget();
+    this.cancelPaste(why);
+  }
+
+  /** An answer of the terminal is no key: it stops no paste, and nobody waits for what follows it. */
+  private answer(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.queue.busy) this.queue.type(bytes);
+    else this.session.answer(bytes);
   }
 
   private send(bytes: Uint8Array<ArrayBuffer>): void {

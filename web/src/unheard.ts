@@ -1,6 +1,6 @@
 // Keys that reach nobody: says so, once for each reason.
 
-import type { View } from './session';
+import type { View } from './view';
 import { describeUnheard } from './words';
 
 /** Keys without a character that mean input. */

@@ -1,8 +1,8 @@
 // Every sentence that tells how a session stands. Pure functions of what the proxy said.
 
 import type { Attachment } from './attachment';
-import type { View } from './session';
 import { duration, format } from './times';
+import type { View } from './view';
 
 /** Names in the status line. */
 const NAMES = 4;

@@ -365,6 +365,8 @@ async fn an_attached_session_sees_a_reboot_and_a_start_from_the_first_byte() {
     console.output_with(&first).await;
     let began = console.read - first.len();
     assert_eq!(epoch["offset"], began, "not the first byte after the start");
+    let late = Console::attach(&host.server.proxy, &token, "&mode=watch").await;
+    assert_eq!(late.hello["epoch_offset"], began);
     console.shell_prompt().await;
 }
 

@@ -363,6 +363,7 @@ impl Attachment {
             reason,
             cause,
             epoch: status.epoch,
+            epoch_offset: status.epoch_offset,
             offset,
             input,
             resume: Some(key.expose()),

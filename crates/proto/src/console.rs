@@ -174,6 +174,9 @@ pub struct Hello {
     pub cause: Option<Cause>,
     /// Guest boots so far.
     pub epoch: u64,
+    /// Offset of the line at the last boot.
+    #[serde(default)]
+    pub epoch_offset: u64,
     /// Offset of the first byte that follows.
     pub offset: u64,
     /// Input bytes that the server already has from this session.

@@ -181,6 +181,7 @@ mod tests {
             reason: String::new(),
             cause: None,
             epoch: 1,
+            epoch_offset: 0,
             offset,
             input: 0,
             resume: None,

@@ -1,0 +1,37 @@
+// How the console stands: what the page shows.
+
+import type { Attachment } from './attachment';
+import type { Ending, Holder } from './endings';
+import type { Hello } from './messages';
+
+/** How the console stands. */
+export interface View {
+  /** The session, while there is one. */
+  attachment: Attachment | undefined;
+  /** The last session's greeting: what the console is called. */
+  hello: Hello | undefined;
+  /** How the last session ended, until there is one again. */
+  ending: Ending | undefined;
+  /** Whether an attempt is under way. */
+  connecting: boolean;
+  /** Who writes, when that is why we were refused. */
+  holder: Holder | undefined;
+  /** When the next attempt starts by itself, in milliseconds since 1970. */
+  retryAt: number | undefined;
+  /** About how long the proxy keeps the place of a session that may come back. */
+  keptUntil: number | undefined;
+  /** Whether input is taken: sent, or kept for the session that comes back. */
+  takesInput: boolean;
+}
+
+/** Before anything is known. */
+export const NOTHING: View = {
+  attachment: undefined,
+  hello: undefined,
+  ending: undefined,
+  connecting: false,
+  holder: undefined,
+  retryAt: undefined,
+  keptUntil: undefined,
+  takesInput: false,
+};
