@@ -3,9 +3,17 @@
 
 import { Code, SUBPROTOCOL, parseMessage } from './messages';
 import type { ClientMessage, ServerMessage } from './messages';
+import type { Reach } from './reach';
 
 /** Bytes of input per frame: far below what a proxy takes as one message. */
 const FRAME_BYTES = 16 * 1024;
+
+/**
+ * Milliseconds that a WebSocket has to open: longer than a proxy takes that asks a slow Nova. After the
+ * first ones the page says that there is no answer yet.
+ */
+const OPEN_WAIT = 30_000;
+const SLOW = 5000;
 
 /** Milliseconds that the other side has to answer our close. */
 const CLOSE_WAIT = 2000;
@@ -14,54 +22,98 @@ const CLOSE_WAIT = 2000;
 export interface Listener {
   onMessage(message: ServerMessage): void;
   onBytes(bytes: Uint8Array): void;
+  /** The WebSocket takes long to open. */
+  onSlow(): void;
   /** Comes exactly once, unless `close` was called before. */
   onClose(code: number, reason: string): void;
 }
 
 export class Connection {
-  private readonly socket: WebSocket;
+  private socket: WebSocket | undefined;
   private listener: Listener | undefined;
+  private opened = false;
+  private timers: ReturnType<typeof setTimeout>[] = [];
 
-  constructor(url: string, listener: Listener) {
+  constructor(
+    private readonly url: string,
+    private readonly reach: Reach,
+    listener: Listener,
+  ) {
     this.listener = listener;
-    this.socket = new WebSocket(url, SUBPROTOCOL);
-    this.socket.binaryType = 'arraybuffer';
-    this.socket.onmessage = ({ data }) => this.receive(data as string | ArrayBuffer);
-    this.socket.onclose = ({ code, reason }) => this.listener?.onClose(code, reason);
-  }
-
-  /** Whether what is sent now goes out. */
-  get open(): boolean {
-    return this.socket.readyState === WebSocket.OPEN;
+    try {
+      this.socket = new WebSocket(url, SUBPROTOCOL);
+    } catch {
+      // A browser without WebSockets, or an extension or policy that forbids them.
+      setTimeout(() => this.listener?.onClose(Code.unsupported, ''));
+      return;
+    }
+    this.timers = [
+      setTimeout(() => this.listener?.onSlow(), SLOW),
+      setTimeout(() => void this.fail(true), OPEN_WAIT),
+    ];
+    this.listen(this.socket);
   }
 
   /** Sends input. After the connection's end it goes nowhere. */
   sendBytes(bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.socket.readyState !== WebSocket.OPEN) return;
+    const { socket } = this;
+    if (socket?.readyState !== WebSocket.OPEN) return;
     for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
-      this.socket.send(bytes.subarray(at, at + FRAME_BYTES));
+      socket.send(bytes.subarray(at, at + FRAME_BYTES));
     }
   }
 
   sendMessage(message: ClientMessage): void {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+    const { socket } = this;
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   }
 
   /** Leaves a connection whose session is to come back over another. */
   abandon(): void {
-    this.listener = undefined;
-    this.socket.close(Code.comingBack);
+    this.leave();
+    this.socket?.close(Code.comingBack);
   }
 
   /** Ends the session; resolves when the proxy knows, or when it doesn't answer. */
   close(): Promise<void> {
-    this.listener = undefined;
+    this.leave();
+    const { socket } = this;
     return new Promise((resolve) => {
-      if (this.socket.readyState === WebSocket.CLOSED) return resolve();
+      if (!socket || socket.readyState === WebSocket.CLOSED) return resolve();
       setTimeout(resolve, CLOSE_WAIT);
-      this.socket.onclose = () => resolve();
-      this.socket.close(Code.normal);
+      socket.onclose = () => resolve();
+      socket.close(Code.normal);
     });
+  }
+
+  private leave(): void {
+    this.listener = undefined;
+    for (const timer of this.timers) clearTimeout(timer);
+  }
+
+  private listen(socket: WebSocket): void {
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => {
+      this.opened = true;
+      this.reach.opened();
+      for (const timer of this.timers) clearTimeout(timer);
+    };
+    socket.onmessage = ({ data }) => this.receive(data as string | ArrayBuffer);
+    socket.onclose = ({ code, reason }) => {
+      if (this.opened) this.listener?.onClose(code, reason);
+      else void this.fail(false);
+    };
+  }
+
+  /** The WebSocket does not open. */
+  private async fail(late: boolean): Promise<void> {
+    const { listener } = this;
+    for (const timer of this.timers) clearTimeout(timer);
+    if (this.socket) this.socket.onclose = null;
+    this.socket?.close();
+    const code = await this.reach.why(new URL(this.url).pathname, late);
+    // Unless it was left meanwhile.
+    if (this.listener === listener) listener?.onClose(code, '');
   }
 
   private receive(data: string | ArrayBuffer): void {

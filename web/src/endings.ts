@@ -6,7 +6,20 @@ import { Code } from './messages';
 import { because, describeSince } from './words';
 
 /** What the page can offer after an end. */
-export type Offer = 'reconnect' | 'watch' | 'ask' | 'force' | 'here' | 'dismiss';
+export type Offer =
+  | 'reconnect'
+  | 'watch'
+  | 'ask'
+  | 'force'
+  | 'here'
+  | 'dismiss'
+  /** Go to the servers page, to log in and open the console anew. */
+  | 'servers'
+  /** Copy the command that makes a console URL. */
+  | 'command';
+
+/** For who needs a new console URL. */
+const NEW_URL: Offer[] = ['servers', 'command'];
 
 /** How a session ended, in words. */
 export interface Ending {
@@ -71,6 +84,20 @@ const ENDINGS: Record<number, Describe> = {
     stay(
       'refused',
       `The proxy could not make sense of this request${why} Ask for a new console URL.`,
+      NEW_URL,
+    ),
+  [Code.blocked]: () =>
+    retry(
+      'WebSockets are blocked',
+      'The proxy answers, but no WebSocket gets through to it. A reverse proxy on the way must speak ' +
+        'HTTP/1.1 and pass the Upgrade and Connection headers on; a firewall, an antivirus program or ' +
+        'an extension of this browser may block WebSockets too. Show this to whoever runs them.',
+    ),
+  [Code.unsupported]: () =>
+    stay(
+      'no WebSockets',
+      'This browser opens no WebSocket: it is too old, or a policy or an extension forbids them. ' +
+        'Allow them for this site, or use another browser.',
     ),
   [Code.tooBig]: () =>
     stay(
@@ -86,6 +113,7 @@ const ENDINGS: Record<number, Describe> = {
     stay(
       'URL expired',
       `This console URL has expired or was revoked. Ask for a new one: ${command(server)}`,
+      NEW_URL,
     ),
   [Code.forbidden]: (_, why) =>
     stay('not allowed', `That is not allowed${why}`, ['watch', 'reconnect']),
@@ -94,6 +122,7 @@ const ENDINGS: Record<number, Describe> = {
       'no such console',
       `This server or serial port does not exist (any more)${why} ` +
         `Check its name, then ask for a new one: ${command(server)}`,
+      NEW_URL,
     ),
   [Code.busy]: busy,
   [Code.takenOver]: () =>
@@ -130,7 +159,8 @@ function sessionLimit({ reason, server }: End, why: string): Ending {
     return stay('too many sessions', `${text} Close one of them, then reconnect.`);
   }
   const text = `This session's time is over${why}`;
-  return stay('time is over', `${text} Reconnect, or ask for a new URL: ${command(server)}`);
+  const again = `Reconnect, or ask for a new URL: ${command(server)}`;
+  return stay('time is over', `${text} ${again}`, ['reconnect', ...NEW_URL]);
 }
 
 function busy(end: End): Ending {
@@ -178,6 +208,7 @@ function retry(short: string, text: string): Ending {
   return { short, text, offers: ['reconnect'], retry: true };
 }
 
-function command(server: string | undefined): string {
+/** The command that makes a console URL. */
+export function command(server: string | undefined): string {
   return `serialproxy get-serial-console ${server ?? 'SERVER'} serial`;
 }

@@ -11,6 +11,7 @@ import type { Attachment } from './attachment';
 import { Attention } from './attention';
 import { Clipboard } from './clipboard';
 import { element } from './elements';
+import { command } from './endings';
 import type { Offer } from './endings';
 import { KeyBar } from './key-bar';
 import { Machine } from './machine';
@@ -24,6 +25,7 @@ import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
 import { Search } from './search';
 import { Session } from './session';
+import { hasServersPage, serversPage } from './servers-page';
 import { shortcutOf } from './shortcuts';
 import { Status } from './status';
 import { Screen } from './terminal';
@@ -55,6 +57,7 @@ else explain();
 function explain(): void {
   element('explanation', HTMLElement).hidden = false;
   element('hint', HTMLElement).hidden = true;
+  void hasServersPage().then((has) => (element('by-servers-page', HTMLElement).hidden = !has));
 }
 
 function openConsole(access: Access): void {
@@ -132,6 +135,9 @@ function openConsole(access: Access): void {
 
   async function accept(offer: Offer): Promise<void> {
     if (offer === 'force' || offer === 'ask') return comeIn(offer);
+    const server = view?.hello?.server.name;
+    if (offer === 'servers') return location.assign(serversPage(server));
+    if (offer === 'command') return clipboard.copyWords(command(server));
     screen.term.focus();
     if (offer === 'watch') await session.attach('watch');
     else if (offer === 'dismiss') session.dismiss();

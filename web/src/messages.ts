@@ -206,6 +206,10 @@ export const Code = {
   normal: 1000,
   /** Ours, to leave a connection whose session comes back over another one. */
   comingBack: 3000,
+  /** Ours: the proxy answers over HTTP, and no WebSocket gets to it. */
+  blocked: 3001,
+  /** Ours: this browser makes no WebSocket. */
+  unsupported: 3002,
   goingAway: 1001,
   protocolError: 1002,
   connectionLost: 1006,

@@ -21,6 +21,7 @@ import { Output } from './output';
 import type { Place, Sink } from './output';
 import { OwnSession } from './own-session';
 import { Pulse } from './pulse';
+import { Reach } from './reach';
 import { Retry } from './retry';
 import { NOTHING } from './view';
 import type { View } from './view';
@@ -55,6 +56,7 @@ export class Session {
   private outbox = new Outbox(0);
   private readonly own: OwnSession;
   private readonly pulse: Pulse;
+  private readonly reach = new Reach();
   private readonly retry = new Retry(() => this.open());
   /** Whether the kept session held the pen when it was last heard of. */
   private held = false;
@@ -171,15 +173,17 @@ export class Session {
     const from = this.output.place;
     const resume = this.own.key;
     this.asked = { resume: resume !== undefined, from, want };
-    this.change({ connecting: true, holder: undefined, retryAt: undefined });
+    this.change({ connecting: true, slow: false, holder: undefined, retryAt: undefined });
     // Who takes over or asks comes in as a watcher: a writer would be refused.
     const mode = want ? 'watch' : this.access.mode;
-    this.connection = new Connection(socketUrl(this.access, { resume, mode, from }), {
+    const url = socketUrl(this.access, { resume, mode, from });
+    this.connection = new Connection(url, this.reach, {
       onMessage: (message) => this.receive(message),
       onBytes: (bytes) => {
         this.pulse.heard();
         this.output.push(bytes);
       },
+      onSlow: () => this.change({ slow: true }),
       onClose: (code, reason) => this.end(code, reason),
     });
   }

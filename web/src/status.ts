@@ -3,6 +3,7 @@
 
 import { button, element } from './elements';
 import type { Ending, Offer } from './endings';
+import { hasServersPage } from './servers-page';
 import type { View } from './view';
 import { describeNotice, describePen, describeRetry, describeState } from './words';
 import { describeViewers, listViewers } from './words';
@@ -14,6 +15,8 @@ const LABELS: Record<Offer, string> = {
   force: 'Disconnect them',
   here: 'Use it here',
   dismiss: 'Dismiss',
+  servers: 'Log in at the servers page',
+  command: 'Copy the command',
 };
 
 export class Status {
@@ -70,7 +73,9 @@ export class Status {
     this.shownOffers = shown;
     const buttons = offers.map((offer) => {
       const label = offer === 'reconnect' && retry ? 'Reconnect now' : LABELS[offer];
-      return button(label, () => this.take(offer));
+      const made = button(label, () => this.take(offer));
+      if (offer === 'servers') void hideWithoutServersPage(made);
+      return made;
     });
     this.offers.replaceChildren(...buttons);
   }
@@ -84,8 +89,13 @@ export class Status {
   }
 }
 
+async function hideWithoutServersPage(offer: HTMLButtonElement): Promise<void> {
+  offer.hidden = true;
+  offer.hidden = !(await hasServersPage());
+}
+
 /** The status line. The tone is its colour, for those who see it; the words say the same. */
-function summary({ attachment, connecting, ending, retryAt }: View): {
+function summary({ attachment, connecting, ending, retryAt, slow }: View): {
   tone: string;
   words: string;
 } {
@@ -94,7 +104,9 @@ function summary({ attachment, connecting, ending, retryAt }: View): {
     return { tone: attachment.state, words: parts.filter(Boolean).join(' · ') };
   }
   const again = retryAt !== undefined || (connecting && ending?.retry);
-  if (!ending || (connecting && !again)) return { tone: 'waiting', words: 'connecting …' };
+  if (!ending || (connecting && !again)) {
+    return { tone: 'waiting', words: slow ? 'connecting …, no answer yet' : 'connecting …' };
+  }
   if (again) return { tone: 'waiting', words: `${ending.short}, trying again` };
   return { tone: 'failed', words: `closed: ${ending.short}` };
 }

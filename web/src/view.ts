@@ -14,6 +14,8 @@ export interface View {
   ending: Ending | undefined;
   /** Whether an attempt is under way. */
   connecting: boolean;
+  /** Whether that attempt has had no answer for some time. */
+  slow: boolean;
   /** Who writes, when that is why we were refused. */
   holder: Holder | undefined;
   /** When the next attempt starts by itself, in milliseconds since 1970. */
@@ -30,6 +32,7 @@ export const NOTHING: View = {
   hello: undefined,
   ending: undefined,
   connecting: false,
+  slow: false,
   holder: undefined,
   retryAt: undefined,
   keptUntil: undefined,

@@ -41,6 +41,8 @@ class Proxy {
   #arrived = new EventEmitter();
   /** Paths that were asked for, with their queries. */
   requests = [];
+  /** Whether there is a servers page. */
+  servers = true;
 
   async listen(port) {
     this.http = createServer((request, response) => void this.#serve(request, response));
@@ -83,9 +85,10 @@ class Proxy {
   }
 
   async #serve(request, response) {
-    const { pathname } = new URL(request.url, 'http://proxy');
+    const { pathname, search } = new URL(request.url, 'http://proxy');
     this.requests.push(request.url);
-    const name = pathname.split('/').pop() || 'serial.html';
+    const listed = pathname === '/' && this.servers && !search.includes('token=');
+    const name = pathname.split('/').pop() || (listed ? 'servers.html' : 'serial.html');
     const body = await readFile(new URL(name, DIST)).catch(() => undefined);
     if (!body) return response.writeHead(404, HEADERS).end();
     const type = TYPES[name.split('.').pop()] ?? 'text/plain';

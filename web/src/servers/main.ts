@@ -47,6 +47,8 @@ let api = new Api(token);
 let snapshot: Snapshot | undefined;
 const poll = new Poll(refresh, (next) => say('next-try', `Next try at ${words.clock(next)}.`));
 
+// A terminal page whose URL has expired names its server.
+filter.value = named();
 theme.follow(() => say('theme', `Theme: ${theme.choice}`));
 element('theme', HTMLElement).addEventListener('click', () => theme.next());
 element('forget', HTMLElement).addEventListener('click', () => askForToken(''));
@@ -59,6 +61,14 @@ login.addEventListener('submit', (event) => {
 });
 show('loading', true);
 poll.now();
+
+function named(): string {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
+}
 
 function enter(text: string): void {
   say('token-wrong', '');

@@ -1,0 +1,28 @@
+// The servers page of the same proxy, where people log in and open consoles. A proxy in front of a Nova
+// has none.
+
+/** Milliseconds for its answer. */
+const PATIENCE = 4000;
+
+let known: Promise<boolean> | undefined;
+
+/** Whether there is one. */
+export function hasServersPage(): Promise<boolean> {
+  known ??= look();
+  return known;
+}
+
+/** Its address, with the server of this name in view. */
+export function serversPage(server: string | undefined): string {
+  return server === undefined ? '/' : `/#${encodeURIComponent(server)}`;
+}
+
+async function look(): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(PATIENCE);
+    const answer = await fetch('/', { credentials: 'omit', signal });
+    return answer.ok && (await answer.text()).includes('<ul id="servers"');
+  } catch {
+    return false;
+  }
+}
