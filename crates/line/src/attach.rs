@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serialproxy_limits::Source;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::console::Size;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
@@ -21,6 +22,7 @@ use crate::line::Line;
 use crate::line::Shared;
 use crate::lock;
 use crate::painter::Awaited;
+use crate::painter::Grids;
 use crate::painter::Sight;
 use crate::seconds_until;
 use crate::session::Session;
@@ -67,7 +69,10 @@ pub enum Start {
     /// With the first byte of the line's connection to its port, for who waited for that.
     Connection,
     /// With the screen as it is now, and some rows above it (`console.v1`).
-    Screen,
+    Screen {
+        /// The grid on which it is shown; none where the client is yet to say it.
+        size: Option<Size>,
+    },
     /// With the oldest byte that is kept.
     Oldest,
     /// With the byte of an offset.
@@ -93,7 +98,7 @@ impl Line {
         lock(&session.standing).places = Some(shared.settings.places.enter(visitor)?);
         let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
-        attachment.begin(beginning);
+        attachment.begin(&beginning);
         tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user,
             address = visitor.address, mode = visitor.mode.as_str(), "session attached");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection: 0 };
@@ -150,7 +155,7 @@ impl Line {
             (connection, beginning)
         };
         let mut attachment = Attachment::new(shared, &session, connection);
-        attachment.begin(beginning);
+        attachment.begin(&beginning);
         tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user, address,
             "session resumed");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection };
@@ -165,8 +170,8 @@ pub(crate) struct Beginning {
     pub(crate) offset: u64,
     /// Where the history ended.
     pub(crate) end: u64,
-    /// The screen, where one comes first.
-    pub(crate) screen: Option<Awaited>,
+    /// Whether a screen comes first.
+    pub(crate) screen: bool,
     /// Bytes of input that were received before.
     pub(crate) input: u64,
     /// For coming back.
@@ -183,21 +188,25 @@ impl Start {
         standing: &mut Standing,
     ) -> Beginning {
         let end = history.end();
-        let (offset, screen) = match self {
-            Self::Live => (end, None),
+        let offset = match self {
+            Self::Live => end,
             Self::Connection => {
                 let status = line.status.borrow();
                 // What a connection to come says first begins where the output ends now.
                 let connected = status.connection.is_connected();
                 let begin = if connected { status.connection_offset } else { end };
                 drop(status);
-                (begin.clamp(history.whole_from().min(end), end), None)
+                begin.clamp(history.whole_from().min(end), end)
             }
-            Self::Screen => line.ask_for_screen(end),
-            Self::Oldest => (history.first(), None),
-            Self::Offset { line: Some(id), .. } if id != line.id => (history.first(), None),
-            Self::Offset { offset, .. } => (offset.min(end), None),
+            Self::Screen { size } => {
+                standing.size = size;
+                end
+            }
+            Self::Oldest => history.first(),
+            Self::Offset { line: Some(id), .. } if id != line.id => history.first(),
+            Self::Offset { offset, .. } => offset.min(end),
         };
+        let screen = matches!(self, Self::Screen { .. });
         session.cursor.store(offset, Ordering::Relaxed);
         let key = ResumeKey::new(line.key);
         standing.keys.add(key.digest());
@@ -240,23 +249,22 @@ impl Shared {
         Ok(beginning)
     }
 
-    /// Asks for the screen; the history, which ends at `end`, is locked.
-    fn ask_for_screen(self: &Arc<Self>, end: u64) -> (u64, Option<Awaited>) {
+    /// Asks for the screen on a grid; where none is said, on that of who writes.
+    pub(crate) fn ask_for_screen(self: &Arc<Self>, size: Option<Size>) -> Option<Awaited> {
         let line = Arc::clone(self);
         let look = move || {
-            let (size, booted) = {
-                let status = line.status.borrow();
-                (status.size, status.epoch_offset)
-            };
+            let booted = line.status.borrow().epoch_offset;
             let history = lock(&line.history);
             let (recent, end) = (history.recent(serialproxy_screen::READ), history.end());
             line.screen.begin(end);
             let begin = end - recent.len() as u64;
             let boot = booted.checked_sub(begin).and_then(|boot| usize::try_from(boot).ok());
-            Sight { recent, boot, end, size }
+            Sight { recent, boot, end }
         };
-        let size = self.status.borrow().size;
-        self.screen.ask(end, size, &self.painters, look)
+        let writer = self.status.borrow().size;
+        let grids = Grids { viewer: size.or(writer), writer };
+        let history = lock(&self.history);
+        self.screen.ask(history.end(), grids, &self.painters, look)
     }
 }
 

@@ -43,6 +43,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// the three bytes that may be missing, and too short to be seen.
 const REST: Duration = Duration::from_millis(20);
 
+/// How long a client may take to say its grid before the screen is painted for that of who writes.
+const SIZE: Duration = Duration::from_millis(100);
+
 /// What a session gets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -80,8 +83,8 @@ pub struct Attachment {
     /// What its client was told last; none on raw, which has no words for it.
     seen: Option<Box<Status>>,
     pending: VecDeque<Event>,
-    /// The screen, while it is painted.
-    screen: Option<Awaited>,
+    /// The screen, until it is painted.
+    screen: Option<Screen>,
     /// Output before this offset is replay.
     replay_until: u64,
     /// Input that the session was told to be settled.
@@ -136,11 +139,13 @@ impl Attachment {
         loop {
             // From before the look on: when the session goes on elsewhere, all who wait are woken.
             let bell = session.bell.notified();
+            self.ask_for_screen();
             if let Some(event) = self.poll(wanted) {
                 return event;
             }
             let rest_by = self.rest_by.filter(|_| wanted == Wanted::Output);
             let last_by = self.last_by;
+            let size_by = self.screen.as_ref().and_then(Screen::size_by);
             tokio::select! {
                 () = bell => {}
                 screen = painted(&mut self.screen), if self.screen.is_some() => {
@@ -149,6 +154,7 @@ impl Attachment {
                         self.show(&screen);
                     }
                 }
+                () = sleep_until(size_by), if size_by.is_some() => {}
                 () = sleep_until(rest_by), if rest_by.is_some() => {}
                 () = sleep_until(last_by), if last_by.is_some() => {}
             }
@@ -317,15 +323,24 @@ impl Attachment {
     }
 
     /// Prepares what is said first.
-    pub(crate) fn begin(&mut self, beginning: Beginning) {
+    pub(crate) fn begin(&mut self, beginning: &Beginning) {
         if self.session.protocol == Protocol::Raw {
             return;
         }
         self.replay_until = beginning.end;
         let status = self.status.borrow_and_update().clone();
-        self.greet(&beginning, &status);
+        self.greet(beginning, &status);
         self.seen = Some(Box::new(status));
-        self.screen = beginning.screen;
+        self.screen = beginning.screen.then(|| Screen::Unsized(Instant::now() + SIZE));
+    }
+
+    /// Asks for the screen once its client has said its grid, or has had the time for it.
+    fn ask_for_screen(&mut self) {
+        let Some(size_by) = self.screen.as_ref().and_then(Screen::size_by) else { return };
+        let size = lock(&self.session.standing).size;
+        if size.is_some() || Instant::now() >= size_by {
+            self.screen = self.line.ask_for_screen(size).map(Screen::Asked);
+        }
     }
 
     /// Goes on where the screen ends, which may have been painted later than it was asked for.
@@ -380,9 +395,27 @@ impl Attachment {
     }
 }
 
-async fn painted(screen: &mut Option<Awaited>) -> Option<Arc<Painting>> {
+/// A screen that is to come.
+#[derive(Debug)]
+enum Screen {
+    /// Until then its client's grid is waited for.
+    Unsized(Instant),
+    /// It is being painted.
+    Asked(Awaited),
+}
+
+impl Screen {
+    fn size_by(&self) -> Option<Instant> {
+        match self {
+            Self::Unsized(by) => Some(*by),
+            Self::Asked(_) => None,
+        }
+    }
+}
+
+async fn painted(screen: &mut Option<Screen>) -> Option<Arc<Painting>> {
     match screen {
-        Some(awaited) => awaited.painted().await,
-        None => std::future::pending().await,
+        Some(Screen::Asked(awaited)) => awaited.painted().await,
+        _ => std::future::pending().await,
     }
 }

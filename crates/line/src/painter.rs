@@ -1,8 +1,8 @@
 //! Painting screens: on threads of their own, and each screen once for all who wait for it.
 //!
 //! A guest decides how much work its screen is, up to the bound of [`serialproxy_screen::paint`], and clients how
-//! often it is wanted. So look-ups of tokens and names never wait behind paintings, a line is painted by
-//! one thread at a time, and who attaches meanwhile begins where that painting ends.
+//! often it is wanted. So look-ups of tokens and names never wait behind paintings, and a line is painted by
+//! one thread at a time, once for all who have the same grid.
 
 use std::collections::VecDeque;
 use std::panic;
@@ -32,13 +32,24 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Paintings that are kept for the next who asks, of all lines together: 16 MiB at most.
 const KEPT: usize = 16;
 
+/// Grids on which a line's screen waits to be painted, at most. Who wants another one then gets one of these.
+const GRIDS: usize = 8;
+
+/// The grids that a screen is painted for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Grids {
+    /// That of who is to see it.
+    pub(crate) viewer: Option<Size>,
+    /// That of who writes.
+    pub(crate) writer: Option<Size>,
+}
+
 /// A painted screen.
 #[derive(Debug)]
 pub(crate) struct Painting {
     /// Offset of the first byte that it does not show.
     pub(crate) end: u64,
-    /// The grid on which it was painted.
-    size: Option<Size>,
+    grids: Grids,
     /// What paints it; nothing where nothing was kept.
     pub(crate) bytes: Bytes,
 }
@@ -52,9 +63,10 @@ pub(crate) struct Sight {
     pub(crate) boot: Option<usize>,
     /// Offset of the byte behind it.
     pub(crate) end: u64,
-    /// The grid.
-    pub(crate) size: Option<Size>,
 }
+
+/// Takes what to paint from, when a thread is free, and calls [`Paintings::begin`] with the history locked.
+type Look = Arc<dyn Fn() -> Sight + Send + Sync>;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -103,87 +115,95 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// A line's screen, as it was painted last and as it is being painted.
+/// A line's screen, as it was painted last and as it is wanted. One thread at a time paints it.
 #[derive(Debug, Default)]
 pub(crate) struct Paintings(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     last: Weak<Painting>,
-    next: Option<Next>,
+    /// The first is being painted, or is next.
+    wanted: VecDeque<Wanted>,
 }
 
 /// A painting that waits or is being made.
 #[derive(Debug)]
-struct Next {
+struct Wanted {
+    grids: Grids,
     /// Where it ends, once the output is taken from which it is made.
     end: Option<u64>,
     done: watch::Sender<Option<Arc<Painting>>>,
 }
 
 impl Paintings {
-    /// Asks for the screen at `end`, where the output ends now, on a grid. Returns where the session
-    /// begins, and its screen unless too many wait. The screen may end behind where the session began.
-    ///
-    /// It is called with the history locked. `look` takes what to paint from, when a thread is free, and
-    /// calls [`Self::begin`] with the history locked.
+    /// Asks for the screen on some grids, of the output up to `end` at least, where it ends now. Returns none
+    /// where too many wait. It is called with the history locked.
     pub(crate) fn ask(
         self: &Arc<Self>,
         end: u64,
-        size: Option<Size>,
+        grids: Grids,
         painters: &Painters,
-        look: impl FnOnce() -> Sight + Send + 'static,
-    ) -> (u64, Option<Awaited>) {
+        look: impl Fn() -> Sight + Send + Sync + 'static,
+    ) -> Option<Awaited> {
         let mut state = lock(&self.0);
         let last = state.last.upgrade();
-        if let Some(last) = last.filter(|last| last.end == end && last.size == size) {
+        if let Some(last) = last.filter(|last| last.end == end && last.grids == grids) {
             let (_, done) = watch::channel(Some(last));
-            return (end, Some(Awaited::from(done)));
+            return Some(Awaited::from(done));
         }
-        if let Some(next) = &state.next {
-            return (next.end.unwrap_or(end), Some(Awaited::from(next.done.subscribe())));
+        let is_full = state.wanted.len() >= GRIDS;
+        let mut shared =
+            state.wanted.iter().rev().filter(|wanted| wanted.end.is_none_or(|at| at >= end));
+        if let Some(wanted) = shared.find(|wanted| is_full || wanted.grids == grids) {
+            return Some(Awaited::from(wanted.done.subscribe()));
         }
-        let job = {
-            let (paintings, painters) = (Arc::clone(self), painters.clone());
-            Box::new(move || paintings.paint(&painters, look))
-        };
-        if painters.queue.try_send(job).is_err() {
-            return (end, None);
+        let is_idle = state.wanted.is_empty();
+        if is_idle && !self.queue(painters, Arc::new(look)) {
+            return None;
         }
         let (done, awaited) = watch::channel(None);
-        state.next = Some(Next { end: None, done });
-        (end, Some(Awaited::from(awaited)))
+        state.wanted.push_back(Wanted { grids, end: None, done });
+        Some(Awaited::from(awaited))
     }
 
-    /// The output up to `end` is taken to be painted: who asks from now on begins there.
+    /// The output up to `end` is taken to be painted.
     pub(crate) fn begin(&self, end: u64) {
-        if let Some(next) = &mut lock(&self.0).next {
+        if let Some(next) = lock(&self.0).wanted.front_mut() {
             next.end = Some(end);
         }
     }
 
-    fn paint(&self, painters: &Painters, look: impl FnOnce() -> Sight) {
-        if !self.is_awaited() {
-            return;
-        }
-        let Sight { recent, boot, end, size } = look();
-        let sight = serialproxy_screen::Sight { output: &recent, boot, viewer: None, writer: size };
+    /// Has the next one painted when a thread is free. Returns whether there is room.
+    fn queue(self: &Arc<Self>, painters: &Painters, look: Look) -> bool {
+        let (paintings, painter) = (Arc::clone(self), painters.clone());
+        painters.queue.try_send(Box::new(move || paintings.paint(&painter, look))).is_ok()
+    }
+
+    fn paint(self: &Arc<Self>, painters: &Painters, look: Look) {
+        let Some(grids) = self.next() else { return };
+        let Sight { recent, boot, end } = look();
+        let Grids { viewer, writer } = grids;
+        let sight = serialproxy_screen::Sight { output: &recent, boot, viewer, writer };
         // A guest chooses what the model is given.
         let bytes = panic::catch_unwind(|| paint(&sight)).unwrap_or_default();
-        let painting = Arc::new(Painting { end, size, bytes: bytes.into() });
+        let painting = Arc::new(Painting { end, grids, bytes: bytes.into() });
         painters.keep(Arc::clone(&painting));
         let mut state = lock(&self.0);
         state.last = Arc::downgrade(&painting);
-        if let Some(next) = state.next.take() {
-            next.done.send_replace(Some(painting));
+        if let Some(done) = state.wanted.pop_front() {
+            done.done.send_replace(Some(painting));
+        }
+        // Other lines come between. Where there is no room, the rest begin without a screen.
+        if !state.wanted.is_empty() && !self.queue(painters, look) {
+            state.wanted.clear();
         }
     }
 
-    /// Whether somebody still waits for the next painting, which is dropped otherwise.
-    fn is_awaited(&self) -> bool {
+    /// The grids of the next one that somebody still waits for; the others are dropped.
+    fn next(&self) -> Option<Grids> {
         let mut state = lock(&self.0);
-        state.next.take_if(|next| next.done.receiver_count() == 0);
-        state.next.is_some()
+        state.wanted.retain(|wanted| wanted.done.receiver_count() > 0);
+        state.wanted.front().map(|wanted| wanted.grids)
     }
 }
 
@@ -213,59 +233,94 @@ impl Awaited {
 mod tests {
     use super::*;
 
+    const ANY: Grids = Grids { viewer: None, writer: None };
+
     fn sight(end: u64) -> Sight {
-        Sight { recent: b"login: ".to_vec(), boot: None, end, size: None }
+        Sight { recent: b"login: ".to_vec(), boot: None, end }
+    }
+
+    fn of(rows: u16) -> Grids {
+        Grids { viewer: Some(Size { rows, cols: 80 }), ..ANY }
     }
 
     #[tokio::test]
     async fn all_who_ask_meanwhile_and_until_the_next_output_get_one_painting() {
         let (painters, jobs) = Painters::with_room_for(1);
         let screen = Arc::new(Paintings::default());
-        let first = screen.ask(7, None, &painters, || sight(9));
-        let second = screen.ask(8, None, &painters, || panic!("it is painted already"));
-        assert_eq!((first.0, second.0), (7, 8));
+        let first = screen.ask(7, ANY, &painters, || sight(9));
+        let second = screen.ask(8, ANY, &painters, || panic!("it is painted already"));
         jobs.recv().unwrap()();
-        let third = screen.ask(9, None, &painters, || panic!("it was painted"));
-        let [first, second, third] = [first, second, third].map(|(_, awaited)| awaited.unwrap());
+        let third = screen.ask(9, ANY, &painters, || panic!("it was painted"));
         let mut paintings = Vec::new();
-        for mut awaited in [first, second, third] {
-            paintings.push(awaited.painted().await.unwrap());
+        for awaited in [first, second, third] {
+            paintings.push(awaited.unwrap().painted().await.unwrap());
         }
         assert!(paintings.iter().all(|painting| Arc::ptr_eq(painting, &paintings[0])));
         assert_eq!(paintings[0].end, 9);
-        let (_, fourth) = screen.ask(10, None, &painters, || sight(10));
+        let fourth = screen.ask(10, ANY, &painters, || sight(10));
         jobs.recv().unwrap()();
         assert_eq!(fourth.unwrap().painted().await.unwrap().end, 10);
     }
 
     #[tokio::test]
-    async fn who_asks_while_the_screen_is_painted_begins_where_it_ends() {
+    async fn who_asks_later_than_a_painting_began_gets_another() {
         let (painters, jobs) = Painters::with_room_for(1);
         let screen = Arc::new(Paintings::default());
         let (later, asked) = mpsc::channel();
         let look = {
             let (screen, painters) = (Arc::clone(&screen), painters.clone());
+            let ends = Mutex::new(vec![12, 9]);
             move || {
-                screen.begin(9);
-                later.send(screen.ask(12, None, &painters, || panic!("two at once"))).unwrap();
-                sight(9)
+                let end = lock(&ends).pop().unwrap();
+                screen.begin(end);
+                if end == 9 {
+                    for end in [9, 12] {
+                        later
+                            .send(screen.ask(end, ANY, &painters, || panic!("two at once")))
+                            .unwrap();
+                    }
+                }
+                sight(end)
             }
         };
-        let (_, first) = screen.ask(7, None, &painters, look);
+        let first = screen.ask(7, ANY, &painters, look);
         jobs.recv().unwrap()();
-        let (begin, joined) = asked.recv().unwrap();
-        assert_eq!(begin, 9);
-        assert_eq!(joined.unwrap().painted().await.unwrap().end, 9);
-        drop(first);
+        jobs.recv().unwrap()();
+        let mut ends = Vec::new();
+        for awaited in [first, asked.recv().unwrap(), asked.recv().unwrap()] {
+            ends.push(awaited.unwrap().painted().await.unwrap().end);
+        }
+        assert_eq!(ends, [9, 9, 12]);
+    }
+
+    #[tokio::test]
+    async fn each_grid_gets_its_own_painting_one_after_another_as_long_as_they_are_few() {
+        let (painters, jobs) = Painters::with_room_for(1);
+        let screen = Arc::new(Paintings::default());
+        let mut asked = Vec::new();
+        for rows in 1..=20 {
+            asked.push(screen.ask(7, of(rows), &painters, || sight(7)).unwrap());
+        }
+        let mut painted = 0;
+        while let Ok(job) = jobs.try_recv() {
+            job();
+            painted += 1;
+        }
+        assert_eq!(painted, GRIDS);
+        for (mut awaited, rows) in asked.into_iter().zip(1..) {
+            let painting = awaited.painted().await.unwrap();
+            let most = u16::try_from(GRIDS).unwrap();
+            assert_eq!(painting.grids, of(most.min(rows)));
+        }
     }
 
     #[test]
     fn nothing_is_painted_when_nobody_waits_any_more() {
         let (painters, jobs) = Painters::with_room_for(1);
         let screen = Arc::new(Paintings::default());
-        drop(screen.ask(7, None, &painters, || panic!("nobody waits")));
+        drop(screen.ask(7, ANY, &painters, || panic!("nobody waits")));
         jobs.recv().unwrap()();
-        assert!(screen.ask(7, None, &painters, || sight(7)).1.is_some());
+        assert!(screen.ask(7, ANY, &painters, || sight(7)).is_some());
         assert!(jobs.recv().is_ok());
     }
 
@@ -273,8 +328,8 @@ mod tests {
     async fn a_session_begins_without_a_screen_where_too_many_wait_or_it_takes_too_long() {
         let (painters, _jobs) = Painters::with_room_for(1);
         let (screen, other) = (Arc::new(Paintings::default()), Arc::new(Paintings::default()));
-        let (_, awaited) = screen.ask(7, None, &painters, || sight(7));
-        assert!(other.ask(7, None, &painters, || sight(7)).1.is_none(), "the queue is full");
+        let awaited = screen.ask(7, ANY, &painters, || sight(7));
+        assert!(other.ask(7, ANY, &painters, || sight(7)).is_none(), "the queue is full");
         assert!(awaited.unwrap().painted().await.is_none(), "nobody paints");
     }
 }

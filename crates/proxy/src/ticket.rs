@@ -5,7 +5,9 @@ use http::HeaderMap;
 use http::header;
 use serialproxy_line::Start;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::bounds::GRID;
 use serialproxy_proto::bounds::brief;
+use serialproxy_proto::console::Size;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
@@ -46,6 +48,7 @@ impl Ticket {
     ) -> Result<Self, Refusal> {
         let (mut token, mut resume) = (None, None);
         let (mut mode, mut from, mut line) = (None, None, None);
+        let (mut rows, mut cols) = (None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let place = match &*name {
                 "token" => &mut token,
@@ -53,6 +56,8 @@ impl Ticket {
                 "mode" => &mut mode,
                 "from" => &mut from,
                 "line" => &mut line,
+                "rows" => &mut rows,
+                "cols" => &mut cols,
                 _ => continue,
             };
             *place = Some(value.into_owned());
@@ -76,7 +81,11 @@ impl Ticket {
                 Refusal::BadRequest(format!("mode is watch or write, not {:?}", brief(mode, ECHO)))
             })?),
         };
-        let start = start(from.as_deref(), line.as_deref(), protocol)?;
+        let size = match protocol {
+            Protocol::Raw => None,
+            Protocol::ConsoleV1 => size(rows.as_deref(), cols.as_deref())?,
+        };
+        let start = start(from.as_deref(), line.as_deref(), size, protocol)?;
         // A raw terminal cannot tell replay from live output, and would answer old queries.
         if protocol == Protocol::Raw && start != Start::Live && mode != Some(Mode::Watch) {
             return Err(Refusal::BadRequest(
@@ -87,7 +96,23 @@ impl Ticket {
     }
 }
 
-fn start(from: Option<&str>, line: Option<&str>, protocol: Protocol) -> Result<Start, Refusal> {
+/// A grid, where both of its numbers are there.
+fn size(rows: Option<&str>, cols: Option<&str>) -> Result<Option<Size>, Refusal> {
+    let read = |name: &str, text: Option<&str>| match text.map(str::parse) {
+        None => Ok(None),
+        Some(Ok(number @ 1..=GRID)) => Ok(Some(number)),
+        Some(_) => Err(Refusal::BadRequest(format!("{name} is a number from 1 to {GRID}"))),
+    };
+    let (rows, cols) = (read("rows", rows)?, read("cols", cols)?);
+    Ok(rows.zip(cols).map(|(rows, cols)| Size { rows, cols }))
+}
+
+fn start(
+    from: Option<&str>,
+    line: Option<&str>,
+    size: Option<Size>,
+    protocol: Protocol,
+) -> Result<Start, Refusal> {
     let bad = |text: String| Refusal::BadRequest(text);
     let line = match line {
         None => None,
@@ -97,7 +122,7 @@ fn start(from: Option<&str>, line: Option<&str>, protocol: Protocol) -> Result<S
     };
     match (from, protocol) {
         (None, Protocol::Raw) | (Some("live"), _) => Ok(Start::Live),
-        (None, Protocol::ConsoleV1) => Ok(Start::Screen),
+        (None, Protocol::ConsoleV1) => Ok(Start::Screen { size }),
         (Some("start"), _) => Ok(Start::Oldest),
         (Some(text), _) => match text.parse() {
             Ok(offset) => Ok(Start::Offset { offset, line }),
@@ -157,7 +182,17 @@ mod tests {
     #[test]
     fn on_raw_the_output_is_live_and_on_v1_the_screen_comes_first() {
         assert_eq!(read("token=a", None, Protocol::Raw).unwrap().start, Start::Live);
-        assert_eq!(read("token=a", None, Protocol::ConsoleV1).unwrap().start, Start::Screen);
+        let screen = |query| read(query, None, Protocol::ConsoleV1).unwrap().start;
+        assert_eq!(screen("token=a"), Start::Screen { size: None });
+        let size = Some(Size { rows: 40, cols: 120 });
+        assert_eq!(screen("token=a&rows=40&cols=120"), Start::Screen { size });
+        assert_eq!(screen("token=a&rows=40"), Start::Screen { size: None });
+        for query in ["rows=0&cols=80", "rows=24&cols=501", "rows=&cols=80", "rows=-1", "cols=many"]
+        {
+            let query = format!("token=a&{query}");
+            let refused = read(&query, None, Protocol::ConsoleV1);
+            assert!(matches!(refused, Err(Refusal::BadRequest(_))), "{query}: {refused:?}");
+        }
     }
 
     #[test]

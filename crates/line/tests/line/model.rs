@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
     let mode = prop_oneof![Just(Mode::Watch), Just(Mode::Write)];
     let start = prop_oneof![
         Just(Start::Live),
-        Just(Start::Screen),
+        Just(Start::Screen { size: None }),
         Just(Start::Oldest),
         (0..4000u64).prop_map(|offset| Start::Offset { offset, line: None }),
     ];
@@ -298,7 +298,11 @@ impl World {
         let Some(person) = &mut self.people[place] else { return };
         // A session that never heard its greeting has no key; neither has a raw one.
         let (Some(key), Some(offset)) = (person.key.take(), person.offset) else { return };
-        let start = if screen { Start::Screen } else { Start::Offset { offset, line: None } };
+        let start = if screen {
+            Start::Screen { size: None }
+        } else {
+            Start::Offset { offset, line: None }
+        };
         let back = self.rig.line.resume(&key, start, "192.0.2.1:6");
         let (attachment, keyboard) = back.expect("its session is there");
         assert_eq!(attachment.session(), person.session);

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use serialproxy_line::Attachment;
 use serialproxy_line::Event;
+use serialproxy_line::Keyboard;
 use serialproxy_line::Start;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::bounds::FRAME;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Size;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncWriteExt;
 
@@ -18,9 +20,13 @@ use crate::rig::visitor;
 use crate::rig::within;
 
 fn attach(rig: &Rig) -> Attachment {
+    attach_on(rig, None).0
+}
+
+fn attach_on(rig: &Rig, size: Option<Size>) -> (Attachment, Keyboard) {
     let mut visitor = visitor("bob", Mode::Watch, Protocol::ConsoleV1);
-    visitor.start = Start::Screen;
-    rig.attach(&visitor).unwrap().0
+    visitor.start = Start::Screen { size };
+    rig.attach(&visitor).unwrap()
 }
 
 /// The parts of the screen, and the offset at which the output goes on.
@@ -78,6 +84,43 @@ async fn thirty_three_attaches_to_a_line_under_a_bomb_cost_one_painting() {
     eventually(|| rig.line.describe().offset == bomb.len() as u64 + 5).await;
     let (new, _) = screen(&mut attach(&rig)).await;
     assert!(new.concat().windows(3).any(|window| window == b"new"));
+}
+
+#[tokio::test]
+async fn each_viewer_sees_the_screen_on_their_own_grid_also_where_they_say_it_after_the_greeting() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let menu = b"\x1b[2J\x1b[1;1Htop\x1b[24;1Hbottom row";
+    guest.write_all(menu).await.unwrap();
+    eventually(|| rig.line.describe().offset == menu.len() as u64).await;
+    let small = Size { rows: 5, cols: 40 };
+    let (mut says_nothing, _keyboard) = attach_on(&rig, None);
+    let (mut in_url, _keyboard) = attach_on(&rig, Some(small));
+    let (mut later, keyboard) = attach_on(&rig, None);
+    keyboard.resize(small);
+    for (session, is_small) in [(&mut in_url, true), (&mut later, true), (&mut says_nothing, false)]
+    {
+        let painted = String::from_utf8(screen(session).await.0.concat()).unwrap();
+        assert!(painted.contains("bottom"), "{painted}");
+        assert_eq!(painted.contains("top\r\n"), !is_small, "{painted}");
+    }
+}
+
+#[tokio::test]
+async fn a_screen_is_painted_without_the_state_of_the_boot_before() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    guest.write_all(b"\x1b[?1049h\x1b[?1003h\x1b(0\x1b[41mqqq").await.unwrap();
+    eventually(|| rig.line.describe().offset > 0).await;
+    let before = rig.line.describe().offset;
+    rig.line.guest_started(true);
+    guest.write_all(b"qqq login: ").await.unwrap();
+    eventually(|| rig.line.describe().offset == before + 11).await;
+    let painted = String::from_utf8(screen(&mut attach(&rig)).await.0.concat()).unwrap();
+    assert!(painted.contains("qqq login:"), "{painted}");
+    for left in ["1049", "1003", "(0", "41m"] {
+        assert!(!painted.contains(left), "{left} is left in {painted}");
+    }
 }
 
 #[tokio::test]
