@@ -18,6 +18,9 @@ const BOOTS: usize = 32;
 pub(crate) const CHUNK: usize = FRAME;
 const CHUNK_LEAST: usize = 1024;
 
+/// By so many bytes the memory of a chunk grows at a time.
+const STEP: usize = 4096;
+
 /// How many bytes are kept at most, give or take a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -227,10 +230,9 @@ impl History {
             self.chunks.push_back(Chunk { start: self.end, bytes, head_of: kind });
         }
         if let Some(chunk) = self.chunks.back_mut() {
-            // Grows with use, by doubling, and never beyond its size.
             let needed = chunk.bytes.len() + piece.len();
             if needed > chunk.bytes.capacity() {
-                let capacity = (chunk.bytes.capacity() * 2).clamp(needed, size.max(needed));
+                let capacity = grown(needed).min(size.max(needed));
                 chunk.bytes.reserve_exact(capacity - chunk.bytes.len());
             }
             chunk.bytes.extend_from_slice(piece);
@@ -290,6 +292,12 @@ impl History {
     }
 }
 
+/// The memory of a chunk that is to hold so many bytes: doubled while it is small, and then a little
+/// more, since most lines print little for long.
+fn grown(needed: usize) -> usize {
+    if needed < STEP { needed.next_power_of_two() } else { needed.next_multiple_of(STEP) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -339,6 +347,18 @@ mod tests {
         }
         let capacity: usize = history.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
         assert_eq!(capacity, 4 * K);
+    }
+
+    #[test]
+    fn however_it_printed_a_line_has_little_more_memory_than_bytes() {
+        for piece in [1, 11, 300, 701, 5000] {
+            let mut history = History::new(Limits { head: CHUNK, tail: CHUNK });
+            while history.end() < 16 * 1024 {
+                history.append(&vec![b'x'; piece], 0);
+                let capacity: usize = history.chunks.iter().map(|c| c.bytes.capacity()).sum();
+                assert!(capacity as u64 <= (history.end() * 2).min(history.end() + 4096), "{piece}");
+            }
+        }
     }
 
     #[test]
