@@ -18,6 +18,7 @@ use crate::usage::Cpu;
 
 mod bulk;
 mod churn;
+mod drip;
 mod fan;
 mod fleet;
 mod idle;
@@ -53,6 +54,8 @@ pub(crate) enum Load {
     Fan,
     /// A session that does not read, beside others that type.
     Stalled,
+    /// 16 guests print a few bytes at a time, to a session each.
+    Drip,
 }
 
 impl Load {
@@ -66,6 +69,7 @@ impl Load {
             Self::Churn => (churn::LINES, 0),
             Self::Fan => (1, 1),
             Self::Stalled => (stalled::TYPISTS + 1, 1),
+            Self::Drip => (drip::SESSIONS, 0),
         }
     }
 
@@ -78,7 +82,7 @@ impl Load {
     pub(crate) fn applies_to(self, peer: Peer) -> bool {
         match self {
             Self::Bulk | Self::Fleet | Self::Upload => true,
-            Self::Keystroke | Self::Typists | Self::Churn => true,
+            Self::Keystroke | Self::Typists | Self::Churn | Self::Drip => true,
             Self::Idle | Self::Fan => peer != Peer::Direct,
             Self::Stalled => peer == Peer::Serialproxy,
         }
@@ -132,6 +136,7 @@ async fn follow(plan: &Plan) -> anyhow::Result<Values> {
         Load::Churn => churn::run(plan).await,
         Load::Fan => fan::run(plan).await,
         Load::Stalled => stalled::run(plan).await,
+        Load::Drip => drip::run(plan).await,
     }
 }
 

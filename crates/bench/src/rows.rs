@@ -227,6 +227,20 @@ pub(crate) const MEASURES: &[Measure] = &[
         "others' keys beside console.v1, p99",
         &[Value(AtMost(1.5))],
     ),
+    measure(
+        13,
+        Load::Drip,
+        ("drip cpu", "CPU ms/MiB"),
+        "16 guests print 11 bytes a ms",
+        &[Ratio(Haproxy, AtMost(0.4))],
+    ),
+    measure(
+        13,
+        Load::Drip,
+        ("drip frames", "frames/s"),
+        "frames of each session",
+        &[Value(AtMost(250.0))],
+    ),
 ];
 
 /// Every load that a row needs, in the order of the table; of no row: all.
@@ -248,7 +262,7 @@ mod tests {
     fn a_load_of_two_rows_runs_once() {
         assert_eq!(loads(&[7, 6]), [Load::Idle]);
         assert_eq!(loads(&[4, 1]), [Load::Bulk, Load::Keystroke]);
-        assert_eq!(loads(&[]).len(), 9);
+        assert_eq!(loads(&[]).len(), 10);
     }
 
     #[test]

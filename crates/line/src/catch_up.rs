@@ -30,7 +30,7 @@ pub(crate) async fn catch_up(
     let _ = tokio::time::timeout(ARRIVAL, stream.ready(Interest::READABLE)).await;
     let arrived = SCRATCH.with_borrow_mut(|scratch| {
         // An error comes again when the port is read next.
-        let length = stream.try_read(scratch).unwrap_or(0);
+        let length = stream.try_read(scratch, false).unwrap_or(0);
         let mut arrived = scratch.concat();
         arrived.truncate(length);
         arrived

@@ -38,6 +38,8 @@ pub(crate) struct Desk {
     /// The connected port; none where no guest is connected.
     stream: Option<Arc<Stream>>,
     written: u64,
+    /// Whether the owner wants to know of all input, also of what was written at once.
+    tells_all: bool,
     /// What grants the newest request when nobody answers it.
     overdue: Option<AbortHandle>,
 }
@@ -50,6 +52,16 @@ impl Desk {
     /// Bytes written to the hypervisor so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Whether the owner is told of all input.
+    pub(crate) fn tells_all(&self) -> bool {
+        self.tells_all
+    }
+
+    /// Tells the owner of all input from now on, or only of what waits to be written.
+    pub(crate) fn tell_all(&mut self, all: bool) {
+        self.tells_all = all;
     }
 
     pub(crate) fn has_input(&self) -> bool {
@@ -128,6 +140,7 @@ impl Desk {
     /// A guest is connected.
     pub(crate) fn open(&mut self, stream: Arc<Stream>) {
         self.stream = Some(stream);
+        self.tells_all = false;
     }
 
     /// The guest's connection is gone, and with it what was typed for it.
@@ -144,7 +157,7 @@ impl Desk {
     }
 
     /// Takes what a session typed over its connection number `connection`, and writes it where
-    /// nothing waits before it; returns whether some waits now. It is dropped when that connection
+    /// nothing waits before it; returns whether to tell the owner. It is dropped when that connection
     /// is not the session's any more, when the session does not hold the pen, and when no guest is
     /// connected: one that starts must not find keys that were meant for the one before.
     pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> bool {
@@ -168,7 +181,7 @@ impl Desk {
         };
         self.written += written as u64;
         self.input.extend(bytes.get(written..).unwrap_or_default());
-        self.has_input()
+        self.has_input() || self.tells_all
     }
 
     /// How many of the bytes that a session typed need nothing more: they were written to the

@@ -356,7 +356,10 @@ mod tests {
             while history.end() < 16 * 1024 {
                 history.append(&vec![b'x'; piece], 0);
                 let capacity: usize = history.chunks.iter().map(|c| c.bytes.capacity()).sum();
-                assert!(capacity as u64 <= (history.end() * 2).min(history.end() + 4096), "{piece}");
+                assert!(
+                    capacity as u64 <= (history.end() * 2).min(history.end() + 4096),
+                    "{piece}"
+                );
             }
         }
     }

@@ -56,8 +56,8 @@ impl Keyboard {
     /// Types. Bytes of a session that does not hold the pen, or typed while no guest is connected,
     /// are dropped.
     pub fn write(&self, bytes: &[u8]) {
-        let waits = lock(&self.line.desk).accept(&self.session, self.connection, bytes);
-        if waits {
+        let tell = lock(&self.line.desk).accept(&self.session, self.connection, bytes);
+        if tell {
             self.line.typed.notify_one();
         }
         // Its attachment acknowledges.

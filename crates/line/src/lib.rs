@@ -45,6 +45,7 @@ mod keys;
 mod line;
 mod meter;
 mod owner;
+mod pace;
 mod painter;
 mod patience;
 mod piece;

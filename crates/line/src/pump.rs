@@ -21,6 +21,8 @@ use crate::history::History;
 use crate::line::Shared;
 use crate::line::ring;
 use crate::lock;
+use crate::pace::MUCH;
+use crate::pace::Pace;
 use crate::patience::Patience;
 use crate::registry::RawLag;
 use crate::session::Session;
@@ -60,7 +62,7 @@ pub(crate) async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
 async fn read_rest(line: &Shared, stream: &Stream, patience: &mut Patience) {
     loop {
         consume_budget().await;
-        match read(line, stream, patience) {
+        match read(line, stream, patience, &mut Pace::new()) {
             Ok(Some(0)) | Err(_) => return,
             Ok(Some(_)) => tokio::task::yield_now().await,
             // It may have come with the reset, of which the reactor has yet to hear.
@@ -74,26 +76,33 @@ async fn read_rest(line: &Shared, stream: &Stream, patience: &mut Patience) {
 
 async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<()> {
     let mut last_words: Option<Instant> = None;
+    let mut pace = Pace::new();
     loop {
         // A port that always has more, in reads that are never full, must not keep the thread.
         consume_budget().await;
         let held_back = hold_back(line, patience);
-        let input = lock(&line.desk).has_input();
+        let input = take_up(line, stream, &mut pace);
+        let beat = pace.beat().filter(|_| !held_back);
         let look = stream.next_look().filter(|_| input);
         tokio::select! {
-            ready = ready(stream, !held_back, input && look.is_none()) => {
+            ready = ready(stream, !held_back && beat.is_none(), input && look.is_none()) => {
                 let ready = ready?;
                 work::begin(Work::Line(line.key));
                 if ready.is_writable() && input {
                     write(line, stream)?;
                 }
                 if ready.is_readable() && !held_back {
-                    match read(line, stream, patience)? {
+                    match read(line, stream, patience, &mut pace)? {
                         Some(0) => return Ok(()),
                         // There is more: who reads the line, and other lines, come first.
                         Some(READ) => tokio::task::yield_now().await,
                         _ => {}
                     }
+                }
+            }
+            () = sleep_until(beat), if beat.is_some() => {
+                if read(line, stream, patience, &mut pace)? == Some(0) {
+                    return Ok(());
                 }
             }
             () = turn(look), if look.is_some() => write(line, stream)?,
@@ -109,6 +118,20 @@ async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> 
             () = line.moved.notified() => return Ok(()),
         }
     }
+}
+
+/// Looks at the desk before a turn, and says whether input waits there. The kernel collects what the
+/// guest prints until the next beat.
+fn take_up(line: &Shared, stream: &Stream, pace: &mut Pace) -> bool {
+    let mut desk = lock(&line.desk);
+    let collects = desk.tells_all();
+    pace.note_input(desk.written());
+    let beats = pace.beat().is_some();
+    if collects != beats {
+        desk.tell_all(beats);
+        stream.collect(if beats { MUCH } else { 1 });
+    }
+    desk.has_input()
 }
 
 /// Whether to let a session catch up before more is read, since what is read might push it out of
@@ -160,8 +183,15 @@ async fn wait_for_a_session(line: &Shared, patience: &mut Patience) {
 }
 
 /// Reads once, and says how many bytes: 0 at the end of the stream, none where nothing had come.
-fn read(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<Option<usize>> {
-    SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch) {
+fn read(
+    line: &Shared,
+    stream: &Stream,
+    patience: &mut Patience,
+    pace: &mut Pace,
+) -> io::Result<Option<usize>> {
+    let now = Instant::now();
+    let again = pace.is_printing(now);
+    let length = SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch, again) {
         Ok(length) => {
             patience.earn(length);
             take_in(line, length, |history, unread| append(history, scratch, length, unread));
@@ -169,7 +199,9 @@ fn read(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<O
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
-    })
+    })?;
+    pace.note_read(now, length);
+    Ok(length)
 }
 
 /// Appends the first `length` bytes of the buffers, full ones by exchange; returns whether bytes were

@@ -10,6 +10,7 @@ use std::io;
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -104,26 +105,32 @@ impl Stream {
         }
     }
 
-    /// Reads once into these buffers, one after the other; returns how many bytes.
-    pub(crate) fn try_read(&self, buffers: &mut Buffers) -> io::Result<usize> {
+    /// Reads what is there into these buffers, one after the other; returns how many bytes. The stream
+    /// counts as readable yet where it is to be read `again` without waiting for that.
+    pub(crate) fn try_read(&self, buffers: &mut Buffers, again: bool) -> io::Result<usize> {
         let [first, ..] = buffers;
         match self {
             Self::Tcp(MeteredTcp { tcp, .. }) => {
-                read_out(buffers, |read| tcp.try_io(Interest::READABLE, || read(tcp.as_fd())))
+                let try_io = |read: Read<'_>| tcp.try_io(Interest::READABLE, || read(tcp.as_fd()));
+                read_out(buffers, again, try_io)
             }
             Self::Tls(stream) => stream.try_read(first),
             Self::Unix(MeteredSocket { socket, .. }) => {
-                read_out(buffers, |read| socket.try_io(Interest::READABLE, || read(socket.as_fd())))
+                let try_io =
+                    |read: Read<'_>| socket.try_io(Interest::READABLE, || read(socket.as_fd()));
+                read_out(buffers, again, try_io)
             }
-            Self::Pty(pty) => {
-                let read =
-                    pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut **first)?));
-                // How a pty says that its other side is closed.
-                if read.as_ref().is_err_and(|error| error.raw_os_error() == Some(EIO)) {
-                    return Ok(0);
-                }
-                read
-            }
+            Self::Pty(pty) => read_pty(pty, first),
+        }
+    }
+
+    /// Lets the kernel say only of so many bytes that the stream can be read, where it knows how to:
+    /// each time it says so takes a while.
+    pub(crate) fn collect(&self, bytes: usize) {
+        match self {
+            Self::Tcp(stream) => collect(&stream.tcp, bytes),
+            Self::Tls(stream) => collect(stream.tcp(), bytes),
+            Self::Unix(_) | Self::Pty(_) => {}
         }
     }
 
@@ -169,11 +176,15 @@ impl Stream {
     }
 }
 
+/// One read of a socket.
+type Read<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>;
+
 /// Reads once from a socket. A read that brings less than it has room for has emptied it (epoll(7)),
 /// and says so to who keeps the socket's readiness: else the next read would be one for nothing.
 fn read_out(
     buffers: &mut Buffers,
-    try_io: impl FnOnce(&mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()>,
+    again: bool,
+    try_io: impl FnOnce(Read<'_>) -> io::Result<()>,
 ) -> io::Result<usize> {
     let room: usize = buffers.iter().map(Vec::len).sum();
     let mut rest = buffers.iter_mut();
@@ -183,7 +194,7 @@ fn read_out(
     let read = try_io(&mut |socket| {
         length = rustix::io::readv(socket, &mut slices)?;
         let emptied = 0 < length && length < room;
-        if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if emptied && !again { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
     match read {
         Err(error) if length == 0 => Err(error),
@@ -191,8 +202,43 @@ fn read_out(
     }
 }
 
+/// Reads until nothing is left: a read of a terminal brings no more than 4095 bytes (`n_tty`).
+fn read_pty(pty: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
+        match pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *room)?)) {
+            Ok(some) if some > 0 => length += some,
+            // It comes again.
+            Ok(_) | Err(_) if length > 0 => break,
+            // How a pty says that its other side is closed.
+            Err(error) if error.raw_os_error() == Some(EIO) => return Ok(0),
+            end => return end,
+        }
+    }
+    Ok(length)
+}
+
 /// `EIO` of Linux.
 const EIO: i32 = 5;
+
+/// Bytes of a C int on every Linux.
+const INT: libc::socklen_t = 4;
+
+/// Sets `SO_RCVLOWAT` of `socket(7)`. Where it fails, the kernel says so of every byte.
+fn collect(tcp: &TcpStream, bytes: usize) {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the kernel reads one int at the address that it is given, and nothing else.
+    #[allow(unsafe_code, reason = "no crate has this option as a safe call")]
+    unsafe {
+        libc::setsockopt(
+            tcp.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            INT,
+        );
+    }
+}
 
 /// Opens our side of a pseudo-terminal, so that every byte passes as it is, and nobody but root
 /// opens it meanwhile: two readers would each get a part of the bytes.

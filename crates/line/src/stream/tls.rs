@@ -20,8 +20,11 @@ use super::Input;
 use crate::lock;
 use crate::meter::UnderWay;
 
-/// Reads from the socket in one read, at most: each brings some 4 KiB.
+/// Reads in one read, at most: of records, and of the socket.
 const READS: usize = 64;
+
+/// What a read of the socket brings where there is more (rustls reads so much at a time).
+const PIECE: usize = 4096;
 
 /// Bytes of a record of one byte at least: header, byte, tag (TLS 1.2 with ChaCha20-Poly1305).
 const RECORD: u64 = 5 + 1 + 16;
@@ -38,6 +41,10 @@ struct TlsState {
     session: ClientConnection,
     /// Output that is decrypted and not read yet.
     decrypted: usize,
+    /// Bytes that the last read of the socket brought.
+    received: usize,
+    /// What broke the connection after bytes that were read.
+    broken: Option<io::Error>,
     input: Input,
 }
 
@@ -51,7 +58,7 @@ impl TlsStream {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
         let input = input.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut state = TlsState { session, decrypted: 0, input };
+        let mut state = TlsState { session, decrypted: 0, received: 0, broken: None, input };
         while state.session.is_handshaking() {
             // A port that sends all the time must not keep the thread, nor hide the deadline.
             consume_budget().await;
@@ -74,7 +81,7 @@ impl TlsStream {
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         let (decrypted, writes) = {
             let state = lock(&self.state);
-            (state.decrypted > 0, state.session.wants_write())
+            (state.decrypted > 0 || state.broken.is_some(), state.session.wants_write())
         };
         if decrypted && interest.is_readable() {
             return Ok(Ready::READABLE | Ready::WRITABLE);
@@ -87,23 +94,48 @@ impl TlsStream {
         Ok(ready)
     }
 
+    /// The connection that carries it.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// Reads what is there. The socket counts as readable after a read that emptied it.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let state = &mut *lock(&self.state);
+        if let Some(error) = state.broken.take() {
+            return Err(error);
+        }
+        let mut length = 0;
         // Records may be empty, so what is decrypted bounds nothing.
         for _ in 0..READS {
-            match state.session.reader().read(buffer) {
-                Ok(length) => {
-                    state.decrypted = state.decrypted.saturating_sub(length);
-                    return Ok(length);
+            let room = buffer.get_mut(length..).unwrap_or_default();
+            match state.session.reader().read(room) {
+                // The other side said that it ends, which it will say again, or there is no room.
+                Ok(0) => return Ok(length),
+                Ok(some) => {
+                    state.decrypted = state.decrypted.saturating_sub(some);
+                    length += some;
+                    continue;
                 }
                 // The other side broke the connection off without a word, as QEMU does.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(length),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) => {}
             }
-            state.receive(&self.tcp)?;
+            if length > 0 && state.received < PIECE {
+                break;
+            }
+            match state.receive(&self.tcp) {
+                Ok(_) => {}
+                Err(error) if length == 0 => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    state.broken = Some(error);
+                    break;
+                }
+            }
         }
-        Err(io::ErrorKind::WouldBlock.into())
+        if length > 0 { Ok(length) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -148,6 +180,7 @@ impl TlsState {
     /// to the other side, if it listens.
     fn receive(&mut self, tcp: &TcpStream) -> io::Result<usize> {
         let length = self.session.read_tls(&mut Socket { tcp, sent: &mut self.input.sent })?;
+        self.received = length;
         match self.session.process_new_packets() {
             Ok(state) => {
                 self.decrypted = state.plaintext_bytes_to_read();

@@ -17,10 +17,12 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::rig::Rig;
-use crate::rig::eventually;
 use crate::rig::next;
 use crate::rig::visitor;
 use crate::rig::within;
+
+/// Turns of all tasks in which the line gets what was printed, if it reads at once.
+const TURNS: u32 = 500;
 
 struct Console {
     rig: Rig,
@@ -38,11 +40,20 @@ impl Console {
         Self { rig, guest, attachment, printed: 0 }
     }
 
-    /// Prints, and returns when the line has it.
+    /// Prints, and returns when the line has it, which reads what comes soon after other bytes a few
+    /// milliseconds later.
     async fn print(&mut self, bytes: &[u8]) {
         self.guest.write_all(bytes).await.unwrap();
         self.printed += bytes.len() as u64;
-        eventually(|| self.rig.line.describe().offset == self.printed).await;
+        for turn in 1.. {
+            if self.rig.line.describe().offset == self.printed {
+                return;
+            }
+            tokio::task::yield_now().await;
+            if turn % TURNS == 0 {
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+        }
     }
 
     /// What is there now of the output.

@@ -8,6 +8,7 @@
     reason = "that is how a test fails"
 )]
 
+mod beats;
 mod characters;
 mod closed;
 mod fence;

@@ -1,0 +1,155 @@
+//! When the owner reads: as soon as bytes come, or by a beat while the guest keeps printing.
+//!
+//! QEMU's UART writes some 11 bytes at a time, a thousand times a second. A read takes as long for
+//! them as for a thousand, and so does the frame to each viewer. So what follows soon after a read
+//! waits in the kernel for the next beat, which is the same for all lines, so that one timer wakes
+//! them together. The first bytes after silence, and what may be the echo of a key, never wait.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// From one beat to the next: nobody sees so short a delay.
+const BEAT: Duration = Duration::from_millis(5);
+
+/// For so long after input, output may be its echo.
+const ECHO: Duration = Duration::from_millis(50);
+
+/// A read of so many bytes is worth its while, and a guest that prints them in a beat shall not wait:
+/// the kernel takes 64 KiB.
+pub(crate) const MUCH: usize = 32 * 1024;
+
+/// From when the beats are counted.
+static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The beat that is waited for; none while bytes are read as they come.
+    beat: Option<Instant>,
+    /// When bytes were last read, if there were few.
+    few_at: Option<Instant>,
+    /// Bytes of input that were ever written to the guest, as far as is known here.
+    input: u64,
+    echo_until: Instant,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self { beat: None, few_at: None, input: 0, echo_until: Instant::now() }
+    }
+
+    /// When to read next; none: as soon as bytes come.
+    pub(crate) fn beat(&self) -> Option<Instant> {
+        self.beat
+    }
+
+    /// So many bytes of input were ever written to the guest.
+    pub(crate) fn note_input(&mut self, written: u64) {
+        if self.input != written {
+            self.input = written;
+            self.echo_until = Instant::now() + ECHO;
+            self.beat = None;
+        }
+    }
+
+    /// Whether what follows a read at this time waits for a beat, if the read brings few bytes.
+    pub(crate) fn is_printing(&self, now: Instant) -> bool {
+        let lately = || self.few_at.is_some_and(|few_at| now < few_at + BEAT);
+        self.echo_until <= now && (self.beat.is_some() || lately())
+    }
+
+    /// A read at this time brought so many bytes; none where none had come.
+    pub(crate) fn note_read(&mut self, now: Instant, bytes: Option<usize>) {
+        let few = match bytes {
+            Some(bytes) => bytes < MUCH,
+            // A beat without a byte is silence; another read without one says nothing.
+            None if self.beat.is_none() => return,
+            None => false,
+        };
+        self.beat = (few && self.is_printing(now)).then(|| next_beat(now));
+        self.few_at = few.then_some(now);
+    }
+}
+
+fn next_beat(now: Instant) -> Instant {
+    let since = now.saturating_duration_since(*FIRST).as_nanos() % BEAT.as_nanos();
+    now + BEAT - Duration::from_nanos(u64::try_from(since).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// When the owner reads from a guest that prints a piece each millisecond for so long.
+    async fn reads(pace: &mut Pace, time: Duration, piece: usize) -> Vec<Instant> {
+        let end = Instant::now() + time;
+        let mut reads = Vec::new();
+        let mut waiting = 0;
+        while Instant::now() < end {
+            waiting += piece;
+            let now = Instant::now();
+            if pace.beat().is_none_or(|beat| beat <= now) {
+                pace.note_read(now, Some(waiting));
+                waiting = 0;
+                reads.push(now);
+            }
+            tokio::time::sleep(MILLISECOND).await;
+        }
+        reads
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_keeps_printing_is_read_by_the_beat_and_its_first_bytes_at_once() {
+        let mut pace = Pace::new();
+        let started = Instant::now();
+        let reads = reads(&mut pace, Duration::from_secs(1), 11).await;
+        assert_eq!(reads[0], started);
+        assert!((195..=205).contains(&reads.len()), "{}", reads.len());
+        // The guest fell silent: the beat finds nothing, and what comes then is read at once.
+        pace.note_read(pace.beat().unwrap(), None);
+        assert_eq!(pace.beat(), None);
+        tokio::time::sleep(BEAT).await;
+        pace.note_read(Instant::now(), Some(11));
+        assert_eq!(pace.beat(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_lines_have_the_same_beat() {
+        let [mut one, mut other] = [Pace::new(), Pace::new()];
+        reads(&mut one, 7 * MILLISECOND, 11).await;
+        reads(&mut other, 2 * MILLISECOND, 11).await;
+        let now = Instant::now();
+        one.note_read(now, Some(11));
+        other.note_read(now, Some(11));
+        assert!(one.beat().is_some());
+        assert_eq!(one.beat(), other.beat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_be_an_echo_waits_for_no_beat() {
+        let mut pace = Pace::new();
+        reads(&mut pace, 20 * MILLISECOND, 11).await;
+        pace.note_input(1);
+        let typed = Instant::now();
+        assert_eq!(pace.beat(), None);
+        assert_eq!(reads(&mut pace, ECHO, 11).await.len(), 50);
+        assert_eq!(typed.elapsed(), ECHO);
+        assert!(reads(&mut pace, ECHO, 11).await.len() < 15);
+        pace.note_input(1);
+        assert!(pace.beat().is_some(), "nothing more was typed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_prints_much_or_seldom_is_read_at_once() {
+        let mut pace = Pace::new();
+        assert_eq!(reads(&mut pace, 20 * MILLISECOND, MUCH).await.len(), 20);
+        for _ in 0..10 {
+            tokio::time::sleep(BEAT).await;
+            pace.note_read(Instant::now(), Some(1));
+            assert_eq!(pace.beat(), None);
+        }
+    }
+}
