@@ -16,6 +16,29 @@ die() {
     exit 1
 }
 
+# say_on: from now on, what is said is passed on to whoever reads it, and neither ends nor delays the script where nobody
+# does: a reader who has gone, a terminal that hung up, a pipe that is full.
+say_on() {
+    trap '' PIPE HUP
+    exec 3>&2 2> >(pass_on)
+    speaker=$!
+}
+
+# said: waits until the last words are passed on, so that no prompt comes before them, but not for long.
+said() {
+    exec 2>&-
+    timeout 3 tail --pid="$speaker" -f /dev/null || true
+}
+
+pass_on() {
+    local line
+    # Ctrl-C reaches this process too.
+    trap '' INT TERM
+    while IFS= read -r line; do
+        timeout 1 printf '%s\n' "$line" >&3 2>/dev/null || true
+    done
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # quietly LOG COMMAND…: output goes to target/log/LOG; on failure its end is shown.
