@@ -47,11 +47,11 @@ enum Role {
 #[derive(clap::Args, Debug)]
 struct RunOptions {
     /// How often everything is measured; default: 5, with --quick 1
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=130))]
     rounds: Option<u32>,
 
     /// Which rows of the table, for example 1,2,4; default: all
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=10))]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=13))]
     rows: Vec<u8>,
 
     /// Who is measured; default: all
