@@ -148,7 +148,8 @@ impl Attachment {
             let size_by = self.screen.as_ref().and_then(Screen::size_by);
             tokio::select! {
                 () = bell => {}
-                screen = painted(&mut self.screen), if self.screen.is_some() => {
+                // Boxed, since no session waits for its screen for long.
+                screen = async { Box::pin(painted(&mut self.screen)).await }, if self.screen.is_some() => {
                     self.screen = None;
                     if let Some(screen) = screen {
                         self.show(&screen);
