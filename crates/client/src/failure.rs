@@ -96,8 +96,13 @@ pub(crate) enum Failure {
     OnlyTls { address: String },
     #[error("connection lost: {0}")]
     Lost(String),
-    #[error("{}", closed(*code, reason))]
-    Closed { code: u16, reason: String },
+    #[error("{}", closed(*code, reason, *own))]
+    Closed {
+        code: u16,
+        reason: String,
+        /// It is a lost session of the same user that writes.
+        own: bool,
+    },
     #[error(
         "{busy}. {user} may not take over: that needs an administrator, or a member of the \
          server's project"
@@ -160,9 +165,13 @@ pub(crate) fn known(number: u16) -> Option<CloseCode> {
     .find(|code| code.number() == number)
 }
 
-/// A close code and its reason in words.
-fn closed(code: u16, reason: &str) -> String {
+/// A close code and its reason in words; `own` says that the one who writes is a lost session of the same
+/// user.
+fn closed(code: u16, reason: &str, own: bool) -> String {
     match known(code) {
+        Some(CloseCode::Busy) if own => {
+            format!("{reason}. That is your own session: --ask takes it back at once")
+        }
         Some(CloseCode::Busy) => {
             format!(
                 "{reason}. Use --watch to only watch, --ask to ask for it, --force to take over"
@@ -243,7 +252,11 @@ mod tests {
 
     #[test]
     fn each_refusal_has_the_exit_code_of_its_kind() {
-        let closed = |code: CloseCode| Failure::Closed { code: code.number(), reason: "x".into() };
+        let closed = |code: CloseCode| Failure::Closed {
+            code: code.number(),
+            reason: "x".into(),
+            own: false,
+        };
         let fault = |status, message: &str| Failure::Fault { status, message: message.into() };
         for (failure, code) in [
             (Failure::ConsoleType("vnc".into()), 2),
@@ -263,7 +276,11 @@ mod tests {
     #[test]
     fn a_busy_console_names_the_holder_and_the_ways_out() {
         let reason = "busy: alice since 2026-11-22T09:00:00Z".to_owned();
-        let text = Failure::Closed { code: CloseCode::Busy.number(), reason }.to_string();
-        assert!(text.starts_with("busy: alice since 2026-11-22T09:00:00Z. Use --watch"), "{text}");
+        let busy = |own| {
+            let reason = reason.clone();
+            Failure::Closed { code: CloseCode::Busy.number(), reason, own }.to_string()
+        };
+        assert!(busy(false).starts_with("busy: alice since 2026-11-22T09:00:00Z. Use --watch"));
+        assert!(busy(true).ends_with("That is your own session: --ask takes it back at once"));
     }
 }

@@ -69,9 +69,10 @@ pub(crate) async fn sessions(api: &Api, format: Format) -> Result<String, Failur
                     Protocol::Raw => "raw".into(),
                     Protocol::ConsoleV1 => "console.v1".into(),
                 },
-                match session.state {
-                    SessionState::Live => "live".into(),
-                    SessionState::Detached => "detached".into(),
+                match (session.state, session.ends_in) {
+                    (SessionState::Live, _) => "live".into(),
+                    (SessionState::Detached, Some(seconds)) => format!("lost, ends in {seconds} s"),
+                    (SessionState::Detached, None) => "lost".into(),
                 },
             ]
         });

@@ -130,6 +130,39 @@ async fn force_takes_over_and_who_wrote_before_only_watches_and_knows() {
 }
 
 #[tokio::test]
+async fn a_session_of_one_s_own_that_lost_its_connection_is_taken_back_at_once() {
+    let mut rig = rig().await;
+    rig.writer().await.signal(Signal::KILL);
+    eventually(async || {
+        let line = rig.server.line(&rig.port.server(), 0).await;
+        line["writer"]["free_in"].is_u64().then_some(())
+    })
+    .await;
+    let mut refused = rig.connect(&[]);
+    refused.shows("(lost the connection, free in ").await;
+    refused.shows("That is your own session: --ask takes it back at once").await;
+    assert_eq!(refused.ended().await.code(), Some(4));
+    let listed = rig.server.client(&["sessions"]).await;
+    assert!(stdout(&listed).contains("lost, ends in "), "{}", stdout(&listed));
+    let mut back = rig.connect(&["--ask"]);
+    back.shows("you write now").await;
+    back.keys("x");
+    assert_eq!(rig.guest.typed(1).await, b"x");
+}
+
+#[tokio::test]
+async fn what_the_terminal_answers_at_a_prompt_leaves_the_escapes_where_they_were() {
+    let mut rig = rig().await;
+    let mut terminal = rig.writer().await;
+    terminal.keys("\r");
+    rig.guest.print(b"\r\n/ # \x1b[6n").await;
+    terminal.shows("/ # \x1b[6n").await;
+    terminal.keys("\x1b[5;5R~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    assert_eq!(rig.guest.typed(7).await, b"\r\x1b[5;5R");
+}
+
+#[tokio::test]
 async fn who_is_disconnected_reads_by_whom_and_why_and_has_exit_code_1() {
     let rig = rig().await;
     let mut terminal = rig.writer().await;

@@ -53,6 +53,9 @@ pub(crate) struct Claim {
     pub(crate) reason: Option<String>,
 }
 
+/// How a client that comes back claims it from its own lost session, which is granted at once.
+const TAKE_BACK: Claim = Claim { by_force: false, reason: None };
+
 #[derive(Debug)]
 struct Key {
     session: SessionId,
@@ -140,10 +143,11 @@ impl<'a> Door<'a> {
 
     async fn enter(&self, url: &Url) -> Result<Attached, Failure> {
         match open(self.api, url.clone(), Some(self.mode), self.start()).await {
-            Err(Failure::Closed { code, reason }) if known(code) == Some(CloseCode::Busy) => {
-                match &self.claim {
+            Err(Failure::Closed { code, reason, own }) if known(code) == Some(CloseCode::Busy) => {
+                let back = (own && self.seen.is_some()).then_some(TAKE_BACK);
+                match self.claim.as_ref().or(back.as_ref()) {
                     Some(claim) => self.claim(url, claim, reason).await,
-                    None => Err(Failure::Closed { code, reason }),
+                    None => Err(Failure::Closed { code, reason, own }),
                 }
             }
             attached => attached,
@@ -211,13 +215,19 @@ async fn open(
 }
 
 async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {
+    let mut lost = false;
     loop {
         match wire.next(true).await {
             Event::Control(ServerMessage::Hello(hello)) => return Ok(hello),
-            // A refusal may say more before it closes.
+            // A refusal says more before it closes.
+            Event::Control(ServerMessage::Pen { own, free_in, .. }) => {
+                lost = own && free_in.is_some();
+            }
             Event::Control(_) | Event::SignOfLife => {}
             Event::Bytes(_) => return Err(Failure::Speech(address.to_owned())),
-            Event::Closed { code, reason } => return Err(Failure::Closed { code, reason }),
+            Event::Closed { code, reason } => {
+                return Err(Failure::Closed { code, reason, own: lost });
+            }
             Event::Lost(cause) => return Err(Failure::Lost(cause)),
         }
     }

@@ -2,6 +2,7 @@
 
 mod door;
 mod escape;
+mod guest;
 mod keyboard;
 mod ledger;
 pub(crate) mod muting;
@@ -101,7 +102,7 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
                 terminal.screen.say(&notices::lost(cause, limit));
                 FIRST_PAUSE
             }
-            Failure::Closed { code, reason } => match known(*code) {
+            Failure::Closed { code, reason, .. } => match known(*code) {
                 Some(CloseCode::Draining) => {
                     terminal.screen.say(notices::DRAINING);
                     Duration::ZERO
@@ -154,7 +155,7 @@ fn passes(failure: &Failure, user: &str) -> bool {
     match failure {
         Failure::Proxy { .. } | Failure::Api { .. } | Failure::Lost(_) => true,
         Failure::Refused { status, .. } | Failure::Fault { status, .. } => *status >= 500,
-        Failure::Closed { code, reason } => match known(*code) {
+        Failure::Closed { code, reason, .. } => match known(*code) {
             Some(CloseCode::Draining | CloseCode::InternalError) => true,
             Some(CloseCode::Busy) => reason.starts_with(&format!("busy: {user} since ")),
             _ => false,
@@ -172,6 +173,7 @@ mod tests {
         let busy = |user: &str| Failure::Closed {
             code: CloseCode::Busy.number(),
             reason: format!("busy: {user} since 2026-11-22T09:00:00Z"),
+            own: false,
         };
         assert!(passes(&busy("alice"), "alice"));
         assert!(!passes(&busy("alice2"), "alice"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serialproxy_proto::api::Status;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
@@ -12,6 +13,7 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
 
 use crate::connect::escape::Escapes;
+use crate::connect::guest::Guest;
 use crate::failure::Failure;
 use crate::text::grouped;
 use crate::text::word;
@@ -20,6 +22,7 @@ pub(crate) const DRAINING: &str = "the proxy is shutting down; connecting again"
 pub(crate) const NEW_LINE: &str =
     "output may be missing here: the console began a new history meanwhile";
 pub(crate) const NO_GUEST: &str = "what you type now is dropped: no guest is connected";
+pub(crate) const PAUSED: &str = "what you type now waits until the guest goes on";
 pub(crate) const ASK_SYSRQ: &str =
     "magic SysRq: which letter or digit? (h lists them, any other key sends nothing)";
 pub(crate) const ASK_FORCE: &str =
@@ -41,6 +44,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) escapes: &'a Escapes,
     pub(crate) session: SessionId,
     pub(crate) watching: bool,
+    /// How it was about the guest before.
+    pub(crate) guest: Guest,
     pub(crate) may_write: bool,
     /// Name of the server.
     pub(crate) server: &'a str,
@@ -85,8 +90,15 @@ pub(crate) fn resumed(hello: &Hello) -> String {
 }
 
 /// Where the connection to the guest stands.
-pub(crate) fn state(state: LineState, reason: &str, server: &str) -> String {
-    let state = match state {
+pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
+    let state = match guest.state {
+        LineState::Connected if guest.cause.is_some() => {
+            let reason = reason.trim_start_matches("connected; ");
+            // One that crashed does not go on.
+            let goes_on = ["paused", "sleeps"].iter().any(|word| reason.contains(word));
+            let hint = format!("; it goes on with: serialproxy resume {}", word(server));
+            return format!("{reason}{}", if goes_on { hint } else { String::new() });
+        }
         LineState::Connected => return "the guest is connected".into(),
         LineState::Waiting if reason.ends_with(Status::Shutoff.as_str()) => {
             let server = word(server);
@@ -134,8 +146,9 @@ pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
             Mode::Write => "writes",
             Mode::Watch => "watches",
         };
+        let lost = if viewer.detached { ", lost the connection" } else { "" };
         let you = if viewer.session == me { ", that is you" } else { "" };
-        format!("{} ({does}{you})", viewer.user)
+        format!("{} ({does}{lost}{you})", viewer.user)
     };
     let names: Vec<String> = who.iter().map(name).collect();
     match count.saturating_sub(who.len() as u64) {
@@ -148,12 +161,39 @@ pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
 /// What a control message says to the person, if anything.
 pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<String> {
     match message {
-        ServerMessage::State { state: now, reason, .. } => Some(state(*now, reason, reader.server)),
+        ServerMessage::State { state: LineState::Connected, cause: None, .. }
+            if reader.guest.cause == Some(Cause::Paused) =>
+        {
+            Some("the guest goes on".into())
+        }
+        ServerMessage::State { state: now, reason, cause } => {
+            let guest = Guest { state: *now, cause: *cause };
+            Some(state(guest, reason, reader.server))
+        }
         ServerMessage::Epoch { .. } => Some("the guest started again".into()),
         ServerMessage::Gap { from, to } => Some(format!(
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
         )),
+        ServerMessage::Pen {
+            state: PenState::Held,
+            holder: Some(holder),
+            free_in: Some(seconds),
+            own,
+            ..
+        } if reader.watching => Some(match own {
+            true => {
+                let hint = reader.escapes.hint(": ~p takes it back at once");
+                let hint = if reader.may_write { hint } else { String::new() };
+                format!("your other session lost the connection, free in {seconds} s{hint}")
+            }
+            false => format!("{holder} lost the connection: the console is free in {seconds} s"),
+        }),
+        ServerMessage::Pen { holder: Some(holder), cause: Some(Cause::Resumed), .. }
+            if reader.watching =>
+        {
+            Some(format!("{holder} is connected again"))
+        }
         ServerMessage::Pen { state, session, holder, by, reason, seconds, .. } => {
             let pen = Pen {
                 mine: session.map(|session| session == reader.session),

@@ -16,6 +16,7 @@ use tokio::time::sleep_until;
 use crate::connect::End;
 use crate::connect::door::Attached;
 use crate::connect::escape::Typed;
+use crate::connect::guest::Guest;
 use crate::connect::notices;
 use crate::connect::screen::Position;
 use crate::connect::terminal::CTRL_C;
@@ -55,7 +56,7 @@ pub(crate) struct Session<'a> {
     wire: Wire,
     hello: Hello,
     connection: u64,
-    line: LineState,
+    guest: Guest,
     viewers: (u64, Vec<Viewer>),
     /// The pen is asked for by force; until that is answered, what others hold is no news.
     taking: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Session<'a> {
     input_ended: bool,
     last_output: Instant,
     told_read_only: bool,
-    told_no_guest: bool,
+    told_unread: bool,
     /// Until when the current screen is waited for, before anything is said.
     unpainted: Option<Instant>,
 }
@@ -92,16 +93,16 @@ impl<'a> Session<'a> {
             true => notices::resumed(&hello),
             false => notices::greeting(&hello, &terminal.escapes),
         });
-        if hello.state != LineState::Connected {
-            let state = notices::state(hello.state, &hello.reason, &hello.server.name);
-            terminal.screen.say(&state);
+        let guest = Guest { state: hello.state, cause: hello.cause };
+        if guest != Guest::RUNS {
+            terminal.screen.say(&notices::state(guest, &hello.reason, &hello.server.name));
         }
         let mut session = Self {
             terminal,
             view: View::of(&hello, asked, unanswered),
             wire,
             connection,
-            line: hello.state,
+            guest,
             viewers: (0, vec![]),
             taking,
             asked_for: false,
@@ -111,7 +112,7 @@ impl<'a> Session<'a> {
             input_ended: false,
             last_output: Instant::now(),
             told_read_only: false,
-            told_no_guest: false,
+            told_unread: false,
             unpainted: painted.then(|| Instant::now() + PAINTED),
             hello,
         };
@@ -201,7 +202,7 @@ impl<'a> Session<'a> {
     }
 
     fn may_paste(&self) -> bool {
-        !self.view.is_watching() && self.line == LineState::Connected
+        !self.view.is_watching() && self.guest.state == LineState::Connected
     }
 
     fn paste_due(&self) -> Option<Instant> {
@@ -253,7 +254,7 @@ impl<'a> Session<'a> {
                 Typed::Report(bytes) if !self.view.is_watching() => self.input(&bytes, pasted),
                 Typed::Report(_) => {}
                 Typed::Bytes(bytes) if !self.view.is_watching() => {
-                    self.say_no_guest();
+                    self.say_unread();
                     self.input(&self.terminal.settings.sent(&bytes), pasted);
                 }
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
@@ -306,9 +307,11 @@ impl<'a> Session<'a> {
         self.terminal.screen.say(notice);
     }
 
-    fn say_no_guest(&mut self) {
-        if self.line != LineState::Connected && !std::mem::replace(&mut self.told_no_guest, true) {
-            self.say(notices::NO_GUEST);
+    /// Says once what becomes of what is typed where the guest does not read it now.
+    fn say_unread(&mut self) {
+        if self.guest != Guest::RUNS && !std::mem::replace(&mut self.told_unread, true) {
+            let connected = self.guest.state == LineState::Connected;
+            self.say(if connected { notices::PAUSED } else { notices::NO_GUEST });
         }
     }
 
@@ -333,7 +336,9 @@ impl<'a> Session<'a> {
             }
             Event::Control(message) => self.control(&message),
             Event::SignOfLife => Ok(()),
-            Event::Closed { code, reason } => Err(Failure::Closed { code, reason }.into()),
+            Event::Closed { code, reason } => {
+                Err(Failure::Closed { code, reason, own: false }.into())
+            }
             Event::Lost(cause) => Err(Failure::Lost(cause).into()),
         }
     }
@@ -366,10 +371,10 @@ impl<'a> Session<'a> {
     }
 
     fn control(&mut self, message: &ServerMessage) -> Result<(), End> {
-        let watching = self.view.is_watching();
+        let (watching, guest) = (self.view.is_watching(), self.guest);
         match message {
-            ServerMessage::State { state, .. } => {
-                (self.line, self.told_no_guest) = (*state, false);
+            ServerMessage::State { state, cause, .. } => {
+                (self.guest, self.told_unread) = (Guest { state: *state, cause: *cause }, false);
             }
             ServerMessage::Epoch { epoch, offset } => {
                 self.terminal.boot = Some((self.hello.line, *epoch));
@@ -393,7 +398,7 @@ impl<'a> Session<'a> {
             ServerMessage::Error { .. } if std::mem::take(&mut self.taking) => self.watch(),
             _ => {}
         }
-        self.tell(message, watching);
+        self.tell(message, watching, guest);
         let lost = !watching && self.view.is_watching();
         if lost && !self.terminal.is_interactive() && !self.is_all_sent() {
             return Err(Failure::PenLost.into());
@@ -401,11 +406,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn tell(&self, message: &ServerMessage, watching: bool) {
+    /// Tells what a message says, with how it was before.
+    fn tell(&self, message: &ServerMessage, watching: bool, guest: Guest) {
         let reader = notices::Reader {
             escapes: &self.terminal.escapes,
             session: self.hello.session,
             watching,
+            guest,
             may_write: self.may(Action::Write),
             server: &self.hello.server.name,
         };

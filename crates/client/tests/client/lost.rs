@@ -1,0 +1,103 @@
+//! What is said of sessions that lost their connection, and of guests that do not go on.
+
+use serde_json::json;
+
+use crate::console::BOB;
+use crate::console::Console;
+use crate::console::ME;
+use crate::support::Terminal;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_meets_their_own_lost_session_is_told_how_to_take_it_back() {
+    let console = Console::start().await;
+    let terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.accept().await;
+    peer.tell(json!({"type": "pen", "state": "held", "session": BOB, "holder": "alice",
+        "cause": "busy", "own": true, "free_in": 40}))
+        .await;
+    let reason = "busy: alice since 2026-11-22T09:00:00Z (lost the connection, free in 40 s)";
+    peer.close(4004, reason).await;
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 4);
+    let told = format!("{reason}. That is your own session: --ask takes it back at once");
+    assert!(screen.contains(&told), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_back_takes_the_console_from_its_own_lost_session() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    drop(console.welcome().await);
+    let mut peer = console.accept().await;
+    peer.tell(json!({"type": "pen", "state": "held", "session": ME, "holder": "alice",
+        "cause": "busy", "own": true, "free_in": 40}))
+        .await;
+    peer.close(4004, "busy: alice since 2026-11-22T09:00:00Z (lost the connection, free in 40 s)")
+        .await;
+    let mut peer = console.accept().await;
+    assert!(peer.query().contains("mode=watch"), "{}", peer.query());
+    peer.hello_with(json!({"session": BOB})).await;
+    assert_eq!(peer.control().await, json!({"type": "pen", "do": "request", "reason": null}));
+    peer.pen("held", BOB, "alice").await;
+    terminal.wait_for("you write now");
+    terminal.keys("x");
+    assert_eq!(peer.input(1).await, "x");
+    terminal.keys("\r~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_learns_that_the_one_who_types_lost_the_connection_and_came_back() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--watch"]));
+    let mut peer = console.welcome().await;
+    let pen = |own: bool| {
+        json!({"type": "pen", "state": "held", "session": BOB, "holder": "bob",
+            "reason": "lost the connection, free in 40 s", "cause": "detached", "own": own,
+            "free_in": 40})
+    };
+    peer.tell(pen(false)).await;
+    terminal.wait_for("bob lost the connection: the console is free in 40 s\r\n");
+    peer.tell(json!({"type": "pen", "state": "held", "session": BOB, "holder": "bob",
+        "cause": "resumed"}))
+        .await;
+    terminal.wait_for("bob is connected again");
+    peer.tell(pen(true)).await;
+    terminal.wait_for("your other session lost the connection, free in 40 s: ~p takes it back");
+    let who = json!([{"session": BOB, "user": "bob", "mode": "write", "detached": true}]);
+    peer.tell(json!({"type": "viewers", "count": 1, "who": who})).await;
+    peer.print(b"here").await;
+    terminal.wait_for("here");
+    terminal.keys("~w");
+    terminal.wait_for("attached: bob (writes, lost the connection)");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_guest_is_said_to_be_and_that_what_is_typed_waits() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.accept().await;
+    let reason = "connected; the guest is paused: what is typed waits until it goes on";
+    let paused = json!({"reason": reason, "cause": "paused"});
+    peer.hello_with(paused).await;
+    let told = "the guest is paused: what is typed waits until it goes on; it goes on with: \
+                serialproxy resume demo";
+    terminal.wait_for(&format!("serialproxy: {told}"));
+    terminal.keys("x");
+    assert_eq!(peer.input(1).await, "x");
+    terminal.wait_for("what you type now waits until the guest goes on");
+    let runs = json!({"type": "state", "state": "connected", "reason": "connected"});
+    peer.tell(runs).await;
+    terminal.wait_for("serialproxy: the guest goes on");
+    let crashed = "connected; the guest crashed: what is typed waits until it goes on";
+    peer.tell(json!({"type": "state", "state": "connected", "reason": crashed, "cause": "paused"}))
+        .await;
+    terminal.wait_for("the guest crashed: what is typed waits until it goes on\r\n");
+    terminal.keys("\r~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
