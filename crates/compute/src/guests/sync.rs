@@ -171,6 +171,7 @@ impl Guests {
             project,
             status,
             paused,
+            waits_until: waits_until(before.as_ref(), change, status, Instant::now()),
             run: facts.run,
             boots: boots + u64::from(change == Change::Booted),
             reset: before.as_ref().and_then(|guest| guest.reset),
@@ -186,7 +187,7 @@ impl Guests {
         }
         self.tell_lines(id, &guest, change, before.as_ref());
         self.table.put(id, guest.clone());
-        if waits_for_its_lines(&guest, change) {
+        if change == Change::Booted && guest.waits_until.is_some() {
             tokio::spawn(look_again(self.me.clone(), id));
         }
         guest
@@ -216,7 +217,7 @@ impl Guests {
                 line.rename(&guest.name);
             }
             match change {
-                Change::Booted => line.guest_started(waits_for_its_lines(guest, change)),
+                Change::Booted => line.guest_started(guest.waits_until.is_some()),
                 Change::Running => line.guest_running(),
                 Change::Stopped => line.guest_stopped(guest.status),
                 Change::Unchanged if guest.run.is_none() && (is_new || another_status) => {
@@ -225,7 +226,7 @@ impl Guests {
                 Change::Unchanged if guest.run.is_some() && is_new => line.guest_running(),
                 Change::Unchanged => {}
             }
-            line.guest_paused(guest.paused.filter(|_| !waits_for_its_lines(guest, change)));
+            line.guest_paused(guest.paused.filter(|_| guest.waits_until.is_none()));
         }
     }
 
@@ -247,10 +248,19 @@ fn change(before: Option<&Guest>, run: Option<u32>, sight: Sight) -> Change {
     }
 }
 
-/// Whether a guest has just been started with its CPUs stopped: ours run when their lines are
-/// connected.
-fn waits_for_its_lines(guest: &Guest, change: Change) -> bool {
-    change == Change::Booted && guest.status == Status::Paused
+/// Until when a guest may wait for its lines that was started paused and has not run since.
+fn waits_until(
+    before: Option<&Guest>,
+    change: Change,
+    status: Status,
+    now: Instant,
+) -> Option<Instant> {
+    match change {
+        _ if status != Status::Paused => None,
+        Change::Booted => Some(now + STARTS),
+        Change::Unchanged => before?.waits_until.filter(|until| now < *until),
+        Change::Running | Change::Stopped => None,
+    }
 }
 
 /// Looks whether a guest that waited for its lines runs now. One that others start paused stays so.
@@ -296,6 +306,7 @@ mod tests {
             project: "admin".into(),
             status: Status::Active,
             paused: None,
+            waits_until: None,
             run,
             boots: 0,
             reset: None,
@@ -304,6 +315,22 @@ mod tests {
             bound: BTreeSet::new(),
             ours: false,
         }
+    }
+
+    #[test]
+    fn a_guest_that_starts_paused_counts_as_paused_once_it_had_time_to_wait_or_ran() {
+        let (paused, now) = (Status::Paused, Instant::now());
+        let later = |guest: &Guest, status, seconds| {
+            let now = now + Duration::from_secs(seconds);
+            waits_until(Some(guest), Change::Unchanged, status, now)
+        };
+        let until = waits_until(None, Change::Booted, paused, now);
+        assert_eq!(until, Some(now + STARTS));
+        let waits = Guest { waits_until: until, ..guest(Some(1)) };
+        assert_eq!(later(&waits, paused, 1), until, "it is seen again meanwhile");
+        assert_eq!(later(&waits, Status::Active, 1), None);
+        assert_eq!(later(&waits, paused, STARTS.as_secs()), None);
+        assert_eq!(later(&guest(Some(1)), paused, 1), None, "it ran");
     }
 
     #[test]

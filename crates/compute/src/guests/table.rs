@@ -27,6 +27,8 @@ pub(super) struct Guest {
     pub(super) status: Status,
     /// Why its CPUs do not run although it has a process, in words.
     pub(super) paused: Option<&'static str>,
+    /// Where it was started paused: until when it may wait for its lines, before it counts as paused.
+    pub(super) waits_until: Option<Instant>,
     /// Names the hypervisor process while there is one: another number, another boot.
     pub(super) run: Option<u32>,
     /// Boots that were seen, resets included.
@@ -113,6 +115,7 @@ mod tests {
             project: "admin".into(),
             status: Status::Active,
             paused: None,
+            waits_until: None,
             run: Some(1),
             boots: 0,
             reset: None,
