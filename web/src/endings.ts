@@ -60,7 +60,7 @@ export function parseBusy(reason: string): Holder | undefined {
 
 /** Why a session ended and what to do next. */
 export function describeEnd(end: End): Ending {
-  const why = end.reason.replace(/^(busy|stopped|unreachable|draining|too many sessions): /, '');
+  const why = end.reason.replace(/^(busy|stopped|unreachable|held|draining|too many sessions): /, '');
   const describe = ENDINGS[end.code] ?? unknownCode;
   return describe(end, because(why));
 }

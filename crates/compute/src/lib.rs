@@ -17,6 +17,7 @@
 
 mod bind;
 mod domain;
+mod exclusions;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

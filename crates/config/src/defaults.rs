@@ -97,17 +97,24 @@ impl Default for Config {
                 transport: Transport::Tcp,
                 projects: Vec::new(),
                 default_project: "admin".into(),
+                excluded: Vec::new(),
             },
             line: Line::default(),
-            session: Session {
-                ping_interval: Duration::from_secs(20),
-                grace: Duration::from_secs(60),
-                pen_request_timeout: Duration::from_secs(15),
-                raw_lag: RawLag::Close,
-            },
+            session: Session::default(),
             limits: Limits::default(),
             static_lines: Vec::new(),
             state_dir,
+        }
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(20),
+            grace: Duration::from_secs(60),
+            pen_request_timeout: Duration::from_secs(15),
+            raw_lag: RawLag::Close,
         }
     }
 }

@@ -10,6 +10,7 @@ mod defaults;
 mod drop_in;
 mod effective;
 mod error;
+mod excluded;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -203,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn only_static_lines_and_projects_are_repeatable() {
+    fn only_static_lines_projects_and_exclusions_are_repeatable() {
         let multi: Vec<_> = options().filter(|option| option.is_multi()).map(Opt::flag).collect();
-        assert_eq!(multi, ["compute-project", "static-line"]);
+        assert_eq!(multi, ["compute-project", "compute-exclude", "static-line"]);
     }
 }

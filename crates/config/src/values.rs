@@ -359,6 +359,17 @@ pub struct Compute {
     pub projects: Vec<ServerProject>,
     /// Id of the project of all other servers.
     pub default_project: String,
+    /// `exclude`, repeatable: domains and ports that are left alone.
+    pub excluded: Vec<Excluded>,
+}
+
+/// `[compute] exclude = DOMAIN[:PORT]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Excluded {
+    /// Name or UUID of the domain.
+    pub server: String,
+    /// Index of one serial port; none for all of them.
+    pub port: Option<u8>,
 }
 
 /// `[compute] project = SERVER PROJECT`

@@ -16,11 +16,13 @@ use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
+use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 
 /// What Linux prints for the SysRq `h`.
 const HELP: &[u8] = b"sysrq: HELP";
@@ -188,9 +190,7 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     within(stranger.read_u8()).await.unwrap();
 
     let host = host.kill_and_restart().await;
-    let reason = format!("another client holds {endpoint}");
-    eventually(async || (host.server.line(&guest.id, 0).await["reason"] == *reason).then_some(()))
-        .await;
+    held(&host.server, &guest.id, &endpoint).await;
     assert!(!host.server.log().contains("QEMU was made to hang up"), "nobody asked");
     let mut shell = host.shell(&guest, 0).await;
     let mut rest = Vec::new();
@@ -198,6 +198,76 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     assert_eq!(shell.run("echo $((6*7))").await, "42");
     let log = host.server.log();
     assert!(log.contains("QEMU was made to hang up"), "{log}");
+}
+
+/// Waits until a line says that this process holds its port, and types nothing.
+async fn held(server: &Server, id: &str, port: &str) {
+    eventually(async || {
+        let line = server.line(id, 0).await;
+        let reason = line["reason"].as_str().unwrap();
+        let is_named = reason.starts_with(&format!("another program holds {port}: "))
+            && reason.ends_with(&format!(" (pid {})", std::process::id()));
+        (line["cause"] == "held" && is_named).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guest_s_socket_that_a_program_holds_is_refused_with_its_name_and_gets_nothing_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("console");
+    let everybodys = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(directory.path(), everybodys).unwrap();
+    let host = Host::start(&[]).await;
+    let serial =
+        format!("<serial type='unix'><source mode='bind' path='{}'/></serial>", path.display());
+    let guest = of_others(&host, &serial).await;
+    host.server.signal(Signal::KILL);
+    host.virsh(&["start", &guest.id]);
+    let mut stranger = within(UnixStream::connect(&path)).await.unwrap();
+    within(stranger.read_u8()).await.unwrap();
+
+    let exclude = format!("--compute-exclude={}:0", guest.name);
+    let other = host.beside(&[], &[&exclude]).await;
+    let console = format!("/v3/servers/{}/get-serial-console", guest.id);
+    let refused = other.post(&console, "").await;
+    assert_eq!(refused.status, 400, "{:?}", refused.json);
+    assert_eq!(other.get("/v1/lines").await.json["lines"], serde_json::json!([]));
+    drop(other);
+
+    let host = host.kill_and_restart().await;
+    held(&host.server, &guest.id, "the guest's socket").await;
+    let path = format!("/?token={}", host.server.token(&guest.id, "").await);
+    let refused = Socket::refused(&host.server.proxy, &path, &[]).await;
+    assert!(refused.reason.starts_with("held: another program holds"), "{refused:?}");
+    assert!(!host.server.log().contains("QEMU was made to hang up"), "it may have the socket");
+    stranger.write_all(b"\r").await.unwrap();
+    within(stranger.read_u8()).await.unwrap();
+    drop(stranger);
+    connected(&host, &guest).await;
+    let mut shell = host.shell(&guest, 0).await;
+    assert_eq!(shell.run("echo $((6*7))").await, "42");
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_be_taken_from_a_program_is_refused_with_its_name_and_gets_nothing() {
+    let port = Port::new("switch").await;
+    let endpoint = port.address().to_string();
+    let mut stranger = TcpStream::connect(&endpoint).await.unwrap();
+    let _served = port.accept().await;
+    let [flag, line] = port.flag();
+    let server = Server::start(&[&flag, &line]).await;
+    held(&server, &port.server(), &endpoint).await;
+    let path = format!("/?token={}", server.token(&port.server(), "").await);
+    let refused = Socket::refused(&server.proxy, &path, &[]).await;
+    assert_eq!(refused.status, 502);
+    assert!(refused.reason.starts_with("held: another program holds"), "{refused:?}");
+    let token = server.token(&port.server(), "").await;
+    let mut v1 = Socket::v1(&server.proxy, &token, "").await;
+    let state = v1.message("state").await;
+    assert_eq!((&state["state"], &state["cause"]), (&"failed".into(), &"held".into()));
+    assert_eq!(v1.closed().await.0, 4013);
+    stranger.write_all(b"still mine").await.unwrap();
 }
 
 #[tokio::test]

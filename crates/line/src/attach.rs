@@ -287,7 +287,13 @@ fn busy(holder: &Holder, sessions: &[Arc<Session>], visitor: &Visitor) -> Refusa
 /// token allows to wait for a guest that does not run.
 fn refuse_without_connection(connection: &Connection, visitor: &Visitor) -> Result<(), Refusal> {
     let may_wait = match (visitor.protocol, connection) {
-        (_, Connection::Gone(_) | Connection::Claimed { .. }) | (Protocol::Raw, _) => false,
+        (
+            _,
+            Connection::Gone(_)
+            | Connection::Claimed { .. }
+            | Connection::Held { clears: false, .. },
+        )
+        | (Protocol::Raw, _) => false,
         (Protocol::ConsoleV1, Connection::Stopped(_)) => visitor.wait,
         (Protocol::ConsoleV1, _) => true,
     };

@@ -1,8 +1,11 @@
-//! What the kernel knows of the other end of a TCP connection on this machine (`sock_diag(7)`).
+//! What the kernel knows of the other end of a connection on this machine (`sock_diag(7)`).
 //!
 //! A listener's kernel completes connections that its process has yet to accept: until then the
 //! other socket belongs to no process, and has inode 0. And what its process has yet to read waits
 //! at the other socket, however soon it was acknowledged to ours.
+
+mod clients;
+mod unix;
 
 use std::cell::RefCell;
 use std::io;
@@ -18,6 +21,10 @@ use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::netlink::SocketAddrNetlink;
+
+pub(crate) use self::clients::is_unix_accepted;
+pub(crate) use self::clients::tcp_client;
+pub(crate) use self::clients::unix_client;
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: type of the request and of its answer.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -98,12 +105,7 @@ fn ask(local: SocketAddr, remote: SocketAddr) -> Option<Vec<u8>> {
 fn answer(kernel: &mut Option<OwnedFd>, request: &[u8]) -> io::Result<Vec<u8>> {
     let socket = match kernel {
         Some(socket) => socket,
-        None => kernel.insert(rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            Some(SOCK_DIAG),
-        )?),
+        None => kernel.insert(open()?),
     };
     let to = SocketAddrNetlink::new(0, 0);
     rustix::net::sendto(&*socket, request, SendFlags::empty(), &to)?;
@@ -111,6 +113,12 @@ fn answer(kernel: &mut Option<OwnedFd>, request: &[u8]) -> io::Result<Vec<u8>> {
     let (length, _) = rustix::net::recv(&*socket, &mut answer[..], RecvFlags::DONTWAIT)?;
     answer.truncate(length);
     Ok(answer)
+}
+
+/// A connection to the kernel.
+fn open() -> io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::NETLINK, SocketType::DGRAM);
+    Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?)
 }
 
 fn field<const N: usize>(bytes: &[u8], at: Range<usize>) -> Option<[u8; N]> {

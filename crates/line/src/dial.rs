@@ -7,10 +7,10 @@ use tokio::time::sleep;
 
 use crate::claim::Claim;
 use crate::claim::Unclaimed;
-use crate::diag::is_accepted;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
 use crate::endpoint::Unresolved;
+use crate::holders;
 use crate::line::Shared;
 use crate::status::Connection;
 use crate::stream::Stream;
@@ -44,8 +44,12 @@ pub(crate) async fn dial(
         *claim = line.settings.claims.take(&name).map_err(|why| unclaimed(name, &why))?;
     }
     let address = endpoint.in_words();
+    if let Some(who) = holders::of_terminal(&endpoint).await {
+        return Err(Connection::Held { why: held(&address, Some(who)), clears: false });
+    }
     let stream = timely(&address, Stream::connect(&endpoint, &line.settings)).await?;
-    let may_clear = claim.is_some();
+    // Any program may have come upon a TCP port; who opened a socket file was given the right to.
+    let may_clear = claim.is_some() && stream.tcp_ends().is_some();
     let cleared = own(line, resolve, &stream, &address, may_clear).await?;
     let stream = timely(&address, stream.prepare(&endpoint, &line.settings)).await?;
     if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
@@ -68,8 +72,9 @@ async fn timely<T>(
     }
 }
 
-/// Waits until the hypervisor itself has accepted our connection. Where it serves somebody else, it
-/// is made to hang up on them if the line is claimed and somebody wants it; then says so.
+/// Waits until the hypervisor itself has accepted our connection: what is sent before that would reach
+/// the guest later. Where it serves another program, it is made to hang up on that if the line is
+/// claimed and somebody wants it; then says so.
 async fn own(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -77,28 +82,33 @@ async fn own(
     address: &str,
     may_clear: bool,
 ) -> Result<Option<&'static str>, Connection> {
-    let Some((ours, ports)) = stream.tcp_ends() else { return Ok(None) };
     for strangers in 0..STRANGERS {
         let started = Instant::now();
         while started.elapsed() < ACCEPT {
-            if is_accepted(ours, ports) {
-                return Ok((strangers > 0).then_some("after hanging up on another client"));
+            if stream.is_accepted() {
+                return Ok((strangers > 0).then_some("after hanging up on another program"));
             }
             sleep(LOOK).await;
         }
-        let reason = format!("another client holds {address}");
+        let why = held(address, holders::of_port(stream).await);
         if !may_clear {
-            return Err(Connection::Failed(reason));
+            return Err(Connection::Held { why, clears: false });
         }
         if !line.is_wanted() {
-            return Err(Connection::Held(reason));
+            return Err(Connection::Held { why, clears: true });
         }
         // Who can hang up on it says so in the log; where nobody can, the line's state does.
-        if let Err(why) = resolve.clear(line.key).await {
-            return Err(Connection::Failed(format!("{reason}, and {why}")));
+        if let Err(error) = resolve.clear(line.key).await {
+            return Err(Connection::Held { why: format!("{why}, and {error}"), clears: false });
         }
     }
-    Err(Connection::Failed(format!("other clients hold {address} again and again")))
+    let why = format!("other programs hold {address} again and again");
+    Err(Connection::Held { why, clears: false })
+}
+
+fn held(address: &str, who: Option<String>) -> String {
+    let who = who.map_or_else(String::new, |who| format!(": {who}"));
+    format!("another program holds {address}{who}")
 }
 
 fn unclaimed(name: String, why: &Unclaimed) -> Connection {

@@ -40,6 +40,7 @@ mod dial;
 mod endpoint;
 #[doc(hidden)]
 mod history;
+mod holders;
 mod keyboard;
 mod keys;
 mod line;

@@ -112,7 +112,7 @@ async fn pause(line: &Shared, last: &Connection, most: Duration, claim: &mut Opt
     let again = async {
         match last {
             Connection::Claimed { name, why } => *claim = released(line, name, why).await,
-            Connection::Held(_) => {
+            Connection::Held { clears: true, .. } => {
                 let _ = tokio::time::timeout(most, line.asked.notified()).await;
             }
             _ => tokio::time::sleep(most).await,

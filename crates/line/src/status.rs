@@ -66,9 +66,13 @@ pub(crate) enum Connection {
     Connected(Vec<&'static str>),
     /// The guest runs and its port could not be reached.
     Failed(String),
-    /// The guest runs and another client holds its port, who is made to hang up once somebody asks
-    /// for the line.
-    Held(String),
+    /// The guest runs and another program holds its port.
+    Held {
+        /// In words, and who, as far as that is known.
+        why: String,
+        /// Whether it is made to hang up once somebody asks for the line.
+        clears: bool,
+    },
     /// Another process has claimed the line.
     Claimed {
         /// The claim's name.
@@ -260,7 +264,10 @@ impl Connection {
     /// Whether a running guest's line soon leaves this state: it is dialled for the first time,
     /// or has yet to take note that the guest runs or that somebody asks for it.
     pub(crate) fn is_settling(&self) -> bool {
-        matches!(self, Self::Dialling | Self::Broken(_) | Self::Stopped(_) | Self::Held(_))
+        matches!(
+            self,
+            Self::Dialling | Self::Broken(_) | Self::Stopped(_) | Self::Held { clears: true, .. }
+        )
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -276,9 +283,10 @@ impl Connection {
             Self::Connected(notes) => {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
             }
-            Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } | Self::Gone(why) => {
-                (LineState::Failed, why.clone())
-            }
+            Self::Failed(why)
+            | Self::Held { why, .. }
+            | Self::Claimed { why, .. }
+            | Self::Gone(why) => (LineState::Failed, why.clone()),
         }
     }
 
@@ -287,9 +295,8 @@ impl Connection {
         match self {
             Self::Connected(_) | Self::Dialling => None,
             Self::Stopped(_) => Some(Cause::Stopped),
-            Self::Broken(_) | Self::Failed(_) | Self::Held(_) | Self::Claimed { .. } => {
-                Some(Cause::Unreachable)
-            }
+            Self::Broken(_) | Self::Failed(_) => Some(Cause::Unreachable),
+            Self::Held { .. } | Self::Claimed { .. } => Some(Cause::Held),
             Self::Gone(_) => Some(Cause::Gone),
         }
     }
@@ -302,9 +309,8 @@ impl Connection {
                 Some(Refusal::Unreachable("the guest's port does not answer yet".into()))
             }
             Self::Stopped(status) => Some(Refusal::Stopped { status: status.to_string() }),
-            Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } => {
-                Some(Refusal::Unreachable(why.clone()))
-            }
+            Self::Failed(why) => Some(Refusal::Unreachable(why.clone())),
+            Self::Held { why, .. } | Self::Claimed { why, .. } => Some(Refusal::Held(why.clone())),
             Self::Gone(why) => Some(Refusal::NoSuchLine(why.clone())),
         }
     }
@@ -318,9 +324,10 @@ impl Connection {
             Self::Stopped(status) => {
                 Some(Close::new(CloseCode::GuestStopped, format!("the server is {status}")))
             }
-            Self::Broken(why) | Self::Failed(why) | Self::Held(why) | Self::Claimed { why, .. } => {
-                Some(Close::new(CloseCode::Unreachable, why.clone()))
-            }
+            Self::Broken(why)
+            | Self::Failed(why)
+            | Self::Held { why, .. }
+            | Self::Claimed { why, .. } => Some(Close::new(CloseCode::Unreachable, why.clone())),
             Self::Gone(why) => Some(Close::new(CloseCode::NoSuchLine, why.clone())),
         }
     }

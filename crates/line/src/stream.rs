@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use crate::diag::is_accepted;
+use crate::diag::is_unix_accepted;
 use crate::diag::read_by;
 use crate::endpoint::Endpoint;
 use crate::lock;
@@ -165,6 +168,25 @@ impl Stream {
             // Where it fails, the port is closed.
             let _ = rustix::termios::tcflush(pty, QueueSelector::OFlush);
         }
+    }
+
+    /// Whether the hypervisor itself has accepted the connection that the kernel made for it, as far as
+    /// that can be known.
+    pub(crate) fn is_accepted(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Tls(_) => {
+                self.tcp_ends().is_none_or(|(ours, port)| is_accepted(ours, port))
+            }
+            Self::Unix(stream) => is_unix_accepted(&stream.socket),
+            Self::Pty(_) => true,
+        }
+    }
+
+    /// The path that the other end of a unix socket is bound to.
+    pub(crate) fn unix_path(&self) -> Option<Vec<u8>> {
+        let Self::Unix(stream) = self else { return None };
+        let address = stream.socket.peer_addr().ok()?;
+        Some(address.as_pathname()?.as_os_str().as_bytes().to_owned())
     }
 
     /// Both ends of a TCP connection: ours, and the port's.

@@ -61,6 +61,8 @@ causes! {
     Paused "paused";
     /// The guest's port cannot be reached.
     Unreachable "unreachable";
+    /// Another program holds the guest's port.
+    Held "held";
     /// The handshake or a parameter makes no sense, or TLS is wanted.
     Handshake "handshake";
     /// A limit is reached.

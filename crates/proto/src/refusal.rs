@@ -60,6 +60,9 @@ pub enum Refusal {
     /// The guest runs and its port cannot be reached.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// The guest runs and another program holds its port.
+    #[error("held: {0}")]
+    Held(String),
     /// We cannot find out now; try again.
     #[error("unavailable: {0}")]
     Unavailable(String),
@@ -83,6 +86,7 @@ impl Refusal {
             Self::Busy { .. } => Cause::Busy,
             Self::Stopped { .. } => Cause::Stopped,
             Self::Unreachable(_) | Self::Away { .. } => Cause::Unreachable,
+            Self::Held(_) => Cause::Held,
             Self::Unavailable(_) => Cause::Store,
             Self::TooMany(_) => Cause::Limit,
             Self::Draining => Cause::Draining,
@@ -98,7 +102,7 @@ impl Refusal {
             Self::NoSuchLine(_) => CloseCode::NoSuchLine,
             Self::Busy { .. } => CloseCode::Busy,
             Self::Stopped { .. } => CloseCode::GuestStopped,
-            Self::Unreachable(_) | Self::Away { .. } => CloseCode::Unreachable,
+            Self::Unreachable(_) | Self::Away { .. } | Self::Held(_) => CloseCode::Unreachable,
             Self::TooMany(_) => CloseCode::SessionLimit,
             Self::Unavailable(_) => CloseCode::InternalError,
             Self::Draining => CloseCode::Draining,

@@ -197,7 +197,7 @@ fn refuse(refusal: &Refusal) -> Answer {
         Refusal::Busy { .. } | Refusal::Stopped { .. } | Refusal::Away { .. } => {
             StatusCode::CONFLICT
         }
-        Refusal::Unreachable(_) => StatusCode::BAD_GATEWAY,
+        Refusal::Unreachable(_) | Refusal::Held(_) => StatusCode::BAD_GATEWAY,
         Refusal::Unavailable(_) | Refusal::TooMany(_) | Refusal::Draining => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -19,6 +19,7 @@ use serialproxy_line::Wanted;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
@@ -247,23 +248,37 @@ impl Session {
 
 /// Tells a client on `console.v1` why it is not attached, in words that its page shows.
 pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
-    if let Refusal::Busy { session, user, since, own, free_in } = refusal {
-        let held = ServerMessage::Pen {
+    if let Some(message) = facts(refusal)
+        && socket.send(Opcode::Text, &in_json(&message)).is_err()
+    {
+        return;
+    }
+    socket.say_goodbye(&refusal.close()).await;
+}
+
+/// What a program is to know of a refusal, which a Close frame has no field for.
+fn facts(refusal: &Refusal) -> Option<ServerMessage> {
+    let cause = Some(refusal.cause());
+    let state =
+        |state, reason: &str| ServerMessage::State { state, reason: reason.to_owned(), cause };
+    match refusal {
+        Refusal::Busy { session, user, since, own, free_in } => Some(ServerMessage::Pen {
             state: PenState::Held,
             session: Some(*session),
             holder: Some(user.clone()),
             by: None,
             reason: Some(format!("since {}", rfc3339(*since))),
-            cause: Some(refusal.cause()),
+            cause,
             seconds: None,
             free_in: *free_in,
             own: *own,
-        };
-        if socket.send(Opcode::Text, &in_json(&held)).is_err() {
-            return;
+        }),
+        Refusal::Stopped { status } | Refusal::Away { status } => {
+            Some(state(LineState::Waiting, &format!("the server is {status}")))
         }
+        Refusal::Unreachable(why) | Refusal::Held(why) => Some(state(LineState::Failed, why)),
+        _ => None,
     }
-    socket.say_goodbye(&refusal.close()).await;
 }
 
 fn in_json(message: &ServerMessage) -> Vec<u8> {

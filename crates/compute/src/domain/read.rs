@@ -1,5 +1,6 @@
 //! What we need to know of a domain, from its XML as libvirt fills it in.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -26,7 +27,7 @@ pub(crate) struct Facts {
     /// Serial ports that a line can be attached to, by index, each once.
     pub(crate) ports: Vec<SerialPort>,
     /// Serial ports that no line can be attached to, and why.
-    pub(crate) unusable: Vec<(u8, &'static str)>,
+    pub(crate) unusable: Vec<(u8, Cow<'static, str>)>,
     /// Name of the image, when `boot` made the domain.
     pub(crate) image: Option<String>,
     /// Id of the project that it belongs to, as Nova or else `boot` noted it.
@@ -275,7 +276,7 @@ impl Found {
         for character in serials.into_iter().chain(consoles) {
             match character.endpoint() {
                 Ok(at) => facts.ports.push(character.with(at)),
-                Err(why) => facts.unusable.push((character.port, why)),
+                Err(why) => facts.unusable.push((character.port, why.into())),
             }
         }
         facts

@@ -42,6 +42,7 @@ pub(crate) use self::boot::valid_name;
 use self::changes::Changes;
 use self::table::Guest;
 use self::table::Table;
+use crate::exclusions::Exclusions;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
 use crate::hypervisor::without_paths;
@@ -85,6 +86,7 @@ struct Settings {
     /// Whether guests get consoles.
     enabled: bool,
     owners: Owners,
+    exclusions: Exclusions,
     images: PathBuf,
     state: PathBuf,
     virt_type: VirtType,
@@ -108,6 +110,7 @@ impl Guests {
             settings: Settings {
                 enabled: console.enabled,
                 owners: Owners::new(&config.compute),
+                exclusions: Exclusions::new(&config.compute),
                 images: config.compute.images_path.clone(),
                 state: config.state_dir.clone(),
                 virt_type: config.libvirt.virt_type,

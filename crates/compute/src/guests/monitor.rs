@@ -14,6 +14,7 @@ use super::Guests;
 use super::power::conflict;
 use crate::domain::Device;
 use crate::domain::SerialPort;
+use crate::hypervisor::Domain;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
 use crate::hypervisor::without_paths;
@@ -92,7 +93,9 @@ impl Guests {
         if domain.facts.run.is_none() {
             return Err(conflict(what, id, domain.status));
         }
-        let ports = domain.facts.ports;
+        let Domain { name, mut facts, .. } = domain;
+        self.settings.exclusions.apply(id, &name, &mut facts);
+        let ports = facts.ports;
         let known: Vec<u8> = ports.iter().map(|known| known.port).collect();
         let found = ports.into_iter().find(|known| known.port == port);
         found.ok_or_else(|| no_such_port(id, port, &known))

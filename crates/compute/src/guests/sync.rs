@@ -160,7 +160,8 @@ impl Guests {
 
     /// Takes note of a domain, and tells its lines.
     fn apply(&self, domain: Domain, bound: BTreeSet<BoundPort>, sight: Sight) -> Guest {
-        let Domain { id, name, status, paused, facts, .. } = domain;
+        let Domain { id, name, status, paused, mut facts, .. } = domain;
+        self.settings.exclusions.apply(id, &name, &mut facts);
         let before = self.table.get(id);
         let change = change(before.as_ref(), facts.run, sight);
         let boots = before.as_ref().map_or(0, |guest| guest.boots);
@@ -182,7 +183,7 @@ impl Guests {
         };
         if before.as_ref().is_none_or(|before| before.unusable != guest.unusable) {
             for (port, why) in &guest.unusable {
-                tracing::debug!(server = %id, name = guest.name, port, why, "no line for a port");
+                tracing::debug!(server = %id, name = guest.name, port, %why, "no line for a port");
             }
         }
         self.tell_lines(id, &guest, change, before.as_ref());

@@ -1,5 +1,6 @@
 //! The last that was seen of each guest.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -38,7 +39,7 @@ pub(super) struct Guest {
     /// Serial ports that a line can be attached to.
     pub(super) ports: Vec<SerialPort>,
     /// Serial ports that none can be attached to, and why.
-    pub(super) unusable: Vec<(u8, &'static str)>,
+    pub(super) unusable: Vec<(u8, Cow<'static, str>)>,
     /// The TCP ports of its process and of its next start.
     pub(super) bound: BTreeSet<BoundPort>,
     /// Whether `boot` made it.

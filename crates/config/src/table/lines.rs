@@ -2,6 +2,7 @@
 
 use super::ABOUT_SECONDS;
 use super::ABOUT_SECONDS_FROM_1;
+use crate::excluded;
 use crate::options::Fallback::Computed;
 use crate::options::Fallback::Text;
 use crate::options::Fallback::Unset;
@@ -93,6 +94,14 @@ pub(super) static OPTIONS: &[Opt] = &[
         Single("the id of a project"),
         "Project of all other servers.",
         |c, v| set(&mut c.compute.default_project, projects::project(v)),
+    ),
+    works(
+        "compute",
+        "exclude",
+        Unset,
+        Multi("a domain's name or UUID, with :PORT behind it for one serial port"),
+        "Domain or serial port that is left alone: it gets no console; repeatable.",
+        |c, v| excluded::add(&mut c.compute.excluded, v),
     ),
     works(
         "line",

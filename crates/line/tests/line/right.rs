@@ -18,17 +18,21 @@ use serialproxy_line::Visitor;
 use serialproxy_line::Wanted;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Status;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 
 use crate::rig::PATIENCE;
 use crate::rig::PROJECT;
@@ -42,6 +46,7 @@ use crate::rig::visitor;
 use crate::rig::within;
 use crate::rig::writer;
 use crate::transports::Directory;
+use crate::transports::pty;
 use crate::transports::unix_guest;
 
 /// A hypervisor that serves one client at a time, as QEMU does.
@@ -95,7 +100,7 @@ async fn a_stranger_who_holds_the_port_is_hung_up_on_when_somebody_asks_for_the_
     let mut stranger = TcpStream::connect(port.local_addr().unwrap()).await.unwrap();
     *qemu.serves.lock().unwrap() = Some(port.accept().await.unwrap().0);
     line.guest_running();
-    eventually(|| line.describe().reason.starts_with("another client holds 127.0.0.1:")).await;
+    eventually(|| line.describe().reason.starts_with("another program holds 127.0.0.1:")).await;
     assert_eq!(qemu.cleared.load(Ordering::Relaxed), 0, "nobody asked");
     line.attach(&writer("alice")).unwrap_err();
     assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0);
@@ -113,7 +118,7 @@ async fn a_stranger_who_holds_the_port_is_hung_up_on_when_somebody_asks_for_the_
     .await;
     assert!(line.connected(PATIENCE).await);
     let reason = line.describe().reason;
-    assert!(reason.starts_with("connected; after hanging up on another client"), "{reason}");
+    assert!(reason.starts_with("connected; after hanging up on another program"), "{reason}");
     guest.write_all(b"x").await.unwrap();
     eventually(|| line.describe().bytes_out == 1).await;
 }
@@ -124,9 +129,72 @@ async fn where_nobody_can_hang_up_on_the_stranger_the_line_says_so() {
     let _stranger = TcpStream::connect(rig.port.local_addr().unwrap()).await.unwrap();
     let _served = rig.port.accept().await.unwrap();
     rig.line.guest_started(true);
-    eventually(|| rig.line.describe().state == LineState::Failed).await;
-    let reason = rig.line.describe().reason;
-    assert!(reason.starts_with("another client holds 127.0.0.1:"), "{reason}");
+    is_held(&rig, "127.0.0.1:", std::process::id()).await;
+}
+
+/// Waits until the line says that this process holds its port, and refuses everybody for that.
+async fn is_held(rig: &Rig, port: &str, pid: u32) {
+    let reason = || rig.line.describe().reason;
+    let is_named = || {
+        let reason = reason();
+        reason.starts_with(&format!("another program holds {port}"))
+            && reason.ends_with(&format!(" (pid {pid})"))
+    };
+    // Its name may be known a moment later.
+    eventually(is_named).await;
+    let line = rig.line.describe();
+    assert_eq!((line.state, line.cause), (LineState::Failed, Some(Cause::Held)));
+    let reason = reason();
+    for protocol in [Protocol::Raw, Protocol::ConsoleV1] {
+        let refusal = rig.attach(&visitor("alice", Mode::Write, protocol)).unwrap_err();
+        assert!(matches!(&refusal, Refusal::Held(why) if *why == reason), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_that_another_program_holds_is_told_of_and_gets_nothing_later() {
+    let rig = Rig::new().await;
+    let directory = Directory::new();
+    let path = directory.join("port");
+    let listener = UnixListener::bind(&path).unwrap();
+    let stranger = UnixStream::connect(&path).await.unwrap();
+    let (served, _) = listener.accept().await.unwrap();
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Unix(path));
+    rig.line.guest_started(true);
+    is_held(&rig, "the guest's socket", std::process::id()).await;
+    drop((stranger, served));
+    // Connections that waited are over, and the one that stays brought nothing.
+    let connected = async {
+        while !rig.line.connected(Duration::from_millis(50)).await {
+            while let Ok(Ok((mut waited, _))) =
+                tokio::time::timeout(Duration::from_millis(50), listener.accept()).await
+            {
+                let mut byte = [0];
+                let read = waited.read(&mut byte);
+                if tokio::time::timeout(Duration::from_millis(50), read).await.is_err() {
+                    return waited;
+                }
+                assert_eq!(byte, [0], "something came late");
+            }
+        }
+        panic!("connected by a port that nobody serves");
+    };
+    let _guest = within(connected).await;
+    assert!(rig.line.connected(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn a_pseudo_terminal_that_another_program_has_open_is_told_of_until_it_leaves() {
+    let rig = Rig::new().await;
+    let (_hypervisor, path) = pty();
+    let open = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut stranger = std::process::Command::new("sleep").arg("60").stdin(open).spawn().unwrap();
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Pty(path));
+    rig.line.guest_started(true);
+    is_held(&rig, "the guest's pseudo-terminal: sleep", stranger.id()).await;
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(rig.line.connected(PATIENCE).await);
 }
 
 #[tokio::test]
@@ -193,7 +261,7 @@ async fn of_two_processes_one_serves_a_line_and_the_other_takes_it_over_when_tha
     assert_eq!(theirs.describe().state, LineState::Failed);
     for protocol in [Protocol::Raw, Protocol::ConsoleV1] {
         let refused = theirs.attach(&visitor("alice", Mode::Write, protocol)).unwrap_err();
-        assert_eq!(refused.to_string(), format!("unreachable: {reason}"));
+        assert_eq!(refused.to_string(), format!("held: {reason}"));
     }
     assert_eq!(qemu.cleared.load(Ordering::Relaxed), 0);
     assert!(mine.connected(Duration::ZERO).await, "the claimed line was left alone");

@@ -122,7 +122,7 @@ fn consoles_of_their_own_follow_the_serial_ports() {
         facts.ports.iter().map(|port| (port.port, port.device, port.alias.as_deref())).collect();
     assert_eq!(seen, [(0, Device::Uart, Some("serial0")), (2, Device::Console, Some("console1"))]);
     assert_eq!(facts.ports[0].at, Some(Endpoint::Pty("/dev/pts/3".into())));
-    assert_eq!(facts.unusable, [(1, "its type is none of tcp, unix and pty")]);
+    assert_eq!(facts.unusable, [(1, "its type is none of tcp, unix and pty".into())]);
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! `[compute] exclude = DOMAIN[:PORT]`.
+
+use crate::refusal::Refusal;
+use crate::values::Excluded;
+
+/// Most domains and ports that are excluded.
+const MOST: usize = 10_000;
+
+/// Most characters of a domain's name.
+const MAX_NAME: usize = 255;
+
+/// Puts one more domain or port to the others.
+pub(crate) fn add(excluded: &mut Vec<Excluded>, text: &str) -> Result<(), Refusal> {
+    let text = text.trim();
+    // A name may have colons; what stands behind the last one is a port if it is a number.
+    let (server, port) = match text.rsplit_once(':').map(|(server, port)| (server, port.parse())) {
+        Some((server, Ok(port))) => (server, Some(port)),
+        _ => (text, None),
+    };
+    if server.is_empty() || server.chars().count() > MAX_NAME {
+        return Err("is not a domain's name or UUID, with :PORT behind it for one port".into());
+    }
+    if excluded.len() >= MOST {
+        return Err(format!("is one more than {MOST}").into());
+    }
+    excluded.push(Excluded { server: server.to_owned(), port });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_behind_the_last_colon_is_a_port_and_all_else_is_the_name() {
+        let mut excluded = Vec::new();
+        let id = "6f1c7a0e-0000-4000-8000-000000000001";
+        for text in ["web 1", "db:1", "a:b:0", "a:b", "c:256", id] {
+            add(&mut excluded, text).unwrap();
+        }
+        let seen: Vec<_> = excluded.iter().map(|one| (one.server.as_str(), one.port)).collect();
+        let (some, none) = (|port| Some(port), None);
+        let expected = [
+            ("web 1", none),
+            ("db", some(1)),
+            ("a:b", some(0)),
+            ("a:b", none),
+            ("c:256", none),
+            (id, none),
+        ];
+        assert_eq!(seen, expected);
+        for text in ["", ":1", "  "] {
+            assert!(add(&mut excluded, text).is_err(), "{text:?}");
+        }
+    }
+}

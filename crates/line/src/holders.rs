@@ -1,0 +1,164 @@
+//! Which program holds a guest's port, as far as `/proc` of this host tells: a root's process sees
+//! everybody's files, another one its own user's.
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use crate::diag;
+use crate::endpoint::Endpoint;
+use crate::stream::Stream;
+
+/// How long it may be taken from an earlier look who holds a file.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How long it may be taken from an earlier look that nobody is known to hold a file that is held.
+const UNKNOWN: Duration = Duration::from_secs(1);
+
+/// Open files that a look takes note of, at most.
+const FILES: usize = 1_000_000;
+
+/// Characters of a program's name (`TASK_COMM_LEN`).
+const NAME: usize = 16;
+
+/// The last look. Who needs one while another goes on waits for it.
+static LAST: Mutex<Option<Look>> = Mutex::const_new(None);
+
+/// What a program may hold open.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum File {
+    /// A socket, by its inode.
+    Socket(u64),
+    /// A terminal, by its file system and its number there.
+    Terminal(u64, u64),
+}
+
+/// Who holds which file.
+#[derive(Clone, Debug)]
+struct Look {
+    started: Instant,
+    holders: Arc<HashMap<File, u32>>,
+}
+
+/// Who holds the port that a stream leads to, in words; none where that is not known.
+pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
+    match stream {
+        Stream::Tcp(_) => {
+            let (ours, port) = stream.tcp_ends()?;
+            let client = blocking(move || diag::tcp_client(port, ours)).await??;
+            let program = match client.inode {
+                Some(inode) => program(File::Socket(inode), UNKNOWN).await,
+                None => None,
+            };
+            program.or_else(|| Some(format!("a client at {}", client.address)))
+        }
+        Stream::Unix(_) => {
+            let path = stream.unix_path()?;
+            let inode = blocking(move || diag::unix_client(&path)).await??;
+            program(File::Socket(inode), UNKNOWN).await
+        }
+        Stream::Tls(_) | Stream::Pty(_) => None,
+    }
+}
+
+/// Which other program has our side of a guest's pseudo-terminal open: both would get a part of the
+/// guest's output. None where nobody has, or nobody may know.
+pub(crate) async fn of_terminal(endpoint: &Endpoint) -> Option<String> {
+    let Endpoint::Pty(path) = endpoint else { return None };
+    let path = path.clone();
+    let terminal = blocking(move || path.metadata().ok().map(|file| terminal(&file))).await??;
+    program(terminal, Duration::ZERO).await
+}
+
+/// The program that holds a file. That nobody does may be the answer of a look that is so old.
+async fn program(file: File, unknown: Duration) -> Option<String> {
+    let asked = Instant::now();
+    let mut last = LAST.lock().await;
+    let recent = last.clone().filter(|look| {
+        let age = look.started.elapsed();
+        let most = if look.holders.contains_key(&file) { FRESH } else { unknown };
+        look.started >= asked || age < most
+    });
+    let look = match recent {
+        Some(look) => look,
+        None => last.insert(blocking(look).await?).clone(),
+    };
+    drop(last);
+    let pid = *look.holders.get(&file)?;
+    Some(format!("{} (pid {pid})", name(pid)))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// Looks at the sockets that all processes have open, and at the terminals that all others have.
+fn look() -> Look {
+    let started = Instant::now();
+    let ours = std::process::id();
+    let processes = entries(Path::new("/proc"));
+    let pids = processes.filter_map(|name| name.parse::<u32>().ok());
+    let files = pids.flat_map(|pid| {
+        let directory = Path::new("/proc").join(pid.to_string()).join("fd");
+        entries(&directory).filter_map(move |fd| Some((file(&directory.join(fd))?, pid)))
+    });
+    let is_anothers = |(file, pid): &(File, u32)| matches!(file, File::Socket(_)) || *pid != ours;
+    Look { started, holders: Arc::new(files.filter(is_anothers).take(FILES).collect()) }
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// What a link of `/proc/PID/fd` leads to, if it is a socket or a terminal.
+fn file(link: &Path) -> Option<File> {
+    let target = link.read_link().ok()?;
+    let target = target.to_str()?;
+    if let Some(inode) = target.strip_prefix("socket:[") {
+        return inode.strip_suffix(']')?.parse().ok().map(File::Socket);
+    }
+    // By its number too: a process may see it elsewhere, in a mount namespace of its own.
+    target.contains("/pts/").then(|| link.metadata().ok().map(|file| terminal(&file)))?
+}
+
+fn terminal(file: &Metadata) -> File {
+    File::Terminal(file.dev(), file.rdev())
+}
+
+/// A process's name; whoever started it chose that.
+fn name(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let shown: String = name.chars().filter(char::is_ascii_graphic).take(NAME).collect();
+    if shown.is_empty() { "a program".into() } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn sockets_are_known_by_their_inodes() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let link = format!("/proc/self/fd/{}", one.as_raw_fd());
+        let inode = rustix::fs::fstat(&one).unwrap().st_ino;
+        assert_eq!(file(Path::new(&link)), Some(File::Socket(inode)));
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(file(Path::new(&format!("/proc/self/fd/{}", null.as_raw_fd()))), None);
+    }
+
+    #[test]
+    fn a_process_is_named_by_what_can_be_shown() {
+        assert!(name(std::process::id()).chars().all(|c| c.is_ascii_graphic()));
+        assert_eq!(name(u32::MAX), "a program");
+    }
+}
