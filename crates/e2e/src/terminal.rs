@@ -92,6 +92,11 @@ impl Terminal {
         windows.position(|part| part == text.as_bytes()).map(|at| self.read + at + text.len())
     }
 
+    /// All that was shown.
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
     /// Whether keys reach the program one by one, signals included.
     pub fn is_raw(&self) -> bool {
         let modes = tcgetattr(&self.slave).unwrap().local_modes;

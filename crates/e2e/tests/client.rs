@@ -12,6 +12,7 @@ use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::network::Network;
+use serialproxy_e2e::page::tell;
 use serialproxy_e2e::port;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
@@ -160,6 +161,25 @@ async fn what_the_terminal_answers_at_a_prompt_leaves_the_escapes_where_they_wer
     terminal.keys("\x1b[5;5R~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     assert_eq!(rig.guest.typed(7).await, b"\r\x1b[5;5R");
+}
+
+#[tokio::test]
+async fn what_the_guest_set_of_the_terminal_is_set_back_when_the_client_leaves() {
+    let mut rig = rig().await;
+    for program in ["", "\x1b[?1049h"] {
+        let mut terminal = rig.writer().await;
+        let modes = "\x1b[?7l\x1b[5;10r\x1b[?6h\x1b[4h\x1b[?5h\x1b)0\x0e\x1b[?1h\x1b=\x1b[?1003;1006;1004;2004h\
+                     \x1b[?25l\x1b[5 q\x1b[31;7;1m\x1b[3;3H";
+        rig.guest.print(format!("{program}{modes}set").as_bytes()).await;
+        terminal.shows("set").await;
+        terminal.keys("\r~.");
+        assert_eq!(terminal.ended().await.code(), Some(0));
+        terminal.shows("\x1b[23;0t").await;
+        tell("terminal.mjs", serde_json::json!({ "shown": terminal.shown() })).await;
+        assert_eq!(rig.guest.typed(1).await, b"\r");
+        rig.guest.print(b"\x1bc").await;
+        rig.server.client(&["disconnect", "switch"]).await;
+    }
 }
 
 #[tokio::test]
