@@ -93,7 +93,8 @@ pub(crate) fn resumed(hello: &Hello) -> String {
 pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
     let state = match guest.state {
         LineState::Connected if guest.cause.is_some() => {
-            let reason = reason.trim_start_matches("connected; ");
+            // It stands behind what else there is to say of the connection.
+            let reason = reason.rsplit_once("; ").map_or(reason, |(_, why)| why);
             // One that crashed does not go on.
             let goes_on = ["paused", "sleeps"].iter().any(|word| reason.contains(word));
             let hint = format!("; it goes on with: serialproxy resume {}", word(server));

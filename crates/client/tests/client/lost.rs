@@ -81,7 +81,8 @@ async fn a_paused_guest_is_said_to_be_and_that_what_is_typed_waits() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
     let mut peer = console.accept().await;
-    let reason = "connected; the guest is paused: what is typed waits until it goes on";
+    let reason = "connected; what the guest printed before is not known; the guest is paused: what is \
+                  typed waits until it goes on";
     let paused = json!({"reason": reason, "cause": "paused"});
     peer.hello_with(paused).await;
     let told = "the guest is paused: what is typed waits until it goes on; it goes on with: \
