@@ -56,6 +56,7 @@ use crate::guard::Guard;
 use crate::openstack::Public;
 use crate::routes::Access;
 use crate::routes::Route;
+pub use crate::serve::Callers;
 pub use crate::serve::serve;
 use crate::strangers::StrangerLog;
 pub use crate::tokens::purge_tokens;

@@ -1,5 +1,6 @@
 //! Listening: connections in, answers out, everything bounded.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,7 +8,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::HeaderValue;
 use axum::http::uri::Scheme;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
@@ -15,10 +19,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use serialproxy_config::Networks;
 use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
+use serialproxy_proto::forwarded;
+use serialproxy_proto::forwarded::Headers;
 use serialproxy_tls::Reception;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
@@ -57,20 +64,72 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long nothing is accepted after the system had no room for another connection.
 const RELIEF: Duration = Duration::from_millis(100);
 
+/// Where callers are.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// The places of each address.
+    places: Places<Source>,
+    /// Reverse proxies that are believed where a caller is.
+    trusted: Networks,
+}
+
+impl Callers {
+    /// An address has `per_address` connections at once at most; 0 is no limit. Of a trusted reverse proxy
+    /// the calls of those it names count.
+    pub fn new(per_address: u32, trusted: Networks) -> Self {
+        Self { places: Places::new(usize::try_from(per_address).unwrap_or(usize::MAX)), trusted }
+    }
+
+    /// A place for a connection, if its address has one left.
+    fn enter(&self, address: IpAddr) -> Option<Place<Source>> {
+        let source = Source::from(address);
+        let place = self.places.enter(source);
+        if place.is_none() && seldom::is_due("api places") {
+            tracing::warn!(
+                %source,
+                most = self.places.most(),
+                "an address has all connections to the API that it may have ([limits] \
+                 connections_per_address): more are closed"
+            );
+        }
+        place
+    }
+
+    /// Who makes a call over a connection from there, and their place where that is somebody else.
+    fn identify(
+        &self,
+        peer: SocketAddr,
+        headers: &HeaderMap,
+    ) -> Result<(SocketAddr, Option<Place<Source>>), Fault> {
+        if !self.trusted.contain(peer.ip()) {
+            return Ok((peer, None));
+        }
+        let values = |name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+        let trusted = |address| self.trusted.contain(address);
+        let user = forwarded::user(peer, trusted, &Headers::of(values));
+        let address = user.map_err(|fault| Fault::BadRequest(fault.to_string()))?.address;
+        if address.ip() == peer.ip() {
+            return Ok((peer, None));
+        }
+        let place = self.enter(address.ip()).ok_or_else(|| {
+            Fault::Unavailable("your address has all connections that it may have".into())
+        })?;
+        Ok((address, Some(place)))
+    }
+}
+
 /// Serves the API on a listener until `shutdown`; then calls under way have 2 s to end.
 ///
-/// An address has `per_address` connections at once at most; 0 is no limit.
 pub async fn serve(
     listener: TcpListener,
     reception: Reception,
-    per_address: u32,
+    callers: Callers,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
     let stop = CancellationToken::new();
     let mut connections = JoinSet::new();
-    let places = Places::new(usize::try_from(per_address).unwrap_or(usize::MAX));
     loop {
         tokio::select! {
             biased; // A flood of connections must not keep the process from stopping.
@@ -79,9 +138,16 @@ pub async fn serve(
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
                     // Without a place, the connection ends here.
-                    let Some(place) = place_of(&places, peer) else { continue };
+                    let place = match callers.trusted.contain(peer.ip()) {
+                        true => None,
+                        false => match callers.enter(peer.ip()) {
+                            Some(place) => Some(place),
+                            None => continue,
+                        },
+                    };
+                    let from = (peer, callers.clone());
                     let received =
-                        receive(stream, peer, reception.clone(), router.clone(), stop.clone());
+                        receive(stream, from, reception.clone(), router.clone(), stop.clone());
                     connections.spawn(async move {
                         received.await;
                         drop(place);
@@ -104,24 +170,9 @@ pub async fn serve(
     }
 }
 
-/// A place for a connection, if its address has one left.
-fn place_of(places: &Places<Source>, peer: SocketAddr) -> Option<Place<Source>> {
-    let source = Source::from(peer.ip());
-    let place = places.enter(source);
-    if place.is_none() && seldom::is_due("api places") {
-        tracing::warn!(
-            %source,
-            most = places.most(),
-            "an address has all connections to the API that it may have ([limits] \
-             connections_per_address): more are closed"
-        );
-    }
-    place
-}
-
 async fn receive(
     tcp: TcpStream,
-    peer: SocketAddr,
+    from: (SocketAddr, Callers),
     reception: Reception,
     router: Router,
     stop: CancellationToken,
@@ -133,11 +184,11 @@ async fn receive(
     // An error here is the caller's: it said nothing, hung up, or no handshake came about.
     match reception.receive(tcp).await {
         Ok(stream) if reception.refuses(&stream) => {
-            attend(stream, peer, Scheme::HTTP, Router::new().fallback(tls_only), stop).await;
+            attend(stream, from, Scheme::HTTP, Router::new().fallback(tls_only), stop).await;
         }
-        Ok(stream @ Stream::Plain(_)) => attend(stream, peer, Scheme::HTTP, router, stop).await,
-        Ok(stream @ Stream::Tls(_)) => attend(stream, peer, Scheme::HTTPS, router, stop).await,
-        Err(error) => tracing::debug!(%peer, %error, "no connection came about"),
+        Ok(stream @ Stream::Plain(_)) => attend(stream, from, Scheme::HTTP, router, stop).await,
+        Ok(stream @ Stream::Tls(_)) => attend(stream, from, Scheme::HTTPS, router, stop).await,
+        Err(error) => tracing::debug!(peer = %from.0, %error, "no connection came about"),
     }
 }
 
@@ -146,16 +197,28 @@ async fn tls_only() -> Fault {
     Fault::BadRequest("Only TLS is spoken here: use https:// in place of http://.".into())
 }
 
-async fn attend<I>(io: I, peer: SocketAddr, scheme: Scheme, router: Router, stop: CancellationToken)
-where
+async fn attend<I>(
+    io: I,
+    (peer, callers): (SocketAddr, Callers),
+    scheme: Scheme,
+    router: Router,
+    stop: CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let (router, identified) = (router.clone(), callers.identify(peer, request.headers()));
         request.extensions_mut().insert(scheme.clone());
-        router.call(request)
+        async move {
+            let (address, _place) = match identified {
+                Ok(identified) => identified,
+                Err(fault) => return Ok(fault.into_response()),
+            };
+            request.extensions_mut().insert(ConnectInfo(address));
+            router.call(request).await
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -187,7 +250,8 @@ mod tests {
             .route("/", axum::routing::get(async || "hello"))
             .route("/", axum::routing::post(async |_: crate::request::Body| "thanks"));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        tokio::spawn(attend(server, peer, Scheme::HTTP, router, CancellationToken::new()));
+        let from = (peer, Callers::new(0, Networks::default()));
+        tokio::spawn(attend(server, from, Scheme::HTTP, router, CancellationToken::new()));
         client
     }
 

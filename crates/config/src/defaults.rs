@@ -80,7 +80,7 @@ impl Default for Config {
                 compute_link_prefix: None,
             },
             oslo_middleware: OsloMiddleware::default(),
-            proxy: Proxy { api: None, admin_calls: false, cafile: None },
+            proxy: Proxy::default(),
             keystone_authtoken: KeystoneAuth::default(),
             service_user: KeystoneAuth::default(),
             nova: Nova {

@@ -17,6 +17,7 @@ use crate::error::shown;
 use crate::options::Opt;
 use crate::options::Surroundings;
 use crate::options::options;
+use crate::proxies::ProxyProtocol;
 use crate::refusal::Refusal;
 use crate::values::AuthStrategy;
 use crate::values::Config;
@@ -175,7 +176,7 @@ impl Loaded {
 
     /// Checks that need two options.
     fn compare(&self, problems: &mut Problems) {
-        self.compare_tls(problems);
+        self.compare_pairs(problems);
         self.compare_times(problems);
         self.compare_noauth(problems);
     }
@@ -196,7 +197,7 @@ impl Loaded {
         }
     }
 
-    fn compare_tls(&self, problems: &mut Problems) {
+    fn compare_pairs(&self, problems: &mut Problems) {
         let console = &self.config.serial_console;
         let set = |group, name| self.setting(group, name).is_some_and(is_set);
         for (group, option, used, other) in [
@@ -214,6 +215,12 @@ impl Loaded {
                 "tls_client_cert",
             ),
             ("api", "ssl_only", self.config.api.ssl_only, "cert"),
+            (
+                "proxy",
+                "proxy_protocol",
+                self.config.proxy.proxy_protocol != ProxyProtocol::Off,
+                "trusted_proxies",
+            ),
             ("api", "key", set("api", "key"), "cert"),
         ] {
             if used && !set(group, other) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::network::is_local;
 use crate::page_origin::AllowedOrigin;
+use crate::proxies::Networks;
+use crate::proxies::ProxyProtocol;
 
 /// All options, checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -221,7 +223,7 @@ pub enum AuthStrategy {
 }
 
 /// `[proxy]`
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Proxy {
     /// The API, from `api_url`.
     pub api: Option<ApiAddress>,
@@ -229,6 +231,10 @@ pub struct Proxy {
     pub admin_calls: bool,
     /// Certificates of those who may vouch for it (PEM).
     pub cafile: Option<PathBuf>,
+    /// Reverse proxies that are believed where a user is, and how they came.
+    pub trusted_proxies: Networks,
+    /// Whether they say so by the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// Where an API is.

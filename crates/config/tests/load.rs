@@ -11,6 +11,7 @@ use serialproxy_config::AllowedOrigin;
 use serialproxy_config::Config;
 use serialproxy_config::Loaded;
 use serialproxy_config::Origin;
+use serialproxy_config::ProxyProtocol;
 use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
@@ -226,6 +227,7 @@ fn every_option_that_works_reaches_its_value() {
          [api]\nlisten = [::1]:0\nauth_strategy = noauth\nnoauth_anywhere = yes
          allowed_hosts = a.example.com, [::1]
          [proxy]\napi_url = http://api.example.com\nadmin_calls = on
+         trusted_proxies = 127.0.0.1,\n  10.0.0.0/8\nproxy_protocol = accept
          [libvirt]\nconnection_uri = test:///default\nvirt_type = qemu
          [compute]\ndrivers = static\nimages_path = /images\nport_rest = 0\ntransport = unix
          [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
@@ -252,6 +254,9 @@ claims = /claims
     assert_eq!(config.api.auth_strategy, AuthStrategy::Noauth);
     assert!(config.api.noauth_anywhere && config.proxy.admin_calls);
     assert_eq!(config.api.allowed_hosts, ["a.example.com", "::1"]);
+    let trusted = config.proxy.trusted_proxies;
+    assert!(trusted.contain([10, 1, 2, 3].into()) && !trusted.contain([11, 1, 2, 3].into()));
+    assert_eq!(config.proxy.proxy_protocol, ProxyProtocol::Accept);
     let api = ApiAddress { tls: false, authority: "api.example.com:80".into() };
     assert_eq!(config.proxy.api, Some(api));
     assert_eq!(config.libvirt.connection_uri, "test:///default");
@@ -632,6 +637,8 @@ fn ssl_only_without_cert_exits() {
     assert!(error.contains(&expected), "{error}");
     std::fs::write(&cert, "").unwrap();
     assert!(config(&text).serial_console.ssl_only);
+    let error = error_of("proxy", "proxy_protocol = require");
+    assert!(error.ends_with("is of no use without trusted_proxies: set that too"), "{error}");
     for assignment in ["ssl_only = true", &format!("key = {}", cert.display())] {
         let error = error_of("api", assignment);
         assert!(error.ends_with("is of no use without cert: set that too"), "{error}");

@@ -10,6 +10,7 @@ pub mod cause;
 pub mod close;
 pub mod compute;
 pub mod console;
+pub mod forwarded;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

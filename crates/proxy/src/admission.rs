@@ -6,7 +6,6 @@
 //! it was told. What ends in the store is looked up anew when something ended there since, before and
 //! after the line has taken the session in.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use serialproxy_proto::token::Mode;
 use crate::Backing;
 use crate::Proxy;
 use crate::backing::Console;
+use crate::client::Client;
 
 /// How long a line that is just being connected is waited for.
 const CONNECTING: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ pub(crate) struct Wish {
     pub(crate) mode: Option<Mode>,
     pub(crate) start: Start,
     pub(crate) protocol: Protocol,
-    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
 }
 
 /// Attaches to the console that was looked up for a token.
@@ -117,7 +117,7 @@ fn visitor(
     mode: Mode,
     wish: Wish,
 ) -> Visitor {
-    let Wish { start, protocol, address, .. } = wish;
+    let Wish { start, protocol, client, .. } = wish;
     let is_limited = proxy.config.consoleauth.enforce_session_timeout;
     Visitor {
         project: console.project.clone(),
@@ -129,8 +129,8 @@ fn visitor(
         wait: console.wait,
         limit: console.expires.filter(|_| is_limited),
         protocol,
-        address: address.to_string(),
-        source: Some(Source::from(address.ip())),
+        address: client.name(),
+        source: Some(Source::from(client.address.ip())),
         start,
         now: Timestamp::now(),
     }

@@ -1,12 +1,18 @@
 //! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
 
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
 use http::Request;
 use http::Version;
 use http::header;
 use serialproxy_config::PageOrigin;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
+use serialproxy_proto::forwarded;
+use serialproxy_proto::forwarded::Headers;
 
+use crate::proxy_protocol;
 use crate::ticket::Ticket;
 use crate::upgrade;
 use crate::wire::Decoder;
@@ -63,6 +69,28 @@ pub fn handshake(data: &[u8]) {
     }
 }
 
+/// What a reverse proxy says: a header of the PROXY protocol, without the signature of version 2, or the
+/// headers of a request, whose last lines are what a trusted one adds.
+pub fn forwarded(data: &[u8]) {
+    let _ = proxy_protocol::version_1(data);
+    if let [command, family, rest @ ..] = data {
+        let _ = proxy_protocol::version_2(*command, *family, rest);
+    }
+    let (peer, user) = (SocketAddr::from(([10, 0, 0, 1], 1)), IpAddr::from([192, 0, 2, 1]));
+    for name in ["x-forwarded-for", "forwarded"] {
+        let added = if name == "forwarded" { "for=192.0.2.1" } else { "192.0.2.1" };
+        let mut said: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+        said.push(added.as_bytes());
+        let values = |of: &'static str| said.clone().into_iter().filter(move |_| of == name);
+        let trusted = |address: IpAddr| address == peer.ip();
+        // Nothing before it changes what the reverse proxy says, or it is refused.
+        match forwarded::user(peer, trusted, &Headers::of(values)) {
+            Ok(said) => assert_eq!(said.address.ip(), user),
+            Err(fault) => assert_eq!(fault, forwarded::Fault::Malformed),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -73,7 +101,7 @@ mod tests {
     fn the_corpus_is_taken() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
         for (target, take) in
-            [("frames", frames as fn(&[u8])), ("handshake", handshake as fn(&[u8]))]
+            [("frames", frames as fn(&[u8])), ("handshake", handshake), ("forwarded", forwarded)]
         {
             let inputs: Vec<_> = std::fs::read_dir(corpus.join(target)).unwrap().collect();
             assert!(!inputs.is_empty(), "{target} has no corpus");

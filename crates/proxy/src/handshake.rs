@@ -29,8 +29,8 @@ use crate::Backing;
 use crate::Proxy;
 use crate::admission;
 use crate::admission::Wish;
+use crate::client::Client;
 use crate::http::Answer;
-use crate::http::Client;
 use crate::origin;
 use crate::session;
 use crate::session::Session;
@@ -102,7 +102,7 @@ fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
     let address = Source::from(client.address.ip());
     if proxy.refusals.count(&address, Instant::now()).is_zero() {
         let reason = logged(&refusal.to_string(), REFUSAL);
-        tracing::warn!(peer = %client.address, %reason, "attach refused");
+        tracing::warn!(peer = %client.name(), %reason, "attach refused");
     }
 }
 
@@ -150,23 +150,25 @@ async fn admit(
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
-        Backing::Own { .. } => origin::Rule::Own { tls: client.tls },
-        Backing::Nova(_) => origin::Rule::Nova,
+        Backing::Own { .. } => origin::Rule::Own { tls: client.secure },
+        // Nova's proxy believes everybody: so do we as long as nobody is named who may be believed.
+        Backing::Nova(_) => origin::Rule::Nova {
+            believes: client.trusted || proxy.config.proxy.trusted_proxies.is_empty(),
+        },
     };
     let check_origin =
         || origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin);
-    let address = client.address;
     let (attachment, keyboard) = match admission {
         Admission::Token(token) => {
             let console = proxy.backing.look_up(&token).await?;
             check_origin()?;
-            admission::attach(proxy, &token, console, Wish { mode, start, protocol, address })
+            admission::attach(proxy, &token, console, Wish { mode, start, protocol, client })
                 .await?
         }
         Admission::Resume(key) => {
             check_origin()?;
             let line = proxy.lines.get(key.line()).ok_or(Refusal::Resume)?;
-            line.resume(&key, start, &address.to_string())?
+            line.resume(&key, start, &client.name())?
         }
     };
     Ok(Admitted { attachment, keyboard, protocol })

@@ -20,11 +20,19 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use serialproxy_config::Config;
+use serialproxy_limits::Place;
+use serialproxy_limits::Source;
+use serialproxy_limits::seldom;
+use serialproxy_proto::cause::Cause;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
 use tokio::net::TcpStream;
 
 use crate::Proxy;
+use crate::Room;
+use crate::client::Client;
+use crate::client::Peer;
 use crate::handshake;
 use crate::handshake::Upgrade;
 use crate::history;
@@ -42,43 +50,55 @@ const HEAD_SIZE: usize = 16 * 1024;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Who is connected.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Client {
-    pub(crate) address: SocketAddr,
-    /// Whether by TLS.
-    pub(crate) tls: bool,
+/// A place of a user's address; none where another counts.
+type UserPlace = Option<Place<Source>>;
+
+/// What follows on a connection that has stopped being HTTP.
+pub(crate) struct Next {
+    pub(crate) upgrade: Upgrade,
+    /// Those of the user's address, for as long as it lasts.
+    pub(crate) places: [UserPlace; 2],
 }
 
 /// Serves a connection until it ends, or until it stops being HTTP: then returns what follows.
 pub(crate) async fn serve_connection(
     proxy: Arc<Proxy>,
+    room: &Room,
     stream: TcpStream,
-    peer: SocketAddr,
-) -> Option<Upgrade> {
+    from: SocketAddr,
+) -> Option<Next> {
     // Boxed, since the handshake is over soon.
-    let received = Box::pin(receive(&proxy, stream)).await;
-    let stream = match received {
-        Ok(stream) => stream,
+    let received = Box::pin(receive(&proxy, stream, from)).await;
+    let (stream, peer) = match received {
+        Ok(received) => received,
         Err(error) => {
-            tracing::debug!(%peer, %error, "no connection came about");
+            tracing::debug!(peer = %from, %error, "no connection came about");
             return None;
         }
     };
+    let own = match peer.address().ip() == from.ip() || peer.is_trusted() {
+        true => None,
+        false => Some(room.of_address(peer.address().ip())?),
+    };
     let insecure = proxy.reception.refuses(&stream);
-    let client = Client { address: peer, tls: matches!(stream, Stream::Tls(_)) };
+    let tls = matches!(stream, Stream::Tls(_));
     // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
     // held by the other.
-    let next: Arc<Mutex<Option<Upgrade>>> = Arc::default();
+    let next: Arc<Mutex<Option<(Upgrade, UserPlace)>>> = Arc::default();
     let service = service_fn(|request| {
         let (proxy, next) = (Arc::clone(&proxy), Arc::clone(&next));
         async move {
-            let (answer, upgrade) = match insecure {
-                true => (secure::refuse(&request).map(Either::Left), None),
-                false => answer(&proxy, client, request).await,
+            if insecure {
+                return Ok::<_, Infallible>(secure::refuse(&request).map(Either::Left));
+            }
+            let (client, place) = match identify(&proxy.config, room, peer, tls, &request) {
+                Ok(identified) => identified,
+                Err(refused) => return Ok((*refused).map(Either::Left)),
             };
+            let (answer, upgrade) = answer(&proxy, client, request).await;
+            let upgrade = upgrade.map(|upgrade| (upgrade, place));
             *next.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
-            Ok::<_, Infallible>(answer)
+            Ok(answer)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -88,17 +108,50 @@ pub(crate) async fn serve_connection(
         .serve_connection(TokioIo::new(Timed::new(stream)), service)
         .with_upgrades();
     if let Err(error) = connection.await {
-        tracing::debug!(%peer, %error, "connection ended");
+        tracing::debug!(peer = %from, %error, "connection ended");
     }
-    next.lock().unwrap_or_else(PoisonError::into_inner).take()
+    let (upgrade, place) = next.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    Some(Next { upgrade, places: [own, place] })
 }
 
 /// Keys go out at once, and a peer that vanished without a word is noticed by the kernel too:
 /// what is unacknowledged for the grace time ends the connection.
-async fn receive(proxy: &Proxy, stream: TcpStream) -> io::Result<Stream> {
+async fn receive(
+    proxy: &Proxy,
+    mut stream: TcpStream,
+    from: SocketAddr,
+) -> io::Result<(Stream, Peer)> {
     stream.set_nodelay(true)?;
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(proxy.config.session.grace))?;
-    proxy.reception.receive(stream).await
+    let peer = Peer::receive(&mut stream, from, &proxy.config).await.inspect_err(|error| {
+        if seldom::is_due("proxy protocol") {
+            tracing::warn!(peer = %from, %error, "a connection is closed unheard");
+        }
+    })?;
+    Ok((proxy.reception.receive(stream).await?, peer))
+}
+
+/// Who makes a request, and a place of a user whom a reverse proxy names.
+fn identify(
+    config: &Config,
+    room: &Room,
+    peer: Peer,
+    tls: bool,
+    request: &Request<Incoming>,
+) -> Result<(Client, UserPlace), Box<Answer>> {
+    let refused = |status, cause, reason: &str| Box::new(handshake::refused(status, cause, reason));
+    let client = peer
+        .client(tls, request.headers(), config)
+        .map_err(|fault| refused(StatusCode::BAD_REQUEST, Cause::Handshake, &fault.to_string()))?;
+    let address = client.address.ip();
+    if address == peer.address().ip() {
+        return Ok((client, None));
+    }
+    let place = room.of_address(address).ok_or_else(|| {
+        let reason = "your address has all connections that it may have: try again in a moment";
+        refused(StatusCode::TOO_MANY_REQUESTS, Cause::Limit, reason)
+    })?;
+    Ok((client, Some(place)))
 }
 
 async fn answer(
@@ -116,6 +169,9 @@ async fn answer(
         plain(StatusCode::BAD_REQUEST, "the path must not start with //\n")
     } else if upgrade::check_host(&request).is_err() {
         plain(StatusCode::BAD_REQUEST, "the Host header is missing, repeated or not valid\n")
+    } else if *request.method() == Method::OPTIONS && !relay::is_call(&request) {
+        // As load balancers ask whether somebody is there.
+        allowing(plain(StatusCode::OK, ""))
     } else if relay::is_call(&request) && !(is_get && pages::has_token(&request)) {
         return (proxy.relay.answer(client, request).await, None);
     } else if is_get && history::is_asked_for(&request) {
@@ -123,11 +179,16 @@ async fn answer(
     } else if is_get {
         pages::answer(&proxy.config, &request).await
     } else {
-        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
-        answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-        answer
+        allowing(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"))
     };
     (answer.map(Either::Left), None)
+}
+
+/// The answer, which says what is answered here.
+fn allowing(mut answer: Answer) -> Answer {
+    let methods = header::HeaderValue::from_static("GET, HEAD, OPTIONS");
+    answer.headers_mut().insert(header::ALLOW, methods);
+    answer
 }
 
 pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {

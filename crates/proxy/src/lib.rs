@@ -8,6 +8,7 @@
 
 mod admission;
 mod backing;
+mod client;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -17,6 +18,7 @@ mod http;
 mod obstacle;
 mod origin;
 mod pages;
+mod proxy_protocol;
 mod record;
 mod relay;
 mod secure;
@@ -53,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use crate::backing::Backing;
+use crate::http::Next;
 use crate::record::Recorder;
 use crate::relay::Relay;
 pub use crate::targets::Targets;
@@ -215,12 +218,21 @@ async fn accept(
             Ok(((stream, peer), place)) => {
                 // Who comes by IPv4 to a listener of IPv6.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                let Some(own) = room.of_address(peer.ip()) else { continue };
+                // Over the connections of a trusted reverse proxy come many users.
+                let own = match proxy.config.proxy.trusted_proxies.contain(peer.ip()) {
+                    true => None,
+                    false => match room.of_address(peer.ip()) {
+                        Some(own) => Some(own),
+                        None => continue,
+                    },
+                };
                 let place = (place, own);
-                let (proxy, sessions) = (Arc::clone(proxy), connections.clone());
+                let (proxy, room) = (Arc::clone(proxy), Arc::clone(room));
+                let sessions = connections.clone();
                 connections.spawn(async move {
-                    let upgrade = http::serve_connection(proxy, stream, peer).await;
-                    if let Some(upgrade) = upgrade {
+                    let next = http::serve_connection(proxy, &room, stream, peer).await;
+                    if let Some(Next { upgrade, places }) = next {
+                        let place = (place, places);
                         let runtime = upgrade.runtime();
                         let tasks = sessions.clone();
                         let begin = async move {

@@ -14,7 +14,10 @@ pub(crate) enum Rule {
     /// Nova's, where we are in the place of its proxy: pages of the host that the client asked for
     /// and of listed ones, whatever the port, loaded by the scheme of the console URLs. Where nothing
     /// says what that is, every scheme will do: Nova knows it from the token.
-    Nova,
+    Nova {
+        /// Whether `X-Forwarded-Proto` says how a page was loaded.
+        believes: bool,
+    },
 }
 
 /// Checks the `Origin` header. Without one the client is not a browser and passes.
@@ -32,8 +35,11 @@ pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<
     let listed = config.console.allowed_origins.iter().any(|allowed| allowed.covers(&page));
     match rule {
         Rule::Own { tls } if listed || is_own(&page, headers, tls, base_url) => Ok(()),
-        Rule::Nova if listed || is_of_host(&page, headers) => {
-            base_url.map_or(Ok(()), |base_url| check_scheme(&page, headers, base_url))
+        Rule::Nova { believes } if listed || is_of_host(&page, headers) => {
+            let forwarded = headers.get("x-forwarded-proto").filter(|_| believes);
+            let forwarded = forwarded.and_then(|value| value.to_str().ok());
+            let scheme = forwarded.unwrap_or_else(|| page.scheme());
+            base_url.map_or(Ok(()), |base_url| check_scheme(scheme, base_url))
         }
         _ => Err(format!(
             "a page from {page} may not open consoles here: add it to [console] allowed_origins"
@@ -62,12 +68,11 @@ fn of_connection(headers: &HeaderMap, tls: bool) -> Option<PageOrigin> {
     PageOrigin::of_connection(tls, headers.get(header::HOST)?.to_str().ok()?)
 }
 
-fn check_scheme(page: &PageOrigin, headers: &HeaderMap, base_url: &str) -> Result<(), String> {
+/// What ends TLS before us says how a page was loaded; no page can set that header itself.
+fn check_scheme(scheme: &str, base_url: &str) -> Result<(), String> {
     let secure = base_url.starts_with("https:") || base_url.starts_with("wss:");
     let wanted = if secure { "https" } else { "http" };
-    // What ends TLS before us says how the page was loaded; no page can set that header itself.
-    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    let scheme = match forwarded.unwrap_or_else(|| page.scheme()) {
+    let scheme = match scheme {
         scheme if scheme == wanted => return Ok(()),
         scheme @ ("http" | "https") => scheme,
         _ => "another scheme",
@@ -83,6 +88,7 @@ mod tests {
 
     const PLAIN: Rule = Rule::Own { tls: false };
     const TLS: Rule = Rule::Own { tls: true };
+    const NOVA: Rule = Rule::Nova { believes: true };
 
     fn checked(rule: Rule, origin: &str, host: &str, base_url: &str) -> Result<(), String> {
         checked_with(rule, &[("origin", origin), ("host", host)], base_url)
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_client_without_an_origin_passes() {
-        for rule in [PLAIN, TLS, Rule::Nova] {
+        for rule in [PLAIN, TLS, NOVA] {
             assert_eq!(checked_with(rule, &[("host", "a")], "http://x/"), Ok(()));
         }
     }
@@ -161,7 +167,7 @@ mod tests {
 
     #[test]
     fn by_nova_s_rule_the_host_counts_and_the_scheme_of_the_console_urls() {
-        let checked = |page, base| checked(Rule::Nova, page, "proxy.example:6083", base);
+        let checked = |page, base| checked(NOVA, page, "proxy.example:6083", base);
         for base in ["http://x/", "ws://x/"] {
             assert_eq!(checked("http://proxy.example:1", base), Ok(()));
         }
@@ -179,11 +185,7 @@ mod tests {
             ("https://dashboard.example", true),
             ("https://evil.example", false),
         ] {
-            assert_eq!(
-                checked(Rule::Nova, page, "proxy.example:6083", "").is_ok(),
-                allowed,
-                "{page}"
-            );
+            assert_eq!(checked(NOVA, page, "proxy.example:6083", "").is_ok(), allowed, "{page}");
         }
     }
 
@@ -194,14 +196,17 @@ mod tests {
             ("origin", "http://proxy.example"),
             ("x-forwarded-proto", "https"),
         ];
-        assert_eq!(checked_with(Rule::Nova, &headers, "wss://x/"), Ok(()));
-        assert!(checked_with(Rule::Nova, &headers, "ws://x/").is_err());
+        assert_eq!(checked_with(NOVA, &headers, "wss://x/"), Ok(()));
+        assert!(checked_with(NOVA, &headers, "ws://x/").is_err());
+        let strict = Rule::Nova { believes: false };
+        assert!(checked_with(strict, &headers, "wss://x/").is_err());
+        assert_eq!(checked_with(strict, &headers, "ws://x/"), Ok(()));
     }
 
     #[test]
     fn an_origin_that_does_not_parse_is_refused() {
         for page in ["null", "", "file://", "a", "http://a/", "http://a:80.evil.example"] {
-            for rule in [PLAIN, TLS, Rule::Nova] {
+            for rule in [PLAIN, TLS, NOVA] {
                 assert!(checked(rule, page, "a", "http://a/").is_err(), "{page}");
             }
         }

@@ -46,7 +46,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::http::Client;
+use crate::client::Client;
 use crate::origin;
 
 /// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
@@ -296,7 +296,7 @@ impl Relay {
         let is_own = |page: &HeaderValue| {
             let page = page.to_str().ok().and_then(PageOrigin::parse);
             page.is_some_and(|page| {
-                origin::is_own(&page, headers, client.tls, self.base_url.as_deref())
+                origin::is_own(&page, headers, client.secure, self.base_url.as_deref())
             })
         };
         if !headers.get_all(header::ORIGIN).iter().all(is_own) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
+use serialproxy_api::Callers;
 use serialproxy_api::Keystone;
 use serialproxy_api::Local;
 use serialproxy_compute::Manager;
@@ -170,6 +171,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
     let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
     let per_address = config.limits.connections_per_address;
+    let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
+    let (api_from, health_from) = (from(), from());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
@@ -179,7 +182,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let stop = || shutdown.clone().cancelled_owned();
     let health = health_listener.map(|listener| {
         let (plain, router) = (Reception::plain(), serialproxy_api::health_router(&api));
-        tokio::spawn(serialproxy_api::serve(listener, plain, per_address, router, stop()))
+        tokio::spawn(serialproxy_api::serve(listener, plain, health_from, router, stop()))
     });
     let health = async {
         if let Some(served) = health {
@@ -201,8 +204,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let certificates = [users.certificate, callers.certificate];
     tokio::spawn(tls::renew(certificates, hypervisors, hangup));
     // Not on this thread, so that `/healthz` is answered when it hangs.
-    let called =
-        serialproxy_api::serve(api_listener, callers.reception, per_address, router, stop());
+    let called = serialproxy_api::serve(api_listener, callers.reception, api_from, router, stop());
     let called = tokio::spawn(called);
     let roles = async {
         tokio::join!(

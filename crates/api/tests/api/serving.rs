@@ -28,6 +28,11 @@ struct Served {
 }
 
 async fn served(bench: &Bench) -> Served {
+    served_behind(bench, "").await
+}
+
+/// The same behind these reverse proxies.
+async fn served_behind(bench: &Bench, trusted: &str) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -35,7 +40,7 @@ async fn served(bench: &Bench) -> Served {
     let done = tokio::spawn(serialproxy_api::serve(
         listener,
         Reception::plain(),
-        PER_ADDRESS,
+        serialproxy_api::Callers::new(PER_ADDRESS, trusted.parse().unwrap()),
         bench.router.clone(),
         shutdown,
     ));
@@ -63,6 +68,30 @@ async fn calls_come_in_over_tcp_with_the_callers_address() {
     let answer = served.ask("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with(r#"{"reasons":[],"status":"ok"}"#), "{answer}");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_reverse_proxy_callers_are_where_it_says() {
+    let bench = Bench::new();
+    let health = |headers: &str| {
+        format!("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n")
+    };
+    let forwarded = health("X-Forwarded-For: 192.0.2.7\r\n");
+    let served = served_behind(&bench, "127.0.0.0/8").await;
+    assert!(served.ask(&health("")).await.starts_with("HTTP/1.1 200 "));
+    let answer = served.ask(&forwarded).await;
+    assert!(!answer.starts_with("HTTP/1.1 200 "), "the caller is not on this machine: {answer}");
+    let answer = served.ask(&health("Forwarded: for=\"192.0.2.7\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    // The reverse proxy itself may have any number.
+    let mut held = Vec::new();
+    for _ in 0..3 * PER_ADDRESS {
+        let mut stream = served.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        held.push(stream);
+    }
+    let stranger = served_behind(&bench, "10.0.0.0/8").await;
+    assert!(stranger.ask(&forwarded).await.starts_with("HTTP/1.1 200 "), "a stranger's word");
 }
 
 #[tokio::test]

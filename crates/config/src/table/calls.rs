@@ -13,6 +13,8 @@ use crate::options::Kind::Bool;
 use crate::options::Kind::Single;
 use crate::options::Opt;
 use crate::options::works;
+use crate::proxies::Networks;
+use crate::proxies::proxy_protocol;
 use crate::readers::auth_strategy;
 use crate::readers::set;
 use crate::readers::set_some;
@@ -135,5 +137,24 @@ pub(super) static OPTIONS: &[Opt] = &[
         "Certificates of those who may vouch for an API at an https URL; when not set, those that the \
          system trusts.",
         |c, v| set_some(&mut c.proxy.cafile, file(v)),
+    ),
+    works(
+        "proxy",
+        "trusted_proxies",
+        Text(""),
+        Single("addresses and networks (ADDRESS or ADDRESS/BITS), separated by commas"),
+        "Reverse proxies that are believed when they name a user's address and scheme, by \
+         `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded`, at the API too. Headers of all others are \
+         passed over.",
+        |c, v| set(&mut c.proxy.trusted_proxies, v.parse::<Networks>()),
+    ),
+    works(
+        "proxy",
+        "proxy_protocol",
+        Text("off"),
+        Single("off, accept or require"),
+        "Read a header of the PROXY protocol (version 1 or 2) from connections of `trusted_proxies`: where \
+         there is one (`accept`), or from every connection (`require`; others are closed).",
+        |c, v| set(&mut c.proxy.proxy_protocol, proxy_protocol(v)),
     ),
 ];

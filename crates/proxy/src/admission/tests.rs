@@ -99,7 +99,7 @@ impl Rig {
             mode: Some(mode),
             start: Start::Live,
             protocol: Protocol::ConsoleV1,
-            address: ([192, 0, 2, 1], 4).into(),
+            client: Client { address: ([192, 0, 2, 1], 4).into(), secure: false, trusted: false },
         };
         attach(&self.proxy, token, console, wish).await
     }
