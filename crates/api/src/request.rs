@@ -1,5 +1,6 @@
 //! What a request names in its path and carries in its body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,6 +16,8 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
 
+use crate::Api;
+use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::query::PORT;
 use crate::query::bad;
@@ -26,7 +29,7 @@ pub(crate) const BODY_LIMIT: usize = 114_688;
 /// How long a body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// `{server}` of a path.
+/// `{server}` of a path: the UUID of a server, or a name that has the form of one.
 #[derive(Debug)]
 pub(crate) struct ServerPath(pub(crate) ServerId);
 
@@ -86,20 +89,21 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ServerPath {
+impl FromRequestParts<Arc<Api>> for ServerPath {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
-        server(&params(parts, state).await?).map(Self)
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Fault> {
+        let params = params(parts, api).await?;
+        server(&params, parts, api).await.map(Self)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for LinePath {
+impl FromRequestParts<Arc<Api>> for LinePath {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
-        let params = params(parts, state).await?;
-        let server = server(&params)?;
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Fault> {
+        let params = params(parts, api).await?;
+        let server = server(&params, parts, api).await?;
         let text = param(&params, "port");
         let port = text.parse().map_err(|_| bad("port", text, PORT))?;
         Ok(Self(LineKey { server, port }))
@@ -139,9 +143,14 @@ async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathP
         .map_err(|_| Fault::BadRequest("the path is not UTF-8".into()))
 }
 
-fn server(params: &RawPathParams) -> Result<ServerId, Fault> {
+/// The server that the path means to its caller.
+async fn server(params: &RawPathParams, parts: &Parts, api: &Api) -> Result<ServerId, Fault> {
     let text = param(params, "server");
-    text.parse().map_err(|_| Fault::no_such_server(text))
+    let id = text.parse().map_err(|_| Fault::no_such_server(text))?;
+    Ok(match parts.extensions.get::<Caller>() {
+        Some(caller) => api.located(caller, id).await,
+        None => id,
+    })
 }
 
 fn param<'a>(params: &'a RawPathParams, name: &str) -> &'a str {

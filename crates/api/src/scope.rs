@@ -26,6 +26,23 @@ impl Api {
         }
     }
 
+    /// The server that a UUID means to a caller: the one that has it; where they see none, their only one
+    /// whose name has that form. Whether it exists, and what keeps that from being known, the call tells.
+    pub(crate) async fn located(&self, caller: &Caller, id: ServerId) -> ServerId {
+        match self.compute.server(id).await {
+            Ok(server) if caller.owns(&server) => return id,
+            Ok(_) | Err(ComputeError::NotFound(_)) => {}
+            Err(_) => return id,
+        }
+        let Ok(servers) = self.servers(caller).await else { return id };
+        let is_called = |name: &str| name.parse::<ServerId>().is_ok_and(|name| name == id);
+        let mut named = servers.iter().filter(|server| is_called(&server.name));
+        match (named.next(), named.next()) {
+            (Some(server), None) => server.id,
+            _ => id,
+        }
+    }
+
     /// The caller's servers, ordered by name, then id.
     pub(crate) async fn servers(&self, caller: &Caller) -> Result<Vec<Server>, Fault> {
         let mut servers = self.compute.servers().await?;

@@ -8,7 +8,7 @@ use serialproxy_proto::id::ServerId;
 /// Whose the servers are whose description names nobody.
 #[derive(Debug)]
 pub(crate) struct Owners {
-    /// Projects by a server's name or, in its usual form, its UUID.
+    /// Projects by a server's name, and by its UUID in the usual form.
     named: BTreeMap<String, String>,
     fallback: String,
 }
@@ -16,9 +16,11 @@ pub(crate) struct Owners {
 impl Owners {
     /// As `[compute] project` and `default_project` say.
     pub(crate) fn new(config: &Compute) -> Self {
-        let named = config.projects.iter().map(|named| {
-            let id = named.server.parse::<ServerId>().ok();
-            (id.map_or_else(|| named.server.clone(), |id| id.to_string()), named.project.clone())
+        let named = config.projects.iter().flat_map(|named| {
+            // A name may have the form of a UUID.
+            let id = named.server.parse::<ServerId>().ok().map(|id| id.to_string());
+            let keys = [Some(named.server.clone()), id].into_iter().flatten();
+            keys.map(|key| (key, named.project.clone()))
         });
         Self { named: named.collect(), fallback: config.default_project.clone() }
     }
@@ -41,12 +43,14 @@ mod tests {
     fn the_uuid_counts_before_the_name_and_who_is_not_named_is_the_defaults() {
         let id = ServerId::of_static("web");
         let mut config = Config::default().compute;
-        for (server, project) in [("web", "by-name"), (&id.to_string().to_uppercase(), "by-id")] {
+        let uuid = id.to_string().to_uppercase();
+        for (server, project) in [("web", "by-name"), (&*uuid, "by-id")] {
             config.projects.push(ServerProject { server: server.into(), project: project.into() });
         }
         let owners = Owners::new(&config);
         assert_eq!(owners.of(id, "web"), "by-id");
         assert_eq!(owners.of(ServerId::of_static("other"), "web"), "by-name");
         assert_eq!(owners.of(ServerId::of_static("other"), "other"), "admin");
+        assert_eq!(owners.of(ServerId::of_static("other"), &uuid), "by-id", "a name of that form");
     }
 }

@@ -448,6 +448,29 @@ async fn completions_are_there_for_three_shells_and_bash_understands_them() {
     }
 }
 
+#[tokio::test]
+async fn a_server_whose_name_has_the_form_of_a_uuid_is_found_by_it() {
+    let name = "DEADBEEF-0000-4000-8000-000000000001";
+    let port = Port::new(name).await;
+    let own = [&address::fixed()[..], &port.flag()].concat();
+    let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut guest = port.accept().await;
+    let asked = server.client(&["get-serial-console", name, "serial"]).await;
+    assert_eq!(asked.status.code(), Some(0), "{}", stderr(&asked));
+    let mut terminal = Terminal::run(server.command(&["connect", name]));
+    terminal.shows(&format!("connected to {name}, port 0")).await;
+    terminal.keys("typed");
+    assert_eq!(guest.typed(5).await, b"typed");
+    guest.print(b"printed\r\n").await;
+    terminal.shows("printed").await;
+    terminal.keys("\r~.");
+    assert_eq!(terminal.ended().await.code(), Some(0));
+    let log = server.client(&["log", name]).await;
+    assert!(stdout(&log).contains("printed"), "{}", stderr(&log));
+    let other = "deadbeef-0000-4000-8000-000000000002";
+    assert_eq!(server.client(&["log", other]).await.status.code(), Some(3));
+}
+
 /// A host whose console URLs lead to its own proxy.
 async fn host() -> Host {
     let own = address::fixed();

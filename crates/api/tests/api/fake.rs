@@ -57,6 +57,8 @@ pub(crate) struct Fake {
     pub(crate) status: Option<Status>,
     /// Why no power is changed.
     pub(crate) powerless: Option<ComputeError>,
+    /// The name of `halted`, if it is not that.
+    pub(crate) named: Option<String>,
     /// Servers have no ports.
     pub(crate) portless: bool,
     /// Where the port of `running` is, if it is not TCP.
@@ -100,7 +102,7 @@ impl Fake {
         };
         let server = |id, name, status| owned(id, name, status, PROJECT);
         let mut servers = vec![
-            server(halted(), "halted", Status::Shutoff),
+            server(halted(), self.named.as_deref().unwrap_or("halted"), Status::Shutoff),
             server(running(), "running", self.status.unwrap_or(Status::Active)),
         ];
         servers.extend((0..self.crowd).map(|number| {

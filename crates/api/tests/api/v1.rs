@@ -8,6 +8,7 @@ use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use tokio::sync::Notify;
 
+use crate::bench::Answer;
 use crate::bench::Bench;
 use crate::bench::config;
 use crate::fake::Fake;
@@ -316,4 +317,27 @@ async fn expired_tokens_are_purged_until_the_end() {
     let minute = tokio::time::sleep(std::time::Duration::from_secs(61));
     serialproxy_api::purge_tokens(Arc::clone(&bench.store), minute).await;
     assert!(!bench.store.revoke(token).unwrap());
+}
+
+#[tokio::test]
+async fn a_server_whose_name_has_the_form_of_a_uuid_is_found_by_it_unless_one_has_that_uuid() {
+    let uuid = "DEADBEEF-0000-4000-8000-000000000001";
+    let called = |name: &str| Fake { named: Some(name.into()), ..Fake::default() };
+    let id = |answer: &Answer| answer.json()["server"]["id"].as_str().unwrap().to_owned();
+    for name in [uuid, &uuid.to_lowercase(), &uuid.replace('-', "")] {
+        let bench = Bench::local(called(name), &config());
+        for place in ["/v1", "/v2.1", "/v2"] {
+            let answer = bench.get(&format!("{place}/servers/{uuid}")).await;
+            assert_eq!(id(&answer), halted().to_string(), "{name} {place}");
+        }
+        let other = bench.get("/v1/servers/deadbeef-0000-4000-8000-000000000002").await;
+        assert_eq!(other.status, 404);
+        let line = bench.get(&format!("/v1/lines/{uuid}/0")).await;
+        assert_eq!(line.json()["server"]["id"], halted().to_string());
+        bench.call(&format!("POST /v1/servers/{uuid}/start"), "").await;
+        assert!(bench.fake.asked().contains(&format!("Start {}", halted())), "{name}");
+    }
+    let bench = Bench::local(called(&running().to_string()), &config());
+    let answer = bench.get(&format!("/v1/servers/{}", running())).await;
+    assert_eq!(id(&answer), running().to_string(), "whose UUID it is counts first");
 }
