@@ -103,8 +103,13 @@ fn consoles() -> Named {
 }
 
 fn lines() -> Named {
-    let kind =
-        words(&[EndpointKind::Tcp, EndpointKind::Tls, EndpointKind::Unix, EndpointKind::Pty]);
+    let kind = words(&[
+        EndpointKind::Tcp,
+        EndpointKind::Tls,
+        EndpointKind::Telnet,
+        EndpointKind::Unix,
+        EndpointKind::Pty,
+    ]);
     vec![
         (OCTETS, json!({"type": "string", "format": "binary"})),
         ("ServerRef", object(&[("id", uuid()), ("name", text())])),
@@ -167,8 +172,17 @@ fn servers() -> Named {
     vec![
         (
             "Server",
-            object(&[("id", uuid()), ("name", text()), ("status", status()), ("project", text())]),
+            with(
+                object(&[
+                    ("id", uuid()),
+                    ("name", text()),
+                    ("status", status()),
+                    ("project", text()),
+                ]),
+                &[("unusable_ports", list("UnusablePort"))],
+            ),
         ),
+        ("UnusablePort", object(&[("port", port()), ("reason", text())])),
         ("ServerAnswer", object(&[("server", reference("Server"))])),
         ("Servers", object(&[("servers", list("Server"))])),
         (

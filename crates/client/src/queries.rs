@@ -4,9 +4,11 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Servers;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Sessions;
+use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::refusal::rfc3339;
 use serialproxy_proto::token::Mode;
 
@@ -17,6 +19,7 @@ use crate::command::Format;
 use crate::command::GetSerialConsole;
 use crate::failure::Failure;
 use crate::text::printable_json;
+use crate::text::say;
 use crate::text::table;
 
 /// `get-serial-console` as `-f json` prints it.
@@ -46,10 +49,24 @@ pub(crate) async fn console(
 
 pub(crate) async fn servers(api: &Api, format: Format) -> Result<String, Failure> {
     let answer = api.servers(None).await?;
+    if format == Format::Table {
+        say_unusable(api).await;
+    }
     show(format, answer, |answer| {
         let servers = api.read::<Servers<ServerRow>>(answer)?.servers;
         Ok(server_table(servers))
     })
+}
+
+/// Says which serial ports have no console, and why. An API that does not know it says nothing.
+async fn say_unusable(api: &Api) {
+    let Ok(answer) = api.call(Method::GET, "/v1/servers", &[], None).await else { return };
+    let Ok(Servers { servers }) = api.read::<Servers>(answer) else { return };
+    for Server { name, unusable_ports, .. } in servers {
+        for UnusablePort { port, reason } in unusable_ports {
+            say(&format!("{name}, port {port}, has no console: {reason}"));
+        }
+    }
 }
 
 pub(crate) async fn sessions(api: &Api, format: Format) -> Result<String, Failure> {

@@ -57,6 +57,9 @@ impl Manager {
     fn find_line(&self, line: LineKey) -> Result<Line, ComputeError> {
         self.lines.get(line).ok_or_else(|| {
             let LineKey { server, port } = line;
+            if let Some(why) = self.guests.as_ref().and_then(|guests| guests.unusable(line)) {
+                return ComputeError::NotFound(no_console(server, port, &why));
+            }
             ComputeError::NotFound(format!(
                 "Instance {server} could not be found, or it has no serial port {port} that can be \
                  reached."
@@ -256,13 +259,30 @@ fn sysrq_key(key: char) -> Result<u8, ComputeError> {
     }
 }
 
-/// The refusal for a server that has serial ports, but not this one, or none at all.
-pub(crate) fn no_such_port(id: ServerId, port: u8, ports: &[u8]) -> ComputeError {
-    if ports.is_empty() {
-        return unavailable();
+/// The refusal for a server that has serial ports, but not this one, or none at all; `why` says why a
+/// port that it has cannot be used.
+pub(crate) fn no_such_port(
+    id: ServerId,
+    port: u8,
+    ports: &[u8],
+    why: Option<&str>,
+) -> ComputeError {
+    match (ports, why) {
+        ([], None) => unavailable(),
+        ([], Some(why)) => {
+            ComputeError::Invalid(format!("{} {}", unavailable(), no_console(id, port, why)))
+        }
+        (_, Some(why)) => ComputeError::NotFound(no_console(id, port, why)),
+        (_, None) => {
+            let known = ports.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+            let text = format!("Instance {id} has no serial port {port}, only {known}.");
+            ComputeError::NotFound(text)
+        }
     }
-    let known = ports.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-    ComputeError::NotFound(format!("Instance {id} has no serial port {port}, only {known}."))
+}
+
+fn no_console(id: ServerId, port: u8, why: &str) -> String {
+    format!("Serial port {port} of instance {id} has no console: {why}.")
 }
 
 /// Nova's refusal for a server without serial consoles.

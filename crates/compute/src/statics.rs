@@ -74,7 +74,7 @@ impl Statics {
         if server.ports.contains(&line.port) {
             return Some(Ok(()));
         }
-        Some(Err(no_such_port(line.server, line.port, &server.ports)))
+        Some(Err(no_such_port(line.server, line.port, &server.ports, None)))
     }
 }
 
@@ -84,6 +84,7 @@ fn present(id: ServerId, server: &Server) -> api::Server {
         name: server.name.clone(),
         status: Status::Active,
         project: server.project.clone(),
+        unusable_ports: Vec::new(),
     }
 }
 

@@ -250,6 +250,53 @@ async fn a_guest_s_socket_that_a_program_holds_is_refused_with_its_name_and_gets
 }
 
 #[tokio::test]
+async fn a_telnet_serial_is_a_console_and_carries_every_byte() {
+    let host = Host::start(&[]).await;
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let serial = format!(
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}'/>\
+         <protocol type='telnet'/></serial>"
+    );
+    let guest = of_others(&host, &serial).await;
+    host.virsh(&["start", &guest.id]);
+    assert_eq!(connected(&host, &guest).await["endpoint"]["kind"], "telnet");
+    let mut shell = host.shell(&guest, 0).await;
+    shell.carries_every_byte().await;
+    let line = format!("/v1/lines/{}/0", guest.id);
+    assert_eq!(host.server.post(&format!("{line}/sysrq"), r#"{"key": "h"}"#).await.status, 204);
+    shell.0.output_with(HELP).await;
+    let adopted = host.server.post(&format!("/v1/servers/{}/adopt", guest.id), "").await;
+    assert_eq!(adopted.status, 409);
+    assert!(adopted.message().contains("spoken to by telnet"), "{}", adopted.message());
+}
+
+#[tokio::test]
+async fn why_a_port_has_no_console_and_what_to_change_reaches_whoever_asks_for_it() {
+    let host = Host::start(&[]).await;
+    let serials = [
+        ("<source mode='connect' host='127.0.0.1' service='8611'/>", "mode='connect'"),
+        ("<source mode='bind' host='127.0.0.1' service='cisco-sccp'/>", "'cisco-sccp'"),
+    ];
+    for (source, why) in serials {
+        let guest = of_others(&host, &format!("<serial type='tcp'>{source}</serial>")).await;
+        let server = &host.server.get(&format!("/v1/servers/{}", guest.id)).await.json["server"];
+        let unusable = &server["unusable_ports"][0];
+        assert_eq!(unusable["port"], 0);
+        assert!(unusable["reason"].as_str().unwrap().contains(why), "{unusable}");
+        let console = format!("/v3/servers/{}/get-serial-console?wait=1", guest.id);
+        let asked = [
+            (400, host.server.post(&console, "").await),
+            (404, host.server.get(&format!("/v1/lines/{}/0/output", guest.id)).await),
+            (409, host.server.post(&format!("/v1/servers/{}/adopt", guest.id), "").await),
+        ];
+        for (status, answer) in asked {
+            assert_eq!(answer.status, status, "{:?}", answer.json);
+            assert!(answer.message().contains(why), "{}", answer.message());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_port_that_cannot_be_taken_from_a_program_is_refused_with_its_name_and_gets_nothing() {
     let port = Port::new("switch").await;
     let endpoint = port.address().to_string();

@@ -216,6 +216,21 @@ async fn a_refusal_and_what_is_told_of_a_line_name_no_path_of_the_server() {
 }
 
 #[tokio::test]
+async fn the_log_names_a_header_that_a_reverse_proxy_took_out() {
+    let rig = start(&[]).await;
+    let whole = upgrade("/?token=unknown&mode=watch", &rig.server.proxy, &[]);
+    let upgrade = whole.lines().find(|line| line.to_ascii_lowercase().starts_with("upgrade:"));
+    let stripped = whole.replace(&format!("{}\r\n", upgrade.unwrap()), "");
+    assert_ne!(stripped, whole);
+    ask(None, &rig.server.proxy, &stripped).await;
+    eventually(async || {
+        let log = rig.server.log();
+        log.contains("Upgrade: websocket is missing: a reverse proxy").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_is_refused_writes_little_into_the_log() {
     let rig = start(&[]).await;
     let whole = upgrade("/?token=unknown&mode=watch", &rig.server.proxy, &[]);

@@ -28,6 +28,13 @@ pub enum Endpoint {
         /// TCP port.
         port: u16,
     },
+    /// A TCP socket that speaks telnet, as QEMU does.
+    Telnet {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
     /// A TCP socket that passes bytes once it is asked for a path (`CONNECT path HTTP/1.1`), as
     /// Nova's `internal_access_path` has it.
     Tunnel {
@@ -107,7 +114,10 @@ impl Endpoint {
     }
 
     fn is_loopback(&self) -> bool {
-        let (Self::Tcp { host, .. } | Self::Tls { host, .. } | Self::Tunnel { host, .. }) = self
+        let (Self::Tcp { host, .. }
+        | Self::Tls { host, .. }
+        | Self::Telnet { host, .. }
+        | Self::Tunnel { host, .. }) = self
         else {
             return false;
         };
@@ -119,7 +129,9 @@ impl Endpoint {
         match self {
             Self::Unix(_) => "the guest's socket".into(),
             Self::Pty(_) => "the guest's pseudo-terminal".into(),
-            Self::Tcp { .. } | Self::Tls { .. } | Self::Tunnel { .. } => self.info().address,
+            Self::Tcp { .. } | Self::Tls { .. } | Self::Telnet { .. } | Self::Tunnel { .. } => {
+                self.info().address
+            }
         }
     }
 
@@ -134,6 +146,10 @@ impl Endpoint {
             Self::Tls { host, port } => {
                 let plain = Self::Tcp { host: host.clone(), port: *port }.info();
                 EndpointInfo { kind: EndpointKind::Tls, ..plain }
+            }
+            Self::Telnet { host, port } => {
+                let plain = Self::Tcp { host: host.clone(), port: *port }.info();
+                EndpointInfo { kind: EndpointKind::Telnet, ..plain }
             }
             Self::Tunnel { host, port, .. } => Self::Tcp { host: host.clone(), port: *port }.info(),
             Self::Unix(path) => {

@@ -63,7 +63,7 @@ pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
             let inode = blocking(move || diag::unix_client(&path)).await??;
             program(File::Socket(inode), UNKNOWN).await
         }
-        Stream::Tls(_) | Stream::Pty(_) => None,
+        Stream::Tls(_) | Stream::Telnet(_) | Stream::Pty(_) => None,
     }
 }
 

@@ -39,6 +39,9 @@ mod diag;
 mod dial;
 mod endpoint;
 #[doc(hidden)]
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod history;
 mod holders;
 mod keyboard;
@@ -57,6 +60,7 @@ mod roster;
 mod session;
 mod status;
 mod stream;
+mod telnet;
 mod tunnel;
 
 use tokio::time::Instant;

@@ -3,6 +3,7 @@
 //! Reads and writes do not wait, so that they may happen under a lock and without a buffer of the
 //! line's own. Writes let no more through than the hypervisor reads soon (`meter`).
 
+mod telnet;
 mod tls;
 
 use std::fs::OpenOptions;
@@ -37,6 +38,7 @@ use crate::lock;
 use crate::meter::Meter;
 use crate::meter::UnderWay;
 use crate::registry::Settings;
+use crate::stream::telnet::TelnetStream;
 use crate::stream::tls::TlsStream;
 use crate::tunnel;
 
@@ -50,6 +52,7 @@ pub(crate) type Buffers = [Vec<u8>; BUFFERS];
 pub(crate) enum Stream {
     Tcp(MeteredTcp),
     Tls(Box<TlsStream>),
+    Telnet(Box<TelnetStream>),
     Unix(MeteredSocket),
     Pty(AsyncFd<OwnedFd>),
 }
@@ -60,6 +63,7 @@ impl Stream {
         match endpoint {
             Endpoint::Tcp { host, port }
             | Endpoint::Tls { host, port }
+            | Endpoint::Telnet { host, port }
             | Endpoint::Tunnel { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
@@ -95,6 +99,9 @@ impl Stream {
                 lock(&stream.input).sent += length as u64;
                 Ok(Self::Tcp(stream))
             }
+            (Self::Tcp(stream), Endpoint::Telnet { .. }) => {
+                Ok(Self::Telnet(Box::new(TelnetStream::new(stream))))
+            }
             (plain, _) => Ok(plain),
         }
     }
@@ -103,6 +110,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.tcp.ready(interest).await,
             Self::Tls(stream) => stream.ready(interest).await,
+            Self::Telnet(stream) => stream.tcp.tcp.ready(interest).await,
             Self::Unix(stream) => stream.socket.ready(interest).await,
             Self::Pty(pty) => pty.ready(interest).await.map(|guard| guard.ready()),
         }
@@ -118,6 +126,15 @@ impl Stream {
                 read_out(buffers, again, try_io)
             }
             Self::Tls(stream) => stream.try_read(first),
+            Self::Telnet(stream) => match stream.try_read_beginning(first) {
+                Some(read) => read,
+                None => {
+                    let tcp = &stream.tcp.tcp;
+                    let try_io =
+                        |read: Read<'_>| tcp.try_io(Interest::READABLE, || read(tcp.as_fd()));
+                    read_out(buffers, again, try_io)
+                }
+            },
             Self::Unix(MeteredSocket { socket, .. }) => {
                 let try_io =
                     |read: Read<'_>| socket.try_io(Interest::READABLE, || read(socket.as_fd()));
@@ -133,6 +150,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => collect(&stream.tcp, bytes),
             Self::Tls(stream) => collect(stream.tcp(), bytes),
+            Self::Telnet(stream) => collect(&stream.tcp.tcp, bytes),
             Self::Unix(_) | Self::Pty(_) => {}
         }
     }
@@ -141,6 +159,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Tls(stream) => stream.try_write(bytes),
+            Self::Telnet(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Pty(pty) => {
                 let write = |fd: &OwnedFd| Ok(rustix::io::write(fd, bytes)?);
@@ -158,6 +177,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Some(lock(&stream.input).meter.next_look()),
             Self::Tls(stream) => Some(stream.next_look()),
+            Self::Telnet(stream) => Some(lock(&stream.tcp.input).meter.next_look()),
             Self::Unix(_) | Self::Pty(_) => None,
         }
     }
@@ -174,7 +194,7 @@ impl Stream {
     /// that can be known.
     pub(crate) fn is_accepted(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Tls(_) => {
+            Self::Tcp(_) | Self::Tls(_) | Self::Telnet(_) => {
                 self.tcp_ends().is_none_or(|(ours, port)| is_accepted(ours, port))
             }
             Self::Unix(stream) => is_unix_accepted(&stream.socket),

@@ -106,6 +106,8 @@ pub enum EndpointKind {
     Tcp,
     /// TCP with TLS.
     Tls,
+    /// TCP that speaks telnet.
+    Telnet,
     /// A unix socket.
     Unix,
     /// A pseudo-terminal.
@@ -199,6 +201,18 @@ pub struct Server {
     pub status: Status,
     /// Id of the project that it belongs to.
     pub project: String,
+    /// Serial ports that have no console, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusable_ports: Vec<UnusablePort>,
+}
+
+/// A serial port that has no console.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UnusablePort {
+    /// Its index.
+    pub port: u8,
+    /// Why, and what to change.
+    pub reason: String,
 }
 
 /// What a server does, in Nova's words.

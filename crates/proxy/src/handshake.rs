@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serialproxy_limits::Source;
+use serialproxy_limits::seldom;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Protocol;
@@ -69,7 +70,14 @@ pub(crate) async fn answer(
 ) -> (Answer, Option<Upgrade>) {
     let offer = match upgrade::read(&request) {
         Ok(offer) => offer,
-        Err(violation) => return (not_a_handshake(&violation), None),
+        Err(violation) => {
+            // It is the operator's to mend, and the client may be one who cannot read the answer.
+            if violation.stripped && seldom::is_due("upgrade") {
+                let (address, reason) = (client.address, violation.reason);
+                tracing::warn!(%address, reason, "a WebSocket is refused");
+            }
+            return (not_a_handshake(&violation), None);
+        }
     };
     let protocol = offer.protocol;
     let admitted = tokio::select! {

@@ -38,6 +38,8 @@ pub(crate) struct Offer {
 pub(crate) struct Violation {
     pub(crate) status: StatusCode,
     pub(crate) reason: &'static str,
+    /// Whether a reverse proxy took the headers out that it has to pass on.
+    pub(crate) stripped: bool,
     /// What the client is told to send instead.
     pub(crate) instead: Option<(HeaderName, &'static str)>,
 }
@@ -58,6 +60,7 @@ pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
         return Err(Violation {
             status: StatusCode::METHOD_NOT_ALLOWED,
             reason: "a WebSocket is opened by GET",
+            stripped: false,
             instead: Some((header::ALLOW, "GET")),
         });
     }
@@ -66,18 +69,17 @@ pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
     }
     check_host(request)?;
     if !lists(headers, &header::UPGRADE, "websocket") {
-        let reason = "Upgrade: websocket is missing: a reverse proxy has to pass it on";
-        return Err(reason.into());
+        return Err(stripped("Upgrade: websocket is missing: a reverse proxy has to pass it on"));
     }
     if !lists(headers, &header::CONNECTION, "upgrade") {
-        let reason = "Connection: Upgrade is missing: a reverse proxy has to pass it on";
-        return Err(reason.into());
+        return Err(stripped("Connection: Upgrade is missing: a reverse proxy has to pass it on"));
     }
     let key = read_key(headers)?;
     if single(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
         return Err(Violation {
             status: StatusCode::UPGRADE_REQUIRED,
             reason: "Sec-WebSocket-Version is not 13",
+            stripped: false,
             instead: Some((header::SEC_WEBSOCKET_VERSION, VERSION)),
         });
     }
@@ -102,6 +104,10 @@ pub(crate) fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
         Some(_) => Ok(()),
         None => Err("the Host header is missing, repeated or not valid"),
     }
+}
+
+fn stripped(reason: &'static str) -> Violation {
+    Violation { stripped: true, ..reason.into() }
 }
 
 fn read_key(headers: &HeaderMap) -> Result<&HeaderValue, &'static str> {
@@ -153,7 +159,7 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 
 impl From<&'static str> for Violation {
     fn from(reason: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, reason, instead: None }
+        Self { status: StatusCode::BAD_REQUEST, reason, stripped: false, instead: None }
     }
 }
 

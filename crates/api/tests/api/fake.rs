@@ -13,6 +13,7 @@ use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Session;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
+use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::api::Writer;
 use serialproxy_proto::compute::Answer;
 use serialproxy_proto::compute::Compute;
@@ -99,6 +100,7 @@ impl Fake {
             name: name.into(),
             status,
             project: project.into(),
+            unusable_ports: vec![UnusablePort { port: 2, reason: "its type is 'file'".into() }],
         };
         let server = |id, name, status| owned(id, name, status, PROJECT);
         let mut servers = vec![
@@ -175,8 +177,13 @@ impl Compute for Fake {
                 gate.notified().await;
             }
             self.booted.notify_one();
-            let server =
-                Server { id: running(), name: boot.name.clone(), status: Status::Active, project };
+            let server = Server {
+                unusable_ports: Vec::new(),
+                id: running(),
+                name: boot.name.clone(),
+                status: Status::Active,
+                project,
+            };
             self.say(format!("{boot:?}"), || Ok(server)).await
         })
     }

@@ -134,6 +134,14 @@ async fn no_answer_holds_more_than_a_mebibyte_of_output() {
 }
 
 #[tokio::test]
+async fn a_server_says_which_ports_have_no_console_and_why() {
+    let bench = Bench::new();
+    let server = &bench.get(&format!("/v1/servers/{}", running())).await.json()["server"];
+    assert_eq!(server["unusable_ports"][0]["port"], 2);
+    assert_eq!(server["unusable_ports"][0]["reason"], "its type is 'file'");
+}
+
+#[tokio::test]
 async fn sessions_are_listed_and_ended() {
     let bench = Bench::new();
     let session = &bench.get("/v1/sessions").await.json()["sessions"][0];

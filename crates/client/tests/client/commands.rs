@@ -109,6 +109,12 @@ fn the_list_of_servers_follows_all_pages() {
             let server = json!([{"id": ID, "name": "one", "status": "ACTIVE"}]);
             (200, json!({"servers": server, "servers_links": link}).to_string())
         }
+        "GET /v1/servers" => {
+            let ports = json!([{"port": 1, "reason": "its type is 'file'"}]);
+            let server = json!([{"id": ID, "name": "one", "status": "ACTIVE", "project": "admin",
+                "unusable_ports": ports}]);
+            (200, json!({ "servers": server }).to_string())
+        }
         line => {
             assert_eq!(line, format!("GET /v2.1/servers/detail?marker={ID}"));
             let server = json!([{"id": OTHER, "name": "two", "status": "SHUTOFF"}]);
@@ -118,6 +124,8 @@ fn the_list_of_servers_follows_all_pages() {
     let ended = ask(&api, &["servers"]);
     assert!(ended.text().contains("| one  | ACTIVE  |"), "{ended:?}");
     assert!(ended.text().contains("| two  | SHUTOFF |"), "{ended:?}");
+    let why = "one, port 1, has no console: its type is 'file'";
+    assert!(ended.stderr.contains(why), "{ended:?}");
     let ended = ask(&api, &["servers", "-f", "json"]);
     let answer: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(answer["servers"].as_array().unwrap().len(), 2);
@@ -201,7 +209,7 @@ fn the_token_comes_from_the_state_directory_where_the_environment_has_none() {
     assert_eq!(run(command, b"").code, 0);
     assert_eq!(api.requests()[0].token.as_deref(), Some("fr0mfile"));
     assert_eq!(ask(&api, &["servers", "--state-dir", state]).code, 0);
-    assert_eq!(api.requests()[1].token.as_deref(), Some("t0ken"));
+    assert_eq!(api.requests().last().unwrap().token.as_deref(), Some("t0ken"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod ports;
 mod read;
 mod write;
 
+pub(crate) use self::give::GiveError;
 pub(crate) use self::give::Given;
 pub(crate) use self::give::SerialDevices;
 pub(crate) use self::ports::replace_ports;

@@ -19,6 +19,9 @@ use super::NOVA;
 use super::XmlError;
 use super::checked;
 
+/// Characters of a word of a description that a message repeats.
+const QUOTED: usize = 64;
+
 /// What we need to know of a domain.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Facts {
@@ -88,7 +91,10 @@ impl SerialPort {
     /// Where to connect to: a port that is bound on all addresses is reached on the loopback.
     pub(crate) fn dialled(&self) -> Option<Endpoint> {
         let mut at = self.at.clone();
-        if let Some(Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. }) = &mut at {
+        if let Some(
+            Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } | Endpoint::Telnet { host, .. },
+        ) = &mut at
+        {
             match host.parse() {
                 Ok(IpAddr::V4(ip)) if ip.is_unspecified() => {
                     *host = Ipv4Addr::LOCALHOST.to_string()
@@ -276,7 +282,7 @@ impl Found {
         for character in serials.into_iter().chain(consoles) {
             match character.endpoint() {
                 Ok(at) => facts.ports.push(character.with(at)),
-                Err(why) => facts.unusable.push((character.port, why.into())),
+                Err(why) => facts.unusable.push((character.port, why)),
             }
         }
         facts
@@ -333,31 +339,59 @@ impl Character {
         }
     }
 
-    /// Where QEMU has the port, as far as it is known, or why no line can be attached to it.
-    fn endpoint(&self) -> Result<Option<Endpoint>, &'static str> {
-        let Source { mode, host, service, path, tls } = &self.source;
+    /// Where QEMU has the port, as far as it is known, or why no line can be attached to it, and what
+    /// to change.
+    fn endpoint(&self) -> Result<Option<Endpoint>, Cow<'static, str>> {
+        let Source { mode, path, .. } = &self.source;
         match self.kind.as_str() {
             "pty" => Ok(path.as_ref().map(|path| Endpoint::Pty(path.into()))),
-            "tcp" | "unix" if mode.as_deref() == Some("connect") => {
-                Err("QEMU does not listen there, it connects: use mode='bind'")
-            }
+            "tcp" | "unix" if mode.as_deref() == Some("connect") => Err(
+                "QEMU does not listen there, it connects to another program (mode='connect'): use \
+                 mode='bind'"
+                    .into(),
+            ),
             "unix" => Ok(path.as_ref().map(|path| Endpoint::Unix(path.into()))),
-            "tcp" if !matches!(self.protocol.as_deref(), None | Some("raw")) => {
-                Err("it speaks another protocol than raw: use <protocol type='raw'/>")
-            }
-            "tcp" => {
-                let port = service.as_deref().and_then(|service| service.parse().ok());
-                let (Some(host), Some(port @ 1..)) = (host.clone(), port) else {
-                    return Err("it has no address or no port number");
-                };
-                Ok(Some(match tls.as_deref() {
-                    Some("yes") => Endpoint::Tls { host, port },
-                    _ => Endpoint::Tcp { host, port },
-                }))
-            }
-            _ => Err("its type is none of tcp, unix and pty"),
+            "tcp" => self.tcp().map(Some),
+            kind => Err(format!(
+                "its type is {}, which carries nothing both ways: use pty, unix or tcp with \
+                 mode='bind'",
+                quoted(kind)
+            )
+            .into()),
         }
     }
+
+    fn tcp(&self) -> Result<Endpoint, Cow<'static, str>> {
+        let Source { host, service, tls, .. } = &self.source;
+        let Some(host) = host.clone() else {
+            return Err("it has no address: give its <source> a host".into());
+        };
+        let service = service.as_deref().unwrap_or_default();
+        let Some(port @ 1..) = service.parse().ok() else {
+            return Err(format!(
+                "its port is {}, which is no number from 1 to 65535: give the number as service",
+                quoted(service)
+            )
+            .into());
+        };
+        let tls = tls.as_deref() == Some("yes");
+        match (self.protocol.as_deref(), tls) {
+            (None | Some("raw"), false) => Ok(Endpoint::Tcp { host, port }),
+            (None | Some("raw"), true) => Ok(Endpoint::Tls { host, port }),
+            (Some("telnet"), false) => Ok(Endpoint::Telnet { host, port }),
+            (Some(protocol), _) => {
+                let over = if tls { " over TLS" } else { "" };
+                Err(format!("it speaks {}{over}: use <protocol type='raw'/>", quoted(protocol))
+                    .into())
+            }
+        }
+    }
+}
+
+/// A word of a domain's description as a message shows it.
+fn quoted(word: &str) -> String {
+    let shown: String = word.chars().take(QUOTED).collect();
+    format!("'{}'", shown.escape_debug())
 }
 
 /// An attribute's value.

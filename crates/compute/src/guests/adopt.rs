@@ -12,7 +12,9 @@ use serialproxy_store::Adoption;
 use super::Guests;
 use super::changes::Task;
 use super::power::refuse_paused;
+use super::table::why_not;
 use crate::domain::Facts;
+use crate::domain::GiveError;
 use crate::domain::Given;
 use crate::domain::SerialDevices;
 use crate::domain::XmlError;
@@ -31,7 +33,7 @@ impl Guests {
     ) -> Result<api::Server, ComputeError> {
         self.settle().await;
         if !self.settings.enabled {
-            return Err(no_such_port(id, 0, &[]));
+            return Err(no_such_port(id, 0, &[], None));
         }
         let guest = self.seen(id).await?;
         if adopt.restart && guest.run.is_some() {
@@ -158,7 +160,8 @@ impl Guests {
     ) -> Result<(), ComputeError> {
         let tls = self.settings.tls_required;
         let given = Given { address: self.ports.address(), ports, tls };
-        let given = devices.give(xml, given).map_err(|error| refused(id, &error.to_string()))?;
+        let given =
+            devices.give(xml, given).map_err(|error| refused(id, &in_words(xml, &error)))?;
         if tcp_ports(&given).map_err(|error| unreadable(id, &error))? != ports {
             return Err(refused(id, "its description has no place for serial ports"));
         }
@@ -174,6 +177,24 @@ impl Guests {
 
     async fn next_xml(&self, id: ServerId) -> Result<String, ComputeError> {
         self.hypervisor.next_xml(id).await.map_err(|error| error.of(id, "look at"))
+    }
+}
+
+/// Why ports cannot be given, and what the port in the way is to people now.
+fn in_words(xml: &str, error: &GiveError) -> String {
+    let GiveError::Relied { port, .. } = error else { return error.to_string() };
+    let (port, facts) = (u8::try_from(*port).unwrap_or(u8::MAX), Facts::read(xml));
+    let Ok(facts) = facts else { return error.to_string() };
+    if let Some(why) = why_not(&facts.unusable, port) {
+        return format!("{error}. It has no console: {why}");
+    }
+    let usable = facts.ports.iter().find(|known| known.port == port);
+    match usable.and_then(|known| known.at.as_ref()) {
+        Some(Endpoint::Telnet { .. }) => {
+            format!("{error}. It has a console as it is, which is spoken to by telnet")
+        }
+        Some(_) => format!("{error}. It has a console as it is"),
+        None => error.to_string(),
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) use self::boot::valid_name;
 use self::changes::Changes;
 use self::table::Guest;
 use self::table::Table;
+use self::table::why_not;
 use crate::exclusions::Exclusions;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
@@ -168,7 +169,8 @@ impl Guests {
         };
         if !guest.ports.iter().any(|known| known.port == port) {
             let ports: Vec<u8> = guest.ports.iter().map(|known| known.port).collect();
-            return Err(no_such_port(id, port, &ports));
+            let why = why_not(&guest.unusable, port);
+            return Err(no_such_port(id, port, &ports, why));
         }
         if guest.run.is_none() && !wait {
             return Err(ComputeError::Conflict(format!(
@@ -183,7 +185,22 @@ impl Guests {
     fn present(&self, id: ServerId, guest: Guest) -> api::Server {
         let reachable = self.hypervisor.reachable().is_ok();
         let status = if reachable { guest.status } else { Status::Error };
-        api::Server { id, name: guest.name, status, project: guest.project }
+        let unusable = guest.unusable.into_iter();
+        let unusable_ports =
+            unusable.map(|(port, why)| api::UnusablePort { port, reason: why.into_owned() });
+        api::Server {
+            id,
+            name: guest.name,
+            status,
+            project: guest.project,
+            unusable_ports: unusable_ports.collect(),
+        }
+    }
+
+    /// Why a serial port that was seen has no line, if so.
+    pub(crate) fn unusable(&self, line: LineKey) -> Option<String> {
+        let guest = self.table.get(line.server)?;
+        why_not(&guest.unusable, line.port).map(str::to_owned)
     }
 
     /// Why a guest that was never seen is not there: nobody knows while libvirt is away.

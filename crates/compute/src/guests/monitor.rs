@@ -12,6 +12,7 @@ use serialproxy_proto::id::ServerId;
 
 use super::Guests;
 use super::power::conflict;
+use super::table::why_not;
 use crate::domain::Device;
 use crate::domain::SerialPort;
 use crate::hypervisor::Domain;
@@ -43,7 +44,7 @@ impl Guests {
     pub(crate) async fn sysrq(&self, line: LineKey, key: u8) -> Result<(), ComputeError> {
         let port = self.running_port(line, "sysrq").await?;
         let console = self.lines.get(line);
-        let console = console.ok_or_else(|| no_such_port(line.server, line.port, &[]))?;
+        let console = console.ok_or_else(|| no_such_port(line.server, line.port, &[], None))?;
         // A break without its key would make a command of what is typed next.
         if console.describe().state != LineState::Connected {
             return Err(not_connected(&console));
@@ -95,10 +96,10 @@ impl Guests {
         }
         let Domain { name, mut facts, .. } = domain;
         self.settings.exclusions.apply(id, &name, &mut facts);
-        let ports = facts.ports;
+        let ports = std::mem::take(&mut facts.ports);
         let known: Vec<u8> = ports.iter().map(|known| known.port).collect();
         let found = ports.into_iter().find(|known| known.port == port);
-        found.ok_or_else(|| no_such_port(id, port, &known))
+        found.ok_or_else(|| no_such_port(id, port, &known, why_not(&facts.unusable, port)))
     }
 }
 

@@ -54,11 +54,13 @@ impl Guests {
             Unresolved::Failed(format!("the running guest has no serial port {port}"))
         })?;
         match known.dialled() {
-            Some(Endpoint::Tcp { .. }) if self.settings.tls_required => Err(Unresolved::Failed(
-                "the guest's port is plain TCP, which [serial_console] tls_required refuses: give \
-                 its <source> tls='yes'"
-                    .into(),
-            )),
+            Some(Endpoint::Tcp { .. } | Endpoint::Telnet { .. }) if self.settings.tls_required => {
+                Err(Unresolved::Failed(
+                    "the guest's port is plain TCP, which [serial_console] tls_required refuses: \
+                     give its <source> tls='yes', and no <protocol> but raw"
+                        .into(),
+                ))
+            }
             Some(endpoint) => Ok(endpoint),
             None => Err(Unresolved::Failed(format!("libvirt does not say where port {port} is"))),
         }

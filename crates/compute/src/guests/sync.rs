@@ -284,7 +284,11 @@ fn bound_ports(domain: &Domain) -> BTreeSet<BoundPort> {
     let next = domain.next.as_ref();
     let of = |facts: &Facts| {
         let tcp = facts.ports.iter().filter_map(|port| match &port.at {
-            Some(Endpoint::Tcp { host, port: tcp } | Endpoint::Tls { host, port: tcp }) => {
+            Some(
+                Endpoint::Tcp { host, port: tcp }
+                | Endpoint::Tls { host, port: tcp }
+                | Endpoint::Telnet { host, port: tcp },
+            ) => {
                 let line = LineKey { server: domain.id, port: port.port };
                 Some(BoundPort { address: host.clone(), port: *tcp, line })
             }

@@ -46,6 +46,11 @@ pub(super) struct Guest {
     pub(super) ours: bool,
 }
 
+/// Why a port has no line, where it is one of those that have none.
+pub(super) fn why_not<'a>(unusable: &'a [(u8, Cow<'static, str>)], port: u8) -> Option<&'a str> {
+    unusable.iter().find(|(known, _)| *known == port).map(|(_, why)| &**why)
+}
+
 /// All guests. Whoever waits for a change is woken by each.
 #[derive(Debug, Default)]
 pub(super) struct Table {

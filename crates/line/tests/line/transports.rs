@@ -124,6 +124,33 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
     eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
 }
 
+#[tokio::test]
+async fn every_byte_passes_telnet_as_qemu_speaks_it() {
+    let rig = Rig::new().await;
+    let port = rig.port.local_addr().unwrap();
+    let telnet = Endpoint::Telnet { host: port.ip().to_string(), port: port.port() };
+    *rig.told.0.lock().unwrap() = Ok(telnet);
+    rig.line.guest_started(true);
+    let (mut guest, _) = within(rig.port.accept()).await.unwrap();
+    guest.write_all(&[255, 251, 1, 255, 251, 3, 255, 251, 0, 255]).await.unwrap();
+    assert!(rig.line.connected(PATIENCE).await);
+    assert_eq!(rig.line.describe().endpoint.unwrap().kind, EndpointKind::Telnet);
+    let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
+    visitor.start = Start::Oldest;
+    let (mut attachment, keyboard) = rig.attach(&visitor).unwrap();
+    // What the guest prints is not doubled.
+    let all: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    guest.write_all(&[253, 0]).await.unwrap();
+    guest.write_all(&all).await.unwrap();
+    assert_eq!(output_until(&mut attachment, &all).await, all);
+    keyboard.write(&all);
+    let doubled: Vec<u8> =
+        all.iter().flat_map(|byte| vec![*byte; 1 + usize::from(*byte == 255)]).collect();
+    let mut typed = vec![0; doubled.len()];
+    within(guest.read_exact(&mut typed)).await.unwrap();
+    assert_eq!(typed, doubled);
+}
+
 /// A port that speaks TLS and wants a certificate of its client, and what such a client needs.
 fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let ca_key = KeyPair::generate().unwrap();

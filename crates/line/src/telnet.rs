@@ -1,0 +1,199 @@
+//! Telnet (RFC 854) as QEMU speaks it on a serial port (`telnet=on`; QEMU 7.2, `chardev/char-socket.c`).
+//!
+//! QEMU begins with its options (`IAC WILL ECHO` and such), waits for no answer, and then sends what the
+//! guest prints as it is: a byte 0xff comes alone, where RFC 854 wants two. What is sent to it has each
+//! 0xff doubled. Commands of two bytes other than those for a break swallow the byte behind them, and
+//! subnegotiation reaches the guest: so nothing else is sent.
+
+use std::io;
+
+/// `IAC`, and `WILL`, `WONT`, `DO` and `DONT`, which have one byte more.
+const IAC: u8 = 255;
+const OPTIONS: std::ops::RangeInclusive<u8> = 251..=254;
+
+/// Options at the beginning, at most: QEMU sends 4, or 7 for TN3270.
+const MOST: usize = 8;
+
+/// Bytes of input that are encoded at once, at most.
+const PIECE: usize = 16 * 1024;
+
+/// What comes from QEMU: its options, and then the guest's output.
+#[derive(Debug)]
+pub(crate) enum Decoder {
+    /// So many options are yet to come at most, and of the present one these bytes came.
+    Options { left: usize, begun: Vec<u8> },
+    /// All is the guest's.
+    Output,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::Options { left: MOST, begun: Vec::with_capacity(2) }
+    }
+}
+
+impl Decoder {
+    /// Whether nothing needs to be taken out any more.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Output)
+    }
+
+    /// Takes the options out of what came; what is left is the guest's, before it what was kept back.
+    pub(crate) fn decode(&mut self, came: &[u8]) -> Vec<u8> {
+        let mut came = came.iter();
+        while let Self::Options { left, begun } = self {
+            let Some(byte) = came.next() else { return Vec::new() };
+            begun.push(*byte);
+            let is_option = match **begun {
+                [IAC] => true,
+                [IAC, command] => OPTIONS.contains(&command),
+                _ => begun.len() == 3,
+            };
+            if !is_option || *left == 0 {
+                let mut output = std::mem::take(begun);
+                output.extend(came.as_slice());
+                *self = Self::Output;
+                return output;
+            }
+            if begun.len() == 3 {
+                begun.clear();
+                *left -= 1;
+            }
+        }
+        came.as_slice().to_owned()
+    }
+}
+
+/// What goes to QEMU.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    /// Whether the first of two `IAC` was written, and the second was not.
+    half: bool,
+}
+
+impl Encoder {
+    /// Writes input with each 0xff doubled, by `write`, which may take less than it is given; returns how
+    /// many bytes of the input were written as a whole.
+    pub(crate) fn write(
+        &mut self,
+        input: &[u8],
+        write: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let input = input.get(..PIECE.min(input.len())).unwrap_or_default();
+        let mut encoded = Vec::with_capacity(input.len() + 1);
+        // What was begun may have been dropped since: then its second half goes alone.
+        let dropped = self.half && input.first() != Some(&IAC);
+        if dropped {
+            encoded.push(IAC);
+        }
+        for (at, byte) in input.iter().enumerate() {
+            encoded.push(*byte);
+            if *byte == IAC && !(at == 0 && self.half) {
+                encoded.push(IAC);
+            }
+        }
+        let mut written = write(&encoded)?;
+        if dropped && written > 0 {
+            self.half = false;
+            written -= 1;
+        }
+        let mut taken = 0;
+        for byte in input {
+            let length = if *byte == IAC && !self.half { 2 } else { 1 };
+            if written < length {
+                self.half |= written == 1;
+                break;
+            }
+            self.half = false;
+            written -= length;
+            taken += 1;
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What QEMU sends first.
+    const QEMU: [u8; 12] = [255, 251, 1, 255, 251, 3, 255, 251, 0, 255, 253, 0];
+
+    /// QEMU's side: what the guest gets.
+    fn received(sent: &[u8]) -> Vec<u8> {
+        let mut got = Vec::new();
+        let mut sent = sent.iter();
+        while let Some(byte) = sent.next() {
+            if *byte == IAC {
+                assert_eq!(sent.next(), Some(&IAC), "a command");
+            }
+            got.push(*byte);
+        }
+        got
+    }
+
+    fn decoded(stream: &[u8], cuts: usize) -> Vec<u8> {
+        let mut decoder = Decoder::default();
+        stream.chunks(cuts).flat_map(|piece| decoder.decode(piece)).collect()
+    }
+
+    #[test]
+    fn the_options_are_taken_out_and_the_guest_s_bytes_are_left_as_they_are() {
+        let output = b"login: \xff\xfb\x01\xff";
+        for cuts in 1..20 {
+            assert_eq!(decoded(&[&QEMU[..], output].concat(), cuts), output);
+        }
+        assert_eq!(decoded(b"\xffx", 1), b"\xffx", "no option");
+        let many = QEMU.repeat(3);
+        assert_eq!(decoded(&many, 7), &many[3 * MOST..], "so many are the guest's");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_typed_arrives_however_little_is_taken_at_once(
+            input in proptest::collection::vec(prop_oneof![any::<u8>(), Just(IAC)], 0..200),
+            takes in proptest::collection::vec(0..5usize, 1..20),
+        ) {
+            let (mut encoder, mut sent, mut rest) = (Encoder::default(), Vec::new(), &input[..]);
+            let mut takes = takes.iter().chain(std::iter::repeat(&1));
+            while !rest.is_empty() {
+                let most = *takes.next().unwrap();
+                let taken = encoder.write(rest, |encoded| {
+                    let piece = &encoded[..most.min(encoded.len())];
+                    sent.extend_from_slice(piece);
+                    Ok(piece.len())
+                });
+                rest = &rest[taken.unwrap()..];
+            }
+            prop_assert_eq!(received(&sent), input);
+        }
+
+        #[test]
+        fn what_was_dropped_half_written_makes_no_command_of_what_is_typed_next(
+            next in proptest::collection::vec(0..255u8, 1..20),
+        ) {
+            let (mut encoder, mut sent) = (Encoder::default(), Vec::new());
+            let taken = encoder.write(&[IAC], |encoded| {
+                sent.push(encoded[0]);
+                Ok(1)
+            });
+            prop_assert_eq!(taken.unwrap(), 0);
+            let taken = encoder.write(&next, |encoded| {
+                sent.extend_from_slice(encoded);
+                Ok(encoded.len())
+            });
+            prop_assert_eq!(taken.unwrap(), next.len());
+            prop_assert_eq!(received(&sent), [&[IAC], &next[..]].concat());
+        }
+
+        #[test]
+        fn what_follows_the_options_is_the_output_wherever_it_is_cut(
+            output in proptest::collection::vec(1..255u8, 0..100),
+            cuts in 1..40usize,
+        ) {
+            prop_assert_eq!(decoded(&[&QEMU[..], &output].concat(), cuts), output);
+        }
+    }
+}
