@@ -26,7 +26,8 @@ impl Guests {
     pub(super) async fn kept(&self, line: LineKey, most: usize) -> Option<Vec<u8>> {
         let domain = self.hypervisor.domain(line.server).await;
         let domain = domain.inspect_err(|error| {
-            tracing::warn!(%line, %error, "whether libvirt keeps a guest's output is not known");
+            let (line, server) = (self.line_name(line), line.server);
+            tracing::warn!(line, %server, %error, "whether libvirt keeps a guest's output is not known");
         });
         let domain = domain.ok().flatten()?;
         domain.facts.run?;
@@ -38,7 +39,8 @@ impl Guests {
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         read.inspect_err(|error| {
-            tracing::warn!(%line, %error, "what libvirt keeps of a guest's output cannot be read");
+            let (line, server) = (self.line_name(line), line.server);
+            tracing::warn!(line, %server, %error, "what libvirt keeps of a guest's output cannot be read");
         })
         .ok()
     }

@@ -37,7 +37,8 @@ impl Guests {
         self.create_paused(id).await?;
         self.seen(id).await?;
         if let Err(reason) = self.attach(id).await {
-            tracing::warn!(server = %id, reason, "a starting guest's console is not attached");
+            let name = self.server_name(id);
+            tracing::warn!(name, server = %id, reason, "a starting guest's console is not attached");
             if attach == Attach::OrFail {
                 return Err(ComputeError::Failed(format!(
                     "the guest's console could not be attached within {} s: {reason}",
@@ -79,7 +80,8 @@ impl Guests {
             return Ok(());
         }
         let (lines, old): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
-        tracing::warn!(server = %id, ports = ?old, "other programs took a stopped guest's ports");
+        let name = self.server_name(id);
+        tracing::warn!(name, server = %id, ports = ?old, "other programs took a stopped guest's ports");
         let leases = lines.clone();
         let new = self.with_ports(move |ports, now| ports.acquire(&leases, now)).await?;
         let renumbered: BTreeMap<u16, u16> = old.iter().copied().zip(new.iter().copied()).collect();

@@ -29,12 +29,11 @@ impl Guests {
     pub(crate) async fn send_break(&self, line: LineKey) -> Result<(), ComputeError> {
         let port = self.running_port(line, "break").await?;
         if port.device == Device::Console {
-            let name = self.table.get(line.server).map(|guest| guest.name);
             return Err(ComputeError::Conflict(format!(
                 "Serial port {} of {} has no break: it is a paravirtual console and no UART. For a \
                  SysRq use `sysrq`, which types ^O there.",
                 line.port,
-                name.unwrap_or_else(|| line.server.to_string())
+                self.server_name(line.server)
             )));
         }
         self.break_uart(line.server, &port).await
@@ -59,6 +58,16 @@ impl Guests {
         if pressed { Ok(()) } else { Err(not_connected(&console)) }
     }
 
+    /// What people call a server; its UUID, if it is not known.
+    pub(super) fn server_name(&self, id: ServerId) -> String {
+        self.table.get(id).map_or_else(|| id.to_string(), |guest| guest.name)
+    }
+
+    /// What people call a line.
+    pub(super) fn line_name(&self, line: LineKey) -> String {
+        line.named(&self.server_name(line.server))
+    }
+
     /// Makes QEMU hang up on who is connected to a port.
     pub(super) async fn hang_up(&self, line: LineKey) -> Result<(), String> {
         let in_words = |error: ComputeError| error.to_string();
@@ -67,7 +76,8 @@ impl Guests {
         let yank = json!({"execute": "yank", "arguments": {"instances": [instance]}});
         let yanked = self.ask_qemu(line.server, &yank).await;
         yanked.map_err(|error| without_paths(&error.to_string()))?;
-        tracing::warn!(%line, "QEMU was made to hang up on who held a guest's serial port");
+        let (line, server) = (self.line_name(line), line.server);
+        tracing::warn!(line, %server, "QEMU was made to hang up on who held a guest's serial port");
         Ok(())
     }
 

@@ -158,7 +158,8 @@ impl Guests {
             }
             Err(error @ HypervisorError::Unavailable(_)) => return Err(error.of(id, "reboot")),
             Err(error) => {
-                tracing::warn!(server = %id, %error, "a guest cannot be asked to reboot");
+                let name = self.server_name(id);
+                tracing::warn!(name, server = %id, %error, "a guest cannot be asked to reboot");
                 false
             }
         };

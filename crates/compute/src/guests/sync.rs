@@ -67,7 +67,8 @@ impl Guests {
         match event {
             Event::Changed(id) => {
                 if let Err(error) = self.refresh(id).await {
-                    tracing::warn!(server = %id, %error, "a change of a guest could not be read");
+                    let name = self.server_name(id);
+                    tracing::warn!(name, server = %id, %error, "a change of a guest could not be read");
                 }
             }
             Event::Rebooted(id) => {
