@@ -149,6 +149,7 @@ guest; Ctrl-C stops it and overtakes the rest.
 
 Where stdin is not a terminal, its bytes are sent in the same way, without escapes, once the guest
 runs; at its end the command leaves when the guest has taken them and printed nothing for a second.
+It fails where another program holds the guest's port for 10 s.
 For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
 
 ~/.config/serialproxy/client.toml keeps what you always want, and options go before it:

@@ -113,6 +113,8 @@ pub(crate) enum Failure {
          last {0} bytes of stdin reached the guest is not known, and nothing more is sent"
     )]
     InputLost(usize),
+    #[error("{0}: not all of stdin was sent")]
+    Held(String),
     #[error("someone else writes now, and not all of stdin was sent")]
     PenLost,
     #[error("ended by {0}")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::Hello;
@@ -15,11 +16,9 @@ use tokio::time::sleep_until;
 
 use crate::connect::End;
 use crate::connect::door::Attached;
-use crate::connect::escape::Typed;
 use crate::connect::guest::Guest;
 use crate::connect::notices;
 use crate::connect::screen::Position;
-use crate::connect::terminal::CTRL_C;
 use crate::connect::terminal::Terminal;
 use crate::connect::view::View;
 use crate::connect::wire::Event;
@@ -27,6 +26,7 @@ use crate::connect::wire::Wire;
 use crate::failure::Failure;
 
 mod command;
+mod input;
 
 /// 64 KiB: an eighth of what a proxy sends without an acknowledgement.
 const ACKNOWLEDGE: u64 = 64 << 10;
@@ -39,12 +39,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long what is said waits for the current screen, which would push it out of sight. Where the
 /// guest printed nothing there is none.
 const PAINTED: Duration = Duration::from_millis(500);
-/// Messages that wait for the connection, beyond which keys are queued.
-const MESSAGES: usize = 256;
-/// Bytes that a person types at once, at most; more are a paste.
-const TYPED: usize = 64;
-/// 8 KiB: what is read ahead of a pipe.
-const READ_AHEAD: usize = 8 << 10;
+/// How long a script waits for a port that another program holds: the server may make that hang up.
+const HELD: Duration = Duration::from_secs(10);
 /// 4 KiB: what is sent again in one message.
 const PIECE: usize = 4096;
 
@@ -57,6 +53,8 @@ pub(crate) struct Session<'a> {
     hello: Hello,
     connection: u64,
     guest: Guest,
+    /// Until when a script waits for whoever holds the guest's port, and who that is.
+    held: Option<(Instant, String)>,
     viewers: (u64, Vec<Viewer>),
     /// The pen is asked for by force; until that is answered, what others hold is no news.
     taking: bool,
@@ -103,6 +101,7 @@ impl<'a> Session<'a> {
             wire,
             connection,
             guest,
+            held: None,
             viewers: (0, vec![]),
             taking,
             asked_for: false,
@@ -120,6 +119,7 @@ impl<'a> Session<'a> {
             session.wire.close().await;
             return Err(failure);
         }
+        session.wait_for_holder(&session.hello.reason.clone());
         session.tell_size();
         Ok(session)
     }
@@ -151,6 +151,20 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Has a script wait for another program to leave the guest's port, for a while.
+    fn wait_for_holder(&mut self, reason: &str) {
+        let held = self.guest.cause == Some(Cause::Held) && !self.terminal.is_interactive();
+        let until = self.held.take().map_or_else(|| Instant::now() + HELD, |(until, _)| until);
+        self.held = held.then(|| (until, reason.to_owned()));
+    }
+
+    fn give_up(&mut self) -> Result<(), End> {
+        match self.held.take() {
+            Some((_, reason)) => Err(Failure::Held(reason).into()),
+            None => Ok(()),
+        }
+    }
+
     fn tell_size(&mut self) {
         if let Some(size) = self.terminal.size() {
             self.wire.send_control(&ClientMessage::Size(size.clamped()));
@@ -178,6 +192,7 @@ impl<'a> Session<'a> {
                 event = self.wire.next(reading) => self.receive(event),
                 () = sleep_until(self.last_output + QUIET), if self.input_ended => self.quiet(),
                 () = sleep_until(silent), if reading => self.silent(),
+                () = wait_until(self.held.as_ref().map(|(until, _)| *until)) => self.give_up(),
                 () = wait_until(self.unpainted) => {
                     self.painted();
                     Ok(())
@@ -192,111 +207,6 @@ impl<'a> Session<'a> {
             self.wire.close().await;
         }
         (end, self.view)
-    }
-
-    /// A person is listened to always, for `~.` and Ctrl-C; a pipe only when the guest can take
-    /// its bytes.
-    fn takes_input(&self) -> bool {
-        let room = self.terminal.paste.waiting() < READ_AHEAD;
-        self.terminal.is_interactive() || (room && self.may_paste() && !self.input_ended)
-    }
-
-    fn may_paste(&self) -> bool {
-        !self.view.is_watching() && self.guest.state == LineState::Connected
-    }
-
-    fn paste_due(&self) -> Option<Instant> {
-        let goes = self.may_paste() && self.wire.waiting() < MESSAGES;
-        let unacknowledged = self.terminal.ledger.unacknowledged();
-        self.terminal.paste.due(unacknowledged, Instant::now()).filter(|_| goes)
-    }
-
-    fn paste(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        let unacknowledged = self.terminal.ledger.unacknowledged();
-        if let Some(piece) = self.terminal.paste.piece(unacknowledged, now) {
-            self.send(piece);
-        }
-        if self.terminal.is_interactive()
-            && let Some(notice) = self.terminal.paste.progress(now)
-        {
-            self.terminal.screen.say(&notice);
-        }
-        Ok(())
-    }
-
-    fn typed(&mut self, typed: Option<Vec<u8>>) -> Result<(), End> {
-        match typed {
-            Some(bytes) if self.terminal.is_interactive() => self.keys(&bytes),
-            Some(bytes) => {
-                self.queue(&bytes);
-                Ok(())
-            }
-            // A terminal that ends is gone.
-            None if self.terminal.is_interactive() => Err(End::Left),
-            None => {
-                self.input_ended = true;
-                self.last_output = Instant::now();
-                Ok(())
-            }
-        }
-    }
-
-    fn keys(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let pasted = bytes.len() > TYPED;
-        for typed in self.terminal.escapes.feed(bytes) {
-            match typed {
-                Typed::Leave => {
-                    self.terminal.stop_paste();
-                    return Err(End::Left);
-                }
-                Typed::Command(escape) => self.command(escape),
-                Typed::Report(bytes) if !self.view.is_watching() => self.input(&bytes, pasted),
-                Typed::Report(_) => {}
-                Typed::Bytes(bytes) if !self.view.is_watching() => {
-                    self.say_unread();
-                    self.input(&self.terminal.settings.sent(&bytes), pasted);
-                }
-                Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
-                Typed::Bytes(_) => self.say_read_only(),
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends what was typed at once, unless that would overtake what is queued or there is no room
-    /// for it: both is for Ctrl-C only.
-    fn input(&mut self, mut bytes: &[u8], pasted: bool) {
-        if (pasted || !self.has_room(bytes.len()))
-            && let Some(place) = bytes.iter().rposition(|byte| *byte == CTRL_C)
-        {
-            let (before, after) = bytes.split_at(place);
-            self.queue(before);
-            self.terminal.stop_paste();
-            self.send(vec![CTRL_C]);
-            bytes = after.get(1..).unwrap_or_default();
-        }
-        if pasted || !self.has_room(bytes.len()) {
-            self.queue(bytes);
-        } else if !bytes.is_empty() {
-            self.send(bytes.to_vec());
-        }
-    }
-
-    fn has_room(&self, size: usize) -> bool {
-        let Terminal { ledger, paste, .. } = &*self.terminal;
-        paste.is_empty() && self.wire.waiting() < MESSAGES && ledger.has_room(size)
-    }
-
-    fn queue(&mut self, bytes: &[u8]) {
-        for warning in self.terminal.paste.push(bytes, Instant::now()) {
-            self.terminal.screen.say(warning);
-        }
-    }
-
-    fn send(&mut self, bytes: Vec<u8>) {
-        self.terminal.ledger.sent(&bytes);
-        self.wire.send_bytes(bytes);
     }
 
     fn may(&self, action: Action) -> bool {
@@ -373,8 +283,9 @@ impl<'a> Session<'a> {
     fn control(&mut self, message: &ServerMessage) -> Result<(), End> {
         let (watching, guest) = (self.view.is_watching(), self.guest);
         match message {
-            ServerMessage::State { state, cause, .. } => {
+            ServerMessage::State { state, cause, reason } => {
                 (self.guest, self.told_unread) = (Guest { state: *state, cause: *cause }, false);
+                self.wait_for_holder(reason);
             }
             ServerMessage::Epoch { epoch, offset } => {
                 self.terminal.boot = Some((self.hello.line, *epoch));

@@ -1,11 +1,14 @@
-//! What is said of sessions that lost their connection, and of guests that do not go on.
+//! What is said of sessions that lost their connection, of guests that do not go on, and of ports that others
+//! hold.
 
 use serde_json::json;
 
 use crate::console::BOB;
 use crate::console::Console;
 use crate::console::ME;
+use crate::console::beside;
 use crate::support::Terminal;
+use crate::support::run;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_meets_their_own_lost_session_is_told_how_to_take_it_back() {
@@ -99,6 +102,32 @@ async fn a_paused_guest_is_said_to_be_and_that_what_is_typed_waits() {
         .await;
     terminal.wait_for("the guest crashed: what is typed waits until it goes on\r\n");
     terminal.keys("\r~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_fails_where_another_program_holds_the_port_and_a_person_waits() {
+    let console = Console::start().await;
+    let reason = "another program holds 127.0.0.1:10000: socat (pid 4711)";
+    let held = json!({"state": "failed", "reason": reason, "cause": "held"});
+    let command = console.client(&[]);
+    let ended = tokio::spawn(beside(|| run(command, b"reboot\n")));
+    let mut peer = console.accept().await;
+    peer.hello_with(held.clone()).await;
+    assert_eq!(peer.rest().await, b"");
+    let ended = ended.await.unwrap();
+    assert_eq!(ended.code, 1);
+    let told = format!("serialproxy: {reason}: not all of stdin was sent\n");
+    assert!(ended.stderr.ends_with(&told), "{ended:?}");
+
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.accept().await;
+    peer.hello_with(held).await;
+    terminal.wait_for(&format!("the guest cannot be reached, trying again: {reason}"));
+    peer.tell(json!({"type": "state", "state": "connected", "reason": "connected"})).await;
+    terminal.wait_for("the guest is connected");
+    terminal.keys("~.");
     peer.rest().await;
     assert_eq!(terminal.end().0, 0);
 }
