@@ -121,7 +121,7 @@ fn model(sight: &Sight<'_>, grid: Grid) -> (Terminal, Vec<u8>) {
     let mut begins = begin;
     if let Some(boot) = sight.boot.filter(|boot| (begin..=sight.output.len()).contains(boot)) {
         terminal.feed(sight.output.get(begin..boot).unwrap_or_default());
-        terminal.reboot();
+        terminal.reset();
         begins = boot;
     }
     let open = terminal.feed(sight.output.get(begins..).unwrap_or_default());

@@ -111,26 +111,6 @@ impl Terminal {
         self.last = None;
     }
 
-    /// A guest boots: nothing of the state before remains but what was printed.
-    pub(crate) fn reboot(&mut self) {
-        self.stop_joining();
-        if self.on_alternate {
-            self.leave_alternate();
-        }
-        let normal = &mut self.normal;
-        (normal.top, normal.bottom, normal.saved) = (0, self.rows - 1, None);
-        normal.tabs.clone_from(&self.alternate.tabs);
-        self.alternate.saved = None;
-        self.attributes = Attributes::default();
-        self.charsets = Charsets::default();
-        self.modes = Modes::default();
-        self.addressed = false;
-        if self.x > 0 {
-            self.x = 0;
-            self.line_feed();
-        }
-    }
-
     pub(crate) fn buffer(&mut self) -> &mut Buffer {
         if self.on_alternate { &mut self.alternate } else { &mut self.normal }
     }
@@ -357,8 +337,14 @@ impl Terminal {
         self.modes.reset_softly();
     }
 
-    /// All as it was at first.
+    /// All as it was at first, by RIS or at a boot. As on the page, what was printed goes above the screen.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.rows, self.cols);
+        self.stop_joining();
+        let mut above = std::mem::take(&mut self.above);
+        let printed = self.normal.rows().rev().skip_while(|row| row.is_erased()).count();
+        for row in self.normal.rows().take(printed) {
+            above.push(row, &self.combined);
+        }
+        *self = Self { above, ..Self::new(self.rows, self.cols) };
     }
 }

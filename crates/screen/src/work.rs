@@ -115,7 +115,7 @@ impl Perform for Work {
                 b'D' | b'E' => self.scroll_up(1),
                 b'M' => self.shift_rows(1),
                 b'8' => self.erase(),
-                b'c' => 2 * self.allocate(),
+                b'c' => 2 * self.allocate() + self.scroll_up(self.rows),
                 _ => 0,
             };
     }

@@ -113,12 +113,20 @@ function mend(core) {
     buffer().saved = undefined;
     return softReset.call(handler, params);
   };
-  // RIS resets what xterm.js keeps elsewhere too.
-  const fullReset = handler.fullReset;
+  // RIS, as the page has it, keeps what was printed. It resets what xterm.js keeps elsewhere, too.
   handler.fullReset = () => {
+    const { normal } = core.buffers;
+    let end = normal.lines.length;
+    while (end > normal.ybase && normal.lines.get(end - 1).getTrimmedLength() === 0) end -= 1;
+    const kept = Array.from({ length: end }, (_, at) => normal.lines.get(at));
+    handler._parser.reset();
+    core.reset();
     core.coreService.isCursorHidden = false;
     Object.assign(core.optionsService.options, { convertEol: false, cursorBlink: false });
-    return fullReset.call(handler);
+    const fresh = core.buffers.normal;
+    fresh.lines.splice(0, 0, ...kept);
+    fresh.ybase = fresh.ydisp = kept.length;
+    return true;
   };
   // ED 1 at the end of a row takes the row after it from elsewhere, or fails where there is none.
   const eraseInDisplay = handler.eraseInDisplay;
