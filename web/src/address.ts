@@ -58,18 +58,25 @@ export interface Request {
   /** Instead of the token. */
   resume?: string | undefined;
   mode?: Mode | undefined;
+  /** What the screen is painted for, unless another writes: then the page shows their grid. */
+  grid?: { rows: number; cols: number } | undefined;
   /** The first offset that is wanted, and the line that it counts in. */
   from?: { offset: number; line: string } | undefined;
 }
 
 /** The socket's address for one attempt; without a mode the token's own counts. */
-export function socketUrl(access: Access, { resume, mode, from }: Request): string {
+export function socketUrl(access: Access, { resume, mode, from, grid }: Request): string {
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const query = new URLSearchParams(resume ? { resume } : { token: access.token });
   if (mode && !resume) query.set('mode', mode);
   if (from) {
     query.set('from', String(from.offset));
     query.set('line', from.line);
+  }
+  if (grid) {
+    query.set('rows', String(grid.rows));
+    query.set('cols', String(grid.cols));
+    query.set('grid', 'theirs');
   }
   return `${scheme}//${location.host}${access.path}?${query}`;
 }

@@ -33,6 +33,8 @@ const NEWLINE = 0x0a;
 
 /** What shows text. */
 export interface Sink {
+  /** The rows and columns that fit the window; none before it is laid out. */
+  readonly grid: { rows: number; cols: number } | undefined;
   write(text: string, shown: () => void): void;
   /** Shows text whose queries must stay unanswered. */
   replay(text: string, shown: () => void): void;

@@ -176,7 +176,8 @@ export class Session {
     this.change({ connecting: true, slow: false, holder: undefined, retryAt: undefined });
     // Who takes over or asks comes in as a watcher: a writer would be refused.
     const mode = want ? 'watch' : this.access.mode;
-    const url = socketUrl(this.access, { resume, mode, from });
+    const grid = this.sink.grid && sizeMessage(this.sink.grid.rows, this.sink.grid.cols);
+    const url = socketUrl(this.access, { resume, mode, from, grid });
     this.connection = new Connection(url, this.reach, {
       onMessage: (message) => this.receive(message),
       onBytes: (bytes) => {

@@ -149,6 +149,11 @@ export class Screen implements Sink {
     this.term.options.disableStdin = !allowed;
   }
 
+  get grid(): { rows: number; cols: number } | undefined {
+    const grid = this.fit.proposeDimensions();
+    return grid && grid.rows > 0 && grid.cols > 0 ? grid : undefined;
+  }
+
   /** Shows the grid of who writes, in a font that makes it fit; without one, the grid that fits. */
   follow(size: Size | undefined): void {
     if (size?.rows === this.followed?.rows && size?.cols === this.followed?.cols) return;

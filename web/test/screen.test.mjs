@@ -87,3 +87,12 @@ test('a character takes the columns that the guest counts', async () => {
     assert.equal(Number(column) - 1, columns, text);
   }
 });
+
+test('the screen is asked for on the grid of the window, or that of who writes', async () => {
+  const { session } = await at.attach();
+  const { rows, cols, grid } = Object.fromEntries(session.grid);
+  const message = (await session.hears('size')).at(-1);
+  assert.deepEqual({ rows: Number(rows), cols: Number(cols) }, { rows: message.rows, cols: message.cols });
+  assert.ok(Number(rows) > 10 && Number(cols) > 40, `${rows} × ${cols}`);
+  assert.equal(grid, 'theirs');
+});

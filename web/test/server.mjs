@@ -114,6 +114,12 @@ class Attempt {
   constructor(socket, request) {
     this.socket = socket;
     this.query = new URL(request.url, 'http://proxy').searchParams;
+    /** The grid, apart from the rest of the query: it depends on fonts. */
+    this.grid = new URLSearchParams();
+    for (const name of ['rows', 'cols', 'grid']) {
+      this.grid.set(name, this.query.get(name) ?? '');
+      this.query.delete(name);
+    }
     this.path = new URL(request.url, 'http://proxy').pathname;
     this.protocol = socket.protocol;
     socket.on('message', (data, binary) => this.#receive(data, binary));

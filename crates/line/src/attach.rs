@@ -70,8 +70,10 @@ pub enum Start {
     Connection,
     /// With the screen as it is now, and some rows above it (`console.v1`).
     Screen {
-        /// The grid on which it is shown; none where the client is yet to say it.
+        /// The client's grid; none where it is yet to say it.
         size: Option<Size>,
+        /// Whether the client shows the writer's grid while somebody else writes.
+        follows: bool,
     },
     /// With the oldest byte that is kept.
     Oldest,
@@ -198,8 +200,8 @@ impl Start {
                 drop(status);
                 begin.clamp(history.whole_from().min(end), end)
             }
-            Self::Screen { size } => {
-                standing.size = size;
+            Self::Screen { size, follows } => {
+                (standing.size, standing.follows) = (size, follows);
                 end
             }
             Self::Oldest => history.first(),

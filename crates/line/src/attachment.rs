@@ -338,7 +338,16 @@ impl Attachment {
     /// Asks for the screen once its client has said its grid, or has had the time for it.
     fn ask_for_screen(&mut self) {
         let Some(size_by) = self.screen.as_ref().and_then(Screen::size_by) else { return };
-        let size = lock(&self.session.standing).size;
+        let (own, follows) = {
+            let standing = lock(&self.session.standing);
+            (standing.size, standing.follows)
+        };
+        let theirs = self
+            .seen
+            .as_ref()
+            .filter(|_| follows)
+            .and_then(|seen| seen.size_of_other(self.session.id));
+        let size = theirs.or(own);
         if size.is_some() || Instant::now() >= size_by {
             self.screen = self.line.ask_for_screen(size).map(Screen::Asked);
         }

@@ -93,6 +93,8 @@ pub(crate) struct Standing {
     pub(crate) queued_to: u64,
     /// Its terminal's grid.
     pub(crate) size: Option<Size>,
+    /// Whether its terminal shows the writer's grid while somebody else writes.
+    pub(crate) follows: bool,
 }
 
 /// What becomes of a session whose client is lost, unless it comes back.
@@ -120,6 +122,7 @@ impl Standing {
             repeated: 0,
             queued_to: 0,
             size: None,
+            follows: false,
         }
     }
 

@@ -176,6 +176,11 @@ impl Status {
         }
     }
 
+    /// The grid of who writes, where that is another.
+    pub(crate) fn size_of_other(&self, session: SessionId) -> Option<Size> {
+        self.size.filter(|_| self.holder.is_some() && !self.is_held_by(session))
+    }
+
     pub(crate) fn is_held_by(&self, session: SessionId) -> bool {
         self.holder.as_ref().is_some_and(|holder| holder.session == session)
     }

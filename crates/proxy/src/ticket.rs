@@ -48,7 +48,7 @@ impl Ticket {
     ) -> Result<Self, Refusal> {
         let (mut token, mut resume) = (None, None);
         let (mut mode, mut from, mut line) = (None, None, None);
-        let (mut rows, mut cols) = (None, None);
+        let (mut rows, mut cols, mut grid) = (None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let place = match &*name {
                 "token" => &mut token,
@@ -58,6 +58,7 @@ impl Ticket {
                 "line" => &mut line,
                 "rows" => &mut rows,
                 "cols" => &mut cols,
+                "grid" => &mut grid,
                 _ => continue,
             };
             *place = Some(value.into_owned());
@@ -85,7 +86,9 @@ impl Ticket {
             Protocol::Raw => None,
             Protocol::ConsoleV1 => size(rows.as_deref(), cols.as_deref())?,
         };
-        let start = start(from.as_deref(), line.as_deref(), size, protocol)?;
+        let follows = grid.as_deref() == Some("theirs");
+        let screen = Start::Screen { size, follows };
+        let start = start(from.as_deref(), line.as_deref(), screen, protocol)?;
         // A raw terminal cannot tell replay from live output, and would answer old queries.
         if protocol == Protocol::Raw && start != Start::Live && mode != Some(Mode::Watch) {
             return Err(Refusal::BadRequest(
@@ -110,7 +113,7 @@ fn size(rows: Option<&str>, cols: Option<&str>) -> Result<Option<Size>, Refusal>
 fn start(
     from: Option<&str>,
     line: Option<&str>,
-    size: Option<Size>,
+    screen: Start,
     protocol: Protocol,
 ) -> Result<Start, Refusal> {
     let bad = |text: String| Refusal::BadRequest(text);
@@ -122,7 +125,7 @@ fn start(
     };
     match (from, protocol) {
         (None, Protocol::Raw) | (Some("live"), _) => Ok(Start::Live),
-        (None, Protocol::ConsoleV1) => Ok(Start::Screen { size }),
+        (None, Protocol::ConsoleV1) => Ok(screen),
         (Some("start"), _) => Ok(Start::Oldest),
         (Some(text), _) => match text.parse() {
             Ok(offset) => Ok(Start::Offset { offset, line }),
@@ -183,10 +186,12 @@ mod tests {
     fn on_raw_the_output_is_live_and_on_v1_the_screen_comes_first() {
         assert_eq!(read("token=a", None, Protocol::Raw).unwrap().start, Start::Live);
         let screen = |query| read(query, None, Protocol::ConsoleV1).unwrap().start;
-        assert_eq!(screen("token=a"), Start::Screen { size: None });
+        assert_eq!(screen("token=a"), Start::Screen { size: None, follows: false });
         let size = Some(Size { rows: 40, cols: 120 });
-        assert_eq!(screen("token=a&rows=40&cols=120"), Start::Screen { size });
-        assert_eq!(screen("token=a&rows=40"), Start::Screen { size: None });
+        assert_eq!(screen("token=a&rows=40&cols=120"), Start::Screen { size, follows: false });
+        let theirs = "token=a&rows=40&cols=120&grid=theirs";
+        assert_eq!(screen(theirs), Start::Screen { size, follows: true });
+        assert_eq!(screen("token=a&rows=40"), Start::Screen { size: None, follows: false });
         for query in ["rows=0&cols=80", "rows=24&cols=501", "rows=&cols=80", "rows=-1", "cols=many"]
         {
             let query = format!("token=a&{query}");

@@ -9,6 +9,7 @@ use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Size;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
 use tokio::time::timeout;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use crate::api::Api;
 use crate::api::ConsoleRequest;
 use crate::command::Begin;
+use crate::connect::terminal::grid;
 use crate::connect::view::Seen;
 use crate::connect::view::View;
 use crate::connect::wire::Event;
@@ -205,6 +207,9 @@ async fn open(
     let painted = query.is_empty();
     if !painted {
         url.query_pairs_mut().extend_pairs(query);
+    } else if let Some(Size { rows, cols }) = grid().map(Size::clamped) {
+        let grid = [("rows", rows.to_string()), ("cols", cols.to_string())];
+        url.query_pairs_mut().extend_pairs(grid);
     }
     let mut wire = Wire::open(api, &url).await?;
     let address = url.origin().ascii_serialization();

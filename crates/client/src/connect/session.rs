@@ -20,6 +20,7 @@ use crate::connect::guest::Guest;
 use crate::connect::notices;
 use crate::connect::screen::Position;
 use crate::connect::terminal::Terminal;
+use crate::connect::terminal::grid;
 use crate::connect::view::View;
 use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
@@ -166,7 +167,7 @@ impl<'a> Session<'a> {
     }
 
     fn tell_size(&mut self) {
-        if let Some(size) = self.terminal.size() {
+        if let Some(size) = grid() {
             self.wire.send_control(&ClientMessage::Size(size.clamped()));
         }
     }

@@ -58,6 +58,13 @@ pub(crate) struct Terminal {
     raw: Option<RawMode>,
 }
 
+/// The grid of the terminal on stdout, where it is one and knows.
+pub(crate) fn grid() -> Option<Size> {
+    let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    let grid = Size { rows: size.ws_row, cols: size.ws_col };
+    (grid.rows > 0 && grid.cols > 0).then_some(grid)
+}
+
 impl Terminal {
     /// Takes the terminal over; what is pasted goes at a UART's speed if `paced`.
     pub(crate) fn open(paced: bool, settings: Settings) -> std::io::Result<Self> {
@@ -98,13 +105,6 @@ impl Terminal {
     /// Whether what a terminal on stdout answers would not reach us, but who reads that terminal.
     pub(crate) fn is_answered_elsewhere(&self) -> bool {
         !self.is_interactive() && isatty(rustix::stdio::stdout())
-    }
-
-    /// The grid of the terminal on stdout, where it is one and knows.
-    pub(crate) fn size(&self) -> Option<Size> {
-        let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
-        (size.ws_row > 0 && size.ws_col > 0)
-            .then_some(Size { rows: size.ws_row, cols: size.ws_col })
     }
 
     /// Throws away what is yet to be sent, and says so if there was anything.

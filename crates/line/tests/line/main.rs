@@ -354,7 +354,7 @@ async fn a_viewer_who_comes_later_gets_the_screen_as_it_is_now() {
     guest.write_all(b"before\r\nlogin: ").await.unwrap();
     eventually(|| rig.line.describe().offset == 15).await;
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
-    visitor.start = Start::Screen { size: None };
+    visitor.start = Start::Screen { size: None, follows: false };
     let (mut alice, _keyboard) = rig.attach(&visitor).unwrap();
     message(
         &mut alice,

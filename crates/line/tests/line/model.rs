@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
     let mode = prop_oneof![Just(Mode::Watch), Just(Mode::Write)];
     let start = prop_oneof![
         Just(Start::Live),
-        Just(Start::Screen { size: None }),
+        Just(Start::Screen { size: None, follows: false }),
         Just(Start::Oldest),
         (0..4000u64).prop_map(|offset| Start::Offset { offset, line: None }),
     ];
@@ -299,7 +299,7 @@ impl World {
         // A session that never heard its greeting has no key; neither has a raw one.
         let (Some(key), Some(offset)) = (person.key.take(), person.offset) else { return };
         let start = if screen {
-            Start::Screen { size: None }
+            Start::Screen { size: None, follows: false }
         } else {
             Start::Offset { offset, line: None }
         };

@@ -233,7 +233,8 @@ async fn the_screen_is_painted_for_who_comes_back_without_an_offset() {
     guest.write_all(b"login: ").await.unwrap();
     eventually(|| rig.line.describe().offset == 7).await;
     drop(attachment);
-    let (mut attachment, _keyboard) = resume(&rig, &first, Start::Screen { size: None }).unwrap();
+    let (mut attachment, _keyboard) =
+        resume(&rig, &first, Start::Screen { size: None, follows: false }).unwrap();
     assert_eq!(hello(&mut attachment).await.offset, 7);
     message(&mut attachment, |message| matches!(message, ServerMessage::Replay { .. })).await;
     let Event::Replay(screen) = within(next(&mut attachment)).await else { panic!("no screen") };

@@ -18,6 +18,7 @@ use crate::rig::eventually;
 use crate::rig::next;
 use crate::rig::visitor;
 use crate::rig::within;
+use crate::rig::writer;
 
 fn attach(rig: &Rig) -> Attachment {
     attach_on(rig, None).0
@@ -25,7 +26,7 @@ fn attach(rig: &Rig) -> Attachment {
 
 fn attach_on(rig: &Rig, size: Option<Size>) -> (Attachment, Keyboard) {
     let mut visitor = visitor("bob", Mode::Watch, Protocol::ConsoleV1);
-    visitor.start = Start::Screen { size };
+    visitor.start = Start::Screen { size, follows: false };
     rig.attach(&visitor).unwrap()
 }
 
@@ -103,6 +104,25 @@ async fn each_viewer_sees_the_screen_on_their_own_grid_also_where_they_say_it_af
         let painted = String::from_utf8(screen(session).await.0.concat()).unwrap();
         assert!(painted.contains("bottom"), "{painted}");
         assert_eq!(painted.contains("top\r\n"), !is_small, "{painted}");
+    }
+}
+
+#[tokio::test]
+async fn who_shows_the_writer_s_grid_gets_the_screen_on_it_while_another_writes() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let (_writer, keyboard) = rig.attach(&writer("alice")).unwrap();
+    keyboard.resize(Size { rows: 24, cols: 20 });
+    let text = b"0123456789abcdefghijklmno ";
+    guest.write_all(text).await.unwrap();
+    eventually(|| rig.line.describe().offset == text.len() as u64).await;
+    for (follows, wraps) in [(true, true), (false, false)] {
+        let mut visitor = visitor("bob", Mode::Watch, Protocol::ConsoleV1);
+        visitor.start = Start::Screen { size: Some(Size { rows: 24, cols: 80 }), follows };
+        let (mut session, _keyboard) = rig.attach(&visitor).unwrap();
+        let painted = String::from_utf8(screen(&mut session).await.0.concat()).unwrap();
+        // Behind the text that wrapped, the cursor goes up again, since nothing named a place.
+        assert_eq!(painted.contains("\x1b[5C"), wraps, "{painted}");
     }
 }
 

@@ -8,6 +8,7 @@ use serialproxy_proto::console::Size;
 use crate::connect::escape::Escape;
 use crate::connect::notices;
 use crate::connect::session::Session;
+use crate::connect::terminal::grid;
 
 impl Session<'_> {
     /// Does what an escape asks for.
@@ -56,7 +57,7 @@ impl Session<'_> {
     }
 
     fn type_size(&mut self) {
-        match self.terminal.size() {
+        match grid() {
             Some(Size { rows, cols }) => {
                 let line = format!("stty rows {rows} cols {cols}\r");
                 self.input(&self.terminal.settings.sent(line.as_bytes()), false);
