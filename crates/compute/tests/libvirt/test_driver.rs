@@ -91,10 +91,13 @@ async fn a_console_is_given_for_a_running_guests_tcp_port_alone() {
     assert_eq!(ask(id(STOPPED), 0, true).await, Ok(()));
     let stopped = ask(id(STOPPED), 0, false).await.unwrap_err();
     assert!(matches!(&stopped, ComputeError::Conflict(text) if text.contains("SHUTOFF")));
-    for server in [id(RUNNING), ServerId::of_static("switch")] {
+    for (server, why) in [
+        (id(RUNNING), "has no console: its type is 'null'"),
+        (ServerId::of_static("switch"), "has no serial port 1, only 0"),
+    ] {
         let refused = ask(server, 1, false).await.unwrap_err();
         let ComputeError::NotFound(text) = refused else { panic!("{refused}") };
-        assert!(text.contains("no serial port 1, only 0"), "{text}");
+        assert!(text.contains(why), "{text}");
     }
     let unknown = ask(ServerId::of_static("unknown"), 0, false).await.unwrap_err();
     let text = format!("Instance {} could not be found.", ServerId::of_static("unknown"));
