@@ -12,12 +12,12 @@ const DIST = new URL('../dist/', import.meta.url);
 
 export const TOKEN = 'the-admin-token';
 
-/** The id of server `number`, as libvirt or (`static`) as the static driver makes them. */
-export const id = (number, version = 4) =>
-  `a3b7c1d2-0000-${version}000-8000-${String(number).padStart(12, '0')}`;
+/** The id of server `number`. */
+export const id = (number) => `a3b7c1d2-0000-4000-8000-${String(number).padStart(12, '0')}`;
 
 export function server(number, fields = {}) {
-  return { id: id(number), name: `web-${number}`, status: 'ACTIVE', ...fields };
+  const can = ['watch', 'write', 'force', 'power'];
+  return { id: id(number), name: `web-${number}`, status: 'ACTIVE', static: false, can, ...fields };
 }
 
 export function line({ id, name }, port = 0, fields = {}) {

@@ -348,11 +348,61 @@ test('what a server refuses is said in the words of the API', async () => {
   await see(alert(page, 'The guest does not react: use reset.'));
 });
 
-test('a port that no hypervisor knows has no power buttons', async () => {
-  api.servers = [server(1), { ...server(2), id: id(2, 5) }];
+test('a port that no hypervisor knows has no power buttons, and runs only where it is reached', async () => {
+  const can = ['watch', 'write', 'force'];
+  const statics = [2, 3].map((number) => server(number, { static: true, can }));
+  api.servers = [server(1), ...statics];
+  api.lines = [line(statics[0]), line(statics[1], 0, { state: 'failed', reason: 'refused' })];
   const page = await enter();
   await see(button(page, 'Stop web-1'));
   assert.equal(await button(page, 'Stop web-2').isVisible(), false);
+  const tone = (name) => card(page, name).locator('.status').getAttribute('data-tone');
+  await see(card(page, 'web-2').getByText('serial line, reachable'));
+  assert.equal(await tone('web-2'), 'good');
+  await see(card(page, 'web-3').getByText('serial line, unreachable'));
+  assert.equal(await tone('web-3'), 'bad');
+  assert.equal(await card(page, 'web-3').getByText('running').count(), 0);
+});
+
+test('who may only watch is offered to watch', async () => {
+  oneServer();
+  api.servers[0].can = ['watch'];
+  const page = await enter();
+  await see(button(page, 'Watch port 0 of web-1'));
+  await page.getByText('2 sessions').click();
+  await see(page.getByText(/^writes since/));
+  for (const name of ['Open port 0 of web-1', 'Stop web-1', 'Reboot web-1', 'Pause web-1']) {
+    assert.equal(await button(page, name).isVisible(), false, name);
+  }
+  assert.equal(await page.getByRole('button', { name: /^Disconnect/ }).count(), 0);
+});
+
+test('a paused guest is shown as paused, and goes on when it is resumed', async () => {
+  const web = oneServer();
+  const page = await enter();
+  await button(page, 'Pause web-1').click();
+  await see(page.getByRole('dialog', { name: 'Pause web-1?' }).getByText('alice writes on port 0.'));
+  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
+  await see(page.getByRole('status').filter({ hasText: 'web-1 is paused.' }));
+  api.servers[0].status = 'PAUSED';
+  Object.assign(api.lines[0], { cause: 'paused', reason: 'the guest is paused' });
+  await see(card(page, 'web-1').locator('.status').getByText('paused'));
+  await see(port(page, 0, 'web-1').getByText('connected: the guest is paused'));
+  assert.equal(await button(page, 'Stop web-1').isVisible(), false);
+  await button(page, 'Resume web-1').click();
+  await see(page.getByRole('status').filter({ hasText: 'web-1 goes on.' }));
+  const path = `POST /v1/servers/${web.id}`;
+  assert.deepEqual(api.deeds, [`${path}/pause`, `${path}/resume`]);
+});
+
+test('who lost the connection is no one who just types', async () => {
+  oneServer();
+  api.lines[0].writer.free_in = 40;
+  Object.assign(api.sessions[0], { state: 'detached', ends_in: 41 });
+  const page = await enter();
+  await see(port(page, 0, 'web-1').getByText(/^alice writes .*, lost the connection, free in 40 s, 1/));
+  await page.getByText('2 sessions').click();
+  await see(page.getByText(/connection lost, ends in 41 s$/));
 });
 
 test('a session is ended with a reason, which may be left out', async () => {
@@ -386,8 +436,23 @@ test('an API that is away is said in words, the list stays, and it comes back by
   await see(alert(page, 'The API cannot be reached: try again in a moment.'));
   await see(page.getByText(/^Next try at \d\d:\d\d:\d\d\.$/));
   await see(page.getByRole('heading', { name: 'web-1' }));
+  await see(alert(page, /The list is as of \d\d:\d\d:\d\d\.$/));
+  await see(page.getByText(/^1 server, as of .*, not current$/));
+  await see(card(page, 'web-1').getByText(/^running at \d\d:\d\d:\d\d$/));
+  const tones = () => page.locator('[data-tone]').evaluateAll((all) => all.map((one) => one.dataset.tone));
+  assert.deepEqual(await tones(), ['unknown', 'unknown']);
   api.instead.clear();
   await alert(page, 'cannot be reached').waitFor({ state: 'hidden' });
+  assert.deepEqual(await tones(), ['good', 'good']);
+});
+
+test('a terminal page whose URL has expired leads to its server', async () => {
+  api.servers = [server(1), server(2, { name: 'web 2' })];
+  api.token = undefined;
+  const page = await open(browser, `${api.url}#web%202`);
+  pages.push(page);
+  await see(page.getByRole('heading', { name: 'web 2' }));
+  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
 });
 
 test('a proxy that is away is asked at once when one wants', async () => {
@@ -467,13 +532,14 @@ test('the keyboard alone is enough, and every stop can be seen', async () => {
   oneServer();
   const page = await enter();
   const stops = [];
-  for (let pressed = 0; pressed < 5; pressed += 1) {
+  for (let pressed = 0; pressed < 6; pressed += 1) {
     await page.keyboard.press('Tab');
     stops.push(await focused(page));
     const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
     assert.equal(ring, 'solid', stops.at(-1));
   }
   assert.deepEqual(stops, [
+    'Pause web-1',
     'Reboot web-1',
     'Stop web-1',
     'Open port 0 of web-1',

@@ -13,10 +13,15 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::cause::Cause;
+use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
+
+/// What a caller may do with a server, as far as their role and the server allow it.
+const ACTIONS: [Action; 5] =
+    [Action::Watch, Action::Write, Action::Force, Action::Power, Action::Admin];
 
 /// Name of the schema of a line's output.
 pub(crate) const OCTETS: &str = "Octets";
@@ -178,6 +183,8 @@ fn servers() -> Named {
                     ("name", text()),
                     ("status", status()),
                     ("project", text()),
+                    ("static", json!({"type": "boolean"})),
+                    ("can", json!({"type": "array", "items": words(&ACTIONS)})),
                 ]),
                 &[("unusable_ports", list("UnusablePort"))],
             ),

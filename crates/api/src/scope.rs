@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use serialproxy_proto::api::SeenServer;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::console::Action;
 use serialproxy_proto::id::ServerId;
 use uuid::Uuid;
 
@@ -11,6 +13,23 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Role;
 use crate::fault::Fault;
+
+impl Caller {
+    /// A server with what the caller may do with it.
+    pub(crate) fn sees(&self, server: Server) -> SeenServer {
+        let is_static = server.id.is_static(&server.name);
+        let all = [
+            (Action::Watch, Role::Reader),
+            (Action::Write, Role::Member),
+            (Action::Force, Role::Member),
+            (Action::Power, Role::Member),
+            (Action::Admin, Role::Admin),
+        ];
+        let may = |(action, role)| self.role >= role && !(is_static && action == Action::Power);
+        let can = all.into_iter().filter(|one| may(*one)).map(|(action, _)| action).collect();
+        SeenServer { server, r#static: is_static, can }
+    }
+}
 
 impl Api {
     /// A server of the caller's. One of another project is answered as one that does not exist: in

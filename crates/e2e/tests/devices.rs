@@ -69,6 +69,12 @@ async fn a_static_line_has_neither_and_says_so() {
         assert_eq!(refused.status, 409, "{:?}", refused.json);
         assert!(refused.message().contains("it is a static line"), "{}", refused.message());
     }
+    let listed = &server.get("/v1/servers").await.json["servers"][0];
+    assert_eq!(listed["static"], true);
+    assert_eq!(listed["can"], serde_json::json!(["watch", "write", "force", "admin"]));
+    let token = server.token(&port.server(), "").await;
+    let hello = Socket::v1(&server.proxy, &token, "").await.message("hello").await;
+    assert_eq!(hello["can"], serde_json::json!(["write", "force"]), "nobody has its power");
 }
 
 #[tokio::test]

@@ -377,10 +377,12 @@ impl Attachment {
         let Beginning { offset, input, ref key, .. } = *beginning;
         self.acknowledged = input;
         let writes = status.is_held_by(self.session.id);
+        let server = self.line.server();
+        let guest = !server.id.is_static(&server.name);
         self.tell(ServerMessage::Hello(Hello {
             session: self.session.id,
             line: self.line.id,
-            server: self.line.server(),
+            server,
             port: self.line.key.port,
             user: self.session.user.clone(),
             mode: if writes { Mode::Write } else { Mode::Watch },
@@ -393,7 +395,7 @@ impl Attachment {
             input,
             resume: Some(key.expose()),
             grace: self.line.settings.grace.as_secs(),
-            can: self.session.can(),
+            can: self.session.can(guest),
         }));
         for message in status.greeting(&self.session) {
             self.tell(message);

@@ -249,11 +249,11 @@ impl Session {
             reason, "{what}");
     }
 
-    /// What its user may do, beside watching.
-    pub(crate) fn can(&self) -> Vec<Action> {
+    /// What its user may do, beside watching. `guest` is whether there is one.
+    pub(crate) fn can(&self, guest: bool) -> Vec<Action> {
         let writes = self.may == Mode::Write;
         let all = [(writes, Action::Write), (writes && self.operator, Action::Force)];
-        let power = (self.operator, Action::Power);
+        let power = (self.operator && guest, Action::Power);
         all.into_iter().chain([power]).filter(|(may, _)| *may).map(|(_, action)| action).collect()
     }
 }

@@ -9,6 +9,7 @@ use serde::Serializer;
 use uuid::Uuid;
 
 use crate::cause::Cause;
+use crate::console::Action;
 use crate::console::LineState;
 use crate::console::ServerRef;
 use crate::id::ServerId;
@@ -213,6 +214,18 @@ pub struct UnusablePort {
     pub port: u8,
     /// Why, and what to change.
     pub reason: String,
+}
+
+/// A server as a caller of the API sees it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SeenServer {
+    /// The server.
+    #[serde(flatten)]
+    pub server: Server,
+    /// Whether it is a `[static] line` and no guest.
+    pub r#static: bool,
+    /// What the caller may do with it.
+    pub can: Vec<Action>,
 }
 
 /// What a server does, in Nova's words.

@@ -237,16 +237,20 @@ pub enum PenState {
     Lost,
 }
 
-/// Something a user may do, beside watching.
+/// Something a user may do. A session's own are those beside watching.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
+    /// Watch a console.
+    Watch,
     /// Type.
     Write,
     /// Take the pen from someone.
     Force,
     /// Start, stop, reset, SysRq, NMI.
     Power,
+    /// What concerns the hypervisor: adopt, for example.
+    Admin,
 }
 
 /// What the client says.

@@ -18,6 +18,11 @@ impl ServerId {
     pub fn of_static(name: &str) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes()))
     }
+
+    /// Whether a server of this name only has its name: it is no guest, and nobody has its power.
+    pub fn is_static(self, name: &str) -> bool {
+        self == Self::of_static(name)
+    }
 }
 
 impl fmt::Display for ServerId {

@@ -15,6 +15,10 @@ export interface Server {
   id: string;
   name: string;
   status: 'ACTIVE' | 'ERROR' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
+  /** Whether it is a `[static] line` and no guest. */
+  static: boolean;
+  /** What this user may do with it. */
+  can: ('watch' | 'write' | 'force' | 'power' | 'admin')[];
 }
 
 export interface Line {
@@ -22,12 +26,15 @@ export interface Line {
   port: number;
   state: 'waiting' | 'connected' | 'failed';
   reason: string;
+  /** Why no bytes flow, in a word of the protocol. */
+  cause?: string;
   endpoint: { kind: string; address: string } | null;
   /** New whenever offsets start at 0 again. */
   line: string;
   /** Bytes that were printed so far. */
   offset: number;
-  writer: { session: string; user: string; since: string } | null;
+  /** `free_in` where its connection is lost: seconds until somebody else can type. */
+  writer: { session: string; user: string; since: string; free_in?: number } | null;
   watchers: number;
 }
 
@@ -41,6 +48,8 @@ export interface Session {
   address: string;
   protocol: string;
   state: 'live' | 'detached';
+  /** Seconds until it is over, where its connection is lost. */
+  ends_in?: number;
 }
 
 /** Everything that the page shows, as it was at one time. */
@@ -51,7 +60,7 @@ export interface Snapshot {
   sessions: Session[];
 }
 
-export type Power = 'start' | 'stop' | 'reboot';
+export type Power = 'start' | 'stop' | 'reboot' | 'pause' | 'resume';
 
 /** Why a call was not done; the message is for people. */
 export class Fault extends Error {

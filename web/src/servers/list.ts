@@ -13,6 +13,8 @@ export interface ServerView {
   ports: PortView[];
   /** What it is being asked to do. */
   underWay: Power | undefined;
+  /** When this was so, where it is not known to be so now. */
+  asOf: string | undefined;
   now: Date;
 }
 
@@ -21,11 +23,14 @@ export interface PortView {
   sessions: Session[];
   /** Bytes that were printed since it was looked at. */
   unseen: number;
+  can: Server['can'];
+  asOf: string | undefined;
   now: Date;
 }
 
 interface SessionView {
   session: Session;
+  can: Server['can'];
   now: Date;
 }
 
@@ -63,6 +68,8 @@ class ServerCard implements Item<ServerView> {
       start: power('Start', 'start'),
       stop: power('Stop', 'stop'),
       reboot: power('Reboot', 'reboot'),
+      pause: power('Pause', 'pause'),
+      resume: power('Resume', 'resume'),
     };
     this.ports = new Keyed(
       this.list,
@@ -73,23 +80,24 @@ class ServerCard implements Item<ServerView> {
     this.element.tabIndex = -1;
     this.element.setAttribute('aria-labelledby', this.name.id);
     this.powers.setAttribute('role', 'group');
-    this.powers.append(this.buttons.start, this.buttons.reboot, this.buttons.stop);
+    const { start, resume, pause, reboot, stop } = this.buttons;
+    this.powers.append(start, resume, pause, reboot, stop);
     const head = make('div', 'head', this.name, this.status, this.powers);
     this.element.append(head, this.list, this.portless);
   }
 
   update(view: ServerView): void {
     this.view = view;
-    const { server, ports, underWay } = view;
+    const { server, ports, underWay, asOf } = view;
+    const lines = ports.map(({ line }) => line);
+    const status = underWay ? words.UNDER_WAY[underWay] : words.describeStatus(server, lines);
+    const tone = underWay ? 'wait' : words.toneOf(server, lines);
     setText(this.name, server.name);
-    setText(this.status, underWay ? words.UNDER_WAY[underWay] : words.describeStatus(server));
-    setAttribute(this.status, 'data-tone', underWay ? 'wait' : tone(server.status));
+    setText(this.status, words.dated(status, asOf));
+    setAttribute(this.status, 'data-tone', asOf === undefined ? tone : 'unknown');
     setAttribute(this.powers, 'aria-label', `Power of ${server.name}`);
-    const runs = server.status === 'ACTIVE' || server.status === 'PAUSED';
-    this.powers.hidden = isStatic(server);
-    this.buttons.start.hidden = runs;
-    this.buttons.stop.hidden = !runs;
-    this.buttons.reboot.hidden = server.status !== 'ACTIVE';
+    this.powers.hidden = !server.can.includes('power');
+    this.offerPower(server.status);
     for (const one of Object.values(this.buttons)) {
       setAttribute(one, 'aria-label', `${one.textContent} ${server.name}`);
       setAttribute(one, 'aria-disabled', String(underWay !== undefined));
@@ -98,6 +106,14 @@ class ServerCard implements Item<ServerView> {
     this.list.hidden = ports.length === 0;
     this.portless.hidden = ports.length > 0;
     this.ports.update(ports);
+  }
+
+  /** A paused guest neither shuts down nor reboots, since it does nothing. */
+  private offerPower(status: Server['status']): void {
+    const { start, stop, reboot, pause, resume } = this.buttons;
+    resume.hidden = status !== 'PAUSED' && status !== 'SUSPENDED';
+    pause.hidden = reboot.hidden = stop.hidden = status !== 'ACTIVE';
+    start.hidden = status === 'ACTIVE' || status === 'PAUSED';
   }
 }
 
@@ -136,13 +152,15 @@ class PortRow implements Item<PortView> {
     this.element.append(this.details);
   }
 
-  update({ line, sessions, unseen, now }: PortView): void {
+  update({ line, sessions, unseen, can, asOf, now }: PortView): void {
     this.line = line;
     const title = `port ${line.port} of ${line.server.name}`;
     setAttribute(this.element, 'aria-label', `Port ${line.port} of ${line.server.name}`);
     setText(this.name, `Port ${line.port}`);
     setText(this.state, words.describeState(line));
-    setAttribute(this.state, 'data-tone', lineTone(line));
+    setAttribute(this.state, 'data-tone', asOf === undefined ? words.lineTone(line) : 'unknown');
+    this.open.hidden = !can.includes('write');
+    this.watch.hidden = !can.includes('watch');
     setText(this.people, words.describePeople(line, now));
     setText(this.endpoint, words.describeEndpoint(line));
     const size = words.size(unseen);
@@ -155,7 +173,7 @@ class PortRow implements Item<PortView> {
     this.details.hidden = sessions.length === 0;
     setText(this.count, words.countSessions(sessions.length));
     setAttribute(this.list, 'aria-label', `Sessions on ${title}`);
-    this.sessions.update(sessions.map((session) => ({ session, now })));
+    this.sessions.update(sessions.map((session) => ({ session, can, now })));
   }
 }
 
@@ -173,8 +191,9 @@ class SessionRow implements Item<SessionView> {
     this.element = make('li', 'session', make('p', '', this.user, ' ', this.text), this.end);
   }
 
-  update({ session, now }: SessionView): void {
+  update({ session, can, now }: SessionView): void {
     this.session = session;
+    this.end.hidden = !can.includes('force');
     setText(this.user, session.user);
     setText(this.text, words.describeSession(session, now));
     const does = session.mode === 'write' ? 'writes' : 'watches';
@@ -187,20 +206,4 @@ function bareList(className: string): HTMLUListElement {
   const list = make('ul', className);
   list.setAttribute('role', 'list');
   return list;
-}
-
-function tone(status: Server['status']): string {
-  if (status === 'ACTIVE') return 'good';
-  if (status === 'ERROR') return 'bad';
-  return status === 'SHUTOFF' ? 'off' : 'wait';
-}
-
-function lineTone({ state }: Line): string {
-  if (state === 'connected') return 'good';
-  return state === 'failed' ? 'bad' : 'off';
-}
-
-/** The UUID of a `[static] line`'s server is a version 5 one; it has no power that we control. */
-function isStatic({ id }: Server): boolean {
-  return id.charAt(14) === '5';
 }

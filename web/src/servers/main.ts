@@ -45,6 +45,8 @@ const list = serverList(element('servers', HTMLElement), {
 let token = keptToken();
 let api = new Api(token);
 let snapshot: Snapshot | undefined;
+/** Whether the API answered the last time that it was asked. */
+let current = true;
 const poll = new Poll(refresh, (next) => say('next-try', `Next try at ${words.clock(next)}.`));
 
 // A terminal page whose URL has expired names its server.
@@ -116,6 +118,7 @@ async function refresh(): Promise<boolean> {
 }
 
 function accepted(): void {
+  current = true;
   if (token) keepToken(token);
   seen.take(snapshot?.lines ?? []);
   if (!login.hidden) {
@@ -140,7 +143,10 @@ function failed(error: unknown): void {
   }
   show('loading', false);
   trouble.hidden = false;
-  say('trouble-text', fault.message);
+  current = false;
+  const as = snapshot ? ` The list is as of ${words.clock(snapshot.at)}.` : '';
+  say('trouble-text', fault.message + as);
+  render();
 }
 
 function render(): void {
@@ -151,7 +157,8 @@ function render(): void {
   const none = servers > 0 && element('servers', HTMLElement).childElementCount === 0;
   say('no-match', none ? `No server's name contains “${filter.value.trim()}”.` : '');
   const count = `${servers} server${servers === 1 ? '' : 's'}`;
-  say('freshness', snapshot ? `${count}, as of ${words.clock(snapshot.at)}` : '');
+  const old = current ? '' : ', not current';
+  say('freshness', snapshot ? `${count}, as of ${words.clock(snapshot.at)}${old}` : '');
 }
 
 function views(now: Date): ServerView[] {
@@ -163,8 +170,11 @@ function views(now: Date): ServerView[] {
     .filter(({ name }) => name.toLowerCase().includes(wanted))
     .map((server) => ({
       server,
-      ports: (ports.get(server.id) ?? []).map((line) => portView(line, sessions, now)),
+      ports: (ports.get(server.id) ?? []).map((line) =>
+        portView(line, sessions.get(key(line)) ?? [], server.can, now),
+      ),
       underWay: underWay.get(server.id),
+      asOf: asOf(),
       now,
     }));
 }
@@ -179,9 +189,14 @@ function grouped<T>(values: T[], keyOf: (value: T) => string): Map<string, T[]> 
   return groups;
 }
 
-function portView(line: Line, sessions: Map<string, Session[]>, now: Date): PortView {
+function portView(line: Line, sessions: Session[], can: Server['can'], now: Date): PortView {
   if (tabs.get(key(line))?.closed === false) seen.look(line);
-  return { line, sessions: sessions.get(key(line)) ?? [], unseen: seen.unseen(line), now };
+  return { line, sessions, unseen: seen.unseen(line), can, asOf: asOf(), now };
+}
+
+/** When the list was so, where it is not known to be so now. */
+function asOf(): string | undefined {
+  return current || !snapshot ? undefined : words.clock(snapshot.at);
 }
 
 async function open(line: Line, watch: boolean): Promise<void> {
@@ -195,7 +210,8 @@ async function open(line: Line, watch: boolean): Promise<void> {
 
 async function changePower(server: Server, power: Power): Promise<void> {
   const lines = snapshot?.lines.filter((line) => line.server.id === server.id) ?? [];
-  if (power !== 'start' && !(await ask(words.askPower(server, power, lines)))) return;
+  const question = words.askPower(server, power, lines);
+  if (question && !(await ask(question))) return;
   underWay.set(server.id, power);
   render();
   await attempt(async () => {

@@ -11,18 +11,48 @@ const STATUS: Record<Server['status'], string> = {
   SUSPENDED: 'suspended to disk',
 };
 
-export function describeStatus({ status }: Server): string {
-  return STATUS[status] ?? status;
+/** What a server does; of one that is no guest, whether its ports are reached. */
+export function describeStatus(server: Server, lines: Line[]): string {
+  if (!server.static) return STATUS[server.status] ?? server.status;
+  const reached = lines.filter(({ state }) => state === 'connected').length;
+  if (reached === lines.length) return 'serial line, reachable';
+  if (reached === 0) return 'serial line, unreachable';
+  return `serial lines, ${reached} of ${lines.length} reachable`;
 }
 
-export function describeState({ state, reason }: Line): string {
-  const word = state === 'waiting' ? 'waiting for the guest' : state;
-  return state === 'connected' || reason === '' ? word : `${word}: ${reason}`;
+/** With the time when it was so, where it is not known to be so now. */
+export function dated(words: string, asOf: string | undefined): string {
+  return asOf === undefined ? words : `${words} at ${asOf}`;
+}
+
+/** Colors of the dots. */
+export type Tone = 'good' | 'wait' | 'bad' | 'off' | 'unknown';
+
+export function toneOf(server: Server, lines: Line[]): Tone {
+  if (server.static) {
+    if (lines.some(({ state }) => state === 'failed')) return 'bad';
+    return lines.every(({ state }) => state === 'connected') ? 'good' : 'wait';
+  }
+  if (server.status === 'ACTIVE') return 'good';
+  if (server.status === 'ERROR') return 'bad';
+  return server.status === 'SHUTOFF' ? 'off' : 'wait';
+}
+
+export function lineTone({ state, cause }: Line): Tone {
+  if (state === 'connected') return cause === 'paused' ? 'wait' : 'good';
+  return state === 'failed' ? 'bad' : 'off';
+}
+
+export function describeState({ state, cause, reason }: Line): string {
+  const words = { waiting: 'waiting for the guest', connected: 'connected', failed: 'failed' };
+  if (state === 'connected' && cause !== 'paused') return words.connected;
+  return reason === '' ? words[state] : `${words[state]}: ${reason}`;
 }
 
 /** `alice writes since 09:00 (for 12 minutes), 2 watch` */
 export function describePeople({ writer, watchers }: Line, now: Date): string {
-  const writes = writer ? `${writer.user} writes ${since(writer.since, now)}` : 'nobody writes';
+  const lost = writer?.free_in === undefined ? '' : `, lost the connection, free in ${writer.free_in} s`;
+  const writes = writer ? `${writer.user} writes ${since(writer.since, now)}${lost}` : 'nobody writes';
   if (watchers === 0) return writes;
   return `${writes}, ${watchers} ${watchers === 1 ? 'watches' : 'watch'}`;
 }
@@ -33,7 +63,8 @@ export function describeEndpoint({ endpoint }: Line): string {
 
 export function describeSession(session: Session, now: Date): string {
   const does = session.mode === 'write' ? 'writes' : 'watches';
-  const lost = session.state === 'detached' ? ', connection lost' : '';
+  const ends = session.ends_in === undefined ? '' : `, ends in ${session.ends_in} s`;
+  const lost = session.state === 'detached' ? `, connection lost${ends}` : '';
   return `${does} ${since(session.since, now)}, from ${session.address} (${session.protocol})${lost}`;
 }
 
@@ -65,6 +96,8 @@ export function size(bytes: number): string {
 
 export const UNDER_WAY: Record<Power, string> = {
   start: 'starting…',
+  pause: 'pausing…',
+  resume: 'resuming…',
   stop: 'stopping…',
   reboot: 'asking it to reboot…',
 };
@@ -72,6 +105,8 @@ export const UNDER_WAY: Record<Power, string> = {
 export function describeDone({ name }: Server, power: Power): string {
   if (power === 'start') return `${name} was started.`;
   if (power === 'stop') return `${name} is off.`;
+  if (power === 'pause') return `${name} is paused.`;
+  if (power === 'resume') return `${name} goes on.`;
   return `${name} was asked to reboot.`;
 }
 
@@ -83,13 +118,18 @@ export interface Question {
 }
 
 /** Nobody is thrown out of a running server without seeing who works on it. */
-export function askPower({ name }: Server, power: 'stop' | 'reboot', lines: Line[]): Question {
+export function askPower({ name }: Server, power: Power, lines: Line[]): Question | undefined {
+  if (power === 'start' || power === 'resume') return undefined;
   const busy = lines.flatMap(({ writer, port }) =>
     writer ? [`${writer.user} writes on port ${port}.`] : [],
   );
   if (power === 'reboot') {
     const text = 'The guest is asked to reboot. Consoles stay open and show the boot.';
     return { title: `Reboot ${name}?`, text: [text, ...busy].join(' '), yes: 'Reboot' };
+  }
+  if (power === 'pause') {
+    const text = 'The guest stops where it is until it is resumed. What is typed meanwhile waits.';
+    return { title: `Pause ${name}?`, text: [text, ...busy].join(' '), yes: 'Pause' };
   }
   const text =
     'The guest is asked to shut down; if it has not after 60 s, its power is cut. ' +

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Boot;
+use serialproxy_proto::api::SeenServer;
+use serialproxy_proto::api::Server;
 use serialproxy_proto::api::ServerAnswer;
 use serialproxy_proto::api::Servers;
 use serialproxy_proto::api::Stop;
@@ -28,6 +30,9 @@ const BOOT: Duration = Duration::from_secs(300);
 
 /// How long an adoption may take: the guest may have to be stopped and started.
 const ADOPT: Duration = Duration::from_secs(180);
+
+/// One server, as the caller sees it.
+type Answer = Json<ServerAnswer<SeenServer>>;
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
@@ -85,28 +90,28 @@ fn power(action: &str, power: Power, summary: &'static str) -> Route {
         .success(StatusCode::ACCEPTED)
 }
 
-async fn servers(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Servers>, Fault> {
-    Ok(Json(Servers { servers: api.servers(&caller).await? }))
+async fn servers(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+) -> Result<Json<Servers<SeenServer>>, Fault> {
+    let servers = api.servers(&caller).await?;
+    Ok(Json(Servers { servers: servers.into_iter().map(|server| caller.sees(server)).collect() }))
 }
 
 async fn server(
     State(api): State<Arc<Api>>,
     caller: Caller,
     ServerPath(server): ServerPath,
-) -> Result<Json<ServerAnswer>, Fault> {
-    Ok(Json(ServerAnswer { server: api.server(&caller, server).await? }))
+) -> Result<Answer, Fault> {
+    Ok(seen(&caller, api.server(&caller, server).await?))
 }
 
-async fn boot(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    body: Body,
-) -> Result<Json<ServerAnswer>, Fault> {
+async fn boot(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<Answer, Fault> {
     caller.require(Role::Member, "os_compute_api:servers:create")?;
     let boot: Boot = body.read()?;
     let compute = Arc::clone(&api.compute);
-    let server = api.change(async move { compute.boot(boot, caller.project).await }).await?;
-    Ok(Json(ServerAnswer { server }))
+    let project = caller.project.clone();
+    Ok(seen(&caller, api.change(async move { compute.boot(boot, project).await }).await?))
 }
 
 async fn delete(
@@ -131,32 +136,38 @@ async fn adopt(
     caller: Caller,
     ServerPath(server): ServerPath,
     body: Body,
-) -> Result<Json<ServerAnswer>, Fault> {
+) -> Result<Answer, Fault> {
     let adopt: Adopt = if body.is_empty() { Adopt::default() } else { body.read()? };
     may_adopt(&api, &caller, server).await?;
+    let user = caller.user.clone();
     let compute = Arc::clone(&api.compute);
     let adopted = async move {
         let adopted = compute.adopt(server, adopt).await?;
-        tracing::info!(user = caller.user, name = adopted.name, %server, "adopted");
+        tracing::info!(user, name = adopted.name, %server, "adopted");
         Ok(adopted)
     };
-    Ok(Json(ServerAnswer { server: api.change(adopted).await? }))
+    Ok(seen(&caller, api.change(adopted).await?))
 }
 
 async fn unadopt(
     State(api): State<Arc<Api>>,
     caller: Caller,
     ServerPath(server): ServerPath,
-) -> Result<Json<ServerAnswer>, Fault> {
+) -> Result<Answer, Fault> {
     may_adopt(&api, &caller, server).await?;
+    let user = caller.user.clone();
     let compute = Arc::clone(&api.compute);
     let taken_back = async move {
         let server_now = compute.unadopt(server).await?;
         let name = &server_now.name;
-        tracing::info!(user = caller.user, name, %server, "adoption taken back");
+        tracing::info!(user, name, %server, "adoption taken back");
         Ok(server_now)
     };
-    Ok(Json(ServerAnswer { server: api.change(taken_back).await? }))
+    Ok(seen(&caller, api.change(taken_back).await?))
+}
+
+fn seen(caller: &Caller, server: Server) -> Answer {
+    Json(ServerAnswer { server: caller.sees(server) })
 }
 
 /// It changes a domain that others made, so it is for those who look after the hypervisor.

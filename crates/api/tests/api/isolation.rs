@@ -132,6 +132,20 @@ async fn a_member_may_all_that_is_not_for_administrators() {
 }
 
 #[tokio::test]
+async fn each_role_reads_what_it_may_do_with_a_server() {
+    let bench = Bench::new();
+    let all = ["watch", "write", "force", "power", "admin"];
+    for (role, may) in [("reader", &all[..1]), ("member", &all[..4]), ("admin", &all[..])] {
+        let token = token(&bench, PROJECT, role).await;
+        for path in ["/v1/servers", &format!("/v1/servers/{}", running())] {
+            let answer = bench.call_as(&token, &format!("GET {path}"), "").await.json();
+            let server = answer.get("server").unwrap_or_else(|| &answer["servers"][0]);
+            assert_eq!((&server["can"], &server["static"]), (&may.into(), &false.into()), "{role}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reader_sees_and_watches_and_changes_nothing() {
     let bench = Bench::new();
     let reader = token(&bench, PROJECT, "reader").await;
