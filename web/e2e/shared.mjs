@@ -134,7 +134,7 @@ test('the keyboard alone is enough: out of the terminal, to the tools, and throu
   await guest.hears('\t');
   await alice.keyboard.press('Shift+F6');
   await focused(alice, 'Copy');
-  for (const name of ['Paste', 'Search', 'Machine', 'More']) {
+  for (const name of ['Paste', 'Search', 'Keys', 'More']) {
     await alice.keyboard.press('Tab');
     await focused(alice, name);
   }

@@ -1,6 +1,7 @@
 // What one attached session knows: who it is, who holds the pen and who wants it, who else is there,
 // how the line stands. A plain value that messages change; it touches neither the socket nor the page.
 
+import type { Holder } from './endings';
 import { sizeMessage } from './messages';
 import type { Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
 
@@ -20,10 +21,16 @@ export interface Wish {
 export class Attachment {
   state: LineState;
   reason: string;
+  /** Whether the guest is there and does not go on. */
+  paused: boolean;
   viewers = 1;
   who: Viewer[] = [];
   /** Who writes: a name, `null` for nobody, or undefined while the proxy hasn't said. */
   writer: string | null | undefined;
+  /** Where the writer's connection is lost: when another can write, in milliseconds since 1970. */
+  freeAt: number | undefined;
+  /** Whether the writer is another session of this page's user. */
+  ownHolder = false;
   /** Who took the pen from this session, and why. */
   loss: { by?: string | undefined; reason?: string | undefined } | undefined;
   /** The session of the writer, if there is one. */
@@ -42,6 +49,7 @@ export class Attachment {
   constructor(readonly hello: Hello) {
     this.state = hello.state;
     this.reason = hello.reason;
+    this.paused = isPaused(hello);
     this.writes = hello.mode === 'write';
     this.writer = this.writes ? hello.user : undefined;
   }
@@ -58,6 +66,11 @@ export class Attachment {
 
   get mayPower(): boolean {
     return this.hello.can.includes('power');
+  }
+
+  /** Whether this session's user writes elsewhere, without a connection: may be had at once. */
+  get mayTakeBack(): boolean {
+    return this.mayAskToWrite && this.ownHolder && this.freeAt !== undefined;
   }
 
   /** Whether this session's own question for the pen is open. */
@@ -82,6 +95,7 @@ export class Attachment {
     if (message.type === 'state') {
       this.state = message.state;
       this.reason = message.reason;
+      this.paused = isPaused(message);
     } else if (message.type === 'viewers') {
       this.viewers = message.count;
       this.who = message.who ?? [];
@@ -100,6 +114,8 @@ export class Attachment {
       this.refusal = undefined;
       return;
     }
+    this.freeAt = freeAt(pen);
+    this.ownHolder = pen.own ?? false;
     const asked = this.asks;
     const changed = this.holder !== undefined && this.holder !== session;
     this.holder = state === 'free' ? undefined : session;
@@ -112,6 +128,21 @@ export class Attachment {
     else if (this.writes) this.clear();
     else if (asked && reason?.startsWith('denied')) this.refusal = refusal(pen);
   }
+}
+
+function isPaused({ cause }: { cause?: string }): boolean {
+  return cause === 'paused';
+}
+
+/** Who writes on a console that refuses us. */
+export function holderOf(pen: Pen, user: string): Holder {
+  const { session, reason, own } = pen;
+  return { user, session, since: reason?.replace(/^since /, ''), own, freeAt: freeAt(pen) };
+}
+
+/** When a pen whose holder lost the connection is free, in milliseconds since 1970. */
+function freeAt({ free_in: seconds }: Pen): number | undefined {
+  return seconds === undefined ? undefined : Date.now() + seconds * 1000;
 }
 
 function refusal({ by, holder, reason }: Pen): Attachment['refusal'] {

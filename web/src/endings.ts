@@ -12,6 +12,8 @@ export type Offer =
   | 'ask'
   | 'force'
   | 'here'
+  /** Take typing back from a lost session of one's own. */
+  | 'back'
   | 'dismiss'
   /** Go to the servers page, to log in and open the console anew. */
   | 'servers'
@@ -37,6 +39,10 @@ export interface Holder {
   user: string;
   session?: string | undefined;
   since?: string | undefined;
+  /** Whether it is another session of this page's user. */
+  own?: boolean | undefined;
+  /** Where its connection is lost: when the console is free, in milliseconds since 1970. */
+  freeAt?: number | undefined;
 }
 
 /** What is known about a session that ended. */
@@ -169,10 +175,23 @@ function busy(end: End): Ending {
   if (!holder) {
     return stay('busy', 'Someone is typing here. Watch, ask to write, or disconnect them.', offers);
   }
+  if (holder.freeAt !== undefined) return lost(holder);
   const since = describeSince(holder.since, end.now);
   const text = `${holder.user} has been typing here${since}.`;
   const choices = 'Watch, ask to write, or disconnect them.';
   return stay(`${holder.user} writes`, `${text} ${choices}`, offers);
+}
+
+/** The writer lost the connection. The page tries on until they are back, or their time is over. */
+function lost({ user, own }: Holder): Ending {
+  if (own) {
+    const text = 'Your other session here lost its connection. Take it back, or wait for it to end.';
+    const short = 'your other session lost its connection';
+    return { short, text, offers: ['back', 'watch'], retry: true };
+  }
+  const text = `${user} was typing here and lost the connection. You can type if they do not come back.`;
+  const offers: Offer[] = ['reconnect', 'watch', 'ask', 'force'];
+  return { short: `${user} lost the connection`, text, offers, retry: true };
 }
 
 /** The proxy says who and why in a `pen` message, or in the reason of the close. */

@@ -37,23 +37,31 @@ const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: 
     'As by its reset button: what is not on its disks yet is lost.',
     'Reset',
   ],
+  pause: [
+    'Pause',
+    'The guest stops where it is until it is resumed. What is typed meanwhile waits.',
+    'Pause',
+  ],
   nmi: ['Send an NMI to', 'Most guests crash on it, and some write a dump then.', 'Send NMI'],
 };
 
 export class Machine {
   private readonly place = element('machine-place', HTMLElement);
   private readonly start = element('start', HTMLButtonElement);
+  private readonly resume = element('resume', HTMLButtonElement);
   private attachment: Attachment | undefined;
 
   constructor(private readonly tell: (message: ClientMessage) => void) {
     new Menu('machine');
     this.start.addEventListener('click', () => void this.power('start'));
+    this.resume.addEventListener('click', () => void this.power('resume'));
     this.onClick('break', () => tell({ type: 'break' }));
     this.onClick('sysrq', () => this.sysrq());
-    for (const action of ['nmi', 'reset', 'reboot', 'stop'] as const) {
+    for (const action of ['nmi', 'pause', 'reset', 'reboot', 'stop'] as const) {
       this.onClick(action, () => this.power(action));
     }
     this.onClick('power-on', () => this.power('start'));
+    this.onClick('go-on', () => this.power('resume'));
   }
 
   show(attachment: Attachment | undefined): void {
@@ -61,15 +69,17 @@ export class Machine {
     const writes = attachment?.writes ?? false;
     const power = attachment?.mayPower ?? false;
     const stopped = attachment?.state === 'waiting';
-    this.place.hidden = !writes && !power;
+    const paused = attachment?.paused ?? false;
+    // Where nobody has the power, on a static line or in front of a Nova, nobody has the break either.
+    this.place.hidden = !power;
     this.start.hidden = !power || !stopped;
-    enable('break', writes && !stopped);
-    enable('sysrq', writes && power && !stopped);
-    for (const id of ['nmi', 'reset', 'reboot', 'stop']) enable(id, power && !stopped);
-    enable('power-on', power && stopped);
-    for (const id of ['sysrq', 'nmi', 'reset', 'reboot', 'stop', 'power-on']) {
-      element(id, HTMLButtonElement).hidden = !power;
-    }
+    this.resume.hidden = !power || !paused;
+    for (const id of ['break', 'sysrq']) enable(id, writes && !stopped);
+    for (const id of ['nmi', 'reset']) enable(id, !stopped);
+    // A paused guest neither shuts down nor reboots.
+    for (const id of ['pause', 'reboot', 'stop']) enable(id, !stopped && !paused);
+    enable('power-on', stopped);
+    enable('go-on', paused);
   }
 
   private onClick(id: string, act: () => unknown): void {

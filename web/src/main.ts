@@ -139,7 +139,8 @@ function openConsole(access: Access): void {
     if (offer === 'servers') return location.assign(serversPage(server));
     if (offer === 'command') return clipboard.copyWords(command(server));
     screen.term.focus();
-    if (offer === 'watch') await session.attach('watch');
+    if (offer === 'back') await session.attach('watch', { pen: 'request' });
+    else if (offer === 'watch') await session.attach('watch');
     else if (offer === 'dismiss') session.dismiss();
     else session.reconnect();
   }

@@ -20,6 +20,7 @@ export interface Hello {
   mode: Mode;
   state: LineState;
   reason: string;
+  cause?: string;
   epoch: number;
   /** Where the output of the last boot begins. */
   epoch_offset?: number;
@@ -39,6 +40,8 @@ export interface State {
   type: 'state';
   state: LineState;
   reason: string;
+  /** `paused` where the guest does not go on. */
+  cause?: string;
 }
 
 /** The guest started again. */
@@ -75,6 +78,10 @@ export interface Pen {
   reason?: string;
   /** Where it is `requested`: seconds of silence after which it is granted. */
   seconds?: number;
+  /** Where its holder lost the connection: seconds until it is free. */
+  free_in?: number;
+  /** Whether its holder is another session of this page's user. */
+  own?: boolean;
 }
 
 /** How many sessions are attached, the writer included. */
@@ -90,6 +97,8 @@ export interface Viewer {
   session: string;
   user: string;
   mode: Mode;
+  /** Whether its connection is lost. */
+  detached?: boolean;
 }
 
 /** A terminal's grid: of who writes, or this page's own. */
@@ -159,7 +168,7 @@ export type ServerMessage =
 
 export type PenAction = 'request' | 'release' | 'grant' | 'deny' | 'force';
 
-export type PowerAction = 'start' | 'stop' | 'reboot' | 'reset' | 'nmi';
+export type PowerAction = 'start' | 'stop' | 'reboot' | 'reset' | 'nmi' | 'pause' | 'resume';
 
 /** What this page says. */
 export type ClientMessage =

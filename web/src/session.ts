@@ -9,7 +9,7 @@
 
 import { keepAccess, socketUrl } from './address';
 import type { Access } from './address';
-import { Attachment } from './attachment';
+import { Attachment, holderOf } from './attachment';
 import { Connection } from './connection';
 import { LEFT, OWN_OLD_SESSION, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
@@ -173,7 +173,9 @@ export class Session {
     const from = this.output.place;
     const resume = this.own.key;
     this.asked = { resume: resume !== undefined, from, want };
-    this.change({ connecting: true, slow: false, holder: undefined, retryAt: undefined });
+    // Who keeps us out is told until that changes.
+    const holder = this.view.ending?.retry ? this.view.holder : undefined;
+    this.change({ connecting: true, slow: false, holder, retryAt: undefined });
     // Who takes over or asks comes in as a watcher: a writer would be refused.
     const mode = want ? 'watch' : this.access.mode;
     const grid = this.sink.grid && sizeMessage(this.sink.grid.rows, this.sink.grid.cols);
@@ -198,8 +200,7 @@ export class Session {
     }
     if (!attachment) {
       if (message.type === 'pen' && message.holder) {
-        const { holder, session, reason } = message;
-        this.view.holder = { user: holder, session, since: reason?.replace(/^since /, '') };
+        this.view.holder = holderOf(message, message.holder);
       }
       return;
     }
@@ -255,8 +256,8 @@ export class Session {
     if (this.size) this.request(this.size);
     this.pulse.start();
     if (asked.want) this.want(attachment, asked.want);
-    const keptUntil = undefined;
-    this.change({ attachment, hello, ending: undefined, connecting: false, keptUntil });
+    const [keptUntil, holder] = [undefined, undefined];
+    this.change({ attachment, hello, ending: undefined, connecting: false, keptUntil, holder });
   }
 
   /** Every byte once: those that the proxy lacks, after the count of those that it has. */
@@ -297,8 +298,8 @@ export class Session {
     const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;
     const server = hello?.server.name;
     let ending = describeEnd({ code, reason, attachment, server, holder, now: new Date() });
-    if (holder && this.own.holds(holder)) ending = OWN_OLD_SESSION;
-    if (ending.retry) return this.comeBack(ending, attachment);
+    if (holder && holder.freeAt === undefined && this.own.holds(holder)) ending = OWN_OLD_SESSION;
+    if (ending.retry) return this.comeBack(ending, attachment, holder);
     this.own.end(code === Code.takenOver);
     this.finish(ending, holder);
   }
@@ -318,7 +319,7 @@ export class Session {
     });
   }
 
-  private comeBack(ending: Ending, attachment: Attachment | undefined): void {
+  private comeBack(ending: Ending, attachment?: Attachment, holder?: Holder): void {
     if (attachment && Date.now() - this.attachedAt >= STEADY) this.retry.reset();
     const keptFor = (attachment?.hello.grace ?? 0) * 1000;
     const keptUntil = keptFor > 0 ? Date.now() + keptFor : this.view.keptUntil;
@@ -328,6 +329,7 @@ export class Session {
       attachment: undefined,
       ending,
       connecting: false,
+      holder,
       retryAt,
       keptUntil: this.own.key === undefined ? undefined : keptUntil,
     });

@@ -5,7 +5,7 @@ import { button, element } from './elements';
 import type { Ending, Offer } from './endings';
 import { hasServersPage } from './servers-page';
 import type { View } from './view';
-import { describeNotice, describePen, describeRetry, describeState } from './words';
+import { describeFree, describeNotice, describePen, describeRetry, describeState } from './words';
 import { describeViewers, listViewers } from './words';
 
 const LABELS: Record<Offer, string> = {
@@ -14,6 +14,7 @@ const LABELS: Record<Offer, string> = {
   ask: 'Ask to write',
   force: 'Disconnect them',
   here: 'Use it here',
+  back: 'Take it back',
   dismiss: 'Dismiss',
   servers: 'Log in at the servers page',
   command: 'Copy the command',
@@ -80,9 +81,11 @@ export class Status {
     this.offers.replaceChildren(...buttons);
   }
 
-  private showCountdown({ ending, retryAt, keptUntil }: View): void {
+  private showCountdown({ ending, holder, retryAt, keptUntil }: View): void {
     const tick = (): void => {
-      this.countdown.textContent = describeRetry(retryAt, keptUntil, Date.now());
+      const parts = [describeFree(holder?.freeAt, Date.now())];
+      parts.push(describeRetry(retryAt, keptUntil, Date.now()));
+      this.countdown.textContent = parts.filter(Boolean).join('; ');
     };
     tick();
     if (ending && (retryAt ?? keptUntil) !== undefined) this.ticking = setInterval(tick, 250);
@@ -101,7 +104,8 @@ function summary({ attachment, connecting, ending, retryAt, slow }: View): {
 } {
   if (attachment) {
     const parts = [describeState(attachment), describePen(attachment), describeViewers(attachment)];
-    return { tone: attachment.state, words: parts.filter(Boolean).join(' · ') };
+    const tone = attachment.paused ? 'waiting' : attachment.state;
+    return { tone, words: parts.filter(Boolean).join(' · ') };
   }
   const again = retryAt !== undefined || (connecting && ending?.retry);
   if (!ending || (connecting && !again)) {

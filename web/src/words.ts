@@ -8,7 +8,8 @@ import type { View } from './view';
 const NAMES = 4;
 
 /** The line's state, for the status line. */
-export function describeState({ state, reason }: Attachment): string {
+export function describeState({ state, reason, paused }: Attachment): string {
+  if (paused) return reason || 'the guest is paused';
   const word = state === 'waiting' ? 'waiting for the guest' : state;
   return state === 'connected' || reason === '' ? word : `${word}: ${reason}`;
 }
@@ -17,6 +18,8 @@ export function describeState({ state, reason }: Attachment): string {
 export function describePen(attachment: Attachment): string {
   if (attachment.writes) return 'you write';
   if (attachment.writer === undefined) return 'you watch';
+  const lost = attachment.freeAt !== undefined && attachment.writer;
+  if (lost) return `${lost} lost the connection, you watch`;
   return `${attachment.writer ?? 'nobody'} writes, you watch`;
 }
 
@@ -32,12 +35,31 @@ export function describeViewers({ viewers, who, hello }: Attachment): string {
 
 /** Everyone who is known to be there, one a line. */
 export function listViewers({ viewers, who, hello }: Attachment): string {
-  const lines = who.map(({ session, user, mode }) => {
+  const lines = who.map(({ session, user, mode, detached }) => {
     const you = session === hello.session ? ' (you)' : '';
-    return `${user}${you} ${mode === 'write' ? 'writes' : 'watches'}`;
+    const lost = detached ? ', connection lost' : '';
+    return `${user}${you} ${mode === 'write' ? 'writes' : 'watches'}${lost}`;
   });
   if (viewers > who.length && lines.length > 0) lines.push(`and ${viewers - who.length} more`);
   return lines.join('\n');
+}
+
+/** That who writes lost the connection, and when that is over; nothing where it is not so. */
+export function describeLostWriter(
+  { freeAt, own, user }: { freeAt: number | undefined; own: boolean; user: string },
+  now: number,
+): string | undefined {
+  if (freeAt === undefined) return undefined;
+  const free = describeFree(freeAt, now).replace('Free', 'the console is free');
+  if (own) return `Your other session here lost its connection: ${free}, or take it back now.`;
+  return `${user} was typing here and lost the connection: ${free}.`;
+}
+
+/** When a console is free whose writer lost the connection. */
+export function describeFree(freeAt: number | undefined, now: number): string {
+  if (freeAt === undefined) return '';
+  const left = Math.ceil((freeAt - now) / 1000);
+  return left > 0 ? `Free in ${left} s` : 'Free at any moment';
 }
 
 function describeLoss({ loss, writer, hello }: Attachment): string | undefined {
@@ -76,8 +98,12 @@ export function describeWish(attachment: Attachment, now: number): string | unde
 export function describeUnheard({ attachment, takesInput }: View): string | undefined {
   if (!attachment) return takesInput ? undefined : 'Not connected: what you type is not sent.';
   if (attachment.writes) {
-    const dropped = 'The guest is not connected: what you type is dropped.';
-    return attachment.state === 'connected' ? undefined : dropped;
+    if (attachment.state !== 'connected') {
+      return 'The guest is not connected: what you type is dropped.';
+    }
+    return attachment.paused
+      ? 'The guest is paused: it reads what you type when it goes on.'
+      : undefined;
   }
   const watches = 'You are watching: what you type is not sent.';
   if (!attachment.mayAskToWrite) return `${watches} This console URL only allows watching.`;

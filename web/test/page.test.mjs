@@ -77,7 +77,7 @@ test('when WebGL is taken away, the terminal goes on', async () => {
 });
 
 test('the keyboard reaches everything: out of the terminal, along the tools, and back', async () => {
-  const { page, session } = await at.attach();
+  const { page, session } = await at.attach({ can: ['write', 'power'] });
   assert.equal(await focused(page), 'Terminal input');
   await see(page.getByText('Shift+F6 leaves the terminal and comes back'));
   const hint = await page.getByLabel('Terminal input').getAttribute('aria-describedby');

@@ -20,12 +20,43 @@ const item = (page, name) => page.getByRole('menuitem', { name });
 const ALL = { can: ['write', 'force', 'power'] };
 const ALICE = 'a11ce000-0000-4000-8000-000000000000';
 
-test('Send break needs the pen and no power', async () => {
-  const { page, session } = await at.attach();
+test('who types sends a break, where there is a machine to send it', async () => {
+  const { page, session } = await at.attach(ALL);
   await choose(page, 'Machine', 'Send break');
   assert.deepEqual(await session.hears('break'), [{ type: 'break' }]);
+});
+
+test('a line without a machine offers none', async () => {
+  const { page } = await at.attach({ can: ['write', 'force'] });
+  await see(status(page, 'you write'));
+  assert.equal(await button(page, 'Machine').isVisible(), false);
+});
+
+test('a paused guest is shown as paused, and goes on by one press', async () => {
+  const { page, session } = await at.attach(ALL);
+  await choose(page, 'Machine', 'Pause…');
+  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
+  assert.deepEqual(await session.hears('power'), [{ type: 'power', do: 'pause' }]);
+  session.say({ type: 'state', state: 'connected', reason: 'the guest is paused', cause: 'paused' });
+  await see(status(page, 'the guest is paused · you write'));
+  assert.equal(await page.locator('#status').getAttribute('data-tone'), 'waiting');
+  await page.keyboard.type('ls');
+  await session.typed('ls');
+  await see(status(page, 'The guest is paused: it reads what you type when it goes on.'));
   await button(page, 'Machine').click();
-  assert.equal(await page.getByRole('menuitem').count(), 1);
+  for (const name of ['Stop…', 'Reboot…', 'Pause…']) assert.ok(await item(page, name).isDisabled());
+  assert.ok(await item(page, 'Reset…').isEnabled());
+  await page.keyboard.press('Escape');
+  await button(page, 'Resume').click();
+  assert.equal((await session.hears('power', 2))[1].do, 'resume');
+  session.say({ type: 'state', state: 'connected', reason: 'connected' });
+  await button(page, 'Resume').waitFor({ state: 'hidden' });
+  await see(status(page, 'connected · you write'));
+});
+
+test('a guest that is paused already is shown as paused from the beginning', async () => {
+  const { page } = await at.attach({ reason: 'the guest is paused', cause: 'paused' });
+  await see(status(page, 'the guest is paused · you write'));
 });
 
 test('a watcher without power has no menu of the machine', async () => {

@@ -1,0 +1,82 @@
+// A writer whose connection is lost: told as such, with the time until the console is free, and given back to
+// its own user by one press.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { see } from './browser.mjs';
+import { SESSION } from './server.mjs';
+import { stage } from './stage.mjs';
+
+const at = stage();
+
+const status = (page, text) => page.getByRole('status').filter({ hasText: text });
+const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const bar = (page) => page.getByRole('region', { name: 'Pen' });
+
+const OTHER = 'a11ce000-0000-4000-8000-000000000000';
+const LOST = { session: OTHER, cause: 'busy', reason: 'since 2026-11-22T09:00:00Z', free_in: 40 };
+const BUSY = 'busy: carol since 2026-11-22T09:00:00Z (lost the connection, free in 40 s)';
+
+test("one's own lost session is told as such, and taken back by one press", async () => {
+  const page = await at.page();
+  const refused = await at.proxy.attempt();
+  refused.pen('held', { ...LOST, holder: 'carol', own: true });
+  refused.close(4004, BUSY);
+  await see(alert(page, 'Your other session here lost its connection. Take it back, or wait'));
+  await see(status(page, 'your other session lost its connection'));
+  await see(page.getByText(/^Free in (40|39|38) s/));
+  await button(page, 'Take it back').click();
+  let session = await at.proxy.attempt();
+  while (session.query.get('mode') !== 'watch') session = await at.proxy.attempt();
+  session.hello({ mode: 'watch', can: ['write'] });
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
+  session.pen('held', { holder: 'carol', session: SESSION });
+  await see(status(page, 'you write'));
+});
+
+test('a console whose writer lost the connection is waited for', async () => {
+  const page = await at.page();
+  const refused = await at.proxy.attempt();
+  refused.pen('held', { ...LOST, holder: 'alice' });
+  refused.close(4004, BUSY.replace('carol', 'alice'));
+  await see(alert(page, 'alice was typing here and lost the connection.'));
+  await see(page.getByText(/^Free in \d+ s/));
+  assert.equal(await button(page, 'Take it back').isVisible(), false);
+  await at.proxy.admit();
+  await see(status(page, 'you write'));
+});
+
+test('a watcher reads when the console of a lost writer is free, and that they are back', async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
+  session.pen('held', { holder: 'alice', session: OTHER });
+  await see(status(page, 'alice writes, you watch'));
+  session.pen('held', { holder: 'alice', session: OTHER, cause: 'detached', free_in: 40 });
+  await see(bar(page).getByText(/^alice was typing here and lost the connection: the console is free in \d+ s\.$/).first());
+  assert.equal(await button(page, 'Take it back').isVisible(), false);
+  await see(status(page, /connected · alice lost the connection, you watch/));
+  session.pen('held', { holder: 'alice', session: OTHER, cause: 'resumed' });
+  await bar(page).waitFor({ state: 'hidden' });
+  await see(status(page, 'alice writes, you watch'));
+});
+
+test("a watcher takes the pen of one's own lost session by one press", async () => {
+  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
+  session.pen('held', { holder: 'carol', session: OTHER, cause: 'detached', free_in: 40, own: true });
+  await see(bar(page).getByText(/^Your other session here lost its connection:/).first());
+  await button(page, 'Take it back').click();
+  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
+});
+
+test('those who are listed without a connection are marked', async () => {
+  const { page, session } = await at.attach();
+  const who = [
+    { session: SESSION, user: 'carol', mode: 'write' },
+    { session: OTHER, user: 'bob', mode: 'watch', detached: true },
+  ];
+  session.say({ type: 'viewers', count: 2, who });
+  await see(status(page, '2 attached'));
+  const all = await page.getByRole('status').first().getAttribute('title');
+  assert.equal(all, 'carol (you) writes\nbob watches, connection lost');
+});
