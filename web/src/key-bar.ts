@@ -1,6 +1,8 @@
-// Keys that a touch keyboard lacks. Ctrl stays down until the next character.
+// Keys that a touch keyboard lacks, and those that browsers keep for themselves. Ctrl stays down until the
+// next character.
 
 import { button, element } from './elements';
+import { keep, kept } from './preferences';
 
 /** Who hears the keys; the screen knows which arrows the guest wants. */
 export interface Keys {
@@ -21,14 +23,27 @@ const FUNCTION_KEYS = [
   ...[15, 17, 18, 19, 20, 21, 23, 24].map((number) => `[${number}~`),
 ];
 
+/** Beside the function keys: what browsers keep, and what touch keyboards lack. */
+const OTHERS: [label: string, text: string][] = [
+  ['Ctrl+W', '\x17'],
+  ['Ctrl+T', '\x14'],
+  ['Ctrl+N', '\x0e'],
+  ['Home', '\x1b[1~'],
+  ['End', '\x1b[4~'],
+  ['Delete', '\x1b[3~'],
+  ['Insert', '\x1b[2~'],
+  ['PgUp', '\x1b[5~'],
+  ['PgDn', '\x1b[6~'],
+];
+
 const TOUCH = matchMedia('(pointer: coarse)');
 
 export class KeyBar {
   private readonly bar = element('keys', HTMLElement);
   private readonly more = document.createElement('div');
-  private readonly ctrl = button('Ctrl', () => this.toggle(this.ctrl));
+  private readonly ctrl = button('Ctrl', () => flip(this.ctrl));
   private readonly fn = button('Fn', () => {
-    this.toggle(this.fn);
+    flip(this.fn);
     this.more.hidden = !isDown(this.fn);
   });
   private writes = false;
@@ -48,7 +63,7 @@ export class KeyBar {
     );
     this.more.className = 'row';
     this.more.hidden = true;
-    this.more.append(...functions);
+    this.more.append(...functions, ...OTHERS.map(([label, text]) => press(label, () => text)));
     this.bar.append(this.more, row(esc, tab, this.ctrl, ...arrows, this.fn));
     for (const toggle of [this.ctrl, this.fn]) toggle.ariaPressed = 'false';
     // A press must not take the focus, and with it the touch keyboard, from the terminal.
@@ -57,10 +72,22 @@ export class KeyBar {
     TOUCH.addEventListener('change', () => this.show(this.writes));
   }
 
-  /** Only who writes has keys, and only a touch screen lacks them. */
+  /** Whether the user wants the bar: who has a touch screen lacks keys. */
+  get wanted(): boolean {
+    const choice = kept('key-bar');
+    return choice === undefined ? TOUCH.matches : choice === 'on';
+  }
+
+  /** Shows or hides it from now on. */
+  toggle(): void {
+    keep('key-bar', this.wanted ? 'off' : 'on');
+    this.show(this.writes);
+  }
+
+  /** Only who writes has keys. */
   show(writes: boolean): void {
     this.writes = writes;
-    this.bar.hidden = !writes || !TOUCH.matches;
+    this.bar.hidden = !writes || !this.wanted;
     if (this.bar.hidden) this.ctrl.ariaPressed = 'false';
   }
 
@@ -73,10 +100,10 @@ export class KeyBar {
     if (text === ' ') return '\0';
     return code >= 0x40 && code < 0x60 ? String.fromCharCode(code & 0x1f) : text;
   }
+}
 
-  private toggle(key: HTMLButtonElement): void {
-    key.ariaPressed = String(!isDown(key));
-  }
+function flip(key: HTMLButtonElement): void {
+  key.ariaPressed = String(!isDown(key));
 }
 
 function isDown(key: HTMLButtonElement): boolean {

@@ -14,6 +14,8 @@ import { element } from './elements';
 import { command } from './endings';
 import type { Offer } from './endings';
 import { KeyBar } from './key-bar';
+import { KeysMenu } from './keys-menu';
+import { askBeforeLeaving } from './leaving';
 import { Machine } from './machine';
 import { Menu } from './menu';
 import { penMessage } from './messages';
@@ -26,9 +28,11 @@ import { PenBar } from './pen-bar';
 import { Search } from './search';
 import { Session } from './session';
 import { hasServersPage, serversPage } from './servers-page';
+import { Settings } from './settings';
 import { shortcutOf } from './shortcuts';
 import { Status } from './status';
 import { Screen } from './terminal';
+import type { Typist } from './terminal';
 import { Theme } from './theme';
 import { Tools } from './tools';
 import { Typing } from './typing';
@@ -67,7 +71,8 @@ function openConsole(access: Access): void {
   let view: View | undefined;
   const attention = new Attention();
   const unheard = new Unheard(say);
-  const screen: Screen = new Screen(element('screen', HTMLElement), theme.colours, {
+  const settings = new Settings();
+  const typist: Typist = {
     onText: (text, typed) => {
       typing.text(text, typed);
       if (typed) unheard.typed(view);
@@ -76,7 +81,8 @@ function openConsole(access: Access): void {
     onUnheard: () => unheard.typed(view),
     onNews: () => attention.call(),
     onGrid: (rows, cols) => session.resize(rows, cols),
-  });
+  };
+  const screen = new Screen(element('screen', HTMLElement), theme.colours, typist, settings);
   const status = new Status((offer) => void accept(offer));
   const session: Session = new Session(access, screen, {
     onChange: show,
@@ -97,7 +103,15 @@ function openConsole(access: Access): void {
     },
     press: (text) => typing.text(text),
   });
-  const typing: Typing = new Typing(session, queue, keys, say);
+  const typing: Typing = new Typing(session, queue, keys, settings, say);
+  askBeforeLeaving(() => session.takesInput && typing.used);
+  const keysMenu = new KeysMenu(settings, keys, {
+    press: (text) => {
+      typing.text(text);
+      screen.term.focus();
+    },
+    onSettings: () => screen.applySettings(),
+  });
   const clipboard = new Clipboard(screen.term, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
   );
@@ -125,6 +139,7 @@ function openConsole(access: Access): void {
     // Without a connection the screen stays as it is.
     if (attachment) screen.follow(theirGrid(attachment));
     keys.show(takesInput);
+    keysMenu.show(takesInput);
     if (!takesInput) typing.cancelPaste('Paste stopped');
     element('paste', HTMLButtonElement).disabled = !takesInput;
     const write = element('write', HTMLButtonElement);

@@ -11,6 +11,7 @@ import type { Size } from './messages';
 import type { Sink } from './output';
 import { keep, kept } from './preferences';
 import { RESET, Resets, clear } from './reset';
+import type { Settings } from './settings';
 import { shortcutOf } from './shortcuts';
 import { isInput } from './unheard';
 
@@ -70,8 +71,10 @@ export class Screen implements Sink {
     private readonly place: HTMLElement,
     colours: ITheme,
     private readonly typist: Typist,
+    private readonly settings: Settings,
   ) {
     this.term = new Terminal({
+      convertEol: settings.beginsLine,
       allowProposedApi: true, // For the marks of the search, and for Unicode 11.
       disableStdin: true,
       fontFamily: FONT,
@@ -205,6 +208,13 @@ export class Screen implements Sink {
     const scroll = (on: boolean) => () => void (term.options.scrollOnEraseInDisplay = on);
     term.write(RESET, scroll(true));
     term.write(clear(term.cols), scroll(false));
+    // The guest can change it (LNM).
+    term.write('', () => this.applySettings());
+  }
+
+  /** What line feeds do. */
+  applySettings(): void {
+    this.term.options.convertEol = this.settings.beginsLine;
   }
 
   /** Of what the last boot asked for, the next hears nothing: neither an answer nor the mouse. */

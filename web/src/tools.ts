@@ -69,7 +69,8 @@ export class Tools {
     const { screen, typing, say } = this.page;
     if (!this.view?.attachment?.writes) return say('Only who writes can fit the guest.');
     const { rows, cols } = screen.term;
-    typing.text(`stty rows ${rows} cols ${cols}\r`);
+    typing.text(`stty rows ${rows} cols ${cols}`);
+    typing.text('\r');
     screen.term.focus();
   }
 

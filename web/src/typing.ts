@@ -5,6 +5,7 @@ import type { KeyBar } from './key-bar';
 import { concernsOf } from './paste-concerns';
 import type { PasteQueue } from './paste-queue';
 import type { Session } from './session';
+import type { Settings } from './settings';
 
 /** Bytes that are pasted at once at most: a minute and a half of a serial port. */
 const PASTE_BYTES = 1024 * 1024;
@@ -13,18 +14,23 @@ const CTRL_C = 0x03;
 
 export class Typing {
   private readonly encoder = new TextEncoder();
+  /** Whether anything was typed since the page was loaded. */
+  used = false;
 
   constructor(
     private readonly session: Session,
     private readonly queue: PasteQueue,
     private readonly keys: KeyBar,
+    private readonly settings: Settings,
     private readonly say: (words: string) => void,
   ) {}
 
   /** What was typed or, unless `typed`, what the terminal answers, as UTF-8. */
   text(text: string, typed = true): void {
     if (!typed) return this.answer(this.encoder.encode(text));
-    this.send(this.encoder.encode(this.keys.modify(text)));
+    const modified = this.keys.modify(text);
+    const sent = modified === text ? this.settings.key(text) : modified;
+    this.send(this.encoder.encode(sent));
   }
 
   /** What is bytes already: each character stands for one. */
@@ -36,12 +42,13 @@ export class Typing {
   async paste(text: string, isBracketed: () => boolean): Promise<void> {
     if (!this.session.takesInput) return this.say('Not pasted: you do not type here.');
     const concerns = concernsOf(text, isBracketed());
-    const bytes = this.encoder.encode(prepare(text));
+    const bytes = this.encoder.encode(this.settings.lines(prepare(text)));
     if (bytes.length > PASTE_BYTES) {
       return this.say('Not pasted: that is more than 1 MiB. Copy a file in another way.');
     }
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
     if (!this.session.takesInput) return this.say('Not pasted: you do not write any more.');
+    this.used = true;
     // The guest may have booted meanwhile.
     this.queue.paste(bytes, isBracketed());
   }
@@ -67,6 +74,7 @@ export class Typing {
   }
 
   private send(bytes: Uint8Array<ArrayBuffer>): void {
+    this.used = true;
     if (!this.queue.busy) return void this.session.send(bytes);
     if (bytes.length !== 1 || bytes[0] !== CTRL_C) return this.queue.type(bytes);
     this.cancelPaste('Paste stopped by Ctrl+C');
