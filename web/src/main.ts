@@ -35,6 +35,7 @@ import { Screen } from './terminal';
 import type { Typist } from './terminal';
 import { Theme } from './theme';
 import { Tools } from './tools';
+import { Touch } from './touch';
 import { Typing } from './typing';
 import { Unheard } from './unheard';
 import type { View } from './view';
@@ -83,6 +84,9 @@ function openConsole(access: Access): void {
     onGrid: (rows, cols) => session.resize(rows, cols),
   };
   const screen = new Screen(element('screen', HTMLElement), theme.colours, typist, settings);
+  new Touch(screen.term, element('screen', HTMLElement), () =>
+    say('Selected: press Copy to copy it.'),
+  );
   const status = new Status((offer) => void accept(offer));
   const session: Session = new Session(access, screen, {
     onChange: show,
