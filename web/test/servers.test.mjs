@@ -209,6 +209,18 @@ test('without servers the page says how to get one', async () => {
   assert.equal(await page.getByRole('heading', { name: 'No servers yet' }).isVisible(), false);
 });
 
+test('why a port has no console is said, with what to change', async () => {
+  const ports = [
+    { port: 0, reason: 'QEMU writes it to a file: make it a pty.' },
+    { port: 2, reason: 'it is excluded by [compute] exclude.' },
+  ];
+  api.servers = [server(1, { unusable_ports: ports })];
+  const page = await enter();
+  await see(card(page, 'web-1').getByText('Port 0 has no console: QEMU writes it to a file: make it a pty.'));
+  await see(card(page, 'web-1').getByText('Port 2 has no console: it is excluded'));
+  assert.equal(await page.getByText('It has no serial port').isVisible(), false);
+});
+
 test('all lines are fetched, however many there are', async () => {
   const web = server(1);
   api.servers = [web];

@@ -19,6 +19,8 @@ export interface Server {
   static: boolean;
   /** What this user may do with it. */
   can: ('watch' | 'write' | 'force' | 'power' | 'admin')[];
+  /** Serial ports that have no console, and why, with what to change. */
+  unusable_ports?: { port: number; reason: string }[];
 }
 
 export interface Line {

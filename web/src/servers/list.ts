@@ -54,6 +54,7 @@ class ServerCard implements Item<ServerView> {
   private readonly buttons: Record<Power, HTMLButtonElement>;
   private readonly powers = make('div', 'buttons');
   private readonly portless = make('p', 'quiet', 'It has no serial port that is served here.');
+  private readonly unusable = make('p', 'quiet lines');
   private readonly ports: Keyed<PortView>;
   private readonly list = bareList('ports');
   readonly element = make('li', 'server');
@@ -83,7 +84,7 @@ class ServerCard implements Item<ServerView> {
     const { start, resume, pause, reboot, stop } = this.buttons;
     this.powers.append(start, resume, pause, reboot, stop);
     const head = make('div', 'head', this.name, this.status, this.powers);
-    this.element.append(head, this.list, this.portless);
+    this.element.append(head, this.list, this.unusable, this.portless);
   }
 
   update(view: ServerView): void {
@@ -104,7 +105,10 @@ class ServerCard implements Item<ServerView> {
     }
     setAttribute(this.list, 'aria-label', `Serial ports of ${server.name}`);
     this.list.hidden = ports.length === 0;
-    this.portless.hidden = ports.length > 0;
+    const unusable = words.describeUnusable(server);
+    setText(this.unusable, unusable);
+    this.unusable.hidden = unusable === '';
+    this.portless.hidden = ports.length > 0 || unusable !== '';
     this.ports.update(ports);
   }
 

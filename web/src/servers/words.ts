@@ -20,6 +20,11 @@ export function describeStatus(server: Server, lines: Line[]): string {
   return `serial lines, ${reached} of ${lines.length} reachable`;
 }
 
+/** Why ports have no console, one a line. */
+export function describeUnusable({ unusable_ports: ports = [] }: Server): string {
+  return ports.map(({ port, reason }) => `Port ${port} has no console: ${reason}`).join('\n');
+}
+
 /** With the time when it was so, where it is not known to be so now. */
 export function dated(words: string, asOf: string | undefined): string {
   return asOf === undefined ? words : `${words} at ${asOf}`;
