@@ -34,7 +34,7 @@ use tokio::runtime::Handle;
 /// Whose the server is.
 pub(crate) const PROJECT: &str = "team-a";
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers as it is told to.
 #[derive(Debug)]
