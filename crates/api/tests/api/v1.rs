@@ -164,8 +164,9 @@ async fn a_boot_passes_on_what_it_was_given() {
     let body = r#"{"name": "a", "image": "demo", "properties": {"serial_ports": "2"}}"#;
     let answer = bench.call("POST /v1/servers", body).await;
     assert_eq!(answer.status, 201);
-    let server =
-        serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE", "project": "admin"});
+    let can = ["watch", "write", "force", "power", "admin"];
+    let server = serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE",
+        "project": "admin", "static": false, "can": can});
     assert_eq!(answer.json(), serde_json::json!({"server": server}));
     assert!(bench.fake.asked()[0].contains(r#"{"serial_ports": "2"}"#));
 }
@@ -188,7 +189,9 @@ async fn a_boot_that_lacks_or_exceeds_the_shape_is_told_so() {
 async fn a_server_is_adopted_and_the_adoption_taken_back() {
     let bench = Bench::new();
     let path = format!("/v1/servers/{}/adopt", running());
-    let server = serde_json::json!({"id": running(), "name": "running", "status": "ACTIVE", "project": "demo"});
+    let server = serde_json::json!({"id": running(), "name": "running", "status": "ACTIVE",
+        "project": "demo", "static": false, "can": ["watch", "write", "force", "power", "admin"],
+        "unusable_ports": [{"port": 2, "reason": "its type is 'file'"}]});
     for (body, asked) in [
         ("", "Adopt { serial_ports: None, restart: false }"),
         (r#"{"serial_ports": 2}"#, "Adopt { serial_ports: Some(2), restart: false }"),
