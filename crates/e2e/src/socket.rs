@@ -24,6 +24,7 @@ use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 use tokio_websockets::WebSocketStream;
 
+use crate::PATIENCE;
 use crate::exchange::upgrade;
 use crate::within;
 
@@ -133,26 +134,35 @@ impl Socket {
     /// Output until it holds `wanted`.
     pub async fn output_with(&mut self, wanted: &[u8]) -> Vec<u8> {
         let mut all = Vec::new();
-        while !all.windows(wanted.len()).any(|window| window == wanted) {
-            let message = self.next().await;
-            if message.is_binary() {
-                all.extend_from_slice(message.as_payload());
+        // Pings come for ever.
+        let came = tokio::time::timeout(PATIENCE, async {
+            while !all.windows(wanted.len()).any(|window| window == wanted) {
+                let message = self.next().await;
+                if message.is_binary() {
+                    all.extend_from_slice(message.as_payload());
+                }
             }
-        }
+        });
+        let came = came.await.is_ok();
+        let [wanted, seen] = [wanted, &all].map(String::from_utf8_lossy);
+        assert!(came, "no {wanted:?} in {seen:?}");
         all
     }
 
     /// The next control message of this type.
     pub async fn message(&mut self, kind: &str) -> serde_json::Value {
-        loop {
-            let message = self.next().await;
-            if let Some(text) = message.as_text() {
-                let json: serde_json::Value = serde_json::from_str(text).unwrap();
-                if json["type"] == kind {
-                    return json;
+        let message = async {
+            loop {
+                let message = self.next().await;
+                if let Some(text) = message.as_text() {
+                    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+                    if json["type"] == kind {
+                        return json;
+                    }
                 }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, message).await.unwrap_or_else(|_| panic!("no {kind:?}"))
     }
 
     /// Code and reason of the Close frame, whatever comes before it.

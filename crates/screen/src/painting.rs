@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::PAINTED;
+use crate::attributes::Attributes;
 use crate::buffer::Buffer;
 use crate::charsets::Charsets;
 use crate::rows::Last;
@@ -25,6 +26,8 @@ struct Painting {
     text: String,
     /// The row of the cursor.
     y: usize,
+    /// Where the rows end: the text's length there, the cursor's column, and what is selected.
+    rows_end: Option<(usize, usize, Attributes)>,
     /// Whether the terminal's first row is the first of what is painted, so that places can be named.
     absolute: bool,
     charsets: Charsets,
@@ -37,6 +40,7 @@ impl Painting {
         let alternate = alternate_rows(terminal);
         let mut painting = Self {
             y: normal.count.saturating_sub(1),
+            rows_end: normal.rows.x().map(|x| (normal.rows.len(), x, normal.rows.attributes())),
             text: normal.rows.as_str().into(),
             absolute,
             charsets: Charsets::default(),
@@ -92,11 +96,20 @@ impl Painting {
                 attributes.write(&mut self.text);
                 self.text.push_str(&text);
             }
+            // The next character goes on where the rows end, as it came.
+            _ if self.is_at(terminal.x, y, terminal.attributes) => {}
             _ => self.go_to(terminal.x, y),
         }
-        terminal.attributes.write(&mut self.text);
+        if !self.is_at(terminal.x, y, terminal.attributes) {
+            terminal.attributes.write(&mut self.text);
+        }
         self.select(terminal.charsets);
         terminal.modes.write(&mut self.text);
+    }
+
+    /// Whether the text, which ends in its rows, leaves a terminal so.
+    fn is_at(&self, x: usize, y: usize, attributes: Attributes) -> bool {
+        self.y == y && self.rows_end == Some((self.text.len(), x, attributes))
     }
 
     fn go_to(&mut self, x: usize, y: usize) {

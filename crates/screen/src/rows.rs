@@ -17,6 +17,8 @@ pub(crate) struct Rows {
     /// Bytes of attributes in the text.
     spent: usize,
     last: Last,
+    /// The column in which the text leaves the cursor, where that is known.
+    x: Option<usize>,
 }
 
 /// How the last row ended.
@@ -34,7 +36,7 @@ pub(crate) enum Last {
 impl Rows {
     /// Rows that follow a row.
     pub(crate) fn after(last: Last) -> Self {
-        Self { text: "\x1b[0m".into(), attributes: Attributes::default(), spent: 0, last }
+        Self { text: "\x1b[0m".into(), attributes: Attributes::default(), spent: 0, last, x: None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -43,6 +45,16 @@ impl Rows {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The column in which the text leaves the cursor, where that is known.
+    pub(crate) fn x(&self) -> Option<usize> {
+        self.x
+    }
+
+    /// What is selected where the text ends.
+    pub(crate) fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
     pub(crate) fn push(&mut self, row: &Row, combined: &[String]) {
@@ -65,7 +77,9 @@ impl Rows {
         if !printed.is_empty() && erased.is_empty() {
             self.last = Last::Full;
         }
+        let printed = self.text.len();
         self.push_erased(erased);
+        self.x = (self.last == Last::Short && self.text.len() == printed).then_some(end);
     }
 
     /// Begins a new line before a row that does not go on from the last one, and says what the row follows then. A
