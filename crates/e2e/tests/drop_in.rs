@@ -167,7 +167,7 @@ async fn a_second_user_is_refused_by_a_name_of_the_first_or_watches() {
     let mut watcher = Socket::open(&rig.drop_in.proxy, &watch, &[]).await;
     watcher.send("not typed").await;
     talk(&mut session, &mut guest).await;
-    watcher.output_with(b"login: ").await;
+    watcher.output_with(b"login:").await;
     assert!(!rig.port.is_dialled_within(Duration::from_millis(100)).await, "one connection");
 }
 
