@@ -113,7 +113,7 @@ async fn who_shows_the_writer_s_grid_gets_the_screen_on_it_while_another_writes(
     let mut guest = rig.boot().await;
     let (_writer, keyboard) = rig.attach(&writer("alice")).unwrap();
     keyboard.resize(Size { rows: 24, cols: 20 });
-    let text = b"0123456789abcdefghijklmno ";
+    let text = b"0123456789abcdefghijklmno \x1b[D";
     guest.write_all(text).await.unwrap();
     eventually(|| rig.line.describe().offset == text.len() as u64).await;
     for (follows, wraps) in [(true, true), (false, false)] {
@@ -121,7 +121,7 @@ async fn who_shows_the_writer_s_grid_gets_the_screen_on_it_while_another_writes(
         visitor.start = Start::Screen { size: Some(Size { rows: 24, cols: 80 }), follows };
         let (mut session, _keyboard) = rig.attach(&visitor).unwrap();
         let painted = String::from_utf8(screen(&mut session).await.0.concat()).unwrap();
-        // Behind the text that wrapped, the cursor goes up again, since nothing named a place.
+        // The column of the cursor tells whether the text wrapped.
         assert_eq!(painted.contains("\x1b[5C"), wraps, "{painted}");
     }
 }
