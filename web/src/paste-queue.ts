@@ -7,6 +7,9 @@ const PIECE = 256;
 /** Bytes that may be sent and not yet acknowledged. */
 const WINDOW = 512;
 
+/** Pieces that may wait, twice those of the largest paste: a guest may ask its terminal for ever. */
+const PIECES = 8192;
+
 /** Bytes in a second: a UART at 115200 baud, 8N1. */
 const RATE = 11_520;
 
@@ -55,8 +58,9 @@ export class PasteQueue {
     this.pump();
   }
 
-  /** Sends a key after what waits. */
+  /** Sends a key, or an answer of the terminal, after what waits; drops it where that is too much. */
   type(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.waiting.length >= PIECES) return;
     this.add(bytes);
     this.onProgress(this.progress);
   }

@@ -131,20 +131,20 @@ export class Session {
 
   /** Sends input, or keeps it for the session that comes back; says whether it was taken. */
   send(bytes: Uint8Array<ArrayBuffer>): boolean {
-    if (!this.answer(bytes)) return false;
+    if (!this.view.takesInput) return false;
+    if (!this.answer(bytes)) {
+      this.listener.onNotice(
+        'Not typed: 64 KiB that you typed before have not reached the guest yet. Wait for them.',
+      );
+      return false;
+    }
     this.output.hurry();
     return true;
   }
 
   /** As [`send`], for what nobody typed. */
   answer(bytes: Uint8Array<ArrayBuffer>): boolean {
-    if (!this.view.takesInput) return false;
-    if (!this.outbox.add(bytes)) {
-      this.listener.onNotice(
-        'Not typed: 64 KiB that you typed before have not reached the guest yet. Wait for them.',
-      );
-      return false;
-    }
+    if (!this.view.takesInput || !this.outbox.add(bytes)) return false;
     if (this.view.attachment) this.connection?.sendBytes(bytes);
     return true;
   }

@@ -188,3 +188,20 @@ test('a hidden page, whose timers run once a second, pastes as fast', async () =
   const seconds = (performance.now() - start) / 1000;
   assert.ok(seconds > 0.9 && seconds < 6, `${seconds} s`);
 });
+
+test('a guest that asks its terminal for ever fills no queue behind a paste', async () => {
+  const { page, session } = await at.attach();
+  session.acknowledges = false;
+  await paste(page, 'y'.repeat(3000));
+  await session.typed('yy');
+  for (let round = 0; round < 5; round += 1) {
+    // Of more at once, the oldest is skipped while somebody types.
+    session.print(`${'\x1b[6n'.repeat(8000)}asked ${round}`);
+    await seeInTerminal(page, `asked ${round}`);
+  }
+  session.say({ type: 'pen', state: 'lost', session: 'other', holder: 'bob', by: 'bob' });
+  const said = page.getByText(/^Paste stopped: 512 of \d+ bytes were sent\.$/);
+  await see(said);
+  const [, total] = /of (\d+)/.exec(await said.textContent());
+  assert.ok(total < 100_000, total);
+});
