@@ -40,12 +40,12 @@ test('who comes second watches what the first types, and types nothing', async (
 
 test('who comes second takes over after a question, and the first goes on watching', async () => {
   const { alice, bob } = await aliceAndBob();
-  await button(bob, 'Disconnect them').click();
+  await button(bob, 'Take over…').click();
   const question = bob.getByRole('dialog', { name: 'Take over from alice?' });
   await question.getByRole('button', { name: 'Cancel' }).click();
   await alice.keyboard.type('a');
   await guest.hears('a');
-  await button(bob, 'Disconnect them').click();
+  await button(bob, 'Take over…').click();
   await question.getByRole('button', { name: 'Take over' }).click();
   await see(status(bob, 'connected · you write · 2 attached'));
   await see(alert(alice, 'bob took over typing. You watch now.'));
@@ -99,7 +99,7 @@ test('one person takes over from their own other window', async () => {
   const first = await at.open(await consoleUrl('alice'));
   await see(status(first, 'you write'));
   const second = await at.open(await consoleUrl('alice'));
-  await button(second, 'Disconnect them').click();
+  await button(second, 'Take over…').click();
   await second.getByRole('dialog').getByRole('button', { name: 'Take over' }).click();
   await see(status(second, 'you write'));
   await see(status(first, 'alice writes, you watch'));

@@ -3,7 +3,7 @@
 
 import type { Holder } from './endings';
 import { sizeMessage } from './messages';
-import type { Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
+import type { Cause, Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
 
 /** Seconds that a holder has to refuse the pen, where the proxy does not say. */
 const ASKED_FOR = 15;
@@ -21,8 +21,8 @@ export interface Wish {
 export class Attachment {
   state: LineState;
   reason: string;
-  /** Whether the guest is there and does not go on. */
-  paused: boolean;
+  /** Why no bytes flow, or why what is typed waits. */
+  private cause: Cause | undefined;
   viewers = 1;
   who: Viewer[] = [];
   /** Who writes: a name, `null` for nobody, or undefined while the proxy hasn't said. */
@@ -49,9 +49,24 @@ export class Attachment {
   constructor(readonly hello: Hello) {
     this.state = hello.state;
     this.reason = hello.reason;
-    this.paused = isPaused(hello);
+    this.cause = hello.cause;
     this.writes = hello.mode === 'write';
     this.writer = this.writes ? hello.user : undefined;
+  }
+
+  /** Whether the guest is there and does not go on. */
+  get paused(): boolean {
+    return this.cause === 'paused';
+  }
+
+  /** Whether the guest does not run: one whose port is just not reached does. */
+  get stopped(): boolean {
+    return this.cause === 'stopped';
+  }
+
+  /** Whether there is a guest that runs, or is paused. */
+  get runs(): boolean {
+    return !this.stopped && this.cause !== 'gone';
   }
 
   /** Whether this session watches although its user may write. */
@@ -95,7 +110,7 @@ export class Attachment {
     if (message.type === 'state') {
       this.state = message.state;
       this.reason = message.reason;
-      this.paused = isPaused(message);
+      this.cause = message.cause;
     } else if (message.type === 'viewers') {
       this.viewers = message.count;
       this.who = message.who ?? [];
@@ -130,14 +145,11 @@ export class Attachment {
   }
 }
 
-function isPaused({ cause }: { cause?: string }): boolean {
-  return cause === 'paused';
-}
-
 /** Who writes on a console that refuses us. */
 export function holderOf(pen: Pen, user: string): Holder {
-  const { session, reason, own } = pen;
-  return { user, session, since: reason?.replace(/^since /, ''), own, freeAt: freeAt(pen) };
+  const { session, reason, own, can } = pen;
+  const since = reason?.replace(/^since /, '');
+  return { user, session, since, own, freeAt: freeAt(pen), can };
 }
 
 /** When a pen whose holder lost the connection is free, in milliseconds since 1970. */

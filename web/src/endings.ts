@@ -3,6 +3,7 @@
 
 import type { Attachment } from './attachment';
 import { Code } from './messages';
+import type { Action, Mode } from './messages';
 import { because, describeSince } from './words';
 
 /** What the page can offer after an end. */
@@ -43,6 +44,8 @@ export interface Holder {
   own?: boolean | undefined;
   /** Where its connection is lost: when the console is free, in milliseconds since 1970. */
   freeAt?: number | undefined;
+  /** What this page's user may do, where the proxy said so. */
+  can?: Action[] | undefined;
 }
 
 /** What is known about a session that ended. */
@@ -55,6 +58,12 @@ export interface End {
   server: string | undefined;
   /** Who writes, if that is why we were refused. */
   holder: Holder | undefined;
+  /** What this page asked for; without it the URL's own mode counted. */
+  mode: Mode | undefined;
+  /** Whether that is the session that this page had before it lost the connection. */
+  earlier: boolean;
+  /** Whether this page's user is known to be allowed to take over. */
+  mayForce: boolean;
   now: Date;
 }
 
@@ -68,7 +77,8 @@ export function parseBusy(reason: string): Holder | undefined {
 export function describeEnd(end: End): Ending {
   const why = end.reason.replace(/^(busy|stopped|unreachable|held|draining|too many sessions): /, '');
   const describe = ENDINGS[end.code] ?? unknownCode;
-  return describe(end, because(why));
+  const { offers, ...ending } = describe(end, because(why));
+  return { ...ending, offers: offers.filter((offer) => offer !== 'force' || end.mayForce) };
 }
 
 type Describe = (end: End, why: string) => Ending;
@@ -121,8 +131,13 @@ const ENDINGS: Record<number, Describe> = {
       `This console URL has expired or was revoked. Ask for a new one: ${command(server)}`,
       NEW_URL,
     ),
-  [Code.forbidden]: (_, why) =>
-    stay('not allowed', `That is not allowed${why}`, ['watch', 'reconnect']),
+  // A page that did not ask to type is not refused because its URL only allows watching.
+  [Code.forbidden]: ({ mode }, why) =>
+    stay(
+      'not allowed',
+      `That is not allowed${why}`,
+      mode === 'write' ? ['watch', 'reconnect'] : ['reconnect'],
+    ),
   [Code.noSuchLine]: ({ server }, why) =>
     stay(
       'no such console',
@@ -172,13 +187,12 @@ function sessionLimit({ reason, server }: End, why: string): Ending {
 function busy(end: End): Ending {
   const holder = end.holder ?? parseBusy(end.reason);
   const offers: Offer[] = ['watch', 'ask', 'force', 'reconnect'];
-  if (!holder) {
-    return stay('busy', 'Someone is typing here. Watch, ask to write, or disconnect them.', offers);
-  }
+  const choices = end.mayForce ? 'Watch, ask to write, or take over.' : 'Watch, or ask to write.';
+  if (!holder) return stay('busy', `Someone is typing here. ${choices}`, offers);
   if (holder.freeAt !== undefined) return lost(holder);
+  if (end.earlier) return EARLIER_SESSION;
   const since = describeSince(holder.since, end.now);
   const text = `${holder.user} has been typing here${since}.`;
-  const choices = 'Watch, ask to write, or disconnect them.';
   return stay(`${holder.user} writes`, `${text} ${choices}`, offers);
 }
 
@@ -212,7 +226,7 @@ export const LEFT: Ending = {
 };
 
 /** The token's session meets the one before it, whose key went astray. */
-export const OWN_OLD_SESSION: Ending = {
+const EARLIER_SESSION: Ending = {
   short: 'your earlier session is still there',
   text: 'The proxy still holds the session that you had before the connection was lost. It fades within a minute.',
   offers: ['reconnect', 'watch', 'force'],

@@ -68,16 +68,17 @@ export class Machine {
     this.attachment = attachment;
     const writes = attachment?.writes ?? false;
     const power = attachment?.mayPower ?? false;
-    const stopped = attachment?.state === 'waiting';
+    const stopped = attachment?.stopped ?? false;
+    const runs = attachment?.runs ?? false;
     const paused = attachment?.paused ?? false;
     // Where nobody has the power, on a static line or in front of a Nova, nobody has the break either.
     this.place.hidden = !power;
     this.start.hidden = !power || !stopped;
     this.resume.hidden = !power || !paused;
-    for (const id of ['break', 'sysrq']) enable(id, writes && !stopped);
-    for (const id of ['nmi', 'reset']) enable(id, !stopped);
+    for (const id of ['break', 'sysrq']) enable(id, writes && runs);
+    for (const id of ['nmi', 'reset']) enable(id, runs);
     // A paused guest neither shuts down nor reboots.
-    for (const id of ['pause', 'reboot', 'stop']) enable(id, !stopped && !paused);
+    for (const id of ['pause', 'reboot', 'stop']) enable(id, runs && !paused);
     enable('power-on', stopped);
     enable('go-on', paused);
   }

@@ -74,10 +74,7 @@ function openConsole(access: Access): void {
   const unheard = new Unheard(say);
   const settings = new Settings();
   const typist: Typist = {
-    onText: (text, typed) => {
-      typing.text(text, typed);
-      if (typed) unheard.typed(view);
-    },
+    onText: (text, typed) => (typed ? press(text) : typing.answer(text)),
     onBinary: (text) => typing.binary(text),
     onUnheard: () => unheard.typed(view),
     onNews: () => attention.call(),
@@ -105,13 +102,13 @@ function openConsole(access: Access): void {
     get applicationCursor() {
       return screen.term.modes.applicationCursorKeysMode;
     },
-    press: (text) => typing.text(text),
+    press,
   });
   const typing: Typing = new Typing(session, queue, keys, settings, say);
-  askBeforeLeaving(() => session.takesInput && typing.used);
+  askBeforeLeaving(() => view?.takesInput === true && typing.used);
   const keysMenu = new KeysMenu(settings, keys, {
     press: (text) => {
-      typing.text(text);
+      press(text);
       screen.term.focus();
     },
     onSettings: () => screen.applySettings(),
@@ -124,6 +121,12 @@ function openConsole(access: Access): void {
   const pen = new PenBar((action) => tell({ type: 'pen', do: action }));
   const tools = new Tools({ screen, session, clipboard, theme, typing, say });
   new Menu('more', () => tools.refresh());
+
+  /** Types, and says so where that reaches no guest. */
+  function press(text: string): void {
+    typing.text(text);
+    unheard.typed(view);
+  }
 
   /** Says something to the proxy; who asked for it types on. */
   function tell(message: ClientMessage): void {
@@ -144,8 +147,9 @@ function openConsole(access: Access): void {
     if (attachment) screen.follow(theirGrid(attachment));
     keys.show(takesInput);
     keysMenu.show(takesInput);
-    if (!takesInput) typing.cancelPaste('Paste stopped');
-    element('paste', HTMLButtonElement).disabled = !takesInput;
+    const noPaste = session.noPaste !== undefined;
+    if (noPaste) typing.cancelPaste('Paste stopped');
+    element('paste', HTMLButtonElement).disabled = noPaste;
     const write = element('write', HTMLButtonElement);
     write.hidden = !attachment?.mayAskToWrite || attachment.asks;
     write.textContent = attachment?.writer ? 'Ask to write' : 'Write';

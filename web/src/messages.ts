@@ -6,8 +6,14 @@ export const SUBPROTOCOL = 'console.v1';
 /** `watch` reads; `write` reads and types while it holds the pen. */
 export type Mode = 'watch' | 'write';
 
+/** Why no bytes flow, or why what is typed waits; there are others. */
+export type Cause = 'stopped' | 'gone' | 'paused' | 'unreachable' | 'held';
+
 /** Where the line's connection to the guest stands. */
 export type LineState = 'waiting' | 'connected' | 'failed';
+
+/** What a user may do beside watching: `force` takes typing over from somebody. */
+export type Action = 'write' | 'force' | 'power';
 
 /** Always the first message of a session that was let in. */
 export interface Hello {
@@ -20,7 +26,7 @@ export interface Hello {
   mode: Mode;
   state: LineState;
   reason: string;
-  cause?: string;
+  cause?: Cause;
   epoch: number;
   /** Where the output of the last boot begins. */
   epoch_offset?: number;
@@ -32,7 +38,7 @@ export interface Hello {
   resume?: string;
   /** Seconds after the last sign of life for which the session can come back. */
   grace?: number;
-  can: ('write' | 'force' | 'power')[];
+  can: Action[];
 }
 
 /** The line's connection to the guest changed. */
@@ -40,8 +46,7 @@ export interface State {
   type: 'state';
   state: LineState;
   reason: string;
-  /** `paused` where the guest does not go on. */
-  cause?: string;
+  cause?: Cause;
 }
 
 /** The guest started again. */
@@ -82,6 +87,8 @@ export interface Pen {
   free_in?: number;
   /** Whether its holder is another session of this page's user. */
   own?: boolean;
+  /** Before a refusal: what this page's user may do. */
+  can?: Action[];
 }
 
 /** How many sessions are attached, the writer included. */

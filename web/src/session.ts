@@ -11,7 +11,7 @@ import { keepAccess, socketUrl } from './address';
 import type { Access } from './address';
 import { Attachment, holderOf } from './attachment';
 import { Connection } from './connection';
-import { LEFT, OWN_OLD_SESSION, describeEnd, parseBusy } from './endings';
+import { LEFT, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
 import { fetchHistory } from './history';
 import { Code, penMessage, sizeMessage } from './messages';
@@ -24,8 +24,8 @@ import { Pulse } from './pulse';
 import { Reach } from './reach';
 import { Retry } from './retry';
 import { NOTHING } from './view';
-import type { View } from './view';
-import { describeLostInput } from './words';
+import type { Listener, View } from './view';
+import { describeLostInput, describeNoPaste } from './words';
 
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
@@ -34,19 +34,6 @@ const STEADY = 5000;
 export interface Want {
   pen: 'request' | 'force';
   reason?: string | undefined;
-}
-
-/** Who hears how it goes. */
-export interface Listener {
-  onChange(view: View): void;
-  /** A request that could not be met, in words. */
-  onNotice(message: string): void;
-  /** The proxy has handed some input on. */
-  onInputTaken(): void;
-  onBoot(): void;
-  onLatency(milliseconds: number | undefined): void;
-  /** A URL that someone else can watch with came, as it was asked for. */
-  onLink(url: string): void;
 }
 
 export class Session {
@@ -95,9 +82,9 @@ export class Session {
     return this.outbox.length;
   }
 
-  /** Whether input is sent, or kept for when the session comes back. */
-  get takesInput(): boolean {
-    return this.view.takesInput;
+  /** Why nothing can be pasted now; nothing where it can. */
+  get noPaste(): string | undefined {
+    return describeNoPaste(this.view);
   }
 
   /** Comes back with the session where there is one, or else with the token. */
@@ -296,9 +283,17 @@ export class Session {
       return this.open();
     }
     const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;
-    const server = hello?.server.name;
-    let ending = describeEnd({ code, reason, attachment, server, holder, now: new Date() });
-    if (holder && holder.freeAt === undefined && this.own.holds(holder)) ending = OWN_OLD_SESSION;
+    const ending = describeEnd({
+      code,
+      reason,
+      attachment,
+      server: hello?.server.name,
+      holder,
+      mode: this.access.mode,
+      earlier: holder !== undefined && this.own.holds(holder),
+      mayForce: (holder?.can ?? hello?.can)?.includes('force') ?? false,
+      now: new Date(),
+    });
     if (ending.retry) return this.comeBack(ending, attachment, holder);
     this.own.end(code === Code.takenOver);
     this.finish(ending, holder);

@@ -12,7 +12,7 @@ const LABELS: Record<Offer, string> = {
   reconnect: 'Reconnect',
   watch: 'Watch',
   ask: 'Ask to write',
-  force: 'Disconnect them',
+  force: 'Take over…',
   here: 'Use it here',
   back: 'Take it back',
   dismiss: 'Dismiss',

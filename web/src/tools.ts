@@ -56,9 +56,10 @@ export class Tools {
   refresh(): void {
     const { attachment, hello } = this.view ?? {};
     const writes = attachment?.writes ?? false;
-    for (const id of ['fit', 'release']) element(id, HTMLButtonElement).disabled = !writes;
+    element('fit', HTMLButtonElement).disabled = this.page.session.noPaste !== undefined;
+    element('release', HTMLButtonElement).disabled = !writes;
     element('leave', HTMLButtonElement).disabled = !attachment;
-    element('download-history', HTMLButtonElement).disabled = !attachment;
+    element('download-history', HTMLButtonElement).disabled = attachment?.hello.resume === undefined;
     element('copy-link', HTMLButtonElement).disabled = !attachment?.hello.can.includes('write');
     element('copy-watch', HTMLButtonElement).disabled = !hello;
     element('read-out', HTMLButtonElement).ariaChecked = String(this.page.screen.readOut());
@@ -66,8 +67,8 @@ export class Tools {
 
   /** Types the command that tells the guest's shell how large this window is. */
   fitGuest(): void {
-    const { screen, typing, say } = this.page;
-    if (!this.view?.attachment?.writes) return say('Only who writes can fit the guest.');
+    const { screen, session, typing, say } = this.page;
+    if (session.noPaste !== undefined) return say(`Not sent: ${session.noPaste}.`);
     const { rows, cols } = screen.term;
     typing.text(`stty rows ${rows} cols ${cols}`);
     typing.text('\r');

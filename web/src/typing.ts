@@ -25,9 +25,8 @@ export class Typing {
     private readonly say: (words: string) => void,
   ) {}
 
-  /** What was typed or, unless `typed`, what the terminal answers, as UTF-8. */
-  text(text: string, typed = true): void {
-    if (!typed) return this.answer(this.encoder.encode(text));
+  /** What was typed, as UTF-8. */
+  text(text: string): void {
     const modified = this.keys.modify(text);
     const sent = modified === text ? this.settings.key(text) : modified;
     this.send(this.encoder.encode(sent));
@@ -40,17 +39,24 @@ export class Typing {
 
   /** Pastes, after a question where it may do harm. */
   async paste(text: string, isBracketed: () => boolean): Promise<void> {
-    if (!this.session.takesInput) return this.say('Not pasted: you do not type here.');
+    if (this.refuses()) return;
     const concerns = concernsOf(text, isBracketed());
     const bytes = this.encoder.encode(this.settings.lines(prepare(text)));
     if (bytes.length > PASTE_BYTES) {
       return this.say('Not pasted: that is more than 1 MiB. Copy a file in another way.');
     }
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
-    if (!this.session.takesInput) return this.say('Not pasted: you do not write any more.');
+    if (this.refuses()) return;
     this.used = true;
     // The guest may have booted meanwhile.
     this.queue.paste(bytes, isBracketed());
+  }
+
+  /** Says why nothing can be pasted, where that is so. */
+  private refuses(): boolean {
+    const { noPaste } = this.session;
+    if (noPaste !== undefined) this.say(`Not pasted: ${noPaste}.`);
+    return noPaste !== undefined;
   }
 
   /** Drops what is left of a paste, and says how much was sent. */
@@ -67,8 +73,9 @@ export class Typing {
     this.cancelPaste(why);
   }
 
-  /** An answer of the terminal is no key: it stops no paste, and nobody waits for what follows it. */
-  private answer(bytes: Uint8Array<ArrayBuffer>): void {
+  /** What the terminal answers is no key: it stops no paste, and nobody waits for what follows it. */
+  answer(text: string): void {
+    const bytes = this.encoder.encode(text);
     if (this.queue.busy) this.queue.type(bytes);
     else this.session.answer(bytes);
   }

@@ -38,3 +38,16 @@ export const NOTHING: View = {
   keptUntil: undefined,
   takesInput: false,
 };
+
+/** Who hears how it goes. */
+export interface Listener {
+  onChange(view: View): void;
+  /** A request that could not be met, in words. */
+  onNotice(message: string): void;
+  /** The proxy has handed some input on. */
+  onInputTaken(): void;
+  onBoot(): void;
+  onLatency(milliseconds: number | undefined): void;
+  /** A URL that someone else can watch with came, as it was asked for. */
+  onLink(url: string): void;
+}

@@ -111,6 +111,13 @@ export function describeUnheard({ attachment, takesInput }: View): string | unde
   return `${watches} Press “${attachment.writer ? 'Ask to write' : 'Write'}” first.`;
 }
 
+/** Why nothing can be pasted now; nothing where it can. What is pasted is dropped without a guest. */
+export function describeNoPaste({ attachment, takesInput }: View): string | undefined {
+  if (!takesInput) return attachment ? 'you are watching' : 'there is no connection';
+  const open = !attachment || attachment.state === 'connected';
+  return open ? undefined : 'the serial port is not connected';
+}
+
 /** In the terminal, where input may be missing. */
 export function describeLostInput(bytes: number): string {
   const what = bytes === 1 ? '1 byte that you typed' : `${bytes} bytes that you typed`;

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { see, seeInTerminal, terminalText } from './browser.mjs';
+import { paste, see, seeInTerminal, terminalText } from './browser.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
@@ -18,15 +18,6 @@ const LEFT_BEHIND =
   `${ESC}]11;#ff0000${ESC}\\${ESC}]4;1;#00ff00${ESC}\\${ESC}]8;;http://a.example${ESC}\\`;
 
 const focus = (page) => page.getByLabel('Terminal input').focus();
-
-function paste(page, text) {
-  return page.evaluate((pasted) => {
-    const clipboardData = new DataTransfer();
-    clipboardData.setData('text/plain', pasted);
-    const event = new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true });
-    document.querySelector('.xterm-helper-textarea').dispatchEvent(event);
-  }, text);
-}
 
 /** A page with the output of a first boot; gives where the next one's begins. */
 async function firstBoot(text, hello = {}) {

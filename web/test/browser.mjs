@@ -96,6 +96,18 @@ export async function see(locator) {
   await locator.first().waitFor({ state: 'visible' });
 }
 
+/** Pastes as the browser does. */
+export function paste(page, text) {
+  return page.evaluate((pasted) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData('text/plain', pasted);
+    const event = { clipboardData, bubbles: true, cancelable: true };
+    document.querySelector('.xterm-helper-textarea').dispatchEvent(
+      new ClipboardEvent('paste', event),
+    );
+  }, text);
+}
+
 /** Opens a menu and chooses from it. */
 export async function choose(page, menu, item) {
   await page.getByRole('button', { name: menu, exact: true }).click();

@@ -25,8 +25,9 @@ function ago(minutes) {
   return { iso: time.toISOString().replace(/\.\d+Z$/, 'Z'), words };
 }
 
-function refuseAsBusy(session, holder, since, id = ALICE) {
-  session.pen('held', { holder, session: id, reason: `since ${since}` });
+/** Refuses a visitor who may take over, unless a test says otherwise. */
+function refuseAsBusy(session, holder, since, can = ['write', 'force']) {
+  session.pen('held', { holder, session: ALICE, reason: `since ${since}`, can });
   session.close(4004, `busy: ${holder} since ${since}`);
 }
 
@@ -186,7 +187,7 @@ test('a busy console names who writes since when, and Watch watches', async () =
   await see(
     alert(
       page,
-      `alice has been typing here since ${since.words} (for 12 minutes). Watch, ask to write, or disconnect them.`,
+      `alice has been typing here since ${since.words} (for 12 minutes). Watch, ask to write, or take over.`,
     ),
   );
   await see(status(page, 'closed: alice writes'));
@@ -208,7 +209,7 @@ const force = { type: 'pen', do: 'force' };
 
 /** Presses through the question; the session that opens then. */
 async function takeOver(page) {
-  await button(page, 'Disconnect them').click();
+  await button(page, 'Take over…').click();
   await page.getByLabel('Reason, for them to read').fill('the disk is full');
   await page.keyboard.press('Enter');
   return at.proxy.attempt();
@@ -217,7 +218,7 @@ async function takeOver(page) {
 test('the pen is taken from who writes only after a question that names them', async () => {
   const page = await at.page();
   refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
-  await button(page, 'Disconnect them').click();
+  await button(page, 'Take over…').click();
   const dialog = page.getByRole('dialog', { name: 'Take over from alice?' });
   await see(dialog.getByText('You write instead; they are told that it was you.'));
   await page.keyboard.press('Escape');
@@ -241,6 +242,38 @@ test('the pen is taken from who writes only after a question that names them', a
   assert.equal(next.said('pen').length, 0);
 });
 
+test('a refused visitor is offered to take over only where it is known that they may', async () => {
+  const page = await at.page();
+  refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso, ['write']);
+  await see(alert(page, /Watch, or ask to write\.$/));
+  await see(button(page, 'Ask to write'));
+  assert.equal(await button(page, 'Take over…').isVisible(), false);
+  await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
+  (await at.proxy.attempt()).close(4004, 'busy: alice');
+  await see(alert(page, /Watch, or ask to write\.$/));
+  assert.equal(await button(page, 'Take over…').isVisible(), false);
+});
+
+test('what a session was allowed counts when the page is refused later', async () => {
+  const { page, session } = await at.attach({ can: ['write', 'force'] });
+  session.close(4007, '');
+  await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
+  (await at.proxy.attempt()).close(4004, 'busy: alice');
+  await see(button(page, 'Take over…'));
+});
+
+for (const [query, watch] of [
+  ['token=t&mode=write', true],
+  ['token=t', false],
+]) {
+  test(`a page at ?${query} that is refused ${watch ? 'may' : 'cannot'} watch instead`, async () => {
+    const page = await at.page({}, at.proxy.url(query));
+    (await at.proxy.attempt()).close(4002, 'this is not allowed');
+    await see(page.locator('#offers').getByRole('button', { name: 'Reconnect' }));
+    assert.equal(await button(page, 'Watch').isVisible(), watch);
+  });
+}
+
 test("one's own name as the writer is another window until the pen was handed over", async () => {
   const page = await at.page();
   refuseAsBusy(await at.proxy.attempt(), 'carol', ago(3).iso);
@@ -255,7 +288,7 @@ test("one's own name as the writer is another window until the pen was handed ov
   await see(status(page, 'carol writes, you watch'));
 });
 
-test('who may not disconnect others is told so and can still watch', async () => {
+test('who may not take over any more is told so and can still watch', async () => {
   const page = await at.page();
   refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
   const session = await takeOver(page);

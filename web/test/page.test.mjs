@@ -108,8 +108,10 @@ test('Tab alone leaves a terminal that does not listen, to the offers of the not
 
 test('the question keeps the focus inside, and starts at Cancel', async () => {
   const page = await at.page();
-  (await at.proxy.attempt()).close(4004, 'busy: alice since 2026-01-02T09:05:00Z');
-  await pressUntil(page, 'Tab', 'Disconnect them');
+  const refused = await at.proxy.attempt();
+  refused.pen('held', { holder: 'alice', can: ['write', 'force'] });
+  refused.close(4004, 'busy: alice since 2026-01-02T09:05:00Z');
+  await pressUntil(page, 'Tab', 'Take over…');
   await page.keyboard.press('Enter');
   await see(page.getByRole('dialog', { name: 'Take over from alice?' }));
   assert.equal(await focused(page), 'Cancel');
@@ -121,7 +123,7 @@ test('the question keeps the focus inside, and starts at Cancel', async () => {
     assert.ok(inside, await focused(page));
   }
   await page.keyboard.press('Escape');
-  assert.equal(await focused(page), 'Disconnect them');
+  assert.equal(await focused(page), 'Take over…');
 });
 
 test('search finds, counts, goes on and back, and closes into the terminal', async () => {
@@ -277,13 +279,13 @@ test('a phone of 360 px shows all of it: status, tools, search and terminal', as
 
 test('a phone of 360 px shows a busy console, its offers and the question', async () => {
   const page = await at.page(PHONE);
-  (await at.proxy.attempt()).close(
-    4004,
-    'busy: someone.with.a.long.name@example.org since 2026-01-02T09:05:00Z',
-  );
+  const refused = await at.proxy.attempt();
+  const holder = 'someone.with.a.long.name@example.org';
+  refused.pen('held', { holder, can: ['write', 'force'], reason: 'since 2026-01-02T09:05:00Z' });
+  refused.close(4004, `busy: ${holder} since 2026-01-02T09:05:00Z`);
   await see(page.getByRole('alert'));
   await assertFits(page);
-  await button(page, 'Disconnect them').click();
+  await button(page, 'Take over…').click();
   await see(page.getByRole('dialog'));
   await assertFits(page);
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { performance } from 'node:perf_hooks';
 import { test } from 'node:test';
 
-import { see, seeInTerminal } from './browser.mjs';
+import { paste, see, seeInTerminal } from './browser.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
@@ -12,18 +12,6 @@ const at = stage();
 const status = (page, text) => page.getByRole('status').filter({ hasText: text });
 const pasting = (page) => page.getByRole('region', { name: 'Paste' });
 const dialog = (page, name) => page.getByRole('dialog', { name });
-
-/** Pastes as the browser does. */
-function paste(page, text) {
-  return page.evaluate((pasted) => {
-    const clipboardData = new DataTransfer();
-    clipboardData.setData('text/plain', pasted);
-    const event = { clipboardData, bubbles: true, cancelable: true };
-    document.querySelector('.xterm-helper-textarea').dispatchEvent(
-      new ClipboardEvent('paste', event),
-    );
-  }, text);
-}
 
 test('a line without an end is pasted without a question', async () => {
   const { page, session } = await at.attach();
@@ -171,7 +159,7 @@ test('more than 1 MiB is refused in words', async () => {
 test('a paste of who watches is refused in words', async () => {
   const { page, session } = await at.attach({ mode: 'watch' });
   await paste(page, 'rm -r /');
-  await see(page.getByText('Not pasted: you do not type here.'));
+  await see(page.getByText('Not pasted: you are watching.'));
   assert.equal(session.input.length, 0);
 });
 

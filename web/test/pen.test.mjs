@@ -262,9 +262,9 @@ for (const [how, then] of [
 test('that one may not take over is no news any more when the typist has left', async () => {
   const page = await at.page();
   const refused = await at.proxy.attempt();
-  refused.pen('held', { holder: 'alice', session: ALICE });
+  refused.pen('held', { holder: 'alice', session: ALICE, can: ['write', 'force'] });
   refused.close(4004, 'busy: alice');
-  await button(page, 'Disconnect them').click();
+  await button(page, 'Take over…').click();
   await page.getByRole('dialog').getByRole('button', { name: 'Take over' }).click();
   const session = await at.proxy.attempt();
   session.hello({ mode: 'watch', can: ['write'] });

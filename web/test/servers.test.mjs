@@ -407,6 +407,26 @@ test('a paused guest is shown as paused, and goes on when it is resumed', async 
   assert.deepEqual(api.deeds, [`${path}/pause`, `${path}/resume`]);
 });
 
+test('the power that is offered is what the state of a server allows', async () => {
+  const states = [
+    ['ACTIVE', undefined, ['Pause', 'Reboot', 'Stop']],
+    ['SHUTOFF', 'stopped', ['Start']],
+    ['PAUSED', 'paused', ['Resume']],
+    ['ERROR', undefined, ['Start', 'Stop']],
+    // On a disk, asleep, and not known.
+    ['SUSPENDED', 'stopped', ['Start']],
+    ['SUSPENDED', 'paused', ['Resume']],
+    ['SUSPENDED', undefined, ['Start', 'Resume']],
+  ];
+  api.servers = states.map(([status], at) => server(at + 1, { status }));
+  api.lines = states.map(([, cause], at) => line(api.servers[at], 0, { cause }));
+  const page = await enter();
+  for (const [at, [status, , offered]] of states.entries()) {
+    const power = page.getByRole('group', { name: `Power of web-${at + 1}` }).getByRole('button');
+    assert.deepEqual(await power.allInnerTexts(), offered, status);
+  }
+});
+
 test('who lost the connection is no one who just types', async () => {
   oneServer();
   api.lines[0].writer.free_in = 40;

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { choose, see, seeInTerminal } from './browser.mjs';
+import { choose, paste, see, seeInTerminal } from './browser.mjs';
 import { SESSION } from './server.mjs';
 import { stage } from './stage.mjs';
 
@@ -107,6 +107,7 @@ test('a stopped guest is started by a button beside its state', async () => {
     ...ALL,
     state: 'waiting',
     reason: 'the server is SHUTOFF',
+    cause: 'stopped',
   });
   await see(status(page, 'waiting for the guest: the server is SHUTOFF'));
   await button(page, 'Machine').click();
@@ -120,9 +121,55 @@ test('a stopped guest is started by a button beside its state', async () => {
 });
 
 test('a stopped guest offers no Start to who may not', async () => {
-  const { page } = await at.attach({ state: 'waiting', reason: 'the server is SHUTOFF' });
+  const { page } = await at.attach({
+    state: 'waiting',
+    reason: 'the server is SHUTOFF',
+    cause: 'stopped',
+  });
   await see(status(page, 'waiting for the guest'));
   assert.equal(await button(page, 'Start').isVisible(), false);
+});
+
+for (const [state, reason, cause] of [
+  ['waiting', "connecting to the guest's port", undefined],
+  ['waiting', 'connecting again: connection refused', 'unreachable'],
+  ['failed', 'connection refused', 'unreachable'],
+]) {
+  test(`a guest that runs and is not reached (${reason}) is stopped, not started`, async () => {
+    const { page } = await at.attach({ ...ALL, state, reason, cause });
+    await see(status(page, reason));
+    assert.equal(await button(page, 'Start').isVisible(), false);
+    await button(page, 'Machine').click();
+    for (const name of ['Stop…', 'Reboot…', 'Reset…', 'Send NMI…', 'Send break']) {
+      assert.ok(await item(page, name).isEnabled(), name);
+    }
+    assert.ok(await item(page, 'Start').isDisabled());
+  });
+}
+
+test('a server that is gone offers nothing to do with it', async () => {
+  const gone = { state: 'failed', reason: 'the server was deleted', cause: 'gone' };
+  const { page } = await at.attach({ ...ALL, ...gone });
+  await see(status(page, 'the server was deleted'));
+  await button(page, 'Machine').click();
+  const items = page.getByRole('menu', { name: 'Machine' }).getByRole('menuitem');
+  assert.equal(await items.count(), 9);
+  for (const one of await items.all()) assert.ok(await one.isDisabled(), await one.innerText());
+});
+
+test('nothing is pasted to a port that is not connected, which would drop it', async () => {
+  const { page, session } = await at.attach();
+  session.say({ type: 'state', state: 'failed', reason: 'refused', cause: 'unreachable' });
+  await see(status(page, 'failed: refused'));
+  assert.ok(await button(page, 'Paste').isDisabled());
+  await paste(page, 'ls');
+  await see(status(page, 'Not pasted: the serial port is not connected.'));
+  await page.keyboard.press('Control+Shift+S');
+  await see(status(page, 'Not sent: the serial port is not connected.'));
+  await choose(page, 'Keys', 'Send Ctrl+W');
+  await session.typed('\x17');
+  await see(status(page, 'The guest is not connected: what you type is dropped.'));
+  assert.equal(session.input.toString(), '\x17');
 });
 
 test('a menu is worked with arrows, and Escape gives the focus back', async () => {
@@ -175,7 +222,7 @@ for (const [how, act] of [
 test('a watcher cannot fit the guest', async () => {
   const { page, session } = await at.attach({ mode: 'watch' });
   await page.keyboard.press('Control+Shift+S');
-  await see(status(page, 'Only who writes can fit the guest.'));
+  await see(status(page, 'Not sent: you are watching.'));
   await button(page, 'More').click();
   assert.ok(await item(page, /^Fit guest/).isDisabled());
   assert.equal(session.input.length, 0);
@@ -425,19 +472,19 @@ test('360 px are enough for all of it: bars, menus, questions, keys', async () =
   session.pen('requested', { session: ALICE, by: 'alice', reason: 'x'.repeat(200) });
   await see(page.getByRole('button', { name: 'Give' }));
   session.acknowledges = false;
-  await page.evaluate((text) => {
-    const clipboardData = new DataTransfer();
-    clipboardData.setData('text/plain', text);
-    const paste = new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true });
-    document.querySelector('.xterm-helper-textarea').dispatchEvent(paste);
-  }, `${'y'.repeat(4000)}\n`.repeat(3));
+  await paste(page, `${'y'.repeat(4000)}\n`.repeat(3));
   await see(page.getByRole('dialog'));
   await assertUsable(page);
   await page.getByRole('dialog').getByRole('button', { name: 'Paste' }).tap();
   await see(page.getByRole('button', { name: 'Cancel paste' }));
   await assertUsable(page);
   session.pen('lost', { holder: 'alice', by: 'alice', session: ALICE, reason: 'z'.repeat(200) });
-  session.say({ type: 'state', state: 'waiting', reason: 'the server is SHUTOFF' });
+  session.say({
+    type: 'state',
+    state: 'waiting',
+    reason: 'the server is SHUTOFF',
+    cause: 'stopped',
+  });
   await see(button(page, 'Start'));
   await see(button(page, 'Take over…'));
   await assertUsable(page);

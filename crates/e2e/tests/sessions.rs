@@ -73,6 +73,7 @@ async fn on_v1_the_busy_one_is_told_who_writes_and_closed_with_4004() {
     let mut second = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
     let pen = second.message("pen").await;
     assert_eq!((&pen["state"], &pen["holder"]), (&"held".into(), &"admin".into()));
+    assert!(pen["can"].as_array().unwrap().contains(&"force".into()), "{pen}");
     let (code, reason) = second.closed().await;
     assert_eq!(code, 4004);
     assert!(reason.starts_with("busy: admin since "), "{reason}");

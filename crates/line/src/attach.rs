@@ -231,7 +231,7 @@ impl Shared {
         if let Some(holder) = &holder
             && visitor.mode == Mode::Write
         {
-            return Err(busy(holder, &sessions, visitor));
+            return Err(self.busy(holder, &sessions, session));
         }
         sessions.make_room(visitor, holder.map(|holder| holder.session))?;
         if visitor.mode == Mode::Write {
@@ -251,6 +251,16 @@ impl Shared {
         Ok(beginning)
     }
 
+    /// The refusal of a session that wants the pen while another has it.
+    fn busy(&self, holder: &Holder, sessions: &[Arc<Session>], refused: &Session) -> Refusal {
+        let Holder { session, user, since } = holder.clone();
+        let absence = sessions.iter().find(|known| known.id == session);
+        let absence = absence.and_then(|session| session.absence());
+        let own = user == refused.user;
+        let free_in = absence.map(|absence| seconds_until(absence.pen_until));
+        Refusal::Busy { session, user, since, own, free_in, can: self.allows(refused) }
+    }
+
     /// Asks for the screen on a grid; where none is said, on that of who writes.
     pub(crate) fn ask_for_screen(self: &Arc<Self>, size: Option<Size>) -> Option<Awaited> {
         let line = Arc::clone(self);
@@ -267,21 +277,6 @@ impl Shared {
         let grids = Grids { viewer: size.or(writer), writer };
         let history = lock(&self.history);
         self.screen.ask(history.end(), grids, &self.painters, look)
-    }
-}
-
-/// The refusal of who wants the pen while another has it.
-fn busy(holder: &Holder, sessions: &[Arc<Session>], visitor: &Visitor) -> Refusal {
-    let Holder { session, user, since } = holder.clone();
-    let absence = sessions.iter().find(|known| known.id == session);
-    let absence = absence.and_then(|session| session.absence());
-    let own = user == visitor.user;
-    Refusal::Busy {
-        session,
-        user,
-        since,
-        own,
-        free_in: absence.map(|absence| seconds_until(absence.pen_until)),
     }
 }
 

@@ -378,7 +378,6 @@ impl Attachment {
         self.acknowledged = input;
         let writes = status.is_held_by(self.session.id);
         let server = self.line.server();
-        let guest = !server.id.is_static(&server.name);
         self.tell(ServerMessage::Hello(Hello {
             session: self.session.id,
             line: self.line.id,
@@ -395,7 +394,7 @@ impl Attachment {
             input,
             resume: Some(key.expose()),
             grace: self.line.settings.grace.as_secs(),
-            can: self.session.can(guest),
+            can: self.line.allows(&self.session),
         }));
         for message in status.greeting(&self.session) {
             self.tell(message);

@@ -11,6 +11,7 @@ use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::compute::Output;
+use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::console::VIEWERS;
@@ -353,6 +354,12 @@ impl Shared {
 
     pub(crate) fn server(&self) -> ServerRef {
         ServerRef { id: self.key.server, name: lock(&self.name).clone() }
+    }
+
+    /// What the user of a session may do here, beside watching.
+    pub(crate) fn allows(&self, session: &Session) -> Vec<Action> {
+        let server = self.server();
+        session.can(!server.id.is_static(&server.name))
     }
 
     pub(crate) fn session(&self, id: SessionId) -> Option<Arc<Session>> {

@@ -206,6 +206,7 @@ impl Status {
             seconds: None,
             free_in: self.free_at.map(seconds_until),
             own: self.is_held_by_another_of(session),
+            can: Vec::new(),
         }
     }
 
@@ -249,6 +250,7 @@ impl Status {
             seconds: Some(self.pen_request_timeout.as_secs()),
             free_in: self.free_at.map(seconds_until),
             own: self.is_held_by_another_of(session),
+            can: Vec::new(),
         })
     }
 

@@ -81,6 +81,9 @@ pub enum ServerMessage {
         /// Whether its holder is another session of the client's own user.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         own: bool,
+        /// Before a refusal: what the client's user may do, as in `hello`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        can: Vec<Action>,
     },
     /// How many sessions are attached, the writer included.
     Viewers {

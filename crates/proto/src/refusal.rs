@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::cause::Cause;
 use crate::close::Close;
 use crate::close::CloseCode;
+use crate::console::Action;
 use crate::id::SessionId;
 
 /// A refused attach. Its text is what the user reads.
@@ -44,6 +45,8 @@ pub enum Refusal {
         own: bool,
         /// Where its connection is lost: seconds until the pen is free, unless it comes back.
         free_in: Option<u64>,
+        /// What the user who attaches may do, beside watching.
+        can: Vec<Action>,
     },
     /// The guest does not run.
     #[error("stopped: server is {status}")]
@@ -135,7 +138,7 @@ mod tests {
         let since: Timestamp = "2026-11-22T09:00:00.7Z".parse().unwrap();
         let busy = |free_in| {
             let (session, user) = (SessionId::new(), "alice".into());
-            Refusal::Busy { session, user, since, own: false, free_in }
+            Refusal::Busy { session, user, since, own: false, free_in, can: Vec::new() }
         };
         assert_eq!(busy(None).to_string(), "busy: alice since 2026-11-22T09:00:00Z");
         assert_eq!(busy(None).close().code.number(), 4004);

@@ -252,14 +252,16 @@ mod tests {
     #[test]
     fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {
         let (session, since) = (SessionId::new(), Timestamp::UNIX_EPOCH);
-        let user = "ali\nce".to_owned();
-        let busy = Refusal::Busy { session, user: user.clone(), since, own: false, free_in: None };
-        let answer = refuse(&busy);
+        let busy = |free_in| {
+            let (user, can) = ("ali\nce".into(), Vec::new());
+            refuse(&Refusal::Busy { session, user, since, own: false, free_in, can })
+        };
+        let answer = busy(None);
         assert_eq!(answer.status(), 409);
         assert_eq!(answer.headers()["x-console-cause"], "busy");
         assert_eq!(answer.headers()["x-console-reason"], "busy: ali ce since 1970-01-01T00:00:00Z");
         assert!(!answer.headers().contains_key(header::RETRY_AFTER));
-        let lost = refuse(&Refusal::Busy { session, user, since, own: false, free_in: Some(40) });
+        let lost = busy(Some(40));
         assert_eq!(lost.headers()[header::RETRY_AFTER], "40");
     }
 }

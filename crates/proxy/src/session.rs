@@ -262,7 +262,7 @@ fn facts(refusal: &Refusal) -> Option<ServerMessage> {
     let state =
         |state, reason: &str| ServerMessage::State { state, reason: reason.to_owned(), cause };
     match refusal {
-        Refusal::Busy { session, user, since, own, free_in } => Some(ServerMessage::Pen {
+        Refusal::Busy { session, user, since, own, free_in, can } => Some(ServerMessage::Pen {
             state: PenState::Held,
             session: Some(*session),
             holder: Some(user.clone()),
@@ -272,6 +272,7 @@ fn facts(refusal: &Refusal) -> Option<ServerMessage> {
             seconds: None,
             free_in: *free_in,
             own: *own,
+            can: can.clone(),
         }),
         Refusal::Stopped { status } | Refusal::Away { status } => {
             Some(state(LineState::Waiting, &format!("the server is {status}")))

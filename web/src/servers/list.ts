@@ -98,7 +98,7 @@ class ServerCard implements Item<ServerView> {
     setAttribute(this.status, 'data-tone', asOf === undefined ? tone : 'unknown');
     setAttribute(this.powers, 'aria-label', `Power of ${server.name}`);
     this.powers.hidden = !server.can.includes('power');
-    this.offerPower(server.status);
+    this.offerPower(server.status, lines);
     for (const one of Object.values(this.buttons)) {
       setAttribute(one, 'aria-label', `${one.textContent} ${server.name}`);
       setAttribute(one, 'aria-disabled', String(underWay !== undefined));
@@ -112,12 +112,19 @@ class ServerCard implements Item<ServerView> {
     this.ports.update(ports);
   }
 
-  /** A paused guest neither shuts down nor reboots, since it does nothing. */
-  private offerPower(status: Server['status']): void {
+  /**
+   * A paused guest neither shuts down nor reboots, since it does nothing. One in error runs or not; of one that is
+   * suspended its lines say whether it sleeps, and is resumed, or is saved on a disk, and is started.
+   */
+  private offerPower(status: Server['status'], lines: Line[]): void {
     const { start, stop, reboot, pause, resume } = this.buttons;
-    resume.hidden = status !== 'PAUSED' && status !== 'SUSPENDED';
-    pause.hidden = reboot.hidden = stop.hidden = status !== 'ACTIVE';
-    start.hidden = status === 'ACTIVE' || status === 'PAUSED';
+    const isSuspended = status === 'SUSPENDED';
+    const causes = lines.map(({ cause }) => cause);
+    resume.hidden = status !== 'PAUSED' && !(isSuspended && !causes.includes('stopped'));
+    pause.hidden = reboot.hidden = status !== 'ACTIVE';
+    stop.hidden = status !== 'ACTIVE' && status !== 'ERROR';
+    start.hidden =
+      status === 'ACTIVE' || status === 'PAUSED' || (isSuspended && causes.includes('paused'));
   }
 }
 

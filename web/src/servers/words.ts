@@ -8,7 +8,7 @@ const STATUS: Record<Server['status'], string> = {
   ERROR: 'in error',
   PAUSED: 'paused',
   SHUTOFF: 'off',
-  SUSPENDED: 'suspended to disk',
+  SUSPENDED: 'suspended',
 };
 
 /** What a server does; of one that is no guest, whether its ports are reached. */

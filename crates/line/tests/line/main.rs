@@ -40,6 +40,7 @@ use serialproxy_proto::api::Status;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ReplayKind;
@@ -199,6 +200,21 @@ async fn only_an_operator_takes_the_pen() {
     let (_bob, bobs) = rig.attach(&bob).unwrap();
     assert!(bobs.force_pen(None, Timestamp::UNIX_EPOCH).is_err());
     assert_eq!(rig.line.describe().writer.unwrap().user, "alice");
+}
+
+#[tokio::test]
+async fn who_is_refused_as_busy_is_told_whether_they_may_take_over() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    let (_alice, _alices) = rig.attach(&writer("alice")).unwrap();
+    for (operator, allowed) in
+        [(true, vec![Action::Write, Action::Force]), (false, vec![Action::Write])]
+    {
+        let mut bob = visitor("bob", Mode::Write, Protocol::ConsoleV1);
+        bob.operator = operator;
+        let Err(Refusal::Busy { can, .. }) = rig.attach(&bob) else { panic!("two write") };
+        assert_eq!(can, allowed);
+    }
 }
 
 #[tokio::test]
