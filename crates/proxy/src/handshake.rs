@@ -132,7 +132,9 @@ impl Upgrade {
             true => Ok(stream),
             false => stream.moved(),
         };
-        let socket = Socket::new(moved.ok()?, &parts.read_buf);
+        let stream = moved.ok()?;
+        stream.forget_reader();
+        let socket = Socket::new(stream, &parts.read_buf);
         match self.admitted {
             Ok(Admitted { attachment, keyboard, protocol }) => {
                 let proxy = self.proxy;

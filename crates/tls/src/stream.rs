@@ -11,6 +11,7 @@ use std::io::Write;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 
 use rustls::ServerConnection;
@@ -111,6 +112,12 @@ impl Stream {
                 secure.try_flush()
             }
         }
+    }
+
+    /// Lets go of the task that waited to read it last, whose memory stays with it otherwise. It does not
+    /// where something came meanwhile.
+    pub fn forget_reader(&self) {
+        let _ = self.tcp().poll_read_ready(&mut Context::from_waker(Waker::noop()));
     }
 
     /// The same connection on the runtime that asks for it.
@@ -352,7 +359,35 @@ impl Write for Raw<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn who_waited_to_read_a_connection_is_let_go_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut stream = Stream::Plain(listener.accept().await.unwrap().0);
+        let task = Arc::new(Task);
+        let waker = Waker::from(Arc::clone(&task));
+        let mut buffer = [0; 1];
+        let read = Pin::new(&mut stream)
+            .poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut buffer));
+        assert!(read.is_pending());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 2, "the connection keeps it");
+        stream.forget_reader();
+        assert_eq!(Arc::strong_count(&task), 1);
+    }
 
     #[test]
     fn without_tls_a_connection_takes_no_more_room_than_tcp() {
