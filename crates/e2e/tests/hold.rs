@@ -94,6 +94,8 @@ impl Hostile {
                 break guests.split(' ').map(|guest| guest.replace('=', " tcp://")).collect();
             }
         };
+        // The harness writes to it after a minute, and ends where nobody reads.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { process, guests }
     }
 
@@ -240,6 +242,7 @@ async fn all_who_mean_harm_at_once_cost_ordinary_sessions_nothing_and_leave_noth
     println!("{} MiB were resident at most", most / 1024 / 1024);
     assert!(beside.len() >= ORDINARY * usize::try_from(seconds).unwrap());
 
+    assert_eq!(hostile.process.try_wait().unwrap(), None, "those who mean harm ended before");
     hostile.process.kill().await.unwrap();
     let deadline = Instant::now() + PATIENCE;
     let (mut sessions, mut after) = (sessions, Holds::of(&server));
