@@ -21,7 +21,7 @@ const FAST: u128 = 40;
 
 /// For so long after a write a fast port is looked at by turns with other tasks; a timer is too
 /// coarse.
-const TURNS: Duration = Duration::from_micros(100);
+const TURNS: Duration = Duration::from_millis(1);
 
 /// Pauses between two looks. What is read in the longest at 115,200 baud is less than 512 bytes, so
 /// that the port need not wait.
