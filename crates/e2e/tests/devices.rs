@@ -58,6 +58,29 @@ async fn a_sysrq_prints_its_help_on_the_console_and_a_break_waits_for_its_key() 
 }
 
 #[tokio::test]
+async fn a_paused_guest_gets_neither_and_who_sends_it_is_told_why() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let mut shell = host.shell(&guest, 0).await;
+    host.virsh(&["suspend", &guest.id]);
+    host.status(&guest, "PAUSED").await;
+    let line = format!("/v1/lines/{}/0", guest.id);
+    for (call, body, message) in [
+        ("break", "", r#"{"type": "break"}"#),
+        ("sysrq", r#"{"key": "h"}"#, r#"{"type": "sysrq", "key": "h"}"#),
+    ] {
+        let refused = host.server.post(&format!("{line}/{call}"), body).await;
+        assert_eq!(refused.status, 409, "{:?}", refused.json);
+        shell.0.say(message).await;
+        let told = shell.0.message("error").await;
+        let why = format!("Cannot '{call}' port 0 of {}: the guest is paused", guest.name);
+        for said in [refused.message(), told["message"].as_str().unwrap()] {
+            assert!(said.starts_with(&why), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_static_line_has_neither_and_says_so() {
     let port = Port::new("switch").await;
     let [flag, line] = port.flag();

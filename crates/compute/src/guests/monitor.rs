@@ -27,7 +27,7 @@ const CTRL_O: u8 = 0x0f;
 impl Guests {
     /// Holds the line of a running guest's UART low for a moment.
     pub(crate) async fn send_break(&self, line: LineKey) -> Result<(), ComputeError> {
-        let port = self.running_port(line, "break").await?;
+        let port = self.hearing_port(line, "break").await?;
         if port.device == Device::Console {
             return Err(ComputeError::Conflict(format!(
                 "Serial port {} of {} has no break: it is a paravirtual console and no UART. For a \
@@ -41,7 +41,7 @@ impl Guests {
 
     /// Sends a magic SysRq to a running guest.
     pub(crate) async fn sysrq(&self, line: LineKey, key: u8) -> Result<(), ComputeError> {
-        let port = self.running_port(line, "sysrq").await?;
+        let port = self.hearing_port(line, "sysrq").await?;
         let console = self.lines.get(line);
         let console = console.ok_or_else(|| no_such_port(line.server, line.port, &[], None))?;
         // A break without its key would make a command of what is typed next.
@@ -71,7 +71,7 @@ impl Guests {
     /// Makes QEMU hang up on who is connected to a port.
     pub(super) async fn hang_up(&self, line: LineKey) -> Result<(), String> {
         let in_words = |error: ComputeError| error.to_string();
-        let port = self.running_port(line, "clear").await.map_err(in_words)?;
+        let (port, _) = self.running_port(line, "clear").await.map_err(in_words)?;
         let instance = json!({"type": "chardev", "id": chardev(&port).map_err(|e| e.to_string())?});
         let yank = json!({"execute": "yank", "arguments": {"instances": [instance]}});
         let yanked = self.ask_qemu(line.server, &yank).await;
@@ -95,8 +95,26 @@ impl Guests {
         understood(&answer)
     }
 
-    /// A serial port as the running guest has it now.
-    async fn running_port(&self, line: LineKey, what: &str) -> Result<SerialPort, ComputeError> {
+    /// A serial port of a guest that obeys now. One whose CPUs do not run would obey when it goes on,
+    /// which may be hours later.
+    async fn hearing_port(&self, line: LineKey, what: &str) -> Result<SerialPort, ComputeError> {
+        match self.running_port(line, what).await? {
+            (port, None) => Ok(port),
+            (_, Some(why)) => Err(ComputeError::Conflict(format!(
+                "Cannot '{what}' port {} of {}: {why}, and would hear it only once it goes on. \
+                 Resume or reset it first.",
+                line.port,
+                self.server_name(line.server)
+            ))),
+        }
+    }
+
+    /// A serial port as the running guest has it now, and why its CPUs do not run, if so.
+    async fn running_port(
+        &self,
+        line: LineKey,
+        what: &str,
+    ) -> Result<(SerialPort, Option<&'static str>), ComputeError> {
         let LineKey { server: id, port } = line;
         self.settle().await;
         let domain = self.hypervisor.domain(id).await.map_err(|error| error.of(id, "look at"))?;
@@ -104,11 +122,12 @@ impl Guests {
         if domain.facts.run.is_none() {
             return Err(conflict(what, id, domain.status));
         }
-        let Domain { name, mut facts, .. } = domain;
+        let Domain { name, paused, mut facts, .. } = domain;
         self.settings.exclusions.apply(id, &name, &mut facts);
         let ports = std::mem::take(&mut facts.ports);
         let known: Vec<u8> = ports.iter().map(|known| known.port).collect();
         let found = ports.into_iter().find(|known| known.port == port);
+        let found = found.map(|found| (found, paused));
         found.ok_or_else(|| no_such_port(id, port, &known, why_not(&facts.unusable, port)))
     }
 }

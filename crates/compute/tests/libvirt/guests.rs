@@ -192,6 +192,15 @@ async fn a_paused_guest_is_shown_so_and_keeps_its_power_and_its_console() {
         let refused = role.manager.power(id, power).await.unwrap_err();
         assert!(matches!(&refused, ComputeError::Conflict(text) if text.contains("is PAUSED")));
     }
+    let line = lines(id)[0];
+    let heard = [role.manager.send_break(line).await, role.manager.sysrq(line, 'h').await];
+    for refused in heard.map(Result::unwrap_err) {
+        let ComputeError::Conflict(text) = refused else { panic!("{refused}") };
+        assert!(
+            text.contains("t-compute-paused: the guest is paused, and would hear it"),
+            "{text}"
+        );
+    }
     let adopt = api::Adopt { restart: true, ..api::Adopt::default() };
     assert!(role.manager.adopt(id, adopt).await.is_err());
     assert_eq!(daemon.virsh(&["domstate", "t-compute-paused"]).trim(), "paused");
