@@ -214,6 +214,11 @@ fn servers() -> Named {
                 "additionalProperties": false,
             }),
         ),
+        ("Adopted", object(&[("server", reference("Server")), ("ports", list("AdoptedPort"))])),
+        (
+            "AdoptedPort",
+            with(object(&[("port", port()), ("now", text())]), &[("was", text())]),
+        ),
         ("Sysrq", object(&[("key", json!({"type": "string", "minLength": 1, "maxLength": 1}))])),
         (
             "Stop",

@@ -5,6 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use serialproxy_proto::api;
+use serialproxy_proto::api::Adopted;
+use serialproxy_proto::api::AdoptedPort;
 use serialproxy_proto::api::Disconnected;
 use serialproxy_proto::api::ServerAnswer;
 use serialproxy_proto::api::Status;
@@ -108,7 +110,11 @@ pub(crate) async fn adopt(api: &Api, command: &Adopt, format: Format) -> Result<
         let limit = GUEST_TIME + POWER_OFF_TIME + ANSWER_TIME;
         api.call_within(limit, Method::POST, &path, &[], Some(json!(body))).await?
     };
-    let server = api.read::<ServerAnswer<ServerRow>>(answer.clone())?.server;
+    let Adopted { server, ports } = api.read::<Adopted<ServerRow>>(answer.clone())?;
+    for AdoptedPort { port, was, now } in ports {
+        let was = was.map_or_else(|| "is new".into(), |was| format!("was {was}"));
+        say(&format!("port {port} {was}, and is {now}"));
+    }
     if server.status != Status::Shutoff.as_str() && !command.restart {
         let restart = if command.undo { "" } else { "; --restart does it at once" };
         say(&format!("{} runs: this is so from its next start on{restart}", server.name));

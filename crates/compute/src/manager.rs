@@ -161,7 +161,7 @@ impl Compute for Manager {
         Box::pin(self.change_power(id, power))
     }
 
-    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Server> {
+    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Adopted> {
         Box::pin(async move {
             let guests = Arc::clone(self.adoptable(id)?);
             to_the_end(async move { guests.adopt(id, adopt).await }).await

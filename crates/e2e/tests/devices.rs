@@ -357,6 +357,8 @@ async fn an_adopted_guest_has_a_console_and_is_what_it_was_after_the_undo() {
     let adopt = format!("{path}/adopt");
     let adopted = host.server.post(&adopt, r#"{"serial_ports": 1}"#).await;
     assert_eq!(adopted.status, 200, "{:?}", adopted.json);
+    let port = &adopted.json["ports"][0];
+    assert_eq!((&port["port"], &port["was"]), (&0.into(), &"pty".into()), "{port}");
     assert_eq!(adopted.json["server"]["status"], "SHUTOFF");
     assert_eq!(host.server.post(&adopt, "").await.status, 409);
     assert_eq!(host.server.post(&format!("{path}/start"), "").await.status, 202);

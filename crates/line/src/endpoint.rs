@@ -135,7 +135,8 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn info(&self) -> EndpointInfo {
+    /// It as the API shows it.
+    pub fn info(&self) -> EndpointInfo {
         match self {
             Self::Tcp { host, port } if host.contains(':') => {
                 EndpointInfo { kind: EndpointKind::Tcp, address: format!("[{host}]:{port}") }

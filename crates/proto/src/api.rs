@@ -316,6 +316,28 @@ pub struct Adopt {
     pub restart: bool,
 }
 
+/// `{"server": …, "ports": […]}`: the answer of an adoption.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Adopted<S = Server> {
+    /// The server.
+    pub server: S,
+    /// The serial ports that it has been given.
+    #[serde(default)]
+    pub ports: Vec<AdoptedPort>,
+}
+
+/// A serial port that a domain has been given.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AdoptedPort {
+    /// Its index.
+    pub port: u8,
+    /// What it replaces, in words; none where there was no such port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// Where QEMU listens from the next start on: `host:port`.
+    pub now: String,
+}
+
 /// The inside of an error answer: `{"<fault name>": {"code": …, "message": …}}`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Fault {

@@ -35,7 +35,7 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()>;
 
     /// Gives a domain that others made TCP serial ports, in its persistent XML.
-    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Server>;
+    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Adopted>;
 
     /// Takes [`Self::adopt`] back: the persistent XML is what it was.
     fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server>;

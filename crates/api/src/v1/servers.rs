@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serialproxy_proto::api::Adopt;
+use serialproxy_proto::api::Adopted;
 use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::SeenServer;
 use serialproxy_proto::api::Server;
@@ -61,7 +62,7 @@ pub(super) fn routes() -> Vec<Route> {
             .summary("Gives a domain that others made TCP serial ports")
             .body("Adopt")
             .others(&[409, 501])
-            .answer("ServerAnswer")
+            .answer("Adopted")
             .limit(ADOPT),
         Route::delete("/v1/servers/{server}/adopt", unadopt)
             .summary("Takes an adoption back: the domain's description is what it was")
@@ -136,17 +137,18 @@ async fn adopt(
     caller: Caller,
     ServerPath(server): ServerPath,
     body: Body,
-) -> Result<Answer, Fault> {
+) -> Result<Json<Adopted<SeenServer>>, Fault> {
     let adopt: Adopt = if body.is_empty() { Adopt::default() } else { body.read()? };
     may_adopt(&api, &caller, server).await?;
     let user = caller.user.clone();
     let compute = Arc::clone(&api.compute);
     let adopted = async move {
         let adopted = compute.adopt(server, adopt).await?;
-        tracing::info!(user, name = adopted.name, %server, "adopted");
+        tracing::info!(user, name = adopted.server.name, %server, "adopted");
         Ok(adopted)
     };
-    Ok(seen(&caller, api.change(adopted).await?))
+    let Adopted { server, ports } = api.change(adopted).await?;
+    Ok(Json(Adopted { server: caller.sees(server), ports }))
 }
 
 async fn unadopt(

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use serialproxy_proto::api::Adopt;
+use serialproxy_proto::api::Adopted;
+use serialproxy_proto::api::AdoptedPort;
 use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::EndpointKind;
@@ -203,8 +205,13 @@ impl Compute for Fake {
         })
     }
 
-    fn adopt(&self, id: ServerId, adopt: Adopt) -> Answer<'_, Server> {
-        self.say(format!("{adopt:?} {id}"), || self.find(id))
+    fn adopt(&self, id: ServerId, adopt: Adopt) -> Answer<'_, Adopted> {
+        let given = || {
+            let was = Some("pty".into());
+            let ports = vec![AdoptedPort { port: 0, was, now: "127.0.0.1:10000".into() }];
+            Ok(Adopted { server: self.find(id)?, ports })
+        };
+        self.say(format!("{adopt:?} {id}"), given)
     }
 
     fn unadopt(&self, id: ServerId) -> Answer<'_, Server> {

@@ -199,7 +199,8 @@ async fn a_server_is_adopted_and_the_adoption_taken_back() {
     ] {
         let answer = bench.call(&format!("POST {path}"), body).await;
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.json(), serde_json::json!({"server": server}));
+        let ports = serde_json::json!([{"port": 0, "was": "pty", "now": "127.0.0.1:10000"}]);
+        assert_eq!(answer.json(), serde_json::json!({"server": server, "ports": ports}));
         assert_eq!(bench.fake.asked().last().unwrap(), &format!("{asked} {}", running()));
     }
     for body in ["[]", r#"{"serial_ports": -1}"#, r#"{"ports": 1}"#, r#"{"serial_ports": 256}"#] {

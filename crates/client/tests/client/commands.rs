@@ -380,9 +380,20 @@ fn adopt_sends_what_is_wanted_prints_the_server_and_says_when_it_holds() {
         let sent = serde_json::from_str::<Value>(&request.body).unwrap_or_default();
         assert_eq!(sent, serde_json::from_str::<Value>(body).unwrap_or_default(), "{line}");
     }
-    let api = api((200, server("SHUTOFF").to_string()));
+    let mut adopted = server("SHUTOFF");
+    adopted["ports"] = json!([
+        {"port": 0, "was": "tcp with mode='connect' to h:7", "now": "127.0.0.1:10000"},
+        {"port": 1, "now": "127.0.0.1:10001"},
+    ]);
+    let api = api((200, adopted.to_string()));
     let ended = ask(&api, &["adopt", ID, "-f", "json"]);
-    assert_eq!(serde_json::from_slice::<Value>(&ended.stdout).unwrap(), server("SHUTOFF"));
+    assert_eq!(serde_json::from_slice::<Value>(&ended.stdout).unwrap(), adopted);
+    for said in [
+        "port 0 was tcp with mode='connect' to h:7, and is 127.0.0.1:10000\n",
+        "port 1 is new, and is 127.0.0.1:10001\n",
+    ] {
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
 }
 
 #[test]

@@ -8,7 +8,9 @@ use quick_xml::events::Event;
 
 use super::XmlError;
 use super::checked;
+use super::read::Source;
 use super::read::attribute;
+use super::read::shown;
 use super::write::tcp;
 use super::write::tcp_source;
 
@@ -30,7 +32,7 @@ pub(crate) enum GiveError {
     /// Somebody may rely on what a serial port is.
     #[error(
         "its serial port {port} is of type '{kind}', and somebody may rely on that: only those of \
-         type pty or null can be replaced"
+         type pty or null, and those with mode='connect', can be replaced"
     )]
     Relied { port: usize, kind: String },
 }
@@ -49,6 +51,7 @@ struct Element {
     range: Range<usize>,
     console: bool,
     kind: String,
+    source: Source,
     target: Option<String>,
     /// Index of the port, where it says so.
     port: Option<usize>,
@@ -92,6 +95,18 @@ impl SerialDevices {
                 _ => {}
             }
         }
+    }
+
+    /// What the first `count` serial ports are, in words; none for those that there are not.
+    pub(crate) fn replaced(&self, count: usize) -> Vec<Option<String>> {
+        let mut replaced = vec![None; count];
+        let serials = self.found.iter().filter(|element| !element.console);
+        for (place, element) in serials.enumerate() {
+            if let Some(words) = replaced.get_mut(element.port.unwrap_or(place)) {
+                *words = Some(element.in_words());
+            }
+        }
+        replaced
     }
 
     /// How many serial ports there are.
@@ -174,6 +189,11 @@ impl SerialDevices {
                     device.port = attribute(element, "port")?.and_then(|port| port.parse().ok());
                 }
             }
+            (["domain", "devices", "serial" | "console"], "source") => {
+                if let Some(device) = self.found.last_mut() {
+                    device.source = Source::read(element)?;
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -206,11 +226,26 @@ impl Element {
         matches!(self.target.as_deref(), None | Some("serial"))
     }
 
-    /// What nobody can rely on: a pseudo-terminal has another name at each start.
+    /// What nobody relies on: a pseudo-terminal has another name at each start. Where QEMU connects to
+    /// another program, whoever asks for the adoption wants that to end.
     fn replaceable(&self, port: usize) -> Result<(), GiveError> {
         match self.kind.as_str() {
             "pty" | "null" => Ok(()),
+            "tcp" | "unix" if self.source.connects() => Ok(()),
             kind => Err(GiveError::Relied { port, kind: kind.into() }),
+        }
+    }
+
+    /// What it is, without paths of this machine.
+    fn in_words(&self) -> String {
+        let Source { host, service, .. } = &self.source;
+        match (self.kind.as_str(), host) {
+            (kind, _) if !self.source.connects() => shown(kind),
+            ("tcp", Some(host)) => {
+                let to = format!("{host}:{}", service.as_deref().unwrap_or_default());
+                format!("tcp with mode='connect' to {}", shown(&to))
+            }
+            (kind, _) => format!("{} with mode='connect'", shown(kind)),
         }
     }
 

@@ -178,12 +178,29 @@ struct Character {
 
 /// Attributes of a device's `<source>`.
 #[derive(Debug, Default)]
-struct Source {
+pub(super) struct Source {
     mode: Option<String>,
-    host: Option<String>,
-    service: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) service: Option<String>,
     path: Option<String>,
     tls: Option<String>,
+}
+
+impl Source {
+    pub(super) fn read(element: &BytesStart<'_>) -> Result<Self, XmlError> {
+        Ok(Self {
+            mode: attribute(element, "mode")?,
+            host: attribute(element, "host")?,
+            service: attribute(element, "service")?,
+            path: attribute(element, "path")?,
+            tls: attribute(element, "tls")?,
+        })
+    }
+
+    /// Whether QEMU connects there, rather than listens.
+    pub(super) fn connects(&self) -> bool {
+        self.mode.as_deref() == Some("connect")
+    }
 }
 
 impl Found {
@@ -292,15 +309,7 @@ impl Found {
 impl Character {
     fn child(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), XmlError> {
         match name {
-            "source" => {
-                self.source = Source {
-                    mode: attribute(element, "mode")?,
-                    host: attribute(element, "host")?,
-                    service: attribute(element, "service")?,
-                    path: attribute(element, "path")?,
-                    tls: attribute(element, "tls")?,
-                };
-            }
+            "source" => self.source = Source::read(element)?,
             "protocol" => self.protocol = attribute(element, "type")?,
             "target" => {
                 let port = attribute(element, "port")?;
@@ -342,12 +351,12 @@ impl Character {
     /// Where QEMU has the port, as far as it is known, or why no line can be attached to it, and what
     /// to change.
     fn endpoint(&self) -> Result<Option<Endpoint>, Cow<'static, str>> {
-        let Source { mode, path, .. } = &self.source;
+        let Source { path, .. } = &self.source;
         match self.kind.as_str() {
             "pty" => Ok(path.as_ref().map(|path| Endpoint::Pty(path.into()))),
-            "tcp" | "unix" if mode.as_deref() == Some("connect") => Err(
+            "tcp" | "unix" if self.source.connects() => Err(
                 "QEMU does not listen there, it connects to another program (mode='connect'): use \
-                 mode='bind'"
+                 mode='bind', or have `serialproxy adopt` replace it"
                     .into(),
             ),
             "unix" => Ok(path.as_ref().map(|path| Endpoint::Unix(path.into()))),
@@ -390,8 +399,13 @@ impl Character {
 
 /// A word of a domain's description as a message shows it.
 fn quoted(word: &str) -> String {
+    format!("'{}'", shown(word))
+}
+
+/// The same without quotes.
+pub(super) fn shown(word: &str) -> String {
     let shown: String = word.chars().take(QUOTED).collect();
-    format!("'{}'", shown.escape_debug())
+    shown.escape_debug().to_string()
 }
 
 /// An attribute's value.

@@ -2,6 +2,7 @@
 
 use serialproxy_line::Endpoint;
 use serialproxy_proto::api;
+use serialproxy_proto::api::AdoptedPort;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::ComputeError;
@@ -30,7 +31,7 @@ impl Guests {
         &self,
         id: ServerId,
         adopt: api::Adopt,
-    ) -> Result<api::Server, ComputeError> {
+    ) -> Result<api::Adopted, ComputeError> {
         self.settle().await;
         if !self.settings.enabled {
             return Err(no_such_port(id, 0, &[], None));
@@ -40,23 +41,23 @@ impl Guests {
             refuse_paused("adopt", &guest, id, "leave out the restart")?;
         }
         let mut change = self.changes.begin(id, &guest.project, Task::ADOPT).await?;
-        let ran = {
+        let (ran, ports) = {
             let _turn = self.turn(id).await;
             let _leasing = self.leasing.read().await;
             let ran = self.adoptable(id).await?.facts.run.is_some();
             let ports = self.give_ports(id, adopt.serial_ports.map(usize::from)).await?;
             tracing::info!(server = %id, ?ports, "a domain was given TCP ports");
-            ran
+            (ran, ports)
         };
-        let guest = self.seen(id).await?;
-        if !adopt.restart || !ran {
-            return Ok(self.present(id, guest));
+        if adopt.restart && ran {
+            let guest = self.seen(id).await?;
+            // A guest that stopped by itself meanwhile is started all the same.
+            self.end_run(&mut change, id, &guest, &Stop::default()).await?;
+            change.resume().await;
+            self.start_guest(id).await?;
         }
-        // A guest that stopped by itself meanwhile is started all the same.
-        self.end_run(&mut change, id, &guest, &Stop::default()).await?;
-        change.resume().await;
-        self.start_guest(id).await?;
-        Ok(self.present(id, self.seen(id).await?))
+        let server = self.present(id, self.seen(id).await?);
+        Ok(api::Adopted { server, ports })
     }
 
     /// Makes a domain's serial devices what they were before it was adopted.
@@ -116,12 +117,12 @@ impl Guests {
         Err(refused(id, "it is adopted already. Take that back first"))
     }
 
-    /// Leases the ports and defines the domain with them.
+    /// Leases the ports and defines the domain with them; which they are, and what they replace.
     async fn give_ports(
         &self,
         id: ServerId,
         wanted: Option<usize>,
-    ) -> Result<Vec<u16>, ComputeError> {
+    ) -> Result<Vec<AdoptedPort>, ComputeError> {
         let xml = self.next_xml(id).await?;
         let devices = find(id, &xml)?;
         let count = wanted.unwrap_or_else(|| devices.serials().max(1));
@@ -147,7 +148,17 @@ impl Guests {
         let (before, now) = (split(&xml, &devices).1.to_owned(), self.next_xml(id).await?);
         let after = Some(split(&now, &find(id, &now)?).1.to_owned());
         self.with_store(move |store| store.keep_adoption(id, &Adoption { before, after })).await?;
-        Ok(ports)
+        Ok(self.given(&devices, &ports))
+    }
+
+    /// What was given, and in place of what.
+    fn given(&self, devices: &SerialDevices, ports: &[u16]) -> Vec<AdoptedPort> {
+        let replaced = devices.replaced(ports.len());
+        let given = (0..=u8::MAX).zip(ports).zip(replaced).map(|((port, tcp), was)| {
+            let endpoint = Endpoint::Tcp { host: self.ports.address().to_owned(), port: *tcp };
+            AdoptedPort { port, was, now: endpoint.info().address }
+        });
+        given.collect()
     }
 
     /// Defines the domain with these ports. What it was is kept first.

@@ -71,8 +71,12 @@ async fn only_its_serial_devices_change_and_the_undo_is_exact() {
     let before = description(&daemon, name);
     assert!(before.contains("s3cret") && before.contains("<serial type='pty'>"), "{before}");
 
-    let server = role.manager.adopt(id, request(Some(2), true)).await.unwrap();
+    let api::Adopted { server, ports } =
+        role.manager.adopt(id, request(Some(2), true)).await.unwrap();
     assert_eq!((server.id, server.status), (id, Status::Shutoff));
+    let replaced: Vec<_> = ports.iter().map(|port| (port.port, port.was.as_deref())).collect();
+    assert_eq!(replaced, [(0, Some("pty")), (1, None)]);
+    assert_eq!(ports[1].now, format!("127.0.0.1:{}", first_port(&role) + 1));
     let adopted = description(&daemon, name);
     assert_eq!(without_serials(&adopted), without_serials(&before));
     let port = first_port(&role);
@@ -110,8 +114,8 @@ async fn a_running_domain_has_its_ports_from_the_next_start_or_at_once() {
     .await;
     let before = description(&daemon, name);
     let live = daemon.virsh(&["dumpxml", name]);
-    let server = role.manager.adopt(id, request(None, false)).await.unwrap();
-    assert_eq!(server.status, Status::Active);
+    let adopted = role.manager.adopt(id, request(None, false)).await.unwrap();
+    assert_eq!(adopted.server.status, Status::Active);
     assert_eq!(daemon.virsh(&["dumpxml", name]), live, "the process goes on as it was");
     assert_eq!(role.leases().len(), 1);
     role.manager.unadopt(id).await.unwrap();
@@ -127,8 +131,8 @@ async fn a_running_domain_has_its_ports_from_the_next_start_or_at_once() {
         .await;
         daemon.virsh(&["destroy", name]);
     };
-    let (server, ()) = tokio::join!(adopting, cut);
-    assert_eq!(server.unwrap().status, Status::Active);
+    let (adopted, ()) = tokio::join!(adopting, cut);
+    assert_eq!(adopted.unwrap().server.status, Status::Active);
     let line = role.until_connected(id, 0).await;
     let port = role.leases()[0].0;
     assert_eq!(line.endpoint.unwrap().address, format!("127.0.0.1:{port}"));

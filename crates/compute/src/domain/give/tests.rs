@@ -95,12 +95,38 @@ fn serial_ports_beyond_those_that_are_given_stay_as_they_are() {
 
 #[test]
 fn only_what_nobody_relies_on_is_replaced() {
-    for (kind, replaced) in
-        [("pty", true), ("null", true), ("tcp", false), ("unix", false), ("dev", false)]
-    {
-        let xml = format!("<domain><devices><serial type='{kind}'/></devices></domain>");
-        assert_eq!(give(&xml, &[1]).is_ok(), replaced, "{kind}");
+    for (kind, mode, replaced) in [
+        ("pty", "", true),
+        ("null", "", true),
+        ("tcp", "", false),
+        ("tcp", "bind", false),
+        ("tcp", "connect", true),
+        ("unix", "bind", false),
+        ("unix", "connect", true),
+        ("dev", "", false),
+    ] {
+        let source = format!("<source mode='{mode}' host='h' service='7'/>");
+        let xml =
+            format!("<domain><devices><serial type='{kind}'>{source}</serial></devices></domain>");
+        let given = give(&xml, &[1]);
+        assert_eq!(given.is_ok(), replaced, "{kind} {mode}");
+        assert!(given.is_err() || tcp_ports(&given.unwrap()) == [(0, 1)], "{kind} {mode}");
     }
+}
+
+#[test]
+fn what_is_replaced_is_named() {
+    let xml = "<domain><devices>
+        <serial type='tcp'><source mode='connect' host='10.0.0.9' service='8611'/>
+          <target port='1'/></serial>
+        <serial type='unix'><source mode='connect' path='/run/x'/><target port='2'/></serial>
+        <serial type='pty'><target port='0'/></serial>
+        <console type='pty'><target type='serial' port='0'/></console>
+        </devices></domain>";
+    let replaced = SerialDevices::find(xml).unwrap().replaced(4);
+    let words: Vec<_> = replaced.iter().map(|was| was.as_deref()).collect();
+    let connects = Some("tcp with mode='connect' to 10.0.0.9:8611");
+    assert_eq!(words, [Some("pty"), connects, Some("unix with mode='connect'"), None]);
 }
 
 proptest! {
