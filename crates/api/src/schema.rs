@@ -112,6 +112,7 @@ fn lines() -> Named {
         EndpointKind::Tcp,
         EndpointKind::Tls,
         EndpointKind::Telnet,
+        EndpointKind::Incoming,
         EndpointKind::Unix,
         EndpointKind::Pty,
     ]);
@@ -215,10 +216,7 @@ fn servers() -> Named {
             }),
         ),
         ("Adopted", object(&[("server", reference("Server")), ("ports", list("AdoptedPort"))])),
-        (
-            "AdoptedPort",
-            with(object(&[("port", port()), ("now", text())]), &[("was", text())]),
-        ),
+        ("AdoptedPort", with(object(&[("port", port()), ("now", text())]), &[("was", text())])),
         ("Sysrq", object(&[("key", json!({"type": "string", "minLength": 1, "maxLength": 1}))])),
         (
             "Stop",

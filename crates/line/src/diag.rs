@@ -10,6 +10,8 @@ mod unix;
 use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -43,8 +45,10 @@ const ATTRIBUTES: usize = 16 + 72;
 /// `INET_DIAG_INFO`: the attribute with the `struct tcp_info`, and where `tcpi_bytes_received` is in it.
 const INFO: u16 = 2;
 const RECEIVED: Range<usize> = 128..136;
-/// `TCP_ESTABLISHED` and `TCP_SYN_RECV` of `linux/tcp_states.h`: sockets that may be accepted yet.
-const OPEN: [u8; 2] = [1, 3];
+/// `TCP_ESTABLISHED` of `linux/tcp_states.h`.
+const ESTABLISHED: u8 = 1;
+/// `TCP_ESTABLISHED` and `TCP_SYN_RECV`: sockets that may be accepted yet.
+const OPEN: [u8; 2] = [ESTABLISHED, 3];
 /// `TCP_LISTEN`: the kernel names the listener where it has no socket for the connection. A listener
 /// whose queue is full drops connections that our end takes for established.
 const LISTEN: u8 = 10;
@@ -84,6 +88,27 @@ pub(crate) fn read_by(port: SocketAddr, ours: SocketAddr) -> Option<u64> {
     let info = attribute(answer.get(ATTRIBUTES..)?, INFO)?;
     let received = u64::from_ne_bytes(field(info, RECEIVED)?);
     Some(received.saturating_sub(waits.into()))
+}
+
+/// The inode of the socket that is connected from `local` to `remote`; none where that is another
+/// machine's, or gone. A listener at `local` is none: the kernel names that for a socket that is gone.
+pub(crate) fn connected(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
+    inode_of(local, remote, ESTABLISHED)
+}
+
+/// The inode of the socket that listens at this address, where it can be known.
+pub(crate) fn listens(address: SocketAddr) -> Option<u64> {
+    let nobody = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    inode_of(address, nobody, LISTEN)
+}
+
+fn inode_of(local: SocketAddr, remote: SocketAddr, state: u8) -> Option<u64> {
+    let answer = ask(local, remote)?;
+    let inode = u32::from_ne_bytes(field(&answer, INODE)?);
+    (answer.get(STATE) == Some(&state) && inode > 0).then_some(inode.into())
 }
 
 /// What the kernel says of the socket from `local` to `remote`; none where it has no such socket, or
@@ -195,6 +220,22 @@ mod tests {
     #[test]
     fn a_connection_is_accepted_once_its_process_takes_it_over_ipv6() {
         a_connection_is_accepted_once_its_process_takes_it("[::1]:0");
+    }
+
+    #[test]
+    fn a_connection_s_socket_is_known_while_it_stands_and_no_listener_is_taken_for_it() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let port = listener.local_addr().unwrap();
+            let inode = |fd: &TcpStream| Some(rustix::fs::fstat(fd).unwrap().st_ino);
+            let client = TcpStream::connect(port).unwrap();
+            let ours = client.local_addr().unwrap();
+            assert_eq!(connected(ours, port), inode(&client));
+            assert_eq!(listens(port), Some(rustix::fs::fstat(&listener).unwrap().st_ino));
+            // Nobody is connected from where somebody listens.
+            assert_eq!(connected(port, SocketAddr::new(port.ip(), 9)), None);
+            assert_eq!(listens(ours), None);
+        }
     }
 
     #[test]

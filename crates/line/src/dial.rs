@@ -12,6 +12,7 @@ use crate::endpoint::Resolve;
 use crate::endpoint::Unresolved;
 use crate::holders;
 use crate::line::Shared;
+use crate::listener::Listener;
 use crate::status::Connection;
 use crate::stream::Stream;
 
@@ -28,34 +29,109 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Clients that may hold the port or queue for it before us.
 const STRANGERS: usize = 8;
 
+/// How often to look whether a port is free where a guest connects to that does not run.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// What an owner holds of its line's port, connected or not.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    /// Boxed, since few lines listen. It goes before the claim.
+    listener: Option<Box<Listener>>,
+    pub(crate) claim: Option<Claim>,
+}
+
+impl Hold {
+    fn claim(
+        &mut self,
+        line: &Shared,
+        resolve: &dyn Resolve,
+        endpoint: &Endpoint,
+    ) -> Result<(), Connection> {
+        let name = resolve.claim(line.key, endpoint);
+        if self.claim.as_ref().is_none_or(|claim| claim.name() != name) {
+            // The one before is of a port that the line has left.
+            self.claim = None;
+            let taken = line.settings.claims.take(&name);
+            self.claim = taken.map_err(|why| unclaimed(name, &why))?;
+        }
+        Ok(())
+    }
+
+    async fn listen(&mut self, endpoint: &Endpoint) -> Result<&mut Listener, Connection> {
+        match self.listener.take().filter(|listener| listener.is_of(endpoint)) {
+            Some(listener) => Ok(self.listener.insert(listener)),
+            None => Ok(self.listener.insert(Box::new(Listener::bind(endpoint).await?))),
+        }
+    }
+}
+
 /// Finds the port and connects to it, once the line is claimed; the port must still be the line's
 /// when it is connected.
 pub(crate) async fn dial(
     line: &Shared,
     resolve: &dyn Resolve,
-    claim: &mut Option<Claim>,
+    hold: &mut Hold,
 ) -> Result<(Endpoint, Stream, Option<&'static str>), Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
     tracing::debug!(line = line.name(), server = %line.key.server, endpoint = endpoint.info().address, "connecting");
-    let name = resolve.claim(line.key, &endpoint);
-    if claim.as_ref().is_none_or(|claim| claim.name() != name) {
-        // The one before is of a port that the line has left.
-        *claim = None;
-        *claim = line.settings.claims.take(&name).map_err(|why| unclaimed(name, &why))?;
-    }
+    hold.claim(line, resolve, &endpoint)?;
     let address = endpoint.in_words();
-    if let Some(who) = holders::of_terminal(&endpoint).await {
-        return Err(Connection::Held { why: held(&address, Some(who)), clears: false });
-    }
-    let stream = timely(&address, Stream::connect(&endpoint, &line.settings)).await?;
-    // Any program may have come upon a TCP port; who opened a socket file was given the right to.
-    let may_clear = claim.is_some() && stream.tcp_ends().is_some();
-    let cleared = own(line, resolve, &stream, &address, may_clear).await?;
+    let (stream, cleared) = match &endpoint {
+        Endpoint::Incoming { .. } => {
+            let tcp = hold.listen(&endpoint).await?.accept(line, resolve).await?;
+            (timely(&address, async { Stream::connected(tcp, &line.settings) }).await?, None)
+        }
+        _ => {
+            hold.listener = None;
+            connect(line, resolve, hold, &endpoint).await?
+        }
+    };
     let stream = timely(&address, stream.prepare(&endpoint, &line.settings)).await?;
     if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
         return Err(Connection::Failed(format!("{address} is no longer the guest's port")));
     }
     Ok((endpoint, stream, cleared))
+}
+
+/// Waits for news of a guest that does not run, and connects as it starts: the line listens before.
+pub(crate) async fn await_start(
+    line: &Shared,
+    resolve: &dyn Resolve,
+    hold: &mut Hold,
+    endpoint: &Endpoint,
+) {
+    let listening = match hold.claim(line, resolve, endpoint) {
+        Ok(()) => hold.listen(endpoint).await,
+        Err(why) => Err(why),
+    };
+    match listening {
+        Ok(listener) => listener.until_started(line, resolve).await,
+        Err(why) => {
+            tracing::debug!(line = line.name(), server = %line.key.server, ?why, "cannot listen");
+            tokio::select! {
+                () = line.powered.notified() => {}
+                () = sleep(LISTEN_AGAIN) => {}
+            }
+        }
+    }
+}
+
+/// Connects to a port at which the hypervisor listens.
+async fn connect(
+    line: &Shared,
+    resolve: &dyn Resolve,
+    hold: &Hold,
+    endpoint: &Endpoint,
+) -> Result<(Stream, Option<&'static str>), Connection> {
+    let address = endpoint.in_words();
+    if let Some(who) = holders::of_terminal(endpoint).await {
+        return Err(Connection::Held { why: held(&address, Some(who)), clears: false });
+    }
+    let stream = timely(&address, Stream::connect(endpoint, &line.settings)).await?;
+    // Any program may have come upon a TCP port; who opened a socket file was given the right to.
+    let may_clear = hold.claim.is_some() && stream.tcp_ends().is_some();
+    let cleared = own(line, resolve, &stream, &address, may_clear).await?;
+    Ok((stream, cleared))
 }
 
 async fn timely<T>(

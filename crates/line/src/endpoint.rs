@@ -35,6 +35,15 @@ pub enum Endpoint {
         /// TCP port.
         port: u16,
     },
+    /// A TCP address that the hypervisor connects to: the line listens there.
+    Incoming {
+        /// Name or address, of this host.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// Whether it speaks telnet, as QEMU does.
+        telnet: bool,
+    },
     /// A TCP socket that passes bytes once it is asked for a path (`CONNECT path HTTP/1.1`), as
     /// Nova's `internal_access_path` has it.
     Tunnel {
@@ -80,6 +89,13 @@ pub trait Resolve: fmt::Debug + Send + Sync {
         Box::pin(async move { self.resolve(line).await.map(|_| ()) })
     }
 
+    /// Whether this process is the hypervisor of the running guest: of those who connect to a port at
+    /// which the line listens, only that is let in.
+    fn is_guest(&self, line: LineKey, pid: u32) -> BoxFuture<'_, bool> {
+        let _ = (line, pid);
+        Box::pin(async { false })
+    }
+
     /// Makes the hypervisor hang up on whoever holds the port, so that the line can have it.
     ///
     /// # Errors
@@ -113,10 +129,16 @@ impl Endpoint {
         format!("{}-{}-{endpoint}", line.server, line.port)
     }
 
+    /// Whether bytes go over TCP as they are.
+    pub fn is_plain_tcp(&self) -> bool {
+        matches!(self, Self::Tcp { .. } | Self::Telnet { .. } | Self::Incoming { .. })
+    }
+
     fn is_loopback(&self) -> bool {
         let (Self::Tcp { host, .. }
         | Self::Tls { host, .. }
         | Self::Telnet { host, .. }
+        | Self::Incoming { host, .. }
         | Self::Tunnel { host, .. }) = self
         else {
             return false;
@@ -129,9 +151,11 @@ impl Endpoint {
         match self {
             Self::Unix(_) => "the guest's socket".into(),
             Self::Pty(_) => "the guest's pseudo-terminal".into(),
-            Self::Tcp { .. } | Self::Tls { .. } | Self::Telnet { .. } | Self::Tunnel { .. } => {
-                self.info().address
-            }
+            Self::Tcp { .. }
+            | Self::Tls { .. }
+            | Self::Telnet { .. }
+            | Self::Incoming { .. }
+            | Self::Tunnel { .. } => self.info().address,
         }
     }
 
@@ -151,6 +175,10 @@ impl Endpoint {
             Self::Telnet { host, port } => {
                 let plain = Self::Tcp { host: host.clone(), port: *port }.info();
                 EndpointInfo { kind: EndpointKind::Telnet, ..plain }
+            }
+            Self::Incoming { host, port, .. } => {
+                let plain = Self::Tcp { host: host.clone(), port: *port }.info();
+                EndpointInfo { kind: EndpointKind::Incoming, ..plain }
             }
             Self::Tunnel { host, port, .. } => Self::Tcp { host: host.clone(), port: *port }.info(),
             Self::Unix(path) => {

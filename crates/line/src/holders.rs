@@ -2,7 +2,9 @@
 //! everybody's files, another one its own user's.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::Metadata;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +48,39 @@ struct Look {
     holders: Arc<HashMap<File, u32>>,
 }
 
+/// A process, and what its program is called.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Program {
+    pub(crate) pid: u32,
+    name: String,
+}
+
+impl Program {
+    /// Whether it has this socket open now.
+    pub(crate) async fn holds(&self, inode: u64) -> bool {
+        let pid = self.pid;
+        let held = blocking(move || files(pid).any(|(file, _)| file == File::Socket(inode))).await;
+        held == Some(true)
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+/// Which program has this socket open, where that can be known.
+pub(crate) async fn of_socket(inode: u64) -> Option<Program> {
+    program(File::Socket(inode), Duration::ZERO).await
+}
+
+/// Which program listens at an address of this host, in words; none where that is not known.
+pub(crate) async fn of_listener(address: SocketAddr) -> Option<String> {
+    let inode = blocking(move || diag::listens(address)).await??;
+    Some(program(File::Socket(inode), UNKNOWN).await?.to_string())
+}
+
 /// Who holds the port that a stream leads to, in words; none where that is not known.
 pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
     match stream {
@@ -56,12 +91,13 @@ pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
                 Some(inode) => program(File::Socket(inode), UNKNOWN).await,
                 None => None,
             };
-            program.or_else(|| Some(format!("a client at {}", client.address)))
+            let words = program.map(|program| program.to_string());
+            words.or_else(|| Some(format!("a client at {}", client.address)))
         }
         Stream::Unix(_) => {
             let path = stream.unix_path()?;
             let inode = blocking(move || diag::unix_client(&path)).await??;
-            program(File::Socket(inode), UNKNOWN).await
+            Some(program(File::Socket(inode), UNKNOWN).await?.to_string())
         }
         Stream::Tls(_) | Stream::Telnet(_) | Stream::Pty(_) => None,
     }
@@ -73,11 +109,11 @@ pub(crate) async fn of_terminal(endpoint: &Endpoint) -> Option<String> {
     let Endpoint::Pty(path) = endpoint else { return None };
     let path = path.clone();
     let terminal = blocking(move || path.metadata().ok().map(|file| terminal(&file))).await??;
-    program(terminal, Duration::ZERO).await
+    Some(program(terminal, Duration::ZERO).await?.to_string())
 }
 
 /// The program that holds a file. That nobody does may be the answer of a look that is so old.
-async fn program(file: File, unknown: Duration) -> Option<String> {
+async fn program(file: File, unknown: Duration) -> Option<Program> {
     let asked = Instant::now();
     let mut last = LAST.lock().await;
     let recent = last.clone().filter(|look| {
@@ -91,7 +127,7 @@ async fn program(file: File, unknown: Duration) -> Option<String> {
     };
     drop(last);
     let pid = *look.holders.get(&file)?;
-    Some(format!("{} (pid {pid})", name(pid)))
+    Some(Program { pid, name: name(pid) })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -104,12 +140,15 @@ fn look() -> Look {
     let ours = std::process::id();
     let processes = entries(Path::new("/proc"));
     let pids = processes.filter_map(|name| name.parse::<u32>().ok());
-    let files = pids.flat_map(|pid| {
-        let directory = Path::new("/proc").join(pid.to_string()).join("fd");
-        entries(&directory).filter_map(move |fd| Some((file(&directory.join(fd))?, pid)))
-    });
+    let all = pids.flat_map(files);
     let is_anothers = |(file, pid): &(File, u32)| matches!(file, File::Socket(_)) || *pid != ours;
-    Look { started, holders: Arc::new(files.filter(is_anothers).take(FILES).collect()) }
+    Look { started, holders: Arc::new(all.filter(is_anothers).take(FILES).collect()) }
+}
+
+/// What a process has open of sockets and terminals, and its id.
+fn files(pid: u32) -> impl Iterator<Item = (File, u32)> {
+    let directory = Path::new("/proc").join(pid.to_string()).join("fd");
+    entries(&directory).filter_map(move |fd| Some((file(&directory.join(fd))?, pid)))
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = String> + use<> {

@@ -42,11 +42,13 @@ mod endpoint;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod guest;
 mod history;
 mod holders;
 mod keyboard;
 mod keys;
 mod line;
+mod listener;
 mod meter;
 mod owner;
 mod pace;

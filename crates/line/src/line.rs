@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::desk::Desk;
+use crate::endpoint::Endpoint;
+use crate::guest::Power;
 use crate::history::History;
 use crate::history::Limits;
 use crate::lock;
@@ -63,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) desk: Mutex<Desk>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) power: Mutex<Power>,
+    /// Where the guest connects to when it starts, if it does.
+    pub(crate) awaited: Mutex<Option<Endpoint>>,
     /// The hypervisor said something of the guest: the owner looks at `power` again.
     pub(crate) powered: Notify,
     /// The port is elsewhere now: the owner leaves the one that it is connected to.
@@ -80,15 +84,6 @@ pub(crate) struct Shared {
     /// Cancelled when nobody attaches any more, so that nobody waits for the line.
     pub(crate) closed: CancellationToken,
     pub(crate) stop: CancellationToken,
-}
-
-/// What the hypervisor says of the guest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Power {
-    pub(crate) running: bool,
-    pub(crate) status: api::Status,
-    /// Whether the guest had printed nothing in this boot when it was noticed.
-    pub(crate) whole: bool,
 }
 
 impl Line {
@@ -114,6 +109,7 @@ impl Line {
             settings,
             runtime,
             power: Mutex::new(power),
+            awaited: Mutex::default(),
             powered: Notify::new(),
             moved: Notify::new(),
             asked_at: Mutex::default(),
@@ -135,58 +131,6 @@ impl Line {
     /// The server has another name now.
     pub fn rename(&self, name: &str) {
         name.clone_into(&mut lock(&self.0.name));
-    }
-
-    /// The guest boots: counts one epoch more, and the port is dialled where it is not connected.
-    /// `whole` says that it has printed nothing yet: it waits until its lines are connected, or
-    /// they are already.
-    pub fn guest_started(&self, whole: bool) {
-        let offset = {
-            let mut history = lock(&self.0.history);
-            history.begin_boot();
-            history.end()
-        };
-        self.0.status.send_modify(|status| {
-            status.epoch += 1;
-            status.epoch_offset = offset;
-        });
-        self.0.ring();
-        let status = api::Status::Active;
-        self.0.set_power(Power { running: true, status, whole });
-    }
-
-    /// The guest is found running: the port is dialled, in the same epoch.
-    pub fn guest_running(&self) {
-        let status = api::Status::Active;
-        self.0.set_power(Power { running: true, status, whole: false });
-    }
-
-    /// The guest does not run, and its port is not dialled until it does.
-    pub fn guest_stopped(&self, status: api::Status) {
-        self.0.set_power(Power { running: false, status, whole: true });
-    }
-
-    /// Why the guest does not go on, in words, while its process is there; none when it does.
-    pub fn guest_paused(&self, why: Option<&'static str>) {
-        let changed = self.0.status.send_if_modified(|status| {
-            let changed = status.paused != why;
-            status.paused = why;
-            changed
-        });
-        if changed {
-            self.0.ring();
-        }
-    }
-
-    /// The running guest's port is elsewhere now: it is resolved and dialled anew.
-    pub fn guest_moved(&self) {
-        if self.0.status.borrow().connection.is_connected() {
-            // At once, so that nobody attaches to the old port, and nothing more is typed there.
-            self.0.publish_connection(&Connection::Dialling);
-        }
-        // Also while it is dialled: where it is may have been asked before.
-        self.0.moved.notify_one();
-        self.guest_running();
     }
 
     /// Waits until the line is connected to its guest; false when it is not within that time, or the
@@ -340,11 +284,6 @@ impl Shared {
     pub(crate) fn is_wanted(&self) -> bool {
         let asked = lock(&self.asked_at).is_some_and(|at| at.elapsed() < ASKED);
         asked || !lock(&self.sessions).is_empty()
-    }
-
-    fn set_power(&self, power: Power) {
-        *lock(&self.power) = power;
-        self.powered.notify_one();
     }
 
     /// As people call it: `demo:0`.

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::catch_up::catch_up;
 use crate::claim::Claim;
+use crate::dial::Hold;
+use crate::dial::await_start;
 use crate::dial::dial;
 use crate::dial::unresolved;
 use crate::endpoint::Resolve;
@@ -39,36 +41,42 @@ const NEWS: Duration = Duration::from_millis(300);
 
 /// Runs a line until it is removed.
 pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
-    let mut claim = None;
+    let mut hold = Hold::default();
     tokio::select! {
         // Removal must not wait for a guest.
         biased;
         () = line.stop.cancelled() => {}
-        () = serve(&line, &*resolve, &mut claim) => {}
+        () = serve(&line, &*resolve, &mut hold) => {}
     }
     // It holds the connected port as well.
     lock(&line.desk).close();
-    drop(claim);
+    drop(hold);
 }
 
-async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) {
+async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
     let mut backoff = BACKOFF_FIRST;
     loop {
         let now = *lock(&line.power);
         if !now.running {
-            *claim = None;
+            let awaited = lock(&line.awaited).clone();
+            if awaited.is_none() {
+                *hold = Hold::default();
+            }
             line.publish_connection(&Connection::Stopped(now.status));
-            line.powered.notified().await;
+            match awaited {
+                Some(endpoint) => Box::pin(await_start(line, resolve, hold, &endpoint)).await,
+                None => line.powered.notified().await,
+            }
             backoff = BACKOFF_FIRST;
             continue;
         }
-        if claim.is_none() && now.whole && line.settings.claims.are_made() {
+        if hold.claim.is_none() && now.whole && line.settings.claims.are_made() {
             Box::pin(leave_to_its_starter(line)).await;
         }
         // Where the port is, is asked now: what was said of it before is over.
         let _ = tokio::time::timeout(Duration::ZERO, line.moved.notified()).await;
         // Boxed, since it is large and over soon: a connected line has no room for it.
-        let connection = match Box::pin(dial(line, resolve, claim)).await {
+        let connection = match Box::pin(dial(line, resolve, hold)).await {
             Ok((endpoint, stream, cleared)) => {
                 let offset = lock(&line.history).end();
                 line.status.send_modify(|status| {
@@ -94,7 +102,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, claim: &mut Option<Claim>) 
         };
         line.publish_connection(&connection);
         // Also after a port that accepted and closed: none is dialled in a tight loop.
-        Box::pin(pause(line, &connection, backoff, claim)).await;
+        Box::pin(pause(line, &connection, backoff, &mut hold.claim)).await;
         backoff = (backoff * 2).min(BACKOFF_MOST);
     }
 }
@@ -111,6 +119,8 @@ async fn leave_to_its_starter(line: &Shared) {
 async fn pause(line: &Shared, last: &Connection, most: Duration, claim: &mut Option<Claim>) {
     let again = async {
         match last {
+            // It was waited for.
+            Connection::Awaits(_) => {}
             Connection::Claimed { name, why } => *claim = released(line, name, why).await,
             Connection::Held { clears: true, .. } => {
                 let _ = tokio::time::timeout(most, line.asked.notified()).await;

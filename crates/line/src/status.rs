@@ -66,6 +66,8 @@ pub(crate) enum Connection {
     Connected(Vec<&'static str>),
     /// The guest runs and its port could not be reached.
     Failed(String),
+    /// The guest runs and has not connected to where the line listens.
+    Awaits(String),
     /// The guest runs and another program holds its port.
     Held {
         /// In words, and who, as far as that is known.
@@ -291,6 +293,7 @@ impl Connection {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
             }
             Self::Failed(why)
+            | Self::Awaits(why)
             | Self::Held { why, .. }
             | Self::Claimed { why, .. }
             | Self::Gone(why) => (LineState::Failed, why.clone()),
@@ -302,7 +305,7 @@ impl Connection {
         match self {
             Self::Connected(_) | Self::Dialling => None,
             Self::Stopped(_) => Some(Cause::Stopped),
-            Self::Broken(_) | Self::Failed(_) => Some(Cause::Unreachable),
+            Self::Broken(_) | Self::Failed(_) | Self::Awaits(_) => Some(Cause::Unreachable),
             Self::Held { .. } | Self::Claimed { .. } => Some(Cause::Held),
             Self::Gone(_) => Some(Cause::Gone),
         }
@@ -316,7 +319,7 @@ impl Connection {
                 Some(Refusal::Unreachable("the guest's port does not answer yet".into()))
             }
             Self::Stopped(status) => Some(Refusal::Stopped { status: status.to_string() }),
-            Self::Failed(why) => Some(Refusal::Unreachable(why.clone())),
+            Self::Failed(why) | Self::Awaits(why) => Some(Refusal::Unreachable(why.clone())),
             Self::Held { why, .. } | Self::Claimed { why, .. } => Some(Refusal::Held(why.clone())),
             Self::Gone(why) => Some(Refusal::NoSuchLine(why.clone())),
         }
@@ -333,6 +336,7 @@ impl Connection {
             }
             Self::Broken(why)
             | Self::Failed(why)
+            | Self::Awaits(why)
             | Self::Held { why, .. }
             | Self::Claimed { why, .. } => Some(Close::new(CloseCode::Unreachable, why.clone())),
             Self::Gone(why) => Some(Close::new(CloseCode::NoSuchLine, why.clone())),

@@ -65,18 +65,24 @@ impl Stream {
             | Endpoint::Tls { host, port }
             | Endpoint::Telnet { host, port }
             | Endpoint::Tunnel { host, port, .. } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                let ends = (stream.local_addr()?, stream.peer_addr()?);
-                let input = Input { meter: Meter::new(settings.input_in_flight), sent: 0, ends };
-                Ok(Self::Tcp(MeteredTcp { tcp: stream, input: Mutex::new(input) }))
+                let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+                Self::connected(tcp, settings)
             }
+            Endpoint::Incoming { .. } => Err(io::ErrorKind::Unsupported.into()),
             Endpoint::Unix(path) => {
                 let socket = UnixStream::connect(path).await?;
                 Ok(Self::Unix(MeteredSocket { socket, most: settings.input_in_flight }))
             }
             Endpoint::Pty(path) => open_pty(path).map(Self::Pty),
         }
+    }
+
+    /// A TCP connection to the hypervisor, whoever made it.
+    pub(crate) fn connected(tcp: TcpStream, settings: &Settings) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        let ends = (tcp.local_addr()?, tcp.peer_addr()?);
+        let input = Input { meter: Meter::new(settings.input_in_flight), sent: 0, ends };
+        Ok(Self::Tcp(MeteredTcp { tcp, input: Mutex::new(input) }))
     }
 
     /// Does what comes before the first byte of the guest's: speaks TLS, or asks for a path.
@@ -99,9 +105,10 @@ impl Stream {
                 lock(&stream.input).sent += length as u64;
                 Ok(Self::Tcp(stream))
             }
-            (Self::Tcp(stream), Endpoint::Telnet { .. }) => {
-                Ok(Self::Telnet(Box::new(TelnetStream::new(stream))))
-            }
+            (
+                Self::Tcp(stream),
+                Endpoint::Telnet { .. } | Endpoint::Incoming { telnet: true, .. },
+            ) => Ok(Self::Telnet(Box::new(TelnetStream::new(stream)))),
             (plain, _) => Ok(plain),
         }
     }

@@ -109,6 +109,8 @@ pub enum EndpointKind {
     Tls,
     /// TCP that speaks telnet.
     Telnet,
+    /// TCP where the hypervisor connects to us.
+    Incoming,
     /// A unix socket.
     Unix,
     /// A pseudo-terminal.

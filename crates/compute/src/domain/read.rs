@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) image: Option<String>,
     /// Id of the project that it belongs to, as Nova or else `boot` noted it.
     pub(crate) project: Option<String>,
+    /// Whom the hypervisor process runs as, where libvirt says so.
+    pub(crate) uid: Option<u32>,
 }
 
 /// Whose metadata an element may be.
@@ -88,11 +90,14 @@ pub(crate) struct Log {
 }
 
 impl SerialPort {
-    /// Where to connect to: a port that is bound on all addresses is reached on the loopback.
+    /// Where to connect to, or to listen: all addresses are the loopback there.
     pub(crate) fn dialled(&self) -> Option<Endpoint> {
         let mut at = self.at.clone();
         if let Some(
-            Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } | Endpoint::Telnet { host, .. },
+            Endpoint::Tcp { host, .. }
+            | Endpoint::Tls { host, .. }
+            | Endpoint::Telnet { host, .. }
+            | Endpoint::Incoming { host, .. },
         ) = &mut at
         {
             match host.parse() {
@@ -131,6 +136,7 @@ impl Facts {
                     found.close(depth);
                     depth = depth.saturating_sub(1);
                 }
+                Event::Text(text) if depth == 3 => found.text(&text),
                 Event::Eof => return Ok(found.facts()),
                 _ => {}
             }
@@ -151,12 +157,16 @@ struct Found {
     image: Option<String>,
     project: Option<String>,
     nova_project: Option<String>,
+    uid: Option<u32>,
 }
 
 #[derive(Debug, Default, Eq, PartialEq)]
 enum Section {
     Devices,
     Metadata,
+    /// `<seclabel model='dac'>`, and its `<label>`.
+    Owner,
+    OwnerLabel,
     #[default]
     Other,
 }
@@ -221,9 +231,13 @@ impl Found {
                 self.section = match name {
                     "devices" => Section::Devices,
                     "metadata" => Section::Metadata,
+                    "seclabel" if attribute(element, "model")?.as_deref() == Some("dac") => {
+                        Section::Owner
+                    }
                     _ => Section::Other,
                 };
             }
+            (3, "label") if self.section == Section::Owner => self.section = Section::OwnerLabel,
             (3, name @ ("serial" | "console")) if self.section == Section::Devices => {
                 self.character = Some(self.character(name == "console", element)?);
             }
@@ -259,9 +273,20 @@ impl Found {
         if depth != 3 {
             return;
         }
+        if self.section == Section::OwnerLabel {
+            self.section = Section::Owner;
+        }
         let Some(character) = self.character.take() else { return };
         let like = if character.console { &mut self.consoles } else { &mut self.serials };
         like.push(character);
+    }
+
+    /// libvirt writes the label of a running guest as `+UID:+GID`.
+    fn text(&mut self, text: &str) {
+        if self.section == Section::OwnerLabel {
+            let uid = text.trim().strip_prefix('+').and_then(|label| label.split_once(':'));
+            self.uid = uid.and_then(|(uid, _)| uid.parse().ok());
+        }
     }
 
     /// One that bears no number has the place that it stands at.
@@ -282,9 +307,9 @@ impl Found {
     /// The serial ports come first, then the consoles that are devices of their own: a console of
     /// type `serial` mirrors the first serial port, where there is one.
     fn facts(self) -> Facts {
-        let Self { run, image, mut serials, mut consoles, .. } = self;
+        let Self { run, image, uid, mut serials, mut consoles, .. } = self;
         let project = self.nova_project.or(self.project).filter(|project| !project.is_empty());
-        let mut facts = Facts { run, image, project, ..Facts::default() };
+        let mut facts = Facts { run, image, project, uid, ..Facts::default() };
         if !serials.is_empty() {
             consoles.retain(|console| !console.is_mirror());
         }
@@ -354,11 +379,7 @@ impl Character {
         let Source { path, .. } = &self.source;
         match self.kind.as_str() {
             "pty" => Ok(path.as_ref().map(|path| Endpoint::Pty(path.into()))),
-            "tcp" | "unix" if self.source.connects() => Err(
-                "QEMU does not listen there, it connects to another program (mode='connect'): use \
-                 mode='bind', or have `serialproxy adopt` replace it"
-                    .into(),
-            ),
+            "unix" if self.source.connects() => Err(connects("to a socket of another program")),
             "unix" => Ok(path.as_ref().map(|path| Endpoint::Unix(path.into()))),
             "tcp" => self.tcp().map(Some),
             kind => Err(format!(
@@ -385,6 +406,11 @@ impl Character {
         };
         let tls = tls.as_deref() == Some("yes");
         match (self.protocol.as_deref(), tls) {
+            (_, true) if self.source.connects() => Err(connects("over TLS")),
+            (None | Some("raw" | "telnet"), false) if self.source.connects() => {
+                let telnet = self.protocol.as_deref() == Some("telnet");
+                Ok(Endpoint::Incoming { host, port, telnet })
+            }
             (None | Some("raw"), false) => Ok(Endpoint::Tcp { host, port }),
             (None | Some("raw"), true) => Ok(Endpoint::Tls { host, port }),
             (Some("telnet"), false) => Ok(Endpoint::Telnet { host, port }),
@@ -395,6 +421,15 @@ impl Character {
             }
         }
     }
+}
+
+/// Why no line is attached where QEMU connects so.
+fn connects(how: &str) -> Cow<'static, str> {
+    format!(
+        "QEMU does not listen there, it connects {how} (mode='connect'): use mode='bind', or have \
+         `serialproxy adopt` replace it"
+    )
+    .into()
 }
 
 /// A word of a domain's description as a message shows it.

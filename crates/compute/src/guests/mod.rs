@@ -9,6 +9,7 @@ mod kvm;
 mod launch;
 mod monitor;
 mod power;
+mod process;
 mod resolve;
 mod sync;
 mod table;

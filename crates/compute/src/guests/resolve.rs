@@ -25,6 +25,15 @@ impl Resolve for LivePorts {
         })
     }
 
+    fn is_guest(&self, line: LineKey, pid: u32) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match self.0.upgrade() {
+                Some(guests) => guests.is_process_of(line.server, pid).await,
+                None => false,
+            }
+        })
+    }
+
     fn clear(&self, line: LineKey) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let guests = self.0.upgrade().ok_or("the compute role ended")?;
@@ -54,10 +63,10 @@ impl Guests {
             Unresolved::Failed(format!("the running guest has no serial port {port}"))
         })?;
         match known.dialled() {
-            Some(Endpoint::Tcp { .. } | Endpoint::Telnet { .. }) if self.settings.tls_required => {
+            Some(endpoint) if self.settings.tls_required && endpoint.is_plain_tcp() => {
                 Err(Unresolved::Failed(
                     "the guest's port is plain TCP, which [serial_console] tls_required refuses: \
-                     give its <source> tls='yes', and no <protocol> but raw"
+                     give its <source> mode='bind' and tls='yes', and no <protocol> but raw"
                         .into(),
                 ))
             }

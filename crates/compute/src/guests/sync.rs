@@ -218,6 +218,8 @@ impl Guests {
             if renamed {
                 line.rename(&guest.name);
             }
+            let awaited = port.dialled().filter(|at| matches!(at, Endpoint::Incoming { .. }));
+            line.guest_connects_to(awaited.filter(|_| !self.settings.tls_required));
             match change {
                 Change::Booted => line.guest_started(guest.waits_until.is_some()),
                 Change::Running => line.guest_running(),

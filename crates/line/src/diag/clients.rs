@@ -9,9 +9,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use super::INODE;
-use super::ask;
-use super::field;
+use super::connected;
 
 /// A client whose connection a port's process has accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,10 +26,7 @@ pub(crate) fn tcp_client(port: SocketAddr, ours: SocketAddr) -> Option<TcpClient
     let lines = lines.flat_map(|list| BufReader::new(list).lines().map_while(Result::ok));
     let mut clients = lines.filter_map(|line| accepted(&line, port));
     let address = clients.find(|client| *client != ours)?;
-    let answer = ask(address, port);
-    let inode = answer.and_then(|answer| field(&answer, INODE)).map(u32::from_ne_bytes);
-    let inode = inode.filter(|inode| *inode > 0).map(u64::from);
-    Some(TcpClient { address, inode })
+    Some(TcpClient { address, inode: connected(address, port) })
 }
 
 /// The other end of a connection to this port that a line of `/proc/net/tcp` shows, if its process has

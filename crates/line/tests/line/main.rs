@@ -12,6 +12,7 @@ mod beats;
 mod characters;
 mod closed;
 mod fence;
+mod incoming;
 mod lost;
 mod model;
 mod pen;

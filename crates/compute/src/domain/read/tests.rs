@@ -157,7 +157,8 @@ fn a_port_with_tls_is_read_as_such() {
 #[test]
 fn what_a_line_does_not_speak_is_left_out() {
     for (source, why) in [
-        ("<source mode='connect' host='h' service='7'/>", "mode='connect'"),
+        ("<source mode='connect' host='h' service='7' tls='yes'/>", "over TLS (mode='connect')"),
+        ("<source mode='connect' host='h' service='x'/>", "its port is 'x'"),
         (
             "<source mode='bind' host='h' service='7'/><protocol type='telnets'/>",
             "speaks 'telnets'",
@@ -182,6 +183,9 @@ fn what_a_line_does_not_speak_is_left_out() {
         let [(0, said)] = &*facts.unusable else { panic!("{kind}: {:?}", facts.unusable) };
         assert!(said.starts_with("its type is '") && !said.contains('\u{1b}'), "{said}");
     }
+    let unix = facts("<serial type='unix'><source mode='connect' path='/s'/></serial>");
+    let [(0, said)] = &*unix.unusable else { panic!("{:?}", unix.unusable) };
+    assert!(said.contains("mode='connect'") && said.contains("serialproxy adopt"), "{said}");
     let telnet = "<serial type='tcp'><source mode='bind' host='h' service='7'/>
           <protocol type='telnet'/></serial>";
     assert_eq!(ports(telnet), [(0, Endpoint::Telnet { host: "h".into(), port: 7 })]);
@@ -206,6 +210,39 @@ fn a_port_bound_on_all_addresses_is_dialled_on_the_loopback() {
     assert_eq!(dialled("0.0.0.0"), tcp("127.0.0.1", 7));
     assert_eq!(dialled("::"), tcp("::1", 7));
     assert_eq!(dialled("192.0.2.1"), tcp("192.0.2.1", 7));
+}
+
+#[test]
+fn where_qemu_connects_to_a_line_listens() {
+    let incoming = |host: &str, telnet| Endpoint::Incoming { host: host.into(), port: 7, telnet };
+    for (host, protocol, telnet, at) in [
+        ("127.0.0.1", "", false, "127.0.0.1"),
+        ("h", "<protocol type='raw'/>", false, "h"),
+        ("0.0.0.0", "<protocol type='telnet'/>", true, "127.0.0.1"),
+        ("::", "", false, "::1"),
+    ] {
+        let source = format!("<source mode='connect' host='{host}' service='7'/>");
+        let facts = facts(&format!("<serial type='tcp'>{source}{protocol}</serial>"));
+        assert_eq!(facts.ports[0].at, Some(incoming(host, telnet)));
+        assert_eq!(facts.ports[0].dialled(), Some(incoming(at, telnet)));
+    }
+}
+
+#[test]
+fn whom_the_hypervisor_runs_as_is_read_of_its_own_label() {
+    let uid = |labels: &str| Facts::read(&format!("<domain>{labels}</domain>")).unwrap().uid;
+    let dac = |label: &str| {
+        format!(
+            "<seclabel type='dynamic' model='apparmor'><label>+1:+1</label></seclabel>
+             <seclabel type='dynamic' model='dac' relabel='yes'>
+               <label>{label}</label><imagelabel>+7:+7</imagelabel></seclabel>"
+        )
+    };
+    assert_eq!(uid(&dac("+64055:+64055")), Some(64055));
+    assert_eq!(uid(&dac("+0:+0")), Some(0));
+    assert_eq!(uid(&dac("libvirt-qemu:kvm")), None);
+    assert_eq!(uid(""), None);
+    assert_eq!(uid("<metadata><label>+5:+5</label></metadata>"), None);
 }
 
 #[test]
