@@ -128,9 +128,7 @@ async fn connect(
         return Err(Connection::Held { why: held(&address, Some(who)), clears: false });
     }
     let stream = timely(&address, Stream::connect(endpoint, &line.settings)).await?;
-    // Any program may have come upon a TCP port; who opened a socket file was given the right to.
-    let may_clear = hold.claim.is_some() && stream.tcp_ends().is_some();
-    let cleared = own(line, resolve, &stream, &address, may_clear).await?;
+    let cleared = own(line, resolve, &stream, &address, hold.claim.is_some()).await?;
     Ok((stream, cleared))
 }
 
@@ -182,7 +180,7 @@ async fn own(
     Err(Connection::Held { why, clears: false })
 }
 
-fn held(address: &str, who: Option<String>) -> String {
+pub(crate) fn held(address: &str, who: Option<String>) -> String {
     let who = who.map_or_else(String::new, |who| format!(": {who}"));
     format!("another program holds {address}{who}")
 }

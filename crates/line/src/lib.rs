@@ -45,6 +45,7 @@ pub mod fuzz;
 mod guest;
 mod history;
 mod holders;
+mod intruders;
 mod keyboard;
 mod keys;
 mod line;

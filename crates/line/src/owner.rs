@@ -10,6 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,8 +20,11 @@ use crate::claim::Claim;
 use crate::dial::Hold;
 use crate::dial::await_start;
 use crate::dial::dial;
+use crate::dial::held;
 use crate::dial::unresolved;
+use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
+use crate::intruders::intruder;
 use crate::line::Shared;
 use crate::lock;
 use crate::pump::pump;
@@ -89,14 +93,21 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
                 let notes = cleared.into_iter().chain(missed).collect();
                 line.publish_connection(&Connection::Connected(notes));
                 let since = Instant::now();
-                let error = pump(line, &stream).await.err();
+                // Boxed where it is needed: who has a port alone has no room for it.
+                let ended = tokio::select! {
+                    moved = pump(line, &stream) => Ok(moved.err()),
+                    who = async { Box::pin(intruder(&endpoint)).await } => Err(who),
+                };
                 lock(&line.desk).close();
                 drop(stream);
-                tracing::debug!(line = line.name(), server = %line.key.server, ?error, "port closed");
+                tracing::debug!(line = line.name(), server = %line.key.server, ?ended, "port closed");
                 if since.elapsed() > BACKOFF_MOST {
                     backoff = BACKOFF_FIRST;
                 }
-                Box::pin(after_close(line, resolve, error)).await
+                match ended {
+                    Ok(error) => Box::pin(after_close(line, resolve, error)).await,
+                    Err(who) => leave(line, &endpoint, who),
+                }
             }
             Err(connection) => connection,
         };
@@ -144,6 +155,13 @@ async fn released(line: &Shared, name: &str, why: &str) -> Option<Claim> {
             Err(_) => return None,
         }
     }
+}
+
+/// What the line says once it has left a terminal to a program that opened it.
+fn leave(line: &Shared, endpoint: &Endpoint, who: String) -> Connection {
+    // It may have waited for a session.
+    line.owner_waits.store(false, Ordering::Relaxed);
+    Connection::Held { why: held(&endpoint.in_words(), Some(who)), clears: false }
 }
 
 /// Why the port closed: a guest that went away is told apart from a port that hung up, although

@@ -1,5 +1,6 @@
 //! The line reaches its own guest, and knows what it missed.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -53,7 +54,7 @@ use crate::transports::unix_guest;
 #[derive(Debug)]
 struct Qemu {
     at: Endpoint,
-    serves: Mutex<Option<TcpStream>>,
+    serves: Mutex<Option<Box<dyn Any + Send>>>,
     log: Option<&'static [u8]>,
     cleared: AtomicU64,
 }
@@ -98,7 +99,7 @@ async fn a_stranger_who_holds_the_port_is_hung_up_on_when_somebody_asks_for_the_
     let directory = Directory::new();
     let (_lines, line) = process(&qemu, Claims::new(&directory.join("lines")));
     let mut stranger = TcpStream::connect(port.local_addr().unwrap()).await.unwrap();
-    *qemu.serves.lock().unwrap() = Some(port.accept().await.unwrap().0);
+    *qemu.serves.lock().unwrap() = Some(Box::new(port.accept().await.unwrap().0));
     line.guest_running();
     eventually(|| line.describe().reason.starts_with("another program holds 127.0.0.1:")).await;
     assert_eq!(qemu.cleared.load(Ordering::Relaxed), 0, "nobody asked");
@@ -121,6 +122,34 @@ async fn a_stranger_who_holds_the_port_is_hung_up_on_when_somebody_asks_for_the_
     assert!(reason.starts_with("connected; after hanging up on another program"), "{reason}");
     guest.write_all(b"x").await.unwrap();
     eventually(|| line.describe().bytes_out == 1).await;
+}
+
+#[tokio::test]
+async fn a_stranger_on_a_unix_socket_is_hung_up_on_when_somebody_asks_for_the_line() {
+    let directory = Directory::new();
+    let path = directory.join("port");
+    let listener = UnixListener::bind(&path).unwrap();
+    let (at, serves) = (Endpoint::Unix(path.clone()), Mutex::default());
+    let qemu = Arc::new(Qemu { at, serves, log: None, cleared: 0.into() });
+    let (_lines, line) = process(&qemu, Claims::new(&directory.join("lines")));
+    let mut stranger = UnixStream::connect(&path).await.unwrap();
+    *qemu.serves.lock().unwrap() = Some(Box::new(listener.accept().await.unwrap().0));
+    line.guest_running();
+    eventually(|| line.describe().reason.starts_with("another program holds the guest's socket"))
+        .await;
+    assert_eq!(qemu.cleared.load(Ordering::Relaxed), 0, "nobody asked");
+    line.attach(&writer("alice")).unwrap_err();
+    assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0);
+    let accepts = async {
+        loop {
+            let _waited = listener.accept().await.unwrap();
+            // Those of earlier attempts are over.
+            if line.connected(Duration::from_millis(50)).await {
+                return;
+            }
+        }
+    };
+    within(accepts).await;
 }
 
 #[tokio::test]
@@ -198,6 +227,27 @@ async fn a_pseudo_terminal_that_another_program_has_open_is_told_of_until_it_lea
 }
 
 #[tokio::test]
+async fn a_pseudo_terminal_that_another_program_opens_later_is_told_of_until_it_leaves() {
+    let rig = Rig::new().await;
+    let (_hypervisor, path) = pty();
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Pty(path.clone()));
+    rig.line.guest_started(true);
+    assert!(rig.line.connected(PATIENCE).await);
+    let (mut session, keyboard) = rig.attach(&writer("alice")).unwrap();
+    let open = format!("exec sleep 60 <>{}", path.display());
+    let mut stranger = std::process::Command::new("sh").args(["-c", &open]).spawn().unwrap();
+    if stranger.try_wait().unwrap().is_some() {
+        return; // Nobody but root opens it beside us.
+    }
+    is_held(&rig, "the guest's pseudo-terminal: ", stranger.id()).await;
+    assert_eq!(end(&mut session).await, CloseCode::Unreachable);
+    keyboard.write(b"nobody gets this");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(rig.line.connected(PATIENCE).await);
+}
+
+#[tokio::test]
 async fn what_somebody_else_kept_of_the_boot_comes_first_and_nothing_twice() {
     let (line, port, _qemu) = qemu(Some(b"firmware\nkernel\nlo")).await;
     line.guest_started(false);
@@ -252,8 +302,7 @@ async fn of_two_processes_one_serves_a_line_and_the_other_takes_it_over_when_tha
     let ((first, mine), (_second, theirs)) = (process(&qemu, claims()), process(&qemu, claims()));
     mine.guest_running();
     let (mut guest, _) = within(port.accept()).await.unwrap();
-    *qemu.serves.lock().unwrap() =
-        Some(guest.into_std().map(TcpStream::from_std).unwrap().unwrap());
+    *qemu.serves.lock().unwrap() = Some(Box::new(guest));
     assert!(mine.connected(PATIENCE).await);
     theirs.guest_running();
     let reason = format!("served by another serialproxy (pid {})", std::process::id());
