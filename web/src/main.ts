@@ -135,8 +135,12 @@ function openConsole(access: Access): void {
   }
 
   function show(now: View): void {
-    view = now;
     const { attachment, hello, takesInput } = now;
+    if (hello && hello !== view?.hello) {
+      settings.follow(hello.terminal);
+      screen.applySettings();
+    }
+    view = now;
     if (hello) attention.rename(`${hello.server.name}:${hello.port} – console`);
     status.show(now);
     machine.show(attachment);

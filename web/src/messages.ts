@@ -39,6 +39,15 @@ export interface Hello {
   /** Seconds after the last sign of life for which the session can come back. */
   grace?: number;
   can: Action[];
+  /** What the line wants of terminals. */
+  terminal?: TerminalSettings;
+}
+
+/** What an operator set for a line; what a user sets goes before. */
+export interface TerminalSettings {
+  backspace?: string;
+  newline?: string;
+  line_feed?: string;
 }
 
 /** The line's connection to the guest changed. */

@@ -1,33 +1,77 @@
 // What this browser's user set up for the keyboard and for line feeds, for all consoles: older switches,
-// routers and firmware want other bytes than Linux.
+// routers and firmware want other bytes than Linux. An operator sets it for a line; a user's own goes before.
 
+import type { TerminalSettings } from './messages';
 import { keep, kept } from './preferences';
 
 /** One of a few values, kept by this browser; the first is the usual one. */
 class Choice<T extends string> {
-  value: T;
+  private readonly values: T[];
+  private own: T | undefined;
+  private wanted: T | undefined;
 
+  /** `words` are the values as an operator writes them, and as this page shows them. */
   constructor(
     private readonly name: string,
-    private readonly values: readonly [T, ...T[]],
+    private readonly words: [string, T][],
+    private readonly usual: T,
   ) {
-    this.value = values.find((value) => value === kept(name)) ?? values[0];
+    this.values = words.map(([, value]) => value);
+    this.own = this.values.find((value) => value === kept(name));
+  }
+
+  get value(): T {
+    return this.own ?? this.wanted ?? this.usual;
+  }
+
+  /** What the line wants, as an operator writes it. */
+  want(word: string | undefined): void {
+    this.wanted = this.words.find(([known]) => known === word)?.[1];
   }
 
   /** Goes to the next value, and keeps it. */
   next(): void {
     const at = this.values.indexOf(this.value);
-    this.value = this.values[(at + 1) % this.values.length] ?? this.values[0];
-    keep(this.name, this.value);
+    this.own = this.values[(at + 1) % this.values.length] ?? this.usual;
+    keep(this.name, this.own);
   }
 }
 
 const ENTER = { CR: '\r', LF: '\n', 'CR LF': '\r\n' };
 
 export class Settings {
-  readonly backspace = new Choice('backspace', ['^?', '^H']);
-  readonly enter = new Choice('enter', ['CR', 'LF', 'CR LF']);
-  readonly newline = new Choice('newline', ['goes down', 'begins a line']);
+  readonly backspace = new Choice<'^?' | '^H'>(
+    'backspace',
+    [
+      ['del', '^?'],
+      ['ctrl-h', '^H'],
+    ],
+    '^?',
+  );
+  readonly enter = new Choice<keyof typeof ENTER>(
+    'enter',
+    [
+      ['cr', 'CR'],
+      ['lf', 'LF'],
+      ['crlf', 'CR LF'],
+    ],
+    'CR',
+  );
+  readonly newline = new Choice<'goes down' | 'begins a line'>(
+    'newline',
+    [
+      ['down', 'goes down'],
+      ['new-line', 'begins a line'],
+    ],
+    'goes down',
+  );
+
+  /** What the line wants where this browser's user set nothing. */
+  follow(line: TerminalSettings = {}): void {
+    this.backspace.want(line.backspace);
+    this.enter.want(line.newline);
+    this.newline.want(line.line_feed);
+  }
 
   /** What a key sends. Ctrl+Backspace sends what Backspace does not. */
   key(text: string): string {

@@ -106,6 +106,29 @@ test('Backspace sends ^H where that is wanted, also after a reload', async () =>
   await next.typed('\x08');
 });
 
+test('what an operator set for a line holds until somebody sets it otherwise', async () => {
+  const terminal = { backspace: 'ctrl-h', newline: 'lf', line_feed: 'new-line' };
+  const { page, session } = await at.attach({ terminal });
+  session.print('one\ntwo');
+  await seeInTerminal(page, 'one\ntwo');
+  await page.getByLabel('Terminal input').focus();
+  await page.keyboard.press('Backspace');
+  await page.keyboard.press('Enter');
+  await session.typed('\x08\n');
+  await set(page, 'Backspace sends', 'Backspace sends ^?');
+  await set(page, 'Line feed', 'Line feed goes down');
+  await page.keyboard.press('Backspace');
+  await session.typed('\x08\n\x7f');
+  await page.reload();
+  const next = await at.proxy.admit({ terminal });
+  next.print('one\ntwo');
+  await seeInTerminal(page, 'one\n   two');
+  await page.getByLabel('Terminal input').focus();
+  await page.keyboard.press('Backspace');
+  await page.keyboard.press('Enter');
+  await next.typed('\x7f\n');
+});
+
 test('Enter and pastes end lines as is wanted', async () => {
   const { page, session } = await at.attach();
   for (const [words, sent] of [

@@ -156,6 +156,7 @@ For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | seri
   escape = \"^]\"
   backspace = \"ctrl-h\"
   newline = \"crlf\"
+What a static line wants holds where neither says anything.
 
 Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage, 3 not found, 4 busy.";
 

@@ -1,5 +1,6 @@
 //! What keys send: settings of the command line, and of the person's `client.toml` where that says nothing.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::io::Read;
 use std::path::Path;
@@ -9,6 +10,8 @@ use std::str::FromStr;
 use clap::Args;
 use clap::ValueEnum;
 use serde::Deserialize;
+use serialproxy_proto::terminal;
+use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::failure::Failure;
 
@@ -28,6 +31,9 @@ pub(crate) struct Settings {
     /// What Enter sends [default: what the terminal sends, mostly cr]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) newline: Option<Newline>,
+    /// What a line feed of the guest does [default: down]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) line_feed: Option<LineFeed>,
 }
 
 /// The escape character.
@@ -60,6 +66,16 @@ pub(crate) enum Newline {
     Crlf,
 }
 
+/// What a line feed of the guest does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LineFeed {
+    /// It goes down
+    Down,
+    /// It begins a line, as devices mean it that send no CR
+    NewLine,
+}
+
 impl Settings {
     /// These, and what the person's file says where they say nothing.
     pub(crate) fn with_file(&self) -> Result<Self, Failure> {
@@ -71,7 +87,48 @@ impl Settings {
             escape: self.escape.or(kept.escape),
             backspace: self.backspace.or(kept.backspace),
             newline: self.newline.or(kept.newline),
+            line_feed: self.line_feed.or(kept.line_feed),
         })
+    }
+
+    /// These, and what a line wants where the person says nothing.
+    pub(crate) fn with_line(&self, line: TerminalSettings) -> Self {
+        let backspace = line.backspace.map(|backspace| match backspace {
+            terminal::Backspace::Del => Backspace::Del,
+            terminal::Backspace::CtrlH => Backspace::CtrlH,
+        });
+        let newline = line.newline.map(|newline| match newline {
+            terminal::Newline::Cr => Newline::Cr,
+            terminal::Newline::Lf => Newline::Lf,
+            terminal::Newline::Crlf => Newline::Crlf,
+        });
+        let line_feed = line.line_feed.map(|line_feed| match line_feed {
+            terminal::LineFeed::Down => LineFeed::Down,
+            terminal::LineFeed::NewLine => LineFeed::NewLine,
+        });
+        Self {
+            escape: self.escape,
+            backspace: self.backspace.or(backspace),
+            newline: self.newline.or(newline),
+            line_feed: self.line_feed.or(line_feed),
+        }
+    }
+
+    /// What is shown of output, of which `last` came before.
+    pub(crate) fn shown<'a>(&self, last: Option<u8>, output: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.line_feed != Some(LineFeed::NewLine) || !output.contains(&b'\n') {
+            return Cow::Borrowed(output);
+        }
+        let mut shown = Vec::with_capacity(output.len() + output.len() / 16);
+        let mut last = last;
+        for &byte in output {
+            if byte == b'\n' && last != Some(b'\r') {
+                shown.push(b'\r');
+            }
+            shown.push(byte);
+            last = Some(byte);
+        }
+        Cow::Owned(shown)
     }
 
     /// What is sent for keys that send these bytes.
@@ -151,11 +208,13 @@ mod tests {
 
     #[test]
     fn the_file_has_what_the_command_line_has() {
-        let text = "# mine\nescape = \"^]\"\nbackspace = \"ctrl-h\"\nnewline = \"crlf\"\n";
+        let text = "# mine\nescape = \"^]\"\nbackspace = \"ctrl-h\"\nnewline = \"crlf\"\n\
+                    line_feed = \"new-line\"\n";
         let settings = Settings {
             escape: Some(EscapeKey::Byte(0x1d)),
             backspace: Some(Backspace::CtrlH),
             newline: Some(Newline::Crlf),
+            line_feed: Some(LineFeed::NewLine),
         };
         assert_eq!(parse(text), Ok(settings));
         assert_eq!(parse(""), Ok(Settings::default()));
@@ -185,6 +244,36 @@ mod tests {
         assert_eq!("none".parse(), Ok(EscapeKey::None));
         for text in ["", "a", "5", ".", "?", " ", "\r", "^C", "^M", "^J", "^[", "^~", "~~", "é"] {
             assert!(text.parse::<EscapeKey>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_line_wants_holds_where_the_person_says_nothing() {
+        let line = TerminalSettings {
+            backspace: Some(terminal::Backspace::CtrlH),
+            newline: Some(terminal::Newline::Lf),
+            line_feed: Some(terminal::LineFeed::NewLine),
+        };
+        let none = Settings::default();
+        assert_eq!(none.with_line(line).sent(b"\x7f\r"), b"\x08\n");
+        let own = Settings { backspace: Some(Backspace::Del), newline: Some(Newline::Cr), ..none };
+        assert_eq!(own.with_line(line).sent(b"\x7f\r"), b"\x7f\r");
+        assert_eq!(own.with_line(TerminalSettings::default()), own);
+        let down = Settings { line_feed: Some(LineFeed::Down), ..none };
+        assert_eq!(&*down.with_line(line).shown(None, b"a\nb"), b"a\nb");
+    }
+
+    #[test]
+    fn a_line_feed_begins_a_line_where_that_is_set() {
+        let settings = Settings { line_feed: Some(LineFeed::NewLine), ..Settings::default() };
+        for (last, output, shown) in [
+            (None, &b"a\nb\r\nc\n\n"[..], &b"a\r\nb\r\nc\r\n\r\n"[..]),
+            (Some(b'\r'), b"\nx", b"\nx"),
+            (Some(b'y'), b"\nx", b"\r\nx"),
+            (None, b"", b""),
+        ] {
+            assert_eq!(&*settings.shown(last, output), shown);
+            assert_eq!(&*Settings::default().shown(last, output), output);
         }
     }
 

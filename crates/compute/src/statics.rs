@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serialproxy_config::values;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::StaticTerminal;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
@@ -16,6 +18,10 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::terminal::Backspace;
+use serialproxy_proto::terminal::LineFeed;
+use serialproxy_proto::terminal::Newline;
+use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::manager::no_such_port;
 use crate::owners::Owners;
@@ -42,7 +48,7 @@ impl Statics {
         lines: &Lines,
     ) -> Self {
         let mut servers = BTreeMap::<ServerId, Server>::new();
-        for StaticLine { name, port, endpoint } in statics {
+        for StaticLine { name, port, endpoint, terminal } in statics {
             let id = ServerId::of_static(name);
             let project = owners.of(id, name);
             let server = Server { name: name.clone(), project, ports: Vec::new() };
@@ -50,7 +56,9 @@ impl Statics {
             if enabled {
                 let server = ServerRef { id, name: name.clone() };
                 let resolve = Arc::new(Fixed::from(endpoint));
-                lines.add(&server, Some(&owners.of(id, name)), *port, resolve).guest_running();
+                let line = lines.add(&server, Some(&owners.of(id, name)), *port, resolve);
+                line.guest_wants(wanted(terminal));
+                line.guest_running();
             }
         }
         Self { servers }
@@ -85,6 +93,26 @@ fn present(id: ServerId, server: &Server) -> api::Server {
         status: Status::Active,
         project: server.project.clone(),
         unusable_ports: Vec::new(),
+    }
+}
+
+/// What a line wants of terminals, as its users are told.
+fn wanted(terminal: &StaticTerminal) -> TerminalSettings {
+    let StaticTerminal { backspace, newline, line_feed } = terminal;
+    TerminalSettings {
+        backspace: backspace.map(|backspace| match backspace {
+            values::Backspace::Del => Backspace::Del,
+            values::Backspace::CtrlH => Backspace::CtrlH,
+        }),
+        newline: newline.map(|newline| match newline {
+            values::Newline::Cr => Newline::Cr,
+            values::Newline::Lf => Newline::Lf,
+            values::Newline::Crlf => Newline::Crlf,
+        }),
+        line_feed: line_feed.map(|line_feed| match line_feed {
+            values::LineFeed::Down => LineFeed::Down,
+            values::LineFeed::NewLine => LineFeed::NewLine,
+        }),
     }
 }
 
@@ -135,7 +163,8 @@ mod tests {
             let path = directory.path().join(format!("port{port}"));
             let listener = UnixListener::bind(&path).unwrap();
             let endpoint = StaticEndpoint::Unix(path);
-            (listener, StaticLine { name: "switch".into(), port, endpoint })
+            let terminal = StaticTerminal::default();
+            (listener, StaticLine { name: "switch".into(), port, endpoint, terminal })
         });
         let lines = lines();
         let config = ports.each_ref().map(|(_, line)| line.clone());
@@ -153,7 +182,8 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_a_static_server_does_not_have_is_refused() {
         let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
-        let line = StaticLine { name: "switch".into(), port: 1, endpoint };
+        let terminal = StaticTerminal::default();
+        let line = StaticLine { name: "switch".into(), port: 1, endpoint, terminal };
         let statics = Statics::start(&[line], &owners(), false, &lines());
         let key = |name, port| LineKey { server: ServerId::of_static(name), port };
         let refused = statics.get_serial_console(key("switch", 0)).unwrap().unwrap_err();

@@ -50,7 +50,7 @@ allowed_origins = one.example.com,
 
 [static]
 line = switch-1 tcp://10.0.0.7:7001
-line = switch-1:1 tcp://10.0.0.7:7002
+line = switch-1:1 tcp://10.0.0.7:7002 backspace=ctrl-h newline=crlf
 ```
 
 - Of an option that stands repeatedly the last value counts, save for repeatable ones, which keep

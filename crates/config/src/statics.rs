@@ -1,12 +1,17 @@
-//! `[static] line = NAME[:PORT] ENDPOINT`.
+//! `[static] line = NAME[:PORT] ENDPOINT [SETTING=VALUE…]`.
 
 use std::path::PathBuf;
 
 use crate::network::target;
 use crate::refusal::Refusal;
+use crate::scalar::choice;
 use crate::scalar::number;
+use crate::values::Backspace;
+use crate::values::LineFeed;
+use crate::values::Newline;
 use crate::values::StaticEndpoint;
 use crate::values::StaticLine;
+use crate::values::StaticTerminal;
 
 /// Most static lines: each is a connection that is kept.
 const MAX_LINES: usize = 10_000;
@@ -31,12 +36,12 @@ pub(crate) fn add(lines: &mut Vec<StaticLine>, text: &str) -> Result<(), Refusal
 
 fn parse(text: &str) -> Result<StaticLine, Refusal> {
     let parts: Vec<_> = text.split_whitespace().collect();
-    let &[line, endpoint] = parts.as_slice() else {
+    let [line, endpoint, settings @ ..] = parts.as_slice() else {
         return Err("is not a name and an endpoint".into());
     };
     let (name, port) = match line.split_once(':') {
         Some((name, port)) => (name, number(port, 0..=u8::MAX)),
-        None => (line, Ok(0)),
+        None => (*line, Ok(0)),
     };
     if !is_name(name) {
         return Err("has a name with other characters than A-Z a-z 0-9 . _ -, or too long".into());
@@ -44,7 +49,46 @@ fn parse(text: &str) -> Result<StaticLine, Refusal> {
     let Ok(port) = port else {
         return Err("has a port index that is not within 0 and 255".into());
     };
-    Ok(StaticLine { name: name.to_owned(), port, endpoint: parse_endpoint(endpoint)? })
+    let endpoint = parse_endpoint(endpoint)?;
+    let terminal = parse_settings(settings)?;
+    Ok(StaticLine { name: name.to_owned(), port, endpoint, terminal })
+}
+
+fn parse_settings(settings: &[&str]) -> Result<StaticTerminal, Refusal> {
+    let mut terminal = StaticTerminal::default();
+    for setting in settings {
+        let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+        let is_known = match name {
+            "backspace" => {
+                let values = [("del", Backspace::Del), ("ctrl-h", Backspace::CtrlH)];
+                set(&mut terminal.backspace, value, &values)
+            }
+            "newline" => {
+                let values = [("cr", Newline::Cr), ("lf", Newline::Lf), ("crlf", Newline::Crlf)];
+                set(&mut terminal.newline, value, &values)
+            }
+            "line_feed" => {
+                let values = [("down", LineFeed::Down), ("new-line", LineFeed::NewLine)];
+                set(&mut terminal.line_feed, value, &values)
+            }
+            _ => false,
+        };
+        if !is_known {
+            return Err(
+                "has something behind the endpoint that is none of the settings, or stands twice"
+                    .into(),
+            );
+        }
+    }
+    Ok(terminal)
+}
+
+/// Sets what is not set yet; false where it is, or the value is none of those.
+fn set<T: Copy>(setting: &mut Option<T>, value: &str, values: &[(&str, T)]) -> bool {
+    match choice(value, values) {
+        Ok(value) => setting.replace(value).is_none(),
+        Err(_) => false,
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -77,7 +121,8 @@ mod tests {
     use super::*;
 
     fn line(name: &str, port: u8, endpoint: StaticEndpoint) -> Result<StaticLine, Refusal> {
-        Ok(StaticLine { name: name.into(), port, endpoint })
+        let terminal = StaticTerminal::default();
+        Ok(StaticLine { name: name.into(), port, endpoint, terminal })
     }
 
     fn tcp(host: &str, port: u16) -> StaticEndpoint {
@@ -102,7 +147,10 @@ mod tests {
         for (text, reason) in [
             ("", "is not a name and an endpoint"),
             ("a", "is not a name and an endpoint"),
-            ("a tcp://b:1 c", "is not a name and an endpoint"),
+            (
+                "a tcp://b:1 c",
+                "has something behind the endpoint that is none of the settings, or stands twice",
+            ),
             (":1 tcp://b:1", name),
             ("ä tcp://b:1", name),
             ("a/b tcp://b:1", name),
@@ -113,7 +161,7 @@ mod tests {
             ("a tcp://b", "has an endpoint that has no port"),
             ("a tcp://b:0", "has an endpoint that has a port that is not within 1 and 65535"),
             ("a tcp://b:1/", "has an endpoint that has a port that is not within 1 and 65535"),
-            ("a tcp://b c:1", "is not a name and an endpoint"),
+            ("a tcp://b c:1", "has an endpoint that has no port"),
             ("a tcp://b<c:1", "has an endpoint that is neither an IP address nor a host name"),
             ("a unix://run/x", "has a socket whose path is not absolute: write unix:///path"),
             (&format!("a unix:///{path}"), "has a socket whose path is longer than 107 bytes"),
@@ -121,6 +169,23 @@ mod tests {
             ("a /run/x", "has an endpoint of an unknown kind"),
         ] {
             assert_eq!(parse(text), Err(reason.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_it_wants_of_terminals() {
+        let terminal = |text: &str| parse(&format!("a tcp://b:1 {text}")).map(|line| line.terminal);
+        let (backspace, newline) = (Some(Backspace::CtrlH), Some(Newline::Crlf));
+        let line_feed = Some(LineFeed::NewLine);
+        let all = StaticTerminal { backspace, newline, line_feed };
+        assert_eq!(terminal("line_feed=new-line  backspace=ctrl-h newline=crlf"), Ok(all));
+        let (backspace, newline) = (Some(Backspace::Del), Some(Newline::Lf));
+        let usual = StaticTerminal { backspace, newline, line_feed: Some(LineFeed::Down) };
+        assert_eq!(terminal("backspace=del newline=lf line_feed=down"), Ok(usual));
+        let reason =
+            "has something behind the endpoint that is none of the settings, or stands twice";
+        for text in ["newline=cr newline=cr", "newline=x", "newline", "newline=", "escape=~", "="] {
+            assert_eq!(terminal(text), Err(reason.into()), "{text}");
         }
     }
 

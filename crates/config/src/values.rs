@@ -1,8 +1,16 @@
 //! The typed values of all options: what the rest of the program reads.
 
+mod static_line;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::static_line::Backspace;
+pub use self::static_line::LineFeed;
+pub use self::static_line::Newline;
+pub use self::static_line::StaticEndpoint;
+pub use self::static_line::StaticLine;
+pub use self::static_line::StaticTerminal;
 use crate::network::is_local;
 use crate::page_origin::AllowedOrigin;
 use crate::proxies::Networks;
@@ -454,38 +462,6 @@ pub enum RawLag {
     Close,
     /// It goes on with the newest output, without what it missed.
     Skip,
-}
-
-/// `[static] line = NAME[:PORT] ENDPOINT`
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct StaticLine {
-    /// Name of the server.
-    pub name: String,
-    /// Index of the port.
-    pub port: u8,
-    /// Where it is.
-    pub endpoint: StaticEndpoint,
-}
-
-/// Endpoint of a static line.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum StaticEndpoint {
-    /// `tcp://host:port`
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// `tls://host:port`
-    Tls {
-        /// Name or address, which the certificate has to bear.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// `unix:///path`
-    Unix(PathBuf),
 }
 
 impl Default for Line {

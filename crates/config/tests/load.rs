@@ -19,11 +19,13 @@ use serialproxy_config::options;
 use serialproxy_config::show;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
+use serialproxy_config::values::Backspace;
 use serialproxy_config::values::Listen;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::TlsVersion;
 use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
@@ -233,7 +235,7 @@ fn every_option_that_works_reaches_its_value() {
          [line]\nhistory_head = 1MiB\nhistory_tail = 4096\ninput_in_flight = 1
 claims = /claims
          [session]\nping_interval = 1\ngrace = 2\npen_request_timeout = 3\nraw_lag = skip
-         [static]\nline = a tcp://[::1]:7001\nline = a:1 unix:///run/a\nline = b tls://h:1\n"
+         [static]\nline = a tcp://[::1]:7001 backspace=ctrl-h\nline = a:1 unix:///run/a\nline = b tls://h:1\n"
     )
     .replace("\n         ", "\n");
     let config = place.file("a.conf", text).load().config;
@@ -275,12 +277,14 @@ claims = /claims
     let tcp = StaticEndpoint::Tcp { host: "::1".into(), port: 7001 };
     let unix = StaticEndpoint::Unix("/run/a".into());
     let tls = StaticEndpoint::Tls { host: "h".into(), port: 1 };
+    let none = StaticTerminal::default();
+    let terminal = StaticTerminal { backspace: Some(Backspace::CtrlH), ..none };
     assert_eq!(
         config.static_lines,
         [
-            StaticLine { name: "a".into(), port: 0, endpoint: tcp },
-            StaticLine { name: "a".into(), port: 1, endpoint: unix },
-            StaticLine { name: "b".into(), port: 0, endpoint: tls },
+            StaticLine { name: "a".into(), port: 0, endpoint: tcp, terminal },
+            StaticLine { name: "a".into(), port: 1, endpoint: unix, terminal: none },
+            StaticLine { name: "b".into(), port: 0, endpoint: tls, terminal: none },
         ]
     );
 }
@@ -362,7 +366,8 @@ fn a_static_line_is_defined_once() {
     assert_eq!(
         place.errors(),
         ["b.conf:3: [static] line: \"a:0 tcp://h:2\" is the second line of a port 0; allowed: \
-          NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH"]
+          NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; behind it \
+          backspace=del or ctrl-h, newline=cr, lf or crlf, line_feed=down or new-line"]
     );
 }
 

@@ -84,7 +84,7 @@ async fn a_paused_guest_gets_neither_and_who_sends_it_is_told_why() {
 async fn a_static_line_has_neither_and_says_so() {
     let port = Port::new("switch").await;
     let [flag, line] = port.flag();
-    let server = Server::start(&[&flag, &line]).await;
+    let server = Server::start(&[&flag, &format!("{line} backspace=ctrl-h newline=crlf")]).await;
     let _connected = port.accept().await;
     let line = format!("/v1/lines/{}/0", port.server());
     for (call, body) in [("break", ""), ("sysrq", r#"{"key": "h"}"#)] {
@@ -98,6 +98,8 @@ async fn a_static_line_has_neither_and_says_so() {
     let token = server.token(&port.server(), "").await;
     let hello = Socket::v1(&server.proxy, &token, "").await.message("hello").await;
     assert_eq!(hello["can"], serde_json::json!(["write", "force"]), "nobody has its power");
+    let wants = serde_json::json!({"backspace": "ctrl-h", "newline": "crlf"});
+    assert_eq!(hello["terminal"], wants, "an operator says what its device wants");
 }
 
 #[tokio::test]
@@ -323,7 +325,10 @@ async fn where_qemu_connects_to_the_line_listens_for_it_and_for_nobody_else() {
     let mut shell = host.shell(&guest, 0).await;
     shell.carries_every_byte().await;
     assert_eq!(
-        host.server.post(&format!("/v1/lines/{}/0/sysrq", guest.id), r#"{"key": "h"}"#).await.status,
+        host.server
+            .post(&format!("/v1/lines/{}/0/sysrq", guest.id), r#"{"key": "h"}"#)
+            .await
+            .status,
         204
     );
     shell.0.output_with(HELP).await;

@@ -378,6 +378,7 @@ impl Attachment {
         self.acknowledged = input;
         let writes = status.is_held_by(self.session.id);
         let server = self.line.server();
+        let terminal = *lock(&self.line.terminal);
         self.tell(ServerMessage::Hello(Hello {
             session: self.session.id,
             line: self.line.id,
@@ -395,6 +396,7 @@ impl Attachment {
             resume: Some(key.expose()),
             grace: self.line.settings.grace.as_secs(),
             can: self.line.allows(&self.session),
+            terminal,
         }));
         for message in status.greeting(&self.session) {
             self.tell(message);

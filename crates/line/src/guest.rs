@@ -1,6 +1,7 @@
 //! What a line is told of its guest.
 
 use serialproxy_proto::api;
+use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::endpoint::Endpoint;
 use crate::line::Line;
@@ -66,6 +67,11 @@ impl Line {
             *awaited = endpoint;
             self.0.powered.notify_one();
         }
+    }
+
+    /// What it wants of its users' terminals.
+    pub fn guest_wants(&self, terminal: TerminalSettings) {
+        *lock(&self.0.terminal) = terminal;
     }
 
     /// The running guest's port is elsewhere now: it is resolved and dialled anew.

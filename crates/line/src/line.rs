@@ -18,6 +18,7 @@ use serialproxy_proto::console::VIEWERS;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
+use serialproxy_proto::terminal::TerminalSettings;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
 use tokio::runtime::Handle;
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) power: Mutex<Power>,
     /// Where the guest connects to when it starts, if it does.
     pub(crate) awaited: Mutex<Option<Endpoint>>,
+    /// What it wants of terminals.
+    pub(crate) terminal: Mutex<TerminalSettings>,
     /// The hypervisor said something of the guest: the owner looks at `power` again.
     pub(crate) powered: Notify,
     /// The port is elsewhere now: the owner leaves the one that it is connected to.
@@ -110,6 +113,7 @@ impl Line {
             runtime,
             power: Mutex::new(power),
             awaited: Mutex::default(),
+            terminal: Mutex::default(),
             powered: Notify::new(),
             moved: Notify::new(),
             asked_at: Mutex::default(),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::cause::Cause;
 use crate::id::ServerId;
 use crate::id::SessionId;
+use crate::terminal::TerminalSettings;
 use crate::token::Mode;
 
 /// Name of the subprotocol in `Sec-WebSocket-Protocol`.
@@ -193,6 +194,9 @@ pub struct Hello {
     pub grace: u64,
     /// What the session's user may do.
     pub can: Vec<Action>,
+    /// What the line wants of terminals.
+    #[serde(default, skip_serializing_if = "TerminalSettings::is_empty")]
+    pub terminal: TerminalSettings,
 }
 
 /// A server's id and name.

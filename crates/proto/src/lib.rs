@@ -20,6 +20,7 @@ pub mod identity;
 pub mod pen;
 pub mod refusal;
 pub mod relayed;
+pub mod terminal;
 pub mod token;
 pub mod utf8;
 pub mod work;

@@ -18,6 +18,7 @@ use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::StaticTerminal;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::api::ADMIN_PROJECT;
@@ -163,7 +164,12 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
     config.compute.statics = true;
     config.session.ping_interval = NEVER;
     config.session.grace = NEVER;
-    config.static_lines = vec![StaticLine { name: SERVER.into(), port: 0, endpoint }];
+    config.static_lines = vec![StaticLine {
+        name: SERVER.into(),
+        port: 0,
+        endpoint,
+        terminal: StaticTerminal::default(),
+    }];
     let lines = Lines::new(Settings::default(), vec![Handle::current()]);
     let compute = Manager::start(&config, Arc::clone(store), lines.clone());
     let (guest, _) = port.accept().await?;

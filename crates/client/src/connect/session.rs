@@ -25,6 +25,7 @@ use crate::connect::view::View;
 use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
 use crate::failure::Failure;
+use crate::settings::Settings;
 
 mod command;
 mod input;
@@ -52,6 +53,10 @@ pub(crate) struct Session<'a> {
     view: View,
     wire: Wire,
     hello: Hello,
+    /// The person's, and what the line wants where they say nothing.
+    settings: Settings,
+    /// The last byte of output that was shown.
+    last_byte: Option<u8>,
     connection: u64,
     guest: Guest,
     /// Until when a script waits for whoever holds the guest's port, and who that is.
@@ -97,6 +102,8 @@ impl<'a> Session<'a> {
             terminal.screen.say(&notices::state(guest, &hello.reason, &hello.server.name));
         }
         let mut session = Self {
+            settings: terminal.settings.with_line(hello.terminal),
+            last_byte: None,
             terminal,
             view: View::of(&hello, asked, unanswered),
             wire,
@@ -268,7 +275,9 @@ impl<'a> Session<'a> {
 
     fn show(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            let shown = self.view.take(bytes);
+            let taken = self.view.take(bytes);
+            let shown = self.settings.shown(self.last_byte, &taken);
+            self.last_byte = taken.last().copied().or(self.last_byte);
             let offset = self.view.seen().offset;
             self.terminal.screen.show(&shown, Position { connection: self.connection, offset });
         }

@@ -162,6 +162,7 @@ mod tests {
     use serialproxy_proto::console::ServerRef;
     use serialproxy_proto::id::ServerId;
     use serialproxy_proto::id::SessionId;
+    use serialproxy_proto::terminal::TerminalSettings;
 
     use super::*;
 
@@ -187,6 +188,7 @@ mod tests {
             resume: None,
             grace: 0,
             can: vec![],
+            terminal: TerminalSettings::default(),
         }
     }
 

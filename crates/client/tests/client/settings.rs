@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::console::Console;
 use crate::console::beside;
 use crate::support::Terminal;
@@ -43,6 +45,21 @@ async fn the_file_says_what_the_options_do_not() {
     let ended = beside(|| run(command, b"")).await;
     let wrong = format!("serialproxy: {}, line 2: unknown field `backspce`", file.display());
     assert!(ended.code == 2 && ended.stderr.starts_with(&wrong), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_line_wants_holds_where_the_person_says_nothing() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--newline", "cr"]));
+    let mut peer = console.accept().await;
+    let wants = json!({"backspace": "ctrl-h", "newline": "lf", "line_feed": "new-line"});
+    peer.hello_with(json!({ "terminal": wants })).await;
+    terminal.wait_for("as alice");
+    peer.print(b"one\ntwo").await;
+    terminal.wait_for("one\r\ntwo");
+    terminal.keys("\x7f\r~.");
+    assert_eq!(peer.rest().await, b"\x08\r");
+    assert_eq!(terminal.end().0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

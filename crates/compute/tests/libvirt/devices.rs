@@ -2,6 +2,7 @@
 
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::Transport;
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_proto::api::EndpointKind;
@@ -80,7 +81,12 @@ async fn a_device_without_breaks_refuses_one_and_takes_a_sysrq_as_typed_characte
 async fn a_static_line_has_no_break() {
     let role = Role::start("test:///default", |config| {
         let endpoint = StaticEndpoint::Tcp { host: "127.0.0.1".into(), port: 1 };
-        config.static_lines.push(StaticLine { name: "switch".into(), port: 0, endpoint });
+        config.static_lines.push(StaticLine {
+            name: "switch".into(),
+            port: 0,
+            endpoint,
+            terminal: StaticTerminal::default(),
+        });
     });
     let line = |port| LineKey { server: ServerId::of_static("switch"), port };
     for refused in [role.manager.send_break(line(0)).await, role.manager.sysrq(line(0), 'b').await]

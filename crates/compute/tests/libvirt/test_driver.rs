@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serialproxy_config::values::ServerProject;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
+use serialproxy_config::values::StaticTerminal;
 use serialproxy_line::Start;
 use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
@@ -53,7 +54,7 @@ fn id(text: &str) -> ServerId {
 
 fn static_line(port: u16) -> StaticLine {
     let endpoint = StaticEndpoint::Tcp { host: "127.0.0.1".into(), port };
-    StaticLine { name: "switch".into(), port: 0, endpoint }
+    StaticLine { name: "switch".into(), port: 0, endpoint, terminal: StaticTerminal::default() }
 }
 
 #[tokio::test]

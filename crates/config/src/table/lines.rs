@@ -205,9 +205,13 @@ pub(super) static OPTIONS: &[Opt] = &[
         "static",
         "line",
         Unset,
-        Multi("NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH"),
+        Multi(
+            "NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; behind it \
+             backspace=del or ctrl-h, newline=cr, lf or crlf, line_feed=down or new-line",
+        ),
         "A serial line that no hypervisor knows; repeatable. NAME is 1 to 255 of A-Z a-z 0-9 . _ \
-         -, PORT the index 0 to 255 (default 0).",
+         -, PORT the index 0 to 255 (default 0). The settings say what Backspace and Enter send, \
+         and what a line feed does; a user's own go before.",
         |c, v| statics::add(&mut c.static_lines, v),
     ),
 ];

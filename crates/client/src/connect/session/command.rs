@@ -60,7 +60,7 @@ impl Session<'_> {
         match grid() {
             Some(Size { rows, cols }) => {
                 let line = format!("stty rows {rows} cols {cols}\r");
-                self.input(&self.terminal.settings.sent(line.as_bytes()), false);
+                self.input(&self.settings.sent(line.as_bytes()), false);
             }
             None => self.say(notices::NO_SIZE),
         }

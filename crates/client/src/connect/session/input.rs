@@ -78,7 +78,7 @@ impl Session<'_> {
                 Typed::Report(_) => {}
                 Typed::Bytes(bytes) if !self.view.is_watching() => {
                     self.say_unread();
-                    self.input(&self.terminal.settings.sent(&bytes), pasted);
+                    self.input(&self.settings.sent(&bytes), pasted);
                 }
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => return Err(End::Left),
                 Typed::Bytes(_) => self.say_read_only(),
