@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use serialproxy_limits::seldom::is_due;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
@@ -45,6 +47,8 @@ pub(crate) struct Listener {
     came: Option<TcpStream>,
     /// The guest's hypervisor, until the guest is known to run.
     admitted: Option<TcpStream>,
+    /// Whether the line listens since before the guest's start: the first connection misses nothing.
+    from_start: bool,
     wait: Duration,
     /// Who was refused last.
     refused: Option<String>,
@@ -59,7 +63,8 @@ impl Listener {
             Ok(socket) => {
                 let endpoint = endpoint.clone();
                 let (came, admitted, refused) = (None, None, None);
-                Ok(Self { endpoint, socket, came, admitted, wait: WAIT, refused })
+                let from_start = false;
+                Ok(Self { endpoint, socket, came, admitted, from_start, wait: WAIT, refused })
             }
             Err((at, error)) if error.kind() == ErrorKind::AddrInUse => {
                 let who = match at {
@@ -91,6 +96,7 @@ impl Listener {
     /// Waits while the guest does not run, until there is news of it. Its hypervisor connects as it
     /// starts, before that is known.
     pub(crate) async fn until_started(&mut self, line: &Shared, resolve: &dyn Resolve) {
+        self.from_start = true;
         tokio::select! {
             () = line.powered.notified() => {}
             came = self.guest(line, resolve), if self.admitted.is_none() => {
@@ -106,14 +112,27 @@ impl Listener {
         line: &Shared,
         resolve: &dyn Resolve,
     ) -> Result<TcpStream, Connection> {
-        if let Some(tcp) = self.admitted.take() {
-            return Ok(tcp);
+        // A start may have failed meanwhile.
+        let tcp = match self.admitted.take().filter(is_open) {
+            Some(tcp) => tcp,
+            None => self.wait_for_guest(line, resolve).await?,
+        };
+        (self.wait, self.refused) = (WAIT, None);
+        if std::mem::take(&mut self.from_start) {
+            lock(&line.power).whole = true;
         }
+        Ok(tcp)
+    }
+
+    async fn wait_for_guest(
+        &mut self,
+        line: &Shared,
+        resolve: &dyn Resolve,
+    ) -> Result<TcpStream, Connection> {
         let deadline = Instant::now() + self.wait;
         loop {
             tokio::select! {
                 came = self.guest(line, resolve) => {
-                    (self.wait, self.refused) = (WAIT, None);
                     let cannot = |why| format!("no connection of the guest is accepted: {why}");
                     return came.map_err(|error| Connection::Failed(cannot(error)));
                 }
@@ -193,6 +212,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Whether the other end has not hung up.
+fn is_open(tcp: &TcpStream) -> bool {
+    let peeked = rustix::net::recv(tcp, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(peeked, Ok((1.., _)) | Err(Errno::WOULDBLOCK))
 }
 
 /// Who connected, unless it is the guest's hypervisor.

@@ -93,8 +93,9 @@ async fn every_byte_passes_from_whom_connects(telnet: bool) {
     // The hypervisor connects before anybody knows that the guest runs.
     let mut guest = connect(&address).await;
     guest.write_all(b"firmware\n").await.unwrap();
-    line.guest_started(true);
+    line.guest_started(false);
     assert!(line.connected(PATIENCE).await);
+    assert_eq!(line.describe().reason, "connected", "nothing was printed before");
     let endpoint = line.describe().endpoint.unwrap();
     assert_eq!((endpoint.kind, endpoint.address), (EndpointKind::Incoming, address.clone()));
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
@@ -140,6 +141,23 @@ async fn whoever_else_connects_is_hung_up_on_and_named_and_the_guest_is_still_le
     let _guest = connect(&address).await;
     assert!(line.connected(PATIENCE).await);
     assert_eq!(line.describe().bytes_out, 0, "nothing of the stranger's is there");
+}
+
+#[tokio::test]
+async fn a_start_that_failed_leaves_the_port_to_the_next() {
+    let (_lines, line, address) = rig("127.0.0.1", false).await;
+    let failed = connect(&address).await;
+    // It is let in, or still looked at.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(failed);
+    let mut guest = connect(&address).await;
+    guest.write_all(b"firmware\n").await.unwrap();
+    line.guest_started(false);
+    assert!(line.connected(PATIENCE).await);
+    eventually(|| line.describe().bytes_out == 9).await;
+    assert_eq!(line.describe().reason, "connected");
 }
 
 #[tokio::test]
