@@ -11,7 +11,6 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Role;
 use crate::fault::Fault;
-use crate::tokens;
 
 /// Nova's name of the right to a serial console.
 pub(crate) const POLICY: &str = "os_compute_api:os-remote-consoles";
@@ -50,7 +49,7 @@ impl Api {
         let operator = mode == Mode::Write && caller.role >= Role::Member;
         let user = caller.user;
         let grant = Grant { line, project, user, mode, operator, wait, expires };
-        let token = tokens::authorize(&self.store, grant).await?;
+        let token = self.grants.authorize(grant).await?;
         Ok(format!("{}?token={}", self.base_url, token.expose()))
     }
 }

@@ -10,8 +10,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use serde_json::json;
+use serialproxy_grants::GrantsError;
 use serialproxy_proto::compute::ComputeError;
-use serialproxy_store::StoreError;
 
 /// Longest piece of a request that a fault repeats, in characters.
 const ECHO: usize = 100;
@@ -158,8 +158,8 @@ impl From<io::Error> for Fault {
     }
 }
 
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
+impl From<GrantsError> for Fault {
+    fn from(error: GrantsError) -> Self {
         Self::Unavailable(format!("tokens cannot be made or looked up now: {error}"))
     }
 }

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_grants::ApiToken;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
-use serialproxy_store::ApiToken;
 
 use crate::Api;
 use crate::auth::Caller;

@@ -39,10 +39,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use serialproxy_config::Config;
+use serialproxy_grants::Grants;
 use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::health::Health;
-use serialproxy_store::Store;
 
 pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
@@ -64,7 +64,7 @@ pub use crate::tokens::purge_tokens;
 /// What the calls work with.
 pub struct Api {
     compute: Arc<dyn Compute>,
-    store: Arc<Store>,
+    grants: Grants,
     auth: Auth,
     failures: Failures,
     guard: Guard,
@@ -78,10 +78,10 @@ pub struct Api {
 
 impl Api {
     /// Takes what is said of consoles, their tokens and links from the options.
-    pub fn new(compute: Arc<dyn Compute>, store: Arc<Store>, config: &Config, auth: Auth) -> Self {
+    pub fn new(compute: Arc<dyn Compute>, grants: Grants, config: &Config, auth: Auth) -> Self {
         Self {
             compute,
-            store,
+            grants,
             guard: Guard::new(config, &auth),
             log: Arc::default(),
             failures: Failures::new(config.limits.failures_per_minute),

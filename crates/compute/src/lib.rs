@@ -4,10 +4,10 @@
 //!   Manager ──┬─▶ Statics ──────────────────────────────┐
 //!   (Compute) └─▶ Guests ──▶ Hypervisor (libvirt)        ├──▶ Lines
 //!                   │  ▲───── events ────┘               │
-//!                   ├─▶ Ports ──▶ Store (leases) ────────┘
+//!                   ├─▶ Ports ──▶ Ledger (leases) ───────┘
 //! ```
 //!
-//! The hypervisor is the truth about servers, the store about port leases. What is kept here is
+//! The hypervisor is the truth about servers, the ledger about port leases. What is kept here is
 //! only the last that was seen of each, so that a line can be told what changed.
 
 #![cfg_attr(

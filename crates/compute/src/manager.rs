@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serialproxy_config::Config;
+use serialproxy_ledger::Ledger;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_proto::api;
@@ -15,7 +16,6 @@ use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
-use serialproxy_store::Store;
 
 use crate::guests::Guests;
 use crate::guests::name_is_taken;
@@ -41,12 +41,12 @@ impl Manager {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start(config: &Config, store: Arc<Store>, lines: Lines) -> Arc<Self> {
+    pub fn start(config: &Config, ledger: Arc<Ledger>, lines: Lines) -> Arc<Self> {
         let enabled = config.serial_console.enabled;
         let statics = if config.compute.statics { config.static_lines.as_slice() } else { &[] };
         let owners = Owners::new(&config.compute);
         let statics = Statics::start(statics, &owners, enabled, &lines);
-        let guests = config.compute.libvirt.then(|| Guests::start(config, store, lines.clone()));
+        let guests = config.compute.libvirt.then(|| Guests::start(config, ledger, lines.clone()));
         Arc::new(Self { enabled, lines, statics, guests })
     }
 

@@ -1,6 +1,6 @@
 //! The port allocator: which TCP port QEMU listens on for which line.
 //!
-//! The leases in the store are the truth; whether a port can be bound is only a filter, since
+//! The leases in the ledger are the truth; whether a port can be bound is only a filter, since
 //! anyone may take a port at any time. A lease is given back by its owner alone, and a port rests
 //! before it is leased again, so that nobody reaches another guest at an address of old.
 
@@ -14,11 +14,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use serialproxy_config::values::PortRange;
+use serialproxy_ledger::Ledger;
+use serialproxy_ledger::LedgerError;
+use serialproxy_ledger::PortLease;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::PortLease;
-use serialproxy_store::Store;
-use serialproxy_store::StoreError;
 
 use crate::bind;
 use crate::bind::Test;
@@ -30,7 +30,7 @@ const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The allocator of one address and range.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    store: Arc<Store>,
+    ledger: Arc<Ledger>,
     address: String,
     range: PortRange,
     rest: Duration,
@@ -74,12 +74,17 @@ pub(crate) enum PortsError {
     Address(String, #[source] std::io::Error),
     /// The leases can't be read or written.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(#[from] LedgerError),
 }
 
 impl Ports {
-    pub(crate) fn new(store: Arc<Store>, address: &str, range: PortRange, rest: Duration) -> Self {
-        Self { store, address: address.into(), range, rest, last: Mutex::default() }
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        address: &str,
+        range: PortRange,
+        rest: Duration,
+    ) -> Self {
+        Self { ledger, address: address.into(), range, rest, last: Mutex::default() }
     }
 
     /// The address that the ports are bound on.
@@ -113,27 +118,27 @@ impl Ports {
         line: LineKey,
         now: Timestamp,
     ) -> Result<(), PortsError> {
-        self.store.release_port(&self.address, port, line, now)?;
+        self.ledger.release_port(&self.address, port, line, now)?;
         Ok(())
     }
 
     /// Gives back ports that a domain was bound to and is no more. Blocks.
     pub(crate) fn give_back(&self, left: &[BoundPort], now: Timestamp) -> Result<(), PortsError> {
         for BoundPort { address, port, line } in left {
-            self.store.release_port(address, *port, *line, now)?;
+            self.ledger.release_port(address, *port, *line, now)?;
         }
         Ok(())
     }
 
     /// Gives back all ports of a server. Blocks.
     pub(crate) fn release_server(&self, id: ServerId, now: Timestamp) -> Result<(), PortsError> {
-        self.store.release_ports_of(id, now)?;
+        self.ledger.release_ports_of(id, now)?;
         Ok(())
     }
 
     /// Leases the ports that domains are bound to already. Blocks.
     pub(crate) fn adopt(&self, bound: &[BoundPort], now: Timestamp) -> Result<(), PortsError> {
-        let leases = self.store.port_leases()?;
+        let leases = self.ledger.port_leases()?;
         let of = |bound: &BoundPort| {
             leases.iter().find(|lease| {
                 lease.released.is_none()
@@ -146,7 +151,7 @@ impl Ports {
                 continue;
             }
             let BoundPort { address, port, line } = bound;
-            if !self.store.lease_port(address, *port, *line, now)? {
+            if !self.ledger.lease_port(address, *port, *line, now)? {
                 let holder = of(bound).map(|lease| lease.line.to_string());
                 tracing::warn!(%line, address, port, holder, "two servers claim the same port");
             }
@@ -160,17 +165,17 @@ impl Ports {
         bound: &BTreeSet<BoundPort>,
         now: Timestamp,
     ) -> Result<(), PortsError> {
-        for lease in self.store.port_leases()? {
+        for lease in self.ledger.port_leases()? {
             let PortLease { address, port, line, released, .. } = lease;
             let lease = BoundPort { address, port, line };
             if released.is_none() && !bound.contains(&lease) {
-                self.store.release_port(&lease.address, port, line, now)?;
+                self.ledger.release_port(&lease.address, port, line, now)?;
             }
         }
         self.adopt(&bound.iter().cloned().collect::<Vec<_>>(), now)?;
         let memory = self.rest.max(MEMORY);
         if let Ok(then) = now.checked_sub(memory) {
-            self.store.forget_ports_released_before(then)?;
+            self.ledger.forget_ports_released_before(then)?;
         }
         Ok(())
     }
@@ -201,7 +206,7 @@ impl Ports {
         now: Timestamp,
         is_free: &dyn Fn(u16) -> Result<bool, PortsError>,
     ) -> Result<Vec<u16>, PortsError> {
-        let mut leases = self.store.port_leases()?;
+        let mut leases = self.ledger.port_leases()?;
         leases.retain(|lease| overlap(&lease.address, &self.address));
         let (leased, resting): (Vec<_>, Vec<_>) =
             leases.iter().partition(|lease| lease.released.is_none());
@@ -252,12 +257,12 @@ impl Ports {
         now: Timestamp,
     ) -> Result<bool, PortsError> {
         for (index, (line, port)) in lines.iter().zip(ports).enumerate() {
-            let leased = self.store.lease_port(&self.address, *port, *line, now);
+            let leased = self.ledger.lease_port(&self.address, *port, *line, now);
             if matches!(leased, Ok(true)) {
                 continue;
             }
             for (line, port) in lines.iter().zip(ports).take(index) {
-                self.store.release_port(&self.address, *port, *line, now)?;
+                self.ledger.release_port(&self.address, *port, *line, now)?;
             }
             return Ok(leased?);
         }

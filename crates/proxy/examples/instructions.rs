@@ -5,6 +5,7 @@
 //! run. What starts up is the same for any number of rounds.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use serialproxy_config::Config;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
+use serialproxy_grants::Grants;
+use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::api::ADMIN_PROJECT;
@@ -29,7 +32,6 @@ use serialproxy_proto::token::Mode;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
-use serialproxy_store::Store;
 use serialproxy_tls::Reception;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -79,8 +81,7 @@ async fn run() -> anyhow::Result<()> {
     let [case, rounds] = arguments.as_slice() else { bail!("usage: instructions CASE ROUNDS") };
     let rounds = rounds.parse().context("ROUNDS is a number")?;
     let directory = tempfile::tempdir()?;
-    let store = Arc::new(Store::open(&directory.path().join("store.sqlite"))?);
-    let (mut guest, door) = start(&store).await?;
+    let (mut guest, door) = start(&directory.path().join("store.sqlite")).await?;
     match case.as_str() {
         "keys" => keys(&mut guest, &mut door.open("write", "binary").await?, rounds).await,
         "keys-v1" => keys(&mut guest, &mut door.open("write", "console.v1").await?, rounds).await,
@@ -154,7 +155,7 @@ async fn input(
 }
 
 /// Starts the proxy of a static line. Returns the guest's end of the line, and the way in.
-async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
+async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     let port = TcpListener::bind("127.0.0.1:0").await?;
     let address = port.local_addr()?;
     let endpoint = StaticEndpoint::Tcp { host: address.ip().to_string(), port: address.port() };
@@ -171,7 +172,7 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
         terminal: StaticTerminal::default(),
     }];
     let lines = Lines::new(Settings::default(), vec![Handle::current()]);
-    let compute = Manager::start(&config, Arc::clone(store), lines.clone());
+    let compute = Manager::start(&config, Arc::new(Ledger::open(file)?), lines.clone());
     let (guest, _) = port.accept().await?;
     let line = LineKey { server: ServerId::of_static(SERVER), port: 0 };
     ensure!(
@@ -179,7 +180,8 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
         "the line is not connected"
     );
 
-    let backing = Backing::Own { store: Arc::clone(store), compute };
+    let grants = Grants::open(file)?;
+    let backing = Backing::Own { grants: grants.clone(), compute };
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };
@@ -194,7 +196,7 @@ async fn start(store: &Arc<Store>) -> anyhow::Result<(TcpStream, Door)> {
         wait: false,
         expires: Timestamp::now() + 24.hours(),
     };
-    let token = store.authorize(&grant)?;
+    let token = grants.authorize(grant).await?;
     Ok((guest, Door { address, token: token.expose().to_owned() }))
 }
 

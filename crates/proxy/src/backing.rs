@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serialproxy_grants::Grants;
+use serialproxy_grants::GrantsError;
 use serialproxy_limits::seldom;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
@@ -13,8 +15,6 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
-use serialproxy_store::Store;
-use serialproxy_store::StoreError;
 
 use crate::Proxy;
 use crate::targets::Sighting;
@@ -26,7 +26,7 @@ pub enum Backing {
     /// This program.
     Own {
         /// Where the tokens are.
-        store: Arc<Store>,
+        grants: Grants,
         /// Who controls the guests' power.
         compute: Arc<dyn Compute>,
     },
@@ -64,15 +64,12 @@ impl Backing {
     /// wrong.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
         match self {
-            Self::Own { store, .. } => {
-                let digest = token.digest();
-                let look_up = move |store: &Store| {
-                    // Counted before, so that one during the look-up is noticed.
-                    let revocations = store.revocations();
-                    let grant = store.validate(digest, Timestamp::now())?;
-                    Ok(grant.map(|grant| Console::of(grant, revocations)))
-                };
-                with_store(store, look_up).await?.ok_or(Refusal::Token)
+            Self::Own { grants, .. } => {
+                // Counted before, so that one during the look-up is noticed.
+                let revocations = grants.revocations();
+                let grant = grants.validate(token.digest(), Timestamp::now()).await;
+                let grant = grant.map_err(|error| unavailable(&error))?.ok_or(Refusal::Token)?;
+                Ok(Console::of(grant, revocations))
             }
             Self::Nova(targets) => targets.look_up(token).await,
         }
@@ -87,8 +84,8 @@ impl Backing {
     ) -> Result<Console, Refusal> {
         let expired = console.expires.is_some_and(|expires| expires <= Timestamp::now());
         let is_current = match (self, &console.source) {
-            (Self::Own { store, .. }, Source::Own(revocations)) => {
-                store.revocations() == *revocations
+            (Self::Own { grants, .. }, Source::Own(revocations)) => {
+                grants.revocations() == *revocations
             }
             (Self::Nova(_), Source::Nova(sighting)) => sighting.is_fresh(),
             _ => false,
@@ -113,9 +110,8 @@ impl Backing {
 
     /// Ends a token that was good for one attach.
     pub(crate) async fn spend(&self, token: &ConsoleToken) -> Result<(), Refusal> {
-        let Self::Own { store, .. } = self else { return Ok(()) };
-        let digest = token.digest();
-        match with_store(store, move |store| store.revoke(digest)).await? {
+        let Self::Own { grants, .. } = self else { return Ok(()) };
+        match grants.revoke(token.digest()).await.map_err(|error| unavailable(&error))? {
             true => Ok(()),
             false => Err(Refusal::Token),
         }
@@ -124,8 +120,8 @@ impl Backing {
     /// Makes a token.
     pub(crate) async fn authorize(&self, grant: Grant) -> Result<ConsoleToken, Refusal> {
         match self {
-            Self::Own { store, .. } => {
-                with_store(store, move |store| store.authorize(&grant)).await
+            Self::Own { grants, .. } => {
+                grants.authorize(grant).await.map_err(|error| unavailable(&error))
             }
             Self::Nova(_) => Err(Refusal::Unavailable(
                 "Nova makes the URLs here: with &mode=watch behind it, one lets others watch"
@@ -159,19 +155,9 @@ impl Console {
     }
 }
 
-async fn with_store<T: Send + 'static>(
-    store: &Arc<Store>,
-    call: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Refusal> {
-    let store = Arc::clone(store);
-    let called = tokio::task::spawn_blocking(move || call(&store)).await;
-    let failed = match called {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
+fn unavailable(error: &GrantsError) -> Refusal {
     if seldom::is_due("store") {
-        tracing::error!(error = %failed, "tokens cannot be looked up");
+        tracing::error!(%error, "tokens cannot be looked up");
     }
-    Err(Refusal::Unavailable("tokens cannot be looked up now, try again".into()))
+    Refusal::Unavailable("tokens cannot be looked up now, try again".into())
 }

@@ -22,6 +22,8 @@ use serialproxy_config::Role;
 use serialproxy_config::values;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
+use serialproxy_grants::Grants;
+use serialproxy_ledger::Ledger;
 use serialproxy_line::Claims;
 use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
@@ -30,7 +32,6 @@ use serialproxy_line::Settings;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
-use serialproxy_store::Store;
 use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -146,8 +147,9 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _lock = lock_state_dir(&config.state_dir)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
-    let store = Arc::new(Store::open(&config.state_dir.join("serialproxy.sqlite"))?);
-    let auth = auth(&config, &store)?;
+    let file = config.state_dir.join("serialproxy.sqlite");
+    let (ledger, grants) = (Arc::new(Ledger::open(&file)?), Grants::open(&file)?);
+    let auth = auth(&config, &grants)?;
     let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
     let health_listener = match &config.api.metrics_listen {
         Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
@@ -169,14 +171,14 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
     let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
-    let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
+    let compute = Manager::start(&config, ledger, lines.clone());
     let per_address = config.limits.connections_per_address;
     let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
     let (api_from, health_from) = (from(), from());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
-    let api = Api::new(compute.clone(), Arc::clone(&store), &config, auth);
+    let api = Api::new(compute.clone(), grants.clone(), &config, auth);
     let api = Arc::new(api.with_health(watchdog.health()));
     let router = serialproxy_api::router(&api);
     let stop = || shutdown.clone().cancelled_owned();
@@ -190,7 +192,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         }
     };
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let backing = Backing::Own { store: Arc::clone(&store), compute };
+    let backing = Backing::Own { grants: grants.clone(), compute };
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: sessions cannot be recorded there")?;
 
@@ -211,7 +213,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
             called,
             health,
             proxy.serve(proxy_listener, connections, shutdown.clone()),
-            serialproxy_api::purge_tokens(store, shutdown.cancelled()),
+            serialproxy_api::purge_tokens(grants, shutdown.cancelled()),
         )
     };
     say_ready(&ready, daemon)?;
@@ -221,7 +223,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
 }
 
 /// Who is asked who someone is.
-fn auth(config: &Config, store: &Arc<Store>) -> anyhow::Result<Auth> {
+fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
     if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
         let listen = &config.api.listen.host;
         tracing::warn!(
@@ -231,9 +233,9 @@ fn auth(config: &Config, store: &Arc<Store>) -> anyhow::Result<Auth> {
     }
     Ok(match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
-        AuthStrategy::Token => local(config, store)?.into(),
+        AuthStrategy::Token => local(config, grants)?.into(),
         AuthStrategy::Keystone => keystone(config)?.into(),
-        AuthStrategy::HttpBasic => local(config, store)?.with_basic()?.into(),
+        AuthStrategy::HttpBasic => local(config, grants)?.with_basic()?.into(),
     })
 }
 
@@ -252,9 +254,9 @@ fn keystone(config: &Config) -> anyhow::Result<Keystone> {
     Keystone::new(auth).context("[keystone_authtoken]")
 }
 
-fn local(config: &Config, store: &Arc<Store>) -> anyhow::Result<Local> {
+fn local(config: &Config, grants: &Grants) -> anyhow::Result<Local> {
     let admin = serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
-    Ok(Local::new(admin, Arc::clone(store), config.api.token_lifetime))
+    Ok(Local::new(admin, grants.clone(), config.api.token_lifetime))
 }
 
 /// Lets go of all ports.

@@ -1,15 +1,11 @@
-//! What outlives the process: which line holds which TCP port, which console and API tokens are
-//! good, who the local users are, and what domains were before they were adopted.
+//! The file that outlives the process: its tables, and what may be wrong with it. What they mean is
+//! known to who uses them.
 //!
 //! One SQLite file in WAL mode, so that several roles on one host may share it. Calls block for
 //! tens of microseconds (a commit that must survive a power cut: some hundred); async callers
 //! run them on a blocking thread.
 
-mod adoptions;
-mod api_tokens;
-mod leases;
-mod tokens;
-mod users;
+pub mod columns;
 
 use std::fmt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,21 +13,14 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rusqlite::Connection;
-
-pub use crate::adoptions::Adoption;
-pub use crate::api_tokens::ApiToken;
-pub use crate::leases::PortLease;
-pub use crate::users::User;
+use rusqlite::ErrorCode;
 
 /// The embedded store.
 pub struct Store {
     connection: Mutex<Connection>,
-    /// How often console tokens were revoked.
-    revocations: AtomicU64,
 }
 
 /// Why the store could not do it. The text holds neither path nor token.
@@ -50,10 +39,21 @@ pub enum StoreError {
     },
     /// No room or no right to write.
     #[error("the store cannot be written (disk full?): {0}")]
-    Write(#[source] rusqlite::Error),
+    Write(String),
     /// Anything else that SQLite reports.
     #[error("the store failed: {0}")]
-    Failed(#[from] rusqlite::Error),
+    Failed(String),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure) => {
+                Self::Write(error.to_string())
+            }
+            _ => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// One step each: a step that shipped is never changed, a new one is added.
@@ -151,10 +151,11 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
-        Ok(Self { connection: Mutex::new(connection), revocations: AtomicU64::new(0) })
+        Ok(Self { connection: Mutex::new(connection) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    /// The connection to the file, for one use at a time.
+    pub fn connection(&self) -> MutexGuard<'_, Connection> {
         // A statement that panicked was rolled back; the connection itself is sound.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,23 +182,9 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn write_error(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(
-            rusqlite::ErrorCode::DiskFull
-            | rusqlite::ErrorCode::ReadOnly
-            | rusqlite::ErrorCode::SystemIoFailure,
-        ) => StoreError::Write(error),
-        _ => StoreError::Failed(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-
-    use serialproxy_proto::id::ServerId;
-    use serialproxy_proto::token::ConsoleToken;
 
     use super::*;
 
@@ -221,32 +208,29 @@ mod tests {
             old.execute_batch(step).unwrap();
         }
         old.pragma_update(None, "user_version", 5).unwrap();
-        let token = ["moved", "unknown"].map(|name| {
-            let (token, server) = (ConsoleToken::new(), ServerId::of_static(name).to_string());
+        for server in ["moved", "unknown"] {
             old.execute(
                 "INSERT INTO console_tokens VALUES (?1, ?2, 3, 'alice', 'write', 1, 0, 1000)",
-                rusqlite::params![token.digest().0, server],
+                rusqlite::params![server.as_bytes(), server],
             )
             .unwrap();
-            token
-        });
-        let server = ServerId::of_static("moved").to_string();
-        old.execute("INSERT INTO console_owners VALUES (?1, 'team-a')", [server]).unwrap();
+        }
+        old.execute("INSERT INTO console_owners VALUES ('moved', 'team-a')", []).unwrap();
         drop(old);
 
         let store = Store::open(&path).unwrap();
-        let [noted, unknown] =
-            token.map(|token| store.validate(token.digest(), jiff::Timestamp::UNIX_EPOCH).unwrap());
-        let noted = noted.unwrap();
-        assert_eq!((noted.project.as_str(), noted.line.port), ("team-a", 3));
-        assert_eq!(unknown, None);
+        let connection = store.connection();
+        let mut tokens = connection.prepare("SELECT server, project FROM console_tokens").unwrap();
+        let tokens = tokens.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let tokens: Vec<(String, String)> = tokens.map(Result::unwrap).collect();
+        assert_eq!(tokens, [("moved".to_owned(), "team-a".to_owned())]);
     }
 
     #[test]
     fn a_store_of_a_newer_version_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.sqlite");
-        Store::open(&path).unwrap().lock().pragma_update(None, "user_version", 99).unwrap();
+        Store::open(&path).unwrap().connection().pragma_update(None, "user_version", 99).unwrap();
         let error = Store::open(&path).unwrap_err();
         assert!(error.to_string().contains("version 99"), "{error}");
     }

@@ -1,18 +1,17 @@
 //! Callers that are known here: the admin token, API tokens, and local users with a password.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
+use serialproxy_grants::ApiToken;
+use serialproxy_grants::Grants;
 use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::TokenDigest;
-use serialproxy_store::ApiToken;
-use serialproxy_store::Store;
 use subtle::ConstantTimeEq;
 
 use super::Caller;
@@ -25,7 +24,6 @@ use crate::client::Client;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::secret;
-use crate::tokens::blocking;
 
 /// Characters of a name that the log repeats.
 const SHOWN: usize = 32;
@@ -34,7 +32,7 @@ const SHOWN: usize = 32;
 #[derive(Debug)]
 pub struct Local {
     admin: TokenDigest,
-    store: Arc<Store>,
+    grants: Grants,
     /// Life of a login.
     lifetime: Duration,
     passwords: Passwords,
@@ -56,9 +54,9 @@ struct Verified {
 }
 
 impl Local {
-    /// Knows the admin token, and the tokens and users of a store. Logins live that long.
-    pub fn new(admin: TokenDigest, store: Arc<Store>, lifetime: Duration) -> Self {
-        Self { admin, store, lifetime, passwords: Passwords::default(), basic: None }
+    /// Knows the admin token, and the tokens and users among grants. Logins live that long.
+    pub fn new(admin: TokenDigest, grants: Grants, lifetime: Duration) -> Self {
+        Self { admin, grants, lifetime, passwords: Passwords::default(), basic: None }
     }
 
     /// The same, which also lets in who sends a name and password with each call.
@@ -123,13 +121,12 @@ impl Local {
         if bool::from(digest.0.ct_eq(&self.admin.0)) {
             return Ok(Some(of_admin(now)));
         }
-        Ok(blocking(&self.store, move |store| store.api_token(digest, now)).await??)
+        Ok(self.grants.api_token(digest, now).await?)
     }
 
     /// Ends a token; the admin token, which is a file, stays.
     pub(crate) async fn revoke(&self, token: &str) -> Result<bool, Fault> {
-        let digest = TokenDigest::of(token);
-        Ok(blocking(&self.store, move |store| store.revoke_api_token(digest)).await??)
+        Ok(self.grants.revoke_api_token(TokenDigest::of(token)).await?)
     }
 
     /// When a token that is made now ends.
@@ -148,9 +145,8 @@ impl Local {
         let Verified { identity, hash } = self.verify(user, password, trier).await?;
         let secret = secret::random()?;
         let (created, expires) = (Timestamp::now(), self.end());
-        let (digest, id) = (TokenDigest::of(&secret), identity.user_id.clone());
-        let log_in = move |store: &Store| store.log_in(digest, &id, &hash, [created, expires]);
-        if !blocking(&self.store, log_in).await?? {
+        let (digest, times) = (TokenDigest::of(&secret), [created, expires]);
+        if !self.grants.log_in(digest, &identity.user_id, hash, times).await? {
             return Err(Fault::Unauthorized);
         }
         tracing::info!(user = identity.user, "logged in");
@@ -202,8 +198,7 @@ impl Local {
         client: Client,
     ) -> Result<Option<Verified>, Fault> {
         let turn = self.passwords.enter(client)?;
-        let name = user.to_owned();
-        let found = blocking(&self.store, move |store| store.user(&name)).await??;
+        let found = self.grants.user(user).await?;
         let hash = found.as_ref().map(|(_, hash)| hash.clone());
         let right = self.passwords.is_right(turn, password, hash).await?;
         Ok(found.filter(|_| right).map(|(user, hash)| Verified { identity: user.identity, hash }))

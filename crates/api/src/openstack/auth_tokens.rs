@@ -44,7 +44,7 @@ async fn show(
     }
     caller.require(Role::Admin, POLICY)?;
     let unknown = || Fault::NotFound("Token not found".into());
-    let grant = tokens::look_up(&api.store, &token).await?.ok_or_else(unknown)?;
+    let grant = tokens::look_up(&api.grants, &token).await?.ok_or_else(unknown)?;
     let line = match api.compute.line(grant.line).await {
         Err(ComputeError::NotFound(_)) => return Err(unknown()),
         line => line?,

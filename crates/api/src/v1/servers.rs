@@ -123,10 +123,10 @@ async fn delete(
     api.server(&caller, server).await?;
     caller.require(Role::Member, "os_compute_api:servers:delete")?;
     let compute = Arc::clone(&api.compute);
-    let store = Arc::clone(&api.store);
+    let grants = api.grants.clone();
     let deleted = async move {
         compute.delete(server).await?;
-        tokens::revoke(&store, server).await;
+        tokens::revoke(&grants, server).await;
         Ok(())
     };
     api.change(deleted).await

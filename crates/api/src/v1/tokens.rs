@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use serialproxy_grants::ApiToken;
 use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::MadeToken;
 use serialproxy_proto::identity::NewToken;
 use serialproxy_proto::identity::Token;
 use serialproxy_proto::identity::Tokens;
 use serialproxy_proto::token::TokenDigest;
-use serialproxy_store::ApiToken;
 
 use crate::Api;
 use crate::auth::Caller;
@@ -23,7 +23,6 @@ use crate::request::Body;
 use crate::request::NamePath;
 use crate::routes::Route;
 use crate::secret;
-use crate::tokens::blocking;
 
 pub(super) fn routes() -> [Route; 3] {
     [
@@ -46,7 +45,7 @@ pub(super) fn routes() -> [Route; 3] {
 
 async fn tokens(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Tokens>, Fault> {
     administer(&api, &caller)?;
-    let tokens = blocking(&api.store, |store| store.named_api_tokens()).await??;
+    let tokens = api.grants.named_api_tokens().await?;
     Ok(Json(Tokens { tokens: tokens.into_iter().map(shown).collect() }))
 }
 
@@ -61,8 +60,7 @@ async fn add(
     let identity = Identity { user_id: user.clone(), user: user.clone(), project, role };
     let token = ApiToken { name: Some(user.clone()), identity, created: Timestamp::now(), expires };
     let secret = secret::random()?;
-    let (digest, kept) = (TokenDigest::of(&secret), token.clone());
-    if !blocking(&api.store, move |store| store.add_api_token(digest, &kept)).await?? {
+    if !api.grants.add_api_token(TokenDigest::of(&secret), token.clone()).await? {
         return Err(Fault::Conflict(format!(
             "a token named {user} exists already: revoke it, or choose another name"
         )));
@@ -77,8 +75,7 @@ async fn revoke(
     NamePath(name): NamePath,
 ) -> Result<(), Fault> {
     administer(&api, &caller)?;
-    let wanted = name.clone();
-    if !blocking(&api.store, move |store| store.revoke_named_api_token(&wanted)).await?? {
+    if !api.grants.revoke_named_api_token(&name).await? {
         return Err(Fault::NotFound(format!("Token {} could not be found.", echo(&name))));
     }
     tracing::info!(user = caller.user, token = name, "API token revoked");

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use serialproxy_grants::User;
 use serialproxy_proto::identity;
 use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::NewPassword;
 use serialproxy_proto::identity::NewUser;
 use serialproxy_proto::identity::UserAnswer;
 use serialproxy_proto::identity::Users;
-use serialproxy_store::User;
 use uuid::Uuid;
 
 use crate::Api;
@@ -25,7 +25,6 @@ use crate::fault::echo;
 use crate::request::Body;
 use crate::request::NamePath;
 use crate::routes::Route;
-use crate::tokens::blocking;
 
 pub(super) fn routes() -> [Route; 4] {
     [
@@ -55,7 +54,7 @@ pub(super) fn routes() -> [Route; 4] {
 
 async fn users(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Users>, Fault> {
     administer(&api, &caller)?;
-    let users = blocking(&api.store, |store| store.users()).await??;
+    let users = api.grants.users().await?;
     Ok(Json(Users { users: users.into_iter().map(shown).collect() }))
 }
 
@@ -75,9 +74,8 @@ async fn add(
         role,
     };
     let user = User { identity, created: Timestamp::now() };
-    let kept = user.clone();
     let name = &user.identity.user;
-    if !blocking(&api.store, move |store| store.add_user(&kept, &hash)).await?? {
+    if !api.grants.add_user(user.clone(), hash).await? {
         return Err(Fault::Conflict(format!("a user named {name} exists already")));
     }
     tracing::info!(user = caller.user, added = name, %role, "user added");
@@ -94,8 +92,7 @@ async fn set_password(
     let local = administer(&api, &caller)?;
     let NewPassword { password } = body.read()?;
     let hash = local.hash(password, client).await?;
-    let wanted = name.clone();
-    if !blocking(&api.store, move |store| store.set_password(&wanted, &hash)).await?? {
+    if !api.grants.set_password(&name, hash).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();
@@ -109,8 +106,7 @@ async fn remove(
     NamePath(name): NamePath,
 ) -> Result<(), Fault> {
     let local = administer(&api, &caller)?;
-    let wanted = name.clone();
-    if !blocking(&api.store, move |store| store.remove_user(&wanted)).await?? {
+    if !api.grants.remove_user(&name).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();

@@ -16,8 +16,8 @@ use serialproxy_api::Api;
 use serialproxy_api::Auth;
 use serialproxy_api::Local;
 use serialproxy_config::Config;
+use serialproxy_grants::Grants;
 use serialproxy_proto::token::TokenDigest;
-use serialproxy_store::Store;
 use tower::ServiceExt;
 
 use crate::fake::Fake;
@@ -30,7 +30,7 @@ pub(crate) const BASE: &str = "http://console.example:6083/serial.html";
 
 pub(crate) struct Bench {
     pub(crate) fake: Arc<Fake>,
-    pub(crate) store: Arc<Store>,
+    pub(crate) grants: Grants,
     pub(crate) router: Router,
     pub(crate) directory: tempfile::TempDir,
     /// Whether requests without a host get one: under noauth they need it.
@@ -44,8 +44,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-fn known(config: &Config, store: &Arc<Store>) -> Local {
-    Local::new(TokenDigest::of(ADMIN), Arc::clone(store), config.api.token_lifetime)
+fn known(config: &Config, grants: &Grants) -> Local {
+    Local::new(TokenDigest::of(ADMIN), grants.clone(), config.api.token_lifetime)
 }
 
 impl Bench {
@@ -53,15 +53,15 @@ impl Bench {
         Self::local(Fake::default(), &config())
     }
 
-    /// Knows [`ADMIN`], and the tokens and users of its store.
+    /// Knows [`ADMIN`], and the tokens and users of its grants.
     pub(crate) fn local(fake: Fake, config: &Config) -> Self {
-        Self::made(fake, config, |store| known(config, store).into())
+        Self::made(fake, config, |grants| known(config, grants).into())
     }
 
     /// The same, which takes name and password with each call as well.
     pub(crate) fn with_basic() -> Self {
         let config = config();
-        let auth = |store: &_| known(&config, store).with_basic().unwrap().into();
+        let auth = |grants: &_| known(&config, grants).with_basic().unwrap().into();
         Self::made(Fake::default(), &config, auth)
     }
 
@@ -69,14 +69,14 @@ impl Bench {
         Self::made(fake, config, |_| auth)
     }
 
-    fn made(fake: Fake, config: &Config, auth: impl FnOnce(&Arc<Store>) -> Auth) -> Self {
+    fn made(fake: Fake, config: &Config, auth: impl FnOnce(&Grants) -> Auth) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
+        let grants = Grants::open(&directory.path().join("store.sqlite")).unwrap();
         let fake = Arc::new(fake);
-        let auth = auth(&store);
+        let auth = auth(&grants);
         let named = matches!(auth, Auth::Noauth);
-        let api = Api::new(Arc::clone(&fake) as _, Arc::clone(&store), config, auth);
-        Self { fake, store, router: serialproxy_api::router(&Arc::new(api)), directory, named }
+        let api = Api::new(Arc::clone(&fake) as _, grants.clone(), config, auth);
+        Self { fake, grants, router: serialproxy_api::router(&Arc::new(api)), directory, named }
     }
 
     /// A call by the administrator.

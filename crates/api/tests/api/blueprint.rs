@@ -28,8 +28,9 @@ fn token(answer: &Answer) -> ConsoleToken {
     ConsoleToken::from_client(token)
 }
 
-fn grant(bench: &Bench, answer: &Answer) -> Grant {
-    bench.store.validate(token(answer).digest(), Timestamp::now()).unwrap().unwrap()
+async fn grant(bench: &Bench, answer: &Answer) -> Grant {
+    let digest = token(answer).digest();
+    bench.grants.validate(digest, Timestamp::now()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -100,7 +101,7 @@ async fn the_token_stands_for_the_caller_the_line_and_the_ttl() {
     let bench = Bench::new();
     let before = Timestamp::now();
     let answer = bench.call(&get("?port=1"), "").await;
-    let found = grant(&bench, &answer);
+    let found = grant(&bench, &answer).await;
     assert_eq!(found.line, LineKey { server: running(), port: 1 });
     assert_eq!((found.user.as_str(), found.mode), ("admin", Mode::Write));
     assert!(found.operator && !found.wait);
@@ -112,7 +113,7 @@ async fn the_token_stands_for_the_caller_the_line_and_the_ttl() {
 async fn mode_and_wait_end_up_in_the_grant() {
     let bench = Bench::new();
     let answer = bench.call(&get("?mode=watch&wait=1"), "").await;
-    let found = grant(&bench, &answer);
+    let found = grant(&bench, &answer).await;
     assert_eq!(found.mode, Mode::Watch);
     assert!(found.wait);
     let asked = bench.fake.asked();
@@ -198,7 +199,7 @@ async fn a_ttl_beyond_all_time_gives_a_token_that_lives_for_years() {
     config.consoleauth.token_ttl = std::time::Duration::MAX;
     let bench = Bench::with(Fake::default(), &config, Auth::Noauth);
     let answer = bench.call(&get(""), "").await;
-    assert!(grant(&bench, &answer).expires > Timestamp::now() + (9 * 365 * 24).hours());
+    assert!(grant(&bench, &answer).await.expires > Timestamp::now() + (9 * 365 * 24).hours());
 }
 
 #[tokio::test]

@@ -253,7 +253,8 @@ async fn a_grant_that_writes_allows_to_force_and_power_to_members_and_administra
         let answer = bench.call_as(caller, &format!("{url}{query}"), "").await.json();
         let url = answer["serial_console"]["url"].as_str().unwrap();
         let token = ConsoleToken::from_client(url.split_once("token=").unwrap().1);
-        let grant = bench.store.validate(token.digest(), jiff::Timestamp::now()).unwrap().unwrap();
+        let grant =
+            bench.grants.validate(token.digest(), jiff::Timestamp::now()).await.unwrap().unwrap();
         assert_eq!((grant.mode, grant.operator), (mode, operator), "{role} {query}");
         assert_eq!(grant.user, name);
         assert_eq!(grant.line, LineKey { server: running(), port: 0 });

@@ -265,19 +265,19 @@ async fn power_actions_answer_202_and_reach_the_server() {
 #[tokio::test]
 async fn deleting_a_server_ends_its_console_tokens_and_no_others() {
     let bench = Bench::new();
-    let token = |server| {
+    let token = async |server| {
         let line = LineKey { server, port: 0 };
         let (user, mode) = ("a".into(), Mode::Write);
         let expires = Timestamp::MAX;
         let grant =
             Grant { line, project: "p".into(), user, mode, operator: true, wait: false, expires };
-        bench.store.authorize(&grant).unwrap().digest()
+        bench.grants.authorize(grant).await.unwrap().digest()
     };
-    let (gone, kept) = (token(running()), token(halted()));
+    let (gone, kept) = (token(running()).await, token(halted()).await);
     let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
     assert_eq!(answer.status, 204);
-    assert_eq!(bench.store.validate(gone, Timestamp::now()).unwrap(), None);
-    assert!(bench.store.validate(kept, Timestamp::now()).unwrap().is_some());
+    assert_eq!(bench.grants.validate(gone, Timestamp::now()).await.unwrap(), None);
+    assert!(bench.grants.validate(kept, Timestamp::now()).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -289,10 +289,10 @@ async fn a_server_that_may_not_be_deleted_keeps_its_console_tokens() {
     let (user, mode, expires) = ("a".into(), Mode::Write, Timestamp::MAX);
     let grant =
         Grant { line, project: "p".into(), user, mode, operator: true, wait: false, expires };
-    let token = bench.store.authorize(&grant).unwrap().digest();
+    let token = bench.grants.authorize(grant).await.unwrap().digest();
     let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
     assert_eq!(answer.status, 409);
-    assert!(bench.store.validate(token, Timestamp::now()).unwrap().is_some());
+    assert!(bench.grants.validate(token, Timestamp::now()).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -325,10 +325,10 @@ async fn expired_tokens_are_purged_until_the_end() {
     let expires = Timestamp::UNIX_EPOCH;
     let (project, user, mode) = ("p".into(), "a".into(), Mode::Watch);
     let grant = Grant { line, project, user, mode, operator: true, wait: false, expires };
-    let token = bench.store.authorize(&grant).unwrap().digest();
+    let token = bench.grants.authorize(grant).await.unwrap().digest();
     let minute = tokio::time::sleep(std::time::Duration::from_secs(61));
-    serialproxy_api::purge_tokens(Arc::clone(&bench.store), minute).await;
-    assert!(!bench.store.revoke(token).unwrap());
+    serialproxy_api::purge_tokens(bench.grants.clone(), minute).await;
+    assert!(!bench.grants.revoke(token).await.unwrap());
 }
 
 #[tokio::test]

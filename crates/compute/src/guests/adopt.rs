@@ -1,5 +1,6 @@
 //! TCP ports for domains that others made, and the way back.
 
+use serialproxy_ledger::Adoption;
 use serialproxy_line::Endpoint;
 use serialproxy_proto::api;
 use serialproxy_proto::api::AdoptedPort;
@@ -8,7 +9,6 @@ use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::Adoption;
 
 use super::Guests;
 use super::changes::Task;
@@ -67,7 +67,7 @@ impl Guests {
         let _change = self.changes.begin(id, &project, Task::ADOPT).await?;
         let _turn = self.turn(id).await;
         self.seen(id).await?;
-        let adoption = self.with_store(move |store| store.adoption(id)).await?;
+        let adoption = self.with_ledger(move |ledger| ledger.adoption(id)).await?;
         let Some(Adoption { before, after }) = adoption else {
             return Err(refused(id, "it was not adopted"));
         };
@@ -84,7 +84,7 @@ impl Guests {
             let defined = self.hypervisor.define([head, &before, tail].concat()).await;
             defined.map_err(|error| error.of(id, "redefine"))?;
         }
-        self.with_store(move |store| store.forget_adoption(id)).await?;
+        self.with_ledger(move |ledger| ledger.forget_adoption(id)).await?;
         tracing::info!(server = %id, "a domain has the serial devices again that it had");
         Ok(self.present(id, self.seen(id).await?))
     }
@@ -105,7 +105,7 @@ impl Guests {
                 "its memory is on disk, and with it the devices that it had. Start it first",
             ));
         }
-        let Some(adoption) = self.with_store(move |store| store.adoption(id)).await? else {
+        let Some(adoption) = self.with_ledger(move |ledger| ledger.adoption(id)).await? else {
             return Ok(domain);
         };
         let xml = self.next_xml(id).await?;
@@ -147,7 +147,8 @@ impl Guests {
         self.seen(id).await?;
         let (before, now) = (split(&xml, &devices).1.to_owned(), self.next_xml(id).await?);
         let after = Some(split(&now, &find(id, &now)?).1.to_owned());
-        self.with_store(move |store| store.keep_adoption(id, &Adoption { before, after })).await?;
+        self.with_ledger(move |ledger| ledger.keep_adoption(id, &Adoption { before, after }))
+            .await?;
         Ok(self.given(&devices, &ports))
     }
 
@@ -178,9 +179,9 @@ impl Guests {
         }
         let before = split(xml, devices).1.to_owned();
         let begun = Adoption { before, after: None };
-        self.with_store(move |store| store.keep_adoption(id, &begun)).await?;
+        self.with_ledger(move |ledger| ledger.keep_adoption(id, &begun)).await?;
         if let Err(error) = self.hypervisor.define(given).await {
-            self.with_store(move |store| store.forget_adoption(id)).await?;
+            self.with_ledger(move |ledger| ledger.forget_adoption(id)).await?;
             return Err(error.of(id, "redefine"));
         }
         Ok(())

@@ -25,14 +25,14 @@ use jiff::Timestamp;
 use serialproxy_config::Config;
 use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
+use serialproxy_ledger::Ledger;
+use serialproxy_ledger::LedgerError;
 use serialproxy_line::Lines;
 use serialproxy_proto::api;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::Store;
-use serialproxy_store::StoreError;
 use tokio::sync::OnceCell;
 use tokio::sync::OwnedMutexGuard;
 use tokio::sync::RwLock;
@@ -63,7 +63,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 pub(crate) struct Guests {
     hypervisor: Hypervisor,
     lines: Lines,
-    store: Arc<Store>,
+    ledger: Arc<Ledger>,
     ports: Arc<Ports>,
     table: Table,
     settings: Settings,
@@ -98,15 +98,15 @@ struct Settings {
 
 impl Guests {
     /// Begins to follow the hypervisor. Must be called within a tokio runtime.
-    pub(crate) fn start(config: &Config, store: Arc<Store>, lines: Lines) -> Arc<Self> {
+    pub(crate) fn start(config: &Config, ledger: Arc<Ledger>, lines: Lines) -> Arc<Self> {
         let (hypervisor, events) = Hypervisor::connect(&config.libvirt.connection_uri);
         let console = &config.serial_console;
         let (address, rest) = (&console.proxyclient_address, config.compute.port_rest);
-        let ports = Ports::new(Arc::clone(&store), address, console.port_range, rest);
+        let ports = Ports::new(Arc::clone(&ledger), address, console.port_range, rest);
         let guests = Arc::new_cyclic(|me| Self {
             hypervisor,
             lines,
-            store,
+            ledger,
             ports: Arc::new(ports),
             table: Table::default(),
             settings: Settings {
@@ -228,15 +228,15 @@ impl Guests {
         turn.lock_owned().await
     }
 
-    /// Runs something about the store that blocks.
-    async fn with_store<T: Send + 'static>(
+    /// Runs something about the ledger that blocks.
+    async fn with_ledger<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, ComputeError> {
-        let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || work(&store)).await {
+        let ledger = Arc::clone(&self.ledger);
+        match tokio::task::spawn_blocking(move || work(&ledger)).await {
             Ok(done) => done.map_err(|error| ComputeError::Unavailable(error.to_string())),
-            Err(error) => Err(ComputeError::Failed(format!("the store failed: {error}"))),
+            Err(error) => Err(ComputeError::Failed(format!("the ledger failed: {error}"))),
         }
     }
 
@@ -251,7 +251,7 @@ impl Guests {
                 PortsError::Exhausted { .. } | PortsError::Address(..) => {
                     ComputeError::Invalid(error.to_string())
                 }
-                PortsError::Store(error) => ComputeError::Unavailable(error.to_string()),
+                PortsError::Ledger(error) => ComputeError::Unavailable(error.to_string()),
             }),
             Err(error) => Err(ComputeError::Failed(format!("the port allocator failed: {error}"))),
         }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
+use serialproxy_ledger::Ledger;
+use serialproxy_ledger::LedgerError;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Resolve;
 use serialproxy_proto::api::Status;
@@ -15,8 +17,6 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::Store;
-use serialproxy_store::StoreError;
 use tokio::time::Instant;
 
 use super::Guests;
@@ -128,7 +128,7 @@ impl Guests {
         // Boots wait for this, so that no guest is half made now.
         self.clean(known.clone()).await;
         let mut bound = BTreeSet::new();
-        self.noted(self.with_store(move |store| forget_adoptions(store, &known)).await);
+        self.noted(self.with_ledger(move |ledger| forget_adoptions(ledger, &known)).await);
         for domain in domains {
             let ports = bound_ports(&domain);
             bound.extend(ports.iter().cloned());
@@ -156,7 +156,7 @@ impl Guests {
             self.lines.remove(line.key(), "the server was deleted");
         }
         self.noted(self.with_ports(move |ports, now| ports.release_server(id, now)).await);
-        self.noted(self.with_store(move |store| store.forget_adoption(id)).await);
+        self.noted(self.with_ledger(move |ledger| ledger.forget_adoption(id)).await);
     }
 
     /// Takes note of a domain, and tells its lines.
@@ -234,7 +234,7 @@ impl Guests {
         }
     }
 
-    /// Logs what could not be done in the store: nobody is there who could be told.
+    /// Logs what could not be done in the ledger: nobody is there who could be told.
     fn noted(&self, done: Result<(), ComputeError>) {
         if let Err(error) = done {
             tracing::error!(%error, "what is stored is not in step with the guests");
@@ -277,9 +277,9 @@ async fn look_again(guests: Weak<Guests>, id: ServerId) {
 }
 
 /// Forgets the adoptions of domains that went while nobody looked.
-fn forget_adoptions(store: &Store, known: &BTreeSet<ServerId>) -> Result<(), StoreError> {
-    let gone = store.adopted()?.into_iter().filter(|id| !known.contains(id));
-    gone.into_iter().try_for_each(|id| store.forget_adoption(id))
+fn forget_adoptions(ledger: &Ledger, known: &BTreeSet<ServerId>) -> Result<(), LedgerError> {
+    let gone = ledger.adopted()?.into_iter().filter(|id| !known.contains(id));
+    gone.into_iter().try_for_each(|id| ledger.forget_adoption(id))
 }
 
 /// The TCP ports of a domain's process and of its next start.

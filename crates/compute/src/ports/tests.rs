@@ -26,24 +26,24 @@ fn bound(name: &str, port: u8, tcp: u16) -> BoundPort {
 
 struct Fixture {
     _directory: tempfile::TempDir,
-    store: Arc<Store>,
+    ledger: Arc<Ledger>,
     range: PortRange,
 }
 
 impl Fixture {
     fn new(start: u16, end: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&directory.path().join("store.sqlite")).unwrap());
-        Self { _directory: directory, store, range: PortRange { start, end } }
+        let ledger = Arc::new(Ledger::open(&directory.path().join("store.sqlite")).unwrap());
+        Self { _directory: directory, ledger, range: PortRange { start, end } }
     }
 
-    /// A new allocator on the same store, as after a restart.
+    /// A new allocator on the same ledger, as after a restart.
     fn ports(&self) -> Ports {
-        Ports::new(Arc::clone(&self.store), "127.0.0.1", self.range, REST)
+        Ports::new(Arc::clone(&self.ledger), "127.0.0.1", self.range, REST)
     }
 
     fn held(&self) -> BTreeMap<u16, LineKey> {
-        let leases = self.store.port_leases().unwrap();
+        let leases = self.ledger.port_leases().unwrap();
         let held = leases.into_iter().filter(|lease| lease.released.is_none());
         held.map(|lease| (lease.port, lease.line)).collect()
     }
@@ -108,7 +108,7 @@ fn too_few_ports_lease_none() {
 #[test]
 fn an_address_of_another_host_is_named_as_the_fault() {
     let fixture = Fixture::new(10, 13);
-    let ports = Ports::new(Arc::clone(&fixture.store), "192.0.2.1", fixture.range, REST);
+    let ports = Ports::new(Arc::clone(&fixture.ledger), "192.0.2.1", fixture.range, REST);
     let error = ports.acquire(&lines("a", 1), at(0)).unwrap_err().to_string();
     assert!(error.contains("proxyclient_address must be an address of this host"), "{error}");
 }

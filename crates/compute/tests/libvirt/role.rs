@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
+use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::api;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::Store;
 
 /// Two minutes: an emulated guest on a busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A compute role of its own, with its state in a temporary directory.
 pub(crate) struct Role {
     pub(crate) config: Config,
-    pub(crate) store: Arc<Store>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) lines: Lines,
     pub(crate) manager: Arc<Manager>,
     state: Arc<tempfile::TempDir>,
@@ -46,15 +46,15 @@ impl Role {
 
     fn run(config: Config, state: Arc<tempfile::TempDir>) -> Self {
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-        let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
+        let ledger = Arc::new(Ledger::open(&state.path().join("store.sqlite")).unwrap());
         let settings = Settings {
             history_head: 1024 * 1024,
             history_tail: 1024 * 1024,
             ..Settings::default()
         };
         let lines = Lines::new(settings, vec![tokio::runtime::Handle::current()]);
-        let manager = Manager::start(&config, Arc::clone(&store), lines.clone());
-        Self { config, store, lines, manager, state }
+        let manager = Manager::start(&config, Arc::clone(&ledger), lines.clone());
+        Self { config, ledger, lines, manager, state }
     }
 
     pub(crate) fn state(&self) -> &Path {
@@ -95,7 +95,7 @@ impl Role {
 
     /// Ports that are leased and not given back, with their lines.
     pub(crate) fn leases(&self) -> Vec<(u16, LineKey)> {
-        let leases = self.store.port_leases().unwrap();
+        let leases = self.ledger.port_leases().unwrap();
         let held = leases.into_iter().filter(|lease| lease.released.is_none());
         held.map(|lease| (lease.port, lease.line)).collect()
     }

@@ -2,6 +2,8 @@
 
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
+use serialproxy_grants::Grants;
+use serialproxy_ledger::Ledger;
 use serialproxy_line::Endpoint;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
@@ -13,7 +15,6 @@ use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
-use serialproxy_store::Store;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -41,7 +42,7 @@ impl Resolve for Held {
 /// A proxy whose one line is being connected until it may.
 struct Rig {
     _state: tempfile::TempDir,
-    store: Arc<Store>,
+    grants: Grants,
     lines: Lines,
     line: Line,
     proxy: Arc<Proxy>,
@@ -51,13 +52,15 @@ struct Rig {
 impl Rig {
     async fn new(change: impl FnOnce(&mut Config)) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
+        let file = state.path().join("store.sqlite");
+        let grants = Grants::open(&file).unwrap();
+        let ledger = Arc::new(Ledger::open(&file).unwrap());
         let mut config = Config::default();
         config.compute.libvirt = false;
         change(&mut config);
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
-        let compute = Manager::start(&config, Arc::clone(&store), lines.clone());
-        let backing = Backing::Own { store: Arc::clone(&store), compute };
+        let compute = Manager::start(&config, ledger, lines.clone());
+        let backing = Backing::Own { grants: grants.clone(), compute };
         let tls = Tls { users: Reception::plain(), api: None };
         let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,10 +76,10 @@ impl Rig {
         let server = ServerRef { id: ServerId::of_static("web"), name: "web".into() };
         let line = lines.add(&server, Some(PROJECT), 0, Arc::new(Held(at, open)));
         line.guest_running();
-        Self { _state: state, store, lines, line, proxy: Arc::new(proxy), gate }
+        Self { _state: state, grants, lines, line, proxy: Arc::new(proxy), gate }
     }
 
-    fn token(&self) -> ConsoleToken {
+    async fn token(&self) -> ConsoleToken {
         let grant = Grant {
             line: self.line.key(),
             project: PROJECT.into(),
@@ -86,7 +89,7 @@ impl Rig {
             wait: true,
             expires: Timestamp::MAX,
         };
-        self.store.authorize(&grant).unwrap()
+        self.grants.authorize(grant).await.unwrap()
     }
 
     async fn attach(
@@ -106,16 +109,16 @@ impl Rig {
 }
 
 /// What becomes of an attach when this is done while it waits for the line.
-async fn meanwhile(what: impl FnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
+async fn meanwhile(what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
     let rig = Rig::new(|_| ()).await;
-    let token = rig.token();
+    let token = rig.token().await;
     let attaching = rig.attach(&token, Mode::Write);
     let acting = async {
         // The attach waits as soon as it is expected.
         while !rig.line.is_used() {
             tokio::task::yield_now().await;
         }
-        what(&rig, &token);
+        what(&rig, &token).await;
         rig.gate.send_replace(true);
     };
     let (attached, ()) = tokio::join!(attaching, acting);
@@ -125,33 +128,35 @@ async fn meanwhile(what: impl FnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
 
 #[tokio::test]
 async fn who_waits_for_a_line_gets_it_when_nothing_ends_meanwhile() {
-    assert_eq!(meanwhile(|_, _| ()).await, None);
+    assert_eq!(meanwhile(async |_, _| ()).await, None);
     // Nor when another token ends.
-    let other = |rig: &Rig, _: &ConsoleToken| {
-        rig.store.revoke(rig.token().digest()).unwrap();
+    let other = async |rig: &Rig, _: &ConsoleToken| {
+        rig.grants.revoke(rig.token().await.digest()).await.unwrap();
     };
     assert_eq!(meanwhile(other).await, None);
 }
 
 #[tokio::test]
 async fn a_token_that_is_revoked_while_it_waits_is_unknown() {
-    let one = |rig: &Rig, token: &ConsoleToken| assert!(rig.store.revoke(token.digest()).unwrap());
+    let one = async |rig: &Rig, token: &ConsoleToken| {
+        assert!(rig.grants.revoke(token.digest()).await.unwrap());
+    };
     assert_eq!(meanwhile(one).await, Some(Refusal::Token));
-    let all = |rig: &Rig, _: &ConsoleToken| {
-        assert_eq!(rig.store.revoke_tokens_of(rig.line.key().server).unwrap(), 1);
+    let all = async |rig: &Rig, _: &ConsoleToken| {
+        assert_eq!(rig.grants.revoke_tokens_of(rig.line.key().server).await.unwrap(), 1);
     };
     assert_eq!(meanwhile(all).await, Some(Refusal::Token));
 }
 
 #[tokio::test]
 async fn a_token_whose_server_comes_to_another_project_while_it_waits_is_unknown() {
-    let moves = |rig: &Rig, _: &ConsoleToken| rig.line.belongs_to("team-b");
+    let moves = async |rig: &Rig, _: &ConsoleToken| rig.line.belongs_to("team-b");
     assert_eq!(meanwhile(moves).await, Some(Refusal::Token));
 }
 
 #[tokio::test]
 async fn a_line_that_is_removed_while_somebody_waits_for_it_is_gone() {
-    let removed = |rig: &Rig, _: &ConsoleToken| {
+    let removed = async |rig: &Rig, _: &ConsoleToken| {
         rig.lines.remove(rig.line.key(), "the server was deleted");
     };
     assert!(matches!(meanwhile(removed).await, Some(Refusal::NoSuchLine(_))));
@@ -159,14 +164,14 @@ async fn a_line_that_is_removed_while_somebody_waits_for_it_is_gone() {
 
 #[tokio::test]
 async fn who_waits_when_the_proxy_drains_is_told_so() {
-    let drains = |rig: &Rig, _: &ConsoleToken| rig.lines.drain();
+    let drains = async |rig: &Rig, _: &ConsoleToken| rig.lines.drain();
     assert_eq!(meanwhile(drains).await, Some(Refusal::Draining));
 }
 
 #[tokio::test]
 async fn of_two_who_wait_with_a_token_for_one_use_one_gets_in() {
     let rig = Rig::new(|config| config.consoleauth.single_use = true).await;
-    let token = rig.token();
+    let token = rig.token().await;
     let attach = || rig.attach(&token, Mode::Watch);
     let opening = async {
         while !rig.line.is_used() {
@@ -184,7 +189,7 @@ async fn of_two_who_wait_with_a_token_for_one_use_one_gets_in() {
 async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
     let rig = Rig::new(|_| ()).await;
     rig.gate.send_replace(true);
-    let (_attachment, keyboard) = rig.attach(&rig.token(), Mode::Write).await.unwrap();
+    let (_attachment, keyboard) = rig.attach(&rig.token().await, Mode::Write).await.unwrap();
     // What the link is made from was asked of the session before its server changed hands.
     let grant = Grant {
         line: keyboard.line(),

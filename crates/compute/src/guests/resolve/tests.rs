@@ -6,10 +6,10 @@ use std::time::Duration;
 use serialproxy_config::Config;
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_e2e::pki::Pki;
+use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::id::ServerId;
-use serialproxy_store::Store;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -40,12 +40,12 @@ impl Bench {
         define(&daemon);
         daemon.virsh(&["start", name]);
         let state = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&state.path().join("store.sqlite")).unwrap());
+        let ledger = Arc::new(Ledger::open(&state.path().join("store.sqlite")).unwrap());
         let mut config = Config { state_dir: state.path().into(), ..Config::default() };
         config.libvirt.connection_uri = daemon.uri();
         change(&mut config);
         let lines = Lines::new(Settings::default(), vec![tokio::runtime::Handle::current()]);
-        Self { daemon, guests: Guests::start(&config, store, lines), _state: state }
+        Self { daemon, guests: Guests::start(&config, ledger, lines), _state: state }
     }
 
     async fn resolve(&self, line: LineKey) -> Result<Endpoint, Unresolved> {

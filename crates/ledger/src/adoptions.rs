@@ -3,11 +3,10 @@
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 use serialproxy_proto::id::ServerId;
+use serialproxy_store::columns::server;
 
-use crate::Store;
-use crate::StoreError;
-use crate::leases::server;
-use crate::write_error;
+use crate::Ledger;
+use crate::LedgerError;
 
 /// What an adoption changed, as pieces of the domain's XML.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,19 +17,17 @@ pub struct Adoption {
     pub after: Option<String>,
 }
 
-impl Store {
+impl Ledger {
     /// Keeps an adoption, in the place of one that is kept of the same server.
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub fn keep_adoption(&self, server: ServerId, adoption: &Adoption) -> Result<(), StoreError> {
-        self.lock()
-            .execute(
-                "INSERT OR REPLACE INTO adoptions (server, before, after) VALUES (?1, ?2, ?3)",
-                params![server.to_string(), adoption.before, adoption.after],
-            )
-            .map_err(write_error)?;
+    /// When the file fails.
+    pub fn keep_adoption(&self, server: ServerId, adoption: &Adoption) -> Result<(), LedgerError> {
+        self.connection().execute(
+            "INSERT OR REPLACE INTO adoptions (server, before, after) VALUES (?1, ?2, ?3)",
+            params![server.to_string(), adoption.before, adoption.after],
+        )?;
         Ok(())
     }
 
@@ -38,9 +35,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub fn adoption(&self, server: ServerId) -> Result<Option<Adoption>, StoreError> {
-        let connection = self.lock();
+    /// When the file fails.
+    pub fn adoption(&self, server: ServerId) -> Result<Option<Adoption>, LedgerError> {
+        let connection = self.connection();
         let mut statement =
             connection.prepare_cached("SELECT before, after FROM adoptions WHERE server = ?1")?;
         let adoption = statement
@@ -55,9 +52,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub fn adopted(&self) -> Result<Vec<ServerId>, StoreError> {
-        let connection = self.lock();
+    /// When the file fails.
+    pub fn adopted(&self) -> Result<Vec<ServerId>, LedgerError> {
+        let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT server FROM adoptions")?;
         let rows = statement.query_map([], |row| server(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -67,11 +64,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub fn forget_adoption(&self, server: ServerId) -> Result<(), StoreError> {
-        self.lock()
-            .execute("DELETE FROM adoptions WHERE server = ?1", [server.to_string()])
-            .map_err(write_error)?;
+    /// When the file fails.
+    pub fn forget_adoption(&self, server: ServerId) -> Result<(), LedgerError> {
+        self.connection()
+            .execute("DELETE FROM adoptions WHERE server = ?1", [server.to_string()])?;
         Ok(())
     }
 }
@@ -84,20 +80,20 @@ mod tests {
     fn an_adoption_is_kept_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.sqlite");
-        let store = Store::open(&path).unwrap();
+        let ledger = Ledger::open(&path).unwrap();
         let (one, other) = (ServerId::of_static("a"), ServerId::of_static("b"));
         let begun = Adoption { before: "<serial type='pty'/>".into(), after: None };
-        store.keep_adoption(one, &begun).unwrap();
-        assert_eq!(store.adoption(one).unwrap(), Some(begun.clone()));
-        assert_eq!(store.adoption(other).unwrap(), None);
+        ledger.keep_adoption(one, &begun).unwrap();
+        assert_eq!(ledger.adoption(one).unwrap(), Some(begun.clone()));
+        assert_eq!(ledger.adoption(other).unwrap(), None);
 
         let done = Adoption { after: Some("<serial type='tcp'/>".into()), ..begun };
-        store.keep_adoption(one, &done).unwrap();
-        drop(store);
-        let store = Store::open(&path).unwrap();
-        assert_eq!(store.adoption(one).unwrap(), Some(done));
-        assert_eq!(store.adopted().unwrap(), [one]);
-        store.forget_adoption(one).unwrap();
-        assert_eq!(store.adoption(one).unwrap(), None);
+        ledger.keep_adoption(one, &done).unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.adoption(one).unwrap(), Some(done));
+        assert_eq!(ledger.adopted().unwrap(), [one]);
+        ledger.forget_adoption(one).unwrap();
+        assert_eq!(ledger.adoption(one).unwrap(), None);
     }
 }

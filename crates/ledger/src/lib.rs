@@ -1,0 +1,39 @@
+//! What one host must not forget: which line holds which TCP port, and what domains were before they
+//! were adopted.
+//!
+//! It belongs to the host: it stays in the host's own file, also where hosts share the rest. Calls
+//! block for tens of microseconds (a commit that must survive a power cut: some hundred).
+
+mod adoptions;
+mod leases;
+
+use std::path::Path;
+use std::sync::MutexGuard;
+
+use rusqlite::Connection;
+use serialproxy_store::Store;
+
+pub use crate::adoptions::Adoption;
+pub use crate::leases::PortLease;
+pub use serialproxy_store::StoreError as LedgerError;
+
+/// The ledger of this host.
+#[derive(Debug)]
+pub struct Ledger {
+    store: Store,
+}
+
+impl Ledger {
+    /// Opens the ledger in that file, making it where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be used or belongs to a newer version.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        Ok(Self { store: Store::open(path)? })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.store.connection()
+    }
+}
