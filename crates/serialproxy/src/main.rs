@@ -9,9 +9,9 @@ mod limits;
 mod listen;
 mod logging;
 mod options;
-mod proxy;
+mod roles;
 mod self_signed;
-mod serve;
+mod state;
 mod tls;
 mod watchdog;
 
@@ -23,6 +23,8 @@ use clap::Subcommand;
 
 use crate::options::ProxyArgs;
 use crate::options::ServerArgs;
+use crate::roles::proxy;
+use crate::roles::serve;
 
 /// Interactive serial consoles of virtual machines, in the browser and the terminal.
 #[derive(Debug, Parser)]

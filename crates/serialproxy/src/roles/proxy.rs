@@ -27,11 +27,11 @@ use crate::hypervisors::Hypervisors;
 use crate::limits;
 use crate::listen::listen_for_users;
 use crate::options::ServerArgs;
-use crate::serve::close;
-use crate::serve::say_ready;
-use crate::serve::settings;
-use crate::serve::shutdown_on_signal;
-use crate::serve::start;
+use crate::roles::close;
+use crate::roles::say_ready;
+use crate::roles::settings;
+use crate::roles::shutdown_on_signal;
+use crate::roles::start;
 use crate::tls;
 use crate::tls::Listening;
 use crate::watchdog::Watchdog;
@@ -97,7 +97,7 @@ fn check(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// As [`crate::serve`], without an API, guests and a state of its own.
+/// As [`crate::roles::serve`], without an API, guests and a state of its own.
 async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     // From the beginning: it ends a process that does not wait for it.

@@ -1,0 +1,151 @@
+//! What the roles of the program have in common: how they start, say that they are ready, and end.
+
+pub(crate) mod proxy;
+pub(crate) mod serve;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serialproxy_config::Config;
+use serialproxy_config::values;
+use serialproxy_line::Claims;
+use serialproxy_line::Lines;
+use serialproxy_line::RawLag;
+use serialproxy_line::SessionPlaces;
+use serialproxy_line::Settings;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::complain;
+use crate::daemon;
+use crate::daemon::Files;
+use crate::hypervisors::Hypervisors;
+use crate::logging;
+use crate::options::ServerArgs;
+use crate::state;
+use crate::watchdog::Watchdog;
+
+/// Name of the threads of the runtime that is no line's.
+const WORKERS: &str = "workers";
+
+/// How long ports have to be let go at the end.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Runs a role until it ends, in the background where the configuration says so.
+fn start<F>(
+    args: &ServerArgs,
+    config: Config,
+    role: impl FnOnce(Config, Files, Watchdog) -> F,
+) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let files = Files::new(args, &config);
+    if config.serial_console.daemon && !args.detached {
+        return daemon::start(&files);
+    }
+    let logs = files.log.is_some();
+    let ended = run_here(config, files, role);
+    if let Err(error) = &ended
+        && logs
+    {
+        tracing::error!("{error:#}");
+    }
+    let is_read = logging::flush();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Whoever does not read the log on stderr does not read this either.
+            if logs || is_read {
+                complain(&format!("{error:#}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_here<F>(
+    config: Config,
+    files: Files,
+    role: impl FnOnce(Config, Files, Watchdog) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    if files.are_below(&config.state_dir) {
+        state::make(&config.state_dir)?;
+    }
+    logging::start(config.debug, files.log.as_deref()).with_context(|| {
+        let log = files.log.as_deref().unwrap_or_else(|| Path::new("stderr"));
+        format!("the log {} cannot be written", log.display())
+    })?;
+    if config.serial_console.daemon {
+        daemon::leave_terminal()?;
+    }
+    let watchdog = Watchdog::start().context("the program cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name(WORKERS).enable_all().build();
+    let runtime = runtime.context("the program cannot start")?;
+    watchdog.watch(WORKERS, runtime.handle());
+    let role = Box::pin(role(config, files, watchdog.clone()));
+    runtime.block_on(watchdog.watch_main(role))
+}
+
+fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    Ok(shutdown)
+}
+
+fn settings(config: &Config, hypervisors: Option<&Hypervisors>) -> Settings {
+    Settings {
+        history_head: config.line.history_head,
+        history_tail: config.line.history_tail,
+        input_in_flight: config.line.input_in_flight,
+        grace: config.session.grace,
+        pen_request_timeout: config.session.pen_request_timeout,
+        raw_lag: match config.session.raw_lag {
+            values::RawLag::Close => RawLag::Close,
+            values::RawLag::Skip => RawLag::Skip,
+        },
+        places: SessionPlaces::new(
+            config.limits.sessions_per_user as usize,
+            config.limits.sessions_per_address as usize,
+        ),
+        claims: Arc::new(Claims::new(&config.line.claims)),
+        tls: hypervisors.map(Hypervisors::current),
+    }
+}
+
+/// Says so, and then is a daemon for good, if it is to be one.
+fn say_ready(addresses: &str, daemon: bool) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "serialproxy ready {addresses}")?;
+    stdout.flush()?;
+    drop(stdout);
+    if daemon {
+        daemon::let_go_of_stdio().context("/dev/null")?;
+    }
+    Ok(())
+}
+
+/// Lets go of all ports.
+async fn close(lines: &Lines) {
+    let _ = tokio::time::timeout(CLOSE, lines.close()).await;
+    tracing::info!("stopped");
+}

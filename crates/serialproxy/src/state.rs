@@ -1,0 +1,36 @@
+//! The state directory of a role.
+
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Makes the state directory, which only its owner lists.
+pub(crate) fn make(directory: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(directory)
+        .with_context(|| format!("the state directory {} cannot be made", directory.display()))
+}
+
+/// Locks the state directory: two processes on one state would each take the other's guests for their
+/// own.
+pub(crate) fn lock(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join("lock");
+    // Who else could open it could lock it, and keep the program from starting.
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = lock.with_context(|| format!("{} cannot be written", path.display()))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).with_context(
+        || {
+            format!(
+                "another serialproxy uses {}: stop it, or choose another --state-dir",
+                directory.display()
+            )
+        },
+    )?;
+    Ok(lock)
+}
