@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| serialproxy_proxy::fuzz::frames(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| serialproxy_console::fuzz::frames(data));

@@ -20,6 +20,7 @@ use serialproxy_config::Config;
 use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
+use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
@@ -181,7 +182,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     );
 
     let grants = Grants::open(file)?;
-    let backing = Backing::Own { grants: grants.clone(), compute };
+    let backing = Backing::Own(Host { grants: grants.clone(), compute });
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serialproxy_grants::Grants;
+use serialproxy_console::Host;
 use serialproxy_grants::GrantsError;
 use serialproxy_limits::seldom;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
@@ -24,12 +23,7 @@ use crate::targets::Targets;
 #[derive(Debug)]
 pub enum Backing {
     /// This program.
-    Own {
-        /// Where the tokens are.
-        grants: Grants,
-        /// Who controls the guests' power.
-        compute: Arc<dyn Compute>,
-    },
+    Own(Host),
     /// A real Nova: it has the tokens, and nothing is done to guests.
     Nova(Arc<Targets>),
 }
@@ -64,7 +58,7 @@ impl Backing {
     /// wrong.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
         match self {
-            Self::Own { grants, .. } => {
+            Self::Own(Host { grants, .. }) => {
                 // Counted before, so that one during the look-up is noticed.
                 let revocations = grants.revocations();
                 let grant = grants.validate(token.digest(), Timestamp::now()).await;
@@ -84,7 +78,7 @@ impl Backing {
     ) -> Result<Console, Refusal> {
         let expired = console.expires.is_some_and(|expires| expires <= Timestamp::now());
         let is_current = match (self, &console.source) {
-            (Self::Own { grants, .. }, Source::Own(revocations)) => {
+            (Self::Own(Host { grants, .. }), Source::Own(revocations)) => {
                 grants.revocations() == *revocations
             }
             (Self::Nova(_), Source::Nova(sighting)) => sighting.is_fresh(),
@@ -110,23 +104,10 @@ impl Backing {
 
     /// Ends a token that was good for one attach.
     pub(crate) async fn spend(&self, token: &ConsoleToken) -> Result<(), Refusal> {
-        let Self::Own { grants, .. } = self else { return Ok(()) };
+        let Self::Own(Host { grants, .. }) = self else { return Ok(()) };
         match grants.revoke(token.digest()).await.map_err(|error| unavailable(&error))? {
             true => Ok(()),
             false => Err(Refusal::Token),
-        }
-    }
-
-    /// Makes a token.
-    pub(crate) async fn authorize(&self, grant: Grant) -> Result<ConsoleToken, Refusal> {
-        match self {
-            Self::Own { grants, .. } => {
-                grants.authorize(grant).await.map_err(|error| unavailable(&error))
-            }
-            Self::Nova(_) => Err(Refusal::Unavailable(
-                "Nova makes the URLs here: with &mode=watch behind it, one lets others watch"
-                    .into(),
-            )),
         }
     }
 

@@ -8,41 +8,12 @@ use http::Version;
 use http::header;
 use serialproxy_config::PageOrigin;
 use serialproxy_proto::api::Protocol;
-use serialproxy_proto::close::Close;
 use serialproxy_proto::forwarded;
 use serialproxy_proto::forwarded::Headers;
 
 use crate::proxy_protocol;
 use crate::ticket::Ticket;
 use crate::upgrade;
-use crate::wire::Decoder;
-use crate::wire::Item;
-
-/// A client's frames: what they say does not depend on the pieces in which they arrive.
-pub fn frames(data: &[u8]) {
-    let [size, bytes @ ..] = data else { return };
-    let (whole, pieces) = (decode(bytes, usize::MAX), decode(bytes, 1 + usize::from(*size)));
-    assert_eq!(whole, pieces);
-}
-
-/// Payloads of binary frames, other items, and how it ended.
-fn decode(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<String>, Option<Close>) {
-    let mut decoder = Decoder::default();
-    let (mut binary, mut others) = (Vec::new(), Vec::new());
-    for piece in bytes.chunks(size.min(bytes.len().max(1))) {
-        let mut piece = piece.to_vec();
-        let mut input = piece.as_mut_slice();
-        loop {
-            match decoder.next(&mut input) {
-                Ok(Some(Item::Binary(bytes))) => binary.extend_from_slice(bytes),
-                Ok(Some(item)) => others.push(format!("{item:?}")),
-                Ok(None) => break,
-                Err(close) => return (binary, others, Some(close)),
-            }
-        }
-    }
-    (binary, others, None)
-}
 
 /// A request for a WebSocket: the method and the target on the first line, a field on each other.
 pub fn handshake(data: &[u8]) {
@@ -100,9 +71,7 @@ mod tests {
     #[test]
     fn the_corpus_is_taken() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-        for (target, take) in
-            [("frames", frames as fn(&[u8])), ("handshake", handshake), ("forwarded", forwarded)]
-        {
+        for (target, take) in [("handshake", handshake as fn(&[u8])), ("forwarded", forwarded)] {
             let inputs: Vec<_> = std::fs::read_dir(corpus.join(target)).unwrap().collect();
             assert!(!inputs.is_empty(), "{target} has no corpus");
             for input in inputs {

@@ -13,6 +13,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use serialproxy_console::Consoles;
+use serialproxy_console::Session;
+use serialproxy_console::Socket;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_line::Attachment;
@@ -33,9 +36,6 @@ use crate::admission::Wish;
 use crate::client::Client;
 use crate::http::Answer;
 use crate::origin;
-use crate::session;
-use crate::session::Session;
-use crate::session::Socket;
 use crate::ticket::Admission;
 use crate::ticket::Ticket;
 use crate::upgrade;
@@ -54,7 +54,7 @@ pub(crate) struct Upgrade {
     /// The runtime that serves the connection until then.
     runtime: runtime::Id,
     admitted: Result<Admitted, Refusal>,
-    proxy: Arc<Proxy>,
+    consoles: Arc<Consoles>,
 }
 
 struct Admitted {
@@ -101,8 +101,8 @@ pub(crate) async fn answer(
     }
     let answer = switching_protocols(&offer);
     let connection = hyper::upgrade::on(request);
-    let (runtime, proxy) = (Handle::current().id(), Arc::clone(proxy));
-    (answer, Some(Upgrade { connection, runtime, admitted, proxy }))
+    let (runtime, consoles) = (Handle::current().id(), Arc::clone(&proxy.consoles));
+    (answer, Some(Upgrade { connection, runtime, admitted, consoles }))
 }
 
 /// Anybody can be refused, so that a log line of it is short, and an address has so many a minute.
@@ -137,13 +137,10 @@ impl Upgrade {
         let socket = Socket::new(stream, &parts.read_buf);
         match self.admitted {
             Ok(Admitted { attachment, keyboard, protocol }) => {
-                let proxy = self.proxy;
-                let recording = proxy.recorder.as_ref().map(|recorder| recorder.begin(&keyboard));
-                let session = Session { socket, attachment, keyboard, protocol, recording, proxy };
-                Some(Box::new(session))
+                Some(Session::new(self.consoles, socket, (attachment, keyboard), protocol))
             }
             Err(refusal) => {
-                session::refuse(socket, &refusal).await;
+                serialproxy_console::refuse(socket, &refusal).await;
                 None
             }
         }
@@ -160,7 +157,7 @@ async fn admit(
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
-        Backing::Own { .. } => origin::Rule::Own { tls: client.secure },
+        Backing::Own(_) => origin::Rule::Own { tls: client.secure },
         // Nova's proxy believes everybody: so do we as long as nobody is named who may be believed.
         Backing::Nova(_) => origin::Rule::Nova {
             believes: client.trusted || proxy.config.proxy.trusted_proxies.is_empty(),

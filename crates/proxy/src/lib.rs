@@ -19,15 +19,12 @@ mod obstacle;
 mod origin;
 mod pages;
 mod proxy_protocol;
-mod record;
 mod relay;
 mod secure;
-mod session;
 mod shown;
 mod targets;
 mod ticket;
 mod upgrade;
-mod wire;
 mod wrong_tokens;
 
 use std::convert::Infallible;
@@ -39,14 +36,13 @@ use std::time::Duration;
 use std::time::Instant;
 
 use serialproxy_config::Config;
+use serialproxy_console::Consoles;
 use serialproxy_limits::Meter;
 use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_line::Lines;
-use serialproxy_proto::bounds::RATE;
-use serialproxy_proto::bounds::RATE_SECONDS;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -56,7 +52,6 @@ use tokio_util::task::TaskTracker;
 
 pub use crate::backing::Backing;
 use crate::http::Next;
-use crate::record::Recorder;
 use crate::relay::Relay;
 pub use crate::targets::Targets;
 use crate::wrong_tokens::WrongTokens;
@@ -80,12 +75,9 @@ pub struct Proxy {
     pub(crate) backing: Backing,
     pub(crate) relay: Relay,
     pub(crate) reception: Reception,
-    /// Counts what sessions on `console.v1` say.
-    pub(crate) messages: Meter,
+    pub(crate) consoles: Arc<Consoles>,
     /// Counts the refusals of each address that are logged.
     pub(crate) refusals: Meter,
-    /// Where sessions are recorded; none where they are not.
-    pub(crate) recorder: Option<Recorder>,
     pub(crate) wrong_tokens: WrongTokens,
 }
 
@@ -106,17 +98,19 @@ impl Proxy {
     /// When sessions are to be recorded, and nothing can be written there.
     pub fn new(config: Arc<Config>, lines: Lines, backing: Backing, tls: Tls) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
-        let recorder = Recorder::start(&config.serial_console.record)?;
+        let host = match &backing {
+            Backing::Own(host) => Some(host.clone()),
+            Backing::Nova(_) => None,
+        };
+        let consoles = Arc::new(Consoles::new(&config, host)?);
         let wrong_tokens = WrongTokens::new(config.limits.failures_per_minute);
-        let messages = Meter::new(RATE, Duration::from_secs(RATE_SECONDS), Duration::ZERO);
         Ok(Self {
             config,
             lines,
             backing,
             relay,
-            messages,
+            consoles,
             refusals: Meter::new(REFUSALS, MINUTE, Duration::ZERO),
-            recorder,
             wrong_tokens,
             reception: tls.users,
         })
@@ -165,9 +159,7 @@ impl Proxy {
         proxy.lines.drain();
         connections.close();
         let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
-        if let Some(recorder) = &proxy.recorder {
-            recorder.flush().await;
-        }
+        proxy.consoles.flush_recordings().await;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
+use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Endpoint;
@@ -60,7 +61,7 @@ impl Rig {
         change(&mut config);
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let compute = Manager::start(&config, ledger, lines.clone());
-        let backing = Backing::Own { grants: grants.clone(), compute };
+        let backing = Backing::Own(Host { grants: grants.clone(), compute });
         let tls = Tls { users: Reception::plain(), api: None };
         let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -201,7 +202,7 @@ async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
         expires: Timestamp::MAX,
     };
     rig.line.belongs_to("team-b");
-    let link = rig.proxy.backing.authorize(grant).await.unwrap();
+    let link = rig.grants.authorize(grant).await.unwrap();
     assert_eq!(rig.attach(&link, Mode::Watch).await.err(), Some(Refusal::Token));
     rig.line.belongs_to(PROJECT);
     assert!(rig.attach(&link, Mode::Watch).await.is_ok());

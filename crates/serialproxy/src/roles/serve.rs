@@ -14,6 +14,7 @@ use serialproxy_config::Config;
 use serialproxy_config::Role;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
+use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
@@ -117,7 +118,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         }
     };
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let backing = Backing::Own { grants: grants.clone(), compute };
+    let backing = Backing::Own(Host { grants: grants.clone(), compute });
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: sessions cannot be recorded there")?;
 

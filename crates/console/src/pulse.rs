@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What a session's clock says.
-pub(super) enum Beat {
+pub(crate) enum Beat {
     /// A ping is due.
     Ping,
     /// The last ping was not answered in time.
@@ -31,7 +31,7 @@ pub(super) enum Beat {
     Limit,
 }
 
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     interval: Duration,
     grace: Duration,
     limit: Option<Instant>,
@@ -43,7 +43,7 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new(
+    pub(crate) fn new(
         timing: &serialproxy_config::values::Session,
         limit: Option<Timestamp>,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Pulse {
 
     /// The client gave a sign of life. The timer is left as it is, but for an answer to a ping: it looks
     /// when it goes off.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         self.heard = Instant::now();
         if self.answer.take().is_some() {
             let next = self.next();
@@ -74,7 +74,7 @@ impl Pulse {
     }
 
     /// Waits for the next beat.
-    pub(super) async fn beat(&mut self) -> Beat {
+    pub(crate) async fn beat(&mut self) -> Beat {
         loop {
             self.timer.as_mut().await;
             let now = Instant::now();

@@ -3,11 +3,6 @@
 //! One task and one loop for both directions. Neither waits for the other: what the client sends is
 //! read as long as the guest takes it, and what the line has is sent as long as the client takes it.
 
-mod console;
-mod deed;
-mod pulse;
-mod socket;
-
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -28,26 +23,26 @@ use serialproxy_proto::work;
 use serialproxy_proto::work::Work;
 use tokio::task::consume_budget;
 
-pub(crate) use self::socket::Socket;
-
-use self::console::Console;
-use self::pulse::Beat;
-use self::pulse::Pulse;
-use self::socket::Heard;
-use self::socket::READ;
-use crate::Proxy;
+use crate::Consoles;
+use crate::dialogue::Dialogue;
+use crate::pulse::Beat;
+use crate::pulse::Pulse;
 use crate::record::Recording;
+use crate::socket::Heard;
+use crate::socket::READ;
+use crate::socket::Socket;
 use crate::wire::Item;
 use crate::wire::Opcode;
 
 /// A session and its connection.
-pub(crate) struct Session {
-    pub(crate) socket: Socket,
-    pub(crate) attachment: Attachment,
-    pub(crate) keyboard: Keyboard,
-    pub(crate) protocol: Protocol,
-    pub(crate) recording: Option<Recording>,
-    pub(crate) proxy: Arc<Proxy>,
+#[derive(Debug)]
+pub struct Session {
+    socket: Socket,
+    attachment: Attachment,
+    keyboard: Keyboard,
+    protocol: Protocol,
+    recording: Option<Recording>,
+    consoles: Arc<Consoles>,
 }
 
 /// How a connection of a session ended.
@@ -79,8 +74,20 @@ impl From<io::Error> for End {
 }
 
 impl Session {
-    /// Boxed, since a future has room for each place that what it owns is moved to.
-    pub(crate) async fn run(mut self: Box<Self>) {
+    /// A session that was taken in by its line, over this connection.
+    pub fn new(
+        consoles: Arc<Consoles>,
+        socket: Socket,
+        (attachment, keyboard): (Attachment, Keyboard),
+        protocol: Protocol,
+    ) -> Box<Self> {
+        let recording = consoles.recorder.as_ref().map(|recorder| recorder.begin(&keyboard));
+        Box::new(Self { socket, attachment, keyboard, protocol, recording, consoles })
+    }
+
+    /// Carries bytes and messages both ways until the session or its connection ends.
+    // Boxed, since a future has room for each place that what it owns is moved to.
+    pub async fn run(mut self: Box<Self>) {
         let Err(end) = self.serve().await;
         // Boxed, so that a session has no room for its end while it goes on.
         Box::pin(self.end(end)).await;
@@ -105,23 +112,23 @@ impl Session {
     }
 
     async fn serve(&mut self) -> Result<Infallible, End> {
-        let mut console = match self.protocol {
+        let mut dialogue = match self.protocol {
             Protocol::Raw => None,
             Protocol::ConsoleV1 => {
-                Some(Console::new(&self.proxy, &self.keyboard, self.recording.as_ref()))
+                Some(Dialogue::new(&self.consoles, &self.keyboard, self.recording.as_ref()))
             }
         };
-        let mut pulse = Pulse::new(&self.proxy.config.session, self.attachment.limit());
+        let mut pulse = Pulse::new(&self.consoles.timing, self.attachment.limit());
         loop {
             // Where one of them is always ready, nothing below yields.
             consume_budget().await;
             let wanted = match self.socket.is_flushed() {
                 false => Wanted::End,
-                true if Console::lags(console.as_ref(), &self.attachment) => Wanted::Messages,
+                true if Dialogue::lags(dialogue.as_ref(), &self.attachment) => Wanted::Messages,
                 true => Wanted::Output,
             };
             let reads = self.keyboard.has_room();
-            let turn = self.turn(&mut console, &mut pulse, wanted, reads).await;
+            let turn = self.turn(&mut dialogue, &mut pulse, wanted, reads).await;
             if !reads {
                 // A client whose input is not read has no way to give a sign of life.
                 pulse.heard();
@@ -134,7 +141,7 @@ impl Session {
     /// Waits for what comes next, and deals with it.
     async fn turn(
         &mut self,
-        console: &mut Option<Console>,
+        dialogue: &mut Option<Dialogue>,
         pulse: &mut Pulse,
         wanted: Wanted,
         reads: bool,
@@ -152,7 +159,7 @@ impl Session {
                 }
                 if readable {
                     pulse.heard();
-                    let more = self.listen(console.as_mut())?;
+                    let more = self.listen(dialogue.as_mut())?;
                     if more {
                         // Other sessions come first.
                         tokio::task::yield_now().await;
@@ -160,18 +167,18 @@ impl Session {
                 }
             }
             () = self.keyboard.room(), if !reads => {}
-            message = Console::answer(console), if wanted != Wanted::End => self.say(&message)?,
+            message = Dialogue::answer(dialogue), if wanted != Wanted::End => self.say(&message)?,
             beat = pulse.beat() => match beat {
                 Beat::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
                 Beat::Silence if reads => {
-                    let seconds = self.proxy.config.session.grace.as_secs();
+                    let seconds = self.consoles.timing.grace.as_secs();
                     let reason = format!("idle: no sign of life for {seconds} s");
                     return Err(self.over(CloseCode::Idle, &reason));
                 }
                 Beat::Unanswered if reads => self.keyboard.fall_silent(),
                 Beat::Ping | Beat::Unanswered | Beat::Silence => {}
                 Beat::Limit => {
-                    let reason = "the console URL has expired";
+                    let reason = "the dialogue URL has expired";
                     return Err(self.over(CloseCode::SessionLimit, reason));
                 }
             },
@@ -212,7 +219,7 @@ impl Session {
     }
 
     /// From the client to the line; returns whether there may be more.
-    fn listen(&mut self, mut console: Option<&mut Console>) -> Result<bool, End> {
+    fn listen(&mut self, mut dialogue: Option<&mut Dialogue>) -> Result<bool, End> {
         let mut spoke = false;
         let (keyboard, recording) = (&self.keyboard, &self.recording);
         let write = |bytes: &[u8]| {
@@ -223,10 +230,10 @@ impl Session {
         };
         let heard = self.socket.read(|item| {
             spoke |= matches!(item, Item::Binary(_) | Item::Text(_));
-            match (item, &mut console) {
+            match (item, &mut dialogue) {
                 (Item::Binary(bytes), _) => write(bytes),
                 (Item::Text(text), None) => write(text.as_bytes()),
-                (Item::Text(text), Some(console)) => console.obey(&text),
+                (Item::Text(text), Some(dialogue)) => dialogue.obey(&text),
                 _ => {}
             }
         });
@@ -246,8 +253,8 @@ impl Session {
     }
 }
 
-/// Tells a client on `console.v1` why it is not attached, in words that its page shows.
-pub(crate) async fn refuse(mut socket: Socket, refusal: &Refusal) {
+/// Tells a client on `dialogue.v1` why it is not attached, in words that its page shows.
+pub async fn refuse(mut socket: Socket, refusal: &Refusal) {
     if let Some(message) = facts(refusal)
         && socket.send(Opcode::Text, &in_json(&message)).is_err()
     {

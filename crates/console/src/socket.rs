@@ -30,7 +30,7 @@ use crate::wire::close_payload;
 
 /// One read from a client, at most. All of it is taken before the next: with what waits at the
 /// desk it is the most that is kept of what a client typed.
-pub(super) const READ: usize = 64 * 1024;
+pub(crate) const READ: usize = 64 * 1024;
 
 /// Slices of a frame of output: its head, and its payload from two places.
 const SLICES_EACH: usize = 3;
@@ -55,7 +55,7 @@ thread_local! {
 
 /// A connection that speaks WebSocket from now on.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     stream: Stream,
     /// What came right behind the handshake, and was not read yet.
     early: Bytes,
@@ -70,7 +70,7 @@ pub(crate) struct Socket {
 
 /// What became of a read.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// So many bytes came; 0 where nothing did yet.
     Bytes(usize),
     /// The client took its leave, with this code.
@@ -83,7 +83,7 @@ pub(super) enum Heard {
 
 impl Socket {
     /// A connection, and what came over it right behind the handshake.
-    pub(crate) fn new(stream: Stream, early: &[u8]) -> Self {
+    pub fn new(stream: Stream, early: &[u8]) -> Self {
         Self {
             stream,
             // A copy, since the buffer of the handshake is large.
@@ -96,12 +96,12 @@ impl Socket {
     }
 
     /// Whether the kernel took all that was sent, so that more may be sent.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.rest.is_empty() && !self.full
     }
 
     /// Waits until it can be read, if `read`, or go on to be written; returns which.
-    pub(super) async fn ready(&self, read: bool) -> io::Result<(bool, bool)> {
+    pub(crate) async fn ready(&self, read: bool) -> io::Result<(bool, bool)> {
         if read && (!self.early.is_empty() || self.stream.has_more()) {
             // Whether it can be written as well is found out by writing.
             return Ok((true, !self.is_flushed()));
@@ -117,7 +117,7 @@ impl Socket {
     }
 
     /// Reads once and hands over what the client sent, but for pings, which are answered.
-    pub(super) fn read(&mut self, take: impl FnMut(Item<'_>)) -> Heard {
+    pub(crate) fn read(&mut self, take: impl FnMut(Item<'_>)) -> Heard {
         let heard = self.read_items(take);
         let answers = self.pong.is_some() && self.is_flushed();
         if answers && self.flush().is_err() { Heard::Gone } else { heard }
@@ -151,7 +151,7 @@ impl Socket {
     }
 
     /// Goes on with what was begun, and answers a ping.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stream.try_flush()?;
         self.full = !self.stream.is_flushed();
         if self.full {
@@ -170,7 +170,7 @@ impl Socket {
     }
 
     /// Sends a frame; all before it must be flushed, or it is kept until it is.
-    pub(super) fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
         let head = Head::new(opcode, payload.len());
         let head = head.as_bytes();
         let written = match self.rest.is_empty() {
@@ -182,7 +182,7 @@ impl Socket {
     }
 
     /// Sends live output, a frame for each piece, and records what is sent.
-    pub(super) fn send_output(
+    pub(crate) fn send_output(
         &mut self,
         attachment: &Attachment,
         recording: Option<&Recording>,
@@ -241,7 +241,7 @@ impl Socket {
     }
 
     /// Answers the client's leave.
-    pub(super) async fn part(&mut self, code: Option<u16>) {
+    pub(crate) async fn part(&mut self, code: Option<u16>) {
         let payload = code.map(|code| close_payload(code, "")).unwrap_or_default();
         let _ = self.send(Opcode::Close, &payload);
         let _ = tokio::time::timeout(FAREWELL, self.flushed()).await;
@@ -250,7 +250,7 @@ impl Socket {
 
     /// Sends the Close frame and waits for the client's, both for a bounded time: a connection
     /// that is shut with bytes unread would be reset, and the reset could overtake the reason.
-    pub(super) async fn say_goodbye(&mut self, close: &Close) {
+    pub(crate) async fn say_goodbye(&mut self, close: &Close) {
         let payload = close_payload(close.code.number(), close.wire_reason());
         if self.send(Opcode::Close, &payload).is_err() {
             return;

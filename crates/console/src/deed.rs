@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
+use serialproxy_limits::seldom;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::Power;
@@ -16,8 +17,8 @@ use serialproxy_proto::token::Mode;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
-use crate::Backing;
-use crate::Proxy;
+use crate::Consoles;
+use crate::Host;
 
 /// Deeds of one session at a time: a reset may overtake a stop that waits for its guest.
 const AT_ONCE: usize = 2;
@@ -26,15 +27,15 @@ const AT_ONCE: usize = 2;
 const LINKS: u32 = 100;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     Break,
     Sysrq(char),
     Power(PowerAction),
 }
 
 /// Carries deeds out while the session types on.
-pub(super) struct Deeds {
-    proxy: Arc<Proxy>,
+pub(crate) struct Deeds {
+    consoles: Arc<Consoles>,
     keyboard: Keyboard,
     answers: mpsc::Sender<Box<ServerMessage>>,
     room: Arc<Semaphore>,
@@ -42,13 +43,13 @@ pub(super) struct Deeds {
 }
 
 impl Deeds {
-    pub(super) fn new(
-        proxy: &Arc<Proxy>,
+    pub(crate) fn new(
+        consoles: &Arc<Consoles>,
         keyboard: &Keyboard,
         answers: &mpsc::Sender<Box<ServerMessage>>,
     ) -> Self {
         Self {
-            proxy: Arc::clone(proxy),
+            consoles: Arc::clone(consoles),
             keyboard: keyboard.clone(),
             answers: answers.clone(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
@@ -62,9 +63,9 @@ impl Deeds {
     /// # Errors
     ///
     /// In words, when the session may not, or others are still under way.
-    pub(super) fn start(&self, deed: Deed) -> Result<(), String> {
+    pub(crate) fn start(&self, deed: Deed) -> Result<(), String> {
         self.allow(deed)?;
-        let Backing::Own { compute, .. } = &self.proxy.backing else {
+        let Some(Host { compute, .. }) = &self.consoles.host else {
             return Err("this proxy has the server's port alone: ask Nova to do it".into());
         };
         let place = Arc::clone(&self.room).try_acquire_owned();
@@ -94,15 +95,20 @@ impl Deeds {
     /// # Errors
     ///
     /// In words, when the session may only watch itself, or has made many.
-    pub(super) fn link(&self) -> Result<(), String> {
+    pub(crate) fn link(&self) -> Result<(), String> {
         if !self.keyboard.may_write() {
             return Err("only someone who may write can let others watch".into());
         }
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
             return Err("many links were made already, use one of them".into());
         }
+        let Some(Host { grants, .. }) = &self.consoles.host else {
+            return Err("Nova makes the URLs here: with &mode=watch behind it, one lets others \
+                        watch"
+                .into());
+        };
         let now = Timestamp::now();
-        let ttl = self.proxy.config.consoleauth.token_ttl.as_secs();
+        let ttl = self.consoles.token_ttl.as_secs();
         let expires = now + SignedDuration::from_secs(ttl.cast_signed());
         // Nobody watches for longer by a link of a session whose time is limited.
         let expires = self.keyboard.limit().map_or(expires, |limit| limit.min(expires));
@@ -117,20 +123,25 @@ impl Deeds {
             wait: true,
             expires,
         };
-        let (proxy, answers) = (Arc::clone(&self.proxy), self.answers.clone());
+        let (grants, answers) = (grants.clone(), self.answers.clone());
+        let base = self.consoles.console_url.clone();
         let keyboard = self.keyboard.clone();
         tokio::spawn(async move {
-            let token = proxy.backing.authorize(grant).await;
-            let answer = match token {
+            let answer = match grants.authorize(grant).await {
                 Ok(token) => {
                     tracing::info!(line = keyboard.line_name(),
                         server = %keyboard.line().server, session = %keyboard.session(),
                         user = keyboard.user(), "watch link made");
-                    let base = proxy.config.serial_console.console_url();
                     let url = format!("{base}?token={}&mode=watch", token.expose());
                     ServerMessage::Link { url, seconds }
                 }
-                Err(refusal) => ServerMessage::Error { message: refusal.to_string() },
+                Err(error) => {
+                    if seldom::is_due("link") {
+                        tracing::error!(%error, "watch links cannot be made");
+                    }
+                    let message = "links cannot be made now, try again".into();
+                    ServerMessage::Error { message }
+                }
             };
             let _ = answers.send(Box::new(answer)).await;
         });

@@ -14,9 +14,9 @@ use serialproxy_proto::console::Size;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 
-use super::deed::Deed;
-use super::deed::Deeds;
-use crate::Proxy;
+use crate::Consoles;
+use crate::deed::Deed;
+use crate::deed::Deeds;
 use crate::record::Recorded;
 use crate::record::Recording;
 
@@ -27,8 +27,8 @@ const UNSHOWN: u64 = 512 * 1024;
 /// Answers that wait to be sent at most; more are dropped.
 const ANSWERS: usize = 16;
 
-pub(super) struct Console {
-    proxy: Arc<Proxy>,
+pub(crate) struct Dialogue {
+    consoles: Arc<Consoles>,
     keyboard: Keyboard,
     deeds: Deeds,
     answers: mpsc::Sender<Box<ServerMessage>>,
@@ -39,33 +39,33 @@ pub(super) struct Console {
     recorded: Option<watch::Receiver<Recorded>>,
 }
 
-impl Console {
-    pub(super) fn new(
-        proxy: &Arc<Proxy>,
+impl Dialogue {
+    pub(crate) fn new(
+        consoles: &Arc<Consoles>,
         keyboard: &Keyboard,
         recording: Option<&Recording>,
     ) -> Self {
         // Boxed, since a channel has room for many from the start.
         let (answers, answered) = mpsc::channel(ANSWERS);
-        let deeds = Deeds::new(proxy, keyboard, &answers);
+        let deeds = Deeds::new(consoles, keyboard, &answers);
         let recorded = recording.map(Recording::recorded);
-        let (proxy, keyboard) = (Arc::clone(proxy), keyboard.clone());
+        let (consoles, keyboard) = (Arc::clone(consoles), keyboard.clone());
         let recording = recording.cloned();
-        Self { proxy, keyboard, deeds, answers, answered, shown: None, recording, recorded }
+        Self { consoles, keyboard, deeds, answers, answered, shown: None, recording, recorded }
     }
 
     /// Whether the client has so much to show that it gets no more now.
-    pub(super) fn lags(console: Option<&Self>, attachment: &Attachment) -> bool {
-        let shown = console.and_then(|console| console.shown);
+    pub(crate) fn lags(dialogue: Option<&Self>, attachment: &Attachment) -> bool {
+        let shown = dialogue.and_then(|dialogue| dialogue.shown);
         shown.is_some_and(|shown| attachment.offset().saturating_sub(shown) >= UNSHOWN)
     }
 
     /// Waits for the next answer, or something else to say; forever on raw, which has no words.
-    pub(super) async fn answer(console: &mut Option<Self>) -> Box<ServerMessage> {
-        let Some(console) = console else { return std::future::pending().await };
+    pub(crate) async fn answer(dialogue: &mut Option<Self>) -> Box<ServerMessage> {
+        let Some(dialogue) = dialogue else { return std::future::pending().await };
         tokio::select! {
-            Some(answer) = console.answered.recv() => answer,
-            message = changed(&mut console.recorded) => {
+            Some(answer) = dialogue.answered.recv() => answer,
+            message = changed(&mut dialogue.recorded) => {
                 Box::new(ServerMessage::Notice { message: message.into() })
             }
         }
@@ -73,7 +73,7 @@ impl Console {
 
     /// Does what a control message asks for, or says in words why not. One of an unknown type is
     /// ignored: the client may be newer than we are.
-    pub(super) fn obey(&mut self, text: &str) {
+    pub(crate) fn obey(&mut self, text: &str) {
         if let Err(message) = ClientMessage::read(text).and_then(|message| self.follow(message)) {
             self.say(ServerMessage::Error { message });
         }
@@ -103,7 +103,7 @@ impl Console {
 
     /// Counts a message that others may hear of, or that takes time.
     fn allow(&self) -> Result<(), String> {
-        let wait = self.proxy.messages.count(&self.keyboard.session(), Instant::now());
+        let wait = self.consoles.messages.count(&self.keyboard.session(), Instant::now());
         if wait.is_zero() { Ok(()) } else { Err("too many messages: wait a moment".into()) }
     }
 
