@@ -2,6 +2,8 @@
 // the proxy said.
 
 import type { Attachment } from './attachment';
+import { urlCommand } from './commands';
+import type { Console } from './commands';
 import { Code } from './messages';
 import type { Action, Mode } from './messages';
 import { because, describeSince } from './words';
@@ -54,8 +56,8 @@ export interface End {
   reason: string;
   /** The session, if the proxy let it in. */
   attachment: Attachment | undefined;
-  /** The name of the server, if this page ever was attached. */
-  server: string | undefined;
+  /** The console, if this page ever was attached. */
+  console: Console | undefined;
   /** Who writes, if that is why we were refused. */
   holder: Holder | undefined;
   /** What this page asked for; without it the URL's own mode counted. */
@@ -125,10 +127,10 @@ const ENDINGS: Record<number, Describe> = {
       'a fault of the proxy',
       `The proxy had a fault${why} If it stays so, tell its administrator.`,
     ),
-  [Code.token]: ({ server }) =>
+  [Code.token]: ({ console }) =>
     stay(
       'URL expired',
-      `This console URL has expired or was revoked. Ask for a new one: ${command(server)}`,
+      `This console URL has expired or was revoked. Ask for a new one: ${urlCommand(console)}`,
       NEW_URL,
     ),
   // A page that did not ask to type is not refused because its URL only allows watching.
@@ -138,11 +140,11 @@ const ENDINGS: Record<number, Describe> = {
       `That is not allowed${why}`,
       mode === 'write' ? ['watch', 'reconnect'] : ['reconnect'],
     ),
-  [Code.noSuchLine]: ({ server }, why) =>
+  [Code.noSuchLine]: ({ console }, why) =>
     stay(
       'no such console',
       `This server or serial port does not exist (any more)${why} ` +
-        `Check its name, then ask for a new one: ${command(server)}`,
+        `Check its name, then ask for a new one: ${urlCommand(console)}`,
       NEW_URL,
     ),
   [Code.busy]: busy,
@@ -174,13 +176,13 @@ function unknownCode({ code }: End, why: string): Ending {
 }
 
 /** One code for two limits: of sessions at a time, and of a session's time. */
-function sessionLimit({ reason, server }: End, why: string): Ending {
+function sessionLimit({ reason, console }: End, why: string): Ending {
   if (reason.startsWith('too many sessions')) {
     const text = `This console has as many sessions as it may have${why}`;
     return stay('too many sessions', `${text} Close one of them, then reconnect.`);
   }
   const text = `This session's time is over${why}`;
-  const again = `Reconnect, or ask for a new URL: ${command(server)}`;
+  const again = `Reconnect, or ask for a new URL: ${urlCommand(console)}`;
   return stay('time is over', `${text} ${again}`, ['reconnect', ...NEW_URL]);
 }
 
@@ -239,9 +241,4 @@ function stay(short: string, text: string, offers: Offer[] = ['reconnect']): End
 
 function retry(short: string, text: string): Ending {
   return { short, text, offers: ['reconnect'], retry: true };
-}
-
-/** The command that makes a console URL. */
-export function command(server: string | undefined): string {
-  return `serialproxy get-serial-console ${server ?? 'SERVER'} serial`;
 }

@@ -10,8 +10,8 @@ import { ask } from './ask';
 import type { Attachment } from './attachment';
 import { Attention } from './attention';
 import { Clipboard } from './clipboard';
+import { urlCommand } from './commands';
 import { element } from './elements';
-import { command } from './endings';
 import type { Offer } from './endings';
 import { KeyBar } from './key-bar';
 import { KeysMenu } from './keys-menu';
@@ -162,9 +162,9 @@ function openConsole(access: Access): void {
 
   async function accept(offer: Offer): Promise<void> {
     if (offer === 'force' || offer === 'ask') return comeIn(offer);
-    const server = view?.hello?.server.name;
-    if (offer === 'servers') return location.assign(serversPage(server));
-    if (offer === 'command') return clipboard.copyWords(command(server));
+    const hello = view?.hello;
+    if (offer === 'servers') return location.assign(serversPage(hello?.server.name));
+    if (offer === 'command') return clipboard.copyWords(urlCommand(hello));
     screen.term.focus();
     if (offer === 'back') await session.attach('watch', { pen: 'request' });
     else if (offer === 'watch') await session.attach('watch');

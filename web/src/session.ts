@@ -287,7 +287,7 @@ export class Session {
       code,
       reason,
       attachment,
-      server: hello?.server.name,
+      console: hello,
       holder,
       mode: this.access.mode,
       earlier: holder !== undefined && this.own.holds(holder),

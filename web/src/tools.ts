@@ -1,6 +1,7 @@
 // The tools behind "More": what is needed now and then.
 
 import type { Clipboard } from './clipboard';
+import { watchCommand } from './commands';
 import { element } from './elements';
 import type { Session } from './session';
 import type { Screen } from './terminal';
@@ -31,7 +32,10 @@ export class Tools {
     this.onClick('download', () => this.download());
     this.onClick('download-history', () => this.downloadHistory());
     this.onClick('copy-link', () => session.request({ type: 'link' }));
-    this.onClick('copy-watch', () => page.clipboard.copyWords(this.watchCommand()));
+    this.onClick('copy-watch', () => {
+      const hello = this.view?.hello;
+      return hello && page.clipboard.copyWords(watchCommand(hello));
+    });
     this.onClick('smaller', () => screen.enlarge(-1));
     this.onClick('larger', () => screen.enlarge(1));
     this.onClick('theme', () => theme.next());
@@ -109,11 +113,6 @@ export class Tools {
     return link.download;
   }
 
-  private watchCommand(): string {
-    const { server, port } = this.view?.hello ?? { server: { id: '', name: 'SERVER' }, port: 0 };
-    return `serialproxy connect ${argument(server)} --port ${port} --watch`;
-  }
-
   private focused(act: () => void): void {
     this.page.screen.term.focus();
     act();
@@ -122,11 +121,4 @@ export class Tools {
   private onClick(id: string, act: () => unknown): void {
     element(id, HTMLButtonElement).addEventListener('click', () => void act());
   }
-}
-
-/** A server as one word of a POSIX shell: its id where the name could be taken for an option, or holds
- * characters that a terminal or its reader would take for something else. */
-function argument({ id, name }: { id: string; name: string }): string {
-  if (name.startsWith('-') || /^$|\p{C}/u.test(name)) return id;
-  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 }

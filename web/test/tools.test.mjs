@@ -353,21 +353,30 @@ test('the command that watches is copied', async () => {
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
 });
 
+const WATCH = (server) => ['connect', server, '--port', '1', '--watch'];
+const URL_OF = (server) => ['get-serial-console', server, 'serial', '--port', '1'];
+
 for (const name of ['a; touch b', '$(id)', '`id`', "it's", 'a "b" \\c', '-h', 'a\u202eb', 'a\tb']) {
-  test(`the command that watches ${JSON.stringify(name)} is one for a shell to run`, async () => {
-    const id = 'a3b7c1d2-0000-4000-8000-000000000003';
-    const { page } = await at.attach(
-      { server: { id, name } },
-      { permissions: ['clipboard-read', 'clipboard-write'] },
-    );
-    await choose(page, 'More', 'Copy watch command');
-    await see(status(page, 'Copied: '));
-    const command = await page.evaluate(() => navigator.clipboard.readText());
-    const shell = `serialproxy() { printf '%s\\n' "$@"; }\n${command}`;
-    const server = /^-|\p{C}/u.test(name) ? id : name;
-    const words = ['connect', server, '--port', '0', '--watch', ''];
-    assert.deepEqual(execFileSync('sh', ['-c', shell], { encoding: 'utf8' }).split('\n'), words);
-  });
+  for (const [what, copy, words] of [
+    ['watches', (page) => choose(page, 'More', 'Copy watch command'), WATCH],
+    ['makes a URL of', (page) => button(page, 'Copy the command').click(), URL_OF],
+  ]) {
+    test(`the command that ${what} ${JSON.stringify(name)} is one for a shell to run`, async () => {
+      const id = 'a3b7c1d2-0000-4000-8000-000000000003';
+      const { page, session } = await at.attach(
+        { server: { id, name }, port: 1 },
+        { permissions: ['clipboard-read', 'clipboard-write'] },
+      );
+      if (words === URL_OF) session.close(4001, 'expired');
+      await copy(page);
+      await see(status(page, 'Copied: '));
+      const command = await page.evaluate(() => navigator.clipboard.readText());
+      const shell = `serialproxy() { printf '%s\\n' "$@"; }\n${command}`;
+      const server = /^-|\p{C}/u.test(name) ? id : name;
+      const ran = execFileSync('sh', ['-c', shell], { encoding: 'utf8' });
+      assert.equal(ran, words(server).map((word) => `${word}\n`).join(''));
+    });
+  }
 }
 
 test('a link that watches is made and copied', async () => {

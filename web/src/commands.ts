@@ -1,0 +1,28 @@
+// The commands of serialproxy that the page shows and copies, as words of a POSIX shell.
+
+/** A serial port of a server. */
+export interface Console {
+  server: { id: string; name: string };
+  port: number;
+}
+
+/** Makes a console URL. */
+export function urlCommand(console: Console | undefined): string {
+  if (!console) return 'serialproxy get-serial-console SERVER serial';
+  const { server, port } = console;
+  return `serialproxy get-serial-console ${word(server)} serial${port === 0 ? '' : ` --port ${port}`}`;
+}
+
+/** Watches a console in a terminal. */
+export function watchCommand({ server, port }: Console): string {
+  return `serialproxy connect ${word(server)} --port ${port} --watch`;
+}
+
+/**
+ * A server as one word: its id where the name could be taken for an option, or holds characters that a
+ * terminal or its reader would take for something else.
+ */
+function word({ id, name }: Console['server']): string {
+  if (name.startsWith('-') || /^$|\p{C}/u.test(name)) return id;
+  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
+}
