@@ -29,7 +29,7 @@ async function watched(watch) {
       }
     };`);
   await page.goto(await consoleUrl());
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   return page;
 }
 

@@ -22,7 +22,7 @@ afterEach(() => cable.remove());
 /** A page that writes, over the cable. */
 async function attached() {
   const page = await at.open(cable.url(await consoleUrl()));
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   return page;
 }
 
@@ -44,12 +44,12 @@ test('output and input of a time without a network arrive once and in order', as
   await page.keyboard.type('one ');
   await guest.hears('one ');
   await cut(page);
-  await see(page.getByText(/your place is kept for \d+ s more/));
+  await see(page.getByText(/your session is kept for \d+ s more/));
   guest.print('meanwhile\r\n');
   await page.keyboard.type('two ');
   cable.mend();
   await seeInTerminal(page, 'before\nmeanwhile');
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   await page.keyboard.type('three');
   await guest.hears('two three');
   guest.print('after');
@@ -69,7 +69,7 @@ test('many breaks while lines are printed and typed lose nothing and repeat noth
     await page.keyboard.type(`${round}.`);
     typed += `${round}.`;
     cable.mend();
-    await see(status(page, 'connected · you write'));
+    await see(status(page, 'connected · you are typing'));
   }
   await guest.hears(typed);
   const lines = Array.from({ length: 6 }, (_, round) => `line ${round}`).join('\n');
@@ -77,12 +77,12 @@ test('many breaks while lines are printed and typed lose nothing and repeat noth
   forgiveAttempts(page);
 });
 
-test('a tab that is loaded again keeps the pen and shows the screen', async () => {
+test('a tab that is loaded again keeps typing and shows the screen', async () => {
   const page = await attached();
   guest.print('\x1b[2J\x1b[H\x1b[31mon the screen\x1b[0m');
   await seeInTerminal(page, 'on the screen');
   await page.reload();
-  await see(status(page, /connected · you write$/));
+  await see(status(page, /connected · you are typing$/));
   await seeInTerminal(page, 'on the screen');
   await page.keyboard.type('typed');
   await guest.hears('typed');
@@ -91,15 +91,15 @@ test('a tab that is loaded again keeps the pen and shows the screen', async () =
 test('a second window takes the session over, and the first has it back at a press', async () => {
   const page = await attached();
   const opened = page.context().waitForEvent('page');
-  await choose(page, 'More', 'Pop out');
+  await choose(page, 'More', 'Open in new window');
   const other = await opened;
-  await see(status(other, 'connected · you write'));
-  await see(alert(page, 'This session goes on in another window.'));
+  await see(status(other, 'connected · you are typing'));
+  await see(alert(page, 'This session is now open in another window.'));
   await other.keyboard.type('there');
   await guest.hears('there');
   await button(page, 'Use it here').click();
-  await see(status(page, 'connected · you write'));
-  await see(alert(other, 'This session goes on in another window.'));
+  await see(status(page, 'connected · you are typing'));
+  await see(alert(other, 'This session is now open in another window.'));
   await page.keyboard.type('here');
   await guest.hears('here');
 });
@@ -109,7 +109,7 @@ test('who leaves frees the pen at once', async () => {
   await choose(page, 'More', 'Leave');
   await see(alert(page, 'You left the console'));
   const bob = await at.open(await consoleUrl('bob'));
-  await see(status(bob, 'connected · you write'));
+  await see(status(bob, 'connected · you are typing'));
 });
 
 test('a paste arrives whole, and Ctrl+C stops the next', async () => {

@@ -26,7 +26,7 @@ function handshake(url) {
 }
 
 const EXPIRED =
-  'This console URL has expired or was revoked. Ask for a new one: serialproxy get-serial-console';
+  'This console URL has expired or was revoked. Get a new one: serialproxy get-serial-console';
 
 test('a token that nobody gave out is explained in words', async () => {
   const url = new URL(await consoleUrl());

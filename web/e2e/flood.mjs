@@ -1,4 +1,4 @@
-// A port that prints 10 MB of coloured text a second: Ctrl+C is answered on the screen at once, what
+// A port that prints 10 MB of colored text a second: Ctrl+C is answered on the screen at once, what
 // was not shown is said, and the page does not grow.
 
 import assert from 'node:assert/strict';
@@ -24,7 +24,7 @@ const ANSWER = 300;
 /** Bytes that the heap may be larger after ten seconds than after three. */
 const GROWTH = 4 * 1024 * 1024;
 
-/** Each line has its number, in two colours, and so many bytes; so many lines are printed at once. */
+/** Each line has its number, in two colors, and so many bytes; so many lines are printed at once. */
 const LINE = 96;
 const LINES = 1000;
 
@@ -41,8 +41,8 @@ const LEAD = '\x1b[1;32m';
 /** Lines whose numbers are written into them when they are printed. */
 const piece = Buffer.from(
   Array.from({ length: LINES }, (_, line) => {
-    const colour = String(line % 256).padStart(3, '0');
-    const start = `${LEAD}${'0'.repeat(12)}\x1b[0m \x1b[38;5;${colour}m`;
+    const color = String(line % 256).padStart(3, '0');
+    const start = `${LEAD}${'0'.repeat(12)}\x1b[0m \x1b[38;5;${color}m`;
     const end = '\x1b[0m\r\n';
     return start + '.'.repeat(LINE - start.length - end.length) + end;
   }).join(''),
@@ -109,7 +109,7 @@ async function interrupt(page, answer) {
 
 test('a flood of 10 MB/s is answered on the screen at once and leaves the page small', async (t) => {
   const page = await at.open(await consoleUrl());
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   const devtools = await page.context().newCDPSession(page);
   const heaps = [];
   const delays = [];

@@ -40,7 +40,7 @@ async function knock(page, word) {
 
 test('the page is a live shell, named in the title, and keeps the token to itself', async () => {
   const page = await at.open(await consoleUrl());
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   await see(page.getByRole('heading', { name: `${story.name} port 0` }));
   assert.equal(await page.title(), `${story.name}:0 – console`);
   assert.match(page.url(), /^http:\/\/127\.0\.0\.1:\d+\/serial\.html$/);
@@ -60,12 +60,12 @@ test('characters whose bytes the guest prints one by one are shown whole', async
 
 test('a phone of 360 px is enough to work with it', async () => {
   const page = await at.open(await consoleUrl(), { viewport: { width: 360, height: 640 } });
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   await knock(page, 'phone');
   await page.keyboard.type('stty size; seq 1 3000 | tail -n 1\r');
   await seeInTerminal(page, '\n3000');
   await assertNoSidewaysScroll(page);
-  const line = await status(page, 'you write').boundingBox();
+  const line = await status(page, 'you are typing').boundingBox();
   assert.ok(line.x >= 0 && line.x + line.width <= 360 && line.height > 0);
 });
 
@@ -91,9 +91,9 @@ test('a guest that stops is waited for, and its next boot appears by itself', as
   const page = await at.open(await consoleUrl());
   await knock(page, 'before');
   await call('POST', `/v1/servers/${story.server}/stop`, { body: { force: true } });
-  await see(status(page, 'waiting for the guest: the server is SHUTOFF'));
+  await see(status(page, 'waiting for the guest: the server is shut off'));
   await button(page, 'Start').click();
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   await page.waitForFunction(() => {
     const boots = window.serialproxy.text().split(/started, boot \d/);
     return boots.length === 2 && boots[1].includes('Linux version');

@@ -25,18 +25,18 @@ for (const [signal, how, words] of [
   test(`a page whose program ${how} says so and comes back by itself`, async () => {
     let guest = await Guest.attach();
     const page = await at.open(await consoleUrl());
-    await see(status(page, 'connected · you write'));
+    await see(status(page, 'connected · you are typing'));
     guest.print(`before ${signal}\r\n`);
     await seeInTerminal(page, `before ${signal}`);
 
     await Promise.all([see(alert(page, words)), restart(signal)]);
-    await see(status(page, 'connected · you write'));
+    await see(status(page, 'connected · you are typing'));
     assert.equal(await page.getByRole('alert').isVisible(), false);
     guest.leave();
     guest = await Guest.attach();
     guest.print(`after ${signal}\r\n`);
     await seeInTerminal(page, `after ${signal}`);
-    assert.match(await terminalText(page), /before [^]*attached again[^]*after /);
+    assert.match(await terminalText(page), /before [^]*reconnected[^]*after /);
     await page.keyboard.type('typed');
     await guest.hears('typed');
     guest.leave();

@@ -17,7 +17,7 @@ after(() => guest.leave());
 
 test('a console works over TLS', async () => {
   const page = await at.open(await consoleUrl());
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   guest.print('printed');
   await seeInTerminal(page, 'printed');
   await page.keyboard.type('typed');

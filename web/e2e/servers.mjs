@@ -39,12 +39,12 @@ async function enter(options) {
 
 test('a console is opened, listed with its writer, and ended with a reason', async () => {
   const page = await enter();
-  await see(port(page).getByText('nobody writes'));
+  await see(port(page).getByText('nobody is typing'));
   const [tab] = await Promise.all([
     page.waitForEvent('popup'),
     button(page, 'Open port 0 of switch').click(),
   ]);
-  await see(status(tab, 'connected · you write'));
+  await see(status(tab, 'connected · you are typing'));
   assert.equal(await tab.evaluate(() => window.opener), null);
   const kept = await tab.evaluate(() => JSON.stringify({ ...sessionStorage }));
   assert.ok(!kept.includes(story.token));
@@ -53,13 +53,13 @@ test('a console is opened, listed with its writer, and ended with a reason', asy
   await tab.keyboard.type('typed');
   await guest.hears('typed');
 
-  await see(port(page).getByText(/^admin writes since \d\d:\d\d \(for less than a minute\)$/));
+  await see(port(page).getByText(/^admin has been typing since \d\d:\d\d \(for less than a minute\)$/));
   await page.getByText('1 session', { exact: true }).click();
-  await button(page, 'Disconnect… admin, who writes').click();
+  await button(page, 'Disconnect… admin, who is typing').click();
   await page.getByLabel('Reason').fill('the switch is being replaced');
   await page.keyboard.press('Enter');
-  await see(alert(tab, 'An administrator (admin) disconnected you: the switch is being replaced.'));
-  await see(port(page).getByText('nobody writes'));
+  await see(alert(tab, 'admin disconnected you: the switch is being replaced. Reconnect, or watch.'));
+  await see(port(page).getByText('nobody is typing'));
   await tab.close();
 });
 
@@ -78,8 +78,8 @@ test('watching never types', async () => {
     page.waitForEvent('popup'),
     button(page, 'Watch port 0 of switch').click(),
   ]);
-  await see(status(tab, 'you watch'));
-  await see(port(page).getByText('nobody writes, 1 watches'));
+  await see(status(tab, 'you are watching'));
+  await see(port(page).getByText('nobody is typing, 1 watching'));
   await tab.close();
 });
 
@@ -112,7 +112,7 @@ test('a URL with a console token is the terminal page, and one without says wher
   const answer = await call('POST', `/v3/servers/${story.server}/get-serial-console`);
   const { url } = (await answer.json()).serial_console;
   const page = await at.open(new URL(`/${new URL(url).search}`, story.proxy).href);
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   const lost = await at.open(new URL('serial.html', story.proxy).href);
   await lost.getByRole('link', { name: 'the servers page' }).click();
   await see(lost.getByLabel('API token'));

@@ -17,17 +17,17 @@ after(() => guest.leave());
 /** Alice writes, and bob, who came second, is told so. */
 async function aliceAndBob() {
   const alice = await at.open(await consoleUrl('alice'));
-  await see(status(alice, 'connected · you write'));
+  await see(status(alice, 'connected · you are typing'));
   const bob = await at.open(await consoleUrl('bob'));
   await see(alert(bob, /^alice has been typing here since \d\d:\d\d \(for less than a minute\)\./));
-  await see(status(bob, 'closed: alice writes'));
+  await see(status(bob, 'closed: alice is typing'));
   return { alice, bob };
 }
 
 test('who comes second watches what the first types, and types nothing', async () => {
   const { alice, bob } = await aliceAndBob();
   await button(bob, 'Watch').click();
-  await see(status(bob, 'connected · alice writes, you watch · 2 attached'));
+  await see(status(bob, 'connected · alice is typing, you are watching · 2 attached'));
   await bob.keyboard.type('rm -rf /\r');
   await alice.keyboard.type('ls');
   await guest.hears('ls');
@@ -47,9 +47,9 @@ test('who comes second takes over after a question, and the first goes on watchi
   await guest.hears('a');
   await button(bob, 'Take over…').click();
   await question.getByRole('button', { name: 'Take over' }).click();
-  await see(status(bob, 'connected · you write · 2 attached'));
-  await see(alert(alice, 'bob took over typing. You watch now.'));
-  await see(status(alice, 'connected · bob writes, you watch · 2 attached'));
+  await see(status(bob, 'connected · you are typing · 2 attached'));
+  await see(alert(alice, 'bob took over typing. You are watching now.'));
+  await see(status(alice, 'connected · bob is typing, you are watching · 2 attached'));
   await alice.keyboard.type('not any more');
   await bob.keyboard.type('b');
   await guest.hears('b');
@@ -63,31 +63,31 @@ test('who watches asks for the pen, is kept waiting, and is given it', async () 
   await button(bob, 'Watch').click();
   await see(status(bob, '2 attached: you, alice'));
   await see(status(alice, '2 attached: you, bob'));
-  await button(bob, 'Ask to write').click();
-  await bob.getByLabel('Reason, for them to read').fill('the disk is full');
+  await button(bob, 'Ask to type').click();
+  await bob.getByLabel('Reason (they see it)').fill('the disk is full');
   await bob.keyboard.press('Enter');
-  await see(bob.getByText(/^Asked alice to let you write: \d+ s left to refuse\.$/));
-  await see(alert(alice, 'bob asks to write: the disk is full.'));
-  await button(alice, 'Keep').click();
-  await see(alert(bob, /^alice keeps the pen/));
+  await see(bob.getByText(/^You asked alice to let you type. Without an answer, you can type in \d+ s\.$/));
+  await see(alert(alice, 'bob asks to type: the disk is full.'));
+  await button(alice, 'Keep typing').click();
+  await see(alert(bob, /^alice keeps typing/));
   await alice.locator('#screen').click();
   await alice.keyboard.type('a');
   await guest.hears('a');
 
-  await button(bob, 'Ask to write').click();
+  await button(bob, 'Ask to type').click();
   await bob.getByRole('dialog').getByRole('button', { name: 'Ask' }).click();
-  await button(alice, 'Give').click();
-  await see(status(bob, 'connected · you write'));
-  await see(alert(alice, 'You watch now.'));
+  await button(alice, 'Let them type').click();
+  await see(status(bob, 'connected · you are typing'));
+  await see(alert(alice, 'You are watching now.'));
   await alice.keyboard.type('not any more');
   await bob.keyboard.type('b');
   await guest.hears('b');
 });
 
-test('who watches sees the grid of who writes', async () => {
+test('who watches sees the grid of who is typing', async () => {
   const { bob } = await aliceAndBob();
   await button(bob, 'Watch').click();
-  await see(status(bob, 'alice writes, you watch'));
+  await see(status(bob, 'alice is typing, you are watching'));
   await bob.setViewportSize({ width: 500, height: 700 });
   await bob.locator('#screen[data-grid=theirs]').waitFor();
   const line = 'x'.repeat(110);
@@ -97,12 +97,12 @@ test('who watches sees the grid of who writes', async () => {
 
 test('one person takes over from their own other window', async () => {
   const first = await at.open(await consoleUrl('alice'));
-  await see(status(first, 'you write'));
+  await see(status(first, 'you are typing'));
   const second = await at.open(await consoleUrl('alice'));
   await button(second, 'Take over…').click();
   await second.getByRole('dialog').getByRole('button', { name: 'Take over' }).click();
-  await see(status(second, 'you write'));
-  await see(status(first, 'alice writes, you watch'));
+  await see(status(second, 'you are typing'));
+  await see(status(first, 'alice is typing, you are watching'));
   await first.keyboard.type('first');
   await second.keyboard.type('second');
   await guest.hears('second');
@@ -110,14 +110,14 @@ test('one person takes over from their own other window', async () => {
 
 test('who is thrown off by the API reads by whom and why, and comes back at a click', async () => {
   const page = await at.open(await consoleUrl('alice'));
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   const path = `/v3/servers/${story.server}/disconnect-serial-console?reason=maintenance`;
   await call('POST', path, { user: 'root' });
-  await see(alert(page, 'An administrator (root) disconnected you: maintenance.'));
+  await see(alert(page, 'root disconnected you: maintenance. Reconnect, or watch.'));
   await see(status(page, 'closed: disconnected'));
   await page.keyboard.type('lost');
   await offer(page, 'Reconnect').click();
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   await page.keyboard.type('back');
   await guest.hears('back');
 });
@@ -143,13 +143,13 @@ test('the keyboard alone is enough: out of the terminal, to the tools, and throu
   await alice.keyboard.press('ArrowUp');
   await focused(alice, 'Reconnect');
   await alice.keyboard.press('Enter');
-  await see(status(alice, 'connected · you write'));
+  await see(status(alice, 'connected · you are typing'));
   await focused(alice, 'Terminal input');
 
   await bob.keyboard.press('Tab');
   await focused(bob, 'Watch');
   await bob.keyboard.press('Enter');
-  await see(status(bob, 'alice writes, you watch'));
+  await see(status(bob, 'alice is typing, you are watching'));
   guest.print('seen');
   await seeInTerminal(bob, 'seen');
   assert.ok(!(await terminalText(bob)).includes('\t'));
@@ -157,11 +157,11 @@ test('the keyboard alone is enough: out of the terminal, to the tools, and throu
 
 test('a phone of 360 px shows a busy console and lets it be watched', async () => {
   const alice = await at.open(await consoleUrl('alice'));
-  await see(status(alice, 'you write'));
+  await see(status(alice, 'you are typing'));
   const phone = await at.open(await consoleUrl('bob'), { viewport: { width: 360, height: 640 } });
   await see(alert(phone, 'alice has been typing here'));
   await button(phone, 'Watch').click();
-  await see(status(phone, 'connected · alice writes, you watch · 2 attached'));
+  await see(status(phone, 'connected · alice is typing, you are watching · 2 attached'));
   const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.equal(overflow, 0);
 });

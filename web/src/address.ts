@@ -7,7 +7,7 @@ import type { Mode } from './messages';
 const STORE = 'serialproxy.console';
 const SESSION_STORE = 'serialproxy.session';
 
-/** What a page load attaches with. */
+/** What this page attaches with. */
 export interface Access {
   /** The path of the console URL; the socket opens at the same one. */
   path: string;
@@ -19,7 +19,7 @@ export interface Access {
 /** A session that can come back. */
 export interface Kept {
   session: string;
-  /** Good for one come-back. */
+  /** The key for resuming it once. */
   resume: string;
 }
 
@@ -53,14 +53,14 @@ export function keptSession({ path }: Access): Kept | undefined {
   return load<Kept & { path: string }>(SESSION_STORE, path);
 }
 
-/** Where a socket is to begin, and as what. */
+/** How one attempt attaches, and where its output begins. */
 export interface Request {
   /** Instead of the token. */
   resume?: string | undefined;
   mode?: Mode | undefined;
-  /** What the screen is painted for, unless another writes: then the page shows their grid. */
+  /** The grid that the screen is painted for, unless somebody else types: then the page shows their grid. */
   grid?: { rows: number; cols: number } | undefined;
-  /** The first offset that is wanted, and the line that it counts in. */
+  /** The first offset that this page lacks, and the line id that it counts in. */
   from?: { offset: number; line: string } | undefined;
 }
 

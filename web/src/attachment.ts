@@ -1,20 +1,20 @@
-// What one attached session knows: who it is, who holds the pen and who wants it, who else is there,
-// how the line stands. A plain value that messages change; it touches neither the socket nor the page.
+// What one attached session knows: its user, who types, who asks to type, who else is attached, and the state
+// of the serial port. A plain value that messages change; it touches neither the socket nor the page.
 
 import type { Holder } from './endings';
 import { sizeMessage } from './messages';
 import type { Cause, Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
 
-/** Seconds that a holder has to refuse the pen, where the proxy does not say. */
+/** Seconds that the user who types has to refuse a request, where the proxy does not say. */
 const ASKED_FOR = 15;
 
-/** Someone wants the pen. */
-export interface Wish {
+/** Somebody asks to type. */
+export interface PenRequest {
   session: string | undefined;
   /** Who asks. */
   by: string;
   reason: string | undefined;
-  /** About when silence grants it, in milliseconds since 1970. */
+  /** When a request without an answer is granted, in milliseconds since 1970. */
   until: number;
 }
 
@@ -25,25 +25,25 @@ export class Attachment {
   private cause: Cause | undefined;
   viewers = 1;
   who: Viewer[] = [];
-  /** Who writes: a name, `null` for nobody, or undefined while the proxy hasn't said. */
+  /** The user who types, `null` for nobody, or undefined while the proxy has not said. */
   writer: string | null | undefined;
-  /** Where the writer's connection is lost: when another can write, in milliseconds since 1970. */
+  /** Where that user's connection is lost: when others can type, in milliseconds since 1970. */
   freeAt: number | undefined;
-  /** Whether the writer is another session of this page's user. */
+  /** Whether the session that types is another one of this page's user. */
   ownHolder = false;
-  /** Who took the pen from this session, and why. */
+  /** Who took over typing from this session, and why. */
   loss: { by?: string | undefined; reason?: string | undefined } | undefined;
-  /** The session of the writer, if there is one. */
+  /** The session that types, if there is one. */
   private holder: string | undefined;
-  /** Whether this session holds the pen: else nothing may be sent. */
+  /** Whether this session types (holds the pen). Input of others is dropped. */
   writes: boolean;
-  /** Who asks for the pen, until there is an answer. */
-  wish: Wish | undefined;
-  /** Who kept the pen when this session asked, and why. */
+  /** The request to type that has no answer yet. */
+  request: PenRequest | undefined;
+  /** Who refused this session's request to type, and why. */
   refusal: { by: string; reason: string } | undefined;
-  /** The grid of who writes. */
+  /** The grid of the session that types. */
   size: Size | undefined;
-  /** Whether its user wanted to take over and may not. */
+  /** Whether this page's user asked to take over and is not allowed to. */
   mayNotForce = false;
 
   constructor(readonly hello: Hello) {
@@ -54,27 +54,27 @@ export class Attachment {
     this.writer = this.writes ? hello.user : undefined;
   }
 
-  /** Whether the guest is there and does not go on. */
+  /** Whether the guest's processors are stopped. */
   get paused(): boolean {
     return this.cause === 'paused';
   }
 
-  /** Whether the guest does not run: one whose port is just not reached does. */
+  /** Whether the guest is off. A guest whose port cannot be reached is not. */
   get stopped(): boolean {
     return this.cause === 'stopped';
   }
 
-  /** Whether there is a guest that runs, or is paused. */
+  /** Whether the guest is on, running or paused. */
   get runs(): boolean {
     return !this.stopped && this.cause !== 'gone';
   }
 
-  /** Whether this session watches although its user may write. */
+  /** Whether this session watches, and its user may type. */
   get mayAskToWrite(): boolean {
     return !this.writes && this.hello.can.includes('write');
   }
 
-  /** Whether this session watches and its user may take the pen from who holds it. */
+  /** Whether this session watches, and its user may take over from the one who types. */
   get mayTakeOver(): boolean {
     return !this.writes && typeof this.writer === 'string' && this.hello.can.includes('force');
   }
@@ -83,24 +83,24 @@ export class Attachment {
     return this.hello.can.includes('power');
   }
 
-  /** Whether this session's user writes elsewhere, without a connection: may be had at once. */
+  /** Whether the session that types is this user's own and lost its connection: a request is granted at once. */
   get mayTakeBack(): boolean {
     return this.mayAskToWrite && this.ownHolder && this.freeAt !== undefined;
   }
 
-  /** Whether this session's own question for the pen is open. */
+  /** Whether this session's own request to type has no answer yet. */
   get asks(): boolean {
-    return this.wish !== undefined && this.wish.session === this.hello.session;
+    return this.request !== undefined && this.request.session === this.hello.session;
   }
 
-  /** This session is to take the pen from whoever holds it; says whether it may ask for that. */
+  /** Whether this session may take over; notes that its user asked to and may not. */
   force(): boolean {
     const may = this.hello.can.includes('force');
     this.mayNotForce = !may;
     return may;
   }
 
-  /** The user has read, or need not read any more, what happened with the pen. */
+  /** The notice about who types is read, or out of date. */
   clear(): void {
     this.loss = this.refusal = undefined;
     this.mayNotForce = false;
@@ -125,7 +125,7 @@ export class Attachment {
     const { state, session, holder, by, reason, seconds } = pen;
     if (state === 'requested') {
       const until = Date.now() + (seconds ?? ASKED_FOR) * 1000;
-      this.wish = { session, by: by ?? 'someone', reason, until };
+      this.request = { session, by: by ?? 'someone', reason, until };
       this.refusal = undefined;
       return;
     }
@@ -134,8 +134,8 @@ export class Attachment {
     const asked = this.asks;
     const changed = this.holder !== undefined && this.holder !== session;
     this.holder = state === 'free' ? undefined : session;
-    this.wish = undefined;
-    // What was told of a holder is no news any more once that one is gone.
+    this.request = undefined;
+    // A notice about a user who no longer types is out of date.
     if (changed) this.clear();
     this.writes = state === 'held' && session === this.hello.session;
     this.writer = state === 'free' ? null : (holder ?? by);
@@ -145,19 +145,19 @@ export class Attachment {
   }
 }
 
-/** Who writes on a console that refuses us. */
+/** Who types on a console that refused this page. */
 export function holderOf(pen: Pen, user: string): Holder {
   const { session, reason, own, can } = pen;
   const since = reason?.replace(/^since /, '');
   return { user, session, since, own, freeAt: freeAt(pen), can };
 }
 
-/** When a pen whose holder lost the connection is free, in milliseconds since 1970. */
+/** When a console whose user lost the connection is free, in milliseconds since 1970. */
 function freeAt({ free_in: seconds }: Pen): number | undefined {
   return seconds === undefined ? undefined : Date.now() + seconds * 1000;
 }
 
 function refusal({ by, holder, reason }: Pen): Attachment['refusal'] {
   const words = reason?.replace(/^denied:? ?/, '') ?? '';
-  return { by: by ?? holder ?? 'The writer', reason: words };
+  return { by: by ?? holder ?? 'The user who types', reason: words };
 }

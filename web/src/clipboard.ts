@@ -15,9 +15,9 @@ export class Clipboard {
 
   async copy(): Promise<void> {
     const text = this.term.getSelection();
-    if (!text) return this.say('Nothing is selected: select some text first, then copy.');
+    if (!text) return this.say('Nothing is selected. Select some text, then copy.');
     if (await this.write(text)) this.say('Copied.');
-    else this.say('This browser did not let the page copy: use its own menu on the selection.');
+    else this.say('This browser did not let the page copy. Use its own menu on the selection.');
     this.term.focus();
   }
 
@@ -33,7 +33,7 @@ export class Clipboard {
       text = await navigator.clipboard.readText();
     } catch {
       this.say(
-        'This browser does not let the page read the clipboard: press Ctrl+Shift+V instead.',
+        'This browser does not let the page read the clipboard. Press Ctrl+Shift+V instead.',
       );
     }
     this.term.focus();

@@ -9,16 +9,16 @@ import type { Reach } from './reach';
 const FRAME_BYTES = 16 * 1024;
 
 /**
- * Milliseconds that a WebSocket has to open: longer than a proxy takes that asks a slow Nova. After the
- * first ones the page says that there is no answer yet.
+ * Milliseconds that a WebSocket may take to open, longer than a proxy waits for a slow Nova; and after which
+ * the page says that there is no answer yet.
  */
 const OPEN_WAIT = 30_000;
 const SLOW = 5000;
 
-/** Milliseconds that the other side has to answer our close. */
+/** Milliseconds that the proxy has to answer our close. */
 const CLOSE_WAIT = 2000;
 
-/** Who hears what arrives. */
+/** Receives what arrives. */
 export interface Listener {
   onMessage(message: ServerMessage): void;
   onBytes(bytes: Uint8Array): void;
@@ -68,7 +68,7 @@ export class Connection {
     if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   }
 
-  /** Leaves a connection whose session is to come back over another. */
+  /** Leaves the connection; its session is resumed over another one. */
   abandon(): void {
     this.leave();
     this.socket?.close(Code.comingBack);
@@ -112,7 +112,7 @@ export class Connection {
     if (this.socket) this.socket.onclose = null;
     this.socket?.close();
     const code = await this.reach.why(new URL(this.url).pathname, late);
-    // Unless it was left meanwhile.
+    // The connection may have been left meanwhile.
     if (this.listener === listener) listener?.onClose(code, '');
   }
 

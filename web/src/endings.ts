@@ -6,6 +6,7 @@ import { urlCommand } from './commands';
 import type { Console } from './commands';
 import { Code } from './messages';
 import type { Action, Mode } from './messages';
+import { plain } from './plain';
 import { because, describeSince } from './words';
 
 /** What the page can offer after an end. */
@@ -15,15 +16,15 @@ export type Offer =
   | 'ask'
   | 'force'
   | 'here'
-  /** Take typing back from a lost session of one's own. */
+  /** Type instead of one's own session that lost its connection. */
   | 'back'
   | 'dismiss'
-  /** Go to the servers page, to log in and open the console anew. */
+  /** Go to the servers page, to log in and open the console again. */
   | 'servers'
   /** Copy the command that makes a console URL. */
   | 'command';
 
-/** For who needs a new console URL. */
+/** Offers to a user who needs a new console URL. */
 const NEW_URL: Offer[] = ['servers', 'command'];
 
 /** How a session ended, in words. */
@@ -37,7 +38,7 @@ export interface Ending {
   retry: boolean;
 }
 
-/** Who writes on a console that refused us, and since when as an RFC 3339 time. */
+/** Who types on a console that refused this page, and since when (RFC 3339). */
 export interface Holder {
   user: string;
   session?: string | undefined;
@@ -58,7 +59,7 @@ export interface End {
   attachment: Attachment | undefined;
   /** The console, if this page ever was attached. */
   console: Console | undefined;
-  /** Who writes, if that is why we were refused. */
+  /** Who types, if that is why this page was refused. */
   holder: Holder | undefined;
   /** What this page asked for; without it the URL's own mode counted. */
   mode: Mode | undefined;
@@ -79,13 +80,14 @@ export function parseBusy(reason: string): Holder | undefined {
 export function describeEnd(end: End): Ending {
   const why = end.reason.replace(/^(busy|stopped|unreachable|held|draining|too many sessions): /, '');
   const describe = ENDINGS[end.code] ?? unknownCode;
-  const { offers, ...ending } = describe(end, because(why));
+  const { offers, ...ending } = describe(end, because(plain(why)));
   return { ...ending, offers: offers.filter((offer) => offer !== 'force' || end.mayForce) };
 }
 
 type Describe = (end: End, why: string) => Ending;
 
-const restart: Describe = () => retry('the proxy restarts', 'The proxy is restarting.');
+const restart: Describe = () =>
+  retry('the proxy restarts', 'The proxy is restarting. This page reconnects by itself.');
 
 const ENDINGS: Record<number, Describe> = {
   [Code.normal]: (_, why) =>
@@ -96,77 +98,76 @@ const ENDINGS: Record<number, Describe> = {
   [Code.draining]: restart,
   [Code.connectionLost]: ({ attachment }) =>
     attachment
-      ? retry('connection lost', 'The connection was lost.')
-      : retry('no connection', 'The proxy cannot be reached.'),
+      ? retry('connection lost', 'The connection was lost. This page reconnects by itself.')
+      : retry('no connection', 'The proxy cannot be reached. Check your network.'),
   [Code.protocolError]: (_, why) =>
     stay(
       'refused',
-      `The proxy could not make sense of this request${why} Ask for a new console URL.`,
+      `The proxy does not understand this page's request${why} Get a new console URL.`,
       NEW_URL,
     ),
   [Code.blocked]: () =>
     retry(
       'WebSockets are blocked',
-      'The proxy answers, but no WebSocket gets through to it. A reverse proxy on the way must speak ' +
-        'HTTP/1.1 and pass the Upgrade and Connection headers on; a firewall, an antivirus program or ' +
-        'an extension of this browser may block WebSockets too. Show this to whoever runs them.',
+      'The proxy answers, but WebSockets do not reach it. A reverse proxy in between must use HTTP/1.1 ' +
+        'and pass on the Upgrade and Connection headers; a firewall, an antivirus program or a browser ' +
+        'extension can block WebSockets too. Show this message to the administrator of your network.',
     ),
   [Code.unsupported]: () =>
     stay(
       'no WebSockets',
-      'This browser opens no WebSocket: it is too old, or a policy or an extension forbids them. ' +
-        'Allow them for this site, or use another browser.',
+      'This browser cannot open WebSockets: it is too old, or a policy or an extension blocks them. ' +
+        'Allow WebSockets for this site, or use another browser.',
     ),
   [Code.tooBig]: () =>
     stay(
       'too much at once',
-      'More was sent at once than the proxy takes. Reconnect, and paste less at a time.',
+      'This page sent more at once than the proxy accepts. Reconnect, and paste less at a time.',
     ),
   [Code.internalError]: (_, why) =>
     retry(
-      'a fault of the proxy',
-      `The proxy had a fault${why} If it stays so, tell its administrator.`,
+      'error in the proxy',
+      `The proxy had an internal error${why} If this goes on, tell its administrator.`,
     ),
   [Code.token]: ({ console }) =>
     stay(
       'URL expired',
-      `This console URL has expired or was revoked. Ask for a new one: ${urlCommand(console)}`,
+      `This console URL has expired or was revoked. Get a new one: ${urlCommand(console)}`,
       NEW_URL,
     ),
   // A page that did not ask to type is not refused because its URL only allows watching.
   [Code.forbidden]: ({ mode }, why) =>
     stay(
       'not allowed',
-      `That is not allowed${why}`,
+      `The proxy refused to open this console${why}`,
       mode === 'write' ? ['watch', 'reconnect'] : ['reconnect'],
     ),
   [Code.noSuchLine]: ({ console }, why) =>
     stay(
       'no such console',
-      `This server or serial port does not exist (any more)${why} ` +
-        `Check its name, then ask for a new one: ${urlCommand(console)}`,
+      `This server or serial port does not exist${why} ` +
+        `Check the server's name, then get a new console URL: ${urlCommand(console)}`,
       NEW_URL,
     ),
   [Code.busy]: busy,
   [Code.takenOver]: () =>
-    stay('open in another window', 'This session goes on in another window.', ['here', 'watch']),
+    stay('open in another window', 'This session is now open in another window.', ['here', 'watch']),
   [Code.disconnected]: thrownOff,
   [Code.idle]: (_, why) =>
-    stay('idle too long', `The session was idle for too long${why} Reconnect to go on.`),
+    stay('idle too long', `The session was idle for too long${why} Reconnect to continue.`),
   [Code.sessionLimit]: sessionLimit,
   [Code.guestStopped]: (_, why) =>
-    stay('guest stopped', `The guest does not run${why} Start it, then reconnect.`),
+    stay('guest stopped', `The guest is not running${why} Start it, then reconnect.`),
   [Code.tooSlow]: () =>
     stay(
       'too slow',
-      'This browser was too slow for the output. ' +
-        'Output in between may be missing: reconnect to go on.',
+      'This browser was too slow for the output, and some of it may be missing. Reconnect to continue.',
     ),
   [Code.unreachable]: (_, why) =>
     stay(
       'guest unreachable',
-      `The guest runs, but its serial port cannot be reached${why} ` +
-        'Reconnect in a while; if it stays so, tell the administrator.',
+      `The guest is running, but its serial port cannot be reached${why} ` +
+        'Reconnect in a minute. If this goes on, tell the administrator.',
     ),
 };
 
@@ -175,37 +176,37 @@ function unknownCode({ code }: End, why: string): Ending {
   return stay(`code ${code}`, text);
 }
 
-/** One code for two limits: of sessions at a time, and of a session's time. */
+/** The code stands for two limits: too many sessions, and a session's time limit. */
 function sessionLimit({ reason, console }: End, why: string): Ending {
   if (reason.startsWith('too many sessions')) {
-    const text = `This console has as many sessions as it may have${why}`;
+    const text = `This console has reached its limit of sessions${why}`;
     return stay('too many sessions', `${text} Close one of them, then reconnect.`);
   }
-  const text = `This session's time is over${why}`;
-  const again = `Reconnect, or ask for a new URL: ${urlCommand(console)}`;
-  return stay('time is over', `${text} ${again}`, ['reconnect', ...NEW_URL]);
+  const text = `This session has reached its time limit${why}`;
+  const again = `Reconnect, or get a new URL: ${urlCommand(console)}`;
+  return stay('time limit reached', `${text} ${again}`, ['reconnect', ...NEW_URL]);
 }
 
 function busy(end: End): Ending {
   const holder = end.holder ?? parseBusy(end.reason);
   const offers: Offer[] = ['watch', 'ask', 'force', 'reconnect'];
-  const choices = end.mayForce ? 'Watch, ask to write, or take over.' : 'Watch, or ask to write.';
+  const choices = end.mayForce ? 'Watch, ask to type, or take over.' : 'Watch, or ask to type.';
   if (!holder) return stay('busy', `Someone is typing here. ${choices}`, offers);
   if (holder.freeAt !== undefined) return lost(holder);
   if (end.earlier) return EARLIER_SESSION;
   const since = describeSince(holder.since, end.now);
   const text = `${holder.user} has been typing here${since}.`;
-  return stay(`${holder.user} writes`, `${text} ${choices}`, offers);
+  return stay(`${holder.user} is typing`, `${text} ${choices}`, offers);
 }
 
-/** The writer lost the connection. The page tries on until they are back, or their time is over. */
+/** The user who types lost the connection. The page retries until the console is free. */
 function lost({ user, own }: Holder): Ending {
   if (own) {
-    const text = 'Your other session here lost its connection. Take it back, or wait for it to end.';
+    const text = 'Your other session here lost its connection. Type here instead, or wait until it ends.';
     const short = 'your other session lost its connection';
     return { short, text, offers: ['back', 'watch'], retry: true };
   }
-  const text = `${user} was typing here and lost the connection. You can type if they do not come back.`;
+  const text = `${user} was typing here and lost the connection. You can type when the console is free.`;
   const offers: Offer[] = ['reconnect', 'watch', 'ask', 'force'];
   return { short: `${user} lost the connection`, text, offers, retry: true };
 }
@@ -215,22 +216,24 @@ function thrownOff({ attachment, reason }: End): Ending {
   const match = /^disconnected by ([^:]+)(?:: (.*))?$/.exec(reason);
   const by = attachment?.loss?.by ?? match?.[1];
   const why = attachment?.loss?.reason ?? (match ? match[2] : reason);
-  const who = by ? `An administrator (${by})` : 'An administrator';
-  return stay('disconnected', `${who} disconnected you${because(why)}`, ['reconnect', 'watch']);
+  const text = `${by ?? 'An administrator'} disconnected you${because(why)} Reconnect, or watch.`;
+  return stay('disconnected', text, ['reconnect', 'watch']);
 }
 
 /** The user left. */
 export const LEFT: Ending = {
   short: 'you left',
-  text: 'You left the console, and someone else may write. Reconnect to open it again.',
+  text: 'You left the console, and others can type. Reconnect to open it again.',
   offers: ['reconnect'],
   retry: false,
 };
 
-/** The token's session meets the one before it, whose key went astray. */
+/** A new session of this page meets its earlier one, whose resume key is lost. */
 const EARLIER_SESSION: Ending = {
   short: 'your earlier session is still there',
-  text: 'The proxy still holds the session that you had before the connection was lost. It fades within a minute.',
+  text:
+    'Your session from before the connection was lost is not over yet. It ends within a minute; ' +
+    'then this page reconnects.',
   offers: ['reconnect', 'watch', 'force'],
   retry: true,
 };

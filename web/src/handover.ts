@@ -1,5 +1,5 @@
-// Windows of one browser that had the same session tell each other its newest key, so that the one
-// that lost it to another can have it back.
+// Windows of one browser that had the same session tell each other its newest resume key, so that each of
+// them can have the session back.
 
 import type { Kept } from './address';
 
@@ -12,7 +12,7 @@ export class Handover {
   constructor() {
     this.channel.onmessage = ({ data }) => {
       const { session, resume } = data as Kept;
-      // Only of sessions that were ours: the others are no business of this window.
+      // Keys of sessions that this window never had are not kept.
       if (this.keys.has(session)) this.keys.set(session, resume);
     };
   }

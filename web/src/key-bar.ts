@@ -4,7 +4,7 @@
 import { button, element } from './elements';
 import { keep, kept } from './preferences';
 
-/** Who hears the keys; the screen knows which arrows the guest wants. */
+/** Receives the keys, and knows which arrow sequences the guest wants. */
 export interface Keys {
   readonly applicationCursor: boolean;
   press(text: string): void;
@@ -72,7 +72,7 @@ export class KeyBar {
     TOUCH.addEventListener('change', () => this.show(this.writes));
   }
 
-  /** Whether the user wants the bar: who has a touch screen lacks keys. */
+  /** Whether the user wants the bar; by default on touch screens, whose keyboards lack keys. */
   get wanted(): boolean {
     const choice = kept('key-bar');
     return choice === undefined ? TOUCH.matches : choice === 'on';
@@ -84,7 +84,7 @@ export class KeyBar {
     this.show(this.writes);
   }
 
-  /** Only who writes has keys. */
+  /** The bar shows only while input is taken. */
   show(writes: boolean): void {
     this.writes = writes;
     this.bar.hidden = !writes || !this.wanted;

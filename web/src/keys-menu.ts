@@ -1,11 +1,11 @@
-// The menu of keys: those that browsers keep for themselves, and what this browser's keys send.
+// The menu of keys: sends those that the browser keeps, and sets what Backspace and Enter send.
 
 import { element } from './elements';
 import type { KeyBar } from './key-bar';
 import { Menu } from './menu';
 import type { Settings } from './settings';
 
-/** Keys that close or change the tab or window instead, or that this page keeps, and what they send. */
+/** Keys that the browser or this page keeps, and what the guest gets for them. */
 const KEPT: [id: string, text: string][] = [
   ['ctrl-w', '\x17'],
   ['ctrl-t', '\x14'],
@@ -14,7 +14,7 @@ const KEPT: [id: string, text: string][] = [
   ['shift-f6', '\x1b[17;2~'],
 ];
 
-/** Who hears of it. */
+/** Receives keys and changed settings. */
 export interface Listener {
   press(text: string): void;
   /** A setting changed. */
@@ -43,7 +43,7 @@ export class KeysMenu {
     this.refresh();
   }
 
-  /** Only who types has keys to send. */
+  /** The keys can be sent only while input is taken. */
   show(takesInput: boolean): void {
     for (const [id] of KEPT) element(id, HTMLButtonElement).disabled = !takesInput;
   }

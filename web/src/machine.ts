@@ -1,5 +1,5 @@
-// The menu of the machine: break, SysRq, NMI, power. What may be done depends on the session's user, on
-// the pen and on whether the guest runs.
+// The menu of the machine: break, SysRq, NMI, power. What it offers depends on the user's permissions, on
+// whether this session types, and on the state of the guest.
 
 import { ask } from './ask';
 import type { Attachment } from './attachment';
@@ -28,21 +28,29 @@ const SYSRQ: [key: string, words: string][] = [
 const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: string]>> = {
   stop: [
     'Stop',
-    'The guest is asked to shut down. If it has not in a minute, its power is cut.',
+    'The guest is asked to shut down. If it still runs after a minute, its power is cut.',
     'Stop',
   ],
-  reboot: ['Reboot', 'The guest is asked to shut down and starts again.', 'Reboot'],
+  reboot: [
+    'Reboot',
+    'The guest is asked to reboot. If it has not after a minute, it is reset.',
+    'Reboot',
+  ],
   reset: [
     'Reset',
-    'As by its reset button: what is not on its disks yet is lost.',
+    'The guest restarts at once, as by a reset button. What it has not written to its disks is lost.',
     'Reset',
   ],
   pause: [
     'Pause',
-    'The guest stops where it is until it is resumed. What is typed meanwhile waits.',
+    'The guest stops where it is until it is resumed. What you type meanwhile waits.',
     'Pause',
   ],
-  nmi: ['Send an NMI to', 'Most guests crash on it, and some write a dump then.', 'Send NMI'],
+  nmi: [
+    'Send an NMI to',
+    'Most guests crash when they get an NMI. Some write a crash dump first.',
+    'Send NMI',
+  ],
 };
 
 export class Machine {
@@ -71,7 +79,7 @@ export class Machine {
     const stopped = attachment?.stopped ?? false;
     const runs = attachment?.runs ?? false;
     const paused = attachment?.paused ?? false;
-    // Where nobody has the power, on a static line or in front of a Nova, nobody has the break either.
+    // Static lines and Nova's servers have no power action, and no break either.
     this.place.hidden = !power;
     this.start.hidden = !power || !stopped;
     this.resume.hidden = !power || !paused;
@@ -100,7 +108,7 @@ export class Machine {
   private async sysrq(): Promise<void> {
     const answer = await ask({
       title: 'Send a SysRq',
-      text: 'A guest that runs Linux acts on it at once, even where nothing else works.',
+      text: 'Linux in the guest acts on it at once, even when it reacts to nothing else.',
       yes: 'Send',
       danger: true,
       choices: SYSRQ,

@@ -37,21 +37,21 @@ import { Theme } from './theme';
 import { Tools } from './tools';
 import { Touch } from './touch';
 import { Typing } from './typing';
-import { Unheard } from './unheard';
+import { UnsentHint } from './unsent';
 import type { View } from './view';
-import { describeSince } from './words';
+import { describeSince, typeLabel } from './words';
 
 declare global {
   interface Window {
     /**
-     * For tests and reports of faults: what the terminal shows, whichever way it is drawn, and how many
-     * bytes of live output that was.
+     * For tests and bug reports: the terminal's text, however it is drawn, and the count of bytes of
+     * live output.
      */
     serialproxy?: { text(): string; output: Output['count'] };
   }
 }
 
-/** Milliseconds that a passing word stays. */
+/** Milliseconds that a short message stays. */
 const TOAST = 8000;
 
 const theme = new Theme();
@@ -71,25 +71,25 @@ function openConsole(access: Access): void {
 
   let view: View | undefined;
   const attention = new Attention();
-  const unheard = new Unheard(say);
+  const unsent = new UnsentHint(say);
   const settings = new Settings();
   const typist: Typist = {
     onText: (text, typed) => (typed ? press(text) : typing.answer(text)),
     onBinary: (text) => typing.binary(text),
-    onUnheard: () => unheard.typed(view),
+    onUnsent: () => unsent.typed(view),
     onNews: () => attention.call(),
     onGrid: (rows, cols) => session.resize(rows, cols),
   };
-  const screen = new Screen(element('screen', HTMLElement), theme.colours, typist, settings);
+  const screen = new Screen(element('screen', HTMLElement), theme.colors, typist, settings);
   new Touch(screen.term, element('screen', HTMLElement), () =>
-    say('Selected: press Copy to copy it.'),
+    say('Selected. Press Copy to copy it.'),
   );
   const status = new Status((offer) => void accept(offer));
   const session: Session = new Session(access, screen, {
     onChange: show,
     onNotice: say,
     onInputTaken: () => queue.pump(),
-    onBoot: () => typing.forgetPaste('Paste stopped, the guest booted'),
+    onBoot: () => typing.forgetPaste('Paste stopped because the guest started again'),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
     onLink: (url) => void clipboard.copyWords(url),
   });
@@ -122,13 +122,13 @@ function openConsole(access: Access): void {
   const tools = new Tools({ screen, session, clipboard, theme, typing, say });
   new Menu('more', () => tools.refresh());
 
-  /** Types, and says so where that reaches no guest. */
+  /** Types, and tells the user where that does not reach the guest. */
   function press(text: string): void {
     typing.text(text);
-    unheard.typed(view);
+    unsent.typed(view);
   }
 
-  /** Says something to the proxy; who asked for it types on. */
+  /** Sends a message to the proxy, and gives the focus back to the terminal. */
   function tell(message: ClientMessage): void {
     session.request(message);
     screen.term.focus();
@@ -156,7 +156,7 @@ function openConsole(access: Access): void {
     element('paste', HTMLButtonElement).disabled = noPaste;
     const write = element('write', HTMLButtonElement);
     write.hidden = !attachment?.mayAskToWrite || attachment.asks;
-    write.textContent = attachment?.writer ? 'Ask to write' : 'Write';
+    if (attachment) write.textContent = typeLabel(attachment);
     element('take-over', HTMLButtonElement).hidden = !attachment?.mayTakeOver;
   }
 
@@ -172,7 +172,7 @@ function openConsole(access: Access): void {
     else session.reconnect();
   }
 
-  /** Comes in where someone else writes. */
+  /** Attaches to a console where somebody else types, to ask them or to take over. */
   async function comeIn(offer: 'force' | 'ask'): Promise<void> {
     const answer = await (offer === 'force' ? askForce(view) : askToAsk(view));
     if (!answer) return;
@@ -215,7 +215,7 @@ function openConsole(access: Access): void {
   session.reconnect();
 }
 
-/** The grid of someone else who writes. */
+/** The grid of somebody else who types. */
 function theirGrid({ writes, writer, size }: Attachment): Size | undefined {
   return writes || !writer ? undefined : size;
 }
@@ -225,28 +225,30 @@ function askForce(view: View | undefined): ReturnType<typeof ask> {
   const since = describeSince(view?.holder?.since, new Date());
   return ask({
     title: `Take over from ${user}?`,
-    text: `${user} has been typing here${since}. You write instead; they are told that it was you.`,
+    text:
+      `${user} has been typing here${since}. You type instead, and ${user} can only watch. ` +
+      'They are told that you took over.',
     yes: 'Take over',
     danger: true,
-    reason: 'Reason, for them to read',
+    reason: 'Reason (they see it)',
   });
 }
 
 function askToAsk(view: View | undefined): ReturnType<typeof ask> {
   const user = writerOf(view);
   return ask({
-    title: `Ask ${user} to let you write?`,
-    text: 'They may give you the pen or keep it. Without an answer, you get it.',
+    title: `Ask ${user} to let you type?`,
+    text: 'They can let you type or refuse. Without an answer, you can type after a few seconds.',
     yes: 'Ask',
-    reason: 'Reason, for them to read',
+    reason: 'Reason (they see it)',
   });
 }
 
 function writerOf(view: View | undefined): string {
-  return view?.attachment?.writer ?? view?.holder?.user ?? 'the writer';
+  return view?.attachment?.writer ?? view?.holder?.user ?? 'the user who types';
 }
 
-/** Says something that passes, below the terminal. */
+/** Shows a short message for a while. */
 function say(words: string): void {
   const toast = element('toast', HTMLElement);
   toast.textContent = words;

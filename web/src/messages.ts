@@ -3,16 +3,16 @@
 
 export const SUBPROTOCOL = 'console.v1';
 
-/** `watch` reads; `write` reads and types while it holds the pen. */
+/** `watch` reads; `write` reads, and types while it holds the pen. */
 export type Mode = 'watch' | 'write';
 
-/** Why no bytes flow, or why what is typed waits; there are others. */
+/** Why no bytes flow, or why typed input waits. The proxy has more of them. */
 export type Cause = 'stopped' | 'gone' | 'paused' | 'unreachable' | 'held';
 
 /** Where the line's connection to the guest stands. */
 export type LineState = 'waiting' | 'connected' | 'failed';
 
-/** What a user may do beside watching: `force` takes typing over from somebody. */
+/** What a user may do beside watching. `force` is taking over from the user who types. */
 export type Action = 'write' | 'force' | 'power';
 
 /** Always the first message of a session that was let in. */
@@ -100,11 +100,11 @@ export interface Pen {
   can?: Action[];
 }
 
-/** How many sessions are attached, the writer included. */
+/** How many sessions are attached, the one that types included. */
 export interface Viewers {
   type: 'viewers';
   count: number;
-  /** The first of them, the writer first. */
+  /** The first of them; the one that types comes first. */
   who?: Viewer[];
 }
 
@@ -117,7 +117,7 @@ export interface Viewer {
   detached?: boolean;
 }
 
-/** A terminal's grid: of who writes, or this page's own. */
+/** A terminal's grid: of the session that types, or this page's own. */
 export interface Size {
   type: 'size';
   rows: number;
@@ -136,7 +136,7 @@ export function sizeMessage(rows: number, cols: number): Size {
   return { type: 'size', rows: clamp(rows), cols: clamp(cols) };
 }
 
-/** What is said about the pen. */
+/** A request about who types. */
 export function penMessage(action: PenAction, reason?: string): ClientMessage {
   const why = [...(reason?.trim() ?? '')].slice(0, REASON).join('');
   return { type: 'pen', do: action, ...(why ? { reason: why } : {}) };

@@ -4,7 +4,7 @@
 
 import type { Gap, Hello, Replay } from './messages';
 
-const ANOTHER_LINE = '── attached again: output in between may be missing ──';
+const ANOTHER_LINE = '── reconnected: some output may be missing ──';
 
 /** Bytes shown between two acks. The proxy pauses at 512 KiB, so a few are always under way. */
 const ACK_EVERY = 100_000;

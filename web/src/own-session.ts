@@ -1,5 +1,5 @@
-// The session that this tab has or had: its key for coming back, and whether a session that holds the
-// pen is ours.
+// The session that this tab has or had: its resume key, and whether a session that types is this tab's
+// own.
 
 import { keepSession, keptSession } from './address';
 import type { Access, Kept } from './address';

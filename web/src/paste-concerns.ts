@@ -36,13 +36,13 @@ export function concernsOf(text: string, bracketed: boolean): Concerns | undefin
 
 function aboutLines(bracketed: boolean): string {
   return bracketed
-    ? 'The program in the guest asked for pastes in one piece, and should not run each line.'
+    ? 'The program in the guest takes a paste as one piece, and should not run each line.'
     : 'A shell runs each line as soon as it arrives.';
 }
 
 function aboutControls(text: string): string {
   const controls = text.match(/[^\P{Cc}\r\n\t]/gu) ?? [];
-  const tabs = text.includes('\t') ? 'It has tabs, which a shell may complete.' : '';
+  const tabs = text.includes('\t') ? 'It has tabs, which a shell may take for completion.' : '';
   if (controls.length === 0) return tabs;
   const named = [...new Set(controls)].slice(0, 4).map(name).join(', ');
   return `It has control characters (${named}), which act like keys. ${tabs}`.trim();
@@ -53,8 +53,8 @@ function aboutLength(lines: string[], bracketed: boolean): string {
   const longest = Math.max(0, ...lines.map((line) => encoder.encode(line).length));
   if (longest <= LINE_BYTES || bracketed) return '';
   return (
-    `A line of ${longest} bytes is more than the ${LINE_BYTES} that a guest takes when it reads ` +
-    'whole lines: the rest would be lost.'
+    `Its longest line has ${longest} bytes. A guest that reads line by line keeps ${LINE_BYTES} ` +
+    'of them, and the rest is lost.'
   );
 }
 

@@ -1,9 +1,9 @@
-// The bar that tells of a question for the pen while it is open, and of a writer who lost the connection.
+// The bar that shows a request to type, and that the user who types lost the connection.
 // Not modal: typing goes on.
 
 import type { Attachment } from './attachment';
 import { element } from './elements';
-import { describeLostWriter, describeWish } from './words';
+import { describeLostWriter, describeRequest } from './words';
 
 export class PenBar {
   private readonly bar = element('pen', HTMLElement);
@@ -38,7 +38,7 @@ export class PenBar {
 
 function describe(attachment: Attachment): string | undefined {
   const { writes, writer, freeAt, ownHolder: own } = attachment;
-  const wish = describeWish(attachment, Date.now());
-  if (wish !== undefined || writes || !writer) return wish;
+  const request = describeRequest(attachment, Date.now());
+  if (request !== undefined || writes || !writer) return request;
   return describeLostWriter({ freeAt, own, user: writer }, Date.now());
 }

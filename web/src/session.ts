@@ -1,11 +1,11 @@
-// The life of the console in this tab: attaches, comes back after a lost connection, and tells the
-// page how it stands.
+// The console of this tab: attaches, resumes after a lost connection, and tells the page each change of
+// its state.
 //
 //   connecting ──hello──▶ attached ──close──▶ ended ──retry?──▶ (countdown) ──▶ connecting
 //
-// A session that may come back does so with its key and goes on where its output stopped; when the
-// proxy doesn't know the key any more, the token makes a new one. Input passes only while this session
-// holds the pen, and is kept until the proxy has handed it on.
+// A session is resumed with its key, from where its output stopped. When the proxy no longer knows the key,
+// the token makes a new session. Input is sent only while this session types (holds the pen), and is kept
+// until the proxy acknowledges it.
 
 import { keepAccess, socketUrl } from './address';
 import type { Access } from './address';
@@ -20,7 +20,7 @@ import { Outbox } from './outbox';
 import { Output } from './output';
 import type { Place, Sink } from './output';
 import { OwnSession } from './own-session';
-import { Pulse } from './pulse';
+import { Keepalive } from './keepalive';
 import { Reach } from './reach';
 import { Retry } from './retry';
 import { NOTHING } from './view';
@@ -30,7 +30,7 @@ import { describeLostInput, describeNoPaste } from './words';
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
 
-/** What a new session is to do about the pen that someone else holds. */
+/** How a new session comes to type where somebody else does. */
 export interface Want {
   pen: 'request' | 'force';
   reason?: string | undefined;
@@ -42,10 +42,10 @@ export class Session {
   readonly output: Output;
   private outbox = new Outbox(0);
   private readonly own: OwnSession;
-  private readonly pulse: Pulse;
+  private readonly keepalive: Keepalive;
   private readonly reach = new Reach();
   private readonly retry = new Retry(() => this.open());
-  /** Whether the kept session held the pen when it was last heard of. */
+  /** Whether the session typed (held the pen) when it was last connected. */
   private held = false;
   /** What the attempt under way asked for. */
   private asked: { resume: boolean; from?: Place | undefined; want?: Want | undefined } = {
@@ -63,7 +63,7 @@ export class Session {
   ) {
     this.own = new OwnSession(access);
     this.output = new Output(sink, (offset) => this.request({ type: 'ack', offset }));
-    this.pulse = new Pulse({
+    this.keepalive = new Keepalive({
       ping: (id) => this.request({ type: 'ping', id }),
       onLatency: (milliseconds) => listener.onLatency(milliseconds),
       onSilence: () => this.breakOff(),
@@ -107,7 +107,7 @@ export class Session {
     if (!this.connection) this.open(want);
   }
 
-  /** Ends the session for good, which frees the pen. */
+  /** Ends the session for good, so that others can type. */
   async leave(): Promise<void> {
     const old = this.connection;
     this.connection = undefined;
@@ -121,7 +121,7 @@ export class Session {
     if (!this.view.takesInput) return false;
     if (!this.answer(bytes)) {
       this.listener.onNotice(
-        'Not typed: 64 KiB that you typed before have not reached the guest yet. Wait for them.',
+        'Not sent: the guest has not read the last 64 KiB that you typed. Wait until it has.',
       );
       return false;
     }
@@ -147,7 +147,7 @@ export class Session {
     this.request(this.size);
   }
 
-  /** The user has read what happened with the pen. */
+  /** The user has read the notice. */
   dismiss(): void {
     const { attachment } = this.view;
     if (!attachment) return;
@@ -163,14 +163,14 @@ export class Session {
     // Who keeps us out is told until that changes.
     const holder = this.view.ending?.retry ? this.view.holder : undefined;
     this.change({ connecting: true, slow: false, holder, retryAt: undefined });
-    // Who takes over or asks comes in as a watcher: a writer would be refused.
+    // To take over or to ask, attach as a watcher first: attaching to type would be refused.
     const mode = want ? 'watch' : this.access.mode;
     const grid = this.sink.grid && sizeMessage(this.sink.grid.rows, this.sink.grid.cols);
     const url = socketUrl(this.access, { resume, mode, from, grid });
     this.connection = new Connection(url, this.reach, {
       onMessage: (message) => this.receive(message),
       onBytes: (bytes) => {
-        this.pulse.heard();
+        this.keepalive.heard();
         this.output.push(bytes);
       },
       onSlow: () => this.change({ slow: true }),
@@ -179,7 +179,7 @@ export class Session {
   }
 
   private receive(message: ServerMessage): void {
-    this.pulse.heard();
+    this.keepalive.heard();
     const { attachment } = this.view;
     if (message.type === 'hello') return this.begin(message);
     if (message.type === 'error' || message.type === 'notice') {
@@ -194,7 +194,7 @@ export class Session {
     if (message.type === 'replay') return this.output.expectReplay(message);
     if (message.type === 'gap') return this.output.skip(message);
     if (message.type === 'link') return this.listener.onLink(message.url);
-    if (message.type === 'pong') return this.pulse.answered(message.id);
+    if (message.type === 'pong') return this.keepalive.answered(message.id);
     if (message.type === 'ack') {
       this.outbox.acknowledge(message.input);
       return this.listener.onInputTaken();
@@ -241,7 +241,7 @@ export class Session {
     this.own.begin(hello);
     this.attachedAt = Date.now();
     if (this.size) this.request(this.size);
-    this.pulse.start();
+    this.keepalive.start();
     if (asked.want) this.want(attachment, asked.want);
     const [keptUntil, holder] = [undefined, undefined];
     this.change({ attachment, hello, ending: undefined, connecting: false, keptUntil, holder });
@@ -274,7 +274,7 @@ export class Session {
   }
 
   private end(code: number, reason: string): void {
-    this.pulse.stop();
+    this.keepalive.stop();
     const { attachment, hello } = this.view;
     this.connection = undefined;
     // The key is not known any more: the token makes a new session.
@@ -302,7 +302,7 @@ export class Session {
   private finish(ending: Ending, holder: Holder | undefined): void {
     this.retry.cancel();
     this.retry.reset();
-    this.pulse.stop();
+    this.keepalive.stop();
     this.tellLost(this.outbox.drop());
     this.change({
       attachment: undefined,

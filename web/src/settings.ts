@@ -57,13 +57,13 @@ export class Settings {
     ],
     'CR',
   );
-  readonly newline = new Choice<'goes down' | 'begins a line'>(
+  readonly newline = new Choice<'moves down' | 'starts a new line'>(
     'newline',
     [
-      ['down', 'goes down'],
-      ['new-line', 'begins a line'],
+      ['down', 'moves down'],
+      ['new-line', 'starts a new line'],
     ],
-    'goes down',
+    'moves down',
   );
 
   /** What the line wants where this browser's user set nothing. */
@@ -85,8 +85,8 @@ export class Settings {
     return text.replaceAll('\r', ENTER[this.enter.value]);
   }
 
-  /** Whether a line feed begins a line, as some devices mean it that send no carriage return. */
+  /** Whether a line feed starts a new line, which devices want that send no carriage return. */
   get beginsLine(): boolean {
-    return this.newline.value === 'begins a line';
+    return this.newline.value === 'starts a new line';
   }
 }

@@ -1,20 +1,20 @@
-// Shows how the session stands: the status line and, after an end or a change of the pen, the notice
+// Shows the state of the session: the status line and, after an end or when somebody else types, the notice
 // with what happened and what can be done.
 
 import { button, element } from './elements';
 import type { Ending, Offer } from './endings';
 import { hasServersPage } from './servers-page';
 import type { View } from './view';
-import { describeFree, describeNotice, describePen, describeRetry, describeState } from './words';
+import { describeFree, describeNotice, describeTyping, describeRetry, describeState } from './words';
 import { describeViewers, listViewers } from './words';
 
 const LABELS: Record<Offer, string> = {
   reconnect: 'Reconnect',
   watch: 'Watch',
-  ask: 'Ask to write',
+  ask: 'Ask to type',
   force: 'Take over…',
   here: 'Use it here',
-  back: 'Take it back',
+  back: 'Type here instead',
   dismiss: 'Dismiss',
   servers: 'Log in at the servers page',
   command: 'Copy the command',
@@ -97,13 +97,13 @@ async function hideWithoutServersPage(offer: HTMLButtonElement): Promise<void> {
   offer.hidden = !(await hasServersPage());
 }
 
-/** The status line. The tone is its colour, for those who see it; the words say the same. */
+/** The status line. The tone is its color, for those who see it; the words say the same. */
 function summary({ attachment, connecting, ending, retryAt, slow }: View): {
   tone: string;
   words: string;
 } {
   if (attachment) {
-    const parts = [describeState(attachment), describePen(attachment), describeViewers(attachment)];
+    const parts = [describeState(attachment), describeTyping(attachment), describeViewers(attachment)];
     const tone = attachment.paused ? 'waiting' : attachment.state;
     return { tone, words: parts.filter(Boolean).join(' · ') };
   }

@@ -13,7 +13,7 @@ import { keep, kept } from './preferences';
 import { RESET, Resets, clear } from './reset';
 import type { Settings } from './settings';
 import { shortcutOf } from './shortcuts';
-import { isInput } from './unheard';
+import { isInput } from './unsent';
 
 /** Lines kept above the screen: about 10 MB at 80 columns. */
 const SCROLLBACK = 10_000;
@@ -47,7 +47,7 @@ export interface Typist {
   onText(text: string, typed: boolean): void;
   onBinary(text: string): void;
   /** A key that is input, while none is taken. */
-  onUnheard(): void;
+  onUnsent(): void;
   /** Live output, or a bell. */
   onNews(): void;
   /** The grid that fits the window. */
@@ -69,7 +69,7 @@ export class Screen implements Sink {
 
   constructor(
     private readonly place: HTMLElement,
-    colours: ITheme,
+    colors: ITheme,
     private readonly typist: Typist,
     private readonly settings: Settings,
   ) {
@@ -89,7 +89,7 @@ export class Screen implements Sink {
       minimumContrastRatio: 4.5,
       screenReaderMode: kept('screen-reader') === 'on',
       scrollback: SCROLLBACK,
-      theme: colours,
+      theme: colors,
     });
     this.term.loadAddon(this.fit);
     // The columns of a character as glibc and musl count them: an emoji has two.
@@ -123,7 +123,7 @@ export class Screen implements Sink {
     });
   }
 
-  /** CAN ends an escape sequence that was cut off, and SGR 0 keeps its colours out of the note. */
+  /** CAN ends an escape sequence that was cut off, and SGR 0 keeps its colors out of the note. */
   note(text: string, shown?: () => void): void {
     this.resets.cut();
     this.term.write(`\x18\x1b[0m\r\n${rule(text)}`, shown);
@@ -157,7 +157,7 @@ export class Screen implements Sink {
     return grid && grid.rows > 0 && grid.cols > 0 ? grid : undefined;
   }
 
-  /** Shows the grid of who writes, in a font that makes it fit; without one, the grid that fits. */
+  /** Shows the grid of the session that types, in a font that fits; without one, the grid that fits the window. */
   follow(size: Size | undefined): void {
     if (size?.rows === this.followed?.rows && size?.cols === this.followed?.cols) return;
     this.followed = size;
@@ -292,7 +292,7 @@ export class Screen implements Sink {
   private belongsToGuest(event: KeyboardEvent): boolean {
     const deaf = this.term.options.disableStdin === true;
     const belongs = shortcutOf(event) === undefined && !(deaf && event.key === 'Tab');
-    if (deaf && belongs && isInput(event)) this.typist.onUnheard();
+    if (deaf && belongs && isInput(event)) this.typist.onUnsent();
     return belongs;
   }
 

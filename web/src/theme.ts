@@ -1,5 +1,5 @@
-// Light and dark: the terminal's colours for each, and the user's choice, which this browser keeps.
-// The rest of the page takes its colours from base.css by the same `data-theme`.
+// Light and dark: the terminal's colors for each, and the user's choice, which this browser keeps.
+// The rest of the page takes its colors from base.css by the same `data-theme`.
 
 import type { ISearchDecorationOptions } from '@xterm/addon-search';
 import type { ITheme } from '@xterm/xterm';
@@ -21,19 +21,19 @@ export class Theme {
     this.apply();
   }
 
-  /** Runs `onChange` now and whenever the choice or its colours change. */
+  /** Runs `onChange` now and whenever the choice or its colors change. */
   follow(onChange: () => void): void {
     this.onChange = onChange;
     this.dark.addEventListener('change', onChange);
     onChange();
   }
 
-  /** The terminal's colours of now. */
-  get colours(): ITheme {
+  /** The terminal's colors of now. */
+  get colors(): ITheme {
     return this.isDark ? DARK : LIGHT;
   }
 
-  /** The colours of what a search found. */
+  /** The colors of what a search found. */
   get marks(): ISearchDecorationOptions {
     return this.isDark ? DARK_MARKS : LIGHT_MARKS;
   }

@@ -47,7 +47,7 @@ export class Tools {
     this.onClick('leave', () => session.leave());
     theme.follow(() => {
       element('theme', HTMLButtonElement).textContent = `Theme: ${theme.choice}`;
-      screen.term.options.theme = theme.colours;
+      screen.term.options.theme = theme.colors;
     });
   }
 
@@ -82,21 +82,21 @@ export class Tools {
   /** The new window has this one's storage, and takes its session over. */
   private popOut(): void {
     const opened = window.open(location.pathname, '_blank', 'popup,width=960,height=640');
-    if (!opened) this.page.say('This browser did not let the page open a window.');
+    if (!opened) this.page.say('This browser did not open a new window. Allow pop-ups for this site.');
   }
 
   private download(): void {
     const name = this.save(new Blob([this.page.screen.text(), '\n']), 'txt');
-    this.page.say(`Saved what the terminal holds as ${name}.`);
+    this.page.say(`Saved the terminal's text as ${name}.`);
   }
 
   private async downloadHistory(): Promise<void> {
     const { session, say } = this.page;
     try {
       const name = this.save(await session.history(), 'log');
-      say(`Saved all output that is kept as ${name}.`);
+      say(`Saved all output that the proxy keeps as ${name}.`);
     } catch (error) {
-      say(`The history cannot be saved: ${error instanceof Error ? error.message : error}`);
+      say(`The history could not be saved: ${error instanceof Error ? error.message : error}`);
     }
   }
 

@@ -43,7 +43,7 @@ export class Typing {
     const concerns = concernsOf(text, isBracketed());
     const bytes = this.encoder.encode(this.settings.lines(prepare(text)));
     if (bytes.length > PASTE_BYTES) {
-      return this.say('Not pasted: that is more than 1 MiB. Copy a file in another way.');
+      return this.say('Not pasted: the text is larger than 1 MiB. Transfer it as a file.');
     }
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
     if (this.refuses()) return;

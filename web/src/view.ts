@@ -1,10 +1,10 @@
-// How the console stands: what the page shows.
+// The state of the console that the page shows.
 
 import type { Attachment } from './attachment';
 import type { Ending, Holder } from './endings';
 import type { Hello } from './messages';
 
-/** How the console stands. */
+/** The state of the console. */
 export interface View {
   /** The session, while there is one. */
   attachment: Attachment | undefined;
@@ -16,11 +16,11 @@ export interface View {
   connecting: boolean;
   /** Whether that attempt has had no answer for some time. */
   slow: boolean;
-  /** Who writes, when that is why we were refused. */
+  /** Who types, if that is why this page was refused. */
   holder: Holder | undefined;
   /** When the next attempt starts by itself, in milliseconds since 1970. */
   retryAt: number | undefined;
-  /** About how long the proxy keeps the place of a session that may come back. */
+  /** Until when the proxy keeps a lost session, in milliseconds since 1970. */
   keptUntil: number | undefined;
   /** Whether input is taken: sent, or kept for the session that comes back. */
   takesInput: boolean;
@@ -39,15 +39,15 @@ export const NOTHING: View = {
   takesInput: false,
 };
 
-/** Who hears how it goes. */
+/** Receives changes of the session. */
 export interface Listener {
   onChange(view: View): void;
   /** A request that could not be met, in words. */
   onNotice(message: string): void;
-  /** The proxy has handed some input on. */
+  /** The proxy acknowledged input. */
   onInputTaken(): void;
   onBoot(): void;
   onLatency(milliseconds: number | undefined): void;
-  /** A URL that someone else can watch with came, as it was asked for. */
+  /** The watch link came that was asked for. */
   onLink(url: string): void;
 }

@@ -1,6 +1,7 @@
-// Every sentence that tells how a session stands. Pure functions of what the proxy said.
+// The sentences about the state of a session. Pure functions of what the proxy said.
 
 import type { Attachment } from './attachment';
+import { plain } from './plain';
 import { duration, format } from './times';
 import type { View } from './view';
 
@@ -11,16 +12,16 @@ const NAMES = 4;
 export function describeState({ state, reason, paused }: Attachment): string {
   if (paused) return reason || 'the guest is paused';
   const word = state === 'waiting' ? 'waiting for the guest' : state;
-  return state === 'connected' || reason === '' ? word : `${word}: ${reason}`;
+  return state === 'connected' || reason === '' ? word : `${word}: ${plain(reason)}`;
 }
 
-/** Who types, for the status line. */
-export function describePen(attachment: Attachment): string {
-  if (attachment.writes) return 'you write';
-  if (attachment.writer === undefined) return 'you watch';
+/** Who is typing, for the status line. */
+export function describeTyping(attachment: Attachment): string {
+  if (attachment.writes) return 'you are typing';
+  if (attachment.writer === undefined) return 'you are watching';
   const lost = attachment.freeAt !== undefined && attachment.writer;
-  if (lost) return `${lost} lost the connection, you watch`;
-  return `${attachment.writer ?? 'nobody'} writes, you watch`;
+  if (lost) return `${lost} lost the connection, you are watching`;
+  return `${attachment.writer ?? 'nobody'} is typing, you are watching`;
 }
 
 /** Who else is there, for the status line; nothing where nobody is. */
@@ -38,82 +39,87 @@ export function listViewers({ viewers, who, hello }: Attachment): string {
   const lines = who.map(({ session, user, mode, detached }) => {
     const you = session === hello.session ? ' (you)' : '';
     const lost = detached ? ', connection lost' : '';
-    return `${user}${you} ${mode === 'write' ? 'writes' : 'watches'}${lost}`;
+    return `${user}${you} is ${mode === 'write' ? 'typing' : 'watching'}${lost}`;
   });
   if (viewers > who.length && lines.length > 0) lines.push(`and ${viewers - who.length} more`);
   return lines.join('\n');
 }
 
-/** That who writes lost the connection, and when that is over; nothing where it is not so. */
+/** That the user who types lost the connection, and when the console is free; nothing where it is not so. */
 export function describeLostWriter(
   { freeAt, own, user }: { freeAt: number | undefined; own: boolean; user: string },
   now: number,
 ): string | undefined {
   if (freeAt === undefined) return undefined;
   const free = describeFree(freeAt, now).replace('Free', 'the console is free');
-  if (own) return `Your other session here lost its connection: ${free}, or take it back now.`;
+  if (own) return `Your other session here lost its connection: ${free}, or type here instead.`;
   return `${user} was typing here and lost the connection: ${free}.`;
 }
 
-/** When a console is free whose writer lost the connection. */
+/** When a console is free whose user lost the connection. */
 export function describeFree(freeAt: number | undefined, now: number): string {
   if (freeAt === undefined) return '';
   const left = Math.ceil((freeAt - now) / 1000);
-  return left > 0 ? `Free in ${left} s` : 'Free at any moment';
+  return left > 0 ? `Free in ${left} s` : 'Free at any moment now';
 }
 
 function describeLoss({ loss, writer, hello }: Attachment): string | undefined {
   if (!loss) return undefined;
   if (loss.by === hello.user && writer && writer !== hello.user) {
-    return `You gave ${writer} the pen${because(loss.reason)} You watch now.`;
+    return `You let ${writer} type${because(loss.reason)} You are watching now.`;
   }
-  return `${loss.by ?? 'Someone else'} took over typing${because(loss.reason)} You watch now.`;
+  return `${loss.by ?? 'Someone else'} took over typing${because(loss.reason)} You are watching now.`;
 }
 
-/** What a session that goes on has to be told: that it lost the pen, or may not have it. */
+/** What a session that goes on has to be told: that it may type no more, or may not take over. */
 export function describeNotice(attachment: Attachment): string | undefined {
   const { writer, refusal } = attachment;
-  if (refusal) return `${refusal.by} keeps the pen${because(refusal.reason)} You watch on.`;
+  if (refusal) return `${refusal.by} keeps typing${because(refusal.reason)} You are still watching.`;
   if (!attachment.mayNotForce) return describeLoss(attachment);
   const from = writer ? ` from ${writer}` : '';
-  const needed = "the console URL of an administrator, or of a member of the server's project";
-  return `You may not take over${from}: that needs ${needed}. You watch now.`;
+  const needed = "of an administrator, or of a member of the server's project";
+  return `You may not take over${from}: that needs a console URL ${needed}. You are watching now.`;
 }
 
-/** Who asks for the pen, for its holder or for who asked; nothing for others. */
-export function describeWish(attachment: Attachment, now: number): string | undefined {
-  const { wish, writes, asks, writer } = attachment;
-  if (!wish || (!writes && !asks)) return undefined;
-  const left = Math.ceil((wish.until - now) / 1000);
+/** Who asks to type, for the user who types and for the one who asks; nothing for others. */
+export function describeRequest(attachment: Attachment, now: number): string | undefined {
+  const { request, writes, asks, writer } = attachment;
+  if (!request || (!writes && !asks)) return undefined;
+  const left = Math.ceil((request.until - now) / 1000);
+  const time = left > 0 ? `in ${left} s` : 'at any moment now';
   if (asks) {
-    const time = left > 0 ? `${left} s left to refuse` : 'the answer is due at any moment';
-    return `Asked ${writer ?? 'the writer'} to let you write: ${time}.`;
+    const typist = writer ?? 'the user who types';
+    return `You asked ${typist} to let you type. Without an answer, you can type ${time}.`;
   }
-  const time = left > 0 ? `in ${left} s` : 'at any moment';
-  const what = `${wish.by} asks to write${because(wish.reason)}`;
-  return `${what} Without an answer, ${wish.by} gets the pen ${time}.`;
+  const what = `${request.by} asks to type${because(request.reason)}`;
+  return `${what} Without your answer, ${request.by} can type ${time}.`;
 }
 
 /** Why what is typed reaches no guest; nothing where it does. */
-export function describeUnheard({ attachment, takesInput }: View): string | undefined {
-  if (!attachment) return takesInput ? undefined : 'Not connected: what you type is not sent.';
+export function describeUnsent({ attachment, takesInput }: View): string | undefined {
+  if (!attachment) return takesInput ? undefined : 'You are not connected: what you type is not sent.';
   if (attachment.writes) {
     if (attachment.state !== 'connected') {
-      return 'The guest is not connected: what you type is dropped.';
+      return 'The serial port is not connected: what you type is dropped. Wait until it is connected.';
     }
     return attachment.paused
-      ? 'The guest is paused: it reads what you type when it goes on.'
+      ? 'The guest is paused: it reads what you type when it is resumed.'
       : undefined;
   }
   const watches = 'You are watching: what you type is not sent.';
-  if (!attachment.mayAskToWrite) return `${watches} This console URL only allows watching.`;
-  if (attachment.asks) return watches;
-  return `${watches} Press “${attachment.writer ? 'Ask to write' : 'Write'}” first.`;
+  if (!attachment.mayAskToWrite) return `${watches} To type, open a console URL that allows typing.`;
+  if (attachment.asks) return `${watches} Wait for the answer.`;
+  return `${watches} Press “${typeLabel(attachment)}” first.`;
+}
+
+/** The button by which a watcher comes to type. */
+export function typeLabel({ writer }: Attachment): string {
+  return writer ? 'Ask to type' : 'Start typing';
 }
 
 /** Why nothing can be pasted now; nothing where it can. What is pasted is dropped without a guest. */
 export function describeNoPaste({ attachment, takesInput }: View): string | undefined {
-  if (!takesInput) return attachment ? 'you are watching' : 'there is no connection';
+  if (!takesInput) return attachment ? 'you are watching' : 'you are not connected';
   const open = !attachment || attachment.state === 'connected';
   return open ? undefined : 'the serial port is not connected';
 }
@@ -121,10 +127,10 @@ export function describeNoPaste({ attachment, takesInput }: View): string | unde
 /** In the terminal, where input may be missing. */
 export function describeLostInput(bytes: number): string {
   const what = bytes === 1 ? '1 byte that you typed' : `${bytes} bytes that you typed`;
-  return `[… ${what} may not have reached the guest: not sent again …]`;
+  return `[… ${what} may not have reached the guest, and will not be sent again …]`;
 }
 
-/** When the page tries again, and for how long its place is kept, in milliseconds since 1970. */
+/** When the page tries again, and for how long its session is kept; both in milliseconds since 1970. */
 export function describeRetry(
   retryAt: number | undefined,
   keptUntil: number | undefined,
@@ -134,7 +140,7 @@ export function describeRetry(
   const parts = retryAt === undefined ? [] : [`Trying again in ${left(retryAt)} s`];
   if (keptUntil !== undefined) {
     const kept = left(keptUntil);
-    parts.push(kept > 0 ? `your place is kept for ${kept} s more` : 'your place may be gone');
+    parts.push(kept > 0 ? `your session is kept for ${kept} s more` : 'your session may be over');
   }
   return parts.join('; ');
 }

@@ -105,7 +105,7 @@ test('a paste that a boot meets is dropped, and ended for no one', async () => {
   await paste(page, 'y'.repeat(4000));
   await session.typed(`${ESC}[200~`);
   session.say({ type: 'epoch', epoch: 2, offset });
-  await see(page.getByText(/^Paste stopped, the guest booted: \d+ of \d+ bytes were sent\.$/));
+  await see(page.getByText(/^Paste stopped because the guest started again: \d+ of \d+ bytes were sent\.$/));
   await page.keyboard.type('z');
   await session.typed('z');
   assert.doesNotMatch(session.input.toString(), /\[201~/);

@@ -11,7 +11,7 @@ const at = stage();
 const ESC = '\x1b';
 const BOB = 'b0b00000-0000-4000-8000-000000000000';
 
-/** Everything that a terminal answers: DA, cursor position, DECRQM, background colour, ENQ. */
+/** Everything that a terminal answers: DA, cursor position, DECRQM, background color, ENQ. */
 const QUERIES = `${ESC}[c${ESC}[6n${ESC}[?2026$p${ESC}]11;?\x07\x05`;
 
 const bytes = (text) => Buffer.from(text, 'utf8');
@@ -47,7 +47,7 @@ test('mouse reports are sent as bytes, not as UTF-8', async () => {
   assert.ok(column > 127 && session.input.length <= 12, session.input.toString('hex'));
 });
 
-test('live queries are answered by who writes', async () => {
+test('live queries are answered by who is typing', async () => {
   const { session } = await at.attach();
   session.print(`abc${ESC}[6n`);
   await session.typed(`${ESC}[1;4R`);
@@ -107,7 +107,7 @@ test('what is typed between two sessions goes nowhere', async () => {
   await page.keyboard.type('lost');
   await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
   const next = await at.proxy.admit();
-  await see(page.getByRole('status').filter({ hasText: 'you write' }));
+  await see(page.getByRole('status').filter({ hasText: 'you are typing' }));
   await page.keyboard.type('!');
   await next.typed('!');
   assert.equal(next.input.toString(), '!');

@@ -101,7 +101,7 @@ test('Backspace sends ^H where that is wanted, also after a reload', async () =>
   await session.typed('\x7f\x08\x08\x7f\x1b\x08');
   await page.reload();
   const next = await at.proxy.admit({ resume: 'k' });
-  await see(page.getByText('you write'));
+  await see(page.getByText('you are typing'));
   await page.keyboard.press('Backspace');
   await next.typed('\x08');
 });
@@ -116,7 +116,7 @@ test('what an operator set for a line holds until somebody sets it otherwise', a
   await page.keyboard.press('Enter');
   await session.typed('\x08\n');
   await set(page, 'Backspace sends', 'Backspace sends ^?');
-  await set(page, 'Line feed', 'Line feed goes down');
+  await set(page, 'Line feed', 'Line feed moves down');
   await page.keyboard.press('Backspace');
   await session.typed('\x08\n\x7f');
   await page.reload();
@@ -146,11 +146,11 @@ test('Enter and pastes end lines as is wanted', async () => {
   }
 });
 
-test('a line feed alone begins a line where that is wanted, through boots too', async () => {
+test('a line feed alone starts a new line where that is wanted, through boots too', async () => {
   const { page, session } = await at.attach();
   session.print('one\ntwo');
   await seeInTerminal(page, 'one\n   two');
-  await set(page, 'Line feed', 'Line feed begins a line');
+  await set(page, 'Line feed', 'Line feed starts a new line');
   session.print('\r\nthree\nfour');
   await seeInTerminal(page, 'three\nfour');
   session.say({ type: 'epoch', epoch: 2, offset: 0 });

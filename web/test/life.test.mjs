@@ -70,35 +70,35 @@ test('without a token the page says how to get a console URL', async () => {
 
 test('the status line follows the guest through stop and start', async () => {
   const { page, session } = await at.attach();
-  await see(status(page, 'connected · you write'));
-  session.say({ type: 'state', state: 'waiting', reason: 'server is SHUTOFF' });
-  await see(status(page, 'waiting for the guest: server is SHUTOFF'));
+  await see(status(page, 'connected · you are typing'));
+  session.say({ type: 'state', state: 'waiting', reason: 'the server is SHUTOFF' });
+  await see(status(page, 'waiting for the guest: the server is shut off'));
   session.say({ type: 'state', state: 'failed', reason: 'connection refused' });
   await see(status(page, 'failed: connection refused'));
   session.say({ type: 'state', state: 'connected', reason: '' });
   session.say({ type: 'epoch', epoch: 2, offset: 0 });
   session.print('booted');
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
   await seeInTerminal(page, 'booted');
   assert.match(await terminalText(page), /web-1 started, boot 2/);
 });
 
 test('a watcher sees who writes and how many are attached', async () => {
   const { page, session } = await at.attach({ mode: 'watch', can: [] });
-  await see(status(page, 'connected · you watch'));
+  await see(status(page, 'connected · you are watching'));
   session.pen('held', { holder: 'alice', session: ALICE });
   session.say({ type: 'viewers', count: 3 });
-  await see(status(page, 'alice writes, you watch · 3 attached'));
+  await see(status(page, 'alice is typing, you are watching · 3 attached'));
   session.say({ type: 'pen', state: 'free' });
-  await see(status(page, 'nobody writes, you watch'));
-  assert.equal(await button(page, 'Write').isVisible(), false);
+  await see(status(page, 'nobody is typing, you are watching'));
+  assert.equal(await button(page, 'Start typing').isVisible(), false);
 });
 
 test('who loses the pen is told by whom and why, and goes on watching', async () => {
   const { page, session } = await at.attach();
   session.pen('lost', { by: 'bob', holder: 'bob', session: BOB, reason: 'disk is full' });
-  await see(alert(page, 'bob took over typing: disk is full. You watch now.'));
-  await see(status(page, 'bob writes, you watch'));
+  await see(alert(page, 'bob took over typing: disk is full. You are watching now.'));
+  await see(status(page, 'bob is typing, you are watching'));
   await button(page, 'Dismiss').click();
   await page.getByRole('alert').waitFor({ state: 'hidden' });
 });
@@ -108,45 +108,45 @@ test('a failed request is said and the session goes on', async () => {
   session.say({ type: 'error', message: 'this device has no break' });
   session.say({ type: 'dance' });
   await see(status(page, 'this device has no break'));
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
 });
 
 const ENDS = [
   [1000, 'Target closed', 'The console has ended: Target closed. Reconnect to open it again.'],
-  [1002, 'port is not a number', 'could not make sense of this request: port is not a number.'],
-  [1009, '', 'More was sent at once than the proxy takes. Reconnect, and paste less at a time.'],
+  [1002, 'port is not a number', "does not understand this page's request: port is not a number."],
+  [1009, '', 'This page sent more at once than the proxy accepts. Reconnect, and paste less at a time.'],
   [
     4001,
     'token missing, unknown or expired: ask for a new console URL',
-    'This console URL has expired or was revoked. Ask for a new one: serialproxy get-serial-console web-1 serial',
+    'This console URL has expired or was revoked. Get a new one: serialproxy get-serial-console web-1 serial',
   ],
   [
     4002,
     'this token only allows to watch: ask for a console URL that may write',
-    'That is not allowed: this token only allows to watch: ask for a console URL that may write.',
+    'The proxy refused to open this console: this token only allows to watch: ask for a console URL that may write.',
   ],
   [
     4003,
     'server web-1 was deleted',
-    'does not exist (any more): server web-1 was deleted. Check its name',
+    "does not exist: server web-1 was deleted. Check the server's name",
   ],
-  [4007, '', 'The session was idle for too long. Reconnect to go on.'],
-  [4008, '', "This session's time is over. Reconnect, or ask for a new URL:"],
+  [4007, '', 'The session was idle for too long. Reconnect to continue.'],
+  [4008, '', "This session has reached its time limit. Reconnect, or get a new URL:"],
   [
     4008,
     'too many sessions: 64',
-    'This console has as many sessions as it may have: 64. Close one',
+    'This console has reached its limit of sessions: 64. Close one',
   ],
   [
     4009,
     'stopped: server is SHUTOFF',
-    'The guest does not run: server is SHUTOFF. Start it, then reconnect.',
+    'The guest is not running: server is shut off. Start it, then reconnect.',
   ],
-  [4011, '', 'This browser was too slow for the output.'],
+  [4011, '', 'This browser was too slow for the output, and some of it may be missing.'],
   [
     4013,
     'unreachable: connection refused',
-    'its serial port cannot be reached: connection refused. Reconnect in a while',
+    'its serial port cannot be reached: connection refused. Reconnect in a minute',
   ],
   [
     4999,
@@ -165,7 +165,7 @@ for (const [code, reason, words] of ENDS) {
     if ([1002, 4001, 4003].includes(code)) return see(button(page, 'Log in at the servers page'));
     await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
     await at.proxy.admit();
-    await see(status(page, 'you write'));
+    await see(status(page, 'you are typing'));
     assert.equal(await page.getByRole('alert').isVisible(), false);
   });
 }
@@ -176,7 +176,7 @@ test('a refusal before any session is explained too', async () => {
     4001,
     'token missing, unknown or expired: ask for a new console URL',
   );
-  await see(alert(page, 'Ask for a new one: serialproxy get-serial-console SERVER serial'));
+  await see(alert(page, 'Get a new one: serialproxy get-serial-console SERVER serial'));
   await page.locator('#notice:focus').waitFor();
 });
 
@@ -187,14 +187,14 @@ test('a busy console names who writes since when, and Watch watches', async () =
   await see(
     alert(
       page,
-      `alice has been typing here since ${since.words} (for 12 minutes). Watch, ask to write, or take over.`,
+      `alice has been typing here since ${since.words} (for 12 minutes). Watch, ask to type, or take over.`,
     ),
   );
-  await see(status(page, 'closed: alice writes'));
+  await see(status(page, 'closed: alice is typing'));
   await button(page, 'Watch').click();
   const watcher = await at.proxy.admit({ mode: 'watch' });
   assert.equal(watcher.query.get('mode'), 'watch');
-  await see(status(page, 'you watch'));
+  await see(status(page, 'you are watching'));
   await page.reload();
   assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
 });
@@ -210,7 +210,7 @@ const force = { type: 'pen', do: 'force' };
 /** Presses through the question; the session that opens then. */
 async function takeOver(page) {
   await button(page, 'Take over…').click();
-  await page.getByLabel('Reason, for them to read').fill('the disk is full');
+  await page.getByLabel('Reason (they see it)').fill('the disk is full');
   await page.keyboard.press('Enter');
   return at.proxy.attempt();
 }
@@ -220,18 +220,18 @@ test('the pen is taken from who writes only after a question that names them', a
   refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso);
   await button(page, 'Take over…').click();
   const dialog = page.getByRole('dialog', { name: 'Take over from alice?' });
-  await see(dialog.getByText('You write instead; they are told that it was you.'));
+  await see(dialog.getByText('You type instead, and alice can only watch.'));
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
   const session = await takeOver(page);
   assert.equal(session.query.get('mode'), 'watch');
   session.hello({ mode: 'watch', can: ['write', 'force'] });
   session.pen('held', { holder: 'alice', session: ALICE });
-  await see(status(page, 'alice writes, you watch'));
+  await see(status(page, 'alice is typing, you are watching'));
   assert.deepEqual(await session.hears('pen'), [{ ...force, reason: 'the disk is full' }]);
   await page.keyboard.type('too early');
   session.pen('held', { holder: 'carol', by: 'carol', session: SESSION });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   await page.keyboard.type('!');
   await session.typed('!');
   assert.equal(session.input.toString(), '!');
@@ -245,12 +245,12 @@ test('the pen is taken from who writes only after a question that names them', a
 test('a refused visitor is offered to take over only where it is known that they may', async () => {
   const page = await at.page();
   refuseAsBusy(await at.proxy.attempt(), 'alice', ago(3).iso, ['write']);
-  await see(alert(page, /Watch, or ask to write\.$/));
-  await see(button(page, 'Ask to write'));
+  await see(alert(page, /Watch, or ask to type\.$/));
+  await see(button(page, 'Ask to type'));
   assert.equal(await button(page, 'Take over…').isVisible(), false);
   await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
   (await at.proxy.attempt()).close(4004, 'busy: alice');
-  await see(alert(page, /Watch, or ask to write\.$/));
+  await see(alert(page, /Watch, or ask to type\.$/));
   assert.equal(await button(page, 'Take over…').isVisible(), false);
 });
 
@@ -280,12 +280,12 @@ test("one's own name as the writer is another window until the pen was handed ov
   const session = await takeOver(page);
   session.hello({ mode: 'watch', can: ['write', 'force'] });
   session.pen('held', { holder: 'carol', session: ALICE });
-  await see(status(page, 'carol writes, you watch'));
+  await see(status(page, 'carol is typing, you are watching'));
   session.pen('held', { holder: 'carol', by: 'carol', session: SESSION });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   session.pen('lost', { holder: 'carol', by: 'carol', session: ALICE });
-  await see(alert(page, 'carol took over typing. You watch now.'));
-  await see(status(page, 'carol writes, you watch'));
+  await see(alert(page, 'carol took over typing. You are watching now.'));
+  await see(status(page, 'carol is typing, you are watching'));
 });
 
 test('who may not take over any more is told so and can still watch', async () => {
@@ -294,8 +294,8 @@ test('who may not take over any more is told so and can still watch', async () =
   const session = await takeOver(page);
   session.hello({ mode: 'watch', can: ['write'] });
   session.pen('held', { holder: 'alice', session: ALICE });
-  await see(alert(page, 'You may not take over from alice: that needs the console URL of an administrator'));
-  await see(status(page, 'alice writes, you watch'));
+  await see(alert(page, 'You may not take over from alice: that needs a console URL of an administrator'));
+  await see(status(page, 'alice is typing, you are watching'));
   await page.keyboard.type('x');
   await page.reload();
   assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
@@ -306,7 +306,7 @@ test('who may not take over any more is told so and can still watch', async () =
 test('who lost the pen comes back as a watcher after a lost connection', async () => {
   const { page, session } = await at.attach();
   session.pen('lost', { by: 'bob', holder: 'bob', session: BOB });
-  await see(status(page, 'bob writes, you watch'));
+  await see(status(page, 'bob is typing, you are watching'));
   session.drop();
   const next = await at.proxy.attempt();
   assert.equal(next.query.get('mode'), 'watch');
@@ -320,7 +320,7 @@ for (const [how, lost, reason] of [
     const { page, session } = await at.attach();
     if (lost) session.say(lost);
     session.close(4006, reason);
-    await see(alert(page, 'An administrator (bob) disconnected you: maintenance.'));
+    await see(alert(page, 'bob disconnected you: maintenance. Reconnect, or watch.'));
     await see(page.locator('#offers').getByRole('button', { name: 'Reconnect' }));
     await see(button(page, 'Watch'));
   });

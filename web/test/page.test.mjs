@@ -1,4 +1,4 @@
-// The page around the terminal: keyboard, search, copy and paste, colours, a phone's width, and that it
+// The page around the terminal: keyboard, search, copy and paste, colors, a phone's width, and that it
 // needs nothing but what the proxy serves.
 
 import assert from 'node:assert/strict';
@@ -51,7 +51,7 @@ test('the page works below any path', async () => {
     const page = await at.page({}, at.proxy.url('token=t', path));
     const session = await at.proxy.admit();
     assert.equal(session.path, path);
-    await see(page.getByText('connected · you write'));
+    await see(page.getByText('connected · you are typing'));
   }
 });
 
@@ -166,7 +166,7 @@ test('Copy and Paste use the clipboard', async () => {
   session.print('selected words');
   await seeInTerminal(page, 'selected');
   await button(page, 'Copy').click();
-  await see(page.getByText('Nothing is selected: select some text first, then copy.'));
+  await see(page.getByText('Nothing is selected. Select some text, then copy.'));
   await selectFirstWord(page);
   await button(page, 'Copy').click();
   await see(page.getByText('Copied.'));
@@ -194,7 +194,7 @@ test('Ctrl+Shift+C and Ctrl+Shift+V copy and paste without any permission', asyn
   await page.keyboard.press('Control+Shift+V');
   await session.typed('selected');
   await button(page, 'Paste').click();
-  await see(page.getByText('press Ctrl+Shift+V instead'));
+  await see(page.getByText('Press Ctrl+Shift+V instead'));
   assert.equal(session.input.toString(), 'selected');
 });
 
@@ -218,7 +218,7 @@ for (const scheme of ['light', 'dark']) {
   });
 }
 
-test('the page follows a system that changes its colours', async () => {
+test('the page follows a system that changes its colors', async () => {
   const { page, session } = await at.attach({}, { colorScheme: 'light' });
   await page.emulateMedia({ colorScheme: 'dark' });
   await page.evaluate(() => new Promise(requestAnimationFrame));
@@ -234,10 +234,10 @@ function lightness(answer) {
 }
 
 async function pageLightness(page) {
-  const colour = await page.evaluate(
+  const color = await page.evaluate(
     () => getComputedStyle(document.documentElement).backgroundColor,
   );
-  return Number(/\d+/.exec(colour)[0]) > 127 ? 'light' : 'dark';
+  return Number(/\d+/.exec(color)[0]) > 127 ? 'light' : 'dark';
 }
 
 /** Nothing may reach beyond the window, and nothing but the terminal may scroll. */
@@ -268,7 +268,7 @@ test('a phone of 360 px shows all of it: status, tools, search and terminal', as
   session.say({ type: 'state', state: 'waiting', reason: 'server is SHUTOFF' });
   session.say({ type: 'viewers', count: 12 });
   session.print('x'.repeat(500));
-  await see(page.getByText('waiting for the guest: server is SHUTOFF · you write · 12 attached'));
+  await see(page.getByText('waiting for the guest: server is shut off · you are typing · 12 attached'));
   await button(page, 'Search').click();
   await assertFits(page);
   const screen = await page.locator('#screen').boundingBox();

@@ -24,7 +24,7 @@ test('lines are shown before they run, and Cancel sends nothing', async () => {
   const { page, session } = await at.attach();
   await paste(page, 'one\r\ntwo\nthree\n');
   await see(dialog(page, 'Paste 3 lines?').getByText('3 lines, 15 bytes. A shell runs each line'));
-  assert.equal(await page.getByLabel('The text').innerText(), 'one\ntwo\nthree');
+  assert.equal(await page.getByLabel('Text to paste').innerText(), 'one\ntwo\nthree');
   await dialog(page).getByRole('button', { name: 'Cancel' }).click();
   assert.equal(session.input.length, 0);
   await paste(page, 'one\r\ntwo\n');
@@ -43,14 +43,14 @@ test('control characters are named, and shown as what they are', async () => {
   const { page } = await at.attach();
   await paste(page, 'echo\x1b[A\x03');
   await see(dialog(page, 'Paste 1 line?').getByText('control characters (Ctrl+[, Ctrl+C)'));
-  assert.equal(await page.getByLabel('The text').innerText(), 'echo^[[A^C');
+  assert.equal(await page.getByLabel('Text to paste').innerText(), 'echo^[[A^C');
 });
 
 test('a line that the guest would cut off is warned of', async () => {
   const { page } = await at.attach();
   await paste(page, 'x'.repeat(4095));
   await paste(page, `${'é'.repeat(2048)}`);
-  await see(dialog(page).getByText('A line of 4096 bytes is more than the 4095'));
+  await see(dialog(page).getByText('Its longest line has 4096 bytes.'));
 });
 
 test('a guest that asked for it gets a paste in brackets, which the text cannot close', async () => {
@@ -58,7 +58,7 @@ test('a guest that asked for it gets a paste in brackets, which the text cannot 
   session.print('\x1b[?2004hready');
   await seeInTerminal(page, 'ready');
   await paste(page, 'one\ntwo\x1b[201~ three\n');
-  await see(dialog(page).getByText('asked for pastes in one piece'));
+  await see(dialog(page).getByText('takes a paste as one piece'));
   await dialog(page).getByRole('button', { name: 'Paste' }).click();
   await session.typed('\x1b[201~');
   assert.equal(session.input.toString(), '\x1b[200~one\rtwo three\r\x1b[201~');
@@ -152,7 +152,7 @@ test('a paste goes on over a broken connection', async () => {
 test('more than 1 MiB is refused in words', async () => {
   const { page, session } = await at.attach();
   await paste(page, 'x'.repeat(1024 * 1024 + 1));
-  await see(status(page, 'Not pasted: that is more than 1 MiB.'));
+  await see(status(page, 'Not pasted: the text is larger than 1 MiB. Transfer it as a file.'));
   assert.equal(session.input.length, 0);
 });
 

@@ -12,7 +12,7 @@ const at = stage();
 const status = (page, text) => page.getByRole('status').filter({ hasText: text });
 const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
 const button = (page, name) => page.getByRole('button', { name, exact: true });
-const bar = (page) => page.getByRole('region', { name: 'Pen' });
+const bar = (page) => page.getByRole('region', { name: 'Typing' });
 
 const focused = (page) => page.evaluate(() => document.activeElement.ariaLabel);
 
@@ -23,36 +23,36 @@ const BOB = 'b0b00000-0000-4000-8000-000000000000';
 async function watching(can = ['write']) {
   const { page, session } = await at.attach({ mode: 'watch', can });
   session.pen('held', { holder: 'alice', session: ALICE });
-  await see(status(page, 'alice writes, you watch'));
+  await see(status(page, 'alice is typing, you are watching'));
   return { page, session };
 }
 
 test('a free pen is taken by one press', async () => {
   const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
   session.pen('free');
-  await button(page, 'Write').click();
+  await button(page, 'Start typing').click();
   assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
   session.pen('held', { holder: 'carol', session: SESSION, by: 'carol' });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   await page.keyboard.type('x');
   await session.typed('x');
 });
 
 test('the holder of the pen is asked, with a reason, and may let the time pass', async () => {
   const { page, session } = await watching();
-  await button(page, 'Ask to write').click();
-  const dialog = page.getByRole('dialog', { name: 'Ask alice to let you write?' });
-  await dialog.getByLabel('Reason, for them to read').fill('I know the disk');
+  await button(page, 'Ask to type').click();
+  const dialog = page.getByRole('dialog', { name: 'Ask alice to let you type?' });
+  await dialog.getByLabel('Reason (they see it)').fill('I know the disk');
   await dialog.getByRole('button', { name: 'Ask' }).click();
   const asked = { type: 'pen', do: 'request', reason: 'I know the disk' };
   assert.deepEqual(await session.hears('pen'), [asked]);
   session.pen('requested', { session: SESSION, by: 'carol', holder: 'alice' });
   assert.equal(await focused(page), 'Terminal input');
-  await see(bar(page).getByText(/^Asked alice to let you write: 1[45] s left to refuse\.$/));
-  assert.equal(await button(page, 'Ask to write').isVisible(), false);
-  assert.equal(await button(page, 'Give').isVisible(), false);
+  await see(bar(page).getByText(/^You asked alice to let you type. Without an answer, you can type in 1[45] s\.$/));
+  assert.equal(await button(page, 'Ask to type').isVisible(), false);
+  assert.equal(await button(page, 'Let them type').isVisible(), false);
   session.pen('held', { holder: 'carol', session: SESSION, by: 'alice' });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   await bar(page).waitFor({ state: 'hidden' });
 });
 
@@ -62,22 +62,22 @@ test('who is denied the pen reads by whom and why', async () => {
   await see(bar(page));
   const held = { holder: 'alice', session: ALICE, by: 'alice' };
   session.pen('held', { ...held, reason: 'denied: in the middle of a restore' });
-  await see(alert(page, 'alice keeps the pen: in the middle of a restore. You watch on.'));
-  await see(button(page, 'Ask to write'));
+  await see(alert(page, 'alice keeps typing: in the middle of a restore. You are still watching.'));
+  await see(button(page, 'Ask to type'));
   await button(page, 'Dismiss').click();
   await page.getByRole('alert').waitFor({ state: 'hidden' });
 });
 
 for (const [press, answer] of [
-  ['Give', 'grant'],
-  ['Keep', 'deny'],
+  ['Let them type', 'grant'],
+  ['Keep typing', 'deny'],
 ]) {
   test(`who writes reads who asks and why, goes on typing, and may say ${press}`, async () => {
     const { page, session } = await at.attach();
     const wish = { session: BOB, by: 'bob', holder: 'carol', reason: 'the disk is full' };
     session.pen('requested', wish);
-    await see(bar(page).getByText('bob asks to write: the disk is full. Without an answer,'));
-    await see(alert(page, 'bob asks to write: the disk is full.'));
+    await see(bar(page).getByText('bob asks to type: the disk is full. Without your answer,'));
+    await see(alert(page, 'bob asks to type: the disk is full.'));
     await page.keyboard.type('ls');
     await session.typed('ls');
     await bar(page).getByRole('button', { name: press }).click();
@@ -85,8 +85,8 @@ for (const [press, answer] of [
     if (answer === 'grant') session.pen('lost', { holder: 'bob', session: BOB, by: 'carol' });
     else session.pen('held', { holder: 'carol', session: SESSION, by: 'carol' });
     await bar(page).waitFor({ state: 'hidden' });
-    await see(status(page, answer === 'grant' ? 'bob writes, you watch' : 'you write'));
-    if (answer === 'grant') await see(alert(page, 'You gave bob the pen. You watch now.'));
+    await see(status(page, answer === 'grant' ? 'bob is typing, you are watching' : 'you are typing'));
+    if (answer === 'grant') await see(alert(page, 'You let bob type. You are watching now.'));
   });
 }
 
@@ -113,18 +113,18 @@ test('a third one is not bothered by the question of another', async () => {
 
 test('the pen is released and can be had again', async () => {
   const { page, session } = await at.attach();
-  await choose(page, 'More', 'Release the pen');
+  await choose(page, 'More', 'Stop typing');
   assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'release' }]);
   session.pen('free');
-  await see(status(page, 'nobody writes, you watch'));
-  await see(button(page, 'Write'));
+  await see(status(page, 'nobody is typing, you are watching'));
+  await see(button(page, 'Start typing'));
 });
 
 test('who may force takes over with a reason, after a question', async () => {
   const { page, session } = await watching(['write', 'force']);
   await button(page, 'Take over…').click();
   const dialog = page.getByRole('dialog', { name: 'Take over from alice?' });
-  await dialog.getByLabel('Reason, for them to read').fill('outage');
+  await dialog.getByLabel('Reason (they see it)').fill('outage');
   await dialog.getByRole('button', { name: 'Take over' }).click();
   assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'force', reason: 'outage' }]);
 });
@@ -139,7 +139,7 @@ test('a refused visitor may come in and ask', async () => {
   const refused = await at.proxy.attempt();
   refused.pen('held', { holder: 'alice', session: ALICE });
   refused.close(4004, 'busy: alice');
-  await button(page, 'Ask to write').click();
+  await button(page, 'Ask to type').click();
   await page.getByRole('dialog').getByRole('button', { name: 'Ask' }).click();
   const session = await at.proxy.attempt();
   assert.equal(session.query.get('mode'), 'watch');
@@ -151,7 +151,7 @@ test('a refused visitor may come in and ask', async () => {
 test("a pen that another window of one's own holds is not one's own", async () => {
   const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
   session.pen('held', { holder: 'carol', session: ALICE });
-  await see(status(page, 'carol writes, you watch'));
+  await see(status(page, 'carol is typing, you are watching'));
 });
 
 test('the status line names who is there', async () => {
@@ -162,11 +162,11 @@ test('the status line names who is there', async () => {
     mode: index === 0 ? 'write' : 'watch',
   }));
   session.say({ type: 'viewers', count: 2, who: who.slice(0, 2) });
-  await see(status(page, /you write · 2 attached: you, bob$/));
+  await see(status(page, /you are typing · 2 attached: you, bob$/));
   session.say({ type: 'viewers', count: 30, who });
   await see(status(page, /30 attached: you, bob, dave, erin, frank, 25 more$/));
   const all = await page.getByRole('status').first().getAttribute('title');
-  assert.match(all, /^carol \(you\) writes\nbob watches\n[^]*grace watches\nand 24 more$/);
+  assert.match(all, /^carol \(you\) is typing\nbob is watching\n[^]*grace is watching\nand 24 more$/);
 });
 
 test('the way to the proxy and back is shown in milliseconds', async () => {
@@ -208,24 +208,24 @@ test('who watches is told once that keys are not sent, and again after having ty
     await page.getByLabel('Terminal input').focus();
     await page.keyboard.press(key);
   }
-  const words = 'You are watching: what you type is not sent. Press “Ask to write” first.';
+  const words = 'You are watching: what you type is not sent. Press “Ask to type” first.';
   await see(toast(page).filter({ hasText: words }));
   await page.evaluate(() => (document.querySelector('#toast').textContent = ''));
   await page.keyboard.type('ls');
   assert.equal(await toast(page).textContent(), '');
   session.pen('held', { holder: 'carol', session: SESSION });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   await page.keyboard.type('x');
   await session.typed('x');
   session.pen('lost', { holder: 'bob', session: BOB, by: 'bob' });
-  await see(status(page, 'bob writes, you watch'));
+  await see(status(page, 'bob is typing, you are watching'));
   await page.keyboard.type('y');
   await see(toast(page).filter({ hasText: words }));
   assert.equal(session.input.toString(), 'x');
 });
 
 for (const [how, hello, words] of [
-  ['who may only watch', { mode: 'watch', can: [] }, 'This console URL only allows watching.'],
+  ['who may only watch', { mode: 'watch', can: [] }, 'To type, open a console URL that allows typing.'],
   ['who types while no guest is there', { state: 'waiting', reason: 'off' }, 'what you type is dropped'],
 ]) {
   test(`${how} is told that`, async () => {

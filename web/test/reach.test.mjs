@@ -26,13 +26,13 @@ test('a reverse proxy that strips the Upgrade header is named, and the page goes
   const [upgrade] = http.listeners('upgrade');
   http.removeAllListeners('upgrade');
   const page = await prepared(() => {});
-  await see(alert(page, 'The proxy answers, but no WebSocket gets through to it.'));
-  await see(alert(page, 'pass the Upgrade and Connection headers on'));
+  await see(alert(page, 'The proxy answers, but WebSockets do not reach it.'));
+  await see(alert(page, 'pass on the Upgrade and Connection headers'));
   await see(status(page, 'WebSockets are blocked, trying again'));
   http.on('upgrade', upgrade);
   await button(page, 'Reconnect now').click();
   await at.proxy.admit();
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
 });
 
 test('a firewall that swallows WebSockets is named after a while', async () => {
@@ -43,7 +43,7 @@ test('a firewall that swallows WebSockets is named after a while', async () => {
   await page.clock.runFor(6000);
   await see(status(page, 'connecting …, no answer yet'));
   await page.clock.runFor(25_000);
-  await see(alert(page, 'The proxy answers, but no WebSocket gets through to it.'));
+  await see(alert(page, 'The proxy answers, but WebSockets do not reach it.'));
 });
 
 for (const [how, script] of [
@@ -52,7 +52,7 @@ for (const [how, script] of [
 ]) {
   test(`a browser that ${how} is told so`, async () => {
     const page = await prepared((page) => page.addInitScript(script));
-    await see(alert(page, 'This browser opens no WebSocket'));
+    await see(alert(page, 'This browser cannot open WebSockets'));
     await see(status(page, 'closed: no WebSockets'));
   });
 }
@@ -66,7 +66,7 @@ test('one attempt that fails while the proxy starts is no blocked WebSocket', as
   });
   const page = await prepared(() => {});
   await at.proxy.admit();
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   assert.equal(await alert(page, 'WebSocket').isVisible(), false);
 });
 

@@ -42,7 +42,7 @@ for (const [how, end] of [
     next.print(' missed');
     next.print(' live');
     await seeInTerminal(page, 'before missed live');
-    await see(status(page, 'you write'));
+    await see(status(page, 'you are typing'));
     assert.equal(await page.getByRole('alert').isVisible(), false);
     next.drop();
     const third = await at.proxy.attempt();
@@ -102,7 +102,7 @@ test('more than 64 KiB of waiting input is refused in words', async () => {
   await page.keyboard.insertText('x'.repeat(64 * 1024));
   assert.equal(await status(page, 'Not typed').isVisible(), false);
   await page.keyboard.type('y');
-  await see(status(page, 'Not typed: 64 KiB that you typed before have not reached the guest yet.'));
+  await see(status(page, 'Not sent: the guest has not read the last 64 KiB that you typed.'));
 });
 
 test('a session that comes back without the pen types nothing, and says so', async () => {
@@ -113,8 +113,8 @@ test('a session that comes back without the pen types nothing, and says so', asy
   await page.keyboard.type('rm');
   next.hello({ mode: 'watch', offset: 6 });
   next.pen('lost', { holder: 'bob', by: 'bob', session: OTHER_SESSION });
-  await see(alert(page, 'bob took over typing. You watch now.'));
-  await seeInTerminal(page, '[… 2 bytes that you typed may not have reached the guest: not sent again …]');
+  await see(alert(page, 'bob took over typing. You are watching now.'));
+  await seeInTerminal(page, '[… 2 bytes that you typed may not have reached the guest, and will not be sent again …]');
   assert.equal(next.input.length, 0);
 });
 
@@ -133,7 +133,7 @@ test('a key that is not known any more falls back to the token, and sends no inp
   await seeInTerminal(page, ' after');
   assert.match(
     await terminalText(page),
-    /^before\n\[… 4 bytes that you typed may not have reached the guest: not sent again …\]\n after$/,
+    /^before\n\[… 4 bytes that you typed may not have reached the guest, and will not be sent again …\]\n after$/,
   );
   await page.keyboard.type('!');
   await next.typed('!');
@@ -146,7 +146,7 @@ test('another line is never glued on: a rule says that output may be missing', a
   session.drop();
   (await at.proxy.attempt()).close(4001);
   (await at.proxy.admit({ session: OTHER_SESSION, line: OTHER_LINE })).print('new');
-  await seeInTerminal(page, '── attached again: output in between may be missing ──\nnew');
+  await seeInTerminal(page, '── reconnected: some output may be missing ──\nnew');
   assert.match(await terminalText(page), /^before\n──/);
 });
 
@@ -187,32 +187,32 @@ async function clocked() {
   await page.reload();
   await at.proxy.attempt();
   const session = await at.proxy.admit({ resume: 'key-1' });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   await page.clock.pauseAt(Date.now() + 60_000);
   return { page, session };
 }
 
-test('attempts come in longer and longer pauses, with words for how long the place is kept', async () => {
+test('attempts come in longer and longer pauses, with words for how long the session is kept', async () => {
   const { page, session } = await clocked();
   session.drop();
   await see(alert(page, 'The connection was lost.'));
-  await see(page.getByText('Trying again in 1 s; your place is kept for 60 s more'));
+  await see(page.getByText('Trying again in 1 s; your session is kept for 60 s more'));
   for (const pause of [0.3, 0.6, 1.2, 2.4, 4.8, 9.6, 15, 15]) {
     await see(page.getByText(`Trying again in ${Math.ceil(pause)} s`));
     await see(status(page, /connection|trying again/));
     await page.clock.runFor(pause * 1000);
     (await at.proxy.attempt()).drop();
   }
-  await see(page.getByText('your place is kept for 12 s more'));
+  await see(page.getByText('your session is kept for 12 s more'));
   await page.clock.runFor(14_000);
-  await see(page.getByText('Trying again in 1 s; your place may be gone'));
+  await see(page.getByText('Trying again in 1 s; your session may be over'));
   await button(page, 'Reconnect now').focus();
   await page.clock.runFor(1000);
   (await at.proxy.attempt()).drop();
   await see(page.getByText('Trying again in 15 s'));
   await page.keyboard.press('Enter'); // The button keeps the focus through the attempts.
   await at.proxy.admit();
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
 });
 
 for (const event of ['online', 'visibilitychange']) {
@@ -225,7 +225,7 @@ for (const event of ['online', 'visibilitychange']) {
       target.dispatchEvent(new Event(name));
     }, event);
     await at.proxy.admit();
-    await see(status(page, 'you write'));
+    await see(status(page, 'you are typing'));
   });
 }
 
@@ -238,7 +238,7 @@ test('a connection that has fallen silent is given up and come back to', async (
   const next = await at.proxy.attempt();
   assert.equal(next.query.get('resume'), 'key-1');
   next.hello();
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
 });
 
 for (const [how, id] of [
@@ -251,9 +251,9 @@ for (const [how, id] of [
     const next = await at.proxy.attempt();
     next.pen('held', { holder: 'carol', ...id });
     next.close(4004, 'busy: carol');
-    await see(alert(page, 'The proxy still holds the session that you had before'));
+    await see(alert(page, 'Your session from before the connection was lost is not over yet.'));
     await at.proxy.admit();
-    await see(status(page, 'you write'));
+    await see(status(page, 'you are typing'));
   });
 }
 
@@ -266,21 +266,21 @@ test("another session of one's own user is no reason to wait", async () => {
   await see(alert(page, 'carol has been typing here.'));
 });
 
-test('Reconnect comes back with the session, which keeps the pen', async () => {
+test('Reconnect comes back with the session, which keeps typing', async () => {
   const { page, session } = await resumable();
   await choose(page, 'More', 'Reconnect');
   const next = await at.proxy.admit({ offset: 6 });
   assert.equal(next.query.get('resume'), 'key-1');
   await session.until(() => session.closedWith !== undefined, 'close');
   assert.notEqual(session.closedWith, 1000);
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
 });
 
 test('Leave ends the session at once, and forgets it', async () => {
   const { page, session } = await resumable();
   await choose(page, 'More', 'Leave');
   await session.until(() => session.closedWith === 1000, 'close');
-  await see(alert(page, 'You left the console, and someone else may write.'));
+  await see(alert(page, 'You left the console, and others can type.'));
   await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
   assert.equal((await at.proxy.attempt()).query.get('token'), 'secret-token');
 });
@@ -288,20 +288,20 @@ test('Leave ends the session at once, and forgets it', async () => {
 test('a popped-out window takes the session, and "Use it here" brings it back', async () => {
   const { page, session } = await resumable();
   const opened = page.context().waitForEvent('page');
-  await choose(page, 'More', 'Pop out');
+  await choose(page, 'More', 'Open in new window');
   const other = await opened;
   const there = await at.proxy.attempt();
   assert.deepEqual(Object.fromEntries(there.query), { resume: 'key-1' });
   there.hello({ resume: 'key-2', offset: 6 });
-  await see(status(other, 'you write'));
+  await see(status(other, 'you are typing'));
   session.close(4005, 'this session goes on in another window');
-  await see(alert(page, 'This session goes on in another window.'));
+  await see(alert(page, 'This session is now open in another window.'));
   await button(page, 'Use it here').click();
   const back = await at.proxy.attempt();
   const query = { resume: 'key-2', from: '6', line: LINE };
   assert.deepEqual(Object.fromEntries(back.query), query);
   back.hello({ resume: 'key-3', offset: 6 });
   there.close(4005, 'this session goes on in another window');
-  await see(status(page, 'you write'));
-  await see(alert(other, 'This session goes on in another window.'));
+  await see(status(page, 'you are typing'));
+  await see(alert(other, 'This session is now open in another window.'));
 });

@@ -88,7 +88,7 @@ test('a character takes the columns that the guest counts', async () => {
   }
 });
 
-test('the screen is asked for on the grid of the window, or that of who writes', async () => {
+test('the screen is asked for on the grid of the window, or that of who is typing', async () => {
   const { session } = await at.attach();
   const { rows, cols, grid } = Object.fromEntries(session.grid);
   const message = (await session.hears('size')).at(-1);

@@ -85,9 +85,9 @@ class ScriptedApi {
   }
 
   /** The calls of one method other than GET, as `METHOD path`. */
-  get deeds() {
-    const deeds = this.calls.filter(({ method }) => method !== 'GET');
-    return deeds.map(({ method, path }) => `${method} ${path}`);
+  get changes() {
+    const changes = this.calls.filter(({ method }) => method !== 'GET');
+    return changes.map(({ method, path }) => `${method} ${path}`);
   }
 
   stop() {

@@ -50,7 +50,7 @@ async function enter(options) {
   return page;
 }
 
-/** One running server with one port, on which alice writes and bob watches. */
+/** One running server with one port, on which alice types and bob watches. */
 function oneServer() {
   const web = server(1);
   const alice = session(line(web));
@@ -96,7 +96,7 @@ test('a wrong token is said to be wrong and is not kept', async () => {
   const page = await visit();
   await tokenField(page).fill('wrong');
   await page.keyboard.press('Enter');
-  await see(alert(page, 'The API does not know this token.'));
+  await see(alert(page, 'This token is wrong or has expired.'));
   assert.ok(!(await storage(page)).includes('wrong'));
   assert.equal(await focused(page), 'API token');
   await button(page, 'Show the servers').click();
@@ -104,7 +104,7 @@ test('a wrong token is said to be wrong and is not kept', async () => {
   const asked = api.calls.length;
   await tokenField(page).fill('a token with späces');
   await page.keyboard.press('Enter');
-  await see(alert(page, 'The API does not know this token.'));
+  await see(alert(page, 'This token is wrong or has expired.'));
   assert.equal(api.calls.length, asked);
 });
 
@@ -112,7 +112,7 @@ test('a token that stops to be good is asked for again', async () => {
   oneServer();
   const page = await enter();
   api.token = 'another';
-  await see(alert(page, 'The API does not know this token.'));
+  await see(alert(page, 'This token is wrong or has expired.'));
   assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
 });
 
@@ -151,11 +151,11 @@ test('a port says its state, who writes since when, who watches and where it is'
   await see(card(page, 'web-1').getByText('running'));
   const first = port(page, 0, 'web-1');
   await see(first.getByText('connected', { exact: true }));
-  await see(first.getByText(/^alice writes since .*\d\d:\d\d \(for 12 minutes\), 1 watches$/));
+  await see(first.getByText(/^alice has been typing since .*\d\d:\d\d \(for 12 minutes\), 1 watching$/));
   await see(first.getByText('tcp 127.0.0.1:10000'));
   await see(card(page, 'web-2').getByText('off', { exact: true }));
-  await see(port(page, 0, 'web-2').getByText('waiting for the guest: server is SHUTOFF'));
-  await see(port(page, 0, 'web-2').getByText('nobody writes'));
+  await see(port(page, 0, 'web-2').getByText('waiting for the guest: server is shut off'));
+  await see(port(page, 0, 'web-2').getByText('nobody is typing'));
   await see(port(page, 1, 'web-2').getByText('failed: connection refused'));
 });
 
@@ -168,7 +168,7 @@ test('what changes is shown by itself, and the focus and the scroll position sta
   assert.ok(before > 0);
   api.lines[30].writer = { session: id(1), user: 'carol', since: new Date().toISOString() };
   api.servers.push(server(99));
-  await see(port(page, 0, 'web-40').getByText(/^carol writes/));
+  await see(port(page, 0, 'web-40').getByText(/^carol has been typing/));
   await see(page.getByText('41 servers'));
   assert.equal(await focused(page), 'Watch port 0 of web-40');
   assert.equal(await page.evaluate(() => scrollY), before);
@@ -178,7 +178,7 @@ test('the focus goes to what is around when its place is gone', async () => {
   oneServer();
   const page = await enter();
   await page.getByText('2 sessions').click();
-  await button(page, 'Disconnect… bob, who watches').focus();
+  await button(page, 'Disconnect… bob, who is watching').focus();
   api.sessions.pop();
   await see(page.getByText('1 session', { exact: true }));
   assert.equal(await focused(page), 'Port 0 of web-1');
@@ -205,7 +205,7 @@ test('without servers the page says how to get one', async () => {
   await see(page.getByRole('heading', { name: 'No servers yet' }));
   await see(page.getByText('serialproxy boot NAME --image IMAGE'));
   api.servers = [server(1)];
-  await see(page.getByText('It has no serial port that is served here.'));
+  await see(page.getByText('This server has no serial port with a console.'));
   assert.equal(await page.getByRole('heading', { name: 'No servers yet' }).isVisible(), false);
 });
 
@@ -218,7 +218,7 @@ test('why a port has no console is said, with what to change', async () => {
   const page = await enter();
   await see(card(page, 'web-1').getByText('Port 0 has no console: QEMU writes it to a file: make it a pty.'));
   await see(card(page, 'web-1').getByText('Port 2 has no console: it is excluded'));
-  assert.equal(await page.getByText('It has no serial port').isVisible(), false);
+  assert.equal(await page.getByText('This server has no serial port').isVisible(), false);
 });
 
 test('all lines are fetched, however many there are', async () => {
@@ -274,7 +274,7 @@ test('a console opens in a tab that can type, or watch, and knows nothing of thi
     ]);
     // The scripted proxy has no consoles: the page there says that it cannot be reached.
     await tab.getByRole('heading', { name: 'Console' }).waitFor();
-    assert.equal(api.deeds.at(-1), `POST /v3/servers/${uuid}/get-serial-console${query}`);
+    assert.equal(api.changes.at(-1), `POST /v3/servers/${uuid}/get-serial-console${query}`);
     assert.equal(await tab.evaluate(() => window.opener), null);
     assert.ok(!(await storage(tab)).includes(TOKEN));
     await tab.close();
@@ -323,13 +323,13 @@ test('a server is started at once, and stopped and rebooted only after a questio
   await see(page.getByRole('status').filter({ hasText: 'web-2 was started.' }));
 
   await button(page, 'Stop web-1').click();
-  await see(page.getByRole('dialog', { name: 'Stop web-1?' }).getByText('alice writes on port 0.'));
+  await see(page.getByRole('dialog', { name: 'Stop web-1?' }).getByText('alice is typing on port 0.'));
   assert.equal(await focused(page), 'Cancel');
   await page.keyboard.press('Enter');
   assert.equal(await focused(page), 'Stop web-1');
   await button(page, 'Reboot web-1').click();
   await page.keyboard.press('Escape');
-  assert.deepEqual(api.deeds, [`POST /v1/servers/${id(2)}/start`]);
+  assert.deepEqual(api.changes, [`POST /v1/servers/${id(2)}/start`]);
 
   let stopped;
   api.instead.set(
@@ -369,9 +369,9 @@ test('a port that no hypervisor knows has no power buttons, and runs only where 
   await see(button(page, 'Stop web-1'));
   assert.equal(await button(page, 'Stop web-2').isVisible(), false);
   const tone = (name) => card(page, name).locator('.status').getAttribute('data-tone');
-  await see(card(page, 'web-2').getByText('serial line, reachable'));
+  await see(card(page, 'web-2').getByText('serial port, reachable'));
   assert.equal(await tone('web-2'), 'good');
-  await see(card(page, 'web-3').getByText('serial line, unreachable'));
+  await see(card(page, 'web-3').getByText('serial port, unreachable'));
   assert.equal(await tone('web-3'), 'bad');
   assert.equal(await card(page, 'web-3').getByText('running').count(), 0);
 });
@@ -382,7 +382,7 @@ test('who may only watch is offered to watch', async () => {
   const page = await enter();
   await see(button(page, 'Watch port 0 of web-1'));
   await page.getByText('2 sessions').click();
-  await see(page.getByText(/^writes since/));
+  await see(page.getByText(/^has been typing since/));
   for (const name of ['Open port 0 of web-1', 'Stop web-1', 'Reboot web-1', 'Pause web-1']) {
     assert.equal(await button(page, name).isVisible(), false, name);
   }
@@ -393,7 +393,7 @@ test('a paused guest is shown as paused, and goes on when it is resumed', async 
   const web = oneServer();
   const page = await enter();
   await button(page, 'Pause web-1').click();
-  await see(page.getByRole('dialog', { name: 'Pause web-1?' }).getByText('alice writes on port 0.'));
+  await see(page.getByRole('dialog', { name: 'Pause web-1?' }).getByText('alice is typing on port 0.'));
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   await see(page.getByRole('status').filter({ hasText: 'web-1 is paused.' }));
   api.servers[0].status = 'PAUSED';
@@ -402,9 +402,9 @@ test('a paused guest is shown as paused, and goes on when it is resumed', async 
   await see(port(page, 0, 'web-1').getByText('connected: the guest is paused'));
   assert.equal(await button(page, 'Stop web-1').isVisible(), false);
   await button(page, 'Resume web-1').click();
-  await see(page.getByRole('status').filter({ hasText: 'web-1 goes on.' }));
+  await see(page.getByRole('status').filter({ hasText: 'web-1 was resumed.' }));
   const path = `POST /v1/servers/${web.id}`;
-  assert.deepEqual(api.deeds, [`${path}/pause`, `${path}/resume`]);
+  assert.deepEqual(api.changes, [`${path}/pause`, `${path}/resume`]);
 });
 
 test('the power that is offered is what the state of a server allows', async () => {
@@ -432,7 +432,7 @@ test('who lost the connection is no one who just types', async () => {
   api.lines[0].writer.free_in = 40;
   Object.assign(api.sessions[0], { state: 'detached', ends_in: 41 });
   const page = await enter();
-  await see(port(page, 0, 'web-1').getByText(/^alice writes .*, lost the connection, free in 40 s, 1/));
+  await see(port(page, 0, 'web-1').getByText(/^alice has been typing .*, lost the connection, free in 40 s, 1/));
   await page.getByText('2 sessions').click();
   await see(page.getByText(/connection lost, ends in 41 s$/));
 });
@@ -441,18 +441,18 @@ test('a session is ended with a reason, which may be left out', async () => {
   oneServer();
   const page = await enter();
   await page.getByText('2 sessions').click();
-  await see(page.getByText(/^writes since .* \(for 12 minutes\), from 192\.0\.2\.7:50123 \(console\.v1\)$/));
-  await button(page, 'Disconnect… alice, who writes').click();
+  await see(page.getByText(/^has been typing since .* \(for 12 minutes\), from 192\.0\.2\.7:50123 \(console\.v1\)$/));
+  await button(page, 'Disconnect… alice, who is typing').click();
   await see(page.getByRole('dialog', { name: 'Disconnect alice?' }).getByText('port 0 of web-1'));
   await page.getByLabel('Reason').fill('maintenance & more');
   await page.keyboard.press('Enter');
   await see(page.getByRole('status').filter({ hasText: 'alice was disconnected' }));
-  await button(page, 'Disconnect… bob, who watches').click();
+  await button(page, 'Disconnect… bob, who is watching').click();
   assert.equal(await page.getByLabel('Reason').inputValue(), '');
   await button(page, 'Disconnect').click();
   await see(page.getByRole('status').filter({ hasText: 'bob was disconnected' }));
   const [alice, bob] = api.sessions;
-  assert.deepEqual(api.deeds, [
+  assert.deepEqual(api.changes, [
     `DELETE /v1/sessions/${alice.id}?reason=maintenance+%26+more`,
     `DELETE /v1/sessions/${bob.id}`,
   ]);
@@ -504,7 +504,7 @@ test('an answer that is not one of the API is no riddle', async () => {
   oneServer();
   const page = await enter();
   api.instead.set('GET /v1/sessions', [504, undefined]);
-  await see(alert(page, 'The API could not be asked: the answer was status 504.'));
+  await see(alert(page, 'The API failed without a reason (status 504).'));
 });
 
 /** A page whose clock the test moves. */
@@ -581,11 +581,11 @@ test('the keyboard alone is enough, and every stop can be seen', async () => {
   await page.getByText('2 sessions').focus();
   await page.keyboard.press('Enter');
   await page.keyboard.press('Tab');
-  assert.equal(await focused(page), 'Disconnect… alice, who writes');
+  assert.equal(await focused(page), 'Disconnect… alice, who is typing');
   await page.keyboard.press('Enter');
   await page.keyboard.type('go');
   await page.keyboard.press('Enter');
-  await api.until(() => api.deeds.length === 1, 'disconnect');
+  await api.until(() => api.changes.length === 1, 'disconnect');
 });
 
 test('a phone of 360 px has everything, and nothing reaches beyond it', async () => {
@@ -607,9 +607,9 @@ test('a phone of 360 px has everything, and nothing reaches beyond it', async ()
   api.lines[0].offset += 10;
   await see(page.getByRole('button', { name: /^10 bytes new/ }));
   await page.getByText('2 sessions').tap();
-  await see(button(page, 'Disconnect… alice, who writes'));
+  await see(button(page, 'Disconnect… alice, who is typing'));
   await assertNoSidewaysScroll(page);
-  await button(page, 'Disconnect… alice, who writes').tap();
+  await button(page, 'Disconnect… alice, who is typing').tap();
   await see(page.getByRole('dialog', { name: 'Disconnect alice?' }));
   await assertNoSidewaysScroll(page);
 });

@@ -28,7 +28,7 @@ test('who types sends a break, where there is a machine to send it', async () =>
 
 test('a line without a machine offers none', async () => {
   const { page } = await at.attach({ can: ['write', 'force'] });
-  await see(status(page, 'you write'));
+  await see(status(page, 'you are typing'));
   assert.equal(await button(page, 'Machine').isVisible(), false);
 });
 
@@ -38,11 +38,11 @@ test('a paused guest is shown as paused, and goes on by one press', async () => 
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   assert.deepEqual(await session.hears('power'), [{ type: 'power', do: 'pause' }]);
   session.say({ type: 'state', state: 'connected', reason: 'the guest is paused', cause: 'paused' });
-  await see(status(page, 'the guest is paused · you write'));
+  await see(status(page, 'the guest is paused · you are typing'));
   assert.equal(await page.locator('#status').getAttribute('data-tone'), 'waiting');
   await page.keyboard.type('ls');
   await session.typed('ls');
-  await see(status(page, 'The guest is paused: it reads what you type when it goes on.'));
+  await see(status(page, 'The guest is paused: it reads what you type when it is resumed.'));
   await button(page, 'Machine').click();
   for (const name of ['Stop…', 'Reboot…', 'Pause…']) assert.ok(await item(page, name).isDisabled());
   assert.ok(await item(page, 'Reset…').isEnabled());
@@ -51,18 +51,18 @@ test('a paused guest is shown as paused, and goes on by one press', async () => 
   assert.equal((await session.hears('power', 2))[1].do, 'resume');
   session.say({ type: 'state', state: 'connected', reason: 'connected' });
   await button(page, 'Resume').waitFor({ state: 'hidden' });
-  await see(status(page, 'connected · you write'));
+  await see(status(page, 'connected · you are typing'));
 });
 
 test('a guest that is paused already is shown as paused from the beginning', async () => {
   const { page } = await at.attach({ reason: 'the guest is paused', cause: 'paused' });
-  await see(status(page, 'the guest is paused · you write'));
+  await see(status(page, 'the guest is paused · you are typing'));
 });
 
 test('a watcher without power has no menu of the machine', async () => {
   const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
   session.pen('held', { holder: 'alice', session: ALICE });
-  await see(status(page, 'alice writes'));
+  await see(status(page, 'alice is typing'));
   assert.equal(await button(page, 'Machine').isVisible(), false);
 });
 
@@ -109,7 +109,7 @@ test('a stopped guest is started by a button beside its state', async () => {
     reason: 'the server is SHUTOFF',
     cause: 'stopped',
   });
-  await see(status(page, 'waiting for the guest: the server is SHUTOFF'));
+  await see(status(page, 'waiting for the guest: the server is shut off'));
   await button(page, 'Machine').click();
   assert.ok(await item(page, 'Stop…').isDisabled());
   assert.ok(await item(page, 'Start').isEnabled());
@@ -168,7 +168,7 @@ test('nothing is pasted to a port that is not connected, which would drop it', a
   await see(status(page, 'Not sent: the serial port is not connected.'));
   await choose(page, 'Keys', 'Send Ctrl+W');
   await session.typed('\x17');
-  await see(status(page, 'The guest is not connected: what you type is dropped.'));
+  await see(status(page, 'The serial port is not connected: what you type is dropped.'));
   assert.equal(session.input.toString(), '\x17');
 });
 
@@ -179,7 +179,7 @@ test('a menu is worked with arrows, and Escape gives the focus back', async () =
   await page.keyboard.press('Enter');
   assert.match(await focused(), /^Fit guest/);
   await page.keyboard.press('ArrowDown');
-  assert.equal(await focused(), 'Release the pen');
+  assert.equal(await focused(), 'Stop typing');
   await page.keyboard.press('End');
   assert.equal(await focused(), 'Leave');
   await page.keyboard.press('ArrowDown');
@@ -443,7 +443,7 @@ test('neither a mouse nor a watcher has touch keys', async () => {
   const { page } = await at.attach();
   assert.equal(await keys(page).isVisible(), false);
   const watcher = await at.attach({ mode: 'watch' }, TOUCH);
-  await see(status(watcher.page, 'you watch'));
+  await see(status(watcher.page, 'you are watching'));
   assert.equal(await keys(watcher.page).isVisible(), false);
 });
 
@@ -479,7 +479,7 @@ test('360 px are enough for all of it: bars, menus, questions, keys', async () =
   await assertUsable(page);
   await page.keyboard.press('Escape');
   session.pen('requested', { session: ALICE, by: 'alice', reason: 'x'.repeat(200) });
-  await see(page.getByRole('button', { name: 'Give' }));
+  await see(page.getByRole('button', { name: 'Let them type' }));
   session.acknowledges = false;
   await paste(page, `${'y'.repeat(4000)}\n`.repeat(3));
   await see(page.getByRole('dialog'));
@@ -498,6 +498,6 @@ test('360 px are enough for all of it: bars, menus, questions, keys', async () =
   await see(button(page, 'Take over…'));
   await assertUsable(page);
   session.drop();
-  await see(page.getByText('your place is kept for'));
+  await see(page.getByText('your session is kept for'));
   await assertUsable(page);
 });

@@ -80,7 +80,7 @@ test('a long press selects a word, moving on selects more, and Copy takes it', a
   await finger.down(x + 70, y + 5);
   await pause(700);
   await finger.up();
-  await see(page.getByText('Selected: press Copy to copy it.'));
+  await see(page.getByText('Selected. Press Copy to copy it.'));
   assert.equal(await copied(), '/var/log/messages');
   await finger.down(x + 70, y + 5);
   await pause(700);

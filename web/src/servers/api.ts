@@ -54,7 +54,7 @@ export interface Session {
   ends_in?: number;
 }
 
-/** Everything that the page shows, as it was at one time. */
+/** Everything that the page shows, at one time. */
 export interface Snapshot {
   at: Date;
   servers: Server[];
@@ -76,7 +76,7 @@ export class Fault extends Error {
 }
 
 export class Api {
-  /** Without a token callers are told apart by nothing (`auth_strategy = noauth`). */
+  /** No token is needed with `auth_strategy = noauth`. */
   constructor(private readonly token: string | undefined) {}
 
   async snapshot(): Promise<Snapshot> {
@@ -137,7 +137,7 @@ export class Api {
       });
     } catch (error) {
       const late = error instanceof DOMException && error.name === 'TimeoutError';
-      throw new Fault(0, late ? 'The proxy does not answer.' : 'The proxy cannot be reached.');
+      throw new Fault(0, late ? 'The proxy did not answer in time.' : 'The proxy cannot be reached.');
     }
     if (!answer.ok) throw await faultOf(answer);
     return answer;
@@ -148,7 +148,7 @@ async function json(answer: Response): Promise<unknown> {
   try {
     return await answer.json();
   } catch {
-    throw new Fault(0, 'The answer broke off, or is not one of the API.');
+    throw new Fault(0, 'The answer was cut off, or did not come from the API. Try again.');
   }
 }
 
@@ -160,9 +160,10 @@ async function faultOf(answer: Response): Promise<Fault> {
     const message = Object.values(faults)[0]?.message;
     if (message) return new Fault(status, sentence(message));
   } catch {
-    // Something between us and the API answered, in a form of its own.
+    // A server between this page and the API answered, in another form.
   }
-  return new Fault(status, `The API could not be asked: the answer was status ${status}.`);
+  const text = `The API failed without a reason (status ${status}). Try again, or look at its log.`;
+  return new Fault(status, text);
 }
 
 function sentence(text: string): string {
@@ -170,9 +171,11 @@ function sentence(text: string): string {
   return /[.!?]$/.test(words) ? words : `${words}.`;
 }
 
-/** A console URL for a WebSocket client is a page's too, with http for ws. */
+/** A `ws:` console URL is also that of a page, as `http:`. */
 function browsable(url: string): string {
   const page = url.replace(/^ws(s?):/, 'http$1:');
-  if (!/^https?:/.test(page)) throw new Fault(0, 'The API gave a console URL that is none.');
+  if (!/^https?:/.test(page)) {
+    throw new Fault(0, 'The API returned an invalid console URL. Check its option base_url.');
+  }
   return page;
 }

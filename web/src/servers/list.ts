@@ -1,4 +1,4 @@
-// The list: a card for each server, in it a row for each serial port, in that its sessions.
+// The list: a card for each server, with a row for each serial port, with its sessions.
 
 import { button } from '../elements';
 import type { Line, Power, Server, Session } from './api';
@@ -35,15 +35,15 @@ interface SessionView {
 }
 
 /** What the user can do. */
-export interface Deeds {
+export interface Actions {
   open(line: Line, watch: boolean): void;
   look(line: Line): void;
   power(server: Server, power: Power): void;
   disconnect(session: Session): void;
 }
 
-export function serverList(parent: HTMLElement, deeds: Deeds): Keyed<ServerView> {
-  return new Keyed(parent, ({ server }) => server.id, () => new ServerCard(deeds));
+export function serverList(parent: HTMLElement, actions: Actions): Keyed<ServerView> {
+  return new Keyed(parent, ({ server }) => server.id, () => new ServerCard(actions));
 }
 
 let ids = 0;
@@ -53,17 +53,17 @@ class ServerCard implements Item<ServerView> {
   private readonly status = make('span', 'status');
   private readonly buttons: Record<Power, HTMLButtonElement>;
   private readonly powers = make('div', 'buttons');
-  private readonly portless = make('p', 'quiet', 'It has no serial port that is served here.');
+  private readonly portless = make('p', 'quiet', 'This server has no serial port with a console.');
   private readonly unusable = make('p', 'quiet lines');
   private readonly ports: Keyed<PortView>;
   private readonly list = bareList('ports');
   readonly element = make('li', 'server');
   private view: ServerView | undefined;
 
-  constructor(deeds: Deeds) {
+  constructor(actions: Actions) {
     const power = (label: string, power: Power) =>
       button(label, () => {
-        if (this.view && !this.view.underWay) deeds.power(this.view.server, power);
+        if (this.view && !this.view.underWay) actions.power(this.view.server, power);
       });
     this.buttons = {
       start: power('Start', 'start'),
@@ -75,7 +75,7 @@ class ServerCard implements Item<ServerView> {
     this.ports = new Keyed(
       this.list,
       ({ line }) => key(line),
-      () => new PortRow(deeds),
+      () => new PortRow(actions),
     );
     this.name.id = `server-${(ids += 1)}`;
     this.element.tabIndex = -1;
@@ -113,8 +113,8 @@ class ServerCard implements Item<ServerView> {
   }
 
   /**
-   * A paused guest neither shuts down nor reboots, since it does nothing. One in error runs or not; of one that is
-   * suspended its lines say whether it sleeps, and is resumed, or is saved on a disk, and is started.
+   * A paused guest can neither shut down nor reboot. A guest in error may be on or off. The lines of a suspended guest
+   * tell whether it sleeps (resume) or is saved to a disk (start).
    */
   private offerPower(status: Server['status'], lines: Line[]): void {
     const { start, stop, reboot, pause, resume } = this.buttons;
@@ -143,19 +143,19 @@ class PortRow implements Item<PortView> {
   readonly element = make('li', 'port');
   private line: Line | undefined;
 
-  constructor(deeds: Deeds) {
-    const act = (deed: (line: Line) => void) => () => {
-      if (this.line) deed(this.line);
+  constructor(actions: Actions) {
+    const act = (action: (line: Line) => void) => () => {
+      if (this.line) action(this.line);
     };
-    this.unseen = button('', act(deeds.look));
+    this.unseen = button('', act(actions.look));
     this.unseen.className = 'unseen';
-    this.open = button('Open', act((line) => deeds.open(line, false)));
+    this.open = button('Open', act((line) => actions.open(line, false)));
     this.open.className = 'main';
-    this.watch = button('Watch', act((line) => deeds.open(line, true)));
+    this.watch = button('Watch', act((line) => actions.open(line, true)));
     this.sessions = new Keyed(
       this.list,
       ({ session }) => session.id,
-      () => new SessionRow(deeds),
+      () => new SessionRow(actions),
     );
     this.element.tabIndex = -1;
     const buttons = make('div', 'buttons', this.open, this.watch);
@@ -195,9 +195,9 @@ class SessionRow implements Item<SessionView> {
   readonly element: HTMLElement;
   private session: Session | undefined;
 
-  constructor(deeds: Deeds) {
+  constructor(actions: Actions) {
     this.end = button('Disconnect…', () => {
-      if (this.session) deeds.disconnect(this.session);
+      if (this.session) actions.disconnect(this.session);
     });
     this.element = make('li', 'session', make('p', '', this.user, ' ', this.text), this.end);
   }
@@ -207,8 +207,8 @@ class SessionRow implements Item<SessionView> {
     this.end.hidden = !can.includes('force');
     setText(this.user, session.user);
     setText(this.text, words.describeSession(session, now));
-    const does = session.mode === 'write' ? 'writes' : 'watches';
-    setAttribute(this.end, 'aria-label', `Disconnect… ${session.user}, who ${does}`);
+    const does = session.mode === 'write' ? 'typing' : 'watching';
+    setAttribute(this.end, 'aria-label', `Disconnect… ${session.user}, who is ${does}`);
   }
 }
 

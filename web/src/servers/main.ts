@@ -17,10 +17,10 @@ import { Seen, key } from './seen';
 import { forgetAll, isSendable, keepToken, keptToken } from './token';
 import * as words from './words';
 
-/** Milliseconds that a word in passing stays. */
+/** Milliseconds that a short message stays. */
 const TOAST = 8000;
 
-const UNKNOWN_TOKEN = 'The API does not know this token. Take it again, whole, without spaces.';
+const UNKNOWN_TOKEN = 'This token is wrong or has expired. Copy the whole token again, without spaces.';
 
 const login = element('login', HTMLFormElement);
 const tokenField = element('token', HTMLInputElement);
@@ -30,7 +30,7 @@ const trouble = element('trouble', HTMLElement);
 const theme = new Theme();
 const seen = new Seen();
 const underWay = new Map<string, Power>();
-/** Tabs that were opened here: while one is there, its port is looked at. */
+/** Console tabs that this page opened: while one is open, its port's output counts as seen. */
 const tabs = new Map<string, Window>();
 const list = serverList(element('servers', HTMLElement), {
   open: (line, watch) => void open(line, watch),
@@ -194,7 +194,7 @@ function portView(line: Line, sessions: Session[], can: Server['can'], now: Date
   return { line, sessions, unseen: seen.unseen(line), can, asOf: asOf(), now };
 }
 
-/** When the list was so, where it is not known to be so now. */
+/** The time of the list, where the API does not answer now. */
 function asOf(): string | undefined {
   return current || !snapshot ? undefined : words.clock(snapshot.at);
 }
@@ -204,7 +204,7 @@ async function open(line: Line, watch: boolean): Promise<void> {
     const opened = await openConsole(api, line, watch);
     seen.look(line);
     if ('tab' in opened) tabs.set(key(line), opened.tab);
-    else notice('Your browser did not allow a new tab.', opened.url);
+    else notice('Your browser did not open a new tab. Use this link:', opened.url);
   });
 }
 
@@ -232,11 +232,11 @@ async function disconnect(session: Session): Promise<void> {
 }
 
 /** Does something, says why it could not be done, and shows how things stand then. */
-async function attempt(deed: () => Promise<void>): Promise<void> {
+async function attempt(action: () => Promise<void>): Promise<void> {
   const asked = api;
   notice(undefined);
   try {
-    await deed();
+    await action();
   } catch (error) {
     if (asked !== api) return;
     notice(error instanceof Error ? error.message : String(error));
@@ -253,7 +253,7 @@ function notice(text: string | undefined, url?: string): void {
   say('notice-text', text ?? '');
 }
 
-/** Says something in passing. */
+/** Shows a short message for a while. */
 function mention(text: string): void {
   say('said', text);
   setTimeout(() => {

@@ -1,6 +1,7 @@
-// Every sentence about servers, lines and sessions. Pure functions of what the API said.
+// The sentences about servers, ports and sessions. Pure functions of what the API said.
 
 import type { Line, Power, Server, Session } from './api';
+import { plain } from '../plain';
 import { count, duration, format } from '../times';
 
 const STATUS: Record<Server['status'], string> = {
@@ -11,13 +12,13 @@ const STATUS: Record<Server['status'], string> = {
   SUSPENDED: 'suspended',
 };
 
-/** What a server does; of one that is no guest, whether its ports are reached. */
+/** The state of a server; for a static one, whether its ports are reached. */
 export function describeStatus(server: Server, lines: Line[]): string {
   if (!server.static) return STATUS[server.status] ?? server.status;
   const reached = lines.filter(({ state }) => state === 'connected').length;
-  if (reached === lines.length) return 'serial line, reachable';
-  if (reached === 0) return 'serial line, unreachable';
-  return `serial lines, ${reached} of ${lines.length} reachable`;
+  if (reached === lines.length) return 'serial port, reachable';
+  if (reached === 0) return 'serial port, unreachable';
+  return `serial ports, ${reached} of ${lines.length} reachable`;
 }
 
 /** Why ports have no console, one a line. */
@@ -25,7 +26,7 @@ export function describeUnusable({ unusable_ports: ports = [] }: Server): string
   return ports.map(({ port, reason }) => `Port ${port} has no console: ${reason}`).join('\n');
 }
 
-/** With the time when it was so, where it is not known to be so now. */
+/** Adds the time of the last answer where the API does not answer now. */
 export function dated(words: string, asOf: string | undefined): string {
   return asOf === undefined ? words : `${words} at ${asOf}`;
 }
@@ -51,15 +52,16 @@ export function lineTone({ state, cause }: Line): Tone {
 export function describeState({ state, cause, reason }: Line): string {
   const words = { waiting: 'waiting for the guest', connected: 'connected', failed: 'failed' };
   if (state === 'connected' && cause !== 'paused') return words.connected;
-  return reason === '' ? words[state] : `${words[state]}: ${reason}`;
+  return reason === '' ? words[state] : `${words[state]}: ${plain(reason)}`;
 }
 
-/** `alice writes since 09:00 (for 12 minutes), 2 watch` */
+/** `alice has been typing since 09:00 (for 12 minutes), 2 watching` */
 export function describePeople({ writer, watchers }: Line, now: Date): string {
   const lost = writer?.free_in === undefined ? '' : `, lost the connection, free in ${writer.free_in} s`;
-  const writes = writer ? `${writer.user} writes ${since(writer.since, now)}${lost}` : 'nobody writes';
-  if (watchers === 0) return writes;
-  return `${writes}, ${watchers} ${watchers === 1 ? 'watches' : 'watch'}`;
+  const types = writer
+    ? `${writer.user} has been typing ${since(writer.since, now)}${lost}`
+    : 'nobody is typing';
+  return watchers === 0 ? types : `${types}, ${watchers} watching`;
 }
 
 export function describeEndpoint({ endpoint }: Line): string {
@@ -67,10 +69,10 @@ export function describeEndpoint({ endpoint }: Line): string {
 }
 
 export function describeSession(session: Session, now: Date): string {
-  const does = session.mode === 'write' ? 'writes' : 'watches';
+  const does = session.mode === 'write' ? 'typing' : 'watching';
   const ends = session.ends_in === undefined ? '' : `, ends in ${session.ends_in} s`;
   const lost = session.state === 'detached' ? `, connection lost${ends}` : '';
-  return `${does} ${since(session.since, now)}, from ${session.address} (${session.protocol})${lost}`;
+  return `has been ${does} ${since(session.since, now)}, from ${session.address} (${session.protocol})${lost}`;
 }
 
 export function countSessions(number: number): string {
@@ -111,45 +113,45 @@ export function describeDone({ name }: Server, power: Power): string {
   if (power === 'start') return `${name} was started.`;
   if (power === 'stop') return `${name} is off.`;
   if (power === 'pause') return `${name} is paused.`;
-  if (power === 'resume') return `${name} goes on.`;
+  if (power === 'resume') return `${name} was resumed.`;
   return `${name} was asked to reboot.`;
 }
 
-/** A question before something that may harm. */
+/** A question before an action that can do harm. */
 export interface Question {
   title: string;
   text: string;
   yes: string;
 }
 
-/** Nobody is thrown out of a running server without seeing who works on it. */
+/** The question before a server stops, which names everybody who types there. */
 export function askPower({ name }: Server, power: Power, lines: Line[]): Question | undefined {
   if (power === 'start' || power === 'resume') return undefined;
   const busy = lines.flatMap(({ writer, port }) =>
-    writer ? [`${writer.user} writes on port ${port}.`] : [],
+    writer ? [`${writer.user} is typing on port ${port}.`] : [],
   );
   if (power === 'reboot') {
-    const text = 'The guest is asked to reboot. Consoles stay open and show the boot.';
+    const text = 'The guest is asked to reboot. If it has not after a minute, it is reset. Consoles stay open.';
     return { title: `Reboot ${name}?`, text: [text, ...busy].join(' '), yes: 'Reboot' };
   }
   if (power === 'pause') {
-    const text = 'The guest stops where it is until it is resumed. What is typed meanwhile waits.';
+    const text = 'The guest stops where it is until it is resumed. What users type meanwhile waits.';
     return { title: `Pause ${name}?`, text: [text, ...busy].join(' '), yes: 'Pause' };
   }
   const text =
-    'The guest is asked to shut down; if it has not after 60 s, its power is cut. ' +
-    'Consoles wait until it starts again.';
+    'The guest is asked to shut down. If it still runs after a minute, its power is cut. ' +
+    'Consoles stay open, and wait until it starts again.';
   return { title: `Stop ${name}?`, text: [text, ...busy].join(' '), yes: 'Stop' };
 }
 
 export function askDisconnect(session: Session, now: Date): Question {
   const { user, server, port, mode } = session;
-  const does = mode === 'write' ? 'writes' : 'watches';
+  const does = mode === 'write' ? 'typing' : 'watching';
   return {
     title: `Disconnect ${user}?`,
     text:
-      `${user} ${does} on port ${port} of ${server.name} ${since(session.since, now)}. ` +
-      'The session ends at once, and they read who ended it.',
+      `${user} has been ${does} on port ${port} of ${server.name} ${since(session.since, now)}. ` +
+      'The session ends at once, and they see who ended it.',
     yes: 'Disconnect',
   };
 }

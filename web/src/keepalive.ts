@@ -1,25 +1,25 @@
-// Asks the proxy for an answer now and then while the page is looked at: how long a key takes there
-// and back, and whether the connection is still one.
+// Pings the proxy while the page is visible: measures the round trip, and finds a dead connection that
+// nobody closed.
 
-/** Milliseconds from the beginning to the first ping, which would wait behind the screen, and between two. */
+/** Milliseconds to the first ping, which else would wait behind the screen, and between two pings. */
 const FIRST = 1000;
 const EVERY = 5000;
 
-/** Milliseconds without any byte after a ping that make a connection a broken one. */
+/** Milliseconds without any byte after a ping, after which the connection is taken for dead. */
 const SILENCE = 20_000;
 
-/** Who hears of it. */
+/** Sends the pings, and receives what they show. */
 export interface Listener {
   ping(id: number): void;
-  /** Milliseconds there and back, or nothing where it isn't known. */
+  /** The round trip in milliseconds, or nothing while it is not known. */
   onLatency(milliseconds: number | undefined): void;
   onSilence(): void;
 }
 
-export class Pulse {
+export class Keepalive {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private id = 0;
-  /** When the open ping was sent: by the clock that counts a machine's sleep, and by the exact one. */
+  /** When the ping without an answer was sent: by the clock that includes suspend, and by the exact one. */
   private sentAt: number | undefined;
   private pingedAt = 0;
   private heardAt = 0;
@@ -28,7 +28,7 @@ export class Pulse {
 
   constructor(private readonly listener: Listener) {
     document.addEventListener('visibilitychange', () => {
-      if (this.timer !== undefined && !document.hidden) this.beat();
+      if (this.timer !== undefined && !document.hidden) this.ping();
     });
   }
 
@@ -58,10 +58,10 @@ export class Pulse {
 
   private wait(pause: number): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => (document.hidden ? this.wait(EVERY) : this.beat()), pause);
+    this.timer = setTimeout(() => (document.hidden ? this.wait(EVERY) : this.ping()), pause);
   }
 
-  private beat(): void {
+  private ping(): void {
     this.wait(EVERY);
     if (this.sentAt !== undefined) {
       const silent = Date.now() - Math.max(this.sentAt, this.heardAt);

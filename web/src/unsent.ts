@@ -1,7 +1,7 @@
-// Keys that reach nobody: says so, once for each reason.
+// Tells the user that keys do not reach the guest, once for each reason.
 
 import type { View } from './view';
-import { describeUnheard } from './words';
+import { describeUnsent } from './words';
 
 /** Keys without a character that mean input. */
 const NAMED = /^(Enter|Backspace|Delete|Escape|Insert|Home|End|Arrow\w+|F\d+)$/;
@@ -11,14 +11,14 @@ export function isInput({ key, metaKey, type }: KeyboardEvent): boolean {
   return type === 'keydown' && !metaKey && ([...key].length === 1 || NAMED.test(key));
 }
 
-export class Unheard {
+export class UnsentHint {
   private said: string | undefined;
 
   constructor(private readonly say: (words: string) => void) {}
 
-  /** Something was typed while the console stood like this. */
+  /** Something was typed while the console was in this state. */
   typed(view: View | undefined): void {
-    const words = view && describeUnheard(view);
+    const words = view && describeUnsent(view);
     if (words && words !== this.said) this.say(words);
     this.said = words;
   }
