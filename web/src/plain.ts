@@ -1,8 +1,11 @@
 // Words of the API and the proxy as people say them.
 
-/** A reason with the server's status in plain words: `the server is shut off`. */
+/**
+ * The reason of a state in plain words, without the state itself: `the server is shut off` for `the server is
+ * SHUTOFF`, `the guest is paused` for `connected; the guest is paused`.
+ */
 export function plain(reason: string): string {
-  return reason.replace(/(?<=\bserver is )[A-Z_]+\b/, (status) =>
+  return reason.replace(/^connected; /, '').replace(/(?<=\bserver is )[A-Z_]+\b/, (status) =>
     status === 'SHUTOFF' ? 'shut off' : status.toLowerCase().replaceAll('_', ' '),
   );
 }

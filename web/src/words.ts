@@ -10,7 +10,7 @@ const NAMES = 4;
 
 /** The line's state, for the status line. */
 export function describeState({ state, reason, paused }: Attachment): string {
-  if (paused) return reason || 'the guest is paused';
+  if (paused) return plain(reason) || 'the guest is paused';
   const word = state === 'waiting' ? 'waiting for the guest' : state;
   return state === 'connected' || reason === '' ? word : `${word}: ${plain(reason)}`;
 }

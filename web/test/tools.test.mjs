@@ -37,7 +37,8 @@ test('a paused guest is shown as paused, and goes on by one press', async () => 
   await choose(page, 'Machine', 'Pause…');
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   assert.deepEqual(await session.hears('power'), [{ type: 'power', do: 'pause' }]);
-  session.say({ type: 'state', state: 'connected', reason: 'the guest is paused', cause: 'paused' });
+  const reason = 'connected; the guest is paused';
+  session.say({ type: 'state', state: 'connected', reason, cause: 'paused' });
   await see(status(page, 'the guest is paused · you are typing'));
   assert.equal(await page.locator('#status').getAttribute('data-tone'), 'waiting');
   await page.keyboard.type('ls');
