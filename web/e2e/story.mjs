@@ -19,13 +19,13 @@ export const offer = (page, name) => page.locator('#offers').getByRole('button',
 
 /** Asks again and again until the answer is something. */
 export async function eventually(what, ask) {
-  const end = Date.now() + 4 * PATIENCE;
+  const end = Date.now() + PATIENCE;
   while (Date.now() < end) {
     const answer = await ask();
     if (answer) return answer;
     await pause(20);
   }
-  throw new Error(`${what}: not within ${(4 * PATIENCE) / 1000} s`);
+  throw new Error(`${what}: not within ${PATIENCE / 1000} s`);
 }
 
 /** A call of the API by `user`, or by who has the story's token. */

@@ -17,8 +17,8 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** Milliseconds that anything on the page may take. */
-export const PATIENCE = 15_000;
+/** Milliseconds after which a test gives up waiting, on the slowest machine. */
+export const PATIENCE = 60_000;
 
 /** Starts Chromium. `flags` come on top of the usual ones. */
 export async function launch(flags = []) {
@@ -35,10 +35,11 @@ export async function open(browser, url, options) {
 
 /**
  * An empty window. `options` are those of a browser context, and `graphics` for a machine that draws
- * WebGL by hardware, as none of ours does; the clock and the language are fixed, so
- * that texts with times can be compared. What the page reports as an error is in `page.faults`.
+ * WebGL by hardware, as none of ours does; with `clock` the time stands still until the test moves it. The time
+ * zone and the language are fixed, so that texts with times can be compared. What the page reports as an error is in
+ * `page.faults`.
  */
-export async function blank(browser, { graphics, ...options } = {}) {
+export async function blank(browser, { graphics, clock, ...options } = {}) {
   const context = await browser.newContext({
     locale: 'en-GB',
     timezoneId: 'UTC',
@@ -48,6 +49,10 @@ export async function blank(browser, { graphics, ...options } = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   if (graphics) await page.addInitScript(claimGraphics);
+  if (clock) {
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 1000);
+  }
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
   page.on('console', (message) => {
@@ -112,4 +117,47 @@ export function paste(page, text) {
 export async function choose(page, menu, item) {
   await page.getByRole('button', { name: menu, exact: true }).click();
   await page.getByRole('menu', { name: menu }).getByRole('menuitem', { name: item }).click();
+}
+
+/**
+ * What has less contrast than WCAG AA asks for: visible texts with less than 4.5:1, and edges of fields with
+ * less than 3:1. What is disabled is exempt.
+ */
+export function faint(page) {
+  return page.evaluate(() => {
+    const pixel = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+    const rgba = (color) => {
+      pixel.clearRect(0, 0, 1, 1);
+      pixel.fillStyle = color;
+      pixel.fillRect(0, 0, 1, 1);
+      return [...pixel.getImageData(0, 0, 1, 1).data];
+    };
+    const linear = (part) => (part <= 10 ? part / 3294 : ((part / 255 + 0.055) / 1.055) ** 2.4);
+    const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    const behind = (element) => {
+      const color = rgba(getComputedStyle(element).backgroundColor);
+      return color[3] === 255 || !element.parentElement ? color : behind(element.parentElement);
+    };
+    const contrast = (color, background) => {
+      const [dark, light] = [rgba(color), background].map(luminance).sort((a, b) => a - b);
+      return (light + 0.05) / (dark + 0.05);
+    };
+    const hasText = ({ childNodes }) =>
+      [...childNodes].some(({ nodeType, data }) => nodeType === Node.TEXT_NODE && data.trim());
+    const exempt = '.xterm *, .spoken, option, :disabled *, :disabled, [aria-disabled=true]';
+    const seen = [...document.querySelectorAll('body *')].filter(
+      (element) => element.checkVisibility() && !element.matches(exempt),
+    );
+    const texts = seen.filter(hasText).map((element) => {
+      const ratio = contrast(getComputedStyle(element).color, behind(element));
+      return { ratio, wanted: 4.5, name: element.textContent.trim().slice(0, 40) };
+    });
+    const fields = seen.filter((element) => element.matches('input, select')).map((element) => {
+      const { borderTopColor } = getComputedStyle(element);
+      const ratio = contrast(borderTopColor, behind(element.parentElement));
+      return { ratio, wanted: 3, name: `edge of #${element.id}` };
+    });
+    const wrong = [...texts, ...fields].filter(({ ratio, wanted }) => ratio < wanted);
+    return wrong.map(({ ratio, name }) => `${name}: ${ratio.toFixed(2)}`);
+  });
 }

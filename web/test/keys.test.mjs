@@ -45,10 +45,12 @@ test('a watcher has no keys to send', async () => {
 
 /** Whether the tab asks before it closes. */
 async function asksToClose(page) {
-  const asked = page.waitForEvent('dialog', { timeout: 3000 }).catch(() => undefined);
+  // Refused when the page closes.
+  const asked = page.waitForEvent('dialog').catch(() => undefined);
   await page.close({ runBeforeUnload: true });
   const dialog = await asked;
   await dialog?.dismiss();
+  assert.equal(page.isClosed(), dialog === undefined);
   return dialog?.type() === 'beforeunload';
 }
 
