@@ -109,7 +109,7 @@ const LIGHT: ITheme = {
   brightWhite: '#ffffff',
 };
 
-const DARK_MARKS = marks('#5c4a17', '#a4541c');
+const DARK_MARKS = marks('#5c4a17', '#96491a');
 const LIGHT_MARKS = marks('#ffe9a3', '#ffbf69');
 
 function marks(match: string, active: string): ISearchDecorationOptions {

@@ -271,6 +271,8 @@ test('a phone of 360 px shows all of it: status, tools, search and terminal', as
   await see(page.getByText('waiting for the guest: server is shut off · you are typing · 12 attached'));
   await button(page, 'Search').click();
   await assertFits(page);
+  const port = await page.getByText('port 0', { exact: true }).boundingBox();
+  assert.ok(port.x > 0 && port.x + port.width < 360, `the port at ${port.x} px`);
   const screen = await page.locator('#screen').boundingBox();
   assert.ok(screen.height > 300, `${screen.height} px for the terminal`);
   const columns = (await terminalText(page)).length;

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 
-import { blank, launch, open, see } from './browser.mjs';
+import { blank, faint, launch, open, see } from './browser.mjs';
 import { TOKEN, id, line, server, session, startApi } from './servers.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
@@ -397,7 +397,7 @@ test('a paused guest is shown as paused, and goes on when it is resumed', async 
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click();
   await see(page.getByRole('status').filter({ hasText: 'web-1 is paused.' }));
   api.servers[0].status = 'PAUSED';
-  Object.assign(api.lines[0], { cause: 'paused', reason: 'the guest is paused' });
+  Object.assign(api.lines[0], { cause: 'paused', reason: 'connected; the guest is paused' });
   await see(card(page, 'web-1').locator('.status').getByText('paused'));
   await see(port(page, 0, 'web-1').getByText('connected: the guest is paused'));
   assert.equal(await button(page, 'Stop web-1').isVisible(), false);
@@ -613,6 +613,31 @@ test('a phone of 360 px has everything, and nothing reaches beyond it', async ()
   await see(page.getByRole('dialog', { name: 'Disconnect alice?' }));
   await assertNoSidewaysScroll(page);
 });
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`every text has enough contrast where the system is ${colorScheme}`, async () => {
+    oneServer();
+    api.servers.push(server(2, { status: 'ERROR' }));
+    const page = await visit({ colorScheme });
+    await tokenField(page).fill('wrong');
+    await page.keyboard.press('Enter');
+    await see(alert(page, 'This token is wrong'));
+    assert.deepEqual(await faint(page), [], 'login');
+    await tokenField(page).fill(TOKEN);
+    await page.keyboard.press('Enter');
+    await page.getByText('2 sessions').click();
+    api.lines[0].offset += 10;
+    await see(page.getByRole('button', { name: /^10 bytes new/ }));
+    assert.deepEqual(await faint(page), [], 'list');
+    await button(page, 'Disconnect… alice, who is typing').click();
+    await see(page.getByRole('dialog'));
+    assert.deepEqual(await faint(page), [], 'dialog');
+    await page.keyboard.press('Escape');
+    api.instead.set('GET /v1/servers', [502, {}]);
+    await see(alert(page, 'status 502'));
+    assert.deepEqual(await faint(page), [], 'trouble');
+  });
+}
 
 test('the theme is that of the terminal page', async () => {
   const page = await enter({ colorScheme: 'light' });
