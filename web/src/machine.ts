@@ -83,9 +83,9 @@ export class Machine {
     this.place.hidden = !power;
     this.start.hidden = !power || !stopped;
     this.resume.hidden = !power || !paused;
-    for (const id of ['break', 'sysrq']) enable(id, writes && runs);
     for (const id of ['nmi', 'reset']) enable(id, runs);
-    // A paused guest neither shuts down nor reboots.
+    // A paused guest hears nothing: it would obey hours later, or never.
+    for (const id of ['break', 'sysrq']) enable(id, writes && runs && !paused);
     for (const id of ['pause', 'reboot', 'stop']) enable(id, runs && !paused);
     enable('power-on', stopped);
     enable('go-on', paused);

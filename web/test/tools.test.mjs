@@ -45,7 +45,9 @@ test('a paused guest is shown as paused, and goes on by one press', async () => 
   await session.typed('ls');
   await see(status(page, 'The guest is paused: it reads what you type when it is resumed.'));
   await button(page, 'Machine').click();
-  for (const name of ['Stop…', 'Reboot…', 'Pause…']) assert.ok(await item(page, name).isDisabled());
+  for (const name of ['Stop…', 'Reboot…', 'Pause…', 'Send break', 'Send SysRq…']) {
+    assert.ok(await item(page, name).isDisabled(), name);
+  }
   assert.ok(await item(page, 'Reset…').isEnabled());
   await page.keyboard.press('Escape');
   await button(page, 'Resume').click();
