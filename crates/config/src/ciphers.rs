@@ -105,7 +105,7 @@ pub(crate) fn ciphers(text: &str) -> Result<Vec<u16>, String> {
         false => Ok(left.into_iter().map(|cipher| cipher.number).collect()),
         true => {
             let names = SPOKEN.iter().map(|cipher| cipher.name).collect::<Vec<_>>().join(", ");
-            Err(format!("leaves none of the ciphers of TLS 1.2 that are spoken here, {names}"))
+            Err(format!("selects none of the supported TLS 1.2 ciphers: {names}"))
         }
     }
 }
@@ -117,7 +117,7 @@ fn chosen(term: &str) -> Result<Vec<&'static Spoken>, String> {
         let means =
             |one: &Spoken| one.name == word || COMMON.contains(&word) || one.groups.contains(&word);
         if !SPOKEN.iter().any(means) && !is_unspoken(word) {
-            return Err(format!("holds {word}, {}", what_else(word)));
+            return Err(format!("contains {word}, {}", what_else(word)));
         }
         chosen.retain(|one| means(one));
     }
@@ -132,8 +132,11 @@ fn is_unspoken(word: &str) -> bool {
 
 fn what_else(word: &str) -> &'static str {
     match word.starts_with("TLS_") {
-        true => "which looks like a cipher of TLS 1.3: those are all spoken, and not chosen here",
-        false => "which OpenSSL has not, neither as a cipher nor as a group of ciphers",
+        true => {
+            "which looks like a TLS 1.3 cipher: those are always enabled and cannot be \
+                 selected"
+        }
+        false => "which OpenSSL knows neither as a cipher nor as a group of ciphers",
     }
 }
 
@@ -144,7 +147,7 @@ fn obey(command: &str, left: &mut [&Spoken]) -> Result<(), String> {
         "SECLEVEL=0" | "SECLEVEL=1" | "SECLEVEL=2" | "SECLEVEL=3" => {}
         _ => {
             return Err(format!(
-                "holds @{command}, which is not one of @STRENGTH and @SECLEVEL=0 to 3"
+                "contains @{command}, which is not one of @STRENGTH and @SECLEVEL=0 to 3"
             ));
         }
     }
@@ -212,7 +215,7 @@ mod tests {
             ("TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
         ] {
             let reason = ciphers(text).unwrap_err();
-            assert!(reason.starts_with(&format!("holds {word}, ")), "{reason}");
+            assert!(reason.starts_with(&format!("contains {word}, ")), "{reason}");
         }
     }
 
@@ -220,7 +223,10 @@ mod tests {
     fn a_string_that_leaves_nothing_is_refused_with_what_there_is() {
         for text in ["RC4", "AES256-SHA:DHE-RSA-AES256-GCM-SHA384", "HIGH:!ECDHE", ":"] {
             let reason = ciphers(text).unwrap_err();
-            assert!(reason.starts_with("leaves none of the ciphers"), "{text}: {reason}");
+            assert!(
+                reason.starts_with("selects none of the supported TLS 1.2 ciphers"),
+                "{text}: {reason}"
+            );
             assert!(reason.contains("ECDHE-RSA-AES128-GCM-SHA256"), "{reason}");
         }
     }

@@ -1,4 +1,4 @@
-//! What counts where nobody sets anything.
+//! The defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -29,7 +29,7 @@ pub(crate) fn translated(option: &Opt, text: String) -> (String, Vec<String>) {
     match (option.group, option.name) {
         ("console", "allowed_origins") => hosts(&text),
         ("console", "ssl_minimum_version") if text == "tlsv1_1" => {
-            let warning = "tlsv1_1 means TLS 1.2 and newer here: 1.1 is forbidden by RFC 8996";
+            let warning = "tlsv1_1 is read as tlsv1_2: RFC 8996 forbids TLS 1.1";
             ("tlsv1_2".into(), vec![warning.into()])
         }
         // To Nova any word is the name of a file.
@@ -46,7 +46,7 @@ fn hosts(text: &str) -> (String, Vec<String>) {
         entries.partition(|entry| host(entry).is_ok() && !entry.starts_with('['));
     let warnings = others.into_iter().map(|entry| {
         format!(
-            "`{}` allows nothing, since Nova compares it with the host of a page: name the host \
+            "`{}` matches no page, because Nova compares it with the page's host: write the host \
              alone",
             crate::error::shown(entry)
         )

@@ -16,8 +16,8 @@ use crate::written::Written;
 const MAX_SUBSTITUTIONS: usize = 64;
 
 /// What is said of a secret, whose text no message repeats.
-const UNREADABLE_SECRET: &str = "the value holds a control character, or a $ that stands for no \
-     option: write $$ for a dollar";
+const UNREADABLE_SECRET: &str = "the value contains a control character, or a $ that names no \
+         option: write $$ for a dollar sign";
 
 /// A value that counts.
 #[derive(Clone, Debug)]
@@ -106,9 +106,9 @@ impl<'a> Expansion<'a> {
             }
         })?;
         self.trail.pop();
-        let text = tidy(&text);
+        let text = trimmed_lines(&text);
         if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-            return Err(bad(format!("\"{}\" holds a control character", shown(&text))));
+            return Err(bad(format!("\"{}\" contains a control character", shown(&text))));
         }
         Ok(text)
     }
@@ -129,7 +129,7 @@ impl<'a> Expansion<'a> {
             return Ok(None);
         }
         let Some(text) = drop_in::default_of(name) else { return Ok(None) };
-        self.warnings.push(format!("${name} is not set: {text} is taken"));
+        self.warnings.push(format!("${name} is not set: {text} is used"));
         Ok(Some(text))
     }
 
@@ -140,15 +140,17 @@ impl<'a> Expansion<'a> {
         let found = find(group, own).or_else(|| find("DEFAULT", name));
         let found = found.ok_or_else(|| unknown(name))?;
         if found.is_secret() {
-            return Err(format!("${name} is a secret, which stands for itself alone"));
+            return Err(format!("${name} is a secret and cannot be used in another value"));
         }
         if found.is_multi() {
-            return Err(format!("${name} cannot stand for the many values of that option"));
+            return Err(format!(
+                "${name} is a repeatable option and cannot be used in another value"
+            ));
         }
         if let Some(start) = self.trail.iter().position(|other| std::ptr::eq(*other, found)) {
             let circle = self.trail.iter().skip(start).map(|o| format!("[{}] {}", o.group, o.name));
             let circle = circle.collect::<Vec<_>>().join(", ");
-            return Err(format!("its substitution goes round in a circle: {circle}"));
+            return Err(format!("its substitution is circular: {circle}"));
         }
         self.spend()?;
         Ok(found)
@@ -156,7 +158,7 @@ impl<'a> Expansion<'a> {
 
     fn spend(&mut self) -> Result<(), String> {
         let left = self.left.checked_sub(1);
-        let too_many = || format!("it leads to more than {MAX_SUBSTITUTIONS} substitutions");
+        let too_many = || format!("it needs more than {MAX_SUBSTITUTIONS} substitutions");
         self.left = left.ok_or_else(too_many)?;
         Ok(())
     }
@@ -164,14 +166,14 @@ impl<'a> Expansion<'a> {
 
 fn unknown(name: &str) -> String {
     format!(
-        "there is no option that ${} could stand for; write $option, $group.option or ${{option}}, \
-         and $$ for a dollar",
+        "${} names no option; write $option, $group.option or ${{option}}, and $$ for a dollar \
+         sign",
         shown(name)
     )
 }
 
 /// The text without white space around its lines, and without empty lines.
-fn tidy(text: &str) -> String {
+fn trimmed_lines(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("\n")
 }

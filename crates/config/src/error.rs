@@ -13,7 +13,7 @@ const MAX_SHOWN: usize = 80;
 /// Where a value comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// It is not set.
     Default,
     /// A line of a file.
     File {

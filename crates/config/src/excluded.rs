@@ -18,10 +18,10 @@ pub(crate) fn add(excluded: &mut Vec<Excluded>, text: &str) -> Result<(), Refusa
         _ => (text, None),
     };
     if server.is_empty() || server.chars().count() > MAX_NAME {
-        return Err("is not a domain's name or UUID, with :PORT behind it for one port".into());
+        return Err("is not the name or UUID of a domain, optionally followed by :PORT".into());
     }
     if excluded.len() >= MOST {
-        return Err(format!("is one more than {MOST}").into());
+        return Err(format!("exceeds the maximum of {MOST} entries").into());
     }
     excluded.push(Excluded { server: server.to_owned(), port });
     Ok(())

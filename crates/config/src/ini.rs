@@ -108,7 +108,7 @@ impl Reader {
         match &mut self.open {
             Open::Nothing => self.fault(
                 number,
-                "begins with white space and there is no value above that it could continue",
+                "begins with white space, but there is no value above it to continue",
             ),
             Open::Entry(entry) => {
                 entry.value.push('\n');
@@ -217,8 +217,7 @@ mod tests {
         assert_eq!(entries("[g]\na = 1,\n  2,\n\t3\nb =\n  4\n"), ["g a=1,\n2,\n3", "g b=\n4"]);
         let (blank, comment) = ("[g]\na = 1\n   \n  2\n", "[g]\na = 1\n# c\n  2\n");
         for text in [blank, comment] {
-            let reason =
-                "begins with white space and there is no value above that it could continue";
+            let reason = "begins with white space, but there is no value above it to continue";
             assert_eq!(faults(text), [(4, reason)]);
         }
     }

@@ -28,7 +28,8 @@ pub(crate) static OPTIONS: &[&[Opt]] = &[
             "www_authenticate_uri",
             Unset,
             Single("an http or https URL"),
-            "Where users find Keystone: told to who comes without a token; else `auth_url` is.",
+            "Keystone URL for users, sent in `WWW-Authenticate` with a 401 response. Default: \
+             `auth_url`.",
             |c, v| set_some(&mut c.keystone_authtoken.www_authenticate_uri, service_url(v)),
         )
     ),
@@ -39,7 +40,8 @@ pub(crate) static OPTIONS: &[&[Opt]] = &[
             "valid_interfaces",
             Text("internal,public"),
             Single("internal, public and admin, separated by commas"),
-            "Which of Nova's URLs in Keystone's catalog is taken: the first of these there is.",
+            "Which of Nova's endpoints in Keystone's catalog is used: the first of these \
+             interfaces that exists.",
             |c, v| set(&mut c.nova.valid_interfaces, interfaces(v)),
         ),
         works(
@@ -47,7 +49,8 @@ pub(crate) static OPTIONS: &[&[Opt]] = &[
             "endpoint_override",
             Unset,
             Single("an http or https URL"),
-            "Nova's URL, such as http://nova.example.com:8774/v2.1, instead of the catalog's.",
+            "Nova's URL, used instead of the catalog's, for example \
+             http://nova.example.com:8774/v2.1.",
             |c, v| set_some(&mut c.nova.endpoint_override, service_url(v)),
         )
     ),
@@ -62,7 +65,7 @@ macro_rules! login {
                 "auth_type",
                 Text("password"),
                 Single("password or v3password"),
-                "How the service user logs in.",
+                "Authentication plugin of the service user.",
                 |_, v| auth_type(v),
             ),
             works(
@@ -70,13 +73,13 @@ macro_rules! login {
                 "auth_url",
                 Unset,
                 Single("an http or https URL"),
-                "Keystone's URL.",
+                "URL of Keystone.",
                 |c, v| set_some(&mut c.$($auth).+.auth_url, service_url(v)),
             ),
-            works($group, "username", Unset, NAME, "The service user.", |c, v| {
+            works($group, "username", Unset, NAME, "Name of the service user.", |c, v| {
                 set_some(&mut c.$($auth).+.username, text(v))
             }),
-            works($group, "password", Unset, Secret, "Their password.", |c, v| {
+            works($group, "password", Unset, Secret, "Password of the service user.", |c, v| {
                 set_some(&mut c.$($auth).+.password, text(v).map(values::Secret))
             }),
             works(
@@ -84,14 +87,14 @@ macro_rules! login {
                 "user_domain_name",
                 Unset,
                 NAME,
-                "The domain of the user; without it and `user_domain_id`, the one of the id \
-                 `default`.",
+                "Name of the user's domain. Without it and `user_domain_id`, the domain with the \
+                 id `default` is used.",
                 |c, v| set(&mut c.$($auth).+.user_domain, text(v).map(Domain::Name)),
             ),
-            works($group, "user_domain_id", Unset, NAME, "The same, by its id.", |c, v| {
+            works($group, "user_domain_id", Unset, NAME, "Id of the user's domain, instead of its name.", |c, v| {
                 set(&mut c.$($auth).+.user_domain, text(v).map(Domain::Id))
             }),
-            works($group, "project_name", Unset, NAME, "The user's project.", |c, v| {
+            works($group, "project_name", Unset, NAME, "Name of the project to log in to.", |c, v| {
                 set_some(&mut c.$($auth).+.project_name, text(v))
             }),
             works(
@@ -99,14 +102,14 @@ macro_rules! login {
                 "project_domain_name",
                 Unset,
                 NAME,
-                "The domain of the project; without it and `project_domain_id`, the one of the id \
-                 `default`.",
+                "Name of the project's domain. Without it and `project_domain_id`, the domain \
+                 with the id `default` is used.",
                 |c, v| set(&mut c.$($auth).+.project_domain, text(v).map(Domain::Name)),
             ),
-            works($group, "project_domain_id", Unset, NAME, "The same, by its id.", |c, v| {
+            works($group, "project_domain_id", Unset, NAME, "Id of the project's domain, instead of its name.", |c, v| {
                 set(&mut c.$($auth).+.project_domain, text(v).map(Domain::Id))
             }),
-            works($group, "region_name", Unset, NAME, "The region whose services are asked.", |c, v| {
+            works($group, "region_name", Unset, NAME, "Region whose endpoints are used.", |c, v| {
                 set_some(&mut c.$($auth).+.region_name, text(v))
             }),
             works(
@@ -114,10 +117,10 @@ macro_rules! login {
                 "cafile",
                 Unset,
                 Single("a PEM file that exists"),
-                "Certificates of those who may vouch for the services; else the system's.",
+                "CA bundle that verifies Keystone and Nova. Default: the system's CA store.",
                 |c, v| set_some(&mut c.$($auth).+.cafile, file(v)),
             ),
-            works($group, "insecure", Text("false"), Bool, "Check no certificates.", |c, v| {
+            works($group, "insecure", Text("false"), Bool, "Do not verify certificates.", |c, v| {
                 set(&mut c.$($auth).+.insecure, boolean(v))
             }),
             $($more),*
@@ -126,7 +129,7 @@ macro_rules! login {
 }
 use login;
 
-const NAME: crate::options::Kind = Single("text of one line");
+const NAME: crate::options::Kind = Single("a single line of text");
 
 fn text(text: &str) -> Result<String, String> {
     one_line(text).map(str::to_owned)

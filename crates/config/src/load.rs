@@ -39,11 +39,11 @@ pub struct Sources {
     pub state_dir: Option<PathBuf>,
     /// Directory that replaces the built-in pages if it exists and `web` is not set.
     pub default_web: PathBuf,
-    /// Who reads it.
+    /// The role that reads it.
     pub role: Role,
 }
 
-/// Who reads a configuration.
+/// The role that reads a configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
     /// `serve`, which hands out consoles when no file says otherwise.
@@ -144,7 +144,7 @@ impl Loaded {
                 Err(problem @ Problem::BadValue { origin: Origin::File { .. }, .. })
                     if effective.is_novas() && drop_in::is_unread(option) =>
                 {
-                    self.warnings.push(format!("{problem}; it is passed over"));
+                    self.warnings.push(format!("{problem}; it is ignored"));
                 }
                 Err(problem) => problems.add(problem),
                 Ok(()) => {}
@@ -181,7 +181,7 @@ impl Loaded {
         self.compare_noauth(problems);
     }
 
-    /// Whoever reaches an API without authentication is an administrator.
+    /// Everyone who can reach an API without authentication is an administrator.
     fn compare_noauth(&self, problems: &mut Problems) {
         let api = &self.config.api;
         if api.auth_strategy == AuthStrategy::Noauth
@@ -189,8 +189,8 @@ impl Loaded {
             && !api.listen.is_local()
         {
             let reason = format!(
-                "would make an administrator of everyone who reaches {}: set listen to \
-                 127.0.0.1:PORT or another auth_strategy, or noauth_anywhere = true if that is meant",
+                "makes everyone who reaches {} an administrator: set listen to 127.0.0.1:PORT, \
+                 choose another auth_strategy, or confirm it with noauth_anywhere = true",
                 api.listen.host
             );
             self.blame("api", "auth_strategy", reason, problems);
@@ -224,7 +224,7 @@ impl Loaded {
             ("api", "key", set("api", "key"), "cert"),
         ] {
             if used && !set(group, other) {
-                let reason = format!("is of no use without {other}: set that too");
+                let reason = format!("requires {other}: set it too");
                 self.blame(group, option, reason, problems);
             }
         }

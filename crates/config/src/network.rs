@@ -77,10 +77,10 @@ pub(crate) fn is_local(host: &str) -> bool {
 /// What console URLs start with. A token is put behind it as `?token=`.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("holds white space or a character that is not ASCII".into());
+        return Err("contains white space or a character that is not ASCII".into());
     }
     if text.contains(['?', '#', '"', '<', '>', '\\', '`', '{', '}', '|', '^']) {
-        return Err("holds a query, a fragment or a character that has no place in a URL".into());
+        return Err("contains a query, a fragment or a character that is not valid in a URL".into());
     }
     if text.len() > MAX_URL {
         return Err(format!("is longer than {MAX_URL} bytes"));
@@ -111,7 +111,7 @@ pub(crate) fn api_url(text: &str) -> Result<ApiAddress, String> {
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('/') {
-        return Err("has a path, where the API has none".into());
+        return Err("has a path: give only scheme, host and port".into());
     }
     let authority = if target(authority).is_ok() {
         authority.to_owned()
@@ -133,14 +133,14 @@ pub(crate) fn frame_ancestors(text: &str) -> Result<String, String> {
             "none" | "'none'" => sources.push("'none'"),
             "self" | "'self'" => sources.push("'self'"),
             _ if is_frame_source(source) => sources.push(source),
-            _ => return Err("holds something that is neither a scheme nor a host".into()),
+            _ => return Err("contains something that is neither a scheme nor a host".into()),
         }
     }
     if sources.is_empty() {
-        return Err("names nobody".into());
+        return Err("is empty".into());
     }
     if sources.len() > 1 && sources.contains(&"'none'") {
-        return Err("holds 'none' beside others".into());
+        return Err("combines 'none' with other values".into());
     }
     Ok(sources.join(" "))
 }
@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn a_wrong_base_url_says_what_is_wrong() {
         let scheme = "does not begin with http://, https://, ws:// or wss://";
-        let rest = "holds a query, a fragment or a character that has no place in a URL";
-        let space = "holds white space or a character that is not ASCII";
+        let rest = "contains a query, a fragment or a character that is not valid in a URL";
+        let space = "contains white space or a character that is not ASCII";
         let host = "has no valid host, or no valid port";
         for (text, reason) in [
             ("", scheme),
@@ -323,11 +323,11 @@ mod tests {
             Ok("'self' https://*.example.com:8443 https:".into())
         );
         for text in ["a; script-src *", "a, b", "'unsafe-inline'", "\"a\"", "ä"] {
-            let reason = "holds something that is neither a scheme nor a host";
+            let reason = "contains something that is neither a scheme nor a host";
             assert_eq!(frame_ancestors(text), Err(reason.into()), "{text}");
         }
-        assert_eq!(frame_ancestors(" "), Err("names nobody".into()));
-        assert_eq!(frame_ancestors("none a"), Err("holds 'none' beside others".into()));
+        assert_eq!(frame_ancestors(" "), Err("is empty".into()));
+        assert_eq!(frame_ancestors("none a"), Err("combines 'none' with other values".into()));
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
     fn a_wrong_api_url_says_what_is_wrong() {
         for (text, reason) in [
             ("a:8774", "does not begin with http:// or https://"),
-            ("http://a/compute", "has a path, where the API has none"),
+            ("http://a/compute", "has a path: give only scheme, host and port"),
             ("http://", "has no valid host, or no valid port"),
             ("http://::1", "has no valid host, or no valid port"),
             ("http://a:0", "has no valid host, or no valid port"),

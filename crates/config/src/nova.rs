@@ -17,8 +17,8 @@ const OURS: [&str; 5] = ["serial_console", "proxy", "line", "session", "limits"]
 const PAST: [(&str, &str, &str); 1] = [(
     "serial_console",
     "listen",
-    "is passed over: Nova has had no such option since 14.0. The proxy listens on serialproxy_host, \
-     which is 0.0.0.0 when it is not set",
+    "is ignored: Nova removed this option in 14.0. The proxy listens on serialproxy_host \
+     (default 0.0.0.0)",
 )];
 
 /// Options of `[serial_console]` that mean something where the guests are, and nothing to a proxy.
@@ -67,7 +67,7 @@ pub(crate) enum Meaning {
     Foreign,
     /// Nova's once; what became of it, in words that go on after its name.
     Past(&'static str),
-    /// Nobody's.
+    /// Unknown.
     Unknown,
 }
 

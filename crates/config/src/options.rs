@@ -35,7 +35,7 @@ pub(crate) enum Kind {
     Secret,
 }
 
-/// What counts when nobody sets the option.
+/// The value of an option that is not set.
 #[derive(Debug)]
 pub(crate) enum Fallback {
     /// Nothing; an empty value is the same as none, save for repeatable options.
@@ -131,7 +131,7 @@ impl Opt {
         match self.kind {
             Kind::Bool => "true, 1, yes, on, false, 0, no or off",
             Kind::Single(allowed) | Kind::Multi(allowed) => allowed,
-            Kind::Secret => "text of one line; never shown, and not a flag",
+            Kind::Secret => "a single line of text; never shown, and not available as a flag",
         }
     }
 
@@ -140,7 +140,7 @@ impl Opt {
         matches!(self.fallback, Fallback::Unset) && !self.is_multi()
     }
 
-    /// What counts when nobody sets the option.
+    /// The value of an option that is not set.
     pub(crate) fn fallback(&self, surroundings: &Surroundings) -> Option<String> {
         match self.fallback {
             Fallback::Unset => None,

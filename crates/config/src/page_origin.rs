@@ -107,12 +107,12 @@ impl AllowedOrigin {
         match host(text) {
             Ok(host) => Ok(Self::Host(host.to_ascii_lowercase())),
             Err(_) if text.contains("://") => {
-                Err(format!("holds `{text}`: an origin is SCHEME://HOST or SCHEME://HOST:PORT"))
+                Err(format!("contains `{text}`: an origin is SCHEME://HOST or SCHEME://HOST:PORT"))
             }
-            Err(_) if text.contains([':', '/']) => {
-                Err(format!("holds `{text}`: name the host alone, or a whole SCHEME://HOST:PORT"))
-            }
-            Err(reason) => Err(format!("holds `{text}`, which {reason}")),
+            Err(_) if text.contains([':', '/']) => Err(format!(
+                "contains `{text}`: name the host alone, or a whole SCHEME://HOST:PORT"
+            )),
+            Err(reason) => Err(format!("contains `{text}`, which {reason}")),
         }
     }
 
@@ -226,9 +226,13 @@ mod tests {
     #[test]
     fn a_wrong_entry_says_what_is_wrong() {
         for (text, reason) in [
-            ("https://a/", "holds `https://a/`: an origin is SCHEME://HOST or SCHEME://HOST:PORT"),
-            ("a:80", "holds `a:80`: name the host alone, or a whole SCHEME://HOST:PORT"),
-            ("a b", "holds `a b`, which is neither an IP address nor a host name"),
+            (
+                "https://a/",
+                "contains `https://a/`: an origin is SCHEME://HOST or \
+                     SCHEME://HOST:PORT",
+            ),
+            ("a:80", "contains `a:80`: name the host alone, or a whole SCHEME://HOST:PORT"),
+            ("a b", "contains `a b`, which is neither an IP address nor a host name"),
         ] {
             assert_eq!(AllowedOrigin::read(text), Err(reason.into()));
         }

@@ -16,10 +16,10 @@ pub(crate) fn add(servers: &mut Vec<ServerProject>, text: &str) -> Result<(), Re
     };
     let (server, project) = (server.trim_end().to_owned(), project(name)?);
     if servers.iter().any(|other| other.server == server) {
-        return Err(format!("is the second project of {server}").into());
+        return Err(format!("sets a second project for {server}").into());
     }
     if servers.len() >= MAX_SERVERS {
-        return Err(format!("is one server more than {MAX_SERVERS}").into());
+        return Err(format!("exceeds the maximum of {MAX_SERVERS} servers").into());
     }
     servers.push(ServerProject { server, project });
     Ok(())
@@ -55,7 +55,7 @@ mod tests {
         for (text, reason) in [
             ("web", "is not a server and a project"),
             ("", "is not a server and a project"),
-            ("web team-b", "is the second project of web"),
+            ("web team-b", "sets a second project for web"),
             ("db team/b", "has a project that is not 1 to 64 of A-Z a-z 0-9 . _ @ -"),
         ] {
             assert_eq!(add(&mut servers, text), Err(reason.into()), "{text}");

@@ -79,7 +79,7 @@ impl FromStr for Networks {
 fn network(text: &str) -> Result<Network, String> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
     let Ok(written) = address.parse::<IpAddr>() else {
-        return Err(format!("holds `{text}`, which is neither ADDRESS nor ADDRESS/BITS"));
+        return Err(format!("contains `{text}`, which is neither ADDRESS nor ADDRESS/BITS"));
     };
     let address = written.to_canonical();
     // Fewer bits of a mapped address would be those of all of IPv4.
@@ -87,7 +87,7 @@ fn network(text: &str) -> Result<Network, String> {
     let most = if written.is_ipv4() { 32 } else { 128 };
     let bits = bits
         .map_or(Ok(most), |bits| number(bits, least..=most))
-        .map_err(|_| format!("holds `{text}`, whose BITS are not within {least} and {most}"))?;
+        .map_err(|_| format!("contains `{text}`, whose BITS are not within {least} and {most}"))?;
     let bits = bits - least;
     Ok(Network { address, bits })
 }
@@ -140,7 +140,7 @@ mod tests {
     fn what_is_neither_an_address_nor_a_network_is_told() {
         for text in ["proxy.example", "10.0.0.1:80", "[::1]", "10.0.0.0/255.0.0.0", "10/8", "*"] {
             let wrong = text.parse::<Networks>().unwrap_err();
-            assert!(wrong.starts_with(&format!("holds `{text}`, wh")), "{wrong}");
+            assert!(wrong.starts_with(&format!("contains `{text}`, wh")), "{wrong}");
         }
         for text in
             ["10.0.0.0/33", "::/129", "::ffff:10.0.0.0/8", "::/", "10.0.0.0/-1", "10.0.0.0/x"]

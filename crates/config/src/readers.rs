@@ -55,8 +55,7 @@ pub(crate) fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
 }
 
 pub(crate) fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {
-    let too_old = "is a version that is not spoken here: RFC 8996 forbids it, and all browsers \
-                   have left it";
+    let too_old = "is not supported: RFC 8996 forbids this version, and browsers no longer use it";
     match text {
         "tlsv1" | "tlsv1_0" | "tlsv1_1" => Err(too_old.into()),
         _ => {

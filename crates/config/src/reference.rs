@@ -9,37 +9,37 @@ use crate::options::options;
 const INTRODUCTION: &str = "\
 # Configuration
 
-`serialproxy` reads its options from files and flags. `serialproxy config show` prints the values
-that count and where each comes from; `serialproxy config check` only says what is wrong.
+`serialproxy` reads its options from files and flags. `serialproxy config show` prints the configuration in
+effect and the source of each value; `serialproxy config check` only reports errors and warnings.
 
 ## Sources
 
+Later sources override earlier ones:
+
 1. The defaults below.
-2. Files: each `--config-file FILE` in order, or without any `/etc/serialproxy/serialproxy.conf` if
-   it exists; then the files `*.conf` of each `--config-dir DIRECTORY`, by name. A later file overrides an earlier one.
-3. Flags: every option is also a flag `--GROUP-OPTION VALUE`, for example
-   `--serial_console-port_range 20000:30000`; for options of `[DEFAULT]` it is `--OPTION`; passwords
-   have none, since others could read it. The flag
-   of a boolean may stand without a value, which then is `true`, and `--nodebug` or
-   `--serial_console-noenabled` means `false`.
+2. Each `--config-file FILE`, in order. Without any, `/etc/serialproxy/serialproxy.conf` is read if it exists.
+3. The files `*.conf` of each `--config-dir DIRECTORY`, sorted by name.
+4. Flags. Every option is also a flag `--GROUP-OPTION VALUE`, for example `--serial_console-port_range
+   20000:30000`; for options of `[DEFAULT]` the flag is `--OPTION`. A boolean flag without a value means `true`;
+   `--nodebug` or `--serial_console-noenabled` means `false`. Passwords have no flag, because other users of the
+   machine can read command lines.
 
-`--state-dir DIRECTORY` (default `/var/lib/serialproxy`), written STATE below, is a flag only.
+`--state-dir DIRECTORY` (default `/var/lib/serialproxy`), written STATE below, exists only as a flag.
 
-An unknown group or option or a bad value is an error that names file, line, option and what is
-allowed; all errors are told at once. Nothing is ignored: an option whose function is not in this
-version yet is refused unless it is set to its default.
+An unknown group, an unknown option or a bad value is an error that names file, line, option and allowed values.
+All errors are reported at once.
 
-`serialproxy proxy` also reads a `nova.conf` (a file of that name, or with options of `[DEFAULT]` or
-`[api]` that only Nova has): groups and options that only Nova has are passed over and listed in the
-log at debug level, and what Nova's proxies share in `[DEFAULT]` (`cert`, `key`, `ssl_only`, `web`,
-`daemon`, `record`, `source_is_ipv6`) counts where `[serial_console]` does not say it.
+`serialproxy proxy` also reads a `nova.conf`. A file counts as one if it has that name, or if it sets options of
+`[DEFAULT]` or `[api]` that only Nova has. In such files, groups and options that only Nova has are ignored, and
+listed in the log at debug level. The options that Nova's console proxies share in `[DEFAULT]` (`cert`, `key`,
+`ssl_only`, `web`, `daemon`, `record`, `source_is_ipv6`) apply unless `[serial_console]` sets them.
 
 ## File format
 
-The format is that of oslo.config, so that a file made for Nova reads the same:
+The format is oslo.config's, so a file written for Nova is read in the same way:
 
 ```ini
-# A comment has a line of its own; it begins with # or ;
+# A comment needs a line of its own, which begins with # or ;
 [serial_console]
 enabled = true
 base_url: http://console.example.com:6083/serial.html
@@ -53,13 +53,13 @@ line = switch-1 tcp://10.0.0.7:7001
 line = switch-1:1 tcp://10.0.0.7:7002 backspace=ctrl-h newline=crlf
 ```
 
-- Of an option that stands repeatedly the last value counts, save for repeatable ones, which keep
-  all values of all files; flags replace those of the files.
+- If an option is set more than once, the last value counts. A repeatable option keeps all values from all
+  files; flags replace the values from files.
 - A line that begins with white space continues the value above it.
-- One pair of matching quotes around a value is taken off.
-- `$option` or `${option}` stands for the value of that option in the same group or in
-  `[DEFAULT]`, `$group.option` for one in another group, `$$` for a dollar.
-- Names of options are case-sensitive. A file has at most 1 MiB, a value at most 64 KiB.
+- One pair of matching quotes around a value is removed.
+- `$option` or `${option}` is replaced by the value of that option in the same group or in `[DEFAULT]`,
+  `$group.option` by the value of an option in another group, and `$$` by a dollar sign.
+- Option names are case-sensitive. A file has at most 1 MiB, a value at most 64 KiB.
 
 ## Options
 ";

@@ -25,10 +25,10 @@ const MAX_SOCKET_PATH: usize = 107;
 pub(crate) fn add(lines: &mut Vec<StaticLine>, text: &str) -> Result<(), Refusal> {
     let line = parse(text)?;
     if lines.iter().any(|other| other.name == line.name && other.port == line.port) {
-        return Err(format!("is the second line of {} port {}", line.name, line.port).into());
+        return Err(format!("defines {} port {} a second time", line.name, line.port).into());
     }
     if lines.len() >= MAX_LINES {
-        return Err(format!("is one line more than {MAX_LINES}").into());
+        return Err(format!("exceeds the maximum of {MAX_LINES} lines").into());
     }
     lines.push(line);
     Ok(())
@@ -201,7 +201,7 @@ mod tests {
         let mut lines = Vec::new();
         add(&mut lines, "a:0 tcp://b:1").unwrap();
         add(&mut lines, "a:1 tcp://b:2").unwrap();
-        assert_eq!(add(&mut lines, "a unix:///x"), Err("is the second line of a port 0".into()));
+        assert_eq!(add(&mut lines, "a unix:///x"), Err("defines a port 0 a second time".into()));
         assert_eq!(lines.len(), 2);
     }
 
@@ -211,7 +211,10 @@ mod tests {
         for index in 0..MAX_LINES {
             add(&mut lines, &format!("a{index} tcp://b:1")).unwrap();
         }
-        assert_eq!(add(&mut lines, "b tcp://b:1"), Err("is one line more than 10000".into()));
+        assert_eq!(
+            add(&mut lines, "b tcp://b:1"),
+            Err("exceeds the maximum of 10000 lines".into())
+        );
     }
 
     proptest! {

@@ -83,7 +83,7 @@ pub struct SerialConsole {
     pub daemon: bool,
     /// `record` and what begins with it.
     pub record: Record,
-    /// Certificates of those who may vouch for hypervisors (PEM).
+    /// CA bundle that verifies hypervisors (PEM).
     pub tls_ca_certs: Option<PathBuf>,
     /// Certificate shown to hypervisors (PEM).
     pub tls_client_cert: Option<PathBuf>,
@@ -120,7 +120,7 @@ pub struct Record {
     pub limit: u64,
     /// Bytes of all recordings together at most.
     pub total: u64,
-    /// How long a recording is kept; none is for ever.
+    /// How long a recording is kept; none means forever.
     pub keep: Option<Duration>,
 }
 
@@ -198,11 +198,11 @@ pub struct Api {
     pub key: Option<PathBuf>,
     /// Whether calls without TLS are refused.
     pub ssl_only: bool,
-    /// Who is asked who someone is.
+    /// The authentication backend.
     pub auth_strategy: AuthStrategy,
-    /// Whether that may be nobody on an address that others reach.
+    /// Whether `noauth` may be used on an address that others can reach.
     pub noauth_anywhere: bool,
-    /// Names by which the API is reached where that is nobody, beside addresses and localhost.
+    /// Accepted values of `Host` under `noauth`, besides addresses and localhost.
     pub allowed_hosts: Vec<String>,
     /// How long a login of a local user lives.
     pub token_lifetime: Duration,
@@ -237,7 +237,7 @@ pub struct Proxy {
     pub api: Option<ApiAddress>,
     /// Whether administrators' calls are relayed too.
     pub admin_calls: bool,
-    /// Certificates of those who may vouch for it (PEM).
+    /// CA bundle that verifies it (PEM).
     pub cafile: Option<PathBuf>,
     /// Reverse proxies that are believed where a user is, and how they came.
     pub trusted_proxies: Networks,
@@ -273,7 +273,7 @@ pub struct KeystoneAuth {
     pub project_domain: Domain,
     /// The region whose services are asked.
     pub region_name: Option<String>,
-    /// Certificates of those who may vouch for the services (PEM); else those of the system.
+    /// CA bundle that verifies the services (PEM); else the system's CA store.
     pub cafile: Option<PathBuf>,
     /// Whether certificates are not checked.
     pub insecure: bool,

@@ -159,7 +159,7 @@ impl Written {
                     match known(&section.name, &name, origin) {
                         // Nova has the group too, and passes over what it does not know.
                         Err(slip) if nova::shares(&section.name) => {
-                            self.warnings.push(format!("{slip}; it is passed over"));
+                            self.warnings.push(format!("{slip}; it is ignored"));
                         }
                         Err(slip) => problems.add(slip),
                         Ok(_) => {}
@@ -263,7 +263,10 @@ fn read_text(file: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(file)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other("is larger than 1 MiB, which no configuration needs"));
+        return Err(io::Error::other(
+            "is larger than 1 MiB, the maximum size of a configuration \
+                 file",
+        ));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
@@ -292,7 +295,7 @@ fn unknown_group(name: &str, origin: Origin) -> Problem {
     let groups = groups();
     let guess = nearest(name, groups.iter().copied());
     let guess = guess.map(|guess| format!("did you mean [{guess}]? ")).unwrap_or_default();
-    let hint = format!("{guess}there are {}", groups.join(", "));
+    let hint = format!("{guess}known groups: {}", groups.join(", "));
     Problem::UnknownGroup { origin, group: shown(name), hint }
 }
 
@@ -300,7 +303,7 @@ fn unknown_group(name: &str, origin: Origin) -> Problem {
 fn option_hint(group: &str, name: &str) -> String {
     let names = || options().filter(move |o| o.group == group).map(|o| o.name);
     let guess = if let Some(other) = options().find(|option| option.name == name) {
-        format!("it belongs into [{}]; ", other.group)
+        format!("it belongs in [{}]; ", other.group)
     } else if let Some(guess) = nearest(name, names()) {
         format!("did you mean {guess}? ")
     } else {

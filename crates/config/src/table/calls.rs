@@ -23,20 +23,27 @@ use crate::scalar::file;
 use crate::scalar::list;
 use crate::scalar::seconds;
 
-const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets, port 0 is any free one");
+const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets; port 0 means any free port");
 
 pub(super) static OPTIONS: &[Opt] = &[
-    works("api", "listen", Text("127.0.0.1:8774"), LISTEN, "Where the API listens.", |c, v| {
-        set(&mut c.api.listen, listen(v))
-    }),
+    works(
+        "api",
+        "listen",
+        Text("127.0.0.1:8774"),
+        LISTEN,
+        "Address and port that the API \
+             listens on.",
+        |c, v| set(&mut c.api.listen, listen(v)),
+    ),
     works(
         "api",
         "auth_strategy",
         Text("token"),
         Single("token, http_basic, keystone or noauth"),
-        "Who says who someone is: tokens and users that are kept here (`token`), which may also \
-         send name and password with each call (`http_basic`), Keystone (`keystone`, as \
-         `[keystone_authtoken]` names it), or nobody (`noauth`: everyone is an administrator).",
+        "Authentication backend. `token`: tokens and users in serialproxy's own store; \
+         `http_basic`: the same, and HTTP basic authentication with each call; `keystone`: the \
+         Keystone that `[keystone_authtoken]` names; `noauth`: no authentication, everyone is an \
+         administrator.",
         |c, v| set(&mut c.api.auth_strategy, auth_strategy(v)),
     ),
     works(
@@ -44,7 +51,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "noauth_anywhere",
         Text("false"),
         Bool,
-        "Let `noauth` be where others than this machine reach the API: all of them are administrators.",
+        "Allow `noauth` on an address that other machines can reach. Everyone who reaches it is \
+         an administrator.",
         |c, v| set(&mut c.api.noauth_anywhere, boolean(v)),
     ),
     works(
@@ -52,8 +60,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "allowed_hosts",
         Text(""),
         Single("host names or IP addresses, separated by commas"),
-        "Names by which the API is reached under `noauth`, beside addresses and `localhost`: a foreign \
-         page can give its own name the API's address.",
+        "Values of the `Host` header that the API accepts under `noauth`, besides IP addresses \
+         and `localhost`. Others are refused, because of DNS rebinding.",
         |c, v| {
             let hosts = list(v)?.into_iter().map(host).collect();
             set(&mut c.api.allowed_hosts, hosts)
@@ -64,7 +72,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "token_lifetime",
         Text("3600"),
         ABOUT_SECONDS_FROM_1,
-        "Life of a token that a local user gets for their password at `/v3/auth/tokens`.",
+        "Lifetime of the token that a local user gets at `/v3/auth/tokens`.",
         |c, v| set(&mut c.api.token_lifetime, seconds(v, 1)),
     ),
     works(
@@ -72,18 +80,23 @@ pub(super) static OPTIONS: &[Opt] = &[
         "cert",
         Unset,
         PEM,
-        "Certificate of the API's port, and those between it and its root: with it the port takes TLS.",
+        "Certificate of the API, followed by intermediate certificates. Setting it enables TLS.",
         |c, v| set_some(&mut c.api.cert, file(v)),
     ),
-    works("api", "key", Unset, PEM, "Its private key, if it is not in `cert`.", |c, v| {
-        set_some(&mut c.api.key, file(v))
-    }),
+    works(
+        "api",
+        "key",
+        Unset,
+        PEM,
+        "Private key of `cert`, unless it is in the same file.",
+        |c, v| set_some(&mut c.api.key, file(v)),
+    ),
     works(
         "api",
         "ssl_only",
         Text("false"),
         Bool,
-        "Refuse calls without TLS; needs `cert`.",
+        "Refuse calls without TLS. Requires `cert`.",
         |c, v| set(&mut c.api.ssl_only, boolean(v)),
     ),
     works(
@@ -91,8 +104,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "compute_link_prefix",
         Unset,
         Single("an http or https URL with a host, without query and fragment"),
-        "What links in answers begin with, where users reach the API at another address than it \
-         is asked at, such as `https://cloud.example.com/compute`.",
+        "URL that links in responses begin with, for an API behind a reverse proxy, for example \
+         `https://cloud.example.com/compute`.",
         |c, v| set_some(&mut c.api.compute_link_prefix, service_url(v)),
     ),
     works(
@@ -100,7 +113,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "metrics_listen",
         Unset,
         LISTEN,
-        "Where `/healthz` is answered to everyone; the API itself answers it to this machine alone.",
+        "Address and port of a second listener that answers `/healthz` to everyone. The API \
+         itself answers it only to callers on the same machine.",
         |c, v| set_some(&mut c.api.metrics_listen, listen(v)),
     ),
     works(
@@ -108,8 +122,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "enable_proxy_headers_parsing",
         Text("false"),
         Bool,
-        "Whether links follow the headers `Forwarded` and `X-Forwarded-Proto`, `-Host` and \
-         `-Prefix`. Only for an API that is reached through a proxy which sets them.",
+        "Build links from the headers `Forwarded`, `X-Forwarded-Proto`, `-Host` and `-Prefix`. \
+         Set it only behind a reverse proxy that always sets them.",
         |c, v| set(&mut c.oslo_middleware.enable_proxy_headers_parsing, boolean(v)),
     ),
     works(
@@ -117,7 +131,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "api_url",
         Unset,
         Single("http://HOST:PORT or https://HOST:PORT; an IPv6 address in brackets"),
-        "The API that the proxy relays the servers page's calls to; in `serve`, its own when not set.",
+        "API that the proxy relays the servers page's calls to. When not set, `serve` uses its \
+         own API.",
         |c, v| set(&mut c.proxy.api, api_url(v).map(Some)),
     ),
     works(
@@ -125,8 +140,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "admin_calls",
         Text("false"),
         Bool,
-        "Relay all of the API's own calls, also those of administrators, and not only those that the \
-         servers page makes.",
+        "Relay all calls below `/v1`, including administrative ones, instead of only those that \
+         the servers page makes.",
         |c, v| set(&mut c.proxy.admin_calls, boolean(v)),
     ),
     works(
@@ -134,8 +149,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "cafile",
         Unset,
         PEM,
-        "Certificates of those who may vouch for an API at an https URL; when not set, those that the \
-         system trusts.",
+        "CA bundle that verifies the API at an https `api_url`. Default: the system's CA store.",
         |c, v| set_some(&mut c.proxy.cafile, file(v)),
     ),
     works(
@@ -143,9 +157,9 @@ pub(super) static OPTIONS: &[Opt] = &[
         "trusted_proxies",
         Text(""),
         Single("addresses and networks (ADDRESS or ADDRESS/BITS), separated by commas"),
-        "Reverse proxies that are believed when they name a user's address and scheme, by \
-         `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded`, at the API too. Headers of all others are \
-         passed over.",
+        "Reverse proxies whose headers `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` \
+         are trusted for a user's address and scheme, also by the API. From other addresses these \
+         headers are ignored.",
         |c, v| set(&mut c.proxy.trusted_proxies, v.parse::<Networks>()),
     ),
     works(
@@ -153,8 +167,9 @@ pub(super) static OPTIONS: &[Opt] = &[
         "proxy_protocol",
         Text("off"),
         Single("off, accept or require"),
-        "Read a header of the PROXY protocol (version 1 or 2) from connections of `trusted_proxies`: where \
-         there is one (`accept`), or from every connection (`require`; others are closed).",
+        "Whether connections from `trusted_proxies` may (`accept`) or must (`require`) begin \
+         with a PROXY protocol header, version 1 or 2. With `require`, all other connections are \
+         closed.",
         |c, v| set(&mut c.proxy.proxy_protocol, proxy_protocol(v)),
     ),
 ];

@@ -41,21 +41,22 @@ pub(super) static OPTIONS: &[Opt] = &[
     works(
         "serial_console",
         "enabled",
-        Computed("false; true for `serve` without any configuration file", default_enabled),
+        Computed("false; true for `serve` without a configuration file", default_enabled),
         Bool,
-        "Hand out serial consoles, and give guests TCP ports for them.",
+        "Enable serial consoles: create console URLs, and allocate TCP ports to guests.",
         |c, v| set(&mut c.serial_console.enabled, boolean(v)),
     ),
     works(
         "serial_console",
         "base_url",
         Computed(
-            "http://HOST:PORT/serial.html of the proxy, https where it has a certificate",
+            "http://HOST:PORT/serial.html of the proxy, https if it has a certificate",
             |_| None,
         ),
         Single("an http, https, ws or wss URL with a host, without query and fragment"),
-        "What console URLs start with; pages of its scheme, host and port may connect. Set it where \
-         users reach the proxy at another address than it listens on, 0.0.0.0 included.",
+        "URL that console URLs begin with. Pages of its origin may connect. Set it if users \
+         reach the proxy at another address than the one it listens on, for example when that is \
+         0.0.0.0.",
         |c, v| set_some(&mut c.serial_console.base_url, base_url(v)),
     ),
     works(
@@ -63,7 +64,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "listen",
         Text("0.0.0.0"),
         HOST,
-        "Address or name that the proxy listens on; `::` is all of IPv6 and IPv4.",
+        "Address or host name that the proxy listens on. `::` means all IPv6 and IPv4 addresses.",
         |c, v| set(&mut c.serial_console.listen.host, host(v)),
     ),
     works(
@@ -71,14 +72,14 @@ pub(super) static OPTIONS: &[Opt] = &[
         "serialproxy_host",
         Unset,
         HOST,
-        "Nova's later name of `listen`, which it overrides.",
+        "Nova's newer name of `listen`. It overrides `listen`.",
         |c, v| set(&mut c.serial_console.listen.host, host(v)),
     ),
     works(
         "serial_console",
         "serialproxy_port",
         Text("6083"),
-        Single("a port, 0 to 65535; 0 is any free one"),
+        Single("a port, 0 to 65535; 0 means any free port"),
         "Port that the proxy listens on.",
         |c, v| set(&mut c.serial_console.listen.port, number(v, 0..=u16::MAX)),
     ),
@@ -87,7 +88,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "proxyclient_address",
         Text("127.0.0.1"),
         HOST,
-        "Address of the hypervisor that QEMU binds the guests' ports on and the lines connect to.",
+        "Address of the hypervisor that QEMU listens on for guests' serial ports, and that \
+         serialproxy connects to.",
         |c, v| set(&mut c.serial_console.proxyclient_address, host(v)),
     ),
     works(
@@ -95,14 +97,14 @@ pub(super) static OPTIONS: &[Opt] = &[
         "port_range",
         Text("10000:20000"),
         Single("START:END, both within 1 and 65536; END is the first port after the range"),
-        "TCP ports for the guests' serial ports; the last is END - 1.",
+        "TCP ports that are allocated to guests' serial ports. The last one is END - 1.",
         |c, v| set(&mut c.serial_console.port_range, port_range(v)),
     ),
     works(
         "serial_console",
         "web",
         Computed("/usr/share/serialproxy-static if it exists", default_web),
-        Single("a directory that exists, or nothing for the built-in pages"),
+        Single("a directory that exists, or empty for the built-in pages"),
         "Directory that replaces the built-in pages.",
         |c, v| set(&mut c.serial_console.web, web(v)),
     ),
@@ -110,8 +112,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "serial_console",
         "record",
         Text("false"),
-        Single("true (below STATE/records), false, or a path with a / that file names start with"),
-        "Record sessions, what they are shown and what they type: an asciicast file each.",
+        Single("true (in STATE/records), false, or a path prefix that contains a /"),
+        "Record the output and input of each session into an asciicast file.",
         |c, v| set(&mut c.serial_console.record.place, record::place(v, &c.state_dir)),
     ),
     works(
@@ -119,7 +121,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "record_input",
         Text("masked"),
         Single("masked or full"),
-        "What of typing is recorded: what the guest echoes, or all of it, passwords too.",
+        "Which input is recorded: only what the guest echoes (`masked`), or all of it, passwords \
+         included (`full`).",
         |c, v| set(&mut c.serial_console.record.input, record::input(v)),
     ),
     works(
@@ -127,7 +130,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "record_limit",
         Text("256MiB"),
         Single("bytes, 64 KiB to 1 TiB; units K, KiB, M, MiB, G, GiB"),
-        "Largest recording, of which an eighth is for typing; its session goes on after it.",
+        "Maximum size of a recording, of which one eighth is reserved for input. The session \
+         continues when it is reached.",
         |c, v| set(&mut c.serial_console.record.limit, record::limit(v)),
     ),
     works(
@@ -135,7 +139,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "record_total",
         Text("10GiB"),
         Single("bytes, 64 KiB to 1 PiB; units K, KiB, M, MiB, G, GiB"),
-        "Most that all recordings take; the oldest that have ended go first.",
+        "Maximum size of all recordings together. The oldest finished recordings are deleted \
+         first.",
         |c, v| set(&mut c.serial_console.record.total, record::total(v)),
     ),
     works(
@@ -143,7 +148,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "record_days",
         Text("90"),
         Single("days, 0 to 36500"),
-        "How long a recording is kept after its last event; 0 is for ever.",
+        "How long a recording is kept after its last event. 0 means forever.",
         |c, v| set(&mut c.serial_console.record.keep, record::keep(v)),
     ),
     works(
@@ -151,9 +156,9 @@ pub(super) static OPTIONS: &[Opt] = &[
         "daemon",
         Text("false"),
         Bool,
-        "Run in the background; the first process ends when the program is ready. The log is in \
-         `--log-file`, else STATE/serialproxy.log, the process id in `--pid-file`, else \
-         STATE/serialproxy.pid.",
+        "Run in the background. The first process exits when the program is ready. The log goes \
+         to `--log-file` (default STATE/serialproxy.log), the process id to `--pid-file` (default \
+         STATE/serialproxy.pid).",
         |c, v| set(&mut c.serial_console.daemon, boolean(v)),
     ),
     works(
@@ -161,7 +166,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "ssl_only",
         Text("false"),
         Bool,
-        "Refuse users' connections without TLS; needs `cert`.",
+        "Refuse users' connections without TLS. Requires `cert`.",
         |c, v| set(&mut c.serial_console.ssl_only, boolean(v)),
     ),
     works(
@@ -169,7 +174,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "source_is_ipv6",
         Text("false"),
         Bool,
-        "Prefer IPv6 for the name that the proxy listens on; 0.0.0.0 becomes `::`.",
+        "Prefer IPv6 when the proxy listens on a host name. 0.0.0.0 becomes `::`.",
         |c, v| set(&mut c.serial_console.source_is_ipv6, boolean(v)),
     ),
     works(
@@ -177,8 +182,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "cert",
         Text("self.pem"),
         FILE,
-        "Certificate of the proxy's port, and those between it and its root. Where the file does not \
-         exist, or none is named, users connect without TLS.",
+        "Certificate of the proxy, followed by intermediate certificates. If the file does not \
+         exist, or the value is empty, users connect without TLS.",
         |c, v| set(&mut c.serial_console.cert, certificate(v)),
     ),
     works(
@@ -186,7 +191,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "key",
         Unset,
         FILE,
-        "Its private key, if it is not in `cert`.",
+        "Private key of `cert`, unless it is in the same file.",
         |c, v| set_some(&mut c.serial_console.key, path(v)),
     ),
     works(
@@ -194,7 +199,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "tls_ca_certs",
         Unset,
         PEM,
-        "Certificates of those who may vouch for hypervisors (TLS to guests' ports).",
+        "CA bundle that verifies hypervisors, for TLS to guests' ports.",
         |c, v| set_some(&mut c.serial_console.tls_ca_certs, file(v)),
     ),
     works(
@@ -202,7 +207,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "tls_client_cert",
         Unset,
         PEM,
-        "Certificate that is shown to hypervisors; needs `tls_client_key`.",
+        "Client certificate for TLS to guests' ports. Requires `tls_client_key`.",
         |c, v| set_some(&mut c.serial_console.tls_client_cert, file(v)),
     ),
     works(
@@ -218,8 +223,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "tls_required",
         Text("false"),
         Bool,
-        "Refuse guests' TCP ports without TLS, and give TLS to those of new guests; needs \
-         `tls_ca_certs`.",
+        "Refuse guests' TCP ports that do not use TLS, and enable TLS on those of new guests. \
+         Requires `tls_ca_certs`.",
         |c, v| set(&mut c.serial_console.tls_required, boolean(v)),
     ),
     works(
@@ -227,7 +232,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "allowed_origins",
         Text(""),
         Single("hosts, or origins (SCHEME://HOST:PORT), separated by commas"),
-        "Where pages that connect may come from, beside the proxy; a host is every scheme and port.",
+        "Origins of pages that may connect, besides the proxy's own. A host name allows every \
+         scheme and port.",
         |c, v| {
             let origins = list(v)?.into_iter().map(AllowedOrigin::read).collect();
             set(&mut c.console.allowed_origins, origins)
@@ -237,24 +243,26 @@ pub(super) static OPTIONS: &[Opt] = &[
         "console",
         "frame_ancestors",
         Text("'none'"),
-        Single("none, or self, schemes and hosts, separated by spaces"),
-        "Who may put the pages into a frame (`frame-ancestors` of the Content-Security-Policy).",
+        Single("none; or self, schemes and hosts, separated by spaces"),
+        "Origins that may embed the pages in a frame (`frame-ancestors` of the \
+         Content-Security-Policy).",
         |c, v| set(&mut c.console.frame_ancestors, frame_ancestors(v)),
     ),
     works(
         "console",
         "ssl_ciphers",
         Unset,
-        Single("a cipher string of OpenSSL"),
-        "Ciphers of TLS 1.2 towards users, in order of preference; those of TLS 1.3 are always spoken.",
+        Single("an OpenSSL cipher string"),
+        "TLS 1.2 ciphers for users' connections, in order of preference. All TLS 1.3 ciphers are \
+         always enabled.",
         |c, v| set(&mut c.console.ssl_ciphers, ciphers(v).map(Some)),
     ),
     works(
         "console",
         "ssl_minimum_version",
         Text("default"),
-        Single("default, which is tlsv1_2, or tlsv1_2 or tlsv1_3"),
-        "Oldest version of TLS that is spoken to users, also by the API.",
+        Single("default (which means tlsv1_2), tlsv1_2 or tlsv1_3"),
+        "Minimum TLS version for users' connections, also at the API.",
         |c, v| set(&mut c.console.ssl_minimum_version, tls_version(v)),
     ),
     works(
@@ -262,7 +270,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "token_ttl",
         Text("600"),
         ABOUT_SECONDS,
-        "Life of a console token; with 0 none is ever valid.",
+        "Lifetime of a console token. With 0, no token is ever valid.",
         |c, v| set(&mut c.consoleauth.token_ttl, seconds(v, 0)),
     ),
     works(
@@ -270,7 +278,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "enforce_session_timeout",
         Text("false"),
         Bool,
-        "End a live session when its token expires.",
+        "End a session when its token expires.",
         |c, v| set(&mut c.consoleauth.enforce_session_timeout, boolean(v)),
     ),
     works(
@@ -278,7 +286,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "single_use",
         Text("false"),
         Bool,
-        "Let a token attach once only.",
+        "Accept each token only once.",
         |c, v| set(&mut c.consoleauth.single_use, boolean(v)),
     ),
 ];

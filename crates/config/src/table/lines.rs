@@ -25,7 +25,7 @@ use crate::scalar::path;
 use crate::scalar::seconds;
 use crate::statics;
 
-const COUNT: Kind = Single("a number, 0 to 1000000; 0 turns the limit off");
+const COUNT: Kind = Single("a number, 0 to 1000000; 0 disables the limit");
 const HISTORY: Kind = Single("bytes, 4 KiB to 1 GiB; units K, KiB, M, MiB, G, GiB");
 /// The highest value of a limit.
 const MOST: u32 = 1_000_000;
@@ -35,8 +35,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "libvirt",
         "connection_uri",
         Text("qemu:///system"),
-        Single("a URI of libvirt, such as qemu:///system"),
-        "Which libvirt to speak to.",
+        Single("a libvirt URI, for example qemu:///system"),
+        "URI of the libvirt to connect to.",
         |c, v| set(&mut c.libvirt.connection_uri, connection_uri(v)),
     ),
     works(
@@ -44,7 +44,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "virt_type",
         Text("auto"),
         Single("auto, kvm or qemu"),
-        "Domain type of guests that `boot` makes: `auto` is KVM where it works, else emulation.",
+        "Domain type of guests that `boot` makes. `auto` means KVM if it works, else emulation.",
         |c, v| set(&mut c.libvirt.virt_type, virt_type(v)),
     ),
     works(
@@ -52,7 +52,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "drivers",
         Text("libvirt,static"),
         Single("libvirt, static or both, separated by commas"),
-        "Whose servers are served.",
+        "Enabled compute drivers.",
         |c, v| set_drivers(&mut c.compute, v),
     ),
     works(
@@ -60,7 +60,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "images_path",
         Computed("STATE/images, where STATE is the state directory", default_images_path),
         Single("a directory"),
-        "Directory of images: one directory each, with `image.toml`.",
+        "Directory of images. Each image is a subdirectory with an `image.toml`.",
         |c, v| set(&mut c.compute.images_path, path(v)),
     ),
     works(
@@ -68,7 +68,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "port_rest",
         Text("60"),
         ABOUT_SECONDS,
-        "How long a freed port rests before a guest gets it again.",
+        "How long a released port stays unused before it is allocated again.",
         |c, v| set(&mut c.compute.port_rest, seconds(v, 0)),
     ),
     works(
@@ -76,15 +76,17 @@ pub(super) static OPTIONS: &[Opt] = &[
         "transport",
         Text("tcp"),
         Single("tcp or unix"),
-        "How lines reach the guests that `boot` makes: a TCP port each, or a unix socket in STATE.",
+        "Transport of the serial ports of guests that `boot` makes: a TCP port each, or a unix \
+         socket in STATE.",
         |c, v| set(&mut c.compute.transport, transport(v)),
     ),
     works(
         "compute",
         "project",
         Unset,
-        Multi("a server's name or UUID, and the id of a project"),
-        "Project of a server; repeatable. A guest of Nova's, or of `boot`, says itself whose it is.",
+        Multi("the name or UUID of a server, and the id of a project"),
+        "Project of a server; repeatable. Guests that Nova or `boot` made have their project in \
+         their libvirt metadata.",
         |c, v| projects::add(&mut c.compute.projects, v),
     ),
     works(
@@ -99,8 +101,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "compute",
         "exclude",
         Unset,
-        Multi("a domain's name or UUID, with :PORT behind it for one serial port"),
-        "Domain or serial port that is left alone: it gets no console; repeatable.",
+        Multi("the name or UUID of a domain, with :PORT appended for a single serial port"),
+        "Domain or serial port that serialproxy does not touch; it has no console; repeatable.",
         |c, v| excluded::add(&mut c.compute.excluded, v),
     ),
     works(
@@ -108,7 +110,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "history_head",
         Text("256KiB"),
         HISTORY,
-        "How much of the beginning of each boot's output is kept, for each line.",
+        "How much output is kept from the beginning of each boot, for each line.",
         |c, v| set(&mut c.line.history_head, history_size(v)),
     ),
     works(
@@ -124,7 +126,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "input_in_flight",
         Text("512"),
         Single("bytes, 1 to 65536"),
-        "Most bytes written to a guest's port and not read by it; a port that reads at once gets more, up to 64 KiB.",
+        "Maximum number of bytes written to a guest's port and not yet read by the guest. A port \
+         that reads immediately gets up to 64 KiB.",
         |c, v| set(&mut c.line.input_in_flight, number(v, 1..=65536)),
     ),
     works(
@@ -132,7 +135,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "claims",
         Text("/run/serialproxy/lines"),
         Single("a directory"),
-        "Directory in which the processes of a host claim their lines; one for all of them.",
+        "Directory of the lock files by which the serialproxy processes of a host claim lines. \
+         All of them must use the same one.",
         |c, v| set(&mut c.line.claims, path(v)),
     ),
     works(
@@ -140,7 +144,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "ping_interval",
         Text("20"),
         ABOUT_SECONDS_FROM_1,
-        "How often the server pings a session.",
+        "Interval of WebSocket pings to each session.",
         |c, v| set(&mut c.session.ping_interval, seconds(v, 1)),
     ),
     works(
@@ -148,7 +152,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "grace",
         Text("60"),
         Single("seconds, more than ping_interval, up to 315360000"),
-        "How long after its last sign of life a session ends.",
+        "How long a session without any message or pong from its client is kept.",
         |c, v| set(&mut c.session.grace, seconds(v, 1)),
     ),
     works(
@@ -156,7 +160,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "pen_request_timeout",
         Text("15"),
         ABOUT_SECONDS_FROM_1,
-        "How long a request for the pen waits for its holder.",
+        "How long a person who is typing has to answer a request to type. Without an answer, the \
+         request is granted.",
         |c, v| set(&mut c.session.pen_request_timeout, seconds(v, 1)),
     ),
     works(
@@ -164,8 +169,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "raw_lag",
         Text("close"),
         Single("close or skip"),
-        "What becomes of a raw session that is too slow: it is closed, or goes on with the newest \
-         output.",
+        "What happens to a raw session that reads too slowly: it is closed, or it skips to the \
+         newest output.",
         |c, v| set(&mut c.session.raw_lag, raw_lag(v)),
     ),
     works(
@@ -173,7 +178,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "connections_per_address",
         Text("1000"),
         COUNT,
-        "Connections of one address at once, on each listener.",
+        "Maximum number of simultaneous connections from one address, for each listener.",
         |c, v| set(&mut c.limits.connections_per_address, number(v, 0..=MOST)),
     ),
     works(
@@ -181,7 +186,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "sessions_per_user",
         Text("500"),
         COUNT,
-        "Console sessions of one user at once.",
+        "Maximum number of simultaneous console sessions of one user.",
         |c, v| set(&mut c.limits.sessions_per_user, number(v, 0..=MOST)),
     ),
     works(
@@ -189,7 +194,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "sessions_per_address",
         Text("1000"),
         COUNT,
-        "Console sessions from one address at once.",
+        "Maximum number of simultaneous console sessions from one address.",
         |c, v| set(&mut c.limits.sessions_per_address, number(v, 0..=MOST)),
     ),
     works(
@@ -197,8 +202,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         "failures_per_minute",
         Text("20"),
         COUNT,
-        "Wrong tokens and passwords from one address in a minute. Each further one delays the \
-         answers to that address, up to 30 s.",
+        "Number of wrong tokens and passwords accepted from one address in a minute. Each \
+         further one delays the responses to that address, up to 30 s.",
         |c, v| set(&mut c.limits.failures_per_minute, number(v, 0..=MOST)),
     ),
     works(
@@ -206,12 +211,13 @@ pub(super) static OPTIONS: &[Opt] = &[
         "line",
         Unset,
         Multi(
-            "NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; behind it \
+            "NAME[:PORT] and tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH, optionally followed by \
              backspace=del or ctrl-h, newline=cr, lf or crlf, line_feed=down or new-line",
         ),
-        "A serial line that no hypervisor knows; repeatable. NAME is 1 to 255 of A-Z a-z 0-9 . _ \
-         -, PORT the index 0 to 255 (default 0). The settings say what Backspace and Enter send, \
-         and what a line feed does; a user's own go before.",
+        "Serial line that does not belong to a guest, for example of a switch; repeatable. NAME \
+         has 1 to 255 of the characters A-Z a-z 0-9 . _ -; PORT is the index, 0 to 255 (default \
+         0). The settings are defaults for what Backspace and Enter send, and for what a line feed \
+         does; users' own settings override them.",
         |c, v| statics::add(&mut c.static_lines, v),
     ),
 ];
