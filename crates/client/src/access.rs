@@ -35,9 +35,10 @@ pub(crate) const TOKEN_HELP: &str = "Examples:
   serialproxy token list
   serialproxy token revoke ci
 
-A reader sees the project's servers and watches their consoles, a member also types and controls
-the servers, an administrator does so in every project. A token is shown once; its user sets it as
-SERIALPROXY_TOKEN. For administrators, where [api] auth_strategy is token or http_basic.";
+A reader can list the project's servers and watch their consoles. A member can also type and control
+the servers. An administrator can do so in every project. A token is shown only once; its user sets it
+as SERIALPROXY_TOKEN. Only administrators can use these commands, and only if [api] auth_strategy is
+token or http_basic.";
 
 pub(crate) const USER_HELP: &str = "Examples:
   serialproxy user add alice --project demo --role member
@@ -45,18 +46,19 @@ pub(crate) const USER_HELP: &str = "Examples:
   serialproxy user password alice < new-password
   serialproxy user remove alice
 
-The password is asked for twice, or is the first line of stdin. With it OpenStack's clients log in at
-the API's address followed by /v3, and programs that send one with each call where [api]
-auth_strategy is http_basic. For administrators, where it is token or http_basic.";
+The command asks for the password twice, or reads it from the first line of stdin if stdin is not a
+terminal. OpenStack's clients log in with it: set OS_AUTH_URL to the API's address followed by /v3. If
+[api] auth_strategy is http_basic, clients can also send it with each call. Only administrators can use
+these commands, and only if auth_strategy is token or http_basic.";
 
 /// `token`.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Make a token and print it, this once
+    /// Create a token, and print it; it is not shown again
     Add(Call<AddToken>),
     /// List the tokens
     List(Call<NoArguments>),
-    /// End a token
+    /// Revoke a token
     Revoke(Call<Named>),
 }
 
@@ -86,9 +88,9 @@ pub enum UserCommand {
     Add(Call<AddUser>),
     /// List the users
     List(Call<NoArguments>),
-    /// Give a user another password, which ends their logins
+    /// Change a user's password; this ends their logins
     Password(Call<Named>),
-    /// Remove a user, which ends their logins
+    /// Remove a user; this ends their logins
     Remove(Call<Named>),
 }
 
@@ -118,7 +120,7 @@ impl UserCommand {
 pub struct AddToken {
     #[command(flatten)]
     who: Who,
-    /// When it ends: after so many days, such as 90d, or at a time of RFC 3339 [default: never]
+    /// When the token expires: a number of days, such as 90d, or an RFC 3339 time [default: never]
     #[arg(long, value_name = "TIME", value_parser = end)]
     expires: Option<Timestamp>,
 }
@@ -133,12 +135,12 @@ pub struct AddUser {
 /// A name, a project and a role.
 #[derive(Args, Debug)]
 pub(crate) struct Who {
-    /// The name, as sessions and logs show it
+    /// Name, as shown in sessions and logs
     name: Name,
     /// Id of the project
     #[arg(long)]
     project: Name,
-    /// What it allows: reader, member or admin
+    /// Role: reader, member or admin
     #[arg(long)]
     role: Role,
 }
@@ -146,7 +148,7 @@ pub(crate) struct Who {
 /// A command on what has that name.
 #[derive(Args, Debug)]
 pub struct Named {
-    /// The name
+    /// Name
     name: Name,
 }
 
@@ -162,7 +164,7 @@ pub(crate) async fn tokens(
         TokenAct::Revoke(Named { name }) => {
             let name = name.as_str();
             api.call(Method::DELETE, &format!("/v1/tokens/{name}"), &[], None).await?;
-            say(&format!("token {name} is revoked"));
+            say(&format!("revoked token {name}"));
             Ok(String::new())
         }
     }
@@ -203,13 +205,13 @@ pub(crate) async fn users(api: &Api, act: UserAct<'_>, format: Format) -> Result
             let body = NewPassword { password: password::new(name)? };
             let path = format!("/v1/users/{name}/password");
             api.call(Method::PUT, &path, &[], Some(json!(body))).await?;
-            say(&format!("{name} has another password"));
+            say(&format!("changed the password of {name}"));
             Ok(String::new())
         }
         UserAct::Remove(name) => {
             let name = name.as_str();
             api.call(Method::DELETE, &format!("/v1/users/{name}"), &[], None).await?;
-            say(&format!("user {name} is removed"));
+            say(&format!("removed user {name}"));
             Ok(String::new())
         }
     }
@@ -248,6 +250,6 @@ fn end(text: &str) -> Result<Timestamp, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
     let end = if let Some(days) = days { after(days) } else { text.parse().ok() };
     end.ok_or_else(|| {
-        "this takes days, such as 90d, or a time, such as 2027-01-31T12:00:00Z".into()
+        "expected a number of days, such as 90d, or a time, such as 2027-01-31T12:00:00Z".into()
     })
 }

@@ -45,7 +45,7 @@ pub(crate) struct Api {
     http: Client,
     base: Url,
     token: Option<HeaderValue>,
-    /// Who may vouch for it and for the proxy, in place of those that the system trusts.
+    /// CA bundle that verifies it and the proxy, instead of the system's CA store.
     cacert: Option<PathBuf>,
     /// What to do when the API wants a better token.
     remedy: String,
@@ -100,14 +100,14 @@ impl Api {
         let (token, remedy) = match token {
             Some(text) => (
                 Some(secret(&text, "SERIALPROXY_TOKEN")?),
-                "check SERIALPROXY_TOKEN, which holds the token that was sent".to_owned(),
+                "the token was taken from SERIALPROXY_TOKEN: check it".to_owned(),
             ),
             None => admin_token(&args.state_dir.join("admin-token"))?,
         };
         Ok(Self { http, base, token, cacert: args.cacert.clone(), remedy })
     }
 
-    /// Whom a proxy has to prove to be.
+    /// The TLS configuration that verifies the proxy.
     pub(crate) fn trust(&self) -> Result<ClientConfig, Failure> {
         trust(self.cacert.as_deref())
     }
@@ -139,7 +139,7 @@ impl Api {
             let page = self.call(Method::GET, "/v2.1/servers/detail", &query, None).await?;
             let servers = page.get("servers").and_then(Value::as_array).cloned();
             let Some(servers) = servers else {
-                return Err(self.strange(&"an answer without servers"));
+                return Err(self.strange(&"a response without servers"));
             };
             let last = servers.last().and_then(|server| server.get("id")?.as_str());
             let next = last.map(str::to_owned).filter(|_| page.get("servers_links").is_some());
@@ -220,8 +220,7 @@ impl Api {
             let offset = header("X-Console-Offset")?.parse().ok()?;
             (from <= Some(offset)).then_some((line, offset))
         };
-        let (line, offset) =
-            place().ok_or_else(|| self.strange(&"output without its place in the line"))?;
+        let (line, offset) = place().ok_or_else(|| self.strange(&"output without its offset"))?;
         let end = header("X-Console-End").and_then(|end| end.parse().ok());
         Ok(Output { line, offset, bytes, end })
     }
@@ -258,7 +257,7 @@ impl Api {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + chunk.len() > ANSWER_SIZE {
-                return Err(self.strange(&"an answer of more than 16 MiB"));
+                return Err(self.strange(&"a response of more than 16 MiB"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -270,8 +269,7 @@ impl Api {
         let message = match faults.into_values().next() {
             Some(fault) => fault.message,
             None if status == StatusCode::BAD_REQUEST && self.base.scheme() == "http" => {
-                return self
-                    .strange(&"HTTP status 400, as of a port that only speaks TLS: try https");
+                return self.strange(&"HTTP status 400; if the port speaks only TLS, use https");
             }
             None => return self.strange(&format_args!("HTTP status {status}")),
         };
@@ -302,7 +300,7 @@ impl Api {
 fn api_url(text: &str) -> Result<Url, Failure> {
     let unusable = |reason| Failure::ApiUrl { url: text.to_owned(), reason };
     let url =
-        Url::parse(text).map_err(|_| unusable("it is no URL; it looks like http://h:8774"))?;
+        Url::parse(text).map_err(|_| unusable("it is not a URL; write it like http://h:8774"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         _ => Err(unusable("it must start with http:// or https://")),
@@ -338,7 +336,8 @@ fn admin_token(path: &Path) -> Result<(Option<HeaderValue>, String), Failure> {
         Err(error) => Ok((
             None,
             format!(
-                "no token was sent, as {shown} cannot be read: {error}; set SERIALPROXY_TOKEN, or run this as its owner"
+                "no token was sent, because {shown} cannot be read: {error}; set \
+                 SERIALPROXY_TOKEN, or run this command as the file's owner"
             ),
         )),
     }

@@ -23,8 +23,8 @@ pub enum Command {
   serialproxy get-serial-console demo serial
   serialproxy get-serial-console demo serial --port 1 --watch -f json
 
-The URL opens in a browser, and `serialproxy connect` does without it. It holds a secret: whoever
-has the URL has the console.")]
+Open the URL in a browser. For a terminal, skip the URL and use `serialproxy connect`. The URL contains
+a secret: whoever has it can use the console.")]
     GetSerialConsole(Call<GetSerialConsole>),
     /// List the servers
     #[command(after_help = "Example:
@@ -34,7 +34,7 @@ has the URL has the console.")]
     #[command(after_help = "Example:
   serialproxy sessions")]
     Sessions(Call<NoArguments>),
-    /// End the session that writes to a console, or any session by its id
+    /// End the session that is typing at a console, or any session by its id
     #[command(after_help = "Examples:
   serialproxy disconnect demo --port 1 --reason 'maintenance'
   serialproxy disconnect --session 3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de")]
@@ -42,40 +42,40 @@ has the URL has the console.")]
     /// Attach this terminal to a serial console
     #[command(after_help = CONNECT_HELP)]
     Connect(Call<Connect>),
-    /// Print what a serial console printed, from the first byte that is kept on
+    /// Print the output of a serial console, from the oldest byte that is kept
     #[command(after_help = LOG_HELP)]
     Log(Call<Log>),
     /// Send a break to a serial console
     #[command(after_help = "Example:
   serialproxy break demo --port 1
 
-A break is no byte: boot loaders and kernels take it as a call for attention. 409 where the port has
-none, as virtio consoles and static lines.")]
+A break is a condition of a UART's line, not a byte; boot loaders and kernels use it to get attention.
+Virtio consoles and static lines have none: the command fails with 409.")]
     Break(Call<Port>),
     /// Send a magic SysRq to the kernel behind a serial console
     #[command(after_help = "Examples:
-  serialproxy sysrq demo h        lists the keys on the console
-  serialproxy sysrq demo s        writes all file systems back
-  serialproxy sysrq demo b        reboots at once
+  serialproxy sysrq demo h        list the keys on the console
+  serialproxy sysrq demo s        sync all file systems
+  serialproxy sysrq demo b        reboot at once
 
-The guest decides which keys it obeys (sysctl kernel.sysrq).")]
+The guest's kernel decides which keys it accepts (sysctl kernel.sysrq).")]
     Sysrq(Call<Sysrq>),
-    /// Send a server a non-maskable interrupt, which makes many kernels write a crash dump
+    /// Send a non-maskable interrupt to a server; many kernels write a crash dump
     #[command(after_help = "Example:
   serialproxy nmi demo")]
     Nmi(Call<Server>),
-    /// Press a server's reset button: nothing is shut down first
+    /// Reset a server at once, without shutting it down
     #[command(after_help = "Example:
   serialproxy reset demo")]
     Reset(Call<Server>),
-    /// Give an existing libvirt domain serial ports that this proxy serves
+    /// Give serial ports on TCP to an existing libvirt domain
     #[command(after_help = "Examples:
   serialproxy adopt db1 --serial-ports 2
   serialproxy adopt db1 --restart
   serialproxy adopt db1 --undo
 
-The rest of the domain's definition stays as it is. A domain that runs has the ports from its next
-start on; --restart stops and starts it now.")]
+The rest of the domain's definition does not change. A running domain gets the ports at its next start;
+--restart stops and starts it now.")]
     Adopt(Call<Adopt>),
     /// Define and start a guest
     #[command(after_help = "Example:
@@ -85,7 +85,7 @@ start on; --restart stops and starts it now.")]
     #[command(after_help = "Example:
   serialproxy start demo")]
     Start(Call<Server>),
-    /// Shut a server down, and cut its power when that takes too long
+    /// Shut down a server, and cut its power after a timeout
     #[command(after_help = "Examples:
   serialproxy stop demo --timeout 120
   serialproxy stop demo --force")]
@@ -94,26 +94,26 @@ start on; --restart stops and starts it now.")]
     #[command(after_help = "Example:
   serialproxy reboot demo")]
     Reboot(Call<Server>),
-    /// Stop a server's CPUs: it stays as it is until `resume`
+    /// Pause a server: its CPUs stop until `resume`
     #[command(after_help = "Example:
   serialproxy pause demo
 
-The console stays connected. What is typed meanwhile waits for the guest.")]
+The console stays connected. Input is delivered when the guest resumes.")]
     Pause(Call<Server>),
-    /// Let a paused server go on, or wake one that sleeps
+    /// Resume a paused server, or wake a suspended one
     #[command(after_help = "Example:
   serialproxy resume demo
 
-A guest that an I/O error paused stops again unless its cause is gone: look for a full disk first.")]
+If an I/O error paused the guest, fix its cause first, for example a full disk.")]
     Resume(Call<Server>),
-    /// Delete a server that `boot` made
+    /// Delete a server that was made by `boot`
     #[command(after_help = "Example:
   serialproxy delete demo")]
     Delete(Call<Server>),
-    /// Make, list and revoke API tokens, each of a project and a role
+    /// Create, list and revoke API tokens
     #[command(subcommand, after_help = access::TOKEN_HELP)]
     Token(access::TokenCommand),
-    /// Add, list and remove local users, for sites without Keystone
+    /// Add, list, change and remove local users, for sites without Keystone
     #[command(subcommand, after_help = access::USER_HELP)]
     User(access::UserCommand),
 }
@@ -122,20 +122,20 @@ const CONNECT_HELP: &str = "Examples:
   serialproxy connect demo
   serialproxy connect demo --watch > boot.log
   serialproxy connect demo --from start
-  serialproxy connect demo --ask --reason 'the disk is full, I look'
+  serialproxy connect demo --ask --reason 'the disk is full'
   echo uname | serialproxy connect demo
 
 At the start of a line:
   ~.  leaves
-  ~p  asks to write; whoever writes gives it back with it
-  ~g  gives the console to who asks to write, ~d keeps it
-  ~f  takes over from who writes, if you may; asks first
-  ~w  lists who is attached
-  ~B  sends a break
-  ~s  and a letter or digit: sends that magic SysRq
-  ~r  types stty, so that the guest knows the size of this terminal
-  ~?  lists these
-  ~~  sends ~
+  ~p  ask to type; if you are typing: stop typing, and let others
+  ~g  let the person who asks type, ~d keeps it
+  ~f  take over from the person who is typing, if permitted; asks first
+  ~w  list who is attached
+  ~B  send a break
+  ~s  followed by a letter or digit: send that magic SysRq
+  ~r  type a stty command that tells the guest the size of this terminal
+  ~?  show this list
+  ~~  send ~
 Within ssh, which has the same escape character, ~~. leaves the console and ~. ends ssh. Another
 character is chosen with --escape ^], none with --escape none.
 While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
@@ -158,15 +158,15 @@ For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | seri
   newline = \"crlf\"
 What a static line wants holds where neither says anything.
 
-Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage, 3 not found, 4 busy.";
+Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage error, 3 not found, 4 busy.";
 
 const LOG_HELP: &str = "Examples:
   serialproxy log demo > demo.log
   serialproxy log demo --port 1 --follow
   serialproxy log demo --from 4096
 
-The bytes go to stdout as the guest printed them. What is no longer kept is said on stderr, never
-passed over in silence.";
+The bytes go to stdout as the guest printed them. A notice on stderr says how many bytes are missing
+because they are no longer kept.";
 
 /// A command's own arguments, and those that all commands have.
 #[derive(Args, Debug)]
@@ -187,14 +187,13 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "URL", env = "SERIALPROXY_API_URL")]
     #[arg(default_value = "http://127.0.0.1:8774")]
     pub(crate) api_url: String,
-    /// Certificates of those who may vouch for the API and the proxy, in place of the system's; a
-    /// PEM file
+    /// CA bundle (PEM) that verifies the API and the proxy, instead of the system's CA store
     #[arg(long, value_name = "FILE", env = "SERIALPROXY_CACERT")]
     pub(crate) cacert: Option<PathBuf>,
-    /// Directory whose admin-token is used where SERIALPROXY_TOKEN is not set
+    /// Directory with the file admin-token, which is used if SERIALPROXY_TOKEN is not set
     #[arg(long, value_name = "DIR", default_value = "/var/lib/serialproxy")]
     pub(crate) state_dir: PathBuf,
-    /// How to print the answer; json is the API's own object
+    /// Output format; json is the API's response
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -229,10 +228,10 @@ pub struct GetSerialConsole {
     /// Index of the serial port
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) port: u8,
-    /// A URL that may only watch
+    /// Print a URL that only allows watching
     #[arg(long)]
     pub(crate) watch: bool,
-    /// Also for a server that is off
+    /// Print a URL even if the server is off
     #[arg(long)]
     pub(crate) wait: bool,
 }
@@ -240,7 +239,7 @@ pub struct GetSerialConsole {
 /// `disconnect`.
 #[derive(Args, Debug)]
 pub struct Disconnect {
-    /// Name or UUID of the server whose writer is disconnected
+    /// Name or UUID of the server whose typing session is disconnected
     #[arg(required_unless_present = "session")]
     pub(crate) server: Option<String>,
     /// Index of the serial port
@@ -249,14 +248,14 @@ pub struct Disconnect {
     /// Session to end, as `sessions` lists it
     #[arg(long, value_name = "ID", conflicts_with_all = ["server", "port"])]
     pub(crate) session: Option<SessionId>,
-    /// Why, for the person whose session ends
+    /// Reason, shown to the person whose session ends
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) reason: Option<String>,
 }
 
 fn reason(text: &str) -> Result<String, String> {
     match text.chars().count() > REASON {
-        true => Err(format!("a reason has {REASON} characters at most")),
+        true => Err(format!("a reason has at most {REASON} characters")),
         false => Ok(text.to_owned()),
     }
 }
@@ -269,23 +268,23 @@ pub struct Connect {
     /// Index of the serial port
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) port: u8,
-    /// Only watch: send nothing, whatever is typed
+    /// Only watch: what you type is not sent
     #[arg(long)]
     pub(crate) watch: bool,
-    /// Take over from whoever writes now; they stay as a watcher
+    /// Take over from the person who is typing; they become a watcher
     #[arg(long, conflicts_with = "watch", group = "claim")]
     pub(crate) force: bool,
-    /// Ask whoever writes now for the console, and watch until they give it
+    /// Ask the person who is typing to let you type, and watch until then
     #[arg(long, conflicts_with = "watch", group = "claim")]
     pub(crate) ask: bool,
-    /// Why, for the one who writes now
+    /// Reason, shown to the person who is typing
     #[arg(long, value_name = "TEXT", requires = "claim", value_parser = reason)]
     pub(crate) reason: Option<String>,
-    /// Where the output begins: start (the first byte kept), an offset, or live (now)
-    /// [default: the current screen; live where stdin is not a terminal]
+    /// Where the output begins: start (the oldest byte kept), an offset, or live (now)
+    /// [default: the current screen, or live if stdin is not a terminal]
     #[arg(long, value_name = "start|N|live")]
     pub(crate) from: Option<Begin>,
-    /// Send pastes and stdin as fast as the port takes them: for a port that is no UART
+    /// Send pastes and stdin as fast as the port accepts them, for a port that is not a UART
     #[arg(long)]
     pub(crate) no_pace: bool,
     /// What keys send.
@@ -311,7 +310,7 @@ impl FromStr for Begin {
         match text {
             "start" => Ok(Self::Start),
             "live" => Ok(Self::Live),
-            _ => text.parse().map(Self::Offset).map_err(|_| "this takes start, live or an offset"),
+            _ => text.parse().map(Self::Offset).map_err(|_| "expected start, live or an offset"),
         }
     }
 }
@@ -334,10 +333,10 @@ pub struct Log {
     /// Index of the serial port
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) port: u8,
-    /// Go on with what is printed from now on, until Ctrl-C
+    /// Keep printing new output until Ctrl-C
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Offset of the first byte, or start for the first that is kept
+    /// Offset of the first byte, or start for the oldest byte that is kept
     #[arg(long, value_name = "N|start", default_value = "start")]
     #[arg(value_parser = offset_or_start)]
     pub(crate) from: Begin,
@@ -345,7 +344,7 @@ pub struct Log {
 
 fn offset_or_start(text: &str) -> Result<Begin, &'static str> {
     match text.parse() {
-        Ok(Begin::Live) | Err(_) => Err("this takes an offset or start"),
+        Ok(Begin::Live) | Err(_) => Err("expected an offset or start"),
         Ok(begin) => Ok(begin),
     }
 }
@@ -377,7 +376,7 @@ fn sysrq_key(text: &str) -> Result<char, &'static str> {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (Some(key), None) if key.is_ascii_alphanumeric() => Ok(key),
-        _ => Err("this takes one letter or digit, for example h"),
+        _ => Err("expected one letter or digit, for example h"),
     }
 }
 
@@ -386,13 +385,13 @@ fn sysrq_key(text: &str) -> Result<char, &'static str> {
 pub struct Adopt {
     /// Name or UUID of the domain
     pub(crate) domain: String,
-    /// How many serial ports it gets [default: as many as it has, at least 1]
+    /// Number of serial ports [default: as many as the domain has, at least 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub(crate) serial_ports: Option<u8>,
-    /// Stop and start a domain that runs, so that it has the ports at once
+    /// Stop and start a running domain, so that it gets the ports now
     #[arg(long)]
     pub(crate) restart: bool,
-    /// Give the domain back the serial ports that it had
+    /// Restore the serial ports that the domain had before
     #[arg(long, conflicts_with_all = ["serial_ports", "restart"])]
     pub(crate) undo: bool,
 }
@@ -405,7 +404,7 @@ pub struct Boot {
     /// Image to boot
     #[arg(long)]
     pub(crate) image: String,
-    /// Image property that is added to the image's own, or replaces it
+    /// Image property to add to the image's own, or to replace one of them
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,
     /// Extra spec of the flavor, for example hw:serial_port_count=2
@@ -418,7 +417,7 @@ pub struct Boot {
 pub struct Stop {
     /// Name or UUID of the server
     pub(crate) server: String,
-    /// Seconds that the server has to shut down by itself
+    /// Time that the server has to shut down by itself
     #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "force")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=api::Stop::MOST_SECONDS))]
     pub(crate) timeout: u64,
@@ -430,7 +429,7 @@ pub struct Stop {
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
-        _ => Err("this takes KEY=VALUE, for example serial_ports=2".into()),
+        _ => Err("expected KEY=VALUE, for example serial_ports=2".into()),
     }
 }
 

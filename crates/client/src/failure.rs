@@ -17,11 +17,11 @@ pub enum Outcome {
     Done,
     /// Exit code 1: it failed.
     Failed,
-    /// Exit code 2: the command line makes no sense.
+    /// Exit code 2: usage error.
     Usage,
     /// Exit code 3: no such server, port or session.
     NotFound,
-    /// Exit code 4: someone else writes.
+    /// Exit code 4: someone else is typing.
     Busy,
 }
 
@@ -49,50 +49,52 @@ impl From<Outcome> for ExitCode {
 pub(crate) enum Failure {
     #[error("Unavailable console type {0}.")]
     ConsoleType(String),
-    #[error("the API's address {url} cannot be used: {reason}")]
+    #[error("the API URL {url} cannot be used: {reason}")]
     ApiUrl { url: String, reason: &'static str },
-    #[error(
-        "no certificate can be checked: {0}; --cacert or SERIALPROXY_CACERT names a file with them"
-    )]
+    #[error("no CA certificates: {0}; set --cacert or SERIALPROXY_CACERT to a CA bundle")]
     Trust(String),
-    #[error("the token in {origin} cannot be used: it holds characters that no token has")]
+    #[error(
+        "the token in {origin} cannot be used: it contains characters that are not allowed \
+             in a token"
+    )]
     Token { origin: String },
-    #[error("{} servers are named {name}; use the UUID of the one you mean: {}", ids.len(), list(ids))]
+    #[error("{} servers are named {name}; use the UUID of one: {}", ids.len(), list(ids))]
     Ambiguous { name: String, ids: Vec<ServerId> },
-    #[error("no server is named {0}; `serialproxy servers` lists them all")]
+    #[error("no server is named {0}; `serialproxy servers` lists all servers")]
     NoSuchServer(String),
     #[error(
-        "cannot reach the API at {api}: {cause}. Does `serialproxy serve` or `serialproxy api` run \
-         there? Another address is set with --api-url or SERIALPROXY_API_URL"
+        "cannot reach the API at {api}: {cause}. Check that `serialproxy serve` or `serialproxy \
+         api` runs there, or set another address with --api-url or SERIALPROXY_API_URL"
     )]
     Api { api: String, cause: String },
     #[error("{message} ({remedy})")]
     Unauthorized { message: String, remedy: String },
     #[error("{message}")]
     Fault { status: u16, message: String },
-    #[error("{api} does not answer as the API of serialproxy does ({what}): check its address")]
+    #[error("{api} does not respond like serialproxy's API ({what}): check the address")]
     Answer { api: String, what: String },
     #[error(
-        "{server} still runs after {seconds} s; `serialproxy stop --force` cuts its power at once"
+        "{server} is still running after {seconds} s; `serialproxy stop --force` cuts its power \
+         at once"
     )]
     StillRuns { server: String, seconds: u64 },
-    #[error("the console's address cannot be used: {0}")]
+    #[error("the console URL cannot be used: {0}")]
     ConsoleUrl(&'static str),
     #[error(
-        "cannot reach the console at {address}: {cause}. Does the proxy run there, and may this \
-         machine reach that port?"
+        "cannot reach the console at {address}: {cause}. Check that the proxy runs there, and \
+         that no firewall blocks the port"
     )]
     Proxy { address: String, cause: String },
     #[error("{address} {}", refused(*status, reason.as_deref()))]
     Refused { address: String, status: u16, reason: Option<String> },
     #[error(
-        "{0} is no console of serialproxy: it does not speak the console.v1 protocol. A reverse proxy \
-         there must pass the header Sec-WebSocket-Protocol on"
+        "{0} is not a serialproxy console: it does not speak console.v1. If a reverse proxy is \
+         in front of it, it must forward the header Sec-WebSocket-Protocol"
     )]
     Speech(String),
     #[error("{address}: this port does not speak TLS; {}", in_place(address, "http"))]
     NoTls { address: String },
-    #[error("{address}: this port only speaks TLS; {}", in_place(address, "https"))]
+    #[error("{address}: this port speaks only TLS; {}", in_place(address, "https"))]
     OnlyTls { address: String },
     #[error("connection lost: {0}")]
     Lost(String),
@@ -104,18 +106,18 @@ pub(crate) enum Failure {
         own: bool,
     },
     #[error(
-        "{busy}. {user} may not take over: that needs an administrator, or a member of the \
-         server's project"
+        "{busy}. {user} may not take over: only administrators and members of the server's \
+         project may"
     )]
     MayNotForce { busy: String, user: String },
     #[error(
-        "the connection was lost, and the proxy does not know this session any more: whether the \
-         last {0} bytes of stdin reached the guest is not known, and nothing more is sent"
+        "the connection was lost, and the proxy no longer knows this session: the last {0} bytes \
+         of stdin may not have reached the guest, and the rest was not sent"
     )]
     InputLost(usize),
     #[error("{0}: not all of stdin was sent")]
     Held(String),
-    #[error("someone else writes now, and not all of stdin was sent")]
+    #[error("someone else is typing now, and not all of stdin was sent")]
     PenLost,
     #[error("ended by {0}")]
     Signal(&'static str),
@@ -125,7 +127,7 @@ pub(crate) enum Failure {
     Settings { path: String, what: String },
     #[error("no password: {0}")]
     Password(&'static str),
-    #[error("stdout was closed, or cannot be written to")]
+    #[error("cannot write to stdout")]
     Output,
 }
 
@@ -172,12 +174,10 @@ pub(crate) fn known(number: u16) -> Option<CloseCode> {
 fn closed(code: u16, reason: &str, own: bool) -> String {
     match known(code) {
         Some(CloseCode::Busy) if own => {
-            format!("{reason}. That is your own session: --ask takes it back at once")
+            format!("{reason}. That is your own session: --ask takes over from it at once")
         }
         Some(CloseCode::Busy) => {
-            format!(
-                "{reason}. Use --watch to only watch, --ask to ask for it, --force to take over"
-            )
+            format!("{reason}. Use --watch to watch, --ask to ask to type, --force to take over")
         }
         // It says by whom.
         Some(CloseCode::Disconnected) if !reason.is_empty() => reason.to_owned(),
@@ -192,8 +192,8 @@ fn refused(status: u16, reason: Option<&str>) -> String {
         (_, Some(reason)) => format!("refused the console: {reason} (HTTP status {status})"),
         // What a request is answered whose wish for a WebSocket got lost: the page, or an error.
         (200 | 400 | 426, None) => format!(
-            "did not open a WebSocket (HTTP status {status}): a reverse proxy there must pass the headers \
-             Upgrade and Connection on, over HTTP/1.1"
+            "did not open a WebSocket (HTTP status {status}): if a reverse proxy is in front of \
+             it, it must use HTTP/1.1 and forward the headers Upgrade and Connection"
         ),
         (_, None) => format!("refused the console with HTTP status {status}"),
     }
@@ -203,7 +203,7 @@ fn refused(status: u16, reason: Option<&str>) -> String {
 fn in_place(address: &str, scheme: &str) -> String {
     match address.split_once("://") {
         Some(("http" | "https", rest)) => format!("use {scheme}://{rest}"),
-        _ => format!("its [serial_console] base_url has to begin with {scheme}://"),
+        _ => format!("its [serial_console] base_url must begin with {scheme}://"),
     }
 }
 
@@ -211,7 +211,7 @@ fn in_place(address: &str, scheme: &str) -> String {
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     match innermost(error).to_string() {
         text if text.starts_with("invalid peer certificate") => {
-            format!("{text} (--cacert or SERIALPROXY_CACERT names a file with whom to trust)")
+            format!("{text} (set --cacert or SERIALPROXY_CACERT to a CA bundle that verifies it)")
         }
         text => text,
     }
@@ -283,6 +283,6 @@ mod tests {
             Failure::Closed { code: CloseCode::Busy.number(), reason, own }.to_string()
         };
         assert!(busy(false).starts_with("busy: alice since 2026-11-22T09:00:00Z. Use --watch"));
-        assert!(busy(true).ends_with("That is your own session: --ask takes it back at once"));
+        assert!(busy(true).ends_with("That is your own session: --ask takes over from it at once"));
     }
 }

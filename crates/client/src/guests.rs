@@ -83,7 +83,7 @@ pub(crate) async fn send_break(api: &Api, command: &Port) -> Result<String, Fail
     let id = api.find(&command.server).await?;
     let path = format!("/v1/lines/{id}/{}/break", command.port);
     api.call(Method::POST, &path, &[], None).await?;
-    say(&format!("a break is sent to {}, port {}", command.server, command.port));
+    say(&format!("sent a break to {}, port {}", command.server, command.port));
     Ok(String::new())
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn sysrq(api: &Api, command: &Sysrq) -> Result<String, Failure>
     let body = api::Sysrq { key: command.key };
     api.call(Method::POST, &path, &[], Some(json!(body))).await?;
     let Sysrq { server, key, port } = command;
-    say(&format!("SysRq {key} is sent to {server}, port {port}"));
+    say(&format!("sent SysRq {key} to {server}, port {port}"));
     Ok(String::new())
 }
 
@@ -116,8 +116,11 @@ pub(crate) async fn adopt(api: &Api, command: &Adopt, format: Format) -> Result<
         say(&format!("port {port} {was}, and is {now}"));
     }
     if server.status != Status::Shutoff.as_str() && !command.restart {
-        let restart = if command.undo { "" } else { "; --restart does it at once" };
-        say(&format!("{} runs: this is so from its next start on{restart}", server.name));
+        let restart = if command.undo { "" } else { "; --restart applies it now" };
+        say(&format!(
+            "{} is running: the change takes effect at its next start{restart}",
+            server.name
+        ));
     }
     show(format, answer, |_| Ok(server_table(vec![server])))
 }
@@ -126,7 +129,7 @@ async fn power(api: &Api, server: &str, action: &str) -> Result<String, Failure>
     let id = api.find(server).await?;
     let path = format!("/v1/servers/{id}/{action}");
     api.call_within(GUEST_TIME + ANSWER_TIME, Method::POST, &path, &[], None).await?;
-    say(&format!("{server}: {action} is under way"));
+    say(&format!("{server}: {action} accepted"));
     Ok(String::new())
 }
 
@@ -146,7 +149,7 @@ pub(crate) async fn stop(api: &Api, command: &Stop) -> Result<String, Failure> {
         () = sleep(REFUSAL_TIME) => {
             if !command.force {
                 let seconds = command.timeout;
-                say(&format!("{server} has {seconds} s to shut down, then its power is cut"));
+                say(&format!("{server} has {seconds} s to shut down; then its power is cut"));
             }
             stopping.await?
         }
@@ -173,7 +176,7 @@ async fn until_off(api: &Api, id: ServerId, name: &str, limit: Duration) -> Resu
 pub(crate) async fn delete(api: &Api, command: &Server) -> Result<String, Failure> {
     let id = api.find(&command.server).await?;
     api.call(Method::DELETE, &format!("/v1/servers/{id}"), &[], None).await?;
-    say(&format!("{} is deleted", command.server));
+    say(&format!("deleted {}", command.server));
     Ok(String::new())
 }
 
@@ -186,7 +189,7 @@ pub(crate) async fn disconnect(
     let mut query: Vec<_> = command.reason.iter().map(|text| ("reason", text.as_str())).collect();
     if let Some(session) = command.session {
         api.call(Method::DELETE, &format!("/v1/sessions/{session}"), &query, None).await?;
-        say(&format!("session {session} is disconnected"));
+        say(&format!("disconnected session {session}"));
         return Ok(String::new());
     }
     let id = api.find(command.server.as_deref().unwrap_or_default()).await?;
@@ -197,6 +200,6 @@ pub(crate) async fn disconnect(
     show(format, answer, |answer| {
         let writer = api.read::<Disconnected>(answer)?.disconnected;
         let (user, since) = (printable(&writer.user), rfc3339(writer.since));
-        Ok(format!("disconnected {user}, who wrote since {since}\n"))
+        Ok(format!("disconnected {user}, who was typing since {since}\n"))
     })
 }

@@ -94,13 +94,13 @@ async fn next(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> 
         Err(failure) => return Err(failure),
     }
     let output = api.output(key, None).await?;
-    say("output may be missing here: the console began a new history meanwhile");
+    say("output may be missing here: the server started a new history in the meantime");
     Ok(output)
 }
 
 /// As `next`, once the API answers again.
 async fn again(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> {
-    say(&format!("the API does not answer; trying for up to {} s", AWAY.as_secs()));
+    say(&format!("the API does not respond; retrying for up to {} s", AWAY.as_secs()));
     let start = Instant::now();
     loop {
         sleep(POLL).await;

@@ -25,8 +25,8 @@ pub(crate) fn new(user: &str) -> Result<Password, Failure> {
     let password = if isatty(rustix::stdio::stdin()) {
         let mut quiet = Quiet::enter()?;
         let password = quiet.ask(&format!("Password for {user}: "))?;
-        if quiet.ask("The same again: ")? != password {
-            return Err(Failure::Password("the two are not the same"));
+        if quiet.ask("Repeat the password: ")? != password {
+            return Err(Failure::Password("the passwords differ"));
         }
         password
     } else {
@@ -77,7 +77,7 @@ impl Quiet {
             match byte? {
                 b'\r' | b'\n' => break,
                 // Ctrl-C and Ctrl-D.
-                0x03 | 0x04 => return Err(Failure::Password("broken off")),
+                0x03 | 0x04 => return Err(Failure::Password("canceled")),
                 0x08 | 0x7f => remove_last(&mut typed),
                 // Ctrl-U.
                 0x15 => typed.clear(),

@@ -22,13 +22,13 @@ const SIZE: u64 = 64 << 10;
 #[derive(Args, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Escape character at the start of a line, such as ~ or ^], or none [default: ~]
+    /// Escape character, used at the start of a line: ~, ^] or another one, or none [default: ~]
     #[arg(long, value_name = "CHAR|none")]
     pub(crate) escape: Option<EscapeKey>,
-    /// What Backspace sends; older devices want ctrl-h [default: what the terminal sends]
+    /// What Backspace sends; older devices expect ctrl-h [default: what the terminal sends]
     #[arg(long, value_name = "KEY", value_enum)]
     pub(crate) backspace: Option<Backspace>,
-    /// What Enter sends [default: what the terminal sends, mostly cr]
+    /// What Enter sends [default: what the terminal sends, usually cr]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) newline: Option<Newline>,
     /// What a line feed of the guest does [default: down]
@@ -189,7 +189,7 @@ impl FromStr for EscapeKey {
             [b'^', key @ (b'A'..=b'_' | b'a'..=b'z')] if !b"CJMcjm[".contains(key) => {
                 Ok(Self::Byte(key & 0x1f))
             }
-            _ => Err("this takes a character such as ~, a control character such as ^], or none"),
+            _ => Err("expected a character such as ~, a control character such as ^], or none"),
         }
     }
 }
@@ -225,7 +225,7 @@ mod tests {
         for (text, wanted) in [
             ("escape = \"~\"\nbackspce = \"del\"\n", ", line 2: unknown field `backspce`"),
             ("\n\nbackspace = \"^X\"", ", line 3: unknown variant `^X`"),
-            ("escape = \"ab\"", ", line 1: this takes a character such as ~"),
+            ("escape = \"ab\"", ", line 1: expected a character such as ~"),
             ("escape = 1", ", line 1: invalid type"),
             ("escape = \"~\"\nescape = \"!\"", ", line 2: duplicate key"),
             ("[keys]\n", ", line 1: unknown field `keys`"),

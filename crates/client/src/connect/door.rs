@@ -48,7 +48,7 @@ pub(crate) struct Door<'a> {
     seen: Option<Seen>,
 }
 
-/// How the pen is claimed from whoever holds it, and why, for them.
+/// How the pen is claimed from its holder, and the reason that the holder is shown.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) by_force: bool,
@@ -213,7 +213,7 @@ async fn open(
     }
     let mut wire = Wire::open(api, &url).await?;
     let address = url.origin().ascii_serialization();
-    let late = format!("it said nothing for {} s", HELLO_TIME.as_secs());
+    let late = format!("it sent nothing for {} s", HELLO_TIME.as_secs());
     let late = |_| Failure::Proxy { address: address.clone(), cause: late };
     let hello = timeout(HELLO_TIME, hello(&mut wire, &address)).await.map_err(late)??;
     Ok(Attached { wire, hello, resumed: false, taking: false, asked: None, painted })
@@ -244,7 +244,7 @@ fn websocket_url(text: &str) -> Result<Url, Failure> {
     let scheme = match url.scheme() {
         "ws" | "http" => "ws",
         "wss" | "https" => "wss",
-        _ => return Err(Failure::ConsoleUrl("it begins with none of http, https, ws and wss")),
+        _ => return Err(Failure::ConsoleUrl("it must begin with http, https, ws or wss")),
     };
     url.set_scheme(scheme).map_err(|()| Failure::ConsoleUrl("it has no host"))?;
     Ok(url)

@@ -88,17 +88,17 @@ enum Place {
 /// What `~?` shows.
 pub(crate) const HELP: [&str; 12] = [
     "at the start of a line:",
-    "  ~.  leaves this console",
-    "  ~p  asks to write; whoever writes gives it back with it",
-    "  ~g  gives the console to who asks to write",
-    "  ~d  keeps it from who asks to write",
-    "  ~f  takes over from who writes, if you may; asks first",
-    "  ~w  lists who is attached",
-    "  ~B  sends a break",
-    "  ~s  and a letter or digit: sends that magic SysRq",
-    "  ~r  types stty, so that the guest knows the size of this terminal",
-    "  ~?  lists these",
-    "  ~~  sends ~",
+    "  ~.  leave this console",
+    "  ~p  ask to type; if you are typing: stop typing, and let others",
+    "  ~g  let the person who asks type",
+    "  ~d  refuse the person who asks",
+    "  ~f  take over from the person who is typing, if permitted; asks first",
+    "  ~w  list who is attached",
+    "  ~B  send a break",
+    "  ~s  followed by a letter or digit: send that magic SysRq",
+    "  ~r  type a stty command that tells the guest the size of this terminal",
+    "  ~?  show this list",
+    "  ~~  send ~",
 ];
 
 impl Escapes {
@@ -257,7 +257,7 @@ mod tests {
     fn another_escape_character_takes_the_place_of_the_tilde_and_none_takes_none() {
         let mut escapes = Escapes::new(EscapeKey::Byte(0x1d));
         assert_eq!(escapes.feed(b"~.\r\x1d\x1d\r\x1d?"), [bytes("~.\r\x1d\r"), does(Escape::Help)]);
-        assert_eq!(escapes.hint("~. leaves, ~? lists more"), "^]. leaves, ^]? lists more");
+        assert_eq!(escapes.hint("~. leaves, ~? shows help"), "^]. leaves, ^]? shows help");
         assert_eq!(
             merge(escapes.feed(b"\x1d\x1b[A\r\x1d.")),
             [bytes("\x1d\x1b[A\r"), Typed::Leave]

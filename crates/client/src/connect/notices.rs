@@ -18,26 +18,26 @@ use crate::failure::Failure;
 use crate::text::grouped;
 use crate::text::word;
 
-pub(crate) const DRAINING: &str = "the proxy is shutting down; connecting again";
+pub(crate) const DRAINING: &str = "the proxy is shutting down; reconnecting";
 pub(crate) const NEW_LINE: &str =
-    "output may be missing here: the console began a new history meanwhile";
+    "output may be missing here: the server started a new history in the meantime";
 pub(crate) const NO_GUEST: &str = "what you type now is dropped: no guest is connected";
-pub(crate) const PAUSED: &str = "what you type now waits until the guest goes on";
+pub(crate) const PAUSED: &str = "what you type now is delivered when the guest resumes";
 pub(crate) const ASK_SYSRQ: &str =
-    "magic SysRq: which letter or digit? (h lists them, any other key sends nothing)";
-pub(crate) const ASK_FORCE: &str =
-    "take over? Whoever writes now only watches then. y takes over, any other key does not";
-pub(crate) const NOTHING_DONE: &str = "nothing was sent";
-pub(crate) const MAY_NOT_FORCE: &str = "you may not take over: that needs an administrator, or a \
-     member of the server's project";
+    "magic SysRq: press a letter or digit (h lists them; any other key cancels)";
+pub(crate) const ASK_FORCE: &str = "take over? The person who is typing will only watch. Press y to take over, any other key to \
+     cancel";
+pub(crate) const CANCELED: &str = "canceled: nothing was sent";
+pub(crate) const MAY_NOT_FORCE: &str = "you may not take over: only administrators and members \
+         of the server's project may";
 pub(crate) const MAY_ONLY_WATCH: &str =
-    "this session may only watch. Connect without --watch to write";
-pub(crate) const WRITES_ALREADY: &str = "you write already";
-pub(crate) const KEPT: &str = "you keep the console";
-pub(crate) const NOBODY_ASKS: &str = "nobody asks to write";
-pub(crate) const NO_SIZE: &str = "this terminal does not say how large it is";
+    "this session may only watch. Connect without --watch to type";
+pub(crate) const TYPING_ALREADY: &str = "you are typing already";
+pub(crate) const REFUSED: &str = "refused: you are still typing";
+pub(crate) const NOBODY_ASKS: &str = "nobody asks to type";
+pub(crate) const NO_SIZE: &str = "the size of this terminal is not known";
 
-/// Who the notices are for, and whether they write.
+/// The session that the notices are for, and whether it types.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     /// What they type for what is hinted at.
@@ -57,7 +57,7 @@ pub(crate) fn greeting(hello: &Hello, escapes: &Escapes) -> String {
     let name = &server.name;
     match hello.mode {
         Mode::Write => {
-            let hint = escapes.hint(". ~. leaves, ~? lists more");
+            let hint = escapes.hint(". ~. leaves, ~? shows help");
             format!("connected to {name}, port {port}, as {user}{hint}")
         }
         Mode::Watch => {
@@ -67,26 +67,26 @@ pub(crate) fn greeting(hello: &Hello, escapes: &Escapes) -> String {
     }
 }
 
-/// For who types and only watches.
+/// For a person who types while watching.
 pub(crate) fn read_only(may_write: bool, escapes: &Escapes) -> String {
-    let ask = if may_write { escapes.hint("~p asks to write, ") } else { String::new() };
+    let ask = if may_write { escapes.hint("~p asks to type, ") } else { String::new() };
     let leave = escapes.hint("~. or ");
-    format!("you only watch: nothing that you type is sent. {ask}{leave}Ctrl-C leaves")
+    format!("you are watching: what you type is not sent. {ask}{leave}Ctrl-C leaves")
 }
 
-/// For who types a command while there is no connection.
+/// For a person who uses an escape while there is no connection.
 pub(crate) fn not_connected(escapes: &Escapes) -> String {
-    format!("not connected now{}", escapes.hint("; ~. leaves"))
+    format!("not connected{}", escapes.hint("; ~. leaves"))
 }
 
 /// The first notice of a connection that goes on with its session.
 pub(crate) fn resumed(hello: &Hello) -> String {
     let Hello { server, port, .. } = hello;
     let what = match hello.mode {
-        Mode::Write => "connected again to",
+        Mode::Write => "reconnected to",
         Mode::Watch => "watching again:",
     };
-    format!("{what} {}, port {port}: the session goes on", server.name)
+    format!("{what} {}, port {port}: the session continues", server.name)
 }
 
 /// Where the connection to the guest stands.
@@ -97,16 +97,16 @@ pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
             let reason = reason.rsplit_once("; ").map_or(reason, |(_, why)| why);
             // One that crashed does not go on.
             let goes_on = ["paused", "sleeps"].iter().any(|word| reason.contains(word));
-            let hint = format!("; it goes on with: serialproxy resume {}", word(server));
+            let hint = format!("; to resume it: serialproxy resume {}", word(server));
             return format!("{reason}{}", if goes_on { hint } else { String::new() });
         }
         LineState::Connected => return "the guest is connected".into(),
         LineState::Waiting if reason.ends_with(Status::Shutoff.as_str()) => {
             let server = word(server);
-            return format!("{reason}: waiting; start it with: serialproxy start {server}");
+            return format!("{reason}: waiting; to start it: serialproxy start {server}");
         }
         LineState::Waiting => "waiting for the guest",
-        LineState::Failed => "the guest cannot be reached, trying again",
+        LineState::Failed => "the guest cannot be reached, retrying",
     };
     with_reason(state.to_owned(), Some(reason))
 }
@@ -114,13 +114,13 @@ pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
 pub(crate) fn lost(cause: &str, limit: Duration) -> String {
     let limit = limit.as_secs();
     format!(
-        "connection lost: {cause}. Connecting again, for up to {limit} s; what you type until then is \
+        "connection lost: {cause}. Reconnecting for up to {limit} s; what you type until then is \
          dropped"
     )
 }
 
 pub(crate) fn again(failure: &Failure, pause: Duration) -> String {
-    format!("trying again in {:.1} s: {failure}", pause.as_secs_f32())
+    format!("retrying in {:.1} s: {failure}", pause.as_secs_f32())
 }
 
 pub(crate) fn ended(reason: &str) -> String {
@@ -130,25 +130,24 @@ pub(crate) fn ended(reason: &str) -> String {
 /// Input that went with a session that the proxy does not know any more, or with the pen.
 pub(crate) fn input_lost(bytes: usize) -> String {
     format!(
-        "whether the last {} bytes that you typed reached the guest is not \
-         known, and they are not sent again",
+        "the last {} bytes that you typed may not have reached the guest; they are not sent again",
         grouped(bytes as u64)
     )
 }
 
 pub(crate) fn paste_stopped(left: usize) -> String {
-    format!("the paste is stopped: {} bytes of it were not sent", grouped(left as u64))
+    format!("paste stopped: {} bytes were not sent", grouped(left as u64))
 }
 
 /// Who is attached, as the last `viewers` message said it.
 pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
     let name = |viewer: &Viewer| {
         let does = match viewer.mode {
-            Mode::Write => "writes",
-            Mode::Watch => "watches",
+            Mode::Write => "typing",
+            Mode::Watch => "watching",
         };
         let lost = if viewer.detached { ", lost the connection" } else { "" };
-        let you = if viewer.session == me { ", that is you" } else { "" };
+        let you = if viewer.session == me { ", you" } else { "" };
         format!("{} ({does}{lost}{you})", viewer.user)
     };
     let names: Vec<String> = who.iter().map(name).collect();
@@ -165,13 +164,13 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
         ServerMessage::State { state: LineState::Connected, cause: None, .. }
             if reader.guest.cause == Some(Cause::Paused) =>
         {
-            Some("the guest goes on".into())
+            Some("the guest was resumed".into())
         }
         ServerMessage::State { state: now, reason, cause } => {
             let guest = Guest { state: *now, cause: *cause };
             Some(state(guest, reason, reader.server))
         }
-        ServerMessage::Epoch { .. } => Some("the guest started again".into()),
+        ServerMessage::Epoch { .. } => Some("the guest was started again".into()),
         ServerMessage::Gap { from, to } => Some(format!(
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
@@ -184,16 +183,19 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
             ..
         } if reader.watching => Some(match own {
             true => {
-                let hint = reader.escapes.hint(": ~p takes it back at once");
+                let hint = reader.escapes.hint(": ~p takes over from it at once");
                 let hint = if reader.may_write { hint } else { String::new() };
-                format!("your other session lost the connection, free in {seconds} s{hint}")
+                format!(
+                    "your other session lost its connection; the console is free in \
+                         {seconds} s{hint}"
+                )
             }
-            false => format!("{holder} lost the connection: the console is free in {seconds} s"),
+            false => format!("{holder} lost the connection; the console is free in {seconds} s"),
         }),
         ServerMessage::Pen { holder: Some(holder), cause: Some(Cause::Resumed), .. }
             if reader.watching =>
         {
-            Some(format!("{holder} is connected again"))
+            Some(format!("{holder} has reconnected"))
         }
         ServerMessage::Pen { state, session, holder, by, reason, seconds, .. } => {
             let pen = Pen {
@@ -204,7 +206,7 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
                 silence: seconds.map_or_else(|| "later".to_owned(), |s| format!("in {s} s")),
             };
             let text = match state {
-                PenState::Free if !reader.may_write => "nobody writes now".to_owned(),
+                PenState::Free if !reader.may_write => "nobody is typing now".to_owned(),
                 _ => pen.text(*state, reader.watching)?,
             };
             Some(with_reason(text, reason.as_deref()))
@@ -239,27 +241,27 @@ impl Pen<'_> {
         let Self { mine, holder, by, silence, escapes } = self;
         Some(match (state, mine, watching) {
             (PenState::Free, _, true) => {
-                format!("nobody writes now{}", escapes.hint(": ~p takes the console"))
+                format!("nobody is typing now{}", escapes.hint(": ~p lets you type"))
             }
             (PenState::Free, _, false) => {
-                let hint = escapes.hint("; ~p takes it again");
-                format!("you gave the console back and only watch{hint}")
+                let hint = escapes.hint("; ~p lets you type again");
+                format!("you stopped typing and are watching now{hint}")
             }
-            (PenState::Held, Some(true), true) => "you write now".to_owned(),
+            (PenState::Held, Some(true), true) => "you are typing now".to_owned(),
             // An answer of their own to a request, or nothing new.
             (PenState::Held, Some(true) | None, false) => return None,
-            (PenState::Held, _, true) => format!("{holder} writes"),
+            (PenState::Held, _, true) => format!("{holder} is typing"),
             (PenState::Lost, ..) | (PenState::Held, Some(false), false) => {
-                format!("{holder} writes now, you only watch")
+                format!("{holder} is typing now, you are watching")
             }
             (PenState::Requested, Some(true), _) => {
-                format!("{holder} is asked; silence gives you the console {silence}")
+                format!("{holder} was asked; without an answer you can type {silence}")
             }
             (PenState::Requested, _, false) => {
-                let hint = escapes.hint(": ~g gives, ~d keeps");
-                format!("{by} asks to write{hint}; silence gives it {silence}")
+                let hint = escapes.hint(": ~g allows it, ~d refuses");
+                format!("{by} asks to type{hint}; without an answer {by} can type {silence}")
             }
-            (PenState::Requested, _, true) => format!("{by} asks {holder} to write"),
+            (PenState::Requested, _, true) => format!("{by} asks {holder} to let them type"),
         })
     }
 }

@@ -24,10 +24,10 @@ const TELLING: Duration = Duration::from_secs(5);
 /// Bytes of a line that a Linux guest takes at most while it reads line by line (N_TTY_BUF_SIZE).
 const LINE: usize = 4095;
 
-pub(crate) const LONG_LINE: &str = "a line of this input has more than 4095 bytes: a guest that \
-     reads line by line cuts it there";
-pub(crate) const TOO_LARGE: &str = "a paste of more than 16 MiB is cut there; for more, use a \
-     pipe: serialproxy connect SERVER < FILE";
+pub(crate) const LONG_LINE: &str = "a line of this input has more than 4095 bytes: a guest whose \
+         terminal is in canonical mode truncates it";
+pub(crate) const TOO_LARGE: &str = "a paste is truncated after 16 MiB; for more, use a pipe: \
+         serialproxy connect SERVER < FILE";
 
 /// The queue.
 #[derive(Debug)]

@@ -93,7 +93,7 @@ impl Screen {
         let shared = Arc::new(Shared::default());
         let (sender, written) = watch::channel(Position::default());
         let theirs = shared.clone();
-        // Not joined: stdout may block for ever. `finish` waits for it as long as is sensible.
+        // Not joined: stdout may block forever. `finish` waits for a bounded time.
         Builder::new().name("screen".into()).spawn(move || write(&theirs, &sender, line_end))?;
         let screen = Self { shared, written, is_terminal: isatty(rustix::stdio::stdout()) };
         screen.control(BEGIN.to_vec());

@@ -59,7 +59,7 @@ pub(crate) struct Session<'a> {
     last_byte: Option<u8>,
     connection: u64,
     guest: Guest,
-    /// Until when a script waits for whoever holds the guest's port, and who that is.
+    /// Until when a script waits for the program that holds the guest's port, and that program.
     held: Option<(Instant, String)>,
     viewers: (u64, Vec<Viewer>),
     /// The pen is asked for by force; until that is answered, what others hold is no news.
@@ -261,7 +261,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Shows output. Where the guest started again in it, what it had set of the terminal ends.
+    /// Shows output. Where the guest was started again in it, what it had set of the terminal ends.
     fn output(&mut self, mut bytes: &[u8]) {
         if let Some(before) = self.view.before_boot(bytes.len()) {
             let (old, new) = bytes.split_at(before);

@@ -16,7 +16,7 @@ pub(crate) struct View {
     /// So it is also where nobody reads its answers for the guest.
     unanswered: bool,
     replay: Option<Replay>,
-    /// Where the guest started again, until the output from there on is taken.
+    /// Where the guest was started again, until the output from there on is taken.
     boot: Option<u64>,
     /// The line whose offsets count here.
     line: Uuid,

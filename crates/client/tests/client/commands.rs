@@ -174,7 +174,7 @@ fn something_that_is_not_the_api_is_recognised() {
     let api = Api::start(|_| (404, "<html>".into()));
     let ended = ask(&api, &["servers"]);
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("does not answer as the API of serialproxy does"), "{ended:?}");
+    assert!(ended.stderr.contains("does not respond like serialproxy's API"), "{ended:?}");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn an_api_that_only_speaks_tls_is_named_as_such() {
     });
     let ended = run(client(address, &["servers"]), b"");
     answering.join().unwrap();
-    let text = format!("http://{address}: this port only speaks TLS; use https://{address}");
+    let text = format!("http://{address}: this port speaks only TLS; use https://{address}");
     assert!(ended.code == 1 && ended.stderr.contains(&text), "{ended:?}");
 }
 
@@ -336,7 +336,7 @@ fn disconnect_says_who_wrote_and_that_nobody_did() {
     let writer = json!({"session": OTHER, "user": "alice", "since": "2026-11-22T09:00:00Z"});
     let gone = api((202, json!({ "disconnected": writer }).to_string()));
     let ended = ask(&gone, &["disconnect", "demo", "--port", "1", "--reason", "a b"]);
-    assert_eq!(ended.text(), "disconnected alice, who wrote since 2026-11-22T09:00:00Z\n");
+    assert_eq!(ended.text(), "disconnected alice, who was typing since 2026-11-22T09:00:00Z\n");
     let call = format!("POST /v3/servers/{ID}/disconnect-serial-console?reason=a+b&port=1");
     assert_eq!(gone.lines().last(), Some(&call));
     let nobody = api(fault("itemNotFound", 404, "nobody writes to port 1 of demo"));
@@ -347,7 +347,7 @@ fn disconnect_says_who_wrote_and_that_nobody_did() {
 fn sysrq_sends_its_key_and_a_port_without_breaks_is_told() {
     let sent = api((204, String::new()));
     let ended = ask(&sent, &["sysrq", "demo", "b"]);
-    assert!(ended.stderr.contains("SysRq b is sent to demo, port 0"), "{ended:?}");
+    assert!(ended.stderr.contains("sent SysRq b to demo, port 0"), "{ended:?}");
     assert_eq!(sent.requests()[1].body, r#"{"key":"b"}"#);
     let refused = api(fault("conflictingRequest", 409, "a pseudo-terminal has no break"));
     let ended = ask(&refused, &["break", "demo"]);
@@ -364,11 +364,17 @@ fn adopt_sends_what_is_wanted_prints_the_server_and_says_when_it_holds() {
             "ACTIVE",
             "POST",
             r#"{"serial_ports":2,"restart":false}"#,
-            "from its next start on; --restart does it at once",
+            "takes effect at its next start; --restart applies it now",
         ),
         ("adopt demo --restart", "ACTIVE", "POST", r#"{"restart":true}"#, ""),
         ("adopt demo", "SHUTOFF", "POST", r#"{"restart":false}"#, ""),
-        ("adopt demo --undo", "ACTIVE", "DELETE", "", "demo runs: this is so from its next start"),
+        (
+            "adopt demo --undo",
+            "ACTIVE",
+            "DELETE",
+            "",
+            "demo is running: the change takes effect at its next start",
+        ),
     ] {
         let api = api((200, server(status).to_string()));
         let ended = ask(&api, &line.split(' ').collect::<Vec<_>>());
@@ -418,7 +424,7 @@ fn a_new_token_is_printed_alone_so_that_a_script_can_keep_it() {
     assert!(ended.text().contains("| ci   | demo    | member | 2026-11-22T09:00:00Z | never   |"));
     let ended = ask(&api, &["token", "revoke", "ci"]);
     assert_eq!((ended.code, ended.text()), (0, ""));
-    assert!(ended.stderr.contains("token ci is revoked"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("revoked token ci"), "{}", ended.stderr);
     assert_eq!(api.lines()[1..], ["GET /v1/tokens", "DELETE /v1/tokens/ci"]);
 }
 
@@ -465,7 +471,7 @@ fn a_terminal_asks_twice_and_does_not_show_what_is_typed() {
     let mut terminal = Terminal::run(client(api.address, &ADD_ALICE));
     terminal.wait_for("Password for alice: ");
     terminal.keys("corret\x7f\x7fect horse\r");
-    terminal.wait_for("The same again: ");
+    terminal.wait_for("Repeat the password: ");
     terminal.keys("correct horse\n");
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
@@ -475,11 +481,11 @@ fn a_terminal_asks_twice_and_does_not_show_what_is_typed() {
     let mut terminal = Terminal::run(client(api.address, &ADD_ALICE));
     terminal.wait_for("Password for alice: ");
     terminal.keys("correct horse\n");
-    terminal.wait_for("The same again: ");
+    terminal.wait_for("Repeat the password: ");
     terminal.keys("correct house\n");
     let (code, shown) = terminal.end();
     assert_eq!(code, 1);
-    assert!(shown.contains("the two are not the same"), "{shown}");
+    assert!(shown.contains("the passwords differ"), "{shown}");
 
     let mut terminal = Terminal::run(client(api.address, &ADD_ALICE));
     terminal.wait_for("Password for alice: ");

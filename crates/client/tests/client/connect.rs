@@ -31,7 +31,7 @@ async fn a_person_types_and_reads_and_leaves_a_terminal_that_is_as_before() {
     terminal.keys("root\r\x03");
     assert_eq!(peer.input(6).await, "root\r\x03");
     terminal.keys("\r~?");
-    terminal.wait_for("~.  leaves this console");
+    terminal.wait_for("~.  leave this console");
     terminal.keys("~");
     terminal.keys(".");
     let (code, _) = terminal.end();
@@ -135,7 +135,7 @@ async fn a_watcher_sends_nothing_and_its_terminal_is_asked_nothing() {
     peer.print(b"nb").await;
     terminal.wait_for("ab");
     terminal.keys("reboot\r");
-    terminal.wait_for("you only watch");
+    terminal.wait_for("you are watching");
     terminal.keys("\x03");
     assert_eq!(peer.rest().await, b"");
     assert_eq!(terminal.end().0, 0);
@@ -150,7 +150,7 @@ async fn who_loses_the_pen_is_told_by_whom_and_types_no_more() {
     let mut peer = console.welcome().await;
     terminal.wait_for("connected to demo");
     peer.tell(json!({"type": "pen", "state": "lost", "by": "bob", "reason": "my turn"})).await;
-    terminal.wait_for("bob writes now, you only watch: my turn");
+    terminal.wait_for("bob is typing now, you are watching: my turn");
     terminal.keys("rm -rf /\r~.");
     assert_eq!(peer.rest().await, b"");
     assert_eq!(terminal.end().0, 0);
@@ -179,7 +179,7 @@ async fn what_is_said_first_stays_to_be_seen_below_the_screen_that_is_painted() 
     peer.print(b"old\r\n").await;
     peer.print(b"login").await;
     terminal.wait_for("old\r\nlogin\r\nserialproxy: watching demo");
-    terminal.wait_for("serialproxy: bob writes");
+    terminal.wait_for("serialproxy: bob is typing");
     peer.print(b": ").await;
     terminal.wait_for(": ");
     terminal.keys("~.");
@@ -193,7 +193,7 @@ async fn who_types_while_no_guest_is_connected_is_told_that_it_is_dropped() {
     let mut terminal = Terminal::run(console.client(&[]));
     let mut peer = console.accept().await;
     peer.hello_with(json!({"state": "waiting", "reason": "the server is SHUTOFF"})).await;
-    terminal.wait_for("start it with");
+    terminal.wait_for("to start it");
     terminal.keys("root\r");
     terminal.wait_for("what you type now is dropped: no guest is connected");
     peer.tell(json!({"type": "state", "state": "connected", "reason": ""})).await;
@@ -213,7 +213,7 @@ async fn the_guests_state_and_what_is_missing_is_said() {
     for (reason, notice) in [
         (
             "the server is SHUTOFF",
-            "the server is SHUTOFF: waiting; start it with: serialproxy start demo",
+            "the server is SHUTOFF: waiting; to start it: serialproxy start demo",
         ),
         ("connecting", "waiting for the guest: connecting"),
     ] {
@@ -221,7 +221,7 @@ async fn the_guests_state_and_what_is_missing_is_said() {
         terminal.wait_for(&format!("serialproxy: {notice}\r\n"));
     }
     peer.tell(json!({"type": "epoch", "epoch": 2, "offset": 0})).await;
-    terminal.wait_for("the guest started again");
+    terminal.wait_for("the guest was started again");
     peer.tell(json!({"type": "gap", "from": 10, "to": 42})).await;
     terminal.wait_for("32 bytes of output are missing here");
     peer.tell(json!({"type": "news of a later version"})).await;
@@ -243,10 +243,10 @@ async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_dropped() 
     terminal.wait_for("what you type until then is dropped");
     terminal.keys("ls\r");
     drop(console.accept().await);
-    terminal.wait_for("trying again in 0.6 s");
+    terminal.wait_for("retrying in 0.6 s");
     let busy = console.accept().await;
     busy.close(4004, "busy: alice since 2026-11-22T09:00:00Z").await;
-    terminal.wait_for("trying again in 1.2 s: busy: alice");
+    terminal.wait_for("retrying in 1.2 s: busy: alice");
     let mut peer = console.accept().await;
     assert_eq!(peer.query(), format!("token=t&from=10&line={LINE}"));
     peer.hello(LINE, 10).await;
@@ -289,7 +289,7 @@ async fn a_line_that_began_anew_is_shown_from_its_beginning() {
     let mut peer = console.accept().await;
     assert_eq!(peer.query(), format!("token=t&from=10&line={LINE}"));
     peer.hello(NEW_LINE, 0).await;
-    terminal.wait_for("the console began a new history");
+    terminal.wait_for("the server started a new history");
     peer.print(b"ABC").await;
     terminal.wait_for("ABC");
     peer.close(4012, "draining").await;
@@ -343,7 +343,7 @@ async fn a_pipe_is_sent_once_the_guest_runs_and_its_answer_is_printed() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.text(), "booting\r\nLinux\r\n\x1b[6n");
     assert!(ended.stderr.starts_with("serialproxy: connected to demo, port 0, as alice\n"));
-    assert!(ended.stderr.contains("the server is SHUTOFF: waiting; start"), "{ended:?}");
+    assert!(ended.stderr.contains("the server is SHUTOFF: waiting; to start it"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -384,7 +384,7 @@ async fn a_proxy_that_speaks_only_raw_is_recognised() {
     let ended = ended.await.unwrap();
     drop(stream);
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("does not speak the console.v1 protocol"), "{ended:?}");
+    assert!(ended.stderr.contains("does not speak console.v1"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

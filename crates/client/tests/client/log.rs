@@ -92,7 +92,7 @@ fn a_log_that_is_followed_goes_on_with_a_new_line() {
     });
     let ended = ask(&api, &["log", ID, "--port", "1", "--follow"]);
     assert_eq!((ended.code, ended.text()), (3, "old line|new|more|"), "{ended:?}");
-    assert!(ended.stderr.contains("the console began a new history"), "{ended:?}");
+    assert!(ended.stderr.contains("the server started a new history"), "{ended:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ async fn who_meets_their_own_lost_session_is_told_how_to_take_it_back() {
     peer.close(4004, reason).await;
     let (code, screen) = terminal.end();
     assert_eq!(code, 4);
-    let told = format!("{reason}. That is your own session: --ask takes it back at once");
+    let told = format!("{reason}. That is your own session: --ask takes over from it at once");
     assert!(screen.contains(&told), "{screen}");
 }
 
@@ -42,7 +42,7 @@ async fn a_client_that_comes_back_takes_the_console_from_its_own_lost_session() 
     peer.hello_with(json!({"session": BOB})).await;
     assert_eq!(peer.control().await, json!({"type": "pen", "do": "request", "reason": null}));
     peer.pen("held", BOB, "alice").await;
-    terminal.wait_for("you write now");
+    terminal.wait_for("you are typing now");
     terminal.keys("x");
     assert_eq!(peer.input(1).await, "x");
     terminal.keys("\r~.");
@@ -61,19 +61,22 @@ async fn who_watches_learns_that_the_one_who_types_lost_the_connection_and_came_
             "free_in": 40})
     };
     peer.tell(pen(false)).await;
-    terminal.wait_for("bob lost the connection: the console is free in 40 s\r\n");
+    terminal.wait_for("bob lost the connection; the console is free in 40 s\r\n");
     peer.tell(json!({"type": "pen", "state": "held", "session": BOB, "holder": "bob",
         "cause": "resumed"}))
         .await;
-    terminal.wait_for("bob is connected again");
+    terminal.wait_for("bob has reconnected");
     peer.tell(pen(true)).await;
-    terminal.wait_for("your other session lost the connection, free in 40 s: ~p takes it back");
+    terminal.wait_for(
+        "your other session lost its connection; the console is free in 40 s: ~p \
+             takes over from it",
+    );
     let who = json!([{"session": BOB, "user": "bob", "mode": "write", "detached": true}]);
     peer.tell(json!({"type": "viewers", "count": 1, "who": who})).await;
     peer.print(b"here").await;
     terminal.wait_for("here");
     terminal.keys("~w");
-    terminal.wait_for("attached: bob (writes, lost the connection)");
+    terminal.wait_for("attached: bob (typing, lost the connection)");
     terminal.keys("~.");
     peer.rest().await;
     assert_eq!(terminal.end().0, 0);
@@ -84,23 +87,23 @@ async fn a_paused_guest_is_said_to_be_and_that_what_is_typed_waits() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
     let mut peer = console.accept().await;
-    let reason = "connected; what the guest printed before is not known; the guest is paused: what is \
-                  typed waits until it goes on";
+    let reason = "connected; earlier output of the guest is not available; the guest is paused: \
+             what is typed waits until it resumes";
     let paused = json!({"reason": reason, "cause": "paused"});
     peer.hello_with(paused).await;
-    let told = "the guest is paused: what is typed waits until it goes on; it goes on with: \
-                serialproxy resume demo";
+    let told = "the guest is paused: what is typed waits until it resumes; to resume it: \
+             serialproxy resume demo";
     terminal.wait_for(&format!("serialproxy: {told}"));
     terminal.keys("x");
     assert_eq!(peer.input(1).await, "x");
-    terminal.wait_for("what you type now waits until the guest goes on");
+    terminal.wait_for("what you type now is delivered when the guest resumes");
     let runs = json!({"type": "state", "state": "connected", "reason": "connected"});
     peer.tell(runs).await;
-    terminal.wait_for("serialproxy: the guest goes on");
-    let crashed = "connected; the guest crashed: what is typed waits until it goes on";
+    terminal.wait_for("serialproxy: the guest was resumed");
+    let crashed = "connected; the guest crashed: what is typed waits until it resumes";
     peer.tell(json!({"type": "state", "state": "connected", "reason": crashed, "cause": "paused"}))
         .await;
-    terminal.wait_for("the guest crashed: what is typed waits until it goes on\r\n");
+    terminal.wait_for("the guest crashed: what is typed waits until it resumes\r\n");
     terminal.keys("\r~.");
     peer.rest().await;
     assert_eq!(terminal.end().0, 0);
@@ -124,7 +127,7 @@ async fn a_script_fails_where_another_program_holds_the_port_and_a_person_waits(
     let mut terminal = Terminal::run(console.client(&[]));
     let mut peer = console.accept().await;
     peer.hello_with(held).await;
-    terminal.wait_for(&format!("the guest cannot be reached, trying again: {reason}"));
+    terminal.wait_for(&format!("the guest cannot be reached, retrying: {reason}"));
     peer.tell(json!({"type": "state", "state": "connected", "reason": "connected"})).await;
     terminal.wait_for("the guest is connected");
     terminal.keys("~.");

@@ -33,18 +33,18 @@ async fn two_windows_of_one_user_are_told_apart_by_their_session() {
     let console = Console::start().await;
     let (mut terminal, mut peer) = writer(&console).await;
     peer.pen("held", BOB, "alice").await;
-    terminal.wait_for("alice writes now, you only watch");
+    terminal.wait_for("alice is typing now, you are watching");
     terminal.keys("lost");
-    terminal.wait_for("you only watch: nothing that you type is sent");
+    terminal.wait_for("you are watching: what you type is not sent");
     terminal.keys("\r~p");
-    terminal.wait_for("~p asks to write");
+    terminal.wait_for("~p asks to type");
     assert_eq!(peer.control().await, pen("request"));
     let ask = json!({"type": "pen", "state": "requested", "session": ME, "by": "alice",
         "holder": "alice", "seconds": 20});
     peer.tell(ask).await;
-    terminal.wait_for("alice is asked; silence gives you the console in 20 s");
+    terminal.wait_for("alice was asked; without an answer you can type in 20 s");
     peer.pen("held", ME, "alice").await;
-    terminal.wait_for("you write now");
+    terminal.wait_for("you are typing now");
     terminal.keys("id");
     assert_eq!(peer.input(2).await, "id");
     leave(terminal, peer).await;
@@ -60,9 +60,9 @@ async fn a_busy_console_is_asked_for_and_watched_until_it_is_given() {
     assert_eq!(peer.control().await, json!({"type": "pen", "do": "request", "reason": "fire"}));
     peer.pen("held", BOB, "bob").await;
     terminal.wait_for("watching demo");
-    terminal.wait_for("bob writes");
+    terminal.wait_for("bob is typing");
     peer.pen("held", ME, "alice").await;
-    terminal.wait_for("you write now");
+    terminal.wait_for("you are typing now");
     terminal.keys("id");
     assert_eq!(peer.input(2).await, "id");
     leave(terminal, peer).await;
@@ -75,20 +75,23 @@ async fn who_is_asked_for_the_pen_gives_it_or_keeps_it() {
     let ask = json!({"type": "pen", "state": "requested", "session": BOB, "by": "bob",
         "holder": "alice", "reason": "my turn", "seconds": 20});
     terminal.keys("~d");
-    terminal.wait_for("nobody asks to write");
+    terminal.wait_for("nobody asks to type");
     peer.tell(ask.clone()).await;
-    terminal.wait_for("bob asks to write: ~g gives, ~d keeps; silence gives it in 20 s: my turn");
+    terminal.wait_for(
+        "bob asks to type: ~g allows it, ~d refuses; without an answer bob can \
+             type in 20 s: my turn",
+    );
     terminal.keys("~d");
     assert_eq!(peer.control().await, pen("deny"));
-    terminal.wait_for("you keep the console");
+    terminal.wait_for("refused: you are still typing");
     peer.tell(ask).await;
-    terminal.wait_for("bob asks to write");
+    terminal.wait_for("bob asks to type");
     terminal.keys("~g");
     assert_eq!(peer.control().await, pen("grant"));
     peer.pen("lost", BOB, "bob").await;
-    terminal.wait_for("bob writes now, you only watch");
+    terminal.wait_for("bob is typing now, you are watching");
     terminal.keys("x");
-    terminal.wait_for("nothing that you type is sent");
+    terminal.wait_for("what you type is not sent");
     leave(terminal, peer).await;
 }
 
@@ -97,19 +100,19 @@ async fn the_pen_is_given_back_and_taken_over_after_a_yes() {
     let console = Console::start().await;
     let (mut terminal, mut peer) = writer(&console).await;
     terminal.keys("~f\r~p");
-    terminal.wait_for("you write already");
+    terminal.wait_for("you are typing already");
     assert_eq!(peer.control().await, pen("release"));
     peer.tell(json!({"type": "pen", "state": "free"})).await;
-    terminal.wait_for("you gave the console back");
+    terminal.wait_for("you stopped typing");
     peer.pen("held", BOB, "bob").await;
-    terminal.wait_for("bob writes");
+    terminal.wait_for("bob is typing");
     terminal.keys("~fn");
-    terminal.wait_for("y takes over, any other key does not");
+    terminal.wait_for("Press y to take over, any other key to cancel");
     terminal.wait_for("nothing was sent");
     terminal.keys("~fy");
     assert_eq!(peer.control().await, pen("force"));
     peer.pen("held", ME, "alice").await;
-    terminal.wait_for("you write now");
+    terminal.wait_for("you are typing now");
     leave(terminal, peer).await;
 }
 
@@ -124,7 +127,7 @@ async fn who_may_only_watch_is_told_what_they_would_need() {
     terminal.keys("~fy");
     terminal.wait_for("you may not take over");
     terminal.keys("~r");
-    terminal.wait_for("nothing that you type is sent");
+    terminal.wait_for("what you type is not sent");
     leave(terminal, peer).await;
 }
 
@@ -137,7 +140,7 @@ async fn break_and_sysrq_go_and_a_refusal_is_told() {
     peer.tell(json!({"type": "error", "message": "a pseudo-terminal has no break"})).await;
     terminal.wait_for("serialproxy: a pseudo-terminal has no break");
     terminal.keys("~s");
-    terminal.wait_for("magic SysRq: which letter or digit?");
+    terminal.wait_for("magic SysRq: press a letter or digit");
     terminal.keys("h");
     assert_eq!(peer.control().await, json!({"type": "sysrq", "key": "h"}));
     terminal.keys("x");
@@ -150,7 +153,7 @@ async fn the_size_is_told_when_it_changes_and_typed_only_when_asked() {
     let console = Console::start().await;
     let (mut terminal, mut peer) = writer(&console).await;
     terminal.keys("~r");
-    terminal.wait_for("this terminal does not say how large it is");
+    terminal.wait_for("the size of this terminal is not known");
     terminal.resize(40, 132);
     assert_eq!(peer.control().await, json!({"type": "size", "rows": 40, "cols": 132}));
     terminal.keys("~r");
@@ -170,7 +173,7 @@ async fn who_is_attached_is_listed() {
     peer.print(b"here").await;
     terminal.wait_for("here");
     terminal.keys("~w");
-    terminal.wait_for("attached: alice (writes, that is you), bob (watches), and 3 more");
+    terminal.wait_for("attached: alice (typing, you), bob (watching), and 3 more");
     leave(terminal, peer).await;
 }
 
@@ -189,16 +192,16 @@ async fn what_the_terminal_answers_reaches_the_guest_and_is_no_typing() {
     }
     let ask = json!({"type": "pen", "state": "requested", "session": BOB, "by": "bob"});
     peer.tell(ask).await;
-    terminal.wait_for("bob asks to write: ~g gives");
+    terminal.wait_for("bob asks to type: ~g allows");
     terminal.keys("\x1b[1;5R~g");
     assert_eq!(peer.input(6).await, "\x1b[1;5R");
     assert_eq!(peer.control().await, pen("grant"));
     peer.pen("held", BOB, "bob").await;
-    terminal.wait_for("bob writes now");
+    terminal.wait_for("bob is typing now");
     // Nor is a watcher told off for it.
     terminal.keys("\x1b[1;5R~w");
     terminal.wait_for("attached: ");
     terminal.keys("x");
-    terminal.wait_for("you only watch: nothing that you type is sent");
+    terminal.wait_for("you are watching: what you type is not sent");
     leave(terminal, peer).await;
 }

@@ -34,7 +34,7 @@ async fn a_reverse_proxy_that_passes_no_websocket_on_is_named_with_what_to_do() 
     for answer in ["200 OK", "400 Bad Request", "426 Upgrade Required"] {
         let page = format!("HTTP/1.1 {answer}\r\nContent-Length: 6\r\n\r\n<html>").leak();
         let said = told(page.as_bytes()).await;
-        assert!(said.contains("a reverse proxy there must pass the headers Upgrade"), "{said}");
+        assert!(said.contains("it must use HTTP/1.1 and forward the headers Upgrade"), "{said}");
     }
     let said = told(b"HTTP/1.1 404 Not Found\r\n\r\n").await;
     assert!(said.contains("refused the console with HTTP status 404"), "{said}");
@@ -43,5 +43,5 @@ async fn a_reverse_proxy_that_passes_no_websocket_on_is_named_with_what_to_do() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_only_speaks_tls_is_named_as_such() {
     let said = told(b"\x15\x03\x01\x00\x02\x02\x46").await;
-    assert!(said.contains("this port only speaks TLS; its [serial_console] base_url"), "{said}");
+    assert!(said.contains("this port speaks only TLS; its [serial_console] base_url"), "{said}");
 }

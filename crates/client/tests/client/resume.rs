@@ -23,12 +23,12 @@ async fn a_session_goes_on_and_what_the_proxy_lacks_of_its_input_is_sent_once_ag
     assert_eq!(peer.input(6).await, "abcdef");
     peer.acknowledge(2).await;
     drop(peer);
-    terminal.wait_for("Connecting again, for up to 106 s");
+    terminal.wait_for("Reconnecting for up to 106 s");
 
     let mut peer = console.accept().await;
     assert_eq!(peer.query(), format!("resume=k1&from=10&line={LINE}"));
     peer.hello_with(json!({"resume": "k2", "input": 4, "offset": 10})).await;
-    terminal.wait_for("connected again to demo, port 0: the session goes on");
+    terminal.wait_for("reconnected to demo, port 0: the session continues");
     assert_eq!(peer.control().await, json!({"type": "input", "offset": 4}));
     assert_eq!(peer.input(2).await, "ef");
     peer.print(b"AB").await;
@@ -40,7 +40,7 @@ async fn a_session_goes_on_and_what_the_proxy_lacks_of_its_input_is_sent_once_ag
     assert_eq!(peer.query(), format!("resume=k2&from=12&line={LINE}"), "each key is good once");
     peer.hello_with(json!({"resume": "k3", "input": 6, "offset": 12})).await;
     assert_eq!(peer.control().await, json!({"type": "input", "offset": 6}));
-    terminal.wait_for("the session goes on");
+    terminal.wait_for("the session continues");
     terminal.keys("\r~.");
     assert_eq!(peer.end().await, (b"\r".into(), Some(1000)), "who leaves says so");
     assert_eq!(terminal.end().0, 0);
@@ -64,15 +64,15 @@ async fn a_session_that_is_forgotten_is_replaced_and_its_input_is_not_sent_again
     let mut peer = console.accept().await;
     assert_eq!(peer.query(), format!("token=t&from=5&line={LINE}"));
     peer.hello_with(json!({"session": BOB, "line": NEW_LINE, "resume": "k2"})).await;
-    terminal.wait_for("the console began a new history");
+    terminal.wait_for("the server started a new history");
     terminal.wait_for("connected to demo");
-    terminal.wait_for("the last 7 bytes that you typed reached the guest is not known");
+    terminal.wait_for("the last 7 bytes that you typed may not have reached the guest");
     drop(peer);
     let mut peer = console.accept().await;
     assert_eq!(peer.query(), format!("resume=k2&from=0&line={NEW_LINE}"));
     peer.hello_with(json!({"session": BOB, "line": NEW_LINE, "resume": "k3"})).await;
     assert_eq!(peer.control().await, json!({"type": "input", "offset": 0}));
-    terminal.wait_for("the session goes on");
+    terminal.wait_for("the session continues");
     terminal.keys("~.");
     assert_eq!(peer.rest().await, b"");
     assert_eq!(terminal.end().0, 0);
@@ -149,7 +149,7 @@ async fn what_was_missed_is_asked_for_again_when_the_connection_breaks_before_it
     drop(peer);
     let mut peer = console.accept().await;
     peer.hello_with(json!({"resume": "k2", "offset": 90})).await;
-    terminal.wait_for("the session goes on");
+    terminal.wait_for("the session continues");
     drop(peer);
     let mut peer = console.accept().await;
     assert_eq!(peer.query(), format!("resume=k2&from=10&line={LINE}"));

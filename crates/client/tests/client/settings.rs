@@ -12,7 +12,7 @@ use crate::support::run;
 /// Types Backspace, Enter, and what leaves.
 async fn keys(console: &Console, mut terminal: Terminal, leave: &str) -> Vec<u8> {
     let peer = console.welcome().await;
-    terminal.wait_for(&format!("as alice. {leave}. leaves, {leave}? lists more"));
+    terminal.wait_for(&format!("as alice. {leave}. leaves, {leave}? shows help"));
     terminal.keys("a\x7f\r~.\r\x1d.");
     let typed = peer.rest().await;
     assert_eq!(terminal.end().0, 0);

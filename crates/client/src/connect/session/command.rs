@@ -16,7 +16,7 @@ impl Session<'_> {
         let watching = self.view.is_watching();
         match escape {
             Escape::Help => self.terminal.help(),
-            Escape::Nothing => self.say(notices::NOTHING_DONE),
+            Escape::Nothing => self.say(notices::CANCELED),
             Escape::AskSysrq => self.say(notices::ASK_SYSRQ),
             Escape::AskForce => self.ask_force(),
             Escape::Break => self.wire.send_control(&ClientMessage::Break),
@@ -40,16 +40,16 @@ impl Session<'_> {
             Escape::Deny => {
                 self.pen(PenAction::Deny);
                 self.asked_for = false;
-                self.say(notices::KEPT);
+                self.say(notices::REFUSED);
             }
         }
     }
 
     fn ask_force(&mut self) {
         match (self.view.is_watching(), self.may(Action::Force)) {
-            (false, _) => self.say(notices::WRITES_ALREADY),
+            (false, _) => self.say(notices::TYPING_ALREADY),
             (true, false) => {
-                let hint = self.terminal.escapes.hint(". ~p asks for the console");
+                let hint = self.terminal.escapes.hint(". ~p asks to type");
                 self.say(&format!("{}{hint}", notices::MAY_NOT_FORCE));
             }
             (true, true) => self.say(notices::ASK_FORCE),
