@@ -39,11 +39,11 @@ impl ClientMessage {
     /// In words, when it is no message, or something in it is out of bounds.
     pub fn read(text: &str) -> Result<Self, String> {
         if text.len() > MESSAGE {
-            return Err(format!("a message has {MESSAGE} bytes at most"));
+            return Err(format!("a message has at most {MESSAGE} bytes"));
         }
         if depth(text) > DEPTH {
             return Err(format!(
-                "a message has {DEPTH} arrays and objects within each other at most"
+                "a message has at most {DEPTH} levels of nested arrays and objects"
             ));
         }
         let message = serde_json::from_str(text).map_err(|error| {
@@ -57,17 +57,17 @@ impl ClientMessage {
 fn check(message: &ClientMessage) -> Result<(), String> {
     match message {
         ClientMessage::Pen { reason: Some(reason), .. } if reason.chars().count() > REASON => {
-            Err(format!("a reason has {REASON} characters at most"))
+            Err(format!("a reason has at most {REASON} characters"))
         }
         ClientMessage::Size(Size { rows: 0, .. } | Size { cols: 0, .. }) => {
-            Err("a grid has one row and one column at least".into())
+            Err("a grid has at least one row and one column".into())
         }
         ClientMessage::Ack { offset: count }
         | ClientMessage::Input { offset: count }
         | ClientMessage::Ping { id: count }
             if *count > COUNT =>
         {
-            Err(format!("a number is {COUNT} at most"))
+            Err(format!("a number is at most {COUNT}"))
         }
         ClientMessage::Sysrq { key } if !key.is_ascii_alphanumeric() && *key != '?' => {
             Err("a SysRq key is one of a-z A-Z 0-9 ?".into())
@@ -139,7 +139,7 @@ mod tests {
         let document = include_str!("../../../docs/protocol.md");
         for row in [
             format!(
-                "| a control message | {MESSAGE} bytes, {DEPTH} arrays and objects within each other;"
+                "| a control message | {MESSAGE} bytes, {DEPTH} levels of nested arrays and objects;"
             ),
             format!("| `reason` | {REASON} characters |"),
             format!("A binary message of the server has at most {} KiB", FRAME / 1024),

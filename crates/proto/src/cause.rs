@@ -31,39 +31,39 @@ macro_rules! causes {
 }
 
 causes! {
-    /// Somebody else types.
+    /// Somebody else is typing.
     Busy "busy";
-    /// The one who types keeps the right to type.
+    /// The person who is typing refused the request.
     Denied "denied";
-    /// The one who typed gave it to who asked.
+    /// The person who was typing gave the pen to the one who asked.
     Granted "granted";
-    /// The one who typed did not answer who asked.
+    /// The person who was typing did not answer the request.
     Silent "silent";
-    /// It was taken from the one who typed.
+    /// The pen was taken by force.
     Forced "forced";
-    /// The one who typed gave it back, or is gone.
+    /// The person who was typing released the pen, or left.
     Left "left";
-    /// The one who types, or typed, lost the connection.
+    /// The person who is typing, or was, lost the connection.
     Detached "detached";
-    /// The one who types is connected again.
+    /// The person who is typing is connected again.
     Resumed "resumed";
     /// Token or resume key missing, unknown or expired.
     Token "token";
-    /// The page comes from elsewhere.
+    /// The page's origin is not allowed.
     Origin "origin";
-    /// The token only allows to watch.
+    /// The token only allows watching.
     Mode "mode";
-    /// The server or its port is gone.
+    /// The server or its port does not exist any more.
     Gone "gone";
-    /// The guest does not run.
+    /// The guest is not running.
     Stopped "stopped";
-    /// The guest is paused, sleeps or crashed: what is typed waits until it goes on.
+    /// The guest is paused, suspended or crashed: input waits until it resumes.
     Paused "paused";
     /// The guest's port cannot be reached.
     Unreachable "unreachable";
     /// Another program holds the guest's port.
     Held "held";
-    /// The handshake or a parameter makes no sense, or TLS is wanted.
+    /// The handshake or a parameter is not valid, or TLS is required.
     Handshake "handshake";
     /// A limit is reached.
     Limit "limit";

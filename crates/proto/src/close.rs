@@ -9,9 +9,9 @@ pub enum CloseCode {
     ProtocolError,
     /// 1007: a text message was not UTF-8.
     BadText,
-    /// 1009: a message was larger than we take.
+    /// 1009: a message was too large.
     TooBig,
-    /// 1011: a fault of ours.
+    /// 1011: internal error.
     InternalError,
     /// 4001: token missing, unknown or expired.
     Token,
@@ -19,7 +19,7 @@ pub enum CloseCode {
     Forbidden,
     /// 4003: no such line, or its server was deleted.
     NoSuchLine,
-    /// 4004: someone else writes.
+    /// 4004: someone else is typing.
     Busy,
     /// 4005: someone else took the pen (raw).
     TakenOver,

@@ -34,13 +34,13 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     /// Changes a server's power state.
     fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()>;
 
-    /// Gives a domain that others made TCP serial ports, in its persistent XML.
+    /// Gives TCP serial ports to an existing domain, in its persistent XML.
     fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Adopted>;
 
     /// Takes [`Self::adopt`] back: the persistent XML is what it was.
     fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server>;
 
-    /// Holds a UART's line low for a moment.
+    /// Sends a break.
     fn send_break(&self, line: LineKey) -> Answer<'_, ()>;
 
     /// Sends a magic SysRq through a line, as its device needs it.
@@ -60,7 +60,7 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     /// from the next byte that is; none where `from` is yet to come, whose offset is the end.
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output>;
 
-    /// All attached sessions.
+    /// All sessions.
     fn sessions(&self) -> Answer<'_, Vec<api::Session>>;
 
     /// Ends the session that writes to a line, and says which it was.
@@ -89,7 +89,7 @@ pub enum Power {
     Resume,
 }
 
-/// Who throws a session off, and why.
+/// The user who disconnects a session, and the reason.
 #[derive(Clone, Debug)]
 pub struct Disconnect {
     /// The user.
@@ -105,7 +105,7 @@ pub struct Output {
     pub offset: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Offset of the next byte to come.
+    /// Offset at which the output ends now.
     pub end: u64,
     /// The line's boot count.
     pub epoch: u64,
@@ -125,7 +125,7 @@ pub enum ComputeError {
     /// It exists and its state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// The hypervisor cannot do that at all.
+    /// Not supported by the hypervisor.
     #[error("{0}")]
     Unsupported(String),
     /// The hypervisor or the store cannot be reached; try again.

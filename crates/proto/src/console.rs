@@ -41,7 +41,7 @@ pub enum ServerMessage {
     Gap {
         /// First missing offset.
         from: u64,
-        /// First offset that follows.
+        /// Offset of the first byte that follows.
         to: u64,
     },
     /// The next `bytes` bytes are replay: a terminal must not answer queries in them.
@@ -106,7 +106,7 @@ pub enum ServerMessage {
         /// In words, for a person.
         message: String,
     },
-    /// Something that is good to know, and that nobody asked for.
+    /// Unsolicited information.
     Notice {
         /// In words, for a person.
         message: String,

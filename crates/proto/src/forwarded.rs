@@ -47,12 +47,12 @@ pub struct User {
 pub enum Fault {
     /// One of them is of the user, whom the reverse proxy let say it.
     #[error(
-        "Forwarded and X-Forwarded-For name different addresses: the reverse proxy has to set one of \
-         them and to delete the other"
+        "Forwarded and X-Forwarded-For name different addresses: the reverse proxy must set one \
+         of them and delete the other"
     )]
     Different,
     /// A part of it may be the user's, and hide what the reverse proxy says.
-    #[error("the Forwarded header is not as RFC 7239 has it")]
+    #[error("the Forwarded header is not valid (RFC 7239)")]
     Malformed,
 }
 

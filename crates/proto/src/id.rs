@@ -19,7 +19,7 @@ impl ServerId {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes()))
     }
 
-    /// Whether a server of this name only has its name: it is no guest, and nobody has its power.
+    /// Whether this is the id of a static line, which is not a guest and has no power control.
     pub fn is_static(self, name: &str) -> bool {
         self == Self::of_static(name)
     }

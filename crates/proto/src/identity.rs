@@ -55,7 +55,7 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        named.ok_or("this takes reader, member or admin")
+        named.ok_or("expected reader, member or admin")
     }
 }
 
@@ -97,7 +97,7 @@ impl FromStr for Name {
         if sound {
             Ok(Self(text.to_owned()))
         } else {
-            Err("a name is 1 to 64 of A-Z a-z 0-9 . _ @ -")
+            Err("a name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ -")
         }
     }
 }

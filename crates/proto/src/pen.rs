@@ -1,4 +1,4 @@
-//! The pen: who may write to a line. At most one session at a time.
+//! The pen: the right to type on a line. At most one session has it at a time.
 //!
 //! ```text
 //!          take (free)              take (held): refused, nothing changes
@@ -60,12 +60,12 @@ pub struct Pen {
 }
 
 impl Pen {
-    /// Who writes.
+    /// The session that writes.
     pub fn holder(&self) -> Option<&Holder> {
         self.holder.as_ref()
     }
 
-    /// Who asks for it. Only a pen that is held is asked for.
+    /// The session that asks for it, if the pen is held.
     pub fn request(&self) -> Option<&Request> {
         self.request.as_ref()
     }

@@ -14,7 +14,7 @@ use crate::id::SessionId;
 /// A refused attach. Its text is what the user reads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// A query parameter or header that makes no sense.
+    /// An invalid query parameter or header.
     #[error("{0}")]
     BadRequest(String),
     /// Missing, unknown and expired tokens all give the same answer.
@@ -23,16 +23,16 @@ pub enum Refusal {
     /// The key of a session that is over, or of none.
     #[error("resume key unknown or expired: attach again with the console URL")]
     Resume,
-    /// The page that opened the connection comes from elsewhere.
+    /// The page that opened the connection has an origin that is not allowed.
     #[error("{0}")]
     Origin(String),
     /// The grant does not cover the mode that was asked for.
-    #[error("this token only allows to watch: ask for a console URL that may write")]
+    #[error("this token only allows watching: ask for a console URL that allows typing")]
     Mode,
     /// The server is gone or has no such port.
     #[error("{0}")]
     NoSuchLine(String),
-    /// Someone else holds the pen.
+    /// Another session holds the pen.
     #[error("busy: {user} since {}{}", rfc3339(*.since), lost(*.free_in))]
     Busy {
         /// The session that writes.
@@ -48,14 +48,14 @@ pub enum Refusal {
         /// What the user who attaches may do, beside watching.
         can: Vec<Action>,
     },
-    /// The guest does not run.
+    /// The guest is not running.
     #[error("stopped: server is {status}")]
     Stopped {
         /// The server's status in Nova's words, for example `SHUTOFF`.
         status: String,
     },
-    /// What is done to the server, or its state, leaves it without a guest that could be reached.
-    #[error("unreachable: the server is {status}: try again when that is over")]
+    /// A task or a state of the server leaves it without a reachable guest.
+    #[error("unreachable: the server is {status}: try again when that has finished")]
     Away {
         /// The server's status in Nova's words, for example `MIGRATING (migrating)`.
         status: String,
@@ -66,7 +66,7 @@ pub enum Refusal {
     /// The guest runs and another program holds its port.
     #[error("held: {0}")]
     Held(String),
-    /// We cannot find out now; try again.
+    /// A service that is needed is down; the client can retry.
     #[error("unavailable: {0}")]
     Unavailable(String),
     /// The line already has as many sessions as it may have.

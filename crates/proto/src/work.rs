@@ -1,4 +1,4 @@
-//! What each thread worked at last, for whoever finds that it hangs.
+//! What each thread worked on last, for the report of a thread that hangs.
 
 use std::fmt;
 use std::sync::Arc;
