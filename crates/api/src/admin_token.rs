@@ -36,12 +36,18 @@ fn read(path: &Path) -> io::Result<TokenDigest> {
     let text = fs::read_to_string(path)?;
     let refuse = |why: &str| Err(io::Error::other(format!("{}: {why}", path.display())));
     if fs::metadata(path)?.mode() & 0o007 != 0 {
-        return refuse("everyone on this machine may use the admin token: chmod it to 600");
+        return refuse(
+            "other users of this machine can read the admin token: set the file's mode \
+                 to 600",
+        );
     }
     let token = text.trim_end();
     let sound = (16..=256).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
     if !sound {
-        return refuse("holds no token of 16 to 256 characters: remove it, and a new one is made");
+        return refuse(
+            "does not contain a token of 16 to 256 characters: remove the file, and a \
+                 new token is created",
+        );
     }
     Ok(TokenDigest::of(token))
 }

@@ -1,4 +1,4 @@
-//! Who is asking.
+//! Authentication of callers.
 
 pub(crate) mod failures;
 mod keystone;
@@ -28,18 +28,18 @@ use crate::fault::echo;
 /// Longest user name, in characters.
 const NAME: usize = 64;
 
-/// How callers are told apart.
+/// The authentication backend.
 #[derive(Debug)]
 pub enum Auth {
     /// Everyone is let in and is an administrator; `X-User` names them.
     Noauth,
-    /// Whoever has a token, or under `http_basic` a password, that is known here is let in.
+    /// Tokens and, under `http_basic`, passwords in serialproxy's own store.
     Local(Box<Local>),
-    /// Whoever has a token that Keystone knows is let in.
+    /// Tokens that Keystone validates.
     Keystone(Box<Keystone>),
 }
 
-/// Who makes a call.
+/// The authenticated caller.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Caller {
     /// The name that people are shown.
@@ -69,7 +69,7 @@ impl Caller {
 }
 
 impl Auth {
-    /// Who sent these headers, if they may come in.
+    /// The caller who sent these headers.
     pub(crate) async fn caller(
         &self,
         headers: &HeaderMap,
@@ -90,17 +90,18 @@ impl Auth {
         }
     }
 
-    /// Who is known here, where that is for us to know.
+    /// The local users and tokens, if the backend has them.
     pub(crate) fn local(&self) -> Result<&Local, Fault> {
         match self {
             Self::Local(local) => Ok(local),
             Self::Noauth => Err(Fault::Conflict(
-                "nobody is asked who they are: [api] auth_strategy is noauth, and users and \
-                 tokens are kept where it is token or http_basic"
+                "there are no users and tokens, because [api] auth_strategy is noauth: set it to \
+                 token or http_basic"
                     .into(),
             )),
             Self::Keystone(_) => Err(Fault::Conflict(
-                "users and tokens are Keystone's: [api] auth_strategy is keystone".into(),
+                "users and tokens are managed in Keystone, because [api] auth_strategy is keystone"
+                    .into(),
             )),
         }
     }
@@ -180,7 +181,9 @@ fn named(headers: &HeaderMap) -> Result<String, Fault> {
         (1..=NAME).contains(&name.len()) && !name.contains(|c: char| c.is_ascii_control())
     });
     name.map(str::to_owned).ok_or_else(|| {
-        Fault::BadRequest(format!("X-User takes a name of 1 to {NAME} printable ASCII characters"))
+        Fault::BadRequest(format!(
+            "X-User must be a name of 1 to {NAME} printable ASCII characters"
+        ))
     })
 }
 

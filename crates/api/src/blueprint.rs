@@ -34,14 +34,14 @@ pub(crate) fn routes() -> Vec<Route> {
     let at = |(place, success)| {
         [
             Route::post(format!("{place}/get-serial-console"), get_serial_console)
-                .summary("A console URL of a server's serial port")
+                .summary("Creates a console URL for a server's serial port")
                 .query(&["port", "mode", "wait"])
                 .body("SerialConsoleRequest")
                 .answer("SerialConsoleAnswer")
                 .others(&[409, 501])
                 .success(success),
             Route::post(format!("{place}/disconnect-serial-console"), disconnect_serial_console)
-                .summary("Ends the session that writes to a server's serial port")
+                .summary("Ends the session that is typing at a server's serial port")
                 .query(&["port", "reason"])
                 .body("SerialConsoleRequest")
                 .answer("Disconnected")

@@ -1,4 +1,4 @@
-//! Console URLs: whoever may, gets one with a token of their own.
+//! Console URLs: each caller with permission gets one with a new token.
 
 use std::time::Duration;
 

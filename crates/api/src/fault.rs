@@ -32,7 +32,7 @@ pub(crate) enum Fault {
     Forbidden(String),
     #[error("Unsupported Content-Type")]
     MediaType,
-    #[error("this call does not take that method: see the Allow header")]
+    #[error("this path does not support that method: see the Allow header")]
     Method,
     #[error("{0}")]
     NotAcceptable(String),
@@ -43,8 +43,8 @@ pub(crate) enum Fault {
     #[error("{0}")]
     TooMany(String),
     #[error(
-        "no token, or one that is not known or has expired: send one as X-Auth-Token or as \
-         Authorization: Bearer (the admin token is the file admin-token in the server's state \
+        "missing, unknown or expired token: send a token in the header X-Auth-Token or \
+         Authorization: Bearer (the admin token is in the file admin-token of the server's state \
          directory)"
     )]
     Unauthorized,
@@ -154,13 +154,13 @@ impl From<ComputeError> for Fault {
 impl From<io::Error> for Fault {
     /// The one thing that calls ask of the operating system.
     fn from(error: io::Error) -> Self {
-        Self::Failed(format!("no random numbers can be had: {error}"))
+        Self::Failed(format!("the system's random number generator failed: {error}"))
     }
 }
 
 impl From<GrantsError> for Fault {
     fn from(error: GrantsError) -> Self {
-        Self::Unavailable(format!("tokens cannot be made or looked up now: {error}"))
+        Self::Unavailable(format!("tokens cannot be created or looked up now: {error}"))
     }
 }
 

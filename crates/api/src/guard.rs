@@ -51,7 +51,7 @@ impl Guard {
             self.admit_by_name(request)?;
         }
         if headers.get_all(HOST).iter().count() > 1 {
-            return Err(Fault::BadRequest("there is more than one Host header".into()));
+            return Err(Fault::BadRequest("the request has more than one Host header".into()));
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             refuse_foreign(headers)?;
@@ -72,8 +72,8 @@ impl Guard {
             || !target.is_none_or(|target| knows(target.as_str()))
         {
             return Err(Fault::Forbidden(
-                "under auth_strategy = noauth everyone is an administrator, so the API is asked by \
-                 an address, as localhost or by one of [api] allowed_hosts alone"
+                "under auth_strategy = noauth everyone is an administrator, so the Host header \
+                 must be an IP address, localhost or one of [api] allowed_hosts"
                     .into(),
             ));
         }
@@ -117,7 +117,7 @@ fn refuse_foreign(headers: &HeaderMap) -> Result<(), Fault> {
     if headers.get_all(ORIGIN).iter().all(is_own) {
         return Ok(());
     }
-    Err(Fault::Forbidden("pages of other origins change nothing here".into()))
+    Err(Fault::Forbidden("a page of another origin may not make this call".into()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

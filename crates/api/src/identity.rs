@@ -46,18 +46,27 @@ pub(crate) fn routes() -> Vec<Route> {
         version("/v3"),
         version("/v3/"),
         Route::post("/v3/auth/tokens", log_in)
-            .summary("A token for a local user's password, or of a token; it is X-Subject-Token")
+            .summary(
+                "Issues a token for a local user's password, or returns the token that was \
+                     sent; the token is in X-Subject-Token",
+            )
             .body("Login")
             .answer("LoginAnswer")
             .success(StatusCode::CREATED)
             .others(&[401, 404, 429, 500, 503])
             .open_to(Access::Anyone),
         Route::get("/v3/auth/tokens", show)
-            .summary("Whose token X-Subject-Token is: one's own, or for administrators any")
+            .summary(
+                "Validates the token in X-Subject-Token: the caller's own, or any token for \
+                     administrators",
+            )
             .answer("LoginAnswer")
             .others(&[404]),
         Route::delete("/v3/auth/tokens", revoke)
-            .summary("Ends the token X-Subject-Token: one's own, or for administrators any")
+            .summary(
+                "Revokes the token in X-Subject-Token: the caller's own, or any token for \
+                     administrators",
+            )
             .success(StatusCode::NO_CONTENT)
             .others(&[404, 409]),
     ]
@@ -138,7 +147,9 @@ async fn log_in(
         }
         ("token", _, Some(ByToken { id })) => by_token(local, id, api.trier(client)).await,
         _ => Err(Fault::BadRequest(
-            "auth.identity.methods: it takes password or token, with the part of that name".into(),
+            "auth.identity.methods: expected password or token, and the object of that name \
+             beside it"
+                .into(),
         )),
     };
     let Login { secret, token } = login.map_err(|fault| match fault {
@@ -157,7 +168,7 @@ async fn log_in(
 async fn by_password(local: &Local, user: User, trier: Trier<'_>) -> Result<Login, Fault> {
     let User { id, name, domain, password } = user;
     let named = id.or(name).ok_or_else(|| {
-        Fault::BadRequest("auth.identity.password.user: it takes a name or an id".into())
+        Fault::BadRequest("auth.identity.password.user: expected a name or an id".into())
     })?;
     if !domain.is_none_or(|domain| domain.is_ours()) {
         return Err(Fault::Unauthorized);
@@ -190,7 +201,7 @@ async fn revoke(
     let (local, secret, _) = subject(&api, &caller, &headers).await?;
     if !local.revoke(&secret).await? {
         return Err(Fault::Conflict(
-            "the admin token cannot be revoked: remove its file and start again".into(),
+            "the admin token cannot be revoked: remove its file and restart serialproxy".into(),
         ));
     }
     Ok(())
@@ -210,7 +221,9 @@ async fn subject<'a>(
         Some(token) if is_theirs(&token) || caller.role == Role::Admin => {
             Ok((local, secret.to_owned(), token))
         }
-        _ => Err(Fault::NotFound("Token could not be found: X-Subject-Token names it.".into())),
+        _ => Err(Fault::NotFound(
+            "Token could not be found: X-Subject-Token must name a valid token.".into(),
+        )),
     }
 }
 

@@ -100,7 +100,7 @@ impl Api {
         Self { health, ..self }
     }
 
-    /// Whoever tries to be let in from there.
+    /// The source of login attempts from there.
     fn trier(&self, client: Client) -> Trier<'_> {
         Trier { client, failures: &self.failures }
     }
@@ -113,7 +113,7 @@ impl Api {
     ) -> Result<T, Fault> {
         match tokio::spawn(change).await {
             Ok(outcome) => outcome.map_err(Fault::from),
-            Err(_) => Err(Fault::Failed("the change to the server was cut off".into())),
+            Err(_) => Err(Fault::Failed("the change to the server was interrupted".into())),
         }
     }
 }
@@ -144,7 +144,7 @@ fn serving(
     let router = routes
         .into_iter()
         .fold(Router::new(), |router, route| route.add_to(router, api))
-        .fallback(openstack::nowhere)
+        .fallback(openstack::unknown_path)
         .method_not_allowed_fallback(openstack::other_method);
     guarded(router)
         .layer(middleware::from_fn(openstack::negotiate))

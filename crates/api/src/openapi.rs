@@ -13,19 +13,19 @@ use crate::schema;
 
 /// What answers other than success mean.
 const OTHERS: [(u16, &str); 13] = [
-    (202, "It has begun"),
-    (400, "The request makes no sense"),
-    (401, "Nobody whom we know"),
-    (403, "The caller may not"),
-    (404, "There is no such thing, or it is not the caller's"),
-    (406, "A microversion that is not spoken"),
-    (409, "The state of the server or line does not allow it"),
-    (413, "The body is too large"),
-    (415, "The body does not say that it is JSON (Content-Type: application/json)"),
-    (429, "Too many logins from that address at once"),
-    (500, "It failed"),
-    (501, "The hypervisor cannot do that at all"),
-    (503, "It cannot be done now: try again"),
+    (202, "Accepted"),
+    (400, "Bad request: a parameter, header or body is not valid"),
+    (401, "Missing or invalid credentials"),
+    (403, "Forbidden for this caller"),
+    (404, "Not found, or in another project than the caller's"),
+    (406, "Unsupported microversion"),
+    (409, "Conflict with the state of the server or line"),
+    (413, "Request body too large"),
+    (415, "Unsupported media type: the body needs Content-Type: application/json"),
+    (429, "Too many simultaneous logins from that address"),
+    (500, "Internal error"),
+    (501, "Not supported by the hypervisor"),
+    (503, "Temporarily unavailable: try again later"),
 ];
 
 /// The headers that name a microversion, of which the first wins, each with an example.
@@ -44,7 +44,8 @@ pub(crate) fn document(routes: &[Route]) -> Value {
         "info": {
             "title": "serialproxy",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Serial consoles of virtual machines. Faults have Nova's form.",
+            "description": "Serial consoles of virtual machines. Errors have the same form as \
+                     Nova's.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
@@ -57,11 +58,13 @@ pub(crate) fn document(routes: &[Route]) -> Value {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {
                     "type": "http", "scheme": "basic",
-                    "description": "Under auth_strategy = http_basic: a local user.",
+                    "description": "With auth_strategy = http_basic: name and password of a \
+                             local user.",
                 },
                 "user": {
                     "type": "apiKey", "in": "header", "name": "X-User",
-                    "description": "Under auth_strategy = noauth: names the user, else anonymous.",
+                    "description": "With auth_strategy = noauth: name of the user. Default: \
+                             anonymous.",
                 },
             },
         },
@@ -126,7 +129,7 @@ fn microversions() -> BTreeMap<&'static str, Value> {
         let parameter = json!({
             "name": name,
             "in": "header",
-            "description": "The version of the compute API that is spoken: 2.1 without",
+            "description": "Requested microversion of the compute API. Default: 2.1",
             "schema": {"type": "string"},
             "example": example,
         });
@@ -152,13 +155,14 @@ fn output_headers() -> Value {
     let header = |description: &str, schema: Value| json!({"description": description, "required": true, "schema": schema});
     json!({
         "X-Console-Offset": header(
-            "Offset of the first byte; behind `from` by the bytes that are no longer kept there",
+            "Offset of the first byte. Larger than `from` if the bytes at `from` are no longer \
+             kept",
             schema::count(),
         ),
-        "X-Console-Next": header("Offset that follows the last byte: ask on from here", schema::count()),
-        "X-Console-End": header("Offset of the next byte to come", schema::count()),
-        "X-Console-Epoch": header("Boots that the line has seen", schema::count()),
-        "X-Console-Line": header("Id of the line's count of offsets", schema::uuid()),
+        "X-Console-Next": header("Offset after the last byte: the `from` of the next call", schema::count()),
+        "X-Console-End": header("Offset at which the output ends now", schema::count()),
+        "X-Console-Epoch": header("Number of guest boots that the line has seen", schema::count()),
+        "X-Console-Line": header("Id of the line. Offsets of different ids are not comparable", schema::uuid()),
     })
 }
 
@@ -174,36 +178,40 @@ fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
 fn parameter(name: &str, place: &str) -> Value {
     let (text, schema) = match name {
         "all_tenants" => (
-            "Servers of all projects, for administrators",
+            "Include the servers of all projects; for administrators",
             json!({"type": "string", "enum": ["", "0", "1", "False", "True", "false", "true"]}),
         ),
-        "deleted" => ("Servers that are gone: none", json!({"type": "string"})),
-        "from" => ("First offset", schema::count()),
-        "limit" => ("Most items", json!({"type": "integer", "minimum": 0, "default": PAGE})),
-        "marker" => ("Last item of the page before", json!({"type": "string"})),
-        "max" => ("Most bytes", schema::count()),
+        "deleted" => ("Deleted servers; there are never any", json!({"type": "string"})),
+        "from" => ("Offset of the first byte", schema::count()),
+        "limit" => {
+            ("Maximum number of items", json!({"type": "integer", "minimum": 0, "default": PAGE}))
+        }
+        "marker" => ("Last item of the previous page", json!({"type": "string"})),
+        "max" => ("Maximum number of bytes", schema::count()),
         "mode" => ("What the session may do", schema::mode()),
         "name" => (
-            "Part of a server's name, as it is or as a regular expression",
+            "Part of the server's name, literally or as a regular expression",
             json!({"type": "string", "format": "regex"}),
         ),
         "port" => ("Index of the serial port", schema::port()),
         "project" => ("Id of the caller's project", json!({"type": "string"})),
-        "project_id" | "tenant_id" => (
-            "For administrators who ask for all projects: servers of this one",
-            json!({"type": "string"}),
+        "project_id" | "tenant_id" => {
+            ("With all_tenants: only the servers of this project", json!({"type": "string"}))
+        }
+        "reason" => (
+            "Reason, shown to the person who is disconnected",
+            json!({"type": "string", "maxLength": 200}),
         ),
-        "reason" => ("Shown to who is disconnected", json!({"type": "string", "maxLength": 200})),
         "server" => ("UUID of the server", schema::uuid()),
         "session" => ("Id of the session", schema::uuid()),
         "status" => (
-            "Servers in one of these states",
+            "Only servers with one of these statuses",
             json!({"type": "array", "items": {"type": "string"}}),
         ),
         "token" => ("The console token", json!({"type": "string"})),
         "token_name" => ("Name of the token", json!({"type": "string"})),
         "user_name" => ("Name of the user", json!({"type": "string"})),
-        "wait" => ("Also for a guest that does not run", json!({"enum": ["0", "1"]})),
+        "wait" => ("Create the URL even if the guest is not running", json!({"enum": ["0", "1"]})),
         _ => ("", json!({})),
     };
     json!({

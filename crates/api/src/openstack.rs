@@ -16,8 +16,8 @@ mod view;
 
 pub(crate) use self::links::Public;
 pub(crate) use self::microversion::negotiate;
-pub(crate) use self::versions::nowhere;
 pub(crate) use self::versions::other_method;
+pub(crate) use self::versions::unknown_path;
 use crate::routes::Route;
 
 /// Both generations of the API, each with and without the project in the path.

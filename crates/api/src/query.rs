@@ -78,7 +78,7 @@ impl Query {
 pub(crate) const PORT: &str = "a number from 0 to 255";
 
 pub(crate) fn bad(name: &str, text: &str, allowed: &str) -> Fault {
-    Fault::BadRequest(format!("{name}: '{}' is not allowed, it takes {allowed}", echo(text)))
+    Fault::BadRequest(format!("{name}: '{}' is not allowed; expected {allowed}", echo(text)))
 }
 
 impl<S: Sync> FromRequestParts<S> for Query {

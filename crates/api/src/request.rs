@@ -69,7 +69,7 @@ impl Body {
             return Err(Part::whole(&body, true).is_not_of_type("'object'"));
         }
         serde_json::from_value(body)
-            .map_err(|error| Fault::BadRequest(format!("the body is not right: {error}")))
+            .map_err(|error| Fault::BadRequest(format!("the body is not valid: {error}")))
     }
 }
 
@@ -83,7 +83,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         }
         tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state))
             .await
-            .map_err(|_| Fault::BadRequest(format!("no body within {} s", BODY_TIME.as_secs())))?
+            .map_err(|_| {
+                Fault::BadRequest(format!(
+                    "the request body did not arrive within {} s",
+                    BODY_TIME.as_secs()
+                ))
+            })?
             .map(Self)
             .map_err(Fault::from)
     }

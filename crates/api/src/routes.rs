@@ -52,14 +52,14 @@ pub(crate) struct Route {
     pub(crate) failure: Option<u16>,
 }
 
-/// Who may call.
+/// Which callers a call is open to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Access {
     /// Everyone.
     Anyone,
     /// Everyone on this machine.
     Loopback,
-    /// Whoever says who they are.
+    /// Authenticated callers.
     Caller,
 }
 
@@ -194,7 +194,7 @@ impl Route {
         }
         match self.rule.access {
             Access::Anyone | Access::Loopback => {}
-            // 400 is for a name or project that makes no sense.
+            // 400 is for an invalid name or project.
             Access::Caller => statuses.extend([400, 401, 403, 429, 500, 503]),
         }
         if self.is_microversioned() {
@@ -234,8 +234,10 @@ async fn apply(
         Access::Anyone => None,
         Access::Loopback if is_local(&request) => None,
         Access::Loopback => {
-            return Fault::Forbidden("this call is for callers on the same machine".into())
-                .into_response();
+            return Fault::Forbidden(
+                "this call is answered only to callers on the same machine".into(),
+            )
+            .into_response();
         }
         Access::Caller => {
             match caller(&api, rule, client, request.uri(), request.headers()).await {
@@ -258,7 +260,7 @@ async fn apply(
     response
 }
 
-/// Who calls, in their own project's name.
+/// The caller, in their own project.
 async fn caller(
     api: &Api,
     rule: Rule,
@@ -281,7 +283,7 @@ fn is_local(request: &Request) -> bool {
 
 fn too_slow(limit: Duration) -> Fault {
     Fault::Unavailable(format!(
-        "no answer within {} s: look again, then try again",
+        "no result within {} s: check the state of the server, then try again",
         limit.as_secs()
     ))
 }

@@ -88,8 +88,8 @@ impl Callers {
             tracing::warn!(
                 %source,
                 most = self.places.most(),
-                "an address has all connections to the API that it may have ([limits] \
-                 connections_per_address): more are closed"
+                "an address has reached [limits] connections_per_address at the API: further \
+                 connections are closed"
             );
         }
         place
@@ -112,7 +112,7 @@ impl Callers {
             return Ok((peer, None));
         }
         let place = self.enter(address.ip()).ok_or_else(|| {
-            Fault::Unavailable("your address has all connections that it may have".into())
+            Fault::Unavailable("your address has too many connections: try again later".into())
         })?;
         Ok((address, Some(place)))
     }
@@ -166,7 +166,10 @@ pub async fn serve(
     stop.cancel();
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!(calls = connections.len(), "the API stopped before these calls ended");
+        tracing::warn!(
+            calls = connections.len(),
+            "the API stopped before these calls had finished"
+        );
     }
 }
 
@@ -179,22 +182,23 @@ async fn receive(
 ) {
     // A caller that vanished is noticed while it is written to.
     if let Err(error) = SockRef::from(&tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
-        tracing::warn!(%error, "a connection of the API has no timeout of its own");
+        tracing::warn!(%error, "cannot set the TCP timeout of a connection to the API");
     }
-    // An error here is the caller's: it said nothing, hung up, or no handshake came about.
+    // An error here is the caller's: it printed nothing, hung up, or no handshake came about.
     match reception.receive(tcp).await {
         Ok(stream) if reception.refuses(&stream) => {
             attend(stream, from, Scheme::HTTP, Router::new().fallback(tls_only), stop).await;
         }
         Ok(stream @ Stream::Plain(_)) => attend(stream, from, Scheme::HTTP, router, stop).await,
         Ok(stream @ Stream::Tls(_)) => attend(stream, from, Scheme::HTTPS, router, stop).await,
-        Err(error) => tracing::debug!(peer = %from.0, %error, "no connection came about"),
+        Err(error) => tracing::debug!(peer = %from.0, %error, "a connection failed before its \
+                 first request"),
     }
 }
 
 /// Not a redirect: a token that came in clear is not to be used further as if nothing had happened.
 async fn tls_only() -> Fault {
-    Fault::BadRequest("Only TLS is spoken here: use https:// in place of http://.".into())
+    Fault::BadRequest("This port speaks only TLS: use https:// instead of http://.".into())
 }
 
 async fn attend<I>(

@@ -1,4 +1,4 @@
-//! What the log says of clients whom nobody knows: so many lines of an address in a minute.
+//! Rate limit of log lines about unauthenticated clients, for each address.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;

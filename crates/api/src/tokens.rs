@@ -11,13 +11,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::fault::Fault;
 
-/// How often expired tokens are removed. They are no good before that either.
+/// How often expired tokens are removed. They are invalid before that too.
 const PURGE: Duration = Duration::from_secs(60);
 
 /// What a token stands for, if it is good.
 pub(crate) async fn look_up(grants: &Grants, token: &str) -> Result<Option<Grant>, Fault> {
     grants.validate(TokenDigest::of(token), Timestamp::now()).await.map_err(|error| {
-        Fault::Unavailable(format!("no console tokens can be looked up now: {error}"))
+        Fault::Unavailable(format!("console tokens cannot be looked up now: {error}"))
     })
 }
 

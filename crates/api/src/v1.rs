@@ -23,7 +23,7 @@ use crate::routes::Route;
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
         Route::get("/healthz", health)
-            .summary("Whether the process can serve, and why not")
+            .summary("Health of the process, with reasons if it is degraded")
             .answer("Health")
             .failure(503)
             .open_to(Access::Loopback),

@@ -13,7 +13,7 @@ pub(crate) struct Part<'a> {
     /// The property that it is the value of; none for the whole body.
     name: Option<&'a str>,
     value: &'a Value,
-    /// Whether properties that nobody asked for are refused.
+    /// Whether additional properties are refused.
     strict: bool,
 }
 

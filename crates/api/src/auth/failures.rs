@@ -48,7 +48,7 @@ pub(crate) struct Failures {
     /// One name from one address: half of what the address may. By digest, since what is typed as a
     /// name may be a password.
     names: Meter,
-    /// Who logged in: what others do at the address does not make that name wait there.
+    /// Names that logged in at an address: failures of others there do not delay them.
     known: Lately<Named>,
     tokens: Semaphore,
     waiting: Places<Named>,
@@ -60,7 +60,7 @@ pub(crate) struct Failures {
 /// A name at an address.
 type Named = (Source, TokenDigest);
 
-/// Who tries to be let in.
+/// Where a login attempt comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trier<'a> {
     pub(crate) client: Client,
@@ -108,7 +108,13 @@ impl<'a> Trier<'a> {
         let (failures, source) = (self.failures, self.client.source());
         let named = (source, TokenDigest::of(user));
         let is_known = failures.known.knows(&named, now());
-        let full = || Fault::TooMany("too many log-ins from your address wait: try again".into());
+        let full = || {
+            Fault::TooMany(
+                "too many logins from your address are waiting: try again \
+                 later"
+                    .into(),
+            )
+        };
         let _place = failures.waiting.enter(named).ok_or_else(full)?;
         let of_address = || failures.waiting_of_address.enter(source).ok_or_else(full);
         let _place_of_address = (!is_known).then(of_address).transpose()?;

@@ -43,7 +43,7 @@ pub struct Keystone {
     said: Mutex<HashMap<TokenDigest, Arc<Said>>>,
 }
 
-/// What Keystone said of one token. Who holds the lock asks; the others wait for the same answer.
+/// Keystone's response for one token. The holder of the lock asks; others wait for the same response.
 type Said = tokio::sync::Mutex<Option<(Instant, Word)>>;
 
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Keystone {
                 Err(refused())
             }
             Word::Away(error) => {
-                Err(Fault::Unavailable(format!("who you are cannot be found out now: {error}")))
+                Err(Fault::Unavailable(format!("your token cannot be validated now: {error}")))
             }
         }
     }
@@ -114,7 +114,7 @@ impl Keystone {
             Ok(None) => return (Word::Unknown, BAD),
             Err(error) => {
                 if seldom::is_due("keystone") {
-                    tracing::warn!(%error, "Keystone did not say whose token it is");
+                    tracing::warn!(%error, "Keystone's response does not name the token's user");
                 }
                 return (Word::Away(error), AWAY);
             }

@@ -28,7 +28,7 @@ use crate::secret;
 /// Characters of a name that the log repeats.
 const SHOWN: usize = 32;
 
-/// Who is known here.
+/// The users and tokens of this serialproxy.
 #[derive(Debug)]
 pub struct Local {
     admin: TokenDigest,

@@ -92,7 +92,7 @@ impl Passwords {
     pub(super) fn enter(&self, client: Client) -> Result<Turn, Fault> {
         let source = client.source();
         let place = self.places.enter(source).ok_or_else(|| {
-            Fault::TooMany("too many log-ins from your address at once: try again".into())
+            Fault::TooMany("too many simultaneous logins from your address: try again later".into())
         })?;
         Ok(Turn { source, _place: place })
     }
@@ -146,7 +146,7 @@ impl Passwords {
             }
         };
         self.queue.push(source, Box::new(job))?;
-        done.await.map_err(|_| Fault::Failed("the hash of a password was cut off".into()))
+        done.await.map_err(|_| Fault::Failed("the hashing of a password was interrupted".into()))
     }
 }
 
@@ -173,7 +173,7 @@ fn output(hash: &PasswordHash, password: &Password) -> Result<Output, Error> {
 
 impl Queue {
     fn push(self: &Arc<Self>, source: Source, job: Job) -> Result<(), Fault> {
-        let busy = || Fault::Unavailable("too many people log in at once: try again".into());
+        let busy = || Fault::Unavailable("too many simultaneous logins: try again later".into());
         let mut jobs = self.lock();
         if jobs.count >= WAITING {
             return Err(busy());
@@ -185,7 +185,7 @@ impl Queue {
                 Ok(_) => jobs.threads += 1,
                 Err(error) if jobs.threads == 0 => {
                     if seldom::is_due("password threads") {
-                        tracing::error!(%error, "no thread that hashes passwords could be started");
+                        tracing::error!(%error, "the threads that hash passwords cannot be started");
                     }
                     return Err(busy());
                 }

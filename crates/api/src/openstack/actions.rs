@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
     let at = |place: &str| {
         let is_strict = place.starts_with("/v2.1");
         Route::post(format!("{place}/servers/{{server}}/action"), action)
-            .summary("Console, output or power of a server, as the body names it")
+            .summary("Runs the server action that the body names: console, console output or power")
             .body(if is_strict { "ServerAction" } else { "ServerActionV2" })
             .answer("ServerActionAnswer")
             .others(&[202, 409, 415, 501])

@@ -26,7 +26,10 @@ const POLICY: &str = "os_compute_api:os-console-auth-tokens";
 pub(super) fn routes() -> Vec<Route> {
     let at = |place| {
         Route::get(format!("{place}/os-console-auth-tokens/{{token}}"), show)
-            .summary("Where the console of a token is, from microversion 2.31 on")
+            .summary(
+                "Returns host and port of a console token's serial port, from microversion \
+                     2.31",
+            )
             .answer("ConsoleAuthToken")
             .others(&[404])
     };
@@ -61,7 +64,7 @@ async fn show(
     }})))
 }
 
-/// Host and port; none where the guest's port is none of TCP, so that nobody else can dial it.
+/// Host and port; none if the guest's port is not a TCP port, which others cannot dial.
 fn address(endpoint: &EndpointInfo) -> Option<(&str, u16)> {
     if !matches!(endpoint.kind, EndpointKind::Tcp | EndpointKind::Tls) {
         return None;

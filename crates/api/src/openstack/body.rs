@@ -14,7 +14,7 @@ use crate::validation::Part;
 #[derive(Debug)]
 pub(super) struct Body {
     value: Value,
-    /// Below `/v2`, properties that nobody asked for are ignored.
+    /// Below `/v2`, additional properties are ignored.
     strict: bool,
 }
 

@@ -71,7 +71,7 @@ impl Name {
 fn pattern(text: &str) -> Result<Regex, Fault> {
     let refused = |why: &str| {
         let text = echo(text);
-        Fault::BadRequest(format!("name: '{text}' is no regular expression that is taken: {why}"))
+        Fault::BadRequest(format!("name: '{text}' is not a supported regular expression: {why}"))
     };
     if text.len() > PATTERN {
         return Err(refused(&format!("it is longer than {PATTERN} bytes")));

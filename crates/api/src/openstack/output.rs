@@ -71,7 +71,7 @@ async fn printed(api: &Api, server: &Server) -> Result<Vec<u8>, Fault> {
     };
     if line.offset <= line.first_offset && server.status == Status::Shutoff {
         return Err(Fault::Conflict(format!(
-            "Instance {id} is not ready: it does not run, and nothing that it printed is kept."
+            "Instance {id} is not ready: it is not running, and none of its output is kept."
         )));
     }
     newest(api, key, &line).await

@@ -37,7 +37,7 @@ const KINDS: [(&str, &[&str], u32); 5] = [
 pub(super) fn routes() -> Vec<Route> {
     let at = |place| {
         Route::post(format!("{place}/servers/{{server}}/remote-consoles"), create)
-            .summary("A console URL of a server, from microversion 2.6 on")
+            .summary("Creates a console URL for a server, from microversion 2.6")
             .body("RemoteConsoleRequest")
             .answer("RemoteConsoleAnswer")
             .others(&[409, 415, 501])

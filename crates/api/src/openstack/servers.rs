@@ -35,11 +35,11 @@ pub(super) fn routes() -> Vec<Route> {
     let at = |place| {
         [
             Route::get(format!("{place}/servers"), list)
-                .summary("Servers: id, name, links")
+                .summary("Lists servers: id, name, links")
                 .query(QUERY)
                 .answer("OpenstackServerRefs"),
             Route::get(format!("{place}/servers/detail"), list_detail)
-                .summary("Servers with all that is known of them")
+                .summary("Lists servers with details")
                 .query(QUERY)
                 .answer("OpenstackServers"),
             Route::get(format!("{place}/servers/{{server}}"), show)

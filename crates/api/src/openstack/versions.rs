@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The answer where no route is: our own calls are missed as such, the rest of the paths is not
 /// the API's, and there are the versions to choose from.
-pub(crate) async fn nowhere(
+pub(crate) async fn unknown_path(
     uri: Uri,
     version: Option<Extension<Version>>,
     links: Links,

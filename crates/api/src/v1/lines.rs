@@ -23,31 +23,32 @@ use crate::request::Body;
 use crate::request::LinePath;
 use crate::routes::Route;
 
-/// Most bytes of output in one answer, and the default: 1 MiB.
+/// Maximum number of bytes of output in one answer, and the default: 1 MiB.
 const OUTPUT: usize = 1 << 20;
 
 pub(super) fn routes() -> [Route; 5] {
     [
         Route::get("/v1/lines", lines)
             .summary(
-                "All lines, ordered by server and port; marker is SERVER/PORT of the last seen",
+                "Lists all lines, ordered by server and port; marker is SERVER/PORT of the last \
+                 line of the previous page",
             )
             .query(&["limit", "marker"])
             .answer("Lines"),
         Route::get("/v1/lines/{server}/{port}", line).summary("One line").answer("Line"),
         Route::get("/v1/lines/{server}/{port}/output", output)
             .summary(
-                "What a line printed, from an offset (default: the oldest byte kept) on, or from \
-                 the next byte kept; up to the next one that is not",
+                "Returns a line's output, beginning with the first kept byte at or after an \
+                 offset (default: the oldest byte kept), and ending before the next gap",
             )
             .query(&["from", "max"])
             .answer("Octets"),
         Route::post("/v1/lines/{server}/{port}/break", send_break)
-            .summary("Holds a UART's line low for a moment")
+            .summary("Sends a break")
             .others(&[409, 501])
             .success(StatusCode::NO_CONTENT),
         Route::post("/v1/lines/{server}/{port}/sysrq", sysrq)
-            .summary("Sends a magic SysRq, as the guest's device needs it")
+            .summary("Sends a magic SysRq, in the way that the guest's device requires")
             .body("Sysrq")
             .others(&[409, 501])
             .success(StatusCode::NO_CONTENT),
@@ -92,7 +93,7 @@ async fn output(
     let output = api.compute.output(line, from, max).await?;
     if output.offset < from {
         return Err(Fault::BadRequest(format!(
-            "offset {from} is yet to come: the output ends at {}",
+            "offset {from} is beyond the output, which ends at {}",
             output.offset
         )));
     }
@@ -148,5 +149,12 @@ fn marker(text: &str) -> Result<LineKey, Fault> {
         let (server, port) = text.split_once('/')?;
         Some(LineKey { server: server.parse().ok()?, port: port.parse().ok()? })
     };
-    parse(text).ok_or_else(|| bad("marker", text, "SERVER/PORT of the last line seen"))
+    parse(text).ok_or_else(|| {
+        bad(
+            "marker",
+            text,
+            "SERVER/PORT of the last line of the previous \
+             page",
+        )
+    })
 }

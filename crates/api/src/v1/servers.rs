@@ -40,18 +40,18 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/servers", servers).summary("All servers").answer("Servers"),
         Route::get("/v1/servers/{server}", server).summary("One server").answer("ServerAnswer"),
         Route::post("/v1/servers", boot)
-            .summary("Makes a guest from an image and starts it")
+            .summary("Creates a guest from an image and starts it")
             .body("Boot")
             .others(&[404, 409, 501])
             .answer("ServerAnswer")
             .success(StatusCode::CREATED)
             .limit(BOOT),
         Route::delete("/v1/servers/{server}", delete)
-            .summary("Removes a guest that was made here, and its console tokens")
+            .summary("Deletes a guest that serialproxy created, and its console tokens")
             .others(&[409, 501])
             .success(StatusCode::NO_CONTENT),
         Route::post("/v1/servers/{server}/stop", stop)
-            .summary("Asks a guest to shut down, and cuts its power when it does not in time")
+            .summary("Shuts a guest down, and cuts its power after a timeout")
             .body("Stop")
             .others(&[409, 501])
             .success(StatusCode::ACCEPTED)
@@ -59,23 +59,23 @@ pub(super) fn routes() -> Vec<Route> {
     ];
     routes.extend([
         Route::post("/v1/servers/{server}/adopt", adopt)
-            .summary("Gives a domain that others made TCP serial ports")
+            .summary("Gives TCP serial ports to an existing domain")
             .body("Adopt")
             .others(&[409, 501])
             .answer("Adopted")
             .limit(ADOPT),
         Route::delete("/v1/servers/{server}/adopt", unadopt)
-            .summary("Takes an adoption back: the domain's description is what it was")
+            .summary("Undoes an adoption: restores the domain's XML")
             .others(&[409, 501])
             .answer("ServerAnswer"),
     ]);
     routes.extend([
         power("start", Power::Start, "Starts a stopped server"),
-        power("reboot", Power::Reboot, "Asks the guest to reboot"),
-        power("reset", Power::Reset, "Presses the reset button"),
+        power("reboot", Power::Reboot, "Reboots a guest"),
+        power("reset", Power::Reset, "Resets a server at once"),
         power("nmi", Power::Nmi, "Sends a non-maskable interrupt"),
-        power("pause", Power::Pause, "Stops a server's CPUs"),
-        power("resume", Power::Resume, "Lets a paused server go on, or wakes one that sleeps"),
+        power("pause", Power::Pause, "Pauses a server"),
+        power("resume", Power::Resume, "Resumes a paused server, or wakes a suspended one"),
     ]);
     routes
 }
@@ -162,7 +162,7 @@ async fn unadopt(
     let taken_back = async move {
         let server_now = compute.unadopt(server).await?;
         let name = &server_now.name;
-        tracing::info!(user, name, %server, "adoption taken back");
+        tracing::info!(user, name, %server, "adoption undone");
         Ok(server_now)
     };
     Ok(seen(&caller, api.change(taken_back).await?))

@@ -1,4 +1,4 @@
-//! Who is attached.
+//! The attached sessions.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::routes::Route;
 
 pub(super) fn routes() -> [Route; 2] {
     [
-        Route::get("/v1/sessions", sessions).summary("All attached sessions").answer("Sessions"),
+        Route::get("/v1/sessions", sessions).summary("Lists all sessions").answer("Sessions"),
         Route::delete("/v1/sessions/{session}", disconnect)
             .summary("Ends a session")
             .query(&["reason"])

@@ -27,17 +27,20 @@ use crate::secret;
 pub(super) fn routes() -> [Route; 3] {
     [
         Route::get("/v1/tokens", tokens)
-            .summary("API tokens by name, without their secrets; for administrators")
+            .summary("Lists API tokens by name, without their secrets. Administrators only")
             .answer("Tokens")
             .others(&[409]),
         Route::post("/v1/tokens", add)
-            .summary("Makes an API token; its secret is in this answer alone; for administrators")
+            .summary(
+                "Creates an API token; only this response contains its secret. \
+                     Administrators only",
+            )
             .body("NewToken")
             .answer("MadeToken")
             .others(&[409])
             .success(StatusCode::CREATED),
         Route::delete("/v1/tokens/{token_name}", revoke)
-            .summary("Ends an API token; for administrators")
+            .summary("Revokes an API token. Administrators only")
             .others(&[404, 409])
             .success(StatusCode::NO_CONTENT),
     ]
@@ -65,7 +68,7 @@ async fn add(
             "a token named {user} exists already: revoke it, or choose another name"
         )));
     }
-    tracing::info!(user = caller.user, token = user, %role, "API token made");
+    tracing::info!(user = caller.user, token = user, %role, "API token created");
     Ok(Json(MadeToken { token: shown(token), secret }))
 }
 

@@ -29,24 +29,22 @@ use crate::routes::Route;
 pub(super) fn routes() -> [Route; 4] {
     [
         Route::get("/v1/users", users)
-            .summary("Local users; for administrators")
+            .summary("Lists local users. Administrators only")
             .answer("Users")
             .others(&[409]),
         Route::post("/v1/users", add)
-            .summary("Adds a local user; for administrators")
+            .summary("Adds a local user. Administrators only")
             .body("NewUser")
             .answer("UserAnswer")
             .success(StatusCode::CREATED)
             .others(&[409]),
         Route::put("/v1/users/{user_name}/password", set_password)
-            .summary(
-                "Gives a local user another password and ends their logins; for administrators",
-            )
+            .summary("Changes a local user's password and ends their logins. Administrators only")
             .body("NewPassword")
             .success(StatusCode::NO_CONTENT)
             .others(&[404, 409]),
         Route::delete("/v1/users/{user_name}", remove)
-            .summary("Removes a local user and ends their logins; for administrators")
+            .summary("Removes a local user and ends their logins. Administrators only")
             .success(StatusCode::NO_CONTENT)
             .others(&[404, 409]),
     ]

@@ -131,12 +131,12 @@ async fn each_call_gives_another_token() {
 async fn a_parameter_that_makes_no_sense_is_named_and_an_unknown_one_ignored() {
     let bench = Bench::new();
     for (query, message) in [
-        ("?port=-1", "port: '-1' is not allowed, it takes a number from 0 to 255"),
+        ("?port=-1", "port: '-1' is not allowed; expected a number from 0 to 255"),
         ("?port=256", "port: '256'"),
         ("?port=", "port: ''"),
         ("?port=0x1", "port: '0x1'"),
-        ("?mode=force", "mode: 'force' is not allowed, it takes watch or write"),
-        ("?wait=yes", "wait: 'yes' is not allowed, it takes 0 or 1"),
+        ("?mode=force", "mode: 'force' is not allowed; expected watch or write"),
+        ("?wait=yes", "wait: 'yes' is not allowed; expected 0 or 1"),
         ("?port=%1b%5b0m", "port: '\\u{1b}[0m'"),
     ] {
         bench.call(&get(query), "").await.is_fault(400, "badRequest", message);
@@ -189,7 +189,7 @@ async fn a_store_that_fails_is_503_and_hides_where_it_is() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("DROP TABLE console_tokens").unwrap();
     let answer = bench.call(&get(""), "").await;
-    answer.is_fault(503, "serviceUnavailable", "tokens cannot be made");
+    answer.is_fault(503, "serviceUnavailable", "tokens cannot be created");
     assert!(!answer.fault().1.contains('/'));
 }
 

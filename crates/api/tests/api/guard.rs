@@ -46,10 +46,10 @@ async fn a_page_of_another_origin_changes_nothing_whoever_its_browser_is() {
             "",
         ] {
             let answer = ask(&bench, &mint(), &[("origin", origin)]).await;
-            answer.is_fault(403, "forbidden", "other origins");
+            answer.is_fault(403, "forbidden", "another origin");
         }
         let two = [("origin", "http://127.0.0.1:8774"), ("origin", "http://evil.example")];
-        ask(&bench, &mint(), &two).await.is_fault(403, "forbidden", "other origins");
+        ask(&bench, &mint(), &two).await.is_fault(403, "forbidden", "another origin");
         assert!(bench.fake.asked().is_empty());
         for headers in [&[][..], &[("origin", "http://127.0.0.1:8774")]] {
             assert_eq!(ask(&bench, &mint(), headers).await.status, 202);

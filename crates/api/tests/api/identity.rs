@@ -354,7 +354,7 @@ async fn name_and_password_with_each_call_will_do_where_that_is_the_strategy() {
         assert_eq!(ask(&bench, &basic("alice", PASSWORD)).await.status, 200);
     }
     for wrong in [&basic("alice", "wrong"), &basic("bob", PASSWORD), "Basic !", "Basic YQ=="] {
-        ask(&bench, wrong).await.is_fault(401, "unauthorized", "no token");
+        ask(&bench, wrong).await.is_fault(401, "unauthorized", "expired token");
     }
     let new = json!({"password": "battery staple"}).to_string();
     assert_eq!(bench.call("PUT /v1/users/alice/password", new).await.status, 204);

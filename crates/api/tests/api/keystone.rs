@@ -133,7 +133,7 @@ async fn while_keystone_is_away_who_was_known_goes_on_for_a_minute_and_others_ar
     assert_eq!(bench.call_as(&known, LIST, "").await.status, 200);
     cloud.fail(Some(("/v3", Fault::Status(503))));
     let answer = bench.call_as(&other, LIST, "").await;
-    answer.is_fault(503, "serviceUnavailable", "who you are cannot be found out now: Keystone");
+    answer.is_fault(503, "serviceUnavailable", "your token cannot be validated now: Keystone");
     assert_eq!(bench.call_as(&known, LIST, "").await.status, 200);
     pass(60).await;
     assert_eq!(bench.call_as(&known, LIST, "").await.status, 503);
@@ -155,7 +155,7 @@ async fn all_who_wait_with_one_token_for_a_silent_keystone_are_told_at_once() {
     let began = tokio::time::Instant::now();
     let calls = (0..5).map(|_| bench.call_as(&other, LIST, ""));
     for answer in futures_util::future::join_all(calls).await {
-        answer.is_fault(503, "serviceUnavailable", "Keystone gave no answer within 10 s");
+        answer.is_fault(503, "serviceUnavailable", "Keystone did not respond within 10 s");
     }
     assert_eq!(began.elapsed().as_secs(), 10);
 }

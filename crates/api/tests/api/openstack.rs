@@ -127,7 +127,7 @@ async fn a_name_filter_takes_a_part_of_the_name_or_a_pattern() {
 async fn a_pattern_that_is_none_is_400() {
     let bench = Bench::new();
     let answer = bench.get("/v2.1/servers?name=%5B").await;
-    answer.is_fault(400, "badRequest", "name: '[' is no regular expression");
+    answer.is_fault(400, "badRequest", "name: '[' is not a supported regular expression");
 }
 
 #[tokio::test]

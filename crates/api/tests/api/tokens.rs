@@ -23,7 +23,7 @@ async fn a_token_is_shown_once_and_good_until_it_is_revoked() {
     assert_eq!(bench.call_as(&secret, "GET /v1/servers", "").await.status, 200);
     assert_eq!(bench.call("DELETE /v1/tokens/ci", "").await.status, 204);
     let answer = bench.call_as(&secret, "GET /v1/servers", "").await;
-    answer.is_fault(401, "unauthorized", "no token");
+    answer.is_fault(401, "unauthorized", "expired token");
     let answer = bench.call("DELETE /v1/tokens/ci", "").await;
     answer.is_fault(404, "itemNotFound", "Token ci could not be found.");
 }
@@ -54,13 +54,13 @@ async fn a_name_is_taken_once() {
 async fn a_token_that_makes_no_sense_is_refused() {
     let bench = Bench::new();
     for (body, message) in [
-        (json!({"name": "a b", "project": "p", "role": "member"}), "a name is 1 to 64 of"),
-        (json!({"name": "a", "project": "", "role": "member"}), "a name is 1 to 64 of"),
+        (json!({"name": "a b", "project": "p", "role": "member"}), "a name has 1 to 64 of"),
+        (json!({"name": "a", "project": "", "role": "member"}), "a name has 1 to 64 of"),
         (json!({"name": "a", "project": "p", "role": "root"}), "unknown variant `root`"),
         (json!({"name": "a", "project": "p"}), "missing field `role`"),
         (
             json!({"name": "a", "project": "p", "role": "member", "expires": "soon"}),
-            "the body is not right",
+            "the body is not valid",
         ),
         (json!({"name": "a", "project": "p", "role": "member", "secret": "x"}), "unknown field"),
     ] {

@@ -315,7 +315,7 @@ async fn a_boot_that_hangs_is_answered_in_the_end() {
     let fake = Fake { gate: Some(Notify::new()), ..Fake::default() };
     let bench = Bench::with(fake, &config(), Auth::Noauth);
     let answer = bench.call("POST /v1/servers", r#"{"name": "a", "image": "b"}"#).await;
-    answer.is_fault(503, "serviceUnavailable", "no answer within 300 s");
+    answer.is_fault(503, "serviceUnavailable", "no result within 300 s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -179,7 +179,7 @@ async fn a_failure_of_ours_is_logged_with_its_reason() {
     let answered =
         log.text().lines().any(|line| line.contains(" WARN ") && line.contains("status=503"));
     assert!(answered, "{}", log.text());
-    assert!(log.text().contains("tokens cannot be made"), "{}", log.text());
+    assert!(log.text().contains("tokens cannot be created"), "{}", log.text());
 }
 
 #[tokio::test]
