@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 use crate::Consoles;
-use crate::deed::Deed;
-use crate::deed::Deeds;
+use crate::guest_command::GuestCommand;
+use crate::guest_command::GuestCommands;
 use crate::record::Recorded;
 use crate::record::Recording;
 
@@ -30,7 +30,7 @@ const ANSWERS: usize = 16;
 pub(crate) struct Dialogue {
     consoles: Arc<Consoles>,
     keyboard: Keyboard,
-    deeds: Deeds,
+    commands: GuestCommands,
     answers: mpsc::Sender<Box<ServerMessage>>,
     answered: mpsc::Receiver<Box<ServerMessage>>,
     /// The client has shown all output up to this offset; none until it says so.
@@ -47,11 +47,11 @@ impl Dialogue {
     ) -> Self {
         // Boxed, since a channel has room for many from the start.
         let (answers, answered) = mpsc::channel(ANSWERS);
-        let deeds = Deeds::new(consoles, keyboard, &answers);
+        let commands = GuestCommands::new(consoles, keyboard, &answers);
         let recorded = recording.map(Recording::recorded);
         let (consoles, keyboard) = (Arc::clone(consoles), keyboard.clone());
         let recording = recording.cloned();
-        Self { consoles, keyboard, deeds, answers, answered, shown: None, recording, recorded }
+        Self { consoles, keyboard, commands, answers, answered, shown: None, recording, recorded }
     }
 
     /// Whether the client has so much to show that it gets no more now.
@@ -91,10 +91,10 @@ impl Dialogue {
             ClientMessage::Input { offset } => self.keyboard.begin_at(offset)?,
             ClientMessage::Pen { action, reason } => self.pen(action, reason)?,
             ClientMessage::Size(size) => self.resize(size)?,
-            ClientMessage::Break => self.deeds.start(Deed::Break)?,
-            ClientMessage::Sysrq { key } => self.deeds.start(Deed::Sysrq(key))?,
-            ClientMessage::Power { action } => self.deeds.start(Deed::Power(action))?,
-            ClientMessage::Link => self.deeds.link()?,
+            ClientMessage::Break => self.commands.start(GuestCommand::Break)?,
+            ClientMessage::Sysrq { key } => self.commands.start(GuestCommand::Sysrq(key))?,
+            ClientMessage::Power { action } => self.commands.start(GuestCommand::Power(action))?,
+            ClientMessage::Link => self.commands.link()?,
             ClientMessage::Ping { id } => self.say(ServerMessage::Pong { id }),
             ClientMessage::Unknown => {}
         }
@@ -116,7 +116,7 @@ impl Dialogue {
         self.keyboard.resize(size);
         match size == asked {
             true => Ok(()),
-            false => Err(format!("a grid has {GRID} rows and columns at most")),
+            false => Err(format!("a grid has at most {GRID} rows and columns")),
         }
     }
 
@@ -148,6 +148,6 @@ async fn changed(recorded: &mut Option<watch::Receiver<Recorded>>) -> &'static s
     match *recorded.borrow_and_update() {
         Recorded::Yes => "this session is recorded again",
         Recorded::Failing => "this session is not recorded: the server cannot write its recording",
-        Recorded::Full => "what this session shows is not recorded any more: its recording is full",
+        Recorded::Full => "the output of this session is no longer recorded: its recording is full",
     }
 }

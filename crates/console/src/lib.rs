@@ -3,16 +3,16 @@
 //!
 //! ```text
 //!   Stream ─▶ Socket (wire) ─▶ Session ─┬─ bytes ──▶ Keyboard, Attachment (line)
-//!                                │      └─ words ──▶ Dialogue ─▶ Deeds ─▶ Host
-//!                                └─ Pulse, Recording
+//!                                │      └─ words ──▶ Dialogue ─▶ GuestCommands ─▶ Host
+//!                                └─ Keepalive, Recording
 //! ```
 
-mod deed;
 mod dialogue;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-mod pulse;
+mod guest_command;
+mod keepalive;
 mod record;
 mod session;
 mod socket;

@@ -120,7 +120,8 @@ impl Recorder {
         DirBuilder::new().recursive(true).mode(0o700).create(&place.directory)?;
         if record.input == RecordInput::Full {
             tracing::warn!(
-                "recordings hold all that is typed, passwords too: [serial_console] record_input = full"
+                "recordings contain all input, including passwords: [serial_console] \
+                 record_input = full"
             );
         }
         let shelf = Shelf::new(place.clone(), record.keep, record.total);
@@ -221,7 +222,7 @@ impl Recording {
         match lock(&waiting.queue).add(begun.elapsed(), event, &recorder.load) {
             Ok(call) => self.0.call(call),
             Err(NoRoom { first }) if first && seldom::is_due("recording") => {
-                tracing::warn!(%session, "the disk is too slow: recordings lack a part");
+                tracing::warn!(%session, "parts of recordings are missing: the disk is too slow");
             }
             Err(_) => {}
         }
@@ -250,7 +251,7 @@ impl Drop for Start {
 /// Writes what waits until nobody is left who records.
 fn write(called: &Receiver<Called>, load: &Load, mut shelf: Shelf) {
     loop {
-        let calls = match called.recv_timeout(shelf.tidy()) {
+        let calls = match called.recv_timeout(shelf.remove_expired()) {
             Ok(first) => all_of_a_moment(first, called),
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,

@@ -25,8 +25,8 @@ use tokio::task::consume_budget;
 
 use crate::Consoles;
 use crate::dialogue::Dialogue;
-use crate::pulse::Beat;
-use crate::pulse::Pulse;
+use crate::keepalive::Keepalive;
+use crate::keepalive::KeepaliveEvent;
 use crate::record::Recording;
 use crate::socket::Heard;
 use crate::socket::READ;
@@ -118,7 +118,7 @@ impl Session {
                 Some(Dialogue::new(&self.consoles, &self.keyboard, self.recording.as_ref()))
             }
         };
-        let mut pulse = Pulse::new(&self.consoles.timing, self.attachment.limit());
+        let mut keepalive = Keepalive::new(&self.consoles.timing, self.attachment.limit());
         loop {
             // Where one of them is always ready, nothing below yields.
             consume_budget().await;
@@ -128,11 +128,11 @@ impl Session {
                 true => Wanted::Output,
             };
             let reads = self.keyboard.has_room();
-            let turn = self.turn(&mut dialogue, &mut pulse, wanted, reads).await;
+            let turn = self.turn(&mut dialogue, &mut keepalive, wanted, reads).await;
             if !reads {
                 // A client whose input is not read has no way to give a sign of life.
-                pulse.heard();
-                self.keyboard.stir();
+                keepalive.heard();
+                self.keyboard.mark_alive();
             }
             turn?;
         }
@@ -142,7 +142,7 @@ impl Session {
     async fn turn(
         &mut self,
         dialogue: &mut Option<Dialogue>,
-        pulse: &mut Pulse,
+        keepalive: &mut Keepalive,
         wanted: Wanted,
         reads: bool,
     ) -> Result<(), End> {
@@ -158,7 +158,7 @@ impl Session {
                     self.socket.flush()?;
                 }
                 if readable {
-                    pulse.heard();
+                    keepalive.heard();
                     let more = self.listen(dialogue.as_mut())?;
                     if more {
                         // Other sessions come first.
@@ -168,17 +168,17 @@ impl Session {
             }
             () = self.keyboard.room(), if !reads => {}
             message = Dialogue::answer(dialogue), if wanted != Wanted::End => self.say(&message)?,
-            beat = pulse.beat() => match beat {
-                Beat::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
-                Beat::Silence if reads => {
+            event = keepalive.event() => match event {
+                KeepaliveEvent::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
+                KeepaliveEvent::Silence if reads => {
                     let seconds = self.consoles.timing.grace.as_secs();
                     let reason = format!("idle: no sign of life for {seconds} s");
                     return Err(self.over(CloseCode::Idle, &reason));
                 }
-                Beat::Unanswered if reads => self.keyboard.fall_silent(),
-                Beat::Ping | Beat::Unanswered | Beat::Silence => {}
-                Beat::Limit => {
-                    let reason = "the dialogue URL has expired";
+                KeepaliveEvent::Unanswered if reads => self.keyboard.fall_silent(),
+                KeepaliveEvent::Ping | KeepaliveEvent::Unanswered | KeepaliveEvent::Silence => {}
+                KeepaliveEvent::Limit => {
+                    let reason = "the console URL has expired";
                     return Err(self.over(CloseCode::SessionLimit, reason));
                 }
             },
@@ -242,7 +242,7 @@ impl Session {
         match heard {
             _ if spoke => self.keyboard.heard(),
             Heard::Gone | Heard::Bytes(0) => {}
-            _ => self.keyboard.stir(),
+            _ => self.keyboard.mark_alive(),
         }
         match heard {
             Heard::Bytes(length) => Ok(length == READ),

@@ -164,7 +164,7 @@ impl Decoder {
                 _ => ("a message", MESSAGE),
             };
             if self.length > most {
-                let reason = format!("{kind} has {most} bytes at most");
+                let reason = format!("{kind} has at most {most} bytes");
                 return Err(Close::new(CloseCode::TooBig, reason));
             }
         }

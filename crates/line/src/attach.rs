@@ -25,11 +25,11 @@ use crate::painter::Awaited;
 use crate::painter::Grids;
 use crate::painter::Sight;
 use crate::seconds_until;
+use crate::session::Presence;
 use crate::session::Session;
-use crate::session::Standing;
 use crate::status::Connection;
 
-/// Who attaches, and how.
+/// The client that attaches, and how.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     /// The project for whose server the grant is; none where grants name none.
@@ -97,7 +97,7 @@ impl Line {
         let shared = &self.0;
         shared.ask();
         let session = Arc::new(Session::new(visitor));
-        lock(&session.standing).places = Some(shared.settings.places.enter(visitor)?);
+        lock(&session.presence).places = Some(shared.settings.places.enter(visitor)?);
         let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
         attachment.begin(&beginning);
@@ -126,28 +126,28 @@ impl Line {
         let session = shared
             .all_sessions()
             .into_iter()
-            .find(|session| lock(&session.standing).keys.open(digest))
+            .find(|session| lock(&session.presence).keys.open(digest))
             .ok_or(Refusal::Resume)?;
         let (connection, beginning) = {
             // The connection before types no more from here on, and moves no cursor.
             let mut desk = lock(&shared.desk);
             lock(&shared.sessions).refuse_when_closed()?;
             let history = lock(&shared.history);
-            let mut standing = lock(&session.standing);
-            if !standing.keys.open(digest) || session.is_over() {
+            let mut presence = lock(&session.presence);
+            if !presence.keys.open(digest) || session.is_over() {
                 return Err(Refusal::Resume);
             }
-            address.clone_into(&mut standing.address);
-            standing.keys.shown(digest);
-            standing.repeated = 0;
-            standing.detached = false;
-            standing.absence = None;
-            standing.alive = Instant::now();
-            standing.stop_waiting();
-            let beginning = start.place(shared, &history, &session, &mut standing);
+            address.clone_into(&mut presence.address);
+            presence.keys.shown(digest);
+            presence.repeated = 0;
+            presence.detached = false;
+            presence.absence = None;
+            presence.alive = Instant::now();
+            presence.stop_waiting();
+            let beginning = start.place(shared, &history, &session, &mut presence);
             let connection = session.next_connection();
-            let takes_pen_up = std::mem::take(&mut standing.laid_pen_down);
-            drop((standing, history));
+            let takes_pen_up = std::mem::take(&mut presence.pen_released);
+            drop((presence, history));
             if takes_pen_up {
                 // It may be somebody else's by now.
                 let _ = desk.take_pen(session.holder(Timestamp::now()));
@@ -187,7 +187,7 @@ impl Start {
         line: &Arc<Shared>,
         history: &History,
         session: &Session,
-        standing: &mut Standing,
+        presence: &mut Presence,
     ) -> Beginning {
         let end = history.end();
         let offset = match self {
@@ -201,7 +201,7 @@ impl Start {
                 begin.clamp(history.whole_from().min(end), end)
             }
             Self::Screen { size, follows } => {
-                (standing.size, standing.follows) = (size, follows);
+                (presence.size, presence.follows) = (size, follows);
                 end
             }
             Self::Oldest => history.first(),
@@ -211,8 +211,8 @@ impl Start {
         let screen = matches!(self, Self::Screen { .. });
         session.cursor.store(offset, Ordering::Relaxed);
         let key = ResumeKey::new(line.key);
-        standing.keys.add(key.digest());
-        Beginning { offset, end, screen, input: standing.received, key }
+        presence.keys.add(key.digest());
+        Beginning { offset, end, screen, input: presence.received, key }
     }
 }
 
@@ -240,7 +240,7 @@ impl Shared {
         }
         let beginning = {
             let history = lock(&self.history);
-            visitor.start.place(self, &history, session, &mut lock(&session.standing))
+            visitor.start.place(self, &history, session, &mut lock(&session.presence))
         };
         sessions.push(Arc::clone(session));
         self.publish_viewers(&sessions);

@@ -185,24 +185,24 @@ impl Attachment {
 
     /// Why this connection's part of the session is over, if so.
     fn end(&self) -> Option<Close> {
-        let fate = lock(&self.session.fate);
-        if fate.connection != self.connection {
+        let ending = lock(&self.session.ending);
+        if ending.connection != self.connection {
             let reason = "this session goes on in another window";
             return Some(Close::new(CloseCode::TakenOver, reason));
         }
-        fate.end.clone()
+        ending.end.clone()
     }
 
     /// Whether the session is to hear of its input.
     fn types(&self) -> bool {
         self.session.protocol == Protocol::ConsoleV1
             && (self.seen.as_ref().is_some_and(|seen| seen.is_held_by(self.session.id))
-                || lock(&self.session.standing).received > self.acknowledged)
+                || lock(&self.session.presence).received > self.acknowledged)
     }
 
     fn poll(&mut self, wanted: Wanted) -> Option<Event> {
         if let Some(close) = self.end() {
-            let is_behind = self.offset() < lock(&self.session.fate).until;
+            let is_behind = self.offset() < lock(&self.session.ending).until;
             let now = Instant::now();
             if is_behind && now < *self.last_by.get_or_insert(now + LAST_WORDS) {
                 if wanted != Wanted::Output {
@@ -339,8 +339,8 @@ impl Attachment {
     fn ask_for_screen(&mut self) {
         let Some(size_by) = self.screen.as_ref().and_then(Screen::size_by) else { return };
         let (own, follows) = {
-            let standing = lock(&self.session.standing);
-            (standing.size, standing.follows)
+            let presence = lock(&self.session.presence);
+            (presence.size, presence.follows)
         };
         let theirs = self
             .seen

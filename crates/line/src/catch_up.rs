@@ -24,7 +24,7 @@ pub(crate) async fn catch_up(
     }
     let most = line.settings.history_head + line.settings.history_tail;
     let Some(kept) = resolve.kept(line.key, most).await else {
-        return Some("what the guest printed before is not known");
+        return Some("earlier output of the guest is not available");
     };
     // What arrived meanwhile is kept there as well.
     let _ = tokio::time::timeout(ARRIVAL, stream.ready(Interest::READABLE)).await;

@@ -66,9 +66,9 @@ impl Claims {
             }
             Err(error) => {
                 tracing::warn!(directory = %directory.display(), %error,
-                    "lines cannot be claimed: another serialproxy on this host is not noticed, and \
-                     nobody is made to hang up; set [line] claims to a directory that can be \
-                     written");
+                    "lines cannot be claimed, so another serialproxy on this host is not \
+                     noticed, and other programs are not disconnected from guests' ports: set \
+                     [line] claims to a writable directory");
                 Self(None)
             }
         }
@@ -87,7 +87,7 @@ impl Claims {
                 return Ok(Some(claim));
             }
         }
-        Err(Unclaimed::Failed(io::Error::other("its claim is replaced again and again")))
+        Err(Unclaimed::Failed(io::Error::other("its lock file was replaced repeatedly")))
     }
 }
 
@@ -102,7 +102,7 @@ impl Claim {
         // Whoever may write to the directory may have put anything there.
         if !is_claim {
             return Err(Unclaimed::Failed(io::Error::other(
-                "its file in [line] claims is no lock file: remove it",
+                "its file in [line] claims is not a lock file: remove it",
             )));
         }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -142,7 +142,7 @@ impl Unclaimed {
                 format!("served by another serialproxy (pid {pid} in another PID namespace)")
             }
             Self::Held(None) => "served by another serialproxy".into(),
-            Self::Failed(error) => format!("it cannot be claimed: {error}"),
+            Self::Failed(error) => format!("the line cannot be claimed: {error}"),
         }
     }
 }
@@ -320,7 +320,7 @@ mod tests {
         std::fs::create_dir(place.0.join("a-2")).unwrap();
         for name in ["a-0", "a-1", "a-2"] {
             let why = refused(&claims, name);
-            assert!(why.starts_with("it cannot be claimed: "), "{name}: {why}");
+            assert!(why.starts_with("the line cannot be claimed: "), "{name}: {why}");
         }
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "content");
     }

@@ -108,7 +108,7 @@ impl Desk {
         self.pen.withdraw(session)
     }
 
-    /// Gives the pen to `candidate`, whoever holds it.
+    /// Gives the pen to `candidate`, even if another session holds it.
     pub(crate) fn force_pen(&mut self, candidate: Holder) -> Option<Holder> {
         if !self.pen.is_held_by(candidate.session) {
             self.drop_input();
@@ -131,7 +131,7 @@ impl Desk {
         holder
     }
 
-    /// Takes the pen from whoever holds it or asks for it, and drops what was typed.
+    /// Takes the pen from its holder, withdraws requests for it, and drops unwritten input.
     pub(crate) fn expropriate(&mut self) {
         self.pen.clear();
         self.drop_input();
@@ -150,7 +150,7 @@ impl Desk {
         self.drop_input();
     }
 
-    /// Whether a session's input is taken now; that of one which does not hold the pen is, since it
+    /// Whether a session's input is read now. Input of sessions without the pen is always read, because it
     /// is dropped.
     pub(crate) fn has_room(&self, session: SessionId) -> bool {
         self.input.len() < FULL || !self.pen.is_held_by(session)
@@ -161,19 +161,19 @@ impl Desk {
     /// is not the session's any more, when the session does not hold the pen, and when no guest is
     /// connected: one that starts must not find keys that were meant for the one before.
     pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> bool {
-        let mut standing = lock(&session.standing);
-        if standing.detached || session.connection() != connection {
+        let mut presence = lock(&session.presence);
+        if presence.detached || session.connection() != connection {
             return false;
         }
-        let repeated = usize::try_from(standing.repeated).unwrap_or(usize::MAX).min(bytes.len());
-        standing.repeated -= repeated as u64;
+        let repeated = usize::try_from(presence.repeated).unwrap_or(usize::MAX).min(bytes.len());
+        presence.repeated -= repeated as u64;
         let bytes = bytes.get(repeated..).unwrap_or_default();
-        standing.received += bytes.len() as u64;
+        presence.received += bytes.len() as u64;
         let Some(stream) = self.stream.as_ref().filter(|_| self.pen.is_held_by(session.id)) else {
             return false;
         };
         self.queued += bytes.len() as u64;
-        standing.queued_to = self.queued;
+        presence.queued_to = self.queued;
         // An error comes again when the owner writes.
         let written = match self.input.is_empty() && self.pressed.is_empty() {
             true => stream.try_write(bytes).unwrap_or(0),
@@ -187,9 +187,9 @@ impl Desk {
     /// How many of the bytes that a session typed need nothing more: they were written to the
     /// hypervisor, or dropped.
     pub(crate) fn settled(&self, session: &Session) -> u64 {
-        let standing = lock(&session.standing);
+        let presence = lock(&session.presence);
         let drained = self.queued - self.input.len() as u64;
-        standing.received.saturating_sub(standing.queued_to.saturating_sub(drained))
+        presence.received.saturating_sub(presence.queued_to.saturating_sub(drained))
     }
 
     /// Puts bytes before all others; false where no guest is connected.

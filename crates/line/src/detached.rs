@@ -27,21 +27,21 @@ const UNHEARD: Duration = Duration::from_secs(5);
 /// one whose client cannot have a key yet.
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let Some(mut standing) = self.session.standing_of(self.connection) else { return };
+        let Some(mut presence) = self.session.presence_of(self.connection) else { return };
         let has_key = self.session.protocol == Protocol::ConsoleV1 && self.is_known();
         if !has_key || self.session.is_over() {
-            drop(standing);
+            drop(presence);
             return self.line.remove(&self.session);
         }
-        standing.detached = true;
-        let until = standing.alive + self.line.settings.grace;
-        let pen_until = (!standing.heard).then(|| until.min(Instant::now() + UNHEARD));
-        standing.absence = Some(Absence { pen_until: pen_until.unwrap_or(until), until });
+        presence.detached = true;
+        let until = presence.alive + self.line.settings.grace;
+        let pen_until = (!presence.heard).then(|| until.min(Instant::now() + UNHEARD));
+        presence.absence = Some(Absence { pen_until: pen_until.unwrap_or(until), until });
         let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
         let giving_up = give_up(line, session, self.connection, pen_until, until);
         let waiting = self.line.runtime.spawn(giving_up);
-        standing.waiting = Some(waiting.abort_handle());
-        drop(standing);
+        presence.waiting = Some(waiting.abort_handle());
+        drop(presence);
         lock(&self.line.desk).withdraw_request(self.session.id);
         self.line.publish_presence();
         self.line.bound_detached(self.session.token);
@@ -71,26 +71,26 @@ async fn give_up(
             sleep_until(until).await;
         } => {}
     }
-    let Some(standing) = session.standing_of(connection) else { return };
+    let Some(presence) = session.presence_of(connection) else { return };
     let seconds = line.settings.grace.as_secs();
     let reason = format!("idle: no sign of life for {seconds} s");
     session.set_end(&Close::new(CloseCode::Idle, reason));
-    drop(standing);
+    drop(presence);
     line.remove(&session);
 }
 
 impl Keyboard {
     /// The client does not answer over its connection: it is lost until it gives a sign of life.
     pub fn fall_silent(&self) {
-        let Some(mut standing) = self.session.standing_of(self.connection) else { return };
-        if standing.absence.is_some() {
+        let Some(mut presence) = self.session.presence_of(self.connection) else { return };
+        if presence.absence.is_some() {
             return;
         }
-        let until = standing.alive + self.line.settings.grace;
-        standing.absence = Some(Absence { pen_until: until, until });
-        drop(standing);
+        let until = presence.alive + self.line.settings.grace;
+        presence.absence = Some(Absence { pen_until: until, until });
+        drop(presence);
         self.line.publish_presence();
-        self.session.log(&self.line, "its client does not answer", None, None);
+        self.session.log(&self.line, "its client does not respond", None, None);
     }
 }
 
@@ -110,11 +110,11 @@ impl Shared {
     /// Frees the pen of a session that may come back: it gets it back if nobody has it then.
     fn lay_pen_down(&self, session: &Session, connection: u64) {
         let mut desk = lock(&self.desk);
-        let Some(mut standing) = session.standing_of(connection) else { return };
+        let Some(mut presence) = session.presence_of(connection) else { return };
         if desk.release_pen(session.id, Timestamp::now()).is_some() {
-            standing.laid_pen_down = true;
-            drop(standing);
-            session.log(self, "pen freed: its client was never heard", None, None);
+            presence.pen_released = true;
+            drop(presence);
+            session.log(self, "pen released: its client never sent anything", None, None);
             self.publish_pen(&desk, None);
         }
     }

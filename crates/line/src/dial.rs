@@ -171,12 +171,12 @@ async fn own(
         if !line.is_wanted() {
             return Err(Connection::Held { why, clears: true });
         }
-        // Who can hang up on it says so in the log; where nobody can, the line's state does.
+        // A resolver that can disconnect it logs that; otherwise the line's state says so.
         if let Err(error) = resolve.clear(line.key).await {
             return Err(Connection::Held { why: format!("{why}, and {error}"), clears: false });
         }
     }
-    let why = format!("other programs hold {address} again and again");
+    let why = format!("other programs repeatedly hold {address}");
     Err(Connection::Held { why, clears: false })
 }
 

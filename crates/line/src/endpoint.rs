@@ -60,7 +60,7 @@ pub enum Endpoint {
     Pty(PathBuf),
 }
 
-/// Why there is no endpoint now.
+/// Why a line has no endpoint now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unresolved {
     /// The guest does not run.
@@ -89,21 +89,21 @@ pub trait Resolve: fmt::Debug + Send + Sync {
         Box::pin(async move { self.resolve(line).await.map(|_| ()) })
     }
 
-    /// Whether this process is the hypervisor of the running guest: of those who connect to a port at
-    /// which the line listens, only that is let in.
+    /// Whether this process is the hypervisor of the running guest: only that one is let in at a port at
+    /// which the line listens.
     fn is_guest(&self, line: LineKey, pid: u32) -> BoxFuture<'_, bool> {
         let _ = (line, pid);
         Box::pin(async { false })
     }
 
-    /// Makes the hypervisor hang up on whoever holds the port, so that the line can have it.
+    /// Makes the hypervisor disconnect the program that holds the port, so that the line can have it.
     ///
     /// # Errors
     ///
     /// In words, where that is not possible.
     fn clear(&self, line: LineKey) -> BoxFuture<'_, Result<(), String>> {
         let _ = line;
-        Box::pin(async { Err("nobody here can make the port's owner hang up".into()) })
+        Box::pin(async { Err("serialproxy cannot disconnect it from the port".into()) })
     }
 
     /// What the running guest printed in this boot so far, as far as somebody else keeps it

@@ -73,7 +73,7 @@ impl History {
         Self { limits, chunks: VecDeque::new(), spare: Vec::new(), boot: 0, boot_start: 0, end: 0 }
     }
 
-    /// Offset of the next byte to come.
+    /// Offset at which the output ends now.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }

@@ -20,7 +20,7 @@ use crate::stream::Stream;
 /// How long it may be taken from an earlier look who holds a file.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// How long it may be taken from an earlier look that nobody is known to hold a file that is held.
+/// How long an earlier search that found no holder of a file counts.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
 /// Open files that a look takes note of, at most.
@@ -29,7 +29,7 @@ const FILES: usize = 1_000_000;
 /// Characters of a program's name (`TASK_COMM_LEN`).
 const NAME: usize = 16;
 
-/// The last look. Who needs one while another goes on waits for it.
+/// The last search. Callers that need one while another is running wait for it.
 static LAST: Mutex<Option<Look>> = Mutex::const_new(None);
 
 /// What a program may hold open.
@@ -41,7 +41,7 @@ enum File {
     Terminal(u64, u64),
 }
 
-/// Who holds which file.
+/// Which process holds which file.
 #[derive(Clone, Debug)]
 struct Look {
     started: Instant,
@@ -70,18 +70,18 @@ impl fmt::Display for Program {
     }
 }
 
-/// Which program has this socket open, where that can be known.
+/// The program that has this socket open, if that can be known.
 pub(crate) async fn of_socket(inode: u64) -> Option<Program> {
     program(File::Socket(inode), Duration::ZERO).await
 }
 
-/// Which program listens at an address of this host, in words; none where that is not known.
+/// The program that listens at an address of this host, in words; none if it is not known.
 pub(crate) async fn of_listener(address: SocketAddr) -> Option<String> {
     let inode = blocking(move || diag::listens(address)).await??;
     Some(program(File::Socket(inode), UNKNOWN).await?.to_string())
 }
 
-/// Who holds the port that a stream leads to, in words; none where that is not known.
+/// The program that holds the port that a stream leads to, in words; none if it is not known.
 pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
     match stream {
         Stream::Tcp(_) => {
@@ -104,7 +104,7 @@ pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
 }
 
 /// Which other program has our side of a guest's pseudo-terminal open: both would get a part of the
-/// guest's output. None where nobody has, or nobody may know.
+/// guest's output. None if there is no such program, or it cannot be seen.
 pub(crate) async fn of_terminal(endpoint: &Endpoint) -> Option<String> {
     let Endpoint::Pty(path) = endpoint else { return None };
     let path = path.clone();
@@ -112,7 +112,7 @@ pub(crate) async fn of_terminal(endpoint: &Endpoint) -> Option<String> {
     Some(program(terminal, Duration::ZERO).await?.to_string())
 }
 
-/// The program that holds a file. That nobody does may be the answer of a look that is so old.
+/// The program that holds a file. That no program does may come from a search of this age.
 async fn program(file: File, unknown: Duration) -> Option<Program> {
     let asked = Instant::now();
     let mut last = LAST.lock().await;
@@ -171,7 +171,7 @@ fn terminal(file: &Metadata) -> File {
     File::Terminal(file.dev(), file.rdev())
 }
 
-/// A process's name; whoever started it chose that.
+/// A process's name, which its user chose.
 fn name(pid: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let shown: String = name.chars().filter(char::is_ascii_graphic).take(NAME).collect();

@@ -73,13 +73,13 @@ impl Keyboard {
     ///
     /// In words, when input before it is missing.
     pub fn begin_at(&self, offset: u64) -> Result<(), String> {
-        let Some(mut standing) = self.session.standing_of(self.connection) else { return Ok(()) };
-        let missing = offset.saturating_sub(standing.received);
-        standing.repeated = standing.received.saturating_sub(offset);
-        standing.received = standing.received.max(offset);
+        let Some(mut presence) = self.session.presence_of(self.connection) else { return Ok(()) };
+        let missing = offset.saturating_sub(presence.received);
+        presence.repeated = presence.received.saturating_sub(offset);
+        presence.received = presence.received.max(offset);
         match missing {
             0 => Ok(()),
-            missing => Err(format!("{missing} bytes that were typed never arrived")),
+            missing => Err(format!("{missing} bytes of input were lost")),
         }
     }
 
@@ -89,7 +89,7 @@ impl Keyboard {
     ///
     /// In words, when the client was not sent so much.
     pub fn shown(&self, offset: u64) -> Result<(), String> {
-        let Some(_present) = self.session.standing_of(self.connection) else { return Ok(()) };
+        let Some(_present) = self.session.presence_of(self.connection) else { return Ok(()) };
         let sent = self.session.cursor.load(Ordering::Relaxed);
         if offset > sent {
             return Err(format!("the output was sent up to offset {sent}, not {offset}"));
@@ -100,17 +100,17 @@ impl Keyboard {
 
     /// The client said something, so it has the key that its `hello` brought.
     pub fn heard(&self) {
-        if let Some(mut standing) = self.session.standing_of(self.connection) {
-            standing.keys.confirm();
+        if let Some(mut presence) = self.session.presence_of(self.connection) {
+            presence.keys.confirm();
         }
-        self.stir();
+        self.mark_alive();
     }
 
     /// The client gave a sign of life.
-    pub fn stir(&self) {
-        let Some(mut standing) = self.session.standing_of(self.connection) else { return };
-        let was_lost = standing.stir();
-        drop(standing);
+    pub fn mark_alive(&self) {
+        let Some(mut presence) = self.session.presence_of(self.connection) else { return };
+        let was_lost = presence.mark_alive();
+        drop(presence);
         if was_lost {
             self.line.publish_presence();
         }
@@ -118,9 +118,9 @@ impl Keyboard {
 
     /// Ends the session, unless it goes on over another connection.
     pub fn end(&self, close: &Close) {
-        let Some(standing) = self.session.standing_of(self.connection) else { return };
+        let Some(presence) = self.session.presence_of(self.connection) else { return };
         self.session.set_end(close);
-        drop(standing);
+        drop(presence);
         self.line.end_session(&self.session, close);
     }
 
@@ -134,7 +134,7 @@ impl Keyboard {
         self.line.session(self.session.id).is_none()
     }
 
-    /// Who types.
+    /// The session's user.
     pub fn user(&self) -> &str {
         &self.session.user
     }
@@ -187,8 +187,8 @@ impl Keyboard {
     /// The client's grid, which others scale theirs to while this session writes.
     pub fn resize(&self, size: Size) {
         let desk = lock(&self.line.desk);
-        if let Some(mut standing) = self.session.standing_of(self.connection) {
-            standing.size = Some(size);
+        if let Some(mut presence) = self.session.presence_of(self.connection) {
+            presence.size = Some(size);
         }
         self.line.publish_pen(&desk, None);
     }
@@ -221,7 +221,7 @@ impl Keyboard {
             }
             Asked::Again => {}
             Asked::Another(other) => {
-                return Err(format!("{} asks for it already, wait for the answer", other.user));
+                return Err(format!("{} already asks to type: wait for the answer", other.user));
             }
         }
         self.line.publish_pen(&desk, None);
@@ -259,9 +259,9 @@ impl Keyboard {
     pub fn grant_pen(&self, now: Timestamp) -> Result<(), String> {
         let mut desk = self.desk()?;
         if !desk.pen().is_held_by(self.session.id) {
-            return Err("only the one who writes can give the pen".into());
+            return Err("only the person who is typing can do this".into());
         }
-        let loser = desk.grant_pen(now).ok_or("nobody asks for the pen")?;
+        let loser = desk.grant_pen(now).ok_or("nobody asks to type")?;
         self.session.log(&self.line, "pen granted", None, None);
         let change = Change {
             by: self.session.user.clone(),
@@ -282,9 +282,9 @@ impl Keyboard {
     pub fn deny_pen(&self, reason: Option<&str>) -> Result<(), String> {
         let mut desk = self.desk()?;
         if !desk.pen().is_held_by(self.session.id) {
-            return Err("only the one who writes can keep the pen".into());
+            return Err("only the person who is typing can do this".into());
         }
-        desk.deny_pen().ok_or("nobody asks for the pen")?;
+        desk.deny_pen().ok_or("nobody asks to type")?;
         self.session.log(&self.line, "pen denied", None, reason);
         let reason = match reason {
             Some(reason) => format!("denied: {reason}"),
@@ -314,7 +314,9 @@ impl Keyboard {
     /// In words, when the session's user may not.
     pub fn force_pen(&self, reason: Option<String>, now: Timestamp) -> Result<(), String> {
         if !self.session.operator || self.session.may == Mode::Watch {
-            return Err("taking over needs an administrator's console URL".into());
+            return Err("only administrators and members of the server's project may take over: \
+                     use a console URL of one of them"
+                .into());
         }
         let mut desk = self.desk()?;
         let loser = desk.force_pen(self.session.holder(now));
@@ -333,8 +335,8 @@ impl Keyboard {
     /// session is over, or goes on over another one.
     fn desk(&self) -> Result<MutexGuard<'_, Desk>, String> {
         let desk = lock(&self.line.desk);
-        let fate = lock(&self.session.fate);
-        match fate.end.is_some() || fate.connection != self.connection {
+        let ending = lock(&self.session.ending);
+        match ending.end.is_some() || ending.connection != self.connection {
             true => Err("this session is over".into()),
             false => Ok(desk),
         }

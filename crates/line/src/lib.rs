@@ -20,7 +20,7 @@
 //! 3. its sessions,
 //! 4. its history,
 //! 5. how a session stands,
-//! 6. a session's fate,
+//! 6. a session's ending,
 //! 7. the line's status, name, power or paintings, which are let go before anything else is taken.
 //!
 //! The number of a session's connection is counted up under 2, 4, 5 and 6 together, so that one of

@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) typed: Notify,
     /// Input was written or dropped: a session that waits for room looks again.
     pub(crate) room: Notify,
-    /// Cancelled when nobody attaches any more, so that nobody waits for the line.
+    /// Cancelled when the line is closed, so that attaches stop waiting for it.
     pub(crate) closed: CancellationToken,
     pub(crate) stop: CancellationToken,
 }
@@ -207,7 +207,7 @@ impl Line {
         self.0
             .all_sessions()
             .iter()
-            .any(|session| !session.is_over() && lock(&session.standing).keys.open(digest))
+            .any(|session| !session.is_over() && lock(&session.presence).keys.open(digest))
     }
 
     /// Puts bytes before everything that waits to be written, whoever holds the pen; false where
@@ -218,7 +218,7 @@ impl Line {
         pressed
     }
 
-    /// Ends the session that writes; none when nobody does.
+    /// Ends the session that writes, if there is one.
     pub fn disconnect_writer(&self, by: &Disconnect) -> Option<api::Writer> {
         let holder = lock(&self.0.desk).pen().holder().cloned()?;
         self.disconnect(holder.session, by).then(|| writer(&holder, None))
@@ -254,8 +254,8 @@ impl Line {
         let all = self.0.all_sessions();
         let describe = |session: &Arc<Session>| {
             let (address, absence) = {
-                let standing = lock(&session.standing);
-                (standing.address.clone(), standing.absence)
+                let presence = lock(&session.presence);
+                (presence.address.clone(), presence.absence)
             };
             api::Session {
                 id: session.id,
@@ -317,9 +317,9 @@ impl Shared {
     /// takes it out; one whose connection is gone is taken out here.
     pub(crate) fn end_session(&self, session: &Session, close: &Close) {
         let detached = {
-            let standing = lock(&session.standing);
+            let presence = lock(&session.presence);
             session.set_end(close);
-            standing.detached
+            presence.detached
         };
         if detached {
             self.remove(session);
@@ -329,7 +329,7 @@ impl Shared {
     /// Takes a session out that is over: its pen is free, or of who asked for it. One that found
     /// no room among the others may hold the pen too.
     pub(crate) fn remove(&self, session: &Session) {
-        lock(&session.standing).leave();
+        lock(&session.presence).leave();
         let was_there = {
             let mut sessions = lock(&self.sessions);
             let was_there = sessions.take_out(session.id);
@@ -349,7 +349,7 @@ impl Shared {
         }
         // The owner may wait for this session to catch up.
         self.progress.notify_one();
-        let close = lock(&session.fate).end.clone();
+        let close = lock(&session.ending).end.clone();
         tracing::info!(line = self.name(), server = %self.key.server, session = %session.id, user = session.user,
             code = close.as_ref().map(|close| close.code.number()),
             reason = close.map(|close| close.reason), "session ended");
@@ -362,8 +362,8 @@ impl Shared {
         let request = desk.pen().request().cloned();
         let session = holder.as_ref().and_then(|holder| self.session(holder.session));
         let (size, free_at) = session.map_or((None, None), |session| {
-            let standing = lock(&session.standing);
-            (standing.size, standing.absence.map(|absence| absence.pen_until))
+            let presence = lock(&session.presence);
+            (presence.size, presence.absence.map(|absence| absence.pen_until))
         });
         self.status.send_if_modified(|status| {
             let changed = status.holder != holder || status.request != request;

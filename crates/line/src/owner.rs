@@ -77,7 +77,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
         if hold.claim.is_none() && now.whole && line.settings.claims.are_made() {
             Box::pin(leave_to_its_starter(line)).await;
         }
-        // Where the port is, is asked now: what was said of it before is over.
+        // Before each connection, the owner asks for the port: an earlier answer may be stale.
         let _ = tokio::time::timeout(Duration::ZERO, line.moved.notified()).await;
         // Boxed, since it is large and over soon: a connected line has no room for it.
         let connection = match Box::pin(dial(line, resolve, hold)).await {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::lock;
 
-/// Lines that wait to be painted, at most. Who asks when there are so many begins without a screen.
+/// Maximum number of lines that wait to be painted. Further sessions begin without a screen.
 const QUEUE: usize = 256;
 
 /// How long a session waits for its screen. After that it begins without.
@@ -32,7 +32,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Paintings that are kept for the next who asks, of all lines together: 16 MiB at most.
 const KEPT: usize = 16;
 
-/// Grids on which a line's screen waits to be painted, at most. Who wants another one then gets one of these.
+/// Maximum number of grids on which a line's screen waits to be painted. Requests for further grids get one of these.
 const GRIDS: usize = 8;
 
 /// The grids that a screen is painted for.
@@ -87,7 +87,7 @@ impl Painters {
             let jobs = Arc::clone(&jobs);
             let thread = thread::Builder::new().name(format!("painter-{number}"));
             if let Err(error) = thread.spawn(move || work(&jobs)) {
-                tracing::error!(%error, "no thread to paint screens");
+                tracing::error!(%error, "the threads that paint screens cannot be started");
             }
         }
         painters

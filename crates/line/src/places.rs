@@ -22,19 +22,26 @@ pub(crate) struct Taken {
 }
 
 impl SessionPlaces {
-    /// So many for a user, and for an address; 0 is no limit.
+    /// So many for a user, and for an address; 0 means no limit.
     pub fn new(of_user: usize, of_source: usize) -> Self {
         Self { users: Places::new(of_user), sources: Places::new(of_source) }
     }
 
     pub(crate) fn enter(&self, visitor: &Visitor) -> Result<Taken, Refusal> {
         let user = self.users.enter(visitor.user.clone()).ok_or_else(|| {
-            Refusal::TooMany(format!("{} has {} here", visitor.user, self.users.most()))
+            Refusal::TooMany(format!(
+                "user {} has {} sessions, which is the maximum",
+                visitor.user,
+                self.users.most()
+            ))
         })?;
         let source = match visitor.source {
             None => None,
             Some(source) => Some(self.sources.enter(source).ok_or_else(|| {
-                Refusal::TooMany(format!("{} come from {source}", self.sources.most()))
+                Refusal::TooMany(format!(
+                    "{} sessions come from {source}, which is the maximum",
+                    self.sources.most()
+                ))
             })?),
         };
         Ok(Taken { _user: user, _source: source })

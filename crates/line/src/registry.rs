@@ -211,7 +211,7 @@ impl Lines {
         true
     }
 
-    /// All attached sessions.
+    /// All sessions.
     pub fn sessions(&self) -> Vec<api::Session> {
         self.all().iter().flat_map(Line::sessions).collect()
     }

@@ -62,7 +62,7 @@ impl Roster {
         if self.sessions.len() < most || self.evict(holder, |_| true, 0) {
             return Ok(());
         }
-        Err(Refusal::TooMany(format!("{most} share this line")))
+        Err(Refusal::TooMany(format!("this console has {most} sessions, which is the maximum")))
     }
 
     /// Bounds the sessions without a connection of those who have this token.
@@ -84,9 +84,10 @@ impl Roster {
         let all = self.sessions.iter().filter(counts);
         let (count, oldest) = (all.clone().count(), all.min_by_key(|session| session.alive()));
         let Some(oldest) = oldest.filter(|_| count > most).cloned() else { return false };
-        oldest.set_end(&Close::new(CloseCode::SessionLimit, "others needed its place"));
-        lock(&oldest.standing).leave();
-        tracing::info!(session = %oldest.id, user = oldest.user, "a lost session made room");
+        oldest.set_end(&Close::new(CloseCode::SessionLimit, "another session needed its place"));
+        lock(&oldest.presence).leave();
+        tracing::info!(session = %oldest.id, user = oldest.user, "a lost session was ended to \
+                 make room");
         self.take_out(oldest.id)
     }
 

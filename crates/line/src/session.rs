@@ -46,17 +46,17 @@ pub(crate) struct Session {
     pub(crate) cursor: AtomicU64,
     /// Offset up to which its client has shown all, as far as it said so.
     pub(crate) shown: AtomicU64,
-    pub(crate) fate: Mutex<Fate>,
+    pub(crate) ending: Mutex<Ending>,
     /// Rung when there may be something for its attachment: output, news, its end.
     pub(crate) bell: Notify,
-    pub(crate) standing: Mutex<Standing>,
+    pub(crate) presence: Mutex<Presence>,
 }
 
 /// What ends an attachment.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fate {
+pub(crate) struct Ending {
     /// Number of the session's present connection; those before are over. It is counted up under the
-    /// locks of desk, history and standing, so that holding one of them keeps it as it is.
+    /// locks of desk, history and presence, so that holding one of them keeps it as it is.
     pub(crate) connection: u64,
     /// Set once, when the session is over.
     pub(crate) end: Option<Close>,
@@ -64,21 +64,21 @@ pub(crate) struct Fate {
     pub(crate) until: u64,
 }
 
-/// How a session stands.
+/// Whether a session's client is there, and what it has sent.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct Presence {
     /// Where its connection comes from.
     pub(crate) address: String,
     /// Its last sign of life.
     pub(crate) alive: Instant,
     /// Whether its connection is gone.
     pub(crate) detached: bool,
-    /// Set while its connection is gone, or its client does not answer over it.
+    /// Set while its connection is gone, or its client does not respond over it.
     pub(crate) absence: Option<Absence>,
     /// Whether its client ever gave a sign of life.
     pub(crate) heard: bool,
     /// Whether its pen was freed while its connection is gone.
-    pub(crate) laid_pen_down: bool,
+    pub(crate) pen_released: bool,
     /// What ends it when it does not come back in time.
     pub(crate) waiting: Option<AbortHandle>,
     /// Its places among those of its user and address.
@@ -106,7 +106,7 @@ pub(crate) struct Absence {
     pub(crate) until: Instant,
 }
 
-impl Standing {
+impl Presence {
     pub(crate) fn new(address: String) -> Self {
         Self {
             address,
@@ -114,7 +114,7 @@ impl Standing {
             detached: false,
             absence: None,
             heard: false,
-            laid_pen_down: false,
+            pen_released: false,
             waiting: None,
             places: None,
             keys: Keys::default(),
@@ -127,7 +127,7 @@ impl Standing {
     }
 
     /// Its client gave a sign of life; returns whether it was taken for lost.
-    pub(crate) fn stir(&mut self) -> bool {
+    pub(crate) fn mark_alive(&mut self) -> bool {
         self.alive = Instant::now();
         self.heard = true;
         self.absence.take().is_some()
@@ -161,29 +161,29 @@ impl Session {
             limit: visitor.limit,
             cursor: AtomicU64::new(0),
             shown: AtomicU64::new(0),
-            fate: Mutex::default(),
+            ending: Mutex::default(),
             bell: Notify::new(),
-            standing: Mutex::new(Standing::new(visitor.address.clone())),
+            presence: Mutex::new(Presence::new(visitor.address.clone())),
         }
     }
 
     /// Number of its present connection.
     pub(crate) fn connection(&self) -> u64 {
-        lock(&self.fate).connection
+        lock(&self.ending).connection
     }
 
     /// How it stands, for its connection of this number; none when it goes on over another.
-    pub(crate) fn standing_of(&self, connection: u64) -> Option<MutexGuard<'_, Standing>> {
-        let standing = lock(&self.standing);
-        (self.connection() == connection).then_some(standing)
+    pub(crate) fn presence_of(&self, connection: u64) -> Option<MutexGuard<'_, Presence>> {
+        let presence = lock(&self.presence);
+        (self.connection() == connection).then_some(presence)
     }
 
     /// Ends its present connection, and counts to the next.
     pub(crate) fn next_connection(&self) -> u64 {
         let connection = {
-            let mut fate = lock(&self.fate);
-            fate.connection += 1;
-            fate.connection
+            let mut ending = lock(&self.ending);
+            ending.connection += 1;
+            ending.connection
         };
         // Both the attachment before, which may wait, and the next one look.
         self.bell.notify_waiters();
@@ -200,21 +200,21 @@ impl Session {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        lock(&self.fate).end.is_some()
+        lock(&self.ending).end.is_some()
     }
 
     /// Its last sign of life.
     pub(crate) fn alive(&self) -> Instant {
-        lock(&self.standing).alive
+        lock(&self.presence).alive
     }
 
     /// What becomes of it, where its client is lost.
     pub(crate) fn absence(&self) -> Option<Absence> {
-        lock(&self.standing).absence
+        lock(&self.presence).absence
     }
 
     pub(crate) fn is_detached(&self) -> bool {
-        lock(&self.standing).detached
+        lock(&self.presence).detached
     }
 
     /// Sets its end; the first reason counts.
@@ -224,12 +224,12 @@ impl Session {
 
     /// Sets its end, behind the output before this offset.
     pub(crate) fn set_end_behind(&self, close: &Close, until: u64) {
-        let mut fate = lock(&self.fate);
-        if fate.end.is_none() {
-            fate.end = Some(close.clone());
-            fate.until = until;
+        let mut ending = lock(&self.ending);
+        if ending.end.is_none() {
+            ending.end = Some(close.clone());
+            ending.until = until;
         }
-        drop(fate);
+        drop(ending);
         self.bell.notify_one();
     }
 
@@ -244,7 +244,7 @@ impl Session {
 
     /// Logs what it did, and to whose cost.
     pub(crate) fn log(&self, line: &Shared, what: &str, loser: Option<&str>, reason: Option<&str>) {
-        let address = lock(&self.standing).address.clone();
+        let address = lock(&self.presence).address.clone();
         tracing::info!(line = line.name(), server = %line.key.server, session = %self.id, user = self.user, address, loser,
             reason, "{what}");
     }

@@ -39,7 +39,7 @@ pub(crate) struct Status {
     pub(crate) holder: Option<Holder>,
     /// When the pen is free, where the holder's client is lost.
     pub(crate) free_at: Option<Instant>,
-    /// Who asks the holder for the pen.
+    /// The session that asks the holder for the pen.
     pub(crate) request: Option<Request>,
     /// How long the holder may be silent.
     pub(crate) pen_request_timeout: Duration,
@@ -79,14 +79,14 @@ pub(crate) enum Connection {
     Claimed {
         /// The claim's name.
         name: String,
-        /// Who has it, in words.
+        /// The program that has it, in words.
         why: String,
     },
     /// The server is gone.
     Gone(String),
 }
 
-/// Who changed the pen, and why.
+/// The user who changed the pen, and the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Change {
     pub(crate) by: String,
@@ -171,7 +171,7 @@ impl Status {
         let (state, reason) = self.connection.in_words();
         match self.paused.filter(|_| self.connection.is_connected()) {
             Some(why) => {
-                let reason = format!("{reason}; {why}: what is typed waits until it goes on");
+                let reason = format!("{reason}; {why}: what is typed waits until it resumes");
                 (state, reason, Some(Cause::Paused))
             }
             None => (state, reason, self.connection.cause()),
@@ -288,7 +288,7 @@ impl Connection {
         match self {
             Self::Stopped(status) => (LineState::Waiting, format!("the server is {status}")),
             Self::Dialling => (LineState::Waiting, "connecting to the guest's port".into()),
-            Self::Broken(why) => (LineState::Waiting, format!("connecting again: {why}")),
+            Self::Broken(why) => (LineState::Waiting, format!("reconnecting: {why}")),
             Self::Connected(notes) => {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
             }
@@ -316,7 +316,7 @@ impl Connection {
         match self {
             Self::Connected(_) => None,
             Self::Dialling | Self::Broken(_) => {
-                Some(Refusal::Unreachable("the guest's port does not answer yet".into()))
+                Some(Refusal::Unreachable("the guest's port does not respond yet".into()))
             }
             Self::Stopped(status) => Some(Refusal::Stopped { status: status.to_string() }),
             Self::Failed(why) | Self::Awaits(why) => Some(Refusal::Unreachable(why.clone())),

@@ -95,7 +95,7 @@ impl Stream {
             (Self::Tcp(MeteredTcp { tcp, input }), Endpoint::Tls { host, .. }) => {
                 let tls = settings.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
                 let tls = tls.ok_or_else(|| {
-                    io::Error::other("it speaks TLS, and [serial_console] tls_ca_certs is not set")
+                    io::Error::other("it uses TLS: set [serial_console] tls_ca_certs")
                 })?;
                 let stream = TlsStream::shake_hands(tcp, host, tls, input).await?;
                 Ok(Self::Tls(Box::new(stream)))

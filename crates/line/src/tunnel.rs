@@ -13,7 +13,7 @@ const HEAD: usize = 4096;
 /// guest's.
 pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<usize> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(io::Error::other("the path to it is not one that can be asked for"));
+        return Err(io::Error::other("its path cannot be used in a request"));
     }
     let request = format!("CONNECT {path} HTTP/1.1\r\n\r\n");
     let mut left = request.as_bytes();
@@ -30,7 +30,7 @@ pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<usize> {
         head.split(|byte| *byte == b'\r').next().unwrap_or_default().split(|b| *b == b' ');
     match status.nth(1) {
         Some(b"200") => Ok(request.len()),
-        _ => Err(io::Error::other("it does not open the path that Nova names")),
+        _ => Err(io::Error::other("it does not accept the path that Nova gives")),
     }
 }
 
@@ -39,7 +39,7 @@ async fn read_head(tcp: &TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= HEAD {
-            return Err(io::Error::other("its answer has no end"));
+            return Err(io::Error::other("its response has no end"));
         }
         consume_budget().await;
         let mut byte = [0];

@@ -72,7 +72,8 @@ pub(crate) async fn attach(
         wish.start = Start::Connection;
     }
     if expected.is_connecting() {
-        tracing::debug!(line = %console.line, user = console.user, "an attach waits for its line");
+        tracing::debug!(line = %console.line, user = console.user, "waiting for a line before an \
+                 attach");
     }
     match &proxy.backing {
         Backing::Nova(_) if wish.protocol == Protocol::Raw => expected.connected(SLOW).await,

@@ -16,10 +16,10 @@ use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 
 use crate::Proxy;
-use crate::targets::Sighting;
+use crate::targets::Located;
 use crate::targets::Targets;
 
-/// Who made the tokens, and who controls the guests.
+/// Where tokens are looked up, and guests are controlled.
 #[derive(Debug)]
 pub enum Backing {
     /// This program.
@@ -50,7 +50,7 @@ pub(crate) enum Source {
     /// In our store, after so many revocations.
     Own(u64),
     /// At Nova, which says where the port is.
-    Nova(Sighting),
+    Nova(Located),
 }
 
 impl Backing {
@@ -81,7 +81,7 @@ impl Backing {
             (Self::Own(Host { grants, .. }), Source::Own(revocations)) => {
                 grants.revocations() == *revocations
             }
-            (Self::Nova(_), Source::Nova(sighting)) => sighting.is_fresh(),
+            (Self::Nova(_), Source::Nova(located)) => located.is_fresh(),
             _ => false,
         };
         match is_current && !expired {
@@ -93,10 +93,10 @@ impl Backing {
     /// The line of a console.
     pub(crate) fn line(&self, proxy: &Proxy, console: &Console) -> Result<Expected, Refusal> {
         match (self, &console.source) {
-            (Self::Nova(targets), Source::Nova(sighting)) => targets.open(sighting),
+            (Self::Nova(targets), Source::Nova(located)) => targets.open(located),
             _ => proxy.lines.get(console.line).map(|line| line.expect()).ok_or_else(|| {
                 Refusal::NoSuchLine(
-                    "the server is gone, or has no such serial port any more".into(),
+                    "the server was deleted, or no longer has this serial port".into(),
                 )
             }),
         }

@@ -1,4 +1,4 @@
-//! Who is connected: the one at the other end of the connection, or whom a trusted reverse proxy names.
+//! The address of a client: that of the connection, or the one that a trusted reverse proxy reports.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::proxy_protocol;
 use crate::proxy_protocol::Said;
 
-/// Who makes a request.
+/// The client of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
     /// The user's; without a port it is 0.
@@ -26,7 +26,7 @@ pub(crate) struct Client {
     pub(crate) trusted: bool,
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     address: SocketAddr,
@@ -65,7 +65,8 @@ impl Peer {
             ProxyProtocol::Off => return Ok(plain),
             ProxyProtocol::Accept if !trusted => return Ok(plain),
             ProxyProtocol::Require if !trusted => {
-                let text = "[proxy] proxy_protocol = require: it is none of trusted_proxies";
+                let text = "[proxy] proxy_protocol = require: the address is not one of \
+                         trusted_proxies";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
             protocol => protocol == ProxyProtocol::Require,
@@ -77,7 +78,7 @@ impl Peer {
             // What such a connection says may be anybody's.
             Some(Said::Nobody) => Ok(Self { trusted: false, ..plain }),
             None if required => {
-                let text = "[proxy] proxy_protocol = require: it begins with no header of that";
+                let text = "[proxy] proxy_protocol = require: there is no PROXY protocol header";
                 Err(io::Error::new(io::ErrorKind::InvalidData, text))
             }
             None => Ok(plain),

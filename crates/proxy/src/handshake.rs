@@ -158,7 +158,7 @@ async fn admit(
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
         Backing::Own(_) => origin::Rule::Own { tls: client.secure },
-        // Nova's proxy believes everybody: so do we as long as nobody is named who may be believed.
+        // Nova's proxy trusts these headers from everybody. So does this one, unless trusted_proxies is set.
         Backing::Nova(_) => origin::Rule::Nova {
             believes: client.trusted || proxy.config.proxy.trusted_proxies.is_empty(),
         },

@@ -42,11 +42,11 @@ pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
         .find(|(name, _)| name == "from")
         .map_or(Ok(0), |(_, from)| from.parse());
     let Ok(from) = from else {
-        return plain(StatusCode::BAD_REQUEST, "from is an offset\n");
+        return plain(StatusCode::BAD_REQUEST, "from must be an offset\n");
     };
     let output = line.output(from, PIECE);
     if output.offset < from {
-        return plain(StatusCode::BAD_REQUEST, "the output does not reach that far\n");
+        return plain(StatusCode::BAD_REQUEST, "from is beyond the end of the output\n");
     }
     let next = output.offset + output.bytes.len() as u64;
     let mut answer = Response::new(Full::from(output.bytes));

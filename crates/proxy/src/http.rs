@@ -72,7 +72,7 @@ pub(crate) async fn serve_connection(
     let (stream, peer) = match received {
         Ok(received) => received,
         Err(error) => {
-            tracing::debug!(peer = %from, %error, "no connection came about");
+            tracing::debug!(peer = %from, %error, "a connection failed before its first request");
             return None;
         }
     };
@@ -125,13 +125,14 @@ async fn receive(
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(proxy.config.session.grace))?;
     let peer = Peer::receive(&mut stream, from, &proxy.config).await.inspect_err(|error| {
         if seldom::is_due("proxy protocol") {
-            tracing::warn!(peer = %from, %error, "a connection is closed unheard");
+            tracing::warn!(peer = %from, %error, "closed a connection without an accepted PROXY \
+                     protocol header");
         }
     })?;
     Ok((proxy.reception.receive(stream).await?, peer))
 }
 
-/// Who makes a request, and a place of a user whom a reverse proxy names.
+/// The client of a request, and the connection place of a user whom a reverse proxy reports.
 fn identify(
     config: &Config,
     room: &Room,
@@ -148,7 +149,7 @@ fn identify(
         return Ok((client, None));
     }
     let place = room.of_address(address).ok_or_else(|| {
-        let reason = "your address has all connections that it may have: try again in a moment";
+        let reason = "your address has too many connections: try again later";
         refused(StatusCode::TOO_MANY_REQUESTS, Cause::Limit, reason)
     })?;
     Ok((client, Some(place)))
@@ -179,7 +180,7 @@ async fn answer(
     } else if is_get {
         pages::answer(&proxy.config, &request).await
     } else {
-        allowing(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"))
+        allowing(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported here\n"))
     };
     (answer.map(Either::Left), None)
 }

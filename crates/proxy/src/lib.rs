@@ -187,8 +187,8 @@ impl Room {
             tracing::warn!(
                 %source,
                 most = self.each.most(),
-                "an address has all connections that it may have ([limits] \
-                 connections_per_address): more are closed"
+                "an address has reached [limits] connections_per_address: further connections \
+                 are closed"
             );
         }
         place

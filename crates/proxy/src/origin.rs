@@ -77,7 +77,7 @@ fn check_scheme(scheme: &str, base_url: &str) -> Result<(), String> {
         scheme @ ("http" | "https") => scheme,
         _ => "another scheme",
     };
-    Err(format!("the page was loaded by {scheme}, consoles here want {wanted}"))
+    Err(format!("the page was loaded over {scheme}, but consoles here require {wanted}"))
 }
 
 #[cfg(test)]

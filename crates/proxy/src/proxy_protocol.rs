@@ -118,7 +118,7 @@ async fn read_header(tcp: &mut TcpStream) -> io::Result<Said> {
 }
 
 fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the header of the PROXY protocol is broken")
+    io::Error::new(io::ErrorKind::InvalidData, "the PROXY protocol header is malformed")
 }
 
 /// `PROXY TCP4 SOURCE DESTINATION PORT PORT`, or `PROXY UNKNOWN` and anything.

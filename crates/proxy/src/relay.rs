@@ -117,35 +117,35 @@ enum Fault {
     #[error("the Host header is missing or not valid")]
     NoHost,
     #[error(
-        "only pages of this proxy itself may make calls here: open its own address, or set \
-         [serial_console] base_url to the address of the reverse proxy before it"
+        "only this proxy's own pages may make calls here: open the page at the proxy's own \
+         address, or set [serial_console] base_url to the address of the reverse proxy"
     )]
     Foreign,
     #[error(
-        "this call is not answered at the users' port: make it at the API's own address, or set \
-         [proxy] admin_calls = true"
+        "this call is not available at the proxy's port: send it to the API's own address, or \
+         set [proxy] admin_calls = true"
     )]
     NotOffered,
     #[error("The resource could not be found: /v1/openapi.json lists all calls.")]
     NoSuchCall,
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
-    #[error("the request body did not come whole within {} s", BODY_TIME.as_secs())]
+    #[error("the request body did not arrive within {} s", BODY_TIME.as_secs())]
     NoBody,
-    #[error("too many calls are under way: try again in a moment")]
+    #[error("too many calls are in progress: try again later")]
     Full,
     #[error(
-        "{PER_ADDRESS} calls from your address are under way, which is the most: try again in a \
-         moment"
+        "{PER_ADDRESS} calls from your address are in progress, which is the maximum: try again \
+         later"
     )]
     AddressFull,
     #[error(
-        "the API cannot be reached: try again in a moment; if it stays so, see whether it runs, \
-         and whether [proxy] api_url names it"
+        "the API cannot be reached: try again later; check that it is running, and that [proxy] \
+         api_url is right"
     )]
     Unreachable,
     #[error(
-        "no answer from the API within {} s: what was asked for may still be done, look again",
+        "no response from the API within {} s: the call may still succeed, so check its result",
         ANSWER.as_secs()
     )]
     Silent,
@@ -282,7 +282,7 @@ impl Relay {
             Err(_) => {
                 if seldom::is_due("silent") {
                     let seconds = self.patience.as_secs();
-                    tracing::warn!(%api, seconds, "the API does not answer");
+                    tracing::warn!(%api, seconds, "the API does not respond");
                 }
                 Err(Fault::Silent)
             }

@@ -20,12 +20,12 @@ pub(crate) fn refuse<B>(request: &Request<B>) -> Answer {
     let host = host.and_then(|host| host.parse::<Authority>().ok());
     let host = host.as_ref().map_or("HOST:PORT", Authority::as_str);
     if upgrade::is_asked_for(request) {
-        let reason = format!("only TLS is spoken here: use wss://{host}/");
+        let reason = format!("this port speaks only TLS: use wss://{host}/");
         return handshake::refused(StatusCode::BAD_REQUEST, Cause::Handshake, &reason);
     }
     let text = format!(
-        "Only TLS is spoken here: use https://{host}/ in place of http://{host}/.\n\
-         What was sent came unprotected over the network: take a new console URL.\n"
+        "This port speaks only TLS: use https://{host}/ instead of http://{host}/.\nThe request \
+         was sent unencrypted: get a new console URL.\n"
     );
     let mut answer = plain(StatusCode::BAD_REQUEST, "");
     *answer.body_mut() = Full::from(text);
@@ -52,7 +52,7 @@ mod tests {
         let request = Request::get("/serial.html?token=secret").header("host", "a.example:6083");
         let (answer, text) = told(request).await;
         assert_eq!(answer.status(), 400);
-        assert!(text.contains("use https://a.example:6083/ in place of"), "{text}");
+        assert!(text.contains("use https://a.example:6083/ instead of"), "{text}");
         assert!(!text.contains("secret"), "{text}");
     }
 
@@ -61,7 +61,11 @@ mod tests {
         let request =
             Request::get("/?token=t").header("host", "a:1").header("upgrade", "websocket");
         let (answer, text) = told(request).await;
-        assert_eq!(answer.headers()["x-console-reason"], "only TLS is spoken here: use wss://a:1/");
+        assert_eq!(
+            answer.headers()["x-console-reason"],
+            "this port speaks only TLS: use \
+                 wss://a:1/"
+        );
         assert_eq!(text, "");
     }
 

@@ -10,7 +10,7 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::TokenDigest;
 use tokio::time::Instant;
 
-/// Console tokens of one server that are remembered, at most: whoever makes more locks nobody out of
+/// Maximum number of remembered console tokens of one server: further ones lock nobody out of
 /// another server.
 const TOKENS: usize = 1000;
 
@@ -39,12 +39,15 @@ impl Shown {
             Entry::Occupied(first) if first.get().updated.as_ref() == updated => Ok(()),
             Entry::Occupied(_) => {
                 if seldom::is_due("changed") {
-                    tracing::warn!(%server, "the server changed after its token was made");
+                    tracing::warn!(%server, "the server changed after the token was issued");
                 }
                 Err(Refusal::Token)
             }
             Entry::Vacant(_) if full => {
-                let reason = format!("{TOKENS} console URLs of this server: try again later");
+                let reason = format!(
+                    "{TOKENS} console URLs of this server are in use: try again \
+                         later"
+                );
                 Err(Refusal::TooMany(reason))
             }
             Entry::Vacant(place) => {

@@ -84,14 +84,14 @@ struct Target {
 
 #[derive(Debug)]
 struct State {
-    sighting: Sighting,
+    located: Located,
     used: Instant,
     gone: bool,
 }
 
 /// Where a server's port was when somebody asked.
 #[derive(Clone, Debug)]
-pub(crate) struct Sighting {
+pub(crate) struct Located {
     server: ServerRef,
     endpoint: Endpoint,
     /// When the server last changed, in Nova's words: to the second.
@@ -131,43 +131,46 @@ impl Targets {
             lock(&self.shown).note(token.digest(), console.server, server.updated.as_ref());
         obstacle(&server).map_or(Ok(()), Err)?;
         unchanged?;
-        let sighting = Sighting {
+        let located = Located {
             server: ServerRef { id: console.server, name: server.name },
             endpoint: endpoint(console).map_err(Refusal::Unreachable)?,
             updated: server.updated,
             seen: Instant::now(),
         };
         Ok(Console {
-            line: key(sighting.server.id),
+            line: key(located.server.id),
             project: None,
             user: user(token),
             mode: Mode::Write,
             operator: false,
             wait: true,
             expires: None,
-            source: Source::Nova(sighting),
+            source: Source::Nova(located),
         })
     }
 
     /// The line of a server, which goes to where its port was seen.
-    pub(crate) fn open(&self, sighting: &Sighting) -> Result<Expected, Refusal> {
-        let id = sighting.server.id;
+    pub(crate) fn open(&self, located: &Located) -> Result<Expected, Refusal> {
+        let id = located.server.id;
         let mut all = lock(&self.all);
         let (target, moved) = match all.get(&id) {
-            Some(target) => (Arc::clone(target), target.update(sighting)),
+            Some(target) => (Arc::clone(target), target.update(located)),
             None if all.len() >= LINES => {
-                let reason = format!("this proxy has {LINES} consoles open: try again later");
+                let reason = format!(
+                    "this proxy has {LINES} open consoles, which is the \
+                         maximum: try again later"
+                );
                 return Err(Refusal::TooMany(reason));
             }
             None => {
-                let target = Arc::new(Target::new(&self.nova, sighting));
+                let target = Arc::new(Target::new(&self.nova, located));
                 all.insert(id, Arc::clone(&target));
                 (target, false)
             }
         };
         // With all targets locked, so that nobody lets go of it before it is expected.
-        let line = self.lines.add(&sighting.server, None, 0, target).expect();
-        line.rename(&sighting.server.name);
+        let line = self.lines.add(&located.server, None, 0, target).expect();
+        line.rename(&located.server.name);
         match moved {
             true => line.guest_moved(),
             false => line.guest_running(),
@@ -179,12 +182,14 @@ impl Targets {
     pub async fn log_in(self: Arc<Self>) {
         match self.nova.log_in().await {
             Ok(()) => tracing::info!("logged in at Keystone to ask Nova"),
-            Err(error) => tracing::error!(%error, "Nova cannot be asked: nobody can attach"),
+            Err(error) => {
+                tracing::error!(%error, "cannot log in to use Nova: no console can be opened")
+            }
         }
     }
 
-    /// Lets go of the ports that nobody uses, and forgets old tokens, for ever.
-    pub async fn tidy(&self) -> std::convert::Infallible {
+    /// Removes unused lines and forgets old tokens, forever.
+    pub async fn remove_unused(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(LOOK.min(self.idle)).await;
             lock(&self.shown).forget(self.memory);
@@ -224,7 +229,8 @@ impl Targets {
                     return keyboard.expire(&Close::new(CloseCode::SessionLimit, reason));
                 }
                 Err(error) if seldom::is_due("expiry") => {
-                    tracing::warn!(%error, "Nova does not say whether a session's token is still good");
+                    tracing::warn!(%error, "cannot check in Nova whether a session's token is \
+                             still valid");
                 }
                 Err(_) => {}
             }
@@ -232,7 +238,7 @@ impl Targets {
     }
 }
 
-impl Sighting {
+impl Located {
     /// Whether it still counts.
     pub(crate) fn is_fresh(&self) -> bool {
         self.seen.elapsed() < FRESH
@@ -240,35 +246,35 @@ impl Sighting {
 }
 
 impl Target {
-    fn new(nova: &Arc<Nova>, sighting: &Sighting) -> Self {
-        let state = State { sighting: sighting.clone(), used: sighting.seen, gone: false };
+    fn new(nova: &Arc<Nova>, located: &Located) -> Self {
+        let state = State { located: located.clone(), used: located.seen, gone: false };
         Self { nova: Arc::clone(nova), state: Mutex::new(state) }
     }
 
-    /// Takes note of a newer sighting; returns whether the port is elsewhere now.
-    fn update(&self, sighting: &Sighting) -> bool {
+    /// Takes note of a newer lookup; returns whether the port is elsewhere now.
+    fn update(&self, located: &Located) -> bool {
         let mut state = lock(&self.state);
-        let moved = state.sighting.endpoint != sighting.endpoint;
-        state.sighting = sighting.clone();
-        state.used = sighting.seen;
+        let moved = state.located.endpoint != located.endpoint;
+        state.located = located.clone();
+        state.used = located.seen;
         moved
     }
 
-    async fn whereabouts(&self) -> Result<Endpoint, Unresolved> {
-        let last = lock(&self.state).sighting.clone();
+    async fn locate(&self) -> Result<Endpoint, Unresolved> {
+        let last = lock(&self.state).located.clone();
         if last.is_fresh() {
             return Ok(last.endpoint);
         }
         let next = self.ask(last).await?;
         let mut state = lock(&self.state);
-        if state.sighting.seen < next.seen {
-            state.sighting = next;
+        if state.located.seen < next.seen {
+            state.located = next;
         }
-        Ok(state.sighting.endpoint.clone())
+        Ok(state.located.endpoint.clone())
     }
 
     /// Where the port is now, as far as Nova says.
-    async fn ask(&self, last: Sighting) -> Result<Sighting, Unresolved> {
+    async fn ask(&self, last: Located) -> Result<Located, Unresolved> {
         let seen = Instant::now();
         let server = self.nova.server(last.server.id).await.map_err(|error| unknown(&error))?;
         let Some(server) = server else {
@@ -279,10 +285,11 @@ impl Target {
             return Err(not_running(&server, &refusal));
         }
         if server.updated == last.updated {
-            return Ok(Sighting { seen, ..last });
+            return Ok(Located { seen, ..last });
         }
         Err(Unresolved::Failed(
-            "the server was changed, and its port may be another's now: ask for a new console URL"
+            "the server was changed, and its port may belong to another server now: ask for a \
+             new console URL"
                 .into(),
         ))
     }
@@ -290,7 +297,7 @@ impl Target {
 
 impl Resolve for Target {
     fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
-        Box::pin(self.whereabouts())
+        Box::pin(self.locate())
     }
 
     /// Nova's word for the port is all that is known of it.
@@ -318,7 +325,8 @@ fn user(token: &ConsoleToken) -> String {
 fn endpoint(console: openstack::Console) -> Result<Endpoint, String> {
     let port = console.port;
     let host = console.host.filter(|host| !host.is_empty());
-    let host = host.ok_or_else(|| "Nova does not say where the port is".to_owned())?;
+    let host =
+        host.ok_or_else(|| "Nova's response names no host for the guest's port".to_owned())?;
     Ok(match console.internal_access_path {
         Some(path) => Endpoint::Tunnel { host, port, path },
         None => Endpoint::Tcp { host, port },
@@ -336,16 +344,16 @@ fn not_running(server: &openstack::Server, refusal: &Refusal) -> Unresolved {
 
 fn unknown(error: &Unavailable) -> Unresolved {
     if seldom::is_due("port") {
-        tracing::warn!(%error, "Nova does not say where a server's port is");
+        tracing::warn!(%error, "cannot look up the port of a server in Nova");
     }
-    Unresolved::Failed("Nova does not say where the port is: asked again in a moment".into())
+    Unresolved::Failed("cannot look up the guest's port in Nova; retrying".into())
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     if seldom::is_due("unavailable") {
         tracing::warn!(%error, "a console token cannot be looked up");
     }
-    Refusal::Unavailable("Nova does not say what this console URL is for: try again".into())
+    Refusal::Unavailable("cannot look up this console URL in Nova: try again later".into())
 }
 
 /// See the crate `line`: each critical section leaves its data whole.

@@ -39,8 +39,8 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Token`] without a token, [`Refusal::Resume`] for what is no resume key,
-    /// [`Refusal::BadRequest`] for a parameter that makes no sense.
+    /// [`Refusal::Token`] without a token, [`Refusal::Resume`] for an invalid resume key,
+    /// [`Refusal::BadRequest`] for an invalid parameter.
     pub(crate) fn read(
         query: &str,
         headers: &HeaderMap,
@@ -68,7 +68,7 @@ impl Ticket {
                 Admission::Resume(ResumeKey::from_client(&key).ok_or(Refusal::Resume)?)
             }
             Some(_) => {
-                return Err(Refusal::BadRequest("only console.v1 sessions come back".into()));
+                return Err(Refusal::BadRequest("only console.v1 sessions can be resumed".into()));
             }
             None => {
                 let token = token.filter(|token| !token.is_empty());
@@ -79,7 +79,10 @@ impl Ticket {
         let mode = match mode.as_deref() {
             None => None,
             Some(mode) => Some(mode.parse().map_err(|()| {
-                Refusal::BadRequest(format!("mode is watch or write, not {:?}", brief(mode, ECHO)))
+                Refusal::BadRequest(format!(
+                    "mode must be watch or write, not {:?}",
+                    brief(mode, ECHO)
+                ))
             })?),
         };
         let size = match protocol {
@@ -92,7 +95,9 @@ impl Ticket {
         // A raw terminal cannot tell replay from live output, and would answer old queries.
         if protocol == Protocol::Raw && start != Start::Live && mode != Some(Mode::Watch) {
             return Err(Refusal::BadRequest(
-                "from needs mode=watch here: a terminal that writes would answer old output".into(),
+                "without console.v1, from requires mode=watch: a terminal that may type would \
+                 answer queries in old output"
+                    .into(),
             ));
         }
         Ok(Self { admission, mode, start })
@@ -104,7 +109,7 @@ fn size(rows: Option<&str>, cols: Option<&str>) -> Result<Option<Size>, Refusal>
     let read = |name: &str, text: Option<&str>| match text.map(str::parse) {
         None => Ok(None),
         Some(Ok(number @ 1..=GRID)) => Ok(Some(number)),
-        Some(_) => Err(Refusal::BadRequest(format!("{name} is a number from 1 to {GRID}"))),
+        Some(_) => Err(Refusal::BadRequest(format!("{name} must be a number from 1 to {GRID}"))),
     };
     let (rows, cols) = (read("rows", rows)?, read("cols", cols)?);
     Ok(rows.zip(cols).map(|(rows, cols)| Size { rows, cols }))
@@ -120,7 +125,7 @@ fn start(
     let line = match line {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| {
-            bad(format!("line is the id that hello has, not {:?}", brief(text, ECHO)))
+            bad(format!("line must be the id from the hello message, not {:?}", brief(text, ECHO)))
         })?),
     };
     match (from, protocol) {
@@ -129,9 +134,10 @@ fn start(
         (Some("start"), _) => Ok(Start::Oldest),
         (Some(text), _) => match text.parse() {
             Ok(offset) => Ok(Start::Offset { offset, line }),
-            Err(_) => {
-                Err(bad(format!("from is an offset, start or live, not {:?}", brief(text, ECHO))))
-            }
+            Err(_) => Err(bad(format!(
+                "from must be an offset, start or live, not {:?}",
+                brief(text, ECHO)
+            ))),
         },
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Offer {
     pub(crate) protocol: Protocol,
 }
 
-/// Why a request is no handshake.
+/// Why a request is not a valid handshake.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Violation {
     pub(crate) status: StatusCode,
@@ -59,20 +59,28 @@ pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
     if *request.method() != Method::GET {
         return Err(Violation {
             status: StatusCode::METHOD_NOT_ALLOWED,
-            reason: "a WebSocket is opened by GET",
+            reason: "a WebSocket handshake must use GET",
             stripped: false,
             instead: Some((header::ALLOW, "GET")),
         });
     }
     if request.version() != Version::HTTP_11 {
-        return Err("a WebSocket is opened by HTTP/1.1: a reverse proxy has to speak it".into());
+        return Err(
+            "a WebSocket handshake must use HTTP/1.1: a reverse proxy must use it too".into()
+        );
     }
     check_host(request)?;
     if !lists(headers, &header::UPGRADE, "websocket") {
-        return Err(stripped("Upgrade: websocket is missing: a reverse proxy has to pass it on"));
+        return Err(stripped(
+            "the header Upgrade: websocket is missing: a reverse proxy must \
+                 forward it",
+        ));
     }
     if !lists(headers, &header::CONNECTION, "upgrade") {
-        return Err(stripped("Connection: Upgrade is missing: a reverse proxy has to pass it on"));
+        return Err(stripped(
+            "the header Connection: Upgrade is missing: a reverse proxy must \
+                 forward it",
+        ));
     }
     let key = read_key(headers)?;
     if single(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
@@ -84,7 +92,7 @@ pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
         });
     }
     if headers.get_all(header::ORIGIN).iter().count() > 1 {
-        return Err("there is more than one Origin header".into());
+        return Err("the request has more than one Origin header".into());
     }
     let (subprotocol, protocol) = choose_subprotocol(headers)?;
     Ok(Offer { accept: accept(key), subprotocol, protocol })
@@ -137,7 +145,7 @@ fn choose_subprotocol(
     } else if offered.is_empty() {
         Ok((None, Protocol::Raw))
     } else {
-        Err("Invalid protocol selected: binary and console.v1 are spoken here")
+        Err("Invalid protocol selected: supported are binary and console.v1")
     }
 }
 

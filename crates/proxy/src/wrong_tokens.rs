@@ -1,4 +1,4 @@
-//! Console tokens that nobody knows, by address: too many make the next answers wait.
+//! Unknown console tokens, by address: too many delay further responses.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const MOST: Duration = Duration::from_secs(30);
 /// once, since no number of tries guesses a token.
 const WAITING: usize = 64;
 
-/// Tokens of all addresses that nobody knew.
+/// Unknown tokens of all addresses.
 #[derive(Debug)]
 pub(crate) struct WrongTokens {
     addresses: Meter,
@@ -25,7 +25,7 @@ pub(crate) struct WrongTokens {
 }
 
 impl WrongTokens {
-    /// Allows an address so many in a minute; 0 is no limit.
+    /// Allows an address so many in a minute; 0 means no limit.
     pub(crate) fn new(per_minute: u32) -> Self {
         Self { addresses: Meter::new(per_minute, SPAN, MOST), waiting: Semaphore::new(WAITING) }
     }

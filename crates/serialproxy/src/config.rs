@@ -1,4 +1,4 @@
-//! `serialproxy config`: whether the configuration makes sense, and what it comes to.
+//! `serialproxy config`: checks and shows the configuration.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,11 +13,11 @@ use crate::options::ServerArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check the configuration; exit code 2 and every problem when it has any
+    /// Check the configuration; on errors, print all of them and exit with code 2
     #[command(after_help = "Example:
   serialproxy config check --config-file /etc/serialproxy/serialproxy.conf")]
     Check(ServerArgs),
-    /// Show the effective values and where each comes from, as a configuration file
+    /// Print the configuration in effect, and the source of each value, as a configuration file
     #[command(after_help = "Example:
   serialproxy config show --serial_console-port_range 20000:30000")]
     Show(ServerArgs),
@@ -31,7 +31,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     };
     loaded.warnings.iter().for_each(|warning| complain(warning));
     let text = match command {
-        Command::Check(_) => "the configuration is good\n".to_owned(),
+        Command::Check(_) => "the configuration is valid\n".to_owned(),
         Command::Show(_) => serialproxy_config::show(&loaded),
     };
     // A reader that closed the pipe has all that it wanted.

@@ -92,8 +92,8 @@ fn wait_until_ready() -> io::Result<ExitCode> {
 /// Leaves the terminal, its signals, and the directory that it was started in. Every path is absolute by
 /// now.
 pub(crate) fn leave_terminal() -> anyhow::Result<()> {
-    rustix::process::setsid().context("the terminal cannot be left")?;
-    std::env::set_current_dir("/").context("/ cannot be entered")
+    rustix::process::setsid().context("cannot detach from the terminal")?;
+    std::env::set_current_dir("/").context("cannot change to the directory /")
 }
 
 /// Lets go of what was inherited of stdin, stdout and stderr: who started the program may wait for their
@@ -112,7 +112,7 @@ pub(crate) struct PidFile(PathBuf);
 impl PidFile {
     pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
         std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("the pid file {} cannot be written", path.display()))?;
+            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
 }

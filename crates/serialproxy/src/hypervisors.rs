@@ -56,11 +56,11 @@ impl Hypervisors {
         match self.files.read() {
             Ok(new) => {
                 self.current.send_replace(Arc::new(new));
-                tracing::info!("the certificates towards hypervisors were read again");
+                tracing::info!("the certificates for TLS to hypervisors were reloaded");
             }
             Err(error) => tracing::error!(
-                "the new certificates towards hypervisors are of no use, those before stay: \
-                 {error:#}"
+                "the new certificates for TLS to hypervisors cannot be used; keeping the \
+                 previous ones: {error:#}"
             ),
         }
     }
@@ -86,18 +86,18 @@ impl Files {
         for certificate in certificates(ca_certs, "tls_ca_certs")? {
             roots.add(certificate).with_context(|| {
                 let file = ca_certs.display();
-                format!("[serial_console] tls_ca_certs: {file} has a bad certificate")
+                format!("[serial_console] tls_ca_certs: {file} contains an invalid certificate")
             })?;
         }
         let config = ClientConfig::builder().with_root_certificates(roots);
         let Some((cert, key)) = &self.client else { return Ok(config.with_no_client_auth()) };
         let chain = certificates(cert, "tls_client_cert")?;
         let key = PrivateKeyDer::from_pem_file(key).with_context(|| {
-            format!("[serial_console] tls_client_key: no key in {}", key.display())
+            format!("[serial_console] tls_client_key: {} contains no key", key.display())
         })?;
         config
             .with_client_auth_cert(chain, key)
-            .context("[serial_console] tls_client_cert and tls_client_key do not fit")
+            .context("[serial_console] tls_client_cert and tls_client_key do not belong together")
     }
 }
 

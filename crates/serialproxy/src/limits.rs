@@ -30,13 +30,13 @@ pub(crate) fn raise(recorded: bool) -> io::Result<usize> {
         was = current,
         limit = maximum,
         connections,
-        "limit of open files; a session and its recording take one each, a line two: its port and \
-         its claim"
+        "limit of open files; a session takes one, its recording one, and a line two (its port \
+         and its lock file)"
     );
     if connections < CONNECTIONS {
         tracing::warn!(
-            "more than {connections} connections have to wait: raise the limit of open files \
-             (LimitNOFILE= of systemd, ulimit -Hn of a shell) to {}",
+            "only {connections} connections are accepted at a time: to accept more, raise the \
+             limit of open files (LimitNOFILE= of systemd, ulimit -Hn of a shell) to {}",
             share(recorded) * CONNECTIONS + OWN
         );
     }

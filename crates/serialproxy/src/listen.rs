@@ -45,8 +45,8 @@ pub(crate) async fn listen(
 ) -> anyhow::Result<TcpListener> {
     let addresses = resolve(to, prefer)
         .await
-        .with_context(|| format!("there is no address of {}, which {option} sets", to.host))?;
-    let mut refused = anyhow::anyhow!("there is no address of {}, which {option} sets", to.host);
+        .with_context(|| format!("cannot resolve {}, which {option} sets", to.host))?;
+    let mut refused = anyhow::anyhow!("cannot resolve {}, which {option} sets", to.host);
     for address in addresses {
         match bind(address) {
             Ok(listener) => return Ok(listener),
@@ -67,7 +67,7 @@ async fn resolve(Listen { host, port }: &Listen, prefer: Prefer) -> io::Result<V
         return Ok(vec![(Ipv6Addr::UNSPECIFIED, *port).into()]);
     }
     let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host.as_str(), *port)));
-    let found = found.await.map_err(|_| io::Error::other("the name server does not answer"))??;
+    let found = found.await.map_err(|_| io::Error::other("the name server does not respond"))??;
     let mut found: Vec<_> = found.collect();
     sort(&mut found, prefer);
     Ok(found)
@@ -156,7 +156,7 @@ mod tests {
     async fn a_name_without_an_address_is_an_error_in_words() {
         let to = Listen { host: "no.such.name.invalid".into(), port: 1 };
         let error = listen(&to, Prefer::V4, "[api] listen").await.unwrap_err().to_string();
-        assert_eq!(error, "there is no address of no.such.name.invalid, which [api] listen sets");
+        assert_eq!(error, "cannot resolve no.such.name.invalid, which [api] listen sets");
         let taken = listen(&Listen { host: "::1".into(), port: 0 }, Prefer::V4, "x").await.unwrap();
         let port = taken.local_addr().unwrap().port();
         let to = Listen { host: "::1".into(), port };

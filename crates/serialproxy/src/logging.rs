@@ -32,7 +32,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Bytes of lines that wait at most; as many may be being written.
 const ROOM: usize = 1 << 20;
 
-/// How long [`flush`] waits at most: nobody may read the log.
+/// How long [`flush`] waits at most: the log's reader may have stopped.
 const FLUSH: Duration = Duration::from_secs(1);
 
 static QUEUE: Queue = Queue::new();
@@ -126,7 +126,7 @@ impl Queue {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Each critical section leaves the state whole, whoever panicked.
+    /// Each critical section leaves the state consistent, so a poisoned lock can be used.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +149,7 @@ fn says_missing(missing: u64) -> String {
     let mut text = String::new();
     let _ = SystemTime.format_time(&mut format::Writer::new(&mut text));
     text + &format!(
-        "  WARN lines are missing here: the log was not read or not writable missing={missing}\n"
+        "  WARN log lines are missing here: the log could not be written missing={missing}\n"
     )
 }
 

@@ -30,9 +30,9 @@ use crate::roles::serve;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Examples:
-  serialproxy serve                        serve the guests of this machine
-  serialproxy boot demo --image demo       define and start a guest
-  serialproxy connect demo                 attach this terminal to its console
+  serialproxy serve                            serve the guests of this machine
+  serialproxy boot demo --image demo           define and start a guest
+  serialproxy connect demo                     attach this terminal to its console
   serialproxy get-serial-console demo serial   print a URL for the browser")]
 struct Args {
     #[command(subcommand)]
@@ -41,23 +41,23 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every role in this process: the API, the guests' lines, and what users connect to
+    /// Run every role in one process: the API, the guests' lines, and the proxy that users connect to
     #[command(after_help = serve::HELP)]
     Serve(ServerArgs),
-    /// Run the API alone (comes with a later version)
+    /// Run only the API (not yet available)
     Api(ServerArgs),
-    /// Run the lines of a hypervisor alone (comes with a later version)
+    /// Run only the lines of a hypervisor's guests (not yet available)
     Compute(ServerArgs),
-    /// Run what users connect to alone, in the place of Nova's nova-serialproxy
+    /// Run only the proxy, as a replacement for Nova's nova-serialproxy
     #[command(after_help = proxy::HELP)]
     Proxy(ProxyArgs),
-    /// Check the configuration, or show it
+    /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Make certificates for TLS
+    /// Create certificates for TLS
     #[command(subcommand)]
     Tls(self_signed::Command),
-    /// Print completions for a shell
+    /// Print shell completions
     #[command(after_help = "Example:
   serialproxy completions bash > /etc/bash_completion.d/serialproxy")]
     Completions {
@@ -87,7 +87,8 @@ fn main() -> ExitCode {
 
 fn not_apart(role: &str) -> ExitCode {
     complain(&format!(
-        "the {role} role does not run apart yet: `serialproxy serve` runs every role in one process"
+        "the {role} role cannot run on its own yet: use `serialproxy serve`, which runs every \
+         role in one process"
     ));
     ExitCode::from(EXIT_USAGE)
 }
@@ -102,7 +103,7 @@ fn run_client(command: serialproxy_client::Command) -> ExitCode {
     }
 }
 
-/// Exit code of a command line or configuration that makes no sense.
+/// Exit code of an invalid command line or configuration.
 const EXIT_USAGE: u8 = 2;
 
 #[allow(clippy::print_stderr, reason = "the one place where the program itself speaks to a person")]

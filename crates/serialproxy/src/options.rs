@@ -17,19 +17,19 @@ use serialproxy_config::options;
 /// Where the configuration comes from.
 #[derive(Args, Debug)]
 pub(crate) struct ServerArgs {
-    /// Configuration file; may be repeated, later ones override
+    /// Configuration file; repeatable, later files override earlier ones
     #[arg(long, value_name = "FILE")]
     config_file: Vec<PathBuf>,
-    /// Directory whose files *.conf are read after those, by name; may be repeated
+    /// Directory whose files *.conf are read after --config-file, sorted by name; repeatable
     #[arg(long, value_name = "DIR")]
     config_dir: Vec<PathBuf>,
-    /// Directory of everything that outlives the process [default: /var/lib/serialproxy]
+    /// Directory for persistent state [default: /var/lib/serialproxy]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// File that the log is written to, at its end, instead of stderr
+    /// File to append the log to, instead of stderr
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
-    /// File that the process id is written to [default: STATE/serialproxy.pid of a daemon]
+    /// File to write the process id to [default with daemon: STATE/serialproxy.pid]
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
     /// Of a daemon's own process
@@ -76,7 +76,7 @@ struct OptionFlags(Vec<(String, String, String)>);
 impl Args for OptionFlags {
     fn augment_args(command: Command) -> Command {
         command
-            .next_help_heading("Options of the configuration, which override its files")
+            .next_help_heading("Configuration options; they override the files")
             .args(options().filter(|option| !option.is_secret()).map(flag))
             .args(options().filter_map(flag_off))
     }
@@ -123,13 +123,13 @@ const SHORT: [(&str, &str, bool); 9] = [
 impl Args for ShortFlags {
     fn augment_args(command: Command) -> Command {
         let verbose = ["verbose", "noverbose"].map(|name| {
-            let help = "Accepted as nova-serialproxy accepts it; --debug makes the log verbose";
+            let help = "Accepted for compatibility with nova-serialproxy, without effect; use \
+                     --debug";
             Arg::new(name).long(name).help(help).hide(true).action(ArgAction::SetTrue)
         });
         let on = SHORT.iter().map(|(name, option, turns_on)| {
             let off = turns_on.then(|| format!("no{name}"));
-            value_flag((*name).to_owned(), off)
-                .help(format!("The same as --serial_console-{option}"))
+            value_flag((*name).to_owned(), off).help(format!("Same as --serial_console-{option}"))
         });
         let off = SHORT.iter().filter(|(.., turns_on)| *turns_on);
         let off = off.map(|(name, ..)| off_flag(format!("no{name}"), (*name).to_owned()));
@@ -186,7 +186,7 @@ fn flag_off(option: &Opt) -> Option<Arg> {
 fn off_flag(off: String, on: String) -> Arg {
     Arg::new(off.clone())
         .long(off)
-        .help(format!("The same as --{on}=false"))
+        .help(format!("Same as --{on}=false"))
         .hide(true)
         .action(ArgAction::SetTrue)
         .overrides_with(on)

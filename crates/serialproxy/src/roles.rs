@@ -82,7 +82,7 @@ where
     }
     logging::start(config.debug, files.log.as_deref()).with_context(|| {
         let log = files.log.as_deref().unwrap_or_else(|| Path::new("stderr"));
-        format!("the log {} cannot be written", log.display())
+        format!("cannot write the log {}", log.display())
     })?;
     if config.serial_console.daemon {
         daemon::leave_terminal()?;

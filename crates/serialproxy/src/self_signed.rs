@@ -25,30 +25,29 @@ use crate::complain;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a certificate that vouches for itself, and its key
+    /// Create a self-signed certificate and its key
     #[command(after_help = "Examples:
   serialproxy tls self-signed --out /etc/serialproxy
   serialproxy tls self-signed --host console.example.com --host 192.0.2.7 --days 90
 
-Browsers warn of it, and clients need it as --cacert: it is for a start. A server that runs with it
-takes a new one (--force) by itself.")]
+For tests and first steps: browsers warn about such a certificate, and clients need it as --cacert. A
+running server loads a replacement (--force) by itself.")]
     SelfSigned(SelfSigned),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct SelfSigned {
-    /// Host name or address that it is for, beside localhost; repeatable [default: this machine's
-    /// name]
+    /// Host name or address to include, besides localhost; repeatable [default: this machine's name]
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
-    /// Directory to write into
+    /// Directory to write to
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// How long it is valid
+    /// Days of validity
     #[arg(long, value_name = "N", default_value_t = 365)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
-    /// Replace the files where they exist
+    /// Replace existing files
     #[arg(long)]
     force: bool,
 }
@@ -76,12 +75,12 @@ impl SelfSigned {
             (directory.join("serialproxy.pem"), directory.join("serialproxy-key.pem"));
         for path in [&cert, &key] {
             let free = self.force || !path.exists();
-            anyhow::ensure!(free, "{} exists: --force replaces it", path.display());
+            anyhow::ensure!(free, "{} exists: use --force to replace it", path.display());
         }
         let hosts = self.hosts();
-        let pair = KeyPair::generate().context("no key can be made")?;
+        let pair = KeyPair::generate().context("cannot create a key")?;
         let signed = parameters(&hosts, self.days)?.self_signed(&pair);
-        let signed = signed.context("no certificate can be made")?;
+        let signed = signed.context("cannot create a certificate")?;
         write(&key, &pair.serialize_pem(), 0o600)?;
         write(&cert, &signed.pem(), 0o644)?;
         Ok(advice(&cert, &key, &hosts))
@@ -128,7 +127,7 @@ fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     };
     written().map_err(|error| {
         let _ = fs::remove_file(&new);
-        anyhow::Error::new(error).context(format!("{} cannot be written", path.display()))
+        anyhow::Error::new(error).context(format!("cannot write {}", path.display()))
     })
 }
 
@@ -141,7 +140,7 @@ fn advice(cert: &Path, key: &Path, hosts: &[String]) -> String {
     };
     let (cert, key) = (cert.display(), key.display());
     format!(
-        "A certificate for {names}. In the configuration:
+        "Created a certificate for {names}. Add to the configuration:
 
 [serial_console]
 cert = {cert}

@@ -14,7 +14,7 @@ pub(crate) fn make(directory: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o711)
         .create(directory)
-        .with_context(|| format!("the state directory {} cannot be made", directory.display()))
+        .with_context(|| format!("cannot create the state directory {}", directory.display()))
 }
 
 /// Locks the state directory: two processes on one state would each take the other's guests for their
@@ -23,7 +23,7 @@ pub(crate) fn lock(directory: &Path) -> anyhow::Result<File> {
     let path = directory.join("lock");
     // Who else could open it could lock it, and keep the program from starting.
     let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let lock = lock.with_context(|| format!("{} cannot be written", path.display()))?;
+    let lock = lock.with_context(|| format!("cannot write {}", path.display()))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).with_context(
         || {
             format!(

@@ -36,8 +36,8 @@ pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<
     if !cert.exists() {
         tracing::warn!(
             cert = %cert.display(),
-            "users connect without TLS, as there is no certificate: `serialproxy tls self-signed` \
-             makes one"
+            "users connect without TLS, because there is no certificate: `serialproxy tls \
+             self-signed` creates one"
         );
         return Ok(Listening::plain());
     }
@@ -47,7 +47,8 @@ pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<
     {
         tracing::warn!(
             %base_url,
-            "[serial_console] ssl_only is set, and base_url gives out URLs that are without TLS"
+            "[serial_console] ssl_only is set, but base_url has a scheme without TLS: use https \
+             or wss"
         );
     }
     let files = Files { cert: cert.clone(), key: key.clone() };
@@ -61,7 +62,7 @@ pub(crate) fn api(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Li
     Listening::with(files, config, config.api.ssl_only, handshakes).context("[api] cert")
 }
 
-/// Whom the proxy trusts to be the API: in this process, whoever shows our own certificate.
+/// How the proxy verifies the API: the one in this process by its own certificate.
 pub(crate) fn relay(config: &Config, own: &Listening) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let trust = match (&config.proxy.api, &own.certificate) {
         (Some(api), _) if api.tls => serialproxy_tls::trusting(config.proxy.cafile.as_deref()),

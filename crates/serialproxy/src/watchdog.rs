@@ -29,7 +29,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::logging;
 
-/// How often a thread proves that it comes round.
+/// How often a thread proves that it responds.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// How often the watchdog looks.
@@ -39,13 +39,13 @@ const LOOK: Duration = Duration::from_millis(500);
 /// not run, and then the whole process may have stood still (SIGSTOP, a suspended machine).
 const COUNTED: Duration = Duration::from_secs(1);
 
-/// A thread that has not come round for so long hangs.
+/// A thread that has not responded for so long hangs.
 const HANGS: Duration = Duration::from_secs(5);
 
 /// And after so long the process aborts.
 const ABORTS: Duration = Duration::from_secs(30);
 
-/// How long the log has to take why. Nobody may read it.
+/// How long writing the reason to the log may take. Its reader may have stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Name of the thread that the process began with, which no runtime names.
@@ -91,12 +91,12 @@ impl Watchdog {
         self.health.clone()
     }
 
-    /// From now on the threads of this runtime, which have this name, have to come round.
+    /// From now on the threads of this runtime, which have this name, have to respond.
     pub(crate) fn watch(&self, name: &str, runtime: &Handle) {
         runtime.spawn(come_round(self.rounds(name)));
     }
 
-    /// The outcome of this future; the main thread, which waits for it, has to come round meanwhile.
+    /// The outcome of this future; the main thread, which waits for it, has to respond meanwhile.
     pub(crate) async fn watch_main<T>(&self, future: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
@@ -162,7 +162,7 @@ fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infalli
         looked = Instant::now();
         for Thread { name, rounds, judge } in lock(threads).iter_mut() {
             let news = judge.look(passed, rounds.load(Ordering::Relaxed));
-            let text = format!("the thread {name} has not come round for {} s", HANGS.as_secs());
+            let text = format!("the thread {name} has not responded for {} s", HANGS.as_secs());
             match news {
                 None => {}
                 Some(News::Hangs) => {
@@ -171,11 +171,14 @@ fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infalli
                 }
                 Some(News::CameBack) => {
                     health.recovers(&text);
-                    log(format!("the thread {name} came round again"));
+                    log(format!("the thread {name} responds again"));
                 }
                 Some(News::Lost) => {
                     let seconds = ABORTS.as_secs();
-                    log(format!("the thread {name} hangs for {seconds} s: {}", describe(name)));
+                    log(format!(
+                        "the thread {name} has been hanging for {seconds} s: {}",
+                        describe(name)
+                    ));
                     std::process::abort();
                 }
             }
@@ -197,7 +200,7 @@ fn log(text: String) {
 
 /// What is known of the threads of that name: by them, and by the kernel.
 fn describe(name: &str) -> String {
-    let last = work::last_of(name).map(|work| format!("it worked at {work} last; "));
+    let last = work::last_of(name).map(|work| format!("last worked on {work}; "));
     let mut text = last.unwrap_or_default();
     let tasks = Path::new("/proc/self/task").read_dir().into_iter().flatten().flatten();
     let main = std::process::id().to_string();

@@ -59,8 +59,8 @@ impl Shelf {
         Self { place, keep, total, used: 0, sweep_at: now, retry_at: now }
     }
 
-    /// Removes what is to go, where it is time to; the time until the next time.
-    pub(super) fn tidy(&mut self) -> Duration {
+    /// Removes expired recordings if that is due; returns the time until the next call.
+    pub(super) fn remove_expired(&mut self) -> Duration {
         let now = Instant::now();
         if self.sweep_at <= now {
             self.make_room(0);
@@ -73,7 +73,7 @@ impl Shelf {
     ///
     /// # Errors
     ///
-    /// When there is no room for them beside recordings that go on.
+    /// When the running recordings leave no room for them.
     pub(super) fn take(&mut self, bytes: u64) -> io::Result<()> {
         if self.used + bytes > self.total && self.retry_at <= Instant::now() {
             self.make_room(bytes);
@@ -82,7 +82,7 @@ impl Shelf {
             }
         }
         if self.used + bytes > self.total {
-            let why = "the recordings that go on have reached [serial_console] record_total";
+            let why = "the running recordings have reached [serial_console] record_total";
             return Err(io::Error::new(ErrorKind::QuotaExceeded, why));
         }
         self.used += bytes;
@@ -94,7 +94,7 @@ impl Shelf {
         let mut kept = match self.kept() {
             Ok(kept) => kept,
             Err(error) => {
-                tracing::error!(%error, "recordings that are to go cannot be removed");
+                tracing::error!(%error, "old recordings cannot be listed or removed");
                 return;
             }
         };
@@ -107,8 +107,8 @@ impl Shelf {
         };
         for recording in kept {
             let why = match oldest {
-                Some(oldest) if recording.modified < oldest => "it is too old",
-                _ if self.used > most => "all take more than record_total",
+                Some(oldest) if recording.modified < oldest => "it is older than record_days",
+                _ if self.used > most => "all recordings together exceed record_total",
                 _ => continue,
             };
             if remove(&recording.path, why) {
@@ -131,7 +131,7 @@ impl Shelf {
     }
 }
 
-/// Removes a recording unless it goes on; whether it did.
+/// Removes a recording unless it is still running; returns whether it did.
 fn remove(path: &Path, why: &str) -> bool {
     let removed = File::open(path).and_then(|file| match file.try_lock() {
         Ok(()) => {
@@ -196,9 +196,9 @@ mod tests {
         let [old, fresh] = [DAY * 2, DAY / 2].map(|age| recording(directory, age));
         let foreign = file(directory, &format!("b.x-{}.cast", SessionId::new()), DAY * 2);
         let other = file(directory, "a.notes.cast", DAY * 2);
-        shelf(directory, None, u64::MAX).tidy();
+        shelf(directory, None, u64::MAX).remove_expired();
         assert!(old.exists());
-        let next = shelf(directory, Some(DAY), u64::MAX).tidy();
+        let next = shelf(directory, Some(DAY), u64::MAX).remove_expired();
         assert!(!old.exists() && !next.is_zero());
         assert!(fresh.exists() && foreign.exists() && other.exists());
     }
@@ -209,7 +209,7 @@ mod tests {
         let directory = directory.path();
         let all: Vec<_> = (1..10).map(|days| recording(directory, DAY * days)).collect();
         all.iter().for_each(|file| std::fs::write(file, "x").unwrap());
-        shelf(directory, None, 5 * BLOCK).tidy();
+        shelf(directory, None, 5 * BLOCK).remove_expired();
         assert_eq!(all.iter().filter(|file| file.exists()).count(), 4);
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let mut goes_on = File::options().append(true).open(&a).unwrap();
         goes_on.lock().unwrap();
         let mut shelf = shelf(directory, None, 4 * BLOCK);
-        shelf.tidy();
+        shelf.remove_expired();
         let mut write =
             |shelf: &mut Shelf| shelf.take(BLOCK).map(|()| goes_on.write_all(&block()).unwrap());
         let there = || [&a, &b, &c, &d, &foreign].map(|file| file.exists());

@@ -119,7 +119,7 @@ impl Tape {
             self.progress.missing += shown + typed.iter().map(Typed::length).sum::<u64>();
             if *self.recorded.borrow() != Recorded::Failing {
                 tracing::error!(session = %self.session, file = %self.path.display(), %error,
-                    "the session cannot be recorded, and goes on");
+                    "the session cannot be recorded, and continues");
             }
         }
         let recorded = match written {
@@ -210,7 +210,7 @@ impl Tape {
         self.put(&last, shelf)?;
         self.progress.full = true;
         tracing::warn!(session = %self.session, file = %self.path.display(),
-            "the recording has reached [serial_console] record_limit; the session goes on");
+            "the recording has reached [serial_console] record_limit; the session continues");
         self.append_typed(typed, shelf)
     }
 

@@ -1,4 +1,4 @@
-//! Who is connected to a port of this host, as the kernel lists it.
+//! The clients of a port of this host, as the kernel lists them.
 
 use std::fs::File;
 use std::io::BufRead;

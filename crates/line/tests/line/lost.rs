@@ -103,7 +103,7 @@ async fn a_client_that_does_not_answer_is_lost_until_it_is_heard() {
     assert!(told(&mut bob, Cause::Detached).await.1.is_some());
     assert!(busy(&rig, "bob").1.is_some());
     assert_eq!(rig.lines.sessions()[0].state, SessionState::Detached);
-    alices.stir();
+    alices.mark_alive();
     assert_eq!(told(&mut bob, Cause::Resumed).await.1, None);
     assert_eq!(busy(&rig, "bob").1, None);
     assert!(alices.writes());

@@ -119,7 +119,7 @@ async fn one_at_a_time_asks_and_a_free_pen_needs_no_answer() {
     let (_bob, bobs) = attach(&rig, "bob", Mode::Watch);
     let (_eve, eves) = attach(&rig, "eve", Mode::Watch);
     bobs.request_pen(None, NOW).unwrap();
-    assert!(eves.request_pen(None, NOW).unwrap_err().starts_with("bob asks"));
+    assert!(eves.request_pen(None, NOW).unwrap_err().starts_with("bob already asks"));
     drop(alice);
     assert!(bobs.writes(), "who asks gets it when the holder leaves");
     bobs.release_pen(NOW);

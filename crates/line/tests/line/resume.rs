@@ -268,7 +268,7 @@ async fn each_key_that_the_client_may_have_is_good_however_many_connections_brea
             last = Some(hello(&mut attachment).await);
         }
         // What its WebSocket answers by itself does not show that the client has the next key.
-        keyboard.stir();
+        keyboard.mark_alive();
         drop(attachment);
         assert_eq!(rig.line.describe().writer.unwrap().session, first.session);
     }
@@ -308,7 +308,7 @@ async fn a_client_that_was_never_heard_keeps_the_pen_for_seconds_and_gets_it_bac
     let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
     assert_eq!(hello(&mut attachment).await.mode, Mode::Write);
 
-    keyboard.stir();
+    keyboard.mark_alive();
     drop(attachment);
     tokio::time::advance(Duration::from_secs(50)).await;
     assert!(rig.line.describe().writer.is_some(), "one who was heard keeps it");

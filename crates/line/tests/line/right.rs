@@ -266,7 +266,7 @@ async fn where_nobody_kept_it_the_line_says_that_it_is_not_known() {
     let _guest = within(port.accept()).await.unwrap();
     assert!(line.connected(PATIENCE).await);
     let reason = line.describe().reason;
-    assert_eq!(reason, "connected; what the guest printed before is not known");
+    assert_eq!(reason, "connected; earlier output of the guest is not available");
 }
 
 #[tokio::test]

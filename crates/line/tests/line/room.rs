@@ -88,10 +88,16 @@ async fn a_user_and_an_address_have_so_many_sessions_at_once_lost_ones_among_the
     lose(&rig, &reader("eve")).await;
     let two = [rig.attach(&reader("eve")).unwrap(), rig.attach(&reader("eve")).unwrap()];
     let refused = rig.attach(&reader("eve")).unwrap_err();
-    assert_eq!(refused.to_string(), "too many sessions: eve has 3 here");
+    assert_eq!(
+        refused.to_string(),
+        "too many sessions: user eve has 3 sessions, which is the maximum"
+    );
     let _bobs = [rig.attach(&reader("bob")).unwrap(), rig.attach(&reader("bob")).unwrap()];
     let refused = rig.attach(&reader("bob")).unwrap_err();
-    assert_eq!(refused.to_string(), "too many sessions: 5 come from 192.0.2.1");
+    assert_eq!(
+        refused.to_string(),
+        "too many sessions: 5 sessions come from 192.0.2.1, which is the maximum"
+    );
     let mut elsewhere = reader("bob");
     elsewhere.source = Some(std::net::IpAddr::from([192, 0, 2, 2]).into());
     rig.attach(&elsewhere).unwrap();

@@ -231,7 +231,7 @@ async fn a_port_that_speaks_tls_needs_the_options_for_it() {
     let rig = Rig::new().await;
     start_behind_tls(&rig);
     let _guest = within(rig.port.accept()).await.unwrap();
-    eventually(|| rig.line.describe().reason.contains("tls_ca_certs is not set")).await;
+    eventually(|| rig.line.describe().reason.contains("set [serial_console] tls_ca_certs")).await;
 }
 
 /// A line whose port wants to be asked for a path, and the guest's end once it was.
@@ -266,9 +266,9 @@ async fn what_follows_the_answer_for_a_path_is_the_guests() {
 async fn a_path_that_is_not_opened_makes_the_line_fail() {
     for answer in ["HTTP/1.1 500 No\r\n\r\n", "200\r\n\r\n", "\r\n\r\n"] {
         let (rig, _guest) = tunnel(answer.as_bytes()).await;
-        eventually(|| rig.line.describe().reason.contains("does not open the path")).await;
+        eventually(|| rig.line.describe().reason.contains("does not accept the path")).await;
         assert!(!rig.line.describe().reason.contains("a-path"));
     }
     let (rig, _guest) = tunnel(&[b'x'; 5000]).await;
-    eventually(|| rig.line.describe().reason.contains("its answer has no end")).await;
+    eventually(|| rig.line.describe().reason.contains("its response has no end")).await;
 }

@@ -271,7 +271,7 @@ async fn an_api_that_says_nothing_is_given_up() {
     relay.patience = Duration::from_millis(50);
     let (status, message) = fault(relay.answer(NEAR, get(&[])).await).await;
     assert_eq!(status, 504);
-    assert!(message.contains("may still be done"), "{message}");
+    assert!(message.contains("may still succeed"), "{message}");
 }
 
 #[tokio::test]

@@ -37,9 +37,9 @@ use crate::tls::Listening;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
-It asks Nova what a token stands for, as a service user of the configuration with role admin.
-When ready, stdout gets one line: serialproxy ready proxy=http://H:P (https where there is a
-certificate).
+The proxy looks up console tokens in Nova, as the service user of the configuration, which needs the
+role admin.
+When ready, stdout gets one line: serialproxy ready proxy=http://H:P (https if there is a certificate).
 
 Example:
   serialproxy proxy --config-file /etc/nova/nova.conf";
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
             tracing::warn!("{warning}");
         }
         if !passed_over.is_empty() {
-            tracing::debug!("of Nova alone, and passed over: {}", passed_over.join(", "));
+            tracing::debug!("ignored, because only Nova uses them: {}", passed_over.join(", "));
         }
         serve(config, files, watchdog).await
     })
@@ -69,28 +69,29 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
 /// What this role needs, and cannot do.
 fn check(config: &Config) -> Result<(), String> {
     let Some((group, auth)) = config.nova_user() else {
-        return Err(
-            "the proxy alone needs a Nova to ask: give --config-file /etc/nova/nova.conf, \
-                    whose [service_user] or [keystone_authtoken] names a user with role admin, or \
-                    set auth_url, username, password and project_name in [nova]. `serialproxy \
-                    serve` serves the guests of this machine"
-                .into(),
-        );
+        return Err("the proxy role needs a Nova: pass --config-file /etc/nova/nova.conf, whose \
+             [service_user] or [keystone_authtoken] names a user with the role admin, or set \
+             auth_url, username, password and project_name in [nova]. To serve the guests of this \
+             machine, use `serialproxy serve`"
+            .into());
     };
     for (option, is_set) in
         [("auth_url", auth.auth_url.is_some()), ("password", auth.password.is_some())]
     {
         if !is_set {
-            return Err(format!("[{group}] names the user who asks Nova, and no {option}: set it"));
+            return Err(format!(
+                "[{group}] names the service user for Nova, but does not set \
+                     {option}: set it"
+            ));
         }
     }
     if config.consoleauth.single_use {
-        return Err("[consoleauth] single_use: Nova's tokens cannot be spent: leave it out".into());
+        return Err("[consoleauth] single_use is not possible with Nova's tokens: remove it".into());
     }
     if config.serial_console.tls_required {
         return Err(
-            "[serial_console] tls_required: the ports that Nova makes are plain TCP: leave \
-                    it out"
+            "[serial_console] tls_required is not possible: Nova's serial ports use plain TCP. \
+             Remove it"
                 .into(),
         );
     }
@@ -105,10 +106,10 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     let daemon = config.serial_console.daemon;
-    let nova = Nova::new(&config)?.context("nobody is named who asks Nova")?;
+    let nova = Nova::new(&config)?.context("no service user for Nova is configured")?;
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
-    // Who has the port is the one that the file is to name.
+    // Written after bind, so that only the port's owner claims the pid file.
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
@@ -124,14 +125,14 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     tokio::spawn(Arc::clone(&targets).log_in());
     let backing = Backing::Nova(Arc::clone(&targets));
     let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
-        .context("[serial_console] record: sessions cannot be recorded there")?;
+        .context("[serial_console] record: cannot record sessions there")?;
 
     let ready = format!("proxy={}://{address}", users.scheme());
     tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
         served = proxy.serve(listener, connections, shutdown) => served,
-        never = targets.tidy() => match never {},
+        never = targets.remove_unused() => match never {},
     };
     close(&lines).await;
     served.context("users cannot be served")

@@ -47,9 +47,9 @@ use crate::tls;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
-Without a configuration file, consoles of all guests of qemu:///system are served on this machine.
+Without a configuration file, it serves the consoles of all guests of qemu:///system.
 When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://H:P
-(https where there is a certificate).
+(https if there is a certificate).
 
 Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
@@ -120,7 +120,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let tls = Tls { users: users.reception.clone(), api: relay };
     let backing = Backing::Own(Host { grants: grants.clone(), compute });
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
-        .context("[serial_console] record: sessions cannot be recorded there")?;
+        .context("[serial_console] record: cannot record sessions there")?;
 
     let ready = format!(
         "api={}://{} proxy={}://{}",
@@ -148,13 +148,13 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     served.context("users cannot be served")
 }
 
-/// Who is asked who someone is.
+/// The authentication backend.
 fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
     if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
         let listen = &config.api.listen.host;
         tracing::warn!(
             listen,
-            "[api] noauth_anywhere: everyone who reaches it is an administrator"
+            "[api] noauth_anywhere: everyone who reaches the API is an administrator"
         );
     }
     Ok(match config.api.auth_strategy {

@@ -1,4 +1,4 @@
-//! What a session does to its guest beside typing: break, SysRq, power.
+//! What a session asks of its guest besides input: break, SysRq, power.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -20,21 +20,21 @@ use tokio::sync::mpsc;
 use crate::Consoles;
 use crate::Host;
 
-/// Deeds of one session at a time: a reset may overtake a stop that waits for its guest.
+/// Commands of one session in progress at a time: a reset may overtake a stop that waits for its guest.
 const AT_ONCE: usize = 2;
 
-/// Watch links that one connection makes at most.
+/// Maximum number of watch links that one connection creates.
 const LINKS: u32 = 100;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Deed {
+pub(crate) enum GuestCommand {
     Break,
     Sysrq(char),
     Power(PowerAction),
 }
 
-/// Carries deeds out while the session types on.
-pub(crate) struct Deeds {
+/// Runs commands while the session continues to send input.
+pub(crate) struct GuestCommands {
     consoles: Arc<Consoles>,
     keyboard: Keyboard,
     answers: mpsc::Sender<Box<ServerMessage>>,
@@ -42,7 +42,7 @@ pub(crate) struct Deeds {
     links: AtomicU32,
 }
 
-impl Deeds {
+impl GuestCommands {
     pub(crate) fn new(
         consoles: &Arc<Consoles>,
         keyboard: &Keyboard,
@@ -57,29 +57,31 @@ impl Deeds {
         }
     }
 
-    /// Starts a deed; how it ends is said to the client only when it fails, since what it does
-    /// shows on the console.
+    /// Starts a command. The client is told only of a failure, because the effect of a command that
+    /// succeeds shows on the console.
     ///
     /// # Errors
     ///
-    /// In words, when the session may not, or others are still under way.
-    pub(crate) fn start(&self, deed: Deed) -> Result<(), String> {
-        self.allow(deed)?;
+    /// In words, if the session may not, or too many others are in progress.
+    pub(crate) fn start(&self, command: GuestCommand) -> Result<(), String> {
+        self.allow(command)?;
         let Some(Host { compute, .. }) = &self.consoles.host else {
-            return Err("this proxy has the server's port alone: ask Nova to do it".into());
+            return Err(
+                "this proxy only reaches the server's serial port: use Nova's API for this".into(),
+            );
         };
         let place = Arc::clone(&self.room).try_acquire_owned();
-        let place = place.map_err(|_| "wait until what you asked for before is done")?;
+        let place = place.map_err(|_| "wait until your previous request has finished")?;
         tracing::info!(line = self.keyboard.line_name(),
             server = %self.keyboard.line().server, session = %self.keyboard.session(),
-            user = self.keyboard.user(), ?deed, "deed at the console");
+            user = self.keyboard.user(), ?command, "command at the console");
         let (compute, answers) = (Arc::clone(compute), self.answers.clone());
         let line = self.keyboard.line();
         tokio::spawn(async move {
-            let done = match deed {
-                Deed::Break => compute.send_break(line).await,
-                Deed::Sysrq(key) => compute.sysrq(line, key).await,
-                Deed::Power(action) => compute.power(line.server, power(action)).await,
+            let done = match command {
+                GuestCommand::Break => compute.send_break(line).await,
+                GuestCommand::Sysrq(key) => compute.sysrq(line, key).await,
+                GuestCommand::Power(action) => compute.power(line.server, power(action)).await,
             };
             drop(place);
             if let Err(error) = done {
@@ -90,21 +92,21 @@ impl Deeds {
         Ok(())
     }
 
-    /// Makes a URL with which someone else can watch, and nothing more.
+    /// Creates a URL that only allows watching, for somebody else.
     ///
     /// # Errors
     ///
-    /// In words, when the session may only watch itself, or has made many.
+    /// In words, if the session may only watch, or has created too many.
     pub(crate) fn link(&self) -> Result<(), String> {
         if !self.keyboard.may_write() {
-            return Err("only someone who may write can let others watch".into());
+            return Err("only a session that may type can create links for watching".into());
         }
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
-            return Err("many links were made already, use one of them".into());
+            return Err("this session has created too many links: use one of them".into());
         }
         let Some(Host { grants, .. }) = &self.consoles.host else {
-            return Err("Nova makes the URLs here: with &mode=watch behind it, one lets others \
-                        watch"
+            return Err("Nova creates the console URLs here: to let others watch, append \
+                     &mode=watch to one"
                 .into());
         };
         let now = Timestamp::now();
@@ -131,7 +133,7 @@ impl Deeds {
                 Ok(token) => {
                     tracing::info!(line = keyboard.line_name(),
                         server = %keyboard.line().server, session = %keyboard.session(),
-                        user = keyboard.user(), "watch link made");
+                        user = keyboard.user(), "watch link created");
                     let url = format!("{base}?token={}&mode=watch", token.expose());
                     ServerMessage::Link { url, seconds }
                 }
@@ -148,13 +150,13 @@ impl Deeds {
         Ok(())
     }
 
-    fn allow(&self, deed: Deed) -> Result<(), String> {
-        let typed = matches!(deed, Deed::Break | Deed::Sysrq(_));
+    fn allow(&self, command: GuestCommand) -> Result<(), String> {
+        let typed = matches!(command, GuestCommand::Break | GuestCommand::Sysrq(_));
         if typed && !self.keyboard.writes() {
-            return Err("only the one who writes can send this".into());
+            return Err("only the person who is typing can send this".into());
         }
-        if !matches!(deed, Deed::Break) && !self.keyboard.may_power() {
-            return Err("this needs a console URL of someone who may control the server".into());
+        if !matches!(command, GuestCommand::Break) && !self.keyboard.may_power() {
+            return Err("this requires a console URL of a user who may control the server".into());
         }
         Ok(())
     }

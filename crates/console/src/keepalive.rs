@@ -1,5 +1,5 @@
-//! The clock of a session: when to ping, when its client counts as lost, when to give it up, when its
-//! time is over.
+//! The timers of a session: when to ping, when its client counts as lost, when the session ends for lack of
+//! an answer, and when its time limit is reached.
 
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -19,19 +19,19 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Where the multiples are counted from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// What a session's clock says.
-pub(crate) enum Beat {
+/// What is due for a session.
+pub(crate) enum KeepaliveEvent {
     /// A ping is due.
     Ping,
     /// The last ping was not answered in time.
     Unanswered,
     /// No sign of life for the grace time.
     Silence,
-    /// The session's time is over.
+    /// The session's time limit is reached.
     Limit,
 }
 
-pub(crate) struct Pulse {
+pub(crate) struct Keepalive {
     interval: Duration,
     grace: Duration,
     limit: Option<Instant>,
@@ -42,14 +42,14 @@ pub(crate) struct Pulse {
     timer: Pin<Box<Sleep>>,
 }
 
-impl Pulse {
+impl Keepalive {
     pub(crate) fn new(
         timing: &serialproxy_config::values::Session,
         limit: Option<Timestamp>,
     ) -> Self {
         let heard = Instant::now();
         let ping = due(heard, timing.ping_interval);
-        let mut pulse = Self {
+        let mut keepalive = Self {
             interval: timing.ping_interval,
             grace: timing.grace,
             limit: limit.map(|limit| heard + left(limit)),
@@ -58,9 +58,9 @@ impl Pulse {
             heard,
             timer: Box::pin(tokio::time::sleep_until(ping)),
         };
-        let next = pulse.next();
-        pulse.timer.as_mut().reset(next);
-        pulse
+        let next = keepalive.next();
+        keepalive.timer.as_mut().reset(next);
+        keepalive
     }
 
     /// The client gave a sign of life. The timer is left as it is, but for an answer to a ping: it looks
@@ -73,28 +73,28 @@ impl Pulse {
         }
     }
 
-    /// Waits for the next beat.
-    pub(crate) async fn beat(&mut self) -> Beat {
+    /// Waits until something is due.
+    pub(crate) async fn event(&mut self) -> KeepaliveEvent {
         loop {
             self.timer.as_mut().await;
             let now = Instant::now();
-            let beat = if self.limit.is_some_and(|limit| limit <= now) {
-                Some(Beat::Limit)
+            let event = if self.limit.is_some_and(|limit| limit <= now) {
+                Some(KeepaliveEvent::Limit)
             } else if self.heard + self.grace <= now {
-                Some(Beat::Silence)
+                Some(KeepaliveEvent::Silence)
             } else if self.answer.take_if(|answer| *answer <= now).is_some() {
-                Some(Beat::Unanswered)
+                Some(KeepaliveEvent::Unanswered)
             } else if self.ping <= now {
                 self.ping = due(now, self.interval);
                 self.answer = Some(now + ANSWER.min(self.interval));
-                Some(Beat::Ping)
+                Some(KeepaliveEvent::Ping)
             } else {
                 None
             };
             let next = self.next();
             self.timer.as_mut().reset(next);
-            if let Some(beat) = beat {
-                return beat;
+            if let Some(event) = event {
+                return event;
             }
         }
     }
