@@ -26,7 +26,7 @@ impl Hypervisor {
 
     pub(crate) fn reachable(&self) -> Result<(), HypervisorError> {
         Err(HypervisorError::Unavailable(
-            "this program was built without libvirt: use one that has it".into(),
+            "this program was built without libvirt: use a build that has it".into(),
         ))
     }
 

@@ -8,7 +8,7 @@ use socket2::Domain;
 use socket2::Socket;
 use socket2::Type;
 
-/// Who would bind the port.
+/// The process that would bind the port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Test {
     /// Someone who takes nothing but a port at rest: what just closed (TIME_WAIT) counts as taken.

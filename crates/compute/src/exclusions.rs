@@ -8,7 +8,7 @@ use serialproxy_proto::id::ServerId;
 use crate::domain::Facts;
 
 /// Why an excluded port has no line.
-const WHY: &str = "[compute] exclude leaves it alone: take it out there to have a console";
+const WHY: &str = "[compute] exclude names it: remove it there to get a console";
 
 /// What `[compute] exclude` names.
 #[derive(Debug)]

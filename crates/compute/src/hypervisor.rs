@@ -84,8 +84,8 @@ pub(crate) enum HypervisorError {
 }
 
 impl HypervisorError {
-    /// The same for the one who asked `what` of a server.
-    pub(crate) fn of(self, id: ServerId, what: &str) -> ComputeError {
+    /// The error of a call that was to `what` a server.
+    pub(crate) fn while_doing(self, id: ServerId, what: &str) -> ComputeError {
         tracing::warn!(server = %id, error = %self, "could not {what}");
         match self {
             Self::Unavailable(text) => ComputeError::Unavailable(without_paths(&text)),

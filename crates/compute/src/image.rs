@@ -107,7 +107,7 @@ enum Property {
 impl Manifest {
     pub(crate) fn parse(image: &str, text: &str) -> Result<Self, ComputeError> {
         let manifest: Self = toml::from_str(text)
-            .map_err(|error| wrong(image, &format!("has a faulty image.toml: {error}")))?;
+            .map_err(|error| wrong(image, &format!("has an invalid image.toml: {error}")))?;
         if !(16..=1024 * 1024).contains(&manifest.memory_mib) {
             return Err(wrong(image, "has a `memory_mib` that is not between 16 and 1048576"));
         }
@@ -142,7 +142,8 @@ fn directory_name(name: &str) -> Result<&str, ComputeError> {
         return Ok(name);
     }
     Err(ComputeError::Invalid(format!(
-        "{name:?} is no name of an image: it is a directory's name, without `/` and leading dot"
+        "{name:?} is not an image name: use a directory's name, without `/` and without a \
+         leading dot"
     )))
 }
 
@@ -167,8 +168,10 @@ fn file_in(
     value: &str,
 ) -> Result<PathBuf, ComputeError> {
     if !is_file_name(value) {
-        let what =
-            format!("names {value:?} as `{option}`: it is a file name in the image, no path");
+        let what = format!(
+            "names {value:?} as `{option}`: use the name of a file in the image, not a \
+                     path"
+        );
         return Err(wrong(image, &what));
     }
     // libvirt wants absolute paths, and images_path may be relative.
@@ -239,7 +242,7 @@ mod tests {
         let images = tempfile::tempdir().unwrap();
         for name in ["", ".", "..", ".hidden", "/etc", "a/b", "../a", "a/", "a\0", "a\nb"] {
             let error = Image::read(images.path(), name).unwrap_err().to_string();
-            assert!(error.contains("no name of an image"), "{name:?}: {error}");
+            assert!(error.contains("not an image name"), "{name:?}: {error}");
         }
     }
 
@@ -247,7 +250,7 @@ mod tests {
     fn a_file_outside_the_image_is_refused() {
         for value in ["../k", "/etc/passwd", "a/k", ".."] {
             let text = refusal(&format!("kernel = '{value}'"), &["k"]);
-            assert!(text.contains("no path"), "{text}");
+            assert!(text.contains("not a path"), "{text}");
         }
     }
 

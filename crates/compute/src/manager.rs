@@ -70,7 +70,7 @@ impl Manager {
     fn adoptable(&self, id: ServerId) -> Result<&Arc<Guests>, ComputeError> {
         if self.statics.get(id).is_some() {
             return Err(ComputeError::Conflict(format!(
-                "Cannot 'adopt' instance {id}: it is a static line. [static] line says where it is."
+                "Cannot 'adopt' instance {id}: it is a static line, which [static] line defines."
             )));
         }
         self.guests(id)
@@ -82,8 +82,7 @@ impl Manager {
         known?;
         let name = self.statics.get(line.server).map(|server| server.name);
         Err(ComputeError::Conflict(format!(
-            "Serial port {} of {} has no {what}: it is a static line, and what is no more than a \
-             stream of bytes cannot carry one.",
+            "Serial port {} of {} has no {what}: it is a static line, which only carries bytes.",
             line.port,
             name.unwrap_or_else(|| line.server.to_string())
         )))
@@ -105,7 +104,7 @@ impl Manager {
     ) -> Result<api::Server, ComputeError> {
         let Some(guests) = self.guests.clone() else {
             return Err(ComputeError::Unsupported(
-                "guests cannot be booted: [compute] drivers does not name libvirt".into(),
+                "guests cannot be booted: [compute] drivers does not contain libvirt".into(),
             ));
         };
         if self.statics.has_name(valid_name(&boot.name)?) {
@@ -117,7 +116,7 @@ impl Manager {
     async fn change_power(&self, id: ServerId, power: Power) -> Result<(), ComputeError> {
         if self.statics.get(id).is_some() {
             return Err(ComputeError::Unsupported(format!(
-                "Instance {id} is a static line: it has no power switch that could be reached."
+                "Instance {id} is a static line: serialproxy cannot control its power."
             )));
         }
         let guests = Arc::clone(self.guests(id)?);
@@ -127,7 +126,7 @@ impl Manager {
     async fn delete_guest(&self, id: ServerId) -> Result<(), ComputeError> {
         if self.statics.get(id).is_some() {
             return Err(ComputeError::Conflict(format!(
-                "Cannot 'delete' instance {id}: it is a static line. Take it out of [static] line."
+                "Cannot 'delete' instance {id}: it is a static line. Remove it from [static] line."
             )));
         }
         let guests = Arc::clone(self.guests(id)?);
@@ -223,7 +222,10 @@ impl Compute for Manager {
             let line = self.find_line(line)?;
             line.disconnect_writer(&by).ok_or_else(|| {
                 let (port, server) = (line.key().port, line.describe().server.name);
-                ComputeError::NotFound(format!("Nobody types at serial port {port} of {server}."))
+                ComputeError::NotFound(format!(
+                    "Nobody is typing at serial port {port} of \
+                         {server}."
+                ))
             })
         })
     }
@@ -245,7 +247,7 @@ async fn to_the_end<T: Send + 'static>(
 ) -> Result<T, ComputeError> {
     match tokio::spawn(change).await {
         Ok(done) => done,
-        Err(error) => Err(ComputeError::Failed(format!("the change was broken off: {error}"))),
+        Err(error) => Err(ComputeError::Failed(format!("the change was interrupted: {error}"))),
     }
 }
 
@@ -254,7 +256,7 @@ fn sysrq_key(key: char) -> Result<u8, ComputeError> {
     match u8::try_from(key) {
         Ok(key) if key.is_ascii_alphanumeric() || key == b'?' => Ok(key),
         _ => Err(ComputeError::Invalid(format!(
-            "key: {key:?} is no SysRq command, it takes one of a-z A-Z 0-9 ?"
+            "key: {key:?} is not a SysRq command; expected one of a-z A-Z 0-9 ?"
         ))),
     }
 }

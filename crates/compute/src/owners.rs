@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serialproxy_config::values::Compute;
 use serialproxy_proto::id::ServerId;
 
-/// Whose the servers are whose description names nobody.
+/// Projects of servers whose domain XML names none.
 #[derive(Debug)]
 pub(crate) struct Owners {
     /// Projects by a server's name, and by its UUID in the usual form.
@@ -25,7 +25,7 @@ impl Owners {
         Self { named: named.collect(), fallback: config.default_project.clone() }
     }
 
-    /// The project of a server. A UUID counts before a name, which whoever made it chose.
+    /// The project of a server. A UUID counts before a name, which tenants choose.
     pub(crate) fn of(&self, id: ServerId, name: &str) -> String {
         let named = self.named.get(&id.to_string()).or_else(|| self.named.get(name));
         named.unwrap_or(&self.fallback).clone()

@@ -31,8 +31,8 @@ pub(crate) enum GiveError {
     Xml(#[from] XmlError),
     /// Somebody may rely on what a serial port is.
     #[error(
-        "its serial port {port} is of type '{kind}', and somebody may rely on that: only those of \
-         type pty or null, and those with mode='connect', can be replaced"
+        "its serial port {port} is of type '{kind}', which another program may use: only ports \
+         of type pty or null, and those with mode='connect', can be replaced"
     )]
     Relied { port: usize, kind: String },
 }

@@ -30,16 +30,16 @@ const NOVA: [&str; 2] =
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum XmlError {
     /// Larger than anything that libvirt writes.
-    #[error("a domain's description has {0} bytes, more than {MAX_XML}")]
+    #[error("the domain XML has {0} bytes, more than the maximum of {MAX_XML}")]
     TooLong(usize),
     /// No XML.
-    #[error("a domain's description is no well-formed XML")]
+    #[error("the domain XML is not well-formed")]
     Malformed(#[from] quick_xml::Error),
     /// Attributes that make no sense.
-    #[error("a domain's description has a faulty attribute")]
+    #[error("the domain XML has an invalid attribute")]
     Attribute(#[from] quick_xml::events::attributes::AttrError),
     /// Never happens in memory.
-    #[error("a domain's description cannot be written")]
+    #[error("the domain XML cannot be written")]
     Write(#[from] std::io::Error),
 }
 

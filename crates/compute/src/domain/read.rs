@@ -383,8 +383,8 @@ impl Character {
             "unix" => Ok(path.as_ref().map(|path| Endpoint::Unix(path.into()))),
             "tcp" => self.tcp().map(Some),
             kind => Err(format!(
-                "its type is {}, which carries nothing both ways: use pty, unix or tcp with \
-                 mode='bind'",
+                "its type is {}, which does not carry both input and output: use pty, unix or \
+                 tcp with mode='bind'",
                 quoted(kind)
             )
             .into()),
@@ -394,12 +394,13 @@ impl Character {
     fn tcp(&self) -> Result<Endpoint, Cow<'static, str>> {
         let Source { host, service, tls, .. } = &self.source;
         let Some(host) = host.clone() else {
-            return Err("it has no address: give its <source> a host".into());
+            return Err("it has no address: set host in its <source>".into());
         };
         let service = service.as_deref().unwrap_or_default();
         let Some(port @ 1..) = service.parse().ok() else {
             return Err(format!(
-                "its port is {}, which is no number from 1 to 65535: give the number as service",
+                "its port is {}, not a number from 1 to 65535: set service in its <source> to a \
+                 port number",
                 quoted(service)
             )
             .into());
@@ -416,8 +417,11 @@ impl Character {
             (Some("telnet"), false) => Ok(Endpoint::Telnet { host, port }),
             (Some(protocol), _) => {
                 let over = if tls { " over TLS" } else { "" };
-                Err(format!("it speaks {}{over}: use <protocol type='raw'/>", quoted(protocol))
-                    .into())
+                Err(format!(
+                    "its protocol is {}{over}: use <protocol type='raw'/>",
+                    quoted(protocol)
+                )
+                .into())
             }
         }
     }

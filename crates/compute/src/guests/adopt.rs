@@ -38,7 +38,7 @@ impl Guests {
         }
         let guest = self.seen(id).await?;
         if adopt.restart && guest.run.is_some() {
-            refuse_paused("adopt", &guest, id, "leave out the restart")?;
+            refuse_paused("adopt", &guest, id, "adopt it without restart")?;
         }
         let mut change = self.changes.begin(id, &guest.project, Task::ADOPT).await?;
         let (ran, ports) = {
@@ -77,32 +77,37 @@ impl Guests {
             if after.is_some_and(|after| after != devices) {
                 return Err(refused(
                     id,
-                    "its serial devices were changed since it was adopted. Make them what they \
-                     shall be with `virsh edit`, or remove and define it again",
+                    "its serial devices were changed after it was adopted. Edit them with `virsh \
+                     edit`, or undefine and define the domain again",
                 ));
             }
             let defined = self.hypervisor.define([head, &before, tail].concat()).await;
-            defined.map_err(|error| error.of(id, "redefine"))?;
+            defined.map_err(|error| error.while_doing(id, "redefine"))?;
         }
         self.with_ledger(move |ledger| ledger.forget_adoption(id)).await?;
-        tracing::info!(server = %id, "a domain has the serial devices again that it had");
+        tracing::info!(server = %id, "restored the serial devices of a domain");
         Ok(self.present(id, self.seen(id).await?))
     }
 
     /// The domain as it is now, unless it cannot be adopted.
     async fn adoptable(&self, id: ServerId) -> Result<Domain, ComputeError> {
-        let domain = self.hypervisor.domain(id).await.map_err(|error| error.of(id, "look at"))?;
+        let domain =
+            self.hypervisor.domain(id).await.map_err(|error| error.while_doing(id, "inspect"))?;
         let domain = domain.ok_or_else(|| not_found(id))?;
         if domain.facts.image.is_some() {
-            return Err(refused(id, "it was made by `boot`, and has its ports already"));
+            return Err(refused(id, "it was made by `boot` and already has TCP ports"));
         }
         if domain.facts.run.is_some() && domain.next.is_none() {
-            return Err(refused(id, "it is transient: no later start could have the ports"));
+            return Err(refused(
+                id,
+                "it is transient, so it has no next start at which it could \
+                     get the ports",
+            ));
         }
         if domain.status == Status::Suspended && domain.facts.run.is_none() {
             return Err(refused(
                 id,
-                "its memory is on disk, and with it the devices that it had. Start it first",
+                "it is saved to disk (managed save) with its old devices. Start it first",
             ));
         }
         let Some(adoption) = self.with_ledger(move |ledger| ledger.adoption(id)).await? else {
@@ -114,7 +119,7 @@ impl Guests {
             // It was broken off before anything was changed.
             return Ok(domain);
         }
-        Err(refused(id, "it is adopted already. Take that back first"))
+        Err(refused(id, "it is already adopted. Undo that first"))
     }
 
     /// Leases the ports and defines the domain with them; which they are, and what they replace.
@@ -127,10 +132,10 @@ impl Guests {
         let devices = find(id, &xml)?;
         let count = wanted.unwrap_or_else(|| devices.serials().max(1));
         if count == 0 {
-            return Err(ComputeError::Invalid(format!("serial_ports: 1 to {MAX}")));
+            return Err(ComputeError::Invalid(format!("serial_ports must be 1 to {MAX}")));
         }
         if count > usize::from(MAX) {
-            return Err(refused(id, &format!("a guest has {MAX} serial ports at most")));
+            return Err(refused(id, &format!("a guest has at most {MAX} serial ports")));
         }
         let lines: Vec<_> =
             (0..=u8::MAX).take(count).map(|port| LineKey { server: id, port }).collect();
@@ -175,20 +180,20 @@ impl Guests {
         let given =
             devices.give(xml, given).map_err(|error| refused(id, &in_words(xml, &error)))?;
         if tcp_ports(&given).map_err(|error| unreadable(id, &error))? != ports {
-            return Err(refused(id, "its description has no place for serial ports"));
+            return Err(refused(id, "its XML has no place for serial ports"));
         }
         let before = split(xml, devices).1.to_owned();
         let begun = Adoption { before, after: None };
         self.with_ledger(move |ledger| ledger.keep_adoption(id, &begun)).await?;
         if let Err(error) = self.hypervisor.define(given).await {
             self.with_ledger(move |ledger| ledger.forget_adoption(id)).await?;
-            return Err(error.of(id, "redefine"));
+            return Err(error.while_doing(id, "redefine"));
         }
         Ok(())
     }
 
     async fn next_xml(&self, id: ServerId) -> Result<String, ComputeError> {
-        self.hypervisor.next_xml(id).await.map_err(|error| error.of(id, "look at"))
+        self.hypervisor.next_xml(id).await.map_err(|error| error.while_doing(id, "inspect"))
     }
 }
 
@@ -203,9 +208,9 @@ fn in_words(xml: &str, error: &GiveError) -> String {
     let usable = facts.ports.iter().find(|known| known.port == port);
     match usable.and_then(|known| known.at.as_ref()) {
         Some(Endpoint::Telnet { .. }) => {
-            format!("{error}. It has a console as it is, which is spoken to by telnet")
+            format!("{error}. It already has a console, over telnet")
         }
-        Some(_) => format!("{error}. It has a console as it is"),
+        Some(_) => format!("{error}. It already has a console"),
         None => error.to_string(),
     }
 }
@@ -231,7 +236,7 @@ fn tcp_ports(xml: &str) -> Result<Vec<u16>, XmlError> {
 }
 
 fn unreadable(id: ServerId, error: &XmlError) -> ComputeError {
-    HypervisorError::Failed(error.to_string()).of(id, "read")
+    HypervisorError::Failed(error.to_string()).while_doing(id, "read")
 }
 
 fn refused(id: ServerId, why: &str) -> ComputeError {

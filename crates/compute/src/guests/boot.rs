@@ -78,11 +78,11 @@ impl Guests {
         let guest = self.seen(id).await?;
         if !guest.ours {
             return Err(ComputeError::Conflict(format!(
-                "Cannot 'delete' instance {id}: it was not made by `boot`. Remove it with what \
-                 made it, for example `virsh undefine`."
+                "Cannot 'delete' instance {id}: it was not made by `boot`. Remove it with the \
+                 tool that made it, for example `virsh undefine`."
             )));
         }
-        self.remove(id).await.map_err(|error| error.of(id, "delete"))?;
+        self.remove(id).await.map_err(|error| error.while_doing(id, "delete"))?;
         tracing::info!(server = %id, name = guest.name, "deleted");
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Guests {
     }
 
     async fn refuse_taken(&self, id: ServerId, name: &str) -> Result<(), ComputeError> {
-        match self.hypervisor.find(name).await.map_err(|error| error.of(id, "boot"))? {
+        match self.hypervisor.find(name).await.map_err(|error| error.while_doing(id, "boot"))? {
             Some(_) => Err(name_is_taken(name)),
             None => Ok(()),
         }
@@ -135,7 +135,7 @@ impl Guests {
             Err(error) => {
                 // Someone may have taken the name a moment ago.
                 self.refuse_taken(id, name).await?;
-                Err(error.of(id, "define"))
+                Err(error.while_doing(id, "define"))
             }
         }
     }
@@ -146,7 +146,7 @@ impl Guests {
             tracing::error!(
                 server = %id,
                 %error,
-                "what is left of a boot that failed could not be removed: delete the server"
+                "the remains of a failed boot cannot be removed: delete the server"
             );
         }
     }
@@ -184,11 +184,11 @@ pub(crate) fn name_is_taken(name: &str) -> ComputeError {
 pub(crate) fn valid_name(name: &str) -> Result<&str, ComputeError> {
     let is_taken = |c: char| c.is_alphanumeric() || " ._-".contains(c);
     let why = if name.is_empty() || name.trim() != name {
-        "it is empty, or begins or ends with a blank"
+        "it is empty, or begins or ends with a space"
     } else if name.len() > MAX_NAME {
         "it has more than 200 bytes"
     } else if !name.chars().all(is_taken) {
-        "it takes letters, digits, spaces, `.`, `_` and `-`"
+        "it may only contain letters, digits, spaces, `.`, `_` and `-`"
     } else if name.starts_with(['.', '-']) {
         "it begins with `.` or `-`"
     } else {

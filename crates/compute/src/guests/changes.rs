@@ -130,8 +130,8 @@ impl Changes {
         let project = project.to_owned();
         let place = self.projects.enter(project.clone()).ok_or_else(|| {
             ComputeError::Unavailable(format!(
-                "project {project:?} has {PER_PROJECT} changes of servers under way: try again \
-                 when one of them is done"
+                "project {project:?} has {PER_PROJECT} changes of servers in progress: try again \
+                 when one has finished"
             ))
         })?;
         Ok(Place { changes: self, project, place: Some(place) })

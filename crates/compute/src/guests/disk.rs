@@ -37,7 +37,7 @@ pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<Path
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = match tokio::time::timeout(PATIENCE, command.output()).await {
         Ok(output) => output.map_err(|error| failed(&error))?,
-        Err(_) => return Err(failed(&"qemu-img does not end")),
+        Err(_) => return Err(failed(&"qemu-img did not finish in time")),
     };
     if output.status.success() {
         return Ok(disk);
@@ -50,13 +50,13 @@ pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<Path
 pub(super) fn sockets(state: &Path, id: ServerId, count: u8) -> Result<Vec<PathBuf>, ComputeError> {
     let directory = make_directory(state, id).map_err(|error| {
         let text = without_paths(&error.to_string());
-        ComputeError::Failed(format!("the guest's directory could not be made: {text}"))
+        ComputeError::Failed(format!("the guest's directory cannot be created: {text}"))
     })?;
     let sockets: Vec<_> = (0..count).map(|port| directory.join(format!("serial{port}"))).collect();
     if sockets.iter().any(|socket| socket.as_os_str().len() > MAX_SOCKET) {
         return Err(ComputeError::Invalid(format!(
-            "the guest's sockets would have paths of more than {MAX_SOCKET} bytes: choose a shorter \
-             --state-dir, or [compute] transport = tcp"
+            "the paths of the guest's sockets would be longer than {MAX_SOCKET} bytes: choose a \
+             shorter --state-dir, or [compute] transport = tcp"
         )));
     }
     Ok(sockets)
@@ -68,7 +68,8 @@ pub(super) async fn keep(state: &Path, id: ServerId) {
     let kept = tokio::task::spawn_blocking(move || unmark(&directory)).await;
     if let Err(error) = kept.unwrap_or_else(|error| Err(error.into())) {
         tracing::error!(server = %id, %error,
-            "a guest's files are still marked as unfinished: remove the file `unfinished` from them");
+            "a guest's files are still marked as unfinished: remove the file `unfinished` among \
+             them");
     }
 }
 
@@ -78,7 +79,8 @@ pub(super) async fn give_up(state: &Path, id: ServerId) {
     let given_up = tokio::task::spawn_blocking(move || mark(&directory)).await;
     match given_up.unwrap_or_else(|error| Err(error.into())) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::error!(server = %id, %error, "a guest's files will stay if its removal is broken off");
+            tracing::error!(server = %id, %error, "if the deletion of a guest is interrupted, \
+                     its files will remain");
         }
         _ => {}
     }
@@ -113,11 +115,11 @@ pub(super) fn clean(state: &Path, known: &BTreeSet<ServerId>) -> std::io::Result
             unmark(&directory)?;
         } else if directory.join(UNFINISHED).try_exists()? {
             std::fs::remove_dir_all(&directory)?;
-            tracing::info!(server = %id, "removed the files of a guest that was never finished");
+            tracing::info!(server = %id, "removed the files of a guest whose boot was interrupted");
         } else {
             tracing::warn!(server = %id, directory = %directory.display(),
-                "libvirt no longer knows a guest that was made here: if it is not to come back, \
-                 remove its files");
+                "libvirt no longer knows a guest that serialproxy made: remove its files if you \
+                 do not need them");
         }
     }
     Ok(())
@@ -155,7 +157,7 @@ fn format(base: &Path) -> std::io::Result<&'static str> {
 
 fn failed(error: &dyn std::fmt::Display) -> ComputeError {
     let text = without_paths(&error.to_string());
-    ComputeError::Failed(format!("the guest's disk could not be made (qemu-img): {text}"))
+    ComputeError::Failed(format!("the guest's disk cannot be created (qemu-img): {text}"))
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ impl Guests {
         let domain = self.hypervisor.domain(line.server).await;
         let domain = domain.inspect_err(|error| {
             let (line, server) = (self.line_name(line), line.server);
-            tracing::warn!(line, %server, %error, "whether libvirt keeps a guest's output is not known");
+            tracing::warn!(line, %server, %error, "cannot find out whether libvirt keeps a \
+                     guest's output");
         });
         let domain = domain.ok().flatten()?;
         domain.facts.run?;
@@ -40,7 +41,8 @@ impl Guests {
         };
         read.inspect_err(|error| {
             let (line, server) = (self.line_name(line), line.server);
-            tracing::warn!(line, %server, %error, "what libvirt keeps of a guest's output cannot be read");
+            tracing::warn!(line, %server, %error, "the output that libvirt keeps of a guest \
+                     cannot be read");
         })
         .ok()
     }
@@ -65,14 +67,14 @@ fn newest(log: &Log, most: usize) -> io::Result<Vec<u8>> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("it is rotated again and again"))
+    Err(io::Error::other("it was rotated repeatedly while it was read"))
 }
 
 /// A file, and what tells it from others.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a pipe would wait for its other end.
     if !path.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let file = File::open(path)?;
     let inode = file.metadata()?.ino();

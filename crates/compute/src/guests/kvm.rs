@@ -82,14 +82,14 @@ impl Guests {
 async fn probe_and_say(state: &Path) -> bool {
     match probe(state, "kvm").await {
         Ok(()) => {
-            tracing::info!("KVM works: guests that are booted here run under it");
+            tracing::info!("KVM works: booted guests use it");
             true
         }
         Err(why) => {
             tracing::warn!(
                 why,
-                "KVM does not work here: guests that are booted here are emulated, which is slow. \
-                 [libvirt] virt_type = kvm insists on it"
+                "KVM does not work: booted guests are emulated, which is slow. Set [libvirt] \
+                 virt_type = kvm to fail instead"
             );
             false
         }
@@ -106,7 +106,7 @@ async fn probe(state: &Path, accelerator: &str) -> Result<(), String> {
         match tokio::time::timeout(PATIENCE, run(qemu, accelerator, &file)).await {
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Ok(output) => result = output.map_err(said).and_then(|output| verdict(&output)),
-            Err(_) => result = Err("a guest under it is far too slow".into()),
+            Err(_) => result = Err("a guest that uses it is far too slow".into()),
         }
         break;
     }
@@ -127,8 +127,8 @@ fn verdict(output: &Output) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().next_back().unwrap_or("it said nothing");
-    Err(format!("QEMU ended with {}: {last}", output.status))
+    let last = said.lines().next_back().unwrap_or("it printed nothing");
+    Err(format!("QEMU exited with {}: {last}", output.status))
 }
 
 fn rom() -> Vec<u8> {

@@ -38,7 +38,8 @@ impl Guests {
         self.seen(id).await?;
         if let Err(reason) = self.attach(id).await {
             let name = self.server_name(id);
-            tracing::warn!(name, server = %id, reason, "a starting guest's console is not attached");
+            tracing::warn!(name, server = %id, reason, "the console of a starting guest is not \
+                     attached");
             if attach == Attach::OrFail {
                 return Err(ComputeError::Failed(format!(
                     "the guest's console could not be attached within {} s: {reason}",
@@ -47,13 +48,13 @@ impl Guests {
             }
         }
         let resumed = self.hypervisor.act(id, Action::Resume).await;
-        resumed.map_err(|error| error.of(id, "resume"))?;
+        resumed.map_err(|error| error.while_doing(id, "resume"))?;
         self.seen(id).await
     }
 
     /// The guest as it is now.
     pub(super) async fn seen(&self, id: ServerId) -> Result<Guest, ComputeError> {
-        let guest = self.refresh(id).await.map_err(|error| error.of(id, "look at"))?;
+        let guest = self.refresh(id).await.map_err(|error| error.while_doing(id, "inspect"))?;
         guest.ok_or_else(|| not_found(id))
     }
 
@@ -81,7 +82,8 @@ impl Guests {
         }
         let (lines, old): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
         let name = self.server_name(id);
-        tracing::warn!(name, server = %id, ports = ?old, "other programs took a stopped guest's ports");
+        tracing::warn!(name, server = %id, ports = ?old, "other programs took the ports of a \
+                 stopped guest");
         let leases = lines.clone();
         let new = self.with_ports(move |ports, now| ports.acquire(&leases, now)).await?;
         let renumbered: BTreeMap<u16, u16> = old.iter().copied().zip(new.iter().copied()).collect();
@@ -96,7 +98,7 @@ impl Guests {
     }
 
     async fn redefine(&self, id: ServerId, ports: &BTreeMap<u16, u16>) -> Result<(), ComputeError> {
-        let failed = |error: HypervisorError| error.of(id, "redefine");
+        let failed = |error: HypervisorError| error.while_doing(id, "redefine");
         let xml = self.hypervisor.next_xml(id).await.map_err(failed)?;
         let xml = replace_ports(&xml, ports)
             .map_err(|error| failed(HypervisorError::Failed(error.to_string())))?;
@@ -138,11 +140,11 @@ impl Guests {
 /// Why QEMU did not start, with the most likely cause in words.
 fn not_started(id: ServerId, error: HypervisorError) -> ComputeError {
     let denied = matches!(&error, HypervisorError::Failed(text) if is_denied(text));
-    match error.of(id, "start") {
+    match error.while_doing(id, "start") {
         ComputeError::Failed(text) if denied => ComputeError::Failed(format!(
-            "{text}. QEMU may not open a file of the guest: its user (libvirt-qemu on Debian) must \
-             be able to read the image's files, and to enter all directories above them and above \
-             the state directory."
+            "{text}. QEMU is not permitted to open a file of the guest: QEMU's user \
+             (libvirt-qemu on Debian) must be able to read the image's files, and to enter all \
+             their parent directories and those of the state directory."
         )),
         error => error,
     }

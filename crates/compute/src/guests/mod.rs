@@ -148,7 +148,7 @@ impl Guests {
         match self.refresh(id).await {
             Ok(Some(guest)) => Ok(self.present(id, guest)),
             Ok(None) => Err(not_found(id)),
-            Err(error) => Err(error.of(id, "look at")),
+            Err(error) => Err(error.while_doing(id, "inspect")),
         }
     }
 
@@ -166,7 +166,7 @@ impl Guests {
             Err(HypervisorError::Unavailable(_)) => {
                 self.table.get(id).ok_or_else(|| self.unknown(id))?
             }
-            Err(error) => return Err(error.of(id, "look at")),
+            Err(error) => return Err(error.while_doing(id, "inspect")),
         };
         if !guest.ports.iter().any(|known| known.port == port) {
             let ports: Vec<u8> = guest.ports.iter().map(|known| known.port).collect();

@@ -30,8 +30,8 @@ impl Guests {
         let port = self.hearing_port(line, "break").await?;
         if port.device == Device::Console {
             return Err(ComputeError::Conflict(format!(
-                "Serial port {} of {} has no break: it is a paravirtual console and no UART. For a \
-                 SysRq use `sysrq`, which types ^O there.",
+                "Serial port {} of {} has no break: it is a virtio console, not a UART. For a \
+                 SysRq use `sysrq`, which sends ^O to such consoles.",
                 line.port,
                 self.server_name(line.server)
             )));
@@ -77,7 +77,8 @@ impl Guests {
         let yanked = self.ask_qemu(line.server, &yank).await;
         yanked.map_err(|error| without_paths(&error.to_string()))?;
         let (line, server) = (self.line_name(line), line.server);
-        tracing::warn!(line, %server, "QEMU was made to hang up on who held a guest's serial port");
+        tracing::warn!(line, %server, "made QEMU disconnect another program from a guest's \
+                 serial port");
         Ok(())
     }
 
@@ -87,7 +88,7 @@ impl Guests {
             let command = json!({"execute": "chardev-send-break", "arguments": arguments});
             self.ask_qemu(id, &command).await
         };
-        sent.await.map_err(|error| error.of(id, "send a break to"))
+        sent.await.map_err(|error| error.while_doing(id, "send a break to"))
     }
 
     async fn ask_qemu(&self, id: ServerId, command: &Value) -> Result<(), HypervisorError> {
@@ -117,7 +118,8 @@ impl Guests {
     ) -> Result<(SerialPort, Option<&'static str>), ComputeError> {
         let LineKey { server: id, port } = line;
         self.settle().await;
-        let domain = self.hypervisor.domain(id).await.map_err(|error| error.of(id, "look at"))?;
+        let domain =
+            self.hypervisor.domain(id).await.map_err(|error| error.while_doing(id, "inspect"))?;
         let domain = domain.ok_or_else(|| not_found(id))?;
         if domain.facts.run.is_none() {
             return Err(conflict(what, id, domain.status));
@@ -143,7 +145,7 @@ fn not_connected(line: &Line) -> ComputeError {
 /// libvirt's name of a device's other side in QEMU.
 fn chardev(port: &SerialPort) -> Result<String, HypervisorError> {
     let alias = port.alias.as_deref().ok_or_else(|| {
-        HypervisorError::Unsupported("the hypervisor gives its serial ports no names".into())
+        HypervisorError::Unsupported("the hypervisor does not name its serial ports".into())
     })?;
     Ok(format!("char{alias}"))
 }
@@ -151,12 +153,15 @@ fn chardev(port: &SerialPort) -> Result<String, HypervisorError> {
 /// Whether QEMU did what it was asked.
 fn understood(answer: &str) -> Result<(), HypervisorError> {
     let answer: Value = serde_json::from_str(answer)
-        .map_err(|_| HypervisorError::Failed("QEMU's monitor answered with no JSON".into()))?;
+        .map_err(|_| HypervisorError::Failed("QEMU's monitor did not respond with JSON".into()))?;
     if answer.get("return").is_some() {
         return Ok(());
     }
     let why = answer.pointer("/error/desc").and_then(Value::as_str);
-    Err(HypervisorError::Failed(format!("QEMU: {}", why.unwrap_or("an error without words"))))
+    Err(HypervisorError::Failed(format!(
+        "QEMU: {}",
+        why.unwrap_or("an error without a description")
+    )))
 }
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ impl Guests {
         if guest.status != Status::Active {
             return Err(conflict("pause", id, guest.status));
         }
-        self.hypervisor.act(id, Action::Pause).await.map_err(|error| error.of(id, "pause"))?;
+        self.hypervisor
+            .act(id, Action::Pause)
+            .await
+            .map_err(|error| error.while_doing(id, "pause"))?;
         self.seen(id).await?;
         tracing::info!(server = %id, name = guest.name, "paused");
         Ok(())
@@ -73,7 +76,7 @@ impl Guests {
             Status::Suspended => Action::Wake,
             status => return Err(conflict("resume", id, status)),
         };
-        self.hypervisor.act(id, action).await.map_err(|error| error.of(id, "resume"))?;
+        self.hypervisor.act(id, action).await.map_err(|error| error.while_doing(id, "resume"))?;
         self.seen(id).await?;
         tracing::info!(server = %id, name = guest.name, "resumed");
         Ok(())
@@ -87,7 +90,7 @@ impl Guests {
     ) -> Result<(), ComputeError> {
         let (guest, _) = self.running(id, "stop").await?;
         if !stop.force {
-            refuse_paused("stop", &guest, id, "stop it with force, which cuts its power")?;
+            refuse_paused("stop", &guest, id, "stop it with force to cut its power")?;
         }
         self.end_run(change, id, &guest, stop).await
     }
@@ -111,10 +114,10 @@ impl Guests {
             // It may have been started again meanwhile, and that is none of ours to stop.
             if self.seen(id).await?.run == Some(run) {
                 let destroyed = self.act_unless_stopped(id, Action::Destroy).await;
-                destroyed.map_err(|error| error.of(id, "stop"))?;
+                destroyed.map_err(|error| error.while_doing(id, "stop"))?;
             }
         }
-        self.refresh(id).await.map_err(|error| error.of(id, "look at"))?;
+        self.refresh(id).await.map_err(|error| error.while_doing(id, "inspect"))?;
         tracing::info!(server = %id, name = guest.name, by_itself = stopped, "stopped");
         Ok(())
     }
@@ -133,9 +136,9 @@ impl Guests {
             if self.table.wait(id, LEAVES, has_left).await {
                 return Ok(true);
             }
-            return Err(match error.of(id, "shut down") {
+            return Err(match error.while_doing(id, "shut down") {
                 ComputeError::Failed(text) | ComputeError::Unsupported(text) => {
-                    ComputeError::Conflict(format!("{text}. To cut its power, stop it with force."))
+                    ComputeError::Conflict(format!("{text}. Stop it with force to cut its power."))
                 }
                 error => error,
             });
@@ -147,7 +150,7 @@ impl Guests {
     /// Asks the guest to reboot. One that does not listen is reset in the end.
     async fn reboot(&self, change: &mut Change<'_>, id: ServerId) -> Result<(), ComputeError> {
         let (before, run) = self.running(id, "reboot").await?;
-        refuse_paused("reboot", &before, id, "reset it, which asks nobody")?;
+        refuse_paused("reboot", &before, id, "reset it, which does not involve the guest")?;
         let has = |guest: Option<&Guest>| {
             guest.is_none_or(|guest| guest.boots != before.boots || guest.run != Some(run))
         };
@@ -156,10 +159,13 @@ impl Guests {
                 change.pause();
                 self.table.wait(id, PATIENCE, has).await
             }
-            Err(error @ HypervisorError::Unavailable(_)) => return Err(error.of(id, "reboot")),
+            Err(error @ HypervisorError::Unavailable(_)) => {
+                return Err(error.while_doing(id, "reboot"));
+            }
             Err(error) => {
                 let name = self.server_name(id);
-                tracing::warn!(name, server = %id, %error, "a guest cannot be asked to reboot");
+                tracing::warn!(name, server = %id, %error, "a guest did not accept the reboot \
+                         request");
                 false
             }
         };
@@ -176,7 +182,7 @@ impl Guests {
 
     async fn press(&self, id: ServerId, what: &str, action: Action) -> Result<(), ComputeError> {
         self.running(id, what).await?;
-        self.hypervisor.act(id, action).await.map_err(|error| error.of(id, what))
+        self.hypervisor.act(id, action).await.map_err(|error| error.while_doing(id, what))
     }
 
     /// A guest that has a hypervisor process.

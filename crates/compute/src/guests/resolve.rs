@@ -19,7 +19,7 @@ impl Resolve for LivePorts {
     fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
         Box::pin(async move {
             let Some(guests) = self.0.upgrade() else {
-                return Err(Unresolved::Gone("the compute role ended".into()));
+                return Err(Unresolved::Gone("the compute role has stopped".into()));
             };
             guests.endpoint(line).await
         })
@@ -36,7 +36,7 @@ impl Resolve for LivePorts {
 
     fn clear(&self, line: LineKey) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            let guests = self.0.upgrade().ok_or("the compute role ended")?;
+            let guests = self.0.upgrade().ok_or("the compute role has stopped")?;
             guests.hang_up(line).await
         })
     }
@@ -65,13 +65,16 @@ impl Guests {
         match known.dialled() {
             Some(endpoint) if self.settings.tls_required && endpoint.is_plain_tcp() => {
                 Err(Unresolved::Failed(
-                    "the guest's port is plain TCP, which [serial_console] tls_required refuses: \
-                     give its <source> mode='bind' and tls='yes', and no <protocol> but raw"
+                    "the guest's port uses plain TCP, which [serial_console] tls_required refuses: \
+                     set mode='bind' and tls='yes' in its <source>, and use <protocol type='raw'/>"
                         .into(),
                 ))
             }
             Some(endpoint) => Ok(endpoint),
-            None => Err(Unresolved::Failed(format!("libvirt does not say where port {port} is"))),
+            None => Err(Unresolved::Failed(format!(
+                "libvirt does not report the address of port \
+                     {port}"
+            ))),
         }
     }
 }

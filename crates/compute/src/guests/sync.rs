@@ -109,7 +109,7 @@ impl Guests {
                 ports.give_back(&left, now)?;
                 ports.adopt(&adopt, now)
             });
-            self.noted(kept_in_step.await);
+            self.log_failure(kept_in_step.await);
         }
         Ok(Some(self.apply(domain, bound, Sight::News)))
     }
@@ -128,13 +128,13 @@ impl Guests {
         // Boots wait for this, so that no guest is half made now.
         self.clean(known.clone()).await;
         let mut bound = BTreeSet::new();
-        self.noted(self.with_ledger(move |ledger| forget_adoptions(ledger, &known)).await);
+        self.log_failure(self.with_ledger(move |ledger| forget_adoptions(ledger, &known)).await);
         for domain in domains {
             let ports = bound_ports(&domain);
             bound.extend(ports.iter().cloned());
             self.apply(domain, ports, Sight::Found);
         }
-        self.noted(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
+        self.log_failure(self.with_ports(move |ports, now| ports.reconcile(&bound, now)).await);
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Guests {
         let state = self.settings.state.clone();
         let cleaned = tokio::task::spawn_blocking(move || disk::clean(&state, &known)).await;
         if let Err(error) = cleaned.unwrap_or_else(|error| Err(error.into())) {
-            tracing::error!(%error, "what is left of guests could not be removed");
+            tracing::error!(%error, "remains of guests cannot be removed");
         }
     }
 
@@ -155,8 +155,8 @@ impl Guests {
         for line in self.lines.of_server(id) {
             self.lines.remove(line.key(), "the server was deleted");
         }
-        self.noted(self.with_ports(move |ports, now| ports.release_server(id, now)).await);
-        self.noted(self.with_ledger(move |ledger| ledger.forget_adoption(id)).await);
+        self.log_failure(self.with_ports(move |ports, now| ports.release_server(id, now)).await);
+        self.log_failure(self.with_ledger(move |ledger| ledger.forget_adoption(id)).await);
     }
 
     /// Takes note of a domain, and tells its lines.
@@ -184,7 +184,7 @@ impl Guests {
         };
         if before.as_ref().is_none_or(|before| before.unusable != guest.unusable) {
             for (port, why) in &guest.unusable {
-                tracing::debug!(server = %id, name = guest.name, port, %why, "no line for a port");
+                tracing::debug!(server = %id, name = guest.name, port, %why, "a port has no line");
             }
         }
         self.tell_lines(id, &guest, change, before.as_ref());
@@ -199,7 +199,7 @@ impl Guests {
         for line in self.lines.of_server(id) {
             let LineKey { port, .. } = line.key();
             if !guest.ports.iter().any(|known| known.port == port) {
-                let reason = format!("the server has no serial port {port} any more");
+                let reason = format!("the server no longer has serial port {port}");
                 self.lines.remove(line.key(), &reason);
             }
         }
@@ -235,9 +235,9 @@ impl Guests {
     }
 
     /// Logs what could not be done in the ledger: nobody is there who could be told.
-    fn noted(&self, done: Result<(), ComputeError>) {
+    fn log_failure(&self, done: Result<(), ComputeError>) {
         if let Err(error) = done {
-            tracing::error!(%error, "what is stored is not in step with the guests");
+            tracing::error!(%error, "the store could not be updated, and does not match the guests");
         }
     }
 }

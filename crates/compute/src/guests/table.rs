@@ -51,7 +51,7 @@ pub(super) fn why_not<'a>(unusable: &'a [(u8, Cow<'static, str>)], port: u8) -> 
     unusable.iter().find(|(known, _)| *known == port).map(|(_, why)| &**why)
 }
 
-/// All guests. Whoever waits for a change is woken by each.
+/// All guests. Each change wakes all that wait for one.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     guests: Mutex<BTreeMap<ServerId, Guest>>,

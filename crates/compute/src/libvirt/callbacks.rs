@@ -123,12 +123,13 @@ pub(super) fn start_event_loop() {
         // libvirt prints every error to stderr unless told otherwise; we get them as values.
         virt::error::clear_error_callback();
         if let Err(error) = virt::event::event_register_default_impl() {
-            tracing::error!(%error, "libvirt has no event loop: guests that others start go unseen");
+            tracing::error!(%error, "libvirt's event loop cannot be started: guests that other \
+                     programs start are not noticed");
             return;
         }
         let thread = std::thread::Builder::new().name("libvirt-events".into());
         if let Err(error) = thread.spawn(run_event_loop) {
-            tracing::error!(%error, "no thread for libvirt's event loop");
+            tracing::error!(%error, "the thread for libvirt's event loop cannot be started");
         }
     });
 }

@@ -103,7 +103,7 @@ fn facts_of(id: ServerId, xml: Result<String, Error>) -> Facts {
 /// A domain that we cannot read is one without serial ports.
 fn facts(id: ServerId, xml: &str) -> Facts {
     Facts::read(xml).unwrap_or_else(|error| {
-        tracing::warn!(server = %id, %error, "a domain's serial ports cannot be read");
+        tracing::warn!(server = %id, %error, "the serial ports of a domain cannot be read");
         Facts::default()
     })
 }
@@ -122,7 +122,7 @@ fn status(handle: &Handle) -> Result<(Status, Option<&'static str>), Error> {
                 Some(DomainPausedReason::Crashed) => (Status::Error, Some("the guest crashed")),
                 Some(DomainPausedReason::IOError) => (
                     Status::Paused,
-                    Some("the guest is paused after an I/O error, which a full disk causes"),
+                    Some("the guest is paused after an I/O error, for example a full disk"),
                 ),
                 _ => (Status::Paused, Some("the guest is paused")),
             }

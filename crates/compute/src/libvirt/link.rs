@@ -52,7 +52,7 @@ impl Link {
         };
         let thread = std::thread::Builder::new().name("libvirt-link".into());
         if let Err(error) = thread.spawn(move || supervisor.run()) {
-            tracing::error!(%error, "no thread for the connection to libvirt");
+            tracing::error!(%error, "the thread for the connection to libvirt cannot be started");
         }
         link
     }
@@ -129,7 +129,7 @@ impl Supervisor {
             tracing::warn!(
                 uri = self.opener.uri(),
                 error = why,
-                "libvirt cannot be reached; is libvirtd running? It is tried again and again"
+                "libvirt cannot be reached; retrying. Check that libvirtd is running"
             );
         }
         self.publish(Some(why), Event::Down);

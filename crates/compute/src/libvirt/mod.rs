@@ -126,9 +126,11 @@ impl Hypervisor {
         };
         lane.run(within, call).await.unwrap_or_else(|why| {
             Err(HypervisorError::Unavailable(match why {
-                NoAnswer::Busy => "libvirt is slow, and too many calls wait for it already".into(),
+                NoAnswer::Busy => "libvirt is slow, and too many calls are waiting for it: try \
+                         again later"
+                    .into(),
                 NoAnswer::TimedOut => {
-                    format!("libvirt did not answer within {} s", within.as_secs())
+                    format!("libvirt did not respond within {} s", within.as_secs())
                 }
                 NoAnswer::Broken => "the call to libvirt failed inside this program".into(),
             }))
@@ -142,7 +144,7 @@ fn is_alive(connect: &Connect) -> bool {
 
 fn away(opener: &Opener, why: &str) -> HypervisorError {
     HypervisorError::Unavailable(format!(
-        "libvirt cannot be reached at {}: {why}; is libvirtd running?",
+        "libvirt cannot be reached at {}: {why}. Check that libvirtd is running",
         opener.uri()
     ))
 }

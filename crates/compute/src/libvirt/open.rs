@@ -47,14 +47,14 @@ impl Opener {
                 return result;
             }
         }
-        Err("it does not answer".into())
+        Err("it does not respond".into())
     }
 
     fn attempt(&self, sender: mpsc::Sender<Result<Connect, String>>) -> Result<(), String> {
         let (uri, hanging) = (self.uri.clone(), Arc::clone(&self.hanging));
         if hanging.fetch_add(1, Ordering::SeqCst) >= HANGING {
             hanging.fetch_sub(1, Ordering::SeqCst);
-            return Err("it does not answer, and many attempts wait for it already".into());
+            return Err("it does not respond, and many attempts are waiting for it".into());
         }
         let attempt = move || {
             let opened = open(&uri);

@@ -90,7 +90,7 @@ async fn only_its_serial_devices_change_and_the_undo_is_exact() {
         assert!(adopted.contains(kept), "{adopted}");
     }
     let again = refused(&role, id, request(None, false)).await;
-    assert!(again.contains("adopted already"), "{again}");
+    assert!(again.contains("already adopted"), "{again}");
 
     let role = role.restart();
     connected(&role).await;
@@ -151,7 +151,7 @@ async fn what_cannot_be_adopted_is_refused_and_left_as_it_is() {
     let id = defined(&role, &daemon, "t-adopt-relied", relied).await;
     let before = description(&daemon, "t-adopt-relied");
     for (adopt, why) in [
-        (request(Some(5), false), "4 serial ports at most"),
+        (request(Some(5), false), "at most 4 serial ports"),
         (request(None, false), "serial port 0 is of type 'file'"),
     ] {
         let text = refused(&role, id, adopt).await;
@@ -181,7 +181,7 @@ async fn devices_that_others_changed_since_are_not_overwritten() {
     let changed = description(&daemon, name);
     let refused = role.manager.unadopt(id).await.unwrap_err();
     let ComputeError::Conflict(text) = refused else { panic!("{refused}") };
-    assert!(text.contains("changed since"), "{text}");
+    assert!(text.contains("changed after"), "{text}");
     assert_eq!(description(&daemon, name), changed);
 
     daemon.define(name, &id.to_string(), "<serial type='pty'/>");
