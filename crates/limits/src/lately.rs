@@ -39,7 +39,7 @@ impl<K: Hash + Eq + Clone> Lately<K> {
         when.is_some_and(|when| now.saturating_duration_since(when) < self.life)
     }
 
-    /// Each critical section leaves the table whole, whoever panicked.
+    /// Each critical section leaves the table consistent, so a poisoned lock can be used.
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Instant>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }

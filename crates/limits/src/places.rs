@@ -18,7 +18,7 @@ pub struct Places<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> Places<K> {
-    /// At most `most` places for each key; 0 is no limit.
+    /// At most `most` places for each key; 0 means no limit.
     pub fn new(most: usize) -> Self {
         Self { most, taken: Arc::default() }
     }
@@ -35,7 +35,7 @@ impl<K: Hash + Eq + Clone> Places<K> {
         Some(Place { key, taken: Arc::clone(&self.taken) })
     }
 
-    /// How many places a key may have; 0 is no limit.
+    /// How many places a key may have; 0 means no limit.
     pub fn most(&self) -> usize {
         self.most
     }
@@ -66,7 +66,7 @@ impl<K: Hash + Eq + Clone> Drop for Place<K> {
     }
 }
 
-/// Each critical section leaves the table whole, whoever panicked.
+/// Each critical section leaves the table consistent, so a poisoned lock can be used.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
 
-/// Bits of an IPv6 address that name the host within its network: whoever has one such address has
+/// Bits of an IPv6 address that name the host within its network: a client with one such address has
 /// all 2⁶⁴ of its network (RFC 4291 section 2.5.1), so they count as one.
 const HOST_BITS: u32 = 64;
 

@@ -61,7 +61,7 @@ impl Http {
             None => client().build().or_else(|_| client().tls_certs_only([]).build()),
         };
         let client = built.map_err(|error| {
-            Service::Keystone.failed(format!("cannot be asked: {}", root_cause(&error)))
+            Service::Keystone.failed(format!("cannot be reached: {}", root_cause(&error)))
         })?;
         Ok(Self { client, room: Semaphore::new(CALLS) })
     }
@@ -85,7 +85,7 @@ impl Http {
         };
         match tokio::time::timeout(ANSWER, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(service.failed(format!("gave no answer within {} s", ANSWER.as_secs()))),
+            Err(_) => Err(service.failed(format!("did not respond within {} s", ANSWER.as_secs()))),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Answer {
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Unavailable> {
         // The error's own text may repeat a piece of the answer.
         serde_json::from_slice(&self.body)
-            .map_err(|_| self.service.failed("gave an answer that makes no sense"))
+            .map_err(|_| self.service.failed("sent an invalid response"))
     }
 
     /// Whether it says that there is no such thing, in the service's own words: so does not who
@@ -111,7 +111,7 @@ impl Answer {
 
     /// The status is not one that says anything here.
     pub(crate) fn strange(&self) -> Unavailable {
-        self.service.failed(format!("answered with status {}", self.status.as_u16()))
+        self.service.failed(format!("responded with status {}", self.status.as_u16()))
     }
 }
 
@@ -119,7 +119,7 @@ async fn read(service: Service, mut response: Response) -> Result<Vec<u8>, Unava
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(service, &error))? {
         if body.len() + chunk.len() > BODY {
-            return Err(service.failed(format!("gave an answer of more than {BODY} bytes")));
+            return Err(service.failed(format!("sent a response of more than {BODY} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -129,12 +129,12 @@ async fn read(service: Service, mut response: Response) -> Result<Vec<u8>, Unava
 fn certificates(cafile: &Path) -> Result<Vec<Certificate>, Unavailable> {
     let bad = |what: &dyn std::fmt::Display| {
         let file = cafile.display();
-        Service::Keystone.failed(format!("cannot be asked: cafile {file}: {what}"))
+        Service::Keystone.failed(format!("cannot be reached: cafile {file}: {what}"))
     };
     let pem = std::fs::read(cafile).map_err(|error| bad(&error))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(bad(&"there is no certificate in it")),
+        _ => Err(bad(&"it contains no certificate")),
     }
 }
 

@@ -18,7 +18,7 @@ const MAX_TOKEN: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct Keystone(Session);
 
-/// Who somebody is, and in which project.
+/// A user, and a project of theirs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
     /// Id of the user.
@@ -87,7 +87,8 @@ impl Keystone {
             StatusCode::OK => Ok(identity(answer.read::<Answer>()?.token)),
             _ if answer.is_not_found() => Ok(None),
             StatusCode::FORBIDDEN => Err(Service::Keystone.failed(
-                "does not let the service user validate tokens: give it role service or admin",
+                "does not let the service user validate tokens: give the user the role service \
+                 or admin",
             )),
             _ => Err(answer.strange()),
         }

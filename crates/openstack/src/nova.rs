@@ -173,8 +173,8 @@ impl Nova {
     fn refused(&self, answer: &Answer) -> Unavailable {
         match answer.status {
             StatusCode::FORBIDDEN => Service::Nova.failed(format!(
-                "does not let the service user of [{}] look up consoles: give it role admin in its \
-                 project",
+                "does not let the service user of [{}] look up console tokens: give the user the \
+                 role admin in its project",
                 self.group
             )),
             _ => answer.strange(),

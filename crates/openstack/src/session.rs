@@ -44,7 +44,7 @@ pub(crate) struct Session {
 enum State {
     Out,
     In(Arc<Own>),
-    /// Whoever asked before this time is told the same.
+    /// Calls that began before this time get the same error.
     Failed {
         until: Instant,
         why: Unavailable,
@@ -106,7 +106,7 @@ impl Session {
         Ok(format!("{}/v3{path}", url.strip_suffix("/v3").unwrap_or(url)))
     }
 
-    /// Asks in the user's name. Where the token is no longer good, once more with a new one.
+    /// Makes a call as the service user. If the token is no longer valid, repeats it with a new one.
     pub(crate) async fn call(
         &self,
         service: Service,
@@ -121,7 +121,7 @@ impl Session {
             }
             self.forget(&own).await;
         }
-        Err(service.failed("does not take the service user's new token either"))
+        Err(service.failed("also rejects the service user's new token"))
     }
 
     /// What the last login gave, as long as it is good; one login at a time, whose failure is that of
@@ -175,8 +175,7 @@ fn is_refusal(status: StatusCode) -> bool {
 fn own(answer: &Answer) -> Result<Own, Unavailable> {
     if is_refusal(answer.status) {
         return Err(Service::Keystone.failed(
-            "refuses the service user: check username, password, project_name and the domains of \
-             both",
+            "rejects the service user: check username, password, project_name and both domains",
         ));
     }
     if answer.status != StatusCode::CREATED {
@@ -184,7 +183,7 @@ fn own(answer: &Answer) -> Result<Own, Unavailable> {
     }
     let LoginAnswer { token } = answer.read()?;
     let subject = answer.headers.get(SUBJECT).cloned();
-    let mut header = subject.ok_or_else(|| Service::Keystone.failed("gave no token"))?;
+    let mut header = subject.ok_or_else(|| Service::Keystone.failed("sent no token"))?;
     header.set_sensitive(true);
     Ok(Own { token: header, expires: token.expires_at, catalog: token.catalog })
 }

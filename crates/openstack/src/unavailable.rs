@@ -9,7 +9,7 @@ pub struct Unavailable {
     reason: String,
 }
 
-/// Who is asked.
+/// The service that failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Service {
     Keystone,

@@ -119,7 +119,7 @@ async fn a_service_user_that_keystone_refuses_does_not_knock_at_every_call() {
     let (nova, token) = (nova_of(&text), console_token(&cloud));
     for _ in 0..3 {
         let error = nova.console(&token).await.unwrap_err().to_string();
-        assert!(error.starts_with("Keystone refuses the service user: check"), "{error}");
+        assert!(error.starts_with("Keystone rejects the service user: check"), "{error}");
     }
     assert_eq!(cloud.calls(), [LOGIN]);
 }
@@ -176,13 +176,13 @@ async fn a_failure_says_what_is_wrong_and_never_the_token() {
     let (nova, token) = (nova(&cloud), console_token(&cloud));
     for (path, fault, text) in [
         ("/v2.1", Fault::Status(403), "Nova does not let the service user of [service_user] look"),
-        ("/v2.1", Fault::Status(500), "Nova answered with status 500"),
-        ("/v2.1", Fault::Status(302), "Nova answered with status 302"),
-        ("/v2.1", Fault::Status(404), "Nova answered with status 404"),
-        ("/v2.1", Fault::Nonsense, "Nova gave an answer that makes no sense"),
-        ("/v2.1", Fault::Status(401), "Nova does not take the service user's new token either"),
-        ("/v3", Fault::Status(503), "Keystone answered with status 503"),
-        ("/v3", Fault::Nonsense, "Keystone answered with status 200"),
+        ("/v2.1", Fault::Status(500), "Nova responded with status 500"),
+        ("/v2.1", Fault::Status(302), "Nova responded with status 302"),
+        ("/v2.1", Fault::Status(404), "Nova responded with status 404"),
+        ("/v2.1", Fault::Nonsense, "Nova sent an invalid response"),
+        ("/v2.1", Fault::Status(401), "Nova also rejects the service user's new token"),
+        ("/v3", Fault::Status(503), "Keystone responded with status 503"),
+        ("/v3", Fault::Nonsense, "Keystone responded with status 200"),
     ] {
         cloud.fail(Some((path, fault)));
         let error = nova.console(&token).await.unwrap_err();
@@ -199,7 +199,7 @@ async fn nobody_is_waited_for_without_end() {
     cloud.fail(Some(("/v2.1", Fault::Silence)));
     tokio::time::pause();
     let error = nova.console(&token).await.unwrap_err();
-    assert_eq!(error.to_string(), "Nova gave no answer within 10 s");
+    assert_eq!(error.to_string(), "Nova did not respond within 10 s");
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn all_who_wait_for_one_login_are_told_at_once_that_it_failed() {
     let answers = tokio::join!(nova.console(&token), nova.console(&token), nova.console(&token));
     for answer in [answers.0, answers.1, answers.2] {
         let error = answer.unwrap_err();
-        assert_eq!(error.to_string(), "Keystone gave no answer within 10 s");
+        assert_eq!(error.to_string(), "Keystone did not respond within 10 s");
     }
     assert_eq!(began.elapsed().as_secs(), 10);
 }

@@ -39,7 +39,7 @@ pub const READ: usize = 256 * 1024;
 /// the colors that `rows` allows.
 pub const PAINTED: usize = 1024 * 1024;
 
-/// The grid where nobody said another: what Linux takes a serial terminal for.
+/// The default grid: the size that Linux assumes of a serial terminal.
 const USUAL: Size = Size { rows: 24, cols: 80 };
 
 /// A larger grid is modelled as one of this size: it would be paid for in memory.

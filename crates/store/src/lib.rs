@@ -30,7 +30,10 @@ pub enum StoreError {
     #[error("the store cannot be opened: {0}")]
     Open(String),
     /// The file was written by a newer version.
-    #[error("the store has version {found}, this program knows up to {known}: run the newer one")]
+    #[error(
+        "the store has schema version {found}, but this program only knows versions up to \
+             {known}: run a newer serialproxy"
+    )]
     TooNew {
         /// Version in the file.
         found: i64,

@@ -39,12 +39,12 @@ pub enum CertificateError {
         error: pem::Error,
     },
     /// It holds no certificate.
-    #[error("{0} has no certificate")]
+    #[error("{0} contains no certificate")]
     NoCertificate(PathBuf),
     /// It holds no private key that can be read.
-    #[error("{0} has no private key; one that is encrypted with a passphrase cannot be read")]
+    #[error("{0} contains no usable private key; keys with a passphrase are not supported")]
     NoKey(PathBuf),
-    /// The two are no pair, or of a kind that is not supported.
+    /// The two do not belong together, or their kind is not supported.
     #[error("the certificate in {cert} and the key in {key} cannot be used: {error}")]
     Unusable {
         /// Where the certificate is.
@@ -105,10 +105,11 @@ impl Certificate {
         match read {
             Ok(new) => {
                 current.shown = Arc::new(new);
-                tracing::info!(%cert, "the certificate was read again");
+                tracing::info!(%cert, "the certificate was reloaded");
             }
             Err(error) => {
-                tracing::error!(%error, "the new certificate is of no use: the one before stays");
+                tracing::error!(%error, "the new certificate cannot be used; keeping the \
+                         previous one");
             }
         }
     }

@@ -43,11 +43,16 @@ impl Handshakes {
     ) -> io::Result<Stream> {
         let source = Source::from(tcp.peer_addr()?.ip());
         let place = self.places.enter(source).ok_or_else(|| {
-            io::Error::other(format!("{source} has {AT_ONCE} handshakes under way"))
+            io::Error::other(format!("{source} has {AT_ONCE} handshakes in progress"))
         })?;
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let runtime = self.runtimes.get(turn % self.runtimes.len().max(1));
-        let runtime = runtime.ok_or_else(|| io::Error::other("no thread does handshakes"))?;
+        let runtime = runtime.ok_or_else(|| {
+            io::Error::other(
+                "the threads for TLS handshakes \
+                 have stopped",
+            )
+        })?;
         let tcp = tcp.into_std()?;
         let shake = async move {
             let _place = place;

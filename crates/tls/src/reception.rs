@@ -84,7 +84,7 @@ impl Reception {
         self.tls.is_some()
     }
 
-    /// Whether whoever came like this is only to be told that TLS is wanted.
+    /// Whether a client without TLS is only told that TLS is required.
     pub fn refuses(&self, stream: &Stream) -> bool {
         self.only && matches!(stream, Stream::Plain(_))
     }
@@ -113,7 +113,7 @@ async fn receive(
             let tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
             handshakes.shake_hands(tcp, tls).await
         }
-        (_, [SSL2]) => Err(io::Error::new(io::ErrorKind::InvalidData, "a client speaks SSL 2")),
+        (_, [SSL2]) => Err(io::Error::new(io::ErrorKind::InvalidData, "a client uses SSL 2")),
         _ => Ok(Stream::Plain(tcp)),
     }
 }

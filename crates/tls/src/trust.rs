@@ -25,7 +25,7 @@ use crate::certificate::Certificate;
 use crate::certificate::CertificateError;
 use crate::certificate::certificates;
 
-/// Why a client would trust nobody.
+/// Why a client has no usable CA certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file with authorities is of no use.
