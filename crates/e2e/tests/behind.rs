@@ -212,7 +212,12 @@ async fn where_the_proxy_protocol_is_required_nobody_comes_without() {
     assert_eq!(seen(&rig, ("127.0.0.1", to), VERSION_1, &[]).await, "198.51.100.7");
     assert!(attach(&rig, ("127.0.0.1", to), b"", &[]).await.is_none(), "no header");
     assert!(attach(&rig, (USER, to), VERSION_1, &[]).await.is_none(), "not trusted");
-    let told = || rig.server.log().contains("a connection is closed unheard");
+    let told = || {
+        rig.server.log().contains(
+            "closed a connection without an accepted PROXY \
+             protocol header",
+        )
+    };
     eventually(async || told().then_some(())).await;
     let off = Rig::start(&[TRUSTED]).await;
     let near = ("127.0.0.1", off.server.proxy.as_str());

@@ -185,12 +185,12 @@ async fn a_text_is_far_smaller_than_a_paste_may_be() {
         socket.send(vec![b'x'; 1024 * 1024]).await;
         assert_eq!(rig.guest.typed(1024 * 1024).await.len(), 1024 * 1024);
         socket.leave().await;
-        let reason = "a text message has 65536 bytes at most";
+        let reason = "a text message has at most 65536 bytes";
         assert_eq!(
             told_after(&rig, tls, &frame_head(0x81, 65537)).await,
             (1009, reason.to_owned())
         );
-        let reason = "a message has 1048576 bytes at most";
+        let reason = "a message has at most 1048576 bytes";
         assert_eq!(
             told_after(&rig, tls, &frame_head(0x82, 1 << 62)).await,
             (1009, reason.to_owned())

@@ -69,7 +69,7 @@ async fn what_is_typed_reaches_the_port_and_what_it_prints_is_shown() {
     rig.guest.print("ünï\r\n".as_bytes()).await;
     terminal.shows("ünï\r\n").await;
     terminal.keys("\r~?");
-    terminal.shows("~.  leaves this console").await;
+    terminal.shows("~.  leave this console").await;
     terminal.keys("~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     assert_eq!(rig.guest.typed(1).await, b"\r");
@@ -97,7 +97,7 @@ async fn a_watcher_sees_all_and_types_nothing() {
     let mut watcher = rig.connect(&["--watch"]);
     watcher.shows("watching switch, port 0").await;
     watcher.keys("reboot\r");
-    watcher.shows("nothing that you type is sent").await;
+    watcher.shows("what you type is not sent").await;
     writer.keys("x");
     assert_eq!(rig.guest.typed(1).await, b"x");
     // A query too: nothing is asked of a watcher's terminal.
@@ -116,9 +116,9 @@ async fn force_takes_over_and_who_wrote_before_only_watches_and_knows() {
     let mut first = rig.writer().await;
     let mut second = rig.connect(&["--force"]);
     second.shows("connected to switch").await;
-    first.shows("admin writes now, you only watch").await;
+    first.shows("admin is typing now, you are watching").await;
     first.keys("lost");
-    first.shows("you only watch: nothing that you type is sent").await;
+    first.shows("you are watching: what you type is not sent").await;
     second.keys("x");
     assert_eq!(rig.guest.typed(1).await, b"x");
     rig.guest.print(b"to both\r\n").await;
@@ -141,12 +141,12 @@ async fn a_session_of_one_s_own_that_lost_its_connection_is_taken_back_at_once()
     .await;
     let mut refused = rig.connect(&[]);
     refused.shows("(lost the connection, free in ").await;
-    refused.shows("That is your own session: --ask takes it back at once").await;
+    refused.shows("That is your own session: --ask takes over from it at once").await;
     assert_eq!(refused.ended().await.code(), Some(4));
     let listed = rig.server.client(&["sessions"]).await;
     assert!(stdout(&listed).contains("lost, ends in "), "{}", stdout(&listed));
     let mut back = rig.connect(&["--ask"]);
-    back.shows("you write now").await;
+    back.shows("you are typing now").await;
     back.keys("x");
     assert_eq!(rig.guest.typed(1).await, b"x");
 }
@@ -188,7 +188,11 @@ async fn who_is_disconnected_reads_by_whom_and_why_and_has_exit_code_1() {
     let mut terminal = rig.writer().await;
     let by = rig.server.client(&["disconnect", "switch", "--reason", "maintenance"]).await;
     assert_eq!(by.status.code(), Some(0), "{}", stderr(&by));
-    assert!(stdout(&by).starts_with("disconnected admin, who wrote since 20"), "{}", stdout(&by));
+    assert!(
+        stdout(&by).starts_with("disconnected admin, who was typing since 20"),
+        "{}",
+        stdout(&by)
+    );
     terminal.shows("disconnected by admin: maintenance").await;
     assert_eq!(terminal.ended().await.code(), Some(1));
 
@@ -219,7 +223,7 @@ async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
     let mut terminal = Terminal::run(server.command(&["connect", "switch"]));
     terminal.shows("connected to switch").await;
     for (signal, words) in [
-        (Signal::TERM, "the proxy is shutting down; connecting again"),
+        (Signal::TERM, "the proxy is shutting down; reconnecting"),
         (Signal::KILL, "connection lost"),
     ] {
         server.signal(signal);
@@ -259,7 +263,7 @@ async fn a_network_that_breaks_is_survived_with_every_key_once_and_every_byte() 
         network.cut();
         terminal.shows("connection lost").await;
         guest.print(format!("missed {round}\r\n").as_bytes()).await;
-        terminal.shows("connected again to switch, port 0: the session goes on").await;
+        terminal.shows("reconnected to switch, port 0: the session continues").await;
         terminal.shows(&format!("missed {round}\r\n")).await;
     }
     let line = server.line(&port.server(), 0).await;
@@ -277,30 +281,35 @@ async fn the_console_is_asked_for_kept_and_given_and_each_sees_who_is_there() {
     let mut first = rig.writer().await;
     let mut second = rig.connect(&["--ask", "--reason", "my turn"]);
     second.shows("watching switch").await;
-    first.shows("admin asks to write: ~g gives, ~d keeps; silence gives it in 15 s: my turn").await;
-    second.shows("admin is asked").await;
+    first
+        .shows(
+            "admin asks to type: ~g allows it, ~d refuses; without an answer admin can type \
+             in 15 s: my turn",
+        )
+        .await;
+    second.shows("admin was asked").await;
     first.keys("~d");
-    first.shows("you keep the console").await;
-    second.shows("admin writes: denied").await;
+    first.shows("refused: you are still typing").await;
+    second.shows("admin is typing: denied").await;
     first.keys("~w");
-    first.shows("attached: admin (writes, that is you), admin (watches)").await;
+    first.shows("attached: admin (typing, you), admin (watching)").await;
     second.keys("~p");
-    first.shows("admin asks to write").await;
+    first.shows("admin asks to type").await;
     first.keys("~g");
-    first.shows("admin writes now, you only watch").await;
-    second.shows("you write now").await;
+    first.shows("admin is typing now, you are watching").await;
+    second.shows("you are typing now").await;
     first.keys("x");
-    first.shows("nothing that you type is sent").await;
+    first.shows("what you type is not sent").await;
     second.keys("y");
     assert_eq!(rig.guest.typed(1).await, b"y");
     first.keys("\r~fy");
-    second.shows("admin writes now, you only watch").await;
-    first.shows("you write now").await;
+    second.shows("admin is typing now, you are watching").await;
+    first.shows("you are typing now").await;
     first.keys("z");
     assert_eq!(rig.guest.typed(1).await, b"z");
     first.keys("\r~p");
-    first.shows("you gave the console back").await;
-    second.shows("nobody writes now").await;
+    first.shows("you stopped typing").await;
+    second.shows("nobody is typing now").await;
     assert_eq!(rig.guest.typed(1).await, b"\r");
 }
 
@@ -315,7 +324,7 @@ async fn a_paste_arrives_whole_and_ctrl_c_overtakes_what_is_left_of_one() {
     terminal.keys(&paste);
     rig.guest.typed(1000).await;
     terminal.keys("\x03");
-    terminal.shows("the paste is stopped").await;
+    terminal.shows("paste stopped").await;
     let mut rest = 0;
     while rig.guest.typed(1).await != b"\x03" {
         rest += 1;
@@ -369,7 +378,7 @@ async fn a_log_is_all_that_was_printed_and_follows_over_a_restart() {
     drop(guest);
     let mut guest = port.accept().await;
     guest.print(b"after\r\n").await;
-    follow.shows("the console began a new history meanwhile").await;
+    follow.shows("the server started a new history in the meantime").await;
     follow.shows("after").await;
     drop(server);
 }
@@ -499,7 +508,7 @@ async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
     host.status(&guest, "SHUTOFF").await;
     // A console of a server that is off is waited for.
     let mut terminal = Terminal::run(host.server.command(&["connect", &name]));
-    terminal.shows("the server is SHUTOFF: waiting; start it with: serialproxy start").await;
+    terminal.shows("the server is SHUTOFF: waiting; to start it: serialproxy start").await;
     run(&host, &["start", &name]).await;
     terminal.shows("the guest is connected").await;
     terminal.shows("Linux version").await;
@@ -510,7 +519,7 @@ async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
     })
     .await;
     run(&host, &["reboot", &name]).await;
-    terminal.shows("the guest started again").await;
+    terminal.shows("the guest was started again").await;
     terminal.shows("Linux version").await;
     run(&host, &["delete", &name]).await;
     assert_eq!(terminal.ended().await.code(), Some(3));
@@ -536,7 +545,7 @@ async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
     terminal.keys("uname -a\r");
     terminal.shows("uname -a\r\nLinux ").await;
     terminal.keys("~?");
-    terminal.shows("~?  lists these").await;
+    terminal.shows("~?  show this list").await;
     terminal.keys("~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     free().await;

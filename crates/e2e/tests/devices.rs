@@ -222,13 +222,13 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
 
     let host = host.kill_and_restart().await;
     held(&host.server, &guest.id, &endpoint).await;
-    assert!(!host.server.log().contains("QEMU was made to hang up"), "nobody asked");
+    assert!(!host.server.log().contains("made QEMU disconnect"), "nobody asked");
     let mut shell = host.shell(&guest, 0).await;
     let mut rest = Vec::new();
     within(stranger.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(shell.run("echo $((6*7))").await, "42");
     let log = host.server.log();
-    assert!(log.contains("QEMU was made to hang up"), "{log}");
+    assert!(log.contains("made QEMU disconnect"), "{log}");
 }
 
 /// Waits until a line says that this process holds its port, and types nothing.
@@ -268,14 +268,14 @@ async fn a_stranger_on_a_guest_s_socket_is_named_and_hung_up_on_once_somebody_as
 
     let host = host.kill_and_restart().await;
     held(&host.server, &guest.id, "the guest's socket").await;
-    assert!(!host.server.log().contains("QEMU was made to hang up"), "nobody asked");
+    assert!(!host.server.log().contains("made QEMU disconnect"), "nobody asked");
     stranger.write_all(b"\r").await.unwrap();
     within(stranger.read_u8()).await.unwrap();
     let mut shell = host.shell(&guest, 0).await;
     let mut rest = Vec::new();
     within(stranger.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(shell.run("echo $((6*7))").await, "42");
-    assert!(host.server.log().contains("QEMU was made to hang up"));
+    assert!(host.server.log().contains("made QEMU disconnect"));
 }
 
 #[tokio::test]
@@ -296,7 +296,11 @@ async fn a_telnet_serial_is_a_console_and_carries_every_byte() {
     shell.0.output_with(HELP).await;
     let adopted = host.server.post(&format!("/v1/servers/{}/adopt", guest.id), "").await;
     assert_eq!(adopted.status, 409);
-    assert!(adopted.message().contains("spoken to by telnet"), "{}", adopted.message());
+    assert!(
+        adopted.message().contains("already has a console, over telnet"),
+        "{}",
+        adopted.message()
+    );
 }
 
 /// Connects as soon as somebody listens there, types, and is hung up on.

@@ -102,7 +102,7 @@ async fn a_server_that_does_not_run_or_is_moved_is_refused_with_words() {
         (
             "active",
             Some("migrating"),
-            "unreachable: the server is ACTIVE (migrating): try again when that is over",
+            "unreachable: the server is ACTIVE (migrating): try again when that has finished",
         ),
     ] {
         rig.cloud.set_state(rig.server, vm_state, task_state);
@@ -123,7 +123,10 @@ async fn while_nova_is_down_nobody_attaches_and_live_sessions_go_on() {
         rig.cloud.fail(Some(("/v", fault)));
         let refused = rig.refused(&rig.token(), &[]).await;
         assert_eq!(refused.status, 503);
-        assert!(refused.reason.starts_with("unavailable: Nova does not say"), "{refused:?}");
+        assert!(
+            refused.reason.starts_with("unavailable: cannot look up this console URL in Nova"),
+            "{refused:?}"
+        );
     }
     talk(&mut session, &mut guest).await;
     let headers = [("sec-websocket-protocol", "console.v1")];
@@ -336,7 +339,7 @@ async fn the_page_is_served_at_the_same_url_and_attaches() {
     talk(&mut v1, &mut guest).await;
     v1.say(r#"{"type":"break"}"#).await;
     let error = v1.message("error").await;
-    assert!(error["message"].as_str().unwrap().contains("ask Nova to do it"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("use Nova's API for this"), "{error}");
     v1.say(r#"{"type":"link"}"#).await;
     let error = v1.message("error").await;
     assert!(error["message"].as_str().unwrap().contains("&mode=watch"), "{error}");
@@ -361,7 +364,10 @@ async fn without_a_nova_it_says_what_it_needs() {
     let flags = ["--config-file", "/dev/null", "--nova-username", "nova"];
     let (status, words) = DropIn::give_up(&flags).await;
     assert_eq!(status.code(), Some(2));
-    assert!(words.contains("[nova] names the user who asks Nova, and no auth_url"), "{words}");
+    assert!(
+        words.contains("[nova] names the service user for Nova, but does not set auth_url"),
+        "{words}"
+    );
 }
 
 #[tokio::test]
@@ -372,8 +378,12 @@ async fn what_cannot_be_done_with_novas_tokens_and_ports_is_refused_at_the_start
     let login = Cloud::start().await.login("nova");
     let tls = format!("[serial_console]\ntls_required = true\ntls_ca_certs = {}\n", ca.display());
     for (more, words) in [
-        ("[consoleauth]\nsingle_use = true\n", "[consoleauth] single_use: Nova's tokens cannot"),
-        (&tls, "[serial_console] tls_required: the ports that Nova makes are plain TCP"),
+        (
+            "[consoleauth]\nsingle_use = true\n",
+            "[consoleauth] single_use is not possible with \
+                 Nova's tokens",
+        ),
+        (&tls, "[serial_console] tls_required is not possible: Nova's serial ports use plain TCP"),
     ] {
         std::fs::write(&nova_conf, format!("{login}{more}")).unwrap();
         let flags = ["--config-file", nova_conf.to_str().unwrap()];
@@ -388,7 +398,7 @@ async fn what_would_fail_at_the_first_attach_is_said_at_the_start() {
     let rig = Rig::new().await;
     eventually(async || rig.drop_in.log().contains("logged in at Keystone").then_some(())).await;
     for (more, words) in [
-        ("password = wrong", "Keystone refuses the service user: check username, password"),
+        ("password = wrong", "Keystone rejects the service user: check username, password"),
         ("region_name = Mars", "Nova is not in Keystone's catalog (interfaces internal, public"),
     ] {
         let rig = Rig::with(more, &[]).await;

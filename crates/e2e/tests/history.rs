@@ -59,7 +59,7 @@ async fn a_log_over_a_hole_is_the_head_one_gap_and_the_tail_and_ends() {
     }
     let beyond = rig.server.client(&["log", "switch", "--from", "5000001"]).await;
     let said = String::from_utf8(beyond.stderr).unwrap();
-    assert!(!beyond.status.success() && said.contains("the output ends at 5000000"), "{said}");
+    assert!(!beyond.status.success() && said.contains("which ends at 5000000"), "{said}");
 }
 
 #[tokio::test]

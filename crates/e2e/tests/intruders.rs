@@ -122,7 +122,7 @@ async fn an_api_that_asks_nobody_does_not_start_where_others_reach_it() {
 
     let meant = ["--api-listen", "0.0.0.0:0", "--api-noauth_anywhere"];
     let rig = start(false, &[&NOAUTH[..], &meant].concat()).await;
-    assert!(rig.server.log().contains("everyone who reaches it is an administrator"));
+    assert!(rig.server.log().contains("everyone who reaches the API is an administrator"));
 }
 
 /// Tries a password for a user from an address; the status, or none while it has to wait.

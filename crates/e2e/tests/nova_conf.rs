@@ -200,9 +200,9 @@ async fn what_is_not_as_it_is_written_is_said_once_at_the_start() {
     let rig = Rig::with(more, &[]).await;
     let log = rig.drop_in.log();
     for words in [
-        "[serial_console] listen is passed over: Nova has had no such option since 14.0.",
-        "[console] allowed_origins: `https://a` allows nothing",
-        "[console] allowed_origins: `*` allows nothing",
+        "[serial_console] listen is ignored: Nova removed this option in 14.0.",
+        "[console] allowed_origins: `https://a` matches no page",
+        "[console] allowed_origins: `*` matches no page",
         "[service_user] auth_type: \"v3applicationcredential\" is not one of the choices",
     ] {
         let lines = log.lines().filter(|line| line.contains(words) && line.contains("WARN"));

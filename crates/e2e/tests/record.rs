@@ -149,7 +149,7 @@ async fn a_password_is_not_in_a_recording_but_how_long_it_is() {
 async fn who_records_all_input_is_warned_at_the_start() {
     let flags = ["--serial_console-record", "true", "--serial_console-record_input", "full"];
     let mut rig = Rig::start(&flags).await;
-    assert!(rig.server.log().contains("passwords too: [serial_console] record_input = full"));
+    assert!(rig.server.log().contains("including passwords: [serial_console] record_input = full"));
     let raw = rig.raw().await;
     log_in(&mut rig, raw).await;
     let [cast] = &ended_of(&rig, 1).await[..] else { panic!("one is expected") };
@@ -349,5 +349,5 @@ async fn a_place_where_nothing_can_be_written_is_said_at_the_start() {
     let output = within(run).await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("[serial_console] record: sessions cannot be recorded"), "{error}");
+    assert!(error.contains("[serial_console] record: cannot record sessions"), "{error}");
 }

@@ -316,7 +316,7 @@ async fn a_watch_link_of_a_session_lets_anyone_watch_and_nobody_type() {
     let mut watcher = Socket::v1(&server.proxy, watches, "").await;
     watcher.say(r#"{"type":"link"}"#).await;
     let error = watcher.message("error").await;
-    assert_eq!(error["message"], "only someone who may write can let others watch");
+    assert_eq!(error["message"], "only a session that may type can create links for watching");
 }
 
 #[tokio::test]
@@ -415,10 +415,10 @@ async fn break_sysrq_and_power_are_for_who_may() {
     let watches = link.split_once("token=").unwrap().1;
     let mut watcher = Socket::v1(&rig.server.proxy, watches, "").await;
     for (say, why) in [
-        (r#"{"type":"break"}"#, "only the one who writes"),
-        (r#"{"type":"sysrq","key":"b"}"#, "only the one who writes"),
+        (r#"{"type":"break"}"#, "only the person who is typing"),
+        (r#"{"type":"sysrq","key":"b"}"#, "only the person who is typing"),
         (r#"{"type":"power","do":"stop"}"#, "who may control the server"),
-        (r#"{"type":"pen","do":"request"}"#, "only allows to watch"),
+        (r#"{"type":"pen","do":"request"}"#, "only allows watching"),
         (r#"{"type":"pen","do":"force"}"#, "administrator"),
     ] {
         watcher.say(say).await;

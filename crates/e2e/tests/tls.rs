@@ -149,9 +149,9 @@ async fn with_ssl_only_who_comes_without_is_told_so_and_gets_nothing() {
     assert!(page.contains(&format!("use https://{proxy}/")) && !page.contains("secret"), "{page}");
     let refused = Socket::refused(proxy, &rig.path("").await, &[]).await;
     assert_eq!((refused.status, refused.body), (400, 0));
-    assert_eq!(refused.reason, format!("only TLS is spoken here: use wss://{proxy}/"));
+    assert_eq!(refused.reason, format!("this port speaks only TLS: use wss://{proxy}/"));
     rig.raw().await.leave().await;
-    assert!(rig.server.log().contains("base_url gives out URLs that are without TLS"));
+    assert!(rig.server.log().contains("base_url has a scheme without TLS"));
 }
 
 /// As Nova's `unit/cmd/test_baseproxy.py`.
@@ -227,7 +227,7 @@ async fn a_certificate_is_renewed_under_a_session_that_loses_no_byte() {
 
     std::fs::write(rig.pki.file("self.pem"), "no certificate").unwrap();
     rig.server.signal(Signal::HUP);
-    eventually(async || rig.server.log().contains("the one before stays").then_some(())).await;
+    eventually(async || rig.server.log().contains("keeping the previous one").then_some(())).await;
     assert!(rig.shows("server").await);
 
     show(&rig.pki, "next");
@@ -384,7 +384,7 @@ async fn a_terminal_is_connected_where_all_is_over_tls() {
     assert!(told.starts_with("HTTP/1.1 400") && told.contains("badRequest"), "{told}");
     let asked = server.client(&["servers", "--api-url", &plain]).await;
     let said = String::from_utf8_lossy(&asked.stderr);
-    assert!(said.contains("Only TLS is spoken here: use https://"), "{said}");
+    assert!(said.contains("This port speaks only TLS: use https://"), "{said}");
     let versions = server.get("/v2.1/").await.json.to_string();
     assert!(versions.contains(&format!("\"{}/v2.1", server.api)), "{versions}");
 }

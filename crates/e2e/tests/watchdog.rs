@@ -63,13 +63,17 @@ async fn a_thread_that_hangs_is_logged_and_shown_and_at_last_the_process_aborts(
         (health.status == 503).then_some(health.json)
     })
     .await;
-    let text = "the thread lines-0 has not come round for 5 s";
+    let text = "the thread lines-0 has not responded for 5 s";
     let reasons = serde_json::json!([{"name": "thread", "text": text}]);
     assert_eq!(health, serde_json::json!({"status": "failing", "reasons": reasons}));
     eventually(async || rig.server.log().contains(text).then_some(())).await;
-    assert!(rig.server.log().contains(": it worked at the "), "{}", rig.server.log());
+    assert!(rig.server.log().contains(": last worked on the "), "{}", rig.server.log());
     assert_eq!(rig.server.ended().await.signal(), Some(Signal::ABORT.as_raw()));
-    assert!(rig.server.log().contains("the thread lines-0 hangs for 30 s"), "{}", rig.server.log());
+    assert!(
+        rig.server.log().contains("the thread lines-0 has been hanging for 30 s"),
+        "{}",
+        rig.server.log()
+    );
     assert!(stopped.wait().await.unwrap().success());
 }
 
@@ -87,7 +91,7 @@ async fn time_in_which_the_whole_process_stood_still_is_no_alarm() {
         session.send("k").await;
         assert_eq!(rig.guest.typed(1).await, b"k");
     }
-    assert!(!rig.server.log().contains("has not come round"), "{}", rig.server.log());
+    assert!(!rig.server.log().contains("has not responded"), "{}", rig.server.log());
 }
 
 /// More lines than a pipe and the program's own queue hold.
@@ -110,7 +114,7 @@ async fn a_log_that_nobody_reads_holds_up_no_call_and_says_later_what_is_missing
     let mut logged = async || within(lines.next_line()).await.unwrap().unwrap();
     let missing = loop {
         let line = logged().await;
-        if let Some((_, missing)) = line.split_once("not writable missing=") {
+        if let Some((_, missing)) = line.split_once("could not be written missing=") {
             break missing.parse::<usize>().unwrap();
         }
     };

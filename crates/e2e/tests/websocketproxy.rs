@@ -249,7 +249,7 @@ async fn test_enforce_session_timeout_timer_called() {
     // Down is not expired.
     rig.cloud.fail(Some(("/v2.1", Fault::Status(503))));
     eventually(async || {
-        rig.drop_in.log().contains("whether a session's token is still good").then_some(())
+        rig.drop_in.log().contains("whether a session's token is still valid").then_some(())
     })
     .await;
     guest.print(b"x").await;
