@@ -18,6 +18,7 @@ use crate::scalar::file;
 use crate::scalar::list;
 use crate::scalar::one_line;
 use crate::values;
+use crate::values::AuthType;
 use crate::values::Domain;
 
 /// The rows, a slice for each group.
@@ -64,9 +65,9 @@ macro_rules! login {
                 $group,
                 "auth_type",
                 Text("password"),
-                Single("password or v3password"),
+                Single("password, v3password or v3applicationcredential"),
                 "Authentication plugin of the service user.",
-                |_, v| auth_type(v),
+                |c, v| set(&mut c.$($auth).+.auth_type, auth_type(v)),
             ),
             works(
                 $group,
@@ -109,6 +110,33 @@ macro_rules! login {
             works($group, "project_domain_id", Unset, NAME, "Id of the project's domain, instead of its name.", |c, v| {
                 set(&mut c.$($auth).+.project_domain, text(v).map(Domain::Id))
             }),
+            works(
+                $group,
+                "application_credential_id",
+                Unset,
+                NAME,
+                "Id of the application credential, for `v3applicationcredential`.",
+                |c, v| set_some(&mut c.$($auth).+.application_credential_id, text(v)),
+            ),
+            works(
+                $group,
+                "application_credential_name",
+                Unset,
+                NAME,
+                "Name of the application credential, instead of its id. Requires `username`.",
+                |c, v| set_some(&mut c.$($auth).+.application_credential_name, text(v)),
+            ),
+            works(
+                $group,
+                "application_credential_secret",
+                Unset,
+                Secret,
+                "Secret of the application credential.",
+                |c, v| {
+                    let secret = text(v).map(values::Secret);
+                    set_some(&mut c.$($auth).+.application_credential_secret, secret)
+                },
+            ),
             works($group, "region_name", Unset, NAME, "Region whose endpoints are used.", |c, v| {
                 set_some(&mut c.$($auth).+.region_name, text(v))
             }),
@@ -135,8 +163,13 @@ fn text(text: &str) -> Result<String, String> {
     one_line(text).map(str::to_owned)
 }
 
-fn auth_type(text: &str) -> Result<(), Refusal> {
-    choice(text, &[("password", ()), ("v3password", ())])
+fn auth_type(text: &str) -> Result<AuthType, Refusal> {
+    let choices = [
+        ("password", AuthType::Password),
+        ("v3password", AuthType::Password),
+        ("v3applicationcredential", AuthType::ApplicationCredential),
+    ];
+    choice(text, &choices)
 }
 
 fn interfaces(text: &str) -> Result<Vec<String>, Refusal> {

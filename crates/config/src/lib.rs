@@ -18,6 +18,7 @@ mod hint;
 mod ini;
 mod keystone;
 mod load;
+mod login;
 mod network;
 mod nova;
 mod options;

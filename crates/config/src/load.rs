@@ -175,10 +175,35 @@ impl Loaded {
     }
 
     /// Checks that need two options.
-    fn compare(&self, problems: &mut Problems) {
+    fn compare(&mut self, problems: &mut Problems) {
         self.compare_pairs(problems);
         self.compare_times(problems);
         self.compare_noauth(problems);
+        for group in ["keystone_authtoken", "service_user", "nova"] {
+            self.compare_credentials(group);
+        }
+    }
+
+    /// Of two kinds of credentials, keystoneauth uses the one that `auth_type` names.
+    fn compare_credentials(&mut self, group: &'static str) {
+        let auth_type = self.setting(group, "auth_type").and_then(|s| s.value.clone());
+        let auth_type = auth_type.unwrap_or_default();
+        let (used, others) = match auth_type.as_str() {
+            "v3applicationcredential" => {
+                ("application_credential_secret", ["password", "project_name"])
+            }
+            _ => ("password", ["application_credential_id", "application_credential_secret"]),
+        };
+        if !self.setting(group, used).is_some_and(is_set) {
+            return;
+        }
+        for other in others {
+            let Some(setting) = self.setting(group, other).filter(|s| is_set(s)) else { continue };
+            let origin = &setting.origin;
+            self.warnings.push(format!(
+                "{origin}: [{group}] {other} is ignored, because auth_type is {auth_type}"
+            ));
+        }
     }
 
     /// Everyone who can reach an API without authentication is an administrator.

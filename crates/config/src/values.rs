@@ -11,6 +11,10 @@ pub use self::static_line::Newline;
 pub use self::static_line::StaticEndpoint;
 pub use self::static_line::StaticLine;
 pub use self::static_line::StaticTerminal;
+pub use crate::login::AuthType;
+pub use crate::login::Domain;
+pub use crate::login::KeystoneAuth;
+pub use crate::login::Secret;
 use crate::network::is_local;
 use crate::page_origin::AllowedOrigin;
 use crate::proxies::Networks;
@@ -254,63 +258,6 @@ pub struct ApiAddress {
     pub authority: String,
 }
 
-/// How a service user logs in at Keystone.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct KeystoneAuth {
-    /// Keystone's URL, with or without `/v3`.
-    pub auth_url: Option<String>,
-    /// Where users find Keystone; told with a 401.
-    pub www_authenticate_uri: Option<String>,
-    /// The user.
-    pub username: Option<String>,
-    /// Their password.
-    pub password: Option<Secret>,
-    /// The domain of the user's name.
-    pub user_domain: Domain,
-    /// The project that the user works in.
-    pub project_name: Option<String>,
-    /// The domain of the project's name.
-    pub project_domain: Domain,
-    /// The region whose services are asked.
-    pub region_name: Option<String>,
-    /// CA bundle that verifies the services (PEM); else the system's CA store.
-    pub cafile: Option<PathBuf>,
-    /// Whether certificates are not checked.
-    pub insecure: bool,
-}
-
-/// A domain of Keystone.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Domain {
-    /// By its id.
-    Id(String),
-    /// By its name.
-    Name(String),
-}
-
-impl Default for Domain {
-    fn default() -> Self {
-        Self::Id("default".into())
-    }
-}
-
-/// A text whose debug form hides it.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(pub(crate) String);
-
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// `[nova]`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Nova {
@@ -324,15 +271,15 @@ pub struct Nova {
 
 impl Config {
     /// The service user who asks Nova, and the group that names them: the first of `[nova]`,
-    /// `[service_user]` and `[keystone_authtoken]` with a user and a password, else with a user.
+    /// `[service_user]` and `[keystone_authtoken]` with complete credentials, else with incomplete ones.
     pub fn nova_user(&self) -> Option<(&'static str, &KeystoneAuth)> {
         let groups = [
             ("nova", &self.nova.auth),
             ("service_user", &self.service_user),
             ("keystone_authtoken", &self.keystone_authtoken),
         ];
-        let named = || groups.into_iter().filter(|(_, auth)| auth.username.is_some());
-        named().find(|(_, auth)| auth.password.is_some()).or_else(|| named().next())
+        let named = || groups.into_iter().filter(|(_, auth)| auth.names_somebody());
+        named().find(|(_, auth)| auth.lacks().is_none()).or_else(|| named().next())
     }
 }
 

@@ -12,6 +12,7 @@ use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::show;
+use serialproxy_config::values::AuthType;
 use serialproxy_config::values::Domain;
 
 fn host(name: &str) -> AllowedOrigin {
@@ -87,7 +88,7 @@ fn a_password_is_never_shown() {
 #[test]
 fn a_login_that_is_not_spoken_is_refused() {
     let error = loaded("[nova]\nauth_type = v3oidcpassword\n").unwrap_err().to_string();
-    assert!(error.contains("allowed: password or v3password"), "{error}");
+    assert!(error.contains("allowed: password, v3password or v3applicationcredential"), "{error}");
     let error = loaded("[nova]\nvalid_interfaces = inside\n").unwrap_err().to_string();
     assert!(error.contains("allowed: internal, public and admin"), "{error}");
 }
@@ -209,7 +210,7 @@ fn what_novas_proxy_never_reads_keeps_none_from_starting() {
         ("serial_console", "base_url ="),
         ("serial_console", "base_url = console.example"),
         ("consoleauth", "token_ttl ="),
-        ("keystone_authtoken", "auth_type = v3applicationcredential"),
+        ("keystone_authtoken", "auth_type = v3oidcpassword"),
         ("service_user", "auth_url = keystone"),
         ("keystone_authtoken", "cafile = /nonexistent.pem"),
         ("keystone_authtoken", "password = a$nothing"),
@@ -226,15 +227,46 @@ fn what_novas_proxy_never_reads_keeps_none_from_starting() {
 }
 
 #[test]
-fn an_application_credential_beside_a_password_leaves_the_password() {
-    let text = "[keystone_authtoken]\nauth_type = v3applicationcredential\nusername = nova\n\
-                application_credential_secret = s\n[service_user]\nusername = nova\npassword = p\n";
-    let loaded = named("nova.conf", text, Role::Proxy).unwrap();
-    assert_eq!(loaded.config.nova_user().unwrap().0, "service_user");
-    let alone = text.replace("[service_user]\nusername = nova\n", "");
-    let loaded = named("nova.conf", &alone, Role::Proxy).unwrap();
-    assert_eq!(loaded.config.nova_user().unwrap().0, "keystone_authtoken");
-    assert_eq!(loaded.warnings.len(), 1);
+fn an_application_credential_counts_where_it_is_complete() {
+    let text = "[service_user]\nauth_type = v3applicationcredential\n\
+                application_credential_id = i\napplication_credential_secret = s\n\
+                [keystone_authtoken]\nusername = nova\npassword = p\n";
+    let user = |text: &str| {
+        let config = named("nova.conf", text, Role::Proxy).unwrap().config;
+        config.nova_user().map(|(group, auth)| (group, auth.auth_type, auth.missing()))
+    };
+    let (credential, password) = (AuthType::ApplicationCredential, AuthType::Password);
+    let lacks_url = Some("auth_url");
+    assert_eq!(user(text), Some(("service_user", credential, lacks_url)));
+    let without_secret = text.replace("application_credential_secret = s\n", "");
+    assert_eq!(user(&without_secret), Some(("keystone_authtoken", password, lacks_url)));
+    let named = text.replace("credential_id", "credential_name");
+    assert_eq!(user(&named), Some(("keystone_authtoken", password, lacks_url)), "whose is it?");
+    let of_user = named.replace("credential_name = i", "credential_name = i\nusername = nova");
+    assert_eq!(user(&of_user), Some(("service_user", credential, lacks_url)));
+}
+
+#[test]
+fn of_two_kinds_of_credentials_in_a_group_auth_type_decides_and_a_warning_names_the_other() {
+    let both = "[nova]\nusername = nova\npassword = p\nproject_name = service\n\
+                application_credential_id = i\napplication_credential_secret = s\nauth_type = ";
+    for (auth_type, used, ignored) in [
+        (
+            "password",
+            AuthType::Password,
+            ["application_credential_id", "application_credential_secret"],
+        ),
+        ("v3applicationcredential", AuthType::ApplicationCredential, ["password", "project_name"]),
+    ] {
+        let text = format!("{both}{auth_type}\n");
+        let loaded = named("nova.conf", &text, Role::Proxy).unwrap();
+        assert_eq!(loaded.config.nova_user().unwrap().1.auth_type, used);
+        assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+        for (warning, option) in loaded.warnings.iter().zip(ignored) {
+            let wanted = format!("[nova] {option} is ignored, because auth_type is {auth_type}");
+            assert!(warning.ends_with(&wanted), "{warning}");
+        }
+    }
 }
 
 #[test]

@@ -2,11 +2,15 @@
 
     nova_conf.py FILE...    prints a line of JSON for each file: what Nova's proxy takes from it, or its error
     nova_conf.py states     prints the names of Nova's states and tasks of servers
+    nova_conf.py login FILE…
+                            prints a line of JSON for each file: what keystoneauth sends to log in as the
+                            service user of its group [service_user], which Nova has it load, or its error
 """
 
 import json
 import sys
 
+from keystoneauth1 import loading
 from nova.conf import console, consoleauth, netconf, novnc, paths, serial_console
 from nova.objects import fields
 from oslo_config import cfg
@@ -17,9 +21,10 @@ def main():
     if sys.argv[1:] == ["states"]:
         print(json.dumps([fields.InstanceState.ALL, fields.InstanceTaskState.ALL]))
         return
-    for file in sys.argv[1:]:
+    files, of = (sys.argv[2:], login) if sys.argv[1] == "login" else (sys.argv[1:], read)
+    for file in files:
         try:
-            answer = read(file)
+            answer = of(file)
         except (Exception, SystemExit) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer))
@@ -50,6 +55,32 @@ def read(file):
         "allowed_origins": conf.console.allowed_origins,
         "enforce_session_timeout": conf.consoleauth.enforce_session_timeout,
     }
+
+
+class Sent(Exception):
+    """What a session was to send."""
+
+
+class Session:
+    """Sends nothing."""
+
+    def post(self, url, json, **_):
+        raise Sent(json)
+
+
+def login(file):
+    conf = cfg.ConfigOpts()
+    loading.register_auth_conf_options(conf, "service_user")
+    conf(args=[], project="nova", default_config_files=[file], default_config_dirs=[])
+    plugin = loading.load_auth_from_conf_options(conf, "service_user")
+    session = Session()
+    if hasattr(plugin, "create_plugin"):
+        # One for any version, which it asks Keystone for.
+        plugin = plugin.create_plugin(session, (3, 0), plugin.auth_url)
+    try:
+        plugin.get_auth_ref(session)
+    except Sent as sent:
+        return sent.args[0]
 
 
 main()

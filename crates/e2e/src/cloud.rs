@@ -29,6 +29,10 @@ use uuid::Uuid;
 /// Name and password of the service user.
 pub const SERVICE_USER: (&str, &str) = ("nova", "a $ecret of the service");
 
+/// Id, name and secret of an application credential of that user.
+pub const CREDENTIAL: (&str, &str, &str) =
+    ("21dced0fd20347869b93710d2b98aae0", "console", "s$cret");
+
 /// A running cloud. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Cloud {
@@ -48,6 +52,7 @@ struct Inside {
     servers: BTreeMap<String, Value>,
     changes: u64,
     calls: Vec<String>,
+    logins: Vec<Value>,
 }
 
 /// What is wrong with a cloud.
@@ -76,6 +81,7 @@ impl Cloud {
             servers: BTreeMap::new(),
             changes: 0,
             calls: Vec::new(),
+            logins: Vec::new(),
         }));
         let router = Router::new()
             .route("/v3/auth/tokens", post(log_in).get(validate))
@@ -99,6 +105,17 @@ impl Cloud {
             "[{group}]\nauth_url = {}\nusername = {user}\npassword = {}\nproject_name = service\n",
             self.auth_url(),
             password.replace('$', "$$")
+        )
+    }
+
+    /// The same with an application credential, by its id.
+    pub fn credential_login(&self, group: &str) -> String {
+        let (id, _, secret) = CREDENTIAL;
+        format!(
+            "[{group}]\nauth_type = v3applicationcredential\nauth_url = {}\n\
+             application_credential_id = {id}\napplication_credential_secret = {}\n",
+            self.auth_url(),
+            secret.replace('$', "$$")
         )
     }
 
@@ -178,6 +195,11 @@ impl Cloud {
         self.inside().calls.clone()
     }
 
+    /// The bodies of all logins so far.
+    pub fn logins(&self) -> Vec<Value> {
+        self.inside().logins.clone()
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap()
     }
@@ -220,14 +242,11 @@ async fn note(State(inside): Shared, request: Request, next: Next) -> Response {
 }
 
 async fn log_in(State(inside): Shared, Json(body): Json<Value>) -> Response {
-    let user = &body["auth"]["identity"]["password"]["user"];
-    if (user["name"].as_str(), user["password"].as_str())
-        != (Some(SERVICE_USER.0), Some(SERVICE_USER.1))
-        || body["auth"]["scope"]["project"]["name"] != "service"
-    {
+    let mut inside = inside.lock().unwrap();
+    inside.logins.push(body.clone());
+    if !is_password(&body["auth"]) && !is_credential(&body["auth"]) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let mut inside = inside.lock().unwrap();
     let token = format!("service-{}", Uuid::new_v4());
     inside.service_tokens.push(token.clone());
     let expires = Timestamp::now() + SignedDuration::from_secs(inside.life);
@@ -239,6 +258,25 @@ async fn log_in(State(inside): Shared, Json(body): Json<Value>) -> Response {
     ] });
     let body = json!({ "token": { "expires_at": expires, "catalog": [compute] } });
     (StatusCode::CREATED, [("x-subject-token", token)], Json(body)).into_response()
+}
+
+fn is_password(auth: &Value) -> bool {
+    let user = &auth["identity"]["password"]["user"];
+    auth["identity"]["methods"] == json!(["password"])
+        && (user["name"].as_str(), user["password"].as_str())
+            == (Some(SERVICE_USER.0), Some(SERVICE_USER.1))
+        && auth["scope"]["project"]["name"] == "service"
+}
+
+/// Keystone refuses one that asks for a scope: it has its own.
+fn is_credential(auth: &Value) -> bool {
+    let (id, name, secret) = CREDENTIAL;
+    let credential = &auth["identity"]["application_credential"];
+    let is_named = credential["name"] == name && credential["user"]["name"] == SERVICE_USER.0;
+    auth["identity"]["methods"] == json!(["application_credential"])
+        && auth.get("scope").is_none()
+        && credential["secret"] == secret
+        && (credential["id"] == id || is_named)
 }
 
 async fn validate(State(inside): Shared, headers: HeaderMap) -> Response {

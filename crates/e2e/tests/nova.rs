@@ -12,6 +12,7 @@ use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::guest::Shell;
 use serialproxy_e2e::openstack::keystone::ALICE;
+use serialproxy_e2e::openstack::keystone::NOVA;
 use serialproxy_e2e::openstack::nova::Nova;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::socket::Socket;
@@ -96,6 +97,26 @@ async fn keystone_alone_down_refuses_new_sessions_and_no_live_one() {
     assert_eq!(refused.status, 503, "{refused:?}");
     session.send("x").await;
     assert_eq!(guest.typed(1).await, b"x");
+}
+
+#[tokio::test]
+async fn a_service_user_with_an_application_credential_looks_tokens_up() {
+    let (mut nova, port) = (Nova::start().await, Port::new("vm1").await);
+    let server = nova.server("vm1", ALICE).await;
+    let token = nova.authorize(&server, port.address(), 600).await;
+    let (id, secret) = nova.keystone.application_credential(NOVA).await;
+    let password =
+        "auth_type = password\nusername = nova\npassword = nova\nproject_name = service\n";
+    let credential = format!(
+        "auth_type = v3applicationcredential\napplication_credential_id = {id}\n\
+         application_credential_secret = {secret}\n"
+    );
+    let nova_conf = nova.config();
+    assert!(nova_conf.contains(password), "{nova_conf}");
+    let drop_in = DropIn::start(&nova_conf.replace(password, &credential), &[]).await;
+    let (mut session, mut guest) = tokio::join!(Socket::raw(&drop_in.proxy, &token), port.accept());
+    guest.print(b"hello").await;
+    session.output_with(b"hello").await;
 }
 
 #[tokio::test]

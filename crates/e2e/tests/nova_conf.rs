@@ -3,12 +3,16 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Output;
 
 use serde_json::Value;
+use serialproxy_e2e::cloud::Cloud;
+use serialproxy_e2e::drop_in::DropIn;
 use serialproxy_e2e::drop_in::Rig;
+use serialproxy_e2e::eventually;
 use serialproxy_e2e::openstack::python;
 use serialproxy_e2e::server::program;
 use serialproxy_e2e::within;
@@ -69,7 +73,7 @@ const BODIES: &[&str] = &[
     "[consoleauth]\ntoken_ttl =\nenforce_session_timeout = true\n",
     "[consoleauth]\ntoken_ttl = -5\n",
     "[consoleauth]\ntoken_ttl = soon\nenforce_session_timeout = soon\n",
-    "[keystone_authtoken]\nauth_type = v3applicationcredential\nauth_url = keystone\ncafile = /none\n",
+    "[keystone_authtoken]\nauth_type = v3kerberos\nauth_url = keystone\ncafile = /none\n",
     "[service_user]\nauth_type = v3oidcpassword\npassword = a$b\n[nova]\nvalid_interfaces = inside\n",
     "just words\n",
     "  indented = 1\n[serial_console]\n",
@@ -104,7 +108,7 @@ fn written(directory: &Path) -> Vec<PathBuf> {
     BODIES.iter().enumerate().map(write).collect()
 }
 
-async fn nova(arguments: impl IntoIterator<Item = &Path>) -> Vec<Value> {
+async fn nova(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<Value> {
     let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("openstack/nova_conf.py");
     let mut command = Command::new(python());
     let Output { status, stdout, stderr } =
@@ -167,7 +171,7 @@ fn differences(nova: &Value, ours: &BTreeMap<String, String>) -> Vec<String> {
 async fn every_nova_conf_means_what_it_means_to_nova() {
     let directory = tempfile::tempdir().unwrap();
     let files = written(directory.path());
-    let answers = nova(files.iter().map(PathBuf::as_path)).await;
+    let answers = nova(&files).await;
     assert_eq!(answers.len(), files.len());
     let mut wrong = Vec::new();
     for ((file, body), mut nova) in files.iter().zip(BODIES).zip(answers) {
@@ -196,19 +200,62 @@ async fn every_nova_conf_means_what_it_means_to_nova() {
 #[tokio::test]
 async fn what_is_not_as_it_is_written_is_said_once_at_the_start() {
     let more = "[serial_console]\nlisten = 192.0.2.31\n[console]\nallowed_origins = https://a, *\n\
-                [service_user]\nauth_type = v3applicationcredential\n";
+                [service_user]\nauth_type = v3oidcpassword\n";
     let rig = Rig::with(more, &[]).await;
     let log = rig.drop_in.log();
     for words in [
         "[serial_console] listen is ignored: Nova removed this option in 14.0.",
         "[console] allowed_origins: `https://a` matches no page",
         "[console] allowed_origins: `*` matches no page",
-        "[service_user] auth_type: \"v3applicationcredential\" is not one of the choices",
+        "[service_user] auth_type: \"v3oidcpassword\" is not one of the choices",
     ] {
         let lines = log.lines().filter(|line| line.contains(words) && line.contains("WARN"));
         assert_eq!(lines.count(), 1, "{words}: {log}");
     }
     let _attached = rig.attached().await;
+}
+
+/// Credentials of `[service_user]`, whose Keystone is put before them.
+const CREDENTIALS: [&str; 8] = [
+    "auth_type = password\nusername = nova\npassword = p$$\nproject_name = service\n\
+     user_domain_name = Default\nproject_domain_id = default\n",
+    "auth_type = v3password\nusername = nova\npassword = p\nuser_domain_id = default\n",
+    "auth_type = v3password\nusername = nova\npassword = p\nuser_domain_id = default\n\
+     project_name = service\nproject_domain_name = Default\n\
+     application_credential_id = i\napplication_credential_secret = s\n",
+    "auth_type = v3applicationcredential\napplication_credential_id = i\n\
+     application_credential_secret = s$$\n",
+    "auth_type = v3applicationcredential\napplication_credential_name = console\n\
+     application_credential_secret = s\nusername = nova\nuser_domain_name = Default\n",
+    "auth_type = v3applicationcredential\napplication_credential_name = console\n\
+     application_credential_secret = s\nusername = nova\nuser_domain_id = default\n",
+    "auth_type = v3applicationcredential\napplication_credential_name = console\n\
+     application_credential_id = i\napplication_credential_secret = s\nusername = nova\n\
+     user_domain_name = Default\n",
+    "auth_type = v3applicationcredential\napplication_credential_id = i\n\
+     application_credential_secret = s\nusername = nova\npassword = p\n\
+     user_domain_id = default\n",
+];
+
+#[tokio::test]
+async fn a_service_user_logs_in_as_keystoneauth_logs_it_in() {
+    let cloud = Cloud::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut arguments = vec![PathBuf::from("login")];
+    for (number, credentials) in CREDENTIALS.iter().enumerate() {
+        let url = cloud.auth_url();
+        let text = format!("{HEAD}[service_user]\nauth_url = {url}/v3\n{credentials}");
+        arguments.push(directory.path().join(number.to_string()));
+        std::fs::write(arguments.last().unwrap(), text).unwrap();
+    }
+    let sent = nova(&arguments).await;
+    for ((file, credentials), wanted) in arguments.iter().skip(1).zip(CREDENTIALS).zip(sent) {
+        let before = cloud.logins().len();
+        let text = std::fs::read_to_string(file).unwrap();
+        let _proxy = DropIn::start(&text, &[]).await;
+        let login = eventually(async || cloud.logins().get(before).cloned()).await;
+        assert_eq!(login, wanted, "{credentials}");
+    }
 }
 
 /// States in which a guest is there, and tasks that leave it where it is.
@@ -254,7 +301,7 @@ async fn answer(rig: &Rig, vm_state: &str, task: Option<&str>) -> (u16, String) 
 
 #[tokio::test]
 async fn a_console_is_reached_in_every_state_of_novas_in_which_its_guest_runs() {
-    let names = nova([Path::new("states")]).await.remove(0);
+    let names = nova(["states"]).await.remove(0);
     let names = |kind: usize| -> Vec<String> {
         let names = names[kind].as_array().unwrap().iter();
         names.map(|name| name.as_str().unwrap().to_owned()).collect()

@@ -12,8 +12,10 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_config::values::AuthType;
 use serialproxy_config::values::Domain;
 use serialproxy_config::values::KeystoneAuth;
+use serialproxy_config::values::Secret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -141,7 +143,7 @@ impl Session {
             Ok(answer) if is_refusal(answer.status) => PAUSE,
             _ => Duration::ZERO,
         };
-        match answer.and_then(|answer| own(&answer)) {
+        match answer.and_then(|answer| own(&answer, self.auth.auth_type)) {
             Ok(own) => {
                 let own = Arc::new(own);
                 *state = State::In(Arc::clone(&own));
@@ -172,11 +174,17 @@ fn is_refusal(status: StatusCode) -> bool {
     [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status)
 }
 
-fn own(answer: &Answer) -> Result<Own, Unavailable> {
+fn own(answer: &Answer, auth_type: AuthType) -> Result<Own, Unavailable> {
     if is_refusal(answer.status) {
-        return Err(Service::Keystone.failed(
-            "rejects the service user: check username, password, project_name and both domains",
-        ));
+        return Err(Service::Keystone.failed(match auth_type {
+            AuthType::Password => {
+                "rejects the service user: check username, password, project_name and both domains"
+            }
+            AuthType::ApplicationCredential => {
+                "rejects the application credential: check its id (or its name and user), its \
+                 secret, and whether it has expired"
+            }
+        }));
     }
     if answer.status != StatusCode::CREATED {
         return Err(answer.strange());
@@ -188,25 +196,46 @@ fn own(answer: &Answer) -> Result<Own, Unavailable> {
     Ok(Own { token: header, expires: token.expires_at, catalog: token.catalog })
 }
 
-/// The body of a login by password (Identity API v3, "Password authentication with scoped
-/// authorization").
+/// The body of a login (Identity API v3, "Password authentication with scoped authorization" and
+/// "Authenticating with an Application Credential", which has a project of its own).
 fn login(auth: &KeystoneAuth) -> Value {
-    let domain = |domain: &Domain| match domain {
-        Domain::Id(id) => json!({ "id": id }),
-        Domain::Name(name) => json!({ "name": name }),
+    let (name, user_domain) = (&auth.username, domain(&auth.user_domain));
+    let identity = match auth.auth_type {
+        AuthType::Password => {
+            let password = exposed(auth.password.as_ref());
+            let user = json!({ "name": name, "domain": user_domain, "password": password });
+            json!({ "methods": ["password"], "password": { "user": user } })
+        }
+        AuthType::ApplicationCredential => {
+            let secret = exposed(auth.application_credential_secret.as_ref());
+            let credential = match &auth.application_credential_id {
+                Some(id) => json!({ "id": id, "secret": secret }),
+                None => json!({
+                    "name": auth.application_credential_name,
+                    "user": { "name": name, "domain": user_domain },
+                    "secret": secret,
+                }),
+            };
+            let methods = ["application_credential"];
+            json!({ "methods": methods, "application_credential": credential })
+        }
     };
-    let password = auth.password.as_ref().map(|password| password.expose());
-    let user = json!({
-        "name": auth.username,
-        "domain": domain(&auth.user_domain),
-        "password": password.unwrap_or_default(),
-    });
-    let identity = json!({ "methods": ["password"], "password": { "user": user } });
-    match &auth.project_name {
-        Some(name) => {
+    match (auth.auth_type, &auth.project_name) {
+        (AuthType::Password, Some(name)) => {
             let project = json!({ "name": name, "domain": domain(&auth.project_domain) });
             json!({ "auth": { "identity": identity, "scope": { "project": project } } })
         }
-        None => json!({ "auth": { "identity": identity } }),
+        _ => json!({ "auth": { "identity": identity } }),
     }
+}
+
+fn domain(domain: &Domain) -> Value {
+    match domain {
+        Domain::Id(id) => json!({ "id": id }),
+        Domain::Name(name) => json!({ "name": name }),
+    }
+}
+
+fn exposed(secret: Option<&Secret>) -> &str {
+    secret.map(Secret::expose).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serialproxy_config::Config;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
+use serialproxy_e2e::cloud::CREDENTIAL;
 use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cloud::Fault;
 use serialproxy_openstack::Console;
@@ -122,6 +123,30 @@ async fn a_service_user_that_keystone_refuses_does_not_knock_at_every_call() {
         assert!(error.starts_with("Keystone rejects the service user: check"), "{error}");
     }
     assert_eq!(cloud.calls(), [LOGIN]);
+}
+
+#[tokio::test]
+async fn a_service_user_logs_in_with_an_application_credential_by_id_or_by_name_and_user() {
+    let cloud = Cloud::start().await;
+    let token = console_token(&cloud);
+    let by_id = cloud.credential_login("nova") + "region_name = RegionOne\n";
+    let (id, name, _) = CREDENTIAL;
+    let by_name = by_id.replace(
+        &format!("application_credential_id = {id}"),
+        &format!("application_credential_name = {name}\nusername = nova"),
+    );
+    for text in [by_id, by_name] {
+        assert!(nova_of(&text).console(&token).await.unwrap().is_some(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_application_credential_that_keystone_refuses_is_named_and_not_shown() {
+    let cloud = Cloud::start().await;
+    let text = cloud.credential_login("nova").replace("secret = ", "secret = x");
+    let error = nova_of(&text).console(&console_token(&cloud)).await.unwrap_err().to_string();
+    assert!(error.starts_with("Keystone rejects the application credential: check"), "{error}");
+    assert!(!error.contains(CREDENTIAL.0), "{error}");
 }
 
 #[tokio::test]

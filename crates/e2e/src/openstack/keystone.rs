@@ -2,6 +2,7 @@
 
 use http::Method;
 use http::StatusCode;
+use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ pub const BOB: User = User { name: "bob", project: "demo" };
 pub const RITA: User = User { name: "rita", project: "demo" };
 /// A member of the project `other`.
 pub const OSCAR: User = User { name: "oscar", project: "other" };
+/// The user of Nova's services.
+pub const NOVA: User = User { name: "nova", project: "service" };
 /// An administrator.
 pub const ADAM: User = User { name: "adam", project: "demo" };
 
@@ -70,6 +73,29 @@ impl Keystone {
 
     /// A fresh token.
     pub async fn token(&self, user: User) -> String {
+        self.log_in(user).await.0
+    }
+
+    /// Id and secret of a new application credential of the user, in their project.
+    pub async fn application_credential(&self, user: User) -> (String, String) {
+        let (token, id) = self.log_in(user).await;
+        let secret = "the secret of an application";
+        let body = json!({"application_credential": {"name": "console", "secret": secret}});
+        let request = self
+            .http
+            .post(format!("{}/users/{id}/application_credentials", self.url))
+            .header("X-Auth-Token", token)
+            .header("Content-Type", "application/json")
+            .body(body.to_string());
+        let answer = within(request.send()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let made: Value = serde_json::from_str(&within(answer.text()).await.unwrap()).unwrap();
+        let id = made["application_credential"]["id"].as_str().unwrap();
+        (id.to_owned(), secret.to_owned())
+    }
+
+    /// A fresh token, and the user's id.
+    async fn log_in(&self, user: User) -> (String, String) {
         let domain = json!({"id": "default"});
         let identity = json!({
             "methods": ["password"],
@@ -84,7 +110,9 @@ impl Keystone {
             .body(body.to_string());
         let answer = within(request.send()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
-        answer.headers()["X-Subject-Token"].to_str().unwrap().to_owned()
+        let token = answer.headers()["X-Subject-Token"].to_str().unwrap().to_owned();
+        let body: Value = serde_json::from_str(&within(answer.text()).await.unwrap()).unwrap();
+        (token, body["token"]["user"]["id"].as_str().unwrap().to_owned())
     }
 
     /// Revokes a token.

@@ -75,15 +75,10 @@ fn check(config: &Config) -> Result<(), String> {
              machine, use `serialproxy serve`"
             .into());
     };
-    for (option, is_set) in
-        [("auth_url", auth.auth_url.is_some()), ("password", auth.password.is_some())]
-    {
-        if !is_set {
-            return Err(format!(
-                "[{group}] names the service user for Nova, but does not set \
-                     {option}: set it"
-            ));
-        }
+    if let Some(option) = auth.missing() {
+        return Err(format!(
+            "[{group}] names the service user for Nova, but does not set {option}: set it"
+        ));
     }
     if config.consoleauth.single_use {
         return Err("[consoleauth] single_use is not possible with Nova's tokens: remove it".into());

@@ -167,13 +167,8 @@ fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
 
 fn keystone(config: &Config) -> anyhow::Result<Keystone> {
     let auth = &config.keystone_authtoken;
-    for (option, is_set) in [
-        ("auth_url", auth.auth_url.is_some()),
-        ("username", auth.username.is_some()),
-        ("password", auth.password.is_some()),
-    ] {
-        anyhow::ensure!(
-            is_set,
+    if let Some(option) = auth.missing() {
+        anyhow::bail!(
             "[keystone_authtoken] {option} is not set: [api] auth_strategy = keystone needs it"
         );
     }

@@ -1,0 +1,117 @@
+//! How a service user logs in at Keystone.
+
+use std::path::PathBuf;
+
+/// The credentials of a service user, and the services that they are for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeystoneAuth {
+    /// Which of the credentials below are used.
+    pub auth_type: AuthType,
+    /// Keystone's URL, with or without `/v3`.
+    pub auth_url: Option<String>,
+    /// Where users find Keystone; told with a 401.
+    pub www_authenticate_uri: Option<String>,
+    /// The user.
+    pub username: Option<String>,
+    /// Their password.
+    pub password: Option<Secret>,
+    /// The domain of the user's name.
+    pub user_domain: Domain,
+    /// The project that the user works in; an application credential has its own.
+    pub project_name: Option<String>,
+    /// The domain of the project's name.
+    pub project_domain: Domain,
+    /// Id of the application credential.
+    pub application_credential_id: Option<String>,
+    /// Its name, which only its user and their domain make unique; used where there is no id.
+    pub application_credential_name: Option<String>,
+    /// Its secret.
+    pub application_credential_secret: Option<Secret>,
+    /// The region whose endpoints are used.
+    pub region_name: Option<String>,
+    /// CA bundle that verifies the services (PEM); else the system's CA store.
+    pub cafile: Option<PathBuf>,
+    /// Whether certificates are not verified.
+    pub insecure: bool,
+}
+
+/// The plugins of keystoneauth that are supported.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AuthType {
+    /// Name and password: `password` or `v3password`.
+    #[default]
+    Password,
+    /// `v3applicationcredential`
+    ApplicationCredential,
+}
+
+/// A domain of Keystone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Domain {
+    /// By its id.
+    Id(String),
+    /// By its name.
+    Name(String),
+}
+
+/// A text whose debug form hides it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(pub(crate) String);
+
+impl KeystoneAuth {
+    /// The first option that the login needs and that is not set.
+    pub fn missing(&self) -> Option<&'static str> {
+        if self.auth_url.is_none() { Some("auth_url") } else { self.lacks() }
+    }
+
+    /// Whether it says who logs in.
+    pub(crate) fn names_somebody(&self) -> bool {
+        match self.auth_type {
+            AuthType::Password => self.username.is_some(),
+            AuthType::ApplicationCredential => {
+                self.application_credential_id.is_some()
+                    || self.application_credential_name.is_some()
+            }
+        }
+    }
+
+    /// The first part of the credentials that is not set.
+    pub(crate) fn lacks(&self) -> Option<&'static str> {
+        let needed = match self.auth_type {
+            AuthType::Password => {
+                [("username", self.username.is_some()), ("password", self.password.is_some())]
+            }
+            AuthType::ApplicationCredential if self.application_credential_id.is_some() => {
+                let secret = self.application_credential_secret.is_some();
+                [("application_credential_id", true), ("application_credential_secret", secret)]
+            }
+            AuthType::ApplicationCredential => {
+                if self.application_credential_name.is_none() {
+                    return Some("application_credential_id");
+                }
+                let secret = self.application_credential_secret.is_some();
+                [("username", self.username.is_some()), ("application_credential_secret", secret)]
+            }
+        };
+        needed.into_iter().find_map(|(option, is_set)| (!is_set).then_some(option))
+    }
+}
+
+impl Default for Domain {
+    fn default() -> Self {
+        Self::Id("default".into())
+    }
+}
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
