@@ -28,7 +28,7 @@ pub mod terminal;
 use std::time::Duration;
 
 /// How long anything may take before a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The outcome of `future`, which has to come within [`PATIENCE`].
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
