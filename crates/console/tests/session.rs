@@ -229,7 +229,7 @@ async fn without_a_host_guests_are_left_alone_and_no_links_are_made() {
     for asked in [r#"{"type": "break"}"#, r#"{"type": "power", "do": "reset"}"#] {
         client.send(TEXT, asked.as_bytes()).await;
         let message = client.message("error").await;
-        assert!(message["message"].as_str().unwrap().contains("ask Nova"), "{message}");
+        assert!(message["message"].as_str().unwrap().contains("use Nova's API"), "{message}");
     }
     client.send(TEXT, br#"{"type": "link"}"#).await;
     let message = client.message("error").await;

@@ -161,11 +161,11 @@ fn what_a_line_does_not_speak_is_left_out() {
         ("<source mode='connect' host='h' service='x'/>", "its port is 'x'"),
         (
             "<source mode='bind' host='h' service='7'/><protocol type='telnets'/>",
-            "speaks 'telnets'",
+            "its protocol is 'telnets'",
         ),
         (
             "<source mode='bind' host='h' service='7' tls='yes'/><protocol type='telnet'/>",
-            "speaks 'telnet' over TLS",
+            "its protocol is 'telnet' over TLS",
         ),
         ("<source mode='bind' host='h' service='70000'/>", "its port is '70000'"),
         ("<source mode='bind' host='h' service='cisco-sccp'/>", "its port is 'cisco-sccp'"),
