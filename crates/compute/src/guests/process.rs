@@ -69,6 +69,7 @@ fn names(arguments: &[u8], id: ServerId) -> bool {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::process::Stdio;
 
     use super::*;
 
@@ -89,8 +90,10 @@ mod tests {
         let id = ServerId::of_static("db");
         let uuid = id.to_string();
         let mut shell = Command::new("sh");
-        shell.args(["-c", "read -r line", "qemu", "-uuid", &uuid]);
-        let mut shell = shell.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        shell.args(["-c", "echo; read -r line", "qemu", "-uuid", &uuid]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Before it runs, its command line may be empty.
+        shell.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let ours = uids(&status).unwrap()[1];
         let other = ours.wrapping_add(1);
