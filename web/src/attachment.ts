@@ -59,12 +59,22 @@ export class Attachment {
     return this.cause === 'paused';
   }
 
+  /** Whether the guest crashed, and its process was kept. */
+  get crashed(): boolean {
+    return this.cause === 'crashed';
+  }
+
+  /** Whether the guest is on, and reads nothing now. */
+  get halted(): boolean {
+    return this.paused || this.crashed;
+  }
+
   /** Whether the guest is off. A guest whose port cannot be reached is not. */
   get stopped(): boolean {
     return this.cause === 'stopped';
   }
 
-  /** Whether the guest is on, running or paused. */
+  /** Whether the guest is on: running, paused or crashed. */
   get runs(): boolean {
     return !this.stopped && this.cause !== 'gone';
   }

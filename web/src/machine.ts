@@ -79,14 +79,16 @@ export class Machine {
     const stopped = attachment?.stopped ?? false;
     const runs = attachment?.runs ?? false;
     const paused = attachment?.paused ?? false;
+    const hears = runs && !(attachment?.halted ?? false);
     // Static lines and Nova's servers have no power action, and no break either.
     this.place.hidden = !power;
     this.start.hidden = !power || !stopped;
     this.resume.hidden = !power || !paused;
     for (const id of ['nmi', 'reset']) enable(id, runs);
-    // A paused guest hears nothing: it would obey hours later, or never.
-    for (const id of ['break', 'sysrq']) enable(id, writes && runs && !paused);
-    for (const id of ['pause', 'reboot', 'stop']) enable(id, runs && !paused);
+    // A paused guest hears nothing: it would obey hours later. One that crashed never does, and its power can be cut.
+    for (const id of ['break', 'sysrq']) enable(id, writes && hears);
+    for (const id of ['pause', 'reboot']) enable(id, hears);
+    enable('stop', runs && !paused);
     enable('power-on', stopped);
     enable('go-on', paused);
   }

@@ -7,7 +7,7 @@ export const SUBPROTOCOL = 'console.v1';
 export type Mode = 'watch' | 'write';
 
 /** Why no bytes flow, or why typed input waits. The proxy has more of them. */
-export type Cause = 'stopped' | 'gone' | 'paused' | 'unreachable' | 'held';
+export type Cause = 'stopped' | 'gone' | 'paused' | 'crashed' | 'unreachable' | 'held';
 
 /** Where the line's connection to the guest stands. */
 export type LineState = 'waiting' | 'connected' | 'failed';

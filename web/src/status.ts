@@ -104,7 +104,7 @@ function summary({ attachment, connecting, ending, retryAt, slow }: View): {
 } {
   if (attachment) {
     const parts = [describeState(attachment), describeTyping(attachment), describeViewers(attachment)];
-    const tone = attachment.paused ? 'waiting' : attachment.state;
+    const tone = attachment.halted ? 'waiting' : attachment.state;
     return { tone, words: parts.filter(Boolean).join(' · ') };
   }
   const again = retryAt !== undefined || (connecting && ending?.retry);

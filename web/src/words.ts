@@ -9,8 +9,8 @@ import type { View } from './view';
 const NAMES = 4;
 
 /** The line's state, for the status line. */
-export function describeState({ state, reason, paused }: Attachment): string {
-  if (paused) return plain(reason) || 'the guest is paused';
+export function describeState({ state, reason, halted }: Attachment): string {
+  if (halted) return plain(reason) || 'the guest is paused';
   const word = state === 'waiting' ? 'waiting for the guest' : state;
   return state === 'connected' || reason === '' ? word : `${word}: ${plain(reason)}`;
 }
@@ -102,6 +102,7 @@ export function describeUnsent({ attachment, takesInput }: View): string | undef
     if (attachment.state !== 'connected') {
       return 'The serial port is not connected: what you type is dropped. Wait until it is connected.';
     }
+    if (attachment.crashed) return 'The guest crashed: it reads nothing until you reset it.';
     return attachment.paused
       ? 'The guest is paused: it reads what you type when it is resumed.'
       : undefined;

@@ -57,6 +57,22 @@ test('a paused guest is shown as paused, and goes on by one press', async () => 
   await see(status(page, 'connected · you are typing'));
 });
 
+test('a guest that crashed is offered what does not need to be heard: reset, and power off', async () => {
+  const { page, session } = await at.attach(ALL);
+  const reason = 'connected; the guest crashed';
+  session.say({ type: 'state', state: 'connected', reason, cause: 'crashed' });
+  await see(status(page, 'the guest crashed · you are typing'));
+  await page.keyboard.type('ls');
+  await session.typed('ls');
+  await see(status(page, 'The guest crashed: it reads nothing until you reset it.'));
+  assert.equal(await button(page, 'Resume').isVisible(), false);
+  await button(page, 'Machine').click();
+  for (const name of ['Reset…', 'Stop…']) assert.ok(await item(page, name).isEnabled(), name);
+  for (const name of ['Reboot…', 'Pause…', 'Send break', 'Send SysRq…']) {
+    assert.ok(await item(page, name).isDisabled(), name);
+  }
+});
+
 test('a guest that is paused already is shown as paused from the beginning', async () => {
   const { page } = await at.attach({ reason: 'the guest is paused', cause: 'paused' });
   await see(status(page, 'the guest is paused · you are typing'));

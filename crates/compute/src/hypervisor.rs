@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use serialproxy_line::Halt;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::ServerId;
@@ -20,8 +21,8 @@ pub(crate) struct Domain {
     pub(crate) id: ServerId,
     pub(crate) name: String,
     pub(crate) status: Status,
-    /// Why its CPUs do not run although it has a process, in words.
-    pub(crate) paused: Option<&'static str>,
+    /// Why it reads no input although it has a process.
+    pub(crate) halt: Option<Halt>,
     /// Of the hypervisor process, or else of the next start.
     pub(crate) facts: Facts,
     /// Of the next start, while there is a process.

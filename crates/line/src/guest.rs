@@ -8,6 +8,7 @@ use crate::line::Line;
 use crate::line::Shared;
 use crate::lock;
 use crate::status::Connection;
+use crate::status::Halt;
 
 /// What the hypervisor says of the guest.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +49,11 @@ impl Line {
         self.0.set_power(Power { running: false, status, whole: true });
     }
 
-    /// Why the guest does not go on, in words, while its process is there; none when it does.
-    pub fn guest_paused(&self, why: Option<&'static str>) {
+    /// Why the guest reads no input while its process is there; none when it does.
+    pub fn guest_halted(&self, halt: Option<Halt>) {
         let changed = self.0.status.send_if_modified(|status| {
-            let changed = status.paused != why;
-            status.paused = why;
+            let changed = status.halt != halt;
+            status.halt = halt;
             changed
         });
         if changed {

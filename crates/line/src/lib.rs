@@ -85,6 +85,7 @@ pub use crate::registry::Lines;
 pub use crate::registry::RawLag;
 pub use crate::registry::Settings;
 pub use crate::roster::Expected;
+pub use crate::status::Halt;
 
 /// Locks a mutex whose holder may have panicked: every critical section here leaves its data
 /// whole at each step, so what is inside is still good.

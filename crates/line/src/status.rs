@@ -30,7 +30,7 @@ use crate::session::Session;
 pub(crate) struct Status {
     pub(crate) connection: Connection,
     /// Why the guest does not go on, in words, while its process is there.
-    pub(crate) paused: Option<&'static str>,
+    pub(crate) halt: Option<Halt>,
     pub(crate) endpoint: Option<EndpointInfo>,
     /// Where the output of the last connection begins.
     pub(crate) connection_offset: u64,
@@ -101,11 +101,45 @@ struct Why {
     cause: Option<Cause>,
 }
 
+/// Why the guest of a connected port reads no input.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Halt {
+    /// Its CPUs are stopped for this reason, until it resumes.
+    Paused(&'static str),
+    /// It crashed, and its process was kept.
+    Crashed,
+}
+
+impl Halt {
+    /// Why, in a few words.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Paused(why) => why,
+            Self::Crashed => "the guest crashed",
+        }
+    }
+
+    fn in_words(self) -> String {
+        let then = match self {
+            Self::Paused(_) => "what is typed waits until it resumes",
+            Self::Crashed => "it does not read what is typed until it is started again",
+        };
+        format!("{}: {then}", self.why())
+    }
+
+    fn cause(self) -> Cause {
+        match self {
+            Self::Paused(_) => Cause::Paused,
+            Self::Crashed => Cause::Crashed,
+        }
+    }
+}
+
 impl Status {
     pub(crate) fn new(pen_request_timeout: Duration) -> Self {
         Self {
             connection: Connection::Stopped(ServerStatus::Shutoff),
-            paused: None,
+            halt: None,
             endpoint: None,
             connection_offset: 0,
             epoch: 0,
@@ -124,7 +158,7 @@ impl Status {
     /// What `session`, which saw `seen` last, has to be told.
     pub(crate) fn changes_since(&self, seen: &Self, session: &Session) -> Vec<ServerMessage> {
         let mut messages = Vec::new();
-        if self.connection != seen.connection || self.paused != seen.paused {
+        if self.connection != seen.connection || self.halt != seen.halt {
             let (state, reason, cause) = self.in_words();
             messages.push(ServerMessage::State { state, reason, cause });
         }
@@ -169,11 +203,8 @@ impl Status {
     /// Where the line's connection stands, in words, and why it does not carry bytes.
     pub(crate) fn in_words(&self) -> (LineState, String, Option<Cause>) {
         let (state, reason) = self.connection.in_words();
-        match self.paused.filter(|_| self.connection.is_connected()) {
-            Some(why) => {
-                let reason = format!("{reason}; {why}: what is typed waits until it resumes");
-                (state, reason, Some(Cause::Paused))
-            }
+        match self.halt.filter(|_| self.connection.is_connected()) {
+            Some(halt) => (state, format!("{reason}; {}", halt.in_words()), Some(halt.cause())),
             None => (state, reason, self.connection.cause()),
         }
     }

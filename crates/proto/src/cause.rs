@@ -57,8 +57,10 @@ causes! {
     Gone "gone";
     /// The guest is not running.
     Stopped "stopped";
-    /// The guest is paused, suspended or crashed: input waits until it resumes.
+    /// The guest is paused or suspended: input waits until it resumes.
     Paused "paused";
+    /// The guest has crashed: it reads no input until it is started again.
+    Crashed "crashed";
     /// The guest's port cannot be reached.
     Unreachable "unreachable";
     /// Another program holds the guest's port.

@@ -44,14 +44,19 @@ export function toneOf(server: Server, lines: Line[]): Tone {
   return server.status === 'SHUTOFF' ? 'off' : 'wait';
 }
 
+/** Whether the guest of a connected port reads nothing now. */
+function isHalted(cause: Line['cause']): boolean {
+  return cause === 'paused' || cause === 'crashed';
+}
+
 export function lineTone({ state, cause }: Line): Tone {
-  if (state === 'connected') return cause === 'paused' ? 'wait' : 'good';
+  if (state === 'connected') return isHalted(cause) ? 'wait' : 'good';
   return state === 'failed' ? 'bad' : 'off';
 }
 
 export function describeState({ state, cause, reason }: Line): string {
   const words = { waiting: 'waiting for the guest', connected: 'connected', failed: 'failed' };
-  if (state === 'connected' && cause !== 'paused') return words.connected;
+  if (state === 'connected' && !isHalted(cause)) return words.connected;
   return reason === '' ? words[state] : `${words[state]}: ${plain(reason)}`;
 }
 

@@ -95,10 +95,16 @@ pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
         LineState::Connected if guest.cause.is_some() => {
             // It stands behind what else there is to say of the connection.
             let reason = reason.rsplit_once("; ").map_or(reason, |(_, why)| why);
-            // One that crashed does not go on.
-            let goes_on = ["paused", "sleeps"].iter().any(|word| reason.contains(word));
-            let hint = format!("; to resume it: serialproxy resume {}", word(server));
-            return format!("{reason}{}", if goes_on { hint } else { String::new() });
+            let hint = match guest.cause {
+                Some(Cause::Paused) => {
+                    format!("; to resume it: serialproxy resume {}", word(server))
+                }
+                Some(Cause::Crashed) => {
+                    format!("; to reset it: serialproxy reset {}", word(server))
+                }
+                _ => String::new(),
+            };
+            return format!("{reason}{hint}");
         }
         LineState::Connected => return "the guest is connected".into(),
         LineState::Waiting if reason.ends_with(Status::Shutoff.as_str()) => {

@@ -100,10 +100,12 @@ async fn a_paused_guest_is_said_to_be_and_that_what_is_typed_waits() {
     let runs = json!({"type": "state", "state": "connected", "reason": "connected"});
     peer.tell(runs).await;
     terminal.wait_for("serialproxy: the guest was resumed");
-    let crashed = "connected; the guest crashed: what is typed waits until it resumes";
-    peer.tell(json!({"type": "state", "state": "connected", "reason": crashed, "cause": "paused"}))
-        .await;
-    terminal.wait_for("the guest crashed: what is typed waits until it resumes\r\n");
+    let why = "the guest crashed: it does not read what is typed until it is started again";
+    let reason = format!("connected; {why}");
+    let crashed =
+        json!({"type": "state", "state": "connected", "reason": reason, "cause": "crashed"});
+    peer.tell(crashed).await;
+    terminal.wait_for(&format!("{why}; to reset it: serialproxy reset demo"));
     terminal.keys("\r~.");
     peer.rest().await;
     assert_eq!(terminal.end().0, 0);

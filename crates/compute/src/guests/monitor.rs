@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_line::Halt;
 use serialproxy_line::Line;
 use serialproxy_proto::api;
 use serialproxy_proto::compute::ComputeError;
@@ -101,12 +102,17 @@ impl Guests {
     async fn hearing_port(&self, line: LineKey, what: &str) -> Result<SerialPort, ComputeError> {
         match self.running_port(line, what).await? {
             (port, None) => Ok(port),
-            (_, Some(why)) => Err(ComputeError::Conflict(format!(
-                "Cannot '{what}' port {} of {}: {why}, and would hear it only once it goes on. \
-                 Resume or reset it first.",
-                line.port,
-                self.server_name(line.server)
-            ))),
+            (_, Some(halt)) => {
+                let (port, name, why) = (line.port, self.server_name(line.server), halt.why());
+                let instead = match halt {
+                    Halt::Paused(_) => {
+                        ", and would hear it only once it goes on. Resume or reset it first."
+                    }
+                    Halt::Crashed => ". Reset it first.",
+                };
+                let text = format!("Cannot '{what}' port {port} of {name}: {why}{instead}");
+                Err(ComputeError::Conflict(text))
+            }
         }
     }
 
@@ -115,7 +121,7 @@ impl Guests {
         &self,
         line: LineKey,
         what: &str,
-    ) -> Result<(SerialPort, Option<&'static str>), ComputeError> {
+    ) -> Result<(SerialPort, Option<Halt>), ComputeError> {
         let LineKey { server: id, port } = line;
         self.settle().await;
         let domain =
@@ -124,12 +130,12 @@ impl Guests {
         if domain.facts.run.is_none() {
             return Err(conflict(what, id, domain.status));
         }
-        let Domain { name, paused, mut facts, .. } = domain;
+        let Domain { name, halt, mut facts, .. } = domain;
         self.settings.exclusions.apply(id, &name, &mut facts);
         let ports = std::mem::take(&mut facts.ports);
         let known: Vec<u8> = ports.iter().map(|known| known.port).collect();
         let found = ports.into_iter().find(|known| known.port == port);
-        let found = found.map(|found| (found, paused));
+        let found = found.map(|found| (found, halt));
         found.ok_or_else(|| no_such_port(id, port, &known, why_not(&facts.unusable, port)))
     }
 }

@@ -161,7 +161,7 @@ impl Guests {
 
     /// Takes note of a domain, and tells its lines.
     fn apply(&self, domain: Domain, bound: BTreeSet<BoundPort>, sight: Sight) -> Guest {
-        let Domain { id, name, status, paused, mut facts, .. } = domain;
+        let Domain { id, name, status, halt, mut facts, .. } = domain;
         self.settings.exclusions.apply(id, &name, &mut facts);
         let before = self.table.get(id);
         let change = change(before.as_ref(), facts.run, sight);
@@ -172,7 +172,7 @@ impl Guests {
             name,
             project,
             status,
-            paused,
+            halt,
             waits_until: waits_until(before.as_ref(), change, status, Instant::now()),
             run: facts.run,
             boots: boots + u64::from(change == Change::Booted),
@@ -230,7 +230,7 @@ impl Guests {
                 Change::Unchanged if guest.run.is_some() && is_new => line.guest_running(),
                 Change::Unchanged => {}
             }
-            line.guest_paused(guest.paused.filter(|_| guest.waits_until.is_none()));
+            line.guest_halted(guest.halt.filter(|_| guest.waits_until.is_none()));
         }
     }
 
@@ -313,7 +313,7 @@ mod tests {
             name: "g".into(),
             project: "admin".into(),
             status: Status::Active,
-            paused: None,
+            halt: None,
             waits_until: None,
             run,
             boots: 0,

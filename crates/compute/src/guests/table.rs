@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serialproxy_line::Halt;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::id::ServerId;
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ pub(super) struct Guest {
     pub(super) project: String,
     pub(super) status: Status,
     /// Why its CPUs do not run although it has a process, in words.
-    pub(super) paused: Option<&'static str>,
+    pub(super) halt: Option<Halt>,
     /// Where it was started paused: until when it may wait for its lines, before it counts as paused.
     pub(super) waits_until: Option<Instant>,
     /// Names the hypervisor process while there is one: another number, another boot.
@@ -120,7 +121,7 @@ mod tests {
             name: "guest".into(),
             project: "admin".into(),
             status: Status::Active,
-            paused: None,
+            halt: None,
             waits_until: None,
             run: Some(1),
             boots: 0,

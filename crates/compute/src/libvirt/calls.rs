@@ -1,5 +1,6 @@
 //! libvirt's calls, as far as we need them. They block.
 
+use serialproxy_line::Halt;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::id::ServerId;
 use virt::connect::Connect;
@@ -92,8 +93,8 @@ fn describe(handle: &Handle) -> Result<Domain, Error> {
         }
         _ => None,
     };
-    let (status, paused) = status(handle)?;
-    Ok(Domain { id, name: handle.name()?, status, paused, facts, next })
+    let (status, halt) = status(handle)?;
+    Ok(Domain { id, name: handle.name()?, status, halt, facts, next })
 }
 
 fn facts_of(id: ServerId, xml: Result<String, Error>) -> Facts {
@@ -108,8 +109,10 @@ fn facts(id: ServerId, xml: &str) -> Facts {
     })
 }
 
-/// Nova's word for what a domain does, and why its CPUs do not run although it has a process.
-fn status(handle: &Handle) -> Result<(Status, Option<&'static str>), Error> {
+const PAUSED: Halt = Halt::Paused("the guest is paused");
+
+/// Nova's word for what a domain does, and why it reads no input although it has a process.
+fn status(handle: &Handle) -> Result<(Status, Option<Halt>), Error> {
     let (state, reason) = handle.state()?;
     // The binding does not look at what the call returned; a failed one leaves -1 there.
     if state.unknown() == Some(virt_sys::virDomainState::MAX) {
@@ -119,15 +122,17 @@ fn status(handle: &Handle) -> Result<(Status, Option<&'static str>), Error> {
     Ok(match (state.known(), reason) {
         (Some(DomainState::Paused), Some(DomainStateReason::Paused(reason))) => {
             match reason.known() {
-                Some(DomainPausedReason::Crashed) => (Status::Error, Some("the guest crashed")),
+                Some(DomainPausedReason::Crashed) => (Status::Error, Some(Halt::Crashed)),
                 Some(DomainPausedReason::IOError) => (
                     Status::Paused,
-                    Some("the guest is paused after an I/O error, for example a full disk"),
+                    Some(Halt::Paused(
+                        "the guest is paused after an I/O error, for example a full disk",
+                    )),
                 ),
-                _ => (Status::Paused, Some("the guest is paused")),
+                _ => (Status::Paused, Some(PAUSED)),
             }
         }
-        (Some(DomainState::Paused), _) => (Status::Paused, Some("the guest is paused")),
+        (Some(DomainState::Paused), _) => (Status::Paused, Some(PAUSED)),
         (Some(DomainState::Shutoff), Some(DomainStateReason::Shutoff(reason))) => {
             match reason.known() {
                 Some(DomainShutoffReason::Crashed) => (Status::Error, None),
@@ -136,7 +141,9 @@ fn status(handle: &Handle) -> Result<(Status, Option<&'static str>), Error> {
             }
         }
         (Some(DomainState::Shutoff), _) => (Status::Shutoff, None),
-        (Some(DomainState::PMSuspended), _) => (Status::Suspended, Some("the guest sleeps")),
+        (Some(DomainState::PMSuspended), _) => {
+            (Status::Suspended, Some(Halt::Paused("the guest sleeps")))
+        }
         (Some(DomainState::Running | DomainState::Blocked | DomainState::Shutdown), _) => {
             (Status::Active, None)
         }

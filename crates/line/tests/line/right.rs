@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serialproxy_line::Claims;
 use serialproxy_line::Endpoint;
+use serialproxy_line::Halt;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
@@ -424,4 +425,21 @@ async fn a_port_that_breaks_off_while_input_waits_is_heard_to_its_end() {
     guest.write_all(b"last words\r\n").await.unwrap();
     drop(guest);
     assert_eq!(output_until(&mut session, b"\n").await, b"last words\r\n");
+}
+
+#[tokio::test]
+async fn a_guest_that_crashed_is_told_apart_from_one_that_resumes() {
+    let rig = Rig::new().await;
+    let _guest = rig.boot().await;
+    for (halt, cause, then) in [
+        (Halt::Paused("the guest sleeps"), Cause::Paused, "the guest sleeps: what is typed waits"),
+        (Halt::Crashed, Cause::Crashed, "the guest crashed: it does not read what is typed"),
+    ] {
+        rig.line.guest_halted(Some(halt));
+        let line = rig.line.describe();
+        assert_eq!(line.cause, Some(cause));
+        assert!(line.reason.contains(then), "{}", line.reason);
+    }
+    rig.line.guest_halted(None);
+    assert_eq!(rig.line.describe().cause, None);
 }
