@@ -43,7 +43,7 @@ impl Rig {
 
     /// Waits until so many wait for the line.
     async fn until_awaited_by(&self, count: usize) {
-        let waits = "an attach waits for its line";
+        let waits = "waiting for a line before an attach";
         eventually(async || (self.server.log().matches(waits).count() == count).then_some(()))
             .await;
     }
