@@ -52,8 +52,9 @@ impl Script {
         let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
         let (mut reader, writer) = (File::from(reader), File::from(writer));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let child = Command::new("bash")
-            .args(["-c", SCRIPT, "script"])
+        // Under nohup it would ignore the signal, and could not trap it.
+        let child = Command::new("env")
+            .args(["--default-signal=HUP", "bash", "-c", SCRIPT, "script"])
             .arg(directory.path())
             .current_dir(root)
             .stdout(OwnedFd::from(writer.try_clone().unwrap()))
