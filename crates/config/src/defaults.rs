@@ -1,10 +1,12 @@
 //! The defaults.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::values::Api;
 use crate::values::AuthStrategy;
+use crate::values::Cluster;
 use crate::values::Compute;
 use crate::values::Config;
 use crate::values::Console;
@@ -102,9 +104,29 @@ impl Default for Config {
             line: Line::default(),
             session: Session::default(),
             limits: Limits::default(),
+            cluster: cluster(&state_dir.join("cluster")),
             static_lines: Vec::new(),
             state_dir,
         }
+    }
+}
+
+fn cluster(directory: &Path) -> Cluster {
+    Cluster {
+        etcd_endpoints: Vec::new(),
+        etcd_ca_file: None,
+        etcd_cert_file: None,
+        etcd_key_file: None,
+        etcd_username: None,
+        etcd_password: None,
+        etcd_prefix: "/serialproxy/v1/".into(),
+        name: String::new(),
+        listen: Listen { host: "0.0.0.0".into(), port: 6084 },
+        advertise: None,
+        ca_file: directory.join("ca.pem"),
+        cert_file: directory.join("cert.pem"),
+        key_file: directory.join("key.pem"),
+        certificate_life: Duration::from_secs(90 * 24 * 3600),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::UdpSocket;
 
+use crate::machine;
 use crate::network::host;
 use crate::options::Opt;
 use crate::scalar::boolean;
@@ -62,10 +63,7 @@ fn is_bare_name(text: &str) -> bool {
 pub(crate) fn default_of(name: &str) -> Option<String> {
     match name {
         "my_ip" | "my_block_storage_ip" | "my_shared_fs_storage_ip" => Some(my_ip()),
-        "host" => {
-            let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-            Some(name.trim().to_owned())
-        }
+        "host" => machine::host_name(),
         "state_path" => Some(STATE_PATH.to_owned()),
         _ => None,
     }

@@ -5,6 +5,7 @@
 //! [`Config`] or every problem that it found. Nothing here opens a socket.
 
 mod ciphers;
+mod cluster;
 mod console_url;
 mod defaults;
 mod drop_in;
@@ -19,6 +20,7 @@ mod ini;
 mod keystone;
 mod load;
 mod login;
+mod machine;
 mod network;
 mod nova;
 mod options;

@@ -33,6 +33,8 @@ pub struct Sources {
     pub directories: Vec<PathBuf>,
     /// Read if `files` is empty and it exists.
     pub default_file: PathBuf,
+    /// Its files `*.conf` are read after that one, by name, if `files` is empty and it exists.
+    pub default_directory: PathBuf,
     /// Flags of options as group, option, value, in order.
     pub flags: Vec<(String, String, String)>,
     /// `--state-dir`.
@@ -48,6 +50,10 @@ pub struct Sources {
 pub enum Role {
     /// `serve`, which hands out consoles when no file says otherwise.
     Serve,
+    /// `api`, as `serve`.
+    Api,
+    /// `compute`, as `serve`.
+    Compute,
     /// `proxy`, which also reads a file of Nova's, in nova-serialproxy's place.
     Proxy,
     /// `config`, as `serve` or, where the file is Nova's, as `proxy`.
@@ -60,6 +66,7 @@ impl Default for Sources {
             files: Vec::new(),
             directories: Vec::new(),
             default_file: PathBuf::from("/etc/serialproxy/serialproxy.conf"),
+            default_directory: PathBuf::from("/etc/serialproxy/serialproxy.conf.d"),
             flags: Vec::new(),
             state_dir: None,
             default_web: PathBuf::from("/usr/share/serialproxy-static"),
@@ -104,7 +111,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let surroundings = Surroundings {
         state_dir: state_dir.clone(),
         web: sources.default_web.clone(),
-        serve_without_file: sources.role != Role::Proxy && !written.any_file(),
+        own_without_file: sources.role != Role::Proxy && !written.any_file(),
     };
     let effective = Effective::new(&written, &surroundings);
     let passed_over = written.passed_over().into_iter().collect();
@@ -247,6 +254,9 @@ impl Loaded {
                 "trusted_proxies",
             ),
             ("api", "key", set("api", "key"), "cert"),
+            ("cluster", "etcd_cert_file", set("cluster", "etcd_cert_file"), "etcd_key_file"),
+            ("cluster", "etcd_key_file", set("cluster", "etcd_key_file"), "etcd_cert_file"),
+            ("cluster", "etcd_username", set("cluster", "etcd_username"), "etcd_password"),
         ] {
             if used && !set(group, other) {
                 let reason = format!("requires {other}: set it too");

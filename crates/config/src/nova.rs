@@ -11,7 +11,7 @@ const COMMON: [&str; 6] =
     ["DEFAULT", "console", "consoleauth", "keystone_authtoken", "service_user", "nova"];
 
 /// Groups whose options are all ours, so that a slip of the fingers is still told.
-const OURS: [&str; 5] = ["serial_console", "proxy", "line", "session", "limits"];
+const OURS: [&str; 6] = ["serial_console", "proxy", "line", "session", "limits", "cluster"];
 
 /// Options that Nova once had, and that people still have: what became of them.
 const PAST: [(&str, &str, &str); 1] = [(

@@ -53,8 +53,8 @@ pub(crate) struct Surroundings {
     pub(crate) state_dir: PathBuf,
     /// The directory that replaces the built-in pages if it exists.
     pub(crate) web: PathBuf,
-    /// Whether this is `serve` and no file is read.
-    pub(crate) serve_without_file: bool,
+    /// Whether this is one of our own roles, and no file is read but those of the default directory.
+    pub(crate) own_without_file: bool,
 }
 
 /// A row.

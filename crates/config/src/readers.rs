@@ -86,7 +86,7 @@ pub(crate) fn connection_uri(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn default_enabled(surroundings: &Surroundings) -> Option<String> {
-    Some(surroundings.serve_without_file.to_string())
+    Some(surroundings.own_without_file.to_string())
 }
 
 /// A certificate that may be missing; with no name there is none.

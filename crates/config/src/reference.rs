@@ -17,7 +17,9 @@ effect and the source of each value; `serialproxy config check` only reports err
 Later sources override earlier ones:
 
 1. The defaults below.
-2. Each `--config-file FILE`, in order. Without any, `/etc/serialproxy/serialproxy.conf` is read if it exists.
+2. Each `--config-file FILE`, in order. Without any, `/etc/serialproxy/serialproxy.conf` is read if it exists, and
+   after it the files `/etc/serialproxy/serialproxy.conf.d/*.conf`, sorted by name. `serialproxy join` writes
+   `cluster.conf` there.
 3. The files `*.conf` of each `--config-dir DIRECTORY`, sorted by name.
 4. Flags. Every option is also a flag `--GROUP-OPTION VALUE`, for example `--serial_console-port_range
    20000:30000`; for options of `[DEFAULT]` the flag is `--OPTION`. A boolean flag without a value means `true`;

@@ -1,10 +1,12 @@
 //! The typed values of all options: what the rest of the program reads.
 
+mod cluster;
 mod static_line;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::cluster::Cluster;
 pub use self::static_line::Backspace;
 pub use self::static_line::LineFeed;
 pub use self::static_line::Newline;
@@ -55,6 +57,8 @@ pub struct Config {
     pub session: Session,
     /// `[limits]`
     pub limits: Limits,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[static] line`, repeatable.
     pub static_lines: Vec<StaticLine>,
 }

@@ -64,8 +64,9 @@ impl Written {
     pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Self {
         let mut written = Self::default();
         let files = read_all(sources, problems);
-        written.any_file = !files.is_empty();
-        written.nova = sources.role != Role::Serve && files.iter().any(FileText::is_novas);
+        written.any_file = files.iter().any(|file| !file.is_beside(sources));
+        written.nova = matches!(sources.role, Role::Proxy | Role::Either)
+            && files.iter().any(FileText::is_novas);
         for FileText { file, ini } in files {
             let origin = |line| Origin::File { file: Arc::clone(&file), line };
             for fault in ini.faults {
@@ -89,7 +90,8 @@ impl Written {
         written
     }
 
-    /// Whether there was a configuration file.
+    /// Whether there was a configuration file, apart from those of the default directory: joining a
+    /// cluster writes one there.
     pub(crate) fn any_file(&self) -> bool {
         self.any_file
     }
@@ -198,6 +200,10 @@ impl Written {
 }
 
 impl FileText {
+    fn is_beside(&self, sources: &Sources) -> bool {
+        self.file.parent().is_some_and(|directory| directory == sources.default_directory)
+    }
+
     fn is_novas(&self) -> bool {
         self.file.file_name().is_some_and(|name| name == "nova.conf")
             || self.ini.sections.iter().any(nova::marks)
@@ -207,10 +213,15 @@ impl FileText {
 /// The files, in the order in which they count.
 fn read_all(sources: &Sources, problems: &mut Problems) -> Vec<FileText> {
     let mut files = Vec::new();
+    let mut named = sources.files.clone();
     if sources.files.is_empty() {
         files.extend(read_file(&sources.default_file, Absence::Fine, problems));
+        match files_of(&sources.default_directory) {
+            Ok(files) => named.extend(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => problems.add(unreadable(&sources.default_directory, &error)),
+        }
     }
-    let mut named = sources.files.clone();
     for directory in &sources.directories {
         match files_of(directory) {
             Ok(files) => named.extend(files),

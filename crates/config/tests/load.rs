@@ -42,6 +42,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let sources = Sources {
             default_file: dir.path().join("default.conf"),
+            default_directory: dir.path().join("default.conf.d"),
             default_web: dir.path().join("web"),
             state_dir: Some("/state".into()),
             ..Sources::default()
@@ -109,6 +110,7 @@ fn without_anything_the_defaults_hold() {
     place.sources.state_dir = None;
     let mut expected = Config::default();
     expected.serial_console.cert = std::path::absolute("self.pem").unwrap();
+    expected.cluster.name = place.load().config.cluster.name;
     assert_eq!(place.load().config, expected);
     assert_eq!(Config::default().compute.images_path, Path::new("/var/lib/serialproxy/images"));
 }
@@ -140,6 +142,21 @@ fn the_default_file_is_read_if_it_is_there_and_no_other_is_named() {
     assert!(place.load().config.debug);
     let place = place.file("a.conf", "");
     assert!(!place.load().config.debug);
+}
+
+#[test]
+fn the_files_beside_the_default_file_are_read_after_it_also_without_it() {
+    let mut place = Place::new();
+    std::fs::create_dir(place.path("default.conf.d")).unwrap();
+    place.write("default.conf.d/cluster.conf", "[cluster]\netcd_endpoints = http://e:2379\n");
+    place.sources.role = Role::Compute;
+    let config = place.load().config;
+    assert!(config.cluster.is_set() && config.serial_console.enabled);
+    place.write("default.conf", "[cluster]\netcd_endpoints =\nname = h1\n");
+    let config = place.load().config;
+    assert!(config.cluster.is_set() && !config.serial_console.enabled);
+    assert_eq!(config.cluster.name, "h1");
+    assert!(!place.file("a.conf", "").load().config.cluster.is_set());
 }
 
 #[test]
@@ -682,6 +699,11 @@ fn every_option_may_be_set_to_its_default() {
             "base_url" => continue,
             "web" => "",
             "images_path" => "/state/images",
+            "ca_file" => "/state/cluster/ca.pem",
+            "cert_file" => "/state/cluster/cert.pem",
+            "key_file" => "/state/cluster/key.pem",
+            // They are the machine's.
+            "name" | "advertise" => continue,
             _ if option.is_multi() => continue,
             _ => option.default_text(),
         };

@@ -1,6 +1,7 @@
 //! Options of the API, and of the proxy's way to it.
 
 use super::ABOUT_SECONDS_FROM_1;
+use super::LISTEN;
 use super::PEM;
 use crate::network::api_url;
 use crate::network::host;
@@ -8,7 +9,6 @@ use crate::network::listen;
 use crate::network::service_url;
 use crate::options::Fallback::Text;
 use crate::options::Fallback::Unset;
-use crate::options::Kind;
 use crate::options::Kind::Bool;
 use crate::options::Kind::Single;
 use crate::options::Opt;
@@ -22,8 +22,6 @@ use crate::scalar::boolean;
 use crate::scalar::file;
 use crate::scalar::list;
 use crate::scalar::seconds;
-
-const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets; port 0 means any free port");
 
 pub(super) static OPTIONS: &[Opt] = &[
     works(

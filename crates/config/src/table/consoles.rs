@@ -41,7 +41,10 @@ pub(super) static OPTIONS: &[Opt] = &[
     works(
         "serial_console",
         "enabled",
-        Computed("false; true for `serve` without a configuration file", default_enabled),
+        Computed(
+            "false; true for `serve`, `api` and `compute` without a configuration file",
+            default_enabled,
+        ),
         Bool,
         "Enable serial consoles: create console URLs, and allocate TCP ports to guests.",
         |c, v| set(&mut c.serial_console.enabled, boolean(v)),
