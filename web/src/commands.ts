@@ -1,15 +1,18 @@
-// The commands of serialproxy that the page shows and copies, as words of a POSIX shell.
+// The commands that the page shows and copies, as words of a POSIX shell.
 
 /** A serial port of a server. */
 export interface Console {
   server: { id: string; name: string };
   port: number;
+  /** Whether Nova creates its URLs. */
+  nova?: boolean;
 }
 
 /** Makes a console URL. */
 export function urlCommand(console: Console | undefined): string {
   if (!console) return 'serialproxy get-serial-console SERVER serial';
-  const { server, port } = console;
+  const { server, port, nova } = console;
+  if (nova) return `openstack console url show --serial ${word(server)}`;
   return `serialproxy get-serial-console ${word(server)} serial${port === 0 ? '' : ` --port ${port}`}`;
 }
 

@@ -39,6 +39,8 @@ export interface Hello {
   /** Seconds after the last sign of life for which the session can come back. */
   grace?: number;
   can: Action[];
+  /** Whether Nova creates the console URLs: then there are neither links nor serialproxy's commands. */
+  nova?: boolean;
   /** What the line wants of terminals. */
   terminal?: TerminalSettings;
 }

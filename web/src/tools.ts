@@ -66,6 +66,9 @@ export class Tools {
     element('download-history', HTMLButtonElement).disabled = attachment?.hello.resume === undefined;
     element('copy-link', HTMLButtonElement).disabled = !attachment?.hello.can.includes('write');
     element('copy-watch', HTMLButtonElement).disabled = !hello;
+    for (const id of ['copy-link', 'copy-watch']) {
+      element(id, HTMLButtonElement).hidden = hello?.nova ?? false;
+    }
     element('read-out', HTMLButtonElement).ariaChecked = String(this.page.screen.readOut());
   }
 

@@ -417,6 +417,22 @@ test('who may only watch makes no link', async () => {
   await see(page.getByRole('menuitem', { name: 'Copy watch link', disabled: true }));
 });
 
+test('in front of a Nova, the page offers neither links nor commands of an API that is not there', async () => {
+  const { page, session } = await at.attach(
+    { nova: true, can: ['write', 'force'] },
+    { permissions: ['clipboard-read', 'clipboard-write'] },
+  );
+  await button(page, 'More').click();
+  await see(page.getByRole('menuitem', { name: 'Download history' }));
+  assert.equal(await page.getByRole('menuitem', { name: /watch/ }).count(), 0);
+  await page.keyboard.press('Escape');
+  session.close(4001, 'token missing, unknown or expired: ask for a new console URL');
+  const command = 'openstack console url show --serial web-1';
+  await see(page.getByText(`Get a new one: ${command}`).first());
+  await button(page, 'Copy the command').click();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
+});
+
 const keys = (page) => page.getByRole('toolbar', { name: 'Keys' });
 
 test('a touch screen has the keys that its keyboard lacks', async () => {

@@ -205,7 +205,11 @@ impl Session {
                 }
                 self.socket.send(Opcode::Binary, &bytes)?;
             }
-            Event::Message(message) if self.protocol == Protocol::ConsoleV1 => {
+            Event::Message(mut message) if self.protocol == Protocol::ConsoleV1 => {
+                if let ServerMessage::Hello(hello) = &mut message {
+                    // A line does not know who creates the URLs.
+                    hello.nova = self.consoles.host.is_none();
+                }
                 self.say(&message)?
             }
             Event::Message(_) => {}

@@ -62,6 +62,17 @@ async fn a_token_of_novas_attaches_and_is_looked_up_once() {
 }
 
 #[tokio::test]
+async fn a_session_knows_that_nova_creates_the_urls_and_gets_no_link() {
+    let rig = Rig::new().await;
+    let (proxy, token) = (&rig.drop_in.proxy, rig.token());
+    let (mut session, _guest) = tokio::join!(Socket::v1(proxy, &token, ""), rig.port.accept());
+    assert_eq!(session.message("hello").await["nova"], true);
+    session.say(r#"{"type":"link"}"#).await;
+    let refused = session.message("error").await;
+    assert!(refused["message"].as_str().unwrap().contains("Nova creates the console URLs"));
+}
+
+#[tokio::test]
 async fn neither_token_nor_password_is_in_the_log_and_foreign_options_are() {
     let rig = Rig::with("[neutron]\nx = 1\n[DEFAULT]\nmy_ip = 10.0.0.1\n", &[]).await;
     let token = rig.token();

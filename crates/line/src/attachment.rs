@@ -396,6 +396,7 @@ impl Attachment {
             resume: Some(key.expose()),
             grace: self.line.settings.grace.as_secs(),
             can: self.line.allows(&self.session),
+            nova: false,
             terminal,
         }));
         for message in status.greeting(&self.session) {

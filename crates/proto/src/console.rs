@@ -194,6 +194,9 @@ pub struct Hello {
     pub grace: u64,
     /// What the session's user may do.
     pub can: Vec<Action>,
+    /// Whether Nova creates the console URLs, so that a session cannot ask for a link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nova: bool,
     /// What the line wants of terminals.
     #[serde(default, skip_serializing_if = "TerminalSettings::is_empty")]
     pub terminal: TerminalSettings,

@@ -188,6 +188,7 @@ mod tests {
             resume: None,
             grace: 0,
             can: vec![],
+            nova: false,
             terminal: TerminalSettings::default(),
         }
     }
