@@ -52,6 +52,15 @@ quietly() {
     die "failed: $* (all of it: $ROOT/$log)"
 }
 
+# fetching LOG COMMAND…: the same for what comes over a network. A first try that fails or lasts ten minutes is followed by a
+# second one, since a mirror that stalls may do so once.
+fetching() {
+    mkdir -p target/log
+    timeout --kill-after=10 600 "${@:2}" >"target/log/$1" 2>&1 </dev/null 9>&- && return
+    say "once more: ${*:2}"
+    quietly "$1" timeout --kill-after=10 600 "${@:2}"
+}
+
 # alone NAME: waits until no other run of the same step is under way in this checkout, and keeps others waiting.
 alone() {
     mkdir -p target/lock
