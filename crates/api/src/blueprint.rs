@@ -79,7 +79,7 @@ async fn disconnect_serial_console(
     api.server(&caller, server).await?;
     caller.require(Role::Member, POLICY)?;
     let by = Disconnect { by: caller.user, reason: query.reason()? };
-    let disconnected = api.compute.disconnect_writer(line, by).await?;
+    let disconnected = api.lines.disconnect_writer(line, by).await?;
     Ok(Json(Disconnected { disconnected }))
 }
 

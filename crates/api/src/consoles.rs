@@ -42,7 +42,7 @@ impl Api {
         if !self.enabled {
             return Err(unavailable("serial"));
         }
-        self.compute.get_serial_console(line, wait).await?;
+        self.lines.get_serial_console(line, wait).await?;
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
         // Whoever is only to watch leaves the guest alone.

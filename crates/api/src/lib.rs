@@ -1,10 +1,10 @@
 //! The REST API: who may ask for what, in which words, with which answer.
 //!
 //! It owns the routes, the callers' identities and the making of console tokens. It never touches
-//! a line, a hypervisor or a WebSocket: all of that is asked of [`Compute`].
+//! a line, a hypervisor or a WebSocket: all of that is asked of [`Servers`] and [`LineBook`].
 //!
 //! ```text
-//! serve ─▶ observe (request id, log) ─▶ negotiate (microversion) ─▶ a row of the route table ─▶ handler ─▶ Compute, Store
+//! serve ─▶ observe (request id, log) ─▶ negotiate (microversion) ─▶ a row of the route table ─▶ handler ─▶ Servers, LineBook, Grants
 //!                                        (who may, how long, status)
 //! ```
 
@@ -40,8 +40,9 @@ use axum::Router;
 use axum::middleware;
 use serialproxy_config::Config;
 use serialproxy_grants::Grants;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::Servers;
 use serialproxy_proto::health::Health;
 
 pub use crate::admin_token::admin_token;
@@ -63,7 +64,8 @@ pub use crate::tokens::purge_tokens;
 
 /// What the calls work with.
 pub struct Api {
-    compute: Arc<dyn Compute>,
+    servers: Arc<dyn Servers>,
+    lines: Arc<dyn LineBook>,
     grants: Grants,
     auth: Auth,
     failures: Failures,
@@ -78,9 +80,16 @@ pub struct Api {
 
 impl Api {
     /// Takes what is said of consoles, their tokens and links from the options.
-    pub fn new(compute: Arc<dyn Compute>, grants: Grants, config: &Config, auth: Auth) -> Self {
+    pub fn new(
+        servers: Arc<dyn Servers>,
+        lines: Arc<dyn LineBook>,
+        grants: Grants,
+        config: &Config,
+        auth: Auth,
+    ) -> Self {
         Self {
-            compute,
+            servers,
+            lines,
             grants,
             guard: Guard::new(config, &auth),
             log: Arc::default(),
@@ -120,7 +129,10 @@ impl Api {
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("compute", &self.compute).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("servers", &self.servers)
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,10 +17,10 @@ impl Api {
         server: Server,
         power: Power,
     ) -> Result<(), Fault> {
-        let (compute, user) = (Arc::clone(&self.compute), caller.user.clone());
+        let (servers, user) = (Arc::clone(&self.servers), caller.user.clone());
         let change = async move {
             let Server { id: server, name, .. } = server;
-            match compute.power(server, power.clone()).await {
+            match servers.power(server, power.clone()).await {
                 Ok(()) => tracing::info!(user, name, %server, ?power, "power changed"),
                 // The caller may be gone.
                 Err(error) => {

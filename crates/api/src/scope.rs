@@ -35,11 +35,11 @@ impl Api {
     /// A server of the caller's. One of another project is answered as one that does not exist: in
     /// its words, after as long, and as unavailable while nobody can say that it does not exist.
     pub(crate) async fn server(&self, caller: &Caller, id: ServerId) -> Result<Server, Fault> {
-        let server = self.compute.server(id).await?;
+        let server = self.servers.server(id).await?;
         if caller.owns(&server) {
             return Ok(server);
         }
-        match self.compute.server(ServerId(Uuid::new_v4())).await {
+        match self.servers.server(ServerId(Uuid::new_v4())).await {
             Ok(_) | Err(ComputeError::NotFound(_)) => Err(Fault::no_such_server(&id.to_string())),
             Err(error) => Err(error.into()),
         }
@@ -48,7 +48,7 @@ impl Api {
     /// The server that a UUID means to a caller: the one that has it; where they see none, their only one
     /// whose name has that form. Whether it exists, and what keeps that from being known, the call tells.
     pub(crate) async fn located(&self, caller: &Caller, id: ServerId) -> ServerId {
-        match self.compute.server(id).await {
+        match self.servers.server(id).await {
             Ok(server) if caller.owns(&server) => return id,
             Ok(_) | Err(ComputeError::NotFound(_)) => {}
             Err(_) => return id,
@@ -64,7 +64,7 @@ impl Api {
 
     /// The caller's servers, ordered by name, then id.
     pub(crate) async fn servers(&self, caller: &Caller) -> Result<Vec<Server>, Fault> {
-        let mut servers = self.compute.servers().await?;
+        let mut servers = self.servers.servers().await?;
         servers.retain(|server| caller.owns(server));
         Ok(servers)
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Manager ──┬─▶ Statics ──────────────────────────────┐
-//!   (Compute) └─▶ Guests ──▶ Hypervisor (libvirt)        ├──▶ Lines
-//!                   │  ▲───── events ────┘               │
+//!   (Servers, └─▶ Guests ──▶ Hypervisor (libvirt)        ├──▶ Lines
+//!    LineBook)      │  ▲───── events ────┘               │
 //!                   ├─▶ Ports ──▶ Ledger (leases) ───────┘
 //! ```
 //!

@@ -8,11 +8,12 @@ use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_proto::api;
 use serialproxy_proto::compute::Answer;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Output;
 use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
@@ -134,7 +135,7 @@ impl Manager {
     }
 }
 
-impl Compute for Manager {
+impl Servers for Manager {
     fn servers(&self) -> Answer<'_, Vec<api::Server>> {
         Box::pin(async { Ok(self.all_servers().await) })
     }
@@ -173,22 +174,9 @@ impl Compute for Manager {
             to_the_end(async move { guests.unadopt(id).await }).await
         })
     }
+}
 
-    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
-        Box::pin(async move {
-            self.refuse_static(line, "break")?;
-            self.guests(line.server)?.send_break(line).await
-        })
-    }
-
-    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let key = sysrq_key(key)?;
-            self.refuse_static(line, "SysRq")?;
-            self.guests(line.server)?.sysrq(line, key).await
-        })
-    }
-
+impl LineBook for Manager {
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
         Box::pin(async move {
             if !self.enabled {
@@ -211,6 +199,21 @@ impl Compute for Manager {
 
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
         Box::pin(async move { Ok(self.find_line(line)?.output(from, max)) })
+    }
+
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.refuse_static(line, "break")?;
+            self.guests(line.server)?.send_break(line).await
+        })
+    }
+
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let key = sysrq_key(key)?;
+            self.refuse_static(line, "SysRq")?;
+            self.guests(line.server)?.sysrq(line, key).await
+        })
     }
 
     fn sessions(&self) -> Answer<'_, Vec<api::Session>> {

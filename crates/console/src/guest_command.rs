@@ -65,7 +65,7 @@ impl GuestCommands {
     /// In words, if the session may not, or too many others are in progress.
     pub(crate) fn start(&self, command: GuestCommand) -> Result<(), String> {
         self.allow(command)?;
-        let Some(Host { compute, .. }) = &self.consoles.host else {
+        let Some(Host { servers, lines, .. }) = &self.consoles.host else {
             return Err(
                 "this proxy only reaches the server's serial port: use Nova's API for this".into(),
             );
@@ -75,13 +75,14 @@ impl GuestCommands {
         tracing::info!(line = self.keyboard.line_name(),
             server = %self.keyboard.line().server, session = %self.keyboard.session(),
             user = self.keyboard.user(), ?command, "command at the console");
-        let (compute, answers) = (Arc::clone(compute), self.answers.clone());
+        let (servers, lines) = (Arc::clone(servers), Arc::clone(lines));
+        let answers = self.answers.clone();
         let line = self.keyboard.line();
         tokio::spawn(async move {
             let done = match command {
-                GuestCommand::Break => compute.send_break(line).await,
-                GuestCommand::Sysrq(key) => compute.sysrq(line, key).await,
-                GuestCommand::Power(action) => compute.power(line.server, power(action)).await,
+                GuestCommand::Break => lines.send_break(line).await,
+                GuestCommand::Sysrq(key) => lines.sysrq(line, key).await,
+                GuestCommand::Power(action) => servers.power(line.server, power(action)).await,
             };
             drop(place);
             if let Err(error) = done {

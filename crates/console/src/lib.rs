@@ -28,7 +28,8 @@ use serialproxy_grants::Grants;
 use serialproxy_limits::Meter;
 use serialproxy_proto::bounds::RATE;
 use serialproxy_proto::bounds::RATE_SECONDS;
-use serialproxy_proto::compute::Compute;
+use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::Servers;
 
 use crate::record::Recorder;
 pub use crate::session::Session;
@@ -54,8 +55,10 @@ pub struct Consoles {
 pub struct Host {
     /// Makes links for those who are to watch.
     pub grants: Grants,
-    /// Controls the guests.
-    pub compute: Arc<dyn Compute>,
+    /// Controls the guests' power.
+    pub servers: Arc<dyn Servers>,
+    /// Sends what is no input to their ports.
+    pub lines: Arc<dyn LineBook>,
 }
 
 impl Consoles {

@@ -1,4 +1,5 @@
-//! The seam between the API and the compute role: what the one may ask of the other.
+//! The seam between the API and the compute role: what the one may ask of the other, about servers
+//! and about lines.
 //!
 //! Everything that crosses it is plain data, so that it can become a wire without a change on
 //! either side. The bytes of a console do not cross it; the proxy attaches to lines.
@@ -10,14 +11,14 @@ use crate::id::LineKey;
 use crate::id::ServerId;
 use crate::id::SessionId;
 
-/// A boxed future, so that the trait can be an object.
+/// A boxed future, so that the traits can be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The answer of a call, or why there is none.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ComputeError>>;
 
-/// What the API asks of the hypervisors.
-pub trait Compute: std::fmt::Debug + Send + Sync {
+/// Which servers there are, and their power.
+pub trait Servers: std::fmt::Debug + Send + Sync {
     /// All servers, ordered by name, then id.
     fn servers(&self) -> Answer<'_, Vec<api::Server>>;
 
@@ -39,13 +40,10 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
 
     /// Takes [`Self::adopt`] back: the persistent XML is what it was.
     fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server>;
+}
 
-    /// Sends a break.
-    fn send_break(&self, line: LineKey) -> Answer<'_, ()>;
-
-    /// Sends a magic SysRq through a line, as its device needs it.
-    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
-
+/// The lines of the servers, and their sessions.
+pub trait LineBook: std::fmt::Debug + Send + Sync {
     /// Whether a console of this line could be attached to now: the server exists, has such a
     /// port and, unless `wait`, runs.
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()>;
@@ -59,6 +57,12 @@ pub trait Compute: std::fmt::Debug + Send + Sync {
     /// Bytes of a line's history, of one piece: from `from` on or, where that is no longer kept,
     /// from the next byte that is; none where `from` is yet to come, whose offset is the end.
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output>;
+
+    /// Sends a break.
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()>;
+
+    /// Sends a magic SysRq through a line, as its device needs it.
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
 
     /// All sessions.
     fn sessions(&self) -> Answer<'_, Vec<api::Session>>;

@@ -182,7 +182,8 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     );
 
     let grants = Grants::open(file)?;
-    let backing = Backing::Own(Host { grants: grants.clone(), compute });
+    let host = Host { grants: grants.clone(), servers: compute.clone(), lines: compute };
+    let backing = Backing::Own(host);
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };

@@ -48,11 +48,11 @@ async fn show(
     caller.require(Role::Admin, POLICY)?;
     let unknown = || Fault::NotFound("Token not found".into());
     let grant = tokens::look_up(&api.grants, &token).await?.ok_or_else(unknown)?;
-    let line = match api.compute.line(grant.line).await {
+    let line = match api.lines.line(grant.line).await {
         Err(ComputeError::NotFound(_)) => return Err(unknown()),
         line => line?,
     };
-    if api.compute.server(grant.line.server).await?.project != grant.project {
+    if api.servers.server(grant.line.server).await?.project != grant.project {
         return Err(unknown());
     }
     let (host, port) = line.endpoint.as_ref().and_then(address).unzip();

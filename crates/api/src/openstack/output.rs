@@ -63,7 +63,7 @@ fn is_number(text: &str) -> bool {
 async fn printed(api: &Api, server: &Server) -> Result<Vec<u8>, Fault> {
     let id = server.id;
     let key = LineKey { server: id, port: 0 };
-    let line = match api.compute.line(key).await {
+    let line = match api.lines.line(key).await {
         Err(ComputeError::NotFound(_)) => {
             return Err(Fault::NotFound("Guest does not have a console available.".into()));
         }
@@ -83,7 +83,7 @@ async fn newest(api: &Api, key: LineKey, line: &Line) -> Result<Vec<u8>, Fault> 
     let mut bytes = Vec::new();
     while from < line.offset {
         let left = usize::try_from(line.offset - from).unwrap_or(usize::MAX);
-        let output = api.compute.output(key, from, left).await?;
+        let output = api.lines.output(key, from, left).await?;
         if output.offset != from {
             bytes.clear();
         }

@@ -62,7 +62,7 @@ async fn lines(
 ) -> Result<Json<Lines>, Fault> {
     let limit = query.limit()?;
     let marker = query.text("marker").map(marker).transpose()?;
-    let mut lines = api.compute.lines().await?;
+    let mut lines = api.lines.lines().await?;
     let sees = api.sees(&caller).await?;
     lines.retain(|line| sees(line.server.id) && marker.is_none_or(|marker| key(line) > marker));
     lines.truncate(limit);
@@ -75,7 +75,7 @@ async fn line(
     LinePath(line): LinePath,
 ) -> Result<Json<Line>, Fault> {
     api.server(&caller, line.server).await?;
-    Ok(Json(api.compute.line(line).await?))
+    Ok(Json(api.lines.line(line).await?))
 }
 
 async fn output(
@@ -88,9 +88,9 @@ async fn output(
     api.server(&caller, line.server).await?;
     let from = match query.value("from", "an offset in bytes")? {
         Some(from) => from,
-        None => api.compute.line(line).await?.first_offset,
+        None => api.lines.line(line).await?.first_offset,
     };
-    let output = api.compute.output(line, from, max).await?;
+    let output = api.lines.output(line, from, max).await?;
     if output.offset < from {
         return Err(Fault::BadRequest(format!(
             "offset {from} is beyond the output, which ends at {}",
@@ -119,7 +119,7 @@ async fn send_break(
 ) -> Result<(), Fault> {
     let name = api.server(&caller, line.server).await?.name;
     caller.require(Role::Member, "serialproxy:lines:break")?;
-    api.compute.send_break(line).await?;
+    api.lines.send_break(line).await?;
     let server = line.server;
     tracing::info!(user = caller.user, line = line.named(&name), %server, "break sent");
     Ok(())
@@ -134,7 +134,7 @@ async fn sysrq(
     let Sysrq { key } = body.read()?;
     let name = api.server(&caller, line.server).await?.name;
     caller.require(Role::Member, "serialproxy:lines:sysrq")?;
-    api.compute.sysrq(line, key).await?;
+    api.lines.sysrq(line, key).await?;
     let server = line.server;
     tracing::info!(user = caller.user, line = line.named(&name), %server, %key, "SysRq sent");
     Ok(())

@@ -110,9 +110,9 @@ async fn server(
 async fn boot(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<Answer, Fault> {
     caller.require(Role::Member, "os_compute_api:servers:create")?;
     let boot: Boot = body.read()?;
-    let compute = Arc::clone(&api.compute);
+    let servers = Arc::clone(&api.servers);
     let project = caller.project.clone();
-    Ok(seen(&caller, api.change(async move { compute.boot(boot, project).await }).await?))
+    Ok(seen(&caller, api.change(async move { servers.boot(boot, project).await }).await?))
 }
 
 async fn delete(
@@ -122,10 +122,10 @@ async fn delete(
 ) -> Result<(), Fault> {
     api.server(&caller, server).await?;
     caller.require(Role::Member, "os_compute_api:servers:delete")?;
-    let compute = Arc::clone(&api.compute);
+    let servers = Arc::clone(&api.servers);
     let grants = api.grants.clone();
     let deleted = async move {
-        compute.delete(server).await?;
+        servers.delete(server).await?;
         tokens::revoke(&grants, server).await;
         Ok(())
     };
@@ -141,9 +141,9 @@ async fn adopt(
     let adopt: Adopt = if body.is_empty() { Adopt::default() } else { body.read()? };
     may_adopt(&api, &caller, server).await?;
     let user = caller.user.clone();
-    let compute = Arc::clone(&api.compute);
+    let servers = Arc::clone(&api.servers);
     let adopted = async move {
-        let adopted = compute.adopt(server, adopt).await?;
+        let adopted = servers.adopt(server, adopt).await?;
         tracing::info!(user, name = adopted.server.name, %server, "adopted");
         Ok(adopted)
     };
@@ -158,9 +158,9 @@ async fn unadopt(
 ) -> Result<Answer, Fault> {
     may_adopt(&api, &caller, server).await?;
     let user = caller.user.clone();
-    let compute = Arc::clone(&api.compute);
+    let servers = Arc::clone(&api.servers);
     let taken_back = async move {
-        let server_now = compute.unadopt(server).await?;
+        let server_now = servers.unadopt(server).await?;
         let name = &server_now.name;
         tracing::info!(user, name, %server, "adoption undone");
         Ok(server_now)

@@ -34,7 +34,7 @@ async fn sessions(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Se
 
 /// The sessions on the caller's servers.
 async fn visible(api: &Api, caller: &Caller) -> Result<Vec<Session>, Fault> {
-    let mut sessions = api.compute.sessions().await?;
+    let mut sessions = api.lines.sessions().await?;
     let sees = api.sees(caller).await?;
     sessions.retain(|session| sees(session.server.id));
     Ok(sessions)
@@ -52,5 +52,5 @@ async fn disconnect(
     }
     caller.require(Role::Member, "serialproxy:sessions:disconnect")?;
     let by = Disconnect { by: caller.user, reason };
-    Ok(api.compute.disconnect(session, by).await?)
+    Ok(api.lines.disconnect(session, by).await?)
 }

@@ -117,7 +117,7 @@ async fn health_is_told_without_a_token_to_this_machine_only() {
 async fn where_metrics_are_listened_for_health_is_told_to_everyone_and_nothing_else_is() {
     let bench = Bench::new();
     let (fake, grants) = (Arc::clone(&bench.fake), bench.grants.clone());
-    let api = Api::new(fake, grants, &config(), Auth::Noauth);
+    let api = Api::new(fake.clone(), fake, grants, &config(), Auth::Noauth);
     let bench = Bench { router: serialproxy_api::health_router(&Arc::new(api)), ..bench };
     let mut request = Request::get("/healthz").body(Body::empty()).unwrap();
     request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1))));
@@ -131,7 +131,8 @@ async fn where_metrics_are_listened_for_health_is_told_to_everyone_and_nothing_e
 async fn what_keeps_the_process_from_serving_is_said_until_it_is_over() {
     let (bench, health) = (Bench::new(), Health::default());
     let (fake, grants) = (Arc::clone(&bench.fake), bench.grants.clone());
-    let api = Api::new(fake, grants, &config(), Auth::Noauth).with_health(health.clone());
+    let api =
+        Api::new(fake.clone(), fake, grants, &config(), Auth::Noauth).with_health(health.clone());
     let bench = Bench { router: serialproxy_api::router(&Arc::new(api)), ..bench };
     health.fails("thread", "it hangs");
     let answer = bench.get("/healthz").await;

@@ -75,7 +75,8 @@ impl Bench {
         let fake = Arc::new(fake);
         let auth = auth(&grants);
         let named = matches!(auth, Auth::Noauth);
-        let api = Api::new(Arc::clone(&fake) as _, grants.clone(), config, auth);
+        let (servers, lines) = (Arc::clone(&fake) as _, Arc::clone(&fake) as _);
+        let api = Api::new(servers, lines, grants.clone(), config, auth);
         Self { fake, grants, router: serialproxy_api::router(&Arc::new(api)), directory, named }
     }
 

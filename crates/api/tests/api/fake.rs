@@ -18,11 +18,12 @@ use serialproxy_proto::api::Status;
 use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::api::Writer;
 use serialproxy_proto::compute::Answer;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Output;
 use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::Servers;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
@@ -162,7 +163,7 @@ impl Fake {
     }
 }
 
-impl Compute for Fake {
+impl Servers for Fake {
     fn servers(&self) -> Answer<'_, Vec<Server>> {
         self.say("servers".into(), || Ok(self.all()))
     }
@@ -217,15 +218,9 @@ impl Compute for Fake {
     fn unadopt(&self, id: ServerId) -> Answer<'_, Server> {
         self.say(format!("unadopt {id}"), || self.find(id))
     }
+}
 
-    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
-        self.say(format!("break {line}"), || self.find_line(line).map(drop))
-    }
-
-    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
-        self.say(format!("sysrq {line} {key}"), || self.find_line(line).map(drop))
-    }
-
+impl LineBook for Fake {
     fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
         self.say(format!("console {line} wait={wait}"), || {
             self.find_line(line)?;
@@ -264,6 +259,14 @@ impl Compute for Fake {
             let bytes: Vec<_> = self.printed().iter().copied().skip(start).take(max).collect();
             Ok(Output { offset: from, bytes, end, epoch: line.epoch, line: line.line })
         })
+    }
+
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
+        self.say(format!("break {line}"), || self.find_line(line).map(drop))
+    }
+
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
+        self.say(format!("sysrq {line} {key}"), || self.find_line(line).map(drop))
     }
 
     fn sessions(&self) -> Answer<'_, Vec<Session>> {

@@ -3,8 +3,8 @@
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_proto::api;
 use serialproxy_proto::api::Status;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 

@@ -6,9 +6,10 @@ use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::Transport;
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_proto::api::EndpointKind;
-use serialproxy_proto::compute::Compute;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 

@@ -61,7 +61,8 @@ impl Rig {
         change(&mut config);
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let compute = Manager::start(&config, ledger, lines.clone());
-        let backing = Backing::Own(Host { grants: grants.clone(), compute });
+        let backing =
+            Backing::Own(Host { grants: grants.clone(), servers: compute.clone(), lines: compute });
         let tls = Tls { users: Reception::plain(), api: None };
         let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();

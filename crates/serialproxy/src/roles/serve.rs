@@ -104,7 +104,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
-    let api = Api::new(compute.clone(), grants.clone(), &config, auth);
+    let api = Api::new(compute.clone(), compute.clone(), grants.clone(), &config, auth);
     let api = Arc::new(api.with_health(watchdog.health()));
     let router = serialproxy_api::router(&api);
     let stop = || shutdown.clone().cancelled_owned();
@@ -118,7 +118,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         }
     };
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let backing = Backing::Own(Host { grants: grants.clone(), compute });
+    let host = Host { grants: grants.clone(), servers: compute.clone(), lines: compute };
+    let backing = Backing::Own(host);
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?;
 
