@@ -57,7 +57,7 @@ pub struct Writer {
 }
 
 /// One serial port of one server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Line {
     /// The server.
     pub server: ServerRef,
@@ -132,7 +132,7 @@ pub struct Sessions {
 }
 
 /// One attached person or program.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
@@ -266,7 +266,7 @@ impl std::fmt::Display for Status {
 }
 
 /// Body of `POST /v1/servers`: a guest to define and start.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Boot {
     /// Name of the new server.
@@ -282,7 +282,7 @@ pub struct Boot {
 }
 
 /// Body of `POST /v1/servers/{id}/stop`: may be empty.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Seconds that the guest has to shut down by itself before its power is cut (default 60).
@@ -307,7 +307,7 @@ pub struct Sysrq {
 }
 
 /// Body of `POST /v1/servers/{id}/adopt`: may be empty.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adopt {
     /// How many TCP ports the domain gets (default: as many as it has serial ports, 1 at least).

@@ -1,10 +1,13 @@
 //! The seam between the API and the compute role: what the one may ask of the other, about servers
 //! and about lines.
 //!
-//! Everything that crosses it is plain data, so that it can become a wire without a change on
-//! either side. The bytes of a console do not cross it; the proxy attaches to lines.
+//! Everything that crosses it is plain data that serde knows, so that a wire can take its place
+//! without a change on either side. The bytes of a console do not cross it; the proxy attaches to lines.
 
 use std::pin::Pin;
+
+use serde::Deserialize;
+use serde::Serialize;
 
 use crate::api;
 use crate::id::LineKey;
@@ -75,7 +78,8 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
 }
 
 /// What to do to a server's power.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Power {
     /// Start a stopped server.
     Start,
@@ -94,7 +98,7 @@ pub enum Power {
 }
 
 /// The user who disconnects a session, and the reason.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Disconnect {
     /// The user.
     pub by: String,
@@ -103,11 +107,12 @@ pub struct Disconnect {
 }
 
 /// A piece of a line's history.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Output {
     /// Offset of the first byte.
     pub offset: u64,
-    /// The bytes.
+    /// The bytes; in JSON as base64.
+    #[serde(with = "octets")]
     pub bytes: Vec<u8>,
     /// Offset at which the output ends now.
     pub end: u64,
@@ -118,7 +123,8 @@ pub struct Output {
 }
 
 /// Why the compute role could not do what was asked, by remedy.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum ComputeError {
     /// The request itself is wrong.
     #[error("{0}")]
@@ -139,3 +145,23 @@ pub enum ComputeError {
     #[error("{0}")]
     Failed(String),
 }
+
+mod octets {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use serde::Deserialize;
+    use serde::Deserializer;
+    use serde::Serializer;
+    use serde::de::Error;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        BASE64_STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

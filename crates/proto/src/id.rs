@@ -40,7 +40,7 @@ impl FromStr for ServerId {
 }
 
 /// One serial port of one server: what a line is named by. `port` counts from 0.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct LineKey {
     /// The server.
     pub server: ServerId,

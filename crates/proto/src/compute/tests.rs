@@ -1,0 +1,245 @@
+//! Whatever crosses the seam comes out of JSON as it went in.
+
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+use proptest::collection::btree_map;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::*;
+use crate::api::Adopt;
+use crate::api::Adopted;
+use crate::api::AdoptedPort;
+use crate::api::Boot;
+use crate::api::EndpointInfo;
+use crate::api::EndpointKind;
+use crate::api::Line;
+use crate::api::Protocol;
+use crate::api::Server;
+use crate::api::Session;
+use crate::api::SessionState;
+use crate::api::Status;
+use crate::api::Stop;
+use crate::api::UnusablePort;
+use crate::api::Writer;
+use crate::cause::Cause;
+use crate::console::LineState;
+use crate::console::ServerRef;
+use crate::token::Mode;
+
+fn text() -> impl Strategy<Value = String> {
+    ".{0,12}"
+}
+
+fn id() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn server_id() -> impl Strategy<Value = ServerId> {
+    id().prop_map(ServerId)
+}
+
+fn session_id() -> impl Strategy<Value = SessionId> {
+    id().prop_map(SessionId)
+}
+
+fn line_key() -> impl Strategy<Value = LineKey> {
+    (server_id(), any::<u8>()).prop_map(|(server, port)| LineKey { server, port })
+}
+
+/// In whole seconds, as all calls tell times.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..4_102_444_800_i64).prop_map(|second| Timestamp::from_second(second).unwrap())
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    use Status::*;
+    prop::sample::select(vec![Active, Error, Paused, Shutoff, Suspended])
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    let unusable = (any::<u8>(), text()).prop_map(|(port, reason)| UnusablePort { port, reason });
+    (server_id(), text(), status(), text(), vec(unusable, 0..3)).prop_map(
+        |(id, name, status, project, unusable_ports)| Server {
+            id,
+            name,
+            status,
+            project,
+            unusable_ports,
+        },
+    )
+}
+
+fn server_ref() -> impl Strategy<Value = ServerRef> {
+    (server_id(), text()).prop_map(|(id, name)| ServerRef { id, name })
+}
+
+fn writer() -> impl Strategy<Value = Writer> {
+    (session_id(), text(), time(), option::of(any::<u64>()))
+        .prop_map(|(session, user, since, free_in)| Writer { session, user, since, free_in })
+}
+
+fn endpoint() -> impl Strategy<Value = EndpointInfo> {
+    use EndpointKind::*;
+    let kind = prop::sample::select(vec![Tcp, Tls, Telnet, Incoming, Unix, Pty]);
+    (kind, text()).prop_map(|(kind, address)| EndpointInfo { kind, address })
+}
+
+fn line() -> impl Strategy<Value = Line> {
+    use LineState::*;
+    let state = prop::sample::select(vec![Waiting, Connected, Failed]);
+    let cause = option::of(prop::sample::select(Cause::ALL));
+    let connection = (state, text(), cause, option::of(endpoint()));
+    let sessions = (option::of(writer()), any::<u64>());
+    (server_ref(), any::<u8>(), connection, id(), any::<[u64; 5]>(), sessions).prop_map(
+        |(server, port, (state, reason, cause, endpoint), line, counts, (writer, watchers))| {
+            let [epoch, offset, first_offset, bytes_in, bytes_out] = counts;
+            Line {
+                server,
+                port,
+                state,
+                reason,
+                cause,
+                endpoint,
+                line,
+                epoch,
+                offset,
+                first_offset,
+                bytes_in,
+                bytes_out,
+                writer,
+                watchers,
+            }
+        },
+    )
+}
+
+fn session() -> impl Strategy<Value = Session> {
+    let mode = prop::sample::select(vec![Mode::Watch, Mode::Write]);
+    let protocol = prop::sample::select(vec![Protocol::Raw, Protocol::ConsoleV1]);
+    let state = prop::sample::select(vec![SessionState::Live, SessionState::Detached]);
+    let who = (text(), mode, time(), text());
+    let how = (protocol, state, option::of(any::<u64>()));
+    (session_id(), server_ref(), any::<u8>(), who, how).prop_map(
+        |(id, server, port, (user, mode, since, address), (protocol, state, ends_in))| Session {
+            id,
+            server,
+            port,
+            user,
+            mode,
+            since,
+            address,
+            protocol,
+            state,
+            ends_in,
+        },
+    )
+}
+
+fn boot() -> impl Strategy<Value = Boot> {
+    let properties = || btree_map(text(), text(), 0..3);
+    (text(), text(), properties(), properties()).prop_map(
+        |(name, image, properties, flavor_properties)| Boot {
+            name,
+            image,
+            properties,
+            flavor_properties,
+        },
+    )
+}
+
+fn power() -> impl Strategy<Value = Power> {
+    let stop = (option::of(any::<u64>()), any::<bool>())
+        .prop_map(|(timeout, force)| Power::Stop(Stop { timeout, force }));
+    prop_oneof![
+        prop::sample::select(vec![
+            Power::Start,
+            Power::Reboot,
+            Power::Reset,
+            Power::Nmi,
+            Power::Pause,
+            Power::Resume
+        ]),
+        stop
+    ]
+}
+
+fn adopt() -> impl Strategy<Value = Adopt> {
+    (option::of(any::<u8>()), any::<bool>())
+        .prop_map(|(serial_ports, restart)| Adopt { serial_ports, restart })
+}
+
+fn adopted() -> impl Strategy<Value = Adopted> {
+    let port = (any::<u8>(), option::of(text()), text()).prop_map(|(port, was, now)| AdoptedPort {
+        port,
+        was,
+        now,
+    });
+    (server(), vec(port, 0..3)).prop_map(|(server, ports)| Adopted { server, ports })
+}
+
+fn disconnect() -> impl Strategy<Value = Disconnect> {
+    (text(), option::of(text())).prop_map(|(by, reason)| Disconnect { by, reason })
+}
+
+fn output() -> impl Strategy<Value = Output> {
+    (any::<[u64; 3]>(), vec(any::<u8>(), 0..40), id())
+        .prop_map(|([offset, end, epoch], bytes, line)| Output { offset, bytes, end, epoch, line })
+}
+
+fn error() -> impl Strategy<Value = ComputeError> {
+    use ComputeError::*;
+    let kinds = [Invalid, NotFound, Conflict, Unsupported, Unavailable, Failed];
+    (prop::sample::select(kinds.to_vec()), text()).prop_map(|(kind, text)| kind(text))
+}
+
+#[track_caller]
+fn comes_back<T: Debug + DeserializeOwned + PartialEq + Serialize>(sent: &T) {
+    let json = serde_json::to_string(sent).unwrap();
+    assert_eq!(&serde_json::from_str::<T>(&json).unwrap(), sent, "{json}");
+}
+
+proptest! {
+    #[test]
+    fn servers_come_out_of_json_as_they_went_in(
+        server in server(), boot in boot(), power in power(), adopt in adopt(), adopted in adopted()
+    ) {
+        comes_back(&server);
+        comes_back(&boot);
+        comes_back(&power);
+        comes_back(&adopt);
+        comes_back(&adopted);
+    }
+
+    #[test]
+    fn lines_and_sessions_come_out_of_json_as_they_went_in(
+        key in line_key(), line in line(), session in session(), writer in writer(),
+        by in disconnect(), output in output()
+    ) {
+        comes_back(&key);
+        comes_back(&line);
+        comes_back(&session);
+        comes_back(&writer);
+        comes_back(&by);
+        comes_back(&output);
+    }
+
+    #[test]
+    fn errors_come_out_of_json_as_they_went_in(error in error()) {
+        comes_back(&error);
+        comes_back(&Err::<(), _>(error));
+    }
+}
+
+#[test]
+fn what_crosses_has_plain_names() {
+    let json = |power: Power| serde_json::to_string(&power).unwrap();
+    assert_eq!(json(Power::Nmi), r#""nmi""#);
+    assert_eq!(json(Power::Stop(Stop::default())), r#"{"stop":{"force":false}}"#);
+    let error = ComputeError::NotFound("no".into());
+    assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"not_found":"no"}"#);
+}
