@@ -27,7 +27,11 @@ const DAY: u64 = 24 * 3600;
 
 /// The name of a host in the cluster. It stands in certificates, URLs and keys, where case counts,
 /// and in names of people, where it does not: so it is lower case.
-pub(crate) fn name(text: &str) -> Result<String, String> {
+///
+/// # Errors
+///
+/// When it is no such name; the reason goes on after it.
+pub fn name(text: &str) -> Result<String, String> {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let valid = text.bytes().all(inner)
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())

@@ -39,6 +39,7 @@ mod table;
 pub mod values;
 mod written;
 
+pub use cluster::name as cluster_name;
 pub use error::ConfigError;
 pub use error::Origin;
 pub use error::Problem;

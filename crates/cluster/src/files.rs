@@ -1,0 +1,80 @@
+//! Files that are replaced as a whole.
+
+use std::fs;
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Largest file that is read, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Readers {
+    /// Everybody who reaches it.
+    All,
+    /// Its owner alone.
+    Owner,
+}
+
+/// Writes a file: who reads it finds the old one or the new one, also after a crash.
+pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    let mode = if readers == Readers::Owner { 0o600 } else { 0o644 };
+    // What a crash left behind may have another mode.
+    let _ = fs::remove_file(new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = written.and_then(|()| fs::rename(new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    written?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Makes a directory, and those above it.
+pub(crate) fn make_directory(path: &Path, readers: Readers) -> io::Result<()> {
+    let mode = if readers == Readers::Owner { 0o700 } else { 0o755 };
+    DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// The text of a file of a bounded size.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("the file is larger than 64 KiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_the_mode_that_is_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pem");
+        fs::write(directory.path().join("key.pem.new"), "left by a crash").unwrap();
+        fs::write(&path, "old").unwrap();
+        replace(&path, "new", Readers::Owner).unwrap();
+        assert_eq!(read(&path).unwrap(), "new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

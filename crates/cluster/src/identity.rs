@@ -1,0 +1,175 @@
+//! This host's place in its cluster: its certificate, and whom it trusts.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::Error;
+use rustls::ServerConfig;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::UnixTime;
+use rustls::server::NoServerSessionStorage;
+use rustls::version::TLS13;
+use serialproxy_config::values::Cluster;
+use serialproxy_tls::Certificate;
+use serialproxy_tls::CertificateError;
+use serialproxy_tls::Files;
+
+use crate::peer::Peer;
+use crate::peer::PeerError;
+use crate::removed::Removed;
+use crate::role::Role;
+use crate::trust::Clients;
+use crate::trust::Host;
+use crate::trust::Trust;
+use crate::trust::in_words;
+
+/// The protocol between the hosts of a cluster (ALPN).
+pub const ALPN: &[u8] = b"serialproxy/1";
+
+/// Why this host has no place in a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file is of no use.
+    #[error("{0}; `serialproxy cluster init` and `serialproxy join` create the files of a cluster")]
+    File(#[from] CertificateError),
+    /// Its own certificate would not be accepted by the others.
+    #[error(
+        "the certificate of this host cannot be used: {}; to replace it, use `serialproxy enroll \
+         --replace NAME` on an api host",
+        in_words(.0)
+    )]
+    Own(Error),
+    /// Its own certificate names somebody else.
+    #[error("the certificate is that of host {found}, but [cluster] name is {expected}")]
+    OtherName {
+        /// The name in the certificate.
+        found: String,
+        /// The name in the configuration.
+        expected: String,
+    },
+    /// Its own certificate names nobody.
+    #[error("the certificate of this host cannot be used: {0}")]
+    Nameless(#[from] PeerError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] Error),
+}
+
+/// Whether a listener takes clients without a certificate. Only [`Peer::of`] tells one from a host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Strangers {
+    /// The handshake fails.
+    Refused,
+    /// They connect: those who join have no certificate yet.
+    Admitted,
+}
+
+/// This host in its cluster. Certificates are read again by [`Self::reload_if_changed`]; the
+/// configurations that were made before go on with the new ones.
+#[derive(Debug)]
+pub struct Identity {
+    name: String,
+    certificate: Arc<Certificate>,
+    trust: Arc<Trust>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Identity {
+    /// Reads the files of this host, and checks that others will accept them.
+    ///
+    /// # Errors
+    ///
+    /// When they will not.
+    pub fn load(cluster: &Cluster) -> Result<Self, IdentityError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let files = Files { cert: cluster.cert_file.clone(), key: Some(cluster.key_file.clone()) };
+        let certificate = Arc::new(Certificate::load(files)?);
+        let trust =
+            Trust::load(cluster.ca_file.clone(), Removed::default(), Arc::clone(&provider))?;
+        let (name, trust) = (cluster.name.clone(), Arc::new(trust));
+        let identity = Self { name, certificate, trust, provider };
+        identity.check()?;
+        Ok(identity)
+    }
+
+    fn check(&self) -> Result<(), IdentityError> {
+        let own = self.own()?;
+        if own.host != self.name {
+            let (found, expected) = (own.host, self.name.clone());
+            return Err(IdentityError::OtherName { found, expected });
+        }
+        let shown = self.certificate.shown();
+        let (first, chain) = shown.cert.split_first().ok_or(PeerError::NoCertificate)?;
+        self.trust.server(first, chain, UnixTime::now()).map_err(IdentityError::Own)?;
+        Ok(())
+    }
+
+    /// What the others see of this host: its name, roles and certificate.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate that was loaded last names no host.
+    pub fn own(&self) -> Result<Peer, PeerError> {
+        let shown = self.certificate.shown();
+        Peer::read(shown.cert.first().ok_or(PeerError::NoCertificate)?)
+    }
+
+    /// Of a listener for the hosts of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn server_config(&self, strangers: Strangers) -> Result<ServerConfig, Error> {
+        let may_be_strangers = strangers == Strangers::Admitted;
+        let clients = Clients { trust: Arc::clone(&self.trust), may_be_strangers };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])?;
+        let mut config = builder
+            .with_client_cert_verifier(Arc::new(clients))
+            .with_cert_resolver(Arc::clone(&self.certificate) as _);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // A resumed session would not ask whether its host was removed.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    /// Of a connection to one host, in one role, by whatever address; [`server_name`] goes with it.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn client_config(&self, role: Role, host: &str) -> Result<ClientConfig, Error> {
+        let verifier = Host { trust: Arc::clone(&self.trust), name: host.to_owned(), role };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])?;
+        let mut config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::clone(&self.certificate) as _);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.enable_sni = false;
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    /// The certificates that are not valid any more.
+    pub fn removed(&self) -> &Removed {
+        self.trust.removed()
+    }
+
+    /// Reads those files again that changed. A file of no use is logged, and changes nothing.
+    pub fn reload_if_changed(&self) {
+        self.certificate.reload_if_changed();
+        self.trust.reload_if_changed();
+    }
+}
+
+/// What a TLS client is told to connect to; nothing depends on it, since hosts are known by the names in
+/// their certificates.
+pub fn server_name() -> ServerName<'static> {
+    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
+}
