@@ -9,6 +9,7 @@
 pub mod address;
 pub mod cloud;
 pub mod drop_in;
+pub mod etcd;
 pub mod exchange;
 pub mod fuzz;
 pub mod guest;

@@ -1,0 +1,327 @@
+//! The task that keeps a map current.
+//!
+//! The prefix is listed once, and then etcd tells every change since. When the connection breaks, the
+//! changes since are asked for at the next node; where etcd has forgotten them (`compacted`), the prefix
+//! is listed again. A node that says nothing for a while is left, so that a map that is not current says
+//! so.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use etcd_client::KeyValue;
+use etcd_client::WatchOptions;
+use etcd_client::WatchResponse;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::MissedTickBehavior;
+use tokio::time::interval;
+use tokio::time::sleep;
+use tokio::time::timeout;
+
+use crate::Entry;
+use crate::Etcd;
+use crate::EtcdError;
+use crate::error::Failure;
+use crate::error::brief;
+use crate::link::DEADLINE;
+use crate::range::ANSWER;
+use crate::range::is_too_large;
+use crate::values::entry;
+use crate::watched::AsOf;
+use crate::watched::Bounds;
+use crate::watched::Entries;
+use crate::watched::Map;
+
+/// How often etcd is asked whether it is still there.
+const ASK: Duration = Duration::from_secs(2);
+
+/// How long it may say nothing. Three questions are without an answer then.
+const SILENCE: Duration = Duration::from_secs(7);
+
+/// The pauses between attempts to connect: the first and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
+
+/// Keys whose values are remembered as logged.
+const LOGGED: usize = 100;
+
+/// The task that keeps a map current.
+pub(crate) struct Task<T> {
+    etcd: Etcd,
+    prefix: Vec<u8>,
+    bounds: Bounds,
+    map: Arc<RwLock<Map<T>>>,
+    telling: watch::Sender<u64>,
+    /// Up to where changes are known; none when it has to be listed.
+    revision: Option<i64>,
+    /// Whether something was left out for want of room.
+    full: bool,
+    /// Whether etcd told something since it was last connected.
+    told: bool,
+    /// Keys whose values were logged as unusable.
+    logged: BTreeSet<Vec<u8>>,
+}
+
+/// What became of a key.
+struct Change<T> {
+    name: String,
+    at: i64,
+    entry: Option<Entry<T>>,
+}
+
+impl<T: DeserializeOwned> Task<T> {
+    pub(crate) fn new(
+        etcd: Etcd,
+        prefix: Vec<u8>,
+        bounds: Bounds,
+        map: Arc<RwLock<Map<T>>>,
+        telling: watch::Sender<u64>,
+    ) -> Self {
+        let (revision, full, told, logged) = (None, false, false, BTreeSet::new());
+        Self { etcd, prefix, bounds, map, telling, revision, full, told, logged }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let [first, longest] = PAUSES;
+        let mut pause = first;
+        loop {
+            self.told = false;
+            let began = Instant::now();
+            let Err(error) = self.follow().await;
+            if !self.told && self.set_stale() {
+                tracing::warn!(%error, "etcd's changes cannot be followed");
+            } else {
+                tracing::debug!(%error, "etcd's changes are asked for anew");
+            }
+            if self.told && began.elapsed() > longest {
+                pause = first;
+                // The next node may be as good as this one was.
+                if self.revision.is_some() {
+                    continue;
+                }
+            }
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Keeps the map current until that fails.
+    async fn follow(&mut self) -> Result<Infallible, EtcdError> {
+        let since = match self.revision {
+            Some(revision) => revision,
+            None => self.list().await?,
+        };
+        let (turn, client) = match self.etcd.link.client().await {
+            Ok(client) => client,
+            Err((turn, failure)) => return Err(self.leave(turn, failure).await),
+        };
+        let options = WatchOptions::new().with_prefix().with_start_revision(since + 1);
+        let mut watching = client.watch_client().max_decoding_message_size(ANSWER);
+        let begun = timeout(DEADLINE, watching.watch(self.prefix.clone(), Some(options))).await;
+        let mut stream = match begun {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.leave(turn, error.into()).await),
+            Err(_) => return Err(self.leave(turn, silent()).await),
+        };
+        let mut questions = interval(ASK);
+        questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let answer = async {
+                loop {
+                    tokio::select! {
+                        answer = stream.message() => return answer,
+                        _ = questions.tick() => stream.request_progress().await?,
+                    }
+                }
+            };
+            match timeout(SILENCE, answer).await {
+                Ok(Ok(Some(answer))) => self.take(&answer)?,
+                Ok(Ok(None)) => return Err(self.leave(turn, ended()).await),
+                Ok(Err(error)) => {
+                    if is_too_large(&error) {
+                        self.revision = None;
+                    }
+                    return Err(self.leave(turn, error.into()).await);
+                }
+                Err(_) => return Err(self.leave(turn, silent()).await),
+            }
+        }
+    }
+
+    async fn leave(&self, turn: usize, failure: Failure) -> EtcdError {
+        match failure {
+            Failure::Final(error) => error,
+            Failure::Lost(reason) | Failure::Unsent(reason) => {
+                self.etcd.link.move_on(turn).await;
+                EtcdError::Away(reason)
+            }
+        }
+    }
+
+    /// Reads all keys; the revision from which changes are to be asked for. A change that is made
+    /// meanwhile comes again.
+    async fn list(&mut self) -> Result<i64, EtcdError> {
+        self.full = false;
+        let (mut entries, mut revision) = (BTreeMap::new(), None);
+        let mut next = Some(self.prefix.clone());
+        while let Some(from) = next {
+            let page = self.etcd.page(&self.prefix, from).await?;
+            revision = revision.or(Some(page.revision));
+            for found in &page.found {
+                if entries.len() >= self.bounds.entries {
+                    self.overflow();
+                    break;
+                }
+                if let Some((name, entry)) = self.name(found).zip(self.parse(found)) {
+                    entries.insert(name, Arc::new(entry));
+                }
+            }
+            next = page.next.filter(|_| !self.full);
+        }
+        let revision = revision.unwrap_or_default();
+        self.revision = Some(revision);
+        // What was there is dropped when nobody waits for it.
+        drop(self.write(true, |known| std::mem::replace(known, entries)));
+        Ok(revision)
+    }
+
+    /// Takes what etcd says.
+    fn take(&mut self, answer: &WatchResponse) -> Result<(), EtcdError> {
+        let revision = self.revision.unwrap_or_default();
+        let theirs = answer.header().map_or(0, |header| header.revision());
+        if answer.created() && theirs < revision {
+            self.revision = None;
+            return Err(EtcdError::Away("it was restored from an older copy".into()));
+        }
+        if answer.canceled() {
+            self.revision = self.revision.filter(|_| answer.compact_revision() == 0);
+            return Err(EtcdError::Away(brief(answer.cancel_reason())));
+        }
+        self.told = true;
+        let found = || answer.events().iter().filter_map(|event| event.kv());
+        self.revision = Some(found().map(KeyValue::mod_revision).fold(revision, i64::max));
+        let changes: Vec<_> = found().filter_map(|found| self.change(found)).collect();
+        let left_out = self.apply(changes);
+        if left_out {
+            self.overflow();
+        } else if self.full && self.has_room() {
+            self.revision = None;
+            return Err(EtcdError::Away("there is room for what was left out".into()));
+        }
+        Ok(())
+    }
+
+    /// What a change makes of a key.
+    fn change(&mut self, found: &KeyValue) -> Option<Change<T>> {
+        Some(Change { name: self.name(found)?, at: found.mod_revision(), entry: self.parse(found) })
+    }
+
+    /// Whether something was left out for want of room.
+    fn apply(&self, changes: Vec<Change<T>>) -> bool {
+        let (has_changes, limit) = (!changes.is_empty(), self.bounds.entries);
+        let mut left_out = false;
+        self.write(has_changes, |entries| {
+            for Change { name, at, entry } in changes {
+                // Listed when it had changed further.
+                if entries.get(&name).is_some_and(|known| known.changed.0 > at) {
+                    continue;
+                }
+                match entry {
+                    None => drop(entries.remove(&name)),
+                    Some(entry) if entries.len() < limit || entries.contains_key(&name) => {
+                        entries.insert(name, Arc::new(entry));
+                    }
+                    Some(_) => left_out = true,
+                }
+            }
+        });
+        left_out
+    }
+
+    fn name(&self, found: &KeyValue) -> Option<String> {
+        let name = found.key().strip_prefix(self.prefix.as_slice())?;
+        std::str::from_utf8(name).ok().map(ToOwned::to_owned)
+    }
+
+    /// The value of a key; none where it was removed or cannot be used.
+    fn parse(&mut self, found: &KeyValue) -> Option<Entry<T>> {
+        let parsed = match found.value().len() {
+            _ if found.version() == 0 => None,
+            bytes if bytes > self.bounds.value => {
+                let most = self.bounds.value;
+                Some(Err(EtcdError::Value(format!("{bytes} bytes, of at most {most}"))))
+            }
+            _ => Some(entry(found)),
+        };
+        let Some(Err(error)) = parsed else {
+            self.logged.remove(found.key());
+            return parsed?.ok();
+        };
+        let is_new = self.logged.len() < LOGGED && self.logged.insert(found.key().to_vec());
+        if is_new {
+            let key = String::from_utf8_lossy(found.key());
+            tracing::warn!(?key, %error, "a key in etcd is left out");
+        }
+        None
+    }
+
+    /// Changes the map, which is current now.
+    fn write<R>(&self, is_news: bool, change: impl FnOnce(&mut Entries<T>) -> R) -> R {
+        let (was_current, result) = {
+            let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+            let was_current = map.as_of.is_some_and(|as_of| !as_of.stale);
+            map.as_of = Some(AsOf { time: Timestamp::now(), stale: false });
+            (was_current, change(&mut map.entries))
+        };
+        if is_news || !was_current {
+            self.telling.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        result
+    }
+
+    /// Whether it was current before.
+    fn set_stale(&self) -> bool {
+        {
+            let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+            match &mut map.as_of {
+                Some(as_of) if !as_of.stale => as_of.stale = true,
+                _ => return false,
+            }
+        }
+        self.telling.send_modify(|count| *count = count.wrapping_add(1));
+        true
+    }
+
+    fn has_room(&self) -> bool {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.entries.len() < self.bounds.entries
+    }
+
+    fn overflow(&mut self) {
+        if !self.full {
+            let (limit, prefix) = (self.bounds.entries, String::from_utf8_lossy(&self.prefix));
+            tracing::warn!(limit, %prefix, "etcd has more keys than are kept: some are left out");
+        }
+        self.full = true;
+    }
+}
+
+fn silent() -> Failure {
+    Failure::Lost("no answer in time".into())
+}
+
+fn ended() -> Failure {
+    Failure::Lost("the connection ended".into())
+}
+
+/// Between half of it and all of it, so that not all hosts come at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or_default();
+    pause / 2 + (pause / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

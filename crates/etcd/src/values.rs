@@ -1,0 +1,176 @@
+//! JSON values by key.
+
+use std::sync::Arc;
+
+use etcd_client::Client;
+use etcd_client::Compare;
+use etcd_client::CompareOp;
+use etcd_client::DeleteOptions;
+use etcd_client::KeyValue;
+use etcd_client::PutOptions;
+use etcd_client::Txn;
+use etcd_client::TxnOp;
+use etcd_client::TxnOpResponse;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Etcd;
+use crate::EtcdError;
+use crate::LeaseId;
+use crate::Revision;
+use crate::error::brief;
+use crate::link::Nature;
+
+/// Most bytes of a value.
+pub(crate) const VALUE: usize = 256 * 1024;
+
+/// A value, and when it came.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry<T> {
+    /// The value.
+    pub value: T,
+    /// When its key was made. Of two owners of one key, the later has the greater number: it fences.
+    pub created: Revision,
+    /// When it was last changed.
+    pub changed: Revision,
+}
+
+impl Etcd {
+    /// The value of a key, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away or refuses, or the value does not parse.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, EtcdError> {
+        Ok(self.entry(key).await?.map(|entry| entry.value))
+    }
+
+    /// The value of a key, and when it came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Etcd::get`].
+    pub async fn entry<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Entry<T>>, EtcdError> {
+        let key = self.full(key);
+        let get = |client: Arc<Client>| {
+            let key = key.clone();
+            async move { client.kv_client().get(key, None).await }
+        };
+        let answer = self.link.call(Nature::Repeatable, get).await?;
+        answer.kvs().first().map(entry).transpose()
+    }
+
+    /// The value of a key, unless `other` has one: both are looked up in one call, at one time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Etcd::get`].
+    pub async fn get_unless<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        other: &str,
+    ) -> Result<Option<T>, EtcdError> {
+        let (key, other) = (self.full(key), self.full(other));
+        let get = |client: Arc<Client>| {
+            let absent = Compare::version(other.clone(), CompareOp::Equal, 0);
+            let get = TxnOp::get(key.clone(), None);
+            let transaction = Txn::new().when([absent]).and_then([get]);
+            async move { client.kv_client().txn(transaction).await }
+        };
+        let answer = self.link.call(Nature::Repeatable, get).await?;
+        let found = answer.op_responses().into_iter().find_map(|answer| match answer {
+            TxnOpResponse::Get(answer) => answer.kvs().first().map(entry),
+            _ => None,
+        });
+        Ok(found.transpose()?.map(|entry| entry.value))
+    }
+
+    /// Gives a key a value, whatever it had; with a lease, it goes when that ends.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away or refuses, the lease has ended, or the value is too large.
+    pub async fn put<T: Serialize>(
+        &self,
+        key: &str,
+        value: &T,
+        lease: Option<LeaseId>,
+    ) -> Result<(), EtcdError> {
+        let (key, value) = (self.full(key), json(value)?);
+        let put = |client: Arc<Client>| {
+            let (key, value) = (key.clone(), value.clone());
+            let options = PutOptions::new().with_lease(lease.map_or(0, |lease| lease.0));
+            async move { client.kv_client().put(key, value, Some(options)).await }
+        };
+        self.link.call(Nature::Once, put).await.map(drop)
+    }
+
+    /// Gives a key a value where it has none; false where it has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Etcd::put`].
+    pub async fn create<T: Serialize>(
+        &self,
+        key: &str,
+        value: &T,
+        lease: Option<LeaseId>,
+    ) -> Result<bool, EtcdError> {
+        let created = self.transaction().absent(key).put(key, value, lease).commit().await?;
+        Ok(created.is_some())
+    }
+
+    /// Removes a key; false when it was not there, so that of many who remove it one wins.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away or refuses.
+    pub async fn delete(&self, key: &str) -> Result<bool, EtcdError> {
+        Ok(self.remove(key).await?.is_some())
+    }
+
+    /// Removes a key and gives what it had: of many who take it one gets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Etcd::get`].
+    pub async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, EtcdError> {
+        let removed = self.remove(key).await?;
+        Ok(removed.as_ref().map(entry).transpose()?.map(|entry| entry.value))
+    }
+
+    async fn remove(&self, key: &str) -> Result<Option<KeyValue>, EtcdError> {
+        let key = self.full(key);
+        let remove = |client: Arc<Client>| {
+            let key = key.clone();
+            let options = DeleteOptions::new().with_prev_key();
+            async move { client.kv_client().delete(key, Some(options)).await }
+        };
+        let mut answer = self.link.call(Nature::Once, remove).await?;
+        Ok(answer.take_prev_kvs().pop())
+    }
+}
+
+/// A value as it is kept.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, EtcdError> {
+    let text =
+        serde_json::to_vec(value).map_err(|error| EtcdError::Value(brief(&error.to_string())))?;
+    match text.len() {
+        0..=VALUE => Ok(text),
+        bytes => Err(EtcdError::Value(format!("{bytes} bytes, of at most {VALUE}"))),
+    }
+}
+
+/// What was found.
+pub(crate) fn entry<T: DeserializeOwned>(found: &KeyValue) -> Result<Entry<T>, EtcdError> {
+    // The parser's text could repeat what stands there.
+    let value = serde_json::from_slice(found.value()).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        EtcdError::Value(format!("it is not understood at line {line}, column {column}"))
+    })?;
+    let (created, changed) = (found.create_revision(), found.mod_revision());
+    Ok(Entry { value, created: Revision(created), changed: Revision(changed) })
+}

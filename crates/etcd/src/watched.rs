@@ -1,0 +1,112 @@
+//! A map that follows a prefix.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::Entry;
+use crate::Etcd;
+use crate::follow::Task;
+
+/// What a map may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Most keys.
+    pub entries: usize,
+    /// Most bytes of a value.
+    pub value: usize,
+}
+
+/// When a map was what etcd has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AsOf {
+    /// The newest time at which it was known to be so.
+    pub time: Timestamp,
+    /// Whether it may have changed since, because etcd does not answer.
+    pub stale: bool,
+}
+
+/// A map of all keys that begin alike, without what they begin with. Its clones share it.
+#[derive(Debug)]
+pub struct Watched<T> {
+    map: Arc<RwLock<Map<T>>>,
+    news: watch::Receiver<u64>,
+    _follower: Arc<Follower>,
+}
+
+impl<T> Clone for Watched<T> {
+    fn clone(&self) -> Self {
+        let (map, news) = (Arc::clone(&self.map), self.news.clone());
+        Self { map, news, _follower: Arc::clone(&self._follower) }
+    }
+}
+
+/// Ends the task with the last who reads the map.
+#[derive(Debug)]
+struct Follower(AbortHandle);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The keys without what they begin with, and their values.
+pub(crate) type Entries<T> = BTreeMap<String, Arc<Entry<T>>>;
+
+/// What the task writes and others read.
+#[derive(Debug)]
+pub(crate) struct Map<T> {
+    pub(crate) entries: Entries<T>,
+    pub(crate) as_of: Option<AsOf>,
+}
+
+impl Etcd {
+    /// A map of all keys that begin so. It is empty until it was listed, see [`Watched::listed`].
+    pub fn watch<T>(&self, prefix: &str, bounds: Bounds) -> Watched<T>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let map = Arc::new(RwLock::new(Map { entries: BTreeMap::new(), as_of: None }));
+        let (telling, news) = watch::channel(0);
+        let prefix = self.full(prefix);
+        let task = Task::new(self.clone(), prefix, bounds, Arc::clone(&map), telling);
+        let follower = self.link.runtime().spawn(task.run()).abort_handle();
+        Watched { map, news, _follower: Arc::new(Follower(follower)) }
+    }
+}
+
+impl<T> Watched<T> {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<Arc<Entry<T>>> {
+        self.read(|entries| entries.get(key).cloned())
+    }
+
+    /// Reads the map. It does not change meanwhile, so this must be short.
+    pub fn read<R>(&self, read: impl FnOnce(&Entries<T>) -> R) -> R {
+        read(&self.map.read().unwrap_or_else(PoisonError::into_inner).entries)
+    }
+
+    /// When the map was what etcd has; none before it was listed.
+    pub fn as_of(&self) -> Option<AsOf> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).as_of
+    }
+
+    /// Waits until it was listed for the first time.
+    pub async fn listed(&self) {
+        // The task that tells ends only with this.
+        let _ = self.news.clone().wait_for(|_| self.as_of().is_some()).await;
+    }
+
+    /// Tells of changes to the map and of its becoming stale or current, each by another number. A
+    /// change that is made while its reader is busy is not missed, but several may be told as one.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.clone()
+    }
+}
