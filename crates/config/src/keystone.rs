@@ -77,6 +77,9 @@ macro_rules! login {
                 "URL of Keystone.",
                 |c, v| set_some(&mut c.$($auth).+.auth_url, service_url(v)),
             ),
+            works($group, "user_id", Unset, NAME, "Id of the service user, instead of its name and domain.", |c, v| {
+                set_some(&mut c.$($auth).+.user_id, text(v))
+            }),
             works($group, "username", Unset, NAME, "Name of the service user.", |c, v| {
                 set_some(&mut c.$($auth).+.username, text(v))
             }),
@@ -94,6 +97,9 @@ macro_rules! login {
             ),
             works($group, "user_domain_id", Unset, NAME, "Id of the user's domain, instead of its name.", |c, v| {
                 set(&mut c.$($auth).+.user_domain, text(v).map(Domain::Id))
+            }),
+            works($group, "project_id", Unset, NAME, "Id of the project to log in to, instead of its name and domain.", |c, v| {
+                set_some(&mut c.$($auth).+.project_id, text(v))
             }),
             works($group, "project_name", Unset, NAME, "Name of the project to log in to.", |c, v| {
                 set_some(&mut c.$($auth).+.project_name, text(v))
@@ -123,7 +129,7 @@ macro_rules! login {
                 "application_credential_name",
                 Unset,
                 NAME,
-                "Name of the application credential, instead of its id. Requires `username`.",
+                "Name of the application credential, instead of its id. Requires `username` or `user_id`.",
                 |c, v| set_some(&mut c.$($auth).+.application_credential_name, text(v)),
             ),
             works(

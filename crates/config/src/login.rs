@@ -11,13 +11,17 @@ pub struct KeystoneAuth {
     pub auth_url: Option<String>,
     /// Where users find Keystone; told with a 401.
     pub www_authenticate_uri: Option<String>,
-    /// The user.
+    /// Id of the user; goes before their name.
+    pub user_id: Option<String>,
+    /// The user's name.
     pub username: Option<String>,
     /// Their password.
     pub password: Option<Secret>,
     /// The domain of the user's name.
     pub user_domain: Domain,
-    /// The project that the user works in; an application credential has its own.
+    /// Id of the project that the user works in; goes before its name.
+    pub project_id: Option<String>,
+    /// The name of that project; an application credential has its own.
     pub project_name: Option<String>,
     /// The domain of the project's name.
     pub project_domain: Domain,
@@ -67,7 +71,7 @@ impl KeystoneAuth {
     /// Whether it says who logs in.
     pub(crate) fn names_somebody(&self) -> bool {
         match self.auth_type {
-            AuthType::Password => self.username.is_some(),
+            AuthType::Password => self.has_user(),
             AuthType::ApplicationCredential => {
                 self.application_credential_id.is_some()
                     || self.application_credential_name.is_some()
@@ -75,11 +79,15 @@ impl KeystoneAuth {
         }
     }
 
+    fn has_user(&self) -> bool {
+        self.user_id.is_some() || self.username.is_some()
+    }
+
     /// The first part of the credentials that is not set.
     pub(crate) fn lacks(&self) -> Option<&'static str> {
         let needed = match self.auth_type {
             AuthType::Password => {
-                [("username", self.username.is_some()), ("password", self.password.is_some())]
+                [("username", self.has_user()), ("password", self.password.is_some())]
             }
             AuthType::ApplicationCredential if self.application_credential_id.is_some() => {
                 let secret = self.application_credential_secret.is_some();
@@ -90,7 +98,7 @@ impl KeystoneAuth {
                     return Some("application_credential_id");
                 }
                 let secret = self.application_credential_secret.is_some();
-                [("username", self.username.is_some()), ("application_credential_secret", secret)]
+                [("username", self.has_user()), ("application_credential_secret", secret)]
             }
         };
         needed.into_iter().find_map(|(option, is_set)| (!is_set).then_some(option))

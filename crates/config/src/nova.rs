@@ -38,6 +38,34 @@ const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("console_token_ttl", "consoleauth", "token_ttl"),
 ];
 
+/// Groups of a service user who logs in by keystoneauth.
+pub(crate) const LOGINS: [&str; 3] = ["keystone_authtoken", "service_user", "nova"];
+
+/// Options of these groups that are not the login's, and that keystoneauth always reads in the group
+/// itself.
+const BESIDE_LOGIN: [&str; 6] = [
+    "www_authenticate_uri",
+    "region_name",
+    "cafile",
+    "insecure",
+    "valid_interfaces",
+    "endpoint_override",
+];
+
+/// Other names that keystoneauth has for an option of a login, each with the options that it sets where
+/// their own names do not.
+const OTHER_NAMES: [(&str, &[&str]); 9] = [
+    ("auth_plugin", &["auth_type"]),
+    ("user_name", &["username"]),
+    ("user-name", &["username"]),
+    ("tenant_name", &["project_name"]),
+    ("tenant-name", &["project_name"]),
+    ("tenant_id", &["project_id"]),
+    ("tenant-id", &["project_id"]),
+    ("default_domain_id", &["user_domain_id", "project_domain_id"]),
+    ("default_domain_name", &["user_domain_name", "project_domain_name"]),
+];
+
 /// Options by which a file of another name is known as Nova's.
 const MARKS: [(&str, &[&str]); 2] = [
     (
@@ -61,8 +89,8 @@ const MARKS: [(&str, &[&str]); 2] = [
 pub(crate) enum Meaning {
     /// One of ours.
     Ours(&'static Opt),
-    /// One of ours under another name, where its own is not set.
-    Elsewhere(&'static Opt),
+    /// One of ours, or more, under another name, where their own is not set.
+    Elsewhere(Vec<&'static Opt>),
     /// Nova's alone.
     Foreign,
     /// Nova's once; what became of it, in words that go on after its name.
@@ -84,6 +112,11 @@ pub(crate) fn marks(section: &Section) -> bool {
         .any(|name| section.entries.iter().any(|e| e.key == *name))
 }
 
+/// Whether an option is one of a login, which `auth_section` takes from another group.
+pub(crate) fn is_of_login(option: &Opt) -> bool {
+    LOGINS.contains(&option.group) && !BESIDE_LOGIN.contains(&option.name)
+}
+
 /// What an option of such a file means to us.
 pub(crate) fn meaning(group: &str, name: &str) -> Meaning {
     let group = match known_group(group) {
@@ -92,7 +125,11 @@ pub(crate) fn meaning(group: &str, name: &str) -> Meaning {
     };
     let elsewhere = ELSEWHERE.iter().find(|(from, ..)| group == "DEFAULT" && *from == name);
     if let Some(option) = elsewhere.and_then(|(_, group, name)| find(group, name)) {
-        return Meaning::Elsewhere(option);
+        return Meaning::Elsewhere(vec![option]);
+    }
+    let other = OTHER_NAMES.iter().find(|(from, _)| LOGINS.contains(&group) && *from == name);
+    if let Some((_, names)) = other {
+        return Meaning::Elsewhere(names.iter().filter_map(|name| find(group, name)).collect());
     }
     if let Some((.., fate)) = PAST.iter().find(|(g, n, _)| (*g, *n) == (group, name)) {
         return Meaning::Past(fate);
@@ -117,6 +154,14 @@ mod tests {
         }
         for (_, group, name) in ELSEWHERE {
             assert!(find(group, name).is_some(), "[{group}] {name}");
+        }
+        for group in LOGINS {
+            for name in OTHER_NAMES.iter().flat_map(|(_, names)| *names) {
+                assert!(is_of_login(find(group, name).unwrap()), "[{group}] {name}");
+            }
+        }
+        for name in BESIDE_LOGIN {
+            assert!(LOGINS.iter().any(|group| find(group, name).is_some()), "{name}");
         }
         for name in OF_COMPUTE {
             assert!(find("serial_console", name).is_some(), "{name}");

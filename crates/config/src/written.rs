@@ -10,6 +10,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::auth_section;
+use crate::auth_section::AuthSections;
 use crate::error::Origin;
 use crate::error::Problem;
 use crate::error::Problems;
@@ -67,6 +69,7 @@ impl Written {
         written.any_file = files.iter().any(|file| !file.is_beside(sources));
         written.nova = matches!(sources.role, Role::Proxy | Role::Either)
             && files.iter().any(FileText::is_novas);
+        let logins = AuthSections::of(files.iter().flat_map(|file| &file.ini.sections));
         for FileText { file, ini } in files {
             let origin = |line| Origin::File { file: Arc::clone(&file), line };
             for fault in ini.faults {
@@ -75,7 +78,7 @@ impl Written {
             }
             for section in ini.sections {
                 match written.nova {
-                    true => written.add_novas(section, &origin, problems),
+                    true => written.add_novas(section, &logins, &origin, problems),
                     false => written.add_section(section, &origin, problems),
                 }
             }
@@ -139,37 +142,50 @@ impl Written {
     fn add_novas(
         &mut self,
         section: Section,
+        logins: &AuthSections,
         origin: &dyn Fn(usize) -> Origin,
         problems: &mut Problems,
     ) {
         for entry in section.entries {
-            let (name, origin) = (entry.key, origin(entry.line));
-            let value = Value { text: entry.value, origin: origin.clone() };
-            let (place, option) = match nova::meaning(&section.name, &name) {
-                Meaning::Ours(option) => (&mut self.files, option),
-                Meaning::Elsewhere(option) => (&mut self.elsewhere, option),
-                Meaning::Foreign => {
-                    self.foreign.insert((section.name.clone(), name), value.text);
-                    continue;
+            if auth_section::leads(&section.name, &entry) {
+                continue;
+            }
+            let groups = logins.groups(&section.name, &entry);
+            let value = Value { text: entry.value, origin: origin(entry.line) };
+            for group in &groups {
+                self.add_novas_value(group, &entry.key, &value, problems);
+            }
+            if groups.is_empty() {
+                self.foreign.insert((section.name.clone(), entry.key), value.text);
+            }
+        }
+    }
+
+    fn add_novas_value(&mut self, group: &str, name: &str, value: &Value, problems: &mut Problems) {
+        let key = |option: &Opt| (option.group, option.name);
+        match nova::meaning(group, name) {
+            Meaning::Ours(option) => {
+                self.files.entry(key(option)).or_default().push(value.clone());
+            }
+            Meaning::Elsewhere(options) => {
+                for option in options {
+                    self.elsewhere.entry(key(option)).or_default().push(value.clone());
                 }
-                Meaning::Past(fate) => {
-                    let group = &section.name;
-                    self.warnings.push(format!("{origin}: [{group}] {name} {fate}"));
-                    continue;
+            }
+            Meaning::Foreign => {
+                self.foreign.insert((group.to_owned(), name.to_owned()), value.text.clone());
+            }
+            Meaning::Past(fate) => {
+                self.warnings.push(format!("{}: [{group}] {name} {fate}", value.origin));
+            }
+            Meaning::Unknown => match known(group, name, value.origin.clone()) {
+                // Nova has the group too, and passes over what it does not know.
+                Err(slip) if nova::shares(group) => {
+                    self.warnings.push(format!("{slip}; it is ignored"));
                 }
-                Meaning::Unknown => {
-                    match known(&section.name, &name, origin) {
-                        // Nova has the group too, and passes over what it does not know.
-                        Err(slip) if nova::shares(&section.name) => {
-                            self.warnings.push(format!("{slip}; it is ignored"));
-                        }
-                        Err(slip) => problems.add(slip),
-                        Ok(_) => {}
-                    }
-                    continue;
-                }
-            };
-            place.entry((option.group, option.name)).or_default().push(value);
+                Err(slip) => problems.add(slip),
+                Ok(_) => {}
+            },
         }
     }
 

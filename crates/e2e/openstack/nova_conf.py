@@ -72,6 +72,8 @@ def login(file):
     conf = cfg.ConfigOpts()
     loading.register_auth_conf_options(conf, "service_user")
     conf(args=[], project="nova", default_config_files=[file], default_config_dirs=[])
+    # Registers what stands in the group that auth_section names, as keystonemiddleware does.
+    loading.register_auth_conf_options(conf, "service_user")
     plugin = loading.load_auth_from_conf_options(conf, "service_user")
     session = Session()
     if hasattr(plugin, "create_plugin"):

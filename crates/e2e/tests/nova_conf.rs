@@ -216,7 +216,7 @@ async fn what_is_not_as_it_is_written_is_said_once_at_the_start() {
 }
 
 /// Credentials of `[service_user]`, whose Keystone is put before them.
-const CREDENTIALS: [&str; 8] = [
+const CREDENTIALS: [&str; 18] = [
     "auth_type = password\nusername = nova\npassword = p$$\nproject_name = service\n\
      user_domain_name = Default\nproject_domain_id = default\n",
     "auth_type = v3password\nusername = nova\npassword = p\nuser_domain_id = default\n",
@@ -235,6 +235,27 @@ const CREDENTIALS: [&str; 8] = [
     "auth_type = v3applicationcredential\napplication_credential_id = i\n\
      application_credential_secret = s\nusername = nova\npassword = p\n\
      user_domain_id = default\n",
+    "auth_type = password\nuser_id = u\nusername = nova\npassword = p\nproject_id = i\n\
+     project_name = service\nproject_domain_name = Default\n",
+    "auth_type = password\nusername = nova\npassword = p\nuser_domain_name = Default\n\
+     user_domain_id = u\nproject_name = service\nproject_domain_id = i\n\
+     project_domain_name = Default\n",
+    "auth_plugin = v3password\nuser_name = nova\npassword = p\nuser_domain_id = default\n\
+     user-id = not read\n",
+    "auth_type = password\nuser-name = nova\npassword = p\ntenant_name = service\n\
+     default_domain_id = d\n",
+    "auth_type = password\nusername = nova\nuser_name = old\npassword = p\ntenant-id = i\n\
+     tenant_name = service\ndefault_domain_name = Default\n",
+    "auth_type = password\nusername = nova\npassword = p\nuser_domain_name = Own\n\
+     default_domain_id = d\nproject_name = service\nproject_domain_id = own\n",
+    "auth_type = v3applicationcredential\napplication_credential_name = console\n\
+     application_credential_secret = s\nuser_id = u\n",
+    "auth_section = creds\nusername = not read\n[creds]\nauth_url = $URL\nauth_type = password\n\
+     username = nova\npassword = p\nuser_domain_id = default\ntenant_id = i\n",
+    "auth_section = keystone_authtoken\npassword = not read\n[Keystone_Authtoken]\n\
+     auth_url = $URL\nauth_type = password\nuser_id = u\npassword = p\n\
+     auth_section = nova\n[nova]\nusername = not read\n",
+    "auth_section =\nauth_type = password\nuser_id = u\npassword = p\n[creds]\nuser_id = x\n",
 ];
 
 #[tokio::test]
@@ -242,9 +263,10 @@ async fn a_service_user_logs_in_as_keystoneauth_logs_it_in() {
     let cloud = Cloud::start().await;
     let directory = tempfile::tempdir().unwrap();
     let mut arguments = vec![PathBuf::from("login")];
+    let url = format!("{}/v3", cloud.auth_url());
     for (number, credentials) in CREDENTIALS.iter().enumerate() {
-        let url = cloud.auth_url();
-        let text = format!("{HEAD}[service_user]\nauth_url = {url}/v3\n{credentials}");
+        let credentials = credentials.replace("$URL", &url);
+        let text = format!("{HEAD}[service_user]\nauth_url = {url}\n{credentials}");
         arguments.push(directory.path().join(number.to_string()));
         std::fs::write(arguments.last().unwrap(), text).unwrap();
     }

@@ -10,6 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
+use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use serialproxy_config::values::AuthType;
@@ -199,11 +200,11 @@ fn own(answer: &Answer, auth_type: AuthType) -> Result<Own, Unavailable> {
 /// The body of a login (Identity API v3, "Password authentication with scoped authorization" and
 /// "Authenticating with an Application Credential", which has a project of its own).
 fn login(auth: &KeystoneAuth) -> Value {
-    let (name, user_domain) = (&auth.username, domain(&auth.user_domain));
+    let user = named(auth.user_id.as_ref(), auth.username.as_ref(), &auth.user_domain);
     let identity = match auth.auth_type {
         AuthType::Password => {
-            let password = exposed(auth.password.as_ref());
-            let user = json!({ "name": name, "domain": user_domain, "password": password });
+            let mut user = user;
+            user.insert("password".into(), exposed(auth.password.as_ref()).into());
             json!({ "methods": ["password"], "password": { "user": user } })
         }
         AuthType::ApplicationCredential => {
@@ -212,7 +213,7 @@ fn login(auth: &KeystoneAuth) -> Value {
                 Some(id) => json!({ "id": id, "secret": secret }),
                 None => json!({
                     "name": auth.application_credential_name,
-                    "user": { "name": name, "domain": user_domain },
+                    "user": user,
                     "secret": secret,
                 }),
             };
@@ -220,12 +221,20 @@ fn login(auth: &KeystoneAuth) -> Value {
             json!({ "methods": methods, "application_credential": credential })
         }
     };
-    match (auth.auth_type, &auth.project_name) {
-        (AuthType::Password, Some(name)) => {
-            let project = json!({ "name": name, "domain": domain(&auth.project_domain) });
-            json!({ "auth": { "identity": identity, "scope": { "project": project } } })
-        }
-        _ => json!({ "auth": { "identity": identity } }),
+    let (id, name) = (auth.project_id.as_ref(), auth.project_name.as_ref());
+    let is_scoped = auth.auth_type == AuthType::Password && (id.is_some() || name.is_some());
+    if !is_scoped {
+        return json!({ "auth": { "identity": identity } });
+    }
+    let project = named(id, name, &auth.project_domain);
+    json!({ "auth": { "identity": identity, "scope": { "project": project } } })
+}
+
+/// A user or a project: by id, else by its name in a domain.
+fn named(id: Option<&String>, name: Option<&String>, within: &Domain) -> Map<String, Value> {
+    match id {
+        Some(id) => Map::from_iter([("id".into(), json!(id))]),
+        None => Map::from_iter([("name".into(), json!(name)), ("domain".into(), domain(within))]),
     }
 }
 
