@@ -1,15 +1,18 @@
 //! Programs that open a guest's pseudo-terminal after the line did. The kernel tells of each opening
-//! (`inotify(7)`), so nobody has to look again and again.
+//! (`inotify(7)`), so that a line looks only after somebody opened its own terminal.
 
+use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::inotify;
 use rustix::fs::inotify::CreateFlags;
+use rustix::fs::inotify::ReadFlags;
 use rustix::fs::inotify::WatchFlags;
 use rustix::io::Errno;
 use tokio::sync::watch;
@@ -17,6 +20,7 @@ use tokio::time::sleep;
 
 use crate::endpoint::Endpoint;
 use crate::holders;
+use crate::lock;
 
 /// What passes between the word of an opening and when the file shows among those of its process.
 const SHOWS: Duration = Duration::from_millis(100);
@@ -34,9 +38,11 @@ static WATCHES: OnceLock<Option<Watches>> = OnceLock::new();
 #[derive(Debug)]
 struct Watches {
     inotify: Arc<OwnedFd>,
-    /// Changes when any of them is opened.
-    opened: watch::Receiver<()>,
+    watched: Arc<Mutex<Watched>>,
 }
+
+/// The watched terminals by watch descriptor; each sender tells that its terminal was opened.
+type Watched = HashMap<i32, watch::Sender<()>>;
 
 /// Waits until another program has the terminal open beside us; which.
 pub(crate) async fn intruder(endpoint: &Endpoint) -> String {
@@ -58,17 +64,19 @@ pub(crate) async fn intruder(endpoint: &Endpoint) -> String {
     }
 }
 
-/// Hears of openings from now on; none where the kernel does not tell of them.
+/// Hears of this terminal's openings from now on; none where the kernel does not tell of them.
 fn watch(path: &Path) -> Option<watch::Receiver<()>> {
     let watches = WATCHES.get_or_init(|| {
         let started = start();
         started.inspect_err(|error| tracing::warn!(%error, "no terminal can be watched")).ok()
     });
-    let Watches { inotify, opened } = watches.as_ref()?;
-    let opened = opened.clone();
+    let Watches { inotify, watched } = watches.as_ref()?;
+    // Locked before the kernel tells of the first opening, so that no event comes before its entry.
+    let mut watched = lock(watched);
     match inotify::add_watch(&**inotify, path, WatchFlags::OPEN) {
-        Ok(_) => Some(opened),
+        Ok(descriptor) => Some(watched.entry(descriptor).or_default().subscribe()),
         Err(error) => {
+            drop(watched);
             tracing::warn!(%error, "a guest's pseudo-terminal cannot be watched");
             None
         }
@@ -77,20 +85,65 @@ fn watch(path: &Path) -> Option<watch::Receiver<()>> {
 
 fn start() -> std::io::Result<Watches> {
     let inotify = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
-    let (sender, opened) = watch::channel(());
-    let read = Arc::clone(&inotify);
+    let watched = Arc::new(Mutex::new(Watched::new()));
+    let (read, of) = (Arc::clone(&inotify), Arc::clone(&watched));
     let thread = std::thread::Builder::new().name("terminals".into());
     thread.spawn(move || {
         let mut events = [MaybeUninit::uninit(); EVENTS];
         let mut events = inotify::Reader::new(&*read, &mut events);
         loop {
             match events.next() {
-                Ok(_) => sender.send_replace(()),
+                Ok(event) => tell(&mut lock(&of), event.wd(), event.events()),
                 Err(Errno::INTR) => {}
                 // Nobody hears of openings any more.
-                Err(_) => return,
+                Err(_) => return lock(&of).clear(),
             }
         }
     })?;
-    Ok(Watches { inotify, opened })
+    Ok(Watches { inotify, watched })
+}
+
+/// Tells who watches the terminal of an event, or everybody if the kernel has dropped events.
+fn tell(watched: &mut Watched, descriptor: i32, event: ReadFlags) {
+    if event.contains(ReadFlags::QUEUE_OVERFLOW) {
+        watched.values().for_each(|opened| opened.send_replace(()));
+    } else if event.contains(ReadFlags::IGNORED) {
+        watched.remove(&descriptor);
+    } else if let Some(opened) = watched.get(&descriptor) {
+        opened.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_who_watches_a_terminal_hears_that_it_was_opened() {
+        let path = |_| std::env::temp_dir().join(format!("terminal-{}", uuid::Uuid::new_v4()));
+        let [one, other] = [0, 1].map(path);
+        let [mut of_one, mut of_other] = [&one, &other].map(|path| {
+            File::create(path).unwrap();
+            watch(path).unwrap()
+        });
+        File::open(&one).unwrap();
+        of_one.changed().await.unwrap();
+        assert!(!of_other.has_changed().unwrap());
+        File::open(&other).unwrap();
+        of_other.changed().await.unwrap();
+        std::fs::remove_file(&one).unwrap();
+        assert!(of_one.changed().await.is_err(), "a terminal that is gone is watched");
+        assert!(!of_other.has_changed().unwrap());
+        std::fs::remove_file(&other).unwrap();
+    }
+
+    #[test]
+    fn everybody_hears_of_dropped_events() {
+        let mut watched = Watched::from([(1, watch::Sender::new(())), (2, watch::Sender::new(()))]);
+        let hear: Vec<_> = watched.values().map(watch::Sender::subscribe).collect();
+        tell(&mut watched, -1, ReadFlags::QUEUE_OVERFLOW);
+        assert!(hear.iter().all(|opened| opened.has_changed().unwrap()));
+    }
 }
