@@ -64,7 +64,7 @@ impl Buffer {
         *self = Self { saved, ..Self::new(self.rows.len(), self.cols) };
     }
 
-    /// Keeps a part of the cells alone.
+    /// Keeps a part of the cells alone, and what of the scroll region is in it.
     pub(crate) fn crop(&mut self, top: usize, left: usize, rows: usize, cols: usize) {
         self.rows = self.rows.iter().skip(top).take(rows).map(|row| row.part(left, cols)).collect();
         self.saved = self.saved.map(|saved| Saved {
@@ -72,9 +72,14 @@ impl Buffer {
             y: saved.y.saturating_sub(top).min(rows - 1),
             ..saved
         });
+        let region = (self.top.max(top) - top, self.bottom.min(top + rows - 1).saturating_sub(top));
+        // A region of one row cannot be set.
+        let (first, last) = if region.0 < region.1 { region } else { (0, rows - 1) };
         *self = Self {
             rows: std::mem::take(&mut self.rows),
             saved: self.saved,
+            top: first,
+            bottom: last,
             ..Self::new(rows, cols)
         };
     }

@@ -51,6 +51,21 @@ fn a_full_screen_program_is_painted_from_what_it_drew_long_ago() {
 }
 
 #[test]
+fn what_a_smaller_terminal_does_not_show_is_above_it() {
+    let viewer = Size { rows: 10, cols: 40 };
+    let shell: String = (0..30).map(|line| format!("line {line}\r\n")).collect();
+    let title = format!("{shell}\x1b[1;1Htitle\x1b[24;1H$ ");
+    let text = String::from_utf8(paint_alone(title.as_bytes(), viewer)).unwrap();
+    assert!(text.contains("line 0\r\n") && text.contains("title\r\n"), "{text}");
+    // The screen that comes back when the program ends is the part with its prompt.
+    let program = format!("{shell}$ vi\x1b[?1049h\x1b[2J\x1b[24;1H:w\x1b[1;1H");
+    let text = String::from_utf8(paint_alone(program.as_bytes(), viewer)).unwrap();
+    let (before, after) = text.split_once("\x1b[?1049h").unwrap();
+    assert!(before.contains("line 0\r\n") && before.contains("$ vi\x1b[10;5H"), "{text}");
+    assert!(!after.contains("line"), "{text}");
+}
+
+#[test]
 fn text_behind_a_sequence_that_was_cancelled_is_painted_once() {
     assert_painted(b"\x1b]0;title\x18once");
     assert_painted(b"\x1b[3\x1aonce");

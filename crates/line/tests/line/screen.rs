@@ -91,7 +91,7 @@ async fn thirty_three_attaches_to_a_line_under_a_bomb_cost_one_painting() {
 async fn each_viewer_sees_the_screen_on_their_own_grid_also_where_they_say_it_after_the_greeting() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
-    let menu = b"\x1b[2J\x1b[1;1Htop\x1b[24;1Hbottom row";
+    let menu = b"\x1b[2J\x1b[1;1Htop\x1b[24;60Hright\x1b[24;1Hbottom row";
     guest.write_all(menu).await.unwrap();
     eventually(|| rig.line.describe().offset == menu.len() as u64).await;
     let small = Size { rows: 5, cols: 40 };
@@ -102,8 +102,8 @@ async fn each_viewer_sees_the_screen_on_their_own_grid_also_where_they_say_it_af
     for (session, is_small) in [(&mut in_url, true), (&mut later, true), (&mut says_nothing, false)]
     {
         let painted = String::from_utf8(screen(session).await.0.concat()).unwrap();
-        assert!(painted.contains("bottom"), "{painted}");
-        assert_eq!(painted.contains("top\r\n"), !is_small, "{painted}");
+        assert!(painted.contains("bottom") && painted.contains("top\r\n"), "{painted}");
+        assert_eq!(painted.contains("right"), !is_small, "{painted}");
     }
 }
 

@@ -11,4 +11,5 @@
 
 mod generated;
 mod other;
+mod parts;
 mod recorded;

@@ -48,13 +48,18 @@ class Screen {
     return lines;
   }
 
-  /** The part around the cursor, and the cursor in it. */
-  part({ rows: height, cols: width }) {
+  /** Where the part around the cursor begins. */
+  place({ rows: height, cols: width }) {
     const { active } = this.core.buffers;
     const { rows: ofRows, cols: ofCols } = this.terminal;
     const place = (at, of, room) => (at < room ? 0 : Math.min(at - Math.floor(room / 2), of - room));
-    const x = Math.min(active.x, ofCols - 1);
-    const [left, top] = [place(x, ofCols, width), place(active.y, ofRows, height)];
+    return [place(Math.min(active.x, ofCols - 1), ofCols, width), place(active.y, ofRows, height)];
+  }
+
+  /** A part, and the cursor in it. */
+  part({ rows: height, cols: width }, [left, top]) {
+    const { active } = this.core.buffers;
+    const x = Math.min(active.x, this.terminal.cols - 1);
     return [
       ...rows(active, active.ybase + top, active.ybase + top + height, left, width),
       `cursor ${x - left} ${active.y - top}`,
@@ -253,12 +258,18 @@ function compare({ rows, cols, before, painted, after }) {
   return [...now.map((text) => `now: ${text}`), ...later.map((text) => `later: ${text}`)];
 }
 
-/** What differs between a painted part and that part of a larger terminal. */
-function compareParts({ rows, cols, large, before, painted }) {
+/** What differs between a painted part and that part of a larger terminal; of some output, after what comes next too. */
+function compareParts({ rows, cols, large, before, painted, after, stays }) {
   const [live, other] = [new Screen(large), new Screen({ rows, cols })];
   live.feed(before);
   other.feed(painted);
-  return differences(live.part({ rows, cols }), other.part({ rows, cols }));
+  const place = live.place({ rows, cols });
+  const compared = () => differences(live.part({ rows, cols }, place), other.part({ rows, cols }, [0, 0]));
+  const now = compared();
+  if (!stays) return now;
+  live.feed(after);
+  other.feed(after);
+  return [...now, ...compared().map((text) => `later: ${text}`)];
 }
 
 /** Columns of all characters, as runs of equal ones. */

@@ -44,23 +44,45 @@ impl Other {
         serde_json::from_str(&line).expect("an answer: is web/node_modules there (scripts/web)?")
     }
 
+    /// The same of output which, after the cut, is only put where the cursor of the part is.
+    pub(crate) fn differences_later(
+        &mut self,
+        before: &[u8],
+        after: &[u8],
+        size: Size,
+    ) -> Vec<String> {
+        let sight = Sight { output: before, boot: None, viewer: Some(size), writer: None };
+        let mut request = request(&sight, after, size);
+        assert!(request.get("large").is_some(), "it is drawn on a larger grid");
+        request["stays"] = true.into();
+        self.texts(&request)
+    }
+
+    fn texts(&mut self, request: &Value) -> Vec<String> {
+        let answer = self.ask(request);
+        answer.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
     /// What differs between a terminal of a grid that got the output and one that was painted, now and after more.
     /// Where the guest draws on a larger grid, it is the part around the cursor, now.
     pub(crate) fn differences(&mut self, output: &[u8], cut: usize, size: Size) -> Vec<String> {
         let (before, after) = output.split_at(cut);
         let sight = Sight { output: before, boot: None, viewer: Some(size), writer: None };
-        let mut request = json!({
-            "rows": size.rows, "cols": size.cols,
-            "before": STANDARD.encode(before),
-            "painted": STANDARD.encode(paint(&sight)),
-            "after": STANDARD.encode(after),
-        });
-        if let Some(Size { rows, cols }) = drawn(&sight) {
-            request["large"] = json!({"rows": rows, "cols": cols});
-        }
-        let answer = self.ask(&request);
-        answer.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+        self.texts(&request(&sight, after, size))
     }
+}
+
+fn request(sight: &Sight<'_>, after: &[u8], size: Size) -> Value {
+    let mut request = json!({
+        "rows": size.rows, "cols": size.cols,
+        "before": STANDARD.encode(sight.output),
+        "painted": STANDARD.encode(paint(sight)),
+        "after": STANDARD.encode(after),
+    });
+    if let Some(Size { rows, cols }) = drawn(sight) {
+        request["large"] = json!({"rows": rows, "cols": cols});
+    }
+    request
 }
 
 impl Drop for Other {
