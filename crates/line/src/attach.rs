@@ -9,6 +9,7 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::terminal::LineFeed;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
 use serialproxy_proto::token::TokenDigest;
@@ -266,12 +267,13 @@ impl Shared {
         let line = Arc::clone(self);
         let look = move || {
             let booted = line.status.borrow().epoch_offset;
+            let begins_line = lock(&line.terminal).line_feed == Some(LineFeed::NewLine);
             let history = lock(&line.history);
             let (recent, end) = (history.recent(serialproxy_screen::READ), history.end());
             line.screen.begin(end);
             let begin = end - recent.len() as u64;
             let boot = booted.checked_sub(begin).and_then(|boot| usize::try_from(boot).ok());
-            Sight { recent, boot, end }
+            Sight { recent, boot, end, begins_line }
         };
         let writer = self.status.borrow().size;
         let grids = Grids { viewer: size.or(writer), writer };

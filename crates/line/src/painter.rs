@@ -63,6 +63,8 @@ pub(crate) struct Sight {
     pub(crate) boot: Option<usize>,
     /// Offset of the byte behind it.
     pub(crate) end: u64,
+    /// Whether a line feed begins a line on the terminals of the line.
+    pub(crate) begins_line: bool,
 }
 
 /// Takes what to paint from, when a thread is free, and calls [`Paintings::begin`] with the history locked.
@@ -181,9 +183,9 @@ impl Paintings {
 
     fn paint(self: &Arc<Self>, painters: &Painters, look: Look) {
         let Some(grids) = self.next() else { return };
-        let Sight { recent, boot, end } = look();
-        let Grids { viewer, writer } = grids;
-        let sight = serialproxy_screen::Sight { output: &recent, boot, viewer, writer };
+        let Sight { recent, boot, end, begins_line } = look();
+        let (Grids { viewer, writer }, output) = (grids, recent.as_slice());
+        let sight = serialproxy_screen::Sight { output, boot, viewer, writer, begins_line };
         // A guest chooses what the model is given.
         let bytes = panic::catch_unwind(|| paint(&sight)).unwrap_or_default();
         let painting = Arc::new(Painting { end, grids, bytes: bytes.into() });
@@ -236,7 +238,7 @@ mod tests {
     const ANY: Grids = Grids { viewer: None, writer: None };
 
     fn sight(end: u64) -> Sight {
-        Sight { recent: b"login: ".to_vec(), boot: None, end }
+        Sight { recent: b"login: ".to_vec(), boot: None, end, begins_line: false }
     }
 
     fn of(rows: u16) -> Grids {

@@ -7,9 +7,7 @@ use crate::terminal::Terminal;
 /// cursor is goes on as on the whole terminal; only what is put at other places later may be out of place.
 pub(crate) fn crop(mut terminal: Terminal, grid: Grid) -> Terminal {
     let (x, y) = (terminal.x.min(terminal.cols - 1), terminal.y);
-    let place = |x, y| {
-        (place(x, terminal.cols, grid.cols), place(y, terminal.rows, grid.rows))
-    };
+    let place = |x, y| (place(x, terminal.cols, grid.cols), place(y, terminal.rows, grid.rows));
     let (left, top) = place(x, y);
     // Behind the alternate screen, the normal one waits with the cursor that it saved.
     let saved = terminal.normal.saved.unwrap_or_default();

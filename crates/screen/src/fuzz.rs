@@ -15,7 +15,8 @@ pub fn screen(data: &[u8]) {
     let mut output = output.repeat(1 + 512 * usize::from(times.saturating_sub(0xf0)));
     output.truncate(READ);
     let boot = Some(output.len() / 2);
-    let sight = Sight { output: &output, boot, viewer: Some(size), writer: None };
+    let sight =
+        Sight { output: &output, boot, viewer: Some(size), writer: None, begins_line: false };
     assert!(paint(&sight).len() <= PAINTED);
 }
 

@@ -57,6 +57,8 @@ pub struct Sight<'a> {
     pub viewer: Option<Size>,
     /// The grid of who writes, which the guest may have been told.
     pub writer: Option<Size>,
+    /// Whether a line feed begins a line on the terminals of the line, without that the guest sets it.
+    pub begins_line: bool,
 }
 
 /// Rows and columns.
@@ -117,7 +119,7 @@ impl Sight<'_> {
 /// A terminal with what is shown of the output, and what is open at the output's end.
 fn model(sight: &Sight<'_>, grid: Grid) -> (Terminal, Vec<u8>) {
     let begin = work::affordable(sight.output, grid);
-    let mut terminal = Terminal::new(grid.rows, grid.cols);
+    let mut terminal = Terminal::new(grid.rows, grid.cols, sight.begins_line);
     let mut begins = begin;
     if let Some(boot) = sight.boot.filter(|boot| (begin..=sight.output.len()).contains(boot)) {
         terminal.feed(sight.output.get(begin..boot).unwrap_or_default());

@@ -24,6 +24,8 @@ pub(crate) struct Modes {
     private: [bool; PRIVATE.len()],
     pub(crate) insert: bool,
     pub(crate) newline: bool,
+    /// Whether `newline` is on at first, by the settings of the line.
+    pub(crate) begins_line: bool,
     pub(crate) origin: bool,
     /// 9, 1000, 1002 or 1003.
     mouse: Option<u32>,
@@ -33,21 +35,20 @@ pub(crate) struct Modes {
     cursor: Option<u32>,
 }
 
-impl Default for Modes {
-    fn default() -> Self {
+impl Modes {
+    pub(crate) fn new(begins_line: bool) -> Self {
         Self {
             private: PRIVATE.map(|(_, on)| on),
             insert: false,
-            newline: false,
+            newline: begins_line,
+            begins_line,
             origin: false,
             mouse: None,
             mouse_encoding: None,
             cursor: None,
         }
     }
-}
 
-impl Modes {
     pub(crate) fn wraps(&self) -> bool {
         self.is_set(WRAP)
     }
@@ -93,9 +94,9 @@ impl Modes {
 
     /// What DECSTR resets, as xterm.js has it.
     pub(crate) fn reset_softly(&mut self) {
-        let Self { newline, mouse, mouse_encoding, private, .. } = *self;
+        let Self { newline, begins_line, mouse, mouse_encoding, private, .. } = *self;
         let blinks = PRIVATE.iter().zip(private).any(|((number, _), on)| *number == 12 && on);
-        *self = Self { newline, mouse, mouse_encoding, ..Self::default() };
+        *self = Self { newline, mouse, mouse_encoding, ..Self::new(begins_line) };
         self.set_private(12, blinks);
     }
 
@@ -118,9 +119,9 @@ impl Modes {
         if let Some(style) = self.cursor {
             let _ = write!(text, "\x1b[{style} q");
         }
-        for (mode, on) in [(4, self.insert), (20, self.newline)] {
-            if on {
-                let _ = write!(text, "\x1b[{mode}h");
+        for (mode, first, on) in [(4, false, self.insert), (20, self.begins_line, self.newline)] {
+            if on != first {
+                let _ = write!(text, "\x1b[{mode}{}", if on { 'h' } else { 'l' });
             }
         }
     }

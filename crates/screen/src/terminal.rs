@@ -48,7 +48,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn new(rows: usize, cols: usize) -> Self {
+    pub(crate) fn new(rows: usize, cols: usize, begins_line: bool) -> Self {
         Self {
             rows,
             cols,
@@ -59,7 +59,7 @@ impl Terminal {
             y: 0,
             attributes: Attributes::default(),
             charsets: Charsets::default(),
-            modes: Modes::default(),
+            modes: Modes::new(begins_line),
             above: Above::default(),
             combined: Vec::new(),
             addressed: false,
@@ -345,6 +345,6 @@ impl Terminal {
         for row in self.normal.rows().take(printed) {
             above.push(row, &self.combined);
         }
-        *self = Self { above, ..Self::new(self.rows, self.cols) };
+        *self = Self { above, ..Self::new(self.rows, self.cols, self.modes.begins_line) };
     }
 }

@@ -6,12 +6,12 @@ use crate::grid::Text;
 const SIZE: Size = USUAL;
 
 fn paint_alone(output: &[u8], size: Size) -> Vec<u8> {
-    paint(&Sight { output, boot: None, viewer: Some(size), writer: None })
+    paint(&Sight { output, boot: None, viewer: Some(size), writer: None, begins_line: false })
 }
 
 /// The rows, the cursor and which screen. A cursor that waits behind the last column is on it.
 fn shown(bytes: &[u8]) -> (Vec<String>, (usize, usize), bool) {
-    let mut terminal = Terminal::new(SIZE.rows.into(), SIZE.cols.into());
+    let mut terminal = Terminal::new(SIZE.rows.into(), SIZE.cols.into(), false);
     terminal.feed(bytes);
     terminal.flush();
     let rows = terminal.shown().rows().map(|row| {
@@ -54,7 +54,7 @@ fn a_full_screen_program_is_painted_from_what_it_drew_long_ago() {
 fn what_a_smaller_terminal_does_not_show_is_above_it() {
     let viewer = Size { rows: 10, cols: 40 };
     let shell: String = (0..30).map(|line| format!("line {line}\r\n")).collect();
-    let title = format!("{shell}\x1b[1;1Htitle\x1b[24;1H$ ");
+    let title = format!("{shell}\x1b[1;1H\x1b[Ktitle\x1b[24;1H$ ");
     let text = String::from_utf8(paint_alone(title.as_bytes(), viewer)).unwrap();
     assert!(text.contains("line 0\r\n") && text.contains("title\r\n"), "{text}");
     // The screen that comes back when the program ends is the part with its prompt.
@@ -152,7 +152,7 @@ fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
     let size = Size { rows, cols };
     let painted = paint_alone(output, size);
     assert!(painted.len() <= PAINTED, "{} bytes at {rows} × {cols}", painted.len());
-    let sight = Sight { output, boot: None, viewer: Some(size), writer: None };
+    let sight = Sight { output, boot: None, viewer: Some(size), writer: None, begins_line: false };
     let (_, open) = model(&sight, sight.grid());
     let text = painted.strip_suffix(open.as_slice()).unwrap();
     let text = std::str::from_utf8(text).unwrap();
@@ -250,11 +250,31 @@ proptest! {
 }
 
 #[test]
+fn a_line_feed_begins_a_line_where_the_line_is_set_up_so() {
+    let paint = |output: &[u8], begins_line| {
+        let (viewer, writer) = (Some(SIZE), None);
+        String::from_utf8(paint(&Sight { output, boot: None, viewer, writer, begins_line }))
+            .unwrap()
+    };
+    let switch = b"login: admin\npassword:\n> ";
+    assert_eq!(paint(switch, true), "\x1b[0mlogin: admin\r\npassword:\r\n> ");
+    assert!(paint(switch, false).contains("password:\r\n                     >"));
+    // A guest that sets it otherwise is heard until it resets the terminal.
+    assert_eq!(paint(b"\x1b[20la\nb", true), "\x1b[0ma\r\n\r\x1b[1C\x1b[0m\x1b[20lb");
+    assert_eq!(paint(b"\x1b[20l\x1bca\nb", true), "\x1b[0ma\r\nb");
+}
+
+#[test]
 fn a_boot_leaves_nothing_of_the_state_before_it() {
     let before = b"\x1b[?1049h\x1b[2;5r\x1b(0\x1b[41m\x1b[?1003h\x1b[?2004h\x1b[4hqqq\x1b[";
     let output = [before.as_slice(), b"boot"].concat();
-    let sight =
-        Sight { output: &output, boot: Some(before.len()), viewer: Some(SIZE), writer: None };
+    let sight = Sight {
+        output: &output,
+        boot: Some(before.len()),
+        viewer: Some(SIZE),
+        writer: None,
+        begins_line: false,
+    };
     let painted = String::from_utf8(paint(&sight)).unwrap();
     assert_eq!(painted, "\x1b[0mboot");
 }

@@ -10,6 +10,8 @@ use serialproxy_proto::bounds::FRAME;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::Size;
+use serialproxy_proto::terminal::LineFeed;
+use serialproxy_proto::terminal::TerminalSettings;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncWriteExt;
 
@@ -141,6 +143,18 @@ async fn a_screen_is_painted_without_the_state_of_the_boot_before() {
     for left in ["1049", "1003", "(0", "41m"] {
         assert!(!painted.contains(left), "{left} is left in {painted}");
     }
+}
+
+#[tokio::test]
+async fn a_screen_is_painted_as_the_line_s_terminals_are_set_up() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let line_feed = Some(LineFeed::NewLine);
+    rig.line.guest_wants(TerminalSettings { line_feed, ..TerminalSettings::default() });
+    guest.write_all(b"Switch 1\npassword: ").await.unwrap();
+    eventually(|| rig.line.describe().offset == 19).await;
+    let painted = String::from_utf8(screen(&mut attach(&rig)).await.0.concat()).unwrap();
+    assert!(painted.ends_with("Switch 1\r\npassword: "), "{painted}");
 }
 
 #[tokio::test]

@@ -51,7 +51,13 @@ impl Other {
         after: &[u8],
         size: Size,
     ) -> Vec<String> {
-        let sight = Sight { output: before, boot: None, viewer: Some(size), writer: None };
+        let sight = Sight {
+            output: before,
+            boot: None,
+            viewer: Some(size),
+            writer: None,
+            begins_line: false,
+        };
         let mut request = request(&sight, after, size);
         assert!(request.get("large").is_some(), "it is drawn on a larger grid");
         request["stays"] = true.into();
@@ -67,7 +73,13 @@ impl Other {
     /// Where the guest draws on a larger grid, it is the part around the cursor, now.
     pub(crate) fn differences(&mut self, output: &[u8], cut: usize, size: Size) -> Vec<String> {
         let (before, after) = output.split_at(cut);
-        let sight = Sight { output: before, boot: None, viewer: Some(size), writer: None };
+        let sight = Sight {
+            output: before,
+            boot: None,
+            viewer: Some(size),
+            writer: None,
+            begins_line: false,
+        };
         self.texts(&request(&sight, after, size))
     }
 }
