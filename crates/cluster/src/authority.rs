@@ -25,6 +25,7 @@ use rustls::pki_types::pem::PemObject;
 use sha2::Digest;
 use sha2::Sha256;
 
+use crate::code::Code;
 use crate::files;
 use crate::files::Readers;
 use crate::peer::Serial;
@@ -193,6 +194,15 @@ impl Authority {
             return Err(AuthorityError::Request("its key is not one of ECDSA P-256"));
         }
         self.issue(host, roles, &request.public_key, life)
+    }
+
+    /// A code for one host.
+    ///
+    /// # Errors
+    ///
+    /// When there is no randomness.
+    pub fn code(&self) -> Result<Code, AuthorityError> {
+        Ok(Code::new(self.fingerprint())?)
     }
 
     /// SHA-256 of its certificate, by which hosts that join recognize the cluster.

@@ -8,7 +8,9 @@ use std::io;
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 
 /// Largest file that is read, in bytes.
@@ -32,7 +34,8 @@ pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> io::Result<(
     // What a crash left behind may have another mode.
     let _ = fs::remove_file(new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = adopt(&file, path).and_then(|()| file.write_all(text.as_bytes()));
+    let written = written.and_then(|()| file.sync_all());
     let written = written.and_then(|()| fs::rename(new, path));
     if written.is_err() {
         let _ = fs::remove_file(new);
@@ -46,8 +49,22 @@ pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> io::Result<(
 
 /// Makes a directory, and those above it.
 pub(crate) fn make_directory(path: &Path, readers: Readers) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mode = if readers == Readers::Owner { 0o700 } else { 0o755 };
-    DirBuilder::new().recursive(true).mode(mode).create(path)
+    DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    adopt(&File::open(path)?, path)
+}
+
+/// What root writes into a directory of the service's user is that user's.
+fn adopt(file: &File, path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let (directory, own) = (directory.metadata()?, file.metadata()?);
+    if own.uid() != 0 || directory.uid() == 0 {
+        return Ok(());
+    }
+    fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 /// The text of a file of a bounded size.

@@ -4,31 +4,64 @@
 //! ([`Peer`]). [`Identity`] makes the TLS configurations with which hosts talk to each other; a host is
 //! known by the name in its certificate, never by its address.
 //!
+//! Hosts join with a code ([`Code`], [`join()`]): api hosts, which have the CA's key, issue the certificates
+//! ([`Admission`]), and [`Renewal`] keeps them valid. Who belongs to the cluster stands in etcd
+//! ([`Members`]).
+//!
 //! ```text
 //!   Authority (api hosts) ── issues ──▶ certificate ── Identity ─┬─▶ server: any host of the cluster
 //!                                       Removed ────────────────┘└─▶ client: this host, in this role
 //! ```
 
+#[macro_use]
+mod signatures;
+
+mod admission;
 mod authority;
+mod call;
+mod code;
 mod files;
+mod fingerprint;
+mod host;
 mod identity;
+mod join;
+mod members;
 mod peer;
 mod removed;
+mod renewal;
 mod role;
 mod trust;
+mod wire;
 
+pub use crate::admission::Admission;
 pub use crate::authority::Authority;
 pub use crate::authority::AuthorityError;
 pub use crate::authority::Issued;
+pub use crate::call::CallError;
+pub use crate::code::Code;
+pub use crate::host::init;
 pub use crate::identity::ALPN;
 pub use crate::identity::Identity;
 pub use crate::identity::IdentityError;
 pub use crate::identity::Strangers;
 pub use crate::identity::server_name;
+pub use crate::join::JoinError;
+pub use crate::join::Joined;
+pub use crate::join::Joining;
+pub use crate::join::join;
+pub use crate::members::Member;
+pub use crate::members::MemberError;
+pub use crate::members::Members;
+pub use crate::members::Valid;
+pub use crate::members::etcd_settings;
 pub use crate::peer::Peer;
 pub use crate::peer::PeerError;
 pub use crate::peer::Serial;
 pub use crate::removed::Removed;
+pub use crate::renewal::Renewal;
+pub use crate::renewal::RenewalError;
 pub use crate::role::Role;
 pub use crate::role::Roles;
 pub use crate::trust::reason;
+pub use crate::wire::JOIN;
+pub use crate::wire::RENEW;

@@ -1,0 +1,57 @@
+//! The files of a host of a cluster, in `STATE/cluster`.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rcgen::KeyPair;
+
+use crate::authority::Authority;
+use crate::authority::AuthorityError;
+use crate::files;
+use crate::files::Readers;
+use crate::role::Roles;
+
+/// Makes the cluster's CA on this host, and the host's own certificate.
+///
+/// # Errors
+///
+/// When there is a CA already, or the files cannot be written.
+pub fn init(
+    state_dir: &Path,
+    name: &str,
+    roles: &Roles,
+    life: Duration,
+) -> Result<Authority, AuthorityError> {
+    let ca = Authority::create(state_dir)?;
+    let key = KeyPair::generate()?;
+    let issued = ca.issue(name, roles, &key, life)?;
+    save(state_dir, "key.pem", &key.serialize_pem(), Readers::Owner)?;
+    save(state_dir, "cert.pem", &issued.chain, Readers::Owner)?;
+    Ok(ca)
+}
+
+/// Writes one of the files.
+pub(crate) fn save(
+    state_dir: &Path,
+    name: &str,
+    text: &str,
+    readers: Readers,
+) -> Result<PathBuf, AuthorityError> {
+    let path = state_dir.join("cluster").join(name);
+    match files::replace(&path, text, readers) {
+        Ok(()) => Ok(path),
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
+/// Makes their directory.
+pub(crate) fn make_directory(state_dir: &Path) -> Result<(), AuthorityError> {
+    let path = state_dir.join("cluster");
+    files::make_directory(&path, Readers::Owner).map_err(|error| failed(path, error))
+}
+
+fn failed(path: PathBuf, error: io::Error) -> AuthorityError {
+    AuthorityError::File { path, error }
+}

@@ -1,0 +1,335 @@
+//! Who belongs to the cluster, in etcd: `codes/DIGEST` are invitations, under a lease; `members/NAME` are the
+//! hosts with their valid certificates; `removed/SERIAL` are certificates that are not valid any more,
+//! until their time is over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+use serialproxy_config::values::Cluster;
+use serialproxy_etcd::Bounds;
+use serialproxy_etcd::Entry;
+use serialproxy_etcd::Etcd;
+use serialproxy_etcd::EtcdError;
+use serialproxy_etcd::Settings;
+use serialproxy_etcd::Tls;
+use serialproxy_etcd::Transaction;
+
+use crate::authority::Issued;
+use crate::code::Code;
+use crate::peer::Peer;
+use crate::peer::Serial;
+use crate::removed::Removed;
+use crate::role::Roles;
+
+/// Most valid certificates of a host. It has one or two; each more is one that must be removed with
+/// it.
+const CERTIFICATES: usize = 8;
+
+/// Most hosts that are listed.
+const HOSTS: usize = 10_000;
+
+/// Certificates that were removed, of all hosts.
+const REMOVED: Bounds = Bounds { entries: 20_000, value: 1024 };
+
+/// How much longer a removed certificate is remembered than it is valid: clocks differ.
+const AFTERWARDS: Duration = Duration::from_secs(3600);
+
+/// The hosts of a cluster, and who may join it.
+#[derive(Clone, Debug)]
+pub struct Members(Etcd);
+
+/// What a code stands for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Invitation {
+    pub(crate) roles: Roles,
+    /// The host whose place is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replace: Option<String>,
+}
+
+/// A host that joined.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Member {
+    /// Its roles.
+    pub roles: Roles,
+    /// Its certificates that are valid.
+    pub certificates: Vec<Valid>,
+}
+
+/// A certificate that is valid.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Valid {
+    /// Its serial number.
+    pub serial: Serial,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// A certificate that was removed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct RemovedCertificate {
+    /// Whose it was.
+    host: String,
+}
+
+/// Why a change of the members was not made.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum MemberError {
+    /// The store does not answer, or refuses.
+    #[error(transparent)]
+    Store(#[from] EtcdError),
+    /// There is no such code.
+    #[error(
+        "the code is wrong, was used already or has expired; `serialproxy enroll` prints another"
+    )]
+    Code,
+    /// A host of this name belongs to the cluster.
+    #[error(
+        "host {0} belongs to the cluster already: to replace it, use `serialproxy enroll --replace \
+             {0}`; to join under another name, use `serialproxy join --name`"
+    )]
+    Known(String),
+    /// The code is for another host.
+    #[error(
+        "the code replaces host {expected}, and this is host {found}: use `serialproxy join --name \
+             {expected}`"
+    )]
+    OtherName {
+        /// Who wants to join.
+        found: String,
+        /// Whom the code is for.
+        expected: String,
+    },
+    /// No host of this name belongs to the cluster.
+    #[error("no host {0} belongs to the cluster; `serialproxy cluster status` lists them")]
+    Unknown(String),
+    /// It has more certificates than it needs.
+    #[error(
+        "host {0} has {CERTIFICATES} valid certificates, and gets no other before one of them ends"
+    )]
+    TooMany(String),
+    /// Somebody else changed it at the same time.
+    #[error("host {0} was changed at the same time; try again")]
+    Changed(String),
+}
+
+/// How etcd is reached, as the options say.
+pub fn etcd_settings(cluster: &Cluster) -> Settings {
+    let tls = cluster.etcd_endpoints.iter().any(|url| url.starts_with("https:"));
+    let (cert, key) = cluster.certificate_for_etcd();
+    let client = cert.exists().then(|| (cert.to_owned(), key.to_owned()));
+    let password = cluster.etcd_password.as_ref().map(|password| password.expose().to_owned());
+    Settings {
+        endpoints: cluster.etcd_endpoints.clone(),
+        tls: tls.then(|| Tls { ca: cluster.ca_of_etcd().to_owned(), client }),
+        user: cluster.etcd_username.clone().zip(password),
+        prefix: cluster.etcd_prefix.clone(),
+    }
+}
+
+impl Members {
+    /// Those in this etcd.
+    pub fn new(etcd: Etcd) -> Self {
+        Self(etcd)
+    }
+
+    /// Lets one host join within a time, with these roles.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away, or there is no host to be replaced.
+    pub async fn invite(
+        &self,
+        code: &Code,
+        roles: Roles,
+        replace: Option<String>,
+        ttl: Duration,
+    ) -> Result<(), MemberError> {
+        if let Some(name) = &replace
+            && self.member(name).await?.is_none()
+        {
+            return Err(MemberError::Unknown(name.clone()));
+        }
+        let lease = self.0.grant(ttl).await?;
+        let key = invitation_key(&code.secret.digest());
+        self.0.put(&key, &Invitation { roles, replace }, Some(lease)).await?;
+        Ok(())
+    }
+
+    /// What a code stands for, if it is good.
+    pub(crate) async fn invitation(&self, digest: &str) -> Result<Entry<Invitation>, MemberError> {
+        self.0.entry(&invitation_key(digest)).await?.ok_or(MemberError::Code)
+    }
+
+    /// Admits a host for a code. Of many who use one code, one is admitted.
+    pub(crate) async fn admit(
+        &self,
+        name: &str,
+        digest: &str,
+        invitation: &Entry<Invitation>,
+        issued: &Issued,
+    ) -> Result<(), MemberError> {
+        let key = invitation_key(digest);
+        let before = self.may_join(name, invitation.value.replace.as_deref()).await?;
+        let transaction = self.0.transaction().unchanged(&key, invitation.changed).delete(&key);
+        let transaction = match &before {
+            None => transaction.absent(&member_key(name)),
+            Some(entry) => {
+                let transaction = transaction.unchanged(&member_key(name), entry.changed);
+                self.remove_certificates(transaction, name, &entry.value).await?
+            }
+        };
+        let member = Member {
+            roles: invitation.value.roles.clone(),
+            certificates: vec![Valid::from(issued)],
+        };
+        let admitted = transaction.put(&member_key(name), &member, None).commit().await?;
+        admitted.map(drop).ok_or(MemberError::Code)
+    }
+
+    /// The host of this name, which may be replaced; an error where it may not, or the code is for
+    /// another.
+    pub(crate) async fn may_join(
+        &self,
+        name: &str,
+        replace: Option<&str>,
+    ) -> Result<Option<Entry<Member>>, MemberError> {
+        let before = self.member(name).await?;
+        match replace {
+            Some(expected) if expected != name => {
+                let (found, expected) = (name.to_owned(), expected.to_owned());
+                Err(MemberError::OtherName { found, expected })
+            }
+            None if before.is_some() => Err(MemberError::Known(name.to_owned())),
+            _ => Ok(before),
+        }
+    }
+
+    /// Notes another certificate of a host, which it asked for with one that is valid.
+    pub(crate) async fn renewed(&self, peer: &Peer, issued: &Issued) -> Result<(), MemberError> {
+        let name = &peer.host;
+        let unknown = || MemberError::Unknown(name.clone());
+        let entry = self.member(name).await?.ok_or_else(unknown)?;
+        let mut member = entry.value;
+        // Another host may have taken its place a moment ago.
+        if !member.certificates.iter().any(|valid| valid.serial == peer.serial) {
+            return Err(unknown());
+        }
+        member.forget_expired();
+        if member.certificates.len() >= CERTIFICATES {
+            return Err(MemberError::TooMany(name.clone()));
+        }
+        member.certificates.push(Valid::from(issued));
+        let key = member_key(name);
+        let transaction = self.0.transaction().unchanged(&key, entry.changed);
+        let renewed = transaction.put(&key, &member, None).commit().await?;
+        renewed.map(drop).ok_or_else(|| MemberError::Changed(name.clone()))
+    }
+
+    /// Notes a host that issued its certificate itself, before there was an etcd.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away.
+    pub async fn register(&self, own: &Peer) -> Result<(), MemberError> {
+        let until = Timestamp::try_from(own.until).unwrap_or(Timestamp::MAX);
+        let valid = Valid { serial: own.serial.clone(), until };
+        let member = Member { roles: own.roles.clone(), certificates: vec![valid] };
+        let (key, removed) = (member_key(&own.host), removed_key(&own.serial));
+        let new = self.0.transaction().absent(&key).absent(&removed);
+        new.put(&key, &member, None).commit().await?;
+        Ok(())
+    }
+
+    /// Removes a host: its certificates are refused from now on, and its name is free.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away, or there is no such host.
+    pub async fn remove(&self, name: &str) -> Result<(), MemberError> {
+        let unknown = || MemberError::Unknown(name.to_owned());
+        let entry = self.member(name).await?.ok_or_else(unknown)?;
+        let key = member_key(name);
+        let transaction = self.0.transaction().unchanged(&key, entry.changed).delete(&key);
+        let transaction = self.remove_certificates(transaction, name, &entry.value).await?;
+        let removed = transaction.commit().await?;
+        removed.map(drop).ok_or_else(|| MemberError::Changed(name.to_owned()))
+    }
+
+    /// All hosts, by name.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away.
+    pub async fn list(&self) -> Result<Vec<(String, Member)>, MemberError> {
+        Ok(self.0.list("members/", HOSTS).await?)
+    }
+
+    /// Keeps a set of removed certificates as etcd has it. Ends never; while etcd is away, the set
+    /// stays as it was.
+    pub async fn follow_removed(&self, removed: &Removed) {
+        let watched = self.0.watch::<RemovedCertificate>("removed/", REMOVED);
+        let mut news = watched.news();
+        watched.listed().await;
+        loop {
+            news.borrow_and_update();
+            let serials = watched
+                .read(|entries| entries.keys().cloned().map(Serial::from).collect::<BTreeSet<_>>());
+            removed.replace(serials);
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn member(&self, name: &str) -> Result<Option<Entry<Member>>, EtcdError> {
+        self.0.entry(&member_key(name)).await
+    }
+
+    /// Adds that the certificates of a host are not valid any more.
+    async fn remove_certificates(
+        &self,
+        transaction: Transaction,
+        name: &str,
+        member: &Member,
+    ) -> Result<Transaction, EtcdError> {
+        let now = Timestamp::now();
+        let last = member.certificates.iter().map(|valid| valid.until).max().unwrap_or(now);
+        let left = u64::try_from(last.as_second().saturating_sub(now.as_second()));
+        let left = Duration::from_secs(left.unwrap_or_default());
+        let lease = self.0.grant(left.saturating_add(AFTERWARDS)).await?;
+        let removed = RemovedCertificate { host: name.to_owned() };
+        Ok(member.certificates.iter().fold(transaction, |transaction, valid| {
+            transaction.put(&removed_key(&valid.serial), &removed, Some(lease))
+        }))
+    }
+}
+
+impl Member {
+    fn forget_expired(&mut self) {
+        let now = Timestamp::now();
+        self.certificates.retain(|valid| valid.until > now);
+    }
+}
+
+impl From<&Issued> for Valid {
+    fn from(issued: &Issued) -> Self {
+        let until = Timestamp::try_from(issued.until).unwrap_or(Timestamp::MAX);
+        Self { serial: issued.serial.clone(), until }
+    }
+}
+
+fn member_key(name: &str) -> String {
+    format!("members/{name}")
+}
+
+fn removed_key(serial: &Serial) -> String {
+    format!("removed/{serial}")
+}
+
+fn invitation_key(digest: &str) -> String {
+    format!("codes/{digest}")
+}

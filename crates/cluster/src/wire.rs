@@ -1,0 +1,62 @@
+//! What a host that joins or renews its certificate says to an api host, and hears: JSON over TLS.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::role::Roles;
+
+/// `POST` with a [`JoinRequest`], without a client certificate.
+pub const JOIN: &str = "/cluster/v1/join";
+
+/// `POST` with a [`RenewRequest`], with the certificate that ends.
+pub const RENEW: &str = "/cluster/v1/renew";
+
+/// Largest request, in bytes.
+pub(crate) const MAX_REQUEST: usize = 16 * 1024;
+
+/// Largest answer, in bytes.
+pub(crate) const MAX_ANSWER: usize = 256 * 1024;
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct JoinRequest {
+    /// The secret of the code.
+    pub(crate) secret: String,
+    pub(crate) name: String,
+    /// A request for a certificate (PKCS #10 in PEM).
+    pub(crate) request: String,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct JoinAnswer {
+    pub(crate) roles: Roles,
+    /// The host's certificate, and after it the CA's (PEM).
+    pub(crate) certificate: String,
+    /// The CA's certificate (PEM).
+    pub(crate) ca: String,
+    /// Its key, for an api host (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_key: Option<String>,
+    pub(crate) etcd_endpoints: Vec<String>,
+    pub(crate) etcd_prefix: String,
+    /// CA bundle that verifies etcd, where it is not the cluster's (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) etcd_ca: Option<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct RenewRequest {
+    /// A request for a certificate (PKCS #10 in PEM).
+    pub(crate) request: String,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct RenewAnswer {
+    /// The host's certificate, and after it the CA's (PEM).
+    pub(crate) certificate: String,
+}
+
+/// Why it was refused, for people.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Refusal {
+    pub(crate) error: String,
+}

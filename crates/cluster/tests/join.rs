@@ -1,0 +1,357 @@
+//! Hosts join a cluster, renew their certificates and are removed: with a real etcd, and a listener that
+//! does what an api host's does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serialproxy_cluster::Admission;
+use serialproxy_cluster::Authority;
+use serialproxy_cluster::Code;
+use serialproxy_cluster::Identity;
+use serialproxy_cluster::JoinError;
+use serialproxy_cluster::Joined;
+use serialproxy_cluster::Joining;
+use serialproxy_cluster::MemberError;
+use serialproxy_cluster::Members;
+use serialproxy_cluster::Peer;
+use serialproxy_cluster::Renewal;
+use serialproxy_cluster::Role;
+use serialproxy_cluster::Strangers;
+use serialproxy_cluster::etcd_settings;
+use serialproxy_cluster::init;
+use serialproxy_cluster::join;
+use serialproxy_config::Sources;
+use serialproxy_config::load;
+use serialproxy_config::values::Cluster;
+use serialproxy_e2e::etcd::Etcd;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An etcd, and an api host `a1` with the CA.
+struct Place {
+    dir: TempDir,
+    ca: Authority,
+    members: Members,
+    admission: Admission,
+    api: Arc<Identity>,
+    _etcd: Etcd,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let etcd = Etcd::start(1).await;
+        let state = dir.path().join("a1");
+        let ca = init(&state, "a1", &Role::Api.into(), HOUR).unwrap();
+        let mut options = options(&state, dir.path());
+        options.name = "a1".into();
+        options.etcd_endpoints = etcd.endpoints();
+        let client = serialproxy_etcd::Etcd::new(etcd_settings(&options)).unwrap();
+        let members = Members::new(client);
+        let admission = Admission::load(&options, &state, members.clone()).unwrap().unwrap();
+        let api = Arc::new(Identity::load(&options).unwrap());
+        members.register(&api.own().unwrap()).await.unwrap();
+        Self { dir, ca, members, admission, api, _etcd: etcd }
+    }
+
+    fn state(&self, host: &str) -> PathBuf {
+        self.dir.path().join(host)
+    }
+
+    /// Where its configuration goes.
+    fn config(&self, host: &str) -> PathBuf {
+        self.state(host).join("serialproxy.conf.d")
+    }
+
+    /// Serves the calls of hosts that join, and of those that are in.
+    async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor =
+            TlsAcceptor::from(Arc::new(self.api.server_config(Strangers::Admitted).unwrap()));
+        let admission = self.admission.clone();
+        tokio::spawn(async move {
+            while let Ok((tcp, from)) = listener.accept().await {
+                let (acceptor, admission) = (acceptor.clone(), admission.clone());
+                tokio::spawn(async move {
+                    let Ok(tls) = acceptor.accept(tcp).await else { return };
+                    let peer = Peer::of(tls.get_ref().1).ok();
+                    let service = service_fn(|request| {
+                        let (admission, peer) = (admission.clone(), peer.clone());
+                        async move {
+                            let answer = admission.answer(request, from.ip(), peer.as_ref()).await;
+                            Ok::<_, std::convert::Infallible>(answer)
+                        }
+                    });
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(tls), service)
+                        .await;
+                });
+            }
+        });
+        address
+    }
+
+    /// What `serialproxy enroll` does.
+    async fn enroll(&self, roles: &str, replace: Option<&str>) -> Code {
+        let code = self.ca.code().unwrap();
+        let (roles, replace) = (roles.parse().unwrap(), replace.map(str::to_owned));
+        self.members.invite(&code, roles, replace, HOUR).await.unwrap();
+        code
+    }
+
+    async fn join(&self, at: SocketAddr, code: &Code, host: &str) -> Result<Joined, JoinError> {
+        self.join_as(at, code, host, host).await
+    }
+
+    /// Joins under a name that is not that of the directories.
+    async fn join_as(
+        &self,
+        at: SocketAddr,
+        code: &Code,
+        name: &str,
+        host: &str,
+    ) -> Result<Joined, JoinError> {
+        let (address, state_dir, config_dir) =
+            (at.to_string(), self.state(host), self.config(host));
+        let joining = Joining {
+            address: &address,
+            code,
+            name,
+            state_dir: &state_dir,
+            config_dir: &config_dir,
+        };
+        join(&joining).await
+    }
+
+    /// What a role of this host reads.
+    fn options(&self, host: &str) -> Cluster {
+        options(&self.state(host), &self.config(host))
+    }
+}
+
+fn options(state_dir: &Path, config_dir: &Path) -> Cluster {
+    let sources = Sources {
+        state_dir: Some(state_dir.to_owned()),
+        default_file: "/nonexistent".into(),
+        default_directory: config_dir.to_owned(),
+        ..Sources::default()
+    };
+    load(&sources).unwrap().config.cluster
+}
+
+fn told<T: std::fmt::Debug>(result: Result<T, JoinError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_host_joins_with_a_code_and_is_known_by_its_name() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    let code = place.enroll("compute,proxy", None).await;
+    let joined = place.join(at, &code, "c1").await.unwrap();
+    assert_eq!(joined.roles.to_string(), "compute,proxy");
+    assert_eq!(joined.config_file, place.config("c1").join("cluster.conf"));
+
+    let options = place.options("c1");
+    assert_eq!(options.name, "c1");
+    let api = etcd_settings(&options);
+    assert_eq!((api.endpoints.len(), api.prefix.as_str()), (1, "/serialproxy/v1/"));
+    let own = Identity::load(&options).unwrap().own().unwrap();
+    assert_eq!((own.host.as_str(), own.roles), ("c1", joined.roles));
+    assert!(!place.state("c1").join("cluster/ca-key.pem").exists());
+
+    let members = place.members.list().await.unwrap();
+    let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a1", "c1"]);
+    assert_eq!(members[1].1.certificates[0].serial, own.serial);
+}
+
+#[tokio::test]
+async fn a_host_that_joins_as_api_gets_the_key_of_the_ca() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    let code = place.enroll("api", None).await;
+    place.join(at, &code, "a2").await.unwrap();
+    let ca = Authority::load(&place.state("a2")).unwrap().unwrap();
+    assert_eq!(ca.fingerprint(), place.ca.fingerprint());
+    // The CA of another cluster is not lost by a mistake.
+    let other = tempfile::tempdir().unwrap();
+    let key = Authority::create(other.path()).unwrap();
+    let code = key.code().unwrap();
+    let refused = told(place.join(at, &code, "a2").await);
+    assert!(refused.contains("is the key of another cluster's CA"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_code_is_good_once_and_a_wrong_one_never() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    let code = place.enroll("compute", None).await;
+    let all = ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"];
+    let joins = all.map(|host| place.join(at, &code, host));
+    let joined = futures_util::future::join_all(joins).await;
+    assert_eq!(joined.iter().filter(|joined| joined.is_ok()).count(), 1, "{joined:?}");
+    let reason = "the code is wrong, was used already or has expired";
+    for (host, joined) in all.into_iter().zip(joined) {
+        match joined {
+            Ok(_) => assert!(place.state(host).join("cluster/cert.pem").exists()),
+            Err(error) => {
+                assert!(error.to_string().starts_with(reason), "{error}");
+                assert!(!place.state(host).join("cluster/key.pem").exists());
+            }
+        }
+    }
+    let wrong = told(place.join(at, &place.ca.code().unwrap(), "c9").await);
+    assert!(wrong.starts_with(reason), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_code_is_sent_to_no_server_but_an_api_host_of_its_cluster() {
+    let place = Place::new().await;
+    let (at, code) = (place.listen().await, place.enroll("compute", None).await);
+    let other = Place::new().await;
+    let refused = told(other.join(at, &other.ca.code().unwrap(), "c1").await);
+    assert!(refused.ends_with("the certificate was issued by another CA"), "{refused}");
+
+    // A hypervisor cannot pass for an api host.
+    place.join(at, &code, "c1").await.unwrap();
+    let hypervisor = Identity::load(&place.options("c1")).unwrap();
+    let acceptor =
+        TlsAcceptor::from(Arc::new(hypervisor.server_config(Strangers::Admitted).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move { acceptor.accept(listener.accept().await.unwrap().0).await });
+    let code = place.enroll("compute", None).await;
+    let refused = told(place.join(at, &code, "c2").await);
+    assert!(refused.ends_with("host c1 has the role compute, and not api"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_needs_a_code_that_replaces_it() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    let code = place.enroll("compute", None).await;
+    place.join(at, &code, "c1").await.unwrap();
+    let first = Identity::load(&place.options("c1")).unwrap().own().unwrap();
+
+    let code = place.enroll("compute", None).await;
+    let refused = told(place.join_as(at, &code, "c1", "new").await);
+    assert!(refused.contains("`serialproxy enroll --replace c1`"), "{refused}");
+    // The code is still good: the mistake is found before it is used.
+    place.join(at, &code, "c2").await.unwrap();
+
+    let code = place.enroll("compute", Some("c1")).await;
+    let refused = told(place.join(at, &code, "c3").await);
+    assert!(refused.starts_with("the code replaces host c1, and this is host c3"), "{refused}");
+    place.join_as(at, &code, "c1", "new").await.unwrap();
+    tokio::spawn({
+        let (members, api) = (place.members.clone(), Arc::clone(&place.api));
+        async move { members.follow_removed(api.removed()).await }
+    });
+    place.api.removed().until(&first.serial).await;
+
+    let nobody = place.ca.code().unwrap();
+    let refused = place.members.invite(&nobody, Role::Api.into(), Some("c9".into()), HOUR).await;
+    assert_eq!(refused, Err(MemberError::Unknown("c9".into())));
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_an_api_host() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    let code = place.enroll("compute", None).await;
+    place.join(at, &code, "c1").await.unwrap();
+    let options = place.options("c1");
+    let identity = Arc::new(Identity::load(&options).unwrap());
+    let first = identity.own().unwrap();
+    let apis = move || vec![("a9".to_owned(), at.to_string()), ("a1".to_owned(), at.to_string())];
+    let renewal = Renewal::new(Arc::clone(&identity), &options, place.state("c1"), None, apis);
+
+    let life = first.until.duration_since(first.since).unwrap();
+    renewal.renew_if_due(first.since + life / 2).await.unwrap();
+    assert_eq!(identity.own().unwrap(), first);
+    renewal.renew_if_due(first.since + life * 2 / 3).await.unwrap();
+    let second = identity.own().unwrap();
+    assert_ne!(second.serial, first.serial);
+    assert_eq!((second.host, second.roles), (first.host, first.roles));
+
+    // Removing the host removes both.
+    place.members.remove("c1").await.unwrap();
+    tokio::spawn({
+        let (members, api) = (place.members.clone(), Arc::clone(&place.api));
+        async move { members.follow_removed(api.removed()).await }
+    });
+    place.api.removed().until(&first.serial).await;
+    place.api.removed().until(&second.serial).await;
+    let refused = renewal.renew_if_due(second.until).await.unwrap_err().to_string();
+    assert!(refused.starts_with("api host a1: "), "{refused}");
+    // Its name is free again.
+    let code = place.enroll("compute", None).await;
+    place.join_as(at, &code, "c1", "new").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_api_host_renews_its_own_certificate() {
+    let place = Place::new().await;
+    let mut options = place.options("a1");
+    options.name = "a1".into();
+    let own = || place.api.own().unwrap();
+    let first = own();
+    let admission = Some(place.admission.clone());
+    let renewal =
+        Renewal::new(Arc::clone(&place.api), &options, place.state("a1"), admission, Vec::new);
+    for _ in 0..7 {
+        renewal.renew_if_due(own().until).await.unwrap();
+    }
+    assert_ne!(own().serial, first.serial);
+    // However often it asks: all its certificates must be known, to be removed with it.
+    let refused = renewal.renew_if_due(own().until).await.unwrap_err().to_string();
+    assert!(refused.starts_with("host a1 has 8 valid certificates"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_strangers_send_to_the_listener_is_refused() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    // No TLS at all, and a request for renewal without a certificate.
+    let mut plain = TcpStream::connect(at).await.unwrap();
+    plain.write_all(b"POST /cluster/v1/join HTTP/1.1\r\n\r\n").await.unwrap();
+    let code = place.enroll("compute", None).await;
+    for name in ["C1", "a/b", "", "c1\n[api]"] {
+        let refused = told(place.join_as(at, &code, name, "c1").await);
+        assert!(refused.contains("is not a name of a host"), "{refused}");
+    }
+    let request = |path: &str, body: &str| {
+        let body = http_body_util::Full::<bytes::Bytes>::from(body.to_owned());
+        http::Request::post(path).body(body).unwrap()
+    };
+    let huge = "x".repeat(20_000);
+    for (path, body, status) in [
+        ("/cluster/v1/renew", r#"{"request": "x"}"#, 401),
+        ("/cluster/v1/join", "", 400),
+        ("/cluster/v1/join", &huge, 400),
+        ("/cluster/v1/join", r#"{"secret": "x", "name": "c1", "request": ""}"#, 401),
+        ("/cluster/v1/other", "", 404),
+    ] {
+        let answer = place.admission.answer(request(path, body), at.ip(), None).await;
+        assert_eq!(answer.status(), status, "{path} {body:.20}");
+    }
+    for _ in 0..60 {
+        place.admission.answer(request("/", ""), at.ip(), None).await;
+    }
+    let answer = place.admission.answer(request("/cluster/v1/join", ""), at.ip(), None).await;
+    assert_eq!(answer.status(), 429);
+}
