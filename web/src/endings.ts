@@ -78,7 +78,7 @@ export function parseBusy(reason: string): Holder | undefined {
 
 /** Why a session ended and what to do next. */
 export function describeEnd(end: End): Ending {
-  const why = end.reason.replace(/^(busy|stopped|unreachable|held|draining|too many sessions): /, '');
+  const why = end.reason.replace(/^(busy|stopped|unreachable|held|draining|host lost|too many sessions): /, '');
   const describe = ENDINGS[end.code] ?? unknownCode;
   const { offers, ...ending } = describe(end, because(plain(why)));
   return { ...ending, offers: offers.filter((offer) => offer !== 'force' || end.mayForce) };
@@ -169,6 +169,8 @@ const ENDINGS: Record<number, Describe> = {
       `The guest is running, but its serial port cannot be reached${why} ` +
         'Reconnect in a minute. If this goes on, tell the administrator.',
     ),
+  [Code.hostLost]: (_, why) =>
+    retry('host lost', `The host of this server does not respond${why} This page reconnects by itself.`),
 };
 
 function unknownCode({ code }: End, why: string): Ending {

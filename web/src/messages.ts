@@ -256,4 +256,5 @@ export const Code = {
   tooSlow: 4011,
   draining: 4012,
   unreachable: 4013,
+  hostLost: 4014,
 } as const;

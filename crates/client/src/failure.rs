@@ -164,6 +164,7 @@ pub(crate) fn known(number: u16) -> Option<CloseCode> {
         CloseCode::Disconnected,
         CloseCode::Idle,
         CloseCode::Draining,
+        CloseCode::HostLost,
     ]
     .into_iter()
     .find(|code| code.number() == number)

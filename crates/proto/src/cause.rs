@@ -73,6 +73,8 @@ causes! {
     Draining "draining";
     /// Tokens cannot be looked up now.
     Store "store";
+    /// The server's host does not respond.
+    HostLost "host_lost";
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub enum CloseCode {
     Draining,
     /// 4013: the guest's port cannot be reached.
     Unreachable,
+    /// 4014: the server's host does not respond; try again.
+    HostLost,
 }
 
 impl CloseCode {
@@ -60,6 +62,7 @@ impl CloseCode {
             Self::TooSlow => 4011,
             Self::Draining => 4012,
             Self::Unreachable => 4013,
+            Self::HostLost => 4014,
         }
     }
 }

@@ -69,6 +69,9 @@ pub enum Refusal {
     /// A service that is needed is down; the client can retry.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The server's host does not respond; the client can retry.
+    #[error("host lost: {0}")]
+    HostLost(String),
     /// The line already has as many sessions as it may have.
     #[error("too many sessions: {0}")]
     TooMany(String),
@@ -91,6 +94,7 @@ impl Refusal {
             Self::Unreachable(_) | Self::Away { .. } => Cause::Unreachable,
             Self::Held(_) => Cause::Held,
             Self::Unavailable(_) => Cause::Store,
+            Self::HostLost(_) => Cause::HostLost,
             Self::TooMany(_) => Cause::Limit,
             Self::Draining => Cause::Draining,
         }
@@ -108,6 +112,7 @@ impl Refusal {
             Self::Unreachable(_) | Self::Away { .. } | Self::Held(_) => CloseCode::Unreachable,
             Self::TooMany(_) => CloseCode::SessionLimit,
             Self::Unavailable(_) => CloseCode::InternalError,
+            Self::HostLost(_) => CloseCode::HostLost,
             Self::Draining => CloseCode::Draining,
         };
         Close::new(code, self.to_string())

@@ -207,9 +207,10 @@ fn refuse(refusal: &Refusal) -> Answer {
             StatusCode::CONFLICT
         }
         Refusal::Unreachable(_) | Refusal::Held(_) => StatusCode::BAD_GATEWAY,
-        Refusal::Unavailable(_) | Refusal::TooMany(_) | Refusal::Draining => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::Unavailable(_)
+        | Refusal::HostLost(_)
+        | Refusal::TooMany(_)
+        | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = refused(status, refusal.cause(), &refusal.to_string());
     if let Refusal::Busy { free_in: Some(seconds), .. } = refusal {

@@ -156,7 +156,7 @@ fn passes(failure: &Failure, user: &str) -> bool {
         Failure::Proxy { .. } | Failure::Api { .. } | Failure::Lost(_) => true,
         Failure::Refused { status, .. } | Failure::Fault { status, .. } => *status >= 500,
         Failure::Closed { code, reason, .. } => match known(*code) {
-            Some(CloseCode::Draining | CloseCode::InternalError) => true,
+            Some(CloseCode::Draining | CloseCode::InternalError | CloseCode::HostLost) => true,
             Some(CloseCode::Busy) => reason.starts_with(&format!("busy: {user} since ")),
             _ => false,
         },
