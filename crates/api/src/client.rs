@@ -23,7 +23,7 @@ impl Client {
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         let believed = relayed(headers).filter(|relayed| relayed.ours);
         let peer = || extensions.get().map(|ConnectInfo::<SocketAddr>(peer)| peer.ip());
-        let address = believed.map(|relayed| relayed.address).or_else(peer);
+        let address = believed.map(|relayed| relayed.address.ip()).or_else(peer);
         Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical())
     }
 

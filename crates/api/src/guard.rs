@@ -79,7 +79,7 @@ impl Guard {
         }
         let is_local = |user: RelayedUser<'_>| {
             let is_here = |host| own_origin(host).is_some_and(|own| own.is_local());
-            user.address.to_canonical().is_loopback() && is_here(user.host)
+            user.address.ip().is_loopback() && is_here(user.host)
         };
         if headers.contains_key(RELAYED_USER) && !relayed(headers).is_some_and(is_local) {
             return Err(Fault::Forbidden(

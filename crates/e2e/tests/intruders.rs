@@ -89,7 +89,7 @@ async fn a_relay_to_another_api_that_asks_nobody_keeps_its_guard() {
     let rebound = [("host", "evil.example")];
     assert_eq!(status(Method::POST, mint(), &rebound).await, 403);
     assert_eq!(status(Method::POST, mint(), &[("origin", "http://evil.example")]).await, 403);
-    let forged = [("host", "evil.example"), ("serialproxy-client", "127.0.0.1 localhost")];
+    let forged = [("host", "evil.example"), ("serialproxy-client", "127.0.0.1:1 http localhost")];
     assert_eq!(status(Method::POST, mint(), &forged).await, 403);
 }
 

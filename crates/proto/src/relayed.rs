@@ -1,43 +1,59 @@
-//! What the relay on the users' port tells the API of the user whose call it passes on.
+//! What a proxy tells others of the user whose request it passes on: the relay on the users' port tells
+//! the API, and the proxy of a cluster tells the host of a line.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use uuid::Uuid;
 
 use crate::token::TokenDigest;
 
-/// The header that carries it: `ADDRESS HOST KEY`.
+/// The header that carries it: `ADDRESS:PORT SCHEME HOST`, and the key of this process where the request
+/// does not leave it. A user's own is never passed on.
 pub const RELAYED_USER: &str = "serialproxy-client";
 
 /// Known to this process alone: by it an API knows the relay that runs beside it.
 static KEY: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().to_string());
 
-/// A call that a relay passed on.
+/// The user of a request that was passed on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RelayedUser<'a> {
-    /// Where the user is.
-    pub address: IpAddr,
-    /// Whom the user called: the call's `Host`, with its port.
+    /// Where the user is. Without a port it is 0.
+    pub address: SocketAddr,
+    /// Whether the user came by TLS.
+    pub secure: bool,
+    /// Whom the user called: the request's `Host`, with its port.
     pub host: &'a str,
-    /// Whether the relay of this very process says so. Of any other the address is hearsay.
+    /// Whether this very process says so. What others say is hearsay, unless they have shown who they
+    /// are in another way.
     pub ours: bool,
 }
 
 impl<'a> RelayedUser<'a> {
-    /// The header's value, for a call that the relay of this process passes on.
-    pub fn header(address: IpAddr, host: &str) -> String {
-        format!("{address} {host} {}", *KEY)
+    /// The header's value. With [`Self::ours`] it has the key of this process, for whom it is.
+    pub fn header(&self) -> String {
+        let Self { address, host, .. } = self;
+        let scheme = if self.secure { "https" } else { "http" };
+        match self.ours {
+            true => format!("{address} {scheme} {host} {}", *KEY),
+            false => format!("{address} {scheme} {host}"),
+        }
     }
 
     /// Reads the header.
     pub fn read(header: &'a str) -> Option<Self> {
         let mut parts = header.split(' ');
-        let address = parts.next()?.parse().ok()?;
-        let host = parts.next()?;
+        let address: SocketAddr = parts.next()?.parse().ok()?;
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let secure = match parts.next()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = parts.next().filter(|host| !host.is_empty())?;
         // By digest, so that the time it takes says nothing of the key.
         let ours = parts.next().is_some_and(|key| TokenDigest::of(key) == TokenDigest::of(&KEY));
-        Some(Self { address, host, ours })
+        parts.next().is_none().then_some(Self { address, secure, host, ours })
     }
 }
 
@@ -46,20 +62,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_relay_writes_the_api_reads_and_believes() {
-        let address: IpAddr = "2001:db8::7".parse().unwrap();
-        let header = RelayedUser::header(address, "a.example:6083");
-        let read = RelayedUser { address, host: "a.example:6083", ours: true };
-        assert_eq!(RelayedUser::read(&header), Some(read));
+    fn what_a_proxy_writes_is_read_as_it_was_and_believed_in_its_own_process() {
+        for (ours, secure) in [(true, false), (false, true)] {
+            let address = "[2001:db8::7]:50000".parse().unwrap();
+            let user = RelayedUser { address, secure, host: "a.example:6083", ours };
+            assert_eq!(RelayedUser::read(&user.header()), Some(user));
+        }
+    }
+
+    #[test]
+    fn the_key_of_this_process_is_told_to_nobody_else() {
+        let address = "192.0.2.7:1".parse().unwrap();
+        let user = RelayedUser { address, secure: false, host: "a", ours: false };
+        assert_eq!(user.header(), "192.0.2.7:1 http a");
     }
 
     #[test]
     fn what_others_write_is_hearsay() {
-        for text in ["192.0.2.7 a", "192.0.2.7 a ", "192.0.2.7 a key"] {
+        for text in ["192.0.2.7:0 http a", "192.0.2.7:0 http a ", "192.0.2.7:0 https a key"] {
             assert!(!RelayedUser::read(text).unwrap().ours, "{text}");
         }
-        for text in ["", "a", "192.0.2.7", "localhost a key"] {
+    }
+
+    #[test]
+    fn what_is_not_exactly_the_header_says_nothing() {
+        for text in [
+            "",
+            "a",
+            "192.0.2.7:0",
+            "192.0.2.7 http a",
+            "192.0.2.7:0 a",
+            "192.0.2.7:0 ftp a",
+            "192.0.2.7:0 http",
+            "192.0.2.7:0 http ",
+            "192.0.2.7:0  http a",
+            " 192.0.2.7:0 http a",
+            "localhost:0 http a key",
+            "192.0.2.7:0 http a key more",
+        ] {
             assert_eq!(RelayedUser::read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_one_however_it_is_written() {
+        let user = RelayedUser::read("[::ffff:192.0.2.7]:1 http a").unwrap();
+        assert_eq!(user.address, "192.0.2.7:1".parse().unwrap());
     }
 }

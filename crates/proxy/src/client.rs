@@ -10,6 +10,7 @@ use serialproxy_config::ProxyProtocol;
 use serialproxy_proto::forwarded;
 use serialproxy_proto::forwarded::Headers;
 use serialproxy_proto::forwarded::User;
+use serialproxy_proto::relayed::RelayedUser;
 use tokio::net::TcpStream;
 
 use crate::proxy_protocol;
@@ -43,6 +44,11 @@ impl Client {
             0 => self.address.ip().to_string(),
             _ => self.address.to_string(),
         }
+    }
+
+    /// As others are told of it to whom its request is passed on; `ours` where they are in this process.
+    pub(crate) fn relayed(self, host: &str, ours: bool) -> RelayedUser<'_> {
+        RelayedUser { address: self.address, secure: self.secure, host, ours }
     }
 }
 

@@ -35,7 +35,6 @@ use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_proto::relayed::RELAYED_USER;
-use serialproxy_proto::relayed::RelayedUser;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -360,8 +359,8 @@ fn asked(headers: &HeaderMap, api: &str, client: Client) -> Result<HeaderMap, Fa
     let mut asked = selected(headers, &ASKED);
     let host =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()).ok_or(Fault::NoHost)?;
-    let user = HeaderValue::from_str(&RelayedUser::header(client.address.ip(), host));
-    asked.insert(RELAYED_USER, user.map_err(|_| Fault::NoHost)?);
+    let user = client.relayed(host, true).header();
+    asked.insert(RELAYED_USER, HeaderValue::from_str(&user).map_err(|_| Fault::NoHost)?);
     for value in asked.values_mut() {
         value.set_sensitive(true);
     }

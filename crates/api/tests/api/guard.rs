@@ -1,5 +1,7 @@
 //! Pages of other origins: by their browser they reach an address that they could not reach.
 
+use std::net::SocketAddr;
+
 use axum::body::Body;
 use axum::extract::Request;
 use serialproxy_api::Auth;
@@ -118,8 +120,10 @@ async fn under_noauth_a_relay_s_users_are_those_of_its_machine_who_ask_it_by_a_l
         ("127.0.0.1", "api.example", 403),
     ] {
         // That of another process knows no key.
-        let ours = RelayedUser::header(address.parse().unwrap(), host);
-        for told in [ours.as_str(), &format!("{address} {host} key"), &format!("{address} {host}")]
+        let address = SocketAddr::new(address.parse().unwrap(), 5);
+        let ours = RelayedUser { address, secure: false, host, ours: true };
+        let others = RelayedUser { ours: false, ..ours }.header();
+        for told in [&ours.header(), &format!("{others} key"), &others]
         {
             let answer = ask(&bench, "GET /v1/servers", &[("serialproxy-client", told)]).await;
             assert_eq!(answer.status, status, "{told}");

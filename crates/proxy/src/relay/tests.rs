@@ -6,6 +6,7 @@ use futures_util::stream::Pending;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::Value;
+use serialproxy_proto::relayed::RelayedUser;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -190,14 +191,14 @@ async fn pages_of_the_proxy_and_clients_that_are_no_browser_pass() {
 #[tokio::test]
 async fn the_api_is_told_who_the_user_is_and_nobody_else_tells_it() {
     let (address, asked) = api(OK).await;
-    let forged = RelayedUser::header(NEAR.address.ip(), "localhost");
+    let forged = NEAR.relayed("localhost", true).header();
     let call = get(&[("serialproxy-client", &forged)]);
     relay(&address).answer(FAR, call).await;
     let asked = asked.await.unwrap();
     let told: Vec<_> =
         asked.lines().filter_map(|line| line.strip_prefix("serialproxy-client: ")).collect();
     let [told] = told.as_slice() else { panic!("{asked}") };
-    let user = RelayedUser { address: FAR.address.ip(), host: "proxy.example:6083", ours: true };
+    let user = FAR.relayed("proxy.example:6083", true);
     assert_eq!(RelayedUser::read(told), Some(user));
 }
 
