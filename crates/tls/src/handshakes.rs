@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::stream::Secure;
 use crate::stream::Stream;
 
 /// Handshakes of one address at once. Who only begins one holds a place for as long as a client
@@ -56,10 +55,9 @@ impl Handshakes {
         let tcp = tcp.into_std()?;
         let shake = async move {
             let _place = place;
-            Secure::shake_hands(TcpStream::from_std(tcp)?, tls).await
+            Stream::shake_hands(TcpStream::from_std(tcp)?, tls).await
         };
         let shaken = AbortOnDropHandle::new(runtime.spawn(shake));
-        let secure = shaken.await.map_err(io::Error::other)??;
-        Stream::Tls(Box::new(secure)).moved()
+        shaken.await.map_err(io::Error::other)??.moved()
     }
 }

@@ -1,4 +1,4 @@
-//! A connection of a user, plain or with TLS, as HTTP reads it and as a session does.
+//! A connection of a user or between roles, plain or with TLS, as HTTP reads it and as a session does.
 //!
 //! A session never waits for a read or a write, and owns no buffer: what TLS holds for it are at
 //! most [`Secure::UNSENT`] bytes that are encrypted and that the kernel has not taken.
@@ -14,7 +14,9 @@ use std::task::Poll;
 use std::task::Waker;
 use std::task::ready;
 
-use rustls::ServerConnection;
+use rustix::net::Shutdown;
+use rustls::CommonState;
+use rustls::Connection;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::Interest;
@@ -22,7 +24,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::task::consume_budget;
 
-/// A connection that a listener has accepted.
+/// A connection that a listener has accepted, or that was opened to another role.
 #[derive(Debug)]
 pub enum Stream {
     /// Without TLS.
@@ -35,12 +37,30 @@ pub enum Stream {
 #[derive(Debug)]
 pub struct Secure {
     tcp: TcpStream,
-    tls: ServerConnection,
+    tls: Connection,
     /// The last read stopped before the socket was empty.
     more: bool,
 }
 
 impl Stream {
+    /// Does the handshake of either side of TLS, for as long as it takes. Where the runtime serves
+    /// people, a handshake belongs on another.
+    ///
+    /// # Errors
+    ///
+    /// When it does not succeed.
+    pub async fn shake_hands(tcp: TcpStream, tls: impl Into<Connection>) -> io::Result<Self> {
+        Ok(Self::Tls(Box::new(Secure::shake_hands(tcp, tls.into()).await?)))
+    }
+
+    /// What TLS has agreed on: the other side's certificates, its name, the protocol above.
+    pub fn agreed(&self) -> Option<&CommonState> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(secure) => Some(&secure.tls),
+        }
+    }
+
     /// The connection below, to wait until it can be read or written.
     pub fn tcp(&self) -> &TcpStream {
         match self {
@@ -114,6 +134,21 @@ impl Stream {
         }
     }
 
+    /// Ends what is sent, without waiting, once the kernel has all of it; false until then. What the
+    /// other side sends can still be read.
+    ///
+    /// # Errors
+    ///
+    /// Whatever breaks the connection.
+    pub fn try_end(&mut self) -> io::Result<bool> {
+        self.say_goodbye()?;
+        let flushed = self.is_flushed();
+        if flushed {
+            rustix::net::shutdown(self.tcp(), Shutdown::Write)?;
+        }
+        Ok(flushed)
+    }
+
     /// Lets go of the task that waited to read it last, whose memory stays with it otherwise. It does not
     /// where something came meanwhile.
     pub fn forget_reader(&self) {
@@ -146,11 +181,11 @@ impl Secure {
     const READS: usize = 20;
 
     /// Does the handshake.
-    pub(crate) async fn shake_hands(tcp: TcpStream, mut tls: ServerConnection) -> io::Result<Self> {
+    pub(crate) async fn shake_hands(tcp: TcpStream, mut tls: Connection) -> io::Result<Self> {
         tls.set_buffer_limit(Some(Self::UNSENT));
         let mut secure = Self { tcp, tls, more: true };
         while secure.tls.is_handshaking() {
-            // A client that sends all the time must not keep the thread, nor hide the deadline.
+            // Another side that sends all the time must not keep the thread, nor hide the deadline.
             consume_budget().await;
             secure.try_flush()?;
             if secure.tls.wants_write() {
