@@ -35,6 +35,7 @@ use crate::record::Recorder;
 pub use crate::session::Session;
 pub use crate::session::refuse;
 pub use crate::socket::Socket;
+pub use crate::wire::close_frame;
 
 /// What the sessions of a process have in common.
 #[derive(Debug)]

@@ -247,6 +247,12 @@ impl Head {
     }
 }
 
+/// A whole Close frame from a server.
+pub fn close_frame(close: &Close) -> Vec<u8> {
+    let payload = close_payload(close.code.number(), close.wire_reason());
+    [Head::new(Opcode::Close, payload.len()).as_bytes(), &payload].concat()
+}
+
 /// The payload of a Close frame.
 pub(crate) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()

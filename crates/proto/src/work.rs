@@ -16,6 +16,8 @@ pub enum Work {
     Line(LineKey),
     /// Moving bytes between a session and its client.
     Session(SessionId),
+    /// Moving bytes between a client and the host of its session.
+    Tunnel,
     /// Sending a client away.
     Goodbye,
 }
@@ -25,6 +27,7 @@ impl fmt::Display for Work {
         match self {
             Self::Line(line) => write!(f, "the line {line}"),
             Self::Session(session) => write!(f, "the session {session}"),
+            Self::Tunnel => f.write_str("a session on another host"),
             Self::Goodbye => f.write_str("a client that is sent away"),
         }
     }

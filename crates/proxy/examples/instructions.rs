@@ -188,7 +188,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };
     let proxy = Proxy::new(Arc::new(config), lines, backing, tls)?;
-    tokio::spawn(proxy.serve(listener, CONNECTIONS, CancellationToken::new()));
+    tokio::spawn(Arc::new(proxy).serve(listener, CONNECTIONS, CancellationToken::new()));
     let grant = Grant {
         line,
         project: ADMIN_PROJECT.into(),

@@ -1,5 +1,5 @@
-//! Who stands behind the proxy: this program's own store and compute role, or a real Nova in whose
-//! nova-serialproxy's place it is.
+//! Who stands behind the proxy: this program's own store and compute role, a real Nova in whose
+//! nova-serialproxy's place it is, or the hosts of a cluster.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 
 use crate::Proxy;
+use crate::hosts::Hosts;
 use crate::targets::Located;
 use crate::targets::Targets;
 
@@ -26,6 +27,8 @@ pub enum Backing {
     Own(Host),
     /// A real Nova: it has the tokens, and nothing is done to guests.
     Nova(Arc<Targets>),
+    /// A cluster: tokens are checked, and sessions run, where their lines are.
+    Cluster(Arc<dyn Hosts>),
 }
 
 /// What a token stands for.
@@ -66,6 +69,8 @@ impl Backing {
                 Ok(Console::of(grant, revocations))
             }
             Self::Nova(targets) => targets.look_up(token).await,
+            // Only a host of the cluster looks tokens up.
+            Self::Cluster(_) => Err(Refusal::Token),
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) secure: bool,
     /// Whether the headers of the request are a trusted reverse proxy's.
     pub(crate) trusted: bool,
+    /// Whether another proxy of the cluster passed the request on, and has checked what it alone can.
+    pub(crate) passed_on: bool,
 }
 
 /// The other end of a connection.
@@ -123,6 +125,6 @@ impl Peer {
             false => plain,
         };
         let secure = user.secure.or(self.tls).unwrap_or(tls);
-        Ok(Client { address: user.address, secure, trusted })
+        Ok(Client { address: user.address, secure, trusted, passed_on: false })
     }
 }

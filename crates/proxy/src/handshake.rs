@@ -1,4 +1,5 @@
-//! The answer to a WebSocket handshake, and everything that decides whether its client may attach.
+//! The answer to a WebSocket handshake, and everything that decides whether its client may attach, and
+//! where.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
+use serialproxy_line::Lines;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::bounds::logged;
 use serialproxy_proto::cause::Cause;
@@ -36,8 +38,12 @@ use crate::admission::Wish;
 use crate::client::Client;
 use crate::http::Answer;
 use crate::origin;
+use crate::passing;
+use crate::passing::Host;
+use crate::passing::Passed;
 use crate::ticket::Admission;
 use crate::ticket::Ticket;
+use crate::tunnel::Tunnel;
 use crate::upgrade;
 use crate::upgrade::Offer;
 use crate::upgrade::Violation;
@@ -53,14 +59,35 @@ pub(crate) struct Upgrade {
     connection: OnUpgrade,
     /// The runtime that serves the connection until then.
     runtime: runtime::Id,
-    admitted: Result<Admitted, Refusal>,
-    consoles: Arc<Consoles>,
+    then: Then,
+}
+
+/// What follows.
+enum Then {
+    /// A session at a line of this process.
+    Session(Admitted, Arc<Consoles>),
+    /// A session on another host.
+    Tunnel(Box<Host>, Lines),
+    /// The client is told why there is none.
+    Refusal(Refusal),
+}
+
+/// What has begun.
+pub(crate) enum Running {
+    Session(Box<Session>),
+    Tunnel(Box<Tunnel>),
 }
 
 struct Admitted {
     attachment: Attachment,
     keyboard: Keyboard,
     protocol: Protocol,
+}
+
+/// Where a client may attach.
+enum Place {
+    Here(Admitted),
+    Elsewhere(Passed),
 }
 
 pub(crate) async fn answer(
@@ -86,23 +113,44 @@ pub(crate) async fn answer(
         () = proxy.lines.draining() => Err(Refusal::Draining),
         admitted = admit(proxy, client, protocol, &request) => admitted,
     };
-    if let Err(refusal) = &admitted {
-        if *refusal == Refusal::Token {
-            tokio::select! {
-                () = proxy.lines.draining() => {}
-                () = proxy.wrong_tokens.count(Source::from(client.address.ip())) => {}
-            }
+    let (answer, then) = match admitted {
+        Ok(Place::Here(admitted)) => {
+            let then = Then::Session(admitted, Arc::clone(&proxy.consoles));
+            (switching_protocols(&offer), then)
         }
-        log_refusal(proxy, client, refusal);
-        // A browser hides the status of a failed handshake: there, accept first.
-        if protocol == Protocol::Raw {
-            return (refuse(refusal), None);
+        Ok(Place::Elsewhere(Passed { answer, host: Some(host) })) => {
+            (answer, Then::Tunnel(Box::new(host), proxy.lines.clone()))
+        }
+        Ok(Place::Elsewhere(Passed { answer, host: None })) => {
+            if passing::is_wrong_token(&answer) {
+                count_wrong_token(proxy, client).await;
+            }
+            return (closing(answer), None);
+        }
+        Err(refusal) => {
+            if refusal == Refusal::Token {
+                count_wrong_token(proxy, client).await;
+            }
+            log_refusal(proxy, client, &refusal);
+            // A browser hides the status of a failed handshake: there, accept first.
+            if protocol == Protocol::Raw {
+                return (refuse(&refusal), None);
+            }
+            (switching_protocols(&offer), Then::Refusal(refusal))
+        }
+    };
+    let connection = hyper::upgrade::on(request);
+    (answer, Some(Upgrade { connection, runtime: Handle::current().id(), then }))
+}
+
+/// Counts it where the user's address is known by itself: whoever passed the request on counts it too.
+async fn count_wrong_token(proxy: &Proxy, client: Client) {
+    if !client.passed_on {
+        tokio::select! {
+            () = proxy.lines.draining() => {}
+            () = proxy.wrong_tokens.count(Source::from(client.address.ip())) => {}
         }
     }
-    let answer = switching_protocols(&offer);
-    let connection = hyper::upgrade::on(request);
-    let (runtime, consoles) = (Handle::current().id(), Arc::clone(&proxy.consoles));
-    (answer, Some(Upgrade { connection, runtime, admitted, consoles }))
 }
 
 /// Anybody can be refused, so that a log line of it is short, and an address has so many a minute.
@@ -117,14 +165,14 @@ fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
 impl Upgrade {
     /// Where it is to run: a session runs where its line does.
     pub(crate) fn runtime(&self) -> Handle {
-        match &self.admitted {
-            Ok(admitted) => admitted.attachment.runtime().clone(),
-            Err(_) => Handle::current(),
+        match &self.then {
+            Then::Session(admitted, _) => admitted.attachment.runtime().clone(),
+            Then::Tunnel(..) | Then::Refusal(_) => Handle::current(),
         }
     }
 
     /// The session, or none and the client is told why.
-    pub(crate) async fn begin(self) -> Option<Box<Session>> {
+    pub(crate) async fn begin(self) -> Option<Running> {
         let upgraded = tokio::time::timeout(UPGRADE, self.connection).await.ok()?.ok()?;
         let parts = upgraded.downcast::<TokioIo<Timed<Stream>>>().ok()?;
         let stream = parts.io.into_inner().into_inner();
@@ -134,13 +182,18 @@ impl Upgrade {
         };
         let stream = moved.ok()?;
         stream.forget_reader();
-        let socket = Socket::new(stream, &parts.read_buf);
-        match self.admitted {
-            Ok(Admitted { attachment, keyboard, protocol }) => {
-                Some(Session::new(self.consoles, socket, (attachment, keyboard), protocol))
+        let early = &parts.read_buf;
+        match self.then {
+            Then::Session(Admitted { attachment, keyboard, protocol }, consoles) => {
+                let socket = Socket::new(stream, early);
+                let attached = (attachment, keyboard);
+                Some(Running::Session(Session::new(consoles, socket, attached, protocol)))
             }
-            Err(refusal) => {
-                serialproxy_console::refuse(socket, &refusal).await;
+            Then::Tunnel(host, lines) => {
+                Some(Running::Tunnel(Tunnel::new(stream, early, *host, lines)))
+            }
+            Then::Refusal(refusal) => {
+                serialproxy_console::refuse(Socket::new(stream, early), &refusal).await;
                 None
             }
         }
@@ -153,18 +206,26 @@ async fn admit(
     client: Client,
     protocol: Protocol,
     request: &Request<Incoming>,
-) -> Result<Admitted, Refusal> {
+) -> Result<Place, Refusal> {
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
-        Backing::Own(_) => origin::Rule::Own { tls: client.secure },
+        Backing::Own(_) | Backing::Cluster(_) => origin::Rule::Own { tls: client.secure },
         // Nova's proxy trusts these headers from everybody. So does this one, unless trusted_proxies is set.
         Backing::Nova(_) => origin::Rule::Nova {
             believes: client.trusted || proxy.config.proxy.trusted_proxies.is_empty(),
         },
     };
-    let check_origin =
-        || origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin);
+    let check_origin = || match client.passed_on {
+        // It was checked by the address that the page knows.
+        true => Ok(()),
+        false => origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin),
+    };
+    if let Backing::Cluster(hosts) = &proxy.backing {
+        check_origin()?;
+        let passed = passing::attach(proxy, &**hosts, client, &admission, request).await?;
+        return Ok(Place::Elsewhere(passed));
+    }
     let (attachment, keyboard) = match admission {
         Admission::Token(token) => {
             let console = proxy.backing.look_up(&token).await?;
@@ -178,7 +239,7 @@ async fn admit(
             line.resume(&key, start, &client.name())?
         }
     };
-    Ok(Admitted { attachment, keyboard, protocol })
+    Ok(Place::Here(Admitted { attachment, keyboard, protocol }))
 }
 
 fn switching_protocols(offer: &Offer) -> Answer {
@@ -197,7 +258,7 @@ fn switching_protocols(offer: &Offer) -> Answer {
     answer
 }
 
-fn refuse(refusal: &Refusal) -> Answer {
+pub(crate) fn refuse(refusal: &Refusal) -> Answer {
     let status = match refusal {
         Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
         Refusal::Token | Refusal::Resume => StatusCode::UNAUTHORIZED,
@@ -230,15 +291,19 @@ fn not_a_handshake(violation: &Violation) -> Answer {
 /// A refusal before the upgrade: a status, an empty body, and the reason in headers, so that a
 /// client that takes everything after the head for console output sees none.
 pub(crate) fn refused(status: StatusCode, cause: Cause, reason: &str) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = closing(Response::new(Full::default()));
     *answer.status_mut() = status;
     let reason: String =
         reason.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer.headers_mut().insert("x-console-cause", HeaderValue::from_static(cause.as_str()));
     if let Ok(reason) = HeaderValue::from_str(&reason) {
         answer.headers_mut().insert("x-console-reason", reason);
     }
+    answer
+}
+
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 

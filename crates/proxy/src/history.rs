@@ -11,18 +11,24 @@ use http::StatusCode;
 use http::header;
 use http_body_util::Full;
 use serialproxy_line::Line;
+use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ResumeKey;
 
+use crate::Backing;
 use crate::Proxy;
+use crate::client::Client;
+use crate::handshake;
+use crate::hosts::Sought;
 use crate::http::Answer;
 use crate::http::plain;
+use crate::passing;
 
 /// Bytes of one piece at most.
-const PIECE: usize = 256 * 1024;
+pub(crate) const PIECE: usize = 256 * 1024;
 
 /// Header that carries the key: not in the address, which is logged, and no page from elsewhere
 /// can send it.
-const KEY: HeaderName = HeaderName::from_static("x-console-resume");
+pub(crate) const KEY: HeaderName = HeaderName::from_static("x-console-resume");
 
 /// Whether a request asks for history: the last segment of its path says so, as a proxy before us
 /// may put others before it.
@@ -33,10 +39,22 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
 
 /// The piece that begins at `?from=`, or at the next byte that is kept. The body is empty at the
 /// end.
-pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
-    let Some(line) = line(proxy, request.headers()) else {
-        return plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n");
-    };
+pub(crate) async fn answer<B>(proxy: &Proxy, client: Client, request: &Request<B>) -> Answer {
+    let over = || plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n");
+    let Some(key) = key(request.headers()) else { return over() };
+    if let Backing::Cluster(hosts) = &proxy.backing {
+        let sought = Sought::Line(key.line());
+        let passed = passing::history(proxy, &**hosts, client, sought, request).await;
+        return passed.unwrap_or_else(|refusal| match refusal {
+            Refusal::Resume => over(),
+            refusal => handshake::refuse(&refusal),
+        });
+    }
+    let line = proxy.lines.get(key.line()).filter(|line| line.knows(&key));
+    line.map_or_else(over, |line| piece(&line, request))
+}
+
+fn piece<B>(line: &Line, request: &Request<B>) -> Answer {
     let query = request.uri().query().unwrap_or_default();
     let from = form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "from")
@@ -61,7 +79,6 @@ pub(crate) fn answer<B>(proxy: &Proxy, request: &Request<B>) -> Answer {
     answer
 }
 
-fn line(proxy: &Proxy, headers: &HeaderMap) -> Option<Line> {
-    let key = ResumeKey::from_client(headers.get(KEY)?.to_str().ok()?)?;
-    proxy.lines.get(key.line()).filter(|line| line.knows(&key))
+fn key(headers: &HeaderMap) -> Option<ResumeKey> {
+    ResumeKey::from_client(headers.get(KEY)?.to_str().ok()?)
 }

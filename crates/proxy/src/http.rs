@@ -62,13 +62,13 @@ pub(crate) struct Next {
 
 /// Serves a connection until it ends, or until it stops being HTTP: then returns what follows.
 pub(crate) async fn serve_connection(
-    proxy: Arc<Proxy>,
+    proxy: &Arc<Proxy>,
     room: &Room,
     stream: TcpStream,
     from: SocketAddr,
 ) -> Option<Next> {
     // Boxed, since the handshake is over soon.
-    let received = Box::pin(receive(&proxy, stream, from)).await;
+    let received = Box::pin(receive(proxy, stream, from)).await;
     let (stream, peer) = match received {
         Ok(received) => received,
         Err(error) => {
@@ -82,20 +82,33 @@ pub(crate) async fn serve_connection(
     };
     let insecure = proxy.reception.refuses(&stream);
     let tls = matches!(stream, Stream::Tls(_));
+    let who = |request: &Request<Incoming>| match insecure {
+        true => Err(Box::new(secure::refuse(request))),
+        false => identify(&proxy.config, room, peer, tls, request),
+    };
+    let (upgrade, place) = serve(proxy, stream, from, who).await?;
+    Some(Next { upgrade, places: [own, place] })
+}
+
+/// Serves HTTP until the connection ends, or until it stops being HTTP: then returns what follows.
+/// `who` says who makes a request, and what is held for them until that has ended.
+pub(crate) async fn serve<P>(
+    proxy: &Arc<Proxy>,
+    stream: Stream,
+    from: SocketAddr,
+    who: impl Fn(&Request<Incoming>) -> Result<(Client, P), Box<Answer>>,
+) -> Option<(Upgrade, P)> {
     // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
     // held by the other.
-    let next: Arc<Mutex<Option<(Upgrade, UserPlace)>>> = Arc::default();
+    let next: Arc<Mutex<Option<(Upgrade, P)>>> = Arc::new(Mutex::new(None));
     let service = service_fn(|request| {
-        let (proxy, next) = (Arc::clone(&proxy), Arc::clone(&next));
+        let (identified, next) = (who(&request), Arc::clone(&next));
         async move {
-            if insecure {
-                return Ok::<_, Infallible>(secure::refuse(&request).map(Either::Left));
-            }
-            let (client, place) = match identify(&proxy.config, room, peer, tls, &request) {
+            let (client, place) = match identified {
                 Ok(identified) => identified,
-                Err(refused) => return Ok((*refused).map(Either::Left)),
+                Err(refused) => return Ok::<_, Infallible>((*refused).map(Either::Left)),
             };
-            let (answer, upgrade) = answer(&proxy, client, request).await;
+            let (answer, upgrade) = answer(proxy, client, request).await;
             let upgrade = upgrade.map(|upgrade| (upgrade, place));
             *next.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
             Ok(answer)
@@ -110,8 +123,7 @@ pub(crate) async fn serve_connection(
     if let Err(error) = connection.await {
         tracing::debug!(peer = %from, %error, "connection ended");
     }
-    let (upgrade, place) = next.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-    Some(Next { upgrade, places: [own, place] })
+    next.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Keys go out at once, and a peer that vanished without a word is noticed by the kernel too:
@@ -166,8 +178,11 @@ async fn answer(
         return (answer.map(Either::Left), upgrade);
     }
     let is_get = [Method::GET, Method::HEAD].contains(request.method());
+    let asks_history = is_get && history::is_asked_for(&request);
     let answer = if misplaced {
         plain(StatusCode::BAD_REQUEST, "the path must not start with //\n")
+    } else if client.passed_on && !asks_history {
+        plain(StatusCode::NOT_FOUND, "only consoles and their history are served here\n")
     } else if upgrade::check_host(&request).is_err() {
         plain(StatusCode::BAD_REQUEST, "the Host header is missing, repeated or not valid\n")
     } else if *request.method() == Method::OPTIONS && !relay::is_call(&request) {
@@ -175,8 +190,8 @@ async fn answer(
         allowing(plain(StatusCode::OK, ""))
     } else if relay::is_call(&request) && !(is_get && pages::has_token(&request)) {
         return (proxy.relay.answer(client, request).await, None);
-    } else if is_get && history::is_asked_for(&request) {
-        history::answer(proxy, &request)
+    } else if asks_history {
+        history::answer(proxy, client, &request).await
     } else if is_get {
         pages::answer(&proxy.config, &request).await
     } else {

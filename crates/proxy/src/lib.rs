@@ -3,27 +3,34 @@
 //!
 //! ```text
 //!   listener ─▶ http ─┬─ no Upgrade ─▶ pages, or below /v1/: relay ─▶ the API
-//!                     └─ Upgrade ─▶ handshake ─▶ ticket (token, origin) ─▶ line ─▶ session
+//!                     └─ Upgrade ─▶ handshake ─▶ ticket (token, origin) ─┬─▶ line ─▶ session
+//!                                                                        └─▶ passing ─▶ tunnel ─▶ host
+//!   another proxy of the cluster ─▶ peers ─▶ http
 //! ```
 
 mod admission;
 mod backing;
 mod client;
+mod frames;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod handshake;
 mod history;
+mod hosts;
 mod http;
 mod obstacle;
 mod origin;
 mod pages;
+mod passing;
+mod peers;
 mod proxy_protocol;
 mod relay;
 mod secure;
 mod shown;
 mod targets;
 mod ticket;
+mod tunnel;
 mod upgrade;
 mod wrong_tokens;
 
@@ -51,6 +58,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use crate::backing::Backing;
+use crate::handshake::Running;
+use crate::handshake::Upgrade;
+pub use crate::hosts::Hosts;
+pub use crate::hosts::Reached;
+pub use crate::hosts::Sought;
 use crate::http::Next;
 use crate::relay::Relay;
 pub use crate::targets::Targets;
@@ -79,6 +91,8 @@ pub struct Proxy {
     /// Counts the refusals of each address that are logged.
     pub(crate) refusals: Meter,
     pub(crate) wrong_tokens: WrongTokens,
+    /// Everything that is served.
+    connections: TaskTracker,
 }
 
 /// What the proxy speaks of TLS.
@@ -100,7 +114,7 @@ impl Proxy {
         let relay = Relay::new(&config, tls.api);
         let host = match &backing {
             Backing::Own(host) => Some(host.clone()),
-            Backing::Nova(_) => None,
+            Backing::Nova(_) | Backing::Cluster(_) => None,
         };
         let consoles = Arc::new(Consoles::new(&config, host)?);
         let wrong_tokens = WrongTokens::new(config.limits.failures_per_minute);
@@ -113,6 +127,7 @@ impl Proxy {
             refusals: Meter::new(REFUSALS, MINUTE, Duration::ZERO),
             wrong_tokens,
             reception: tls.users,
+            connections: TaskTracker::new(),
         })
     }
 
@@ -124,30 +139,27 @@ impl Proxy {
     ///
     /// When there is no file descriptor left for the runtimes' listeners.
     pub async fn serve(
-        self,
+        self: Arc<Self>,
         listener: std::net::TcpListener,
         most: usize,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let proxy = Arc::new(self);
-        let room = Arc::new(Room::new(most, proxy.config.limits.connections_per_address as usize));
-        let connections = TaskTracker::new();
+        let room = Arc::new(Room::new(most, self.config.limits.connections_per_address as usize));
         let accepting = TaskTracker::new();
-        for runtime in proxy.lines.runtimes() {
+        for runtime in self.lines.runtimes() {
             let listener = {
                 // It belongs to the runtime in which it is made.
                 let _inside = runtime.enter();
                 TcpListener::from_std(listener.try_clone()?)?
             };
-            let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
-            let (connections, shutdown) = (connections.clone(), shutdown.clone());
+            let (proxy, room, shutdown) = (Arc::clone(&self), Arc::clone(&room), shutdown.clone());
             accepting.spawn_on(
                 async move {
                     tokio::select! {
                         // A storm of connections must not hide the shutdown.
                         biased;
                         () = shutdown.cancelled() => {}
-                        never = accept(listener, &proxy, &room, &connections) => match never {},
+                        never = accept(listener, &proxy, &room) => match never {},
                     }
                 },
                 runtime,
@@ -156,11 +168,39 @@ impl Proxy {
         drop(listener);
         accepting.close();
         accepting.wait().await;
-        proxy.lines.drain();
-        connections.close();
-        let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
-        proxy.consoles.flush_recordings().await;
+        self.drain().await;
         Ok(())
+    }
+
+    /// Takes nobody any more and ends all sessions with 4012, also those that run elsewhere; then waits
+    /// until that is done, for a bounded time.
+    pub async fn drain(&self) {
+        self.lines.drain();
+        self.connections.close();
+        let _ = tokio::time::timeout(DRAIN, self.connections.wait()).await;
+        self.consoles.flush_recordings().await;
+    }
+
+    /// Goes on with a connection that has stopped being HTTP, where its line lives. `held` is let go of at
+    /// its end.
+    fn follow(&self, upgrade: Upgrade, held: impl Send + 'static) {
+        let runtime = upgrade.runtime();
+        let tasks = self.connections.clone();
+        let begin = async move {
+            // A task of its own, so that it has no room for its beginning.
+            match upgrade.begin().await {
+                Some(Running::Session(session)) => tasks.spawn(async move {
+                    session.run().await;
+                    drop(held);
+                }),
+                Some(Running::Tunnel(tunnel)) => tasks.spawn(async move {
+                    tunnel.run().await;
+                    drop(held);
+                }),
+                None => return,
+            };
+        };
+        self.connections.spawn_on(begin, &runtime);
     }
 }
 
@@ -195,12 +235,7 @@ impl Room {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    proxy: &Arc<Proxy>,
-    room: &Arc<Room>,
-    connections: &TaskTracker,
-) -> Infallible {
+async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, room: &Arc<Room>) -> Infallible {
     loop {
         let accepted = async {
             let place = Arc::clone(&room.all).acquire_owned().await.map_err(io::Error::other)?;
@@ -219,24 +254,11 @@ async fn accept(
                     },
                 };
                 let place = (place, own);
-                let (proxy, room) = (Arc::clone(proxy), Arc::clone(room));
-                let sessions = connections.clone();
-                connections.spawn(async move {
-                    let next = http::serve_connection(proxy, &room, stream, peer).await;
+                let (served, room) = (Arc::clone(proxy), Arc::clone(room));
+                proxy.connections.spawn(async move {
+                    let next = http::serve_connection(&served, &room, stream, peer).await;
                     if let Some(Next { upgrade, places }) = next {
-                        let place = (place, places);
-                        let runtime = upgrade.runtime();
-                        let tasks = sessions.clone();
-                        let begin = async move {
-                            // A task of its own, so that a session has no room for its beginning.
-                            if let Some(session) = upgrade.begin().await {
-                                tasks.spawn(async move {
-                                    session.run().await;
-                                    drop(place);
-                                });
-                            }
-                        };
-                        sessions.spawn_on(begin, &runtime);
+                        served.follow(upgrade, (place, places));
                     }
                 });
             }

@@ -143,7 +143,7 @@ fn start(
 }
 
 /// The cookie named `token`. Malformed cookies beside it are none of our business.
-fn token_cookie(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn token_cookie(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()

@@ -23,6 +23,7 @@ use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::task::consume_budget;
+use tokio::task::coop::poll_proceed;
 
 /// A connection that a listener has accepted, or that was opened to another role.
 #[derive(Debug)]
@@ -291,6 +292,8 @@ impl AsyncRead for Stream {
             Self::Plain(tcp) => return Pin::new(tcp).poll_read(context, buffer),
             Self::Tls(secure) => secure,
         };
+        // Whoever reads as long as something comes must not keep the thread.
+        let turn = ready!(poll_proceed(context));
         loop {
             match secure.try_read(buffer.initialize_unfilled()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && secure.more => {
@@ -300,7 +303,10 @@ impl AsyncRead for Stream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     ready!(secure.tcp.poll_read_ready(context))?;
                 }
-                read => return Poll::Ready(read.map(|length| buffer.advance(length))),
+                read => {
+                    turn.made_progress();
+                    return Poll::Ready(read.map(|length| buffer.advance(length)));
+                }
             }
         }
     }

@@ -123,8 +123,7 @@ async fn under_noauth_a_relay_s_users_are_those_of_its_machine_who_ask_it_by_a_l
         let address = SocketAddr::new(address.parse().unwrap(), 5);
         let ours = RelayedUser { address, secure: false, host, ours: true };
         let others = RelayedUser { ours: false, ..ours }.header();
-        for told in [&ours.header(), &format!("{others} key"), &others]
-        {
+        for told in [&ours.header(), &format!("{others} key"), &others] {
             let answer = ask(&bench, "GET /v1/servers", &[("serialproxy-client", told)]).await;
             assert_eq!(answer.status, status, "{told}");
         }

@@ -104,7 +104,12 @@ impl Rig {
             mode: Some(mode),
             start: Start::Live,
             protocol: Protocol::ConsoleV1,
-            client: Client { address: ([192, 0, 2, 1], 4).into(), secure: false, trusted: false },
+            client: Client {
+                address: ([192, 0, 2, 1], 4).into(),
+                secure: false,
+                trusted: false,
+                passed_on: false,
+            },
         };
         attach(&self.proxy, token, console, wish).await
     }

@@ -126,7 +126,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
-        served = proxy.serve(listener, connections, shutdown) => served,
+        served = Arc::new(proxy).serve(listener, connections, shutdown) => served,
         never = targets.remove_unused() => match never {},
     };
     close(&lines).await;

@@ -139,7 +139,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         tokio::join!(
             called,
             health,
-            proxy.serve(proxy_listener, connections, shutdown.clone()),
+            Arc::new(proxy).serve(proxy_listener, connections, shutdown.clone()),
             serialproxy_api::purge_tokens(grants, shutdown.cancelled()),
         )
     };

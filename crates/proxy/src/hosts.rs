@@ -1,0 +1,103 @@
+//! The hosts of a cluster, as a proxy needs them: which one has a line, and a connection to it.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use serialproxy_limits::seldom;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::TokenDigest;
+use serialproxy_tls::Stream;
+use socket2::SockRef;
+use socket2::TcpKeepalive;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// How long finding a host may take, and connecting to it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long nothing may come over a connection between roles until the kernel asks whether the other
+/// side is there. A host pings its sessions' clients as often.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Where the lines of a cluster are. It has one implementation in the program, and one in tests.
+pub trait Hosts: fmt::Debug + Send + Sync {
+    /// The name of the host that has the line.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Token`] for an unknown or expired token, [`Refusal::NoSuchLine`] where no host has the
+    /// line, [`Refusal::HostLost`] where the one that had it is away, [`Refusal::Unavailable`] where
+    /// nothing can be looked up.
+    fn find(&self, sought: Sought) -> BoxFuture<'_, Result<String, Refusal>>;
+
+    /// Opens a connection to a host, on the runtime of the caller; both ends have shown their
+    /// certificates.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>>;
+}
+
+/// Which line a host is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sought {
+    /// The one for which a console token was made.
+    Token(TokenDigest),
+    /// The one that a resume key names.
+    Line(LineKey),
+}
+
+/// A connection to a host.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub stream: Stream,
+    /// Cancelled when the host is lost: its lease has ended, or its certificate is revoked. A store that
+    /// is away is no reason.
+    pub lost: CancellationToken,
+}
+
+pub(crate) async fn find(hosts: &dyn Hosts, sought: Sought) -> Result<String, Refusal> {
+    let found = tokio::time::timeout(PATIENCE, hosts.find(sought)).await;
+    let found = found.unwrap_or_else(|_| {
+        let text = "the host of this server cannot be looked up now, try again";
+        Err(Refusal::Unavailable(text.into()))
+    });
+    match (sought, found) {
+        (Sought::Line(_), Err(Refusal::NoSuchLine(_))) => Err(Refusal::Resume),
+        (_, found) => found,
+    }
+}
+
+pub(crate) async fn connect(
+    hosts: &dyn Hosts,
+    host: &str,
+    grace: Duration,
+) -> Result<Reached, Refusal> {
+    let reached = tokio::time::timeout(PATIENCE, hosts.connect(host)).await;
+    let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let tended = reached.and_then(|reached| tend(reached.stream.tcp(), grace).map(|()| reached));
+    tended.map_err(|error| lost(host, &error))
+}
+
+/// Says so in the log, which alone names the host.
+pub(crate) fn lost(host: &str, error: &dyn fmt::Display) -> Refusal {
+    if seldom::is_due("host") {
+        tracing::warn!(host, %error, "a host does not respond");
+    }
+    Refusal::HostLost("the host of this server does not respond, try again".into())
+}
+
+/// Sees to it that keys go out at once, and that the kernel ends a connection between roles whose other
+/// side is gone without a word for the grace time, also where nothing is sent.
+pub(crate) fn tend(tcp: &TcpStream, grace: Duration) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_user_timeout(Some(grace))?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 2);
+    socket.set_tcp_keepalive(&keepalive)
+}

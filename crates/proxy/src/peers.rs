@@ -1,0 +1,64 @@
+//! Users who come through another proxy of the cluster, over a connection on which that has shown its
+//! certificate. It has checked the page's origin by the address that the page knows, and counts
+//! connections and wrong tokens; everything else is decided here, as for users who come by themselves.
+
+use std::io;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::Request;
+use http::StatusCode;
+use serialproxy_limits::seldom;
+use serialproxy_proto::cause::Cause;
+use serialproxy_proto::relayed::RELAYED_USER;
+use serialproxy_proto::relayed::RelayedUser;
+use serialproxy_tls::Stream;
+
+use crate::Proxy;
+use crate::client::Client;
+use crate::handshake::refused;
+use crate::hosts::tend;
+use crate::http::Answer;
+use crate::http::serve;
+
+impl Proxy {
+    /// Serves the requests of users that a peer passes on, until its connection ends or has become a
+    /// session, which goes on by itself. `forwards` says that its certificate is a proxy's; no other may
+    /// speak for a user. How many connections there are is bounded by who accepts them.
+    pub async fn serve_peer(self: Arc<Self>, stream: Stream, forwards: bool) {
+        let connections = self.connections.clone();
+        let served = connections.track_future(self.serve_forwarded(stream, forwards));
+        if let Err(error) = served.await {
+            tracing::debug!(%error, "a peer's connection failed before its first request");
+        }
+    }
+
+    async fn serve_forwarded(self: Arc<Self>, stream: Stream, forwards: bool) -> io::Result<()> {
+        let from = stream.tcp().peer_addr()?;
+        tend(stream.tcp(), self.config.session.grace)?;
+        if !forwards && seldom::is_due("forwards") {
+            tracing::warn!(peer = %from, "a peer that is no proxy asks for a console");
+        }
+        let who = |request: &Request<_>| user(request.headers(), forwards);
+        if let Some((upgrade, _)) = serve(&self, stream, from, who).await {
+            self.follow(upgrade, ());
+        }
+        Ok(())
+    }
+}
+
+/// The user of a request that was passed on.
+fn user(headers: &HeaderMap, forwards: bool) -> Result<(Client, ()), Box<Answer>> {
+    let no = |status, reason| Box::new(refused(status, Cause::Handshake, reason));
+    if !forwards {
+        return Err(no(StatusCode::FORBIDDEN, "only a proxy may pass requests of users on"));
+    }
+    let mut values = headers.get_all(RELAYED_USER).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    let user = only.and_then(|value| RelayedUser::read(value.to_str().ok()?));
+    let user = user.ok_or_else(|| {
+        no(StatusCode::BAD_REQUEST, "the header Serialproxy-Client is missing or not valid")
+    })?;
+    let RelayedUser { address, secure, .. } = user;
+    Ok((Client { address, secure, trusted: false, passed_on: true }, ()))
+}
