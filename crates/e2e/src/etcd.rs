@@ -155,6 +155,10 @@ impl Etcd {
             .args(["--initial-cluster", &members.join(",")])
             .args(["--listen-metrics-urls", &format!("http://127.0.0.1:{}", node.ports[2])])
             .args(["--logger", "zap", "--log-level", "error"]);
+        if self.nodes.len() == 1 {
+            // It elects itself: nothing is to be waited for.
+            etcd.args(["--heartbeat-interval", "10", "--election-timeout", "100"]);
+        }
         if let Some(certificates) = &self.certificates {
             let (certificate, key) = certificates.issue("etcd");
             etcd.arg("--client-cert-auth").arg("--trusted-ca-file").arg(certificates.ca());
