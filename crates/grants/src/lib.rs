@@ -1,30 +1,38 @@
 //! Who may do what: console tokens, API tokens and local users.
 //!
-//! Every call takes and gives plain data, and is async. Behind them is the SQLite file of this host,
-//! which is asked on a blocking thread.
+//! Every call takes and gives plain data, and is async. Behind them is the SQLite file of this host, or
+//! the etcd that many hosts share.
 
 mod api_tokens;
+mod file;
+mod shared;
 mod tokens;
 mod users;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use rusqlite::Connection;
-use serialproxy_store::Store;
+use serialproxy_etcd::Etcd;
+use serialproxy_etcd::EtcdError;
 use serialproxy_store::StoreError;
 
 pub use crate::api_tokens::ApiToken;
+use crate::file::File;
+use crate::shared::Shared;
 pub use crate::users::User;
+
+/// How long a call takes at most where the grants are shared, however often it asks etcd.
+const DEADLINE: Duration = Duration::from_millis(1900);
 
 /// All grants. Its clones share them.
 #[derive(Clone, Debug)]
-pub struct Grants {
-    store: Arc<Store>,
-    /// How often console tokens were revoked.
-    revocations: Arc<AtomicU64>,
+pub struct Grants(Kept);
+
+/// Where they are.
+#[derive(Clone, Debug)]
+enum Kept {
+    File(File),
+    Shared(Shared),
 }
 
 /// Why the grants cannot be read or changed now. The text holds neither path nor token.
@@ -38,6 +46,12 @@ impl From<StoreError> for GrantsError {
     }
 }
 
+impl From<EtcdError> for GrantsError {
+    fn from(error: EtcdError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Grants {
     /// Opens the grants in that file, making it where it is missing.
     ///
@@ -45,46 +59,39 @@ impl Grants {
     ///
     /// When the file can't be used or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, GrantsError> {
-        Ok(Self { store: Arc::new(Store::open(path)?), revocations: Arc::default() })
+        Ok(Self(Kept::File(File::open(path)?)))
+    }
+
+    /// The grants that many hosts share in etcd. A call that etcd does not answer fails in less than
+    /// 2 s.
+    pub fn on(etcd: Etcd) -> Self {
+        Self(Kept::Shared(Shared::new(etcd)))
     }
 
     /// How often console tokens were revoked so far. While this is what it was before a token was
-    /// looked up, the token is as good as it was then, but for its expiry.
-    pub fn revocations(&self) -> u64 {
-        self.revocations.load(Ordering::SeqCst)
-    }
-
-    /// Asks the file on a blocking thread. What was begun is done, also when nobody waits for it.
-    async fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, GrantsError> {
-        let store = Arc::clone(&self.store);
-        let work = move || work(&mut store.connection()).map_err(StoreError::from);
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => Ok(done?),
-            Err(_) => Err(GrantsError("the store's thread ended early".into())),
+    /// looked up, the token is as good as it was then, but for its expiry. None where other processes
+    /// may revoke tokens: there only another look-up tells.
+    pub fn revocations(&self) -> Option<u64> {
+        match &self.0 {
+            Kept::File(file) => Some(file.revocations()),
+            Kept::Shared(_) => None,
         }
-    }
-
-    /// The same for what ends console tokens. It is counted by the time that it is done.
-    async fn revoke_by<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, GrantsError> {
-        let revocations = Arc::clone(&self.revocations);
-        let counted = move |connection: &mut Connection| {
-            let done = work(connection);
-            revocations.fetch_add(1, Ordering::SeqCst);
-            done
-        };
-        self.ask(counted).await
     }
 }
 
-#[cfg(test)]
-fn grants() -> (tempfile::TempDir, Grants) {
-    let directory = tempfile::tempdir().unwrap();
-    let grants = Grants::open(&directory.path().join("store.sqlite")).unwrap();
-    (directory, grants)
+/// Asks wherever the grants are.
+macro_rules! ask {
+    ($self:ident.$call:ident($($argument:expr),*)) => {
+        match &$self.0 {
+            Kept::File(file) => file.$call($($argument),*).await,
+            Kept::Shared(shared) => timely(shared.$call($($argument),*)).await,
+        }
+    };
+}
+use ask;
+
+/// What etcd answers, unless that takes too long.
+async fn timely<T>(answer: impl Future<Output = Result<T, GrantsError>>) -> Result<T, GrantsError> {
+    let answer = tokio::time::timeout(DEADLINE, Box::pin(answer)).await;
+    answer.unwrap_or_else(|_| Err(EtcdError::Away("no answer in time".into()).into()))
 }

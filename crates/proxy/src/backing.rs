@@ -50,8 +50,8 @@ pub(crate) struct Console {
 /// What a token was looked up in, and when.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// In our store, after so many revocations.
-    Own(u64),
+    /// In our store, after so many revocations, as far as it counts them.
+    Own(Option<u64>),
     /// At Nova, which says where the port is.
     Nova(Located),
 }
@@ -84,7 +84,7 @@ impl Backing {
         let expired = console.expires.is_some_and(|expires| expires <= Timestamp::now());
         let is_current = match (self, &console.source) {
             (Self::Own(Host { grants, .. }), Source::Own(revocations)) => {
-                grants.revocations() == *revocations
+                revocations.is_some() && grants.revocations() == *revocations
             }
             (Self::Nova(_), Source::Nova(located)) => located.is_fresh(),
             _ => false,
@@ -110,7 +110,7 @@ impl Backing {
     /// Ends a token that was good for one attach.
     pub(crate) async fn spend(&self, token: &ConsoleToken) -> Result<(), Refusal> {
         let Self::Own(Host { grants, .. }) = self else { return Ok(()) };
-        match grants.revoke(token.digest()).await.map_err(|error| unavailable(&error))? {
+        match grants.spend(token.digest()).await.map_err(|error| unavailable(&error))? {
             true => Ok(()),
             false => Err(Refusal::Token),
         }
@@ -125,7 +125,7 @@ impl Backing {
 }
 
 impl Console {
-    fn of(grant: Grant, revocations: u64) -> Self {
+    fn of(grant: Grant, revocations: Option<u64>) -> Self {
         let Grant { line, project, user, mode, operator, wait, expires } = grant;
         let (project, expires) = (Some(project), Some(expires));
         Self {

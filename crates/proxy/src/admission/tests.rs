@@ -1,8 +1,13 @@
 //! What ends while somebody waits for a line that is being connected.
 
+use std::path::Path;
+
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_console::Host;
+use serialproxy_e2e::etcd::Etcd as Nodes;
+use serialproxy_etcd::Etcd;
+use serialproxy_etcd::Settings as EtcdSettings;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Endpoint;
@@ -52,9 +57,13 @@ struct Rig {
 
 impl Rig {
     async fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(change, |file| Grants::open(file).unwrap()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config), grants: impl FnOnce(&Path) -> Grants) -> Self {
         let state = tempfile::tempdir().unwrap();
         let file = state.path().join("store.sqlite");
-        let grants = Grants::open(&file).unwrap();
+        let grants = grants(&file);
         let ledger = Arc::new(Ledger::open(&file).unwrap());
         let mut config = Config::default();
         config.compute.libvirt = false;
@@ -117,7 +126,11 @@ impl Rig {
 
 /// What becomes of an attach when this is done while it waits for the line.
 async fn meanwhile(what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
-    let rig = Rig::new(|_| ()).await;
+    meanwhile_at(Rig::new(|_| ()).await, what).await
+}
+
+/// The same in this rig.
+async fn meanwhile_at(rig: Rig, what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
     let token = rig.token().await;
     let attaching = rig.attach(&token, Mode::Write);
     let acting = async {
@@ -141,6 +154,23 @@ async fn who_waits_for_a_line_gets_it_when_nothing_ends_meanwhile() {
         rig.grants.revoke(rig.token().await.digest()).await.unwrap();
     };
     assert_eq!(meanwhile(other).await, None);
+}
+
+#[tokio::test]
+async fn a_token_that_another_host_revokes_while_it_waits_is_unknown() {
+    let nodes = Nodes::start(1).await;
+    let on = || {
+        let (endpoints, prefix) = (nodes.endpoints(), "/serialproxy/v1/".into());
+        Grants::on(Etcd::new(EtcdSettings { endpoints, tls: None, user: None, prefix }).unwrap())
+    };
+    let other = on();
+    let revoke = async |_: &Rig, token: &ConsoleToken| {
+        assert!(other.revoke(token.digest()).await.unwrap());
+    };
+    let rig = Rig::with(|_| (), |_| on()).await;
+    assert_eq!(meanwhile_at(rig, revoke).await, Some(Refusal::Token));
+    let rig = Rig::with(|_| (), |_| on()).await;
+    assert_eq!(meanwhile_at(rig, async |_, _| ()).await, None);
 }
 
 #[tokio::test]
