@@ -56,7 +56,12 @@ impl Caller {
     }
 
     pub(crate) fn owns(&self, server: &Server) -> bool {
-        self.role == Role::Admin || self.project == server.project
+        self.scope().is_none_or(|project| *project == server.project)
+    }
+
+    /// The project whose servers the caller sees; none where they see all.
+    pub(crate) fn scope(&self) -> Option<&String> {
+        Some(&self.project).filter(|_| self.role != Role::Admin)
     }
 
     /// Refuses callers of a lesser role, in the words of Nova's policies.

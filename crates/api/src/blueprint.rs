@@ -63,7 +63,7 @@ async fn get_serial_console(
     let line = LineKey { server, port: query.port()? };
     let mode = query.value("mode", "watch or write")?.unwrap_or(Mode::Write);
     let wait = query.flag("wait")?;
-    let url = api.console_url(caller, Wanted { line, mode, wait }).await?;
+    let url = api.console_url(&caller, Wanted { line, mode, wait }).await?;
     Ok(Json(SerialConsoleAnswer { serial_console: SerialConsole { url } }))
 }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
@@ -31,25 +33,28 @@ impl Api {
     /// A URL with a new token.
     pub(crate) async fn console_url(
         &self,
-        caller: Caller,
+        caller: &Caller,
         wanted: Wanted,
     ) -> Result<String, Fault> {
         let Wanted { line, mode, wait } = wanted;
-        let project = self.server(&caller, line.server).await?.project;
-        if mode == Mode::Write {
-            caller.require(Role::Member, POLICY)?;
+        if mode == Mode::Write
+            && let Err(fault) = caller.require(Role::Member, POLICY)
+        {
+            self.server(caller, line.server).await?;
+            return Err(fault);
         }
-        if !self.enabled {
-            return Err(unavailable("serial"));
-        }
-        self.lines.get_serial_console(line, wait).await?;
+        let ask = OpenConsole { line, project: caller.scope().cloned(), wait };
+        let OpenedConsole { line, name, project } = self.lines.open_console(ask).await?;
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
         // Whoever is only to watch leaves the guest alone.
         let operator = mode == Mode::Write && caller.role >= Role::Member;
-        let user = caller.user;
+        let user = caller.user.clone();
         let grant = Grant { line, project, user, mode, operator, wait, expires };
         let token = self.grants.authorize(grant).await?;
+        let (user, server) = (&caller.user, line.server);
+        let mode = mode.as_str();
+        tracing::info!(user, line = line.named(&name), %server, mode, "console URL created");
         Ok(format!("{}?token={}", self.base_url, token.expose()))
     }
 }

@@ -11,6 +11,8 @@ use serialproxy_proto::compute::Answer;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::compute::Output;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::compute::Servers;
@@ -79,7 +81,7 @@ impl Manager {
 
     /// Refuses what static lines do not have.
     fn refuse_static(&self, line: LineKey, what: &str) -> Result<(), ComputeError> {
-        let Some(known) = self.statics.get_serial_console(line) else { return Ok(()) };
+        let Some(known) = self.statics.check_port(line) else { return Ok(()) };
         known?;
         let name = self.statics.get(line.server).map(|server| server.name);
         Err(ComputeError::Conflict(format!(
@@ -87,6 +89,19 @@ impl Manager {
             line.port,
             name.unwrap_or_else(|| line.server.to_string())
         )))
+    }
+
+    async fn open(&self, ask: OpenConsole) -> Result<OpenedConsole, ComputeError> {
+        let line = ask.line;
+        let of_static = self.statics.get(line.server);
+        let Some(server) = of_static.filter(|server| ask.is_for(&server.project)) else {
+            return self.guests(line.server)?.open_console(ask).await;
+        };
+        if !self.enabled {
+            return Err(unavailable());
+        }
+        self.statics.check_port(line).transpose()?;
+        Ok(OpenedConsole { line, name: server.name, project: server.project })
     }
 
     async fn all_servers(&self) -> Vec<api::Server> {
@@ -177,16 +192,8 @@ impl Servers for Manager {
 }
 
 impl LineBook for Manager {
-    fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
-        Box::pin(async move {
-            if !self.enabled {
-                return Err(unavailable());
-            }
-            match self.statics.get_serial_console(line) {
-                Some(answer) => answer,
-                None => self.guests(line.server)?.get_serial_console(line, wait).await,
-            }
-        })
+    fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole> {
+        Box::pin(self.open(ask))
     }
 
     fn lines(&self) -> Answer<'_, Vec<api::Line>> {
@@ -291,6 +298,6 @@ fn no_console(id: ServerId, port: u8, why: &str) -> String {
 }
 
 /// Nova's refusal for a server without serial consoles.
-fn unavailable() -> ComputeError {
+pub(crate) fn unavailable() -> ComputeError {
     ComputeError::Invalid("Unavailable console type serial.".into())
 }

@@ -76,8 +76,8 @@ impl Statics {
         self.servers.contains_key(&ServerId::of_static(name))
     }
 
-    /// Whether a console could be attached to, if it is a static server.
-    pub(crate) fn get_serial_console(&self, line: LineKey) -> Option<Result<(), ComputeError>> {
+    /// Whether there is such a port, if it is a static server.
+    pub(crate) fn check_port(&self, line: LineKey) -> Option<Result<(), ComputeError>> {
         let server = self.servers.get(&line.server)?;
         if server.ports.contains(&line.port) {
             return Some(Ok(()));
@@ -172,7 +172,7 @@ mod tests {
         for (listener, line) in &ports {
             listener.accept().await.unwrap();
             let key = LineKey { server: ServerId::of_static("switch"), port: line.port };
-            assert_eq!(statics.get_serial_console(key), Some(Ok(())));
+            assert_eq!(statics.check_port(key), Some(Ok(())));
         }
         let servers = statics.all();
         assert_eq!((servers.len(), servers[0].status), (1, Status::Active));
@@ -186,8 +186,8 @@ mod tests {
         let line = StaticLine { name: "switch".into(), port: 1, endpoint, terminal };
         let statics = Statics::start(&[line], &owners(), false, &lines());
         let key = |name, port| LineKey { server: ServerId::of_static(name), port };
-        let refused = statics.get_serial_console(key("switch", 0)).unwrap().unwrap_err();
+        let refused = statics.check_port(key("switch", 0)).unwrap().unwrap_err();
         assert!(matches!(refused, ComputeError::NotFound(_)), "{refused}");
-        assert_eq!(statics.get_serial_console(key("other", 1)), None);
+        assert_eq!(statics.check_port(key("other", 1)), None);
     }
 }

@@ -47,9 +47,10 @@ pub trait Servers: std::fmt::Debug + Send + Sync {
 
 /// The lines of the servers, and their sessions.
 pub trait LineBook: std::fmt::Debug + Send + Sync {
-    /// Whether a console of this line could be attached to now: the server exists, has such a
-    /// port and, unless `wait`, runs.
-    fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()>;
+    /// What a token for a console names, if the console could be attached to now: the server exists
+    /// and is the project's, has such a port and, unless `wait`, runs. A server of another project is
+    /// answered as one that does not exist: in the same words, after as long.
+    fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole>;
 
     /// All lines, ordered by server and port.
     fn lines(&self) -> Answer<'_, Vec<api::Line>>;
@@ -95,6 +96,35 @@ pub enum Power {
     Pause,
     /// Let a paused server go on.
     Resume,
+}
+
+/// The console that somebody asks a token for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OpenConsole {
+    /// Its line.
+    pub line: LineKey,
+    /// The project whose servers the user sees; none where they see all.
+    pub project: Option<String>,
+    /// Whether a guest that does not run is to be waited for.
+    pub wait: bool,
+}
+
+impl OpenConsole {
+    /// Whether the user sees the servers of a project.
+    pub fn is_for(&self, project: &str) -> bool {
+        self.project.as_deref().is_none_or(|own| own == project)
+    }
+}
+
+/// What a token for a console names.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OpenedConsole {
+    /// The line.
+    pub line: LineKey,
+    /// The server's name.
+    pub name: String,
+    /// Id of the project that the server belongs to now.
+    pub project: String,
 }
 
 /// The user who disconnects a session, and the reason.

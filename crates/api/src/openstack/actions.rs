@@ -47,7 +47,7 @@ async fn action(
             Ok(Json(json!({"output": output})).into_response())
         }
         "os-getSerialConsole" => {
-            let url = remote_consoles::serial(&api, caller, server, arguments).await?;
+            let url = remote_consoles::serial(&api, &caller, server, arguments).await?;
             Ok(Json(json!({"console": {"type": "serial", "url": url}})).into_response())
         }
         "os-start" | "os-stop" | "reboot" | "pause" | "unpause" => {

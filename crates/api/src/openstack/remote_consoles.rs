@@ -55,13 +55,14 @@ async fn create(
 ) -> Result<Json<Value>, Fault> {
     version.require(6)?;
     let (protocol, kind) = wanted(version, body.part())?;
+    if (protocol, kind) == ("serial", "serial") {
+        let url = url(&api, &caller, server).await?;
+        let console = json!({"protocol": protocol, "type": kind, "url": url});
+        return Ok(Json(json!({ "remote_console": console })));
+    }
     api.server(&caller, server).await?;
     caller.require(Role::Member, POLICY)?;
     match (protocol, kind) {
-        ("serial", "serial") => {
-            let url = url(&api, caller, server).await?;
-            Ok(Json(json!({"remote_console": {"protocol": protocol, "type": kind, "url": url}})))
-        }
         ("rdp", _) | (_, "rdp-html5") => Err(Fault::malformed()),
         _ if belongs(protocol, kind) => Err(unavailable(kind)),
         _ => Err(Fault::BadRequest(format!("Invalid console type {kind}"))),
@@ -71,13 +72,12 @@ async fn create(
 /// The URL that `os-getSerialConsole` gives. Nova asks who may before it looks for the server.
 pub(super) async fn serial(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     server: ServerId,
     arguments: Part<'_>,
 ) -> Result<String, Fault> {
     arguments.object(&["type"], &[])?.part("type").word(&["serial"])?;
     caller.require(Role::Member, POLICY)?;
-    api.server(&caller, server).await?;
     url(api, caller, server).await
 }
 
@@ -99,10 +99,13 @@ fn belongs(protocol: &str, kind: &str) -> bool {
 
 /// A URL of the first serial port, which is the only one that Nova knows, of a server that is
 /// there: Nova says of one without such a port that the type is not available.
-async fn url(api: &Api, caller: Caller, server: ServerId) -> Result<String, Fault> {
+async fn url(api: &Api, caller: &Caller, server: ServerId) -> Result<String, Fault> {
     let line = LineKey { server, port: 0 };
     match api.console_url(caller, Wanted { line, mode: Mode::Write, wait: false }).await {
-        Err(Fault::NotFound(_)) => Err(unavailable("serial")),
+        Err(Fault::NotFound(_)) => {
+            api.server(caller, server).await?;
+            Err(unavailable("serial"))
+        }
         url => url,
     }
 }

@@ -175,9 +175,7 @@ async fn a_port_that_the_server_lacks_is_404() {
 
 #[tokio::test]
 async fn consoles_that_are_switched_off_are_unavailable() {
-    let mut config = config();
-    config.serial_console.enabled = false;
-    let bench = Bench::with(Fake::default(), &config, Auth::Noauth);
+    let bench = Bench::local(Fake { disabled: true, ..Fake::default() }, &config());
     let answer = bench.call(&get(""), "").await;
     answer.is_fault(400, "badRequest", "Unavailable console type serial.");
 }

@@ -21,6 +21,8 @@ use serialproxy_proto::compute::Answer;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::compute::Output;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::compute::Servers;
@@ -63,6 +65,8 @@ pub(crate) struct Fake {
     pub(crate) powerless: Option<ComputeError>,
     /// The name of `halted`, if it is not that.
     pub(crate) named: Option<String>,
+    /// No consoles are handed out.
+    pub(crate) disabled: bool,
     /// Servers have no ports.
     pub(crate) portless: bool,
     /// Where the port of `running` is, if it is not TCP.
@@ -119,10 +123,15 @@ impl Fake {
 
     fn find(&self, id: ServerId) -> Result<Server, ComputeError> {
         let found = self.all().into_iter().find(|server| server.id == id);
-        found.ok_or_else(|| match self.away {
+        found.ok_or_else(|| self.missing(id))
+    }
+
+    /// What is said of a server that is not there.
+    fn missing(&self, id: ServerId) -> ComputeError {
+        match self.away {
             true => ComputeError::Unavailable("libvirt is away".into()),
             false => ComputeError::NotFound(format!("Instance {id} could not be found.")),
-        })
+        }
     }
 
     fn find_line(&self, key: LineKey) -> Result<Line, ComputeError> {
@@ -221,15 +230,23 @@ impl Servers for Fake {
 }
 
 impl LineBook for Fake {
-    fn get_serial_console(&self, line: LineKey, wait: bool) -> Answer<'_, ()> {
+    fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole> {
+        let OpenConsole { line, wait, .. } = ask;
         self.say(format!("console {line} wait={wait}"), || {
-            self.find_line(line)?;
             let server = self.find(line.server)?;
+            if !ask.is_for(&server.project) {
+                return Err(self.missing(line.server));
+            }
+            if self.disabled {
+                let text = "Unavailable console type serial.";
+                return Err(ComputeError::Invalid(text.into()));
+            }
+            self.find_line(line)?;
             if !matches!(server.status, Status::Active | Status::Paused) && !wait {
                 let text = format!("Instance {} is {}: start it first", server.id, server.status);
                 return Err(ComputeError::Conflict(text));
             }
-            Ok(())
+            Ok(OpenedConsole { line, name: server.name, project: server.project })
         })
     }
 

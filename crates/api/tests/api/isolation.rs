@@ -113,7 +113,8 @@ async fn a_member_of_another_project_is_answered_as_if_nothing_were_there() {
         }
     }
     let asked = done(&bench);
-    assert!(asked.iter().all(|asked| asked.starts_with("Boot")), "{asked:?}");
+    let is_harmless = |asked: &String| asked.starts_with("Boot") || asked.starts_with("console ");
+    assert!(asked.iter().all(is_harmless), "{asked:?}");
 }
 
 #[tokio::test]

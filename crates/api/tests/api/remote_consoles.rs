@@ -134,9 +134,7 @@ async fn test_get_serial_console() {
 
 #[tokio::test]
 async fn test_get_serial_console_not_enable() {
-    let mut config = config();
-    config.serial_console.enabled = false;
-    let bench = Bench::with(Fake::default(), &config, Auth::Noauth);
+    let bench = Bench::local(Fake { disabled: true, ..Fake::default() }, &config());
     for answer in both(&bench, running()).await {
         answer.is_fault(400, "badRequest", "Unavailable console type serial.");
     }

@@ -88,7 +88,7 @@ async fn no_token_is_ever_logged() {
     let wrong = Request::get("/v1/lines").header("x-auth-token", "secret-try");
     bench.send(wrong.body(Body::empty()).unwrap()).await;
     let text = log.text();
-    assert_eq!(text.lines().count(), 5, "{text}");
+    assert_eq!(text.lines().count(), 6, "{text}");
     for secret in [token, ADMIN, "secret"] {
         assert!(!text.contains(secret), "{text}");
     }
@@ -141,6 +141,11 @@ async fn what_is_done_to_a_guest_is_logged_with_who_did_it() {
             ["break sent", &format!("line=\"{name}:0\" server={id}")],
         ),
         (format!("/v1/lines/{id}/0/sysrq"), r#"{"key": "b"}"#, ["SysRq sent", "key=b"]),
+        (
+            format!("/v3/servers/{id}/get-serial-console"),
+            "",
+            ["console URL created", &format!("line=\"{name}:0\" server={id} mode=\"write\"")],
+        ),
         (format!("/v1/servers/{id}/reset"), "", ["power changed", "power=Reset"]),
         (format!("/v1/servers/{id}/nmi"), "", ["power changed", "power=Nmi"]),
     ] {

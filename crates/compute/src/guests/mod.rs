@@ -31,12 +31,15 @@ use serialproxy_line::Lines;
 use serialproxy_proto::api;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use tokio::sync::OnceCell;
 use tokio::sync::OwnedMutexGuard;
 use tokio::sync::RwLock;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub(crate) use self::boot::name_is_taken;
 pub(crate) use self::boot::valid_name;
@@ -51,6 +54,7 @@ use crate::hypervisor::without_paths;
 use crate::libvirt::Hypervisor;
 use crate::lock;
 use crate::manager::no_such_port;
+use crate::manager::unavailable;
 use crate::owners::Owners;
 use crate::ports::Ports;
 use crate::ports::PortsError;
@@ -152,35 +156,47 @@ impl Guests {
         }
     }
 
-    /// Whether a console could be attached to now.
-    pub(crate) async fn get_serial_console(
+    /// What a token for a console names, if the console could be attached to now.
+    pub(crate) async fn open_console(
         &self,
-        line: LineKey,
-        wait: bool,
-    ) -> Result<(), ComputeError> {
-        let LineKey { server: id, port } = line;
+        ask: OpenConsole,
+    ) -> Result<OpenedConsole, ComputeError> {
+        let LineKey { server: id, port } = ask.line;
         self.settle().await;
-        let guest = match self.refresh(id).await {
-            Ok(guest) => guest.ok_or_else(|| not_found(id))?,
-            // Lines go on without libvirt, so what was seen last is good enough.
-            Err(HypervisorError::Unavailable(_)) => {
-                self.table.get(id).ok_or_else(|| self.unknown(id))?
-            }
-            Err(error) => return Err(error.while_doing(id, "inspect")),
-        };
+        let guest = self.current(&ask).await?;
+        if !self.settings.enabled {
+            return Err(unavailable());
+        }
         if !guest.ports.iter().any(|known| known.port == port) {
             let ports: Vec<u8> = guest.ports.iter().map(|known| known.port).collect();
             let why = why_not(&guest.unusable, port);
             return Err(no_such_port(id, port, &ports, why));
         }
-        if guest.run.is_none() && !wait {
+        if guest.run.is_none() && !ask.wait {
             return Err(ComputeError::Conflict(format!(
                 "Cannot 'get_serial_console' instance {id} while it is {}: start it, or ask with \
                  wait=1",
                 guest.status
             )));
         }
-        Ok(())
+        Ok(OpenedConsole { line: ask.line, name: guest.name, project: guest.project })
+    }
+
+    /// The guest as it is now. In the place of another project's guest, an id is looked up that no guest
+    /// has: that takes as long, and is answered alike while libvirt is away.
+    async fn current(&self, ask: &OpenConsole) -> Result<Guest, ComputeError> {
+        let id = ask.line.server;
+        let is_own = |guest: &Guest| ask.is_for(&guest.project);
+        let is_foreign = self.table.get(id).is_some_and(|guest| !is_own(&guest));
+        let asked = if is_foreign { ServerId(Uuid::new_v4()) } else { id };
+        match self.refresh(asked).await {
+            Ok(guest) => guest.filter(is_own).ok_or_else(|| not_found(id)),
+            // Lines go on without libvirt, so what was seen last is good enough.
+            Err(HypervisorError::Unavailable(_)) => {
+                self.table.get(asked).filter(is_own).ok_or_else(|| self.unknown(id))
+            }
+            Err(error) => Err(error.while_doing(id, "inspect")),
+        }
     }
 
     fn present(&self, id: ServerId, guest: Guest) -> api::Server {

@@ -139,13 +139,13 @@ async fn a_guest_is_shut_down_and_started_again_at_the_same_ports() {
     role.manager.power(id, Power::Stop(Stop::default())).await.unwrap();
     assert_eq!(role.manager.server(id).await.unwrap().status, Status::Shutoff);
     let leases = role.leases();
-    let off = role.manager.get_serial_console(lines(id)[0], false).await.unwrap_err();
+    let off = role.open(lines(id)[0], false).await.unwrap_err();
     assert!(matches!(off, ComputeError::Conflict(_)), "{off}");
 
     role.manager.power(id, Power::Start).await.unwrap();
     assert_eq!(role.leases(), leases);
     assert_eq!(role.until_connected(id, 0).await.epoch, 2);
-    role.manager.get_serial_console(lines(id)[0], false).await.unwrap();
+    role.open(lines(id)[0], false).await.unwrap();
     let twice = role.manager.power(id, Power::Start).await.unwrap_err();
     assert!(matches!(twice, ComputeError::Conflict(_)), "{twice}");
     role.manager.delete(id).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_paused_guest_is_shown_so_and_keeps_its_power_and_its_console() {
     daemon.virsh(&["suspend", "t-compute-paused"]);
     let reason = seen(Status::Paused, paused).await;
     assert!(reason.starts_with("connected; the guest is paused: what is typed"), "{reason}");
-    role.manager.get_serial_console(lines(id)[0], false).await.unwrap();
+    role.open(lines(id)[0], false).await.unwrap();
 
     let asks_the_guest = [Power::Stop(Stop::default()), Power::Reboot, Power::Pause];
     for power in asks_the_guest {
@@ -312,7 +312,7 @@ async fn lines_go_on_while_libvirt_is_away() {
     })
     .await;
     role.until_printed(id, 0, PROMPT).await;
-    role.manager.get_serial_console(lines(id)[0], false).await.unwrap();
+    role.open(lines(id)[0], false).await.unwrap();
 
     daemon.start();
     eventually("libvirt is back", || async {
@@ -367,7 +367,7 @@ async fn a_guest_whose_process_hangs_does_not_hold_up_the_others() {
     let stop = Stop { timeout: Some(600), force: false };
     let waiting = tokio::spawn(async move { manager.power(hung, Power::Stop(stop)).await });
 
-    role.manager.get_serial_console(lines(other)[0], false).await.unwrap();
+    role.open(lines(other)[0], false).await.unwrap();
     force_off(&role, other).await;
     let second = role.manager.power(hung, Power::Reboot).await.unwrap_err();
     let text = format!("Cannot 'reboot' instance {hung} while it is in task_state powering-off");

@@ -10,6 +10,9 @@ use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::api;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::OpenConsole;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -91,6 +94,14 @@ impl Role {
             (output.matches(text).count() >= times).then_some(output)
         })
         .await
+    }
+
+    /// Asks for a console as an administrator.
+    pub(crate) async fn open(&self, line: LineKey, wait: bool) -> Result<(), ComputeError> {
+        let ask = OpenConsole { line, project: None, wait };
+        let opened = self.manager.open_console(ask).await?;
+        assert_eq!(opened.line, line);
+        Ok(())
     }
 
     /// Ports that are leased and not given back, with their lines.

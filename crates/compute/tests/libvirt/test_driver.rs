@@ -12,6 +12,7 @@ use serialproxy_proto::api::Status;
 use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::OpenConsole;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
@@ -85,9 +86,7 @@ async fn guests_and_static_servers_stand_side_by_side() {
 async fn a_console_is_given_for_a_running_guests_tcp_port_alone() {
     let (_directory, uri) = hypervisor(1);
     let role = Role::start(&uri, |config| config.static_lines.push(static_line(1)));
-    let ask = async |server, port, wait| {
-        role.manager.get_serial_console(LineKey { server, port }, wait).await
-    };
+    let ask = async |server, port, wait| role.open(LineKey { server, port }, wait).await;
     assert_eq!(ask(id(RUNNING), 0, false).await, Ok(()));
     assert_eq!(ask(ServerId::of_static("switch"), 0, false).await, Ok(()));
     assert_eq!(ask(id(STOPPED), 0, true).await, Ok(()));
@@ -104,6 +103,27 @@ async fn a_console_is_given_for_a_running_guests_tcp_port_alone() {
     let unknown = ask(ServerId::of_static("unknown"), 0, false).await.unwrap_err();
     let text = format!("Instance {} could not be found.", ServerId::of_static("unknown"));
     assert_eq!(unknown, ComputeError::NotFound(text));
+}
+
+#[tokio::test]
+async fn a_console_of_another_projects_server_is_answered_as_one_that_does_not_exist() {
+    let (_directory, uri) = hypervisor(1);
+    let role = Role::start(&uri, |config| {
+        config.static_lines.push(static_line(1));
+        config.compute.default_project = "team-a".into();
+    });
+    for (server, name) in [(id(RUNNING), "zeta"), (ServerId::of_static("switch"), "switch")] {
+        let ask = |project: &str, port| {
+            let (line, project) = (LineKey { server, port }, Some(project.to_owned()));
+            role.manager.open_console(OpenConsole { line, project, wait: false })
+        };
+        let opened = ask("team-a", 0).await.unwrap();
+        assert_eq!((opened.name.as_str(), opened.project.as_str()), (name, "team-a"));
+        for port in [0, 1] {
+            let text = format!("Instance {server} could not be found.");
+            assert_eq!(ask("team-b", port).await.unwrap_err(), ComputeError::NotFound(text));
+        }
+    }
 }
 
 #[tokio::test]
@@ -158,7 +178,7 @@ async fn without_consoles_no_port_is_touched() {
     assert_eq!(role.manager.servers().await.unwrap().len(), 3);
     assert!(role.lines.all().is_empty());
     let line = LineKey { server: id(RUNNING), port: 0 };
-    let refused = role.manager.get_serial_console(line, false).await.unwrap_err();
+    let refused = role.open(line, false).await.unwrap_err();
     assert_eq!(refused, ComputeError::Invalid("Unavailable console type serial.".into()));
 }
 
@@ -173,6 +193,11 @@ async fn a_hypervisor_that_is_away_is_no_reason_to_stop() {
     let ComputeError::Unavailable(text) = unknown else { panic!("{unknown}") };
     assert!(text.contains("Check that libvirtd is running"), "{text}");
     assert!(!text.contains("/nonexistent"), "a path in {text:?}");
+    // Nor can anybody say whether there is a guest in the place of another project's static server.
+    let line = LineKey { server: ServerId::of_static("switch"), port: 0 };
+    let ask = OpenConsole { line, project: Some("team-b".into()), wait: false };
+    let refused = role.manager.open_console(ask).await.unwrap_err();
+    assert!(matches!(refused, ComputeError::Unavailable(_)), "{refused}");
 }
 
 /// Writes into the descriptions of all guests which project Nova made them for.

@@ -182,6 +182,22 @@ fn adopted() -> impl Strategy<Value = Adopted> {
     (server(), vec(port, 0..3)).prop_map(|(server, ports)| Adopted { server, ports })
 }
 
+fn open_console() -> impl Strategy<Value = OpenConsole> {
+    (line_key(), option::of(text()), any::<bool>()).prop_map(|(line, project, wait)| OpenConsole {
+        line,
+        project,
+        wait,
+    })
+}
+
+fn opened_console() -> impl Strategy<Value = OpenedConsole> {
+    (line_key(), text(), text()).prop_map(|(line, name, project)| OpenedConsole {
+        line,
+        name,
+        project,
+    })
+}
+
 fn disconnect() -> impl Strategy<Value = Disconnect> {
     (text(), option::of(text())).prop_map(|(by, reason)| Disconnect { by, reason })
 }
@@ -226,6 +242,14 @@ proptest! {
         comes_back(&writer);
         comes_back(&by);
         comes_back(&output);
+    }
+
+    #[test]
+    fn consoles_come_out_of_json_as_they_went_in(
+        ask in open_console(), opened in opened_console()
+    ) {
+        comes_back(&ask);
+        comes_back(&opened);
     }
 
     #[test]
