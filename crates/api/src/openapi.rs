@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_proto::compute::PAGE;
 
-use crate::query::PAGE;
 use crate::routes::Access;
 use crate::routes::Route;
 use crate::schema;

@@ -7,12 +7,10 @@ use std::str::FromStr;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serialproxy_proto::bounds::REASON;
+use serialproxy_proto::compute::PAGE;
 
 use crate::fault::Fault;
 use crate::fault::echo;
-
-/// Items on a page: the most, and the default.
-pub(crate) const PAGE: usize = 1000;
 
 /// The query parameters of a request.
 #[derive(Debug)]

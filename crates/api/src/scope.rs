@@ -1,10 +1,11 @@
 //! Whose servers a caller sees: their project's, and administrators all.
 
-use std::collections::HashSet;
-
 use serialproxy_proto::api::SeenServer;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::PAGE;
+use serialproxy_proto::compute::Page;
+use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::id::ServerId;
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Role;
 use crate::fault::Fault;
+use crate::fault::echo;
 
 impl Caller {
     /// A server with what the caller may do with it.
@@ -53,30 +55,52 @@ impl Api {
             Ok(_) | Err(ComputeError::NotFound(_)) => {}
             Err(_) => return id,
         }
-        let Ok(servers) = self.servers(caller).await else { return id };
-        let is_called = |name: &str| name.parse::<ServerId>().is_ok_and(|name| name == id);
-        let mut named = servers.iter().filter(|server| is_called(&server.name));
-        match (named.next(), named.next()) {
-            (Some(server), None) => server.id,
+        let is_called =
+            |server: &Server| server.name.parse::<ServerId>().is_ok_and(|name| name == id);
+        let named = self.servers(caller, None, 2, is_called).await;
+        match named.as_deref() {
+            Ok([server]) => server.id,
             _ => id,
         }
     }
 
-    /// The caller's servers, ordered by name, then id.
-    pub(crate) async fn servers(&self, caller: &Caller) -> Result<Vec<Server>, Fault> {
-        let mut servers = self.servers.servers().await?;
-        servers.retain(|server| caller.owns(server));
-        Ok(servers)
+    /// The first of the caller's servers that fit, after one of them; ordered by name, then id.
+    pub(crate) async fn servers(
+        &self,
+        caller: &Caller,
+        after: Option<&Server>,
+        limit: usize,
+        fits: impl Fn(&Server) -> bool + Send + Sync,
+    ) -> Result<Vec<Server>, Fault> {
+        let mut found = Vec::new();
+        let mut after = after.map(ServerMark::from);
+        loop {
+            let project = caller.scope().cloned();
+            let page = Page { project, after: after.clone(), limit: PAGE };
+            let servers = self.servers.servers(page).await?;
+            let last = servers.last().map(ServerMark::from);
+            let is_last = servers.len() < PAGE || last <= after;
+            found.extend(servers.into_iter().filter(&fits));
+            if is_last || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            after = last;
+        }
     }
 
-    /// Whether a server is the caller's, for lists of what belongs to servers.
-    pub(crate) async fn sees(&self, caller: &Caller) -> Result<impl Fn(ServerId) -> bool, Fault> {
-        let own: Option<HashSet<_>> = match caller.role {
-            Role::Admin => None,
-            Role::Member | Role::Reader => {
-                Some(self.servers(caller).await?.iter().map(|server| server.id).collect())
-            }
-        };
-        Ok(move |id| own.as_ref().is_none_or(|own| own.contains(&id)))
+    /// The server that a page begins after: one of those on the page before.
+    pub(crate) async fn marker(
+        &self,
+        caller: &Caller,
+        marker: &str,
+        fits: impl FnOnce(&Server) -> bool,
+    ) -> Result<Server, Fault> {
+        let unknown = || Fault::BadRequest(format!("marker [{}] not found.", echo(marker)));
+        match self.server(caller, marker.parse().map_err(|_| unknown())?).await {
+            Ok(server) if fits(&server) => Ok(server),
+            Ok(_) | Err(Fault::NotFound(_)) => Err(unknown()),
+            Err(fault) => Err(fault),
+        }
     }
 }

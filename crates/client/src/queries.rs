@@ -9,6 +9,7 @@ use serialproxy_proto::api::Servers;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Sessions;
 use serialproxy_proto::api::UnusablePort;
+use serialproxy_proto::compute::PAGE;
 use serialproxy_proto::refusal::rfc3339;
 use serialproxy_proto::token::Mode;
 
@@ -60,12 +61,23 @@ pub(crate) async fn servers(api: &Api, format: Format) -> Result<String, Failure
 
 /// Says which serial ports have no console, and why. An API that does not know it says nothing.
 async fn say_unusable(api: &Api) {
-    let Ok(answer) = api.call(Method::GET, "/v1/servers", &[], None).await else { return };
-    let Ok(Servers { servers }) = api.read::<Servers>(answer) else { return };
-    for Server { name, unusable_ports, .. } in servers {
-        for UnusablePort { port, reason } in unusable_ports {
-            say(&format!("{name}, port {port}, has no console: {reason}"));
+    let mut marker: Option<String> = None;
+    loop {
+        let query: Vec<_> = marker.as_deref().map(|id| ("marker", id)).into_iter().collect();
+        let Ok(answer) = api.call(Method::GET, "/v1/servers", &query, None).await else { return };
+        let Ok(Servers { servers }) = api.read::<Servers>(answer) else { return };
+        let last = servers.last().map(|server| server.id.to_string());
+        // A marker that stands still would ask for the same page for ever.
+        let is_last = servers.len() < PAGE || last == marker;
+        for Server { name, unusable_ports, .. } in servers {
+            for UnusablePort { port, reason } in unusable_ports {
+                say(&format!("{name}, port {port}, has no console: {reason}"));
+            }
         }
+        if is_last {
+            return;
+        }
+        marker = last;
     }
 }
 

@@ -14,7 +14,9 @@ use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::OpenConsole;
 use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::compute::Output;
+use serialproxy_proto::compute::Page;
 use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -104,12 +106,14 @@ impl Manager {
         Ok(OpenedConsole { line, name: server.name, project: server.project })
     }
 
-    async fn all_servers(&self) -> Vec<api::Server> {
+    async fn page(&self, page: Page<ServerMark>) -> Vec<api::Server> {
         let mut servers = self.statics.all();
         if let Some(guests) = &self.guests {
             servers.extend(guests.servers().await);
         }
+        servers.retain(|server| page.is_of(&server.project) && !page.is_behind(&server.into()));
         servers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        servers.truncate(page.limit());
         servers
     }
 
@@ -151,8 +155,8 @@ impl Manager {
 }
 
 impl Servers for Manager {
-    fn servers(&self) -> Answer<'_, Vec<api::Server>> {
-        Box::pin(async { Ok(self.all_servers().await) })
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, Vec<api::Server>> {
+        Box::pin(async { Ok(self.page(page).await) })
     }
 
     fn server(&self, id: ServerId) -> Answer<'_, api::Server> {
@@ -196,8 +200,14 @@ impl LineBook for Manager {
         Box::pin(self.open(ask))
     }
 
-    fn lines(&self) -> Answer<'_, Vec<api::Line>> {
-        Box::pin(async { Ok(self.lines.all().iter().map(Line::describe).collect()) })
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Vec<api::Line>> {
+        Box::pin(async move {
+            let all = self.lines.all();
+            let lines = all.iter().filter(|line| {
+                !page.is_behind(&line.key()) && line.is_of(|project| page.is_of(project))
+            });
+            Ok(lines.take(page.limit()).map(Line::describe).collect())
+        })
     }
 
     fn line(&self, line: LineKey) -> Answer<'_, api::Line> {
@@ -223,8 +233,13 @@ impl LineBook for Manager {
         })
     }
 
-    fn sessions(&self) -> Answer<'_, Vec<api::Session>> {
-        Box::pin(async { Ok(self.lines.sessions()) })
+    fn sessions(&self, project: Option<String>) -> Answer<'_, Vec<api::Session>> {
+        Box::pin(async move {
+            let all = self.lines.all();
+            let own = |known: &str| project.as_deref().is_none_or(|project| project == known);
+            let asked = |line: &&Line| line.is_of(own);
+            Ok(all.iter().filter(asked).flat_map(Line::sessions).collect())
+        })
     }
 
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer> {
@@ -240,9 +255,9 @@ impl LineBook for Manager {
         })
     }
 
-    fn disconnect(&self, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
+    fn disconnect(&self, line: LineKey, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
         Box::pin(async move {
-            if self.lines.disconnect(session, &by) {
+            if self.lines.get(line).is_some_and(|line| line.disconnect(session, &by)) {
                 return Ok(());
             }
             Err(ComputeError::NotFound(format!("Session {session} could not be found.")))

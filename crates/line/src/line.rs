@@ -225,7 +225,7 @@ impl Line {
     }
 
     /// Ends a session; false when it is not attached here. Its pen is free when this returns.
-    pub(crate) fn disconnect(&self, session: SessionId, by: &Disconnect) -> bool {
+    pub fn disconnect(&self, session: SessionId, by: &Disconnect) -> bool {
         let Some(entry) = self.0.session(session) else {
             return false;
         };
@@ -248,7 +248,8 @@ impl Line {
         true
     }
 
-    pub(crate) fn sessions(&self) -> Vec<api::Session> {
+    /// The sessions, as `/v1/sessions` shows them.
+    pub fn sessions(&self) -> Vec<api::Session> {
         let holder = lock(&self.0.desk).pen().holder().map(|holder| holder.session);
         let server = self.0.server();
         let all = self.0.all_sessions();

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use serialproxy_proto::api;
 use serialproxy_proto::api::Protocol;
-use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_proto::id::SessionId;
 use serialproxy_proto::refusal::Refusal;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -214,11 +212,6 @@ impl Lines {
     /// All sessions.
     pub fn sessions(&self) -> Vec<api::Session> {
         self.all().iter().flat_map(Line::sessions).collect()
-    }
-
-    /// Ends a session, wherever it is attached; false when it is nowhere.
-    pub fn disconnect(&self, session: SessionId, by: &Disconnect) -> bool {
-        self.all().iter().any(|line| line.disconnect(session, by))
     }
 
     /// Ends all sessions with 4012 and lets nobody attach any more. The lines go on.

@@ -149,6 +149,11 @@ impl Line {
         lock(&self.0.sessions).is_used()
     }
 
+    /// Whether the line's server belongs to a project for which this holds.
+    pub fn is_of(&self, holds: impl FnOnce(&str) -> bool) -> bool {
+        lock(&self.0.sessions).project.as_deref().is_some_and(holds)
+    }
+
     /// The line's server belongs to this project. When it was another's, that one's sessions end, and
     /// its grants are good no more.
     pub fn belongs_to(&self, project: &str) {

@@ -22,8 +22,8 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, ComputeError>>;
 
 /// Which servers there are, and their power.
 pub trait Servers: std::fmt::Debug + Send + Sync {
-    /// All servers, ordered by name, then id.
-    fn servers(&self) -> Answer<'_, Vec<api::Server>>;
+    /// A page of the servers, ordered by name, then id. One that is not full is the last.
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, Vec<api::Server>>;
 
     /// One server.
     fn server(&self, id: ServerId) -> Answer<'_, api::Server>;
@@ -52,8 +52,8 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
     /// answered as one that does not exist: in the same words, after as long.
     fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole>;
 
-    /// All lines, ordered by server and port.
-    fn lines(&self) -> Answer<'_, Vec<api::Line>>;
+    /// A page of the lines, ordered by server and port. One that is not full is the last.
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Vec<api::Line>>;
 
     /// One line.
     fn line(&self, line: LineKey) -> Answer<'_, api::Line>;
@@ -68,14 +68,60 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
     /// Sends a magic SysRq through a line, as its device needs it.
     fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
 
-    /// All sessions.
-    fn sessions(&self) -> Answer<'_, Vec<api::Session>>;
+    /// The sessions at the servers of a project or, without one, at all servers.
+    fn sessions(&self, project: Option<String>) -> Answer<'_, Vec<api::Session>>;
 
     /// Ends the session that writes to a line, and says which it was.
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer>;
 
-    /// Ends a session.
-    fn disconnect(&self, session: SessionId, by: Disconnect) -> Answer<'_, ()>;
+    /// Ends a session at a line.
+    fn disconnect(&self, line: LineKey, session: SessionId, by: Disconnect) -> Answer<'_, ()>;
+}
+
+/// Items of a page at most.
+pub const PAGE: usize = 1000;
+
+/// A part of a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Page<Mark> {
+    /// The project whose servers are meant; none: all servers.
+    pub project: Option<String>,
+    /// Where the page begins: after this.
+    pub after: Option<Mark>,
+    /// Items at most; more than [`PAGE`] are no more than that.
+    pub limit: usize,
+}
+
+impl<Mark: Ord> Page<Mark> {
+    /// Whether the list of this page has something of a project.
+    pub fn is_of(&self, project: &str) -> bool {
+        self.project.as_deref().is_none_or(|own| own == project)
+    }
+
+    /// Whether something stands before this page.
+    pub fn is_behind(&self, mark: &Mark) -> bool {
+        self.after.as_ref().is_some_and(|after| mark <= after)
+    }
+
+    /// How many items the page may have.
+    pub fn limit(&self) -> usize {
+        self.limit.min(PAGE)
+    }
+}
+
+/// The place of a server in the order of lists.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct ServerMark {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: ServerId,
+}
+
+impl From<&api::Server> for ServerMark {
+    fn from(server: &api::Server) -> Self {
+        Self { name: server.name.clone(), id: server.id }
+    }
 }
 
 /// What to do to a server's power.

@@ -7,7 +7,7 @@ const USUAL = 20_000;
 /** Milliseconds that a change of power may take: longer than the proxy waits for the API. */
 const POWER = 320_000;
 
-/** Lines in one answer, and answers at most. */
+/** Servers or lines in one answer, and answers at most. */
 const PAGE = 1000;
 const PAGES = 10;
 
@@ -81,11 +81,11 @@ export class Api {
 
   async snapshot(): Promise<Snapshot> {
     const [servers, lines, sessions] = await Promise.all([
-      this.get<{ servers: Server[] }>('v1/servers'),
-      this.lines(),
+      this.all<Server>('servers', ({ id }) => id),
+      this.all<Line>('lines', ({ server, port }) => `${server.id}/${port}`),
       this.get<{ sessions: Session[] }>('v1/sessions'),
     ]);
-    return { at: new Date(), servers: servers.servers, lines, sessions: sessions.sessions };
+    return { at: new Date(), servers, lines, sessions: sessions.sessions };
   }
 
   /** A console URL, also for a server that is off. */
@@ -108,15 +108,16 @@ export class Api {
     await this.call('DELETE', `v1/sessions/${session.id}${query}`);
   }
 
-  private async lines(): Promise<Line[]> {
-    const all: Line[] = [];
+  /** All pages of a list. */
+  private async all<T>(name: string, marker: (last: T) => string): Promise<T[]> {
+    const all: T[] = [];
     for (let page = 0; page < PAGES; page += 1) {
       const last = all.at(-1);
       const query = new URLSearchParams({ limit: String(PAGE) });
-      if (last) query.set('marker', `${last.server.id}/${last.port}`);
-      const { lines } = await this.get<{ lines: Line[] }>(`v1/lines?${query}`);
-      all.push(...lines);
-      if (lines.length < PAGE) break;
+      if (last) query.set('marker', marker(last));
+      const items = (await this.get<Record<string, T[]>>(`v1/${name}?${query}`))[name] ?? [];
+      all.push(...items);
+      if (items.length < PAGE) break;
     }
     return all;
   }

@@ -18,7 +18,6 @@ use super::view::View;
 use crate::Api;
 use crate::auth::Caller;
 use crate::fault::Fault;
-use crate::fault::echo;
 use crate::query::Query;
 use crate::request::ServerPath;
 use crate::routes::Route;
@@ -105,15 +104,12 @@ async fn page(
 ) -> Result<(Vec<Server>, Option<String>), Fault> {
     let limit = query.limit()?;
     let filter = Filter::new(query, caller, policy)?;
-    let mut servers = api.servers(caller).await?;
-    servers.retain(|server| filter.takes(server));
-    if let Some(marker) = query.text("marker").filter(|marker| !marker.is_empty()) {
-        let seen = servers.iter().position(|server| server.id.to_string() == marker);
-        let seen =
-            seen.ok_or_else(|| Fault::BadRequest(format!("marker [{}] not found.", echo(marker))))?;
-        servers.drain(..=seen);
-    }
-    servers.truncate(limit);
+    let fits = |server: &Server| filter.takes(server);
+    let marker = match query.text("marker").filter(|marker| !marker.is_empty()) {
+        Some(marker) => Some(api.marker(caller, marker, fits).await?),
+        None => None,
+    };
+    let servers = api.servers(caller, marker.as_ref(), limit, fits).await?;
     // A full page has a successor, as Nova has it, even if that is empty.
     let last = servers.last().filter(|_| servers.len() == limit);
     let next = last.map(|last| query.next_page(limit, &last.id.to_string()));

@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use serialproxy_proto::api::Line;
 use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Sysrq;
+use serialproxy_proto::compute::Page;
 use serialproxy_proto::id::LineKey;
 
 use crate::Api;
@@ -61,11 +62,9 @@ async fn lines(
     query: Query,
 ) -> Result<Json<Lines>, Fault> {
     let limit = query.limit()?;
-    let marker = query.text("marker").map(marker).transpose()?;
-    let mut lines = api.lines.lines().await?;
-    let sees = api.sees(&caller).await?;
-    lines.retain(|line| sees(line.server.id) && marker.is_none_or(|marker| key(line) > marker));
-    lines.truncate(limit);
+    let after = query.text("marker").map(marker).transpose()?;
+    let page = Page { project: caller.scope().cloned(), after, limit };
+    let lines = api.lines.lines(page).await?;
     Ok(Json(Lines { lines }))
 }
 
@@ -138,10 +137,6 @@ async fn sysrq(
     let server = line.server;
     tracing::info!(user = caller.user, line = line.named(&name), %server, %key, "SysRq sent");
     Ok(())
-}
-
-fn key(line: &Line) -> LineKey {
-    LineKey { server: line.server.id, port: line.port }
 }
 
 fn marker(text: &str) -> Result<LineKey, Fault> {

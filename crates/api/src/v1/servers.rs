@@ -21,6 +21,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Role;
 use crate::fault::Fault;
+use crate::query::Query;
 use crate::request::Body;
 use crate::request::ServerPath;
 use crate::routes::Route;
@@ -37,7 +38,13 @@ type Answer = Json<ServerAnswer<SeenServer>>;
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
-        Route::get("/v1/servers", servers).summary("All servers").answer("Servers"),
+        Route::get("/v1/servers", servers)
+            .summary(
+                "Lists all servers, ordered by name; marker is the id of the last server of the \
+                 previous page",
+            )
+            .query(&["limit", "marker"])
+            .answer("Servers"),
         Route::get("/v1/servers/{server}", server).summary("One server").answer("ServerAnswer"),
         Route::post("/v1/servers", boot)
             .summary("Creates a guest from an image and starts it")
@@ -94,8 +101,14 @@ fn power(action: &str, power: Power, summary: &'static str) -> Route {
 async fn servers(
     State(api): State<Arc<Api>>,
     caller: Caller,
+    query: Query,
 ) -> Result<Json<Servers<SeenServer>>, Fault> {
-    let servers = api.servers(&caller).await?;
+    let limit = query.limit()?;
+    let marker = match query.text("marker") {
+        Some(marker) => Some(api.marker(&caller, marker, |_| true).await?),
+        None => None,
+    };
+    let servers = api.servers(&caller, marker.as_ref(), limit, |_| true).await?;
     Ok(Json(Servers { servers: servers.into_iter().map(|server| caller.sees(server)).collect() }))
 }
 

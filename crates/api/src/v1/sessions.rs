@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serialproxy_proto::api::Session;
 use serialproxy_proto::api::Sessions;
 use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::id::LineKey;
 
 use crate::Api;
 use crate::auth::Caller;
@@ -29,15 +29,8 @@ pub(super) fn routes() -> [Route; 2] {
 }
 
 async fn sessions(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Sessions>, Fault> {
-    Ok(Json(Sessions { sessions: visible(&api, &caller).await? }))
-}
-
-/// The sessions on the caller's servers.
-async fn visible(api: &Api, caller: &Caller) -> Result<Vec<Session>, Fault> {
-    let mut sessions = api.lines.sessions().await?;
-    let sees = api.sees(caller).await?;
-    sessions.retain(|session| sees(session.server.id));
-    Ok(sessions)
+    let sessions = api.lines.sessions(caller.scope().cloned()).await?;
+    Ok(Json(Sessions { sessions }))
 }
 
 async fn disconnect(
@@ -47,10 +40,12 @@ async fn disconnect(
     query: Query,
 ) -> Result<(), Fault> {
     let reason = query.reason()?;
-    if !visible(&api, &caller).await?.iter().any(|visible| visible.id == session) {
+    let visible = api.lines.sessions(caller.scope().cloned()).await?;
+    let Some(found) = visible.into_iter().find(|visible| visible.id == session) else {
         return Err(Fault::no_such_session(&session.to_string()));
-    }
+    };
     caller.require(Role::Member, "serialproxy:sessions:disconnect")?;
     let by = Disconnect { by: caller.user, reason };
-    Ok(api.lines.disconnect(session, by).await?)
+    let line = LineKey { server: found.server.id, port: found.port };
+    Ok(api.lines.disconnect(line, session, by).await?)
 }

@@ -24,7 +24,9 @@ use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::OpenConsole;
 use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::compute::Output;
+use serialproxy_proto::compute::Page;
 use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
@@ -173,8 +175,14 @@ impl Fake {
 }
 
 impl Servers for Fake {
-    fn servers(&self) -> Answer<'_, Vec<Server>> {
-        self.say("servers".into(), || Ok(self.all()))
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, Vec<Server>> {
+        self.say("servers".into(), || {
+            let mut all = self.all();
+            all.sort_by_key(|server| ServerMark::from(server));
+            all.retain(|server| page.is_of(&server.project) && !page.is_behind(&server.into()));
+            all.truncate(page.limit());
+            Ok(all)
+        })
     }
 
     fn server(&self, id: ServerId) -> Answer<'_, Server> {
@@ -250,13 +258,14 @@ impl LineBook for Fake {
         })
     }
 
-    fn lines(&self) -> Answer<'_, Vec<Line>> {
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Vec<Line>> {
         self.say("lines".into(), || {
-            let mut ids: Vec<_> = self.all().into_iter().map(|server| server.id).collect();
-            ids.sort();
+            let own = self.all().into_iter().filter(|server| page.is_of(&server.project));
             let keys =
-                ids.into_iter().flat_map(|server| [0, 1].map(|port| LineKey { server, port }));
-            keys.map(|key| self.find_line(key)).collect()
+                own.flat_map(|server| [0, 1].map(|port| LineKey { server: server.id, port }));
+            let mut keys: Vec<_> = keys.filter(|key| !page.is_behind(key)).collect();
+            keys.sort();
+            keys.into_iter().take(page.limit()).map(|key| self.find_line(key)).collect()
         })
     }
 
@@ -286,7 +295,7 @@ impl LineBook for Fake {
         self.say(format!("sysrq {line} {key}"), || self.find_line(line).map(drop))
     }
 
-    fn sessions(&self) -> Answer<'_, Vec<Session>> {
+    fn sessions(&self, project: Option<String>) -> Answer<'_, Vec<Session>> {
         let session = Session {
             id: SESSION,
             server: ServerRef { id: running(), name: "running".into() },
@@ -299,7 +308,8 @@ impl LineBook for Fake {
             state: SessionState::Detached,
             ends_in: Some(40),
         };
-        self.say("sessions".into(), || Ok(vec![session]))
+        let is_own = project.is_none_or(|project| project == PROJECT);
+        self.say("sessions".into(), || Ok(Vec::from_iter(is_own.then_some(session))))
     }
 
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, Writer> {
@@ -309,7 +319,8 @@ impl LineBook for Fake {
         })
     }
 
-    fn disconnect(&self, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
+    fn disconnect(&self, line: LineKey, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
+        assert_eq!(line, LineKey { server: running(), port: 0 });
         self.say(format!("disconnect {session} {by:?}"), || {
             let text = format!("Session {session} could not be found.");
             if session == SESSION { Ok(()) } else { Err(ComputeError::NotFound(text)) }

@@ -55,6 +55,39 @@ async fn a_path_that_names_no_line_is_refused() {
 }
 
 #[tokio::test]
+async fn pages_of_servers_hold_each_server_once() {
+    let bench = Bench::with(Fake { crowd: 2100, ..Fake::default() }, &config(), Auth::Noauth);
+    let mut seen = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let answer = bench.get(&format!("/v1/servers?limit=700{marker}")).await.json();
+        let servers = answer["servers"].as_array().unwrap();
+        assert!(servers.len() <= 700);
+        let Some(last) = servers.last() else { break };
+        marker = format!("&marker={}", last["id"].as_str().unwrap());
+        seen.extend(servers.iter().map(|server| server["name"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(seen.len(), 2102);
+    assert!(seen.is_sorted_by(|a, b| a < b));
+    for (query, count) in [("", 1000), ("?limit=5000", 1000), ("?limit=0", 0), ("?limit=2", 2)] {
+        let answer = bench.get(&format!("/v1/servers{query}")).await.json();
+        assert_eq!(answer["servers"].as_array().unwrap().len(), count, "{query}");
+    }
+    for marker in ["x", "00000000-0000-0000-0000-000000000011", ""] {
+        let answer = bench.get(&format!("/v1/servers?marker={marker}")).await;
+        answer.is_fault(400, "badRequest", &format!("marker [{marker}] not found."));
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_found_on_whatever_page_of_the_compute_role_it_is() {
+    let bench = Bench::with(Fake { crowd: 2100, ..Fake::default() }, &config(), Auth::Noauth);
+    let answer = bench.get("/v2.1/servers?name=web-2099").await.json();
+    assert_eq!(answer["servers"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.fake.asked().len(), 3);
+}
+
+#[tokio::test]
 async fn pages_of_lines_hold_each_line_once() {
     let fake = Fake { crowd: 5, ..Fake::default() };
     let bench = Bench::with(fake, &config(), Auth::Noauth);

@@ -298,7 +298,7 @@ async fn a_restarted_role_finds_its_guests_and_leases_again() {
 async fn lines_go_on_while_libvirt_is_away() {
     let mut daemon = Libvirtd::prepare();
     let role = Role::start(&daemon.uri(), settings(SLOT));
-    assert!(role.manager.servers().await.unwrap().is_empty());
+    assert!(role.servers().await.is_empty());
     let away = role.manager.boot(request("t-compute-early"), "team-a".into()).await.unwrap_err();
     assert!(matches!(away, ComputeError::Unavailable(_)), "{away}");
 

@@ -13,6 +13,9 @@ use serialproxy_proto::api;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::PAGE;
+use serialproxy_proto::compute::Page;
+use serialproxy_proto::compute::Servers;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -94,6 +97,12 @@ impl Role {
             (output.matches(text).count() >= times).then_some(output)
         })
         .await
+    }
+
+    /// All servers.
+    pub(crate) async fn servers(&self) -> Vec<api::Server> {
+        let page = Page { project: None, after: None, limit: PAGE };
+        self.manager.servers(page).await.unwrap()
     }
 
     /// Asks for a console as an administrator.

@@ -13,7 +13,9 @@ use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::Page;
 use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -67,7 +69,7 @@ async fn guests_and_static_servers_stand_side_by_side() {
     let static_port = switch.local_addr().unwrap().port();
     let role = Role::start(&uri, |config| config.static_lines.push(static_line(static_port)));
 
-    let servers = role.manager.servers().await.unwrap();
+    let servers = role.servers().await;
     let seen: Vec<_> = servers.iter().map(|server| (server.name.as_str(), server.status)).collect();
     let expected =
         [("alpha", Status::Shutoff), ("switch", Status::Active), ("zeta", Status::Active)];
@@ -106,6 +108,44 @@ async fn a_console_is_given_for_a_running_guests_tcp_port_alone() {
 }
 
 #[tokio::test]
+async fn lists_come_in_pages_of_a_project_or_of_all() {
+    let (_directory, uri) = hypervisor(1);
+    let role = Role::start(&uri, |config| {
+        config.static_lines.push(static_line(1));
+        let of = |server: &str, project: &str| ServerProject {
+            server: server.into(),
+            project: project.into(),
+        };
+        config.compute.projects = vec![of("zeta", "team-a"), of("alpha", "team-a")];
+    });
+    let servers = async |project: Option<&str>, after: Option<(&str, ServerId)>, limit| {
+        let after = after.map(|(name, id)| ServerMark { name: name.into(), id });
+        let page = Page { project: project.map(str::to_owned), after, limit };
+        let servers = role.manager.servers(page).await.unwrap();
+        servers.into_iter().map(|server| server.name).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(servers(None, None, 2).await, "alpha switch");
+    let switch = ("switch", ServerId::of_static("switch"));
+    assert_eq!(servers(None, Some(switch), 2).await, "zeta");
+    assert_eq!(servers(Some("team-a"), None, 9).await, "alpha zeta");
+    assert_eq!(servers(Some("team-a"), None, 0).await, "");
+    assert_eq!(servers(Some("team-a"), Some(switch), 9).await, "zeta");
+
+    let lines = async |project: Option<&str>, after, limit| {
+        let page = Page { project: project.map(str::to_owned), after, limit };
+        let lines = role.manager.lines(page).await.unwrap();
+        lines.into_iter().map(|line| line.server.name).collect::<Vec<_>>()
+    };
+    let all = lines(None, None, 9).await;
+    assert_eq!(all.len(), 3);
+    assert_eq!(lines(None, None, 2).await, all[..2]);
+    let first = LineKey { server: id(RUNNING), port: 0 };
+    assert_eq!(lines(None, Some(first), 9).await, all[1..]);
+    assert_eq!(lines(Some("team-a"), None, 9).await, ["zeta", "alpha"]);
+    assert_eq!(lines(Some("admin"), None, 9).await, ["switch"]);
+}
+
+#[tokio::test]
 async fn a_console_of_another_projects_server_is_answered_as_one_that_does_not_exist() {
     let (_directory, uri) = hypervisor(1);
     let role = Role::start(&uri, |config| {
@@ -130,7 +170,7 @@ async fn a_console_of_another_projects_server_is_answered_as_one_that_does_not_e
 async fn a_guest_is_powered_off_once() {
     // All connections of this process share the guest of this one, which no other test uses.
     let role = Role::start("test:///default", |_| {});
-    let servers = role.manager.servers().await.unwrap();
+    let servers = role.servers().await;
     let [guest] = servers.as_slice() else { panic!("{servers:?}") };
     assert_eq!((guest.name.as_str(), guest.status), ("test", Status::Active));
 
@@ -161,7 +201,7 @@ async fn only_what_boot_made_is_deleted() {
 async fn ports_of_guests_that_do_not_run_are_leased_as_well() {
     let (_directory, uri) = hypervisor(2);
     let role = Role::start(&uri, |_| {});
-    role.manager.servers().await.unwrap();
+    role.servers().await;
     let line = |server| LineKey { server: id(server), port: 0 };
     assert_eq!(role.leases(), [(1, line(STOPPED)), (2, line(RUNNING))]);
 }
@@ -175,7 +215,7 @@ async fn without_consoles_no_port_is_touched() {
         config.serial_console.enabled = false;
         config.static_lines.push(static_line(port));
     });
-    assert_eq!(role.manager.servers().await.unwrap().len(), 3);
+    assert_eq!(role.servers().await.len(), 3);
     assert!(role.lines.all().is_empty());
     let line = LineKey { server: id(RUNNING), port: 0 };
     let refused = role.open(line, false).await.unwrap_err();
@@ -187,7 +227,7 @@ async fn a_hypervisor_that_is_away_is_no_reason_to_stop() {
     let role = Role::start("qemu+unix:///system?socket=/nonexistent/socket", |config| {
         config.static_lines.push(static_line(1));
     });
-    let servers = role.manager.servers().await.unwrap();
+    let servers = role.servers().await;
     assert_eq!(servers.len(), 1);
     let unknown = role.manager.server(ServerId::of_static("guest")).await.unwrap_err();
     let ComputeError::Unavailable(text) = unknown else { panic!("{unknown}") };
@@ -227,7 +267,7 @@ async fn a_server_belongs_to_whom_its_description_names_and_else_to_whom_the_con
             config.compute.projects.push(ServerProject { server, project });
         }
     });
-    let servers = role.manager.servers().await.unwrap();
+    let servers = role.servers().await;
     let seen: Vec<_> =
         servers.iter().map(|server| (server.name.as_str(), server.project.as_str())).collect();
     assert_eq!(seen, [("alpha", "rest"), ("switch", "team-a"), ("zeta", "0fe7")]);
@@ -259,7 +299,7 @@ async fn a_grant_ends_when_the_server_comes_to_another_project_also_while_nobody
     let (_directory, uri) = hypervisor(1);
     note_project(&uri, "old");
     let role = Role::start(&uri, |config| config.static_lines.push(static_line(1)));
-    role.manager.servers().await.unwrap();
+    role.servers().await;
     let switch = ServerId::of_static("switch");
     assert!(is_good(&role, id(RUNNING), "old") && !is_good(&role, id(RUNNING), "new"));
     assert!(is_good(&role, switch, "admin"));

@@ -182,6 +182,15 @@ fn adopted() -> impl Strategy<Value = Adopted> {
     (server(), vec(port, 0..3)).prop_map(|(server, ports)| Adopted { server, ports })
 }
 
+fn page<M: Debug>(mark: impl Strategy<Value = M>) -> impl Strategy<Value = Page<M>> {
+    (option::of(text()), option::of(mark), any::<usize>())
+        .prop_map(|(project, after, limit)| Page { project, after, limit })
+}
+
+fn server_mark() -> impl Strategy<Value = ServerMark> {
+    (text(), server_id()).prop_map(|(name, id)| ServerMark { name, id })
+}
+
 fn open_console() -> impl Strategy<Value = OpenConsole> {
     (line_key(), option::of(text()), any::<bool>()).prop_map(|(line, project, wait)| OpenConsole {
         line,
@@ -250,6 +259,14 @@ proptest! {
     ) {
         comes_back(&ask);
         comes_back(&opened);
+    }
+
+    #[test]
+    fn pages_come_out_of_json_as_they_went_in(
+        servers in page(server_mark()), lines in page(line_key())
+    ) {
+        comes_back(&servers);
+        comes_back(&lines);
     }
 
     #[test]
