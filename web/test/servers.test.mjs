@@ -414,6 +414,7 @@ test('the power that is offered is what the state of a server allows', async () 
     ['PAUSED', 'paused', ['Resume']],
     ['ERROR', undefined, ['Start', 'Stop']],
     // On a disk, asleep, and not known.
+    ['HOST_LOST', undefined, []],
     ['SUSPENDED', 'stopped', ['Start']],
     ['SUSPENDED', 'paused', ['Resume']],
     ['SUSPENDED', undefined, ['Start', 'Resume']],

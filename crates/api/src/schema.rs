@@ -187,7 +187,7 @@ fn servers() -> Named {
                     ("static", json!({"type": "boolean"})),
                     ("can", json!({"type": "array", "items": words(&ACTIONS)})),
                 ]),
-                &[("unusable_ports", list("UnusablePort"))],
+                &[("host", text()), ("unusable_ports", list("UnusablePort"))],
             ),
         ),
         ("UnusablePort", object(&[("port", port()), ("reason", text())])),
@@ -305,7 +305,7 @@ fn time() -> Value {
 }
 
 fn status() -> Value {
-    words(&[Status::Active, Status::Error, Status::Paused, Status::Shutoff, Status::Suspended])
+    words(&Status::ALL)
 }
 
 fn words<T: Serialize>(words: &[T]) -> Value {

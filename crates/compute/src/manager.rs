@@ -50,7 +50,7 @@ impl Manager {
         let enabled = config.serial_console.enabled;
         let statics = if config.compute.statics { config.static_lines.as_slice() } else { &[] };
         let owners = Owners::new(&config.compute);
-        let statics = Statics::start(statics, &owners, enabled, &lines);
+        let statics = Statics::start(&config.cluster.name, statics, &owners, enabled, &lines);
         let guests = config.compute.libvirt.then(|| Guests::start(config, ledger, lines.clone()));
         Arc::new(Self { enabled, lines, statics, guests })
     }

@@ -27,8 +27,10 @@ use crate::manager::no_such_port;
 use crate::owners::Owners;
 
 /// All static servers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Statics {
+    /// Name of this host.
+    host: String,
     servers: BTreeMap<ServerId, Server>,
 }
 
@@ -42,6 +44,7 @@ struct Server {
 impl Statics {
     /// Adds the lines, which are dialled at once. Without consoles there are servers only.
     pub(crate) fn start(
+        host: &str,
         statics: &[StaticLine],
         owners: &Owners,
         enabled: bool,
@@ -61,15 +64,15 @@ impl Statics {
                 line.guest_running();
             }
         }
-        Self { servers }
+        Self { host: host.to_owned(), servers }
     }
 
     pub(crate) fn all(&self) -> Vec<api::Server> {
-        self.servers.iter().map(|(id, server)| present(*id, server)).collect()
+        self.servers.iter().map(|(id, server)| self.present(*id, server)).collect()
     }
 
     pub(crate) fn get(&self, id: ServerId) -> Option<api::Server> {
-        self.servers.get(&id).map(|server| present(id, server))
+        self.servers.get(&id).map(|server| self.present(id, server))
     }
 
     pub(crate) fn has_name(&self, name: &str) -> bool {
@@ -84,15 +87,16 @@ impl Statics {
         }
         Some(Err(no_such_port(line.server, line.port, &server.ports, None)))
     }
-}
 
-fn present(id: ServerId, server: &Server) -> api::Server {
-    api::Server {
-        id,
-        name: server.name.clone(),
-        status: Status::Active,
-        project: server.project.clone(),
-        unusable_ports: Vec::new(),
+    fn present(&self, id: ServerId, server: &Server) -> api::Server {
+        api::Server {
+            id,
+            name: server.name.clone(),
+            status: Status::Active,
+            project: server.project.clone(),
+            host: self.host.clone(),
+            unusable_ports: Vec::new(),
+        }
     }
 }
 
@@ -168,7 +172,7 @@ mod tests {
         });
         let lines = lines();
         let config = ports.each_ref().map(|(_, line)| line.clone());
-        let statics = Statics::start(&config, &owners(), true, &lines);
+        let statics = Statics::start("host-1", &config, &owners(), true, &lines);
         for (listener, line) in &ports {
             listener.accept().await.unwrap();
             let key = LineKey { server: ServerId::of_static("switch"), port: line.port };
@@ -176,6 +180,7 @@ mod tests {
         }
         let servers = statics.all();
         assert_eq!((servers.len(), servers[0].status), (1, Status::Active));
+        assert_eq!(servers[0].host, "host-1");
         assert!(statics.has_name("switch") && !statics.has_name("other"));
     }
 
@@ -184,7 +189,7 @@ mod tests {
         let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
         let terminal = StaticTerminal::default();
         let line = StaticLine { name: "switch".into(), port: 1, endpoint, terminal };
-        let statics = Statics::start(&[line], &owners(), false, &lines());
+        let statics = Statics::start("host-1", &[line], &owners(), false, &lines());
         let key = |name, port| LineKey { server: ServerId::of_static(name), port };
         let refused = statics.check_port(key("switch", 0)).unwrap().unwrap_err();
         assert!(matches!(refused, ComputeError::NotFound(_)), "{refused}");

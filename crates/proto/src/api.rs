@@ -204,6 +204,9 @@ pub struct Server {
     pub status: Status,
     /// Id of the project that it belongs to.
     pub project: String,
+    /// Name of the host that has it; empty where that has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// Serial ports that have no console, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unusable_ports: Vec<UnusablePort>,
@@ -230,14 +233,16 @@ pub struct SeenServer {
     pub can: Vec<Action>,
 }
 
-/// What a server does, in Nova's words.
+/// What a server does, in Nova's words, and one of ours.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// It runs.
     Active,
     /// It crashed or cannot be asked.
     Error,
+    /// Its host does not respond: nobody knows what it does.
+    HostLost,
     /// It is paused.
     Paused,
     /// It is off.
@@ -247,11 +252,24 @@ pub enum Status {
 }
 
 impl Status {
-    /// Nova's word.
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Active, Self::Error, Self::HostLost, Self::Paused, Self::Shutoff, Self::Suspended];
+
+    /// Nova's word, which has none for a host that does not respond.
+    pub fn in_nova(self) -> &'static str {
+        match self {
+            Self::HostLost => "UNKNOWN",
+            status => status.as_str(),
+        }
+    }
+
+    /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "ACTIVE",
             Self::Error => "ERROR",
+            Self::HostLost => "HOST_LOST",
             Self::Paused => "PAUSED",
             Self::Shutoff => "SHUTOFF",
             Self::Suspended => "SUSPENDED",

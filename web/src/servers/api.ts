@@ -14,7 +14,7 @@ const PAGES = 10;
 export interface Server {
   id: string;
   name: string;
-  status: 'ACTIVE' | 'ERROR' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
+  status: 'ACTIVE' | 'ERROR' | 'HOST_LOST' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
   /** Whether it is a `[static] line` and no guest. */
   static: boolean;
   /** What this user may do with it. */

@@ -113,7 +113,8 @@ class ServerCard implements Item<ServerView> {
   }
 
   /**
-   * A paused guest can neither shut down nor reboot. A guest in error may be on or off. The lines of a suspended guest
+   * A paused guest can neither shut down nor reboot. A guest in error may be on or off; one whose host is lost cannot be asked. The
+   * lines of a suspended guest
    * tell whether it sleeps (resume) or is saved to a disk (start).
    */
   private offerPower(status: Server['status'], lines: Line[]): void {
@@ -123,8 +124,8 @@ class ServerCard implements Item<ServerView> {
     resume.hidden = status !== 'PAUSED' && !(isSuspended && !causes.includes('stopped'));
     pause.hidden = reboot.hidden = status !== 'ACTIVE';
     stop.hidden = status !== 'ACTIVE' && status !== 'ERROR';
-    start.hidden =
-      status === 'ACTIVE' || status === 'PAUSED' || (isSuspended && causes.includes('paused'));
+    const goesOn = isSuspended && causes.includes('paused');
+    start.hidden = ['ACTIVE', 'HOST_LOST', 'PAUSED'].includes(status) || goesOn;
   }
 }
 

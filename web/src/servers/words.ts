@@ -7,6 +7,7 @@ import { count, duration, format } from '../times';
 const STATUS: Record<Server['status'], string> = {
   ACTIVE: 'running',
   ERROR: 'in error',
+  HOST_LOST: 'host lost',
   PAUSED: 'paused',
   SHUTOFF: 'off',
   SUSPENDED: 'suspended',

@@ -45,7 +45,7 @@ impl Filter {
     }
 
     pub(super) fn takes(&self, server: &Server) -> bool {
-        let status = server.status.as_str();
+        let status = server.status.in_nova();
         !self.deleted
             && self.name.as_ref().is_none_or(|name| name.is_in(&server.name))
             && self.project.as_ref().is_none_or(|project| *project == server.project)

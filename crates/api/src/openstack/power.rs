@@ -86,6 +86,11 @@ pub(super) async fn begin(
     let server = api.server(caller, id).await?;
     let name = change.name();
     caller.require(Role::Member, &change.policy())?;
+    if server.status == Status::HostLost {
+        return Err(Fault::Unavailable(format!(
+            "The host of instance {id} does not respond: try again when it is back."
+        )));
+    }
     let power = change.of(server.status).ok_or_else(|| {
         let (vm_state, _) = states(server.status);
         Fault::Conflict(format!("Cannot '{name}' instance {id} while it is in vm_state {vm_state}"))

@@ -38,7 +38,7 @@ impl<'a> View<'a> {
         add(true, reference(server, self.links));
         add(true, state(server));
         add(true, self.unknown());
-        add(self.admin, for_admins());
+        add(self.admin, for_admins(server));
         add(self.admin && self.version.has(3), for_admins_since_3(server));
         add(self.version.has(9), json!({"locked": false}));
         add(self.admin && self.version.has(16), json!({"host_status": host_status(server)}));
@@ -80,7 +80,7 @@ pub(super) fn reference(server: &Server, links: &Links) -> Value {
 fn state(server: &Server) -> Value {
     let (vm_state, power_state) = states(server.status);
     json!({
-        "status": server.status,
+        "status": server.status.in_nova(),
         "tenant_id": server.project,
         "OS-EXT-STS:vm_state": vm_state,
         "OS-EXT-STS:task_state": null,
@@ -88,10 +88,11 @@ fn state(server: &Server) -> Value {
     })
 }
 
-fn for_admins() -> Value {
+fn for_admins(server: &Server) -> Value {
+    let host = Some(&server.host).filter(|host| !host.is_empty());
     json!({
-        "OS-EXT-SRV-ATTR:host": null,
-        "OS-EXT-SRV-ATTR:hypervisor_hostname": null,
+        "OS-EXT-SRV-ATTR:host": host,
+        "OS-EXT-SRV-ATTR:hypervisor_hostname": host,
         "OS-EXT-SRV-ATTR:instance_name": null,
     })
 }
@@ -110,7 +111,11 @@ fn for_admins_since_3(server: &Server) -> Value {
 
 /// Servers are in error while their hypervisor cannot be asked.
 fn host_status(server: &Server) -> &'static str {
-    if server.status == Status::Error { "UNKNOWN" } else { "UP" }
+    match server.status {
+        Status::Error => "UNKNOWN",
+        Status::HostLost => "DOWN",
+        _ => "UP",
+    }
 }
 
 /// Nova's `vm_state` and the number of its `power_state`.
@@ -118,6 +123,7 @@ pub(super) fn states(status: Status) -> (&'static str, u8) {
     match status {
         Status::Active => ("active", 1),
         Status::Error => ("error", 0),
+        Status::HostLost => ("unknown", 0),
         Status::Paused => ("paused", 3),
         Status::Shutoff => ("stopped", 4),
         Status::Suspended => ("suspended", 4),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_proto::api::Status;
 
 use super::Named;
 use super::count;
@@ -9,11 +10,11 @@ use super::list;
 use super::nullable;
 use super::object;
 use super::reference;
-use super::status;
 use super::text;
 use super::time;
 use super::uuid;
 use super::with;
+use super::words;
 
 pub(super) fn all() -> Named {
     let link = with(object(&[("rel", text()), ("href", text())]), &[("type", text())]);
@@ -78,7 +79,7 @@ fn server(links: &Value) -> Named {
         ("OS-SRV-USG:terminated_at", time()),
         ("progress", count()),
         ("security_groups", array()),
-        ("status", status()),
+        ("status", words(&Status::ALL.map(Status::in_nova))),
         ("tenant_id", text()),
         ("updated", time()),
         ("user_id", text()),

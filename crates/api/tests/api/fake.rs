@@ -44,6 +44,9 @@ pub(crate) const FIRST: u64 = 10;
 /// Whose `running` and `halted` are.
 pub(crate) const PROJECT: &str = "demo";
 
+/// Where all servers are.
+pub(crate) const HOST: &str = "host-1";
+
 pub(crate) const SESSION: SessionId = SessionId(Uuid::from_u128(7));
 
 /// `running` runs and has a writer on port 0, `halted` is off. Each has two ports.
@@ -109,6 +112,7 @@ impl Fake {
             name: name.into(),
             status,
             project: project.into(),
+            host: HOST.into(),
             unusable_ports: vec![UnusablePort { port: 2, reason: "its type is 'file'".into() }],
         };
         let server = |id, name, status| owned(id, name, status, PROJECT);
@@ -203,6 +207,7 @@ impl Servers for Fake {
                 name: boot.name.clone(),
                 status: Status::Active,
                 project,
+                host: HOST.into(),
             };
             self.say(format!("{boot:?}"), || Ok(server)).await
         })

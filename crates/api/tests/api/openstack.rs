@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use serde_json::json;
 use serialproxy_api::Auth;
+use serialproxy_proto::api::Status;
 
 use crate::bench::Bench;
 use crate::bench::config;
@@ -93,6 +94,30 @@ async fn later_microversions_show_more_of_a_server() {
     }
     assert_eq!(keys(&bench, "/v2.1", "2.31").await, last);
     assert_eq!(keys(&bench, "/v2", "2.31").await, first);
+}
+
+#[tokio::test]
+async fn administrators_see_the_host_and_a_lost_one_is_unknown_as_nova_has_it() {
+    let fake = Fake { status: Some(Status::HostLost), ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    let id = running();
+    let server = bench.get(&format!("/v1/servers/{id}")).await.json()["server"].clone();
+    assert_eq!(
+        (&server["status"], &server["host"]),
+        (&"HOST_LOST".into(), &crate::fake::HOST.into())
+    );
+    let server = bench.get(&format!("/v2.1/servers/{id}")).await.json()["server"].clone();
+    assert_eq!((&server["status"], &server["host_status"]), (&"UNKNOWN".into(), &"DOWN".into()));
+    for key in ["OS-EXT-SRV-ATTR:host", "OS-EXT-SRV-ATTR:hypervisor_hostname"] {
+        assert_eq!(server[key], crate::fake::HOST);
+    }
+    for (status, count) in [("unknown", 1), ("ACTIVE", 0), ("HOST_LOST", 0)] {
+        let answer = bench.get(&format!("/v2.1/servers?status={status}")).await.json();
+        assert_eq!(answer["servers"].as_array().unwrap().len(), count, "{status}");
+    }
+    let call = format!("POST /v2.1/servers/{id}/action");
+    let answer = bench.call(&call, r#"{"os-start": null}"#).await;
+    answer.is_fault(503, "serviceUnavailable", "does not respond");
 }
 
 #[tokio::test]

@@ -199,7 +199,7 @@ async fn a_boot_passes_on_what_it_was_given() {
     assert_eq!(answer.status, 201);
     let can = ["watch", "write", "force", "power", "admin"];
     let server = serde_json::json!({"id": running(), "name": "a", "status": "ACTIVE",
-        "project": "admin", "static": false, "can": can});
+        "project": "admin", "host": "host-1", "static": false, "can": can});
     assert_eq!(answer.json(), serde_json::json!({"server": server}));
     assert!(bench.fake.asked()[0].contains(r#"{"serial_ports": "2"}"#));
 }
@@ -223,7 +223,7 @@ async fn a_server_is_adopted_and_the_adoption_taken_back() {
     let bench = Bench::new();
     let path = format!("/v1/servers/{}/adopt", running());
     let server = serde_json::json!({"id": running(), "name": "running", "status": "ACTIVE",
-        "project": "demo", "static": false, "can": ["watch", "write", "force", "power", "admin"],
+        "project": "demo", "host": "host-1", "static": false, "can": ["watch", "write", "force", "power", "admin"],
         "unusable_ports": [{"port": 2, "reason": "its type is 'file'"}]});
     for (body, asked) in [
         ("", "Adopt { serial_ports: None, restart: false }"),

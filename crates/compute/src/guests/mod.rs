@@ -89,6 +89,8 @@ pub(crate) struct Guests {
 
 #[derive(Debug)]
 struct Settings {
+    /// Name of this host.
+    host: String,
     /// Whether guests get consoles.
     enabled: bool,
     owners: Owners,
@@ -114,6 +116,7 @@ impl Guests {
             ports: Arc::new(ports),
             table: Table::default(),
             settings: Settings {
+                host: config.cluster.name.clone(),
                 enabled: console.enabled,
                 owners: Owners::new(&config.compute),
                 exclusions: Exclusions::new(&config.compute),
@@ -210,6 +213,7 @@ impl Guests {
             name: guest.name,
             status,
             project: guest.project,
+            host: self.settings.host.clone(),
             unusable_ports: unusable_ports.collect(),
         }
     }

@@ -37,6 +37,7 @@ impl Role {
         let state = tempfile::tempdir().unwrap();
         let mut config = Config { state_dir: state.path().into(), ..Config::default() };
         config.serial_console.enabled = true;
+        config.cluster.name = "host-1".into();
         config.libvirt.connection_uri = uri.into();
         change(&mut config);
         Self::run(config, Arc::new(state))

@@ -74,6 +74,7 @@ async fn guests_and_static_servers_stand_side_by_side() {
     let expected =
         [("alpha", Status::Shutoff), ("switch", Status::Active), ("zeta", Status::Active)];
     assert_eq!(seen, expected);
+    assert!(servers.iter().all(|server| server.host == "host-1"));
 
     for (listener, server) in [(guest, id(RUNNING)), (switch, ServerId::of_static("switch"))] {
         let (mut stream, _) = listener.accept().await.unwrap();

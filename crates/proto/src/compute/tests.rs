@@ -57,18 +57,18 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn status() -> impl Strategy<Value = Status> {
-    use Status::*;
-    prop::sample::select(vec![Active, Error, Paused, Shutoff, Suspended])
+    prop::sample::select(&Status::ALL[..])
 }
 
 fn server() -> impl Strategy<Value = Server> {
     let unusable = (any::<u8>(), text()).prop_map(|(port, reason)| UnusablePort { port, reason });
-    (server_id(), text(), status(), text(), vec(unusable, 0..3)).prop_map(
-        |(id, name, status, project, unusable_ports)| Server {
+    (server_id(), text(), status(), text(), text(), vec(unusable, 0..3)).prop_map(
+        |(id, name, status, project, host, unusable_ports)| Server {
             id,
             name,
             status,
             project,
+            host,
             unusable_ports,
         },
     )
