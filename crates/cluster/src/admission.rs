@@ -194,6 +194,11 @@ impl Admission {
         })
     }
 
+    /// Notes this host itself, whose certificate nobody else issued.
+    pub(crate) async fn register(&self, own: &Peer) -> Result<(), MemberError> {
+        self.0.members.register(own).await
+    }
+
     /// Issues another certificate for a host that has a valid one.
     pub(crate) async fn renew(&self, peer: &Peer, request: &str) -> Result<Issued, AdmissionError> {
         let inner = &*self.0;

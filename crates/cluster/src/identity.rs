@@ -1,5 +1,6 @@
 //! This host's place in its cluster: its certificate, and whom it trusts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -159,6 +160,13 @@ impl Identity {
     /// The certificates that are not valid any more.
     pub fn removed(&self) -> &Removed {
         self.trust.removed()
+    }
+
+    /// Waits until this host is removed from the cluster: nobody accepts its certificate any more.
+    pub async fn until_removed(&self) {
+        let is_own =
+            |removed: &_| self.own().is_ok_and(|own| BTreeSet::contains(removed, &own.serial));
+        self.removed().until_any(is_own).await;
     }
 
     /// Reads those files again that changed. A file of no use is logged, and changes nothing.

@@ -230,11 +230,7 @@ impl Members {
     }
 
     /// Notes a host that issued its certificate itself, before there was an etcd.
-    ///
-    /// # Errors
-    ///
-    /// When etcd is away.
-    pub async fn register(&self, own: &Peer) -> Result<(), MemberError> {
+    pub(crate) async fn register(&self, own: &Peer) -> Result<(), MemberError> {
         let until = Timestamp::try_from(own.until).unwrap_or(Timestamp::MAX);
         let valid = Valid { serial: own.serial.clone(), until };
         let member = Member { roles: own.roles.clone(), certificates: vec![valid] };

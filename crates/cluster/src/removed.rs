@@ -30,9 +30,13 @@ impl Removed {
 
     /// Waits until this certificate is removed: connections with it end then.
     pub async fn until(&self, serial: &Serial) {
-        let mut changes = self.0.subscribe();
+        self.until_any(|serials| serials.contains(serial)).await;
+    }
+
+    /// Waits until the set is as asked for.
+    pub(crate) async fn until_any(&self, wanted: impl FnMut(&BTreeSet<Serial>) -> bool) {
         // The sender lives as long as this does.
-        let _ = changes.wait_for(|serials| serials.contains(serial)).await;
+        let _ = self.0.subscribe().wait_for(wanted).await;
     }
 }
 

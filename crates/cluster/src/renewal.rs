@@ -34,6 +34,9 @@ use crate::wire::RenewRequest;
 /// Longest time between two looks at the files and the clock.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// Shortest time.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Keeps the certificate of this host valid.
 #[derive(Debug)]
 pub struct Renewal<A> {
@@ -91,9 +94,12 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
     /// Renews the certificate when it is time, and reads the files again that somebody else renewed. Ends
     /// never.
     pub async fn run(&self) {
-        let mut wrong = false;
+        let (mut wrong, mut is_registered) = (false, false);
         loop {
             self.identity.reload_if_changed();
+            if !is_registered {
+                is_registered = self.register().await;
+            }
             match self.renew_if_due(SystemTime::now()).await {
                 Ok(()) => wrong = false,
                 Err(error) => {
@@ -104,8 +110,9 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
                 }
             }
             let own = self.identity.own();
-            let life = own.map_or(INTERVAL, |own| life(&own));
-            tokio::time::sleep((life / 60).clamp(Duration::from_secs(1), INTERVAL)).await;
+            let interval = own.map_or(INTERVAL, |own| life(&own) / 60);
+            let interval = if is_registered { interval } else { AGAIN };
+            tokio::time::sleep(interval.clamp(AGAIN, INTERVAL)).await;
         }
     }
 
@@ -135,6 +142,14 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
         self.identity.reload_if_changed();
         tracing::info!(serial = %new.serial, "the certificate of this host was renewed");
         Ok(())
+    }
+
+    /// Notes this host in etcd if it made its certificate itself; false where etcd does not answer.
+    async fn register(&self) -> bool {
+        match (&self.admission, self.identity.own()) {
+            (Some(admission), Ok(own)) => admission.register(&own).await.is_ok(),
+            _ => true,
+        }
     }
 
     async fn issue(&self, own: &Peer, request: String) -> Result<String, RenewalError> {

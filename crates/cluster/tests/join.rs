@@ -31,6 +31,7 @@ use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::values::Cluster;
 use serialproxy_e2e::etcd::Etcd;
+use serialproxy_e2e::eventually;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -62,7 +63,14 @@ impl Place {
         let members = Members::new(client);
         let admission = Admission::load(&options, &state, members.clone()).unwrap().unwrap();
         let api = Arc::new(Identity::load(&options).unwrap());
-        members.register(&api.own().unwrap()).await.unwrap();
+        let (own, own_admission) = (Arc::clone(&api), Some(admission.clone()));
+        let renewal = Renewal::new(own, &options, state, own_admission, Vec::new);
+        // It also notes the host in etcd, which nobody knew when it made its certificate.
+        tokio::spawn(async move { renewal.run().await });
+        eventually(async || {
+            Some(members.list().await.unwrap()).filter(|members| !members.is_empty())
+        })
+        .await;
         Self { dir, ca, members, admission, api, _etcd: etcd }
     }
 
@@ -288,8 +296,12 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_an_api_host() {
     assert_ne!(second.serial, first.serial);
     assert_eq!((second.host, second.roles), (first.host, first.roles));
 
-    // Removing the host removes both.
+    // Removing the host removes both, and it learns of it.
     place.members.remove("c1").await.unwrap();
+    tokio::select! {
+        () = identity.until_removed() => {}
+        () = place.members.follow_removed(identity.removed()) => {}
+    }
     tokio::spawn({
         let (members, api) = (place.members.clone(), Arc::clone(&place.api));
         async move { members.follow_removed(api.removed()).await }

@@ -82,8 +82,18 @@ pub(crate) fn advertise(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The lifetime of a certificate: seconds, or a number with a unit.
+/// The lifetime of a certificate.
 pub(crate) fn life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if LIFE.contains(&life.as_secs()) { Ok(life) } else { Err("is not within 60s and 825d".into()) }
+}
+
+/// A time: seconds, or a number with the unit s, m, h or d.
+///
+/// # Errors
+///
+/// When it is none; the reason goes on after it.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match text.strip_prefix(digits).unwrap_or_default() {
         "" | "s" => 1,
@@ -93,8 +103,7 @@ pub(crate) fn life(text: &str) -> Result<Duration, String> {
         _ => return Err("has a unit other than s, m, h and d".into()),
     };
     let seconds = number(digits, 0..=u64::MAX)?.checked_mul(unit);
-    let seconds = seconds.filter(|seconds| LIFE.contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| "is not within 60s and 825d".into())
+    seconds.map(Duration::from_secs).ok_or_else(|| "is too long".into())
 }
 
 /// A user of etcd.

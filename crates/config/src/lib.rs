@@ -40,6 +40,7 @@ mod table;
 pub mod values;
 mod written;
 
+pub use cluster::duration;
 pub use cluster::name as cluster_name;
 pub use error::ConfigError;
 pub use error::Origin;
@@ -49,6 +50,7 @@ pub use load::Role;
 pub use load::Setting;
 pub use load::Sources;
 pub use load::load;
+pub use machine::host_name;
 pub use options::Opt;
 pub use options::options;
 pub use page_origin::AllowedOrigin;

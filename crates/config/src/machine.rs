@@ -9,7 +9,7 @@ use crate::network::host;
 const MAX_HOSTS: u64 = 1024 * 1024;
 
 /// The name that the kernel has for the machine.
-pub(crate) fn host_name() -> Option<String> {
+pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned())
 }

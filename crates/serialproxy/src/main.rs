@@ -8,6 +8,7 @@ mod hypervisors;
 mod limits;
 mod listen;
 mod logging;
+mod membership;
 mod options;
 mod roles;
 mod self_signed;
@@ -54,6 +55,11 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Create a cluster of hosts, list its hosts or remove one
+    #[command(subcommand)]
+    Cluster(membership::Command),
+    Enroll(membership::Enroll),
+    Join(membership::Join),
     /// Create certificates for TLS
     #[command(subcommand)]
     Tls(self_signed::Command),
@@ -75,6 +81,9 @@ fn main() -> ExitCode {
         Command::Compute(_) => not_apart("compute"),
         Command::Proxy(args) => proxy::run(&args.server()),
         Command::Config(command) => config::run(&command),
+        Command::Cluster(command) => membership::run(&command),
+        Command::Enroll(args) => membership::run_enroll(&args),
+        Command::Join(args) => membership::run_join(&args),
         Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {
             let mut command = Args::command();

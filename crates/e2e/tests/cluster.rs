@@ -1,0 +1,201 @@
+//! Hosts join a cluster and leave it by the commands that people type, with a real etcd. A listener of
+//! the test's own stands for the api role's.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serialproxy_cluster::Admission;
+use serialproxy_cluster::Identity;
+use serialproxy_cluster::Members;
+use serialproxy_cluster::Peer;
+use serialproxy_cluster::Strangers;
+use serialproxy_cluster::etcd_settings;
+use serialproxy_config::Sources;
+use serialproxy_e2e::etcd::Etcd;
+use serialproxy_e2e::server::program;
+use serialproxy_e2e::within;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_rustls::TlsAcceptor;
+
+/// An etcd, and an api host `a1`, whose files are in a directory.
+struct Place {
+    dir: TempDir,
+    etcd: Etcd,
+    address: SocketAddr,
+}
+
+impl Place {
+    /// The CA is there, and the listener serves the calls of hosts that join.
+    async fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let place = Self { dir, etcd: Etcd::start(1).await, address };
+        out(&place.api(&["cluster", "init"]).await);
+        place.serve(listener);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a command of the api host.
+    async fn api(&self, arguments: &[&str]) -> Output {
+        let state = format!("--state-dir={}", self.path("a1").display());
+        let etcd = format!("--cluster-etcd_endpoints={}", self.etcd.endpoints().join(","));
+        let at = format!("--cluster-advertise={}", self.address);
+        let more = [&state, &etcd, &at, "--cluster-name=a1"].map(ToOwned::to_owned);
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(more);
+        run(arguments).await
+    }
+
+    /// Runs the line that `enroll` printed, on the host of this name.
+    async fn join(&self, line: &str, host: &str) -> Output {
+        let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(words.remove(0), "serialproxy");
+        words.push(format!("--name={host}"));
+        words.push(format!("--state-dir={}", self.path(host).display()));
+        words.push(format!("--config-dir={}", self.path("conf").join(host).display()));
+        run(words).await
+    }
+
+    async fn enroll(&self, arguments: &[&str]) -> String {
+        let enroll: Vec<_> = ["enroll"].iter().chain(arguments).copied().collect();
+        let line = out(&self.api(&enroll).await);
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line
+    }
+
+    /// Serves the calls of hosts that join.
+    fn serve(&self, listener: TcpListener) {
+        let sources = Sources {
+            state_dir: Some(self.path("a1")),
+            default_file: "/nonexistent".into(),
+            default_directory: "/nonexistent".into(),
+            ..Sources::default()
+        };
+        let mut options = serialproxy_config::load(&sources).unwrap().config.cluster;
+        options.name = "a1".into();
+        options.etcd_endpoints = self.etcd.endpoints();
+        let etcd = serialproxy_etcd::Etcd::new(etcd_settings(&options)).unwrap();
+        let admission = Admission::load(&options, &self.path("a1"), Members::new(etcd));
+        let admission = admission.unwrap().unwrap();
+        let config = Identity::load(&options).unwrap().server_config(Strangers::Admitted);
+        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        tokio::spawn(async move {
+            while let Ok((tcp, from)) = listener.accept().await {
+                let Ok(tls) = acceptor.accept(tcp).await else { continue };
+                let peer = Peer::of(tls.get_ref().1).ok();
+                let service = service_fn(|request| {
+                    let (admission, peer) = (admission.clone(), peer.clone());
+                    async move {
+                        let answer = admission.answer(request, from.ip(), peer.as_ref()).await;
+                        Ok::<_, std::convert::Infallible>(answer)
+                    }
+                });
+                let serve = hyper::server::conn::http1::Builder::new();
+                let _ = serve.serve_connection(TokioIo::new(tls), service).await;
+            }
+        });
+    }
+}
+
+async fn run(arguments: impl IntoIterator<Item = String>) -> Output {
+    within(Command::new(program()).args(arguments).output()).await.unwrap()
+}
+
+/// What a command that succeeds prints.
+fn out(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a command that fails says.
+fn failure(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn the_line_that_enroll_prints_joins_a_host_and_says_what_to_start() {
+    let place = Place::new().await;
+    let line = place.enroll(&["--role", "compute,proxy"]).await;
+    assert!(line.starts_with(&format!("serialproxy join {} sp1_", place.address)), "{line}");
+    let told = out(&place.join(&line, "h1").await);
+    let directories = format!(
+        "--state-dir {} --config-dir {}",
+        place.path("h1").display(),
+        place.path("conf/h1").display()
+    );
+    for role in ["compute", "proxy"] {
+        assert!(told.contains(&format!("\n  serialproxy {role} {directories}\n")), "{told}");
+    }
+    for key in ["a1/cluster/ca-key.pem", "a1/cluster/key.pem", "h1/cluster/key.pem"] {
+        let mode = place.path(key).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+    assert!(!place.path("h1/cluster/ca-key.pem").exists());
+
+    // The configuration that it wrote is one.
+    let files = ["--state-dir", "--config-dir"].iter().zip(["h1", "conf/h1"]);
+    let files = files.map(|(flag, path)| format!("{flag}={}", place.path(path).display()));
+    let shown = out(&run(["config".to_owned(), "show".to_owned()].into_iter().chain(files)).await);
+    for option in ["name = h1", &format!("etcd_endpoints = {}", place.etcd.endpoints()[0])] {
+        assert!(shown.contains(&format!("\n{option}\n")), "{shown}");
+    }
+    let status = out(&place.api(&["cluster", "status"]).await);
+    assert!(status.contains("\nh1    compute,proxy "), "{status}");
+}
+
+#[tokio::test]
+async fn a_code_that_was_used_or_is_wrong_joins_nobody() {
+    let place = Place::new().await;
+    let line = place.enroll(&["--role", "compute", "--ttl", "1m"]).await;
+    out(&place.join(&line, "h1").await);
+    let used = failure(&place.join(&line, "h2").await);
+    assert!(used.contains("the code is wrong, was used already or has expired"), "{used}");
+    assert!(!place.path("h2/cluster/key.pem").exists());
+    let wrong = run(["join", &place.address.to_string(), "sp1_x"].map(str::to_owned)).await;
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+
+    let line = place.enroll(&["--role", "compute"]).await;
+    let known = failure(&place.join(&line, "h1").await);
+    assert!(known.contains("host h1 belongs to the cluster already"), "{known}");
+    let line = place.enroll(&["--role", "compute", "--replace", "h1"]).await;
+    out(&place.join(&line, "h1").await);
+}
+
+#[tokio::test]
+async fn a_removed_host_is_gone_and_may_join_again() {
+    let place = Place::new().await;
+    let line = place.enroll(&["--role", "compute"]).await;
+    out(&place.join(&line, "h1").await);
+    out(&place.api(&["cluster", "remove", "h1"]).await);
+    let again = failure(&place.api(&["cluster", "remove", "h1"]).await);
+    assert!(again.contains("no host h1 belongs to the cluster"), "{again}");
+    let status = out(&place.api(&["cluster", "status"]).await);
+    assert!(!status.contains("h1"), "{status}");
+    let line = place.enroll(&["--role", "compute"]).await;
+    out(&place.join(&line, "h1").await);
+}
+
+#[tokio::test]
+async fn a_second_init_and_an_enrolment_elsewhere_are_refused() {
+    let place = Place::new().await;
+    let again = failure(&place.api(&["cluster", "init"]).await);
+    assert!(again.contains("this host belongs to a cluster already"), "{again}");
+    let state = format!("--state-dir={}", place.path("h9").display());
+    let elsewhere = run(["enroll", "--role=compute", &state].map(str::to_owned)).await;
+    let elsewhere = failure(&elsewhere);
+    assert!(elsewhere.contains("run this on an api host"), "{elsewhere}");
+}
