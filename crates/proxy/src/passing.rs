@@ -229,6 +229,8 @@ pub(crate) fn is_wrong_token(answer: &Answer) -> bool {
 }
 
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 use serialproxy_compute::Manager;
@@ -38,6 +40,7 @@ use tokio_rustls::rustls::ClientConnection;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -56,6 +59,9 @@ pub(super) const HOST: &str = "host-1";
 /// What both ends of a connection between roles show and check.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
+    /// The certificate and its key, in DER.
+    pub(super) cert: Vec<u8>,
+    pub(super) key: Vec<u8>,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
@@ -96,17 +102,31 @@ pub(super) struct Client {
 impl Identity {
     pub(super) fn new() -> Self {
         let pair = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
-        let chain = || vec![pair.cert.der().clone()];
-        let key = || PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()).into();
+        Self::of(pair.cert.der().to_vec(), pair.signing_key.serialize_der())
+    }
+
+    pub(super) fn of(cert: Vec<u8>, private: Vec<u8>) -> Self {
+        let chain = || vec![CertificateDer::from(cert.clone())];
+        let key = || PrivatePkcs8KeyDer::from(private.clone()).into();
         let mut roots = RootCertStore::empty();
-        roots.add(pair.cert.der().clone()).unwrap();
+        roots.add(CertificateDer::from(cert.clone())).unwrap();
         let roots = Arc::new(roots);
         let verifier = WebPkiClientVerifier::builder(Arc::clone(&roots)).build().unwrap();
         let server = ServerConfig::builder().with_client_cert_verifier(verifier);
         let server = server.with_single_cert(chain(), key()).unwrap();
         let client = ClientConfig::builder().with_root_certificates(roots);
         let client = client.with_client_auth_cert(chain(), key()).unwrap();
-        Self { client: Arc::new(client), server: Arc::new(server) }
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        Self { cert, key: private, client, server }
+    }
+
+    /// Certificate and key as a file has them.
+    pub(super) fn pem(&self) -> String {
+        let pem = |label: &str, der: &[u8]| {
+            let text = BASE64_STANDARD.encode(der);
+            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+        };
+        pem("CERTIFICATE", &self.cert) + &pem("PRIVATE KEY", &self.key)
     }
 
     pub(super) async fn accept(&self, listener: &TcpListener) -> Stream {
@@ -125,7 +145,7 @@ impl Identity {
 }
 
 impl Cluster {
-    fn new(at: SocketAddr, identity: &Identity) -> Arc<Self> {
+    pub(super) fn new(at: SocketAddr, identity: &Identity) -> Arc<Self> {
         Arc::new(Self {
             identity: identity.clone(),
             at: Mutex::new(at),
@@ -159,9 +179,15 @@ impl Cluster {
     pub(super) async fn front_with(self: &Arc<Self>, change: impl FnOnce(&mut Config)) -> Front {
         let mut config = Config::default();
         change(&mut config);
+        let tls = Tls { users: Reception::plain(), api: None };
+        self.front_with_tls(config, tls).await
+    }
+
+    pub(super) async fn front_with_tls(self: &Arc<Self>, config: Config, tls: Tls) -> Front {
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let backing = Backing::Cluster(Arc::clone(self) as Arc<dyn Hosts>);
-        let (at, shutdown) = serve(Arc::new(proxy(config, lines, backing))).await;
+        let proxy = Proxy::new(Arc::new(config), lines, backing, tls).unwrap();
+        let (at, shutdown) = serve(Arc::new(proxy)).await;
         Front { at, shutdown }
     }
 }
@@ -257,7 +283,7 @@ pub(super) async fn serve(proxy: Arc<Proxy>) -> (SocketAddr, CancellationToken) 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
     let at = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    tokio::spawn(proxy.serve(listener, 100, shutdown.clone()));
+    tokio::spawn(proxy.serve(listener, 1000, shutdown.clone()));
     (at, shutdown)
 }
 

@@ -21,7 +21,7 @@ const MIB: usize = 1024 * 1024;
 
 const V1: &str = "Sec-WebSocket-Protocol: console.v1\r\n";
 
-const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+pub(super) const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\nSet-Cookie: a=b\r\n\r\n";
 
 /// Bytes of which none is where another was lost or doubled.
@@ -35,13 +35,25 @@ fn bytes(length: usize, seed: u32) -> Vec<u8> {
 }
 
 /// Reads a request's head, and answers it.
-async fn answer(stream: &mut Stream, answer: &[u8]) -> String {
+pub(super) async fn answer(stream: &mut Stream, answer: &[u8]) -> String {
+    let head = head(stream).await;
+    stream.write_all(answer).await.unwrap();
+    stream.flush().await.unwrap();
+    head
+}
+
+/// Sends a request, and reads the answer's head.
+pub(super) async fn ask(stream: &mut Stream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    head(stream).await
+}
+
+async fn head(stream: &mut Stream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
     }
-    stream.write_all(answer).await.unwrap();
-    stream.flush().await.unwrap();
     String::from_utf8(head).unwrap()
 }
 
