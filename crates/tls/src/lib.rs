@@ -9,6 +9,7 @@
 mod certificate;
 mod handshakes;
 mod reception;
+mod secure;
 mod stream;
 mod timed;
 mod trust;

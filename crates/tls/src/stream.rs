@@ -6,8 +6,6 @@
 use std::io;
 use std::io::ErrorKind;
 use std::io::IoSlice;
-use std::io::Read;
-use std::io::Write;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
@@ -19,11 +17,12 @@ use rustls::CommonState;
 use rustls::Connection;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
-use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::task::consume_budget;
 use tokio::task::coop::poll_proceed;
+
+use crate::secure::Secure;
+use crate::secure::read_now;
 
 /// A connection that a listener has accepted, or that was opened to another role.
 #[derive(Debug)]
@@ -32,15 +31,6 @@ pub enum Stream {
     Plain(TcpStream),
     /// With TLS, whose handshake is done.
     Tls(Box<Secure>),
-}
-
-/// A connection with TLS.
-#[derive(Debug)]
-pub struct Secure {
-    tcp: TcpStream,
-    tls: Connection,
-    /// The last read stopped before the socket was empty.
-    more: bool,
 }
 
 impl Stream {
@@ -173,115 +163,6 @@ impl Stream {
     }
 }
 
-impl Secure {
-    /// Bytes that are encrypted and that the kernel has not taken, at most.
-    const UNSENT: usize = 32 * 1024;
-
-    /// Reads from the socket in one read of the connection, at most: each brings some 4 KiB,
-    /// of which a client may make thousands of changes of its key.
-    const READS: usize = 20;
-
-    /// Does the handshake.
-    pub(crate) async fn shake_hands(tcp: TcpStream, mut tls: Connection) -> io::Result<Self> {
-        tls.set_buffer_limit(Some(Self::UNSENT));
-        let mut secure = Self { tcp, tls, more: true };
-        while secure.tls.is_handshaking() {
-            // Another side that sends all the time must not keep the thread, nor hide the deadline.
-            consume_budget().await;
-            secure.try_flush()?;
-            if secure.tls.wants_write() {
-                secure.tcp.writable().await?;
-                continue;
-            }
-            match secure.tls.read_tls(&mut Raw(&secure.tcp)) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => secure.process()?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    secure.tcp.readable().await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        secure.try_flush()?;
-        Ok(secure)
-    }
-
-    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut length = 0;
-        self.more = true;
-        // Records may be empty, so what is decrypted bounds nothing.
-        for _ in 0..Self::READS {
-            match self.tls.reader().read(buffer.get_mut(length..).unwrap_or_default()) {
-                // The end, or the buffer is full.
-                Ok(0) => return Ok(length),
-                Ok(read) => {
-                    length += read;
-                    continue;
-                }
-                // The end as well, only without a word.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(length),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            match self.tls.read_tls(&mut Raw(&self.tcp)) {
-                Ok(_) => self.process()?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.more = false;
-                    return if length > 0 { Ok(length) } else { Err(error) };
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if length > 0 { Ok(length) } else { Err(ErrorKind::WouldBlock.into()) }
-    }
-
-    /// Decrypts what was read. What breaks the protocol is said to the other side, if it listens.
-    fn process(&mut self) -> io::Result<()> {
-        let Err(error) = self.tls.process_new_packets() else { return Ok(()) };
-        let _ = self.try_flush();
-        Err(io::Error::new(ErrorKind::InvalidData, error))
-    }
-
-    fn try_write_vectored(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<usize> {
-        let mut written = 0;
-        loop {
-            self.try_flush()?;
-            if self.tls.wants_write() {
-                let blocked = ErrorKind::WouldBlock.into();
-                return if written > 0 { Ok(written) } else { Err(blocked) };
-            }
-            // Encrypts no more than the limit, which leaves room as long as nothing is unsent.
-            let taken = self.tls.writer().write_vectored(slices)?;
-            if taken == 0 {
-                return Ok(written);
-            }
-            written += taken;
-            IoSlice::advance_slices(&mut slices, taken);
-        }
-    }
-
-    fn try_flush(&mut self) -> io::Result<()> {
-        while self.tls.wants_write() {
-            match self.tls.write_tls(&mut Raw(&self.tcp)) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            self.try_flush()?;
-            if !self.tls.wants_write() {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.tcp.poll_write_ready(context))?;
-        }
-    }
-}
-
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -358,80 +239,5 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Reads once, without waiting, and without the budget that tokio gives a task: where that is used up,
-/// its own read says that there is nothing, however much there is. A read that brings less than there
-/// is room for has emptied the socket (epoll(7)): that saves the next, which would find nothing.
-fn read_now(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let room = buffer.len();
-    let mut length = 0;
-    let read = tcp.try_io(Interest::READABLE, || {
-        length = rustix::io::read(tcp, &mut *buffer)?;
-        let emptied = 0 < length && length < room;
-        if emptied { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    match read {
-        Err(error) if length == 0 => Err(error),
-        _ => Ok(length),
-    }
-}
-
-/// A socket as rustls reads and writes it.
-struct Raw<'a>(&'a TcpStream);
-
-impl Read for Raw<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_now(self.0, buffer)
-    }
-}
-
-impl Write for Raw<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::task::Wake;
-
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    struct Task;
-
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {}
-    }
-
-    #[tokio::test]
-    async fn who_waited_to_read_a_connection_is_let_go_of() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream = Stream::Plain(listener.accept().await.unwrap().0);
-        let task = Arc::new(Task);
-        let waker = Waker::from(Arc::clone(&task));
-        let mut buffer = [0; 1];
-        let read = Pin::new(&mut stream)
-            .poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut buffer));
-        assert!(read.is_pending());
-        drop(waker);
-        assert_eq!(Arc::strong_count(&task), 2, "the connection keeps it");
-        stream.forget_reader();
-        assert_eq!(Arc::strong_count(&task), 1);
-    }
-
-    #[test]
-    fn without_tls_a_connection_takes_no_more_room_than_tcp() {
-        assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
-    }
-}
+mod tests;
