@@ -25,6 +25,7 @@ use serialproxy_limits::Meter;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use crate::authority::Authority;
 use crate::authority::AuthorityError;
@@ -151,20 +152,27 @@ impl Admission {
         if !self.0.calls.count(&Source::from(from), Instant::now()).is_zero() {
             return Err(AdmissionError::TooMany);
         }
-        let _place = self.0.places.try_acquire().map_err(|_| AdmissionError::TooMany)?;
         match (request.method(), request.uri().path()) {
             (&Method::POST, JOIN) => {
-                let answer = self.join(&body(request).await?, from).await?;
+                let asked = body(request).await?;
+                let _place = self.place()?;
+                let answer = self.join(&asked, from).await?;
                 Ok(json(StatusCode::OK, &answer))
             }
             (&Method::POST, RENEW) => {
                 let peer = peer.ok_or(AdmissionError::Stranger)?;
                 let asked: RenewRequest = body(request).await?;
+                let _place = self.place()?;
                 let issued = self.renew(peer, &asked.request).await?;
                 Ok(json(StatusCode::OK, &RenewAnswer { certificate: issued.chain }))
             }
             _ => Err(AdmissionError::NoCall),
         }
+    }
+
+    /// Taken when the request is complete: a slow one keeps nobody out.
+    fn place(&self) -> Result<SemaphorePermit<'_>, AdmissionError> {
+        self.0.places.try_acquire().map_err(|_| AdmissionError::TooMany)
     }
 
     /// Everything is checked before the code is used, so that it is still good after a mistake.

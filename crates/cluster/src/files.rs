@@ -14,7 +14,7 @@ use std::os::unix::fs::fchown;
 use std::path::Path;
 
 /// Largest file that is read, in bytes.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: u64 = 1024 * 1024;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +72,7 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE {
-        return Err(io::Error::other("the file is larger than 64 KiB"));
+        return Err(io::Error::other("the file is larger than 1 MiB"));
     }
     Ok(text)
 }

@@ -13,7 +13,8 @@ use crate::files;
 use crate::files::Readers;
 use crate::role::Roles;
 
-/// Makes the cluster's CA on this host, and the host's own certificate.
+/// Makes the cluster's CA on this host, and the host's own certificate. A CA without one is what a crash
+/// left behind.
 ///
 /// # Errors
 ///
@@ -24,7 +25,11 @@ pub fn init(
     roles: &Roles,
     life: Duration,
 ) -> Result<Authority, AuthorityError> {
-    let ca = Authority::create(state_dir)?;
+    let has_certificate = state_dir.join("cluster/cert.pem").exists();
+    let ca = match Authority::load(state_dir)? {
+        Some(ca) if !has_certificate => ca,
+        _ => Authority::create(state_dir)?,
+    };
     let key = KeyPair::generate()?;
     let issued = ca.issue(name, roles, &key, life)?;
     save(state_dir, "key.pem", &key.serialize_pem(), Readers::Owner)?;

@@ -24,8 +24,7 @@ use crate::peer::Serial;
 use crate::removed::Removed;
 use crate::role::Roles;
 
-/// Most valid certificates of a host. It has one or two; each more is one that must be removed with
-/// it.
+/// Most valid certificates of a host: those that must be removed with it. It needs one or two.
 const CERTIFICATES: usize = 8;
 
 /// Most hosts that are listed.
@@ -106,11 +105,6 @@ pub enum MemberError {
     /// No host of this name belongs to the cluster.
     #[error("no host {0} belongs to the cluster; `serialproxy cluster status` lists them")]
     Unknown(String),
-    /// It has more certificates than it needs.
-    #[error(
-        "host {0} has {CERTIFICATES} valid certificates, and gets no other before one of them ends"
-    )]
-    TooMany(String),
     /// Somebody else changed it at the same time.
     #[error("host {0} was changed at the same time; try again")]
     Changed(String),
@@ -179,7 +173,7 @@ impl Members {
             None => transaction.absent(&member_key(name)),
             Some(entry) => {
                 let transaction = transaction.unchanged(&member_key(name), entry.changed);
-                self.remove_certificates(transaction, name, &entry.value).await?
+                self.remove_certificates(transaction, name, &entry.value.certificates).await?
             }
         };
         let member = Member {
@@ -218,13 +212,11 @@ impl Members {
         if !member.certificates.iter().any(|valid| valid.serial == peer.serial) {
             return Err(unknown());
         }
-        member.forget_expired();
-        if member.certificates.len() >= CERTIFICATES {
-            return Err(MemberError::TooMany(name.clone()));
-        }
+        let surplus = member.make_room(&peer.serial);
         member.certificates.push(Valid::from(issued));
         let key = member_key(name);
         let transaction = self.0.transaction().unchanged(&key, entry.changed);
+        let transaction = self.remove_certificates(transaction, name, &surplus).await?;
         let renewed = transaction.put(&key, &member, None).commit().await?;
         renewed.map(drop).ok_or_else(|| MemberError::Changed(name.clone()))
     }
@@ -250,7 +242,8 @@ impl Members {
         let entry = self.member(name).await?.ok_or_else(unknown)?;
         let key = member_key(name);
         let transaction = self.0.transaction().unchanged(&key, entry.changed).delete(&key);
-        let transaction = self.remove_certificates(transaction, name, &entry.value).await?;
+        let transaction =
+            self.remove_certificates(transaction, name, &entry.value.certificates).await?;
         let removed = transaction.commit().await?;
         removed.map(drop).ok_or_else(|| MemberError::Changed(name.to_owned()))
     }
@@ -285,29 +278,40 @@ impl Members {
         self.0.entry(&member_key(name)).await
     }
 
-    /// Adds that the certificates of a host are not valid any more.
+    /// Adds that certificates of a host are not valid any more.
     async fn remove_certificates(
         &self,
         transaction: Transaction,
         name: &str,
-        member: &Member,
+        certificates: &[Valid],
     ) -> Result<Transaction, EtcdError> {
+        let Some(last) = certificates.iter().map(|valid| valid.until).max() else {
+            return Ok(transaction);
+        };
         let now = Timestamp::now();
-        let last = member.certificates.iter().map(|valid| valid.until).max().unwrap_or(now);
         let left = u64::try_from(last.as_second().saturating_sub(now.as_second()));
         let left = Duration::from_secs(left.unwrap_or_default());
         let lease = self.0.grant(left.saturating_add(AFTERWARDS)).await?;
         let removed = RemovedCertificate { host: name.to_owned() };
-        Ok(member.certificates.iter().fold(transaction, |transaction, valid| {
+        Ok(certificates.iter().fold(transaction, |transaction, valid| {
             transaction.put(&removed_key(&valid.serial), &removed, Some(lease))
         }))
     }
 }
 
 impl Member {
-    fn forget_expired(&mut self) {
+    /// Makes room for one more certificate, beside the one that asks for it. Those that have to go, the
+    /// oldest, never reached the host, or somebody else asked for them.
+    fn make_room(&mut self, asking: &Serial) -> Vec<Valid> {
         let now = Timestamp::now();
         self.certificates.retain(|valid| valid.until > now);
+        let mut surplus = Vec::new();
+        while self.certificates.len() >= CERTIFICATES
+            && let Some(oldest) = self.certificates.iter().position(|one| one.serial != *asking)
+        {
+            surplus.push(self.certificates.remove(oldest));
+        }
+        surplus
     }
 }
 

@@ -15,7 +15,7 @@ pub const RENEW: &str = "/cluster/v1/renew";
 pub(crate) const MAX_REQUEST: usize = 16 * 1024;
 
 /// Largest answer, in bytes.
-pub(crate) const MAX_ANSWER: usize = 256 * 1024;
+pub(crate) const MAX_ANSWER: usize = 2 * 1024 * 1024;
 
 #[derive(Deserialize, Serialize)]
 pub(crate) struct JoinRequest {
