@@ -100,6 +100,12 @@ impl Etcd {
         self.restart(node).await;
     }
 
+    /// Starts a node that was killed with nothing in it: what it had is gone.
+    pub async fn restart_empty(&mut self, node: usize) {
+        std::fs::remove_dir_all(self.nodes[node].directory.path().join("data")).unwrap();
+        self.restart(node).await;
+    }
+
     /// Stops a node's process without ending it: connections to it stay open, and nothing answers.
     pub fn freeze(&self, node: usize) {
         self.signal(node, "-STOP");
@@ -145,8 +151,10 @@ impl Etcd {
             members.map(|(index, node)| format!("{}={}", name(index), peer(node))).collect();
         let client = &self.endpoints()[index];
         let node = &self.nodes[index];
-        let mut etcd = Command::new("etcd");
-        etcd.args(["--name", &name(index)])
+        // A test that is killed cannot end it.
+        let mut etcd = Command::new("setpriv");
+        etcd.args(["--pdeathsig", "KILL", "etcd"])
+            .args(["--name", &name(index)])
             .arg("--data-dir")
             .arg(node.directory.path().join("data"))
             .args(["--listen-client-urls", client, "--advertise-client-urls", client])
@@ -166,7 +174,7 @@ impl Etcd {
         }
         let log = std::fs::File::create(node.directory.path().join("log")).unwrap();
         let process = etcd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let process = process.expect("no etcd: install etcd-server and etcd-client");
+        let process = process.expect("no setpriv, of util-linux");
         self.nodes[index].process = Some(process);
     }
 

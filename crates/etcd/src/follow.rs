@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
-use tokio::time::interval;
+use tokio::time::interval_at;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> Task<T> {
             Ok(Err(error)) => return Err(self.leave(turn, error.into()).await),
             Err(_) => return Err(self.leave(turn, silent()).await),
         };
-        let mut questions = interval(ASK);
+        let mut questions = interval_at(Instant::now() + ASK, ASK);
         questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let answer = async {
@@ -155,13 +155,10 @@ impl<T: DeserializeOwned> Task<T> {
     }
 
     async fn leave(&self, turn: usize, failure: Failure) -> EtcdError {
-        match failure {
-            Failure::Final(error) => error,
-            Failure::Lost(reason) | Failure::Unsent(reason) => {
-                self.etcd.link.move_on(turn).await;
-                EtcdError::Away(reason)
-            }
+        if !matches!(failure, Failure::Final(_)) {
+            self.etcd.link.move_on(turn).await;
         }
+        failure.into()
     }
 
     /// Reads all keys; the revision from which changes are to be asked for. A change that is made
@@ -195,7 +192,8 @@ impl<T: DeserializeOwned> Task<T> {
     fn take(&mut self, answer: &WatchResponse) -> Result<(), EtcdError> {
         let revision = self.revision.unwrap_or_default();
         let theirs = answer.header().map_or(0, |header| header.revision());
-        if answer.created() && theirs < revision {
+        // Its first answer may be that of a node that has yet to hear the newest changes.
+        if !answer.created() && theirs < revision {
             self.revision = None;
             return Err(EtcdError::Away("it was restored from an older copy".into()));
         }

@@ -45,6 +45,7 @@ impl Etcd {
     ) -> Result<Vec<(String, T)>, EtcdError> {
         let prefix = self.full(prefix);
         let (mut listed, mut next) = (Vec::new(), Some(prefix.clone()));
+        let mut left_out = None;
         while let Some(from) = next.take()
             && listed.len() < limit
         {
@@ -55,7 +56,8 @@ impl Etcd {
                 match entry(found) {
                     Ok(entry) => Some((name, entry.value)),
                     Err(error) => {
-                        tracing::warn!(key = name, %error, "left out");
+                        let (count, ..) = left_out.get_or_insert((0_usize, name, error));
+                        *count += 1;
                         None
                     }
                 }
@@ -63,6 +65,9 @@ impl Etcd {
             let room = limit.saturating_sub(listed.len());
             listed.extend(named.take(room));
             next = page.next;
+        }
+        if let Some((count, key, error)) = left_out {
+            tracing::warn!(count, ?key, %error, "keys in etcd are left out");
         }
         Ok(listed)
     }

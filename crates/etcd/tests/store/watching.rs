@@ -121,6 +121,22 @@ async fn what_was_removed_and_compacted_while_nobody_watched_is_not_there_any_mo
 }
 
 #[tokio::test]
+async fn a_map_follows_an_etcd_that_was_restored_from_an_older_copy() {
+    let mut nodes = Nodes::start(1).await;
+    let etcd = client(&nodes);
+    for key in ["a/1", "a/2", "a/3"] {
+        put(&etcd, key).await;
+    }
+    let watched = etcd.watch("a/", BOUNDS);
+    has(&watched, &["1", "2", "3"]).await;
+    nodes.kill(0);
+    nodes.restart_empty(0).await;
+    has(&watched, &[]).await;
+    eventually(async || etcd.put("a/4", &1, None).await.ok()).await;
+    has(&watched, &["4"]).await;
+}
+
+#[tokio::test]
 async fn what_does_not_parse_is_left_out_until_it_does() {
     let nodes = Nodes::start(1).await;
     let etcd = client(&nodes);
