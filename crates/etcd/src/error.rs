@@ -52,6 +52,15 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<Failure> for EtcdError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Final(error) => error,
+            Failure::Lost(reason) | Failure::Unsent(reason) => Self::Away(reason),
+        }
+    }
+}
+
 impl Failure {
     fn of(status: &Status) -> Self {
         let text = brief(status.message());

@@ -93,6 +93,10 @@ impl Link {
         &self.settings.prefix
     }
 
+    pub(crate) fn endpoints(&self) -> &[String] {
+        &self.settings.endpoints
+    }
+
     /// Where tasks of this etcd run.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
@@ -194,7 +198,8 @@ impl Link {
         }
     }
 
-    async fn open(&self, turn: usize) -> Result<Client, Failure> {
+    /// A client of the node of that turn.
+    pub(crate) async fn open(&self, turn: usize) -> Result<Client, Failure> {
         let endpoints = &self.settings.endpoints;
         let url = endpoints.get(turn % endpoints.len()).cloned().unwrap_or_default();
         let is_secure = url.starts_with("https:");

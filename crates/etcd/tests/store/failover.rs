@@ -94,3 +94,22 @@ async fn one_node_of_several_that_is_down_costs_nothing() {
         assert_eq!(etcd.get("a").await.unwrap(), Some(1));
     }
 }
+
+#[tokio::test]
+async fn each_node_says_how_it_is() {
+    let mut nodes = Nodes::start(3).await;
+    let etcd = client(&nodes);
+    let all = etcd.nodes().await;
+    assert!(all.iter().map(|node| &node.endpoint).eq(&nodes.endpoints()));
+    let healthy: Vec<_> = all.into_iter().map(|node| node.health.unwrap()).collect();
+    assert!(healthy.iter().all(|node| node.has_leader && node.version.starts_with("3.")));
+    assert_eq!(healthy.iter().filter(|node| node.is_leader).count(), 1);
+    nodes.kill(1);
+    nodes.freeze(2);
+    let all = etcd.nodes().await;
+    assert!(all[0].health.is_ok());
+    for down in &all[1..] {
+        assert!(matches!(down.health, Err(EtcdError::Away(_))), "{down:?}");
+    }
+    nodes.thaw(2);
+}
