@@ -61,6 +61,7 @@ mod pump;
 mod registry;
 mod roster;
 mod session;
+mod settings;
 mod status;
 mod stream;
 mod telnet;
@@ -82,9 +83,9 @@ pub use crate::line::Line;
 pub use crate::piece::Piece;
 pub use crate::places::SessionPlaces;
 pub use crate::registry::Lines;
-pub use crate::registry::RawLag;
-pub use crate::registry::Settings;
 pub use crate::roster::Expected;
+pub use crate::settings::RawLag;
+pub use crate::settings::Settings;
 pub use crate::status::Halt;
 
 /// Locks a mutex whose holder may have panicked: every critical section here leaves its data

@@ -24,12 +24,21 @@ use crate::lock;
 use crate::pace::MUCH;
 use crate::pace::Pace;
 use crate::patience::Patience;
-use crate::registry::RawLag;
 use crate::session::Session;
+use crate::settings::RawLag;
+use crate::settings::Settings;
 use crate::sleep_until;
 use crate::stream::BUFFERS;
 use crate::stream::Buffers;
 use crate::stream::Stream;
+
+/// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
+/// while a connection is gone for the grace time, one and a half times.
+const WINDOW: usize = 1024 * 1024;
+
+/// How far behind a raw session may be beside what is read at once: it cannot come back, so what it
+/// is behind is what its client does not take.
+const RAW_LAG: usize = 64 * 1024;
 
 /// How long the rest of a stopped guest's output is read before the connection is closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -39,7 +48,7 @@ pub(crate) const ARRIVAL: Duration = Duration::from_millis(5);
 
 /// One read from the hypervisor, at most. Bytes per call decide how fast bulk output is: with a
 /// quarter as many it takes a third more CPU.
-pub(crate) const READ: usize = BUFFERS * CHUNK;
+const READ: usize = BUFFERS * CHUNK;
 
 thread_local! {
     /// What a read goes into: they are the thread's, so that an idle line has none.
@@ -145,7 +154,7 @@ fn hold_back(line: &Shared, patience: &Patience) -> bool {
     sessions.iter().filter(|session| !session.is_detached()).any(|session| {
         let cursor = session.cursor.load(Ordering::Relaxed);
         let lag = history.end().saturating_sub(cursor);
-        let window = line.settings.window(session.protocol);
+        let window = window(&line.settings, session.protocol);
         // Who is further behind cannot catch up any more.
         lag > 0 && lag + READ as u64 > window && cursor >= history.whole_from()
     })
@@ -230,7 +239,7 @@ pub(crate) fn take_in(
     let mut history = lock(&line.history);
     let end = history.end() + length as u64;
     let unread = |session: &Arc<Session>| {
-        let window = line.settings.window(session.protocol);
+        let window = window(&line.settings, session.protocol);
         session.unread_from().max(end.saturating_sub(window))
     };
     let unread = sessions.iter().map(unread).min().unwrap_or(u64::MAX);
@@ -256,4 +265,13 @@ async fn turn(time: Option<Instant>) {
         None => tokio::task::yield_now().await,
         time => sleep_until(time).await,
     }
+}
+
+/// Bytes of the newest output that are kept for a session which has yet to read them.
+fn window(settings: &Settings, protocol: Protocol) -> u64 {
+    let window = match protocol {
+        Protocol::Raw => settings.history_tail.max(READ) + RAW_LAG,
+        Protocol::ConsoleV1 => settings.history_tail.max(WINDOW),
+    };
+    window as u64
 }

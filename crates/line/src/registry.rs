@@ -5,95 +5,22 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use serialproxy_proto::api;
-use serialproxy_proto::api::Protocol;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::claim::Claims;
 use crate::endpoint::Resolve;
 use crate::line::Line;
 use crate::lock;
 use crate::owner;
 use crate::painter::Painters;
-use crate::places::SessionPlaces;
-use crate::pump::READ;
-
-/// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
-/// while a connection is gone for the grace time, one and a half times.
-const WINDOW: usize = 1024 * 1024;
-
-/// How far behind a raw session may be beside what is read at once: it cannot come back, so what it
-/// is behind is what its client does not take.
-const RAW_LAG: usize = 64 * 1024;
-
-/// What is the same for all lines.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Bytes of a boot's beginning that are kept.
-    pub history_head: usize,
-    /// Bytes of the newest output that are kept.
-    pub history_tail: usize,
-    /// Bytes of input that are under way to a guest at most, where the transport shows how many
-    /// are.
-    pub input_in_flight: usize,
-    /// How long after its last sign of life a session is kept whose connection is gone.
-    pub grace: Duration,
-    /// How long the holder of the pen has to answer who asks for it.
-    pub pen_request_timeout: Duration,
-    /// What becomes of a raw session that fell out of what is kept.
-    pub raw_lag: RawLag,
-    /// How many sessions a user and an address may have.
-    pub places: SessionPlaces,
-    /// Which lines are this process's.
-    pub claims: Arc<Claims>,
-    /// Towards ports that speak TLS, as it is at a connect.
-    pub tls: Option<watch::Receiver<Arc<rustls::ClientConfig>>>,
-}
-
-/// What becomes of a raw session that fell out of what is kept, since raw has no words for a gap.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RawLag {
-    /// It ends with 4011.
-    Close,
-    /// It goes on with what is kept.
-    Skip,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            history_head: 256 * 1024,
-            history_tail: 256 * 1024,
-            input_in_flight: 512,
-            grace: Duration::from_secs(60),
-            pen_request_timeout: Duration::from_secs(15),
-            raw_lag: RawLag::Close,
-            places: SessionPlaces::new(0, 0),
-            claims: Arc::default(),
-            tls: None,
-        }
-    }
-}
-
-impl Settings {
-    /// Bytes of the newest output that are kept for a session which has yet to read them.
-    pub(crate) fn window(&self, protocol: Protocol) -> u64 {
-        let window = match protocol {
-            Protocol::Raw => self.history_tail.max(READ) + RAW_LAG,
-            Protocol::ConsoleV1 => self.history_tail.max(WINDOW),
-        };
-        window as u64
-    }
-}
+use crate::settings::Settings;
 
 /// The registry. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ use crate::endpoint::Endpoint;
 use crate::lock;
 use crate::meter::Meter;
 use crate::meter::UnderWay;
-use crate::registry::Settings;
+use crate::settings::Settings;
 use crate::stream::telnet::TelnetStream;
 use crate::stream::tls::TlsStream;
 use crate::tunnel;
