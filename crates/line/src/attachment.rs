@@ -17,12 +17,12 @@ use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::ResumeKey;
 use serialproxy_proto::utf8;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::attach::Beginning;
 use crate::history::History;
 use crate::history::Read;
 use crate::line::Shared;
@@ -93,6 +93,21 @@ pub struct Attachment {
     rest_by: Option<Instant>,
     /// Until when output before the session's end waits for the client.
     last_by: Option<Instant>,
+}
+
+/// Where the output of an attachment begins, and what its client is told of itself.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// Offset of the first byte.
+    pub(crate) offset: u64,
+    /// Where the history ended.
+    pub(crate) end: u64,
+    /// Whether a screen comes first.
+    pub(crate) screen: bool,
+    /// Bytes of input that were received before.
+    pub(crate) input: u64,
+    /// For coming back.
+    pub(crate) key: ResumeKey,
 }
 
 impl Attachment {

@@ -66,11 +66,10 @@ mod status;
 mod stream;
 mod telnet;
 mod tunnel;
+mod visitor;
 
 use tokio::time::Instant;
 
-pub use crate::attach::Start;
-pub use crate::attach::Visitor;
 pub use crate::attachment::Attachment;
 pub use crate::attachment::Event;
 pub use crate::attachment::Wanted;
@@ -87,6 +86,8 @@ pub use crate::roster::Expected;
 pub use crate::settings::RawLag;
 pub use crate::settings::Settings;
 pub use crate::status::Halt;
+pub use crate::visitor::Start;
+pub use crate::visitor::Visitor;
 
 /// Locks a mutex whose holder may have panicked: every critical section here leaves its data
 /// whole at each step, so what is inside is still good.

@@ -5,7 +5,7 @@ use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_proto::refusal::Refusal;
 
-use crate::attach::Visitor;
+use crate::visitor::Visitor;
 
 /// The places of sessions. All clones count together.
 #[derive(Clone, Debug)]

@@ -10,12 +10,12 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
 
-use crate::attach::Visitor;
 use crate::desk::Desk;
 use crate::line::Line;
 use crate::line::Shared;
 use crate::lock;
 use crate::session::Session;
+use crate::visitor::Visitor;
 
 /// Sessions of one line at most. The last place is for one who types, and the one before it for one who may
 /// take the pen, so that neither is locked out by those who watch.

@@ -19,11 +19,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::attach::Visitor;
 use crate::keys::Keys;
 use crate::line::Shared;
 use crate::lock;
 use crate::places::Taken;
+use crate::visitor::Visitor;
 
 #[derive(Debug)]
 pub(crate) struct Session {
