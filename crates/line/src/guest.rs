@@ -9,15 +9,7 @@ use crate::line::Shared;
 use crate::lock;
 use crate::status::Connection;
 use crate::status::Halt;
-
-/// What the hypervisor says of the guest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Power {
-    pub(crate) running: bool,
-    pub(crate) status: api::Status,
-    /// Whether the guest had printed nothing in this boot when it was noticed.
-    pub(crate) whole: bool,
-}
+use crate::status::Power;
 
 impl Line {
     /// The guest boots: counts one epoch more, and the port is dialled where it is not connected.

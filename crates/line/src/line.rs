@@ -30,7 +30,6 @@ use uuid::Uuid;
 
 use crate::desk::Desk;
 use crate::endpoint::Endpoint;
-use crate::guest::Power;
 use crate::history::History;
 use crate::history::Limits;
 use crate::lock;
@@ -42,6 +41,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::status::Change;
 use crate::status::Connection;
+use crate::status::Power;
 use crate::status::Status;
 
 /// How long somebody who asks for a line counts as waiting for it.
