@@ -12,6 +12,7 @@ use sha2::Sha256;
 use tokio::sync::Mutex;
 use tokio::sync::MutexGuard;
 
+use crate::address;
 use crate::eventually;
 use crate::libvirtd::Libvirtd;
 use crate::libvirtd::images;
@@ -40,6 +41,12 @@ impl Host {
     /// Starts it with these flags.
     pub async fn start(flags: &[&str]) -> Self {
         Self::start_with("", flags).await
+    }
+
+    /// Starts it with console URLs that lead to its own proxy.
+    pub async fn fixed() -> Self {
+        let own = address::fixed();
+        Self::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
     /// Starts it at a libvirt that has these lines in its `qemu.conf`.

@@ -26,6 +26,7 @@ pub mod server;
 pub mod socket;
 pub mod terminal;
 
+use std::process::Output;
 use std::time::Duration;
 
 /// How long anything may take before a test fails instead of hanging.
@@ -47,4 +48,14 @@ pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         }
     })
     .await
+}
+
+/// What a command printed.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command reported.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

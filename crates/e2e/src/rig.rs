@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::address;
 use crate::pki::Pki;
 use crate::port::Guest;
 use crate::port::Port;
@@ -26,6 +27,12 @@ impl Rig {
     /// Starts the program with these flags.
     pub async fn start(flags: &[&str]) -> Self {
         Self::start_with(None, flags).await
+    }
+
+    /// The same, with console URLs that lead to its own proxy, at addresses that it keeps over a restart.
+    pub async fn fixed() -> Self {
+        let own = address::fixed();
+        Self::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
     /// The same; where certificates are given, its ports speak TLS too.

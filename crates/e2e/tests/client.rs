@@ -1,69 +1,40 @@
-//! The client as people run it, against the real program: `connect` in a pseudo-terminal, and the
-//! commands with their exit codes.
+//! `connect` as people run it, in a pseudo-terminal and in a pipe, against the real program.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
-use std::process::Output;
 use std::process::Stdio;
 
 use rustix::process::Signal;
 use serialproxy_e2e::address;
 use serialproxy_e2e::eventually;
-use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::network::Network;
 use serialproxy_e2e::page::tell;
-use serialproxy_e2e::port;
 use serialproxy_e2e::port::Port;
+use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::Server;
-use serialproxy_e2e::server::program;
-use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::stderr;
+use serialproxy_e2e::stdout;
 use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
-struct Rig {
-    server: Server,
-    port: Port,
-    guest: port::Guest,
+fn connect(rig: &Rig, more: &[&str]) -> Terminal {
+    Terminal::run(rig.server.command(&[&["connect", "switch"], more].concat()))
 }
 
-async fn rig() -> Rig {
-    let port = Port::new("switch").await;
-    let own = [&address::fixed()[..], &port.flag()].concat();
-    let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    let server = Server::start(&own).await;
-    let guest = port.accept().await;
-    Rig { server, port, guest }
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-impl Rig {
-    fn connect(&self, more: &[&str]) -> Terminal {
-        Terminal::run(self.server.command(&[&["connect", "switch"], more].concat()))
-    }
-
-    /// A terminal that writes to the port.
-    async fn writer(&self) -> Terminal {
-        let mut terminal = self.connect(&[]);
-        terminal.shows("connected to switch, port 0, as admin. ~. leaves").await;
-        assert!(terminal.is_raw());
-        terminal
-    }
+/// A terminal that writes to the port.
+async fn writer(rig: &Rig) -> Terminal {
+    let mut terminal = connect(rig, &[]);
+    terminal.shows("connected to switch, port 0, as admin. ~. leaves").await;
+    assert!(terminal.is_raw());
+    terminal
 }
 
 #[tokio::test]
 async fn what_is_typed_reaches_the_port_and_what_it_prints_is_shown() {
-    let mut rig = rig().await;
-    let mut terminal = rig.writer().await;
+    let mut rig = Rig::fixed().await;
+    let mut terminal = writer(&rig).await;
     terminal.keys("ls\r\x03");
     assert_eq!(rig.guest.typed(4).await, b"ls\r\x03");
     rig.guest.print("ünï\r\n".as_bytes()).await;
@@ -82,9 +53,9 @@ async fn what_is_typed_reaches_the_port_and_what_it_prints_is_shown() {
 
 #[tokio::test]
 async fn a_busy_console_is_exit_code_4_with_the_holder_s_name_and_the_tty_untouched() {
-    let rig = rig().await;
-    let _first = rig.writer().await;
-    let mut second = rig.connect(&[]);
+    let rig = Rig::fixed().await;
+    let _first = writer(&rig).await;
+    let mut second = connect(&rig, &[]);
     second.shows("busy: admin since 20").await;
     second.shows("--force to take over").await;
     assert_eq!(second.ended().await.code(), Some(4));
@@ -92,9 +63,9 @@ async fn a_busy_console_is_exit_code_4_with_the_holder_s_name_and_the_tty_untouc
 
 #[tokio::test]
 async fn a_watcher_sees_all_and_types_nothing() {
-    let mut rig = rig().await;
-    let mut writer = rig.writer().await;
-    let mut watcher = rig.connect(&["--watch"]);
+    let mut rig = Rig::fixed().await;
+    let mut writer = writer(&rig).await;
+    let mut watcher = connect(&rig, &["--watch"]);
     watcher.shows("watching switch, port 0").await;
     watcher.keys("reboot\r");
     watcher.shows("what you type is not sent").await;
@@ -112,9 +83,9 @@ async fn a_watcher_sees_all_and_types_nothing() {
 
 #[tokio::test]
 async fn force_takes_over_and_who_wrote_before_only_watches_and_knows() {
-    let mut rig = rig().await;
-    let mut first = rig.writer().await;
-    let mut second = rig.connect(&["--force"]);
+    let mut rig = Rig::fixed().await;
+    let mut first = writer(&rig).await;
+    let mut second = connect(&rig, &["--force"]);
     second.shows("connected to switch").await;
     first.shows("admin is typing now, you are watching").await;
     first.keys("lost");
@@ -132,20 +103,20 @@ async fn force_takes_over_and_who_wrote_before_only_watches_and_knows() {
 
 #[tokio::test]
 async fn a_session_of_one_s_own_that_lost_its_connection_is_taken_back_at_once() {
-    let mut rig = rig().await;
-    rig.writer().await.signal(Signal::KILL);
+    let mut rig = Rig::fixed().await;
+    writer(&rig).await.signal(Signal::KILL);
     eventually(async || {
         let line = rig.server.line(&rig.port.server(), 0).await;
         line["writer"]["free_in"].is_u64().then_some(())
     })
     .await;
-    let mut refused = rig.connect(&[]);
+    let mut refused = connect(&rig, &[]);
     refused.shows("(lost the connection, free in ").await;
     refused.shows("That is your own session: --ask takes over from it at once").await;
     assert_eq!(refused.ended().await.code(), Some(4));
     let listed = rig.server.client(&["sessions"]).await;
     assert!(stdout(&listed).contains("lost, ends in "), "{}", stdout(&listed));
-    let mut back = rig.connect(&["--ask"]);
+    let mut back = connect(&rig, &["--ask"]);
     back.shows("you are typing now").await;
     back.keys("x");
     assert_eq!(rig.guest.typed(1).await, b"x");
@@ -153,8 +124,8 @@ async fn a_session_of_one_s_own_that_lost_its_connection_is_taken_back_at_once()
 
 #[tokio::test]
 async fn what_the_terminal_answers_at_a_prompt_leaves_the_escapes_where_they_were() {
-    let mut rig = rig().await;
-    let mut terminal = rig.writer().await;
+    let mut rig = Rig::fixed().await;
+    let mut terminal = writer(&rig).await;
     terminal.keys("\r");
     rig.guest.print(b"\r\n/ # \x1b[6n").await;
     terminal.shows("/ # \x1b[6n").await;
@@ -165,9 +136,9 @@ async fn what_the_terminal_answers_at_a_prompt_leaves_the_escapes_where_they_wer
 
 #[tokio::test]
 async fn what_the_guest_set_of_the_terminal_is_set_back_when_the_client_leaves() {
-    let mut rig = rig().await;
+    let mut rig = Rig::fixed().await;
     for program in ["", "\x1b[?1049h"] {
-        let mut terminal = rig.writer().await;
+        let mut terminal = writer(&rig).await;
         let modes = "\x1b[?7l\x1b[5;10r\x1b[?6h\x1b[4h\x1b[?5h\x1b)0\x0e\x1b[?1h\x1b=\x1b[?1003;1006;1004;2004h\
                      \x1b[?25l\x1b[5 q\x1b[31;7;1m\x1b[3;3H";
         rig.guest.print(format!("{program}{modes}set").as_bytes()).await;
@@ -184,8 +155,8 @@ async fn what_the_guest_set_of_the_terminal_is_set_back_when_the_client_leaves()
 
 #[tokio::test]
 async fn who_is_disconnected_reads_by_whom_and_why_and_has_exit_code_1() {
-    let rig = rig().await;
-    let mut terminal = rig.writer().await;
+    let rig = Rig::fixed().await;
+    let mut terminal = writer(&rig).await;
     let by = rig.server.client(&["disconnect", "switch", "--reason", "maintenance"]).await;
     assert_eq!(by.status.code(), Some(0), "{}", stderr(&by));
     assert!(
@@ -196,7 +167,7 @@ async fn who_is_disconnected_reads_by_whom_and_why_and_has_exit_code_1() {
     terminal.shows("disconnected by admin: maintenance").await;
     assert_eq!(terminal.ended().await.code(), Some(1));
 
-    let mut terminal = rig.writer().await;
+    let mut terminal = writer(&rig).await;
     let listed = rig.server.client(&["sessions", "-f", "json"]).await;
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     let id = listed["sessions"][0]["id"].as_str().unwrap();
@@ -208,9 +179,9 @@ async fn who_is_disconnected_reads_by_whom_and_why_and_has_exit_code_1() {
 
 #[tokio::test]
 async fn a_client_that_is_told_to_end_gives_the_terminal_back() {
-    let rig = rig().await;
+    let rig = Rig::fixed().await;
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::HUP, "SIGHUP")] {
-        let mut terminal = rig.writer().await;
+        let mut terminal = writer(&rig).await;
         terminal.signal(signal);
         terminal.shows(&format!("ended by {name}")).await;
         assert_eq!(terminal.ended().await.code(), Some(1));
@@ -219,7 +190,7 @@ async fn a_client_that_is_told_to_end_gives_the_terminal_back() {
 
 #[tokio::test]
 async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
-    let Rig { mut server, port, mut guest } = rig().await;
+    let Rig { mut server, port, mut guest, .. } = Rig::fixed().await;
     let mut terminal = Terminal::run(server.command(&["connect", "switch"]));
     terminal.shows("connected to switch").await;
     for (signal, words) in [
@@ -277,9 +248,9 @@ async fn a_network_that_breaks_is_survived_with_every_key_once_and_every_byte() 
 
 #[tokio::test]
 async fn the_console_is_asked_for_kept_and_given_and_each_sees_who_is_there() {
-    let mut rig = rig().await;
-    let mut first = rig.writer().await;
-    let mut second = rig.connect(&["--ask", "--reason", "my turn"]);
+    let mut rig = Rig::fixed().await;
+    let mut first = writer(&rig).await;
+    let mut second = connect(&rig, &["--ask", "--reason", "my turn"]);
     second.shows("watching switch").await;
     first
         .shows(
@@ -315,8 +286,8 @@ async fn the_console_is_asked_for_kept_and_given_and_each_sees_who_is_there() {
 
 #[tokio::test]
 async fn a_paste_arrives_whole_and_ctrl_c_overtakes_what_is_left_of_one() {
-    let mut rig = rig().await;
-    let mut terminal = rig.writer().await;
+    let mut rig = Rig::fixed().await;
+    let mut terminal = writer(&rig).await;
     let paste: String = (0..1000).map(|line| format!("line {line} of a paste\r")).collect();
     terminal.keys(&paste);
     assert!(rig.guest.typed(paste.len()).await == paste.as_bytes());
@@ -337,7 +308,7 @@ async fn a_paste_arrives_whole_and_ctrl_c_overtakes_what_is_left_of_one() {
 
 #[tokio::test]
 async fn a_file_goes_through_a_pipe_byte_by_byte() {
-    let mut rig = rig().await;
+    let mut rig = Rig::fixed().await;
     let file: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
     let mut pipe = rig
         .server
@@ -356,180 +327,8 @@ async fn a_file_goes_through_a_pipe_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn a_log_is_all_that_was_printed_and_follows_over_a_restart() {
-    let Rig { mut server, port, mut guest } = rig().await;
-    let printed: Vec<u8> = (0..100_000u32).map(|n| (n % 253) as u8).collect();
-    guest.print(&printed).await;
-    eventually(async || {
-        let line = server.line(&port.server(), 0).await;
-        (line["offset"] == printed.len()).then_some(())
-    })
-    .await;
-    let log = server.client(&["log", "switch"]).await;
-    assert!(log.status.success() && log.stdout == printed, "{}", stderr(&log));
-    let log = server.client(&["log", "switch", "--from", "99999"]).await;
-    assert_eq!(log.stdout, [(99_999 % 253) as u8]);
-
-    let mut follow = Terminal::run(server.command(&["log", "switch", "--follow"]));
-    guest.print(b"before\r\n").await;
-    follow.shows("before").await;
-    server.signal(Signal::KILL);
-    server = server.restart().await;
-    drop(guest);
-    let mut guest = port.accept().await;
-    guest.print(b"after\r\n").await;
-    follow.shows("the server started a new history in the meantime").await;
-    follow.shows("after").await;
-    drop(server);
-}
-
-#[tokio::test]
-async fn commands_that_ask_print_tables_or_the_api_s_objects() {
-    let rig = rig().await;
-    let run = async |arguments: &[&str]| {
-        let output = rig.server.client(arguments).await;
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
-        stdout(&output)
-    };
-    let servers = run(&["servers"]).await;
-    assert!(servers.contains("switch") && servers.contains("ACTIVE"), "{servers}");
-    let url = run(&["get-serial-console", "switch", "serial", "-f", "json"]).await;
-    let url: serde_json::Value = serde_json::from_str(&url).unwrap();
-    assert_eq!(url["type"], "serial");
-    let token = url["url"].as_str().unwrap().split_once("token=").unwrap().1;
-    let mut socket = Socket::v1(&rig.server.proxy, token, "").await;
-    socket.message("hello").await;
-    let sessions = run(&["sessions"]).await;
-    for word in ["switch", "admin", "write", "console.v1", "live"] {
-        assert!(sessions.contains(word), "{sessions}");
-    }
-    let sessions: serde_json::Value =
-        serde_json::from_str(&run(&["sessions", "-f", "json"]).await).unwrap();
-    assert_eq!(sessions["sessions"][0]["user"], "admin");
-}
-
-#[tokio::test]
-async fn exit_codes_tell_what_went_wrong() {
-    let rig = rig().await;
-    for (arguments, code, words) in [
-        (&["connect"][..], 2, "SERVER"),
-        (&["connect", "switch", "--watch", "--force"], 2, "cannot be used with"),
-        (&["get-serial-console", "switch", "vnc"], 2, "Unavailable console type vnc."),
-        (&["connect", "nothing"], 3, "nothing"),
-        (&["connect", "switch", "--port", "7"], 3, "no serial port 7, only 0"),
-        (&["log", "switch", "--port", "7"], 3, "no serial port 7"),
-        (&["log", "nothing"], 3, "nothing"),
-        (&["break", "nothing"], 3, "nothing"),
-        (&["break", "switch"], 1, "break"),
-        (&["sysrq", "switch"], 2, "KEY"),
-        (&["sysrq", "switch", "b"], 1, ""),
-        (&["nmi", "switch"], 1, ""),
-        (&["reset", "switch"], 1, ""),
-        (&["adopt", "nothing"], 3, "nothing"),
-        (&["stop", "nothing"], 3, "nothing"),
-        (&["delete", "nothing"], 3, "nothing"),
-        (&["disconnect", "switch"], 3, ""),
-        (&["boot", "t-none", "--image", "none"], 1, ""),
-        (&["start", "switch"], 1, ""),
-    ] {
-        let output = rig.server.client(arguments).await;
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-        assert!(text.contains(words) && !text.is_empty(), "{arguments:?}: {text}");
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-    }
-}
-
-#[tokio::test]
-async fn completions_are_there_for_three_shells_and_bash_understands_them() {
-    for shell in ["bash", "zsh", "fish"] {
-        let run = Command::new(program()).args(["completions", shell]).output();
-        let output = within(run).await.unwrap();
-        assert!(output.status.success());
-        for command in ["get-serial-console", "log", "break", "sysrq", "nmi", "reset", "adopt"] {
-            assert!(stdout(&output).contains(command), "{shell}: {command}");
-        }
-        if shell == "bash" {
-            let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
-            bash.stdin.take().unwrap().write_all(&output.stdout).await.unwrap();
-            assert!(within(bash.wait()).await.unwrap().success());
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_server_whose_name_has_the_form_of_a_uuid_is_found_by_it() {
-    let name = "DEADBEEF-0000-4000-8000-000000000001";
-    let port = Port::new(name).await;
-    let own = [&address::fixed()[..], &port.flag()].concat();
-    let server = Server::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let mut guest = port.accept().await;
-    let asked = server.client(&["get-serial-console", name, "serial"]).await;
-    assert_eq!(asked.status.code(), Some(0), "{}", stderr(&asked));
-    let mut terminal = Terminal::run(server.command(&["connect", name]));
-    terminal.shows(&format!("connected to {name}, port 0")).await;
-    terminal.keys("typed");
-    assert_eq!(guest.typed(5).await, b"typed");
-    guest.print(b"printed\r\n").await;
-    terminal.shows("printed").await;
-    terminal.keys("\r~.");
-    assert_eq!(terminal.ended().await.code(), Some(0));
-    let log = server.client(&["log", name]).await;
-    assert!(stdout(&log).contains("printed"), "{}", stderr(&log));
-    let other = "deadbeef-0000-4000-8000-000000000002";
-    assert_eq!(server.client(&["log", other]).await.status.code(), Some(3));
-}
-
-/// A host whose console URLs lead to its own proxy.
-async fn host() -> Host {
-    let own = address::fixed();
-    Host::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await
-}
-
-/// Runs a command that has to succeed.
-async fn run(host: &Host, arguments: &[&str]) -> String {
-    let output = host.server.client(arguments).await;
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
-
-#[tokio::test]
-async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
-    let host = host().await;
-    let name = format!("t-client-{}", std::process::id());
-    let boot = ["boot", &name, "--image", "demo", "--property", "serial_ports=1", "-f", "json"];
-    let booted: serde_json::Value = serde_json::from_str(&run(&host, &boot).await).unwrap();
-    let id = booted["server"]["id"].as_str().unwrap().to_owned();
-    let guest = Guest { name: name.clone(), id };
-    assert_eq!(booted["server"]["name"], name);
-    host.status(&guest, "ACTIVE").await;
-
-    run(&host, &["stop", &name, "--force"]).await;
-    host.status(&guest, "SHUTOFF").await;
-    // A console of a server that is off is waited for.
-    let mut terminal = Terminal::run(host.server.command(&["connect", &name]));
-    terminal.shows("the server is SHUTOFF: waiting; to start it: serialproxy start").await;
-    run(&host, &["start", &name]).await;
-    terminal.shows("the guest is connected").await;
-    terminal.shows("Linux version").await;
-    // Before it runs a shell the guest does not hear that it is asked to reboot.
-    eventually(async || {
-        terminal.keys("echo li\"\"stens\r");
-        terminal.shows_soon("\nlistens").await.then_some(())
-    })
-    .await;
-    run(&host, &["reboot", &name]).await;
-    terminal.shows("the guest was started again").await;
-    terminal.shows("Linux version").await;
-    run(&host, &["delete", &name]).await;
-    assert_eq!(terminal.ended().await.code(), Some(3));
-    assert!(!run(&host, &["servers"]).await.contains(&name));
-    assert_eq!(host.server.client(&["connect", &name]).await.status.code(), Some(3));
-}
-
-#[tokio::test]
 async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
-    let host = host().await;
+    let host = Host::fixed().await;
     let guest = host.boot(1).await;
     host.shell(&guest, 0).await.0.leave().await;
     let free = async || {
