@@ -90,7 +90,7 @@ impl Keyboard {
         presence.absence = Some(Absence { pen_until: until, until });
         drop(presence);
         self.line.publish_presence();
-        self.session.log(&self.line, "its client does not respond", None, None);
+        self.line.log(&self.session, "its client does not respond", None, None);
     }
 }
 
@@ -114,7 +114,7 @@ impl Shared {
         if desk.release_pen(session.id, Timestamp::now()).is_some() {
             presence.pen_released = true;
             drop(presence);
-            session.log(self, "pen released: its client never sent anything", None, None);
+            self.log(session, "pen released: its client never sent anything", None, None);
             self.publish_pen(&desk, None);
         }
     }

@@ -212,12 +212,12 @@ impl Keyboard {
         let reason = reason.map(str::to_owned);
         let request = Request { session: id, user, reason: reason.clone(), number: 0 };
         match desk.ask_for_pen(request, now) {
-            Asked::Taken => self.session.log(&self.line, "pen taken", None, None),
+            Asked::Taken => self.line.log(&self.session, "pen taken", None, None),
             Asked::Pending(number) => {
                 let deadline = Instant::now() + self.line.settings.pen_request_timeout;
                 let overdue = Arc::clone(&self.line).grant_when_overdue(number, deadline);
                 desk.wait_for_answer(self.line.runtime.spawn(overdue).abort_handle());
-                self.session.log(&self.line, "pen asked for", None, reason.as_deref());
+                self.line.log(&self.session, "pen asked for", None, reason.as_deref());
             }
             Asked::Again => {}
             Asked::Another(other) => {
@@ -240,7 +240,7 @@ impl Keyboard {
     /// Takes the pen from a lost session of the same user, which watches if it comes back.
     fn take_back(&self, mut desk: MutexGuard<'_, Desk>, now: Timestamp) {
         let loser = desk.force_pen(self.session.holder(now));
-        self.session.log(&self.line, "pen taken back from a lost session", None, None);
+        self.line.log(&self.session, "pen taken back from a lost session", None, None);
         let by = self.session.user.clone();
         let reason = Some("lost the connection".into());
         let change = Change { by: by.clone(), cause: Cause::Detached, reason };
@@ -262,7 +262,7 @@ impl Keyboard {
             return Err("only the person who is typing can do this".into());
         }
         let loser = desk.grant_pen(now).ok_or("nobody asks to type")?;
-        self.session.log(&self.line, "pen granted", None, None);
+        self.line.log(&self.session, "pen granted", None, None);
         let change = Change {
             by: self.session.user.clone(),
             cause: Cause::Granted,
@@ -285,7 +285,7 @@ impl Keyboard {
             return Err("only the person who is typing can do this".into());
         }
         desk.deny_pen().ok_or("nobody asks to type")?;
-        self.session.log(&self.line, "pen denied", None, reason);
+        self.line.log(&self.session, "pen denied", None, reason);
         let reason = match reason {
             Some(reason) => format!("denied: {reason}"),
             None => "denied".into(),
@@ -301,7 +301,7 @@ impl Keyboard {
         let Ok(mut desk) = self.desk() else { return };
         desk.withdraw_request(self.session.id);
         if desk.release_pen(self.session.id, now).is_some() {
-            self.session.log(&self.line, "pen released", None, None);
+            self.line.log(&self.session, "pen released", None, None);
         }
         self.line.publish_pen(&desk, None);
     }
@@ -322,7 +322,7 @@ impl Keyboard {
         let loser = desk.force_pen(self.session.holder(now));
         let by = self.session.user.clone();
         let from = loser.as_ref().map(|loser| loser.user.as_str());
-        self.session.log(&self.line, "pen taken over", from, reason.as_deref());
+        self.line.log(&self.session, "pen taken over", from, reason.as_deref());
         self.line.publish_pen(&desk, Some(Change { by: by.clone(), cause: Cause::Forced, reason }));
         drop(desk);
         if let Some(loser) = loser.filter(|loser| loser.session != self.session.id) {
@@ -355,7 +355,7 @@ impl Shared {
         let seconds = self.settings.pen_request_timeout.as_secs_f32();
         let reason = format!("no answer within {seconds} s");
         if let Some(asking) = asking.and_then(|asking| self.session(asking.session)) {
-            asking.log(&self, "pen granted by silence", Some(&loser.user), Some(&reason));
+            self.log(&asking, "pen granted by silence", Some(&loser.user), Some(&reason));
         }
         self.publish_pen(
             &desk,

@@ -39,7 +39,6 @@ mod diag;
 mod dial;
 mod endpoint;
 #[doc(hidden)]
-#[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod guest;
@@ -50,6 +49,7 @@ mod keyboard;
 mod keys;
 mod line;
 mod listener;
+mod membership;
 mod meter;
 mod owner;
 mod pace;
@@ -79,10 +79,10 @@ pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;
 pub use crate::keyboard::Keyboard;
 pub use crate::line::Line;
+pub use crate::membership::Expected;
 pub use crate::piece::Piece;
 pub use crate::places::SessionPlaces;
 pub use crate::registry::Lines;
-pub use crate::roster::Expected;
 pub use crate::settings::RawLag;
 pub use crate::settings::Settings;
 pub use crate::status::Halt;

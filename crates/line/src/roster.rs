@@ -10,9 +10,6 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
 
-use crate::desk::Desk;
-use crate::line::Line;
-use crate::line::Shared;
 use crate::lock;
 use crate::session::Session;
 use crate::visitor::Visitor;
@@ -66,7 +63,7 @@ impl Roster {
     }
 
     /// Bounds the sessions without a connection of those who have this token.
-    fn bound_detached(&mut self, token: TokenDigest, holder: Option<SessionId>) -> bool {
+    pub(crate) fn bound_detached(&mut self, token: TokenDigest, holder: Option<SessionId>) -> bool {
         self.evict(holder, |session| session.token == token, DETACHED)
     }
 
@@ -106,7 +103,31 @@ impl Roster {
         self.sessions.len() < before
     }
 
-    fn is_used(&self) -> bool {
+    /// Counts one more who is about to join, or one less.
+    pub(crate) fn expect(&mut self, joins: bool) {
+        self.expected = if joins { self.expected + 1 } else { self.expected.saturating_sub(1) };
+    }
+
+    /// The line's server belongs to this project now; returns whether it was another's.
+    pub(crate) fn move_to(&mut self, project: &str) -> bool {
+        let moved = self.project.as_deref() != Some(project);
+        if moved {
+            self.project = Some(project.to_owned());
+        }
+        moved
+    }
+
+    /// The project that the line's server belongs to.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
+    /// Lets nobody join or come back any more; the first reason counts.
+    pub(crate) fn close(&mut self, refusal: &Refusal) {
+        self.closed.get_or_insert_with(|| refusal.clone());
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
         self.expected > 0 || !self.sessions.is_empty()
     }
 }
@@ -116,106 +137,5 @@ impl Deref for Roster {
 
     fn deref(&self) -> &Self::Target {
         &self.sessions
-    }
-}
-
-/// A line that somebody is about to attach to: it counts as used until this is dropped.
-#[derive(Debug)]
-pub struct Expected(Line);
-
-impl Deref for Expected {
-    type Target = Line;
-
-    fn deref(&self) -> &Line {
-        &self.0
-    }
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        lock(&self.0.0.sessions).expected -= 1;
-    }
-}
-
-impl Line {
-    /// Announces that somebody is about to attach.
-    pub fn expect(&self) -> Expected {
-        lock(&self.0.sessions).expected += 1;
-        Expected(self.clone())
-    }
-
-    /// Whether a session is attached, may come back, or is about to attach.
-    pub fn is_used(&self) -> bool {
-        lock(&self.0.sessions).is_used()
-    }
-
-    /// Whether the line's server belongs to a project for which this holds.
-    pub fn is_of(&self, holds: impl FnOnce(&str) -> bool) -> bool {
-        lock(&self.0.sessions).project.as_deref().is_some_and(holds)
-    }
-
-    /// The line's server belongs to this project. When it was another's, that one's sessions end, and
-    /// its grants are good no more.
-    pub fn belongs_to(&self, project: &str) {
-        let reason = "disconnected by serialproxy: the server belongs to another project now";
-        let close = Close::new(CloseCode::Disconnected, reason);
-        self.0.end_all(&close, |desk, sessions| {
-            if sessions.project.as_deref() == Some(project) {
-                return false;
-            }
-            sessions.project = Some(project.to_owned());
-            desk.expropriate();
-            true
-        });
-    }
-
-    /// Ends all sessions, and lets nobody attach or come back any more.
-    pub(crate) fn close(&self, refusal: &Refusal) {
-        self.0.end_all(&refusal.close(), |_, sessions| {
-            sessions.closed.get_or_insert_with(|| refusal.clone());
-            true
-        });
-        self.0.closed.cancel();
-    }
-
-    /// Closes a line that nobody uses; false where somebody does.
-    pub(crate) fn close_unused(&self, refusal: &Refusal) -> bool {
-        let mut sessions = lock(&self.0.sessions);
-        if sessions.is_used() {
-            return false;
-        }
-        sessions.closed.get_or_insert_with(|| refusal.clone());
-        self.0.closed.cancel();
-        true
-    }
-}
-
-impl Shared {
-    /// Bounds the sessions without a connection, one more of which is now one with this token.
-    pub(crate) fn bound_detached(&self, token: TokenDigest) {
-        let desk = lock(&self.desk);
-        let holder = desk.pen().holder().map(|holder| holder.session);
-        let mut sessions = lock(&self.sessions);
-        if sessions.bound_detached(token, holder) {
-            self.publish_viewers(&sessions);
-        }
-    }
-
-    /// Ends all sessions for a change that says whether they are to end. Nobody joins or gets the pen in
-    /// between.
-    fn end_all(&self, close: &Close, change: impl FnOnce(&mut Desk, &mut Roster) -> bool) {
-        let ended = {
-            let mut desk = lock(&self.desk);
-            let mut sessions = lock(&self.sessions);
-            if !change(&mut desk, &mut sessions) {
-                return;
-            }
-            sessions.iter().for_each(|session| session.set_end(close));
-            let ended = sessions.to_vec();
-            drop(sessions);
-            self.publish_pen(&desk, None);
-            ended
-        };
-        ended.iter().for_each(|session| self.end_session(session, close));
     }
 }

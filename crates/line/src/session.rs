@@ -20,7 +20,6 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::keys::Keys;
-use crate::line::Shared;
 use crate::lock;
 use crate::places::Taken;
 use crate::visitor::Visitor;
@@ -240,13 +239,6 @@ impl Session {
     pub(crate) fn viewer(&self) -> Viewer {
         let detached = self.absence().is_some();
         Viewer { session: self.id, user: self.user.clone(), mode: Mode::Watch, detached }
-    }
-
-    /// Logs what it did, and to whose cost.
-    pub(crate) fn log(&self, line: &Shared, what: &str, loser: Option<&str>, reason: Option<&str>) {
-        let address = lock(&self.presence).address.clone();
-        tracing::info!(line = line.name(), server = %line.key.server, session = %self.id, user = self.user, address, loser,
-            reason, "{what}");
     }
 
     /// What its user may do, beside watching. `guest` is whether there is one.
