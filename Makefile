@@ -14,20 +14,20 @@ web: ## Build the terminal page alone: web/dist
 guest-image: ## Make a small guest image: target/guest-image/demo
 	@scripts/guest-image
 
-demo: ## Run it all on this machine: a real guest, its consoles in the browser; Ctrl-C ends and cleans up
+demo: ## Start a guest on this machine, with its consoles in the browser; Ctrl-C ends it and cleans up
 	@scripts/demo
 
-test: ## Run all tests, those with a real guest and a browser too
+test: ## Run all tests, also those with a real guest and a browser
 	@scripts/test
 
-fuzz: ## Feed the parsers with made-up bytes, a minute each
+fuzz: ## Fuzz the parsers, a minute each
 	@scripts/fuzz
 
-soak: ## Attack it with hostile clients and guests for ten minutes (make test: for one)
+soak: ## Attack serialproxy with hostile clients and guests for ten minutes (make test: one minute)
 	@scripts/soak
 
-bench: ## Measure it beside HAProxy and websockify: some 20 minutes, docs/performance.md
+bench: ## Benchmark beside HAProxy and websockify, about 20 minutes: docs/performance.md
 	@scripts/bench
 
-bench-quick: ## The same in two minutes, for a first look
+bench-quick: ## The same in two minutes, less precise
 	@scripts/bench --quick

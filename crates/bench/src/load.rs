@@ -120,7 +120,7 @@ pub(crate) type Values = BTreeMap<String, f64>;
 pub(crate) async fn run() -> anyhow::Result<()> {
     let plan = serde_json::from_reader(io::stdin().lock()).context("no plan on stdin")?;
     let values = tokio::time::timeout(LIMIT, follow(&plan));
-    let values = values.await.with_context(|| format!("not done within {LIMIT:?}"))??;
+    let values = values.await.with_context(|| format!("not finished within {LIMIT:?}"))??;
     serde_json::to_writer(io::stdout().lock(), &values)?;
     Ok(())
 }

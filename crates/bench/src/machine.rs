@@ -44,7 +44,7 @@ impl Machine {
     /// What it is, in words.
     pub(crate) fn describe(&self) -> String {
         let cores = if self.proxy == self.load {
-            format!("everything on core {}: there is no other", self.proxy)
+            format!("everything on core {}, the only one", self.proxy)
         } else {
             format!("proxy on core {}, guest and clients on core {}", self.proxy, self.load)
         };

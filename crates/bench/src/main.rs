@@ -38,7 +38,7 @@ enum Role {
     /// Serve simulated serial ports, at the address that is printed
     #[command(hide = true)]
     Guest,
-    /// Follow a plan from stdin, and print what was read off
+    /// Run the load that stdin describes, and print the measured values
     #[command(hide = true)]
     Load,
 }
@@ -46,19 +46,19 @@ enum Role {
 /// What is measured.
 #[derive(clap::Args, Debug)]
 struct RunOptions {
-    /// How often everything is measured; default: 5, with --quick 1
+    /// How many times each load is measured; default: 5, or 1 with --quick
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=130))]
     rounds: Option<u32>,
 
-    /// Which rows of the table, for example 1,2,4; default: all
+    /// Rows of the table to measure, for example 1,2,4; default: all
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=13))]
     rows: Vec<u8>,
 
-    /// Who is measured; default: all
+    /// Programs to measure; default: all
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
 
-    /// Less of everything, for a first look
+    /// Shorter measurements, which are less precise
     #[arg(long)]
     quick: bool,
 

@@ -133,7 +133,7 @@ impl Run {
             format!("{version} (git {commit}); {haproxy}; {}", said(&python, &["-c", websockify])),
             format!("Linux {kernel}, {processor}; {}", self.machine.describe()),
             format!(
-                "{} rounds; medians [smallest–largest]; ÷: ours divided by theirs in the same round",
+                "{} rounds; median [smallest–largest]; ÷: serialproxy's value divided by the other's in the same round",
                 self.rounds
             ),
         ]

@@ -98,7 +98,7 @@ impl Decoder {
                 0 | 2 if have > 0 => return Ok(Some(Piece::Data(payload))),
                 0..=2 | 10 => {}
                 8 | 9 => self.control.extend_from_slice(payload),
-                opcode => bail!("a frame has the opcode {opcode}, which means nothing"),
+                opcode => bail!("a frame has the unknown opcode {opcode}"),
             }
             if self.left > 0 {
                 return Ok(None);

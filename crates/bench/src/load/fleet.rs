@@ -44,7 +44,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
         values = measured => values,
         Some(ended) = readers.join_next() => {
             ended??;
-            bail!("a session ended that should go on printing")
+            bail!("a session ended that should continue")
         }
     }
 }

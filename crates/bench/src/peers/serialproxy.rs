@@ -102,7 +102,7 @@ fn name(line: usize) -> String {
 /// What follows `prefix` in the line that says where it listens.
 fn word<'a>(ready: &'a str, prefix: &str) -> anyhow::Result<&'a str> {
     let word = ready.split_whitespace().find_map(|word| word.strip_prefix(prefix));
-    word.with_context(|| format!("it does not say {prefix}: {ready:?}"))
+    word.with_context(|| format!("it did not print {prefix}: {ready:?}"))
 }
 
 /// Its API, asked as administrator.
