@@ -7,8 +7,8 @@
 //!                   ├─▶ Ports ──▶ Ledger (leases) ───────┘
 //! ```
 //!
-//! The hypervisor is the truth about servers, the ledger about port leases. What is kept here is
-//! only the last that was seen of each, so that a line can be told what changed.
+//! The hypervisor is the source of truth for servers, the ledger for port leases. This crate only
+//! remembers the last known state of each, to tell lines what has changed.
 
 #![cfg_attr(
     not(feature = "libvirt"),

@@ -1,10 +1,10 @@
 //! The file format, as oslo.config's `iniparser` reads it.
 //!
-//! A line is a `[group]`, a comment (`#` or `;` in the first column), an assignment
-//! (`key = value` or `key: value`, whichever sign comes first), blank, or, when it begins with a
-//! space or a tab, the continuation of the value above. Comments after a value do not exist: they
-//! are part of it. One pair of matching quotes around the first line of a value is taken off.
-//! Unlike oslo.config, reading goes on after a fault, so that all of them can be told at once.
+//! A line is a `[group]`, a comment (`#` or `;` in the first column), an assignment (`key = value`
+//! or `key: value`, whichever sign comes first), blank, or, when it begins with a space or a tab,
+//! the continuation of the value above. There are no comments after a value: they are part of it. A
+//! pair of matching quotes around the first line of a value is removed. Unlike oslo.config, the
+//! parser continues after an error, so that all errors are reported at once.
 
 /// A value's bound, in bytes: far above anything sensible, far below what could hurt.
 pub(crate) const MAX_VALUE: usize = 64 * 1024;

@@ -1,8 +1,9 @@
 //! From files and flags to the checked configuration.
 //!
-//! Defaults give way to files, earlier files to later ones, and all of them to flags. Of an
-//! option that stands repeatedly the last value counts; a repeatable option keeps all values of
-//! the strongest kind of source. Problems are gathered, so that one run tells all of them.
+//! Files override defaults, later files override earlier ones, and flags override all of them. If
+//! an option is set repeatedly, its last value counts. A repeatable option keeps all values of
+//! flags or, if there are none, of files. Problems are collected, so that one run reports all of
+//! them.
 
 use std::path::PathBuf;
 

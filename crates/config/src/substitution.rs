@@ -1,8 +1,8 @@
 //! `$option` in values, as oslo.config's template reads it.
 
-/// The text with every `$name` and `${name}` replaced by what `lookup` says of the name. A name
-/// begins with a letter or `_` and goes on with letters, digits, `_` and `.`; `$$` and `\$` are a
-/// dollar; a dollar before anything else stays as it is.
+/// The text with every `$name` and `${name}` replaced by the result of `lookup`. A name begins with
+/// a letter or `_`, followed by letters, digits, `_` and `.`; `$$` and `\$` are a dollar; a dollar
+/// before anything else is kept.
 pub(crate) fn substitute<E>(
     text: &str,
     mut lookup: impl FnMut(&str) -> Result<String, E>,

@@ -1,12 +1,12 @@
-//! Recordings of sessions (`[serial_console] record`): a file of asciicast v2 for each connection of
-//! a session, with what it was shown and what it typed.
+//! Recordings of sessions (`[serial_console] record`): an asciicast v2 file for each connection of
+//! a session, with its output and its input.
 //!
 //! ```text
 //!   sessions ─▶ a bounded queue each ─▶ one thread ─▶ files
 //! ```
 //!
-//! No session waits for the disk: what finds no room in its queue is left out, and the recording
-//! says so.
+//! No session waits for the disk: data that does not fit in its queue is dropped, and a marker in
+//! the recording says so.
 
 mod cast;
 mod mask;

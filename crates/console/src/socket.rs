@@ -1,9 +1,9 @@
 //! The WebSocket of a session: frames in and out of a connection, without waiting.
 //!
-//! It owns no buffer while all is well: what is read goes into one of the thread, and output is
-//! written out of the line's history. Only the rest of a frame that the kernel took a part of is
-//! kept until it takes that too, and so no more than one frame is held for a client that reads
-//! slowly; with TLS, that and what is encrypted already.
+//! Normally it owns no buffer: it reads into a buffer of the thread, and writes output from the
+//! line's history. If the kernel takes only a part of a frame, the rest is kept until the kernel
+//! takes it too. So at most one frame is held for a client that reads slowly; with TLS, also what
+//! is already encrypted.
 
 use std::cell::RefCell;
 use std::io;

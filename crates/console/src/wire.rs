@@ -1,8 +1,8 @@
 //! The frames of RFC 6455 as a server reads and writes them. No I/O: bytes in, items out.
 //!
-//! A binary message is handed on piece by piece as it arrives, in the buffer that it was read into,
-//! so a connection owns no buffer for it. Text is collected, since only a whole message means
-//! something.
+//! A binary message is passed on in pieces as it arrives, in the buffer that it was read into, so a
+//! connection owns no buffer for it. Text is collected, because only a complete message has a
+//! meaning.
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
-//! All who mean harm at once, beside ordinary sessions on other lines: these notice nothing, and after
-//! it the program is as it was.
+//! All attacks at once, beside ordinary sessions on other lines: these are not affected, and
+//! afterwards the program is in the same state as before.
 //!
 //! `SERIALPROXY_TEST_HOLD_SECONDS` says for how long (60), `SERIALPROXY_TEST_HOLD_KINDS` by which kinds
 //! of `serialproxy_e2e::hostile` (a list with commas; all).

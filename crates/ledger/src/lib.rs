@@ -1,8 +1,8 @@
-//! What one host must not forget: which line holds which TCP port, and what domains were before they
-//! were adopted.
+//! Durable facts of one host: which line holds which TCP port, and what adoption changed in
+//! domains.
 //!
-//! It belongs to the host: it stays in the host's own file, also where hosts share the rest. Calls
-//! block for tens of microseconds (a commit that must survive a power cut: some hundred).
+//! They stay in a file of the host, even if hosts share all other data. Calls block for tens of
+//! microseconds (a commit that must survive a power cut: some hundred).
 
 mod adoptions;
 mod leases;

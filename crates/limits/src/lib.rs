@@ -1,7 +1,8 @@
-//! What one client may use: concurrent [`Places`] and rates ([`Meter`]), counted per key, which is
-//! mostly a [`Source`]; and who did something [`Lately`]. Counts are those of this process, in tables of bounded size.
+//! Limits for one client: concurrent use ([`Places`]) and rates ([`Meter`]), counted per key, which
+//! is mostly a [`Source`]; and who did something [`Lately`]. Each process counts for itself, in
+//! tables of bounded size.
 //!
-//! The crate has no runtime and, but for [`seldom`], no clock: the time of now is a parameter.
+//! The crate uses no runtime and, except for [`seldom`], no clock: the current time is a parameter.
 
 mod lately;
 mod meter;

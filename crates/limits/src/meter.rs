@@ -12,15 +12,15 @@ use std::time::Instant;
 const SETS: usize = 2048;
 const WAYS: usize = 8;
 
-/// Counts what each key does, and says how far it is over the limit.
+/// Counts the events of each key, and returns how far a key is over its limit.
 ///
-/// The generic cell rate algorithm: each event costs a key `within / events`, and the debt goes down
-/// as time goes by. A key may be in debt by `within`. What it owes beyond that is how long it is
-/// to wait.
+/// The generic cell rate algorithm: each event adds `within / events` to the debt of its key, and
+/// the debt decreases with time. A debt up to `within` is allowed. Beyond that, the excess is the
+/// time that the key has to wait.
 ///
-/// The table is of fixed size, made at the first event. Of a set that is full the key with the
-/// least debt is forgotten: many keys make others' debts forgotten at worst, and nobody's larger. Keys
-/// are told apart by a hash that nobody outside can predict.
+/// The table has a fixed size and is allocated at the first event. If a set of it is full, the key
+/// with the smallest debt is forgotten. So many keys can at worst clear others' debts, never
+/// increase them. Keys are hashed in a way that clients cannot predict.
 #[derive(Debug)]
 pub struct Meter {
     cost: Option<Duration>,

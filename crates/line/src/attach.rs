@@ -51,8 +51,8 @@ impl Line {
         Ok((attachment, keyboard))
     }
 
-    /// Goes on with a session over another connection: with the pen if it has it, and from where
-    /// its input was received up to. A connection that it still has is over.
+    /// Continues a session over another connection: it keeps its pen, and its input continues after
+    /// the last byte that was received. Its earlier connection ends.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Claims on lines: of all processes of a host, one owns a line.
 //!
-//! A claim is a file that is locked (`flock`), so the kernel releases it with its process. The
-//! directory is shared by all users, and so is each file: who holds a lock is the kernel's word, what
-//! stands in the file is the holder's and only shown.
+//! A claim is a file that is locked (`flock`), so the kernel releases it with its process. All
+//! users share the directory and its files. Only the kernel's lock decides who owns a line; the
+//! content of the file comes from the owner and is only displayed.
 
 use std::fs::DirBuilder;
 use std::fs::Permissions;

@@ -1,8 +1,8 @@
 //! The desk: the pen and the input that waits to be written under it.
 //!
-//! Both stand under one lock, and the owner writes to the hypervisor while it holds that lock
-//! (such a write never waits). So a change of the pen falls between two writes. That is the fence:
-//! what a holder typed who was forced off, and was not written by then, is dropped.
+//! Both are behind one lock, and the owner writes to the hypervisor while it holds that lock (such
+//! a write never waits). So a change of the pen happens between two writes. This is the fence: if
+//! the pen was taken by force, the previous holder's unwritten input is dropped.
 
 use std::collections::VecDeque;
 use std::io;
@@ -156,10 +156,10 @@ impl Desk {
         self.input.len() < FULL || !self.pen.is_held_by(session)
     }
 
-    /// Takes what a session typed over its connection number `connection`, and writes it where
-    /// nothing waits before it; returns whether to tell the owner. It is dropped when that connection
-    /// is not the session's any more, when the session does not hold the pen, and when no guest is
-    /// connected: one that starts must not find keys that were meant for the one before.
+    /// Takes input that a session sent over its connection number `connection`, and writes it at
+    /// once if no other input waits; returns whether the owner must write. Drops the input if the
+    /// session has another connection now, if the session does not hold the pen, or if no guest is
+    /// connected: a guest that starts must not get keys that were meant for an earlier boot.
     pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> bool {
         let mut presence = lock(&session.presence);
         if presence.detached || session.connection() != connection {

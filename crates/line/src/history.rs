@@ -1,11 +1,11 @@
-//! The bytes of a line that are kept, each with its address.
+//! The output of a line that is kept, each byte with its offset.
 //!
-//! The first bytes of the running boot (its head) and the newest bytes (the tail) are kept, so that
-//! boot messages never scroll away. Heads of boots before keep what room the running boot's head
-//! leaves them. Between any two of these may lie bytes that are no longer kept.
+//! The first bytes of the current boot (its head) and the newest bytes (the tail) are kept, so that
+//! boot messages are never lost. Heads of earlier boots use the room that the current boot's head
+//! leaves. Between any two of these, bytes may be missing.
 //!
-//! Bytes lie in chunks, each of which belongs to a head or to none, and no byte lies in two: a line
-//! that printed little takes little.
+//! Bytes are stored in chunks. A chunk belongs to one head or to none, and no byte is stored twice.
+//! So a line that printed little needs little memory.
 
 use std::collections::VecDeque;
 

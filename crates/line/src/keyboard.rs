@@ -193,8 +193,8 @@ impl Keyboard {
         self.line.publish_pen(&desk, None);
     }
 
-    /// Takes the pen when it is free, or when another session of the same user has it whose client is
-    /// lost. Else asks its holder, whose silence grants it after `[session] pen_request_timeout`.
+    /// Takes the pen if it is free, or if a lost session of the same user holds it. Otherwise asks
+    /// its holder; without an answer, the pen is granted after `[session] pen_request_timeout`.
     ///
     /// # Errors
     ///

@@ -6,28 +6,29 @@
 //!                          └──── Desk: pen + input ◀──┘ (who holds the pen)
 //! ```
 //!
-//! Only the owner task ever connects to the hypervisor's port. It is attached as long as the guest
-//! runs, whoever watches, and it reads whether or not anybody keeps up. A session reads from the
-//! history at its own pace, and what it types passes the desk, which compares who holds the pen.
+//! Only the owner task ever connects to the hypervisor's port. It is connected as long as the guest
+//! runs, even if nobody watches, and reads even if no session keeps up. A session reads from the
+//! history at its own pace. Its input goes through the desk, which drops it unless the session
+//! holds the pen.
 //!
 //! # Locks
 //!
-//! Everything that is shared stands under a mutex, none is held across an await, and who needs more
-//! than one takes them in this order, some of which may be left out:
+//! All shared data is behind mutexes. None is held across an await. Code that needs more than one
+//! locks them in this order, skipping those that it does not need:
 //!
 //! 1. the registry's lines,
 //! 2. a line's desk: pen and input,
 //! 3. its sessions,
 //! 4. its history,
-//! 5. how a session stands,
+//! 5. a session's presence,
 //! 6. a session's ending,
-//! 7. the line's status, name, power or paintings, which are let go before anything else is taken.
+//! 7. the line's status, name, power or paintings, which are released before any other lock is taken.
 //!
-//! The number of a session's connection is counted up under 2, 4, 5 and 6 together, so that one of
-//! them is enough for what an older connection must not do: to type or ask for the pen (2), to read
-//! and move the cursor (4), to speak for its client (5).
+//! The connection number of a session is incremented under 2, 4, 5 and 6 together. So one of them
+//! is enough to keep an older connection from typing or asking for the pen (2), from reading and
+//! moving the cursor (4), and from counting as a sign of life (5).
 //!
-//! The crate knows nothing of HTTP, libvirt or SQL: where a port is, it asks a [`Resolve`].
+//! The crate does not depend on HTTP, libvirt or SQL: a [`Resolve`] tells it the address of a port.
 
 mod attach;
 mod attachment;

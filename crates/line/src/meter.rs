@@ -1,9 +1,9 @@
-//! How many bytes of input are under way: written to the hypervisor's port, and not read by it.
+//! How many bytes of input are in flight: written to the hypervisor's port, and not yet read by it.
 //!
-//! What is under way at a hand-over reaches the guest after it. A kernel's buffers would take
-//! megabytes, so the meter lets no more through than the port is known to read soon: a UART gets
-//! `[line] input_in_flight` bytes, and a port that reads faster than any UART gets what it reads within
-//! a moment, never more than 64 KiB.
+//! Input that is in flight when the pen changes hands still reaches the guest. The kernel would
+//! buffer megabytes, so the meter allows only what the port will read soon: `[line]
+//! input_in_flight` bytes for a UART and, for a port that reads faster than any UART, what it reads
+//! in 2 ms, at most 64 KiB.
 
 use std::io;
 use std::time::Duration;

@@ -1,9 +1,11 @@
-//! When the owner reads: as soon as bytes come, or by a beat while the guest keeps printing.
+//! When the owner reads: at once, or at a common interval (the beat) while the guest keeps
+//! printing.
 //!
-//! QEMU's UART writes some 11 bytes at a time, a thousand times a second. A read takes as long for
-//! them as for a thousand, and so does the frame to each viewer. So what follows soon after a read
-//! waits in the kernel for the next beat, which is the same for all lines, so that one timer wakes
-//! them together. The first bytes after silence, and what may be the echo of a key, never wait.
+//! QEMU's UART writes some 11 bytes at a time, a thousand times a second. A read of 11 bytes costs
+//! as much as one of a thousand, and so does a frame to a viewer. So bytes that follow soon after a
+//! read wait in the kernel for the next beat. All lines have the same beat, so that one timer wakes
+//! them together. The first bytes after silence, and what may be the echo of a key, are read at
+//! once.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! Painting screens: on threads of their own, and each screen once for all who wait for it.
+//! Painting screens, on separate threads, and each screen once for all sessions that wait for it.
 //!
-//! A guest decides how much work its screen is, up to the bound of [`serialproxy_screen::paint`], and clients how
-//! often it is wanted. So look-ups of tokens and names never wait behind paintings, and a line is painted by
-//! one thread at a time, once for all who have the same grid.
+//! A guest determines how much work its screen is, up to the limit of
+//! [`serialproxy_screen::paint`], and clients determine how often it is needed. So painting has its
+//! own threads, for which lookups of tokens and names never wait. One thread at a time paints a
+//! line, once for all clients with the same grid.
 
 use std::collections::VecDeque;
 use std::panic;

@@ -1,9 +1,9 @@
-//! How long the owner may hold its reading back so that a session can catch up.
+//! How long the owner may delay a read so that a session can catch up.
 //!
-//! Without it a source that is faster than any network would push every reader out of the
-//! history; without a bound a slow reader would stall the guest. So time is lent, and bytes earn
-//! it: over any stretch the line drains at least [`GUARANTEED`] bytes a second, which no UART
-//! reaches, beside the one-time [`MOST`].
+//! Without delays, a source that is faster than any network would push every reader out of the
+//! history; without a limit, a slow reader would stall the guest. So a delay is taken from a
+//! budget, which the bytes that are read refill. Apart from the initial budget [`MOST`], the line
+//! always reads at least [`GUARANTEED`] bytes a second, which no UART reaches.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Telnet (RFC 854) as QEMU speaks it on a serial port (`telnet=on`; QEMU 7.2, `chardev/char-socket.c`).
 //!
-//! QEMU begins with its options (`IAC WILL ECHO` and such), waits for no answer, and then sends what the
-//! guest prints as it is: a byte 0xff comes alone, where RFC 854 wants two. What is sent to it has each
-//! 0xff doubled. Commands of two bytes other than those for a break swallow the byte behind them, and
-//! subnegotiation reaches the guest: so nothing else is sent.
+//! QEMU begins with its options (`IAC WILL ECHO` and others), does not wait for an answer, and then
+//! sends the guest's output unchanged: it sends a byte 0xff once, where RFC 854 requires two. In
+//! the other direction each 0xff is doubled. QEMU loses the byte after a two-byte command other
+//! than a break, and passes subnegotiation to the guest, so no other commands are sent.
 
 use std::io;
 

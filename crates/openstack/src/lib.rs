@@ -1,8 +1,8 @@
-//! What we ask of Keystone and Nova as their client, in the name of a service user: whose token
-//! this is ([`Keystone`]), and which port a console token of Nova's stands for ([`Nova`]).
+//! A client of Keystone and Nova, which logs in as a service user: looks up whose token this is
+//! ([`Keystone`]), and to which port a console token of Nova belongs ([`Nova`]).
 //!
-//! Every call is bounded in time and size, and the calls under way are in number. Nothing that a
-//! user sent is in an error: it may be a secret.
+//! Time and size of each call are limited, and so is the number of concurrent calls. Errors contain
+//! nothing that a user sent, because it may be a secret.
 
 mod http;
 mod keystone;

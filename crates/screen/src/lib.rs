@@ -1,12 +1,12 @@
 //! The screen of a guest as it is now, as bytes that paint it.
 //!
-//! A terminal is modelled at each attach from the newest output, and let go again: that takes some milliseconds,
-//! and no memory for lines that are only kept. What is painted holds no query, so no terminal answers it. Unless
-//! the guest named places of the screen, neither does what is painted: rows flow in below what a person's
-//! terminal shows already.
+//! At each attach, a terminal is modeled from the newest output, and then dropped: this takes some
+//! milliseconds, and lines without an attach need no memory for it. The painted bytes contain no
+//! query, so no terminal answers them. If the guest did not address positions of the screen, the
+//! painted bytes do not either: the rows appear below what the viewer's terminal already shows.
 //!
-//! The terminal that is modelled is the page's: a test holds the two against each other, cell by cell. Guests may
-//! be hostile: `work` bounds what is modelled, `rows` and `above` what is painted.
+//! The model follows the page's terminal: a test compares the two, cell by cell. Guests may be
+//! hostile: `work` bounds what is modeled, `rows` and `above` what is painted.
 
 mod above;
 mod attributes;
@@ -34,9 +34,9 @@ pub use crate::widths::width;
 /// Bytes of output that a screen and the rows above it are made from, at most.
 pub const READ: usize = 256 * 1024;
 
-/// Bytes that paint a screen and the rows above it, at most. Rows above it are left out where they do not fit; a
-/// screen alone always fits: 200 × 500 cells of a character of four bytes, combining characters from `READ`, and
-/// the colors that `rows` allows.
+/// Bytes that paint a screen and the rows above it, at most. Rows above the screen that do not fit
+/// are left out. A screen alone always fits: 200 × 500 cells of a character of four bytes,
+/// combining characters from `READ`, and the colors that `rows` allows.
 pub const PAINTED: usize = 1024 * 1024;
 
 /// The default grid: the size that Linux assumes of a serial terminal.

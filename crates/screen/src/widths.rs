@@ -1,8 +1,8 @@
 //! How many columns a character takes.
 //!
-//! The page and this model must agree, and so must the guest as far as it can be known. So this is the table of
-//! Unicode 11 as xterm.js's addon `unicode11` has it: a character for itself, as guests count with `wcwidth`, and
-//! no clusters. The test beside the other terminal compares every character.
+//! The page, this model and, as far as possible, the guest must agree. So this is the Unicode 11
+//! table of xterm.js's addon `unicode11`. It counts single characters, as guests do with `wcwidth`,
+//! not grapheme clusters. A test compares every character with xterm.js.
 
 use std::cmp::Ordering;
 

@@ -1,9 +1,9 @@
-//! What modelling output costs, counted before it is modelled.
+//! The cost of modeling output, counted before it is modeled.
 //!
-//! Few bytes can make a terminal touch every cell of its grid: `CSI J` erases it, `CSI 65535 b` fills it. So each
-//! operation is charged with what it costs at most on this grid, in a unit of about a nanosecond (of a release
-//! build), and of the output only the newest part is modelled whose sum is within a budget. The model's own parser
-//! parses for both.
+//! Few bytes can make a terminal touch every cell of its grid: `CSI J` erases it, `CSI 65535 b`
+//! fills it. So each operation is charged its maximum cost on this grid, in units of about a
+//! nanosecond (in a release build). Only the newest part of the output whose total cost is within
+//! the budget is modeled. Counting uses the model's own parser.
 
 use crate::Grid;
 use crate::params::Params;

@@ -15,8 +15,8 @@ use crate::watchdog::Watchdog;
 /// of connections they queue, rather than each having a thread.
 const BLOCKING: usize = 32;
 
-/// Starts one for each core that this process may use. They end with the token, which drops what
-/// is left of their tasks; until then the watchdog sees to it that they come round.
+/// Starts one for each core that this process may use. They end with the token, which drops their
+/// remaining tasks. Until then, the watchdog checks that they do not hang.
 ///
 /// # Errors
 ///

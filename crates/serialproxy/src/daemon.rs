@@ -6,8 +6,7 @@
 //!                 └─▶ new session, / as its directory ─▶ ready ─▶ nothing on stdin, stdout, stderr
 //! ```
 //!
-//! A process that starts itself again has no threads, locks or descriptors of another time, which a fork
-//! has.
+//! Unlike a fork, a process that is started anew inherits no threads, locks or descriptors.
 
 use std::fs::File;
 use std::io;

@@ -4,8 +4,8 @@
 //!   any thread ─▶ lines that wait (1 MiB at most) ─▶ thread `log` ─▶ stderr or file
 //! ```
 //!
-//! The thread `log` alone writes, so no other waits for a reader. A line that finds no room is counted,
-//! and one line says how many are missing when the log goes on.
+//! Only the thread `log` writes, so no other thread waits for the reader of the log. Lines that do
+//! not fit are counted, and a later line reports how many are missing.
 
 use std::fs::OpenOptions;
 use std::io;

@@ -1,7 +1,7 @@
-//! A thread that hangs serves nobody and answers no signal, so that nothing but another process gets
-//! rid of it. Each thread on which tasks live proves that it comes round; one that does not is logged
-//! and shown by `/healthz`, and after a while the process aborts, so that its supervisor starts it
-//! again.
+//! Detects threads that hang. Such a thread serves nobody and handles no signal, so only another
+//! process could end it. Each thread that runs tasks increments a counter. If one stops, it is
+//! logged and reported by `/healthz`, and after some time the process aborts, so that its
+//! supervisor restarts it.
 
 use std::convert::Infallible;
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! The file that outlives the process: its tables, and what may be wrong with it. What they mean is
-//! known to who uses them.
+//! The persistent SQLite file: its tables, and its errors. The crates that use the tables define
+//! their meaning.
 //!
 //! One SQLite file in WAL mode, so that several roles on one host may share it. Calls block for
 //! tens of microseconds (a commit that must survive a power cut: some hundred); async callers

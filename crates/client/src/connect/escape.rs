@@ -1,8 +1,9 @@
-//! Escapes in what is typed, as OpenSSH has them: `~` at the start of a line, then a letter. `~` stands for the
-//! escape character, whichever is chosen.
+//! Escapes in typed input, as in OpenSSH: `~` at the start of a line, then a letter. `~` stands for
+//! the configured escape character.
 //!
-//! The outcome depends on the bytes alone, never on how they were split over reads. What the terminal says by
-//! itself (see `reports`) is for the guest, and no typing: it passes and changes no place below.
+//! The result depends only on the bytes, not on how they were split over reads. What the terminal
+//! sends by itself (see `reports`) goes to the guest and is not typing: it does not change the
+//! state below.
 //!
 //! ```text
 //!   LineStart ──~──▶ Tilde ──. ? B r p g d w──▶ (a command) ──▶ LineStart

@@ -1,11 +1,11 @@
-//! Takes out of a terminal's output everything that the terminal would answer, or do for the guest.
+//! Removes from a terminal's output everything that makes the terminal answer or act.
 //!
-//! History that is replayed, and all that a watcher sees, must not make the terminal type: a
-//! query in it was answered long ago, or is another's to answer. Nor may it fill the clipboard, print, or
-//! speak to the program around the terminal. Only that goes; text, colours and cursor movements stay.
-//! Sequences are recognised in their 7-bit forms (ECMA-48, DEC STD 070, and the extensions of xterm,
-//! kitty and iTerm2), and those that begin with a C1 control in UTF-8 are made 7-bit ones; a
-//! sequence is passed on once it is complete, and what remains is the same however the bytes were split.
+//! Replayed history, and all output that a watcher sees, must not make the terminal send input: its
+//! queries were answered long ago, or another client answers them. It must not fill the clipboard,
+//! print, or control the program around the terminal either. Text, colors and cursor movements are
+//! kept. Sequences are recognized in their 7-bit forms (ECMA-48, DEC STD 070, and the extensions of
+//! xterm, kitty and iTerm2); C1 controls in UTF-8 are converted to these. A sequence is passed on
+//! when it is complete, so the result does not depend on how the bytes were split.
 //!
 //! ```text
 //!   Ground ──ESC──▶ Escape ──[──▶ Control ──final──▶ Ground

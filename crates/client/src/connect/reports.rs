@@ -1,12 +1,12 @@
-//! Tells what a terminal says by itself from what a person types.
+//! Distinguishes what a terminal sends by itself from what a person types.
 //!
 //! A terminal answers queries and reports focus and mouse; keys such as the arrows are escape sequences too.
 //! Reports are recognized in their 7-bit forms (ECMA-48, DEC STD 070, xterm, kitty), however they were split
 //! over reads. The sequence so far is 64 bytes at most; of a string nothing is kept.
 //!
-//! Row 1, column 2 to 16, as `CSI 1;2R`, is also how some terminals send F3 with a modifier. It counts as
-//! the report: a prompt in the first row, after `clear`, is common, and a wrong guess costs nothing but that `~.`
-//! works after such a key as it does after Enter.
+//! Row 1, column 2 to 16, as `CSI 1;2R`, is also how some terminals send F3 with a modifier. It is
+//! taken for the report, because a prompt in the first row, after `clear`, is common. If the guess
+//! is wrong, `~.` works after such a key as it does after Enter.
 
 /// Longest control sequence that can be a report; real ones have some 40 bytes.
 const LIMIT: usize = 64;

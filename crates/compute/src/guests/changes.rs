@@ -1,7 +1,8 @@
-//! Which changes of guests are under way: one at a time for a server, and so many for a project.
+//! Changes of guests that are in progress: one at a time for a server, and a limited number for a
+//! project.
 //!
-//! A change that waits for its guest, or for a QEMU that hangs, may be overtaken by one that does
-//! not ask the guest: otherwise a stop that takes its time could not be cut short.
+//! A change that does not need the guest may overtake one that waits for the guest or for a QEMU
+//! that hangs. Otherwise nobody could cut a slow stop short.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

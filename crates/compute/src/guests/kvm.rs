@@ -1,8 +1,8 @@
 //! Whether KVM works here.
 //!
-//! `/dev/kvm` may be there and be of no use: within a virtual machine it can start guests that
-//! then take a second for what takes a millisecond elsewhere, since each instruction of theirs is
-//! emulated. So the only proof is a guest that gets something done in time.
+//! `/dev/kvm` may exist and still be useless: in a virtual machine it may start guests whose every
+//! instruction is emulated, which take a second for what takes a millisecond elsewhere. So the only
+//! proof is a guest that finishes a task in time.
 
 use std::path::Path;
 use std::process::Output;

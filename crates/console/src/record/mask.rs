@@ -1,10 +1,10 @@
-//! What of a session's typing is recorded: what the guest echoes. Passwords are not. No I/O, no clock.
+//! Which part of a session's input is recorded: what the guest echoes, so no passwords. No I/O, no
+//! clock.
 //!
-//! What is typed falls into runs: the characters between two control characters, and each control
-//! character by itself. A run is recorded when the live output that comes next after its first byte
-//! begins with all of it, in one piece and in time. Whatever else is printed there puts the whole run
-//! in doubt, and of a run in doubt only the number of its bytes is recorded: a password must not
-//! show by the letters that a guest happens to print.
+//! Input is divided into runs: the characters between two control characters, and each control
+//! character by itself. A run is recorded if the next live output after its first byte begins with
+//! the whole run, in one piece and in time. If the guest prints anything else there, only the
+//! length of the run is recorded: letters that a guest happens to print must not reveal a password.
 
 use std::collections::VecDeque;
 use std::time::Duration;
