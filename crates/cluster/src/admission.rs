@@ -32,7 +32,8 @@ use crate::authority::AuthorityError;
 use crate::authority::Issued;
 use crate::code::Secret;
 use crate::files;
-use crate::members::MemberError;
+use crate::host;
+use crate::member::MemberError;
 use crate::members::Members;
 use crate::peer::Peer;
 use crate::role::Role;
@@ -92,7 +93,8 @@ pub(crate) enum AdmissionError {
 }
 
 impl Admission {
-    /// For the CA of this host; none where it has no key of one, so that others issue certificates.
+    /// For the CA of this host; none where it has no key of one, or the certificates come from another PKI:
+    /// then others issue them.
     ///
     /// # Errors
     ///
@@ -102,6 +104,9 @@ impl Admission {
         state_dir: &Path,
         members: Members,
     ) -> Result<Option<Self>, AuthorityError> {
+        if !host::has_own_pki(cluster, state_dir) {
+            return Ok(None);
+        }
         let Some(ca) = Authority::load(state_dir)? else { return Ok(None) };
         let etcd_ca = cluster.etcd_ca_file.as_deref();
         let etcd_ca = etcd_ca.map(|path| {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rcgen::KeyPair;
+use serialproxy_config::values::Cluster;
 
 use crate::authority::Authority;
 use crate::authority::AuthorityError;
@@ -35,6 +36,12 @@ pub fn init(
     save(state_dir, "key.pem", &key.serialize_pem(), Readers::Owner)?;
     save(state_dir, "cert.pem", &issued.chain, Readers::Owner)?;
     Ok(ca)
+}
+
+/// Whether the certificates come from the cluster's own CA, and not from another PKI.
+pub fn has_own_pki(cluster: &Cluster, state_dir: &Path) -> bool {
+    let directory = state_dir.join("cluster");
+    cluster.cert_file == directory.join("cert.pem") && cluster.ca_file == directory.join("ca.pem")
 }
 
 /// Writes one of the files.

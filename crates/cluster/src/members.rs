@@ -19,16 +19,23 @@ use serialproxy_etcd::Transaction;
 
 use crate::authority::Issued;
 use crate::code::Code;
+use crate::member::Invitation;
+use crate::member::Member;
+use crate::member::MemberError;
+use crate::member::Valid;
 use crate::peer::Peer;
 use crate::peer::Serial;
 use crate::removed::Removed;
 use crate::role::Roles;
 
-/// Most valid certificates of a host: those that must be removed with it. It needs one or two.
-const CERTIFICATES: usize = 8;
-
 /// Most hosts that are listed.
 const HOSTS: usize = 10_000;
+
+/// Most servers of a cluster.
+const SERVERS: usize = 500_000;
+
+/// Changes in one transaction, of which etcd takes 128.
+const BATCH: usize = 100;
 
 /// Certificates that were removed, of all hosts.
 const REMOVED: Bounds = Bounds { entries: 20_000, value: 1024 };
@@ -40,33 +47,6 @@ const AFTERWARDS: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Members(Etcd);
 
-/// What a code stands for.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Invitation {
-    pub(crate) roles: Roles,
-    /// The host whose place is taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) replace: Option<String>,
-}
-
-/// A host that joined.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Member {
-    /// Its roles.
-    pub roles: Roles,
-    /// Its certificates that are valid.
-    pub certificates: Vec<Valid>,
-}
-
-/// A certificate that is valid.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Valid {
-    /// Its serial number.
-    pub serial: Serial,
-    /// When it ends.
-    pub until: Timestamp,
-}
-
 /// A certificate that was removed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct RemovedCertificate {
@@ -74,40 +54,10 @@ struct RemovedCertificate {
     host: String,
 }
 
-/// Why a change of the members was not made.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum MemberError {
-    /// The store does not answer, or refuses.
-    #[error(transparent)]
-    Store(#[from] EtcdError),
-    /// There is no such code.
-    #[error(
-        "the code is wrong, was used already or has expired; `serialproxy enroll` prints another"
-    )]
-    Code,
-    /// A host of this name belongs to the cluster.
-    #[error(
-        "host {0} belongs to the cluster already: to replace it, use `serialproxy enroll --replace \
-             {0}`; to join under another name, use `serialproxy join --name`"
-    )]
-    Known(String),
-    /// The code is for another host.
-    #[error(
-        "the code replaces host {expected}, and this is host {found}: use `serialproxy join --name \
-             {expected}`"
-    )]
-    OtherName {
-        /// Who wants to join.
-        found: String,
-        /// Whom the code is for.
-        expected: String,
-    },
-    /// No host of this name belongs to the cluster.
-    #[error("no host {0} belongs to the cluster; `serialproxy cluster status` lists them")]
-    Unknown(String),
-    /// Somebody else changed it at the same time.
-    #[error("host {0} was changed at the same time; try again")]
-    Changed(String),
+/// A server, of which only the host counts here.
+#[derive(Deserialize)]
+struct Server {
+    host: String,
 }
 
 /// How etcd is reached, as the options say.
@@ -232,7 +182,8 @@ impl Members {
         Ok(())
     }
 
-    /// Removes a host: its certificates are refused from now on, and its name is free.
+    /// Removes a host: its certificates are refused from now on, its name is free, and its servers are
+    /// forgotten.
     ///
     /// # Errors
     ///
@@ -242,10 +193,26 @@ impl Members {
         let entry = self.member(name).await?.ok_or_else(unknown)?;
         let key = member_key(name);
         let transaction = self.0.transaction().unchanged(&key, entry.changed).delete(&key);
+        let transaction = transaction.delete(&format!("hosts/{name}"));
+        let transaction = transaction.delete_all(&format!("hosts/{name}/"));
         let transaction =
             self.remove_certificates(transaction, name, &entry.value.certificates).await?;
         let removed = transaction.commit().await?;
-        removed.map(drop).ok_or_else(|| MemberError::Changed(name.to_owned()))
+        removed.ok_or_else(|| MemberError::Changed(name.to_owned()))?;
+        self.forget_servers(name).await
+    }
+
+    /// Removes the servers of a host that does not come back: nobody else would.
+    async fn forget_servers(&self, host: &str) -> Result<(), MemberError> {
+        let servers = self.0.list::<Server>("servers/", SERVERS).await?;
+        let of_host = servers.into_iter().filter(|(_, server)| server.host == host);
+        let keys: Vec<_> = of_host.map(|(id, _)| format!("servers/{id}")).collect();
+        for keys in keys.chunks(BATCH) {
+            let transaction = self.0.transaction();
+            let transaction = keys.iter().fold(transaction, |change, key| change.delete(key));
+            transaction.commit().await?;
+        }
+        Ok(())
     }
 
     /// All hosts, by name.
@@ -296,29 +263,6 @@ impl Members {
         Ok(certificates.iter().fold(transaction, |transaction, valid| {
             transaction.put(&removed_key(&valid.serial), &removed, Some(lease))
         }))
-    }
-}
-
-impl Member {
-    /// Makes room for one more certificate, beside the one that asks for it. Those that have to go, the
-    /// oldest, never reached the host, or somebody else asked for them.
-    fn make_room(&mut self, asking: &Serial) -> Vec<Valid> {
-        let now = Timestamp::now();
-        self.certificates.retain(|valid| valid.until > now);
-        let mut surplus = Vec::new();
-        while self.certificates.len() >= CERTIFICATES
-            && let Some(oldest) = self.certificates.iter().position(|one| one.serial != *asking)
-        {
-            surplus.push(self.certificates.remove(oldest));
-        }
-        surplus
-    }
-}
-
-impl From<&Issued> for Valid {
-    fn from(issued: &Issued) -> Self {
-        let until = Timestamp::try_from(issued.until).unwrap_or(Timestamp::MAX);
-        Self { serial: issued.serial.clone(), until }
     }
 }
 

@@ -122,7 +122,7 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
     ///
     /// When it is time, and nobody issues one.
     pub async fn renew_if_due(&self, now: SystemTime) -> Result<(), RenewalError> {
-        if !self.is_due(now)? || self.cluster.cert_file != self.state_dir.join("cluster/cert.pem") {
+        if !host::has_own_pki(&self.cluster, &self.state_dir) || !self.is_due(now)? {
             return Ok(());
         }
         // The other roles of this host have the same certificate.

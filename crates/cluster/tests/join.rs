@@ -44,6 +44,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 struct Place {
     dir: TempDir,
     ca: Authority,
+    store: serialproxy_etcd::Etcd,
     members: Members,
     admission: Admission,
     api: Arc<Identity>,
@@ -59,8 +60,8 @@ impl Place {
         let mut options = options(&state, dir.path());
         options.name = "a1".into();
         options.etcd_endpoints = etcd.endpoints();
-        let client = serialproxy_etcd::Etcd::new(etcd_settings(&options)).unwrap();
-        let members = Members::new(client);
+        let store = serialproxy_etcd::Etcd::new(etcd_settings(&options)).unwrap();
+        let members = Members::new(store.clone());
         let admission = Admission::load(&options, &state, members.clone()).unwrap().unwrap();
         let api = Arc::new(Identity::load(&options).unwrap());
         let (own, own_admission) = (Arc::clone(&api), Some(admission.clone()));
@@ -71,7 +72,7 @@ impl Place {
             Some(members.list().await.unwrap()).filter(|members| !members.is_empty())
         })
         .await;
-        Self { dir, ca, members, admission, api, _etcd: etcd }
+        Self { dir, ca, store, members, admission, api, _etcd: etcd }
     }
 
     fn state(&self, host: &str) -> PathBuf {
@@ -204,6 +205,17 @@ async fn an_init_that_was_interrupted_goes_on_with_its_ca() {
 }
 
 #[tokio::test]
+async fn a_host_with_certificates_of_another_pki_issues_none() {
+    let place = Place::new().await;
+    let state = place.state("a1");
+    let load = |options: &Cluster| Admission::load(options, &state, place.members.clone());
+    let own = place.options("a1");
+    assert!(load(&own).unwrap().is_some());
+    let other = Cluster { ca_file: "/etc/ssl/other.pem".into(), ..own };
+    assert!(load(&other).unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_host_that_joins_as_api_gets_the_key_of_the_ca() {
     let place = Place::new().await;
     let at = place.listen().await;
@@ -309,8 +321,16 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_an_api_host() {
     assert_ne!(second.serial, first.serial);
     assert_eq!((second.host, second.roles), (first.host, first.roles));
 
-    // Removing the host removes both, and it learns of it.
+    // Removing the host removes both, and what it has, and it learns of it.
+    for (key, host) in [("servers/s1", "c1"), ("servers/s2", "a1"), ("hosts/c1", "c1")] {
+        place.store.put(key, &serde_json::json!({"host": host}), None).await.unwrap();
+    }
     place.members.remove("c1").await.unwrap();
+    let left = async |prefix: &str| {
+        let left = place.store.list::<serde_json::Value>(prefix, 10).await.unwrap();
+        left.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!((left("servers/").await, left("hosts/").await), (vec!["s2".to_owned()], vec![]));
     tokio::select! {
         () = identity.until_removed() => {}
         () = place.members.follow_removed(identity.removed()) => {}

@@ -184,6 +184,11 @@ Set [cluster] etcd_endpoints, start `serialproxy api`, and let the other hosts j
 
 async fn enroll(args: &Enroll, config: &Config) -> anyhow::Result<String> {
     let cluster = &config.cluster;
+    anyhow::ensure!(
+        serialproxy_cluster::has_own_pki(cluster, &config.state_dir),
+        "the certificates of this cluster come from another PKI ([cluster] cert_file or ca_file is \
+         set): let that PKI issue one for the new host"
+    );
     let ca = Authority::load(&config.state_dir)?.with_context(|| {
         format!(
             "{}/cluster/ca-key.pem does not exist: run this on an api host, or create a cluster \
