@@ -4,6 +4,7 @@
 
 mod api_tokens;
 mod file;
+mod permissions;
 mod shared;
 mod tokens;
 mod users;

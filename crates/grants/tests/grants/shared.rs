@@ -5,14 +5,11 @@ use jiff::Timestamp;
 use jiff::ToSpan;
 use serialproxy_e2e::etcd::Etcd as Nodes;
 use serialproxy_e2e::eventually;
-use serialproxy_etcd::Etcd;
-use serialproxy_etcd::Settings;
 use serialproxy_grants::Grants;
 use serialproxy_proto::token::TokenDigest;
 
 use crate::a_grant;
 use crate::on;
-use crate::settings;
 
 fn soon() -> Timestamp {
     Timestamp::now() + 10.minutes()
@@ -128,37 +125,4 @@ async fn refused_soon(grants: &Grants, digest: TokenDigest) {
     for refused in refusals {
         assert!(refused.to_string().starts_with("etcd does not answer"), "{refused}");
     }
-}
-
-#[tokio::test]
-async fn a_host_without_the_api_can_check_and_spend_tokens_but_not_make_them() {
-    let nodes = Nodes::start(1).await;
-    let prefix = "/serialproxy/v1/";
-    for command in [
-        "user add root:root",
-        "user grant-role root root",
-        "role add api",
-        &format!("role grant-permission api readwrite --prefix=true {prefix}"),
-        "role add compute",
-        &format!("role grant-permission compute read --prefix=true {prefix}grants/"),
-        &format!("role grant-permission compute readwrite --prefix=true {prefix}spent/"),
-        "user add api:pw",
-        "user grant-role api api",
-        "user add compute:pw",
-        "user grant-role compute compute",
-        "auth enable",
-    ] {
-        nodes.ctl(&command.split(' ').collect::<Vec<_>>());
-    }
-    let [api, compute] = ["api", "compute"].map(|name| {
-        let user = Some((name.to_owned(), "pw".to_owned()));
-        Grants::on(Etcd::new(Settings { user, ..settings(&nodes) }).unwrap())
-    });
-    let token = api.authorize(a_grant("a", soon())).await.unwrap().digest();
-    assert!(compute.validate(token, Timestamp::now()).await.unwrap().is_some());
-    assert!(compute.spend(token).await.unwrap() && !compute.spend(token).await.unwrap());
-    assert_eq!(compute.validate(token, Timestamp::now()).await.unwrap(), None);
-    let refused = compute.authorize(a_grant("a", soon())).await.unwrap_err().to_string();
-    assert!(refused.contains("permission denied"), "{refused}");
-    assert!(compute.users().await.is_err() && compute.revoke(token).await.is_err());
 }
