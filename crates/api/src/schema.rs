@@ -116,6 +116,7 @@ fn lines() -> Named {
         EndpointKind::Unix,
         EndpointKind::Pty,
     ]);
+    let unreachable = [("unreachable", json!({"type": "array", "items": text()}))];
     vec![
         (OCTETS, json!({"type": "string", "format": "binary"})),
         ("ServerRef", object(&[("id", uuid()), ("name", text())])),
@@ -151,7 +152,7 @@ fn lines() -> Named {
                 &[("cause", words(Cause::ALL))],
             ),
         ),
-        ("Lines", object(&[("lines", list("Line"))])),
+        ("Lines", with(object(&[("lines", list("Line"))]), &unreachable)),
         (
             "Session",
             with(
@@ -169,7 +170,7 @@ fn lines() -> Named {
                 &[("ends_in", count())],
             ),
         ),
-        ("Sessions", object(&[("sessions", list("Session"))])),
+        ("Sessions", with(object(&[("sessions", list("Session"))]), &unreachable)),
     ]
 }
 
@@ -192,7 +193,13 @@ fn servers() -> Named {
         ),
         ("UnusablePort", object(&[("port", port()), ("reason", text())])),
         ("ServerAnswer", object(&[("server", reference("Server"))])),
-        ("Servers", object(&[("servers", list("Server"))])),
+        (
+            "Servers",
+            with(
+                object(&[("servers", list("Server"))]),
+                &[("as_of", time()), ("stale", json!({"type": "boolean"}))],
+            ),
+        ),
         (
             "Boot",
             json!({

@@ -1,7 +1,12 @@
 //! Whose servers a caller sees: their project's, and administrators all.
 
+use axum::http::HeaderMap;
+use axum::http::HeaderValue;
+use axum::http::header::AGE;
+use jiff::Timestamp;
 use serialproxy_proto::api::SeenServer;
 use serialproxy_proto::api::Server;
+use serialproxy_proto::api::Servers;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::PAGE;
 use serialproxy_proto::compute::Page;
@@ -33,6 +38,12 @@ impl Caller {
     }
 }
 
+/// The header that tells how old a list is, where it may be old.
+pub(crate) fn age(as_of: Option<Timestamp>) -> HeaderMap {
+    let seconds = as_of.map(|time| time.duration_until(Timestamp::now()).as_secs().max(0));
+    seconds.map(|seconds| (AGE, HeaderValue::from(seconds))).into_iter().collect()
+}
+
 impl Api {
     /// A server of the caller's. One of another project is answered as one that does not exist: in
     /// its words, after as long, and as unavailable while nobody can say that it does not exist.
@@ -58,7 +69,7 @@ impl Api {
         let is_called =
             |server: &Server| server.name.parse::<ServerId>().is_ok_and(|name| name == id);
         let named = self.servers(caller, None, 2, is_called).await;
-        match named.as_deref() {
+        match named.as_ref().map(|named| named.servers.as_slice()) {
             Ok([server]) => server.id,
             _ => id,
         }
@@ -71,19 +82,21 @@ impl Api {
         after: Option<&Server>,
         limit: usize,
         fits: impl Fn(&Server) -> bool + Send + Sync,
-    ) -> Result<Vec<Server>, Fault> {
+    ) -> Result<Servers, Fault> {
         let mut found = Vec::new();
+        let mut oldest = None;
         let mut after = after.map(ServerMark::from);
         loop {
             let project = caller.scope().cloned();
             let page = Page { project, after: after.clone(), limit: PAGE };
-            let servers = self.servers.servers(page).await?;
+            let Servers { servers, as_of, .. } = self.servers.servers(page).await?;
+            oldest = [oldest, as_of].into_iter().flatten().min();
             let last = servers.last().map(ServerMark::from);
             let is_last = servers.len() < PAGE || last <= after;
             found.extend(servers.into_iter().filter(&fits));
             if is_last || found.len() >= limit {
                 found.truncate(limit);
-                return Ok(found);
+                return Ok(Servers::new(found, oldest));
             }
             after = last;
         }

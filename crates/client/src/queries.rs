@@ -65,7 +65,7 @@ async fn say_unusable(api: &Api) {
     loop {
         let query: Vec<_> = marker.as_deref().map(|id| ("marker", id)).into_iter().collect();
         let Ok(answer) = api.call(Method::GET, "/v1/servers", &query, None).await else { return };
-        let Ok(Servers { servers }) = api.read::<Servers>(answer) else { return };
+        let Ok(Servers { servers, .. }) = api.read::<Servers>(answer) else { return };
         let last = servers.last().map(|server| server.id.to_string());
         // A marker that stands still would ask for the same page for ever.
         let is_last = servers.len() < PAGE || last == marker;
@@ -84,7 +84,10 @@ async fn say_unusable(api: &Api) {
 pub(crate) async fn sessions(api: &Api, format: Format) -> Result<String, Failure> {
     let answer = api.call(Method::GET, "/v1/sessions", &[], None).await?;
     show(format, answer, |answer| {
-        let sessions = api.read::<Sessions>(answer)?.sessions;
+        let Sessions { sessions, unreachable } = api.read(answer)?;
+        if !unreachable.is_empty() {
+            say(&format!("no sessions of hosts that do not respond: {}", unreachable.join(", ")));
+        }
         let rows = sessions.into_iter().map(|session| {
             [
                 session.id.to_string(),

@@ -106,7 +106,7 @@ impl Manager {
         Ok(OpenedConsole { line, name: server.name, project: server.project })
     }
 
-    async fn page(&self, page: Page<ServerMark>) -> Vec<api::Server> {
+    async fn page(&self, page: Page<ServerMark>) -> api::Servers {
         let mut servers = self.statics.all();
         if let Some(guests) = &self.guests {
             servers.extend(guests.servers().await);
@@ -114,7 +114,7 @@ impl Manager {
         servers.retain(|server| page.is_of(&server.project) && !page.is_behind(&server.into()));
         servers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         servers.truncate(page.limit());
-        servers
+        api::Servers::new(servers, None)
     }
 
     async fn boot_guest(
@@ -155,7 +155,7 @@ impl Manager {
 }
 
 impl Servers for Manager {
-    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, Vec<api::Server>> {
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, api::Servers> {
         Box::pin(async { Ok(self.page(page).await) })
     }
 
@@ -200,13 +200,14 @@ impl LineBook for Manager {
         Box::pin(self.open(ask))
     }
 
-    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Vec<api::Line>> {
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines> {
         Box::pin(async move {
             let all = self.lines.all();
             let lines = all.iter().filter(|line| {
                 !page.is_behind(&line.key()) && line.is_of(|project| page.is_of(project))
             });
-            Ok(lines.take(page.limit()).map(Line::describe).collect())
+            let lines = lines.take(page.limit()).map(Line::describe).collect();
+            Ok(api::Lines { lines, unreachable: Vec::new() })
         })
     }
 
@@ -233,12 +234,13 @@ impl LineBook for Manager {
         })
     }
 
-    fn sessions(&self, project: Option<String>) -> Answer<'_, Vec<api::Session>> {
+    fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions> {
         Box::pin(async move {
             let all = self.lines.all();
             let own = |known: &str| project.as_deref().is_none_or(|project| project == known);
             let asked = |line: &&Line| line.is_of(own);
-            Ok(all.iter().filter(asked).flat_map(Line::sessions).collect())
+            let sessions = all.iter().filter(asked).flat_map(Line::sessions).collect();
+            Ok(api::Sessions { sessions, unreachable: Vec::new() })
         })
     }
 

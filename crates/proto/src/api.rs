@@ -118,17 +118,23 @@ pub enum EndpointKind {
 }
 
 /// `{"lines": […]}`, paged.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Lines {
     /// One page.
     pub lines: Vec<Line>,
+    /// Names of the hosts whose lines are missing, because they did not respond in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<String>,
 }
 
 /// `{"sessions": […]}`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sessions {
     /// All sessions.
     pub sessions: Vec<Session>,
+    /// Names of the hosts whose sessions are missing, because they did not respond in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<String>,
 }
 
 /// One attached person or program.
@@ -186,11 +192,25 @@ pub struct ServerAnswer<S = Server> {
     pub server: S,
 }
 
-/// `{"servers": […]}`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// `{"servers": […]}`, paged.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Servers<S = Server> {
-    /// The servers.
+    /// One page.
     pub servers: Vec<S>,
+    /// Where they may have changed since, because what knows them does not respond: when they were
+    /// so.
+    #[serde(default, serialize_with = "optional_time", skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// Whether there is an [`Self::as_of`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+}
+
+impl<S> Servers<S> {
+    /// As they are now or, if they are not known to be so, were at a time.
+    pub fn new(servers: Vec<S>, as_of: Option<Timestamp>) -> Self {
+        Self { servers, as_of, stale: as_of.is_some() }
+    }
 }
 
 /// A server (guest).

@@ -23,7 +23,7 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, ComputeError>>;
 /// Which servers there are, and their power.
 pub trait Servers: std::fmt::Debug + Send + Sync {
     /// A page of the servers, ordered by name, then id. One that is not full is the last.
-    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, Vec<api::Server>>;
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, api::Servers>;
 
     /// One server.
     fn server(&self, id: ServerId) -> Answer<'_, api::Server>;
@@ -53,7 +53,7 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
     fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole>;
 
     /// A page of the lines, ordered by server and port. One that is not full is the last.
-    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Vec<api::Line>>;
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines>;
 
     /// One line.
     fn line(&self, line: LineKey) -> Answer<'_, api::Line>;
@@ -69,7 +69,7 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
     fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
 
     /// The sessions at the servers of a project or, without one, at all servers.
-    fn sessions(&self, project: Option<String>) -> Answer<'_, Vec<api::Session>>;
+    fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions>;
 
     /// Ends the session that writes to a line, and says which it was.
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer>;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
 use serialproxy_proto::api::Server;
+use serialproxy_proto::api::Servers;
 
 use super::PLACES;
 use super::filter::Filter;
@@ -21,6 +23,7 @@ use crate::fault::Fault;
 use crate::query::Query;
 use crate::request::ServerPath;
 use crate::routes::Route;
+use crate::scope::age;
 
 /// Parameters of lists.
 const QUERY: &[&str] =
@@ -61,12 +64,13 @@ async fn list(
     caller: Caller,
     links: Links,
     query: Query,
-) -> Result<Json<Page>, Fault> {
-    let (servers, next) = page(&api, &caller, &query, INDEX).await?;
-    Ok(Json(Page {
+) -> Result<impl IntoResponse, Fault> {
+    let (Servers { servers, as_of, .. }, next) = page(&api, &caller, &query, INDEX).await?;
+    let page = Page {
         servers: servers.iter().map(|server| view::reference(server, &links)).collect(),
         servers_links: next.map(|query| links.to_next_page(&query)),
-    }))
+    };
+    Ok((age(as_of), Json(page)))
 }
 
 async fn list_detail(
@@ -75,13 +79,14 @@ async fn list_detail(
     caller: Caller,
     links: Links,
     query: Query,
-) -> Result<Json<Page>, Fault> {
-    let (servers, next) = page(&api, &caller, &query, DETAIL).await?;
+) -> Result<impl IntoResponse, Fault> {
+    let (Servers { servers, as_of, .. }, next) = page(&api, &caller, &query, DETAIL).await?;
     let view = View::new(version, &caller, &links);
-    Ok(Json(Page {
+    let page = Page {
         servers: servers.iter().map(|server| view.of(server)).collect(),
         servers_links: next.map(|query| links.to_next_page(&query)),
-    }))
+    };
+    Ok((age(as_of), Json(page)))
 }
 
 async fn show(
@@ -101,7 +106,7 @@ async fn page(
     caller: &Caller,
     query: &Query,
     policy: &str,
-) -> Result<(Vec<Server>, Option<String>), Fault> {
+) -> Result<(Servers, Option<String>), Fault> {
     let limit = query.limit()?;
     let filter = Filter::new(query, caller, policy)?;
     let fits = |server: &Server| filter.takes(server);
@@ -111,7 +116,7 @@ async fn page(
     };
     let servers = api.servers(caller, marker.as_ref(), limit, fits).await?;
     // A full page has a successor, as Nova has it, even if that is empty.
-    let last = servers.last().filter(|_| servers.len() == limit);
+    let last = servers.servers.last().filter(|_| servers.servers.len() == limit);
     let next = last.map(|last| query.next_page(limit, &last.id.to_string()));
     Ok((servers, next))
 }

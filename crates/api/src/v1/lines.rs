@@ -64,8 +64,7 @@ async fn lines(
     let limit = query.limit()?;
     let after = query.text("marker").map(marker).transpose()?;
     let page = Page { project: caller.scope().cloned(), after, limit };
-    let lines = api.lines.lines(page).await?;
-    Ok(Json(Lines { lines }))
+    Ok(Json(api.lines.lines(page).await?))
 }
 
 async fn line(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Adopted;
 use serialproxy_proto::api::Boot;
@@ -25,6 +26,7 @@ use crate::query::Query;
 use crate::request::Body;
 use crate::request::ServerPath;
 use crate::routes::Route;
+use crate::scope::age;
 use crate::tokens;
 
 /// How long a boot may take: a big image is copied first, on a slow disk.
@@ -102,14 +104,15 @@ async fn servers(
     State(api): State<Arc<Api>>,
     caller: Caller,
     query: Query,
-) -> Result<Json<Servers<SeenServer>>, Fault> {
+) -> Result<impl IntoResponse, Fault> {
     let limit = query.limit()?;
     let marker = match query.text("marker") {
         Some(marker) => Some(api.marker(&caller, marker, |_| true).await?),
         None => None,
     };
-    let servers = api.servers(&caller, marker.as_ref(), limit, |_| true).await?;
-    Ok(Json(Servers { servers: servers.into_iter().map(|server| caller.sees(server)).collect() }))
+    let found = api.servers(&caller, marker.as_ref(), limit, |_| true).await?;
+    let servers = found.servers.into_iter().map(|server| caller.sees(server)).collect();
+    Ok((age(found.as_of), Json(Servers::new(servers, found.as_of))))
 }
 
 async fn server(

@@ -29,8 +29,7 @@ pub(super) fn routes() -> [Route; 2] {
 }
 
 async fn sessions(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Sessions>, Fault> {
-    let sessions = api.lines.sessions(caller.scope().cloned()).await?;
-    Ok(Json(Sessions { sessions }))
+    Ok(Json(api.lines.sessions(caller.scope().cloned()).await?))
 }
 
 async fn disconnect(
@@ -40,9 +39,15 @@ async fn disconnect(
     query: Query,
 ) -> Result<(), Fault> {
     let reason = query.reason()?;
-    let visible = api.lines.sessions(caller.scope().cloned()).await?;
-    let Some(found) = visible.into_iter().find(|visible| visible.id == session) else {
-        return Err(Fault::no_such_session(&session.to_string()));
+    let Sessions { sessions, unreachable } = api.lines.sessions(caller.scope().cloned()).await?;
+    let Some(found) = sessions.into_iter().find(|visible| visible.id == session) else {
+        return Err(match unreachable.is_empty() {
+            true => Fault::no_such_session(&session.to_string()),
+            false => Fault::Unavailable(format!(
+                "session {session} could not be found, and these hosts do not respond: {}",
+                unreachable.join(", ")
+            )),
+        });
     };
     caller.require(Role::Member, "serialproxy:sessions:disconnect")?;
     let by = Disconnect { by: caller.user, reason };

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
+use jiff::Timestamp;
+use serialproxy_proto::api;
 use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Adopted;
 use serialproxy_proto::api::AdoptedPort;
@@ -10,10 +12,12 @@ use serialproxy_proto::api::Boot;
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Line;
+use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Session;
 use serialproxy_proto::api::SessionState;
+use serialproxy_proto::api::Sessions;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::api::Writer;
@@ -70,6 +74,10 @@ pub(crate) struct Fake {
     pub(crate) powerless: Option<ComputeError>,
     /// The name of `halted`, if it is not that.
     pub(crate) named: Option<String>,
+    /// Since when nobody says whether servers changed, if so.
+    pub(crate) as_of: Option<Timestamp>,
+    /// Hosts that do not respond.
+    pub(crate) unreachable: Vec<String>,
     /// No consoles are handed out.
     pub(crate) disabled: bool,
     /// Servers have no ports.
@@ -179,13 +187,13 @@ impl Fake {
 }
 
 impl Servers for Fake {
-    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, Vec<Server>> {
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, api::Servers> {
         self.say("servers".into(), || {
             let mut all = self.all();
             all.sort_by_key(|server| ServerMark::from(server));
             all.retain(|server| page.is_of(&server.project) && !page.is_behind(&server.into()));
             all.truncate(page.limit());
-            Ok(all)
+            Ok(api::Servers::new(all, self.as_of))
         })
     }
 
@@ -263,14 +271,18 @@ impl LineBook for Fake {
         })
     }
 
-    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Vec<Line>> {
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, Lines> {
         self.say("lines".into(), || {
             let own = self.all().into_iter().filter(|server| page.is_of(&server.project));
             let keys =
                 own.flat_map(|server| [0, 1].map(|port| LineKey { server: server.id, port }));
             let mut keys: Vec<_> = keys.filter(|key| !page.is_behind(key)).collect();
             keys.sort();
-            keys.into_iter().take(page.limit()).map(|key| self.find_line(key)).collect()
+            let lines = keys.into_iter().take(page.limit()).map(|key| self.find_line(key));
+            Ok(Lines {
+                lines: lines.collect::<Result<_, _>>()?,
+                unreachable: self.unreachable.clone(),
+            })
         })
     }
 
@@ -300,7 +312,7 @@ impl LineBook for Fake {
         self.say(format!("sysrq {line} {key}"), || self.find_line(line).map(drop))
     }
 
-    fn sessions(&self, project: Option<String>) -> Answer<'_, Vec<Session>> {
+    fn sessions(&self, project: Option<String>) -> Answer<'_, Sessions> {
         let session = Session {
             id: SESSION,
             server: ServerRef { id: running(), name: "running".into() },
@@ -314,7 +326,10 @@ impl LineBook for Fake {
             ends_in: Some(40),
         };
         let is_own = project.is_none_or(|project| project == PROJECT);
-        self.say("sessions".into(), || Ok(Vec::from_iter(is_own.then_some(session))))
+        let sessions = Vec::from_iter(is_own.then_some(session));
+        self.say("sessions".into(), || {
+            Ok(Sessions { sessions, unreachable: self.unreachable.clone() })
+        })
     }
 
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, Writer> {

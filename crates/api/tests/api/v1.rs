@@ -88,6 +88,41 @@ async fn a_server_is_found_on_whatever_page_of_the_compute_role_it_is() {
 }
 
 #[tokio::test]
+async fn hosts_that_do_not_respond_are_named_beside_what_the_others_say() {
+    let unreachable = vec!["host-7".to_owned()];
+    let fake = Fake { unreachable, ..Fake::default() };
+    let bench = Bench::with(fake, &config(), Auth::Noauth);
+    for (path, list) in [("/v1/lines", "lines"), ("/v1/sessions", "sessions")] {
+        let answer = bench.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["unreachable"]),
+            (200, &serde_json::json!(["host-7"]))
+        );
+        assert!(!answer.json()[list].as_array().unwrap().is_empty());
+        assert!(Bench::new().get(path).await.json().get("unreachable").is_none());
+    }
+    let unknown = "DELETE /v1/sessions/11111111-2222-4333-8444-555555555555";
+    bench.call(unknown, "").await.is_fault(503, "serviceUnavailable", "do not respond: host-7");
+}
+
+#[tokio::test]
+async fn a_list_of_servers_that_may_be_old_says_how_old_it_is() {
+    let as_of = Timestamp::from_second(Timestamp::now().as_second() - 90).ok();
+    let bench = Bench::with(Fake { as_of, ..Fake::default() }, &config(), Auth::Noauth);
+    let is_old =
+        |answer: &Answer| (90..120).contains(&answer.header("age").parse::<u32>().unwrap());
+    for path in ["/v2.1/servers", "/v2.1/servers/detail"] {
+        assert!(is_old(&bench.get(path).await), "{path}");
+    }
+    let answer = bench.get("/v1/servers").await;
+    assert!(is_old(&answer));
+    assert_eq!(answer.json()["stale"], true);
+    assert_eq!(answer.json()["as_of"].as_str().unwrap().parse().ok(), as_of);
+    let fresh = Bench::new().get("/v1/servers").await;
+    assert_eq!((fresh.header("age"), fresh.json().as_object().unwrap().len()), ("", 1));
+}
+
+#[tokio::test]
 async fn pages_of_lines_hold_each_line_once() {
     let fake = Fake { crowd: 5, ..Fake::default() };
     let bench = Bench::with(fake, &config(), Auth::Noauth);

@@ -103,7 +103,7 @@ impl Role {
     /// All servers.
     pub(crate) async fn servers(&self) -> Vec<api::Server> {
         let page = Page { project: None, after: None, limit: PAGE };
-        self.manager.servers(page).await.unwrap()
+        self.manager.servers(page).await.unwrap().servers
     }
 
     /// Asks for a console as an administrator.

@@ -122,7 +122,7 @@ async fn lists_come_in_pages_of_a_project_or_of_all() {
     let servers = async |project: Option<&str>, after: Option<(&str, ServerId)>, limit| {
         let after = after.map(|(name, id)| ServerMark { name: name.into(), id });
         let page = Page { project: project.map(str::to_owned), after, limit };
-        let servers = role.manager.servers(page).await.unwrap();
+        let servers = role.manager.servers(page).await.unwrap().servers;
         servers.into_iter().map(|server| server.name).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(servers(None, None, 2).await, "alpha switch");
@@ -134,7 +134,7 @@ async fn lists_come_in_pages_of_a_project_or_of_all() {
 
     let lines = async |project: Option<&str>, after, limit| {
         let page = Page { project: project.map(str::to_owned), after, limit };
-        let lines = role.manager.lines(page).await.unwrap();
+        let lines = role.manager.lines(page).await.unwrap().lines;
         lines.into_iter().map(|line| line.server.name).collect::<Vec<_>>()
     };
     let all = lines(None, None, 9).await;

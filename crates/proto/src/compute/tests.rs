@@ -140,6 +140,24 @@ fn session() -> impl Strategy<Value = Session> {
     )
 }
 
+fn hosts() -> impl Strategy<Value = Vec<String>> {
+    vec(text(), 0..3)
+}
+
+fn servers() -> impl Strategy<Value = api::Servers> {
+    (vec(server(), 0..3), option::of(time()))
+        .prop_map(|(servers, as_of)| api::Servers::new(servers, as_of))
+}
+
+fn lines() -> impl Strategy<Value = api::Lines> {
+    (vec(line(), 0..3), hosts()).prop_map(|(lines, unreachable)| api::Lines { lines, unreachable })
+}
+
+fn sessions() -> impl Strategy<Value = api::Sessions> {
+    (vec(session(), 0..3), hosts())
+        .prop_map(|(sessions, unreachable)| api::Sessions { sessions, unreachable })
+}
+
 fn boot() -> impl Strategy<Value = Boot> {
     let properties = || btree_map(text(), text(), 0..3);
     (text(), text(), properties(), properties()).prop_map(
@@ -231,9 +249,9 @@ fn comes_back<T: Debug + DeserializeOwned + PartialEq + Serialize>(sent: &T) {
 proptest! {
     #[test]
     fn servers_come_out_of_json_as_they_went_in(
-        server in server(), boot in boot(), power in power(), adopt in adopt(), adopted in adopted()
+        servers in servers(), boot in boot(), power in power(), adopt in adopt(), adopted in adopted()
     ) {
-        comes_back(&server);
+        comes_back(&servers);
         comes_back(&boot);
         comes_back(&power);
         comes_back(&adopt);
@@ -242,12 +260,12 @@ proptest! {
 
     #[test]
     fn lines_and_sessions_come_out_of_json_as_they_went_in(
-        key in line_key(), line in line(), session in session(), writer in writer(),
+        key in line_key(), lines in lines(), sessions in sessions(), writer in writer(),
         by in disconnect(), output in output()
     ) {
         comes_back(&key);
-        comes_back(&line);
-        comes_back(&session);
+        comes_back(&lines);
+        comes_back(&sessions);
         comes_back(&writer);
         comes_back(&by);
         comes_back(&output);
