@@ -1,0 +1,76 @@
+// What the tests of the servers page stand on: a browser, an API, and the page's parts.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach } from 'node:test';
+
+import { launch, open, see } from './browser.mjs';
+import { TOKEN, id, line, server, session, startApi } from './servers.mjs';
+
+export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+
+export let browser;
+export let api;
+export let pages;
+
+before(async () => {
+  browser = await launch();
+});
+beforeEach(async () => {
+  pages = [];
+  api = await startApi();
+});
+afterEach(async () => {
+  // Chromium reports every answer that is no success; those are what some tests are about.
+  const faults = pages.flatMap((page) => page.faults).filter((text) => !text.includes('status of'));
+  await Promise.all(pages.map((page) => page.context().close()));
+  await api.stop();
+  assert.deepEqual(faults, []);
+});
+after(() => browser.close());
+
+export const button = (page, name) => page.getByRole('button', { name, exact: true });
+export const card = (page, name) => page.getByRole('listitem', { name, exact: true });
+export const port = (page, number, name) => card(page, `Port ${number} of ${name}`);
+export const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
+export const tokenField = (page) => page.getByLabel('API token');
+
+export async function visit(options) {
+  const page = await open(browser, api.url, options);
+  pages.push(page);
+  return page;
+}
+
+/** A page whose token was accepted. */
+export async function enter(options) {
+  const page = await visit(options);
+  await tokenField(page).fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await see(page.getByText(/^\d+ servers?, as of/));
+  return page;
+}
+
+/** One running server with one port, on which alice types and bob watches. */
+export function oneServer() {
+  const web = server(1);
+  const alice = session(line(web));
+  const bob = session(line(web), { id: id(77), user: 'bob', mode: 'watch', protocol: 'raw' });
+  api.servers = [web];
+  api.lines = [
+    line(web, 0, { writer: { session: alice.id, user: 'alice', since: alice.since }, watchers: 1 }),
+  ];
+  api.sessions = [alice, bob];
+  return web;
+}
+
+export const storage = (page) => page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+
+export const focused = (page) =>
+  page.evaluate(() => {
+    const { activeElement } = document;
+    return activeElement.ariaLabel ?? activeElement.labels?.[0]?.textContent ?? activeElement.textContent;
+  });
+
+export async function assertNoSidewaysScroll(page) {
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.equal(overflow, 0);
+}
