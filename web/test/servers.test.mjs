@@ -21,7 +21,7 @@ import {
   tokenField,
   visit,
 } from './servers-stage.mjs';
-import { TOKEN, id, line, server, session } from './servers.mjs';
+import { TOKEN, id, line, server } from './servers.mjs';
 
 // The token
 

@@ -15,7 +15,7 @@ use crate::secret;
 /// Name of its file in the state directory.
 const FILE: &str = "admin-token";
 
-/// What the admin token of a state directory is recognised by. The first call makes the token:
+/// What the admin token of a state directory is recognized by. The first call makes the token:
 /// 64 hexadecimal digits in the file `admin-token`, which its owner alone may read.
 ///
 /// # Errors

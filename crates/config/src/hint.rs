@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_fingers_is_recognised() {
+    fn a_slip_of_the_fingers_is_recognized() {
         let names = ["port_range", "base_url", "web"];
         assert_eq!(nearest("port_rnage", names), Some("port_range"));
         assert_eq!(nearest("Base-URL", names), Some("base_url"));

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_of_a_newer_server_is_recognised_as_such() {
+    fn a_cause_of_a_newer_server_is_recognized_as_such() {
         assert_eq!(serde_json::from_str::<Cause>("\"moon\"").unwrap(), Cause::Unknown);
     }
 }

@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_message_is_recognised_as_such() {
+    fn an_unknown_message_is_recognized_as_such() {
         let message: ClientMessage = serde_json::from_str(r#"{"type":"dance","x":1}"#).unwrap();
         assert_eq!(message, ClientMessage::Unknown);
     }

@@ -42,7 +42,7 @@ pub const PAINTED: usize = 1024 * 1024;
 /// The default grid: the size that Linux assumes of a serial terminal.
 const USUAL: Size = Size { rows: 24, cols: 80 };
 
-/// A larger grid is modelled as one of this size: it would be paid for in memory.
+/// A larger grid is modeled as one of this size: it would be paid for in memory.
 const MOST_ROWS: u16 = 200;
 const MOST_COLS: u16 = 500;
 

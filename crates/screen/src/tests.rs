@@ -237,15 +237,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn what_is_modelled_and_painted_of_hostile_output_is_bounded(
+    fn what_is_modeled_and_painted_of_hostile_output_is_bounded(
         output in hostile(),
         grid in proptest::sample::select(GRIDS.to_vec()),
     ) {
         let (rows, cols) = grid;
         assert_bounded(&output, rows, cols);
         let grid = Grid::of(Size { rows, cols });
-        let modelled = &output[work::affordable(&output, grid)..];
-        prop_assert!(work::Work::of(modelled, grid).done <= work::BUDGET);
+        let modeled = &output[work::affordable(&output, grid)..];
+        prop_assert!(work::Work::of(modeled, grid).done <= work::BUDGET);
     }
 }
 

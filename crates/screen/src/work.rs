@@ -12,13 +12,13 @@ use crate::parser::Perform;
 use crate::parser::characters;
 use crate::terminal::REPEATED;
 
-/// What modelling may cost: some 20 ms. A screen that is cropped is modelled twice.
+/// What modeling may cost: some 20 ms. A screen that is cropped is modeled twice.
 pub(crate) const BUDGET: u64 = 20_000_000;
 
 /// After so much work the output may be cut.
 const STEP: u64 = BUDGET / 64;
 
-/// Where the newest part of the output begins that can be modelled within the budget: between two operations.
+/// Where the newest part of the output begins that can be modeled within the budget: between two operations.
 pub(crate) fn affordable(output: &[u8], grid: Grid) -> usize {
     let mut work = Work::new(grid);
     let mut parser = Parser::default();

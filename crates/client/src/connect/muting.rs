@@ -255,7 +255,7 @@ fn asks(sequence: &[u8]) -> bool {
         (Some(b'?'), b"", b'h') => parameters.split(|byte| *byte == b';').any(|p| p == b"2048"),
         (None, b"", b't') => reports_window(parameters),
         // Checksum of the screen; presentation, terminal and character set state; extent of the
-        // display; mouse position; attributes and colours; secure reset.
+        // display; mouse position; attributes and colors; secure reset.
         (None, b"*", b'y') | (None, b"$", b'w' | b'u') | (None, b"&", b'u') => true,
         (None, b"\"", b'v') | (None, b"'" | b"#", b'|') => true,
         (None, b"#", b'R') | (None, b"+", b'p') => true,
@@ -277,7 +277,7 @@ fn asks_device(head: &[u8]) -> bool {
 }
 
 /// Whether a terminal answers this operating system command, or acts for the guest: one with a `?` where a
-/// colour or another value stands; the clipboard (52, kitty's 5522), files (kitty's 5113), what iTerm2
+/// color or another value stands; the clipboard (52, kitty's 5522), files (kitty's 5113), what iTerm2
 /// can do (1337), the program around it (51), xterm's features (60, 61). Titles (0, 1, 2) may hold anything.
 fn asks_system(command: &[u8]) -> bool {
     let mut fields = command.get(2..).unwrap_or_default().split(|byte| *byte == b';');

@@ -170,7 +170,7 @@ fn faults_are_told_in_the_apis_words_with_the_exit_code_of_their_kind() {
 }
 
 #[test]
-fn something_that_is_not_the_api_is_recognised() {
+fn something_that_is_not_the_api_is_recognized() {
     let api = Api::start(|_| (404, "<html>".into()));
     let ended = ask(&api, &["servers"]);
     assert_eq!(ended.code, 1);

@@ -375,7 +375,7 @@ async fn a_flood_arrives_whole_and_is_acknowledged_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_speaks_only_raw_is_recognised() {
+async fn a_proxy_that_speaks_only_raw_is_recognized() {
     let console = Console::start().await;
     let command = console.client(&[]);
     let ended = tokio::spawn(beside(|| run(command, b"")));
