@@ -7,7 +7,7 @@ use crate::ini::Section;
 use crate::nova;
 use crate::nova::LOGINS;
 use crate::nova::Meaning;
-use crate::written::known_group;
+use crate::options::known_group;
 
 /// The option, which stands in the group of the service user.
 const AUTH_SECTION: &str = "auth_section";

@@ -4,7 +4,7 @@
 use crate::ini::Section;
 use crate::options::Opt;
 use crate::options::find;
-use crate::written::known_group;
+use crate::options::known_group;
 
 /// Groups of ours that Nova's own options stand in as well.
 const COMMON: [&str; 6] =

@@ -150,6 +150,12 @@ impl Opt {
     }
 }
 
+/// The group of that name. Like oslo.config, case counts for `DEFAULT` only.
+pub(crate) fn known_group(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    groups().into_iter().find(|group| *group == name || *group == lower)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

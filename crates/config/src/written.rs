@@ -28,6 +28,7 @@ use crate::nova::Meaning;
 use crate::options::Opt;
 use crate::options::find;
 use crate::options::groups;
+use crate::options::known_group;
 use crate::options::options;
 
 /// Largest file that is read, in bytes.
@@ -300,12 +301,6 @@ fn read_text(file: &Path) -> io::Result<String> {
         let line = valid.filter(|byte| **byte == b'\n').count() + 1;
         io::Error::other(format!("is not UTF-8 text in line {line}"))
     })
-}
-
-/// The group of that name. Like oslo.config, case counts for `DEFAULT` only.
-pub(crate) fn known_group(name: &str) -> Option<&'static str> {
-    let lower = name.to_lowercase();
-    groups().into_iter().find(|group| *group == name || *group == lower)
 }
 
 fn known(group: &str, name: &str, origin: Origin) -> Result<&'static Opt, Problem> {
