@@ -21,8 +21,6 @@ use crate::hint::nearest;
 use crate::ini;
 use crate::ini::Ini;
 use crate::ini::Section;
-use crate::load::Role;
-use crate::load::Sources;
 use crate::nova;
 use crate::nova::Meaning;
 use crate::options::Opt;
@@ -30,6 +28,8 @@ use crate::options::find;
 use crate::options::groups;
 use crate::options::known_group;
 use crate::options::options;
+use crate::sources::Role;
+use crate::sources::Sources;
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
