@@ -31,6 +31,7 @@ for (const [how, end] of [
   ['is closed as draining', (session) => session.close(4012, 'draining: connect again')],
   ['is closed for a restart', (session) => session.close(1012)],
   ['is closed after a fault', (session) => session.close(1011, 'store unavailable')],
+  ['is closed as its host is lost', (session) => session.close(4014, 'host lost: try again')],
 ]) {
   test(`a connection that ${how} comes back by its key, where the output stopped`, async () => {
     const { page, session } = await resumable();

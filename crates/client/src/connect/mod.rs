@@ -179,4 +179,13 @@ mod tests {
         assert!(!passes(&busy("alice2"), "alice"));
         assert!(!passes(&busy("bob"), "alice"));
     }
+
+    #[test]
+    fn coming_back_waits_for_a_host_that_does_not_respond_and_not_for_a_server_that_is_gone() {
+        let closed = |code: CloseCode| {
+            passes(&Failure::Closed { code: code.number(), reason: String::new(), own: false }, "")
+        };
+        assert!(closed(CloseCode::HostLost));
+        assert!(!closed(CloseCode::NoSuchLine));
+    }
 }
