@@ -138,9 +138,11 @@ fn sessions_are_listed_with_who_and_since_when() {
         "mode": "write", "since": "2026-11-22T09:00:00Z", "address": "192.0.2.7:40000",
         "protocol": "console.v1", "state": "live",
     });
-    let api = api((200, json!({"sessions": [session]}).to_string()));
-    let ended = ask(&api, &["sessions"]);
+    let answer = json!({"sessions": [session], "unreachable": ["host-7", "host-9\u{1b}[2J"]});
+    let ended = ask(&api((200, answer.to_string())), &["sessions"]);
     assert_eq!(ended.code, 0, "{ended:?}");
+    let missing = r"no sessions of hosts that do not respond: host-7, host-9\u{1b}[2J";
+    assert!(ended.stderr.contains(missing), "{ended:?}");
     for text in
         ["demo", r"alice\u{1b}[2J", "write", "2026-11-22T09:00:00Z", "192.0.2.7", "console.v1"]
     {
