@@ -209,6 +209,7 @@ fn servers() -> Named {
                     "image": text(),
                     "properties": strings,
                     "flavor_properties": strings,
+                    "host": {"type": "string"},
                 },
                 "required": ["name", "image"],
                 "additionalProperties": false,

@@ -410,6 +410,9 @@ pub struct Boot {
     /// Extra spec of the flavor, for example hw:serial_port_count=2
     #[arg(long = "flavor-property", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) flavor_properties: Vec<(String, String)>,
+    /// Host to run it on; required where several hosts of a cluster have libvirt
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
 }
 
 /// `stop`.

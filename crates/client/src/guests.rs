@@ -46,6 +46,7 @@ pub(crate) async fn boot(api: &Api, command: &Boot, format: Format) -> Result<St
         image: command.image.clone(),
         properties: command.properties.iter().cloned().collect(),
         flavor_properties: command.flavor_properties.iter().cloned().collect(),
+        host: command.host.clone(),
     };
     let answer = api.call(Method::POST, "/v1/servers", &[], Some(json!(body))).await?;
     show(format, answer, |answer| {

@@ -27,8 +27,12 @@ use crate::trust::Host;
 use crate::trust::Trust;
 use crate::trust::in_words;
 
-/// The protocol between the hosts of a cluster (ALPN).
+/// The protocol in which a proxy passes requests of users on to a host, and a host asks for a certificate
+/// (ALPN).
 pub const ALPN: &[u8] = b"serialproxy/1";
+
+/// The protocol of the calls of an api role to a host (ALPN).
+pub const CALLS: &[u8] = b"serialproxy-calls/1";
 
 /// Why this host has no place in a cluster.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +135,7 @@ impl Identity {
         let mut config = builder
             .with_client_cert_verifier(Arc::new(clients))
             .with_cert_resolver(Arc::clone(&self.certificate) as _);
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec(), CALLS.to_vec()];
         // A resumed session would not ask whether its host was removed.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -14,6 +14,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use crate::identity::ALPN;
+use crate::identity::CALLS;
 use crate::role::Role;
 use crate::role::Roles;
 
@@ -46,7 +47,7 @@ pub enum PeerError {
     #[error("no certificate was shown")]
     NoCertificate,
     /// They speak something else.
-    #[error("the protocol serialproxy/1 was not agreed on (ALPN)")]
+    #[error("no protocol of serialproxy was agreed on (ALPN)")]
     OtherProtocol,
     /// It cannot be read.
     #[error("the certificate cannot be parsed")]
@@ -87,7 +88,7 @@ impl Peer {
     ///
     /// When they showed no certificate, or do not speak our protocol.
     pub fn of(connection: &CommonState) -> Result<Self, PeerError> {
-        if connection.alpn_protocol() != Some(ALPN) {
+        if ![Some(ALPN), Some(CALLS)].contains(&connection.alpn_protocol()) {
             return Err(PeerError::OtherProtocol);
         }
         let shown = connection.peer_certificates().and_then(<[_]>::first);

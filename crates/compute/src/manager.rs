@@ -32,6 +32,8 @@ use crate::statics::Statics;
 /// The compute role.
 #[derive(Debug)]
 pub struct Manager {
+    /// Name of this host.
+    host: String,
     /// Whether consoles are handed out.
     enabled: bool,
     lines: Lines,
@@ -52,7 +54,8 @@ impl Manager {
         let owners = Owners::new(&config.compute);
         let statics = Statics::start(&config.cluster.name, statics, &owners, enabled, &lines);
         let guests = config.compute.libvirt.then(|| Guests::start(config, ledger, lines.clone()));
-        Arc::new(Self { enabled, lines, statics, guests })
+        let host = config.cluster.name.clone();
+        Arc::new(Self { host, enabled, lines, statics, guests })
     }
 
     fn guests(&self, id: ServerId) -> Result<&Arc<Guests>, ComputeError> {
@@ -127,6 +130,12 @@ impl Manager {
                 "guests cannot be booted: [compute] drivers does not contain libvirt".into(),
             ));
         };
+        if let Some(host) = &boot.host
+            && *host != self.host
+        {
+            let own = &self.host;
+            return Err(ComputeError::Invalid(format!("host: no such host is up; choose {own}")));
+        }
         if self.statics.has_name(valid_name(&boot.name)?) {
             return Err(name_is_taken(&boot.name));
         }

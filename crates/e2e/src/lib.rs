@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod cloud;
+pub mod cluster;
 pub mod drop_in;
 pub mod etcd;
 pub mod exchange;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use futures_util::StreamExt;
+use serialproxy_e2e::eventually;
 use serialproxy_e2e::port::echoing;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
@@ -56,12 +57,15 @@ async fn start(lines: usize, echo: SocketAddr) -> (Server, Vec<TcpStream>, Vec<S
         let token = server.token(&id, "").await;
         sessions.push(Socket::raw(&server.proxy, &token).await);
     }
-    // A storm of connections leaves some behind that were given up.
-    let mut connected = std::mem::take(&mut *connected.lock().unwrap());
-    connected.retain(|guest| {
-        guest.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-    });
-    assert_eq!(connected.len(), lines);
+    // A storm of connections leaves some behind that were given up, and others are accepted later.
+    let connected = eventually(async || {
+        let mut connected = connected.lock().unwrap();
+        connected.retain(|guest| {
+            guest.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        });
+        (connected.len() == lines).then(|| std::mem::take(&mut *connected))
+    })
+    .await;
     (server, connected, sessions)
 }
 

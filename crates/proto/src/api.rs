@@ -317,6 +317,9 @@ pub struct Boot {
     /// The flavor's extra specs: `hw:serial_port_count` limits the number of ports.
     #[serde(default)]
     pub flavor_properties: BTreeMap<String, String>,
+    /// Name of the host that it is to run on; may be left out where only one has libvirt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// Body of `POST /v1/servers/{id}/stop`: may be empty.

@@ -1,6 +1,7 @@
 //! `serialproxy`: interactive serial consoles of virtual machines. One program holds every role
 //! and the client; this file says which of them a command line means.
 
+mod cluster;
 mod config;
 mod cores;
 mod daemon;
@@ -24,6 +25,8 @@ use clap::Subcommand;
 
 use crate::options::ProxyArgs;
 use crate::options::ServerArgs;
+use crate::roles::api;
+use crate::roles::compute;
 use crate::roles::proxy;
 use crate::roles::serve;
 
@@ -45,11 +48,13 @@ enum Command {
     /// Run every role in one process: the API, the guests' lines, and the proxy that users connect to
     #[command(after_help = serve::HELP)]
     Serve(ServerArgs),
-    /// Run only the API (not yet available)
+    /// Run only the API, for the hosts of a cluster
+    #[command(after_help = api::HELP)]
     Api(ServerArgs),
-    /// Run only the lines of a hypervisor's guests (not yet available)
+    /// Run only the lines of this hypervisor's guests, as a host of a cluster
+    #[command(after_help = compute::HELP)]
     Compute(ServerArgs),
-    /// Run only the proxy, as a replacement for Nova's nova-serialproxy
+    /// Run only the proxy: for a cluster, or as a replacement for Nova's nova-serialproxy
     #[command(after_help = proxy::HELP)]
     Proxy(ProxyArgs),
     /// Check or show the configuration
@@ -77,8 +82,8 @@ enum Command {
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Serve(args) => serve::run(&args),
-        Command::Api(_) => not_apart("api"),
-        Command::Compute(_) => not_apart("compute"),
+        Command::Api(args) => api::run(&args),
+        Command::Compute(args) => compute::run(&args),
         Command::Proxy(args) => proxy::run(&args.server()),
         Command::Config(command) => config::run(&command),
         Command::Cluster(command) => membership::run(&command),
@@ -92,14 +97,6 @@ fn main() -> ExitCode {
         }
         Command::Client(command) => run_client(*command),
     }
-}
-
-fn not_apart(role: &str) -> ExitCode {
-    complain(&format!(
-        "the {role} role cannot run on its own yet: use `serialproxy serve`, which runs every \
-         role in one process"
-    ));
-    ExitCode::from(EXIT_USAGE)
 }
 
 fn run_client(command: serialproxy_client::Command) -> ExitCode {

@@ -1,5 +1,8 @@
 //! What the roles of the program have in common: how they start, say that they are ready, and end.
 
+pub(crate) mod api;
+pub(crate) mod compute;
+mod front;
 pub(crate) mod proxy;
 pub(crate) mod serve;
 
@@ -10,8 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use serialproxy_api::Auth;
+use serialproxy_api::Keystone;
+use serialproxy_api::Local;
 use serialproxy_config::Config;
 use serialproxy_config::values;
+use serialproxy_config::values::AuthStrategy;
+use serialproxy_grants::Grants;
 use serialproxy_line::Claims;
 use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
@@ -148,4 +156,36 @@ fn say_ready(addresses: &str, daemon: bool) -> anyhow::Result<()> {
 async fn close(lines: &Lines) {
     let _ = tokio::time::timeout(CLOSE, lines.close()).await;
     tracing::info!("stopped");
+}
+
+/// The authentication backend.
+fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
+    if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
+        let listen = &config.api.listen.host;
+        tracing::warn!(
+            listen,
+            "[api] noauth_anywhere: everyone who reaches the API is an administrator"
+        );
+    }
+    Ok(match config.api.auth_strategy {
+        AuthStrategy::Noauth => Auth::Noauth,
+        AuthStrategy::Token => local(config, grants)?.into(),
+        AuthStrategy::Keystone => keystone(config)?.into(),
+        AuthStrategy::HttpBasic => local(config, grants)?.with_basic()?.into(),
+    })
+}
+
+fn keystone(config: &Config) -> anyhow::Result<Keystone> {
+    let auth = &config.keystone_authtoken;
+    if let Some(option) = auth.missing() {
+        anyhow::bail!(
+            "[keystone_authtoken] {option} is not set: [api] auth_strategy = keystone needs it"
+        );
+    }
+    Keystone::new(auth).context("[keystone_authtoken]")
+}
+
+fn local(config: &Config, grants: &Grants) -> anyhow::Result<Local> {
+    let admin = serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
+    Ok(Local::new(admin, grants.clone(), config.api.token_lifetime))
 }

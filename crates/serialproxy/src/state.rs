@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use serialproxy_cluster::Role;
 
 /// Makes the state directory, which only its owner lists.
 pub(crate) fn make(directory: &Path) -> anyhow::Result<()> {
@@ -17,10 +18,10 @@ pub(crate) fn make(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create the state directory {}", directory.display()))
 }
 
-/// Locks the state directory: two processes on one state would each take the other's guests for their
-/// own.
-pub(crate) fn lock(directory: &Path) -> anyhow::Result<File> {
-    let path = directory.join("lock");
+/// Locks the state directory for a role: two processes on one state would each take the other's guests for
+/// their own.
+pub(crate) fn lock(directory: &Path, role: Role) -> anyhow::Result<File> {
+    let path = directory.join(format!("{role}.lock"));
     // Who else could open it could lock it, and keep the program from starting.
     let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let lock = lock.with_context(|| format!("cannot write {}", path.display()))?;

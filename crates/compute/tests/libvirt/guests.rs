@@ -80,6 +80,7 @@ fn request(name: &str) -> api::Boot {
         image: "demo".into(),
         properties: BTreeMap::new(),
         flavor_properties: BTreeMap::new(),
+        host: None,
     }
 }
 

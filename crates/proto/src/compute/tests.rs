@@ -160,12 +160,13 @@ fn sessions() -> impl Strategy<Value = api::Sessions> {
 
 fn boot() -> impl Strategy<Value = Boot> {
     let properties = || btree_map(text(), text(), 0..3);
-    (text(), text(), properties(), properties()).prop_map(
-        |(name, image, properties, flavor_properties)| Boot {
+    (text(), text(), properties(), properties(), option::of(text())).prop_map(
+        |(name, image, properties, flavor_properties, host)| Boot {
             name,
             image,
             properties,
             flavor_properties,
+            host,
         },
     )
 }

@@ -1,5 +1,5 @@
-//! `serialproxy proxy`: what users connect to, in nova-serialproxy's place. The tokens are a real
-//! Nova's, and the ports are those of its servers.
+//! `serialproxy proxy`: what users connect to. In nova-serialproxy's place, the tokens are a real Nova's,
+//! and the ports are those of its servers; otherwise it is a cluster's (`front`).
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use crate::limits;
 use crate::listen::listen_for_users;
 use crate::options::ServerArgs;
 use crate::roles::close;
+use crate::roles::front;
 use crate::roles::say_ready;
 use crate::roles::settings;
 use crate::roles::shutdown_on_signal;
@@ -37,8 +38,9 @@ use crate::tls::Listening;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
-The proxy looks up console tokens in Nova, as the service user of the configuration, which needs the
-role admin.
+On a host of a cluster, it passes users on to the host of their server. With a Nova in its
+configuration, it replaces nova-serialproxy, and looks up console tokens in Nova, as the service user
+of the configuration, which needs the role admin.
 When ready, stdout gets one line: serialproxy ready proxy=http://H:P (https if there is a certificate).
 
 Example:
@@ -49,10 +51,16 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(what) = check(&loaded.config) {
+    let is_front = loaded.config.nova_user().is_none() && loaded.config.cluster.is_set();
+    if let Err(what) = check(&loaded.config)
+        && !is_front
+    {
         loaded.warnings.iter().for_each(|warning| complain(warning));
         complain(&what);
         return ExitCode::from(EXIT_USAGE);
+    }
+    if is_front {
+        return start(args, loaded.config, front::serve);
     }
     let (passed_over, warnings) = (loaded.passed_over, loaded.warnings);
     start(args, loaded.config, async |config, files, watchdog| {
@@ -69,7 +77,8 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
 /// What this role needs, and cannot do.
 fn check(config: &Config) -> Result<(), String> {
     let Some((group, auth)) = config.nova_user() else {
-        return Err("the proxy role needs a Nova: pass --config-file /etc/nova/nova.conf, whose \
+        return Err("the proxy role needs a cluster or a Nova. On a host of a cluster, [cluster] etcd_endpoints is \
+             set, as `serialproxy join` writes it. To replace nova-serialproxy, pass --config-file /etc/nova/nova.conf, whose \
              [service_user] or [keystone_authtoken] names a user with the role admin, or set \
              auth_url, username, password and project_name in [nova]. To serve the guests of this \
              machine, use `serialproxy serve`"

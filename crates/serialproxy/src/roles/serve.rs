@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serialproxy_api::Api;
-use serialproxy_api::Auth;
 use serialproxy_api::Callers;
-use serialproxy_api::Keystone;
-use serialproxy_api::Local;
+use serialproxy_cluster::Role;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
-use serialproxy_config::Role;
+use serialproxy_config::Role as ConfigRole;
 use serialproxy_config::values::ApiAddress;
-use serialproxy_config::values::AuthStrategy;
 use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
@@ -37,6 +34,7 @@ use crate::listen::listen;
 use crate::listen::listen_for_users;
 use crate::listen::reachable;
 use crate::options::ServerArgs;
+use crate::roles::auth;
 use crate::roles::close;
 use crate::roles::say_ready;
 use crate::roles::settings;
@@ -55,7 +53,7 @@ Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
 
 pub(crate) fn run(args: &ServerArgs) -> ExitCode {
-    match config::load(args, Role::Serve) {
+    match config::load(args, ConfigRole::Serve) {
         Ok(loaded) => start(args, loaded.config, serve),
         Err(code) => code,
     }
@@ -70,7 +68,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     state::make(&config.state_dir)?;
-    let _lock = state::lock(&config.state_dir)?;
+    let locks = Role::ALL.into_iter().map(|role| state::lock(&config.state_dir, role));
+    let _locks = locks.collect::<Result<Vec<_>, _>>()?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let file = config.state_dir.join("serialproxy.sqlite");
@@ -147,36 +146,4 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let (_, (), served, _) = roles.await;
     close(&lines).await;
     served.context("users cannot be served")
-}
-
-/// The authentication backend.
-fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
-    if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
-        let listen = &config.api.listen.host;
-        tracing::warn!(
-            listen,
-            "[api] noauth_anywhere: everyone who reaches the API is an administrator"
-        );
-    }
-    Ok(match config.api.auth_strategy {
-        AuthStrategy::Noauth => Auth::Noauth,
-        AuthStrategy::Token => local(config, grants)?.into(),
-        AuthStrategy::Keystone => keystone(config)?.into(),
-        AuthStrategy::HttpBasic => local(config, grants)?.with_basic()?.into(),
-    })
-}
-
-fn keystone(config: &Config) -> anyhow::Result<Keystone> {
-    let auth = &config.keystone_authtoken;
-    if let Some(option) = auth.missing() {
-        anyhow::bail!(
-            "[keystone_authtoken] {option} is not set: [api] auth_strategy = keystone needs it"
-        );
-    }
-    Keystone::new(auth).context("[keystone_authtoken]")
-}
-
-fn local(config: &Config, grants: &Grants) -> anyhow::Result<Local> {
-    let admin = serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
-    Ok(Local::new(admin, grants.clone(), config.api.token_lifetime))
 }

@@ -1,0 +1,188 @@
+//! The directory: which hosts there are, and which of them has a server.
+//!
+//! A host is there while its lease lives. What is known of its servers stays when it is lost, so that they
+//! are shown as lost instead of as gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serialproxy_etcd::AsOf;
+use serialproxy_etcd::Bounds;
+use serialproxy_etcd::Entry;
+use serialproxy_etcd::Etcd;
+use serialproxy_etcd::Watched;
+use serialproxy_proto::api;
+use serialproxy_proto::compute::Page;
+use serialproxy_proto::compute::ServerMark;
+use serialproxy_proto::id::ServerId;
+use tokio::sync::watch;
+
+use crate::Role;
+
+/// Below it are hosts by name.
+pub(crate) const HOSTS: &str = "hosts/";
+
+/// Below it are servers by id.
+pub(crate) const SERVERS: &str = "servers/";
+
+/// The most hosts and servers that are followed, and the most bytes of what is said of each.
+const MOST_HOSTS: Bounds = Bounds { entries: 10_000, value: 4 * 1024 };
+pub(crate) const MOST_SERVERS: Bounds = Bounds { entries: 500_000, value: 16 * 1024 };
+
+/// A process that is up: what stands at `hosts/NAME`. Where several roles of one host run apart, that is the
+/// one of them that comes first (compute, api, proxy), and the others stand at `hosts/NAME/ROLE`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Host {
+    /// `HOST:PORT` of its cluster listener.
+    pub address: String,
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// The program's version.
+    pub version: String,
+    /// Whether it boots guests.
+    #[serde(default)]
+    pub libvirt: bool,
+    /// Whether it takes no new sessions.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+impl Host {
+    /// A process with this role, which other hosts reach there.
+    pub fn of(address: String, role: Role) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { address, roles: vec![role], version, libvirt: false, draining: false }
+    }
+}
+
+/// What is said of a server at `servers/UUID`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Listed {
+    /// The host that has it.
+    pub host: String,
+    /// Its name.
+    pub name: String,
+    /// Id of its project.
+    pub project: String,
+    /// Its state.
+    pub status: api::Status,
+    /// Indexes of its serial ports with a console.
+    #[serde(default)]
+    pub ports: Vec<u8>,
+    /// Its other serial ports, and why they have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusable_ports: Vec<api::UnusablePort>,
+}
+
+/// All hosts and servers of a cluster, as etcd tells of them. Its clones share them.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    hosts: Watched<Host>,
+    servers: Watched<Listed>,
+}
+
+impl Directory {
+    /// Follows etcd from now on.
+    pub fn follow(etcd: &Etcd) -> Self {
+        let (hosts, servers) = (etcd.watch(HOSTS, MOST_HOSTS), etcd.watch(SERVERS, MOST_SERVERS));
+        Self { hosts, servers }
+    }
+
+    /// Waits until it is complete for the first time.
+    pub async fn complete(&self) {
+        self.hosts.listed().await;
+        self.servers.listed().await;
+    }
+
+    /// When it was last known to be what etcd has; none before it was complete.
+    pub fn as_of(&self) -> Option<AsOf> {
+        let (hosts, servers) = (self.hosts.as_of()?, self.servers.as_of()?);
+        let time = hosts.time.min(servers.time);
+        Some(AsOf { time, stale: hosts.stale || servers.stale })
+    }
+
+    /// Tells of changes to the hosts.
+    pub fn hosts_change(&self) -> watch::Receiver<u64> {
+        self.hosts.news()
+    }
+
+    /// Tells of changes to the servers.
+    pub fn servers_change(&self) -> watch::Receiver<u64> {
+        self.servers.news()
+    }
+
+    /// A server, if any host has or had it.
+    pub fn server(&self, id: ServerId) -> Option<Arc<Entry<Listed>>> {
+        self.servers.get(&id.to_string())
+    }
+
+    /// The host of that name, if a process with the role compute is up there.
+    pub fn compute(&self, name: &str) -> Option<Arc<Entry<Host>>> {
+        self.hosts.get(name).filter(|host| host.value.roles.contains(&Role::Compute))
+    }
+
+    /// Names and addresses of all hosts that are up in this role.
+    pub fn up(&self, role: Role) -> Vec<(String, String)> {
+        self.hosts.read(|hosts| {
+            let up = hosts.iter().filter(|(_, host)| host.value.roles.contains(&role));
+            let named = up.map(|(key, host)| {
+                let name = key.split_once('/').map_or(key.as_str(), |(name, _)| name);
+                (name.to_owned(), host.value.address.clone())
+            });
+            named.collect()
+        })
+    }
+
+    /// Names and addresses of all hosts that boot guests.
+    pub fn with_libvirt(&self) -> Vec<(String, String)> {
+        self.hosts.read(|hosts| {
+            let booting = hosts.iter().filter(|(_, host)| host.value.libvirt);
+            booting.map(|(name, host)| (name.clone(), host.value.address.clone())).collect()
+        })
+    }
+
+    /// Names of hosts that have servers and are not up.
+    pub fn lost(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .servers
+            .read(|servers| servers.values().map(|server| server.value.host.clone()).collect());
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| self.compute(name).is_none());
+        names
+    }
+
+    /// A page of the servers.
+    pub fn servers(&self, page: &Page<ServerMark>) -> Vec<api::Server> {
+        let mut first = BTreeMap::new();
+        self.servers.read(|servers| {
+            for (id, entry) in servers {
+                let Listed { project, name, .. } = &entry.value;
+                let Ok(id) = id.parse() else { continue };
+                let mark = ServerMark { name: name.clone(), id };
+                if page.is_of(project) && !page.is_behind(&mark) {
+                    first.insert(mark, Arc::clone(entry));
+                    if first.len() > page.limit() {
+                        first.pop_last();
+                    }
+                }
+            }
+        });
+        first.into_iter().map(|(mark, entry)| self.seen(mark.id, &entry.value)).collect()
+    }
+
+    /// A server as lists show it: one of a host that is not up is lost.
+    pub(crate) fn seen(&self, id: ServerId, listed: &Listed) -> api::Server {
+        let is_up = self.compute(&listed.host).is_some();
+        api::Server {
+            id,
+            name: listed.name.clone(),
+            status: if is_up { listed.status } else { api::Status::HostLost },
+            project: listed.project.clone(),
+            host: listed.host.clone(),
+            unusable_ports: listed.unusable_ports.clone(),
+        }
+    }
+}

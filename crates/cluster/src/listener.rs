@@ -1,0 +1,212 @@
+//! Where the other hosts of the cluster connect to: proxies with the requests of users, api roles with
+//! calls, and hosts that join or renew their certificates.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use serialproxy_limits::seldom;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_tls::Stream;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::ServerConnection;
+use tokio_util::sync::CancellationToken;
+
+use crate::Admission;
+use crate::CALLS;
+use crate::Peer;
+use crate::PeerError;
+use crate::Role;
+use crate::publish::Has;
+use crate::remote::call;
+
+/// How long a handshake may take, and the head and the body of a call.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections at once whose handshake is under way. Anybody can begin one.
+const HANDSHAKES: usize = 256;
+
+/// Connections of other hosts at once: tunnels of users, mostly.
+const CONNECTIONS: usize = 100_000;
+
+/// The pause after an accept that failed, since no file descriptor is free at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves a connection over which a proxy passes a user's request on; says whether its certificate is a
+/// proxy's.
+pub type Attach = Arc<dyn Fn(Stream, bool) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What other hosts can ask for here.
+#[derive(Clone)]
+pub struct Served {
+    /// Consoles.
+    pub attach: Option<Attach>,
+    /// Calls of api roles.
+    pub calls: Option<Has>,
+    /// Certificates.
+    pub admission: Option<Admission>,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// Serves other hosts until `shutdown`; what was begun goes on.
+pub async fn serve(
+    listener: TcpListener,
+    tls: ServerConfig,
+    served: Served,
+    shutdown: CancellationToken,
+) {
+    let tls = Arc::new(tls);
+    let (handshakes, connections) =
+        (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let accepted = async {
+            let shaking = Arc::clone(&handshakes).acquire_owned().await;
+            let place = Arc::clone(&connections).acquire_owned().await;
+            listener.accept().await.map(|accepted| (accepted, shaking, place))
+        };
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = accepted => accepted,
+        };
+        let ((tcp, from), shaking, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if seldom::is_due("cluster accept") {
+                    tracing::warn!(%error, "a connection of another host could not be accepted");
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, served) = (Arc::clone(&tls), served.clone());
+        tokio::spawn(async move {
+            let shaken = timeout(PATIENCE, shake_hands(tcp, tls)).await;
+            drop(shaking);
+            match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok((stream, peer)) => one(stream, peer, from, served).await,
+                Err(error) if seldom::is_due("cluster handshake") => {
+                    tracing::warn!(%from, %error, "a connection to the cluster listener is refused");
+                }
+                Err(error) => tracing::debug!(%from, %error, "a connection is refused"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn shake_hands(
+    tcp: TcpStream,
+    tls: Arc<ServerConfig>,
+) -> io::Result<(Stream, Result<Peer, PeerError>)> {
+    tcp.set_nodelay(true)?;
+    let tls = ServerConnection::new(tls).map_err(io::Error::other)?;
+    let stream = Stream::shake_hands(tcp, tls).await?;
+    let peer = stream.agreed().ok_or(PeerError::NoCertificate).and_then(Peer::of);
+    Ok((stream, peer))
+}
+
+/// Serves one connection: what a host may ask for follows from its roles and from the protocol, and a
+/// stranger may only join.
+async fn one(stream: Stream, peer: Result<Peer, PeerError>, from: SocketAddr, served: Served) {
+    let peer = match (peer, &served.admission) {
+        (Ok(peer), _) => Some(peer),
+        (Err(PeerError::NoCertificate | PeerError::OtherProtocol), Some(_)) => None,
+        (Err(error), _) => {
+            if seldom::is_due("cluster peer") {
+                tracing::warn!(%from, %error, "a connection to the cluster listener is refused");
+            }
+            return;
+        }
+    };
+    let is_call = stream.agreed().is_some_and(|agreed| agreed.alpn_protocol() == Some(CALLS));
+    match (peer, served) {
+        (Some(peer), Served { attach: Some(attach), .. }) if !is_call => {
+            attach(stream, peer.roles.has(Role::Proxy)).await;
+        }
+        (peer, served) => requests(stream, peer, from, served).await,
+    }
+}
+
+/// Answers requests, one after the other.
+async fn requests(stream: Stream, peer: Option<Peer>, from: SocketAddr, served: Served) {
+    let (peer, served) = (&peer, &served);
+    let service = service_fn(|request| async move {
+        Ok::<_, Infallible>(request_of(request, peer.as_ref(), from, served).await)
+    });
+    // A host keeps a connection for its next call.
+    let patience = peer.is_none().then_some(PATIENCE);
+    let requests = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = requests.await {
+        tracing::debug!(%from, %error, "a connection of another host ended");
+    }
+}
+
+async fn request_of(
+    request: Request<Incoming>,
+    peer: Option<&Peer>,
+    from: SocketAddr,
+    served: &Served,
+) -> Response<Full<Bytes>> {
+    let is_call = request.uri().path() == call::PATH;
+    match (peer, served) {
+        (Some(peer), Served { calls: Some(has), .. }) if is_call => match peer.require(Role::Api) {
+            Ok(()) => answer(request, has).await,
+            Err(error) => {
+                tracing::warn!(%from, %error, "a host may not make calls");
+                plain(StatusCode::FORBIDDEN)
+            }
+        },
+        (_, Served { admission: Some(admission), .. }) => {
+            admission.answer(request, from.ip(), peer).await
+        }
+        _ => plain(StatusCode::NOT_FOUND),
+    }
+}
+
+async fn answer(request: Request<Incoming>, has: &Has) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        return plain(StatusCode::NOT_FOUND);
+    }
+    let body = Limited::new(request.into_body(), call::CALL).collect();
+    let Ok(Ok(body)) = timeout(PATIENCE, body).await else {
+        return plain(StatusCode::BAD_REQUEST);
+    };
+    match serde_json::from_slice(&body.to_bytes()) {
+        Ok(call) => Response::new(call::answer(call, &*has.servers, &*has.lines).await.into()),
+        Err(_) => plain(StatusCode::BAD_REQUEST),
+    }
+}
+
+fn plain(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
+}

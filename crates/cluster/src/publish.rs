@@ -1,0 +1,265 @@
+//! Tells the cluster that this host is up, and what it has.
+//!
+//! `hosts/NAME` is under the lease of this process. Its servers are compared once a second with what was
+//! written, and only changes are. When etcd comes back after it was away, or the lease has ended, all of it
+//! is compared with etcd anew.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serialproxy_etcd::Etcd;
+use serialproxy_etcd::EtcdError;
+use serialproxy_etcd::Lease;
+use serialproxy_proto::api;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::PAGE;
+use serialproxy_proto::compute::Page;
+use serialproxy_proto::compute::ServerMark;
+use serialproxy_proto::compute::Servers;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::Peer;
+use crate::Role;
+use crate::Roles;
+use crate::directory::HOSTS;
+use crate::directory::Host;
+use crate::directory::Listed;
+use crate::directory::MOST_SERVERS;
+use crate::directory::SERVERS;
+
+/// How long a host that says nothing counts as up.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// How often the servers are looked at, and how long etcd is left alone after it failed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Changes in one transaction, of which etcd takes 128.
+const BATCH: usize = 64;
+
+/// What a host has.
+#[derive(Clone, Debug)]
+pub struct Has {
+    /// Its servers.
+    pub servers: Arc<dyn Servers>,
+    /// Their lines.
+    pub lines: Arc<dyn LineBook>,
+}
+
+/// Tells of a process of this host, whose certificate is `own`, until `end`, and then that it is gone. Only the role compute has
+/// servers.
+pub async fn publish(etcd: Etcd, own: Peer, host: Host, has: Option<Has>, end: CancellationToken) {
+    let Peer { host: name, roles, .. } = own;
+    let publisher = Publisher { etcd, name, roles, host, has };
+    let mut said = false;
+    loop {
+        let told = tokio::select! {
+            () = end.cancelled() => return,
+            told = publisher.tell(&end) => told,
+        };
+        match told {
+            Ok(()) => return,
+            Err(error) if !said => {
+                tracing::warn!(%error, "the cluster cannot be told that this host is up");
+                said = true;
+            }
+            Err(error) => tracing::debug!(%error, "the cluster cannot be told of this host"),
+        }
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    #[error("its servers are not known: {0}")]
+    Compute(#[from] ComputeError),
+    #[error("its lease in etcd has ended")]
+    Lease,
+}
+
+struct Publisher {
+    etcd: Etcd,
+    name: String,
+    /// What this host may do.
+    roles: Roles,
+    host: Host,
+    has: Option<Has>,
+}
+
+impl Publisher {
+    /// Where this process stands.
+    fn key(&self) -> String {
+        let Self { name, host, roles, .. } = self;
+        // The role that others ask for most has the host's own key; others may run beside it.
+        let first =
+            [Role::Compute, Role::Api, Role::Proxy].into_iter().find(|role| roles.has(*role));
+        match host.roles.first() {
+            Some(role) if first != Some(*role) => format!("{HOSTS}{name}/{role}"),
+            _ => format!("{HOSTS}{name}"),
+        }
+    }
+
+    /// Tells of this host, until the lease ends or `end`.
+    async fn tell(&self, end: &CancellationToken) -> Result<(), Fault> {
+        let lease = self.etcd.lease(LEASE).await?;
+        self.etcd.put(&self.key(), &self.host, Some(lease.id())).await?;
+        tracing::info!(host = self.name, "the cluster knows this host");
+        let told = tokio::select! {
+            () = end.cancelled() => Ok(()),
+            () = lease.lost() => Err(Fault::Lease),
+            Err(fault) = self.follow(&lease) => Err(fault),
+        };
+        lease.close().await;
+        told
+    }
+
+    /// Tells of each change of the servers.
+    async fn follow(&self, lease: &Lease) -> Result<std::convert::Infallible, Fault> {
+        let Some(has) = &self.has else {
+            lease.lost().await;
+            return Err(Fault::Lease);
+        };
+        let mut written = self.own().await?;
+        let mut disputed = BTreeSet::new();
+        loop {
+            let current = self.current(has).await?;
+            self.remove(&mut written, &current).await?;
+            disputed.retain(|id| current.contains_key(id));
+            self.add(&mut written, &current).await?;
+            for (id, server) in &current {
+                if written.get(id) == Some(server) {
+                    continue;
+                }
+                if self.claim(*id, server).await? {
+                    written.insert(*id, server.clone());
+                    disputed.remove(id);
+                } else if disputed.insert(*id) {
+                    let name = &server.name;
+                    tracing::warn!(server = %id, name, "another host has this server: it is left out here");
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The servers of this host, as the cluster is to know them.
+    async fn current(&self, has: &Has) -> Result<BTreeMap<ServerId, Listed>, Fault> {
+        let mut ports = ports(&*has.lines).await?;
+        let (mut listed, mut after) = (BTreeMap::new(), None);
+        loop {
+            let page = Page { project: None, after, limit: PAGE };
+            let servers = has.servers.servers(page).await?.servers;
+            after = servers.last().map(ServerMark::from).filter(|_| servers.len() == PAGE);
+            listed.extend(servers.into_iter().map(|server| {
+                let ports = ports.remove(&server.id).unwrap_or_default();
+                (server.id, self.listed(server, ports))
+            }));
+            if after.is_none() {
+                return Ok(listed);
+            }
+        }
+    }
+
+    fn listed(&self, server: api::Server, ports: Vec<u8>) -> Listed {
+        let api::Server { name, project, status, unusable_ports, .. } = server;
+        Listed { host: self.name.clone(), name, project, status, ports, unusable_ports }
+    }
+
+    /// What etcd has of this host from before.
+    async fn own(&self) -> Result<BTreeMap<ServerId, Listed>, Fault> {
+        let all = self.etcd.list::<Listed>(SERVERS, MOST_SERVERS.entries).await?;
+        let own = all.into_iter().filter(|(_, listed)| listed.host == self.name);
+        Ok(own.filter_map(|(id, listed)| Some((id.parse().ok()?, listed))).collect())
+    }
+
+    /// Removes what this host no longer has, unless another host has it by now.
+    async fn remove(
+        &self,
+        written: &mut BTreeMap<ServerId, Listed>,
+        current: &BTreeMap<ServerId, Listed>,
+    ) -> Result<(), Fault> {
+        let gone: Vec<ServerId> =
+            written.keys().filter(|id| !current.contains_key(id)).copied().collect();
+        for id in gone {
+            let key = key(id);
+            if let Some(entry) = self.etcd.entry::<Listed>(&key).await?
+                && entry.value.host == self.name
+            {
+                let unchanged = self.etcd.transaction().unchanged(&key, entry.changed);
+                unchanged.delete(&key).commit().await?;
+            }
+            written.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Writes what nobody has written yet, many at once: a host comes up with all its servers. What is left
+    /// then is looked at one by one.
+    async fn add(
+        &self,
+        written: &mut BTreeMap<ServerId, Listed>,
+        current: &BTreeMap<ServerId, Listed>,
+    ) -> Result<(), Fault> {
+        let new: Vec<_> = current.iter().filter(|(id, _)| !written.contains_key(id)).collect();
+        for batch in new.chunks(BATCH).filter(|batch| batch.len() > 1) {
+            let mut change = self.etcd.transaction();
+            for (id, server) in batch {
+                let key = key(**id);
+                change = change.absent(&key).put(&key, server, None);
+            }
+            if change.commit().await?.is_some() {
+                written.extend(batch.iter().map(|(id, server)| (**id, (*server).clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a server, unless another host that is up has it.
+    async fn claim(&self, id: ServerId, server: &Listed) -> Result<bool, Fault> {
+        let key = key(id);
+        let change = self.etcd.transaction();
+        let change = match self.etcd.entry::<Listed>(&key).await? {
+            None => change.absent(&key),
+            Some(entry) => {
+                let other = &entry.value.host;
+                if *other != self.name
+                    && self.etcd.get::<Host>(&format!("{HOSTS}{other}")).await?.is_some()
+                {
+                    return Ok(false);
+                }
+                change.unchanged(&key, entry.changed)
+            }
+        };
+        // Where it changed meanwhile, the next look sees it.
+        Ok(change.put(&key, server, None).commit().await?.is_some())
+    }
+}
+
+fn key(id: ServerId) -> String {
+    format!("{SERVERS}{id}")
+}
+
+/// The ports of each server with a console.
+async fn ports(lines: &dyn LineBook) -> Result<BTreeMap<ServerId, Vec<u8>>, ComputeError> {
+    let (mut ports, mut after) = (BTreeMap::<_, Vec<u8>>::new(), None);
+    loop {
+        let page = Page { project: None, after, limit: PAGE };
+        let page = lines.lines(page).await?.lines;
+        let keys = page.iter().map(|line| LineKey { server: line.server.id, port: line.port });
+        after = keys.clone().next_back().filter(|_| page.len() == PAGE);
+        keys.for_each(|key| ports.entry(key.server).or_default().push(key.port));
+        if after.is_none() {
+            return Ok(ports);
+        }
+    }
+}

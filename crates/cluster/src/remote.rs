@@ -1,0 +1,249 @@
+//! The servers and lines of all hosts, as an api role sees them: what the directory says of them, and what
+//! the host that has one answers.
+
+pub(crate) mod call;
+mod links;
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde::de::DeserializeOwned;
+use serialproxy_proto::api;
+use serialproxy_proto::compute::Answer;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::OpenedConsole;
+use serialproxy_proto::compute::Output;
+use serialproxy_proto::compute::Page;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::ServerMark;
+use serialproxy_proto::compute::Servers;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::id::SessionId;
+
+use crate::Role;
+use crate::directory::Directory;
+use crate::remote::call::Call;
+pub use crate::remote::links::Links;
+
+/// How long a host may take to say what it knows.
+const KNOW: Duration = Duration::from_secs(2);
+
+/// How long a host may take to change something: a guest has up to ten minutes to shut down.
+const CHANGE: Duration = Duration::from_secs(15 * 60);
+
+/// Hosts that are asked at once.
+const AT_ONCE: usize = 128;
+
+/// All hosts of the cluster as one.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    directory: Directory,
+    links: Links,
+}
+
+/// What many hosts said, and who said nothing.
+struct Said<T> {
+    answers: Vec<T>,
+    unreachable: Vec<String>,
+}
+
+impl Remote {
+    /// What this directory knows of, over these links.
+    pub fn new(directory: Directory, links: Links) -> Self {
+        Self { directory, links }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        id: ServerId,
+        call: &Call,
+        within: Duration,
+    ) -> Result<T, ComputeError> {
+        let listed = self.directory.server(id).ok_or_else(|| not_found(id))?;
+        let host = &listed.value.host;
+        let Some(up) = self.directory.compute(host) else {
+            return Err(ComputeError::Unavailable(format!(
+                "host {host}, which has instance {id}, does not respond: try again when it is back"
+            )));
+        };
+        self.links.ask((host, &up.value.address), call, within).await
+    }
+
+    /// Asks all hosts at once.
+    async fn ask_all<T: DeserializeOwned + Send>(&self, call: &Call) -> Said<T> {
+        let hosts = self.directory.up(Role::Compute);
+        let asked = stream::iter(hosts).map(|(host, address)| async move {
+            (self.links.ask((&host, &address), call, KNOW).await, host)
+        });
+        let mut said = Said { answers: Vec::new(), unreachable: self.directory.lost() };
+        let mut asked = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
+        while let Some(answer) = asked.next().await {
+            match answer {
+                (Ok(answer), _) => said.answers.push(answer),
+                (Err(ComputeError::Unavailable(_)), host) => said.unreachable.push(host),
+                (Err(error), host) => tracing::debug!(host, %error, "a host has no answer"),
+            }
+        }
+        said.unreachable.sort_unstable();
+        said
+    }
+}
+
+impl Remote {
+    /// The host for a new guest.
+    fn host_for(&self, wanted: Option<&str>) -> Result<(String, String), ComputeError> {
+        let hosts = self.directory.with_libvirt();
+        let names = || hosts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        match (wanted, hosts.as_slice()) {
+            (_, []) => Err(ComputeError::Unavailable("no host that has libvirt is up".into())),
+            (Some(wanted), _) => {
+                let found = hosts.iter().find(|(name, _)| name == wanted).cloned();
+                found.ok_or_else(|| {
+                    let names = names();
+                    ComputeError::Invalid(format!(
+                        "host: no such host is up; choose one of {names}"
+                    ))
+                })
+            }
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => {
+                let names = names();
+                Err(ComputeError::Invalid(format!(
+                    "host: choose the server's host, one of {names}"
+                )))
+            }
+        }
+    }
+
+    async fn boot_there(
+        &self,
+        boot: api::Boot,
+        project: String,
+    ) -> Result<api::Server, ComputeError> {
+        let (host, address) = self.host_for(boot.host.as_deref())?;
+        let call = Call::Boot(boot, project);
+        let server: api::Server = self.links.ask((&host, &address), &call, CHANGE).await?;
+        // Whoever asks for it next finds it.
+        let known = async {
+            let mut news = self.directory.servers_change();
+            while self.directory.server(server.id).is_none() && news.changed().await.is_ok() {}
+        };
+        let _ = tokio::time::timeout(KNOW, known).await;
+        Ok(server)
+    }
+
+    /// As its host says now, or as it was last known.
+    async fn one(&self, id: ServerId) -> Result<api::Server, ComputeError> {
+        let listed = self.directory.server(id).ok_or_else(|| not_found(id))?;
+        match self.ask(id, &Call::Server(id), KNOW).await {
+            Err(ComputeError::Unavailable(_)) => Ok(self.directory.seen(id, &listed.value)),
+            answer => answer,
+        }
+    }
+
+    async fn all_lines(&self, page: Page<LineKey>) -> Result<api::Lines, ComputeError> {
+        let limit = page.limit();
+        let Said { answers, unreachable } = self.ask_all::<api::Lines>(&Call::Lines(page)).await;
+        let mut lines: Vec<_> = answers.into_iter().flat_map(|answer| answer.lines).collect();
+        lines.sort_by_key(|line| (line.server.id, line.port));
+        lines.truncate(limit);
+        Ok(api::Lines { lines, unreachable })
+    }
+
+    async fn all_sessions(&self, project: Option<String>) -> Result<api::Sessions, ComputeError> {
+        let said = self.ask_all::<api::Sessions>(&Call::Sessions(project)).await;
+        let Said { answers, unreachable } = said;
+        let sessions = answers.into_iter().flat_map(|answer| answer.sessions).collect();
+        Ok(api::Sessions { sessions, unreachable })
+    }
+
+    /// From the directory, which says so where it may be old.
+    fn page(&self, page: &Page<ServerMark>) -> Result<api::Servers, ComputeError> {
+        let known = self.directory.as_of().ok_or_else(|| {
+            ComputeError::Unavailable("etcd has not answered yet: try again".into())
+        })?;
+        let as_of = known.stale.then_some(known.time);
+        Ok(api::Servers::new(self.directory.servers(page), as_of))
+    }
+}
+
+impl Servers for Remote {
+    fn servers(&self, page: Page<ServerMark>) -> Answer<'_, api::Servers> {
+        Box::pin(async move { self.page(&page) })
+    }
+
+    fn server(&self, id: ServerId) -> Answer<'_, api::Server> {
+        Box::pin(self.one(id))
+    }
+
+    fn boot(&self, boot: api::Boot, project: String) -> Answer<'_, api::Server> {
+        Box::pin(self.boot_there(boot, project))
+    }
+
+    fn delete(&self, id: ServerId) -> Answer<'_, ()> {
+        Box::pin(async move { self.ask(id, &Call::Delete(id), CHANGE).await })
+    }
+
+    fn power(&self, id: ServerId, power: Power) -> Answer<'_, ()> {
+        Box::pin(async move { self.ask(id, &Call::Power(id, power), CHANGE).await })
+    }
+
+    fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Adopted> {
+        Box::pin(async move { self.ask(id, &Call::Adopt(id, adopt), CHANGE).await })
+    }
+
+    fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server> {
+        Box::pin(async move { self.ask(id, &Call::Unadopt(id), CHANGE).await })
+    }
+}
+
+impl LineBook for Remote {
+    fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole> {
+        let id = ask.line.server;
+        Box::pin(async move { self.ask(id, &Call::OpenConsole(ask), KNOW).await })
+    }
+
+    fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines> {
+        Box::pin(self.all_lines(page))
+    }
+
+    fn line(&self, line: LineKey) -> Answer<'_, api::Line> {
+        Box::pin(async move { self.ask(line.server, &Call::Line(line), KNOW).await })
+    }
+
+    fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
+        let call = Call::Output(line, from, max);
+        Box::pin(async move { self.ask(line.server, &call, KNOW).await })
+    }
+
+    fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
+        Box::pin(async move { self.ask(line.server, &Call::SendBreak(line), KNOW).await })
+    }
+
+    fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
+        Box::pin(async move { self.ask(line.server, &Call::Sysrq(line, key), KNOW).await })
+    }
+
+    fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions> {
+        Box::pin(self.all_sessions(project))
+    }
+
+    fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer> {
+        let call = Call::DisconnectWriter(line, by);
+        Box::pin(async move { self.ask(line.server, &call, KNOW).await })
+    }
+
+    fn disconnect(&self, line: LineKey, session: SessionId, by: Disconnect) -> Answer<'_, ()> {
+        let call = Call::Disconnect(line, session, by);
+        Box::pin(async move { self.ask(line.server, &call, KNOW).await })
+    }
+}
+
+fn not_found(id: ServerId) -> ComputeError {
+    ComputeError::NotFound(format!("Instance {id} could not be found."))
+}

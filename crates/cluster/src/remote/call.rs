@@ -1,0 +1,80 @@
+//! What an api role asks of the host that has a server: one HTTP request for one call, JSON both ways.
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serialproxy_proto::api;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::Disconnect;
+use serialproxy_proto::compute::LineBook;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::Page;
+use serialproxy_proto::compute::Power;
+use serialproxy_proto::compute::Servers;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::id::SessionId;
+
+/// Where calls are made.
+pub(crate) const PATH: &str = "/cluster/v1/call";
+
+/// Bytes of a call, at most.
+pub(crate) const CALL: usize = 256 * 1024;
+
+/// Bytes of an answer, at most: those of a host with thousands of lines.
+pub(crate) const ANSWER: usize = 32 * 1024 * 1024;
+
+/// One call of [`Servers`] or [`LineBook`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Call {
+    Server(ServerId),
+    Boot(api::Boot, String),
+    Delete(ServerId),
+    Power(ServerId, Power),
+    Adopt(ServerId, api::Adopt),
+    Unadopt(ServerId),
+    OpenConsole(OpenConsole),
+    Lines(Page<LineKey>),
+    Line(LineKey),
+    Output(LineKey, u64, usize),
+    SendBreak(LineKey),
+    Sysrq(LineKey, char),
+    Sessions(Option<String>),
+    DisconnectWriter(LineKey, Disconnect),
+    Disconnect(LineKey, SessionId, Disconnect),
+}
+
+/// The answer to a call, as it goes over the wire.
+pub(crate) async fn answer(call: Call, servers: &dyn Servers, lines: &dyn LineBook) -> Vec<u8> {
+    match call {
+        Call::Server(id) => json(&servers.server(id).await),
+        Call::Boot(boot, project) => json(&servers.boot(boot, project).await),
+        Call::Delete(id) => json(&servers.delete(id).await),
+        Call::Power(id, power) => json(&servers.power(id, power).await),
+        Call::Adopt(id, adopt) => json(&servers.adopt(id, adopt).await),
+        Call::Unadopt(id) => json(&servers.unadopt(id).await),
+        Call::OpenConsole(ask) => json(&lines.open_console(ask).await),
+        Call::Lines(page) => json(&lines.lines(page).await),
+        Call::Line(line) => json(&lines.line(line).await),
+        Call::Output(line, from, max) => json(&lines.output(line, from, max).await),
+        Call::SendBreak(line) => json(&lines.send_break(line).await),
+        Call::Sysrq(line, key) => json(&lines.sysrq(line, key).await),
+        Call::Sessions(project) => json(&lines.sessions(project).await),
+        Call::DisconnectWriter(line, by) => json(&lines.disconnect_writer(line, by).await),
+        Call::Disconnect(line, session, by) => json(&lines.disconnect(line, session, by).await),
+    }
+}
+
+fn json<T: Serialize>(answer: &Result<T, ComputeError>) -> Vec<u8> {
+    serde_json::to_vec(answer).unwrap_or_else(|error| {
+        let failed = ComputeError::Failed(format!("an answer cannot be written: {error}"));
+        serde_json::to_vec(&Err::<(), _>(failed)).unwrap_or_default()
+    })
+}
+
+/// What an answer says.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ComputeError> {
+    serde_json::from_slice::<Result<T, ComputeError>>(bytes)
+        .unwrap_or_else(|_| Err(ComputeError::Failed("a host's answer is not understood".into())))
+}

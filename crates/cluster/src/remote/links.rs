@@ -1,0 +1,181 @@
+//! Connections to other hosts of the cluster.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::StatusCode;
+use http::header;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::client::conn::http1;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_tls::Stream;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConnection;
+
+use crate::ALPN;
+use crate::CALLS;
+use crate::Identity;
+use crate::Peer;
+use crate::Role;
+use crate::remote::call;
+use crate::remote::call::Call;
+use crate::server_name;
+
+/// How long connecting to a host may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Connections to a host that are kept for the next calls.
+const KEPT: usize = 4;
+
+/// Hosts whose connections are kept.
+const HOSTS: usize = 2_000;
+
+/// Makes calls over a connection.
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Connections to other hosts, as this one.
+#[derive(Clone, Debug)]
+pub struct Links {
+    identity: Arc<Identity>,
+    idle: Arc<Mutex<HashMap<String, Vec<Sender>>>>,
+}
+
+/// Why a host did not answer. The text names no address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Silent(String);
+
+impl From<Silent> for ComputeError {
+    fn from(Silent(text): Silent) -> Self {
+        Self::Unavailable(text)
+    }
+}
+
+impl Links {
+    /// As this host.
+    pub fn new(identity: Arc<Identity>) -> Self {
+        Self { identity, idle: Arc::default() }
+    }
+
+    /// A connection to the host of that name for the role compute, over which a proxy passes a user's
+    /// request on.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached in time, or somebody else is there.
+    pub async fn attach(&self, host: &str, address: &str) -> io::Result<Stream> {
+        self.open(host, address, ALPN).await
+    }
+
+    async fn open(&self, host: &str, address: &str, protocol: &[u8]) -> io::Result<Stream> {
+        let open = async {
+            let mut config =
+                self.identity.client_config(Role::Compute, host).map_err(io::Error::other)?;
+            config.alpn_protocols = vec![protocol.to_vec()];
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            let tls = ClientConnection::new(Arc::new(config), server_name());
+            let stream = Stream::shake_hands(tcp, tls.map_err(io::Error::other)?).await?;
+            let agreed = stream.agreed().ok_or(io::ErrorKind::InvalidData)?;
+            Peer::of(agreed).map_err(io::Error::other)?;
+            Ok(stream)
+        };
+        timeout(CONNECT, open).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Asks a host something; without its answer in time, it may have been done nevertheless.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        (host, address): (&str, &str),
+        call: &Call,
+        within: Duration,
+    ) -> Result<T, ComputeError> {
+        let body = serde_json::to_vec(call)
+            .map_err(|error| ComputeError::Failed(format!("a call cannot be written: {error}")))?;
+        let asked = timeout(within, self.post(host, address, body.into())).await;
+        let answer = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match answer {
+            Ok(answer) => call::read(&answer),
+            Err(error) => {
+                tracing::debug!(host, %error, "a host does not answer");
+                let text = format!("host {host} does not answer: try again");
+                Err(Silent(text).into())
+            }
+        }
+    }
+
+    async fn post(&self, host: &str, address: &str, body: Bytes) -> io::Result<Bytes> {
+        let request = || {
+            let request = Request::post(call::PATH).header(header::HOST, host);
+            let request = request.header(header::CONTENT_TYPE, "application/json");
+            request.body(Full::new(body.clone())).map_err(io::Error::other)
+        };
+        let mut sender = match self.kept(host) {
+            Some(sender) => sender,
+            None => self.connect(host, address).await?,
+        };
+        let answer = match sender.send_request(request()?).await {
+            // The host ended a connection that was kept before it saw the call.
+            Err(error) if error.is_canceled() => {
+                sender = self.connect(host, address).await?;
+                sender.send_request(request()?).await
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(io::Error::other)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), call::ANSWER).collect().await;
+        let body = body.map_err(io::Error::other)?.to_bytes();
+        if status != StatusCode::OK {
+            return Err(io::Error::other(format!("it answers {status}")));
+        }
+        self.keep(host, sender);
+        Ok(body)
+    }
+
+    async fn connect(&self, host: &str, address: &str) -> io::Result<Sender> {
+        let stream = self.open(host, address, CALLS).await?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to another host ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    /// A connection that still stands.
+    fn kept(&self, host: &str) -> Option<Sender> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle.get_mut(host)?;
+        while let Some(sender) = kept.pop() {
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, host: &str, sender: Sender) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < HOSTS || idle.contains_key(host) {
+            let kept = idle.entry(host.to_owned()).or_default();
+            if kept.len() < KEPT {
+                kept.push(sender);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Hosts of a cluster, as processes on this machine: roles apart, certificates of their own, and a real
+//! etcd.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use reqwest::Method;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::etcd::Etcd;
+use crate::server::Answer;
+use crate::server::Running;
+use crate::server::http;
+use crate::within;
+
+/// Makes the files of a foreign PKI for one host: `NAME` `URI,URI`.
+const ISSUE: &str = r#"
+set -e
+if ! [ -e ca.pem ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=cluster CA" \
+        -addext "keyUsage=critical,keyCertSign" -keyout ca-key.pem -out ca.pem
+fi
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$1-key.pem" -out "$1.csr"
+printf '%s\n' "basicConstraints=CA:FALSE" "keyUsage=critical,digitalSignature" \
+    "extendedKeyUsage=serverAuth,clientAuth" "subjectAltName=$2" >"$1.ext"
+openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 90 -extfile "$1.ext" \
+    -out "$1.pem"
+"#;
+
+/// A cluster: its store, its certificates and its hosts' directories.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The store.
+    pub etcd: Etcd,
+    directory: TempDir,
+}
+
+/// A role of a host, as a process; killed when it is dropped.
+#[derive(Debug)]
+pub struct Role {
+    running: Running,
+    state: PathBuf,
+}
+
+impl Cluster {
+    /// One with an etcd of so many nodes, and nothing else yet.
+    pub async fn new(nodes: usize) -> Self {
+        let etcd = Etcd::start(nodes).await;
+        let directory = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
+        Self { etcd, directory }
+    }
+
+    /// Makes the certificate of a host that may have these roles.
+    pub fn certify(&self, host: &str, roles: &[&str]) {
+        let uris = roles.iter().map(|role| format!("URI:serialproxy://{role}/{host}"));
+        let uris = uris.collect::<Vec<_>>().join(",");
+        let mut issue = Command::new("bash");
+        issue.args(["-c", ISSUE, "issue", host, &uris]).current_dir(self.directory.path());
+        let issued = issue.output().unwrap();
+        assert!(issued.status.success(), "{issued:?}");
+    }
+
+    /// A file of the PKI: `ca.pem`, `HOST.pem`, `HOST-key.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts a role of a host.
+    pub async fn start(&self, host: &str, role: &str, flags: &[&str]) -> Role {
+        let file = |name: &str| self.file(name).display().to_string();
+        let mut all = vec![
+            ("--cluster-etcd_endpoints".to_owned(), self.etcd.endpoints().join(",")),
+            ("--cluster-name".to_owned(), host.to_owned()),
+            ("--cluster-listen".to_owned(), "127.0.0.1:0".to_owned()),
+            ("--cluster-ca_file".to_owned(), file("ca.pem")),
+            ("--cluster-cert_file".to_owned(), file(&format!("{host}.pem"))),
+            ("--cluster-key_file".to_owned(), file(&format!("{host}-key.pem"))),
+            ("--compute-drivers".to_owned(), "static".to_owned()),
+            ("--api-listen".to_owned(), "127.0.0.1:0".to_owned()),
+            ("--serial_console-serialproxy_host".to_owned(), "127.0.0.1".to_owned()),
+            ("--serial_console-serialproxy_port".to_owned(), "0".to_owned()),
+        ];
+        all.retain(|(flag, _)| !flags.contains(&flag.as_str()));
+        let all = all.into_iter().flat_map(|(flag, value)| [flag, value]);
+        let all = all.chain(["--serial_console-enabled=true".to_owned()]);
+        let all: Vec<String> = all.chain(flags.iter().map(|&flag| flag.to_owned())).collect();
+        let state = self.directory.path().join(format!("state-{host}"));
+        let running = Running::start(role, &state, &all).await;
+        Role { running, state }
+    }
+}
+
+impl Role {
+    /// `http://127.0.0.1:P` of an api role.
+    pub fn api(&self) -> String {
+        self.running.url("api=")
+    }
+
+    /// `127.0.0.1:P` of a proxy.
+    pub fn proxy(&self) -> String {
+        self.running.address("proxy=")
+    }
+
+    /// `127.0.0.1:P` where the other hosts connect to.
+    pub fn cluster(&self) -> String {
+        self.running.url("cluster=")
+    }
+
+    /// Everything that was logged so far.
+    pub fn log(&self) -> String {
+        self.running.log.lock().unwrap().clone()
+    }
+
+    /// Kills it at once.
+    pub async fn kill(mut self) {
+        self.running.process.kill().await.unwrap();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(mut self) {
+        let pid = i32::try_from(self.running.process.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        within(self.running.process.wait()).await.unwrap();
+    }
+
+    /// A call of an api role as administrator; the body may be empty.
+    pub async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
+        let token = std::fs::read_to_string(self.state.join("admin-token")).unwrap();
+        let url = format!("{}{path}", self.api());
+        let request = http().build().unwrap().request(method, url);
+        let request = request.header("X-Auth-Token", token.trim());
+        let request = request.header("Content-Type", "application/json").body(body.to_owned());
+        let response = within(request.send()).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = within(response.bytes()).await.unwrap();
+        Answer { status, json: serde_json::from_slice(&bytes).unwrap_or_default(), headers }
+    }
+
+    /// A console token of an api role; `query` for example `?port=1&mode=watch`.
+    pub async fn token(&self, server: &str, query: &str) -> String {
+        let path = format!("/v3/servers/{server}/get-serial-console{query}");
+        let answer = self.call(Method::POST, &path, "").await;
+        assert_eq!(answer.status, 202, "{:?}", answer.json);
+        let url = answer.json["serial_console"]["url"].as_str().unwrap();
+        url.split_once("token=").unwrap().1.to_owned()
+    }
+}

@@ -1,0 +1,219 @@
+//! Hosts of a cluster: roles apart over mutual TLS, with a real etcd, on simulated ports.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "that is how a test fails"
+)]
+
+use reqwest::Method;
+use serde_json::Value;
+use serialproxy_e2e::cluster::Cluster;
+use serialproxy_e2e::cluster::Role;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::port::Guest;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::socket::Refused;
+use serialproxy_e2e::socket::Socket;
+
+const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
+
+/// A controller with an api role, and a hypervisor with one line.
+struct Two {
+    cluster: Cluster,
+    api: Role,
+    compute: Role,
+    port: Port,
+    guest: Guest,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let cluster = Cluster::new(1).await;
+        cluster.certify("ctl", &["api", "proxy"]);
+        cluster.certify("hv1", &["compute"]);
+        let port = Port::new("switch").await;
+        let compute = start_compute(&cluster, "hv1", &port).await;
+        let guest = port.accept().await;
+        let api = cluster.start("ctl", "api", &[]).await;
+        let two = Self { cluster, api, compute, port, guest };
+        two.listed(|server| server["status"] == "ACTIVE").await;
+        two
+    }
+
+    async fn proxy(&self) -> Role {
+        self.proxy_on("ctl").await
+    }
+
+    async fn proxy_on(&self, host: &str) -> Role {
+        let api = self.api.api();
+        self.cluster.start(host, "proxy", &["--proxy-api_url", &api]).await
+    }
+
+    /// Waits until the API's list shows the server so.
+    async fn listed(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let id = self.port.server();
+        eventually(async || {
+            let servers = self.api.call(Method::GET, "/v1/servers", "").await.json;
+            let servers = servers["servers"].as_array().unwrap().clone();
+            servers.into_iter().find(|server| server["id"] == id.as_str() && wanted(server))
+        })
+        .await
+    }
+
+    async fn token(&self, query: &str) -> String {
+        self.api.token(&self.port.server(), query).await
+    }
+}
+
+async fn start_compute(cluster: &Cluster, host: &str, port: &Port) -> Role {
+    let [flag, line] = port.flag();
+    cluster.start(host, "compute", &[&flag, &line]).await
+}
+
+#[tokio::test]
+async fn a_console_of_another_host_is_typed_at_through_a_proxy() {
+    let mut two = Two::start().await;
+    let proxy = two.proxy().await;
+    assert_eq!(two.listed(|_| true).await["host"], "hv1");
+
+    let mut socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
+    socket.send("ls\r").await;
+    assert_eq!(two.guest.typed(3).await, b"ls\r");
+    two.guest.print(b"bin etc\r\n").await;
+    socket.output_with(b"bin etc\r\n").await;
+
+    let path = format!("/?token={}", two.token("").await);
+    let refused = Socket::refused(&proxy.proxy(), &path, &[]).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.reason.starts_with("busy: admin since 20"), "{}", refused.reason);
+}
+
+#[tokio::test]
+async fn what_the_api_says_of_a_line_comes_from_its_host() {
+    let mut two = Two::start().await;
+    two.guest.print(b"login: ").await;
+    let server = two.port.server();
+    let output = format!("/v1/lines/{server}/0");
+    eventually(async || {
+        let line = two.api.call(Method::GET, &output, "").await.json;
+        (line["offset"] == 7).then_some(())
+    })
+    .await;
+    let lines = two.api.call(Method::GET, "/v1/lines", "").await.json;
+    assert_eq!(lines["lines"][0]["server"]["name"], "switch", "{lines}");
+
+    let proxy = two.proxy().await;
+    let socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
+    let sessions = two.api.call(Method::GET, "/v1/sessions", "").await.json;
+    let session = sessions["sessions"][0]["id"].as_str().unwrap().to_owned();
+    assert!(sessions["sessions"][0]["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let path = format!("/v1/sessions/{session}?reason=maintenance");
+    assert_eq!(two.api.call(Method::DELETE, &path, "").await.status, 204);
+    assert_eq!(socket.closed().await.0, 4006);
+    assert_eq!(two.api.call(Method::DELETE, &path, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_token_is_checked_by_the_host_that_has_the_line() {
+    let two = Two::start().await;
+    let proxy = two.proxy().await;
+    for token in ["", &uuid::Uuid::new_v4().to_string()] {
+        let refused = Socket::refused(&proxy.proxy(), &format!("/?token={token}"), &[]).await;
+        assert_eq!(refused.status, 401, "{}", refused.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_through_another_proxy_when_its_own_is_killed() {
+    let mut two = Two::start().await;
+    two.cluster.certify("ctl2", &["proxy"]);
+    let (first, second) = (two.proxy().await, two.proxy_on("ctl2").await);
+    let path = format!("/?token={}", two.token("").await);
+    let mut socket = Socket::open(&first.proxy(), &path, &V1).await;
+    let hello = socket.message("hello").await;
+    socket.send("a").await;
+    assert_eq!(two.guest.typed(1).await, b"a");
+    first.kill().await;
+
+    let path = format!("/?resume={}&from=live", hello["resume"].as_str().unwrap());
+    let mut socket = Socket::open(&second.proxy(), &path, &V1).await;
+    let again = socket.message("hello").await;
+    assert_eq!((&again["line"], &again["session"]), (&hello["line"], &hello["session"]));
+    socket.send("b").await;
+    assert_eq!(two.guest.typed(1).await, b"b");
+}
+
+#[tokio::test]
+async fn a_host_that_is_killed_is_shown_as_lost_and_comes_back() {
+    let two = Two::start().await;
+    let proxy = two.proxy().await;
+    let token = two.token("").await;
+    two.compute.kill().await;
+    let id = two.port.server();
+    let show = async |status: &str| {
+        eventually(async || {
+            let path = format!("/v1/servers/{id}");
+            let answer = two.api.call(Method::GET, &path, "").await;
+            (answer.json["server"]["status"] == status).then_some(answer)
+        })
+        .await
+    };
+    show("HOST_LOST").await;
+    let refused = Socket::refused(&proxy.proxy(), &format!("/?token={token}"), &[]).await;
+    assert_eq!(refused.status, 503, "{}", refused.reason);
+    let _compute = start_compute(&two.cluster, "hv1", &two.port).await;
+    let _guest = two.port.accept().await;
+    show("ACTIVE").await;
+    let _socket = Socket::raw(&proxy.proxy(), &token).await;
+}
+
+#[tokio::test]
+async fn without_etcd_live_sessions_go_on_and_new_ones_are_refused_with_a_reason() {
+    let mut two = Two::start().await;
+    let proxy = two.proxy().await;
+    let mut socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
+    let other = two.token("?mode=watch").await;
+    two.cluster.etcd.kill(0);
+
+    let started = std::time::Instant::now();
+    let refused = Socket::refused(&proxy.proxy(), &format!("/?token={other}"), &[]).await;
+    let Refused { status, reason, .. } = refused;
+    assert_eq!((status, started.elapsed().as_secs() < 2), (503, true), "{reason}");
+    two.listed(|_| true).await;
+    socket.send("x").await;
+    assert_eq!(two.guest.typed(1).await, b"x");
+
+    two.cluster.etcd.restart(0).await;
+    eventually(async || {
+        let path = format!("/?token={other}&mode=watch");
+        let refused = Socket::refused(&proxy.proxy(), &path, &[]).await;
+        (refused.status == 101).then_some(())
+    })
+    .await;
+    socket.send("y").await;
+    assert_eq!(two.guest.typed(1).await, b"y");
+}
+
+#[tokio::test]
+async fn only_a_certificate_of_the_cluster_with_the_right_role_gets_in() {
+    let two = Two::start().await;
+    let strangers = Cluster::new(1).await;
+    strangers.certify("ctl", &["api", "proxy"]);
+    let address = two.compute.cluster();
+    let reply = async |cluster: &Cluster, host: &str| {
+        let mut ask = tokio::process::Command::new("curl");
+        let file = |name: &str| cluster.file(name).display().to_string();
+        ask.args(["--silent", "--show-error", "--insecure", "--http1.1", "--max-time", "10"]);
+        ask.args(["--cert", &file(&format!("{host}.pem"))]);
+        ask.args(["--key", &file(&format!("{host}-key.pem"))]);
+        ask.arg(format!("https://{address}/"));
+        ask.output().await.unwrap()
+    };
+    assert!(!reply(&strangers, "ctl").await.status.success());
+    // It speaks another protocol (ALPN), too.
+    assert!(!reply(&two.cluster, "hv1").await.status.success());
+    eventually(async || two.compute.log().contains("is refused").then_some(())).await;
+}

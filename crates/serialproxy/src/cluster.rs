@@ -1,0 +1,203 @@
+//! What a role on a host of a cluster needs: who this host is, the shared store, and the other hosts.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serialproxy_cluster::Admission;
+use serialproxy_cluster::Directory;
+use serialproxy_cluster::Identity;
+use serialproxy_cluster::Links;
+use serialproxy_cluster::Members;
+use serialproxy_cluster::Peer;
+use serialproxy_cluster::Renewal;
+use serialproxy_cluster::Role;
+use serialproxy_cluster::etcd_settings;
+use serialproxy_config::Config;
+use serialproxy_etcd::Etcd;
+use serialproxy_grants::Grants;
+use serialproxy_limits::seldom;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::id::ServerId;
+use serialproxy_proto::refusal::Refusal;
+use serialproxy_proxy::Hosts;
+use serialproxy_proxy::Reached;
+use serialproxy_proxy::Sought;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often the program checks whether hosts are up.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks in a row at which a host is not up, until what is connected to it is cut off: a host that makes
+/// a new lease is away for a moment.
+const LOOKS: u32 = 5;
+
+/// This host in its cluster.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// As its certificate names it.
+    pub(crate) peer: Peer,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) etcd: Etcd,
+    pub(crate) directory: Directory,
+    pub(crate) links: Links,
+    /// Issues certificates, where this host has the CA.
+    pub(crate) admission: Option<Admission>,
+}
+
+impl Own {
+    /// Reads the certificate of this host, which has to be allowed this role, and keeps it valid from now
+    /// on. etcd is connected later.
+    pub(crate) fn load(config: &Config, role: Role) -> anyhow::Result<Self> {
+        let identity = Arc::new(Identity::load(&config.cluster).context("[cluster]")?);
+        let peer = identity.own()?;
+        peer.require(role)?;
+        let etcd = Etcd::new(etcd_settings(&config.cluster)).context("[cluster]")?;
+        let members = Members::new(etcd.clone());
+        let admission = match role {
+            Role::Api => Admission::load(&config.cluster, &config.state_dir, members.clone())?,
+            _ => None,
+        };
+        let directory = Directory::follow(&etcd);
+        let links = Links::new(Arc::clone(&identity));
+        let renewal = Renewal::new(
+            Arc::clone(&identity),
+            &config.cluster,
+            config.state_dir.clone(),
+            admission.clone(),
+            apis(directory.clone()),
+        );
+        tokio::spawn(async move { renewal.run().await });
+        let known = Arc::clone(&identity);
+        tokio::spawn(async move { members.follow_removed(known.removed()).await });
+        Ok(Self { peer, identity, etcd, directory, links, admission })
+    }
+}
+
+fn apis(directory: Directory) -> impl Fn() -> Vec<(String, String)> {
+    move || directory.up(Role::Api)
+}
+
+/// What is wrong with the configuration of a role that runs apart.
+pub(crate) fn check(config: &Config, role: Role) -> Result<(), String> {
+    if config.cluster.is_set() {
+        return Ok(());
+    }
+    Err(format!(
+        "the {role} role needs a cluster, and [cluster] etcd_endpoints is not set: `serialproxy join`, \
+         with the code that `serialproxy enroll` prints on an api host, writes it. On one machine, \
+         `serialproxy serve` runs every role in one process"
+    ))
+}
+
+/// The hosts of the cluster, as a proxy reaches them.
+#[derive(Debug)]
+pub(crate) struct OtherHosts {
+    grants: Grants,
+    directory: Directory,
+    links: Links,
+    /// By each host: whether what is connected to it goes on.
+    connected: Mutex<HashMap<String, CancellationToken>>,
+}
+
+impl OtherHosts {
+    pub(crate) fn new(grants: Grants, directory: Directory, links: Links) -> Arc<Self> {
+        let hosts = Arc::new(Self { grants, directory, links, connected: Mutex::default() });
+        tokio::spawn(watch(Arc::downgrade(&hosts)));
+        hosts
+    }
+
+    /// The host that has a server.
+    fn host(&self, server: ServerId) -> Result<String, Refusal> {
+        let Some(listed) = self.directory.server(server) else {
+            return Err(match self.directory.as_of() {
+                Some(as_of) if !as_of.stale => Refusal::NoSuchLine(
+                    "the server was deleted, or no longer has this serial port".into(),
+                ),
+                _ => away(),
+            });
+        };
+        let host = listed.value.host.clone();
+        match self.directory.compute(&host) {
+            Some(_) => Ok(host),
+            None => {
+                Err(Refusal::HostLost("the host of this server does not respond, try again".into()))
+            }
+        }
+    }
+
+    async fn look_up(&self, sought: Sought) -> Result<String, Refusal> {
+        let digest = match sought {
+            Sought::Line(line) => return self.host(line.server),
+            Sought::Token(digest) => digest,
+        };
+        let grant = self.grants.validate(digest, Timestamp::now()).await.map_err(|error| {
+            if seldom::is_due("store") {
+                tracing::error!(%error, "tokens cannot be looked up");
+            }
+            away()
+        })?;
+        self.host(grant.ok_or(Refusal::Token)?.line.server)
+    }
+
+    async fn open(&self, name: &str) -> io::Result<Reached> {
+        let host = self.directory.compute(name).ok_or(io::ErrorKind::HostUnreachable)?;
+        let stream = self.links.attach(name, &host.value.address).await?;
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = connected.entry(name.to_owned()).or_default().clone();
+        Ok(Reached { stream, lost })
+    }
+
+    /// Cuts off what is connected to hosts that were not up at several looks. While etcd is away, nobody
+    /// knows.
+    fn cut_off(&self, missed: &mut HashMap<String, u32>) {
+        if self.directory.as_of().is_none_or(|as_of| as_of.stale) {
+            return;
+        }
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.retain(|name, lost| {
+            if self.directory.compute(name).is_some() {
+                missed.remove(name);
+                return true;
+            }
+            let looks = missed.entry(name.clone()).or_default();
+            *looks += 1;
+            if *looks < LOOKS {
+                return true;
+            }
+            missed.remove(name);
+            lost.cancel();
+            tracing::warn!(host = name, "a host is lost: its sessions are cut off");
+            false
+        });
+    }
+}
+
+fn away() -> Refusal {
+    Refusal::Unavailable("tokens cannot be looked up now, try again".into())
+}
+
+async fn watch(hosts: std::sync::Weak<OtherHosts>) {
+    let mut missed = HashMap::new();
+    while let Some(hosts) = hosts.upgrade() {
+        hosts.cut_off(&mut missed);
+        drop(hosts);
+        sleep(LOOK).await;
+    }
+}
+
+impl Hosts for OtherHosts {
+    fn find(&self, sought: Sought) -> BoxFuture<'_, Result<String, Refusal>> {
+        Box::pin(self.look_up(sought))
+    }
+
+    fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>> {
+        Box::pin(self.open(host))
+    }
+}

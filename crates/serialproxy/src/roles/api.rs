@@ -1,0 +1,114 @@
+//! `serialproxy api`: REST for the servers of all hosts of a cluster.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serialproxy_api::Api;
+use serialproxy_api::Callers;
+use serialproxy_cluster::Host;
+use serialproxy_cluster::Remote;
+use serialproxy_cluster::Role;
+use serialproxy_cluster::Served;
+use serialproxy_cluster::Strangers;
+use serialproxy_config::Config;
+use serialproxy_config::Role as ConfigRole;
+use serialproxy_grants::Grants;
+use serialproxy_tls::Reception;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::EXIT_USAGE;
+use crate::cluster;
+use crate::cluster::Own;
+use crate::complain;
+use crate::config;
+use crate::cores;
+use crate::daemon::Files;
+use crate::daemon::PidFile;
+use crate::limits;
+use crate::listen::Prefer;
+use crate::listen::listen;
+use crate::options::ServerArgs;
+use crate::roles::auth;
+use crate::roles::say_ready;
+use crate::roles::shutdown_on_signal;
+use crate::roles::start;
+use crate::state;
+use crate::tls;
+use crate::watchdog::Watchdog;
+
+pub(crate) const HELP: &str = "\
+The host belongs to a cluster: `serialproxy cluster init` begins one, `serialproxy join` joins it.
+When ready, stdout gets one line: serialproxy ready api=http://H:P cluster=H:P
+(https if there is a certificate).
+
+Example:
+  serialproxy api";
+
+pub(crate) fn run(args: &ServerArgs) -> ExitCode {
+    let loaded = match config::load(args, ConfigRole::Api) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if let Err(what) = cluster::check(&loaded.config, Role::Api) {
+        complain(&what);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    start(args, loaded.config, serve)
+}
+
+async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+    let shutdown = shutdown_on_signal()?;
+    // From the beginning: it ends a process that does not wait for it.
+    let hangup = signal(SignalKind::hangup())?;
+    limits::raise(false).context("the limit of open files")?;
+    state::make(&config.state_dir)?;
+    let _lock = state::lock(&config.state_dir, Role::Api)?;
+    let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
+    let daemon = config.serial_console.daemon;
+    let own = Own::load(&config, Role::Api)?;
+    let grants = Grants::on(own.etcd.clone());
+    let auth = auth(&config, &grants)?;
+    let listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
+    let health_listener = match &config.api.metrics_listen {
+        Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
+        None => None,
+    };
+    let others = listen(&config.cluster.listen, Prefer::V4, "[cluster] listen").await?;
+    let addresses = (listener.local_addr()?, others.local_addr()?);
+
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let handshakes = cores::handshakes(&end, &watchdog).context("the program cannot start")?;
+    let callers = tls::api(&config, &handshakes)?;
+    let remote = Arc::new(Remote::new(own.directory, own.links));
+    let per_address = config.limits.connections_per_address;
+    let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
+    let (api_from, health_from) = (from(), from());
+    let api = Api::new(remote.clone(), remote, grants.clone(), &config, auth);
+    let api = Arc::new(api.with_health(watchdog.health()));
+    let router = serialproxy_api::router(&api);
+    let stop = || shutdown.clone().cancelled_owned();
+    if let Some(listener) = health_listener {
+        let (plain, router) = (Reception::plain(), serialproxy_api::health_router(&api));
+        tokio::spawn(serialproxy_api::serve(listener, plain, health_from, router, stop()));
+    }
+    let tls = own.identity.server_config(Strangers::Admitted)?;
+    let served = Served { attach: None, calls: None, admission: own.admission };
+    tokio::spawn(serialproxy_cluster::serve(others, tls, served, shutdown.clone()));
+    let listing = Host::of(config.cluster.advertised(addresses.1.port()), Role::Api);
+    let publishing =
+        serialproxy_cluster::publish(own.etcd, own.peer, listing, None, shutdown.clone());
+    let publishing = tokio::spawn(publishing);
+    let ready = format!("api={}://{} cluster={}", callers.scheme(), addresses.0, addresses.1);
+    tokio::spawn(tls::renew([callers.certificate, None], None, hangup));
+    say_ready(&ready, daemon)?;
+    let called = serialproxy_api::serve(listener, callers.reception, api_from, router, stop());
+    // Not on this thread, so that `/healthz` is answered when it hangs.
+    let _ = tokio::spawn(called).await;
+    let _ = publishing.await;
+    tracing::info!("stopped");
+    Ok(())
+}

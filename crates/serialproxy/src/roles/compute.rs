@@ -1,0 +1,123 @@
+//! `serialproxy compute`: the lines of a hypervisor's guests, and their sessions. Users come through the
+//! proxies of the cluster.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serialproxy_cluster::Has;
+use serialproxy_cluster::Host as Listing;
+use serialproxy_cluster::Role;
+use serialproxy_cluster::Served;
+use serialproxy_cluster::Strangers;
+use serialproxy_compute::Manager;
+use serialproxy_config::Config;
+use serialproxy_config::Role as ConfigRole;
+use serialproxy_console::Host;
+use serialproxy_grants::Grants;
+use serialproxy_ledger::Ledger;
+use serialproxy_line::Lines;
+use serialproxy_proxy::Backing;
+use serialproxy_proxy::Proxy;
+use serialproxy_proxy::Tls;
+use serialproxy_tls::Reception;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::EXIT_USAGE;
+use crate::cluster;
+use crate::cluster::Own;
+use crate::complain;
+use crate::config;
+use crate::cores;
+use crate::daemon::Files;
+use crate::daemon::PidFile;
+use crate::hypervisors::Hypervisors;
+use crate::limits;
+use crate::listen::Prefer;
+use crate::listen::listen;
+use crate::options::ServerArgs;
+use crate::roles::close;
+use crate::roles::say_ready;
+use crate::roles::settings;
+use crate::roles::shutdown_on_signal;
+use crate::roles::start;
+use crate::state;
+use crate::tls;
+use crate::watchdog::Watchdog;
+
+pub(crate) const HELP: &str = "\
+The host belongs to a cluster: `serialproxy join` makes it so, with the line that `serialproxy enroll
+--role compute` prints on an api host.
+When ready, stdout gets one line: serialproxy ready cluster=H:P
+
+Example:
+  serialproxy compute";
+
+pub(crate) fn run(args: &ServerArgs) -> ExitCode {
+    let loaded = match config::load(args, ConfigRole::Compute) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if let Err(what) = cluster::check(&loaded.config, Role::Compute) {
+        complain(&what);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    start(args, loaded.config, serve)
+}
+
+async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+    let shutdown = shutdown_on_signal()?;
+    // From the beginning: it ends a process that does not wait for it.
+    let hangup = signal(SignalKind::hangup())?;
+    let recorded = config.serial_console.record.place.is_some();
+    limits::raise(recorded).context("the limit of open files")?;
+    state::make(&config.state_dir)?;
+    let _lock = state::lock(&config.state_dir, Role::Compute)?;
+    let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
+    let daemon = config.serial_console.daemon;
+    let own = Own::load(&config, Role::Compute)?;
+    let ledger = Arc::new(Ledger::open(&config.state_dir.join("serialproxy.sqlite"))?);
+    let grants = Grants::on(own.etcd.clone());
+    let listener = listen(&config.cluster.listen, Prefer::V4, "[cluster] listen").await?;
+    let address = listener.local_addr()?;
+
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
+    let hypervisors = Hypervisors::load(&config.serial_console)?;
+    let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
+    let compute = Manager::start(&config, ledger, lines.clone());
+    // The lines know where their ports are.
+    config.static_lines = Vec::new();
+    let listing = Listing {
+        libvirt: config.compute.libvirt,
+        ..Listing::of(config.cluster.advertised(address.port()), Role::Compute)
+    };
+    let host = Host { grants, servers: compute.clone(), lines: compute.clone() };
+    let has = Has { servers: compute.clone(), lines: compute };
+    let tls = Tls { users: Reception::plain(), api: None };
+    let proxy = Proxy::new(Arc::new(config), lines.clone(), Backing::Own(host), tls)
+        .context("[serial_console] record: cannot record sessions there")?;
+    let proxy = Arc::new(proxy);
+    let attached = Arc::clone(&proxy);
+    let served = Served {
+        attach: Some(Arc::new(move |stream, forwards| {
+            Box::pin(Arc::clone(&attached).serve_peer(stream, forwards))
+        })),
+        calls: Some(has.clone()),
+        admission: None,
+    };
+    let tls = own.identity.server_config(Strangers::Refused)?;
+    tokio::spawn(tls::renew([None, None], hypervisors, hangup));
+    let publishing =
+        serialproxy_cluster::publish(own.etcd, own.peer, listing, Some(has), shutdown.clone());
+    let publishing = tokio::spawn(publishing);
+    say_ready(&format!("cluster={address}"), daemon)?;
+    serialproxy_cluster::serve(listener, tls, served, shutdown).await;
+    proxy.drain().await;
+    let _ = publishing.await;
+    close(&lines).await;
+    Ok(())
+}
