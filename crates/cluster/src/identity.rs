@@ -166,6 +166,11 @@ impl Identity {
         self.trust.removed()
     }
 
+    /// Whether this host was removed from the cluster.
+    pub fn is_removed(&self) -> bool {
+        self.own().is_ok_and(|own| self.removed().contains(&own.serial))
+    }
+
     /// Waits until this host is removed from the cluster: nobody accepts its certificate any more.
     pub async fn until_removed(&self) {
         let is_own =

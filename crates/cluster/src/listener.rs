@@ -36,8 +36,10 @@ use crate::Admission;
 use crate::CALLS;
 use crate::Peer;
 use crate::PeerError;
+use crate::Removed;
 use crate::Role;
 use crate::publish::Has;
+use crate::reason;
 use crate::remote::call;
 
 /// How long a handshake may take, and the head and the body of a call.
@@ -65,6 +67,8 @@ pub struct Served {
     pub calls: Option<Has>,
     /// Certificates.
     pub admission: Option<Admission>,
+    /// Whose connections end.
+    pub removed: Removed,
 }
 
 impl fmt::Debug for Served {
@@ -109,10 +113,15 @@ pub async fn serve(
             drop(shaking);
             match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok((stream, peer)) => one(stream, peer, from, served).await,
-                Err(error) if seldom::is_due("cluster handshake") => {
-                    tracing::warn!(%from, %error, "a connection to the cluster listener is refused");
+                Err(error) => {
+                    let error = reason(&error);
+                    match seldom::is_due("cluster handshake") {
+                        true => {
+                            tracing::warn!(%from, error, "a connection to the cluster listener is refused")
+                        }
+                        false => tracing::debug!(%from, error, "a connection is refused"),
+                    }
                 }
-                Err(error) => tracing::debug!(%from, %error, "a connection is refused"),
             }
             drop(place);
         });
@@ -148,7 +157,14 @@ async fn one(stream: Stream, peer: Result<Peer, PeerError>, from: SocketAddr, se
         (Some(peer), Served { attach: Some(attach), .. }) if !is_call => {
             attach(stream, peer.roles.has(Role::Proxy)).await;
         }
-        (peer, served) => requests(stream, peer, from, served).await,
+        (Some(peer), served) => {
+            let (removed, serial) = (served.removed.clone(), peer.serial.clone());
+            tokio::select! {
+                () = requests(stream, Some(peer), from, served) => {}
+                () = removed.until(&serial) => {}
+            }
+        }
+        (None, served) => requests(stream, None, from, served).await,
     }
 }
 

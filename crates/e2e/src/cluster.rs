@@ -1,8 +1,10 @@
 //! Hosts of a cluster, as processes on this machine: roles apart, certificates of their own, and a real
 //! etcd.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::process::ExitStatus;
 
 use reqwest::Method;
 use rustix::process::Signal;
@@ -86,12 +88,21 @@ impl Cluster {
         let all = all.chain(["--serial_console-enabled=true".to_owned()]);
         let all: Vec<String> = all.chain(flags.iter().map(|&flag| flag.to_owned())).collect();
         let state = self.directory.path().join(format!("state-{host}"));
-        let running = Running::start(role, &state, &all).await;
-        Role { running, state }
+        Role::start(role, &state, &all).await
     }
 }
 
 impl Role {
+    /// Starts it on the state of a host.
+    pub async fn start(role: &str, state: &Path, flags: &[String]) -> Self {
+        Self { running: Running::start(role, state, flags).await, state: state.to_owned() }
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        within(self.running.process.wait()).await.unwrap()
+    }
+
     /// `http://127.0.0.1:P` of an api role.
     pub fn api(&self) -> String {
         self.running.url("api=")

@@ -1,48 +1,40 @@
-//! Hosts join a cluster and leave it by the commands that people type, with a real etcd. A listener of
-//! the test's own stands for the api role's.
+//! Hosts join a cluster and leave it by the commands that people type, with a real etcd.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
-use std::sync::Arc;
 
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use serialproxy_cluster::Admission;
-use serialproxy_cluster::Identity;
-use serialproxy_cluster::Members;
-use serialproxy_cluster::Peer;
-use serialproxy_cluster::Strangers;
-use serialproxy_cluster::etcd_settings;
-use serialproxy_config::Sources;
+use reqwest::Method;
+use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::etcd::Etcd;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::program;
 use serialproxy_e2e::within;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio_rustls::TlsAcceptor;
 
 /// An etcd, and an api host `a1`, whose files are in a directory.
 struct Place {
     dir: TempDir,
     etcd: Etcd,
-    address: SocketAddr,
+    api: Role,
 }
 
 impl Place {
-    /// The CA is there, and the listener serves the calls of hosts that join.
+    /// With a new CA.
     async fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let place = Self { dir, etcd: Etcd::start(1).await, address };
-        out(&place.api(&["cluster", "init"]).await);
-        place.serve(listener);
-        place
+        let etcd = Etcd::start(1).await;
+        let state = dir.path().join("a1");
+        let words = ["cluster", "init", "--cluster-name=a1"].map(str::to_owned);
+        out(&run(words.into_iter().chain([format!("--state-dir={}", state.display())])).await);
+        let flags = ["--api-listen=127.0.0.1:0", "--cluster-listen=127.0.0.1:0"];
+        let flags = flags.map(str::to_owned).into_iter().chain(options(&etcd));
+        let api = Role::start("api", &state, &flags.collect::<Vec<_>>()).await;
+        Self { dir, etcd, api }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -52,11 +44,9 @@ impl Place {
     /// Runs a command of the api host.
     async fn api(&self, arguments: &[&str]) -> Output {
         let state = format!("--state-dir={}", self.path("a1").display());
-        let etcd = format!("--cluster-etcd_endpoints={}", self.etcd.endpoints().join(","));
-        let at = format!("--cluster-advertise={}", self.address);
-        let more = [&state, &etcd, &at, "--cluster-name=a1"].map(ToOwned::to_owned);
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(more);
-        run(arguments).await
+        let at = format!("--cluster-advertise={}", self.api.cluster());
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        run(arguments.chain([state, at]).chain(options(&self.etcd))).await
     }
 
     /// Runs the line that `enroll` printed, on the host of this name.
@@ -75,39 +65,12 @@ impl Place {
         assert_eq!(line.lines().count(), 1, "{line}");
         line
     }
+}
 
-    /// Serves the calls of hosts that join.
-    fn serve(&self, listener: TcpListener) {
-        let sources = Sources {
-            state_dir: Some(self.path("a1")),
-            default_file: "/nonexistent".into(),
-            default_directory: "/nonexistent".into(),
-            ..Sources::default()
-        };
-        let mut options = serialproxy_config::load(&sources).unwrap().config.cluster;
-        options.name = "a1".into();
-        options.etcd_endpoints = self.etcd.endpoints();
-        let etcd = serialproxy_etcd::Etcd::new(etcd_settings(&options)).unwrap();
-        let admission = Admission::load(&options, &self.path("a1"), Members::new(etcd));
-        let admission = admission.unwrap().unwrap();
-        let config = Identity::load(&options).unwrap().server_config(Strangers::Admitted);
-        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
-        tokio::spawn(async move {
-            while let Ok((tcp, from)) = listener.accept().await {
-                let Ok(tls) = acceptor.accept(tcp).await else { continue };
-                let peer = Peer::of(tls.get_ref().1).ok();
-                let service = service_fn(|request| {
-                    let (admission, peer) = (admission.clone(), peer.clone());
-                    async move {
-                        let answer = admission.answer(request, from.ip(), peer.as_ref()).await;
-                        Ok::<_, std::convert::Infallible>(answer)
-                    }
-                });
-                let serve = hyper::server::conn::http1::Builder::new();
-                let _ = serve.serve_connection(TokioIo::new(tls), service).await;
-            }
-        });
-    }
+/// What an api host finds in its configuration file.
+fn options(etcd: &Etcd) -> [String; 2] {
+    let etcd = format!("--cluster-etcd_endpoints={}", etcd.endpoints().join(","));
+    [etcd, "--cluster-name=a1".to_owned()]
 }
 
 async fn run(arguments: impl IntoIterator<Item = String>) -> Output {
@@ -130,7 +93,7 @@ fn failure(output: &Output) -> String {
 async fn the_line_that_enroll_prints_joins_a_host_and_says_what_to_start() {
     let place = Place::new().await;
     let line = place.enroll(&["--role", "compute,proxy"]).await;
-    assert!(line.starts_with(&format!("serialproxy join {} sp1_", place.address)), "{line}");
+    assert!(line.starts_with(&format!("serialproxy join {} sp1_", place.api.cluster())), "{line}");
     let told = out(&place.join(&line, "h1").await);
     let directories = format!(
         "--state-dir {} --config-dir {}",
@@ -165,7 +128,7 @@ async fn a_code_that_was_used_or_is_wrong_joins_nobody() {
     let used = failure(&place.join(&line, "h2").await);
     assert!(used.contains("the code is wrong, was used already or has expired"), "{used}");
     assert!(!place.path("h2/cluster/key.pem").exists());
-    let wrong = run(["join", &place.address.to_string(), "sp1_x"].map(str::to_owned)).await;
+    let wrong = run(["join", &place.api.cluster(), "sp1_x"].map(str::to_owned)).await;
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
 
     let line = place.enroll(&["--role", "compute"]).await;
@@ -187,6 +150,33 @@ async fn a_removed_host_is_gone_and_may_join_again() {
     assert!(!status.contains("h1"), "{status}");
     let line = place.enroll(&["--role", "compute"]).await;
     out(&place.join(&line, "h1").await);
+}
+
+#[tokio::test]
+async fn two_commands_join_a_host_and_removing_it_ends_its_role() {
+    let place = Place::new().await;
+    let line = place.enroll(&["--role", "compute"]).await;
+    out(&place.join(&line, "h1").await);
+    let port = Port::new("switch").await;
+    let own = [format!("--config-dir={}", place.path("conf/h1").display())];
+    let test = ["--compute-drivers=static", "--cluster-listen=127.0.0.1:0"].map(str::to_owned);
+    let flags: Vec<_> = own.into_iter().chain(test).chain(port.flag()).collect();
+    let mut compute = Role::start("compute", &place.path("h1"), &flags).await;
+    let server = eventually(async || {
+        let servers = place.api.call(Method::GET, "/v1/servers", "").await.json;
+        servers["servers"].as_array().and_then(|servers| servers.first().cloned())
+    })
+    .await;
+    assert_eq!(server["host"], "h1");
+
+    out(&place.api(&["cluster", "remove", "h1"]).await);
+    assert_eq!(compute.ended().await.code(), Some(1));
+    assert!(compute.log().contains("this host was removed from the cluster"), "{}", compute.log());
+    eventually(async || {
+        let servers = place.api.call(Method::GET, "/v1/servers", "").await.json;
+        servers["servers"].as_array().filter(|servers| servers.is_empty()).map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]

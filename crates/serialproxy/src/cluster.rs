@@ -53,8 +53,12 @@ pub(crate) struct Own {
 
 impl Own {
     /// Reads the certificate of this host, which has to be allowed this role, and keeps it valid from now
-    /// on. etcd is connected later.
-    pub(crate) fn load(config: &Config, role: Role) -> anyhow::Result<Self> {
+    /// on. etcd is connected later. When the host is removed from the cluster, it is shut down.
+    pub(crate) fn load(
+        config: &Config,
+        role: Role,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let identity = Arc::new(Identity::load(&config.cluster).context("[cluster]")?);
         let peer = identity.own()?;
         peer.require(role)?;
@@ -76,8 +80,25 @@ impl Own {
         tokio::spawn(async move { renewal.run().await });
         let known = Arc::clone(&identity);
         tokio::spawn(async move { members.follow_removed(known.removed()).await });
+        tokio::spawn(end_when_removed(Arc::clone(&identity), shutdown.clone()));
         Ok(Self { peer, identity, etcd, directory, links, admission })
     }
+}
+
+/// Nobody in the cluster talks to a host that was removed.
+async fn end_when_removed(identity: Arc<Identity>, shutdown: CancellationToken) {
+    identity.until_removed().await;
+    tracing::error!("this host was removed from the cluster");
+    shutdown.cancel();
+}
+
+/// Why a role ended that nobody told to.
+pub(crate) fn check_membership(identity: &Identity) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !identity.is_removed(),
+        "this host was removed from the cluster: `serialproxy enroll` on an api host lets it join again"
+    );
+    Ok(())
 }
 
 fn apis(directory: Directory) -> impl Fn() -> Vec<(String, String)> {

@@ -68,7 +68,8 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let _lock = state::lock(&config.state_dir, Role::Api)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
-    let own = Own::load(&config, Role::Api)?;
+    let own = Own::load(&config, Role::Api, &shutdown)?;
+    let identity = Arc::clone(&own.identity);
     let grants = Grants::on(own.etcd.clone());
     let auth = auth(&config, &grants)?;
     let listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
@@ -96,7 +97,12 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         tokio::spawn(serialproxy_api::serve(listener, plain, health_from, router, stop()));
     }
     let tls = own.identity.server_config(Strangers::Admitted)?;
-    let served = Served { attach: None, calls: None, admission: own.admission };
+    let served = Served {
+        attach: None,
+        calls: None,
+        admission: own.admission,
+        removed: identity.removed().clone(),
+    };
     tokio::spawn(serialproxy_cluster::serve(others, tls, served, shutdown.clone()));
     let listing = Host::of(config.cluster.advertised(addresses.1.port()), Role::Api);
     let publishing =
@@ -110,5 +116,5 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let _ = tokio::spawn(called).await;
     let _ = publishing.await;
     tracing::info!("stopped");
-    Ok(())
+    cluster::check_membership(&identity)
 }

@@ -77,7 +77,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _lock = state::lock(&config.state_dir, Role::Compute)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
-    let own = Own::load(&config, Role::Compute)?;
+    let own = Own::load(&config, Role::Compute, &shutdown)?;
+    let identity = Arc::clone(&own.identity);
     let ledger = Arc::new(Ledger::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let grants = Grants::on(own.etcd.clone());
     let listener = listen(&config.cluster.listen, Prefer::V4, "[cluster] listen").await?;
@@ -108,6 +109,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         })),
         calls: Some(has.clone()),
         admission: None,
+        removed: identity.removed().clone(),
     };
     let tls = own.identity.server_config(Strangers::Refused)?;
     tokio::spawn(tls::renew([None, None], hypervisors, hangup));
@@ -119,5 +121,5 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     proxy.drain().await;
     let _ = publishing.await;
     close(&lines).await;
-    Ok(())
+    cluster::check_membership(&identity)
 }

@@ -15,6 +15,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster;
 use crate::cluster::OtherHosts;
 use crate::cluster::Own;
 use crate::cores;
@@ -39,7 +40,8 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     state::make(&config.state_dir)?;
     let _lock = state::lock(&config.state_dir, Role::Proxy)?;
     let daemon = config.serial_console.daemon;
-    let own = Own::load(&config, Role::Proxy)?;
+    let own = Own::load(&config, Role::Proxy, &shutdown)?;
+    let identity = Arc::clone(&own.identity);
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
     // Written after bind, so that only the port's owner claims the pid file.
@@ -60,5 +62,6 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     say_ready(&ready, daemon)?;
     let served = Arc::new(proxy).serve(listener, connections, shutdown).await;
     tracing::info!("stopped");
-    served.context("users cannot be served")
+    served.context("users cannot be served")?;
+    cluster::check_membership(&identity)
 }
