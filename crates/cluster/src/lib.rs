@@ -35,6 +35,7 @@ mod remote;
 mod removed;
 mod renewal;
 mod role;
+mod survey;
 mod trust;
 mod wire;
 
@@ -79,6 +80,8 @@ pub use crate::renewal::Renewal;
 pub use crate::renewal::RenewalError;
 pub use crate::role::Role;
 pub use crate::role::Roles;
+pub use crate::survey::Surveyed;
+pub use crate::survey::survey;
 pub use crate::trust::reason;
 pub use crate::wire::JOIN;
 pub use crate::wire::RENEW;

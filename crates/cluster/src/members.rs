@@ -19,6 +19,10 @@ use serialproxy_etcd::Transaction;
 
 use crate::authority::Issued;
 use crate::code::Code;
+use crate::directory::HOSTS;
+use crate::directory::Listed;
+use crate::directory::MOST_SERVERS;
+use crate::directory::SERVERS;
 use crate::member::Invitation;
 use crate::member::Member;
 use crate::member::MemberError;
@@ -28,11 +32,11 @@ use crate::peer::Serial;
 use crate::removed::Removed;
 use crate::role::Roles;
 
-/// Most hosts that are listed.
-const HOSTS: usize = 10_000;
+/// Below it are hosts by name.
+pub(crate) const MEMBERS: &str = "members/";
 
-/// Most servers of a cluster.
-const SERVERS: usize = 500_000;
+/// Most hosts that are listed.
+pub(crate) const MOST_MEMBERS: usize = 10_000;
 
 /// Changes in one transaction, of which etcd takes 128.
 const BATCH: usize = 100;
@@ -51,12 +55,6 @@ pub struct Members(Etcd);
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct RemovedCertificate {
     /// Whose it was.
-    host: String,
-}
-
-/// A server, of which only the host counts here.
-#[derive(Deserialize)]
-struct Server {
     host: String,
 }
 
@@ -193,8 +191,8 @@ impl Members {
         let entry = self.member(name).await?.ok_or_else(unknown)?;
         let key = member_key(name);
         let transaction = self.0.transaction().unchanged(&key, entry.changed).delete(&key);
-        let transaction = transaction.delete(&format!("hosts/{name}"));
-        let transaction = transaction.delete_all(&format!("hosts/{name}/"));
+        let transaction = transaction.delete(&format!("{HOSTS}{name}"));
+        let transaction = transaction.delete_all(&format!("{HOSTS}{name}/"));
         let transaction =
             self.remove_certificates(transaction, name, &entry.value.certificates).await?;
         let removed = transaction.commit().await?;
@@ -204,24 +202,15 @@ impl Members {
 
     /// Removes the servers of a host that does not come back: nobody else would.
     async fn forget_servers(&self, host: &str) -> Result<(), MemberError> {
-        let servers = self.0.list::<Server>("servers/", SERVERS).await?;
+        let servers = self.0.list::<Listed>(SERVERS, MOST_SERVERS.entries).await?;
         let of_host = servers.into_iter().filter(|(_, server)| server.host == host);
-        let keys: Vec<_> = of_host.map(|(id, _)| format!("servers/{id}")).collect();
+        let keys: Vec<_> = of_host.map(|(id, _)| format!("{SERVERS}{id}")).collect();
         for keys in keys.chunks(BATCH) {
             let transaction = self.0.transaction();
             let transaction = keys.iter().fold(transaction, |change, key| change.delete(key));
             transaction.commit().await?;
         }
         Ok(())
-    }
-
-    /// All hosts, by name.
-    ///
-    /// # Errors
-    ///
-    /// When etcd is away.
-    pub async fn list(&self) -> Result<Vec<(String, Member)>, MemberError> {
-        Ok(self.0.list("members/", HOSTS).await?)
     }
 
     /// Keeps a set of removed certificates as etcd has it. Ends never; while etcd is away, the set
@@ -267,7 +256,7 @@ impl Members {
 }
 
 fn member_key(name: &str) -> String {
-    format!("members/{name}")
+    format!("{MEMBERS}{name}")
 }
 
 fn removed_key(serial: &Serial) -> String {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use serialproxy_cluster::Admission;
 use serialproxy_cluster::Authority;
 use serialproxy_cluster::Code;
@@ -18,15 +20,18 @@ use serialproxy_cluster::Identity;
 use serialproxy_cluster::JoinError;
 use serialproxy_cluster::Joined;
 use serialproxy_cluster::Joining;
+use serialproxy_cluster::Member;
 use serialproxy_cluster::MemberError;
 use serialproxy_cluster::Members;
 use serialproxy_cluster::Peer;
 use serialproxy_cluster::Renewal;
 use serialproxy_cluster::Role;
 use serialproxy_cluster::Strangers;
+use serialproxy_cluster::Surveyed;
 use serialproxy_cluster::etcd_settings;
 use serialproxy_cluster::init;
 use serialproxy_cluster::join;
+use serialproxy_cluster::survey;
 use serialproxy_config::Sources;
 use serialproxy_config::load;
 use serialproxy_config::values::Cluster;
@@ -69,7 +74,7 @@ impl Place {
         // It also notes the host in etcd, which nobody knew when it made its certificate.
         tokio::spawn(async move { renewal.run().await });
         eventually(async || {
-            Some(members.list().await.unwrap()).filter(|members| !members.is_empty())
+            Some(survey(&store).await.unwrap()).filter(|members| !members.is_empty())
         })
         .await;
         Self { dir, ca, store, members, admission, api, _etcd: etcd }
@@ -167,6 +172,10 @@ fn options(state_dir: &Path, config_dir: &Path) -> Cluster {
     load(&sources).unwrap().config.cluster
 }
 
+fn member<'a>(hosts: &'a BTreeMap<String, Surveyed>, name: &str) -> &'a Member {
+    hosts[name].member.as_ref().unwrap()
+}
+
 fn told<T: std::fmt::Debug>(result: Result<T, JoinError>) -> String {
     result.unwrap_err().to_string()
 }
@@ -188,10 +197,9 @@ async fn a_host_joins_with_a_code_and_is_known_by_its_name() {
     assert_eq!((own.host.as_str(), own.roles), ("c1", joined.roles));
     assert!(!place.state("c1").join("cluster/ca-key.pem").exists());
 
-    let members = place.members.list().await.unwrap();
-    let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["a1", "c1"]);
-    assert_eq!(members[1].1.certificates[0].serial, own.serial);
+    let members = survey(&place.store).await.unwrap();
+    assert_eq!(members.keys().collect::<Vec<_>>(), ["a1", "c1"]);
+    assert_eq!(member(&members, "c1").certificates[0].serial, own.serial);
 }
 
 #[tokio::test]
@@ -323,7 +331,8 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_an_api_host() {
 
     // Removing the host removes both, and what it has, and it learns of it.
     for (key, host) in [("servers/s1", "c1"), ("servers/s2", "a1"), ("hosts/c1", "c1")] {
-        place.store.put(key, &serde_json::json!({"host": host}), None).await.unwrap();
+        let value = json!({"host": host, "name": "s", "project": "p", "status": "ACTIVE"});
+        place.store.put(key, &value, None).await.unwrap();
     }
     place.members.remove("c1").await.unwrap();
     let left = async |prefix: &str| {
@@ -364,7 +373,8 @@ async fn an_api_host_renews_its_own_certificate() {
     renewal.renew_if_due(own().until).await.unwrap();
     place.follow_removed();
     place.api.removed().until(&first.serial).await;
-    let (_, member) = &place.members.list().await.unwrap()[0];
+    let members = survey(&place.store).await.unwrap();
+    let member = member(&members, "a1");
     assert_eq!(member.certificates.len(), 8);
     assert_eq!(member.certificates[7].serial, own().serial);
 }

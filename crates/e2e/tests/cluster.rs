@@ -117,7 +117,7 @@ async fn the_line_that_enroll_prints_joins_a_host_and_says_what_to_start() {
         assert!(shown.contains(&format!("\n{option}\n")), "{shown}");
     }
     let status = out(&place.api(&["cluster", "status"]).await);
-    assert!(status.contains("\nh1    compute,proxy "), "{status}");
+    assert!(status.contains("\nh1    compute,proxy  -    "), "{status}");
 }
 
 #[tokio::test]
@@ -162,12 +162,25 @@ async fn two_commands_join_a_host_and_removing_it_ends_its_role() {
     let test = ["--compute-drivers=static", "--cluster-listen=127.0.0.1:0"].map(str::to_owned);
     let flags: Vec<_> = own.into_iter().chain(test).chain(port.flag()).collect();
     let mut compute = Role::start("compute", &place.path("h1"), &flags).await;
+    let _guest = port.accept().await;
     let server = eventually(async || {
         let servers = place.api.call(Method::GET, "/v1/servers", "").await.json;
         servers["servers"].as_array().and_then(|servers| servers.first().cloned())
     })
     .await;
     assert_eq!(server["host"], "h1");
+    let row = |row: &str| row.split_whitespace().collect::<Vec<_>>().join(" ");
+    let version = env!("CARGO_PKG_VERSION");
+    let rows = ["a1 api api VERSION 0 0 2", "h1 compute compute VERSION 1 1 2"];
+    let rows = rows.map(|row| row.replace("VERSION", version));
+    let status = eventually(async || {
+        let status = out(&place.api(&["cluster", "status"]).await);
+        let shows = |wanted: &String| status.lines().any(|line| row(line).starts_with(wanted));
+        rows.iter().all(shows).then_some(status)
+    })
+    .await;
+    let node = format!("\netcd {}: version 3.", place.etcd.endpoints()[0]);
+    assert!(status.contains(&node), "{status}");
 
     out(&place.api(&["cluster", "remove", "h1"]).await);
     assert_eq!(compute.ended().await.code(), Some(1));

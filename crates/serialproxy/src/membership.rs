@@ -1,5 +1,7 @@
 //! `serialproxy cluster`, `enroll` and `join`: who belongs to a cluster.
 
+mod status;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -13,7 +15,6 @@ use clap::Subcommand;
 use serialproxy_cluster::Authority;
 use serialproxy_cluster::Code;
 use serialproxy_cluster::Joining;
-use serialproxy_cluster::Member;
 use serialproxy_cluster::Members;
 use serialproxy_cluster::Role;
 use serialproxy_cluster::Roles;
@@ -42,7 +43,7 @@ pub(crate) enum Command {
 
 Once, on the first api host. The other hosts join with `serialproxy enroll` and `serialproxy join`.")]
     Init(Init),
-    /// List the hosts of the cluster, their roles and certificates
+    /// List the hosts of the cluster and the nodes of its etcd
     Status(ServerArgs),
     /// Remove a host from the cluster: its certificates are refused from now on
     #[command(after_help = "Example:
@@ -259,28 +260,21 @@ async fn remove(name: &str, config: &Config) -> anyhow::Result<String> {
 }
 
 async fn status(config: &Config) -> anyhow::Result<String> {
-    let members = members(config)?.list().await?;
-    let width = members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(4);
-    let mut told = format!("{:width$}  {:17}  CERTIFICATE UNTIL\n", "NAME", "ROLES");
-    for (name, member) in &members {
-        let name: String = name.chars().filter(|c| !c.is_control()).collect();
-        let roles = member.roles.to_string();
-        let _ = writeln!(told, "{name:width$}  {roles:17}  {}", end(member));
-    }
-    Ok(told)
-}
-
-fn end(member: &Member) -> String {
-    let last = member.certificates.iter().map(|valid| valid.until).max();
-    last.map_or_else(|| "none".to_owned(), |until| format!("{until:.0}"))
+    let etcd = etcd(config)?;
+    let (hosts, nodes) = tokio::join!(serialproxy_cluster::survey(&etcd), etcd.nodes());
+    Ok(status::table(&hosts?, &nodes))
 }
 
 fn members(config: &Config) -> anyhow::Result<Members> {
+    etcd(config).map(Members::new)
+}
+
+fn etcd(config: &Config) -> anyhow::Result<Etcd> {
     anyhow::ensure!(
         config.cluster.is_set(),
         "no cluster is configured: set [cluster] etcd_endpoints"
     );
-    Ok(Members::new(Etcd::new(etcd_settings(&config.cluster))?))
+    Ok(Etcd::new(etcd_settings(&config.cluster))?)
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
