@@ -53,7 +53,7 @@ pub(crate) struct Surroundings {
     pub(crate) state_dir: PathBuf,
     /// The directory that replaces the built-in pages if it exists.
     pub(crate) web: PathBuf,
-    /// Whether this is one of our own roles, and no file is read but those of the default directory.
+    /// Whether this is one of our own roles, and no file is read but that of `serialproxy join`.
     pub(crate) own_without_file: bool,
 }
 

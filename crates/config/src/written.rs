@@ -67,7 +67,7 @@ impl Written {
     pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Self {
         let mut written = Self::default();
         let files = read_all(sources, problems);
-        written.any_file = files.iter().any(|file| !file.is_beside(sources));
+        written.any_file = !files.iter().all(FileText::is_of_join);
         written.nova = matches!(sources.role, Role::Proxy | Role::Either)
             && files.iter().any(FileText::is_novas);
         let logins = AuthSections::of(files.iter().flat_map(|file| &file.ini.sections));
@@ -94,8 +94,8 @@ impl Written {
         written
     }
 
-    /// Whether there was a configuration file, apart from those of the default directory: joining a
-    /// cluster writes one there.
+    /// Whether there was a configuration file, apart from that of `serialproxy join`, which says nothing of
+    /// consoles.
     pub(crate) fn any_file(&self) -> bool {
         self.any_file
     }
@@ -217,8 +217,9 @@ impl Written {
 }
 
 impl FileText {
-    fn is_beside(&self, sources: &Sources) -> bool {
-        self.file.parent().is_some_and(|directory| directory == sources.default_directory)
+    /// Whether `serialproxy join` wrote it, in whichever directory.
+    fn is_of_join(&self) -> bool {
+        self.file.file_name().is_some_and(|name| name == "cluster.conf")
     }
 
     fn is_novas(&self) -> bool {

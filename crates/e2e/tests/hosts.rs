@@ -57,7 +57,7 @@ impl Two {
         let id = self.port.server();
         eventually(async || {
             let servers = self.api.call(Method::GET, "/v1/servers", "").await.json;
-            let servers = servers["servers"].as_array().unwrap().clone();
+            let servers = servers["servers"].as_array()?.clone();
             servers.into_iter().find(|server| server["id"] == id.as_str() && wanted(server))
         })
         .await
