@@ -204,8 +204,15 @@ impl Servers for Remote {
 
 impl LineBook for Remote {
     fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole> {
-        let id = ask.line.server;
-        Box::pin(async move { self.ask(id, &Call::OpenConsole(ask), KNOW).await })
+        Box::pin(async move {
+            let id = ask.line.server;
+            let listed = self.directory.server(id);
+            // As soon as for one that nobody has: the time must not tell that there is such a server.
+            if listed.is_none_or(|listed| !ask.is_for(&listed.value.project)) {
+                return Err(not_found(id));
+            }
+            self.ask(id, &Call::OpenConsole(ask), KNOW).await
+        })
     }
 
     fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines> {

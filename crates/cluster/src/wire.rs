@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use crate::role::Roles;
 
-/// `POST` with a [`JoinRequest`], without a client certificate.
+/// `POST` with a `JoinRequest`, without a client certificate.
 pub const JOIN: &str = "/cluster/v1/join";
 
-/// `POST` with a [`RenewRequest`], with the certificate that ends.
+/// `POST` with a `RenewRequest`, with the certificate that ends.
 pub const RENEW: &str = "/cluster/v1/renew";
 
 /// Largest request, in bytes.
