@@ -136,12 +136,16 @@ impl Role {
         within(self.running.process.wait()).await.unwrap();
     }
 
+    /// The admin token of an api role.
+    pub fn admin_token(&self) -> String {
+        std::fs::read_to_string(self.state.join("admin-token")).unwrap().trim().to_owned()
+    }
+
     /// A call of an api role as administrator; the body may be empty.
     pub async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
-        let token = std::fs::read_to_string(self.state.join("admin-token")).unwrap();
         let url = format!("{}{path}", self.api());
         let request = http().build().unwrap().request(method, url);
-        let request = request.header("X-Auth-Token", token.trim());
+        let request = request.header("X-Auth-Token", self.admin_token());
         let request = request.header("Content-Type", "application/json").body(body.to_owned());
         let response = within(request.send()).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

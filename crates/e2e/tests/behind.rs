@@ -285,6 +285,7 @@ async fn load_balancers_that_look_whether_somebody_is_there_are_answered() {
         ("OPTIONS /serial.html HTTP/1.1\r\nHost: a\r\n\r\n", 300),
         ("GET / HTTP/1.0\r\n\r\n", 200),
         ("HEAD / HTTP/1.0\r\n\r\n", 200),
+        ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
     ] {
         assert_eq!(ask(None, &rig.server.proxy, request).await.status, 200, "{request}");

@@ -45,6 +45,9 @@ use crate::upgrade;
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
 
+/// Where load balancers ask whether this proxy serves.
+const HEALTH: &str = "/healthz";
+
 /// Bytes of a request's head at most.
 const HEAD_SIZE: usize = 16 * 1024;
 
@@ -185,6 +188,8 @@ async fn answer(
         plain(StatusCode::NOT_FOUND, "only consoles and their history are served here\n")
     } else if upgrade::check_host(&request).is_err() {
         plain(StatusCode::BAD_REQUEST, "the Host header is missing, repeated or not valid\n")
+    } else if is_get && request.uri().path() == HEALTH {
+        health(proxy)
     } else if *request.method() == Method::OPTIONS && !relay::is_call(&request) {
         // As load balancers ask whether somebody is there.
         allowing(plain(StatusCode::OK, ""))
@@ -198,6 +203,14 @@ async fn answer(
         allowing(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported here\n"))
     };
     (answer.map(Either::Left), None)
+}
+
+/// Whether users should come here. Anyone may ask, so it says no more.
+fn health(proxy: &Proxy) -> Answer {
+    match proxy.lines.is_draining() || !proxy.health.reasons().is_empty() {
+        true => plain(StatusCode::SERVICE_UNAVAILABLE, "not available\n"),
+        false => plain(StatusCode::OK, "ok\n"),
+    }
 }
 
 /// The answer, which says what is answered here.

@@ -50,6 +50,7 @@ use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_line::Lines;
+use serialproxy_proto::health::Health;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -93,6 +94,8 @@ pub struct Proxy {
     pub(crate) wrong_tokens: WrongTokens,
     /// Everything that is served.
     connections: TaskTracker,
+    /// What keeps this process from serving.
+    pub(crate) health: Health,
 }
 
 /// What the proxy speaks of TLS.
@@ -128,7 +131,14 @@ impl Proxy {
             wrong_tokens,
             reception: tls.users,
             connections: TaskTracker::new(),
+            health: Health::default(),
         })
+    }
+
+    /// Says at `/healthz` whether something is said there.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
     }
 
     /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.

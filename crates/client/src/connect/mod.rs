@@ -97,9 +97,10 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
             End::Left => break,
             End::Failed(failure) => failure,
         };
+        let interactive = terminal.is_interactive();
         let pause = match &failure {
             Failure::Lost(cause) => {
-                terminal.screen.say(&notices::lost(cause, limit));
+                terminal.screen.say(&notices::lost(cause, limit, interactive));
                 FIRST_PAUSE
             }
             Failure::Closed { code, reason, .. } => match known(*code) {
@@ -109,7 +110,7 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
                 }
                 // The other end heard nothing of this machine for too long: it slept, maybe.
                 Some(CloseCode::Idle) => {
-                    terminal.screen.say(&notices::lost(reason, limit));
+                    terminal.screen.say(&notices::lost(reason, limit, interactive));
                     FIRST_PAUSE
                 }
                 Some(CloseCode::Normal) => {

@@ -117,12 +117,11 @@ pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
     with_reason(state.to_owned(), Some(reason))
 }
 
-pub(crate) fn lost(cause: &str, limit: Duration) -> String {
+/// Keys are dropped meanwhile; what is piped in waits.
+pub(crate) fn lost(cause: &str, limit: Duration, is_interactive: bool) -> String {
     let limit = limit.as_secs();
-    format!(
-        "connection lost: {cause}. Reconnecting for up to {limit} s; what you type until then is \
-         dropped"
-    )
+    let dropped = if is_interactive { "; what you type until then is dropped" } else { "" };
+    format!("connection lost: {cause}. Reconnecting for up to {limit} s{dropped}")
 }
 
 pub(crate) fn again(failure: &Failure, pause: Duration) -> String {

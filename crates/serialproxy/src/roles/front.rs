@@ -58,6 +58,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let lines = Lines::new(settings(&config, None), cores);
     let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), own.directory, own.links);
     let proxy = Proxy::new(Arc::new(config), lines, Backing::Cluster(hosts), tls)?;
+    let proxy = proxy.with_health(watchdog.health());
     let listing = Listing::of(address.to_string(), Role::Proxy);
     let publishing =
         serialproxy_cluster::publish(own.etcd, own.peer, listing, None, shutdown.clone());

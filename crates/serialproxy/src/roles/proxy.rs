@@ -129,7 +129,8 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     tokio::spawn(Arc::clone(&targets).log_in());
     let backing = Backing::Nova(Arc::clone(&targets));
     let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
-        .context("[serial_console] record: cannot record sessions there")?;
+        .context("[serial_console] record: cannot record sessions there")?
+        .with_health(watchdog.health());
 
     let ready = format!("proxy={}://{address}", users.scheme());
     tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup));

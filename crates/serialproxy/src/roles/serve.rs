@@ -120,7 +120,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let host = Host { grants: grants.clone(), servers: compute.clone(), lines: compute };
     let backing = Backing::Own(host);
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
-        .context("[serial_console] record: cannot record sessions there")?;
+        .context("[serial_console] record: cannot record sessions there")?
+        .with_health(watchdog.health());
 
     let ready = format!(
         "api={}://{} proxy={}://{}",

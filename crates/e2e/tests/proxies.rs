@@ -1,0 +1,166 @@
+//! Several proxies behind a real HAProxy, and the real client: a proxy that is killed costs no byte.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
+
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use serialproxy_e2e::address::free_port;
+use serialproxy_e2e::cluster::Cluster;
+use serialproxy_e2e::cluster::Role;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::program;
+use serialproxy_e2e::within;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+/// Proxies that are killed, unless `SERIALPROXY_TEST_KILLS` says how many.
+const KILLS: usize = 6;
+
+/// What the guest prints at a time, and how often: 1 MB/s.
+const PRINTED: usize = 10_000;
+const EVERY: Duration = Duration::from_millis(10);
+
+/// How long the output of a session may stand still, however busy the machine is.
+const STILL: Duration = Duration::from_secs(10);
+
+/// As in `docs/deploy.md`, on ports of its own.
+struct Haproxy {
+    _process: Child,
+    _directory: TempDir,
+}
+
+impl Haproxy {
+    async fn start(port: u16, proxies: [u16; 2]) -> Self {
+        let [one, two] = proxies;
+        let config = format!(
+            "defaults\n  mode http\n  timeout client 90s\n  timeout server 90s\n  timeout tunnel 90s\n  \
+             timeout connect 500ms\n  timeout check 500ms\n\
+             frontend console\n  bind 127.0.0.1:{port}\n  default_backend serialproxy\n\
+             backend serialproxy\n  option httpchk GET /healthz\n  option redispatch 1\n  retries 3\n  \
+             default-server check inter 500ms fall 1 rise 1 on-marked-down shutdown-sessions\n  \
+             server proxy-1 127.0.0.1:{one}\n  server proxy-2 127.0.0.1:{two}\n"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("haproxy.cfg");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(file).stdin(Stdio::null()).kill_on_drop(true);
+        let process = command.spawn().unwrap();
+        eventually(async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        Self { _process: process, _directory: directory }
+    }
+}
+
+/// Prints for as long as it is let, and then says so; what it printed.
+async fn print(mut guest: tokio::net::tcp::OwnedWriteHalf, on: watch::Receiver<bool>) -> Vec<u8> {
+    let mut printed = Vec::new();
+    let mut clock = tokio::time::interval(EVERY);
+    let mut line = 0;
+    while *on.borrow() {
+        clock.tick().await;
+        let begin = printed.len();
+        while printed.len() - begin < PRINTED {
+            printed.extend_from_slice(format!("{line:09}\r\n").as_bytes());
+            line += 1;
+        }
+        within(guest.write_all(&printed[begin..])).await.unwrap();
+    }
+    printed.extend_from_slice(b"the end\r\n");
+    within(guest.write_all(b"the end\r\n")).await.unwrap();
+    // It stays connected.
+    std::mem::forget(guest);
+    printed
+}
+
+/// Reads a client's output to its end; what it was, and the longest time in which there was none.
+async fn read(mut stdout: tokio::process::ChildStdout) -> (Vec<u8>, Duration) {
+    let (mut all, mut longest, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
+    while !all.ends_with(b"the end\r\n") {
+        if within(stdout.read_buf(&mut all)).await.unwrap() == 0 {
+            break;
+        }
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+    }
+    (all, longest)
+}
+
+#[tokio::test]
+async fn proxies_that_are_killed_one_after_the_other_cost_no_byte_either_way() {
+    let kills = std::env::var("SERIALPROXY_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let cluster = Cluster::new(1).await;
+    cluster.certify("ctl", &["api"]);
+    cluster.certify("hv1", &["compute"]);
+    let [users, ports @ ..] = [free_port(), free_port(), free_port()];
+    let base_url = format!("--serial_console-base_url=http://127.0.0.1:{users}/");
+    let port = Port::new("switch").await;
+    let [flag, line] = port.flag();
+    let tail = "--line-history_tail=16MiB";
+    let _compute = cluster.start("hv1", "compute", &[&flag, &line, tail, &base_url]).await;
+    let (mut keys, printer) = port.accept().await.0.into_split();
+    let api = cluster.start("ctl", "api", &[&base_url]).await;
+    let mut proxies: Vec<Option<Role>> = Vec::new();
+    let start = async |index: usize| {
+        let host = format!("front{index}");
+        cluster.certify(&host, &["proxy"]);
+        let port = ports[index].to_string();
+        let flags = ["--serial_console-serialproxy_port", &port, &base_url];
+        cluster.start(&host, "proxy", &flags).await
+    };
+    for index in 0..2 {
+        proxies.push(Some(start(index).await));
+    }
+    let _haproxy = Haproxy::start(users, ports).await;
+    eventually(async || {
+        let servers = api.call(reqwest::Method::GET, "/v1/servers", "").await.json;
+        (servers["servers"][0]["name"] == "switch").then_some(())
+    })
+    .await;
+
+    let mut connect = Command::new(program());
+    connect.args(["connect", "switch"]).env("SERIALPROXY_API_URL", api.api());
+    connect.env("SERIALPROXY_TOKEN", api.admin_token()).env("XDG_CONFIG_HOME", "/nonexistent");
+    connect.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut client = connect.spawn().unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(b"go\n").await.unwrap();
+    let mut typed = [0; 3];
+    within(keys.read_exact(&mut typed)).await.unwrap();
+    let (on, running) = watch::channel(true);
+    let printing = tokio::spawn(print(printer, running));
+    let reading = tokio::spawn(read(client.stdout.take().unwrap()));
+
+    let mut expected = String::new();
+    for kill in 0..kills {
+        let proxy = proxies[kill % 2].take().unwrap();
+        proxy.kill().await;
+        for key in 0..5 {
+            let line = format!("{kill}.{key}\n");
+            stdin.write_all(line.as_bytes()).await.unwrap();
+            expected.push_str(&line);
+        }
+        let mut typed = vec![0; expected.len()];
+        within(keys.read_exact(&mut typed)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&typed), expected);
+        expected.clear();
+        proxies[kill % 2] = Some(start(kill % 2).await);
+        // HAProxy finds out, and the client may be at either.
+        let address = ("127.0.0.1", ports[kill % 2]);
+        eventually(async || TcpStream::connect(address).await.ok()).await;
+    }
+    on.send_replace(false);
+    let printed = printing.await.unwrap();
+    let (shown, still) = within(reading).await.unwrap();
+    assert_eq!(shown.len(), printed.len());
+    assert!(shown == printed, "the output differs");
+    assert!(still < STILL, "there was no output for {still:?}");
+    println!("{kills} proxies killed, {} bytes, no output for {still:?} at most", shown.len());
+}
