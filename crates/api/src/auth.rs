@@ -22,6 +22,7 @@ use self::failures::Trier;
 pub use self::keystone::Keystone;
 pub use self::local::Local;
 pub(crate) use self::local::Login;
+pub use self::local::share_admin_token;
 use crate::fault::Fault;
 use crate::fault::echo;
 

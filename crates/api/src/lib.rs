@@ -51,6 +51,7 @@ pub use crate::auth::Keystone;
 pub use crate::auth::Local;
 use crate::auth::failures::Failures;
 use crate::auth::failures::Trier;
+pub use crate::auth::share_admin_token;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::guard::Guard;

@@ -143,9 +143,14 @@ impl Role {
 
     /// A call of an api role as administrator; the body may be empty.
     pub async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
+        self.call_with(&self.admin_token(), method, path, body).await
+    }
+
+    /// The same with this token.
+    pub async fn call_with(&self, token: &str, method: Method, path: &str, body: &str) -> Answer {
         let url = format!("{}{path}", self.api());
         let request = http().build().unwrap().request(method, url);
-        let request = request.header("X-Auth-Token", self.admin_token());
+        let request = request.header("X-Auth-Token", token);
         let request = request.header("Content-Type", "application/json").body(body.to_owned());
         let response = within(request.send()).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

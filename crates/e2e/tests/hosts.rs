@@ -217,3 +217,19 @@ async fn only_a_certificate_of_the_cluster_with_the_right_role_gets_in() {
     assert!(!reply(&two.cluster, "hv1").await.status.success());
     eventually(async || two.compute.log().contains("is refused").then_some(())).await;
 }
+
+#[tokio::test]
+async fn every_api_host_knows_the_tokens_that_another_one_gave() {
+    let two = Two::start().await;
+    two.cluster.certify("ctl2", &["api"]);
+    let second = two.cluster.start("ctl2", "api", &[]).await;
+    let ask =
+        async |token: &str| second.call_with(token, Method::GET, "/v1/servers", "").await.status;
+    let admin = two.api.admin_token();
+    eventually(async || (ask(&admin).await == 200).then_some(())).await;
+    let body = r#"{"name": "ci", "project": "p", "role": "reader"}"#;
+    let made = two.api.call(Method::POST, "/v1/tokens", body).await;
+    let token = made.json["secret"].as_str().unwrap_or_default().to_owned();
+    assert_eq!((made.status, ask(&token).await), (201, 200), "{:?}", made.json);
+    assert_eq!(ask("nobody's").await, 401);
+}

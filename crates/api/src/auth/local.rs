@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serialproxy_grants::ApiToken;
 use serialproxy_grants::Grants;
+use serialproxy_grants::GrantsError;
+use serialproxy_limits::seldom;
 use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::Password;
@@ -27,6 +29,9 @@ use crate::secret;
 
 /// Characters of a name that the log repeats.
 const SHOWN: usize = 32;
+
+/// The pause between attempts to share the admin token.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The users and tokens of this serialproxy.
 #[derive(Debug)]
@@ -213,6 +218,27 @@ fn shown(user: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// Lets the admin token of this host in at every api host that shares the grants. Ends when that is done,
+/// however long the grants cannot be changed.
+pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String) {
+    let name = format!("admin-{host}");
+    let share = async || {
+        let token = ApiToken { name: Some(name.clone()), ..of_admin(Timestamp::now()) };
+        if grants.api_token(admin, Timestamp::now()).await?.is_some() {
+            return Ok(());
+        }
+        // That of an earlier state directory.
+        grants.revoke_named_api_token(&name).await?;
+        grants.add_api_token(admin, token).await.map(drop)
+    };
+    while let Err::<(), GrantsError>(error) = share().await {
+        if seldom::is_due("admin token") {
+            tracing::warn!(%error, "other api hosts do not know this host's admin token yet");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 fn of_admin(now: Timestamp) -> ApiToken {

@@ -13,6 +13,7 @@ use serialproxy_cluster::Served;
 use serialproxy_cluster::Strangers;
 use serialproxy_config::Config;
 use serialproxy_config::Role as ConfigRole;
+use serialproxy_config::values::AuthStrategy;
 use serialproxy_grants::Grants;
 use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
@@ -72,6 +73,11 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let identity = Arc::clone(&own.identity);
     let grants = Grants::on(own.etcd.clone());
     let auth = auth(&config, &grants)?;
+    if matches!(config.api.auth_strategy, AuthStrategy::Token | AuthStrategy::HttpBasic) {
+        let admin = serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
+        let name = config.cluster.name.clone();
+        tokio::spawn(serialproxy_api::share_admin_token(grants.clone(), admin, name));
+    }
     let listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
     let health_listener = match &config.api.metrics_listen {
         Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
