@@ -21,6 +21,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use serialproxy_limits::Places;
+use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_tls::Stream;
@@ -47,6 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections at once whose handshake is under way. Anybody can begin one.
 const HANDSHAKES: usize = 256;
+
+/// Of them, those of one address: nobody alone can keep all other hosts out.
+const HANDSHAKES_EACH: usize = 16;
 
 /// Connections of other hosts at once: tunnels of users, mostly.
 const CONNECTIONS: usize = 100_000;
@@ -87,6 +92,7 @@ pub async fn serve(
     let tls = Arc::new(tls);
     let (handshakes, connections) =
         (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(CONNECTIONS)));
+    let each = Places::new(HANDSHAKES_EACH);
     loop {
         let accepted = async {
             let shaking = Arc::clone(&handshakes).acquire_owned().await;
@@ -107,10 +113,16 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(own) = each.enter(Source::from(from.ip())) else {
+            if seldom::is_due("cluster handshakes") {
+                tracing::warn!(%from, "an address has too many unfinished TLS handshakes: closed one");
+            }
+            continue;
+        };
         let (tls, served) = (Arc::clone(&tls), served.clone());
         tokio::spawn(async move {
             let shaken = timeout(PATIENCE, shake_hands(tcp, tls)).await;
-            drop(shaking);
+            drop((shaking, own));
             match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok((stream, peer)) => one(stream, peer, from, served).await,
                 Err(error) => {

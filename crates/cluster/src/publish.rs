@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use serialproxy_etcd::Etcd;
 use serialproxy_etcd::EtcdError;
-use serialproxy_etcd::Lease;
+use serialproxy_limits::seldom;
 use serialproxy_proto::api;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
@@ -39,6 +42,9 @@ const LEASE: Duration = Duration::from_secs(15);
 /// How often the servers are looked at, and how long etcd is left alone after it failed.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long after the start a server may still come that an earlier process had.
+const LATE: Duration = Duration::from_secs(60);
+
 /// Changes in one transaction, of which etcd takes 128.
 const BATCH: usize = 64;
 
@@ -51,24 +57,14 @@ pub struct Has {
     pub lines: Arc<dyn LineBook>,
 }
 
-/// Tells of a process of this host, whose certificate is `own`, until `end`, and then that it is gone. Only the role compute has
-/// servers.
+/// Tells of a process of this host, whose certificate is `own`, until `end`, and then that it is gone. Only
+/// the role compute has servers.
 pub async fn publish(etcd: Etcd, own: Peer, host: Host, has: Option<Has>, end: CancellationToken) {
     let Peer { host: name, roles, .. } = own;
-    let publisher = Publisher { etcd, name, roles, host, has };
-    let mut said = false;
-    loop {
-        let told = tokio::select! {
-            () = end.cancelled() => return,
-            told = publisher.tell(&end) => told,
-        };
-        match told {
-            Ok(()) => return,
-            Err(error) if !said => {
-                tracing::warn!(%error, "the cluster cannot be told that this host is up");
-                said = true;
-            }
-            Err(error) => tracing::debug!(%error, "the cluster cannot be told of this host"),
+    let publisher = Publisher { etcd, name, roles, host, has, started: Instant::now() };
+    while let Err(error) = publisher.tell(&end).await {
+        if seldom::is_due("publish") {
+            tracing::warn!(%error, "the cluster cannot be told that this host is up");
         }
         tokio::select! {
             () = end.cancelled() => return,
@@ -94,6 +90,17 @@ struct Publisher {
     roles: Roles,
     host: Host,
     has: Option<Has>,
+    started: Instant,
+}
+
+/// What etcd has of this host's servers.
+#[derive(Default)]
+struct Written {
+    servers: BTreeMap<ServerId, Listed>,
+    /// Those that this process has had.
+    seen: BTreeSet<ServerId>,
+    /// Those that another host has.
+    disputed: BTreeSet<ServerId>,
 }
 
 impl Publisher {
@@ -117,39 +124,53 @@ impl Publisher {
         let told = tokio::select! {
             () = end.cancelled() => Ok(()),
             () = lease.lost() => Err(Fault::Lease),
-            Err(fault) = self.follow(&lease) => Err(fault),
+            never = self.follow() => match never {},
         };
         lease.close().await;
         told
     }
 
-    /// Tells of each change of the servers.
-    async fn follow(&self, lease: &Lease) -> Result<std::convert::Infallible, Fault> {
-        let Some(has) = &self.has else {
-            lease.lost().await;
-            return Err(Fault::Lease);
-        };
-        let mut written = self.own().await?;
-        let mut disputed = BTreeSet::new();
+    /// Tells of each change of the servers. A host whose servers are not known, or cannot be written, is
+    /// up nevertheless.
+    async fn follow(&self) -> Infallible {
+        let Some(has) = &self.has else { return pending().await };
+        let mut written = None;
         loop {
-            let current = self.current(has).await?;
-            self.remove(&mut written, &current).await?;
-            disputed.retain(|id| current.contains_key(id));
-            self.add(&mut written, &current).await?;
-            for (id, server) in &current {
-                if written.get(id) == Some(server) {
-                    continue;
+            if let Err(error) = self.sync(has, &mut written).await {
+                if seldom::is_due("publish servers") {
+                    tracing::warn!(%error, "the cluster cannot be told of this host's servers");
                 }
-                if self.claim(*id, server).await? {
-                    written.insert(*id, server.clone());
-                    disputed.remove(id);
-                } else if disputed.insert(*id) {
-                    let name = &server.name;
-                    tracing::warn!(server = %id, name, "another host has this server: it is left out here");
-                }
+                // What was written then is not known.
+                written = None;
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// Writes what differs from what etcd has.
+    async fn sync(&self, has: &Has, written: &mut Option<Written>) -> Result<(), Fault> {
+        let current = self.current(has).await?;
+        let written = match written {
+            Some(written) => written,
+            None => written.insert(Written { servers: self.own().await?, ..Written::default() }),
+        };
+        written.seen.extend(current.keys());
+        self.remove(written, &current).await?;
+        written.disputed.retain(|id| current.contains_key(id));
+        self.add(&mut written.servers, &current).await?;
+        for (id, server) in &current {
+            if written.servers.get(id) == Some(server) {
+                continue;
+            }
+            if self.claim(*id, server).await? {
+                written.servers.insert(*id, server.clone());
+                written.disputed.remove(id);
+            } else if written.disputed.insert(*id) {
+                let name = &server.name;
+                tracing::warn!(server = %id, name, "another host has this server: it is left out here");
+            }
+        }
+        Ok(())
     }
 
     /// The servers of this host, as the cluster is to know them.
@@ -182,14 +203,17 @@ impl Publisher {
         Ok(own.filter_map(|(id, listed)| Some((id.parse().ok()?, listed))).collect())
     }
 
-    /// Removes what this host no longer has, unless another host has it by now.
+    /// Removes what this host no longer has, unless another host has it by now. What an earlier process had
+    /// may still come: libvirt is asked after the start.
     async fn remove(
         &self,
-        written: &mut BTreeMap<ServerId, Listed>,
+        written: &mut Written,
         current: &BTreeMap<ServerId, Listed>,
     ) -> Result<(), Fault> {
-        let gone: Vec<ServerId> =
-            written.keys().filter(|id| !current.contains_key(id)).copied().collect();
+        let is_late = self.started.elapsed() >= LATE;
+        let Written { servers, seen, .. } = written;
+        let gone = servers.keys().filter(|id| !current.contains_key(id));
+        let gone: Vec<_> = gone.filter(|id| is_late || seen.contains(id)).copied().collect();
         for id in gone {
             let key = key(id);
             if let Some(entry) = self.etcd.entry::<Listed>(&key).await?
@@ -198,7 +222,8 @@ impl Publisher {
                 let unchanged = self.etcd.transaction().unchanged(&key, entry.changed);
                 unchanged.delete(&key).commit().await?;
             }
-            written.remove(&id);
+            servers.remove(&id);
+            seen.remove(&id);
         }
         Ok(())
     }
