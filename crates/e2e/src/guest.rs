@@ -26,8 +26,8 @@ static LIBVIRT: Mutex<Option<Libvirtd>> = Mutex::const_new(None);
 static GUESTS: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a shell print `knocks`. A guest that boots loses some of what is typed: no beginning of
-/// this with an end of it is a command that goes on reading, as `ed` would be.
-pub const KNOCK: &str = "echo kno\"\"cks\r";
+/// this with an end of it is a command that reads more than the next line, as `ed` or a lone quote would.
+pub const KNOCK: &str = "echo kno\\cks\r";
 
 /// A program that serves libvirt, alone unless one is started beside it. Its guests end with it.
 #[derive(Debug)]
