@@ -23,6 +23,7 @@ pub use self::keystone::Keystone;
 pub use self::local::Local;
 pub(crate) use self::local::Login;
 pub use self::local::share_admin_token;
+pub use self::local::shared_name;
 use crate::fault::Fault;
 use crate::fault::echo;
 

@@ -52,6 +52,7 @@ pub use crate::auth::Local;
 use crate::auth::failures::Failures;
 use crate::auth::failures::Trier;
 pub use crate::auth::share_admin_token;
+pub use crate::auth::shared_name;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::guard::Guard;

@@ -4,6 +4,7 @@
 //! are shown as lost instead of as gone.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -123,6 +124,19 @@ impl Directory {
         self.hosts.get(name).filter(|host| host.value.roles.contains(&Role::Compute))
     }
 
+    /// The process of that key below `hosts/`, if it is up.
+    pub(crate) fn host(&self, key: &str) -> Option<Arc<Entry<Host>>> {
+        self.hosts.get(key)
+    }
+
+    /// What it says of the servers of a host.
+    pub(crate) fn of_host(&self, name: &str) -> BTreeMap<ServerId, Listed> {
+        self.servers.read(|servers| {
+            let own = servers.iter().filter(|(_, entry)| entry.value.host == name);
+            own.filter_map(|(id, entry)| Some((id.parse().ok()?, entry.value.clone()))).collect()
+        })
+    }
+
     /// Names and addresses of all hosts that are up in this role.
     pub fn up(&self, role: Role) -> Vec<(String, String)> {
         self.hosts.read(|hosts| {
@@ -145,13 +159,11 @@ impl Directory {
 
     /// Names of hosts that have servers and are not up.
     pub fn lost(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .servers
-            .read(|servers| servers.values().map(|server| server.value.host.clone()).collect());
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| self.compute(name).is_none());
-        names
+        self.servers.read(|servers| {
+            let names: BTreeSet<_> = servers.values().map(|server| &*server.value.host).collect();
+            let lost = names.into_iter().filter(|name| self.compute(name).is_none());
+            lost.map(ToOwned::to_owned).collect()
+        })
     }
 
     /// A page of the servers.

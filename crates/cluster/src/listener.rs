@@ -44,14 +44,17 @@ use crate::publish::Has;
 use crate::reason;
 use crate::remote::call;
 
-/// How long a handshake may take, and the head and the body of a call.
+/// How long a handshake may take: between hosts it takes milliseconds.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// How long the head and the body of a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections at once whose handshake is under way. Anybody can begin one.
-const HANDSHAKES: usize = 256;
+const HANDSHAKES: usize = 1024;
 
 /// Of them, those of one address: nobody alone can keep all other hosts out.
-const HANDSHAKES_EACH: usize = 16;
+const HANDSHAKES_EACH: usize = 128;
 
 /// Connections of other hosts at once: tunnels of users, mostly.
 const CONNECTIONS: usize = 100_000;
@@ -121,7 +124,7 @@ pub async fn serve(
         };
         let (tls, served) = (Arc::clone(&tls), served.clone());
         tokio::spawn(async move {
-            let shaken = timeout(PATIENCE, shake_hands(tcp, tls)).await;
+            let shaken = timeout(HANDSHAKE, shake_hands(tcp, tls)).await;
             drop((shaking, own));
             match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok((stream, peer)) => one(stream, peer, from, served).await,
@@ -165,18 +168,23 @@ async fn one(stream: Stream, peer: Result<Peer, PeerError>, from: SocketAddr, se
         }
     };
     let is_call = stream.agreed().is_some_and(|agreed| agreed.alpn_protocol() == Some(CALLS));
-    match (peer, served) {
-        (Some(peer), Served { attach: Some(attach), .. }) if !is_call => {
-            attach(stream, peer.roles.has(Role::Proxy)).await;
-        }
-        (Some(peer), served) => {
-            let (removed, serial) = (served.removed.clone(), peer.serial.clone());
-            tokio::select! {
-                () = requests(stream, Some(peer), from, served) => {}
-                () = removed.until(&serial) => {}
+    let Some(peer) = peer else { return requests(stream, None, from, served).await };
+    let (removed, serial) = (served.removed.clone(), peer.serial.clone());
+    // Until it is known which certificates were removed, none is good.
+    if timeout(PATIENCE, removed.known()).await.is_err() {
+        return;
+    }
+    let serving = async {
+        match served {
+            Served { attach: Some(attach), .. } if !is_call => {
+                attach(stream, peer.roles.has(Role::Proxy)).await;
             }
+            served => requests(stream, Some(peer), from, served).await,
         }
-        (None, served) => requests(stream, None, from, served).await,
+    };
+    tokio::select! {
+        () = serving => {}
+        () = removed.until(&serial) => {}
     }
 }
 
@@ -208,7 +216,9 @@ async fn request_of(
         (Some(peer), Served { calls: Some(has), .. }) if is_call => match peer.require(Role::Api) {
             Ok(()) => answer(request, has).await,
             Err(error) => {
-                tracing::warn!(%from, %error, "a host may not make calls");
+                if seldom::is_due("cluster calls") {
+                    tracing::warn!(%from, %error, "a host may not make calls");
+                }
                 plain(StatusCode::FORBIDDEN)
             }
         },

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use serialproxy_etcd::Etcd;
 use serialproxy_etcd::EtcdError;
+use serialproxy_etcd::Lease;
 use serialproxy_limits::seldom;
 use serialproxy_proto::api;
 use serialproxy_proto::compute::ComputeError;
@@ -30,10 +31,10 @@ use tokio_util::sync::CancellationToken;
 use crate::Peer;
 use crate::Role;
 use crate::Roles;
+use crate::directory::Directory;
 use crate::directory::HOSTS;
 use crate::directory::Host;
 use crate::directory::Listed;
-use crate::directory::MOST_SERVERS;
 use crate::directory::SERVERS;
 
 /// How long a host that says nothing counts as up.
@@ -59,18 +60,30 @@ pub struct Has {
 
 /// Tells of a process of this host, whose certificate is `own`, until `end`, and then that it is gone. Only
 /// the role compute has servers.
-pub async fn publish(etcd: Etcd, own: Peer, host: Host, has: Option<Has>, end: CancellationToken) {
+pub async fn publish(
+    (etcd, directory): (Etcd, Directory),
+    own: Peer,
+    host: Host,
+    has: Option<Has>,
+    end: CancellationToken,
+) {
     let Peer { host: name, roles, .. } = own;
-    let publisher = Publisher { etcd, name, roles, host, has, started: Instant::now() };
+    let publisher = Publisher { etcd, directory, name, roles, host, has, started: Instant::now() };
     while let Err(error) = publisher.tell(&end).await {
         if seldom::is_due("publish") {
             tracing::warn!(%error, "the cluster cannot be told that this host is up");
         }
         tokio::select! {
             () = end.cancelled() => return,
-            () = sleep(LOOK) => {}
+            () = sleep(pause()) => {}
         }
     }
+}
+
+/// Between one and two looks, so that not all hosts come at once when etcd is back.
+fn pause() -> Duration {
+    let random = getrandom::u32().unwrap_or_default();
+    LOOK + LOOK.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +98,7 @@ enum Fault {
 
 struct Publisher {
     etcd: Etcd,
+    directory: Directory,
     name: String,
     /// What this host may do.
     roles: Roles,
@@ -124,10 +138,30 @@ impl Publisher {
         let told = tokio::select! {
             () = end.cancelled() => Ok(()),
             () = lease.lost() => Err(Fault::Lease),
+            Err(error) = self.stay(&lease) => Err(error),
             never = self.follow() => match never {},
         };
         lease.close().await;
         told
+    }
+
+    /// Writes again that this host is up when somebody removed or replaced it.
+    async fn stay(&self, lease: &Lease) -> Result<Infallible, Fault> {
+        loop {
+            sleep(LOOK * 5).await;
+            let is_current = self.directory.as_of().is_some_and(|as_of| !as_of.stale);
+            let key = self.key();
+            let found = self.directory.host(key.strip_prefix(HOSTS).unwrap_or_default());
+            if is_current && found.is_none_or(|found| found.value != self.host) {
+                if seldom::is_due("publish again") {
+                    tracing::warn!(
+                        key,
+                        "another process changed what the cluster knows of this host"
+                    );
+                }
+                self.etcd.put(&key, &self.host, Some(lease.id())).await?;
+            }
+        }
     }
 
     /// Tells of each change of the servers. A host whose servers are not known, or cannot be written, is
@@ -140,8 +174,7 @@ impl Publisher {
                 if seldom::is_due("publish servers") {
                     tracing::warn!(%error, "the cluster cannot be told of this host's servers");
                 }
-                // What was written then is not known.
-                written = None;
+                sleep(pause()).await;
             }
             sleep(LOOK).await;
         }
@@ -152,7 +185,11 @@ impl Publisher {
         let current = self.current(has).await?;
         let written = match written {
             Some(written) => written,
-            None => written.insert(Written { servers: self.own().await?, ..Written::default() }),
+            None => {
+                self.directory.complete().await;
+                let servers = self.directory.of_host(&self.name);
+                written.insert(Written { servers, ..Written::default() })
+            }
         };
         written.seen.extend(current.keys());
         self.remove(written, &current).await?;
@@ -162,6 +199,8 @@ impl Publisher {
             if written.servers.get(id) == Some(server) {
                 continue;
             }
+            // What is there after a failure is not known.
+            written.servers.remove(id);
             if self.claim(*id, server).await? {
                 written.servers.insert(*id, server.clone());
                 written.disputed.remove(id);
@@ -194,13 +233,6 @@ impl Publisher {
     fn listed(&self, server: api::Server, ports: Vec<u8>) -> Listed {
         let api::Server { name, project, status, unusable_ports, .. } = server;
         Listed { host: self.name.clone(), name, project, status, ports, unusable_ports }
-    }
-
-    /// What etcd has of this host from before.
-    async fn own(&self) -> Result<BTreeMap<ServerId, Listed>, Fault> {
-        let all = self.etcd.list::<Listed>(SERVERS, MOST_SERVERS.entries).await?;
-        let own = all.into_iter().filter(|(_, listed)| listed.host == self.name);
-        Ok(own.filter_map(|(id, listed)| Some((id.parse().ok()?, listed))).collect())
     }
 
     /// Removes what this host no longer has, unless another host has it by now. What an earlier process had
@@ -253,9 +285,12 @@ impl Publisher {
     async fn claim(&self, id: ServerId, server: &Listed) -> Result<bool, Fault> {
         let key = key(id);
         let change = self.etcd.transaction();
-        let change = match self.etcd.entry::<Listed>(&key).await? {
-            None => change.absent(&key),
-            Some(entry) => {
+        let change = match self.etcd.entry::<Listed>(&key).await {
+            // Nobody can read it: whoever has the server may write it.
+            Err(EtcdError::Value(_)) => change.present(&key),
+            Err(error) => return Err(error.into()),
+            Ok(None) => change.absent(&key),
+            Ok(Some(entry)) => {
                 let other = &entry.value.host;
                 if *other != self.name
                     && self.etcd.get::<Host>(&format!("{HOSTS}{other}")).await?.is_some()

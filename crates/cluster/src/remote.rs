@@ -4,11 +4,14 @@
 pub(crate) mod call;
 mod links;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::de::DeserializeOwned;
+use serialproxy_etcd::Entry;
 use serialproxy_proto::api;
 use serialproxy_proto::compute::Answer;
 use serialproxy_proto::compute::ComputeError;
@@ -24,9 +27,12 @@ use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use crate::Role;
 use crate::directory::Directory;
+use crate::directory::Listed;
 use crate::remote::call::Call;
 pub use crate::remote::links::Links;
 
@@ -64,7 +70,7 @@ impl Remote {
         call: &Call,
         within: Duration,
     ) -> Result<T, ComputeError> {
-        let listed = self.directory.server(id).ok_or_else(|| not_found(id))?;
+        let listed = self.listed(id)?;
         let host = &listed.value.host;
         let Some(up) = self.directory.compute(host) else {
             return Err(ComputeError::Unavailable(format!(
@@ -74,23 +80,48 @@ impl Remote {
         self.links.ask((host, &up.value.address), call, within).await
     }
 
-    /// Asks all hosts at once.
-    async fn ask_all<T: DeserializeOwned + Send>(&self, call: &Call) -> Said<T> {
+    /// What the directory says of a server. One that it does not know may be there where it is not current.
+    fn listed(&self, id: ServerId) -> Result<Arc<Entry<Listed>>, ComputeError> {
+        match (self.directory.server(id), self.directory.as_of()) {
+            (Some(listed), _) => Ok(listed),
+            (None, Some(as_of)) if !as_of.stale => Err(not_found(id)),
+            (None, _) => Err(not_current()),
+        }
+    }
+
+    /// Asks all hosts at once, and takes what comes in time. `own` leaves out what a host may not speak of:
+    /// servers that another one has.
+    async fn ask_all<T: DeserializeOwned + Send>(
+        &self,
+        call: &Call,
+        own: impl Fn(&mut T, &dyn Fn(ServerId) -> bool),
+    ) -> Result<Said<T>, ComputeError> {
+        self.directory.as_of().ok_or_else(not_current)?;
         let hosts = self.directory.up(Role::Compute);
+        let mut silent: BTreeSet<_> = hosts.iter().map(|(host, _)| host.clone()).collect();
         let asked = stream::iter(hosts).map(|(host, address)| async move {
             (self.links.ask((&host, &address), call, KNOW).await, host)
         });
-        let mut said = Said { answers: Vec::new(), unreachable: self.directory.lost() };
+        let mut answers = Vec::new();
         let mut asked = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
-        while let Some(answer) = asked.next().await {
+        let deadline = Instant::now() + KNOW;
+        while let Ok(Some((answer, host))) = timeout_at(deadline, asked.next()).await {
             match answer {
-                (Ok(answer), _) => said.answers.push(answer),
-                (Err(ComputeError::Unavailable(_)), host) => said.unreachable.push(host),
-                (Err(error), host) => tracing::debug!(host, %error, "a host has no answer"),
+                Ok(mut answer) => {
+                    let has = |id| self.directory.server(id).is_none_or(|at| at.value.host == host);
+                    own(&mut answer, &has);
+                    answers.push(answer);
+                    silent.remove(&host);
+                }
+                Err(ComputeError::Unavailable(_)) => {}
+                Err(error) => {
+                    tracing::debug!(host, %error, "a host has no answer");
+                    silent.remove(&host);
+                }
             }
         }
-        said.unreachable.sort_unstable();
-        said
+        silent.extend(self.directory.lost());
+        Ok(Said { answers, unreachable: silent.into_iter().collect() })
     }
 }
 
@@ -139,16 +170,21 @@ impl Remote {
 
     /// As its host says now, or as it was last known.
     async fn one(&self, id: ServerId) -> Result<api::Server, ComputeError> {
-        let listed = self.directory.server(id).ok_or_else(|| not_found(id))?;
-        match self.ask(id, &Call::Server(id), KNOW).await {
+        let listed = self.listed(id)?;
+        match self.ask::<api::Server>(id, &Call::Server(id), KNOW).await {
             Err(ComputeError::Unavailable(_)) => Ok(self.directory.seen(id, &listed.value)),
-            answer => answer,
+            Ok(server) if server.id != id => Err(other(&listed.value.host)),
+            Ok(server) => Ok(api::Server { host: listed.value.host.clone(), ..server }),
+            refused => refused,
         }
     }
 
     async fn all_lines(&self, page: Page<LineKey>) -> Result<api::Lines, ComputeError> {
         let limit = page.limit();
-        let Said { answers, unreachable } = self.ask_all::<api::Lines>(&Call::Lines(page)).await;
+        let own = |answer: &mut api::Lines, has: &dyn Fn(ServerId) -> bool| {
+            answer.lines.retain(|line| has(line.server.id));
+        };
+        let Said { answers, unreachable } = self.ask_all(&Call::Lines(page), own).await?;
         let mut lines: Vec<_> = answers.into_iter().flat_map(|answer| answer.lines).collect();
         lines.sort_by_key(|line| (line.server.id, line.port));
         lines.truncate(limit);
@@ -156,17 +192,17 @@ impl Remote {
     }
 
     async fn all_sessions(&self, project: Option<String>) -> Result<api::Sessions, ComputeError> {
-        let said = self.ask_all::<api::Sessions>(&Call::Sessions(project)).await;
-        let Said { answers, unreachable } = said;
+        let own = |answer: &mut api::Sessions, has: &dyn Fn(ServerId) -> bool| {
+            answer.sessions.retain(|session| has(session.server.id));
+        };
+        let Said { answers, unreachable } = self.ask_all(&Call::Sessions(project), own).await?;
         let sessions = answers.into_iter().flat_map(|answer| answer.sessions).collect();
         Ok(api::Sessions { sessions, unreachable })
     }
 
     /// From the directory, which says so where it may be old.
     fn page(&self, page: &Page<ServerMark>) -> Result<api::Servers, ComputeError> {
-        let known = self.directory.as_of().ok_or_else(|| {
-            ComputeError::Unavailable("etcd has not answered yet: try again".into())
-        })?;
+        let known = self.directory.as_of().ok_or_else(not_current)?;
         let as_of = known.stale.then_some(known.time);
         Ok(api::Servers::new(self.directory.servers(page), as_of))
     }
@@ -206,12 +242,18 @@ impl LineBook for Remote {
     fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole> {
         Box::pin(async move {
             let id = ask.line.server;
-            let listed = self.directory.server(id);
+            let listed = self.listed(id)?;
             // As soon as for one that nobody has: the time must not tell that there is such a server.
-            if listed.is_none_or(|listed| !ask.is_for(&listed.value.project)) {
+            if !ask.is_for(&listed.value.project) {
                 return Err(not_found(id));
             }
-            self.ask(id, &Call::OpenConsole(ask), KNOW).await
+            let call = Call::OpenConsole(ask.clone());
+            let opened: OpenedConsole = self.ask(id, &call, KNOW).await?;
+            // A token is for what was asked for, whatever a host says.
+            match opened.line == ask.line && ask.is_for(&opened.project) {
+                true => Ok(opened),
+                false => Err(other(&listed.value.host)),
+            }
         })
     }
 
@@ -249,6 +291,18 @@ impl LineBook for Remote {
         let call = Call::Disconnect(line, session, by);
         Box::pin(async move { self.ask(line.server, &call, KNOW).await })
     }
+}
+
+fn not_current() -> ComputeError {
+    ComputeError::Unavailable(
+        "the servers are not known now, because etcd does not answer: try again".into(),
+    )
+}
+
+/// The refusal of an answer that is about something else.
+fn other(host: &str) -> ComputeError {
+    tracing::warn!(host, "a host answers for what it was not asked");
+    ComputeError::Failed(format!("host {host} gave an answer that cannot be used"))
 }
 
 fn not_found(id: ServerId) -> ComputeError {

@@ -24,6 +24,7 @@ use serialproxy_config::Role as Reader;
 use serialproxy_config::Sources;
 use serialproxy_config::cluster_name;
 use serialproxy_etcd::Etcd;
+use serialproxy_grants::Grants;
 
 use crate::complain;
 use crate::config;
@@ -256,6 +257,9 @@ fn flags(args: &Join, state_dir: &Path, config_dir: &Path) -> String {
 
 async fn remove(name: &str, config: &Config) -> anyhow::Result<String> {
     members(config)?.remove(name).await?;
+    // Whoever has its disk has its admin token.
+    let grants = Grants::on(etcd(config)?);
+    grants.revoke_named_api_token(&serialproxy_api::shared_name(name)).await?;
     Ok(format!("Removed host {name}: the other hosts refuse its certificates from now on.\n"))
 }
 

@@ -18,6 +18,11 @@ pub(crate) fn make(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create the state directory {}", directory.display()))
 }
 
+/// Locks the state directory for every role.
+pub(crate) fn lock_all(directory: &Path) -> anyhow::Result<Vec<File>> {
+    Role::ALL.into_iter().map(|role| lock(directory, role)).collect()
+}
+
 /// Locks the state directory for a role: two processes on one state would each take the other's guests for
 /// their own.
 pub(crate) fn lock(directory: &Path, role: Role) -> anyhow::Result<File> {

@@ -220,10 +220,15 @@ fn shown(user: &str) -> String {
     shown
 }
 
+/// The name under which the admin token of a host is known to the others.
+pub fn shared_name(host: &str) -> String {
+    format!("admin-{host}")
+}
+
 /// Lets the admin token of this host in at every api host that shares the grants. Ends when that is done,
 /// however long the grants cannot be changed.
 pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String) {
-    let name = format!("admin-{host}");
+    let name = shared_name(&host);
     let share = async || {
         let token = ApiToken { name: Some(name.clone()), ..of_admin(Timestamp::now()) };
         if grants.api_token(admin, Timestamp::now()).await?.is_some() {

@@ -22,7 +22,7 @@ pub(crate) const PATH: &str = "/cluster/v1/call";
 pub(crate) const CALL: usize = 256 * 1024;
 
 /// Bytes of an answer, at most: those of a host with thousands of lines.
-pub(crate) const ANSWER: usize = 32 * 1024 * 1024;
+pub(crate) const ANSWER: usize = 4 * 1024 * 1024;
 
 /// One call of [`Servers`] or [`LineBook`].
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -20,6 +20,8 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_tls::Stream;
+use socket2::SockRef;
+use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConnection;
@@ -36,6 +38,9 @@ use crate::server_name;
 /// How long connecting to a host may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// How long a host may be silent to the kernel.
+const GONE: Duration = Duration::from_secs(10);
+
 /// Connections to a host that are kept for the next calls.
 const KEPT: usize = 4;
 
@@ -44,6 +49,14 @@ const HOSTS: usize = 2_000;
 
 /// Makes calls over a connection.
 type Sender = SendRequest<Full<Bytes>>;
+
+/// Sees to it that the kernel ends a connection whose other side is gone without a word, also while an
+/// answer is waited for.
+fn tend(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_user_timeout(Some(GONE))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(GONE / 2).with_interval(GONE / 4))
+}
 
 /// Connections to other hosts, as this one.
 #[derive(Clone, Debug)]
@@ -86,6 +99,7 @@ impl Links {
             config.alpn_protocols = vec![protocol.to_vec()];
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
+            tend(&tcp)?;
             let tls = ClientConnection::new(Arc::new(config), server_name());
             let stream = Stream::shake_hands(tcp, tls.map_err(io::Error::other)?).await?;
             let agreed = stream.agreed().ok_or(io::ErrorKind::InvalidData)?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use serialproxy_api::Api;
 use serialproxy_api::Callers;
-use serialproxy_cluster::Role;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_config::Role as ConfigRole;
@@ -68,8 +67,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     state::make(&config.state_dir)?;
-    let locks = Role::ALL.into_iter().map(|role| state::lock(&config.state_dir, role));
-    let _locks = locks.collect::<Result<Vec<_>, _>>()?;
+    let _locks = state::lock_all(&config.state_dir)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let file = config.state_dir.join("serialproxy.sqlite");
