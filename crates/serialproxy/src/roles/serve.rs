@@ -8,7 +8,7 @@ use serialproxy_api::Api;
 use serialproxy_api::Callers;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
-use serialproxy_config::Role as ConfigRole;
+use serialproxy_config::Role;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_console::Host;
 use serialproxy_grants::Grants;
@@ -52,7 +52,7 @@ Example:
   serialproxy serve --config-file /etc/serialproxy/serialproxy.conf";
 
 pub(crate) fn run(args: &ServerArgs) -> ExitCode {
-    match config::load(args, ConfigRole::Serve) {
+    match config::load(args, Role::Serve) {
         Ok(loaded) => start(args, loaded.config, serve),
         Err(code) => code,
     }
