@@ -8,6 +8,9 @@
     reason = "that is how a test fails"
 )]
 
+use std::time::Duration;
+use std::time::Instant;
+
 use reqwest::Method;
 use serde_json::Value;
 use serialproxy_e2e::cluster::Cluster;
@@ -15,7 +18,6 @@ use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::port::Guest;
 use serialproxy_e2e::port::Port;
-use serialproxy_e2e::socket::Refused;
 use serialproxy_e2e::socket::Socket;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
@@ -178,10 +180,14 @@ async fn without_etcd_live_sessions_go_on_and_new_ones_are_refused_with_a_reason
     let other = two.token("?mode=watch").await;
     two.cluster.etcd.kill(0);
 
-    let started = std::time::Instant::now();
-    let refused = Socket::refused(&proxy.proxy(), &format!("/?token={other}"), &[]).await;
-    let Refused { status, reason, .. } = refused;
-    assert_eq!((status, started.elapsed().as_secs() < 2), (503, true), "{reason}");
+    // A machine that does other things meanwhile delays some of the tries, not all.
+    eventually(async || {
+        let started = Instant::now();
+        let refused = Socket::refused(&proxy.proxy(), &format!("/?token={other}"), &[]).await;
+        assert_eq!(refused.status, 503, "{}", refused.reason);
+        (started.elapsed() < Duration::from_secs(2)).then_some(())
+    })
+    .await;
     two.listed(|_| true).await;
     socket.send("x").await;
     assert_eq!(two.guest.typed(1).await, b"x");
