@@ -138,7 +138,7 @@ impl Publisher {
         let told = tokio::select! {
             () = end.cancelled() => Ok(()),
             () = lease.lost() => Err(Fault::Lease),
-            Err(error) = self.stay(&lease) => Err(error),
+            never = self.stay(&lease) => match never {},
             never = self.follow() => match never {},
         };
         lease.close().await;
@@ -146,7 +146,7 @@ impl Publisher {
     }
 
     /// Writes again that this host is up when somebody removed or replaced it.
-    async fn stay(&self, lease: &Lease) -> Result<Infallible, Fault> {
+    async fn stay(&self, lease: &Lease) -> Infallible {
         loop {
             sleep(LOOK * 5).await;
             let is_current = self.directory.as_of().is_some_and(|as_of| !as_of.stale);
@@ -159,7 +159,9 @@ impl Publisher {
                         "another process changed what the cluster knows of this host"
                     );
                 }
-                self.etcd.put(&key, &self.host, Some(lease.id())).await?;
+                if let Err(error) = self.etcd.put(&key, &self.host, Some(lease.id())).await {
+                    tracing::debug!(%error, "this host is written again later");
+                }
             }
         }
     }
