@@ -105,7 +105,9 @@ test('a page from elsewhere gets nothing, and neither does a call that is not fo
   assert.equal(await ask('v1/servers', {}), 200);
   assert.equal(await ask('v1/servers', { origin: 'http://evil.example' }), 403);
   assert.equal(await ask('v1/servers', { 'x-auth-token': 'wrong', 'x-user': 'root' }), 401);
-  for (const path of ['healthz', 'metrics', 'v2.1/servers']) assert.equal(await ask(path, {}), 404);
+  for (const path of ['metrics', 'v2.1/servers']) assert.equal(await ask(path, {}), 404);
+  const health = await fetch(new URL('healthz', story.proxy));
+  assert.equal(await health.text(), 'ok\n', 'it says no more than whether it serves');
 });
 
 test('a URL with a console token is the terminal page, and one without says where to go', async () => {
