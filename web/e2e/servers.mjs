@@ -15,6 +15,7 @@ import {
   stage,
   status,
   story,
+  eventually,
 } from './story.mjs';
 
 const at = stage();
@@ -88,7 +89,9 @@ test('every file and every call is protected, and nothing comes from elsewhere',
   await assertNoSidewaysScroll(page);
   const { host } = new URL(story.proxy);
   assert.deepEqual([...new Set(page.requests.map((address) => new URL(address).host))], [host]);
-  assert.ok(page.responses.some((response) => response.url().includes('/v1/servers?')));
+  await eventually('the list of servers is answered', () =>
+    page.responses.some((response) => response.url().includes('/v1/servers?')),
+  );
   for (const response of page.responses) {
     const headers = await response.allHeaders();
     assert.match(headers['content-security-policy'], /^default-src 'none'/, response.url());
