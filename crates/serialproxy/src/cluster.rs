@@ -11,6 +11,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serialproxy_cluster::Admission;
 use serialproxy_cluster::Directory;
+use serialproxy_cluster::Has;
+use serialproxy_cluster::Host;
 use serialproxy_cluster::Identity;
 use serialproxy_cluster::Links;
 use serialproxy_cluster::Members;
@@ -28,6 +30,7 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proxy::Hosts;
 use serialproxy_proxy::Reached;
 use serialproxy_proxy::Sought;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +45,7 @@ const LOOKS: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Own {
     /// As its certificate names it.
-    pub(crate) peer: Peer,
+    peer: Peer,
     pub(crate) identity: Arc<Identity>,
     pub(crate) etcd: Etcd,
     pub(crate) directory: Directory,
@@ -82,6 +85,18 @@ impl Own {
         tokio::spawn(async move { members.follow_removed(known.removed()).await });
         tokio::spawn(end_when_removed(Arc::clone(&identity), shutdown.clone()));
         Ok(Self { peer, identity, etcd, directory, links, admission })
+    }
+
+    /// Tells the cluster of this process until the shutdown, and then that it is gone.
+    pub(crate) fn publish(
+        &self,
+        listing: Host,
+        has: Option<Has>,
+        shutdown: &CancellationToken,
+    ) -> JoinHandle<()> {
+        let store = (self.etcd.clone(), self.directory.clone());
+        let end = shutdown.clone();
+        tokio::spawn(serialproxy_cluster::publish(store, self.peer.clone(), listing, has, end))
     }
 }
 

@@ -90,7 +90,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let _end = end.clone().drop_guard();
     let handshakes = cores::handshakes(&end, &watchdog).context("the program cannot start")?;
     let callers = tls::api(&config, &handshakes)?;
-    let remote = Arc::new(Remote::new(own.directory.clone(), own.links));
+    let remote = Arc::new(Remote::new(own.directory.clone(), own.links.clone()));
     let per_address = config.limits.connections_per_address;
     let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
     let (api_from, health_from) = (from(), from());
@@ -106,19 +106,12 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let served = Served {
         attach: None,
         calls: None,
-        admission: own.admission,
+        admission: own.admission.clone(),
         removed: identity.removed().clone(),
     };
     tokio::spawn(serialproxy_cluster::serve(others, tls, served, shutdown.clone()));
     let listing = Host::of(config.cluster.advertised(addresses.1.port()), Role::Api);
-    let publishing = serialproxy_cluster::publish(
-        (own.etcd, own.directory),
-        own.peer,
-        listing,
-        None,
-        shutdown.clone(),
-    );
-    let publishing = tokio::spawn(publishing);
+    let publishing = own.publish(listing, None, &shutdown);
     let ready = format!("api={}://{} cluster={}", callers.scheme(), addresses.0, addresses.1);
     tokio::spawn(tls::renew([callers.certificate, None], None, hangup));
     say_ready(&ready, daemon)?;

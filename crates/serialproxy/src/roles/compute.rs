@@ -113,14 +113,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     };
     let tls = own.identity.server_config(Strangers::Refused)?;
     tokio::spawn(tls::renew([None, None], hypervisors, hangup));
-    let publishing = serialproxy_cluster::publish(
-        (own.etcd, own.directory),
-        own.peer,
-        listing,
-        Some(has),
-        shutdown.clone(),
-    );
-    let publishing = tokio::spawn(publishing);
+    let publishing = own.publish(listing, Some(has), &shutdown);
     say_ready(&format!("cluster={address}"), daemon)?;
     serialproxy_cluster::serve(listener, tls, served, shutdown).await;
     proxy.drain().await;

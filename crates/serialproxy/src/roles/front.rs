@@ -56,18 +56,12 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     // It has none; their runtimes serve the users.
     let lines = Lines::new(settings(&config, None), cores);
-    let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), own.directory.clone(), own.links);
+    let hosts =
+        OtherHosts::new(Grants::on(own.etcd.clone()), own.directory.clone(), own.links.clone());
     let proxy = Proxy::new(Arc::new(config), lines, Backing::Cluster(hosts), tls)?;
     let proxy = proxy.with_health(watchdog.health());
     let listing = Listing::of(address.to_string(), Role::Proxy);
-    let publishing = serialproxy_cluster::publish(
-        (own.etcd, own.directory),
-        own.peer,
-        listing,
-        None,
-        shutdown.clone(),
-    );
-    let publishing = tokio::spawn(publishing);
+    let publishing = own.publish(listing, None, &shutdown);
     let ready = format!("proxy={}://{address}", users.scheme());
     tokio::spawn(tls::renew([users.certificate, None], None, hangup));
     say_ready(&ready, daemon)?;
