@@ -53,11 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections at once whose handshake is under way. Anybody can begin one.
 const HANDSHAKES: usize = 1024;
 
-/// Of them, those of one address: nobody alone can keep all other hosts out.
-const HANDSHAKES_EACH: usize = 128;
-
-/// Connections of other hosts at once: tunnels of users, mostly.
-const CONNECTIONS: usize = 100_000;
+/// Of them, and of the connections without a certificate, those of one address: nobody alone can keep all
+/// other hosts out.
+const UNKNOWN_EACH: usize = 128;
 
 /// The pause after an accept that failed, since no file descriptor is free at once.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -85,17 +83,18 @@ impl fmt::Debug for Served {
     }
 }
 
-/// Serves other hosts until `shutdown`; what was begun goes on.
+/// Serves other hosts until `shutdown`, over so many connections at once; what was begun goes on.
 pub async fn serve(
     listener: TcpListener,
     tls: ServerConfig,
     served: Served,
+    most: usize,
     shutdown: CancellationToken,
 ) {
     let tls = Arc::new(tls);
     let (handshakes, connections) =
-        (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(CONNECTIONS)));
-    let each = Places::new(HANDSHAKES_EACH);
+        (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Semaphore::new(most)));
+    let each = Places::new(UNKNOWN_EACH);
     loop {
         let accepted = async {
             let shaking = Arc::clone(&handshakes).acquire_owned().await;
@@ -118,16 +117,20 @@ pub async fn serve(
         };
         let Some(own) = each.enter(Source::from(from.ip())) else {
             if seldom::is_due("cluster handshakes") {
-                tracing::warn!(%from, "an address has too many unfinished TLS handshakes: closed one");
+                tracing::warn!(%from, "an address has too many connections without a certificate: closed one");
             }
             continue;
         };
         let (tls, served) = (Arc::clone(&tls), served.clone());
         tokio::spawn(async move {
             let shaken = timeout(HANDSHAKE, shake_hands(tcp, tls)).await;
-            drop((shaking, own));
+            drop(shaking);
             match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok((stream, peer)) => one(stream, peer, from, served).await,
+                Ok((stream, peer)) => {
+                    let own = peer.is_err().then_some(own);
+                    one(stream, peer, from, served).await;
+                    drop(own);
+                }
                 Err(error) => {
                     let error = reason(&error);
                     match seldom::is_due("cluster handshake") {
@@ -194,10 +197,11 @@ async fn requests(stream: Stream, peer: Option<Peer>, from: SocketAddr, served: 
     let service = service_fn(|request| async move {
         Ok::<_, Infallible>(request_of(request, peer.as_ref(), from, served).await)
     });
-    // A host keeps a connection for its next call.
+    // A host keeps a connection for its next call, a stranger has one request.
     let patience = peer.is_none().then_some(PATIENCE);
     let requests = http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(peer.is_some())
         .header_read_timeout(patience)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = requests.await {

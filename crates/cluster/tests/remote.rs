@@ -198,7 +198,7 @@ async fn beside_a_liar() -> (Remote, Etcd, TempDir) {
     let removed = liar.removed().clone();
     let served = Served { attach: None, calls: Some(has), admission: None, removed };
     let tls = liar.server_config(Strangers::Refused).unwrap();
-    tokio::spawn(serve(listener, tls, served, CancellationToken::new()));
+    tokio::spawn(serve(listener, tls, served, 100, CancellationToken::new()));
 
     let nodes = Etcd::start(1).await;
     let (endpoints, prefix) = (nodes.endpoints(), "/s/".to_owned());

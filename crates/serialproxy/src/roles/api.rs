@@ -64,7 +64,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let shutdown = shutdown_on_signal()?;
     // From the beginning: it ends a process that does not wait for it.
     let hangup = signal(SignalKind::hangup())?;
-    limits::raise(false).context("the limit of open files")?;
+    let connections = limits::raise(false).context("the limit of open files")?;
     state::make(&config.state_dir)?;
     let _lock = state::lock(&config.state_dir, Role::Api)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
@@ -109,7 +109,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         admission: own.admission.clone(),
         removed: identity.removed().clone(),
     };
-    tokio::spawn(serialproxy_cluster::serve(others, tls, served, shutdown.clone()));
+    tokio::spawn(serialproxy_cluster::serve(others, tls, served, connections, shutdown.clone()));
     let listing = Host::of(config.cluster.advertised(addresses.1.port()), Role::Api);
     let publishing = own.publish(listing, None, &shutdown);
     let ready = format!("api={}://{} cluster={}", callers.scheme(), addresses.0, addresses.1);

@@ -72,7 +72,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     // From the beginning: it ends a process that does not wait for it.
     let hangup = signal(SignalKind::hangup())?;
     let recorded = config.serial_console.record.place.is_some();
-    limits::raise(recorded).context("the limit of open files")?;
+    let connections = limits::raise(recorded).context("the limit of open files")?;
     state::make(&config.state_dir)?;
     let _lock = state::lock(&config.state_dir, Role::Compute)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
@@ -115,7 +115,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     tokio::spawn(tls::renew([None, None], hypervisors, hangup));
     let publishing = own.publish(listing, Some(has), &shutdown);
     say_ready(&format!("cluster={address}"), daemon)?;
-    serialproxy_cluster::serve(listener, tls, served, shutdown).await;
+    serialproxy_cluster::serve(listener, tls, served, connections, shutdown).await;
     proxy.drain().await;
     let _ = publishing.await;
     close(&lines).await;
