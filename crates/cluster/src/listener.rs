@@ -60,9 +60,10 @@ const UNKNOWN_EACH: usize = 128;
 /// The pause after an accept that failed, since no file descriptor is free at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a connection over which a proxy passes a user's request on; says whether its certificate is a
-/// proxy's.
-pub type Attach = Arc<dyn Fn(Stream, bool) -> BoxFuture<'static, ()> + Send + Sync>;
+/// Serves a connection over which a proxy passes a user's request on. It is told whether the certificate is a
+/// proxy's, and what is done when that is removed: then nothing may go on that came over the connection.
+pub type Attach =
+    Arc<dyn Fn(Stream, bool, BoxFuture<'static, ()>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What other hosts can ask for here.
 #[derive(Clone)]
@@ -177,10 +178,12 @@ async fn one(stream: Stream, peer: Result<Peer, PeerError>, from: SocketAddr, se
     if timeout(PATIENCE, removed.known()).await.is_err() {
         return;
     }
+    let (known, of_peer) = (removed.clone(), serial.clone());
     let serving = async {
         match served {
             Served { attach: Some(attach), .. } if !is_call => {
-                attach(stream, peer.roles.has(Role::Proxy)).await;
+                let cut = Box::pin(async move { known.until(&of_peer).await });
+                attach(stream, peer.roles.has(Role::Proxy), cut).await;
             }
             served => requests(stream, Some(peer), from, served).await,
         }

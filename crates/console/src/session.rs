@@ -85,10 +85,15 @@ impl Session {
         Box::new(Self { socket, attachment, keyboard, protocol, recording, consoles })
     }
 
-    /// Carries bytes and messages both ways until the session or its connection ends.
+    /// Carries bytes and messages both ways until the session or its connection ends. When `cut` is done,
+    /// the connection is given up as if it had broken.
     // Boxed, since a future has room for each place that what it owns is moved to.
-    pub async fn run(mut self: Box<Self>) {
-        let Err(end) = self.serve().await;
+    pub async fn run(mut self: Box<Self>, cut: impl Future<Output = ()>) {
+        let end = tokio::select! {
+            biased;
+            Err(end) = self.serve() => end,
+            () = cut => End::Lost,
+        };
         // Boxed, so that a session has no room for its end while it goes on.
         Box::pin(self.end(end)).await;
     }

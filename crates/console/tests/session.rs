@@ -102,7 +102,7 @@ impl Rig {
         let (client, stream) = connection().await;
         let socket = Socket::new(stream, &[]);
         let session = Session::new(Arc::clone(&self.consoles), socket, ends, protocol);
-        tokio::spawn(session.run());
+        tokio::spawn(session.run(std::future::pending()));
         client
     }
 

@@ -63,6 +63,20 @@ impl Cluster {
         assert!(issued.status.success(), "{issued:?}");
     }
 
+    /// Removes the certificate of a host, as `cluster remove` does.
+    pub fn remove_certificate(&self, host: &str) {
+        let file = self.file(&format!("{host}.pem"));
+        let mut read = Command::new("openssl");
+        read.args(["x509", "-noout", "-serial", "-in"]).arg(file);
+        let serial = String::from_utf8(read.output().unwrap().stdout).unwrap();
+        let serial = serial.trim().strip_prefix("serial=").unwrap().to_lowercase();
+        // In a certificate it is a signed number (X.690 section 8.3).
+        let is_negative = serial.starts_with(|digit: char| digit > '7');
+        let serial = if is_negative { format!("00{serial}") } else { serial };
+        let value = format!("{{\"host\": \"{host}\"}}");
+        self.etcd.ctl(&["put", &format!("/serialproxy/v1/removed/{serial}"), &value]);
+    }
+
     /// A file of the PKI: `ca.pem`, `HOST.pem`, `HOST-key.pem`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -128,12 +142,21 @@ impl Role {
         self.running.process.kill().await.unwrap();
     }
 
+    /// Stops its process without ending it: its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        within(self.running.process.wait()).await.unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.running.process.id().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, Signal::TERM).unwrap();
-        within(self.running.process.wait()).await.unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// The admin token of an api role.

@@ -239,3 +239,20 @@ async fn every_api_host_knows_the_tokens_that_another_one_gave() {
     assert_eq!((made.status, ask(&token).await), (201, 200), "{:?}", made.json);
     assert_eq!(ask("nobody's").await, 401);
 }
+
+#[tokio::test]
+async fn a_removed_proxy_keeps_no_session_whatever_it_does() {
+    let two = Two::start().await;
+    two.cluster.certify("front", &["proxy"]);
+    let proxy = two.proxy_on("front").await;
+    let _socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
+    // It does not end by itself, nor does its connection.
+    proxy.freeze();
+    two.cluster.remove_certificate("front");
+    let gone = eventually(async || {
+        let sessions = two.api.call(Method::GET, "/v1/sessions", "").await.json;
+        sessions["sessions"].as_array().unwrap().is_empty().then_some(())
+    });
+    // A session whose proxy is silent goes on for a minute.
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+}

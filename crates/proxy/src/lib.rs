@@ -35,6 +35,7 @@ mod upgrade;
 mod wrong_tokens;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -192,15 +193,20 @@ impl Proxy {
     }
 
     /// Goes on with a connection that has stopped being HTTP, where its line lives. `held` is let go of at
-    /// its end.
-    fn follow(&self, upgrade: Upgrade, held: impl Send + 'static) {
+    /// its end; a session of this host is cut off when `cut` is done.
+    fn follow(
+        &self,
+        upgrade: Upgrade,
+        held: impl Send + 'static,
+        cut: impl Future<Output = ()> + Send + 'static,
+    ) {
         let runtime = upgrade.runtime();
         let tasks = self.connections.clone();
         let begin = async move {
             // A task of its own, so that it has no room for its beginning.
             match upgrade.begin().await {
                 Some(Running::Session(session)) => tasks.spawn(async move {
-                    session.run().await;
+                    session.run(cut).await;
                     drop(held);
                 }),
                 Some(Running::Tunnel(tunnel)) => tasks.spawn(async move {
@@ -268,7 +274,7 @@ async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, room: &Arc<Room>) -> 
                 proxy.connections.spawn(async move {
                     let next = http::serve_connection(&served, &room, stream, peer).await;
                     if let Some(Next { upgrade, places }) = next {
-                        served.follow(upgrade, (place, places));
+                        served.follow(upgrade, (place, places), pending());
                     }
                 });
             }

@@ -10,6 +10,7 @@ use http::Request;
 use http::StatusCode;
 use serialproxy_limits::seldom;
 use serialproxy_proto::cause::Cause;
+use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_proto::relayed::RelayedUser;
 use serialproxy_tls::Stream;
@@ -24,16 +25,27 @@ use crate::http::serve;
 impl Proxy {
     /// Serves the requests of users that a peer passes on, until its connection ends or has become a
     /// session, which goes on by itself. `forwards` says that its certificate is a proxy's; no other may
-    /// speak for a user. How many connections there are is bounded by who accepts them.
-    pub async fn serve_peer(self: Arc<Self>, stream: Stream, forwards: bool) {
+    /// speak for a user. The session is cut off when `cut` is done. How many connections there are is
+    /// bounded by who accepts them.
+    pub async fn serve_peer(
+        self: Arc<Self>,
+        stream: Stream,
+        forwards: bool,
+        cut: BoxFuture<'static, ()>,
+    ) {
         let connections = self.connections.clone();
-        let served = connections.track_future(self.serve_forwarded(stream, forwards));
+        let served = connections.track_future(self.serve_forwarded(stream, forwards, cut));
         if let Err(error) = served.await {
             tracing::debug!(%error, "a peer's connection failed before its first request");
         }
     }
 
-    async fn serve_forwarded(self: Arc<Self>, stream: Stream, forwards: bool) -> io::Result<()> {
+    async fn serve_forwarded(
+        self: Arc<Self>,
+        stream: Stream,
+        forwards: bool,
+        cut: BoxFuture<'static, ()>,
+    ) -> io::Result<()> {
         let from = stream.tcp().peer_addr()?;
         tend(stream.tcp(), self.config.session.grace)?;
         if !forwards && seldom::is_due("forwards") {
@@ -41,7 +53,7 @@ impl Proxy {
         }
         let who = |request: &Request<_>| user(request.headers(), forwards);
         if let Some((upgrade, _)) = serve(&self, stream, from, who).await {
-            self.follow(upgrade, ());
+            self.follow(upgrade, (), cut);
         }
         Ok(())
     }

@@ -246,7 +246,11 @@ impl Rig {
         tokio::spawn(async move {
             loop {
                 let stream = identity.accept(&listener).await;
-                tokio::spawn(Arc::clone(&serves).serve_peer(stream, true));
+                tokio::spawn(Arc::clone(&serves).serve_peer(
+                    stream,
+                    true,
+                    Box::pin(std::future::pending()),
+                ));
             }
         });
         Self { _state: state, grants, line, lines, proxy, guest, cluster }

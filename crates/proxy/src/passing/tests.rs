@@ -322,7 +322,7 @@ async fn only_a_proxy_speaks_for_a_user_and_only_in_the_right_form() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let stream = Stream::Plain(listener.accept().await.unwrap().0);
-        tokio::spawn(Arc::clone(&rig.proxy).serve_peer(stream, forwards));
+        tokio::spawn(Arc::clone(&rig.proxy).serve_peer(stream, forwards, Box::pin(pending())));
         let upgrade = match upgrade {
             true => {
                 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

@@ -104,8 +104,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let proxy = Arc::new(proxy);
     let attached = Arc::clone(&proxy);
     let served = Served {
-        attach: Some(Arc::new(move |stream, forwards| {
-            Box::pin(Arc::clone(&attached).serve_peer(stream, forwards))
+        attach: Some(Arc::new(move |stream, forwards, cut| {
+            Box::pin(Arc::clone(&attached).serve_peer(stream, forwards, cut))
         })),
         calls: Some(has.clone()),
         admission: None,
