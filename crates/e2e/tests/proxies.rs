@@ -12,6 +12,7 @@ use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::program;
+use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -59,6 +60,58 @@ impl Haproxy {
     }
 }
 
+/// A cluster with a line, without proxies. Users come to one port.
+struct Cloud {
+    cluster: Cluster,
+    port: Port,
+    base_url: String,
+    compute: Role,
+    api: Role,
+}
+
+impl Cloud {
+    async fn start(users: u16) -> Self {
+        let cluster = Cluster::new(1).await;
+        cluster.certify("ctl", &["api"]);
+        cluster.certify("hv1", &["compute"]);
+        let base_url = format!("--serial_console-base_url=http://127.0.0.1:{users}/");
+        let port = Port::new("switch").await;
+        let compute = compute(&cluster, &port, &base_url).await;
+        let api = cluster.start("ctl", "api", &[&base_url]).await;
+        Self { cluster, port, base_url, compute, api }
+    }
+
+    async fn proxy(&self, host: &str, port: u16) -> Role {
+        self.cluster.certify(host, &["proxy"]);
+        let port = port.to_string();
+        let flags = ["--serial_console-serialproxy_port", &port, &self.base_url];
+        self.cluster.start(host, "proxy", &flags).await
+    }
+
+    async fn listed(&self) {
+        eventually(async || {
+            let servers = self.api.call(reqwest::Method::GET, "/v1/servers", "").await.json;
+            (servers["servers"][0]["name"] == "switch").then_some(())
+        })
+        .await;
+    }
+
+    /// `connect`, about to be run.
+    fn connect(&self) -> Command {
+        let mut connect = Command::new(program());
+        connect.args(["connect", "switch"]).env("SERIALPROXY_API_URL", self.api.api());
+        connect.env("SERIALPROXY_TOKEN", self.api.admin_token());
+        connect.env("XDG_CONFIG_HOME", "/nonexistent").kill_on_drop(true);
+        connect
+    }
+}
+
+async fn compute(cluster: &Cluster, port: &Port, base_url: &str) -> Role {
+    let [flag, line] = port.flag();
+    let flags = [&flag, &line, "--line-history_tail=16MiB", base_url];
+    cluster.start("hv1", "compute", &flags).await
+}
+
 /// Prints for as long as it is let, and then says so; what it printed.
 async fn print(mut guest: tokio::net::tcp::OwnedWriteHalf, on: watch::Receiver<bool>) -> Vec<u8> {
     let mut printed = Vec::new();
@@ -96,40 +149,15 @@ async fn read(mut stdout: tokio::process::ChildStdout) -> (Vec<u8>, Duration) {
 #[tokio::test]
 async fn proxies_that_are_killed_one_after_the_other_cost_no_byte_either_way() {
     let kills = std::env::var("SERIALPROXY_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
-    let cluster = Cluster::new(1).await;
-    cluster.certify("ctl", &["api"]);
-    cluster.certify("hv1", &["compute"]);
     let [users, ports @ ..] = [free_port(), free_port(), free_port()];
-    let base_url = format!("--serial_console-base_url=http://127.0.0.1:{users}/");
-    let port = Port::new("switch").await;
-    let [flag, line] = port.flag();
-    let tail = "--line-history_tail=16MiB";
-    let _compute = cluster.start("hv1", "compute", &[&flag, &line, tail, &base_url]).await;
-    let (mut keys, printer) = port.accept().await.0.into_split();
-    let api = cluster.start("ctl", "api", &[&base_url]).await;
-    let mut proxies: Vec<Option<Role>> = Vec::new();
-    let start = async |index: usize| {
-        let host = format!("front{index}");
-        cluster.certify(&host, &["proxy"]);
-        let port = ports[index].to_string();
-        let flags = ["--serial_console-serialproxy_port", &port, &base_url];
-        cluster.start(&host, "proxy", &flags).await
-    };
-    for index in 0..2 {
-        proxies.push(Some(start(index).await));
-    }
+    let cloud = Cloud::start(users).await;
+    let (mut keys, printer) = cloud.port.accept().await.0.into_split();
+    let mut proxies =
+        [Some(cloud.proxy("front0", ports[0]).await), Some(cloud.proxy("front1", ports[1]).await)];
     let _haproxy = Haproxy::start(users, ports).await;
-    eventually(async || {
-        let servers = api.call(reqwest::Method::GET, "/v1/servers", "").await.json;
-        (servers["servers"][0]["name"] == "switch").then_some(())
-    })
-    .await;
-
-    let mut connect = Command::new(program());
-    connect.args(["connect", "switch"]).env("SERIALPROXY_API_URL", api.api());
-    connect.env("SERIALPROXY_TOKEN", api.admin_token()).env("XDG_CONFIG_HOME", "/nonexistent");
-    connect.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut client = connect.spawn().unwrap();
+    cloud.listed().await;
+    let mut connect = cloud.connect();
+    let mut client = connect.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = client.stdin.take().unwrap();
     stdin.write_all(b"go\n").await.unwrap();
     let mut typed = [0; 3];
@@ -151,7 +179,8 @@ async fn proxies_that_are_killed_one_after_the_other_cost_no_byte_either_way() {
         within(keys.read_exact(&mut typed)).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&typed), expected);
         expected.clear();
-        proxies[kill % 2] = Some(start(kill % 2).await);
+        let host = format!("front{}", kill % 2);
+        proxies[kill % 2] = Some(cloud.proxy(&host, ports[kill % 2]).await);
         // HAProxy finds out, and the client may be at either.
         let address = ("127.0.0.1", ports[kill % 2]);
         eventually(async || TcpStream::connect(address).await.ok()).await;
@@ -163,4 +192,28 @@ async fn proxies_that_are_killed_one_after_the_other_cost_no_byte_either_way() {
     assert!(shown == printed, "the output differs");
     assert!(still < STILL, "there was no output for {still:?}");
     println!("{kills} proxies killed, {} bytes, no output for {still:?} at most", shown.len());
+}
+
+#[tokio::test]
+async fn a_session_comes_back_when_its_host_s_program_was_killed() {
+    let users = free_port();
+    let cloud = Cloud::start(users).await;
+    let mut guest = cloud.port.accept().await;
+    let _proxy = cloud.proxy("front", users).await;
+    cloud.listed().await;
+    let mut terminal = Terminal::run(cloud.connect());
+    terminal.shows("connected to switch").await;
+    terminal.keys("before\r");
+    assert_eq!(guest.typed(7).await, b"before\r");
+
+    let Cloud { cluster, port, base_url, compute: killed, api: _api } = cloud;
+    killed.kill().await;
+    let _compute = compute(&cluster, &port, &base_url).await;
+    let mut guest = port.accept().await;
+    terminal.shows("output may be missing here").await;
+    terminal.shows("connected to switch").await;
+    guest.print(b"back").await;
+    terminal.shows("back").await;
+    terminal.keys("after\r");
+    assert_eq!(guest.typed(6).await, b"after\r");
 }
