@@ -263,7 +263,7 @@ async fn a_writer_whose_network_falls_silent_loses_the_pen_when_the_grace_time_i
     eventually(async || server.line(&port.server(), 0).await["writer"].is_null().then_some(()))
         .await;
     let took = silent.elapsed();
-    assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&took), "{took:?}");
     let mut next = Socket::raw(&server.proxy, &token).await;
     next.send("y").await;
     assert_eq!(guest.typed(1).await, b"y");
@@ -438,7 +438,8 @@ async fn what_is_piped_through_the_client_is_a_file_in_the_guest_and_ctrl_c_stop
     terminal.keys("echo st\"\"opped\r");
     terminal.shows("stopped\r\n").await;
     let took = stopped.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // At a UART's pace the half that is left would take 5.7 s.
+    assert!(took < Duration::from_secs(3), "{took:?}");
     terminal.keys("\r~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     let kept = host.shell(&guest, 0).await.run("wc -c </cut").await;
