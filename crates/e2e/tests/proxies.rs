@@ -6,10 +6,13 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
+use reqwest::Method;
+use serde_json::Value;
 use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::cluster::Cluster;
 use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::port::Guest;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::program;
 use serialproxy_e2e::terminal::Terminal;
@@ -18,9 +21,14 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::process::Child;
+use tokio::process::ChildStdin;
+use tokio::process::ChildStdout;
 use tokio::process::Command;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// Proxies that are killed, unless `SERIALPROXY_TEST_KILLS` says how many.
 const KILLS: usize = 6;
@@ -71,7 +79,12 @@ struct Cloud {
 
 impl Cloud {
     async fn start(users: u16) -> Self {
-        let cluster = Cluster::new(1).await;
+        Self::start_with(users, 1).await
+    }
+
+    /// With so many nodes of etcd.
+    async fn start_with(users: u16, nodes: usize) -> Self {
+        let cluster = Cluster::new(nodes).await;
         cluster.certify("ctl", &["api"]);
         cluster.certify("hv1", &["compute"]);
         let base_url = format!("--serial_console-base_url=http://127.0.0.1:{users}/");
@@ -90,10 +103,19 @@ impl Cloud {
 
     async fn listed(&self) {
         eventually(async || {
-            let servers = self.api.call(reqwest::Method::GET, "/v1/servers", "").await.json;
+            let servers = self.api.call(Method::GET, "/v1/servers", "").await.json;
             (servers["servers"][0]["name"] == "switch").then_some(())
         })
         .await;
+    }
+
+    /// Id and mode of the one session that there is.
+    async fn session(&self) -> (Value, Value) {
+        let sessions = self.api.call(Method::GET, "/v1/sessions", "").await.json;
+        assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
+        let session = &sessions["sessions"][0];
+        assert_eq!(session["mode"], "write");
+        (session["id"].clone(), session["since"].clone())
     }
 
     /// `connect`, about to be run.
@@ -113,7 +135,7 @@ async fn compute(cluster: &Cluster, port: &Port, base_url: &str) -> Role {
 }
 
 /// Prints for as long as it is let, and then says so; what it printed.
-async fn print(mut guest: tokio::net::tcp::OwnedWriteHalf, on: watch::Receiver<bool>) -> Vec<u8> {
+async fn print(mut guest: OwnedWriteHalf, on: watch::Receiver<bool>) -> Vec<u8> {
     let mut printed = Vec::new();
     let mut clock = tokio::time::interval(EVERY);
     let mut line = 0;
@@ -134,7 +156,7 @@ async fn print(mut guest: tokio::net::tcp::OwnedWriteHalf, on: watch::Receiver<b
 }
 
 /// Reads a client's output to its end; what it was, and the longest time in which there was none.
-async fn read(mut stdout: tokio::process::ChildStdout) -> (Vec<u8>, Duration) {
+async fn read(mut stdout: ChildStdout) -> (Vec<u8>, Duration) {
     let (mut all, mut longest, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
     while !all.ends_with(b"the end\r\n") {
         if within(stdout.read_buf(&mut all)).await.unwrap() == 0 {
@@ -146,52 +168,108 @@ async fn read(mut stdout: tokio::process::ChildStdout) -> (Vec<u8>, Duration) {
     (all, longest)
 }
 
+/// The real client on a guest that prints 1 MB/s, and reads what is typed.
+struct Busy {
+    client: Child,
+    stdin: ChildStdin,
+    keys: OwnedReadHalf,
+    on: watch::Sender<bool>,
+    printing: JoinHandle<Vec<u8>>,
+    reading: JoinHandle<(Vec<u8>, Duration)>,
+}
+
+impl Busy {
+    async fn start(cloud: &Cloud, guest: Guest) -> Self {
+        let (mut keys, printer) = guest.0.into_split();
+        let mut connect = cloud.connect();
+        let connect = connect.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = connect.spawn().unwrap();
+        let mut stdin = client.stdin.take().unwrap();
+        stdin.write_all(b"go\n").await.unwrap();
+        let mut typed = [0; 3];
+        within(keys.read_exact(&mut typed)).await.unwrap();
+        let (on, running) = watch::channel(true);
+        let printing = tokio::spawn(print(printer, running));
+        let reading = tokio::spawn(read(client.stdout.take().unwrap()));
+        Self { client, stdin, keys, on, printing, reading }
+    }
+
+    /// Types some lines, each byte of which the guest reads once.
+    async fn types(&mut self, name: &str) {
+        let lines: Vec<_> = (0..5).map(|line| format!("{name}.{line}\n")).collect();
+        for line in &lines {
+            self.stdin.write_all(line.as_bytes()).await.unwrap();
+        }
+        let mut typed = vec![0; lines.concat().len()];
+        within(self.keys.read_exact(&mut typed)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&typed), lines.concat());
+    }
+
+    /// Ends it: each byte that the guest printed has come once. What the client reported.
+    async fn ended(mut self, what: &str) -> String {
+        self.on.send_replace(false);
+        let printed = self.printing.await.unwrap();
+        let (shown, still) = within(self.reading).await.unwrap();
+        assert_eq!(shown.len(), printed.len());
+        assert!(shown == printed, "the output differs");
+        assert!(still < STILL, "there was no output for {still:?}");
+        println!("{what}: {} bytes, no output for {still:?} at most", shown.len());
+        self.client.kill().await.unwrap();
+        let mut reported = String::new();
+        self.client.stderr.take().unwrap().read_to_string(&mut reported).await.unwrap();
+        reported
+    }
+}
+
 #[tokio::test]
 async fn proxies_that_are_killed_one_after_the_other_cost_no_byte_either_way() {
     let kills = std::env::var("SERIALPROXY_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let [users, ports @ ..] = [free_port(), free_port(), free_port()];
     let cloud = Cloud::start(users).await;
-    let (mut keys, printer) = cloud.port.accept().await.0.into_split();
+    let guest = cloud.port.accept().await;
     let mut proxies =
         [Some(cloud.proxy("front0", ports[0]).await), Some(cloud.proxy("front1", ports[1]).await)];
     let _haproxy = Haproxy::start(users, ports).await;
     cloud.listed().await;
-    let mut connect = cloud.connect();
-    let mut client = connect.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(b"go\n").await.unwrap();
-    let mut typed = [0; 3];
-    within(keys.read_exact(&mut typed)).await.unwrap();
-    let (on, running) = watch::channel(true);
-    let printing = tokio::spawn(print(printer, running));
-    let reading = tokio::spawn(read(client.stdout.take().unwrap()));
-
-    let mut expected = String::new();
+    let mut busy = Busy::start(&cloud, guest).await;
     for kill in 0..kills {
         let proxy = proxies[kill % 2].take().unwrap();
         proxy.kill().await;
-        for key in 0..5 {
-            let line = format!("{kill}.{key}\n");
-            stdin.write_all(line.as_bytes()).await.unwrap();
-            expected.push_str(&line);
-        }
-        let mut typed = vec![0; expected.len()];
-        within(keys.read_exact(&mut typed)).await.unwrap();
-        assert_eq!(String::from_utf8_lossy(&typed), expected);
-        expected.clear();
+        busy.types(&kill.to_string()).await;
         let host = format!("front{}", kill % 2);
         proxies[kill % 2] = Some(cloud.proxy(&host, ports[kill % 2]).await);
         // HAProxy finds out, and the client may be at either.
         let address = ("127.0.0.1", ports[kill % 2]);
         eventually(async || TcpStream::connect(address).await.ok()).await;
     }
-    on.send_replace(false);
-    let printed = printing.await.unwrap();
-    let (shown, still) = within(reading).await.unwrap();
-    assert_eq!(shown.len(), printed.len());
-    assert!(shown == printed, "the output differs");
-    assert!(still < STILL, "there was no output for {still:?}");
-    println!("{kills} proxies killed, {} bytes, no output for {still:?} at most", shown.len());
+    busy.ended(&format!("{kills} proxies killed")).await;
+}
+
+#[tokio::test]
+async fn a_session_notices_nothing_of_an_api_role_and_nodes_of_etcd_that_are_killed_in_turn() {
+    let users = free_port();
+    let cloud = Cloud::start_with(users, 3).await;
+    let guest = cloud.port.accept().await;
+    let _proxy = cloud.proxy("front", users).await;
+    cloud.listed().await;
+    let mut busy = Busy::start(&cloud, guest).await;
+    let session = cloud.session().await;
+
+    let Cloud { cluster, port, base_url, compute, api } = cloud;
+    api.kill().await;
+    busy.types("no api").await;
+    let api = cluster.start("ctl", "api", &[&base_url]).await;
+    let mut cloud = Cloud { cluster, port, base_url, compute, api };
+    for node in 0..3 {
+        cloud.cluster.etcd.kill(node);
+        busy.types(&format!("no node {node}")).await;
+        cloud.cluster.etcd.restart(node).await;
+        busy.types(&format!("node {node}")).await;
+    }
+    cloud.listed().await;
+    assert_eq!(cloud.session().await, session);
+    let reported = busy.ended("an api role and three nodes killed").await;
+    assert!(!reported.contains("reconnected"), "{reported}");
 }
 
 #[tokio::test]
