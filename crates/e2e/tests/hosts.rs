@@ -11,6 +11,7 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
 use serialproxy_e2e::cluster::Cluster;
@@ -33,11 +34,16 @@ struct Two {
 
 impl Two {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With these flags of the hypervisor.
+    async fn start_with(flags: &[&str]) -> Self {
         let cluster = Cluster::new(1).await;
         cluster.certify("ctl", &["api", "proxy"]);
         cluster.certify("hv1", &["compute"]);
         let port = Port::new("switch").await;
-        let compute = start_compute(&cluster, "hv1", &port).await;
+        let compute = start_compute(&cluster, "hv1", &port, flags).await;
         let guest = port.accept().await;
         let api = cluster.start("ctl", "api", &[]).await;
         let two = Self { cluster, api, compute, port, guest };
@@ -70,9 +76,9 @@ impl Two {
     }
 }
 
-async fn start_compute(cluster: &Cluster, host: &str, port: &Port) -> Role {
+async fn start_compute(cluster: &Cluster, host: &str, port: &Port, flags: &[&str]) -> Role {
     let [flag, line] = port.flag();
-    cluster.start(host, "compute", &[&flag, &line]).await
+    cluster.start(host, "compute", &[&[&*flag, &*line], flags].concat()).await
 }
 
 #[tokio::test]
@@ -166,7 +172,7 @@ async fn a_host_that_is_killed_is_shown_as_lost_and_comes_back() {
     show("HOST_LOST").await;
     let refused = Socket::refused(&proxy.proxy(), &format!("/?token={token}"), &[]).await;
     assert_eq!(refused.status, 503, "{}", refused.reason);
-    let _compute = start_compute(&two.cluster, "hv1", &two.port).await;
+    let _compute = start_compute(&two.cluster, "hv1", &two.port, &[]).await;
     let _guest = two.port.accept().await;
     show("ACTIVE").await;
     let _socket = Socket::raw(&proxy.proxy(), &token).await;
@@ -188,9 +194,19 @@ async fn without_etcd_live_sessions_go_on_and_new_ones_are_refused_with_a_reason
         (started.elapsed() < Duration::from_secs(2)).then_some(())
     })
     .await;
-    two.listed(|_| true).await;
+    let old = eventually(async || {
+        let servers = two.api.call(Method::GET, "/v1/servers", "").await;
+        (servers.json["stale"] == true).then_some(servers)
+    })
+    .await;
+    assert_eq!(old.json["servers"][0]["name"], "switch");
+    let as_of: jiff::Timestamp = old.json["as_of"].as_str().unwrap().parse().unwrap();
+    assert!(as_of <= jiff::Timestamp::now());
+    assert!(old.headers["age"].to_str().unwrap().parse::<u32>().is_ok());
     socket.send("x").await;
     assert_eq!(two.guest.typed(1).await, b"x");
+    two.guest.print(b"still here").await;
+    socket.output_with(b"still here").await;
 
     two.cluster.etcd.restart(0).await;
     eventually(async || {
@@ -199,8 +215,33 @@ async fn without_etcd_live_sessions_go_on_and_new_ones_are_refused_with_a_reason
         (refused.status == 101).then_some(())
     })
     .await;
+    eventually(async || {
+        let servers = two.api.call(Method::GET, "/v1/servers", "").await;
+        (servers.json["stale"] != true).then_some(())
+    })
+    .await;
     socket.send("y").await;
     assert_eq!(two.guest.typed(1).await, b"y");
+}
+
+#[tokio::test]
+async fn of_fifty_attaches_at_once_through_three_proxies_one_uses_a_single_use_token() {
+    let unlimited = "--limits-failures_per_minute=0";
+    let two = Two::start_with(&["--consoleauth-single_use=true", unlimited]).await;
+    let mut proxies = Vec::new();
+    for host in ["front1", "front2", "front3"] {
+        two.cluster.certify(host, &["proxy"]);
+        proxies.push(two.cluster.start(host, "proxy", &[unlimited]).await);
+    }
+    // Many could watch.
+    let path = format!("/?token={}", two.token("?mode=watch").await);
+    let attaches = (0..50).map(|number| {
+        let (proxy, path) = (proxies[number % 3].proxy(), &path);
+        async move { Socket::refused(&proxy, path, &[]).await.status }
+    });
+    let mut statuses = join_all(attaches).await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [vec![101], vec![401; 49]].concat());
 }
 
 #[tokio::test]
@@ -238,6 +279,10 @@ async fn every_api_host_knows_the_tokens_that_another_one_gave() {
     let token = made.json["secret"].as_str().unwrap_or_default().to_owned();
     assert_eq!((made.status, ask(&token).await), (201, 200), "{:?}", made.json);
     assert_eq!(ask("nobody's").await, 401);
+
+    assert_eq!(second.call(Method::DELETE, "/v1/tokens/ci", "").await.status, 204);
+    let refused = two.api.call_with(&token, Method::GET, "/v1/servers", "").await;
+    assert_eq!(refused.status, 401);
 }
 
 #[tokio::test]
