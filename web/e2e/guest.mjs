@@ -9,37 +9,13 @@ import {
   button,
   call,
   consoleUrl,
-  eventually,
+  knock,
   stage,
   status,
   story,
 } from './story.mjs';
 
 const at = stage();
-
-/**
- * Types until a shell answers: while the guest boots, nothing does, and keys are lost. A quote without its
- * partner would make the shell wait for ever, a backslash does not.
- */
-async function knock(page, word) {
-  await page.locator('#screen').click();
-  const answers = eventually('a shell answers', async () => {
-    await page.keyboard.type(`echo ${word[0]}\\${word.slice(1)} again\r`);
-    const text = `\n${word} again`;
-    const seen = page.waitForFunction((wanted) => window.serialproxy.text().includes(wanted), text, {
-      timeout: 2000,
-    });
-    return seen.then(
-      () => true,
-      () => false,
-    );
-  });
-  await answers.catch(async (error) => {
-    const says = await page.getByRole('status').allTextContents();
-    error.message += `; the page says ${says.join(' / ')} and shows ${await terminalText(page)}`;
-    throw error;
-  });
-}
 
 test('the page is a live shell, named in the title, and keeps the token to itself', async () => {
   const page = await at.open(await consoleUrl());

@@ -7,7 +7,7 @@ import { connect, createServer } from 'node:net';
 import { after, afterEach, before, beforeEach } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { PATIENCE, blank, launch } from '../test/browser.mjs';
+import { PATIENCE, blank, launch, terminalText } from '../test/browser.mjs';
 
 /** `api`, `server` (its UUID), and what else the story's test says. */
 export const story = JSON.parse(process.env.SERIALPROXY_STORY);
@@ -36,6 +36,30 @@ export async function call(method, path, { user = 'alice', body } = {}) {
   const answer = await fetch(story.api + path, { method, headers, body: JSON.stringify(body) });
   assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${await answer.clone().text()}`);
   return answer;
+}
+
+/**
+ * Types until a shell answers: while the guest boots, nothing does, and keys are lost. A quote without its
+ * partner would make the shell wait for ever, a backslash does not.
+ */
+export async function knock(page, word) {
+  await page.locator('#screen').click();
+  const answers = eventually('a shell answers', async () => {
+    await page.keyboard.type(`echo ${word[0]}\\${word.slice(1)} again\r`);
+    const text = `\n${word} again`;
+    const seen = page.waitForFunction((wanted) => window.serialproxy.text().includes(wanted), text, {
+      timeout: 2000,
+    });
+    return seen.then(
+      () => true,
+      () => false,
+    );
+  });
+  await answers.catch(async (error) => {
+    const says = await page.getByRole('status').allTextContents();
+    error.message += `; the page says ${says.join(' / ')} and shows ${await terminalText(page)}`;
+    throw error;
+  });
 }
 
 /** A console URL for `user`, as the API gives it. */

@@ -109,7 +109,13 @@ impl Cluster {
 impl Role {
     /// Starts it on the state of a host.
     pub async fn start(role: &str, state: &Path, flags: &[String]) -> Self {
-        Self { running: Running::start(role, state, flags).await, state: state.to_owned() }
+        Self::start_by(&[], role, state, flags).await
+    }
+
+    /// The same through a command that runs another in its place.
+    pub async fn start_by(by: &[String], role: &str, state: &Path, flags: &[String]) -> Self {
+        let running = Running::start_by(by, role, state, flags).await;
+        Self { running, state: state.to_owned() }
     }
 
     /// Waits until it ends by itself.

@@ -24,6 +24,8 @@ use crate::eventually;
 /// The nodes of one etcd. They run until they are killed, or this is dropped.
 #[derive(Debug)]
 pub struct Etcd {
+    /// The IP address of all nodes.
+    address: String,
     nodes: Vec<Node>,
     certificates: Option<Certificates>,
 }
@@ -39,22 +41,27 @@ struct Node {
 impl Etcd {
     /// Starts so many nodes, and waits until they answer.
     pub async fn start(nodes: usize) -> Self {
-        Self::start_with(nodes, None).await
+        Self::start_at("127.0.0.1", nodes).await
+    }
+
+    /// The same at an address, by which other hosts reach it.
+    pub async fn start_at(address: &str, nodes: usize) -> Self {
+        Self::start_with(address, nodes, None).await
     }
 
     /// Starts so many nodes that speak TLS, and that require a certificate of each client.
     pub async fn start_with_tls(nodes: usize) -> Self {
-        Self::start_with(nodes, Some(Certificates::new())).await
+        Self::start_with("127.0.0.1", nodes, Some(Certificates::new())).await
     }
 
-    async fn start_with(count: usize, certificates: Option<Certificates>) -> Self {
+    async fn start_with(address: &str, count: usize, certificates: Option<Certificates>) -> Self {
         let nodes = std::iter::repeat_with(|| Node {
             directory: tempfile::Builder::new().prefix("etcd-").tempdir().unwrap(),
             ports: [free_port(), free_port(), free_port()],
             process: None,
         });
         let nodes = nodes.take(count).collect();
-        let mut etcd = Self { nodes, certificates };
+        let mut etcd = Self { address: address.into(), nodes, certificates };
         for node in 0..etcd.nodes.len() {
             etcd.launch(node);
         }
@@ -67,8 +74,8 @@ impl Etcd {
     /// The URLs of all nodes.
     pub fn endpoints(&self) -> Vec<String> {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
-        let urls = self.nodes.iter().map(|node| format!("{scheme}://127.0.0.1:{}", node.ports[0]));
-        urls.collect()
+        let urls = self.nodes.iter().map(|node| node.ports[0]);
+        urls.map(|port| format!("{scheme}://{}:{port}", self.address)).collect()
     }
 
     /// The CA that etcd trusts, and that its nodes' certificates come from.

@@ -20,11 +20,13 @@ pub mod network;
 pub mod openstack;
 pub mod page;
 pub mod pki;
+pub mod place;
 pub mod port;
 pub mod relay;
 pub mod rig;
 pub mod server;
 pub mod socket;
+pub mod space;
 pub mod terminal;
 
 use std::process::Output;

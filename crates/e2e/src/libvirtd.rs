@@ -60,9 +60,16 @@ impl Libvirtd {
 
     /// Prepares one with these lines in its `qemu.conf`.
     pub fn prepare_with(qemu_conf: &str) -> Self {
+        Self::prepare_by(&[], qemu_conf)
+    }
+
+    /// The same through a command that runs another in its place.
+    pub fn prepare_by(by: &[String], qemu_conf: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("libvirtd-").tempdir().unwrap().keep();
-        let mut process = Command::new("bash")
-            .args(["-c", OUTER, "bash", INNER])
+        let words = by.iter().map(String::as_str).chain(["bash", "-c", OUTER, "bash", INNER]);
+        let words: Vec<&str> = words.collect();
+        let mut process = Command::new(words[0])
+            .args(&words[1..])
             .arg(&directory)
             .arg(qemu_conf)
             .stdin(Stdio::piped())

@@ -257,7 +257,12 @@ impl Running {
     }
 
     /// Starts it through another command.
-    async fn start_by(by: &[String], role: &str, state: &Path, flags: &[String]) -> Self {
+    pub(crate) async fn start_by(
+        by: &[String],
+        role: &str,
+        state: &Path,
+        flags: &[String],
+    ) -> Self {
         let program = program();
         let words: Vec<&OsStr> =
             by.iter().map(OsStr::new).chain([program.as_os_str(), OsStr::new(role)]).collect();
