@@ -1,6 +1,6 @@
 # Each target calls a script of scripts/, which installs what it needs first (by apt, as root).
 
-.PHONY: help build web guest-image demo test fuzz soak bench bench-quick
+.PHONY: help build web guest-image demo test test-cluster fuzz soak bench bench-quick
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,6 +19,9 @@ demo: ## Start a guest on this machine, with its consoles in the browser; Ctrl-C
 
 test: ## Run all tests, also those with a real guest and a browser
 	@scripts/test
+
+test-cluster: ## Run all tests of clusters, also the long ones: hosts cut off, 50 proxies killed
+	@scripts/test-cluster
 
 fuzz: ## Fuzz the parsers, a minute each
 	@scripts/fuzz

@@ -82,3 +82,10 @@ use_toolchain() {
     done
     return 1
 }
+
+# Makes `cargo test` end a test program that hangs, so that the others run.
+bound_tests() {
+    local machine
+    machine=$(rustc --version --verbose | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${machine}_RUNNER=$ROOT/scripts/bounded"
+}

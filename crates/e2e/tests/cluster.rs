@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Duration;
 
 use reqwest::Method;
 use serialproxy_e2e::cluster::Role;
@@ -136,6 +137,22 @@ async fn a_code_that_was_used_or_is_wrong_joins_nobody() {
     assert!(known.contains("host h1 belongs to the cluster already"), "{known}");
     let line = place.enroll(&["--role", "compute", "--replace", "h1"]).await;
     out(&place.join(&line, "h1").await);
+}
+
+#[tokio::test]
+#[ignore = "it takes a minute: make test-cluster"]
+async fn a_code_that_has_expired_joins_nobody() {
+    let place = Place::new().await;
+    let line = place.enroll(&["--role", "compute", "--ttl", "1m"]).await;
+    let codes = ["get", "--prefix", "--keys-only", "/serialproxy/v1/codes/"];
+    assert!(!place.etcd.ctl(&codes).is_empty());
+    eventually(async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        place.etcd.ctl(&codes).is_empty().then_some(())
+    })
+    .await;
+    let expired = failure(&place.join(&line, "h1").await);
+    assert!(expired.contains("the code is wrong, was used already or has expired"), "{expired}");
 }
 
 #[tokio::test]
