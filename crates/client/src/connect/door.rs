@@ -1,5 +1,6 @@
 //! The way in: from the API's URL to an attached connection.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -12,12 +13,14 @@ use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::api::Api;
 use crate::api::ConsoleRequest;
 use crate::command::Begin;
+use crate::connect::addresses::Addresses;
 use crate::connect::terminal::grid;
 use crate::connect::view::Seen;
 use crate::connect::view::View;
@@ -25,14 +28,21 @@ use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
 use crate::failure::Failure;
 use crate::failure::known;
+use crate::failure::root_cause;
 
 /// How long a proxy may take for its first message; it may have to ask the API about the token.
 const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// How long the addresses of the console's name are tried one after the other. The rest is tried the next time.
+const ROUND_TIME: Duration = Duration::from_secs(30);
 
 /// Opens connections to one console.
 #[derive(Debug)]
 pub(crate) struct Door<'a> {
     api: &'a Api,
+    addresses: Addresses,
+    /// That of the last connection.
+    address: Option<SocketAddr>,
     request: ConsoleRequest,
     mode: Mode,
     /// What to do about someone who writes, the first time only: not about who came in while we
@@ -87,11 +97,26 @@ impl<'a> Door<'a> {
         from: Option<Begin>,
     ) -> Self {
         let mode = request.mode;
-        Self { api, request, mode, claim, from, url: None, key: None, seen: None }
+        Self {
+            api,
+            addresses: Addresses::default(),
+            address: None,
+            request,
+            mode,
+            claim,
+            from,
+            url: None,
+            key: None,
+            seen: None,
+        }
     }
 
-    /// The next connection is to go on where the last one, whose output was `view`, left off.
+    /// The next connection is to go on where the last one, whose output was `view`, left off, at
+    /// another address if there is one.
     pub(crate) fn go_on(&mut self, view: &View) {
+        if let Some(address) = self.address.take() {
+            self.addresses.postpone(address);
+        }
         self.claim = None;
         self.seen = Some(view.seen());
         self.mode = if view.is_watching() { Mode::Watch } else { Mode::Write };
@@ -121,7 +146,7 @@ impl<'a> Door<'a> {
     /// `None` where there is no session to come back to any more.
     async fn come_back(&mut self) -> Option<Result<Attached, Failure>> {
         let url = resume_url(self.url.as_ref()?, &self.key.as_ref()?.secret);
-        match open(self.api, url, None, self.start()).await {
+        match self.open(url, None).await {
             Err(Failure::Closed { code, .. }) if known(code) == Some(CloseCode::Token) => {
                 self.key = None;
                 None
@@ -131,8 +156,8 @@ impl<'a> Door<'a> {
     }
 
     async fn come_new(&mut self) -> Result<Attached, Failure> {
-        if let Some(url) = &self.url {
-            match self.enter(url).await {
+        if let Some(url) = self.url.clone() {
+            match self.enter(&url).await {
                 Err(Failure::Closed { code, .. }) if known(code) == Some(CloseCode::Token) => {}
                 result => return result,
             }
@@ -143,11 +168,11 @@ impl<'a> Door<'a> {
         attached
     }
 
-    async fn enter(&self, url: &Url) -> Result<Attached, Failure> {
-        match open(self.api, url.clone(), Some(self.mode), self.start()).await {
+    async fn enter(&mut self, url: &Url) -> Result<Attached, Failure> {
+        match self.open(url.clone(), Some(self.mode)).await {
             Err(Failure::Closed { code, reason, own }) if known(code) == Some(CloseCode::Busy) => {
                 let back = (own && self.seen.is_some()).then_some(TAKE_BACK);
-                match self.claim.as_ref().or(back.as_ref()) {
+                match self.claim.clone().or(back) {
                     Some(claim) => self.claim(url, claim, reason).await,
                     None => Err(Failure::Closed { code, reason, own }),
                 }
@@ -157,21 +182,76 @@ impl<'a> Door<'a> {
     }
 
     /// Attaches as a watcher and claims the pen.
-    async fn claim(&self, url: &Url, claim: &Claim, busy: String) -> Result<Attached, Failure> {
-        let mut attached = open(self.api, url.clone(), Some(Mode::Watch), self.start()).await?;
-        let reason = claim.reason.clone();
-        let action = if claim.by_force { PenAction::Force } else { PenAction::Request };
-        if claim.by_force && !attached.hello.can.contains(&Action::Force) {
+    async fn claim(&mut self, url: &Url, claim: Claim, busy: String) -> Result<Attached, Failure> {
+        let mut attached = self.open(url.clone(), Some(Mode::Watch)).await?;
+        let Claim { by_force, reason } = claim;
+        let action = if by_force { PenAction::Force } else { PenAction::Request };
+        if by_force && !attached.hello.can.contains(&Action::Force) {
             attached.wire.close().await;
             return Err(Failure::MayNotForce { busy, user: attached.hello.user });
         }
         attached.wire.send_control(&ClientMessage::Pen { action, reason });
-        if claim.by_force {
+        if by_force {
             // What is typed from here on follows the message above.
             attached.hello.mode = Mode::Write;
             attached.taking = true;
         }
         Ok(attached)
+    }
+
+    /// Attaches at the first address of the URL's name that does it.
+    async fn open(&mut self, mut url: Url, mode: Option<Mode>) -> Result<Attached, Failure> {
+        let painted = self.ask(&mut url, mode);
+        let unreachable =
+            |cause| Failure::Proxy { address: url.origin().ascii_serialization(), cause };
+        let addresses = self.addresses.look_up(&url).await;
+        let addresses = addresses.map_err(|error| unreachable(root_cause(&error)))?;
+        let mut failure = unreachable("its name has no address".to_owned());
+        let start = Instant::now();
+        for address in &addresses {
+            let is_last = addresses.last() == Some(address);
+            match open_at(self.api, &url, *address, is_last).await {
+                Ok((wire, hello)) => {
+                    self.address = Some(*address);
+                    let resumed = false;
+                    return Ok(Attached {
+                        wire,
+                        hello,
+                        resumed,
+                        taking: false,
+                        asked: None,
+                        painted,
+                    });
+                }
+                // What a proxy answered says more than that another one does not.
+                Err(now) if passes(&now) => match failure {
+                    Failure::Proxy { .. } | Failure::Lost(_) => failure = now,
+                    _ => {}
+                },
+                Err(failure) => return Err(failure),
+            }
+            self.addresses.postpone(*address);
+            if start.elapsed() > ROUND_TIME {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// Adds to the URL what is asked for; whether that is the current screen.
+    fn ask(&self, url: &mut Url, mode: Option<Mode>) -> bool {
+        if mode == Some(Mode::Watch) {
+            url.query_pairs_mut().append_pair("mode", Mode::Watch.as_str());
+        }
+        let start = self.start();
+        let painted = start.is_empty();
+        if !painted {
+            url.query_pairs_mut().extend_pairs(start);
+        } else if let Some(Size { rows, cols }) = grid().map(Size::clamped) {
+            let grid = [("rows", rows.to_string()), ("cols", cols.to_string())];
+            url.query_pairs_mut().extend_pairs(grid);
+        }
+        painted
     }
 
     /// Where the output is to begin; without a word the proxy shows the current screen.
@@ -194,29 +274,33 @@ fn resume_url(url: &Url, secret: &str) -> Url {
     resume
 }
 
-/// Attaches, with more for the query.
-async fn open(
+/// Attaches at one address of the URL's name.
+async fn open_at(
     api: &Api,
-    mut url: Url,
-    mode: Option<Mode>,
-    query: Vec<(&'static str, String)>,
-) -> Result<Attached, Failure> {
-    if mode == Some(Mode::Watch) {
-        url.query_pairs_mut().append_pair("mode", Mode::Watch.as_str());
-    }
-    let painted = query.is_empty();
-    if !painted {
-        url.query_pairs_mut().extend_pairs(query);
-    } else if let Some(Size { rows, cols }) = grid().map(Size::clamped) {
-        let grid = [("rows", rows.to_string()), ("cols", cols.to_string())];
-        url.query_pairs_mut().extend_pairs(grid);
-    }
-    let mut wire = Wire::open(api, &url).await?;
+    url: &Url,
+    address: SocketAddr,
+    is_last: bool,
+) -> Result<(Wire, Hello), Failure> {
+    let mut wire = Wire::open(api, url, address, is_last).await?;
     let address = url.origin().ascii_serialization();
     let late = format!("it sent nothing for {} s", HELLO_TIME.as_secs());
     let late = |_| Failure::Proxy { address: address.clone(), cause: late };
     let hello = timeout(HELLO_TIME, hello(&mut wire, &address)).await.map_err(late)??;
-    Ok(Attached { wire, hello, resumed: false, taking: false, asked: None, painted })
+    Ok((wire, hello))
+}
+
+/// Whether a proxy may attach later, or another one now: it cannot be reached, it ends, or what it
+/// needs is away.
+pub(crate) fn passes(failure: &Failure) -> bool {
+    match failure {
+        Failure::Proxy { .. } | Failure::Lost(_) => true,
+        Failure::Refused { status, .. } => *status >= 500,
+        Failure::Closed { code, .. } => matches!(
+            known(*code),
+            Some(CloseCode::Draining | CloseCode::InternalError | CloseCode::HostLost)
+        ),
+        _ => false,
+    }
 }
 
 async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {

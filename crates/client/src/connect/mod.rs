@@ -1,5 +1,6 @@
 //! `connect`: this terminal on a serial console, over as many connections as it takes.
 
+mod addresses;
 mod door;
 mod escape;
 mod guest;
@@ -154,14 +155,12 @@ async fn reconnect(
 /// session still holds the pen.
 fn passes(failure: &Failure, user: &str) -> bool {
     match failure {
-        Failure::Proxy { .. } | Failure::Api { .. } | Failure::Lost(_) => true,
-        Failure::Refused { status, .. } | Failure::Fault { status, .. } => *status >= 500,
-        Failure::Closed { code, reason, .. } => match known(*code) {
-            Some(CloseCode::Draining | CloseCode::InternalError | CloseCode::HostLost) => true,
-            Some(CloseCode::Busy) => reason.starts_with(&format!("busy: {user} since ")),
-            _ => false,
-        },
-        _ => false,
+        Failure::Api { .. } => true,
+        Failure::Fault { status, .. } => *status >= 500,
+        Failure::Closed { code, reason, .. } if known(*code) == Some(CloseCode::Busy) => {
+            reason.starts_with(&format!("busy: {user} since "))
+        }
+        failure => door::passes(failure),
     }
 }
 

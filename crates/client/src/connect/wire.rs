@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
@@ -41,6 +43,8 @@ use crate::text::printable;
 
 /// How long the TCP connection and the handshake may take together.
 const OPEN_TIME: Duration = Duration::from_secs(10);
+/// How long the TCP connection may take if another address of the name can be tried.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
 /// How long the peer may take to answer a Close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// The status that opens a WebSocket.
@@ -75,15 +79,25 @@ pub(crate) enum Event {
 }
 
 impl Wire {
-    /// Connects to a `ws` or `wss` URL, which holds a secret and is never shown.
-    pub(crate) async fn open(api: &Api, url: &Url) -> Result<Self, Failure> {
+    /// Connects to a `ws` or `wss` URL, which holds a secret and is never shown, at `at`, one of the
+    /// addresses of its name. If there is another, this one has less time for the TCP connection.
+    pub(crate) async fn open(
+        api: &Api,
+        url: &Url,
+        at: SocketAddr,
+        is_last: bool,
+    ) -> Result<Self, Failure> {
         let address = url.origin().ascii_serialization();
+        let connect_time = if is_last { OPEN_TIME } else { CONNECT_TIME };
         let connector = match url.scheme() {
             "wss" => Connector::Rustls(Arc::new(api.trust()?).into()),
             _ => Connector::Plain,
         };
         let opening = async {
-            let socket = Self::reach(url, &connector).await?;
+            let socket = Self::reach(at, connect_time).await?;
+            let host = url.host_str().ok_or(Error::CannotResolveHost)?;
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let socket = connector.wrap(host, socket).await?;
             let (socket, heard) = Overheard::new(socket);
             let opened = Self::handshake(url, socket).await;
             Ok((opened, heard))
@@ -110,14 +124,11 @@ impl Wire {
         }
     }
 
-    /// A connection, with TLS where the URL wants it.
-    async fn reach(url: &Url, connector: &Connector) -> Result<MaybeTlsStream<TcpStream>, Error> {
-        let host = url.host_str().ok_or(Error::CannotResolveHost)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = url.port_or_known_default().unwrap_or(80);
-        let socket = TcpStream::connect((host, port)).await?;
+    async fn reach(at: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        let late = |_| io::Error::other(format!("no answer in {} s", limit.as_secs()));
+        let socket = timeout(limit, TcpStream::connect(at)).await.map_err(late)??;
         socket.set_nodelay(true)?;
-        connector.wrap(host, socket).await
+        Ok(socket)
     }
 
     /// `None` where the peer does not speak our protocol.

@@ -18,6 +18,7 @@ use tokio_websockets::WebSocketStream;
 
 use crate::support::Api;
 use crate::support::client;
+use crate::support::with_hosts;
 
 pub(crate) const ID: &str = "3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de";
 pub(crate) const LINE: &str = "b7a1e0de-0000-4000-8000-000000000001";
@@ -33,6 +34,9 @@ pub(crate) struct Console {
     pub(crate) api: Api,
 }
 
+/// The name of the consoles that `Console::pair` starts.
+const NAME: &str = "console.test";
+
 /// One connection to it.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -45,8 +49,28 @@ impl Console {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/serial.html?token=t", listener.local_addr().unwrap());
-        let api = Api::start(move |_| (202, json!({"serial_console": {"url": url}}).to_string()));
+        Self::of(listener, &url)
+    }
+
+    fn of(listener: TcpListener, url: &str) -> Self {
+        let answer = json!({"serial_console": {"url": url}}).to_string();
+        let api = Api::start(move |_| (202, answer.clone()));
         Self { listener, api }
+    }
+
+    /// Two consoles, at the first and the second address of one name.
+    pub(crate) async fn pair() -> [Self; 2] {
+        let first = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let second = TcpListener::bind(("127.0.0.3", port)).await.unwrap();
+        let url = format!("http://{NAME}:{port}/serial.html?token=t");
+        [first, second].map(|listener| Self::of(listener, &url))
+    }
+
+    /// A client of a pair of consoles.
+    pub(crate) fn client_of_pair(&self) -> Command {
+        let hosts = format!("127.0.0.2 {NAME}\n127.0.0.3 {NAME}\n");
+        with_hosts(&self.client(&[]), &hosts)
     }
 
     pub(crate) fn client(&self, arguments: &[&str]) -> Command {

@@ -8,6 +8,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod addresses;
 mod commands;
 mod connect;
 mod console;

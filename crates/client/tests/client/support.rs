@@ -72,6 +72,25 @@ pub(crate) fn client(api: SocketAddr, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same client on a machine whose `/etc/hosts` is `hosts`.
+pub(crate) fn with_hosts(client: &Command, hosts: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let script = "mount -t tmpfs hosts /mnt && printf %s \"$0\" >/mnt/hosts \
+                  && mount --bind /mnt/hosts /etc/hosts && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, hosts]);
+    command.arg(client.get_program()).args(client.get_args());
+    for (name, value) in client.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// What a client that ran to its end left behind.
 #[derive(Debug)]
 pub(crate) struct Ended {
