@@ -169,8 +169,14 @@ const ENDINGS: Record<number, Describe> = {
       `The guest is running, but its serial port cannot be reached${why} ` +
         'Reconnect in a minute. If this goes on, tell the administrator.',
     ),
-  [Code.hostLost]: (_, why) =>
-    retry('host lost', `The host of this server does not respond${why} This page reconnects by itself.`),
+  [Code.hostLost]: ({ console }) => {
+    const session = console ? 'your session goes on if the host is back in time' : 'it opens the console then';
+    return retry(
+      'host lost',
+      'The host of this server does not respond; the server itself may still run. This page goes on trying ' +
+        `until the host is back: ${session}.`,
+    );
+  },
 };
 
 function unknownCode({ code }: End, why: string): Ending {

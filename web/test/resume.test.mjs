@@ -53,6 +53,23 @@ for (const [how, end] of [
   });
 }
 
+test('a host that is lost is told in words, and the page goes on trying', async () => {
+  const { page, session } = await resumable({ grace: 60 });
+  session.close(4014, 'host lost: the host of this server does not respond, try again');
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const next = await at.proxy.attempt();
+    await see(alert(page, 'The host of this server does not respond; the server itself may still run.'));
+    await see(alert(page, 'goes on trying until the host is back: your session goes on if'));
+    await see(status(page, 'host lost, trying again'));
+    next.close(4014, 'host lost: the host of this server does not respond, try again');
+  }
+  await see(page.getByText(/your session is kept for \d+ s more/));
+  const back = await at.proxy.attempt();
+  assert.equal(back.query.get('resume'), 'key-1');
+  back.hello({ resume: 'key-2', offset: 6 });
+  await see(status(page, 'you are typing'));
+});
+
 test('a character that the break cuts in two is shown whole', async () => {
   const { page, session } = await resumable();
   session.print([0xe2, 0x82]);

@@ -32,6 +32,7 @@ export const button = (page, name) => page.getByRole('button', { name, exact: tr
 export const card = (page, name) => page.getByRole('listitem', { name, exact: true });
 export const port = (page, number, name) => card(page, `Port ${number} of ${name}`);
 export const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
+export const status = (page, text) => page.getByRole('status').filter({ hasText: text });
 export const tokenField = (page) => page.getByLabel('API token');
 
 export async function visit(options) {

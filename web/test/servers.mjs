@@ -66,6 +66,9 @@ class ScriptedApi {
   servers = [];
   lines = [];
   sessions = [];
+  /** What else the answers say: when the servers were so, and which hosts did not respond. */
+  asOf;
+  unreachable;
   /** None: `auth_strategy = noauth`. */
   token = TOKEN;
   /** Every call that was made: method, path with query, headers. */
@@ -127,9 +130,11 @@ class ScriptedApi {
     }
     const instead = this.instead.get(`${method} ${path}`);
     if (instead) return instead;
-    if (path === '/v1/servers') return [200, { servers: this.servers }];
-    if (path === '/v1/lines') return [200, { lines: this.lines }];
-    if (path === '/v1/sessions') return [200, { sessions: this.sessions }];
+    const { asOf, unreachable } = this;
+    const stale = asOf && { as_of: asOf, stale: true };
+    if (path === '/v1/servers') return [200, { servers: this.servers, ...stale }];
+    if (path === '/v1/lines') return [200, { lines: this.lines, unreachable }];
+    if (path === '/v1/sessions') return [200, { sessions: this.sessions, unreachable }];
     if (path.endsWith('/get-serial-console')) {
       return [202, { serial_console: { url: `${this.url}?token=of-a-console` } }];
     }

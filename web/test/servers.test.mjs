@@ -17,6 +17,7 @@ import {
   PHONE,
   pages,
   port,
+  status,
   storage,
   tokenField,
   visit,
@@ -223,6 +224,46 @@ test('an API that is away is said in words, the list stays, and it comes back by
   assert.deepEqual(await tones(), ['unknown', 'unknown']);
   api.instead.clear();
   await alert(page, 'cannot be reached').waitFor({ state: 'hidden' });
+  assert.deepEqual(await tones(), ['good', 'good']);
+});
+
+test('hosts that do not respond are named, and their servers are not shown as running', async () => {
+  api.servers = [
+    server(1, { host: 'host-1' }),
+    server(2, { host: 'host-7', status: 'HOST_LOST' }),
+    server(3, { host: 'host-8' }),
+  ];
+  api.lines = [line(api.servers[0])];
+  api.unreachable = ['host-7', 'host-8'];
+  const page = await enter();
+  await see(status(page, 'These hosts do not respond: host-7, host-8. Consoles and sessions there are missing'));
+  const tone = (name) => card(page, name).locator('.status').getAttribute('data-tone');
+  await see(card(page, 'web-2').getByText('host lost'));
+  assert.deepEqual(await Promise.all(['web-1', 'web-2', 'web-3'].map(tone)), ['good', 'bad', 'unknown']);
+  await see(card(page, 'web-2').getByText('Its host, host-7, does not respond. Its consoles come back'));
+  await see(card(page, 'web-3').getByText('Its host, host-8, does not respond.'));
+  assert.equal(await card(page, 'web-2').getByRole('button').count(), 0, 'nobody can ask it for anything');
+  api.unreachable = ['host-8'];
+  api.servers[1].status = 'ACTIVE';
+  api.lines.push(line(api.servers[1]));
+  await see(status(page, 'The host host-8 does not respond.'));
+  await see(port(page, 0, 'web-2'));
+  assert.equal(await tone('web-2'), 'good');
+  api.unreachable = undefined;
+  await status(page, 'does not respond').waitFor({ state: 'hidden' });
+});
+
+test('a list of servers that is not current says how old it is', async () => {
+  oneServer();
+  const page = await enter();
+  api.asOf = new Date(Date.now() - 90_000).toISOString();
+  await see(status(page, /^The servers are listed as of \d\d:\d\d:\d\d, and may have changed since: the store/));
+  await see(page.getByText(/^1 server, as of \d\d:\d\d:\d\d, not current$/));
+  await see(card(page, 'web-1').getByText(/^running at \d\d:\d\d:\d\d$/));
+  const tones = () => page.locator('[data-tone]').evaluateAll((all) => all.map((one) => one.dataset.tone));
+  assert.deepEqual(await tones(), ['unknown', 'good'], 'the port comes from its host');
+  api.asOf = undefined;
+  await see(page.getByText(/^1 server, as of \d\d:\d\d:\d\d$/));
   assert.deepEqual(await tones(), ['good', 'good']);
 });
 

@@ -1,5 +1,8 @@
 //! Commands that only ask: a console's URL, the servers, the sessions.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
@@ -8,8 +11,10 @@ use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Servers;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Sessions;
+use serialproxy_proto::api::Status;
 use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::compute::PAGE;
+use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::rfc3339;
 use serialproxy_proto::token::Mode;
 
@@ -50,34 +55,67 @@ pub(crate) async fn console(
 
 pub(crate) async fn servers(api: &Api, format: Format) -> Result<String, Failure> {
     let answer = api.servers(None).await?;
-    if format == Format::Table {
-        say_unusable(api).await;
-    }
+    let lost = match format {
+        Format::Table => say_trouble(api).await,
+        Format::Json => BTreeSet::new(),
+    };
     show(format, answer, |answer| {
-        let servers = api.read::<Servers<ServerRow>>(answer)?.servers;
+        let mut servers = api.read::<Servers<ServerRow>>(answer)?.servers;
+        // Nova has no word for it, and says UNKNOWN.
+        for server in servers.iter_mut().filter(|server| lost.contains(&server.id)) {
+            Status::HostLost.as_str().clone_into(&mut server.status);
+        }
         Ok(server_table(servers))
     })
 }
 
-/// Says which serial ports have no console, and why. An API that does not know it says nothing.
-async fn say_unusable(api: &Api) {
+/// Says which serial ports have no console and why, which hosts do not respond, and how old the list
+/// is if it is not current. Returns the servers whose host is lost. An API that does not know it says
+/// nothing.
+async fn say_trouble(api: &Api) -> BTreeSet<ServerId> {
+    let mut lost = BTreeSet::new();
+    let mut hosts = BTreeMap::<String, usize>::new();
+    let mut oldest = None;
     let mut marker: Option<String> = None;
     loop {
         let query: Vec<_> = marker.as_deref().map(|id| ("marker", id)).into_iter().collect();
-        let Ok(answer) = api.call(Method::GET, "/v1/servers", &query, None).await else { return };
-        let Ok(Servers { servers, .. }) = api.read::<Servers>(answer) else { return };
+        let Ok(answer) = api.call(Method::GET, "/v1/servers", &query, None).await else { break };
+        let Ok(Servers { servers, as_of, .. }) = api.read::<Servers>(answer) else { break };
+        oldest = [oldest, as_of].into_iter().flatten().min();
         let last = servers.last().map(|server| server.id.to_string());
         // A marker that stands still would ask for the same page for ever.
         let is_last = servers.len() < PAGE || last == marker;
-        for Server { name, unusable_ports, .. } in servers {
+        for Server { id, name, status, host, unusable_ports, .. } in servers {
             for UnusablePort { port, reason } in unusable_ports {
                 say(&format!("{name}, port {port}, has no console: {reason}"));
             }
+            if status == Status::HostLost {
+                lost.insert(id);
+                *hosts.entry(host).or_default() += 1;
+            }
         }
         if is_last {
-            return;
+            break;
         }
         marker = last;
+    }
+    say_lost(&hosts);
+    if let Some(time) = oldest.map(rfc3339) {
+        say(&format!(
+            "the list is as of {time}: etcd does not respond, and it may have changed since"
+        ));
+    }
+    lost
+}
+
+/// Says which hosts do not respond, with the number of their servers.
+fn say_lost(hosts: &BTreeMap<String, usize>) {
+    for (host, count) in hosts {
+        let servers = if *count == 1 { "server" } else { "servers" };
+        say(&format!(
+            "host {host} does not respond: the state of its {count} {servers} is not known, and they \
+             have no consoles until it is back"
+        ));
     }
 }
 

@@ -17,6 +17,8 @@ export interface Server {
   status: 'ACTIVE' | 'ERROR' | 'HOST_LOST' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
   /** Whether it is a `[static] line` and no guest. */
   static: boolean;
+  /** The host that has it; without a cluster there may be none. */
+  host?: string;
   /** What this user may do with it. */
   can: ('watch' | 'write' | 'force' | 'power' | 'admin')[];
   /** Serial ports that have no console, and why, with what to change. */
@@ -57,9 +59,27 @@ export interface Session {
 /** Everything that the page shows, at one time. */
 export interface Snapshot {
   at: Date;
+  /** When the servers were so, where they are not known to be so now. */
+  serversAt: Date | undefined;
   servers: Server[];
   lines: Line[];
   sessions: Session[];
+  /** Hosts whose lines or sessions are missing, because they did not respond. */
+  unreachable: string[];
+}
+
+/** One page of a list, beside its items. */
+interface Page {
+  as_of?: string;
+  unreachable?: string[];
+}
+
+/** All pages of a list. */
+interface All<T> {
+  items: T[];
+  /** The oldest time of a page that is not current. */
+  asOf: string | undefined;
+  unreachable: string[];
 }
 
 export type Power = 'start' | 'stop' | 'reboot' | 'pause' | 'resume';
@@ -83,9 +103,17 @@ export class Api {
     const [servers, lines, sessions] = await Promise.all([
       this.all<Server>('servers', ({ id }) => id),
       this.all<Line>('lines', ({ server, port }) => `${server.id}/${port}`),
-      this.get<{ sessions: Session[] }>('v1/sessions'),
+      this.get<Page & { sessions: Session[] }>('v1/sessions'),
     ]);
-    return { at: new Date(), servers, lines, sessions: sessions.sessions };
+    const unreachable = [...lines.unreachable, ...(sessions.unreachable ?? [])];
+    return {
+      at: new Date(),
+      serversAt: servers.asOf === undefined ? undefined : new Date(servers.asOf),
+      servers: servers.items,
+      lines: lines.items,
+      sessions: sessions.sessions,
+      unreachable: [...new Set(unreachable)].sort(),
+    };
   }
 
   /** A console URL, also for a server that is off. */
@@ -109,14 +137,17 @@ export class Api {
   }
 
   /** All pages of a list. */
-  private async all<T>(name: string, marker: (last: T) => string): Promise<T[]> {
-    const all: T[] = [];
+  private async all<T>(name: string, marker: (last: T) => string): Promise<All<T>> {
+    const all: All<T> = { items: [], asOf: undefined, unreachable: [] };
     for (let page = 0; page < PAGES; page += 1) {
-      const last = all.at(-1);
+      const last = all.items.at(-1);
       const query = new URLSearchParams({ limit: String(PAGE) });
       if (last) query.set('marker', marker(last));
-      const items = (await this.get<Record<string, T[]>>(`v1/${name}?${query}`))[name] ?? [];
-      all.push(...items);
+      const answer = await this.get<Page & Record<string, T[]>>(`v1/${name}?${query}`);
+      const items = answer[name] ?? [];
+      all.items.push(...items);
+      all.unreachable.push(...(answer.unreachable ?? []));
+      if (answer.as_of !== undefined && !(all.asOf && all.asOf < answer.as_of)) all.asOf = answer.as_of;
       if (items.length < PAGE) break;
     }
     return all;

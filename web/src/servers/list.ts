@@ -15,6 +15,8 @@ export interface ServerView {
   underWay: Power | undefined;
   /** When this was so, where it is not known to be so now. */
   asOf: string | undefined;
+  /** Whether its host did not respond. */
+  silent: boolean;
   now: Date;
 }
 
@@ -53,7 +55,7 @@ class ServerCard implements Item<ServerView> {
   private readonly status = make('span', 'status');
   private readonly buttons: Record<Power, HTMLButtonElement>;
   private readonly powers = make('div', 'buttons');
-  private readonly portless = make('p', 'quiet', 'This server has no serial port with a console.');
+  private readonly portless = make('p', 'quiet');
   private readonly unusable = make('p', 'quiet lines');
   private readonly ports: Keyed<PortView>;
   private readonly list = bareList('ports');
@@ -89,13 +91,14 @@ class ServerCard implements Item<ServerView> {
 
   update(view: ServerView): void {
     this.view = view;
-    const { server, ports, underWay, asOf } = view;
+    const { server, ports, underWay, asOf, silent } = view;
     const lines = ports.map(({ line }) => line);
     const status = underWay ? words.UNDER_WAY[underWay] : words.describeStatus(server, lines);
     const tone = underWay ? 'wait' : words.toneOf(server, lines);
     setText(this.name, server.name);
     setText(this.status, words.dated(status, asOf));
-    setAttribute(this.status, 'data-tone', asOf === undefined ? tone : 'unknown');
+    const isKnown = asOf === undefined && (!silent || server.status === 'HOST_LOST');
+    setAttribute(this.status, 'data-tone', isKnown ? tone : 'unknown');
     setAttribute(this.powers, 'aria-label', `Power of ${server.name}`);
     this.powers.hidden = !server.can.includes('power');
     this.offerPower(server.status, lines);
@@ -108,14 +111,15 @@ class ServerCard implements Item<ServerView> {
     const unusable = words.describeUnusable(server);
     setText(this.unusable, unusable);
     this.unusable.hidden = unusable === '';
-    this.portless.hidden = ports.length > 0 || unusable !== '';
+    setText(this.portless, words.describePortless(server, silent));
+    this.portless.hidden = ports.length > 0 || (unusable !== '' && !silent);
     this.ports.update(ports);
   }
 
   /**
-   * A paused guest can neither shut down nor reboot. A guest in error may be on or off; one whose host is lost cannot be asked. The
-   * lines of a suspended guest
-   * tell whether it sleeps (resume) or is saved to a disk (start).
+   * A paused guest can neither shut down nor reboot. A guest in error may be on or off; one whose host is
+   * lost cannot be asked. The lines of a suspended guest tell whether it sleeps (resume) or is saved to a
+   * disk (start).
    */
   private offerPower(status: Server['status'], lines: Line[]): void {
     const { start, stop, reboot, pause, resume } = this.buttons;

@@ -157,8 +157,11 @@ function render(): void {
   const none = servers > 0 && element('servers', HTMLElement).childElementCount === 0;
   say('no-match', none ? `No server's name contains “${filter.value.trim()}”.` : '');
   const count = `${servers} server${servers === 1 ? '' : 's'}`;
-  const old = current ? '' : ', not current';
-  say('freshness', snapshot ? `${count}, as of ${words.clock(snapshot.at)}${old}` : '');
+  const old = current && !snapshot?.serversAt ? '' : ', not current';
+  const at = snapshot && words.clock(snapshot.serversAt ?? snapshot.at);
+  say('freshness', at === undefined ? '' : `${count}, as of ${at}${old}`);
+  const missing = [words.describeStale(snapshot?.serversAt), words.describeSilent(snapshot?.unreachable ?? [])];
+  say('missing', missing.filter(Boolean).join('\n'));
 }
 
 function views(now: Date): ServerView[] {
@@ -174,9 +177,14 @@ function views(now: Date): ServerView[] {
         portView(line, sessions.get(key(line)) ?? [], server.can, now),
       ),
       underWay: underWay.get(server.id),
-      asOf: asOf(),
+      asOf: asOf() ?? (snapshot?.serversAt && words.clock(snapshot.serversAt)),
+      silent: isSilent(server),
       now,
     }));
+}
+
+function isSilent({ host, status }: Server): boolean {
+  return status === 'HOST_LOST' || (host !== undefined && (snapshot?.unreachable.includes(host) ?? false));
 }
 
 function grouped<T>(values: T[], keyOf: (value: T) => string): Map<string, T[]> {

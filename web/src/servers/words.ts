@@ -4,6 +4,9 @@ import type { Line, Power, Server, Session } from './api';
 import { plain } from '../plain';
 import { count, duration, format } from '../times';
 
+/** Hosts that are named one by one. */
+const HOSTS = 5;
+
 const STATUS: Record<Server['status'], string> = {
   ACTIVE: 'running',
   ERROR: 'in error',
@@ -20,6 +23,32 @@ export function describeStatus(server: Server, lines: Line[]): string {
   if (reached === lines.length) return 'serial port, reachable';
   if (reached === 0) return 'serial port, unreachable';
   return `serial ports, ${reached} of ${lines.length} reachable`;
+}
+
+/** Why a server has no port here. */
+export function describePortless({ host }: Server, silent: boolean): string {
+  if (!silent) return 'This server has no serial port with a console.';
+  const name = host ? `Its host, ${host},` : 'Its host';
+  return `${name} does not respond. Its consoles come back when the host does; the server itself may still run.`;
+}
+
+/** Which hosts did not respond; nothing where all did. */
+export function describeSilent(hosts: string[]): string {
+  if (hosts.length === 0) return '';
+  const named = hosts.slice(0, HOSTS).join(', ');
+  const more = hosts.length > HOSTS ? ` and ${hosts.length - HOSTS} more` : '';
+  const does = hosts.length === 1 ? `The host ${named} does` : `These hosts do`;
+  const names = hosts.length === 1 ? '' : `: ${named}${more}`;
+  return `${does} not respond${names}. Consoles and sessions there are missing in this list.`;
+}
+
+/** How old the list of servers is; nothing where it is current. */
+export function describeStale(at: Date | undefined): string {
+  if (!at) return '';
+  return (
+    `The servers are listed as of ${clock(at)}, and may have changed since: the store of the cluster does ` +
+    'not respond. Open consoles go on; new ones have to wait.'
+  );
 }
 
 /** Why ports have no console, one a line. */
@@ -41,7 +70,7 @@ export function toneOf(server: Server, lines: Line[]): Tone {
     return lines.every(({ state }) => state === 'connected') ? 'good' : 'wait';
   }
   if (server.status === 'ACTIVE') return 'good';
-  if (server.status === 'ERROR') return 'bad';
+  if (server.status === 'ERROR' || server.status === 'HOST_LOST') return 'bad';
   return server.status === 'SHUTOFF' ? 'off' : 'wait';
 }
 

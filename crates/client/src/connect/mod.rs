@@ -109,8 +109,9 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
                     terminal.screen.say(notices::DRAINING);
                     Duration::ZERO
                 }
-                // The other end heard nothing of this machine for too long: it slept, maybe.
-                Some(CloseCode::Idle) => {
+                // The other end heard nothing of this machine for too long: it slept, maybe. Or the
+                // server's host is away.
+                Some(CloseCode::Idle | CloseCode::HostLost) => {
                     terminal.screen.say(&notices::lost(reason, limit, interactive));
                     FIRST_PAUSE
                 }

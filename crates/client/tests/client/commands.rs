@@ -132,6 +132,35 @@ fn the_list_of_servers_follows_all_pages() {
 }
 
 #[test]
+fn the_list_of_servers_says_which_hosts_do_not_respond_and_how_old_it_is() {
+    let api = Api::start(|line| match line {
+        "GET /v2.1/servers/detail" => {
+            let servers = json!([
+                {"id": ID, "name": "one", "status": "UNKNOWN"},
+                {"id": OTHER, "name": "two", "status": "ACTIVE"},
+            ]);
+            (200, json!({ "servers": servers }).to_string())
+        }
+        line => {
+            assert_eq!(line, "GET /v1/servers");
+            let server = |id, name, status, host| json!({"id": id, "name": name, "status": status, "project": "p", "host": host});
+            let one = server(ID, "one", "HOST_LOST", "host-7");
+            let two = server(OTHER, "two", "ACTIVE", "host-1");
+            let time = "2026-11-22T09:00:00.000Z";
+            let answer = json!({"servers": [one, two], "as_of": time, "stale": true});
+            (200, answer.to_string())
+        }
+    });
+    let ended = ask(&api, &["servers"]);
+    assert!(ended.text().contains("| one  | HOST_LOST |"), "{ended:?}");
+    assert!(ended.text().contains("| two  | ACTIVE    |"), "{ended:?}");
+    let lost = "host host-7 does not respond: the state of its 1 server is not known";
+    assert!(ended.stderr.contains(lost), "{ended:?}");
+    assert!(!ended.stderr.contains("host-1"), "{ended:?}");
+    assert!(ended.stderr.contains("the list is as of 2026-11-22T09:00:00"), "{ended:?}");
+}
+
+#[test]
 fn sessions_are_listed_with_who_and_since_when() {
     let session = json!({
         "id": OTHER, "server": {"id": ID, "name": "demo"}, "port": 1, "user": "alice\u{1b}[2J",

@@ -83,6 +83,28 @@ async fn who_watches_learns_that_the_one_who_types_lost_the_connection_and_came_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_host_is_said_to_be_and_waited_for() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    let mut peer = console.accept().await;
+    peer.hello_with(json!({"resume": "k1", "grace": 60})).await;
+    terminal.wait_for("connected to demo");
+    let reason = "host lost: the host of this server does not respond, try again";
+    peer.close(4014, reason).await;
+    terminal.wait_for(reason);
+    for _ in 0..2 {
+        console.accept().await.close(4014, reason).await;
+        terminal.wait_for(reason);
+    }
+    let mut peer = console.accept().await;
+    peer.hello_with(json!({"resume": "k2"})).await;
+    terminal.wait_for("the session continues");
+    terminal.keys("\r~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_paused_guest_is_said_to_be_and_that_what_is_typed_waits() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
