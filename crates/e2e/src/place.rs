@@ -41,13 +41,14 @@ pub struct Place {
     _proxy: Role,
     /// The api role.
     pub api: Role,
-    _compute: Role,
+    compute: Option<Role>,
     /// The hypervisor's libvirt.
     pub libvirt: Libvirtd,
     etcd: Etcd,
     dir: TempDir,
-    controller: Space,
-    /// Its host.
+    /// The host of the api and proxy roles.
+    pub controller: Space,
+    /// The host of the compute role and its guests.
     pub hypervisor: Space,
     /// What connects them.
     pub switch: Switch,
@@ -72,13 +73,11 @@ impl Place {
         libvirt.start();
         let line = enroll(&controller, &dir, &etcd, "compute").await;
         join(&hypervisor, &dir, &line, "hypervisor").await;
-        let flags = compute_flags(&dir, &libvirt);
-        let state = dir.path().join("hypervisor");
-        let compute = Role::start_by(&hypervisor.by(), "compute", &state, &flags).await;
+        let compute = compute(&hypervisor, &dir, &libvirt).await;
         Self {
             _proxy: proxy,
             api,
-            _compute: compute,
+            compute: Some(compute),
             libvirt,
             etcd,
             dir,
@@ -86,6 +85,12 @@ impl Place {
             hypervisor,
             switch,
         }
+    }
+
+    /// Kills the compute role, and starts it again.
+    pub async fn restart_compute(&mut self) {
+        self.compute.take().unwrap().kill().await;
+        self.compute = Some(compute(&self.hypervisor, &self.dir, &self.libvirt).await);
     }
 
     /// Boots a guest on the hypervisor; its UUID.
@@ -184,16 +189,18 @@ fn controller_flags(etcd: &Etcd) -> Vec<String> {
     more.into_iter().map(str::to_owned).chain([etcd]).collect()
 }
 
-/// The same of the hypervisor, beside what `join` wrote.
-fn compute_flags(dir: &TempDir, libvirt: &Libvirtd) -> Vec<String> {
-    vec![
+/// Starts the compute role, beside what `join` wrote.
+async fn compute(hypervisor: &Space, dir: &TempDir, libvirt: &Libvirtd) -> Role {
+    let flags = [
         format!("--config-dir={}", dir.path().join("conf/hypervisor").display()),
         format!("--cluster-advertise={HYPERVISOR}"),
         "--compute-drivers=libvirt".to_owned(),
         format!("--libvirt-connection_uri={}", libvirt.uri()),
         format!("--compute-images_path={}", images().display()),
         BASE_URL.to_owned(),
-    ]
+    ];
+    let state = dir.path().join("hypervisor");
+    Role::start_by(&hypervisor.by(), "compute", &state, &flags).await
 }
 
 /// Makes a host the controller of a new cluster.

@@ -122,6 +122,18 @@ impl Space {
         rule(&["-j", "DROP"]);
     }
 
+    /// Lets nothing of another host in, whatever it was.
+    pub fn shut_out(&self, from: &Self) {
+        let rule = ["iptables", "-I", "INPUT", "-s", &from.address, "-j", "DROP"];
+        run(&self.holder.namespace(), &rule);
+    }
+
+    /// Lets in again what it did before.
+    pub fn let_in(&self, from: &Self) {
+        let rule = ["iptables", "-D", "INPUT", "-s", &from.address, "-j", "DROP"];
+        run(&self.holder.namespace(), &rule);
+    }
+
     /// Pulls its cable.
     pub fn pull(&self) {
         run(&self.switch, &["ip", "link", "set", &self.port, "down"]);

@@ -12,8 +12,10 @@
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+use std::time::Instant;
 
 use reqwest::Method;
+use serialproxy_e2e::eventually;
 use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::page::tell;
 use serialproxy_e2e::place::HYPERVISOR;
@@ -115,6 +117,58 @@ async fn the_tokens_of_a_guest_end_with_its_project_and_with_itself_on_every_hos
     assert_eq!(place.api.call(Method::DELETE, &path, "").await.status, 204);
     assert_eq!(watcher.closed().await.0, 4003);
     assert_eq!(refused(&token).await, 401);
+}
+
+#[tokio::test]
+async fn a_guest_and_its_console_go_on_when_the_program_of_its_host_is_killed() {
+    let mut place = Place::start().await;
+    let guest = place.boot().await;
+    let mut terminal = place.connect().await;
+    terminal.keys("mark=here; echo mar\\ked\r");
+    terminal.shows("marked").await;
+    place.restart_compute().await;
+    assert_eq!(place.libvirt.virsh(&["domstate", &guest]).trim(), "running");
+    terminal.shows("output may be missing here").await;
+    terminal.shows("connected to guest").await;
+    terminal.keys("echo still $mark\r");
+    terminal.shows("still here").await;
+}
+
+#[tokio::test]
+#[ignore = "it takes a minute: make test-cluster"]
+async fn hosts_that_reach_the_store_and_not_each_other_say_so_in_time_and_lose_no_session() {
+    let place = Place::start().await;
+    let guest = place.boot().await;
+    let mut client = Piped::start(&place).await;
+    let session = place.session().await;
+    let path = format!("/?token={}", place.api.token(&guest, "?mode=watch").await);
+    place.hypervisor.shut_out(&place.controller);
+    client.keys("echo typed $((6*7)) once\r").await;
+    in_time(async || {
+        let lines = place.api.call(Method::GET, "/v1/lines", "").await;
+        assert_eq!((lines.status, &lines.json["unreachable"][0]), (200, &"hypervisor".into()));
+    })
+    .await;
+    in_time(async || {
+        let refused = Socket::refused(&place.proxy(), &path, &[]).await;
+        assert_eq!(refused.status, 503, "{}", refused.reason);
+    })
+    .await;
+    place.has(&guest, |server| server["status"] == "ACTIVE").await;
+    place.hypervisor.let_in(&place.controller);
+    client.shows("typed 42 once").await;
+    assert_eq!(client.shown().matches("typed 42 once").count(), 1);
+    assert_eq!(place.session().await, session);
+}
+
+/// Does something until it takes no longer than people wait: a busy machine delays some of the tries.
+async fn in_time(mut what: impl AsyncFnMut()) {
+    eventually(async || {
+        let started = Instant::now();
+        what().await;
+        (started.elapsed() < Duration::from_secs(4)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
