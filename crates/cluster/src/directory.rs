@@ -172,6 +172,12 @@ impl Directory {
         self.servers.read(|servers| {
             for (id, entry) in servers {
                 let Listed { project, name, .. } = &entry.value;
+                // Most of many servers are not of this page, and are left at the first look.
+                let is_before = page.after.as_ref().is_some_and(|after| *name < after.name);
+                let last = first.last_key_value().filter(|_| first.len() == page.limit());
+                if is_before || last.is_some_and(|(last, _): (&ServerMark, _)| *name > last.name) {
+                    continue;
+                }
                 let Ok(id) = id.parse() else { continue };
                 let mark = ServerMark { name: name.clone(), id };
                 if page.is_of(project) && !page.is_behind(&mark) {

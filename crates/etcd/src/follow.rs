@@ -166,9 +166,11 @@ impl<T: DeserializeOwned> Task<T> {
     async fn list(&mut self) -> Result<i64, EtcdError> {
         self.full = false;
         let (mut entries, mut revision) = (BTreeMap::new(), None);
-        let mut next = Some(self.prefix.clone());
-        while let Some(from) = next {
-            let page = self.etcd.page(&self.prefix, from).await?;
+        let etcd = self.etcd.clone();
+        let mut pages = etcd.pages(&self.prefix);
+        while !self.full
+            && let Some(page) = pages.next().await?
+        {
             revision = revision.or(Some(page.revision));
             for found in &page.found {
                 if entries.len() >= self.bounds.entries {
@@ -179,7 +181,6 @@ impl<T: DeserializeOwned> Task<T> {
                     entries.insert(name, Arc::new(entry));
                 }
             }
-            next = page.next.filter(|_| !self.full);
         }
         let revision = revision.unwrap_or_default();
         self.revision = Some(revision);

@@ -1,5 +1,6 @@
 //! All keys that begin alike, page by page.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use etcd_client::Client;
@@ -16,19 +17,32 @@ use crate::keys;
 use crate::link::Nature;
 use crate::values::entry;
 
-/// Keys of a page.
-const PAGE: usize = 500;
+/// Keys of a page at most.
+const PAGE: usize = 2000;
+
+/// Where what does not fit on one page is cut, by the byte behind the prefix, which for most keys is a
+/// hexadecimal digit: for each page, etcd looks at all keys up to the end of the range, so reading 100,000
+/// keys as one range would take seconds.
+const CUTS: &[u8] = b"123456789abcdef";
 
 /// Bytes of an answer. etcd accepts values of 1.5 MiB from others, of which one fits.
 pub(crate) const ANSWER: usize = 8 * 1024 * 1024;
 
-/// Some keys of a range, ordered.
+/// Some keys that begin alike, ordered.
 pub(crate) struct Page {
     pub(crate) found: Vec<KeyValue>,
     /// Of the whole etcd when it answered.
     pub(crate) revision: i64,
-    /// Where the next page begins, if there is one.
-    pub(crate) next: Option<Vec<u8>>,
+}
+
+/// What is yet to be read of all keys that begin alike.
+pub(crate) struct Pages<'a> {
+    etcd: &'a Etcd,
+    prefix: Vec<u8>,
+    /// Where each range begins and ends, in order.
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    /// Keys of a page: fewer where values are large.
+    size: usize,
 }
 
 impl Etcd {
@@ -44,12 +58,11 @@ impl Etcd {
         limit: usize,
     ) -> Result<Vec<(String, T)>, EtcdError> {
         let prefix = self.full(prefix);
-        let (mut listed, mut next) = (Vec::new(), Some(prefix.clone()));
+        let (mut listed, mut pages) = (Vec::new(), self.pages(&prefix));
         let mut left_out = None;
-        while let Some(from) = next.take()
-            && listed.len() < limit
+        while listed.len() < limit
+            && let Some(page) = pages.next().await?
         {
-            let page = self.page(&prefix, from).await?;
             let named = page.found.iter().filter_map(|found| {
                 let name = found.key().strip_prefix(prefix.as_slice())?;
                 let name = std::str::from_utf8(name).ok()?.to_owned();
@@ -64,7 +77,6 @@ impl Etcd {
             });
             let room = limit.saturating_sub(listed.len());
             listed.extend(named.take(room));
-            next = page.next;
         }
         if let Some((count, key, error)) = left_out {
             tracing::warn!(count, ?key, %error, "keys in etcd are left out");
@@ -88,37 +100,22 @@ impl Etcd {
         Ok(usize::try_from(answer.count()).unwrap_or_default())
     }
 
-    /// The keys from that one on which begin so.
-    pub(crate) async fn page(&self, prefix: &[u8], from: Vec<u8>) -> Result<Page, EtcdError> {
-        let mut size = PAGE;
-        loop {
-            match self.ask(prefix, &from, size).await? {
-                Some(mut answer) => {
-                    let revision = answer.header().map_or(0, |header| header.revision());
-                    let is_last = !answer.more();
-                    let found = answer.take_kvs();
-                    let last = found.last().filter(|_| !is_last);
-                    let next = last.map(|last| keys::after(last.key()));
-                    return Ok(Page { found, revision, next });
-                }
-                None if size > 1 => size /= 2,
-                None => return Err(EtcdError::Value(format!("more than {ANSWER} bytes"))),
-            }
-        }
+    /// All keys that begin so.
+    pub(crate) fn pages(&self, prefix: &[u8]) -> Pages<'_> {
+        let all = (prefix.to_vec(), keys::end_of(prefix));
+        Pages { etcd: self, prefix: prefix.to_vec(), ranges: VecDeque::from([all]), size: PAGE }
     }
 
     /// None where the answer would be too large.
     async fn ask(
         &self,
-        prefix: &[u8],
-        from: &[u8],
+        (from, end): (&[u8], &[u8]),
         size: usize,
     ) -> Result<Option<GetResponse>, EtcdError> {
-        let end = keys::end_of(prefix);
         let limit = i64::try_from(size).unwrap_or(1);
         let ask = |client: Arc<Client>| {
-            let options = GetOptions::new().with_range(end.clone()).with_limit(limit);
-            let from = from.to_vec();
+            let (from, end) = (from.to_vec(), end.to_vec());
+            let options = GetOptions::new().with_range(end).with_limit(limit);
             async move {
                 let mut keys = client.kv_client().max_decoding_message_size(ANSWER);
                 match keys.get(from, Some(options)).await {
@@ -129,6 +126,43 @@ impl Etcd {
             }
         };
         self.link.call(Nature::Repeatable, ask).await
+    }
+}
+
+impl Pages<'_> {
+    /// The next of them.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away or refuses.
+    pub(crate) async fn next(&mut self) -> Result<Option<Page>, EtcdError> {
+        let Some((from, end)) = self.ranges.pop_front() else { return Ok(None) };
+        loop {
+            match self.etcd.ask((&from, &end), self.size).await? {
+                Some(mut answer) => {
+                    let revision = answer.header().map_or(0, |header| header.revision());
+                    let is_last = !answer.more();
+                    let found = answer.take_kvs();
+                    if let Some(last) = found.last().filter(|_| !is_last) {
+                        self.put_back(keys::after(last.key()), end);
+                    }
+                    return Ok(Some(Page { found, revision }));
+                }
+                None if self.size > 1 => self.size /= 2,
+                None => return Err(EtcdError::Value(format!("more than {ANSWER} bytes"))),
+            }
+        }
+    }
+
+    /// Puts back what is left of a range, cut into short ones.
+    fn put_back(&mut self, from: Vec<u8>, end: Vec<u8>) {
+        let cuts = CUTS.iter().map(|cut| [self.prefix.as_slice(), &[*cut]].concat());
+        let within: Vec<_> = cuts.filter(|cut| from < *cut && *cut < end).collect();
+        let ends = within.iter().cloned().chain([end]).collect::<Vec<_>>();
+        let starts: Vec<_> = [from].into_iter().chain(within).collect();
+        for range in starts.into_iter().zip(ends).rev() {
+            self.ranges.push_front(range);
+        }
     }
 }
 

@@ -51,17 +51,24 @@ async fn a_map_has_what_was_there_and_what_changes() {
 }
 
 #[tokio::test]
-async fn more_keys_than_a_page_are_listed() {
+async fn more_keys_than_a_page_are_listed_in_order() {
     let nodes = Nodes::start(1).await;
     let etcd = client(&nodes);
-    for tens in 0..21 {
-        let keys = (0..50).map(|index| format!("a/{tens}-{index}"));
+    // Spread as UUIDs are.
+    let name = |number: u32| format!("a/{:08x}", number.wrapping_mul(0x9e37_79b9));
+    for hundreds in 0..60 {
+        let keys = (0..100).map(|index| name(hundreds * 100 + index));
         let all = keys.fold(etcd.transaction(), |all, key| all.put(&key, &1, None));
         all.commit().await.unwrap();
     }
+    put(&etcd, "a/-").await;
+    put(&etcd, "a/zz").await;
     let watched: Watched<u32> = etcd.watch("a/", BOUNDS);
     within(watched.listed()).await;
-    assert_eq!(names(&watched).len(), 1050);
+    assert_eq!(names(&watched).len(), 6002);
+    let listed = within(etcd.list::<u32>("a/", 5000)).await.unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(listed, names(&watched)[..5000]);
 }
 
 #[tokio::test]
