@@ -29,8 +29,8 @@ fuzz: ## Fuzz the parsers, a minute each
 soak: ## Attack serialproxy with hostile clients and guests for ten minutes (make test: one minute)
 	@scripts/soak
 
-bench: ## Benchmark beside HAProxy and websockify, about 20 minutes: docs/performance.md
+bench: ## Benchmark beside HAProxy and websockify, about 25 minutes: docs/performance.md
 	@scripts/bench
 
-bench-quick: ## The same in two minutes, less precise
+bench-quick: ## The same in three minutes, less precise
 	@scripts/bench --quick

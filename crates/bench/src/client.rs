@@ -3,23 +3,23 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use anyhow::bail;
 use anyhow::ensure;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::io::Interest;
+use rustls::ClientConfig;
 use tokio::net::TcpSocket;
-use tokio::net::TcpStream;
 
+use crate::client::connection::Connection;
 use crate::client::frame::Decoder;
 use crate::client::frame::Masks;
 use crate::client::frame::Opcode;
 use crate::client::frame::Piece;
 use crate::pattern;
 
+mod connection;
 pub(crate) mod frame;
 
 /// The example of RFC 6455 section 1.3: its nonce and what a server makes of it.
@@ -55,26 +55,45 @@ pub(crate) enum Wire {
     },
 }
 
+/// Where a session connects to.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    address: SocketAddr,
+    /// Whom it trusts, where it speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Door {
+    /// The one at this address; with TLS where there is a certificate, which it has to show.
+    pub(crate) fn new(address: SocketAddr, certificate: Option<&Path>) -> anyhow::Result<Self> {
+        let tls = certificate.map(|file| serialproxy_tls::trusting(Some(file))).transpose()?;
+        Ok(Self { address, tls: tls.map(Arc::new) })
+    }
+}
+
 impl Session {
     /// Connects, and shakes hands where the wire asks for it.
-    pub(crate) async fn open(address: SocketAddr, wire: &Wire) -> anyhow::Result<Self> {
-        Self::open_on(TcpSocket::new_v4()?, address, wire).await
+    pub(crate) async fn open(door: &Door, wire: &Wire) -> anyhow::Result<Self> {
+        Self::open_on(TcpSocket::new_v4()?, door, wire).await
     }
 
     /// The same on a socket that was prepared.
     pub(crate) async fn open_on(
         socket: TcpSocket,
-        address: SocketAddr,
+        door: &Door,
         wire: &Wire,
     ) -> anyhow::Result<Self> {
-        let mut stream = socket.connect(address).await.context("cannot connect")?;
+        let stream = socket.connect(door.address).await.context("cannot connect")?;
         stream.set_nodelay(true)?;
+        let stream = Arc::new(match &door.tls {
+            None => Connection::Plain(stream),
+            Some(tls) => Connection::secure(stream, door.address, Arc::clone(tls)).await?,
+        });
         let (mut early, mut masks) = (Vec::new(), None);
         if let Wire::WebSocket { path, subprotocol } = wire {
-            early = shake_hands(&mut stream, path, subprotocol).await?;
+            early = shake_hands(&stream, door.address, path, subprotocol).await?;
             masks = Some(Masks::new());
         }
-        let stream = Arc::new(stream);
         let writer = Writer { stream: Arc::clone(&stream), masks };
         let decoder = masks.is_some().then(Decoder::default);
         let reader = Reader { early, decoder, answers: writer.clone(), close: None, stream };
@@ -91,24 +110,28 @@ impl Session {
 
 /// Sends the request and reads the answer; what came behind it.
 async fn shake_hands(
-    stream: &mut TcpStream,
+    stream: &Connection,
+    address: SocketAddr,
     path: &str,
     subprotocol: &str,
 ) -> anyhow::Result<Vec<u8>> {
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n",
-        stream.peer_addr()?
+        address
     );
     if !subprotocol.is_empty() {
         request.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    let sent = stream.write(request.as_bytes()).await?;
+    ensure!(sent == request.len(), "the request of the handshake was sent in part");
     let mut answer = Vec::with_capacity(HEAD);
     loop {
-        let read = stream.read_buf(&mut answer).await?;
+        let mut part = [0; HEAD];
+        let read = stream.read(&mut part).await?;
         ensure!(read > 0, "the handshake was not answered: the connection ended");
+        answer.extend_from_slice(part.get(..read).unwrap_or_default());
         if let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
             let early = answer.split_off(end + 4);
             accepted(&String::from_utf8_lossy(&answer))?;
@@ -128,7 +151,7 @@ fn accepted(head: &str) -> anyhow::Result<()> {
 /// The end that reads.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    stream: Arc<TcpStream>,
+    stream: Arc<Connection>,
     decoder: Option<Decoder>,
     /// What came together with the answer to the handshake.
     early: Vec<u8>,
@@ -148,7 +171,6 @@ impl Reader {
             return self.decode(&early, &mut take).map(Some);
         }
         loop {
-            self.stream.ready(Interest::READABLE).await?;
             let read = SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
                 Ok(0) => Ok(Some(None)),
                 Ok(read) => {
@@ -161,6 +183,7 @@ impl Reader {
             if let Some(read) = read {
                 return Ok(read);
             }
+            self.stream.readable().await?;
         }
     }
 
@@ -217,7 +240,7 @@ impl Reader {
 /// The end that writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    stream: Arc<TcpStream>,
+    stream: Arc<Connection>,
     masks: Option<Masks>,
 }
 
@@ -266,19 +289,15 @@ impl Writer {
     /// Writes bytes that are framed already.
     pub(crate) async fn write(&self, mut bytes: &[u8]) -> anyhow::Result<()> {
         while !bytes.is_empty() {
-            self.stream.ready(Interest::WRITABLE).await?;
-            match self.stream.try_write(bytes) {
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error).context("cannot write"),
-            }
+            let written = self.stream.write(bytes).await.context("cannot write")?;
+            bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())
     }
 
     async fn leave(&mut self) -> anyhow::Result<()> {
         match &mut self.masks {
-            None => rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write)?,
+            None => self.stream.end()?,
             Some(masks) => {
                 let frame = frame::encode(Opcode::Close, &1000_u16.to_be_bytes(), masks.draw());
                 self.write(&frame).await?;
@@ -290,7 +309,10 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -307,7 +329,8 @@ mod tests {
             stream.write_all(answer).await.unwrap();
             stream
         };
-        tokio::join!(Session::open(listener.local_addr().unwrap(), &wire), server)
+        let door = Door::new(listener.local_addr().unwrap(), None).unwrap();
+        tokio::join!(Session::open(&door, &wire), server)
     }
 
     fn switching() -> Vec<u8> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -10,12 +11,14 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::client::Door;
 use crate::client::Session;
 use crate::client::Wire;
 use crate::peers::Peer;
 use crate::usage;
 use crate::usage::Cpu;
 
+mod attach;
 mod bulk;
 mod churn;
 mod drip;
@@ -33,8 +36,19 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// No load takes longer, unless the peer hangs.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// What is between client and guest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Way {
+    /// One proxy, without TLS.
+    Plain,
+    /// One proxy, and TLS towards the client.
+    Tls,
+    /// Two, with TLS between them: proxy and compute host, or HAProxy twice.
+    TwoHosts,
+}
+
 /// A kind of load.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(crate) enum Load {
     /// The guest prints as fast as it can, to one session.
     Bulk,
@@ -56,6 +70,18 @@ pub(crate) enum Load {
     Stalled,
     /// 16 guests print a few bytes at a time, to a session each.
     Drip,
+    /// [`Load::Keystroke`] with TLS.
+    KeystrokeTls,
+    /// [`Load::Bulk`] with TLS.
+    BulkTls,
+    /// [`Load::Keystroke`] over two hosts.
+    KeystrokeHosts,
+    /// [`Load::Bulk`] over two hosts.
+    BulkHosts,
+    /// Sessions over two hosts that have been used, and now wait.
+    Tunnels,
+    /// Sessions over two hosts that open at a steady rate.
+    Attach,
 }
 
 impl Load {
@@ -63,6 +89,7 @@ impl Load {
     pub(crate) fn lines(self, quick: bool) -> (usize, usize) {
         match self {
             Self::Bulk | Self::Upload | Self::Keystroke => (1, 0),
+            Self::BulkTls | Self::KeystrokeTls | Self::BulkHosts | Self::KeystrokeHosts => (1, 0),
             Self::Fleet => (fleet::SESSIONS, 0),
             Self::Typists => (typists::SESSIONS, 0),
             Self::Idle => (idle::sessions(quick), idle::watched(quick)),
@@ -70,12 +97,23 @@ impl Load {
             Self::Fan => (1, 1),
             Self::Stalled => (stalled::TYPISTS + 1, 1),
             Self::Drip => (drip::SESSIONS, 0),
+            Self::Tunnels => (idle::tunnels(quick), 0),
+            Self::Attach => (attach::LINES, 0),
+        }
+    }
+
+    /// What is between client and guest.
+    pub(crate) fn way(self) -> Way {
+        match self {
+            Self::KeystrokeTls | Self::BulkTls => Way::Tls,
+            Self::KeystrokeHosts | Self::BulkHosts | Self::Tunnels | Self::Attach => Way::TwoHosts,
+            _ => Way::Plain,
         }
     }
 
     /// Whether everything runs on one core, so that no core has to be woken.
     pub(crate) fn on_one_core(self) -> bool {
-        self == Self::Keystroke
+        matches!(self, Self::Keystroke | Self::KeystrokeTls | Self::KeystrokeHosts)
     }
 
     /// Whether it says something about this peer.
@@ -84,7 +122,11 @@ impl Load {
             Self::Bulk | Self::Fleet | Self::Upload => true,
             Self::Keystroke | Self::Typists | Self::Churn | Self::Drip => true,
             Self::Idle | Self::Fan => peer != Peer::Direct,
-            Self::Stalled => peer == Peer::Serialproxy,
+            Self::Stalled | Self::Attach => peer == Peer::Serialproxy,
+            Self::KeystrokeTls | Self::KeystrokeHosts => peer != Peer::Websockify,
+            Self::BulkTls | Self::BulkHosts | Self::Tunnels => {
+                matches!(peer, Peer::Haproxy | Peer::Serialproxy)
+            }
         }
     }
 }
@@ -103,14 +145,27 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    /// The certificate that it shows, where it speaks TLS.
+    pub(crate) certificate: Option<PathBuf>,
     /// Its process; none where there is no proxy.
     pub(crate) process: Option<u32>,
+    /// The process on the guest's host, where that is another.
+    pub(crate) behind: Option<u32>,
     /// Its memory in bytes when it serves nothing.
     pub(crate) base: u64,
     /// The request of a session that writes, for each line; empty where all are the same.
     pub(crate) writers: Vec<String>,
     /// The request of a session that watches, for the first lines.
     pub(crate) watchers: Vec<String>,
+}
+
+impl Target {
+    /// A guest without anything before it.
+    pub(crate) fn guest(address: SocketAddr) -> Self {
+        let (certificate, process, behind) = (None, None, None);
+        let (writers, watchers) = (Vec::new(), Vec::new());
+        Self { address, certificate, process, behind, base: 0, writers, watchers }
+    }
 }
 
 /// What was read off, by name.
@@ -127,23 +182,29 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 
 async fn follow(plan: &Plan) -> anyhow::Result<Values> {
     match plan.load {
-        Load::Bulk => bulk::run(plan).await,
+        Load::Bulk | Load::BulkTls | Load::BulkHosts => bulk::run(plan).await,
         Load::Fleet => fleet::run(plan).await,
         Load::Upload => upload::run(plan).await,
-        Load::Keystroke => keystroke::run(plan).await,
+        Load::Keystroke | Load::KeystrokeTls | Load::KeystrokeHosts => keystroke::run(plan).await,
         Load::Typists => typists::run(plan).await,
-        Load::Idle => idle::run(plan).await,
+        Load::Idle | Load::Tunnels => idle::run(plan).await,
         Load::Churn => churn::run(plan).await,
         Load::Fan => fan::run(plan).await,
         Load::Stalled => stalled::run(plan).await,
         Load::Drip => drip::run(plan).await,
+        Load::Attach => attach::run(plan).await,
     }
 }
 
 impl Plan {
+    /// Where sessions connect to.
+    pub(crate) fn door(&self) -> anyhow::Result<Door> {
+        Door::new(self.target.address, self.target.certificate.as_deref())
+    }
+
     /// Opens a session that writes on a line, counted from 0.
     pub(crate) async fn open(&self, line: usize) -> anyhow::Result<Session> {
-        Session::open(self.target.address, &self.writing(line)).await
+        Session::open(&self.door()?, &self.writing(line)).await
     }
 
     /// Opens so many sessions that write, on a line each.
@@ -157,7 +218,7 @@ impl Plan {
 
     /// Opens a session that watches a line.
     pub(crate) async fn watch(&self, line: usize) -> anyhow::Result<Session> {
-        Session::open(self.target.address, &self.watching(line, "")).await
+        Session::open(&self.door()?, &self.watching(line, "")).await
     }
 
     /// How a line is written to.
@@ -181,9 +242,10 @@ impl Plan {
         }
     }
 
-    /// CPU time of the peer so far.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
-        self.target.process.map_or(Ok(Cpu::default()), Cpu::of)
+    /// CPU time so far of the peer's processes.
+    pub(crate) fn cpu(&self) -> anyhow::Result<[Cpu; 2]> {
+        let of = |process: Option<u32>| process.map_or(Ok(Cpu::default()), Cpu::of);
+        Ok([of(self.target.process)?, of(self.target.behind)?])
     }
 
     /// Memory of the peer now, in bytes.
@@ -195,7 +257,7 @@ impl Plan {
 /// Time and the peer's CPU time since a moment.
 pub(crate) struct Meter<'a> {
     plan: &'a Plan,
-    cpu: Cpu,
+    cpu: [Cpu; 2],
     start: Instant,
 }
 
@@ -207,7 +269,9 @@ impl<'a> Meter<'a> {
     /// Seconds, and CPU seconds of the peer.
     pub(crate) fn stop(self) -> anyhow::Result<(f64, f64)> {
         let seconds = self.start.elapsed().as_secs_f64();
-        Ok((seconds, self.plan.cpu()?.since(&self.cpu).as_secs_f64()))
+        let now = self.plan.cpu()?;
+        let taken = now.iter().zip(&self.cpu).map(|(now, then)| now.since(then));
+        Ok((seconds, taken.sum::<Duration>().as_secs_f64()))
     }
 
     /// The rate in MiB/s, and CPU seconds of the peer per GiB, of so many bytes.

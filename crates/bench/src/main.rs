@@ -51,7 +51,7 @@ struct RunOptions {
     rounds: Option<u32>,
 
     /// Rows of the table to measure, for example 1,2,4; default: all
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=13))]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=19))]
     rows: Vec<u8>,
 
     /// Programs to measure; default: all
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 fn begin(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match options.role {
+        match &options.role {
             Some(Role::Guest) => guest::run().await.map(|()| ExitCode::SUCCESS),
             Some(Role::Load) => load::run().await.map(|()| ExitCode::SUCCESS),
             None => run::run(&options.run).await,

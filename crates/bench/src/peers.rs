@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
@@ -17,11 +19,15 @@ use serde::Serialize;
 
 use crate::load::Load;
 use crate::load::Target;
+use crate::load::Way;
 use crate::machine::Machine;
 use crate::machine::Process;
 use crate::usage;
 
+pub(crate) mod api;
+pub(crate) mod cluster;
 mod haproxy;
+pub(crate) mod hosts;
 mod serialproxy;
 mod websockify;
 
@@ -70,8 +76,19 @@ pub(crate) struct Programs {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) target: Target,
-    _proxy: Option<Process>,
+    /// Its processes, the one that clients connect to first.
+    _processes: Vec<Process>,
     _guest: Process,
+}
+
+/// A certificate for this machine, which its clients trust.
+#[derive(Debug)]
+struct Certificate {
+    /// Itself and its key.
+    cert: PathBuf,
+    key: PathBuf,
+    /// Both in one file.
+    both: PathBuf,
 }
 
 /// Starts a guest, and a peer before it as this load needs it.
@@ -84,21 +101,77 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Running> {
     let core = if load.on_one_core() { machine.proxy } else { machine.load };
     let (guest, address) = start_guest(machine, core).context("the guest")?;
-    let direct =
-        Target { address, process: None, base: 0, writers: Vec::new(), watchers: Vec::new() };
-    let (proxy, target) = match peer {
-        Peer::Direct => return Ok(Running { target: direct, _proxy: None, _guest: guest }),
-        Peer::Haproxy => haproxy::start(programs, machine, direct),
-        Peer::Websockify => websockify::start(programs, machine, direct),
-        Peer::Serialproxy => serialproxy::start(programs, machine, direct, load, quick).await,
-    }
-    .with_context(|| {
+    let direct = Target::guest(address);
+    let alone = |(process, target)| (vec![process], target);
+    let started = match (peer, load.way()) {
+        (Peer::Direct, _) => Ok((Vec::new(), direct)),
+        (Peer::Haproxy, way) => haproxy::start(programs, machine, direct, way),
+        (Peer::Websockify, _) => websockify::start(programs, machine, direct).map(alone),
+        (Peer::Serialproxy, Way::TwoHosts) => {
+            hosts::start(programs, machine, direct, load, quick).await
+        }
+        (Peer::Serialproxy, _) => {
+            serialproxy::start(programs, machine, direct, load, quick).await.map(alone)
+        }
+    };
+    let (processes, target) = started.with_context(|| {
         format!("{} does not start; its log is in {}", peer.name(), programs.work.display())
     })?;
-    Ok(Running { target, _proxy: Some(proxy), _guest: guest })
+    Ok(Running { target, _processes: processes, _guest: guest })
 }
 
-fn start_guest(machine: &Machine, core: usize) -> anyhow::Result<(Process, SocketAddr)> {
+impl Certificate {
+    /// Makes it.
+    fn make(programs: &Programs) -> anyhow::Result<Self> {
+        let out = programs.fresh("tls")?;
+        let mut command = Command::new(&programs.serialproxy);
+        command.args(["tls", "self-signed", "--out"]).arg(&out);
+        said(&mut command)?;
+        let (cert, key) = (out.join("serialproxy.pem"), out.join("serialproxy-key.pem"));
+        let both = out.join("both.pem");
+        std::fs::write(&both, [std::fs::read(&cert)?, std::fs::read(&key)?].concat())?;
+        Ok(Self { cert, key, both })
+    }
+}
+
+impl Programs {
+    /// These, and an empty directory.
+    pub(crate) fn before_run(serialproxy: PathBuf, websockify: PathBuf) -> anyhow::Result<Self> {
+        let work = PathBuf::from("target/bench/work");
+        if work.exists() {
+            std::fs::remove_dir_all(&work).context("cannot clear target/bench/work")?;
+        }
+        std::fs::create_dir_all(&work)?;
+        Ok(Self { serialproxy, haproxy: PathBuf::from("haproxy"), websockify, work })
+    }
+
+    /// An empty directory of that name.
+    pub(crate) fn fresh(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let directory = std::path::absolute(self.work.join(name))?;
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory).context("cannot clear its directory")?;
+        }
+        std::fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+}
+
+/// Runs a command to its end; what it says.
+fn said(command: &mut Command) -> anyhow::Result<String> {
+    let name = Path::new(command.get_program()).display().to_string();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("no {name}"))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name}: {}", error.trim());
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What follows `prefix` in the line that says where a program listens.
+pub(crate) fn word<'a>(ready: &'a str, prefix: &str) -> anyhow::Result<&'a str> {
+    let word = ready.split_whitespace().find_map(|word| word.strip_prefix(prefix));
+    word.with_context(|| format!("it did not print {prefix}: {ready:?}"))
+}
+
+pub(crate) fn start_guest(machine: &Machine, core: usize) -> anyhow::Result<(Process, SocketAddr)> {
     let mut command = machine.command(core, &std::env::current_exe()?);
     command.arg("guest").stdout(Stdio::piped());
     let mut process = Process::start(&mut command)?;

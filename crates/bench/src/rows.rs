@@ -241,6 +241,69 @@ pub(crate) const MEASURES: &[Measure] = &[
         "frames of a session",
         &[Value(AtMost(250.0))],
     ),
+    measure(
+        14,
+        Load::KeystrokeTls,
+        ("key p50", "µs"),
+        "TLS: key and echo on one core, p50",
+        &[Ratio(Haproxy, AtMost(1.15))],
+    ),
+    measure(14, Load::KeystrokeTls, ("key p99", "µs"), "TLS: key and echo on one core, p99", &[]),
+    measure(14, Load::KeystrokeTls, ("key cpu", "CPU µs/key"), "TLS: key and echo", &[]),
+    measure(
+        15,
+        Load::BulkTls,
+        ("bulk rate", "MiB/s"),
+        "TLS: guest prints, 1 session",
+        &[Ratio(Haproxy, AtLeast(1.0))],
+    ),
+    measure(15, Load::BulkTls, ("bulk cpu", "CPU s/GiB"), "TLS: guest prints, 1 session", &[]),
+    measure(
+        16,
+        Load::KeystrokeHosts,
+        ("key p50", "µs"),
+        "2 hosts: key and echo on one core, p50",
+        &[Ratio(Haproxy, AtMost(1.3))],
+    ),
+    over_direct(measure(
+        16,
+        Load::KeystrokeHosts,
+        ("key p50", "µs"),
+        "the same, minus direct",
+        &[],
+    )),
+    measure(
+        16,
+        Load::KeystrokeHosts,
+        ("key p99", "µs"),
+        "2 hosts: key and echo on one core, p99",
+        &[],
+    ),
+    measure(16, Load::KeystrokeHosts, ("key cpu", "CPU µs/key"), "2 hosts: key and echo", &[]),
+    measure(
+        17,
+        Load::BulkHosts,
+        ("bulk rate", "MiB/s"),
+        "2 hosts: guest prints, 1 session",
+        &[Ratio(Haproxy, AtLeast(0.9))],
+    ),
+    measure(17, Load::BulkHosts, ("bulk cpu", "CPU s/GiB"), "2 hosts: guest prints", &[]),
+    measure(
+        18,
+        Load::Tunnels,
+        ("idle memory", "KiB"),
+        "2 hosts: idle session after use, in the proxy",
+        &[Value(AtMost(32.0))],
+    ),
+    measure(19, Load::Attach, ("attach p50", "ms"), "2 hosts: attach, 200/s, p50", &[]),
+    measure(
+        19,
+        Load::Attach,
+        ("attach p99", "ms"),
+        "2 hosts: attach, 200/s, p99",
+        &[Value(AtMost(20.0))],
+    ),
+    measure(19, Load::Attach, ("attach cpu", "CPU µs/session"), "2 hosts: attach and leave", &[]),
 ];
 
 /// Every load that a row needs, in the order of the table; of no row: all.
@@ -262,7 +325,7 @@ mod tests {
     fn a_load_of_two_rows_runs_once() {
         assert_eq!(loads(&[7, 6]), [Load::Idle]);
         assert_eq!(loads(&[4, 1]), [Load::Bulk, Load::Keystroke]);
-        assert_eq!(loads(&[]).len(), 10);
+        assert_eq!(loads(&[]).len(), 16);
     }
 
     #[test]

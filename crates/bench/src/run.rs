@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::path::PathBuf;
 use std::process::Command;
 use std::process::ExitCode;
 use std::process::Stdio;
@@ -48,17 +47,7 @@ struct Run {
 
 impl Run {
     fn prepare(options: &RunOptions) -> anyhow::Result<Self> {
-        let work = PathBuf::from("target/bench/work");
-        if work.exists() {
-            std::fs::remove_dir_all(&work).context("cannot clear target/bench/work")?;
-        }
-        std::fs::create_dir_all(&work)?;
-        let programs = Programs {
-            serialproxy: options.program.clone(),
-            haproxy: PathBuf::from("haproxy"),
-            websockify: options.websockify.clone(),
-            work,
-        };
+        let programs = Programs::before_run(options.program.clone(), options.websockify.clone())?;
         let mut peers = Peer::ALL.to_vec();
         peers.retain(|peer| options.peers.is_empty() || options.peers.contains(peer));
         for (peer, program) in
@@ -87,7 +76,7 @@ impl Run {
                         format!("round {round} of {}, {load:?}, {}", self.rounds, peer.name());
                     eprintln!("{what}");
                     match self.measure(*load, *peer).await {
-                        Ok(values) => samples.add(round, *peer, values),
+                        Ok(values) => samples.add(round, *load, *peer, values),
                         Err(error) => {
                             eprintln!("failed: {error:#}");
                             failures.push(format!("{what}: {error:#}"));
@@ -106,15 +95,7 @@ impl Run {
         let (quick, machine) = (self.quick, &self.machine);
         let running = peers::start(peer, load, quick, &self.programs, machine).await?;
         let plan = Plan { load, peer, quick, target: running.target };
-        let core = if load.on_one_core() { machine.proxy } else { machine.load };
-        let mut command = machine.command(core, &std::env::current_exe()?);
-        command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start the load")?;
-        child.stdin.take().context("no stdin")?.write_all(&serde_json::to_vec(&plan)?)?;
-        let output = child.wait_with_output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{}", said.trim());
-        serde_json::from_slice(&output.stdout).context("the load said something else")
+        put(&plan, machine)
     }
 
     /// What ran where, so that the numbers can be judged.
@@ -140,6 +121,19 @@ impl Run {
         .map(|line| if options.markdown { format!("- {line}") } else { line })
         .join("\n")
     }
+}
+
+/// Puts a load on what runs, in a process of its own.
+pub(crate) fn put(plan: &Plan, machine: &Machine) -> anyhow::Result<Values> {
+    let core = if plan.load.on_one_core() { machine.proxy } else { machine.load };
+    let mut command = machine.command(core, &std::env::current_exe()?);
+    command.arg("load").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start the load")?;
+    child.stdin.take().context("no stdin")?.write_all(&serde_json::to_vec(plan)?)?;
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", said.trim());
+    serde_json::from_slice(&output.stdout).context("the load said something else")
 }
 
 /// The first line that a program says.

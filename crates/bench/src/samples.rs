@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
+use crate::load::Load;
 use crate::load::Values;
 use crate::peers::Peer;
 use crate::rows::Bound;
@@ -11,9 +12,9 @@ use crate::rows::Measure;
 use crate::statistics::extremes;
 use crate::statistics::median;
 
-/// Values by who was measured and what it is called, and then by round.
+/// Values by who was measured with which load and what it is called, and then by round.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(HashMap<(Peer, String), BTreeMap<u32, f64>>);
+pub(crate) struct Samples(HashMap<(Peer, Load, String), BTreeMap<u32, f64>>);
 
 /// Whether a goal was reached.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -38,9 +39,9 @@ impl Verdict {
 
 impl Samples {
     /// Adds what a load read off in a round.
-    pub(crate) fn add(&mut self, round: u32, peer: Peer, values: Values) {
+    pub(crate) fn add(&mut self, round: u32, load: Load, peer: Peer, values: Values) {
         for (name, value) in values {
-            self.0.entry((peer, name)).or_default().insert(round, value);
+            self.0.entry((peer, load, name)).or_default().insert(round, value);
         }
     }
 
@@ -67,7 +68,7 @@ impl Samples {
     }
 
     fn by_round(&self, measure: &Measure, peer: Peer) -> BTreeMap<u32, f64> {
-        let values = |peer| self.0.get(&(peer, measure.value.to_owned()));
+        let values = |peer| self.0.get(&(peer, measure.load, measure.value.to_owned()));
         let Some(values_of_peer) = values(peer) else { return BTreeMap::new() };
         if !measure.over_direct {
             return values_of_peer.clone();
@@ -95,7 +96,6 @@ fn verdict(bound: Bound, values: &[f64]) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Load;
     use crate::load::values;
 
     const RATE: Measure = Measure {
@@ -111,8 +111,8 @@ mod tests {
     fn samples(rounds: &[(f64, f64)]) -> Samples {
         let mut samples = Samples::default();
         for (round, (ours, theirs)) in (1..).zip(rounds) {
-            samples.add(round, Peer::Serialproxy, values([("rate", *ours)]));
-            samples.add(round, Peer::Haproxy, values([("rate", *theirs)]));
+            samples.add(round, Load::Bulk, Peer::Serialproxy, values([("rate", *ours)]));
+            samples.add(round, Load::Bulk, Peer::Haproxy, values([("rate", *theirs)]));
         }
         samples
     }
@@ -120,15 +120,15 @@ mod tests {
     #[test]
     fn a_ratio_is_that_of_one_round() {
         let mut samples = samples(&[(2.0, 1.0), (9.0, 3.0)]);
-        samples.add(3, Peer::Serialproxy, values([("rate", 7.0)]));
+        samples.add(3, Load::Bulk, Peer::Serialproxy, values([("rate", 7.0)]));
         assert_eq!(samples.ratios(&RATE, Peer::Haproxy), [2.0, 3.0]);
     }
 
     #[test]
     fn what_a_proxy_adds_is_taken_over_the_same_round_without_one() {
         let mut samples = samples(&[(30.0, 40.0), (50.0, 60.0)]);
-        samples.add(1, Peer::Direct, values([("rate", 20.0)]));
-        samples.add(2, Peer::Direct, values([("rate", 10.0)]));
+        samples.add(1, Load::Bulk, Peer::Direct, values([("rate", 20.0)]));
+        samples.add(2, Load::Bulk, Peer::Direct, values([("rate", 10.0)]));
         let added = Measure { over_direct: true, ..RATE };
         assert_eq!(samples.values(&added, Peer::Serialproxy), [10.0, 40.0]);
         assert_eq!(samples.ratios(&added, Peer::Haproxy), [0.5, 0.8]);

@@ -67,7 +67,7 @@ fn spread(values: &[f64]) -> String {
 }
 
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         ..0.0995 => format!("{value:.3}"),
         ..9.95 => format!("{value:.2}"),
@@ -79,6 +79,7 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Load;
     use crate::load::values;
 
     #[test]
@@ -99,8 +100,8 @@ mod tests {
     #[test]
     fn only_what_was_measured_is_in_the_table() {
         let mut samples = Samples::default();
-        samples.add(1, Peer::Serialproxy, values([("bulk rate", 1200.0)]));
-        samples.add(1, Peer::Haproxy, values([("bulk rate", 1000.0)]));
+        samples.add(1, Load::Bulk, Peer::Serialproxy, values([("bulk rate", 1200.0)]));
+        samples.add(1, Load::Bulk, Peer::Haproxy, values([("bulk rate", 1000.0)]));
         let table = render(&samples, true);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 3, "{table}");

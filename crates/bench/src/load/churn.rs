@@ -27,14 +27,15 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
         (false, _) => 8000,
     };
     let wires: Arc<Vec<Wire>> = Arc::new((0..LINES).map(|line| plan.writing(line)).collect());
+    let door = plan.door()?;
     let meter = Meter::start(plan)?;
     let mut workers = JoinSet::new();
     for worker in 0..WORKERS {
-        let (address, wires) = (plan.target.address, Arc::clone(&wires));
+        let (door, wires) = (door.clone(), Arc::clone(&wires));
         workers.spawn(async move {
             let lines = wires.iter().skip(worker).step_by(WORKERS).cycle();
             for (number, wire) in lines.take(sessions / WORKERS).enumerate() {
-                let session = Session::open(address, wire).await;
+                let session = Session::open(&door, wire).await;
                 let visited = async { visit(session?).await };
                 visited.await.with_context(|| format!("session {number} of worker {worker}"))?;
             }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::client::Session;
+use crate::load::Load;
 use crate::load::Meter;
 use crate::load::Plan;
 use crate::load::Values;
@@ -37,8 +38,17 @@ pub(crate) fn watched(quick: bool) -> usize {
     sessions(quick) * 2 / 5
 }
 
+/// How many sessions wait over two hosts.
+pub(crate) fn tunnels(quick: bool) -> usize {
+    if quick { 500 } else { 2000 }
+}
+
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
-    let count = if plan.peer == Peer::Websockify { WEBSOCKIFY } else { sessions(plan.quick) };
+    let count = match (plan.load, plan.peer) {
+        (Load::Tunnels, _) => tunnels(plan.quick),
+        (_, Peer::Websockify) => WEBSOCKIFY,
+        _ => sessions(plan.quick),
+    };
     let mut sessions = plan.open_all(count).await?;
     for session in &mut sessions {
         use_it(session, &mut []).await?;
@@ -47,7 +57,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     let each = plan.memory()?.saturating_sub(plan.target.base) as f64 / count as f64 / 1024.0;
     let base = plan.target.base as f64 / 1024.0 / 1024.0;
     let mut found = values([("idle memory", each), ("idle base", base)]);
-    if plan.peer == Peer::Serialproxy {
+    if plan.peer == Peer::Serialproxy && plan.load == Load::Idle {
         let (sessions, percent) = cpu_of_waiting(plan, sessions).await?;
         found.insert("idle cpu".into(), percent);
         found.insert("idle watcher".into(), watcher(plan, sessions).await?);

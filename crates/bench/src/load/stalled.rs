@@ -93,8 +93,7 @@ impl Stage<'_> {
     async fn watch(&self, subprotocol: &'static str) -> anyhow::Result<Session> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        Session::open_on(socket, self.plan.target.address, &self.plan.watching(0, subprotocol))
-            .await
+        Session::open_on(socket, &self.plan.door()?, &self.plan.watching(0, subprotocol)).await
     }
 
     /// Lets the line print and all type, and perhaps one more read.

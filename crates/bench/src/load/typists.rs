@@ -47,7 +47,7 @@ pub(crate) async fn type_for(
     seconds: u32,
 ) -> anyhow::Result<(Vec<Session>, Vec<u64>)> {
     let mut writers: Vec<_> = sessions.iter().map(|session| session.writer.clone()).collect();
-    let schedule = schedule(sessions.len(), seconds * RATE);
+    let schedule = schedule(sessions.len(), seconds * RATE, Duration::from_secs(1) / RATE);
     let mut keys: Vec<(Duration, usize, u32)> = Vec::new();
     for (session, times) in schedule.iter().enumerate() {
         keys.extend((0..).zip(times).map(|(number, time)| (*time, session, number)));
@@ -75,8 +75,7 @@ pub(crate) async fn type_for(
 
 /// When each session types its keys: one in each interval, anywhere in it, as people do. Spread
 /// evenly, no key would ever meet another. The same for every peer.
-fn schedule(sessions: usize, keys: u32) -> Vec<Vec<Duration>> {
-    let interval = Duration::from_secs(1) / RATE;
+pub(crate) fn schedule(sessions: usize, keys: u32, interval: Duration) -> Vec<Vec<Duration>> {
     let mut state = 1_u64;
     let mut random = || {
         // Knuth's linear congruential generator; the upper bits are the good ones.
@@ -115,17 +114,17 @@ async fn hear(
 
 /// Waits that are exact to some microseconds, where tokio's have milliseconds. A timer's descriptor
 /// is read as a pipe's is.
-struct Alarm(pipe::Receiver);
+pub(crate) struct Alarm(pipe::Receiver);
 
 impl Alarm {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Self(pipe::Receiver::from_owned_fd_unchecked(timer)?))
     }
 
     /// Waits so long; not at all when that is nothing.
-    async fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
         if time.is_zero() {
             return Ok(());
         }
@@ -148,7 +147,7 @@ mod tests {
     #[test]
     fn each_session_types_once_in_each_interval_and_not_with_the_others() {
         let interval = Duration::from_secs(1) / RATE;
-        let schedule = schedule(3, 40);
+        let schedule = schedule(3, 40, interval);
         for times in &schedule {
             assert_eq!(times.len(), 40);
             for (number, time) in (0..).zip(times) {
