@@ -1,6 +1,6 @@
 # Each target calls a script of scripts/, which installs what it needs first (by apt, as root).
 
-.PHONY: help build web guest-image demo test test-cluster fuzz soak bench bench-quick
+.PHONY: help build web guest-image demo test test-cluster fuzz soak bench bench-quick simulate
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,3 +34,6 @@ bench: ## Benchmark beside HAProxy and websockify, about 25 minutes: docs/perfor
 
 bench-quick: ## The same in three minutes, less precise
 	@scripts/bench --quick
+
+simulate: ## Simulate a cluster with 100,000 servers, two minutes: docs/performance.md
+	@scripts/simulate

@@ -18,6 +18,7 @@ mod peers;
 mod rows;
 mod run;
 mod samples;
+mod simulate;
 mod statistics;
 mod table;
 mod usage;
@@ -41,6 +42,11 @@ enum Role {
     /// Run the load that stdin describes, and print the measured values
     #[command(hide = true)]
     Load,
+    /// Be hosts of a cluster, with servers
+    #[command(hide = true)]
+    Hosts(simulate::simulated::HostsOptions),
+    /// Simulate a large cluster, and measure what an api role, etcd and attaches take
+    Simulate(simulate::SimulateOptions),
 }
 
 /// What is measured.
@@ -97,6 +103,10 @@ fn begin(options: &Options) -> anyhow::Result<ExitCode> {
         match &options.role {
             Some(Role::Guest) => guest::run().await.map(|()| ExitCode::SUCCESS),
             Some(Role::Load) => load::run().await.map(|()| ExitCode::SUCCESS),
+            Some(Role::Hosts(options)) => {
+                simulate::simulated::run(options).await.map(|()| ExitCode::SUCCESS)
+            }
+            Some(Role::Simulate(options)) => simulate::run(options).await,
             None => run::run(&options.run).await,
         }
     })
