@@ -16,6 +16,7 @@ use serialproxy_proto::pen::Pen;
 use serialproxy_proto::pen::Request;
 use tokio::task::AbortHandle;
 
+use crate::endpoint::Permit;
 use crate::lock;
 use crate::session::Session;
 use crate::stream::Stream;
@@ -37,6 +38,8 @@ pub(crate) struct Desk {
     queued: u64,
     /// The connected port; none where no guest is connected.
     stream: Option<Arc<Stream>>,
+    /// The right to use it, where one is needed.
+    permit: Option<Arc<dyn Permit>>,
     written: u64,
     /// Whether the owner wants to know of all input, also of what was written at once.
     tells_all: bool,
@@ -138,14 +141,17 @@ impl Desk {
     }
 
     /// A guest is connected.
-    pub(crate) fn open(&mut self, stream: Arc<Stream>) {
+    pub(crate) fn open(&mut self, stream: Arc<Stream>, permit: Option<Arc<dyn Permit>>) {
         self.stream = Some(stream);
+        self.permit = permit;
         self.tells_all = false;
     }
 
     /// The guest's connection is gone, and with it what was typed for it.
     pub(crate) fn close(&mut self) {
+        // It goes before the permit.
         self.stream = None;
+        self.permit = None;
         self.pressed = VecDeque::new();
         self.drop_input();
     }
@@ -176,8 +182,8 @@ impl Desk {
         presence.queued_to = self.queued;
         // An error comes again when the owner writes.
         let written = match self.input.is_empty() && self.pressed.is_empty() {
-            true => stream.try_write(bytes).unwrap_or(0),
-            false => 0,
+            true if is_good(self.permit.as_ref()) => stream.try_write(bytes).unwrap_or(0),
+            _ => 0,
         };
         self.written += written as u64;
         self.input.extend(bytes.get(written..).unwrap_or_default());
@@ -208,6 +214,9 @@ impl Desk {
             if queue.is_empty() {
                 break;
             }
+            if !is_good(self.permit.as_ref()) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             match stream.try_write(queue.as_slices().0) {
                 Ok(written) => {
                     queue.drain(..written);
@@ -231,4 +240,9 @@ impl Desk {
             let _ = self.write_to(&stream);
         }
     }
+}
+
+/// Whether the port may be used, as far as that needs a permit.
+fn is_good(permit: Option<&Arc<dyn Permit>>) -> bool {
+    permit.is_none_or(|permit| permit.is_good())
 }

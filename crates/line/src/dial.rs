@@ -1,5 +1,7 @@
 //! Connecting to the guest's port: the right one, and as the one whom it serves.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,6 +10,7 @@ use tokio::time::sleep;
 use crate::claim::Claim;
 use crate::claim::Unclaimed;
 use crate::endpoint::Endpoint;
+use crate::endpoint::Permit;
 use crate::endpoint::Resolve;
 use crate::endpoint::Unresolved;
 use crate::holders;
@@ -65,32 +68,67 @@ impl Hold {
     }
 }
 
-/// Finds the port and connects to it, once the line is claimed; the port must still be the line's
-/// when it is connected.
+/// A port that is connected. The permit is dropped last, once the port is closed.
+pub(crate) struct Dialled {
+    pub(crate) stream: Stream,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) cleared: Option<&'static str>,
+    pub(crate) permit: Option<Arc<dyn Permit>>,
+}
+
+/// Finds the port and connects to it, as long as that is permitted.
 pub(crate) async fn dial(
     line: &Shared,
     resolve: &dyn Resolve,
     hold: &mut Hold,
-) -> Result<(Endpoint, Stream, Option<&'static str>), Connection> {
+) -> Result<Dialled, Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
+    let permit = resolve.permit(line.key);
+    let (stream, cleared) = tokio::select! {
+        biased;
+        () = ended(permit.as_deref()) => return Err(not_permitted()),
+        reached = reach(line, resolve, hold, &endpoint) => reached?,
+    };
+    Ok(Dialled { stream, endpoint, cleared, permit })
+}
+
+/// Waits until the port may not be used any more.
+pub(crate) async fn ended(permit: Option<&dyn Permit>) {
+    match permit {
+        Some(permit) => permit.ended().await,
+        None => pending().await,
+    }
+}
+
+pub(crate) fn not_permitted() -> Connection {
+    Connection::Broken("this proxy may not use the guest's port now".into())
+}
+
+/// Connects to the port, once the line is claimed; the port must still be the line's when it is connected.
+async fn reach(
+    line: &Shared,
+    resolve: &dyn Resolve,
+    hold: &mut Hold,
+    endpoint: &Endpoint,
+) -> Result<(Stream, Option<&'static str>), Connection> {
     tracing::debug!(line = line.name(), server = %line.key.server, endpoint = endpoint.info().address, "connecting");
-    hold.claim(line, resolve, &endpoint)?;
+    hold.claim(line, resolve, endpoint)?;
     let address = endpoint.in_words();
-    let (stream, cleared) = match &endpoint {
+    let (stream, cleared) = match endpoint {
         Endpoint::Incoming { .. } => {
-            let tcp = hold.listen(&endpoint).await?.accept(line, resolve).await?;
+            let tcp = hold.listen(endpoint).await?.accept(line, resolve).await?;
             (timely(&address, async { Stream::connected(tcp, &line.settings) }).await?, None)
         }
         _ => {
             hold.listener = None;
-            connect(line, resolve, hold, &endpoint).await?
+            connect(line, resolve, hold, endpoint).await?
         }
     };
-    let stream = timely(&address, stream.prepare(&endpoint, &line.settings)).await?;
-    if resolve.resolve(line.key).await.map_err(unresolved)? != endpoint {
+    let stream = timely(&address, stream.prepare(endpoint, &line.settings)).await?;
+    if resolve.resolve(line.key).await.map_err(unresolved)? != *endpoint {
         return Err(Connection::Failed(format!("{address} is no longer the guest's port")));
     }
-    Ok((endpoint, stream, cleared))
+    Ok((stream, cleared))
 }
 
 /// Waits for news of a guest that does not run, and connects as it starts: the line listens before.
@@ -197,5 +235,6 @@ pub(crate) fn unresolved(why: Unresolved) -> Connection {
         Unresolved::Stopped(status) => Connection::Stopped(status),
         Unresolved::Gone(why) => Connection::Gone(why),
         Unresolved::Failed(why) => Connection::Failed(why),
+        Unresolved::Waits(why) => Connection::Broken(why),
     }
 }

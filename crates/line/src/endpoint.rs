@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::EndpointKind;
@@ -69,6 +70,18 @@ pub enum Unresolved {
     Gone(String),
     /// It could not be found out; worth another try.
     Failed(String),
+    /// The port may not be used until something is back; worth another try.
+    Waits(String),
+}
+
+/// The right to use a port that another process may be given instead. It is kept as long as the port is
+/// connected.
+pub trait Permit: fmt::Debug + Send + Sync {
+    /// Whether it is good now: asked before each write, since a process can be stopped for any time.
+    fn is_good(&self) -> bool;
+
+    /// Waits until it is not.
+    fn ended(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Who knows where a line's port is. Asked anew before every connect, and once more after it, so
@@ -82,6 +95,12 @@ pub trait Resolve: fmt::Debug + Send + Sync {
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
         let _ = endpoint;
         format!("{}-{}", line.server, line.port)
+    }
+
+    /// The right to use the port that was resolved last, where one is needed.
+    fn permit(&self, line: LineKey) -> Option<Arc<dyn Permit>> {
+        let _ = line;
+        None
     }
 
     /// What it means that the port was closed: nothing in itself, or why there is none now.

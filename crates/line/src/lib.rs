@@ -22,7 +22,8 @@
 //! 4. its history,
 //! 5. a session's presence,
 //! 6. a session's ending,
-//! 7. the line's status, name, power or paintings, which are released before any other lock is taken.
+//! 7. the line's status, name, power or paintings, or what a [`Permit`] has, which are released before any
+//!    other lock is taken.
 //!
 //! The connection number of a session is incremented under 2, 4, 5 and 6 together. So one of them
 //! is enough to keep an older connection from typing or asking for the pen (2), from reading and
@@ -76,6 +77,7 @@ pub use crate::attachment::Event;
 pub use crate::attachment::Wanted;
 pub use crate::claim::Claims;
 pub use crate::endpoint::Endpoint;
+pub use crate::endpoint::Permit;
 pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;
 pub use crate::keyboard::Keyboard;

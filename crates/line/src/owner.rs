@@ -17,10 +17,13 @@ use tokio::time::Instant;
 
 use crate::catch_up::catch_up;
 use crate::claim::Claim;
+use crate::dial::Dialled;
 use crate::dial::Hold;
 use crate::dial::await_start;
 use crate::dial::dial;
+use crate::dial::ended;
 use crate::dial::held;
+use crate::dial::not_permitted;
 use crate::dial::unresolved;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
@@ -81,30 +84,32 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
         let _ = tokio::time::timeout(Duration::ZERO, line.moved.notified()).await;
         // Boxed, since it is large and over soon: a connected line has no room for it.
         let connection = match Box::pin(dial(line, resolve, hold)).await {
-            Ok((endpoint, stream, cleared)) => {
+            Ok(Dialled { permit, endpoint, stream, cleared }) => {
                 let offset = lock(&line.history).end();
                 line.status.send_modify(|status| {
                     status.endpoint = Some(endpoint.info());
                     status.connection_offset = offset;
                 });
                 let stream = Arc::new(stream);
-                lock(&line.desk).open(Arc::clone(&stream));
+                lock(&line.desk).open(Arc::clone(&stream), permit.clone());
                 let missed = Box::pin(catch_up(line, resolve, &stream)).await;
                 let notes = cleared.into_iter().chain(missed).collect();
                 line.publish_connection(&Connection::Connected(notes));
                 let since = Instant::now();
                 // Boxed where it is needed: who has a port alone has no room for it.
-                let ended = tokio::select! {
+                let outcome = tokio::select! {
                     moved = pump(line, &stream) => Ok(moved.err()),
                     who = async { Box::pin(intruder(&endpoint)).await } => Err(who),
+                    () = ended(permit.as_deref()) => Ok(None),
                 };
                 lock(&line.desk).close();
                 drop(stream);
-                tracing::debug!(line = line.name(), server = %line.key.server, ?ended, "port closed");
+                tracing::debug!(line = line.name(), server = %line.key.server, ?outcome, "port closed");
                 if since.elapsed() > BACKOFF_MOST {
                     backoff = BACKOFF_FIRST;
                 }
-                match ended {
+                match outcome {
+                    _ if permit.is_some_and(|permit| !permit.is_good()) => not_permitted(),
                     Ok(error) => Box::pin(after_close(line, resolve, error)).await,
                     Err(who) => leave(line, &endpoint, who),
                 }

@@ -59,7 +59,8 @@ thread_local! {
 pub(crate) async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
     let mut patience = Patience::new();
     let moved = move_bytes(line, stream, &mut patience).await;
-    if moved.is_err() {
+    // What may not be used any more is closed at once.
+    if moved.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::PermissionDenied) {
         // A write that fails says nothing of what the port said before.
         let rest = Box::pin(read_rest(line, stream, &mut patience));
         let _ = tokio::time::timeout(LAST_WORDS, rest).await;

@@ -16,6 +16,7 @@ mod incoming;
 mod lost;
 mod model;
 mod pen;
+mod permit;
 mod resume;
 mod rig;
 mod right;
