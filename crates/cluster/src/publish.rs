@@ -38,7 +38,7 @@ use crate::directory::Listed;
 use crate::directory::SERVERS;
 
 /// How long a host that says nothing counts as up.
-const LEASE: Duration = Duration::from_secs(15);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// How often the servers are looked at, and how long etcd is left alone after it failed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ pub async fn publish(
 }
 
 /// Between one and two looks, so that not all hosts come at once when etcd is back.
-fn pause() -> Duration {
+pub(crate) fn pause() -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     LOOK + LOOK.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -33,6 +33,8 @@ pub struct Entry<T> {
     pub created: Revision,
     /// When it was last changed.
     pub changed: Revision,
+    /// The lease with which it goes, if it has one.
+    pub lease: Option<LeaseId>,
 }
 
 impl Etcd {
@@ -172,5 +174,6 @@ pub(crate) fn entry<T: DeserializeOwned>(found: &KeyValue) -> Result<Entry<T>, E
         EtcdError::Value(format!("it is not understood at line {line}, column {column}"))
     })?;
     let (created, changed) = (found.create_revision(), found.mod_revision());
-    Ok(Entry { value, created: Revision(created), changed: Revision(changed) })
+    let lease = Some(LeaseId(found.lease())).filter(|lease| lease.0 != 0);
+    Ok(Entry { value, created: Revision(created), changed: Revision(changed), lease })
 }
