@@ -121,7 +121,14 @@ impl Directory {
 
     /// The host of that name, if a process with the role compute is up there.
     pub fn compute(&self, name: &str) -> Option<Arc<Entry<Host>>> {
-        self.hosts.get(name).filter(|host| host.value.roles.contains(&Role::Compute))
+        self.process(name, Role::Compute)
+    }
+
+    /// The process with that role on the host of that name, if it is up.
+    pub fn process(&self, name: &str, role: Role) -> Option<Arc<Entry<Host>>> {
+        let has = |host: &Arc<Entry<Host>>| host.value.roles.contains(&role);
+        let first = self.hosts.get(name).filter(has);
+        first.or_else(|| self.hosts.get(&format!("{name}/{role}")).filter(has))
     }
 
     /// The process of that key below `hosts/`, if it is up.

@@ -153,6 +153,11 @@ impl Role {
         self.signal(Signal::STOP);
     }
 
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) {
         self.signal(Signal::TERM);

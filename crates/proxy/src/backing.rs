@@ -9,15 +9,20 @@ use serialproxy_grants::GrantsError;
 use serialproxy_limits::seldom;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
+use serialproxy_line::Line;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::ResumeKey;
 
 use crate::Proxy;
+use crate::client::Client;
 use crate::hosts::Hosts;
+use crate::hosts::Reach;
 use crate::targets::Located;
+use crate::targets::Offer;
 use crate::targets::Targets;
 
 /// Where tokens are looked up, and guests are controlled.
@@ -52,8 +57,8 @@ pub(crate) struct Console {
 pub(crate) enum Source {
     /// In our store, after so many revocations, as far as it counts them.
     Own(Option<u64>),
-    /// At Nova, which says where the port is.
-    Nova(Located),
+    /// At Nova, which says where the port is; with the right to use it, if that was needed and is new.
+    Nova(Located, Option<Offer>),
 }
 
 impl Backing {
@@ -86,7 +91,7 @@ impl Backing {
             (Self::Own(Host { grants, .. }), Source::Own(revocations)) => {
                 revocations.is_some() && grants.revocations() == *revocations
             }
-            (Self::Nova(_), Source::Nova(located)) => located.is_fresh(),
+            (Self::Nova(_), Source::Nova(located, _)) => located.is_fresh(),
             _ => false,
         };
         match is_current && !expired {
@@ -98,13 +103,44 @@ impl Backing {
     /// The line of a console.
     pub(crate) fn line(&self, proxy: &Proxy, console: &Console) -> Result<Expected, Refusal> {
         match (self, &console.source) {
-            (Self::Nova(targets), Source::Nova(located)) => targets.open(located),
+            (Self::Nova(targets), Source::Nova(located, offer)) => {
+                targets.open(located, offer.as_ref())
+            }
             _ => proxy.lines.get(console.line).map(|line| line.expect()).ok_or_else(|| {
                 Refusal::NoSuchLine(
                     "the server was deleted, or no longer has this serial port".into(),
                 )
             }),
         }
+    }
+
+    /// The other proxy that has the port of a console that was looked up, if one has it. Otherwise this
+    /// proxy has it now.
+    pub(crate) async fn elsewhere(
+        &self,
+        console: &mut Console,
+    ) -> Result<Option<(&dyn Reach, String)>, Refusal> {
+        match (self, &mut console.source) {
+            (Self::Nova(targets), Source::Nova(located, offer)) => {
+                targets.elsewhere(located, offer).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The other proxy that may have the session of a key, where this one does not know it. A request that
+    /// was passed on is not passed on again.
+    pub(crate) fn resumed_elsewhere(
+        &self,
+        client: Client,
+        line: Option<&Line>,
+        key: &ResumeKey,
+    ) -> Option<(&dyn Reach, String)> {
+        let Self::Nova(targets) = self else { return None };
+        if client.passed_on || line.is_some_and(|line| line.knows(key)) {
+            return None;
+        }
+        targets.of(key.line().server)
     }
 
     /// Ends a token that was good for one attach.

@@ -36,6 +36,8 @@ use crate::Proxy;
 use crate::admission;
 use crate::admission::Wish;
 use crate::client::Client;
+use crate::hosts;
+use crate::hosts::Reach;
 use crate::http::Answer;
 use crate::origin;
 use crate::passing;
@@ -221,22 +223,38 @@ async fn admit(
         true => Ok(()),
         false => origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin),
     };
+    let pass_on = async |hosts: &dyn Reach, host: &str| {
+        let passed = passing::attach(proxy, (hosts, host), client, request).await?;
+        Ok(Place::Elsewhere(passed))
+    };
     if let Backing::Cluster(hosts) = &proxy.backing {
         check_origin()?;
-        let passed = passing::attach(proxy, &**hosts, client, &admission, request).await?;
-        return Ok(Place::Elsewhere(passed));
+        let host = hosts::find(&**hosts, admission.sought()).await?;
+        return pass_on(&**hosts, &host).await;
     }
     let (attachment, keyboard) = match admission {
         Admission::Token(token) => {
-            let console = proxy.backing.look_up(&token).await?;
+            let mut console = proxy.backing.look_up(&token).await?;
             check_origin()?;
+            if let Some((others, host)) = proxy.backing.elsewhere(&mut console).await? {
+                if client.passed_on {
+                    let text = "another proxy serves this console now, try again";
+                    return Err(Refusal::HostLost(text.into()));
+                }
+                return pass_on(others, &host).await;
+            }
             admission::attach(proxy, &token, console, Wish { mode, start, protocol, client })
                 .await?
         }
         Admission::Resume(key) => {
             check_origin()?;
-            let line = proxy.lines.get(key.line()).ok_or(Refusal::Resume)?;
-            line.resume(&key, start, &client.name())?
+            let line = proxy.lines.get(key.line());
+            if let Some((others, host)) =
+                proxy.backing.resumed_elsewhere(client, line.as_ref(), &key)
+            {
+                return pass_on(others, &host).await;
+            }
+            line.ok_or(Refusal::Resume)?.resume(&key, start, &client.name())?
         }
     };
     Ok(Place::Here(Admitted { attachment, keyboard, protocol }))

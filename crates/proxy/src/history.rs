@@ -18,6 +18,7 @@ use crate::Backing;
 use crate::Proxy;
 use crate::client::Client;
 use crate::handshake;
+use crate::hosts;
 use crate::hosts::Sought;
 use crate::http::Answer;
 use crate::http::plain;
@@ -42,15 +43,24 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
 pub(crate) async fn answer<B>(proxy: &Proxy, client: Client, request: &Request<B>) -> Answer {
     let over = || plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n");
     let Some(key) = key(request.headers()) else { return over() };
+    let refused = |refusal| match refusal {
+        Refusal::Resume => over(),
+        refusal => handshake::refuse(&refusal),
+    };
     if let Backing::Cluster(hosts) = &proxy.backing {
-        let sought = Sought::Line(key.line());
-        let passed = passing::history(proxy, &**hosts, client, sought, request).await;
-        return passed.unwrap_or_else(|refusal| match refusal {
-            Refusal::Resume => over(),
-            refusal => handshake::refuse(&refusal),
-        });
+        let host = match hosts::find(&**hosts, Sought::Line(key.line())).await {
+            Ok(host) => host,
+            Err(refusal) => return refused(refusal),
+        };
+        let passed = passing::history(proxy, (&**hosts, &host), client, request).await;
+        return passed.unwrap_or_else(refused);
     }
-    let line = proxy.lines.get(key.line()).filter(|line| line.knows(&key));
+    let line = proxy.lines.get(key.line());
+    if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, line.as_ref(), &key) {
+        let passed = passing::history(proxy, (others, &host), client, request).await;
+        return passed.unwrap_or_else(refused);
+    }
+    let line = line.filter(|line| line.knows(&key));
     line.map_or_else(over, |line| piece(&line, request))
 }
 

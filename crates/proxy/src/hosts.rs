@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serialproxy_limits::seldom;
+use serialproxy_line::Permit;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::TokenDigest;
 use serialproxy_tls::Stream;
@@ -22,8 +25,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// side is there. A host pings its sessions' clients as often.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// Connections to other hosts of a cluster.
+pub trait Reach: fmt::Debug + Send + Sync {
+    /// Opens a connection to a host, on the runtime of the caller; both ends have shown their
+    /// certificates.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>>;
+}
+
 /// Where the lines of a cluster are. It has one implementation in the program, and one in tests.
-pub trait Hosts: fmt::Debug + Send + Sync {
+pub trait Hosts: Reach {
     /// The name of the host that has the line.
     ///
     /// # Errors
@@ -32,14 +46,30 @@ pub trait Hosts: fmt::Debug + Send + Sync {
     /// line, [`Refusal::HostLost`] where the one that had it is away, [`Refusal::Unavailable`] where
     /// nothing can be looked up.
     fn find(&self, sought: Sought) -> BoxFuture<'_, Result<String, Refusal>>;
+}
 
-    /// Opens a connection to a host, on the runtime of the caller; both ends have shown their
-    /// certificates.
+/// The other proxies in front of a Nova: of all of them, one connects to a port. A target is
+/// `SERVER-PORT`, a server's id and the TCP port of its serial port.
+pub trait Owners: Reach {
+    /// Takes a target for this proxy, unless another one has it.
     ///
     /// # Errors
     ///
-    /// When there is none.
-    fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>>;
+    /// [`Refusal::Unavailable`] where nobody can say who has it, [`Refusal::TooMany`] where this proxy has
+    /// too many.
+    fn take<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Taken, Refusal>>;
+
+    /// The host of another proxy that has a port of a server.
+    fn of(&self, server: ServerId) -> Option<String>;
+}
+
+/// Which proxy has a target.
+#[derive(Debug)]
+pub enum Taken {
+    /// This one: it may connect to the port as long as this is good.
+    Here(Arc<dyn Permit>),
+    /// The one on the host of this name.
+    By(String),
 }
 
 /// Which line a host is looked for.
@@ -74,7 +104,7 @@ pub(crate) async fn find(hosts: &dyn Hosts, sought: Sought) -> Result<String, Re
 }
 
 pub(crate) async fn connect(
-    hosts: &dyn Hosts,
+    hosts: &dyn Reach,
     host: &str,
     grace: Duration,
 ) -> Result<Reached, Refusal> {

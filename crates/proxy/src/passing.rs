@@ -29,10 +29,8 @@ use crate::Proxy;
 use crate::client::Client;
 use crate::history;
 use crate::hosts;
-use crate::hosts::Hosts;
-use crate::hosts::Sought;
+use crate::hosts::Reach;
 use crate::http::Answer;
-use crate::ticket::Admission;
 use crate::ticket::token_cookie;
 
 /// How long a host may take to answer: it waits 2 s for a line that is being connected, and as long
@@ -86,12 +84,11 @@ pub(crate) struct Host {
 ///
 /// # Errors
 ///
-/// When no host is found, or it does not respond.
+/// When the host does not respond.
 pub(crate) async fn attach<B>(
     proxy: &Proxy,
-    hosts: &dyn Hosts,
+    (hosts, host): (&dyn Reach, &str),
     client: Client,
-    admission: &Admission,
     request: &Request<B>,
 ) -> Result<Passed, Refusal> {
     let mut passed = passed_on(client, request, &[header::SEC_WEBSOCKET_PROTOCOL])?;
@@ -112,27 +109,22 @@ pub(crate) async fn attach<B>(
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
         headers.insert(header::COOKIE, cookie);
     }
-    let sought = match admission {
-        Admission::Token(token) => Sought::Token(token.digest()),
-        Admission::Resume(key) => Sought::Line(key.line()),
-    };
-    ask(proxy, hosts, sought, passed).await
+    ask(proxy, (hosts, host), passed).await
 }
 
 /// Passes a request for the history of a session's line on.
 ///
 /// # Errors
 ///
-/// When no host is found, or it does not respond.
+/// When the host does not respond.
 pub(crate) async fn history<B>(
     proxy: &Proxy,
-    hosts: &dyn Hosts,
+    (hosts, host): (&dyn Reach, &str),
     client: Client,
-    sought: Sought,
     request: &Request<B>,
 ) -> Result<Answer, Refusal> {
     let passed = passed_on(client, request, &[history::KEY])?;
-    Ok(ask(proxy, hosts, sought, passed).await?.answer)
+    Ok(ask(proxy, (hosts, host), passed).await?.answer)
 }
 
 /// What the host is told: path and query, these headers, and who the user is.
@@ -161,21 +153,19 @@ fn passed_on<B>(
 
 async fn ask(
     proxy: &Proxy,
-    hosts: &dyn Hosts,
-    sought: Sought,
+    (hosts, host): (&dyn Reach, &str),
     request: Request<Empty<Bytes>>,
 ) -> Result<Passed, Refusal> {
-    let host = hosts::find(hosts, sought).await?;
-    let reached = hosts::connect(hosts, &host, proxy.config.session.grace).await?;
+    let reached = hosts::connect(hosts, host, proxy.config.session.grace).await?;
     let lost = reached.lost.clone();
     let answered = tokio::select! {
         answered = tokio::time::timeout(ANSWER, exchange(reached.stream, request)) => answered,
-        () = lost.cancelled() => return Err(hosts::lost(&host, &"its lease ended")),
+        () = lost.cancelled() => return Err(hosts::lost(host, &"its lease ended")),
     };
     let (answer, connection) = match answered {
         Ok(Ok(answered)) => answered,
-        Ok(Err(error)) => return Err(hosts::lost(&host, &error)),
-        Err(_) => return Err(hosts::lost(&host, &"no answer in time")),
+        Ok(Err(error)) => return Err(hosts::lost(host, &error)),
+        Err(_) => return Err(hosts::lost(host, &"no answer in time")),
     };
     let host = connection.map(|(stream, early)| Host { stream, early, lost });
     Ok(Passed { answer, host })

@@ -5,6 +5,10 @@
 //! Nova's API does not say whether a port is still the server's, and its tokens outlive a stop, after
 //! which the port may be another server's. So a port that closed is dialled again only while the
 //! server is as it was, and a token that was shown here before a change is good no more.
+//!
+//! Of several proxies in front of a Nova, one has a port (`Owners`); the others pass users on to it.
+
+mod target;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +23,6 @@ use serialproxy_line::Endpoint;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Lines;
-use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_openstack as openstack;
 use serialproxy_openstack::Nova;
@@ -27,7 +30,6 @@ use serialproxy_openstack::Unavailable;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
-use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
@@ -38,8 +40,14 @@ use tokio::time::Instant;
 
 use crate::backing::Console;
 use crate::backing::Source;
+use crate::hosts::Owners;
+use crate::hosts::Reach;
+use crate::hosts::Taken;
 use crate::obstacle::obstacle;
 use crate::shown::Shown;
+pub(crate) use crate::targets::target::Located;
+pub(crate) use crate::targets::target::Offer;
+use crate::targets::target::Target;
 
 /// Lines at once, at most; each holds a history and a file.
 const LINES: usize = 4096;
@@ -64,6 +72,8 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Targets {
     nova: Arc<Nova>,
+    /// The other proxies, if this is one of several.
+    owners: Option<Arc<dyn Owners>>,
     lines: Lines,
     /// How long an unused line keeps its port.
     idle: Duration,
@@ -75,36 +85,13 @@ pub struct Targets {
     memory: Duration,
 }
 
-/// One server's port.
-#[derive(Debug)]
-struct Target {
-    nova: Arc<Nova>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    located: Located,
-    used: Instant,
-    gone: bool,
-}
-
-/// Where a server's port was when somebody asked.
-#[derive(Clone, Debug)]
-pub(crate) struct Located {
-    server: ServerRef,
-    endpoint: Endpoint,
-    /// When the server last changed, in Nova's words: to the second.
-    updated: Option<String>,
-    seen: Instant,
-}
-
 impl Targets {
-    /// The consoles of this Nova, on these lines.
-    pub fn new(nova: Nova, lines: Lines, config: &Config) -> Self {
+    /// The consoles of this Nova, on these lines, shared with other proxies if there are any.
+    pub fn new(nova: Nova, owners: Option<Arc<dyn Owners>>, lines: Lines, config: &Config) -> Self {
         let expiry = (config.consoleauth.token_ttl / 10).clamp(*EXPIRY.start(), *EXPIRY.end());
         Self {
             nova: Arc::new(nova),
+            owners,
             lines,
             idle: config.session.grace,
             expiry,
@@ -145,16 +132,46 @@ impl Targets {
             operator: false,
             wait: true,
             expires: None,
-            source: Source::Nova(located),
+            source: Source::Nova(located, None),
         })
     }
 
+    /// The other proxy that has a port, if one has it; otherwise this proxy has it now.
+    pub(crate) async fn elsewhere(
+        &self,
+        located: &Located,
+        offer: &mut Option<Offer>,
+    ) -> Result<Option<(&dyn Reach, String)>, Refusal> {
+        let Some(owners) = &self.owners else { return Ok(None) };
+        let target = located.target();
+        if lock(&self.all).get(&located.server.id).is_some_and(|known| known.has(&target)) {
+            return Ok(None);
+        }
+        Ok(match owners.take(&target).await? {
+            Taken::Here(permit) => {
+                *offer = Some(Offer { target, permit });
+                None
+            }
+            Taken::By(host) => Some((&**owners, host)),
+        })
+    }
+
+    /// The other proxy that has a port of a server, as far as that is known.
+    pub(crate) fn of(&self, server: ServerId) -> Option<(&dyn Reach, String)> {
+        let owners = self.owners.as_ref()?;
+        owners.of(server).map(|host| (&**owners as &dyn Reach, host))
+    }
+
     /// The line of a server, which goes to where its port was seen.
-    pub(crate) fn open(&self, located: &Located) -> Result<Expected, Refusal> {
+    pub(crate) fn open(
+        &self,
+        located: &Located,
+        offer: Option<&Offer>,
+    ) -> Result<Expected, Refusal> {
         let id = located.server.id;
         let mut all = lock(&self.all);
         let (target, moved) = match all.get(&id) {
-            Some(target) => (Arc::clone(target), target.update(located)),
+            Some(target) => (Arc::clone(target), target.update(located, offer)),
             None if all.len() >= LINES => {
                 let reason = format!(
                     "this proxy has {LINES} open consoles, which is the \
@@ -163,7 +180,8 @@ impl Targets {
                 return Err(Refusal::TooMany(reason));
             }
             None => {
-                let target = Arc::new(Target::new(&self.nova, located));
+                let target =
+                    Arc::new(Target::new(&self.nova, self.owners.as_ref(), located, offer));
                 all.insert(id, Arc::clone(&target));
                 (target, false)
             }
@@ -235,79 +253,6 @@ impl Targets {
                 Err(_) => {}
             }
         }
-    }
-}
-
-impl Located {
-    /// Whether it still counts.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.seen.elapsed() < FRESH
-    }
-}
-
-impl Target {
-    fn new(nova: &Arc<Nova>, located: &Located) -> Self {
-        let state = State { located: located.clone(), used: located.seen, gone: false };
-        Self { nova: Arc::clone(nova), state: Mutex::new(state) }
-    }
-
-    /// Takes note of a newer lookup; returns whether the port is elsewhere now.
-    fn update(&self, located: &Located) -> bool {
-        let mut state = lock(&self.state);
-        let moved = state.located.endpoint != located.endpoint;
-        state.located = located.clone();
-        state.used = located.seen;
-        moved
-    }
-
-    async fn locate(&self) -> Result<Endpoint, Unresolved> {
-        let last = lock(&self.state).located.clone();
-        if last.is_fresh() {
-            return Ok(last.endpoint);
-        }
-        let next = self.ask(last).await?;
-        let mut state = lock(&self.state);
-        if state.located.seen < next.seen {
-            state.located = next;
-        }
-        Ok(state.located.endpoint.clone())
-    }
-
-    /// Where the port is now, as far as Nova says.
-    async fn ask(&self, last: Located) -> Result<Located, Unresolved> {
-        let seen = Instant::now();
-        let server = self.nova.server(last.server.id).await.map_err(|error| unknown(&error))?;
-        let Some(server) = server else {
-            lock(&self.state).gone = true;
-            return Err(Unresolved::Gone("the server was deleted".into()));
-        };
-        if let Some(refusal) = obstacle(&server) {
-            return Err(not_running(&server, &refusal));
-        }
-        if server.updated == last.updated {
-            return Ok(Located { seen, ..last });
-        }
-        Err(Unresolved::Failed(
-            "the server was changed, and its port may belong to another server now: ask for a \
-             new console URL"
-                .into(),
-        ))
-    }
-}
-
-impl Resolve for Target {
-    fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
-        Box::pin(self.locate())
-    }
-
-    /// Nova's word for the port is all that is known of it.
-    fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
-        endpoint.claim(line)
-    }
-
-    /// A session ends with its target, whatever became of the server: as with Nova's own proxy.
-    fn closed(&self, _: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
-        Box::pin(std::future::ready(Ok(())))
     }
 }
 

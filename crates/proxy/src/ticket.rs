@@ -13,6 +13,8 @@ use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
 
+use crate::hosts::Sought;
+
 /// Characters of a parameter that are repeated to who sent it.
 const ECHO: usize = 40;
 
@@ -32,6 +34,16 @@ pub(crate) enum Admission {
     Token(ConsoleToken),
     /// The key of a session that goes on.
     Resume(ResumeKey),
+}
+
+impl Admission {
+    /// Which line is asked for.
+    pub(crate) fn sought(&self) -> Sought {
+        match self {
+            Self::Token(token) => Sought::Token(token.digest()),
+            Self::Resume(key) => Sought::Line(key.line()),
+        }
+    }
 }
 
 impl Ticket {

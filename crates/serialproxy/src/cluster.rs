@@ -1,11 +1,7 @@
 //! What a role on a host of a cluster needs: who this host is, the shared store, and the other hosts.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -28,18 +24,13 @@ use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proxy::Hosts;
+use serialproxy_proxy::Reach;
 use serialproxy_proxy::Reached;
 use serialproxy_proxy::Sought;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often the program checks whether hosts are up.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Looks in a row at which a host is not up, until what is connected to it is cut off: a host that makes
-/// a new lease is away for a moment.
-const LOOKS: u32 = 5;
+use crate::connections::Connections;
 
 /// This host in its cluster.
 #[derive(Debug)]
@@ -132,21 +123,18 @@ pub(crate) fn check(config: &Config, role: Role) -> Result<(), String> {
     ))
 }
 
-/// The hosts of the cluster, as a proxy reaches them.
+/// The compute hosts of the cluster, as a proxy reaches them.
 #[derive(Debug)]
 pub(crate) struct OtherHosts {
     grants: Grants,
     directory: Directory,
-    links: Links,
-    /// By each host: whether what is connected to it goes on.
-    connected: Mutex<HashMap<String, CancellationToken>>,
+    connections: Arc<Connections>,
 }
 
 impl OtherHosts {
-    pub(crate) fn new(grants: Grants, directory: Directory, links: Links) -> Arc<Self> {
-        let hosts = Arc::new(Self { grants, directory, links, connected: Mutex::default() });
-        tokio::spawn(watch(Arc::downgrade(&hosts)));
-        hosts
+    pub(crate) fn new(grants: Grants, own: &Own) -> Arc<Self> {
+        let connections = Connections::to(Role::Compute, &own.directory, &own.links);
+        Arc::new(Self { grants, directory: own.directory.clone(), connections })
     }
 
     /// The host that has a server.
@@ -181,59 +169,20 @@ impl OtherHosts {
         })?;
         self.host(grant.ok_or(Refusal::Token)?.line.server)
     }
-
-    async fn open(&self, name: &str) -> io::Result<Reached> {
-        let host = self.directory.compute(name).ok_or(io::ErrorKind::HostUnreachable)?;
-        let stream = self.links.attach(name, &host.value.address).await?;
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost = connected.entry(name.to_owned()).or_default().clone();
-        Ok(Reached { stream, lost })
-    }
-
-    /// Cuts off what is connected to hosts that were not up at several looks. While etcd is away, nobody
-    /// knows.
-    fn cut_off(&self, missed: &mut HashMap<String, u32>) {
-        if self.directory.as_of().is_none_or(|as_of| as_of.stale) {
-            return;
-        }
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        connected.retain(|name, lost| {
-            if self.directory.compute(name).is_some() {
-                missed.remove(name);
-                return true;
-            }
-            let looks = missed.entry(name.clone()).or_default();
-            *looks += 1;
-            if *looks < LOOKS {
-                return true;
-            }
-            missed.remove(name);
-            lost.cancel();
-            tracing::warn!(host = name, "a host is lost: its sessions are cut off");
-            false
-        });
-    }
 }
 
 fn away() -> Refusal {
     Refusal::Unavailable("tokens cannot be looked up now, try again".into())
 }
 
-async fn watch(hosts: std::sync::Weak<OtherHosts>) {
-    let mut missed = HashMap::new();
-    while let Some(hosts) = hosts.upgrade() {
-        hosts.cut_off(&mut missed);
-        drop(hosts);
-        sleep(LOOK).await;
+impl Reach for OtherHosts {
+    fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>> {
+        Box::pin(self.connections.open(host))
     }
 }
 
 impl Hosts for OtherHosts {
     fn find(&self, sought: Sought) -> BoxFuture<'_, Result<String, Refusal>> {
         Box::pin(self.look_up(sought))
-    }
-
-    fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>> {
-        Box::pin(self.open(host))
     }
 }

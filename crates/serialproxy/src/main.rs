@@ -3,6 +3,7 @@
 
 mod cluster;
 mod config;
+mod connections;
 mod cores;
 mod daemon;
 mod hypervisors;

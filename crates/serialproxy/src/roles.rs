@@ -5,6 +5,7 @@ pub(crate) mod compute;
 mod front;
 pub(crate) mod proxy;
 pub(crate) mod serve;
+mod several;
 
 use std::io::Write;
 use std::path::Path;
@@ -152,10 +153,11 @@ fn say_ready(addresses: &str, daemon: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets go of all ports.
-async fn close(lines: &Lines) {
-    let _ = tokio::time::timeout(CLOSE, lines.close()).await;
+/// Lets go of all ports; false where that takes too long.
+async fn close(lines: &Lines) -> bool {
+    let closed = tokio::time::timeout(CLOSE, lines.close()).await.is_ok();
     tracing::info!("stopped");
+    closed
 }
 
 /// The authentication backend.

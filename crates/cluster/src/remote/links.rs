@@ -82,20 +82,23 @@ impl Links {
         Self { identity, idle: Arc::default() }
     }
 
-    /// A connection to the host of that name for the role compute, over which a proxy passes a user's
-    /// request on.
+    /// A connection to the host of that name in this role, over which a proxy passes a user's request on.
     ///
     /// # Errors
     ///
     /// When it cannot be reached in time, or somebody else is there.
-    pub async fn attach(&self, host: &str, address: &str) -> io::Result<Stream> {
-        self.open(host, address, ALPN).await
+    pub async fn attach(&self, host: &str, role: Role, address: &str) -> io::Result<Stream> {
+        self.open((host, role), address, ALPN).await
     }
 
-    async fn open(&self, host: &str, address: &str, protocol: &[u8]) -> io::Result<Stream> {
+    async fn open(
+        &self,
+        (host, role): (&str, Role),
+        address: &str,
+        protocol: &[u8],
+    ) -> io::Result<Stream> {
         let open = async {
-            let mut config =
-                self.identity.client_config(Role::Compute, host).map_err(io::Error::other)?;
+            let mut config = self.identity.client_config(role, host).map_err(io::Error::other)?;
             config.alpn_protocols = vec![protocol.to_vec()];
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
@@ -160,7 +163,7 @@ impl Links {
     }
 
     async fn connect(&self, host: &str, address: &str) -> io::Result<Sender> {
-        let stream = self.open(host, address, CALLS).await?;
+        let stream = self.open((host, Role::Compute), address, CALLS).await?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(async move {

@@ -36,7 +36,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         Text(""),
         Single("http://HOST:PORT or https://HOST:PORT, separated by commas, up to 16"),
         "URLs of the etcd that the hosts of a cluster share. When not set, this host is on its \
-         own, and uses SQLite.",
+         own, and uses SQLite. In front of a Nova, several proxies can be active only if they share \
+         an etcd.",
         |c, v| set(&mut c.cluster.etcd_endpoints, endpoints(v)),
     ),
     works(

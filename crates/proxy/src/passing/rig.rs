@@ -49,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Backing;
 use crate::Hosts;
 use crate::Proxy;
+use crate::Reach;
 use crate::Reached;
 use crate::Sought;
 use crate::Tls;
@@ -198,7 +199,9 @@ impl Hosts for Cluster {
         let refusal = self.refusal.lock().unwrap().clone();
         Box::pin(async move { refusal.map_or_else(|| Ok(HOST.into()), Err) })
     }
+}
 
+impl Reach for Cluster {
     fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>> {
         assert_eq!(host, HOST);
         let at = *self.at.lock().unwrap();

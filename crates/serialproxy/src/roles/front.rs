@@ -56,8 +56,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     // It has none; their runtimes serve the users.
     let lines = Lines::new(settings(&config, None), cores);
-    let hosts =
-        OtherHosts::new(Grants::on(own.etcd.clone()), own.directory.clone(), own.links.clone());
+    let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), &own);
     let proxy = Proxy::new(Arc::new(config), lines, Backing::Cluster(hosts), tls)?;
     let proxy = proxy.with_health(watchdog.health());
     let listing = Listing::of(address.to_string(), Role::Proxy);

@@ -31,6 +31,7 @@ use crate::roles::close;
 use crate::roles::front;
 use crate::roles::say_ready;
 use crate::roles::settings;
+use crate::roles::several::Several;
 use crate::roles::shutdown_on_signal;
 use crate::roles::start;
 use crate::tls;
@@ -40,7 +41,8 @@ use crate::watchdog::Watchdog;
 pub(crate) const HELP: &str = "\
 On a host of a cluster, it passes users on to the host of their server. With a Nova in its
 configuration, it replaces nova-serialproxy, and looks up console tokens in Nova, as the service user
-of the configuration, which needs the role admin.
+of the configuration, which needs the role admin. On hosts of a cluster, several such proxies may be
+active at once.
 When ready, stdout gets one line: serialproxy ready proxy=http://H:P (https if there is a certificate).
 
 Example:
@@ -102,7 +104,7 @@ fn check(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// As [`crate::roles::serve`], without an API, guests and a state of its own.
+/// As [`crate::roles::serve`], without an API and guests; alone, or with other proxies.
 async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
     // From the beginning: it ends a process that does not wait for it.
@@ -111,6 +113,9 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let connections = limits::raise(recorded).context("the limit of open files")?;
     let daemon = config.serial_console.daemon;
     let nova = Nova::new(&config)?.context("no service user for Nova is configured")?;
+    let several = Several::join(&config, &shutdown).await?;
+    // Users who come by themselves, and those whom other proxies pass on.
+    let connections = if several.is_some() { connections / 2 } else { connections };
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
     // Written after bind, so that only the port's owner claims the pid file.
@@ -125,20 +130,31 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
     let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
-    let targets = Arc::new(Targets::new(nova, lines.clone(), &config));
+    let owners = several.as_ref().map(Several::owners);
+    let targets = Arc::new(Targets::new(nova, owners, lines.clone(), &config));
     tokio::spawn(Arc::clone(&targets).log_in());
     let backing = Backing::Nova(Arc::clone(&targets));
     let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?
         .with_health(watchdog.health());
+    let proxy = Arc::new(proxy);
 
-    let ready = format!("proxy={}://{address}", users.scheme());
+    let mut ready = format!("proxy={}://{address}", users.scheme());
+    let mut beside = None;
+    if let Some(several) = several {
+        ready = format!("{ready} cluster={}", several.address);
+        beside = Some(several.serve(&proxy, connections, &shutdown)?);
+    }
     tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
-        served = Arc::new(proxy).serve(listener, connections, shutdown) => served,
+        served = proxy.serve(listener, connections, shutdown) => served,
         never = targets.remove_unused() => match never {},
     };
-    close(&lines).await;
-    served.context("users cannot be served")
+    let closed = close(&lines).await;
+    served.context("users cannot be served")?;
+    match beside {
+        Some(beside) => beside.finish(closed).await,
+        None => Ok(()),
+    }
 }

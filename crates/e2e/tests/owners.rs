@@ -1,0 +1,347 @@
+//! Several active proxies in nova-serialproxy's place: of all of them, one at a time has a port.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::Value;
+use serialproxy_e2e::cloud::Cloud;
+use serialproxy_e2e::cluster::Cluster;
+use serialproxy_e2e::cluster::Role;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::socket::Socket;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+/// How long a proxy that was killed keeps its ports at most.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// What a busy machine may add to that, and a client's pause between two attempts.
+const SLACK: Duration = Duration::from_secs(10);
+
+const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
+
+/// A port that takes every connection, and counts them.
+#[derive(Clone, Debug)]
+struct Counted {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+    printed: broadcast::Sender<Vec<u8>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    open: usize,
+    most: usize,
+    typed: Vec<u8>,
+}
+
+impl Counted {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, seen) = (listener.local_addr().unwrap(), Arc::default());
+        let port = Self { address, seen, printed: broadcast::Sender::new(16) };
+        let accepting = port.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(accepting.clone().serve(stream));
+            }
+        });
+        port
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        {
+            let mut seen = self.seen.lock().unwrap();
+            seen.open += 1;
+            seen.most = seen.most.max(seen.open);
+        }
+        let (mut typed, mut screen) = stream.into_split();
+        let mut printed = self.printed.subscribe();
+        let mut bytes = [0; 1024];
+        loop {
+            tokio::select! {
+                length = typed.read(&mut bytes) => match length {
+                    Ok(length @ 1..) => {
+                        self.seen.lock().unwrap().typed.extend_from_slice(&bytes[..length]);
+                    }
+                    _ => break,
+                },
+                Ok(text) = printed.recv() => screen.write_all(&text).await.unwrap(),
+            }
+        }
+        self.seen.lock().unwrap().open -= 1;
+    }
+
+    fn print(&self, text: &[u8]) {
+        self.printed.send(text.to_vec()).unwrap();
+    }
+
+    /// Connections now.
+    fn open(&self) -> usize {
+        self.seen.lock().unwrap().open
+    }
+
+    /// Waits until exactly this was typed, in all connections together.
+    async fn typed(&self, expected: &[u8]) {
+        eventually(async || {
+            let seen = self.seen.lock().unwrap();
+            (seen.typed.len() >= expected.len()).then_some(())
+        })
+        .await;
+        let seen = self.seen.lock().unwrap();
+        let typed = String::from_utf8_lossy(&seen.typed);
+        assert_eq!(typed, String::from_utf8_lossy(expected));
+    }
+}
+
+/// Proxies on hosts of their own, before one Nova with one server.
+struct Rig {
+    cluster: Cluster,
+    cloud: Cloud,
+    port: Counted,
+    server: Uuid,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let cluster = Cluster::new(1).await;
+        let (cloud, port, server) = (Cloud::start().await, Counted::new().await, Uuid::new_v4());
+        let nova_conf = format!("{}region_name = RegionOne\n", cloud.login("nova"));
+        std::fs::write(cluster.file("nova.conf"), nova_conf).unwrap();
+        Self { cluster, cloud, port, server }
+    }
+
+    async fn proxy(&self, host: &str) -> Role {
+        self.cluster.certify(host, &["proxy"]);
+        self.start(host).await
+    }
+
+    async fn start(&self, host: &str) -> Role {
+        let file = |name: &str| self.cluster.file(name).display().to_string();
+        // Each host has claims of its own.
+        let (nova_conf, claims) = (file("nova.conf"), file(&format!("claims-{host}")));
+        let flags = ["--config-file", &nova_conf, "--line-claims", &claims];
+        self.cluster.start(host, "proxy", &flags).await
+    }
+
+    fn token(&self) -> String {
+        self.cloud.console_token(self.server, self.port.address)
+    }
+
+    /// A handshake with a new token that is expected to be refused.
+    async fn refused(&self, proxy: &Role) -> (u16, String) {
+        let path = format!("/?token={}", self.token());
+        let refused = Socket::refused(&proxy.proxy(), &path, &[]).await;
+        (refused.status, refused.reason)
+    }
+
+    /// A raw session, as soon as it is not refused.
+    async fn attached(&self, proxy: &Role) -> Socket {
+        eventually(async || {
+            let path = format!("/?token={}&mode=watch", self.token());
+            let answer = Socket::refused(&proxy.proxy(), &path, &[]).await;
+            (answer.status == 101).then_some(())
+        })
+        .await;
+        Socket::raw(&proxy.proxy(), &self.token()).await
+    }
+
+    /// Which host etcd calls the owner of the port.
+    fn owner(&self) -> Option<String> {
+        let key = format!("/serialproxy/v1/owners/{}-{}", self.server, self.port.address.port());
+        let found = self.cluster.etcd.ctl(&["get", &key, "--print-value-only"]);
+        let value: Value = serde_json::from_str(&found).ok()?;
+        Some(value["host"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.port.seen.lock().unwrap().most, 1, "connections at a time");
+        }
+    }
+}
+
+/// Waits until a session is told that its line is in this state.
+async fn state(session: &mut Socket, state: &str) -> Value {
+    loop {
+        let message = session.message("state").await;
+        if message["state"] == state {
+            return message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_second_user_is_refused_by_name_at_the_other_proxy_and_may_watch_there() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    let mut writer = rig.attached(&one).await;
+    let (here, there) = (rig.refused(&one).await, rig.refused(&two).await);
+    assert_eq!(here.0, 409);
+    assert!(here.1.starts_with("busy: token "), "{here:?}");
+    assert_eq!(here, there);
+    assert_eq!(rig.owner().as_deref(), Some("one"));
+
+    let mut watcher = Socket::v1(&two.proxy(), &rig.token(), "&mode=watch").await;
+    let hello = watcher.message("hello").await;
+    rig.port.print(b"login: ");
+    watcher.output_with(b"login: ").await;
+    writer.send("root\r").await;
+    rig.port.typed(b"root\r").await;
+
+    // A session of the one proxy comes back through the other, and its history does too.
+    let key = hello["resume"].as_str().unwrap();
+    drop(watcher);
+    let mut back = Socket::open(&two.proxy(), &format!("/?resume={key}"), &V1).await;
+    let key = back.message("hello").await["resume"].as_str().unwrap().to_owned();
+    let url = format!("http://{}/history", two.proxy());
+    let history = reqwest::Client::new().get(url).header("x-console-resume", &key);
+    assert_eq!(history.send().await.unwrap().bytes().await.unwrap(), "login: ");
+}
+
+#[tokio::test]
+async fn of_many_who_come_at_once_to_two_proxies_one_gets_the_port() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    let comers = [&one, &two].into_iter().cycle().take(20).map(|proxy| {
+        let (address, path) = (proxy.proxy(), format!("/?token={}", rig.token()));
+        tokio::spawn(async move {
+            let answer = Socket::refused(&address, &path, &[]).await;
+            (answer.status, answer.reason)
+        })
+    });
+    let mut answers = Vec::new();
+    for comer in comers.collect::<Vec<_>>() {
+        answers.push(comer.await.unwrap());
+    }
+    // Who left made room for the next.
+    let is = |wanted: u16| answers.iter().filter(|(status, _)| *status == wanted).count();
+    assert!(is(101) > 0 && is(101) + is(409) == answers.len(), "{answers:?}");
+}
+
+#[tokio::test]
+async fn when_the_owner_is_killed_another_proxy_takes_over_within_the_lease_time() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    let mut before = rig.attached(&one).await;
+    let mut through = Socket::v1(&two.proxy(), &rig.token(), "&mode=watch").await;
+    through.message("hello").await;
+    before.send("before").await;
+    rig.port.typed(b"before").await;
+    let killed = Instant::now();
+    one.kill().await;
+    let (status, reason) = rig.refused(&two).await;
+    assert_eq!(status, 503, "{reason}");
+    let mut after = rig.attached(&two).await;
+    let elapsed = killed.elapsed();
+    assert!(elapsed < LEASE + SLACK, "{elapsed:?}");
+    after.send("after").await;
+    rig.port.typed(b"beforeafter").await;
+    assert_eq!(rig.owner().as_deref(), Some("two"));
+
+    // The one that was killed is back, and passes its users on.
+    let one = rig.start("one").await;
+    assert_eq!(rig.refused(&one).await.0, 409);
+    // A proxy that ends gives its ports back at once.
+    drop(after);
+    let ended = Instant::now();
+    two.stop().await;
+    let mut last = rig.attached(&one).await;
+    assert!(ended.elapsed() < LEASE, "{:?}", ended.elapsed());
+    last.send("!").await;
+    rig.port.typed(b"beforeafter!").await;
+}
+
+#[tokio::test]
+async fn while_etcd_is_away_sessions_go_on_and_then_wait_for_it() {
+    let mut rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    drop(rig.attached(&one).await);
+    let mut session = Socket::v1(&one.proxy(), &rig.token(), "").await;
+    assert_eq!(session.message("hello").await["state"], "connected");
+    rig.cluster.etcd.kill(0);
+    let away = Instant::now();
+    session.send("away").await;
+    rig.port.typed(b"away").await;
+    let asked = Instant::now();
+    let (status, reason) = rig.refused(&two).await;
+    assert_eq!(status, 503, "{reason}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+
+    let told = state(&mut session, "waiting").await;
+    let elapsed = away.elapsed();
+    assert!(elapsed < LEASE, "its lease may have ended: {elapsed:?}");
+    assert_eq!(told["cause"], "unreachable", "{told}");
+    eventually(async || (rig.port.open() == 0).then_some(())).await;
+    session.send("nobody reads this").await;
+    rig.cluster.etcd.restart(0).await;
+    state(&mut session, "connected").await;
+    session.send("back").await;
+    rig.port.typed(b"awayback").await;
+    let answer = eventually(async || {
+        let answer = rig.refused(&two).await;
+        (answer.0 != 503).then_some(answer)
+    });
+    assert!(answer.await.1.starts_with("busy: token "));
+}
+
+#[tokio::test]
+async fn a_proxy_that_stood_still_types_nothing_once_another_may_have_the_port() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    let mut stood = rig.attached(&one).await;
+    stood.send("one").await;
+    rig.port.typed(b"one").await;
+    one.freeze();
+    // The kernel takes it for a process that does not read.
+    stood.send("late").await;
+    eventually(async || (rig.owner().is_none()).then_some(())).await;
+    one.thaw();
+    let mut other = rig.attached(&two).await;
+    other.send("two").await;
+    rig.port.typed(b"onetwo").await;
+    assert_eq!(stood.closed().await.0, 4013);
+}
+
+#[tokio::test]
+async fn what_others_wrote_to_etcd_does_no_harm() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    let key = format!("/serialproxy/v1/owners/{}-{}", rig.server, rig.port.address.port());
+    for value in ["nonsense", r#"{"host": 7}"#, &"x".repeat(100_000)] {
+        rig.cluster.etcd.ctl(&["put", &key, value]);
+        let (status, reason) = rig.refused(&one).await;
+        assert_eq!(status, 503, "{reason}");
+        assert!(reason.starts_with("unavailable: which proxy serves this console"), "{reason}");
+    }
+    // Nobody keeps it alive, so that it is nobody's.
+    rig.cluster.etcd.ctl(&["put", &key, r#"{"host": "two", "process": 7}"#]);
+    let mut session = Socket::v1(&one.proxy(), &rig.token(), "").await;
+    assert_eq!(session.message("hello").await["state"], "connected");
+    session.send("a").await;
+    rig.port.typed(b"a").await;
+    assert_eq!(rig.owner().as_deref(), Some("one"));
+
+    // Somebody removes it: the port is let go, and taken again.
+    rig.cluster.etcd.ctl(&["del", &key]);
+    state(&mut session, "waiting").await;
+    state(&mut session, "connected").await;
+    session.send("b").await;
+    rig.port.typed(b"ab").await;
+    let busy = eventually(async || {
+        let answer = rig.refused(&two).await;
+        (answer.0 != 503).then_some(answer)
+    });
+    assert_eq!(busy.await.0, 409);
+}

@@ -1,0 +1,205 @@
+//! One server's port, and where it was when somebody asked.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use serialproxy_line::Endpoint;
+use serialproxy_line::Permit;
+use serialproxy_line::Resolve;
+use serialproxy_line::Unresolved;
+use serialproxy_openstack::Nova;
+use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use tokio::time::Instant;
+
+use super::FRESH;
+use super::lock;
+use super::not_running;
+use super::unknown;
+use crate::hosts::Owners;
+use crate::hosts::Taken;
+use crate::obstacle::obstacle;
+
+/// One server's port.
+#[derive(Debug)]
+pub(super) struct Target {
+    nova: Arc<Nova>,
+    owners: Option<Arc<dyn Owners>>,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    located: Located,
+    pub(super) used: Instant,
+    pub(super) gone: bool,
+    /// The right to use the port that was resolved last.
+    owned: Option<Offer>,
+    /// One that the line has yet to take up.
+    offered: Option<Offer>,
+}
+
+/// Where a server's port was when somebody asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(super) server: ServerRef,
+    pub(super) endpoint: Endpoint,
+    /// When the server last changed, in Nova's words: to the second.
+    pub(super) updated: Option<String>,
+    pub(super) seen: Instant,
+}
+
+/// The right to use a port, of several proxies.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(super) target: String,
+    pub(super) permit: Arc<dyn Permit>,
+}
+
+impl Located {
+    /// Whether it still counts.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.seen.elapsed() < FRESH
+    }
+
+    /// What the proxies call its port among each other.
+    pub(super) fn target(&self) -> String {
+        target(self.server.id, &self.endpoint)
+    }
+}
+
+impl Offer {
+    fn is_of(&self, target: &str) -> bool {
+        self.target == target && self.permit.is_good()
+    }
+}
+
+impl Target {
+    pub(super) fn new(
+        nova: &Arc<Nova>,
+        owners: Option<&Arc<dyn Owners>>,
+        located: &Located,
+        offered: Option<&Offer>,
+    ) -> Self {
+        let state = State {
+            located: located.clone(),
+            used: located.seen,
+            gone: false,
+            owned: None,
+            offered: offered.cloned(),
+        };
+        Self { nova: Arc::clone(nova), owners: owners.cloned(), state: Mutex::new(state) }
+    }
+
+    /// Whether this proxy may use the port of this name.
+    pub(super) fn has(&self, target: &str) -> bool {
+        lock(&self.state).owned.as_ref().is_some_and(|owned| owned.is_of(target))
+    }
+
+    /// Takes note of a newer lookup; returns whether the port is elsewhere now.
+    pub(super) fn update(&self, located: &Located, offered: Option<&Offer>) -> bool {
+        let mut state = lock(&self.state);
+        let moved = state.located.endpoint != located.endpoint;
+        state.located = located.clone();
+        state.used = located.seen;
+        if let Some(offered) = offered {
+            state.offered = Some(offered.clone());
+        }
+        moved
+    }
+
+    /// Where the port is, once this proxy may use it.
+    async fn locate(&self, line: LineKey) -> Result<Endpoint, Unresolved> {
+        let endpoint = self.find().await?;
+        let Some(owners) = &self.owners else { return Ok(endpoint) };
+        let target = target(line.server, &endpoint);
+        if lock(&self.state).take_up(&target) {
+            return Ok(endpoint);
+        }
+        match owners.take(&target).await {
+            Ok(Taken::Here(permit)) => {
+                lock(&self.state).owned = Some(Offer { target, permit });
+                Ok(endpoint)
+            }
+            Ok(Taken::By(host)) => {
+                Err(Unresolved::Failed(format!("served by another serialproxy, on host {host}")))
+            }
+            Err(refusal) => Err(Unresolved::Waits(refusal.to_string())),
+        }
+    }
+
+    async fn find(&self) -> Result<Endpoint, Unresolved> {
+        let last = lock(&self.state).located.clone();
+        if last.is_fresh() {
+            return Ok(last.endpoint);
+        }
+        let next = self.ask(last).await?;
+        let mut state = lock(&self.state);
+        if state.located.seen < next.seen {
+            state.located = next;
+        }
+        Ok(state.located.endpoint.clone())
+    }
+
+    /// Where the port is now, as far as Nova says.
+    async fn ask(&self, last: Located) -> Result<Located, Unresolved> {
+        let seen = Instant::now();
+        let server = self.nova.server(last.server.id).await.map_err(|error| unknown(&error))?;
+        let Some(server) = server else {
+            lock(&self.state).gone = true;
+            return Err(Unresolved::Gone("the server was deleted".into()));
+        };
+        if let Some(refusal) = obstacle(&server) {
+            return Err(not_running(&server, &refusal));
+        }
+        if server.updated == last.updated {
+            return Ok(Located { seen, ..last });
+        }
+        Err(Unresolved::Failed(
+            "the server was changed, and its port may belong to another server now: ask for a \
+             new console URL"
+                .into(),
+        ))
+    }
+}
+
+impl State {
+    /// Whether the right to use this port is there.
+    fn take_up(&mut self, target: &str) -> bool {
+        let has = |offer: &Option<Offer>| offer.as_ref().is_some_and(|offer| offer.is_of(target));
+        if !has(&self.owned) && has(&self.offered) {
+            self.owned = self.offered.take();
+        }
+        has(&self.owned)
+    }
+}
+
+impl Resolve for Target {
+    fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+        Box::pin(self.locate(line))
+    }
+
+    fn permit(&self, _: LineKey) -> Option<Arc<dyn Permit>> {
+        lock(&self.state).owned.as_ref().map(|owned| Arc::clone(&owned.permit))
+    }
+
+    /// Nova's word for the port is all that is known of it.
+    fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
+        endpoint.claim(line)
+    }
+
+    /// A session ends with its target, whatever became of the server: as with Nova's own proxy.
+    fn closed(&self, _: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A server has as many ports as it was started on; each proxy calls them alike.
+fn target(server: ServerId, endpoint: &Endpoint) -> String {
+    let (Endpoint::Tcp { port, .. } | Endpoint::Tunnel { port, .. }) = endpoint else {
+        return server.to_string();
+    };
+    format!("{server}-{port}")
+}
