@@ -25,7 +25,8 @@ test('a host that is lost is shown so, and its console goes on', async () => {
   cable.write('x');
   await once(cable, 'data');
   await see(list.getByText('host lost', { exact: true }));
-  await see(alert(page, /./));
+  await see(list.getByText(/^Its host, hypervisor, does not respond\./));
+  await see(alert(page, /^The host of this server does not respond; the server itself may still run\./));
   cable.write('x');
   await once(cable, 'data');
   await see(list.getByText('running', { exact: true }));

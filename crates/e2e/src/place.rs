@@ -99,6 +99,8 @@ impl Place {
         let body = body.to_string();
         let id = eventually(async || {
             let booted = self.api.call(Method::POST, "/v1/servers", &body).await;
+            // Until its host is up.
+            assert!([201, 503].contains(&booted.status), "{:?}", booted.json);
             (booted.status == 201).then(|| booted.json["server"]["id"].as_str().unwrap().to_owned())
         })
         .await;
