@@ -50,7 +50,7 @@ impl Api {
         // Whoever is only to watch leaves the guest alone.
         let operator = mode == Mode::Write && caller.role >= Role::Member;
         let user = caller.user.clone();
-        let grant = Grant { line, project, user, mode, operator, wait, expires };
+        let grant = Grant { line, project, user, mode, operator, wait, expires, host: None };
         let token = self.grants.authorize(grant).await?;
         let (user, server) = (&caller.user, line.server);
         let mode = mode.as_str();

@@ -266,7 +266,7 @@ where
         .map_err(|_| AdmissionError::Request("it is not the JSON that this call takes"))
 }
 
-fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {
     // Strings, and lists of them.
     let body = serde_json::to_vec(value).unwrap_or_default();
     let mut response = Response::new(Full::from(body));

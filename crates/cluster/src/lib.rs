@@ -38,6 +38,7 @@ mod renewal;
 mod role;
 mod survey;
 mod trust;
+mod watching;
 mod wire;
 
 pub use crate::admission::Admission;
@@ -87,5 +88,9 @@ pub use crate::role::Roles;
 pub use crate::survey::Surveyed;
 pub use crate::survey::survey;
 pub use crate::trust::reason;
+pub use crate::watching::MakeLink;
+pub use crate::watching::WatchRequest;
+pub use crate::watching::Watchable;
+pub use crate::watching::Watching;
 pub use crate::wire::JOIN;
 pub use crate::wire::RENEW;

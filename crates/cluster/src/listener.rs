@@ -40,9 +40,11 @@ use crate::Peer;
 use crate::PeerError;
 use crate::Removed;
 use crate::Role;
+use crate::Watching;
 use crate::publish::Has;
 use crate::reason;
 use crate::remote::call;
+use crate::wire::WATCH_LINK;
 
 /// How long a handshake may take: between hosts it takes milliseconds.
 const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -74,6 +76,8 @@ pub struct Served {
     pub calls: Option<Has>,
     /// Certificates.
     pub admission: Option<Admission>,
+    /// Links for watching.
+    pub watching: Option<Watching>,
     /// Whose connections end.
     pub removed: Removed,
 }
@@ -229,6 +233,11 @@ async fn request_of(
                 plain(StatusCode::FORBIDDEN)
             }
         },
+        (Some(peer), Served { watching: Some(watching), .. })
+            if request.uri().path() == WATCH_LINK =>
+        {
+            watching.answer(request, peer).await
+        }
         (_, Served { admission: Some(admission), .. }) => {
             admission.answer(request, from.ip(), peer).await
         }

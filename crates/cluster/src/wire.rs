@@ -11,6 +11,9 @@ pub const JOIN: &str = "/cluster/v1/join";
 /// `POST` with a `RenewRequest`, with the certificate that ends.
 pub const RENEW: &str = "/cluster/v1/renew";
 
+/// `POST` with a `WatchRequest`, with the certificate of a compute host.
+pub(crate) const WATCH_LINK: &str = "/cluster/v1/watch-link";
+
 /// Largest request, in bytes.
 pub(crate) const MAX_REQUEST: usize = 16 * 1024;
 

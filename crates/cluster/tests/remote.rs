@@ -16,10 +16,14 @@ use serialproxy_cluster::Host;
 use serialproxy_cluster::Identity;
 use serialproxy_cluster::Links;
 use serialproxy_cluster::Listed;
+use serialproxy_cluster::MakeLink;
 use serialproxy_cluster::Remote;
 use serialproxy_cluster::Role;
 use serialproxy_cluster::Served;
 use serialproxy_cluster::Strangers;
+use serialproxy_cluster::WatchRequest;
+use serialproxy_cluster::Watchable;
+use serialproxy_cluster::Watching;
 use serialproxy_cluster::serve;
 use serialproxy_config::Config;
 use serialproxy_config::values::Cluster;
@@ -186,6 +190,23 @@ fn listed(host: &str) -> Listed {
     Listed { host, name, project, status, ports, unusable_ports }
 }
 
+/// etcd with these hosts, of which `liar` and `another` have a server each, and what follows it.
+async fn directory_of(hosts: &[(&str, &str, Role)]) -> (Directory, Etcd) {
+    let nodes = Etcd::start(1).await;
+    let (endpoints, prefix) = (nodes.endpoints(), "/s/".to_owned());
+    let settings = Settings { endpoints, tls: None, user: None, prefix };
+    let etcd = serialproxy_etcd::Etcd::new(settings).unwrap();
+    for (name, address, role) in hosts {
+        let host = Host::of((*address).to_owned(), *role);
+        etcd.put(&format!("hosts/{name}"), &host, None).await.unwrap();
+    }
+    etcd.put(&format!("servers/{}", own()), &listed("liar"), None).await.unwrap();
+    etcd.put(&format!("servers/{}", anothers()), &listed("another"), None).await.unwrap();
+    let followed = Directory::follow(&etcd);
+    followed.complete().await;
+    (followed, nodes)
+}
+
 /// An api role, and the host `liar`; `another` has a server too, and is not there.
 async fn beside_a_liar() -> (Remote, Etcd, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -196,19 +217,12 @@ async fn beside_a_liar() -> (Remote, Etcd, TempDir) {
     let address = listener.local_addr().unwrap().to_string();
     let has = Has { servers: Arc::new(Liar), lines: Arc::new(Liar) };
     let removed = liar.removed().clone();
-    let served = Served { attach: None, calls: Some(has), admission: None, removed };
+    let (attach, admission, watching) = (None, None, None);
+    let served = Served { attach, calls: Some(has), admission, watching, removed };
     let tls = liar.server_config(Strangers::Refused).unwrap();
     tokio::spawn(serve(listener, tls, served, 100, CancellationToken::new()));
 
-    let nodes = Etcd::start(1).await;
-    let (endpoints, prefix) = (nodes.endpoints(), "/s/".to_owned());
-    let settings = Settings { endpoints, tls: None, user: None, prefix };
-    let etcd = serialproxy_etcd::Etcd::new(settings).unwrap();
-    etcd.put("hosts/liar", &Host::of(address, Role::Compute), None).await.unwrap();
-    etcd.put(&format!("servers/{}", own()), &listed("liar"), None).await.unwrap();
-    etcd.put(&format!("servers/{}", anothers()), &listed("another"), None).await.unwrap();
-    let followed = Directory::follow(&etcd);
-    followed.complete().await;
+    let (followed, nodes) = directory_of(&[("liar", &address, Role::Compute)]).await;
     (Remote::new(followed, Links::new(api)), nodes, directory)
 }
 
@@ -235,4 +249,40 @@ async fn a_host_speaks_for_no_server_of_another_host() {
     let sessions = remote.sessions(None).await.unwrap().sessions;
     let of: Vec<_> = sessions.iter().map(|session| session.server.id).collect();
     assert_eq!(of, [own()]);
+}
+
+#[tokio::test]
+async fn a_host_gets_links_for_its_own_servers_alone() {
+    let files = tempfile::tempdir().unwrap();
+    let ca = Authority::create(files.path()).unwrap();
+    let api = identity(&ca, files.path(), "ctl", Role::Api);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (directory, _etcd) = directory_of(&[("ctl", &address, Role::Api)]).await;
+    let make: MakeLink = Arc::new(|host, asked: WatchRequest| {
+        Box::pin(async move { Ok(format!("link of {} at {host}", asked.user)) })
+    });
+    let watching = Some(Watching::new(directory.clone(), make));
+    let removed = api.removed().clone();
+    let served = Served { attach: None, calls: None, admission: None, watching, removed };
+    let tls = api.server_config(Strangers::Refused).unwrap();
+    tokio::spawn(serve(listener, tls, served, 100, CancellationToken::new()));
+
+    let link = async |name, role, server| {
+        let asked = WatchRequest {
+            line: LineKey { server, port: 0 },
+            project: "p".into(),
+            user: "alice".into(),
+            expires: "2030-01-01T00:00:00Z".parse().unwrap(),
+        };
+        let identity = identity(&ca, files.path(), name, role);
+        Watchable::new(identity, directory.clone()).link(&asked).await
+    };
+    let made = link("liar", Role::Compute, own()).await;
+    assert_eq!(made, Ok("link of alice at liar".into()));
+    let refused = link("liar", Role::Compute, anothers()).await.unwrap_err();
+    assert!(refused.contains("the host does not have server"), "{refused}");
+    // The name of the host with another role.
+    let refused = link("another", Role::Proxy, anothers()).await.unwrap_err();
+    assert!(refused.contains("role"), "{refused}");
 }

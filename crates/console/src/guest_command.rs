@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::Consoles;
 use crate::Host;
+use crate::Membership;
 
 /// Commands of one session in progress at a time: a reset may overtake a stop that waits for its guest.
 const AT_ONCE: usize = 2;
@@ -105,42 +106,26 @@ impl GuestCommands {
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
             return Err("this session has created too many links: use one of them".into());
         }
-        let Some(Host { grants, .. }) = &self.consoles.host else {
+        let Some(host) = self.consoles.host.clone() else {
             return Err("Nova creates the console URLs here: to let others watch, append \
                      &mode=watch to one"
                 .into());
         };
-        let now = Timestamp::now();
-        let ttl = self.consoles.token_ttl.as_secs();
-        let expires = now + SignedDuration::from_secs(ttl.cast_signed());
-        // Nobody watches for longer by a link of a session whose time is limited.
-        let expires = self.keyboard.limit().map_or(expires, |limit| limit.min(expires));
-        let seconds = now.duration_until(expires).as_secs().max(0).cast_unsigned();
-        let grant = Grant {
-            line: self.keyboard.line(),
-            // The session's, whosever the server is by now.
-            project: self.keyboard.project().unwrap_or_default().to_owned(),
-            user: self.keyboard.user().to_owned(),
-            mode: Mode::Watch,
-            operator: false,
-            wait: true,
-            expires,
-        };
-        let (grants, answers) = (grants.clone(), self.answers.clone());
+        let grant = self.grant();
+        let seconds = Timestamp::now().duration_until(grant.expires).as_secs().max(0);
+        let (answers, keyboard) = (self.answers.clone(), self.keyboard.clone());
         let base = self.consoles.console_url.clone();
-        let keyboard = self.keyboard.clone();
         tokio::spawn(async move {
-            let answer = match grants.authorize(grant).await {
-                Ok(token) => {
+            let answer = match make_link(&host, grant, &base).await {
+                Ok(url) => {
                     tracing::info!(line = keyboard.line_name(),
                         server = %keyboard.line().server, session = %keyboard.session(),
                         user = keyboard.user(), "watch link created");
-                    let url = format!("{base}?token={}&mode=watch", token.expose());
-                    ServerMessage::Link { url, seconds }
+                    ServerMessage::Link { url, seconds: seconds.cast_unsigned() }
                 }
                 Err(error) => {
                     if seldom::is_due("link") {
-                        tracing::error!(%error, "watch links cannot be made");
+                        tracing::error!(error, "watch links cannot be made");
                     }
                     let message = "links cannot be made now, try again".into();
                     ServerMessage::Error { message }
@@ -149,6 +134,24 @@ impl GuestCommands {
             let _ = answers.send(Box::new(answer)).await;
         });
         Ok(())
+    }
+
+    /// What a link stands for.
+    fn grant(&self) -> Grant {
+        let ttl = self.consoles.token_ttl.as_secs();
+        let expires = Timestamp::now() + SignedDuration::from_secs(ttl.cast_signed());
+        Grant {
+            line: self.keyboard.line(),
+            // The session's, whosever the server is by now.
+            project: self.keyboard.project().unwrap_or_default().to_owned(),
+            user: self.keyboard.user().to_owned(),
+            mode: Mode::Watch,
+            operator: false,
+            wait: true,
+            // Nobody watches for longer by a link of a session whose time is limited.
+            expires: self.keyboard.limit().map_or(expires, |limit| limit.min(expires)),
+            host: None,
+        }
     }
 
     fn allow(&self, command: GuestCommand) -> Result<(), String> {
@@ -161,6 +164,15 @@ impl GuestCommands {
         }
         Ok(())
     }
+}
+
+/// The URL of a link, or why there is none.
+async fn make_link(host: &Host, grant: Grant, base: &str) -> Result<String, String> {
+    if let Some(Membership { links, .. }) = &host.cluster {
+        return links.link(grant).await;
+    }
+    let token = host.grants.authorize(grant).await.map_err(|error| error.to_string())?;
+    Ok(format!("{base}?token={}&mode=watch", token.expose()))
 }
 
 fn power(action: PowerAction) -> Power {

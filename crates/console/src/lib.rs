@@ -18,6 +18,7 @@ mod session;
 mod socket;
 mod wire;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +29,10 @@ use serialproxy_grants::Grants;
 use serialproxy_limits::Meter;
 use serialproxy_proto::bounds::RATE;
 use serialproxy_proto::bounds::RATE_SECONDS;
+use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Servers;
+use serialproxy_proto::token::Grant;
 
 use crate::record::Recorder;
 pub use crate::session::Session;
@@ -54,12 +57,36 @@ pub struct Consoles {
 /// Who does what a session asks for beside typing.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Makes links for those who are to watch.
+    /// Tokens; makes links for those who are to watch, on one machine.
     pub grants: Grants,
     /// Controls the guests' power.
     pub servers: Arc<dyn Servers>,
     /// Sends what is no input to their ports.
     pub lines: Arc<dyn LineBook>,
+    /// What it is in a cluster; none on one machine.
+    pub cluster: Option<Membership>,
+}
+
+impl Host {
+    /// The only host.
+    pub fn alone(grants: Grants, compute: &Arc<impl Servers + LineBook + 'static>) -> Self {
+        Self { grants, servers: compute.clone(), lines: compute.clone(), cluster: None }
+    }
+}
+
+/// A host of a cluster, which may not write grants itself.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// Its name: tokens that it asked for are good here alone.
+    pub name: String,
+    /// Who makes links for those who are to watch.
+    pub links: Arc<dyn WatchLinks>,
+}
+
+/// Has links made by those who may.
+pub trait WatchLinks: fmt::Debug + Send + Sync {
+    /// The URL of a link that stands for this grant, or why there is none, for the log.
+    fn link(&self, grant: Grant) -> BoxFuture<'_, Result<String, String>>;
 }
 
 impl Consoles {

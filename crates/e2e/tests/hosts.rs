@@ -125,6 +125,28 @@ async fn what_the_api_says_of_a_line_comes_from_its_host() {
 }
 
 #[tokio::test]
+async fn an_api_role_makes_the_watch_links_of_a_session_and_writes_its_own_address() {
+    let mut two = Two::start_with(&["--serial_console-base_url", "http://wrong.example/"]).await;
+    let proxy = two.proxy().await;
+    let mut alice = Socket::v1(&proxy.proxy(), &two.token("").await, "").await;
+    alice.say(r#"{"type":"link"}"#).await;
+    let link = alice.message("link").await;
+    let url = link["url"].as_str().unwrap();
+    assert!(!url.contains("wrong.example"), "{url}");
+    let watches = url.split_once("token=").unwrap().1.strip_suffix("&mode=watch").unwrap();
+    let writes = format!("/?token={watches}&mode=write");
+    assert_eq!(Socket::refused(&proxy.proxy(), &writes, &[]).await.status, 403);
+    let mut bob = Socket::raw(&proxy.proxy(), watches).await;
+    two.guest.print(b"seen").await;
+    bob.output_with(b"seen").await;
+
+    two.api.kill().await;
+    alice.say(r#"{"type":"link"}"#).await;
+    let error = alice.message("error").await;
+    assert_eq!(error["message"], "links cannot be made now, try again");
+}
+
+#[tokio::test]
 async fn a_token_is_checked_by_the_host_that_has_the_line() {
     let two = Two::start().await;
     let proxy = two.proxy().await;

@@ -136,8 +136,8 @@ impl std::str::FromStr for Mode {
 
 /// What a console token stands for: this user may attach to this line, in this mode, until then.
 ///
-/// It never names a host or a TCP port: the endpoint is resolved from the running guest at each
-/// connect, so a token cannot reach a guest that took over another guest's port.
+/// It never names a TCP port: the endpoint is resolved from the running guest at each connect, so
+/// a token cannot reach a guest that took over another guest's port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant {
     /// The line that may be attached to.
@@ -156,6 +156,8 @@ pub struct Grant {
     /// When it ends. A session that is attached by then goes on, unless
     /// `[consoleauth] enforce_session_timeout` is set.
     pub expires: Timestamp,
+    /// The only host of a cluster that takes the token, for one that a host asked for.
+    pub host: Option<String>,
 }
 
 #[cfg(test)]

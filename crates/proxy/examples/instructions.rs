@@ -182,7 +182,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     );
 
     let grants = Grants::open(file)?;
-    let host = Host { grants: grants.clone(), servers: compute.clone(), lines: compute };
+    let host = Host::alone(grants.clone(), &compute);
     let backing = Backing::Own(host);
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
@@ -197,6 +197,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
         operator: false,
         wait: false,
         expires: Timestamp::now() + 24.hours(),
+        host: None,
     };
     let token = grants.authorize(grant).await?;
     Ok((guest, Door { address, token: token.expose().to_owned() }))

@@ -66,16 +66,25 @@ impl Backing {
     /// wrong.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
         match self {
-            Self::Own(Host { grants, .. }) => {
+            Self::Own(Host { grants, cluster, .. }) => {
                 // Counted before, so that one during the look-up is noticed.
                 let revocations = grants.revocations();
                 let grant = grants.validate(token.digest(), Timestamp::now()).await;
                 let grant = grant.map_err(|error| unavailable(&error))?.ok_or(Refusal::Token)?;
-                Ok(Console::of(grant, revocations))
+                let own = cluster.as_ref().map(|cluster| &*cluster.name);
+                Ok(Console::of(Self::take(grant, own)?, revocations))
             }
             Self::Nova(targets) => targets.look_up(token).await,
             // Only a host of the cluster looks tokens up.
             Self::Cluster(_) => Err(Refusal::Token),
+        }
+    }
+
+    /// What a host asked for is good there alone: here, if this host is `own`.
+    pub(crate) fn take(grant: Grant, own: Option<&str>) -> Result<Grant, Refusal> {
+        match grant.host.is_none() || grant.host.as_deref() == own {
+            true => Ok(grant),
+            false => Err(Refusal::Token),
         }
     }
 
@@ -162,7 +171,7 @@ impl Backing {
 
 impl Console {
     fn of(grant: Grant, revocations: Option<u64>) -> Self {
-        let Grant { line, project, user, mode, operator, wait, expires } = grant;
+        let Grant { line, project, user, mode, operator, wait, expires, host: _ } = grant;
         let (project, expires) = (Some(project), Some(expires));
         Self {
             line,

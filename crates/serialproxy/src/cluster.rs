@@ -15,8 +15,10 @@ use serialproxy_cluster::Members;
 use serialproxy_cluster::Peer;
 use serialproxy_cluster::Renewal;
 use serialproxy_cluster::Role;
+use serialproxy_cluster::Watchable;
 use serialproxy_cluster::etcd_settings;
 use serialproxy_config::Config;
+use serialproxy_console::Membership;
 use serialproxy_etcd::Etcd;
 use serialproxy_grants::Grants;
 use serialproxy_limits::seldom;
@@ -31,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Connections;
+use crate::watch_links::Asked;
 
 /// This host in its cluster.
 #[derive(Debug)]
@@ -76,6 +79,12 @@ impl Own {
         tokio::spawn(async move { members.follow_removed(known.removed()).await });
         tokio::spawn(end_when_removed(Arc::clone(&identity), shutdown.clone()));
         Ok(Self { peer, identity, etcd, directory, links, admission })
+    }
+
+    /// What a host is to its sessions.
+    pub(crate) fn membership(&self) -> Membership {
+        let links = Watchable::new(Arc::clone(&self.identity), self.directory.clone());
+        Membership { name: self.peer.host.clone(), links: Arc::new(Asked(links)) }
     }
 
     /// Tells the cluster of this process until the shutdown, and then that it is gone.

@@ -16,6 +16,7 @@ mod roles;
 mod self_signed;
 mod state;
 mod tls;
+mod watch_links;
 mod watchdog;
 
 use std::process::ExitCode;

@@ -337,8 +337,16 @@ async fn deleting_a_server_ends_its_console_tokens_and_no_others() {
         let line = LineKey { server, port: 0 };
         let (user, mode) = ("a".into(), Mode::Write);
         let expires = Timestamp::MAX;
-        let grant =
-            Grant { line, project: "p".into(), user, mode, operator: true, wait: false, expires };
+        let grant = Grant {
+            line,
+            project: "p".into(),
+            user,
+            mode,
+            operator: true,
+            wait: false,
+            expires,
+            host: None,
+        };
         bench.grants.authorize(grant).await.unwrap().digest()
     };
     let (gone, kept) = (token(running()).await, token(halted()).await);
@@ -355,8 +363,16 @@ async fn a_server_that_may_not_be_deleted_keeps_its_console_tokens() {
     let bench = Bench::with(fake, &config(), Auth::Noauth);
     let line = LineKey { server: running(), port: 0 };
     let (user, mode, expires) = ("a".into(), Mode::Write, Timestamp::MAX);
-    let grant =
-        Grant { line, project: "p".into(), user, mode, operator: true, wait: false, expires };
+    let grant = Grant {
+        line,
+        project: "p".into(),
+        user,
+        mode,
+        operator: true,
+        wait: false,
+        expires,
+        host: None,
+    };
     let token = bench.grants.authorize(grant).await.unwrap().digest();
     let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
     assert_eq!(answer.status, 409);
@@ -392,7 +408,8 @@ async fn expired_tokens_are_purged_until_the_end() {
     let line = LineKey { server: running(), port: 0 };
     let expires = Timestamp::UNIX_EPOCH;
     let (project, user, mode) = ("p".into(), "a".into(), Mode::Watch);
-    let grant = Grant { line, project, user, mode, operator: true, wait: false, expires };
+    let grant =
+        Grant { line, project, user, mode, operator: true, wait: false, expires, host: None };
     let token = bench.grants.authorize(grant).await.unwrap().digest();
     let minute = tokio::time::sleep(std::time::Duration::from_secs(61));
     serialproxy_api::purge_tokens(bench.grants.clone(), minute).await;

@@ -96,5 +96,7 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
         wait: row.get(5)?,
         expires: time(row.get(6)?),
         project: row.get(7)?,
+        // This is the only host.
+        host: None,
     })
 }

@@ -25,6 +25,8 @@ struct Record {
     operator: bool,
     wait: bool,
     expires: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
 }
 
 impl Shared {
@@ -86,16 +88,16 @@ impl Shared {
 
 impl From<Grant> for Record {
     fn from(grant: Grant) -> Self {
-        let Grant { line, project, user, mode, operator, wait, expires } = grant;
+        let Grant { line, project, user, mode, operator, wait, expires, host } = grant;
         let LineKey { server, port } = line;
-        Self { server, port, project, user, mode, operator, wait, expires }
+        Self { server, port, project, user, mode, operator, wait, expires, host }
     }
 }
 
 impl From<Record> for Grant {
     fn from(record: Record) -> Self {
-        let Record { server, port, project, user, mode, operator, wait, expires } = record;
-        Self { line: LineKey { server, port }, project, user, mode, operator, wait, expires }
+        let Record { server, port, project, user, mode, operator, wait, expires, host } = record;
+        Self { line: LineKey { server, port }, project, user, mode, operator, wait, expires, host }
     }
 }
 

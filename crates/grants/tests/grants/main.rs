@@ -66,5 +66,6 @@ fn a_grant(name: &str, expires: Timestamp) -> Grant {
         operator: true,
         wait: false,
         expires,
+        host: None,
     }
 }

@@ -70,8 +70,7 @@ impl Rig {
         change(&mut config);
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let compute = Manager::start(&config, ledger, lines.clone());
-        let backing =
-            Backing::Own(Host { grants: grants.clone(), servers: compute.clone(), lines: compute });
+        let backing = Backing::Own(Host::alone(grants.clone(), &compute));
         let tls = Tls { users: Reception::plain(), api: None };
         let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,6 +98,7 @@ impl Rig {
             operator: false,
             wait: true,
             expires: Timestamp::MAX,
+            host: None,
         };
         self.grants.authorize(grant).await.unwrap()
     }
@@ -223,6 +223,21 @@ async fn of_two_who_wait_with_a_token_for_one_use_one_gets_in() {
 }
 
 #[tokio::test]
+async fn a_link_that_another_host_asked_for_is_not_taken() {
+    let rig = Rig::new(|_| ()).await;
+    rig.gate.send_replace(true);
+    let digest = rig.token().await.digest();
+    let grant = rig.grants.validate(digest, Timestamp::now()).await.unwrap().unwrap();
+    let taken = Backing::take(grant.clone(), None);
+    assert_eq!(taken.as_ref(), Ok(&grant));
+    let of_another = Grant { host: Some("hv-7".into()), ..grant };
+    for own in [None, Some("hv-1")] {
+        assert_eq!(Backing::take(of_another.clone(), own), Err(Refusal::Token));
+    }
+    assert!(Backing::take(of_another, Some("hv-7")).is_ok());
+}
+
+#[tokio::test]
 async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
     let rig = Rig::new(|_| ()).await;
     rig.gate.send_replace(true);
@@ -236,6 +251,7 @@ async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
         operator: false,
         wait: true,
         expires: Timestamp::MAX,
+        host: None,
     };
     rig.line.belongs_to("team-b");
     let link = rig.grants.authorize(grant).await.unwrap();

@@ -231,8 +231,7 @@ impl Rig {
         config.compute.libvirt = false;
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let compute = Manager::start(&config, ledger, lines.clone());
-        let host =
-            console::Host { grants: grants.clone(), servers: compute.clone(), lines: compute };
+        let host = console::Host::alone(grants.clone(), &compute);
         let backing = Backing::Own(host);
         let proxy = Arc::new(proxy(config, lines.clone(), backing));
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -268,6 +267,7 @@ impl Rig {
             operator: false,
             wait: true,
             expires: Timestamp::MAX,
+            host: None,
         };
         self.grants.authorize(grant).await.unwrap().expose().to_owned()
     }

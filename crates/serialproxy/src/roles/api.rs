@@ -11,6 +11,7 @@ use serialproxy_cluster::Remote;
 use serialproxy_cluster::Role;
 use serialproxy_cluster::Served;
 use serialproxy_cluster::Strangers;
+use serialproxy_cluster::Watching;
 use serialproxy_config::Config;
 use serialproxy_config::Role as ConfigRole;
 use serialproxy_config::values::AuthStrategy;
@@ -38,6 +39,7 @@ use crate::roles::shutdown_on_signal;
 use crate::roles::start;
 use crate::state;
 use crate::tls;
+use crate::watch_links;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
@@ -107,6 +109,10 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         attach: None,
         calls: None,
         admission: own.admission.clone(),
+        watching: Some(Watching::new(
+            own.directory.clone(),
+            watch_links::maker(grants.clone(), &config),
+        )),
         removed: identity.removed().clone(),
     };
     tokio::spawn(serialproxy_cluster::serve(others, tls, served, connections, shutdown.clone()));

@@ -96,7 +96,12 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         libvirt: config.compute.libvirt,
         ..Listing::of(config.cluster.advertised(address.port()), Role::Compute)
     };
-    let host = Host { grants, servers: compute.clone(), lines: compute.clone() };
+    let host = Host {
+        grants,
+        servers: compute.clone(),
+        lines: compute.clone(),
+        cluster: Some(own.membership()),
+    };
     let has = Has { servers: compute.clone(), lines: compute };
     let tls = Tls { users: Reception::plain(), api: None };
     let proxy = Proxy::new(Arc::new(config), lines.clone(), Backing::Own(host), tls)
@@ -109,6 +114,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         })),
         calls: Some(has.clone()),
         admission: None,
+        watching: None,
         removed: identity.removed().clone(),
     };
     let tls = own.identity.server_config(Strangers::Refused)?;

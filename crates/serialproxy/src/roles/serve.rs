@@ -115,7 +115,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         }
     };
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let host = Host { grants: grants.clone(), servers: compute.clone(), lines: compute };
+    let host = Host::alone(grants.clone(), &compute);
     let backing = Backing::Own(host);
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?

@@ -114,6 +114,7 @@ impl Several {
             })),
             calls: None,
             admission: None,
+            watching: None,
             removed: own.identity.removed().clone(),
         };
         let tls = own.identity.server_config(Strangers::Refused)?;
