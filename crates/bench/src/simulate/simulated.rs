@@ -105,7 +105,7 @@ fn server(host: &str, number: usize) -> api::Server {
     let id = ServerId::of_static(&format!("{number}.{host}"));
     api::Server {
         id,
-        name: format!("instance-{:.8}", id.0.simple()),
+        name: format!("instance-{:08x}", id.0.as_fields().0),
         status: Status::Active,
         project: project.simple().to_string(),
         host: String::new(),
