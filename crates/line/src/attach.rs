@@ -1,7 +1,6 @@
 //! Attaching to a line, and coming back to it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
@@ -18,14 +17,14 @@ use crate::attachment::Beginning;
 use crate::history::History;
 use crate::keyboard::Keyboard;
 use crate::line::Line;
-use crate::line::Shared;
-use crate::lock;
+use crate::members::Members;
 use crate::painter::Awaited;
 use crate::painter::Grids;
 use crate::painter::Sight;
 use crate::seconds_until;
 use crate::session::Presence;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::status::Connection;
 use crate::visitor::Start;
 use crate::visitor::Visitor;
@@ -39,9 +38,9 @@ impl Line {
     /// wait for it), or when there are too many sessions.
     pub fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
-        shared.ask();
+        shared.roster.ask();
         let session = Arc::new(Session::new(visitor));
-        lock(&session.presence).places = Some(shared.settings.places.enter(visitor)?);
+        session.presence().places = Some(shared.settings.places.enter(visitor)?);
         let beginning = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
         attachment.begin(&beginning);
@@ -65,19 +64,20 @@ impl Line {
         address: &str,
     ) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
-        lock(&shared.sessions).refuse_when_closed()?;
+        shared.roster.members().refuse_when_closed()?;
         let digest = key.digest();
         let session = shared
-            .all_sessions()
+            .roster
+            .all()
             .into_iter()
-            .find(|session| lock(&session.presence).keys.open(digest))
+            .find(|session| session.presence().keys.open(digest))
             .ok_or(Refusal::Resume)?;
         let (connection, beginning) = {
             // The connection before types no more from here on, and moves no cursor.
-            let mut desk = lock(&shared.desk);
-            lock(&shared.sessions).refuse_when_closed()?;
-            let history = lock(&shared.history);
-            let mut presence = lock(&session.presence);
+            let mut desk = shared.input.desk();
+            shared.roster.members().refuse_when_closed()?;
+            let history = shared.output.history();
+            let mut presence = session.presence();
             if !presence.keys.open(digest) || session.is_over() {
                 return Err(Refusal::Resume);
             }
@@ -97,7 +97,7 @@ impl Line {
                 let _ = desk.take_pen(session.holder(Timestamp::now()));
             }
             shared.publish_pen(&desk, None);
-            shared.publish_viewers(&lock(&shared.sessions));
+            shared.publish_viewers(&shared.roster.members());
             (connection, beginning)
         };
         let mut attachment = Attachment::new(shared, &session, connection);
@@ -113,7 +113,7 @@ impl Start {
     /// Puts a session's cursor to where its output begins, and gives it a new key.
     fn place(
         self,
-        line: &Arc<Shared>,
+        line: &Shared,
         history: &History,
         session: &Session,
         presence: &mut Presence,
@@ -122,7 +122,7 @@ impl Start {
         let offset = match self {
             Self::Live => end,
             Self::Connection => {
-                let status = line.status.borrow();
+                let status = line.news.now();
                 // What a connection to come says first begins where the output ends now.
                 let connected = status.connection.is_connected();
                 let begin = if connected { status.connection_offset } else { end };
@@ -138,7 +138,7 @@ impl Start {
             Self::Offset { offset, .. } => offset.min(end),
         };
         let screen = matches!(self, Self::Screen { .. });
-        session.cursor.store(offset, Ordering::Relaxed);
+        session.progress().cursor = offset;
         let key = ResumeKey::new(line.key);
         presence.keys.add(key.digest());
         Beginning { offset, end, screen, input: presence.received, key }
@@ -152,28 +152,28 @@ impl Shared {
         session: &Arc<Session>,
         visitor: &Visitor,
     ) -> Result<Beginning, Refusal> {
-        let mut desk = lock(&self.desk);
-        let mut sessions = lock(&self.sessions);
-        sessions.admit(visitor)?;
-        refuse_without_connection(&self.status.borrow().connection, visitor)?;
+        let mut desk = self.input.desk();
+        let mut members = self.roster.members();
+        members.admit(visitor)?;
+        refuse_without_connection(&self.news.now().connection, visitor)?;
         let holder = desk.pen().holder().cloned();
         if let Some(holder) = &holder
             && visitor.mode == Mode::Write
         {
-            return Err(self.busy(holder, &sessions, session));
+            return Err(self.busy(holder, &members, session));
         }
-        sessions.make_room(visitor, holder.map(|holder| holder.session))?;
+        members.make_room(visitor, holder.map(|holder| holder.session))?;
         if visitor.mode == Mode::Write {
             // It is free, as was seen.
             let _ = desk.take_pen(session.holder(visitor.now));
         }
         let beginning = {
-            let history = lock(&self.history);
-            visitor.start.place(self, &history, session, &mut lock(&session.presence))
+            let history = self.output.history();
+            visitor.start.place(self, &history, session, &mut session.presence())
         };
-        sessions.push(Arc::clone(session));
-        self.publish_viewers(&sessions);
-        drop(sessions);
+        members.push(Arc::clone(session));
+        self.publish_viewers(&members);
+        drop(members);
         if visitor.mode == Mode::Write {
             self.publish_pen(&desk, None);
         }
@@ -181,9 +181,9 @@ impl Shared {
     }
 
     /// The refusal of a session that wants the pen while another has it.
-    fn busy(&self, holder: &Holder, sessions: &[Arc<Session>], refused: &Session) -> Refusal {
+    fn busy(&self, holder: &Holder, members: &Members, refused: &Session) -> Refusal {
         let Holder { session, user, since } = holder.clone();
-        let absence = sessions.iter().find(|known| known.id == session);
+        let absence = members.iter().find(|known| known.id == session);
         let absence = absence.and_then(|session| session.absence());
         let own = user == refused.user;
         let free_in = absence.map(|absence| seconds_until(absence.pen_until));
@@ -194,19 +194,16 @@ impl Shared {
     pub(crate) fn ask_for_screen(self: &Arc<Self>, size: Option<Size>) -> Option<Awaited> {
         let line = Arc::clone(self);
         let look = move || {
-            let booted = line.status.borrow().epoch_offset;
-            let begins_line = lock(&line.terminal).line_feed == Some(LineFeed::NewLine);
-            let history = lock(&line.history);
-            let (recent, end) = (history.recent(serialproxy_screen::READ), history.end());
-            line.screen.begin(end);
+            let booted = line.news.now().epoch_offset;
+            let begins_line = line.guest.terminal().line_feed == Some(LineFeed::NewLine);
+            let (recent, end) = line.output.begin_screen(serialproxy_screen::READ);
             let begin = end - recent.len() as u64;
             let boot = booted.checked_sub(begin).and_then(|boot| usize::try_from(boot).ok());
             Sight { recent, boot, end, begins_line }
         };
-        let writer = self.status.borrow().size;
+        let writer = self.news.now().size;
         let grids = Grids { viewer: size.or(writer), writer };
-        let history = lock(&self.history);
-        self.screen.ask(history.end(), grids, &self.painters, look)
+        self.output.ask_for_screen(grids, look)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,14 +23,14 @@ use tokio::time::Instant;
 
 use crate::history::History;
 use crate::history::Read;
-use crate::line::Shared;
-use crate::lock;
+use crate::ordered::Locked;
 use crate::painter::Awaited;
 use crate::painter::Painting;
 use crate::piece::Cut;
 use crate::piece::Piece;
 use crate::piece::Pieces;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::sleep_until;
 use crate::status::Status;
 
@@ -117,7 +115,7 @@ impl Attachment {
             session: Arc::clone(session),
             connection,
             greeted: false,
-            status: line.status.subscribe(),
+            status: line.news.follow(),
             seen: None,
             pending: VecDeque::new(),
             screen: None,
@@ -140,7 +138,7 @@ impl Attachment {
 
     /// Offset of the next byte of output.
     pub fn offset(&self) -> u64 {
-        self.session.cursor.load(Ordering::Relaxed)
+        self.session.cursor()
     }
 
     /// When the session ends whatever it does.
@@ -153,7 +151,7 @@ impl Attachment {
         let session = Arc::clone(&self.session);
         loop {
             // From before the look on: when the session goes on elsewhere, all who wait are woken.
-            let bell = session.bell.notified();
+            let bell = session.rung();
             self.ask_for_screen();
             if let Some(event) = self.poll(wanted) {
                 return event;
@@ -189,7 +187,7 @@ impl Attachment {
             Protocol::ConsoleV1 => Cut::Anywhere,
         };
         let taken = take(Pieces::new(&history, from, cut).as_slice());
-        self.go_on_at(from + taken as u64, &history);
+        self.go_on_at(from + taken as u64);
     }
 
     /// Whether its client can have a key to come back with: that of an earlier connection, or that in the
@@ -200,24 +198,24 @@ impl Attachment {
 
     /// Why this connection's part of the session is over, if so.
     fn end(&self) -> Option<Close> {
-        let ending = lock(&self.session.ending);
-        if ending.connection != self.connection {
+        let progress = self.session.progress();
+        if progress.connection != self.connection {
             let reason = "this session goes on in another window";
             return Some(Close::new(CloseCode::TakenOver, reason));
         }
-        ending.end.clone()
+        progress.end.clone()
     }
 
     /// Whether the session is to hear of its input.
     fn types(&self) -> bool {
         self.session.protocol == Protocol::ConsoleV1
             && (self.seen.as_ref().is_some_and(|seen| seen.is_held_by(self.session.id))
-                || lock(&self.session.presence).received > self.acknowledged)
+                || self.session.presence().received > self.acknowledged)
     }
 
     fn poll(&mut self, wanted: Wanted) -> Option<Event> {
         if let Some(close) = self.end() {
-            let is_behind = self.offset() < lock(&self.session.ending).until;
+            let is_behind = self.session.is_behind();
             let now = Instant::now();
             if is_behind && now < *self.last_by.get_or_insert(now + LAST_WORDS) {
                 if wanted != Wanted::Output {
@@ -268,7 +266,7 @@ impl Attachment {
         if !self.types() {
             return None;
         }
-        let settled = lock(&self.line.desk).settled(&self.session);
+        let settled = self.line.input.desk().settled(&self.session);
         if settled <= self.acknowledged {
             return None;
         }
@@ -296,7 +294,7 @@ impl Attachment {
                     (Event::Replay(Bytes::copy_from_slice(piece)), to)
                 }
             };
-            self.go_on_at(to, &history);
+            self.go_on_at(to);
             (from, event, to)
         };
         if matches!(event, Event::Replay(_)) {
@@ -326,16 +324,15 @@ impl Attachment {
 
     /// The history, and the offset to go on at; none when the session goes on over another
     /// connection, whose cursor it is then.
-    fn history(&self) -> Option<(MutexGuard<'_, History>, u64)> {
-        let history = lock(&self.line.history);
-        (self.session.connection() == self.connection).then(|| (history, self.offset()))
+    fn history(&self) -> Option<(Locked<'_, History>, u64)> {
+        let history = self.line.output.history();
+        let progress = self.session.progress();
+        (progress.connection == self.connection).then(|| (history, progress.cursor))
     }
 
-    fn go_on_at(&self, offset: u64, _: &MutexGuard<'_, History>) {
-        self.session.cursor.store(offset, Ordering::Relaxed);
-        if self.line.owner_waits.load(Ordering::Relaxed) {
-            self.line.progress.notify_one();
-        }
+    fn go_on_at(&self, offset: u64) {
+        self.session.move_cursor(self.connection, offset);
+        self.line.output.note_read();
     }
 
     /// Prepares what is said first.
@@ -354,7 +351,7 @@ impl Attachment {
     fn ask_for_screen(&mut self) {
         let Some(size_by) = self.screen.as_ref().and_then(Screen::size_by) else { return };
         let (own, follows) = {
-            let presence = lock(&self.session.presence);
+            let presence = self.session.presence();
             (presence.size, presence.follows)
         };
         let theirs = self
@@ -374,9 +371,9 @@ impl Attachment {
             return;
         }
         let offset = {
-            let Some((history, from)) = self.history() else { return };
+            let Some((_history, from)) = self.history() else { return };
             let offset = from.max(screen.end);
-            self.go_on_at(offset, &history);
+            self.go_on_at(offset);
             offset
         };
         let bytes = screen.bytes.len() as u64;
@@ -393,7 +390,7 @@ impl Attachment {
         self.acknowledged = input;
         let writes = status.is_held_by(self.session.id);
         let server = self.line.server();
-        let terminal = *lock(&self.line.terminal);
+        let terminal = self.line.guest.terminal();
         self.tell(ServerMessage::Hello(Hello {
             session: self.session.id,
             line: self.line.id,

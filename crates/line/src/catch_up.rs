@@ -3,11 +3,10 @@
 use tokio::io::Interest;
 
 use crate::endpoint::Resolve;
-use crate::line::Shared;
-use crate::lock;
 use crate::pump::ARRIVAL;
 use crate::pump::SCRATCH;
 use crate::pump::take_in;
+use crate::shared::Shared;
 use crate::stream::Stream;
 
 /// Takes into the history what the guest printed in this boot before the line was connected, as
@@ -17,9 +16,8 @@ pub(crate) async fn catch_up(
     resolve: &dyn Resolve,
     stream: &Stream,
 ) -> Option<&'static str> {
-    let power = *lock(&line.power);
-    let untouched = lock(&line.history).end() == line.status.borrow().epoch_offset;
-    if power.whole || !untouched {
+    let untouched = line.output.end() == line.news.now().epoch_offset;
+    if line.guest.power().whole || !untouched {
         return None;
     }
     let most = line.settings.history_head + line.settings.history_tail;
@@ -40,8 +38,7 @@ pub(crate) async fn catch_up(
         let let_go = history.append(kept.get(..before).unwrap_or_default(), unread);
         history.append(&arrived, unread) || let_go
     });
-    let begin = lock(&line.history).end() - arrived.len() as u64;
-    line.status.send_modify(|status| status.connection_offset = begin);
+    line.news.set_connection_offset(line.output.end() - arrived.len() as u64);
     None
 }
 

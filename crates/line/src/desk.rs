@@ -17,7 +17,8 @@ use serialproxy_proto::pen::Request;
 use tokio::task::AbortHandle;
 
 use crate::endpoint::Permit;
-use crate::lock;
+use crate::ordered::Place;
+use crate::ordered::Placed;
 use crate::session::Session;
 use crate::stream::Stream;
 
@@ -45,6 +46,10 @@ pub(crate) struct Desk {
     tells_all: bool,
     /// What grants the newest request when nobody answers it.
     overdue: Option<AbortHandle>,
+}
+
+impl Placed for Desk {
+    const PLACE: Place = Place::Desk;
 }
 
 impl Desk {
@@ -167,7 +172,7 @@ impl Desk {
     /// session has another connection now, if the session does not hold the pen, or if no guest is
     /// connected: a guest that starts must not get keys that were meant for an earlier boot.
     pub(crate) fn accept(&mut self, session: &Session, connection: u64, bytes: &[u8]) -> bool {
-        let mut presence = lock(&session.presence);
+        let mut presence = session.presence();
         if presence.detached || session.connection() != connection {
             return false;
         }
@@ -193,7 +198,7 @@ impl Desk {
     /// How many of the bytes that a session typed need nothing more: they were written to the
     /// hypervisor, or dropped.
     pub(crate) fn settled(&self, session: &Session) -> u64 {
-        let presence = lock(&session.presence);
+        let presence = session.presence();
         let drained = self.queued - self.input.len() as u64;
         presence.received.saturating_sub(presence.queued_to.saturating_sub(drained))
     }

@@ -7,16 +7,14 @@ use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
-use serialproxy_proto::id::SessionId;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
 use crate::attachment::Attachment;
 use crate::keyboard::Keyboard;
-use crate::line::Shared;
-use crate::lock;
 use crate::session::Absence;
 use crate::session::Session;
+use crate::shared::Shared;
 
 /// How long a session without a connection keeps the pen, if its client never gave a sign of life: the
 /// client may not have the key to come back with.
@@ -42,11 +40,11 @@ impl Drop for Attachment {
         let waiting = self.line.runtime.spawn(giving_up);
         presence.waiting = Some(waiting.abort_handle());
         drop(presence);
-        lock(&self.line.desk).withdraw_request(self.session.id);
+        self.line.input.desk().withdraw_request(self.session.id);
         self.line.publish_presence();
         self.line.bound_detached(self.session.token);
         // The owner may wait for this session to catch up.
-        self.line.progress.notify_one();
+        self.line.output.note_left();
         tracing::info!(line = self.line.name(), server = %self.line.key.server, session = %self.session.id,
             user = self.session.user, "connection of a session lost");
     }
@@ -95,21 +93,9 @@ impl Keyboard {
 }
 
 impl Shared {
-    /// Tells everyone whose connection is lost, and whose is back.
-    pub(crate) fn publish_presence(&self) {
-        let desk = lock(&self.desk);
-        self.publish_pen(&desk, None);
-        self.publish_viewers(&lock(&self.sessions));
-    }
-
-    /// Whether the session's client is lost.
-    pub(crate) fn is_absent(&self, session: SessionId) -> bool {
-        self.session(session).is_some_and(|session| session.absence().is_some())
-    }
-
     /// Frees the pen of a session that may come back: it gets it back if nobody has it then.
     fn lay_pen_down(&self, session: &Session, connection: u64) {
-        let mut desk = lock(&self.desk);
+        let mut desk = self.input.desk();
         let Some(mut presence) = session.presence_of(connection) else { return };
         if desk.release_pen(session.id, Timestamp::now()).is_some() {
             presence.pen_released = true;

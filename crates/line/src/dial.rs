@@ -14,8 +14,8 @@ use crate::endpoint::Permit;
 use crate::endpoint::Resolve;
 use crate::endpoint::Unresolved;
 use crate::holders;
-use crate::line::Shared;
 use crate::listener::Listener;
+use crate::shared::Shared;
 use crate::status::Connection;
 use crate::stream::Stream;
 
@@ -147,7 +147,7 @@ pub(crate) async fn await_start(
         Err(why) => {
             tracing::debug!(line = line.name(), server = %line.key.server, ?why, "cannot listen");
             tokio::select! {
-                () = line.powered.notified() => {}
+                () = line.guest.changed() => {}
                 () = sleep(LISTEN_AGAIN) => {}
             }
         }
@@ -206,7 +206,7 @@ async fn own(
         if !may_clear {
             return Err(Connection::Held { why, clears: false });
         }
-        if !line.is_wanted() {
+        if !line.roster.members().is_wanted() {
             return Err(Connection::Held { why, clears: true });
         }
         // A resolver that can disconnect it logs that; otherwise the line's state says so.

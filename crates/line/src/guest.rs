@@ -1,87 +1,109 @@
-//! What a line is told of its guest.
+//! What is known of the guest of a line.
 
-use serialproxy_proto::api;
+use std::sync::Mutex;
+
+use serialproxy_proto::api::Status;
 use serialproxy_proto::terminal::TerminalSettings;
+use tokio::sync::Notify;
 
 use crate::endpoint::Endpoint;
-use crate::line::Line;
-use crate::line::Shared;
 use crate::lock;
-use crate::status::Connection;
-use crate::status::Halt;
-use crate::status::Power;
 
-impl Line {
-    /// The guest boots: counts one epoch more, and the port is dialled where it is not connected.
-    /// `whole` says that it has printed nothing yet: it waits until its lines are connected, or
-    /// they are already.
-    pub fn guest_started(&self, whole: bool) {
-        let offset = {
-            let mut history = lock(&self.0.history);
-            history.begin_boot();
-            history.end()
-        };
-        self.0.status.send_modify(|status| {
-            status.epoch += 1;
-            status.epoch_offset = offset;
-        });
-        self.0.ring();
-        let status = api::Status::Active;
-        self.0.set_power(Power { running: true, status, whole });
-    }
-
-    /// The guest is found running: the port is dialled, in the same epoch.
-    pub fn guest_running(&self) {
-        let status = api::Status::Active;
-        self.0.set_power(Power { running: true, status, whole: false });
-    }
-
-    /// The guest does not run, and its port is not dialled until it does.
-    pub fn guest_stopped(&self, status: api::Status) {
-        self.0.set_power(Power { running: false, status, whole: true });
-    }
-
-    /// Why the guest reads no input while its process is there; none when it does.
-    pub fn guest_halted(&self, halt: Option<Halt>) {
-        let changed = self.0.status.send_if_modified(|status| {
-            let changed = status.halt != halt;
-            status.halt = halt;
-            changed
-        });
-        if changed {
-            self.0.ring();
-        }
-    }
-
-    /// Where the guest connects to when it starts, if it does: the line listens there before.
-    pub fn guest_connects_to(&self, endpoint: Option<Endpoint>) {
-        let mut awaited = lock(&self.0.awaited);
-        if *awaited != endpoint {
-            *awaited = endpoint;
-            self.0.powered.notify_one();
-        }
-    }
-
-    /// What it wants of its users' terminals.
-    pub fn guest_wants(&self, terminal: TerminalSettings) {
-        *lock(&self.0.terminal) = terminal;
-    }
-
-    /// The running guest's port is elsewhere now: it is resolved and dialled anew.
-    pub fn guest_moved(&self) {
-        if self.0.status.borrow().connection.is_connected() {
-            // At once, so that nobody attaches to the old port, and nothing more is typed there.
-            self.0.publish_connection(&Connection::Dialling);
-        }
-        // Also while it is dialled: where it is may have been asked before.
-        self.0.moved.notify_one();
-        self.guest_running();
-    }
+#[derive(Debug)]
+pub(crate) struct Guest {
+    facts: Mutex<Facts>,
+    /// The hypervisor said something of the guest: the owner looks at it again.
+    changed: Notify,
+    /// The port is elsewhere now: the owner leaves the one that it is connected to.
+    moved: Notify,
 }
 
-impl Shared {
-    fn set_power(&self, power: Power) {
-        *lock(&self.power) = power;
-        self.powered.notify_one();
+#[derive(Debug)]
+struct Facts {
+    /// The server's name.
+    name: String,
+    power: Power,
+    /// Where the guest connects to when it starts, if it does.
+    awaited: Option<Endpoint>,
+    /// What it wants of terminals.
+    terminal: TerminalSettings,
+}
+
+/// What the hypervisor says of the guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Power {
+    pub(crate) running: bool,
+    pub(crate) status: Status,
+    /// Whether the guest had printed nothing in this boot when it was noticed.
+    pub(crate) whole: bool,
+}
+
+impl Guest {
+    /// A guest that does not run.
+    pub(crate) fn new(name: String) -> Self {
+        let power = Power { running: false, status: Status::Shutoff, whole: true };
+        let terminal = TerminalSettings::default();
+        let facts = Mutex::new(Facts { name, power, awaited: None, terminal });
+        Self { facts, changed: Notify::new(), moved: Notify::new() }
+    }
+
+    /// The server's name.
+    pub(crate) fn name(&self) -> String {
+        lock(&self.facts).name.clone()
+    }
+
+    pub(crate) fn rename(&self, name: &str) {
+        name.clone_into(&mut lock(&self.facts).name);
+    }
+
+    pub(crate) fn power(&self) -> Power {
+        lock(&self.facts).power
+    }
+
+    pub(crate) fn set_power(&self, power: Power) {
+        lock(&self.facts).power = power;
+        self.changed.notify_one();
+    }
+
+    /// The line has all that the guest printed in this boot.
+    pub(crate) fn set_whole(&self) {
+        lock(&self.facts).power.whole = true;
+    }
+
+    /// Where it connects to when it starts, if it does.
+    pub(crate) fn awaited(&self) -> Option<Endpoint> {
+        lock(&self.facts).awaited.clone()
+    }
+
+    pub(crate) fn set_awaited(&self, endpoint: Option<Endpoint>) {
+        let mut facts = lock(&self.facts);
+        if facts.awaited != endpoint {
+            facts.awaited = endpoint;
+            self.changed.notify_one();
+        }
+    }
+
+    /// What it wants of terminals.
+    pub(crate) fn terminal(&self) -> TerminalSettings {
+        lock(&self.facts).terminal
+    }
+
+    pub(crate) fn set_terminal(&self, terminal: TerminalSettings) {
+        lock(&self.facts).terminal = terminal;
+    }
+
+    /// Waits for news of its power, or of where it connects to.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Says that its port is elsewhere now.
+    pub(crate) fn set_moved(&self) {
+        self.moved.notify_one();
+    }
+
+    /// Waits until its port is elsewhere.
+    pub(crate) async fn moved(&self) {
+        self.moved.notified().await;
     }
 }

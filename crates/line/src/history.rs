@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 
 use serialproxy_proto::bounds::FRAME;
 
+use crate::ordered::Place;
+use crate::ordered::Placed;
+
 /// Boots whose beginnings are kept at most.
 const BOOTS: usize = 32;
 
@@ -52,6 +55,10 @@ pub(crate) struct History {
     boot: u64,
     boot_start: u64,
     end: u64,
+}
+
+impl Placed for History {
+    const PLACE: Place = Place::History;
 }
 
 #[derive(Debug)]

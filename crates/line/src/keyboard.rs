@@ -1,8 +1,6 @@
 //! A session's writing end: what it types, and what it wants of the pen.
 
 use std::sync::Arc;
-use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
@@ -21,9 +19,9 @@ use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
 
 use crate::desk::Desk;
-use crate::line::Shared;
-use crate::lock;
+use crate::ordered::Locked;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::status::Change;
 
 /// A session's writing end, for one of its connections: when the session goes on over another, it
@@ -38,31 +36,21 @@ pub struct Keyboard {
 impl Keyboard {
     /// Whether the guest takes more now.
     pub fn has_room(&self) -> bool {
-        lock(&self.line.desk).has_room(self.session.id)
+        self.line.input.has_room(self.session.id)
     }
 
     /// Waits until the guest takes more.
     pub async fn room(&self) {
-        loop {
-            let mut room = std::pin::pin!(self.line.room.notified());
-            room.as_mut().enable();
-            if self.has_room() {
-                return;
-            }
-            room.await;
-        }
+        self.line.input.room(self.session.id).await;
     }
 
     /// Types. Bytes of a session that does not hold the pen, or typed while no guest is connected,
     /// are dropped.
     pub fn write(&self, bytes: &[u8]) {
-        let tell = lock(&self.line.desk).accept(&self.session, self.connection, bytes);
-        if tell {
-            self.line.typed.notify_one();
-        }
+        self.line.input.accept(&self.session, self.connection, bytes);
         // Its attachment acknowledges.
         if self.session.protocol == Protocol::ConsoleV1 {
-            self.session.bell.notify_one();
+            self.session.ring();
         }
     }
 
@@ -89,12 +77,15 @@ impl Keyboard {
     ///
     /// In words, when the client was not sent so much.
     pub fn shown(&self, offset: u64) -> Result<(), String> {
-        let Some(_present) = self.session.presence_of(self.connection) else { return Ok(()) };
-        let sent = self.session.cursor.load(Ordering::Relaxed);
+        let mut progress = self.session.progress();
+        if progress.connection != self.connection {
+            return Ok(());
+        }
+        let sent = progress.cursor;
         if offset > sent {
             return Err(format!("the output was sent up to offset {sent}, not {offset}"));
         }
-        self.session.shown.store(offset, Ordering::Relaxed);
+        progress.shown = offset;
         Ok(())
     }
 
@@ -131,7 +122,7 @@ impl Keyboard {
 
     /// Whether the session is over.
     pub fn is_over(&self) -> bool {
-        self.line.session(self.session.id).is_none()
+        self.line.roster.get(self.session.id).is_none()
     }
 
     /// The session's user.
@@ -171,7 +162,7 @@ impl Keyboard {
 
     /// Whether the session holds the pen.
     pub fn writes(&self) -> bool {
-        lock(&self.line.desk).pen().is_held_by(self.session.id)
+        self.line.input.desk().pen().is_held_by(self.session.id)
     }
 
     /// Whether its user may write.
@@ -186,7 +177,7 @@ impl Keyboard {
 
     /// The client's grid, which others scale theirs to while this session writes.
     pub fn resize(&self, size: Size) {
-        let desk = lock(&self.line.desk);
+        let desk = self.line.input.desk();
         if let Some(mut presence) = self.session.presence_of(self.connection) {
             presence.size = Some(size);
         }
@@ -238,7 +229,7 @@ impl Keyboard {
     }
 
     /// Takes the pen from a lost session of the same user, which watches if it comes back.
-    fn take_back(&self, mut desk: MutexGuard<'_, Desk>, now: Timestamp) {
+    fn take_back(&self, mut desk: Locked<'_, Desk>, now: Timestamp) {
         let loser = desk.force_pen(self.session.holder(now));
         self.line.log(&self.session, "pen taken back from a lost session", None, None);
         let by = self.session.user.clone();
@@ -333,10 +324,10 @@ impl Keyboard {
 
     /// The desk, for what this connection wants of the pen: it wants nothing any more when its
     /// session is over, or goes on over another one.
-    fn desk(&self) -> Result<MutexGuard<'_, Desk>, String> {
-        let desk = lock(&self.line.desk);
-        let ending = lock(&self.session.ending);
-        match ending.end.is_some() || ending.connection != self.connection {
+    fn desk(&self) -> Result<Locked<'_, Desk>, String> {
+        let desk = self.line.input.desk();
+        let progress = self.session.progress();
+        match progress.end.is_some() || progress.connection != self.connection {
             true => Err("this session is over".into()),
             false => Ok(desk),
         }
@@ -348,13 +339,13 @@ impl Shared {
     /// became of it.
     async fn grant_when_overdue(self: Arc<Self>, number: u64, deadline: Instant) {
         tokio::time::sleep_until(deadline).await;
-        let mut desk = lock(&self.desk);
+        let mut desk = self.input.desk();
         let asking = desk.pen().request().cloned();
         let Some(loser) = desk.grant_overdue_pen(number, Timestamp::now()) else { return };
         let by = asking.as_ref().map(|asking| asking.user.clone()).unwrap_or_default();
         let seconds = self.settings.pen_request_timeout.as_secs_f32();
         let reason = format!("no answer within {seconds} s");
-        if let Some(asking) = asking.and_then(|asking| self.session(asking.session)) {
+        if let Some(asking) = asking.and_then(|asking| self.roster.get(asking.session)) {
             self.log(&asking, "pen granted by silence", Some(&loser.user), Some(&reason));
         }
         self.publish_pen(
@@ -367,7 +358,7 @@ impl Shared {
 
     /// Raw has no words for losing the pen, so there the session ends.
     fn close_raw_loser(&self, loser: &Holder, by: &str) {
-        let session = self.session(loser.session);
+        let session = self.roster.get(loser.session);
         if let Some(session) = session.filter(|session| session.protocol == Protocol::Raw) {
             session.set_end(&Close::new(CloseCode::TakenOver, format!("taken over by {by}")));
         }

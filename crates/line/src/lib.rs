@@ -11,23 +11,8 @@
 //! history at its own pace. Its input goes through the desk, which drops it unless the session
 //! holds the pen.
 //!
-//! # Locks
-//!
-//! All shared data is behind mutexes. None is held across an await. Code that needs more than one
-//! locks them in this order, skipping those that it does not need:
-//!
-//! 1. the registry's lines,
-//! 2. a line's desk: pen and input,
-//! 3. its sessions,
-//! 4. its history,
-//! 5. a session's presence,
-//! 6. a session's ending,
-//! 7. the line's status, name, power or paintings, or what a [`Permit`] has, which are released before any
-//!    other lock is taken.
-//!
-//! The connection number of a session is incremented under 2, 4, 5 and 6 together. So one of them
-//! is enough to keep an older connection from typing or asking for the pen (2), from reading and
-//! moving the cursor (4), and from counting as a sign of life (5).
+//! What the owner and the sessions share is in parts (`shared`): `Guest`, `Output`, `Input`, `Roster`
+//! and `News`, each with its locks. The order in which locks are taken is in `ordered`.
 //!
 //! The crate does not depend on HTTP, libvirt or SQL: a [`Resolve`] tells it the address of a port.
 
@@ -46,13 +31,19 @@ pub mod fuzz;
 mod guest;
 mod history;
 mod holders;
+mod input;
 mod intruders;
 mod keyboard;
 mod keys;
+mod lifecycle;
 mod line;
 mod listener;
+mod members;
 mod membership;
 mod meter;
+mod news;
+mod ordered;
+mod output;
 mod owner;
 mod pace;
 mod painter;
@@ -64,6 +55,7 @@ mod registry;
 mod roster;
 mod session;
 mod settings;
+mod shared;
 mod status;
 mod stream;
 mod telnet;

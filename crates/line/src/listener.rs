@@ -18,8 +18,7 @@ use crate::diag;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
 use crate::holders;
-use crate::line::Shared;
-use crate::lock;
+use crate::shared::Shared;
 use crate::status::Connection;
 
 /// How long a name may be looked up.
@@ -98,7 +97,7 @@ impl Listener {
     pub(crate) async fn until_started(&mut self, line: &Shared, resolve: &dyn Resolve) {
         self.from_start = true;
         tokio::select! {
-            () = line.powered.notified() => {}
+            () = line.guest.changed() => {}
             came = self.guest(line, resolve), if self.admitted.is_none() => {
                 // What failed is tried again.
                 self.admitted = came.ok();
@@ -119,7 +118,7 @@ impl Listener {
         };
         (self.wait, self.refused) = (WAIT, None);
         if std::mem::take(&mut self.from_start) {
-            lock(&line.power).whole = true;
+            line.guest.set_whole();
         }
         Ok(tcp)
     }
@@ -137,8 +136,8 @@ impl Listener {
                     return came.map_err(|error| Connection::Failed(cannot(error)));
                 }
                 () = tokio::time::sleep_until(deadline) => return Err(self.is_awaited()),
-                () = line.powered.notified() => {
-                    let power = *lock(&line.power);
+                () = line.guest.changed() => {
+                    let power = line.guest.power();
                     if !power.running {
                         return Err(Connection::Stopped(power.status));
                     }

@@ -10,7 +10,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,9 +27,8 @@ use crate::dial::unresolved;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Resolve;
 use crate::intruders::intruder;
-use crate::line::Shared;
-use crate::lock;
 use crate::pump::pump;
+use crate::shared::Shared;
 use crate::status::Connection;
 
 /// Pauses between attempts to reach a running guest's port.
@@ -56,23 +54,23 @@ pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
         () = serve(&line, &*resolve, &mut hold) => {}
     }
     // It holds the connected port as well.
-    lock(&line.desk).close();
+    line.input.close();
     drop(hold);
 }
 
 async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
     let mut backoff = BACKOFF_FIRST;
     loop {
-        let now = *lock(&line.power);
+        let now = line.guest.power();
         if !now.running {
-            let awaited = lock(&line.awaited).clone();
+            let awaited = line.guest.awaited();
             if awaited.is_none() {
                 *hold = Hold::default();
             }
             line.publish_connection(&Connection::Stopped(now.status));
             match awaited {
                 Some(endpoint) => Box::pin(await_start(line, resolve, hold, &endpoint)).await,
-                None => line.powered.notified().await,
+                None => line.guest.changed().await,
             }
             backoff = BACKOFF_FIRST;
             continue;
@@ -81,17 +79,13 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
             Box::pin(leave_to_its_starter(line)).await;
         }
         // Before each connection, the owner asks for the port: an earlier answer may be stale.
-        let _ = tokio::time::timeout(Duration::ZERO, line.moved.notified()).await;
+        let _ = tokio::time::timeout(Duration::ZERO, line.guest.moved()).await;
         // Boxed, since it is large and over soon: a connected line has no room for it.
         let connection = match Box::pin(dial(line, resolve, hold)).await {
             Ok(Dialled { permit, endpoint, stream, cleared }) => {
-                let offset = lock(&line.history).end();
-                line.status.send_modify(|status| {
-                    status.endpoint = Some(endpoint.info());
-                    status.connection_offset = offset;
-                });
+                line.news.set_endpoint(endpoint.info(), line.output.end());
                 let stream = Arc::new(stream);
-                lock(&line.desk).open(Arc::clone(&stream), permit.clone());
+                line.input.desk().open(Arc::clone(&stream), permit.clone());
                 let missed = Box::pin(catch_up(line, resolve, &stream)).await;
                 let notes = cleared.into_iter().chain(missed).collect();
                 line.publish_connection(&Connection::Connected(notes));
@@ -102,7 +96,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
                     who = async { Box::pin(intruder(&endpoint)).await } => Err(who),
                     () = ended(permit.as_deref()) => Ok(None),
                 };
-                lock(&line.desk).close();
+                line.input.close();
                 drop(stream);
                 tracing::debug!(line = line.name(), server = %line.key.server, ?outcome, "port closed");
                 if since.elapsed() > BACKOFF_MOST {
@@ -126,8 +120,8 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
 /// The process that started a guest which waits for its lines asks for them at once. If that is
 /// another process, it is to claim the line first.
 async fn leave_to_its_starter(line: &Shared) {
-    if !line.is_wanted() {
-        let _ = tokio::time::timeout(STARTER, line.asked.notified()).await;
+    if !line.roster.members().is_wanted() {
+        let _ = tokio::time::timeout(STARTER, line.roster.asked()).await;
     }
 }
 
@@ -139,14 +133,14 @@ async fn pause(line: &Shared, last: &Connection, most: Duration, claim: &mut Opt
             Connection::Awaits(_) => {}
             Connection::Claimed { name, why } => *claim = released(line, name, why).await,
             Connection::Held { clears: true, .. } => {
-                let _ = tokio::time::timeout(most, line.asked.notified()).await;
+                let _ = tokio::time::timeout(most, line.roster.asked()).await;
             }
             _ => tokio::time::sleep(most).await,
         }
     };
     tokio::select! {
         () = again => {}
-        () = line.powered.notified() => {}
+        () = line.guest.changed() => {}
     }
 }
 
@@ -165,7 +159,7 @@ async fn released(line: &Shared, name: &str, why: &str) -> Option<Claim> {
 /// What the line says once it has left a terminal to a program that opened it.
 fn leave(line: &Shared, endpoint: &Endpoint, who: String) -> Connection {
     // It may have waited for a session.
-    line.owner_waits.store(false, Ordering::Relaxed);
+    line.output.set_owner_waits(false);
     Connection::Held { why: held(&endpoint.in_words(), Some(who)), clears: false }
 }
 
@@ -174,11 +168,11 @@ fn leave(line: &Shared, endpoint: &Endpoint, who: String) -> Connection {
 async fn after_close(line: &Shared, resolve: &dyn Resolve, error: Option<io::Error>) -> Connection {
     let stopped = async {
         loop {
-            let power = *lock(&line.power);
+            let power = line.guest.power();
             if !power.running {
                 return power.status;
             }
-            line.powered.notified().await;
+            line.guest.changed().await;
         }
     };
     match tokio::time::timeout(NEWS, stopped).await {

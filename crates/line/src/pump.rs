@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serialproxy_proto::api::Protocol;
@@ -18,15 +17,13 @@ use tokio::time::Instant;
 
 use crate::history::CHUNK;
 use crate::history::History;
-use crate::line::Shared;
-use crate::line::ring;
-use crate::lock;
 use crate::pace::MUCH;
 use crate::pace::Pace;
 use crate::patience::Patience;
 use crate::session::Session;
 use crate::settings::RawLag;
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::sleep_until;
 use crate::stream::BUFFERS;
 use crate::stream::Buffers;
@@ -116,16 +113,16 @@ async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> 
                 }
             }
             () = turn(look), if look.is_some() => write(line, stream)?,
-            () = line.typed.notified(), if !input => {}
+            () = line.input.typed(), if !input => {}
             // Boxed where it is needed: a line that waits for its guest has no room for it.
             () = async { Box::pin(wait_for_a_session(line, patience)).await }, if held_back => {}
-            () = line.powered.notified(), if last_words.is_none() => {
-                if !lock(&line.power).running {
+            () = line.guest.changed(), if last_words.is_none() => {
+                if !line.guest.power().running {
                     last_words = Some(Instant::now() + LAST_WORDS);
                 }
             }
             () = sleep_until(last_words), if last_words.is_some() => return Ok(()),
-            () = line.moved.notified() => return Ok(()),
+            () = line.guest.moved() => return Ok(()),
         }
     }
 }
@@ -133,7 +130,7 @@ async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> 
 /// Looks at the desk before a turn, and says whether input waits there. The kernel collects what the
 /// guest prints until the next beat.
 fn take_up(line: &Shared, stream: &Stream, pace: &mut Pace) -> bool {
-    let mut desk = lock(&line.desk);
+    let mut desk = line.input.desk();
     let collects = desk.tells_all();
     pace.note_input(desk.written());
     let beats = pace.beat().is_some();
@@ -150,10 +147,10 @@ fn hold_back(line: &Shared, patience: &Patience) -> bool {
     if patience.left().is_zero() {
         return false;
     }
-    let sessions = lock(&line.sessions);
-    let history = lock(&line.history);
-    sessions.iter().filter(|session| !session.is_detached()).any(|session| {
-        let cursor = session.cursor.load(Ordering::Relaxed);
+    let members = line.roster.members();
+    let history = line.output.history();
+    members.iter().filter(|session| !session.is_detached()).any(|session| {
+        let cursor = session.cursor();
         let lag = history.end().saturating_sub(cursor);
         let window = window(&line.settings, session.protocol);
         // Who is further behind cannot catch up any more.
@@ -174,21 +171,20 @@ async fn ready(stream: &Stream, reads: bool, writes: bool) -> io::Result<Ready> 
 
 /// Writes what the hypervisor takes of the input that waits.
 fn write(line: &Shared, stream: &Stream) -> io::Result<()> {
-    lock(&line.desk).write_to(stream)?;
-    line.room.notify_waiters();
-    line.ring();
+    line.input.write_to(stream)?;
+    line.roster.ring();
     Ok(())
 }
 
 async fn wait_for_a_session(line: &Shared, patience: &mut Patience) {
     let started = Instant::now();
-    line.owner_waits.store(true, Ordering::Relaxed);
+    line.output.set_owner_waits(true);
     tokio::select! {
-        () = line.progress.notified() => {}
-        () = line.typed.notified() => {}
+        () = line.output.progressed() => {}
+        () = line.input.typed() => {}
         () = tokio::time::sleep(patience.left()) => {}
     }
-    line.owner_waits.store(false, Ordering::Relaxed);
+    line.output.set_owner_waits(false);
     patience.spend(started.elapsed());
 }
 
@@ -236,19 +232,19 @@ pub(crate) fn take_in(
     length: usize,
     append: impl FnOnce(&mut History, u64) -> bool,
 ) {
-    let sessions = lock(&line.sessions);
-    let mut history = lock(&line.history);
+    let members = line.roster.members();
+    let mut history = line.output.history();
     let end = history.end() + length as u64;
     let unread = |session: &Arc<Session>| {
         let window = window(&line.settings, session.protocol);
         session.unread_from().max(end.saturating_sub(window))
     };
-    let unread = sessions.iter().map(unread).min().unwrap_or(u64::MAX);
+    let unread = members.iter().map(unread).min().unwrap_or(u64::MAX);
     let let_go = append(&mut history, unread);
     if let_go && line.settings.raw_lag == RawLag::Close {
         let kept_from = history.whole_from();
-        for session in sessions.iter().filter(|session| session.protocol == Protocol::Raw) {
-            if session.cursor.load(Ordering::Relaxed) < kept_from {
+        for session in members.iter().filter(|session| session.protocol == Protocol::Raw) {
+            if session.cursor() < kept_from {
                 session.set_end(&Close::new(
                     CloseCode::TooSlow,
                     "too slow: this client reads more slowly than the guest prints",
@@ -257,7 +253,7 @@ pub(crate) fn take_in(
         }
     }
     drop(history);
-    ring(&sessions);
+    members.ring();
 }
 
 /// Waits until it is time; where it is already, until others had their turn.

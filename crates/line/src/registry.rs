@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
@@ -17,7 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Resolve;
 use crate::line::Line;
-use crate::lock;
+use crate::ordered::Ordered;
+use crate::ordered::Place;
+use crate::ordered::Placed;
 use crate::owner;
 use crate::painter::Painters;
 use crate::settings::Settings;
@@ -32,9 +33,13 @@ struct Registry {
     runtimes: Vec<Handle>,
     painters: Painters,
     turn: AtomicUsize,
-    lines: Mutex<BTreeMap<LineKey, Line>>,
+    lines: Ordered<BTreeMap<LineKey, Line>>,
     owners: TaskTracker,
     draining: CancellationToken,
+}
+
+impl Placed for BTreeMap<LineKey, Line> {
+    const PLACE: Place = Place::Lines;
 }
 
 impl Lines {
@@ -51,7 +56,7 @@ impl Lines {
             runtimes,
             painters: Painters::start(),
             turn: AtomicUsize::new(0),
-            lines: Mutex::default(),
+            lines: Ordered::default(),
             owners: TaskTracker::new(),
             draining: CancellationToken::new(),
         }))
@@ -68,7 +73,7 @@ impl Lines {
         resolve: Arc<dyn Resolve>,
     ) -> Line {
         let key = LineKey { server: server.id, port };
-        let mut lines = lock(&self.0.lines);
+        let mut lines = self.0.lines.lock();
         let line = lines.entry(key).or_insert_with(|| {
             let runtime = self.next_runtime().clone();
             let (settings, painters) = (self.0.settings.clone(), self.0.painters.clone());
@@ -99,24 +104,24 @@ impl Lines {
 
     /// A line.
     pub fn get(&self, key: LineKey) -> Option<Line> {
-        lock(&self.0.lines).get(&key).cloned()
+        self.0.lines.lock().get(&key).cloned()
     }
 
     /// The lines of a server, by port.
     pub fn of_server(&self, server: ServerId) -> Vec<Line> {
         let range = LineKey { server, port: 0 }..=LineKey { server, port: u8::MAX };
-        lock(&self.0.lines).range(range).map(|(_, line)| line.clone()).collect()
+        self.0.lines.lock().range(range).map(|(_, line)| line.clone()).collect()
     }
 
     /// All lines, by server and port.
     pub fn all(&self) -> Vec<Line> {
-        lock(&self.0.lines).values().cloned().collect()
+        self.0.lines.lock().values().cloned().collect()
     }
 
     /// Removes a line: its port is let go, its sessions end with `reason`, and who has it in hand
     /// attaches to it no more.
     pub fn remove(&self, key: LineKey, reason: &str) {
-        let removed = lock(&self.0.lines).remove(&key);
+        let removed = self.0.lines.lock().remove(&key);
         if let Some(line) = removed {
             line.close(&Refusal::NoSuchLine(reason.to_owned()));
             line.0.stop.cancel();
@@ -125,7 +130,7 @@ impl Lines {
 
     /// Removes a line unless somebody uses it; false where somebody does.
     pub fn remove_unused(&self, key: LineKey, reason: &str) -> bool {
-        let mut lines = lock(&self.0.lines);
+        let mut lines = self.0.lines.lock();
         if let Some(line) = lines.get(&key) {
             if !line.close_unused(&Refusal::NoSuchLine(reason.to_owned())) {
                 return false;
@@ -143,7 +148,7 @@ impl Lines {
 
     /// Ends all sessions with 4012 and lets nobody attach any more. The lines go on.
     pub fn drain(&self) {
-        let all = lock(&self.0.lines);
+        let all = self.0.lines.lock();
         self.0.draining.cancel();
         all.values().for_each(|line| line.close(&Refusal::Draining));
     }

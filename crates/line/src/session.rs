@@ -1,10 +1,5 @@
 //! An attached person or program, as the line keeps it: also while its connection is gone.
 
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
@@ -16,11 +11,15 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::keys::Keys;
-use crate::lock;
+use crate::ordered::Locked;
+use crate::ordered::Ordered;
+use crate::ordered::Place;
+use crate::ordered::Placed;
 use crate::places::Taken;
 use crate::visitor::Visitor;
 
@@ -40,27 +39,31 @@ pub(crate) struct Session {
     pub(crate) operator: bool,
     /// When it ends whatever it does.
     pub(crate) limit: Option<Timestamp>,
-    /// Offset of the next byte that it will get. Only its present connection moves it, under the
-    /// history's lock.
-    pub(crate) cursor: AtomicU64,
-    /// Offset up to which its client has shown all, as far as it said so.
-    pub(crate) shown: AtomicU64,
-    pub(crate) ending: Mutex<Ending>,
+    presence: Ordered<Presence>,
+    progress: Ordered<Progress>,
     /// Rung when there may be something for its attachment: output, news, its end.
-    pub(crate) bell: Notify,
-    pub(crate) presence: Mutex<Presence>,
+    bell: Notify,
 }
 
-/// What ends an attachment.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ending {
-    /// Number of the session's present connection; those before are over. It is counted up under the
-    /// locks of desk, history and presence, so that holding one of them keeps it as it is.
+/// Over which connection a session goes on, how far it is, and whether it is over. All of it is under one
+/// lock, so that only the present connection moves the cursor.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Number of the session's present connection; those before are over. `ordered` says under which
+    /// locks it is incremented.
     pub(crate) connection: u64,
+    /// Offset of the next byte that it will get.
+    pub(crate) cursor: u64,
+    /// Offset up to which its client has shown all, as far as it said so.
+    pub(crate) shown: u64,
     /// Set once, when the session is over.
     pub(crate) end: Option<Close>,
     /// Output before this offset is handed over before its end.
     pub(crate) until: u64,
+}
+
+impl Placed for Progress {
+    const PLACE: Place = Place::Progress;
 }
 
 /// Whether a session's client is there, and what it has sent.
@@ -105,8 +108,12 @@ pub(crate) struct Absence {
     pub(crate) until: Instant,
 }
 
+impl Placed for Presence {
+    const PLACE: Place = Place::Presence;
+}
+
 impl Presence {
-    pub(crate) fn new(address: String) -> Self {
+    fn new(address: String) -> Self {
         Self {
             address,
             alive: Instant::now(),
@@ -158,62 +165,98 @@ impl Session {
             may: visitor.may,
             operator: visitor.operator,
             limit: visitor.limit,
-            cursor: AtomicU64::new(0),
-            shown: AtomicU64::new(0),
-            ending: Mutex::default(),
+            presence: Ordered::new(Presence::new(visitor.address.clone())),
+            progress: Ordered::default(),
             bell: Notify::new(),
-            presence: Mutex::new(Presence::new(visitor.address.clone())),
         }
+    }
+
+    pub(crate) fn presence(&self) -> Locked<'_, Presence> {
+        self.presence.lock()
+    }
+
+    pub(crate) fn progress(&self) -> Locked<'_, Progress> {
+        self.progress.lock()
     }
 
     /// Number of its present connection.
     pub(crate) fn connection(&self) -> u64 {
-        lock(&self.ending).connection
+        self.progress().connection
+    }
+
+    /// Offset of the next byte that it will get.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.progress().cursor
+    }
+
+    /// Moves the cursor, unless it goes on over another connection than this.
+    pub(crate) fn move_cursor(&self, connection: u64, offset: u64) {
+        let mut progress = self.progress();
+        if progress.connection == connection {
+            progress.cursor = offset;
+        }
+    }
+
+    /// Whether there is output that it gets before its end.
+    pub(crate) fn is_behind(&self) -> bool {
+        let progress = self.progress();
+        progress.cursor < progress.until
     }
 
     /// How it stands, for its connection of this number; none when it goes on over another.
-    pub(crate) fn presence_of(&self, connection: u64) -> Option<MutexGuard<'_, Presence>> {
-        let presence = lock(&self.presence);
+    pub(crate) fn presence_of(&self, connection: u64) -> Option<Locked<'_, Presence>> {
+        let presence = self.presence();
         (self.connection() == connection).then_some(presence)
     }
 
     /// Ends its present connection, and counts to the next.
     pub(crate) fn next_connection(&self) -> u64 {
         let connection = {
-            let mut ending = lock(&self.ending);
-            ending.connection += 1;
-            ending.connection
+            let mut progress = self.progress();
+            progress.connection += 1;
+            progress.connection
         };
         // Both the attachment before, which may wait, and the next one look.
         self.bell.notify_waiters();
-        self.bell.notify_one();
+        self.ring();
         connection
+    }
+
+    /// Lets its attachment look whether there is something for it.
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Waits until there may be something for its attachment, from this call on.
+    pub(crate) fn rung(&self) -> Notified<'_> {
+        self.bell.notified()
     }
 
     /// Offset from which on output is kept for it: what its connection may lose is as good as unread.
     pub(crate) fn unread_from(&self) -> u64 {
+        let progress = self.progress();
         match self.protocol {
-            Protocol::Raw => self.cursor.load(Ordering::Relaxed),
-            Protocol::ConsoleV1 => self.shown.load(Ordering::Relaxed),
+            Protocol::Raw => progress.cursor,
+            Protocol::ConsoleV1 => progress.shown,
         }
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        lock(&self.ending).end.is_some()
+        self.progress().end.is_some()
     }
 
     /// Its last sign of life.
     pub(crate) fn alive(&self) -> Instant {
-        lock(&self.presence).alive
+        self.presence().alive
     }
 
     /// What becomes of it, where its client is lost.
     pub(crate) fn absence(&self) -> Option<Absence> {
-        lock(&self.presence).absence
+        self.presence().absence
     }
 
     pub(crate) fn is_detached(&self) -> bool {
-        lock(&self.presence).detached
+        self.presence().detached
     }
 
     /// Sets its end; the first reason counts.
@@ -223,13 +266,13 @@ impl Session {
 
     /// Sets its end, behind the output before this offset.
     pub(crate) fn set_end_behind(&self, close: &Close, until: u64) {
-        let mut ending = lock(&self.ending);
-        if ending.end.is_none() {
-            ending.end = Some(close.clone());
-            ending.until = until;
+        let mut progress = self.progress();
+        if progress.end.is_none() {
+            progress.end = Some(close.clone());
+            progress.until = until;
         }
-        drop(ending);
-        self.bell.notify_one();
+        drop(progress);
+        self.ring();
     }
 
     pub(crate) fn holder(&self, now: Timestamp) -> Holder {

@@ -53,15 +53,6 @@ pub(crate) struct Status {
     pub(crate) who: Arc<[Viewer]>,
 }
 
-/// What the hypervisor says of the guest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Power {
-    pub(crate) running: bool,
-    pub(crate) status: ServerStatus,
-    /// Whether the guest had printed nothing in this boot when it was noticed.
-    pub(crate) whole: bool,
-}
-
 /// The line's connection to its guest.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Connection {

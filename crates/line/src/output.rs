@@ -1,0 +1,88 @@
+//! What the guest of a line printed, the screen that it makes, and whether readers keep up.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::Notify;
+
+use crate::history::History;
+use crate::history::Limits;
+use crate::ordered::Locked;
+use crate::ordered::Ordered;
+use crate::painter::Awaited;
+use crate::painter::Grids;
+use crate::painter::Painters;
+use crate::painter::Paintings;
+use crate::painter::Sight;
+
+#[derive(Debug)]
+pub(crate) struct Output {
+    history: Ordered<History>,
+    screen: Arc<Paintings>,
+    painters: Painters,
+    /// A session moved on or left while the owner waited for it.
+    progress: Notify,
+    owner_waits: AtomicBool,
+}
+
+impl Output {
+    pub(crate) fn new(limits: Limits, painters: Painters) -> Self {
+        Self {
+            history: Ordered::new(History::new(limits)),
+            screen: Arc::default(),
+            painters,
+            progress: Notify::new(),
+            owner_waits: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn history(&self) -> Locked<'_, History> {
+        self.history.lock()
+    }
+
+    /// Offset at which the output ends now.
+    pub(crate) fn end(&self) -> u64 {
+        self.history().end()
+    }
+
+    /// Asks for the screen on some grids, as it is now; none where too many wait.
+    pub(crate) fn ask_for_screen(
+        &self,
+        grids: Grids,
+        look: impl Fn() -> Sight + Send + Sync + 'static,
+    ) -> Option<Awaited> {
+        let history = self.history();
+        self.screen.ask(history.end(), grids, &self.painters, look)
+    }
+
+    /// The newest output, at most so many bytes and the offset of the byte behind them, from which a
+    /// screen is painted now.
+    pub(crate) fn begin_screen(&self, most: usize) -> (Vec<u8>, u64) {
+        let history = self.history();
+        self.screen.begin(history.end());
+        (history.recent(most), history.end())
+    }
+
+    /// A session read on.
+    pub(crate) fn note_read(&self) {
+        if self.owner_waits.load(Ordering::Relaxed) {
+            self.progress.notify_one();
+        }
+    }
+
+    /// A session reads no more.
+    pub(crate) fn note_left(&self) {
+        self.progress.notify_one();
+    }
+
+    /// Says whether the owner waits for sessions to read on.
+    pub(crate) fn set_owner_waits(&self, waits: bool) {
+        self.owner_waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Waits until a session read on or left.
+    pub(crate) async fn progressed(&self) {
+        self.progress.notified().await;
+    }
+}
