@@ -227,7 +227,9 @@ export class Session {
 
   private begin(hello: Hello): void {
     const { asked, outbox } = this;
-    const resumed = asked.resume && this.own.isBack(hello);
+    // After a restart of the server the line is another one, and input counts from 0.
+    const sameLine = !asked.from || asked.from.line === hello.line;
+    const resumed = asked.resume && sameLine && this.own.isBack(hello);
     const attachment = new Attachment(hello);
     this.view.attachment = attachment;
     this.held = attachment.writes;

@@ -204,7 +204,7 @@ async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
             port.accept().await
         };
         terminal.shows(words).await;
-        terminal.shows("connected to switch").await;
+        terminal.shows("reconnected to switch, port 0: the session continues").await;
         guest.print(b"here again\r\n").await;
         terminal.shows("here again\r\n").await;
         terminal.keys("x");

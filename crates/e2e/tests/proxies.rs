@@ -303,7 +303,7 @@ async fn a_session_comes_back_when_its_host_s_program_was_killed() {
     let _compute = compute(&cluster, &port, &base_url).await;
     let mut guest = port.accept().await;
     terminal.shows("output may be missing here").await;
-    terminal.shows("connected to switch").await;
+    terminal.shows("reconnected to switch, port 0: the session continues").await;
     guest.print(b"back").await;
     terminal.shows("back").await;
     terminal.keys("after\r");

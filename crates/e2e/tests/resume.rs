@@ -11,7 +11,9 @@
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use rustix::process::Signal;
 use serde_json::Value;
+use serialproxy_e2e::address;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::exchange::upgrade;
 use serialproxy_e2e::pki::Pki;
@@ -228,4 +230,38 @@ async fn a_client_whose_network_is_gone_is_lost_to_others_before_its_time_is_ove
     silent.say(r#"{"type":"ping","id":1}"#).await;
     let back = watcher.message("pen").await;
     assert_eq!((&back["cause"], &back["free_in"]), (&"resumed".into(), &Value::Null));
+}
+
+/// Waits until the program has written this text to its store.
+async fn written(rig: &Rig, text: &str) {
+    eventually(async || {
+        let log = std::fs::read(rig.server.state().join("serialproxy.sqlite-wal")).ok()?;
+        log.windows(text.len()).any(|part| part == text.as_bytes()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_program_with_its_pen_though_its_token_is_spent() {
+    let own = [&address::fixed()[..], &["--consoleauth-single_use=true".into()]].concat();
+    let own: Vec<_> = own.iter().map(String::as_str).collect();
+    let mut rig = Rig::start(&own).await;
+    let token = rig.token("").await;
+    let mut socket = Socket::v1(&rig.server.proxy, &token, "").await;
+    let mut hello = socket.message("hello").await;
+    let first = hello.clone();
+    written(&rig, first["session"].as_str().unwrap()).await;
+    for signal in [Signal::KILL, Signal::TERM] {
+        rig.server.signal(signal);
+        rig.server = rig.server.restart().await;
+        rig.guest = rig.port.accept().await;
+        let (next, again) = resume(&rig.server.proxy, &hello["resume"]).await;
+        assert_eq!((&again["session"], &again["mode"]), (&first["session"], &"write".into()));
+        assert_ne!(again["line"], hello["line"], "it tells that the count is another");
+        assert_eq!(again["input"], 0);
+        socket = next;
+        socket.send("typed").await;
+        assert_eq!(rig.guest.typed(5).await, b"typed");
+        hello = again;
+    }
 }

@@ -1,11 +1,12 @@
-//! Durable facts of one host: which line holds which TCP port, and what adoption changed in
-//! domains.
+//! Durable facts of one host: which line holds which TCP port, what adoption changed in domains, and
+//! which sessions may resume after a restart.
 //!
 //! They stay in a file of the host, even if hosts share all other data. Calls block for tens of
 //! microseconds (a commit that must survive a power cut: some hundred).
 
 mod adoptions;
 mod leases;
+mod sessions;
 
 use std::path::Path;
 use std::sync::MutexGuard;

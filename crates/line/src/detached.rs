@@ -52,7 +52,7 @@ impl Drop for Attachment {
 
 /// Frees a session's pen at one time, if any, and ends it at another; neither when it goes on over
 /// another connection than number `connection`.
-async fn give_up(
+pub(crate) async fn give_up(
     line: Arc<Shared>,
     session: Arc<Session>,
     connection: u64,

@@ -91,8 +91,9 @@ impl Keyboard {
 
     /// The client said something, so it has the key that its `hello` brought.
     pub fn heard(&self) {
-        if let Some(mut presence) = self.session.presence_of(self.connection) {
-            presence.keys.confirm();
+        let presence = self.session.presence_of(self.connection);
+        if presence.is_some_and(|mut presence| presence.keys.confirm()) {
+            self.line.note_kept();
         }
         self.mark_alive();
     }

@@ -13,6 +13,14 @@ const MOST: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Keys(VecDeque<TokenDigest>);
 
+impl FromIterator<TokenDigest> for Keys {
+    fn from_iter<I: IntoIterator<Item = TokenDigest>>(keys: I) -> Self {
+        let mut all = Self::default();
+        keys.into_iter().for_each(|key| all.add(key));
+        all
+    }
+}
+
 impl Keys {
     pub(crate) fn open(&self, key: TokenDigest) -> bool {
         self.0.contains(&key)
@@ -33,9 +41,17 @@ impl Keys {
         self.0.push_back(key);
     }
 
-    /// The client answered to what came with the newest key: it needs no other.
-    pub(crate) fn confirm(&mut self) {
-        self.0.drain(..self.0.len().saturating_sub(1));
+    /// The client answered to what came with the newest key: it needs no other. Returns whether there
+    /// were others.
+    pub(crate) fn confirm(&mut self) -> bool {
+        let others = self.0.len().saturating_sub(1);
+        self.0.drain(..others);
+        others > 0
+    }
+
+    /// All of them, the oldest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = TokenDigest> {
+        self.0.iter().copied()
     }
 }
 
@@ -56,7 +72,7 @@ mod tests {
         keys.shown(key(97));
         let good: Vec<u32> = (0..100).filter(|number| keys.open(key(*number))).collect();
         assert_eq!(good, [97, 98, 99]);
-        keys.confirm();
+        assert!(keys.confirm() && !keys.confirm());
         assert!(keys.open(key(99)) && !keys.open(key(98)));
     }
 }

@@ -33,6 +33,7 @@ mod history;
 mod holders;
 mod input;
 mod intruders;
+mod kept;
 mod keyboard;
 mod keys;
 mod lifecycle;

@@ -16,6 +16,7 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::painter::Painters;
 use crate::seconds_until;
@@ -34,8 +35,9 @@ impl Line {
         settings: Settings,
         runtime: Handle,
         painters: Painters,
+        kept_changed: Arc<Notify>,
     ) -> Self {
-        Self(Arc::new(Shared::new(server, port, settings, runtime, painters)))
+        Self(Arc::new(Shared::new(server, port, settings, runtime, painters, kept_changed)))
     }
 
     /// Which line this is.

@@ -19,7 +19,7 @@ use crate::visitor::Visitor;
 
 /// Sessions of one line at most. The last place is for one who types, and the one before it for one who may
 /// take the pen, so that neither is locked out by those who watch.
-const SESSIONS: usize = 1000;
+pub(crate) const SESSIONS: usize = 1000;
 
 /// Sessions without a connection that those who have the same token may have on a line at most.
 const DETACHED: usize = 32;

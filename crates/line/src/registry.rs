@@ -2,20 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serialproxy_proto::api;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::kept::KeptSession;
 use serialproxy_proto::refusal::Refusal;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Resolve;
+use crate::kept::Restored;
 use crate::line::Line;
+use crate::lock;
 use crate::ordered::Ordered;
 use crate::ordered::Place;
 use crate::ordered::Placed;
@@ -36,6 +44,13 @@ struct Registry {
     lines: Ordered<BTreeMap<LineKey, Line>>,
     owners: TaskTracker,
     draining: CancellationToken,
+    /// Rung when a line is added.
+    added: Notify,
+    /// Sessions of the process before.
+    restored: Mutex<Restored>,
+    kept_changed: Arc<Notify>,
+    /// What was to be kept of the sessions before they were drained.
+    kept_at_drain: OnceLock<Vec<KeptSession>>,
 }
 
 impl Placed for BTreeMap<LineKey, Line> {
@@ -59,6 +74,10 @@ impl Lines {
             lines: Ordered::default(),
             owners: TaskTracker::new(),
             draining: CancellationToken::new(),
+            added: Notify::new(),
+            restored: Mutex::default(),
+            kept_changed: Arc::new(Notify::new()),
+            kept_at_drain: OnceLock::new(),
         }))
     }
 
@@ -74,10 +93,13 @@ impl Lines {
     ) -> Line {
         let key = LineKey { server: server.id, port };
         let mut lines = self.0.lines.lock();
+        let mut restored = None;
         let line = lines.entry(key).or_insert_with(|| {
+            restored = self.restored().take(key);
             let runtime = self.next_runtime().clone();
             let (settings, painters) = (self.0.settings.clone(), self.0.painters.clone());
-            let line = Line::new(server, port, settings, runtime.clone(), painters);
+            let kept_changed = Arc::clone(&self.0.kept_changed);
+            let line = Line::new(server, port, settings, runtime.clone(), painters, kept_changed);
             self.0.owners.spawn_on(owner::own(Arc::clone(&line.0), resolve), &runtime);
             if self.is_draining() {
                 line.close(&Refusal::Draining);
@@ -87,7 +109,34 @@ impl Lines {
         if let Some(project) = project {
             line.belongs_to(project);
         }
+        if let Some((sessions, until)) = restored {
+            line.restore(&sessions, until);
+        }
+        self.0.added.notify_waiters();
         line.clone()
+    }
+
+    /// How long a client has to resume.
+    pub(crate) fn grace(&self) -> Duration {
+        self.0.settings.grace
+    }
+
+    pub(crate) fn restored(&self) -> MutexGuard<'_, Restored> {
+        lock(&self.0.restored)
+    }
+
+    /// Rung when a line is added.
+    pub(crate) fn added(&self) -> &Notify {
+        &self.0.added
+    }
+
+    pub(crate) fn kept_at_drain(&self) -> Option<&Vec<KeptSession>> {
+        self.0.kept_at_drain.get()
+    }
+
+    /// Waits until what [`Self::kept`] gives may have changed.
+    pub async fn kept_changed(&self) {
+        self.0.kept_changed.notified().await;
     }
 
     /// The runtimes on which lines live.
@@ -148,6 +197,8 @@ impl Lines {
 
     /// Ends all sessions with 4012 and lets nobody attach any more. The lines go on.
     pub fn drain(&self) {
+        let kept = self.kept();
+        let _ = self.0.kept_at_drain.set(kept);
         let all = self.0.lines.lock();
         self.0.draining.cancel();
         all.values().for_each(|line| line.close(&Refusal::Draining));

@@ -6,7 +6,9 @@ use serialproxy_proto::close::Close;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
+use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::kept::KeptSession;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
@@ -169,6 +171,56 @@ impl Session {
             progress: Ordered::default(),
             bell: Notify::new(),
         }
+    }
+
+    /// A session of the process before, whose client has until then to resume.
+    pub(crate) fn restored(kept: &KeptSession, until: Instant) -> Self {
+        let presence = Presence {
+            detached: true,
+            absence: Some(Absence { pen_until: until, until }),
+            heard: true,
+            keys: kept.keys.iter().copied().collect(),
+            ..Presence::new(kept.address.clone())
+        };
+        Self {
+            id: kept.id,
+            user: kept.user.clone(),
+            token: kept.token,
+            project: kept.project.clone(),
+            protocol: Protocol::ConsoleV1,
+            since: kept.since,
+            may: kept.may,
+            operator: kept.operator,
+            limit: kept.limit,
+            presence: Ordered::new(presence),
+            progress: Ordered::default(),
+            bell: Notify::new(),
+        }
+    }
+
+    /// What is to be kept of it; nothing where its client cannot resume.
+    pub(crate) fn kept(&self, line: LineKey, holder: Option<SessionId>) -> Option<KeptSession> {
+        if self.protocol != Protocol::ConsoleV1 || self.is_over() {
+            return None;
+        }
+        let (keys, address) = {
+            let presence = self.presence();
+            (presence.keys.all().collect(), presence.address.clone())
+        };
+        Some(KeptSession {
+            id: self.id,
+            line,
+            keys,
+            token: self.token,
+            project: self.project.clone(),
+            user: self.user.clone(),
+            may: self.may,
+            operator: self.operator,
+            limit: self.limit,
+            since: self.since,
+            writes: holder == Some(self.id),
+            address,
+        })
     }
 
     pub(crate) fn presence(&self) -> Locked<'_, Presence> {

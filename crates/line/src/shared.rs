@@ -3,6 +3,8 @@
 //! It has a part for each concern, and each part keeps its locks and its wake-ups to itself. Here is
 //! what concerns more than one of them. `ordered` says in which order locks are taken.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
@@ -13,6 +15,7 @@ use serialproxy_proto::console::VIEWERS;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -44,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) news: News,
     /// Cancelled when the owner is to let go of the port.
     pub(crate) stop: CancellationToken,
+    /// What is to be kept of the sessions is another.
+    pub(crate) kept_changed: Arc<Notify>,
 }
 
 impl Shared {
@@ -53,6 +58,7 @@ impl Shared {
         settings: Settings,
         runtime: Handle,
         painters: Painters,
+        kept_changed: Arc<Notify>,
     ) -> Self {
         let limits = Limits { head: settings.history_head, tail: settings.history_tail };
         Self {
@@ -66,6 +72,7 @@ impl Shared {
             input: Input::default(),
             roster: Roster::default(),
             stop: CancellationToken::new(),
+            kept_changed,
         }
     }
 
@@ -137,6 +144,7 @@ impl Shared {
         self.news.set_pen(desk.pen(), change, size, free_at);
         self.input.tell_of_room();
         self.roster.ring();
+        self.note_kept();
     }
 
     /// Tells everyone who is attached. Called under the roster's lock, as [`Self::publish_pen`].
@@ -144,6 +152,7 @@ impl Shared {
         let first = members.iter().take(VIEWERS).map(|session| session.viewer());
         self.news.set_viewers(members.len(), first);
         members.ring();
+        self.note_kept();
     }
 
     /// Tells everyone whose connection is lost, and whose is back.

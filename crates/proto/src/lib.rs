@@ -17,6 +17,7 @@ pub mod fuzz;
 pub mod health;
 pub mod id;
 pub mod identity;
+pub mod kept;
 pub mod pen;
 pub mod refusal;
 pub mod relayed;

@@ -248,13 +248,12 @@ async fn admit(
         }
         Admission::Resume(key) => {
             check_origin()?;
-            let line = proxy.lines.get(key.line());
-            if let Some((others, host)) =
-                proxy.backing.resumed_elsewhere(client, line.as_ref(), &key)
-            {
+            let line = proxy.lines.of_key(&key).await;
+            let known = line.as_ref().ok();
+            if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, known, &key) {
                 return pass_on(others, &host).await;
             }
-            line.ok_or(Refusal::Resume)?.resume(&key, start, &client.name())?
+            line?.resume(&key, start, &client.name())?
         }
     };
     Ok(Place::Here(Admitted { attachment, keyboard, protocol }))

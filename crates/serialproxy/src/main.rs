@@ -14,6 +14,7 @@ mod membership;
 mod options;
 mod roles;
 mod self_signed;
+mod sessions;
 mod state;
 mod tls;
 mod watch_links;

@@ -131,6 +131,24 @@ const MIGRATIONS: &[&str] = &[
         (SELECT project FROM console_owners WHERE console_owners.server = console_tokens.server);
     DROP TABLE console_owners;
 ",
+    // `keys`: digests of 32 bytes each, one behind the other.
+    "
+    CREATE TABLE sessions (
+        id TEXT PRIMARY KEY,
+        server TEXT NOT NULL,
+        serial_port INTEGER NOT NULL,
+        keys BLOB NOT NULL,
+        token BLOB NOT NULL,
+        project TEXT,
+        user TEXT NOT NULL,
+        may TEXT NOT NULL,
+        operator INTEGER NOT NULL,
+        ends INTEGER,
+        since INTEGER NOT NULL,
+        writes INTEGER NOT NULL,
+        address TEXT NOT NULL
+    ) WITHOUT ROWID, STRICT;
+",
 ];
 
 impl Store {

@@ -81,6 +81,8 @@ pub(crate) struct Attached {
     pub(crate) hello: Hello,
     /// The session of the last connection goes on.
     pub(crate) resumed: bool,
+    /// Its count of input goes on too: serialproxy was not restarted.
+    pub(crate) counts_on: bool,
     /// The pen is asked for by force, and what is typed follows that.
     pub(crate) taking: bool,
     /// The offset of this line that the output was asked for from.
@@ -136,6 +138,7 @@ impl<'a> Door<'a> {
         };
         let session = attached.hello.session;
         attached.resumed = self.key.as_ref().is_some_and(|key| key.session == session);
+        attached.counts_on = attached.resumed && !self.is_news(attached.hello.line);
         self.key = attached.hello.resume.clone().map(|secret| Key { session, secret });
         if !self.is_news(attached.hello.line) {
             attached.asked = self.seen.map(|seen| seen.offset);
@@ -218,6 +221,7 @@ impl<'a> Door<'a> {
                         wire,
                         hello,
                         resumed,
+                        counts_on: false,
                         taking: false,
                         asked: None,
                         painted,

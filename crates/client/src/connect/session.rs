@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
         attached: Attached,
         connection: u64,
     ) -> Result<Self, Failure> {
-        let Attached { wire, hello, resumed, taking, asked, painted } = attached;
+        let Attached { wire, hello, resumed, counts_on, taking, asked, painted } = attached;
         if painted {
             terminal.screen.hold_notices();
         }
@@ -123,7 +123,7 @@ impl<'a> Session<'a> {
             unpainted: painted.then(|| Instant::now() + PAINTED),
             hello,
         };
-        if let Err(failure) = session.begin_input(resumed) {
+        if let Err(failure) = session.begin_input(counts_on) {
             session.wire.close().await;
             return Err(failure);
         }
@@ -132,15 +132,15 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Sends again what the proxy does not have, where it still knows the session.
-    fn begin_input(&mut self, resumed: bool) -> Result<(), Failure> {
+    /// Sends again what the proxy does not have, where the count of input goes on.
+    fn begin_input(&mut self, counts_on: bool) -> Result<(), Failure> {
         let terminal = &mut *self.terminal;
         let count = self.hello.input;
-        if resumed {
+        if counts_on {
             terminal.ledger.acknowledge(count);
         }
         // What a watcher sends is dropped.
-        let again = resumed && !self.view.is_watching();
+        let again = counts_on && !self.view.is_watching();
         let unknown = if again { 0 } else { terminal.ledger.restart(count) };
         if unknown > 0 && !terminal.is_interactive() {
             return Err(Failure::InputLost(unknown));
@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
             terminal.screen.say(&notices::input_lost(unknown));
             terminal.stop_paste();
         }
-        if resumed {
+        if counts_on {
             let again = terminal.ledger.resume(count);
             self.wire.send_control(&ClientMessage::Input { offset: again.offset });
             for piece in again.bytes.chunks(PIECE) {

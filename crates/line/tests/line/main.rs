@@ -13,6 +13,7 @@ mod characters;
 mod closed;
 mod fence;
 mod incoming;
+mod kept;
 mod lost;
 mod model;
 mod pen;

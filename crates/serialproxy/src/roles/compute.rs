@@ -43,6 +43,7 @@ use crate::roles::say_ready;
 use crate::roles::settings;
 use crate::roles::shutdown_on_signal;
 use crate::roles::start;
+use crate::sessions;
 use crate::state;
 use crate::tls;
 use crate::watchdog::Watchdog;
@@ -89,6 +90,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
     let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
+    let keeping = sessions::keep(Arc::clone(&ledger), lines.clone())?;
     let compute = Manager::start(&config, ledger, lines.clone());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
@@ -124,6 +126,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     serialproxy_cluster::serve(listener, tls, served, connections, shutdown).await;
     proxy.drain().await;
     let _ = publishing.await;
+    let _ = keeping.await;
     close(&lines).await;
     cluster::check_membership(&identity)
 }

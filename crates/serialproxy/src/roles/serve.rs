@@ -39,6 +39,7 @@ use crate::roles::say_ready;
 use crate::roles::settings;
 use crate::roles::shutdown_on_signal;
 use crate::roles::start;
+use crate::sessions;
 use crate::state;
 use crate::tls;
 use crate::watchdog::Watchdog;
@@ -94,6 +95,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
     let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
+    let keeping = sessions::keep(Arc::clone(&ledger), lines.clone())?;
     let compute = Manager::start(&config, ledger, lines.clone());
     let per_address = config.limits.connections_per_address;
     let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
@@ -121,13 +123,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         .context("[serial_console] record: cannot record sessions there")?
         .with_health(watchdog.health());
 
-    let ready = format!(
-        "api={}://{} proxy={}://{}",
-        callers.scheme(),
-        addresses.0,
-        users.scheme(),
-        addresses.1
-    );
+    let (api, proxy_scheme) = (callers.scheme(), users.scheme());
+    let ready = format!("api={api}://{} proxy={proxy_scheme}://{}", addresses.0, addresses.1);
     let certificates = [users.certificate, callers.certificate];
     tokio::spawn(tls::renew(certificates, hypervisors, hangup));
     // Not on this thread, so that `/healthz` is answered when it hangs.
@@ -143,6 +140,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     };
     say_ready(&ready, daemon)?;
     let (_, (), served, _) = roles.await;
+    let _ = keeping.await;
     close(&lines).await;
     served.context("users cannot be served")
 }

@@ -1,0 +1,45 @@
+//! What a host keeps of a console session beyond its process.
+
+use jiff::Timestamp;
+
+use crate::id::LineKey;
+use crate::id::SessionId;
+use crate::token::Mode;
+use crate::token::TokenDigest;
+
+/// A `console.v1` session, as far as its client needs it to resume after a restart of the server. Output
+/// and input are not part of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeptSession {
+    /// The session.
+    pub id: SessionId,
+    /// The line that it is attached to.
+    pub line: LineKey,
+    /// Digests of the keys with which its client may resume, the oldest first.
+    pub keys: Vec<TokenDigest>,
+    /// Digest of the token that it attached with.
+    pub token: TokenDigest,
+    /// The project that its grant names, if any.
+    pub project: Option<String>,
+    /// Its user.
+    pub user: String,
+    /// The most that its user may do.
+    pub may: Mode,
+    /// Whether its user may take the pen from others, and control the guest's power.
+    pub operator: bool,
+    /// When it ends in any case.
+    pub limit: Option<Timestamp>,
+    /// When it began.
+    pub since: Timestamp,
+    /// Whether it holds the pen.
+    pub writes: bool,
+    /// Where its last connection came from.
+    pub address: String,
+}
+
+impl KeptSession {
+    /// Whether its time is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.limit.is_some_and(|limit| limit <= now)
+    }
+}

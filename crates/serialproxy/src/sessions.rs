@@ -1,0 +1,74 @@
+//! Sessions that outlive the process: the ledger keeps what their clients need to resume.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serialproxy_ledger::Ledger;
+use serialproxy_ledger::LedgerError;
+use serialproxy_line::Lines;
+use serialproxy_proto::id::SessionId;
+use serialproxy_proto::kept::KeptSession;
+use tokio::task::JoinHandle;
+
+/// Changes within this time are written together.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Gives the lines the sessions of the process before, and from then on keeps theirs, until they are
+/// drained. To be called before there are lines.
+///
+/// # Errors
+///
+/// When the ledger cannot be read.
+pub(crate) fn keep(ledger: Arc<Ledger>, lines: Lines) -> Result<JoinHandle<()>, LedgerError> {
+    let written: HashMap<_, _> = of(ledger.sessions()?);
+    lines.restore(written.values().cloned().collect());
+    Ok(tokio::spawn(write_behind(ledger, lines, written)))
+}
+
+/// Writes what changes. A change that the ledger does not take is part of the next one.
+async fn write_behind(
+    ledger: Arc<Ledger>,
+    lines: Lines,
+    mut written: HashMap<SessionId, KeptSession>,
+) {
+    let mut fails = false;
+    while !lines.is_draining() {
+        tokio::select! {
+            () = lines.draining() => {}
+            () = async {
+                lines.kept_changed().await;
+                tokio::time::sleep(TOGETHER).await;
+            } => {}
+        }
+        let now = of(lines.kept());
+        let (ledger, before) = (Arc::clone(&ledger), written.clone());
+        let write = move || write(&ledger, &before, &now).map(|()| now);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(now)) => (written, fails) = (now, false),
+            Ok(Err(error)) if !fails => {
+                tracing::warn!(%error, "sessions cannot be kept: after a restart, clients need their tokens");
+                fails = true;
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
+
+fn of(sessions: Vec<KeptSession>) -> HashMap<SessionId, KeptSession> {
+    sessions.into_iter().map(|session| (session.id, session)).collect()
+}
+
+fn write(
+    ledger: &Ledger,
+    before: &HashMap<SessionId, KeptSession>,
+    now: &HashMap<SessionId, KeptSession>,
+) -> Result<(), LedgerError> {
+    let changed: Vec<_> =
+        now.values().filter(|session| before.get(&session.id) != Some(session)).collect();
+    let ended: Vec<_> = before.keys().filter(|id| !now.contains_key(id)).copied().collect();
+    if changed.is_empty() && ended.is_empty() {
+        return Ok(());
+    }
+    ledger.keep_sessions(&changed, &ended)
+}
