@@ -101,6 +101,21 @@ test('input that was not acknowledged is sent again, once and in its place', asy
   assert.deepEqual(next.messages[0], { type: 'input', offset: 4 });
 });
 
+test('after a restart of the server, input that may have arrived is not sent again', async () => {
+  const { page, session } = await resumable();
+  session.acknowledges = false;
+  await page.keyboard.type('cdef');
+  await session.typed('cdef');
+  session.drop();
+  const next = await at.proxy.attempt();
+  next.hello({ resume: 'key-2', line: OTHER_LINE, offset: 0, input: 0 });
+  await seeInTerminal(page, '4 bytes that you typed may not have reached the guest');
+  await page.keyboard.type('i');
+  await next.typed('i');
+  assert.equal(next.input.toString(), 'i');
+  assert.deepEqual(next.said('input'), []);
+});
+
 test('what is typed without a connection is sent when the session is back', async () => {
   const { page, session } = await resumable();
   session.drop();
