@@ -8,14 +8,17 @@ use std::process::Output;
 use std::time::Duration;
 
 use reqwest::Method;
+use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::etcd::Etcd;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::program;
+use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 use tempfile::TempDir;
 use tokio::process::Command;
+use uuid::Uuid;
 
 /// An etcd, and an api host `a1`, whose files are in a directory.
 struct Place {
@@ -119,6 +122,32 @@ async fn the_line_that_enroll_prints_joins_a_host_and_says_what_to_start() {
     }
     let status = out(&place.api(&["cluster", "status"]).await);
     assert!(status.contains("\nh1    compute,proxy  -    "), "{status}");
+}
+
+#[tokio::test]
+async fn a_proxy_in_front_of_a_nova_joins_as_every_other() {
+    let place = Place::new().await;
+    let line = place.enroll(&["--role", "proxy"]).await;
+    out(&place.join(&line, "p1").await);
+    let (cloud, port) = (Cloud::start().await, Port::new("vm").await);
+    let nova_conf = format!("{}region_name = RegionOne\n", cloud.login("nova"));
+    std::fs::write(place.path("nova.conf"), nova_conf).unwrap();
+    let files = ["nova.conf", "conf/p1/cluster.conf"];
+    let files = files.map(|file| format!("--config-file={}", place.path(file).display()));
+    let listen = ["--cluster-listen=127.0.0.1:0", "--host=127.0.0.1", "--port=0"];
+    let flags: Vec<_> = files.into_iter().chain(listen.map(str::to_owned)).collect();
+    let proxy = Role::start("proxy", &place.path("p1"), &flags).await;
+    let token = cloud.console_token(Uuid::new_v4(), port.address());
+    let address = proxy.proxy();
+    let (mut session, mut guest) = tokio::join!(Socket::raw(&address, &token), port.accept());
+    session.send("root").await;
+    assert_eq!(guest.typed(4).await, b"root");
+    eventually(async || {
+        let status = out(&place.api(&["cluster", "status"]).await);
+        let own = status.lines().find(|line| line.starts_with("p1 ")).unwrap();
+        (own.split_whitespace().nth(2) == Some("proxy")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
