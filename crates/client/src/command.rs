@@ -1,5 +1,7 @@
 //! The command line of the client's commands.
 
+pub(crate) mod access;
+
 use std::fmt::Display;
 use std::fmt::Formatter;
 use std::path::PathBuf;
@@ -12,7 +14,6 @@ use serialproxy_proto::api;
 use serialproxy_proto::bounds::REASON;
 use serialproxy_proto::id::SessionId;
 
-use crate::access;
 use crate::settings::Settings;
 
 /// The client's commands, to be flattened into the program's own.
