@@ -31,13 +31,13 @@ use crate::EtcdError;
 use crate::error::Failure;
 use crate::error::brief;
 use crate::link::DEADLINE;
+use crate::map::AsOf;
+use crate::map::Bounds;
+use crate::map::Entries;
+use crate::map::Map;
 use crate::range::ANSWER;
 use crate::range::is_too_large;
 use crate::values::entry;
-use crate::watched::AsOf;
-use crate::watched::Bounds;
-use crate::watched::Entries;
-use crate::watched::Map;
 
 /// How often etcd is asked whether it is still there.
 const ASK: Duration = Duration::from_secs(2);

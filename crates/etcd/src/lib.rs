@@ -10,6 +10,7 @@ mod follow;
 mod keys;
 mod lease;
 mod link;
+mod map;
 mod nodes;
 mod range;
 mod settings;
@@ -24,15 +25,15 @@ pub use crate::error::EtcdError;
 pub use crate::lease::Lease;
 pub use crate::lease::LeaseId;
 use crate::link::Link;
+pub use crate::map::AsOf;
+pub use crate::map::Bounds;
 pub use crate::nodes::Health;
 pub use crate::nodes::Node;
 pub use crate::settings::Settings;
 pub use crate::settings::Tls;
-pub use crate::transaction::Revision;
 pub use crate::transaction::Transaction;
 pub use crate::values::Entry;
-pub use crate::watched::AsOf;
-pub use crate::watched::Bounds;
+pub use crate::values::Revision;
 pub use crate::watched::Watched;
 
 /// The keys of an etcd below one prefix. Its clones share the connection.

@@ -14,12 +14,9 @@ use serde::Serialize;
 use crate::Etcd;
 use crate::EtcdError;
 use crate::LeaseId;
+use crate::Revision;
 use crate::link::Nature;
 use crate::values::json;
-
-/// A count of etcd's changes: what came later has a greater one.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Revision(pub i64);
 
 /// Changes that are made all or not at all. etcd takes 128 conditions, and as many changes.
 #[derive(Debug)]

@@ -17,12 +17,15 @@ use serde::de::DeserializeOwned;
 use crate::Etcd;
 use crate::EtcdError;
 use crate::LeaseId;
-use crate::Revision;
 use crate::error::brief;
 use crate::link::Nature;
 
 /// Most bytes of a value.
 pub(crate) const VALUE: usize = 256 * 1024;
+
+/// A count of etcd's changes: what came later has a greater one.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Revision(pub i64);
 
 /// A value, and when it came.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -13,24 +12,10 @@ use tokio::task::AbortHandle;
 use crate::Entry;
 use crate::Etcd;
 use crate::follow::Task;
-
-/// What a map may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Most keys.
-    pub entries: usize,
-    /// Most bytes of a value.
-    pub value: usize,
-}
-
-/// When a map was what etcd has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct AsOf {
-    /// The newest time at which it was known to be so.
-    pub time: Timestamp,
-    /// Whether it may have changed since, because etcd does not answer.
-    pub stale: bool,
-}
+use crate::map::AsOf;
+use crate::map::Bounds;
+use crate::map::Entries;
+use crate::map::Map;
 
 /// A map of all keys that begin alike, without what they begin with. Its clones share it.
 #[derive(Debug)]
@@ -55,16 +40,6 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// The keys without what they begin with, and their values.
-pub(crate) type Entries<T> = BTreeMap<String, Arc<Entry<T>>>;
-
-/// What the task writes and others read.
-#[derive(Debug)]
-pub(crate) struct Map<T> {
-    pub(crate) entries: Entries<T>,
-    pub(crate) as_of: Option<AsOf>,
 }
 
 impl Etcd {
