@@ -9,6 +9,7 @@
 //! the recording says so.
 
 mod cast;
+mod event;
 mod mask;
 mod queue;
 mod shelf;
@@ -40,6 +41,7 @@ use serialproxy_proto::id::SessionId;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use self::event::Event;
 use self::mask::Mask;
 use self::queue::Call;
 use self::queue::Load;
@@ -47,7 +49,6 @@ use self::queue::NoRoom;
 use self::queue::PAUSE;
 use self::queue::Queue;
 use self::shelf::Shelf;
-use self::tape::Event;
 use self::tape::Progress;
 use self::tape::Tape;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::tape::Event;
+use super::event::Event;
 
 /// Bytes that wait at most, of all recordings together: of what is shown, and again of what is typed.
 /// A session may fill as much as it leaves free for the others.
