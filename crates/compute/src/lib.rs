@@ -30,6 +30,7 @@ mod libvirt;
 #[path = "absent.rs"]
 mod libvirt;
 mod manager;
+mod no_console;
 mod owners;
 mod ports;
 mod serial_ports;

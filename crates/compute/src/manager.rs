@@ -26,6 +26,8 @@ use crate::guests::Guests;
 use crate::guests::name_is_taken;
 use crate::guests::valid_name;
 use crate::hypervisor::not_found;
+use crate::no_console::no_console;
+use crate::no_console::unavailable;
 use crate::owners::Owners;
 use crate::statics::Statics;
 
@@ -295,35 +297,4 @@ fn sysrq_key(key: char) -> Result<u8, ComputeError> {
             "key: {key:?} is not a SysRq command; expected one of a-z A-Z 0-9 ?"
         ))),
     }
-}
-
-/// The refusal for a server that has serial ports, but not this one, or none at all; `why` says why a
-/// port that it has cannot be used.
-pub(crate) fn no_such_port(
-    id: ServerId,
-    port: u8,
-    ports: &[u8],
-    why: Option<&str>,
-) -> ComputeError {
-    match (ports, why) {
-        ([], None) => unavailable(),
-        ([], Some(why)) => {
-            ComputeError::Invalid(format!("{} {}", unavailable(), no_console(id, port, why)))
-        }
-        (_, Some(why)) => ComputeError::NotFound(no_console(id, port, why)),
-        (_, None) => {
-            let known = ports.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-            let text = format!("Instance {id} has no serial port {port}, only {known}.");
-            ComputeError::NotFound(text)
-        }
-    }
-}
-
-fn no_console(id: ServerId, port: u8, why: &str) -> String {
-    format!("Serial port {port} of instance {id} has no console: {why}.")
-}
-
-/// Nova's refusal for a server without serial consoles.
-pub(crate) fn unavailable() -> ComputeError {
-    ComputeError::Invalid("Unavailable console type serial.".into())
 }

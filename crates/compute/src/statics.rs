@@ -23,7 +23,7 @@ use serialproxy_proto::terminal::LineFeed;
 use serialproxy_proto::terminal::Newline;
 use serialproxy_proto::terminal::TerminalSettings;
 
-use crate::manager::no_such_port;
+use crate::no_console::no_such_port;
 use crate::owners::Owners;
 
 /// All static servers.

@@ -22,7 +22,7 @@ use crate::domain::XmlError;
 use crate::hypervisor::Domain;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
-use crate::manager::no_such_port;
+use crate::no_console::no_such_port;
 use crate::serial_ports::MAX;
 
 impl Guests {

@@ -20,7 +20,7 @@ use crate::hypervisor::Domain;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
 use crate::hypervisor::without_paths;
-use crate::manager::no_such_port;
+use crate::no_console::no_such_port;
 
 /// Linux takes ^O on a console without breaks for the SysRq key.
 const CTRL_O: u8 = 0x0f;
