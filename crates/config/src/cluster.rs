@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::shown;
 use crate::machine;
 use crate::network::target;
-use crate::options::Surroundings;
+use crate::option::Surroundings;
 use crate::scalar::list;
 use crate::scalar::number;
 use crate::scalar::one_line;

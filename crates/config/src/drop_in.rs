@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 
 use crate::machine;
 use crate::network::host;
-use crate::options::Opt;
+use crate::option::Opt;
 use crate::scalar::boolean;
 
 /// Nova asks the kernel by which address it would send to this one (RFC 5737), and sends nothing.

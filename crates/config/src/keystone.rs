@@ -2,13 +2,13 @@
 //! login in three groups.
 
 use crate::network::service_url;
-use crate::options::Fallback::Text;
-use crate::options::Fallback::Unset;
-use crate::options::Kind::Bool;
-use crate::options::Kind::Secret;
-use crate::options::Kind::Single;
-use crate::options::Opt;
-use crate::options::works;
+use crate::option::Fallback::Text;
+use crate::option::Fallback::Unset;
+use crate::option::Kind::Bool;
+use crate::option::Kind::Secret;
+use crate::option::Kind::Single;
+use crate::option::Opt;
+use crate::option::works;
 use crate::readers::set;
 use crate::readers::set_some;
 use crate::refusal::Refusal;
@@ -163,7 +163,7 @@ macro_rules! login {
 }
 use login;
 
-const NAME: crate::options::Kind = Single("a single line of text");
+const NAME: crate::option::Kind = Single("a single line of text");
 
 fn text(text: &str) -> Result<String, String> {
     one_line(text).map(str::to_owned)

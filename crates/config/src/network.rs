@@ -4,9 +4,6 @@ use std::net::IpAddr;
 use std::net::Ipv6Addr;
 
 use crate::scalar::number;
-use crate::values::ApiAddress;
-use crate::values::Listen;
-use crate::values::PortRange;
 
 /// Longest host name (RFC 1035 section 2.3.4), and longest piece between its dots.
 const MAX_HOST: usize = 253;
@@ -14,6 +11,40 @@ const MAX_LABEL: usize = 63;
 
 /// Longest URL that is put into every answer and every address bar.
 const MAX_URL: usize = 2048;
+
+/// Where to listen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// An IP address, or a name, which becomes one when the program starts.
+    pub host: String,
+    /// TCP port; 0 is any free one.
+    pub port: u16,
+}
+
+impl Listen {
+    /// Whether only this machine reaches it, as far as the name says.
+    pub fn is_local(&self) -> bool {
+        is_local(&self.host)
+    }
+}
+
+/// A half-open range of TCP ports: `start` is the first, `end` the first that is not in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PortRange {
+    /// First port, at least 1.
+    pub start: u16,
+    /// One past the last port, at most 65536, so it needs the wider type.
+    pub end: u32,
+}
+
+/// Where an API is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiAddress {
+    /// Whether it is spoken to with TLS.
+    pub tls: bool,
+    /// `HOST:PORT`, an IPv6 address in brackets.
+    pub authority: String,
+}
 
 /// A half-open range of ports, `START:END`.
 pub(crate) fn port_range(text: &str) -> Result<PortRange, String> {

@@ -2,7 +2,7 @@
 //! Nova has is passed over.
 
 use crate::ini::Section;
-use crate::options::Opt;
+use crate::option::Opt;
 use crate::options::find;
 use crate::options::known_group;
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::options::Surroundings;
+use crate::option::Surroundings;
 use crate::refusal::Refusal;
 use crate::scalar::choice;
 use crate::scalar::directory;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::options::Opt;
+use crate::option::Opt;
 use crate::options::groups;
 use crate::options::options;
 

@@ -6,7 +6,7 @@ use crate::error::Origin;
 use crate::error::escaped;
 use crate::load::Loaded;
 use crate::load::Setting;
-use crate::options::Opt;
+use crate::option::Opt;
 use crate::options::find;
 use crate::substitution::escape;
 

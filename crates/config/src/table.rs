@@ -6,9 +6,9 @@ mod consoles;
 mod lines;
 
 use crate::keystone;
-use crate::options::Kind;
-use crate::options::Kind::Single;
-use crate::options::Opt;
+use crate::option::Kind;
+use crate::option::Kind::Single;
+use crate::option::Opt;
 
 const HOST: Kind = Single("an IP address or a host name");
 const ABOUT_SECONDS: Kind = Single("seconds, 0 to 315360000");

@@ -17,7 +17,9 @@ pub use crate::login::AuthType;
 pub use crate::login::Domain;
 pub use crate::login::KeystoneAuth;
 pub use crate::login::Secret;
-use crate::network::is_local;
+pub use crate::network::ApiAddress;
+pub use crate::network::Listen;
+pub use crate::network::PortRange;
 use crate::page_origin::AllowedOrigin;
 use crate::proxies::Networks;
 use crate::proxies::ProxyProtocol;
@@ -101,22 +103,6 @@ pub struct SerialConsole {
     pub tls_required: bool,
 }
 
-/// Where to listen.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listen {
-    /// An IP address, or a name, which becomes one when the program starts.
-    pub host: String,
-    /// TCP port; 0 is any free one.
-    pub port: u16,
-}
-
-impl Listen {
-    /// Whether only this machine reaches it, as far as the name says.
-    pub fn is_local(&self) -> bool {
-        is_local(&self.host)
-    }
-}
-
 /// How sessions are recorded.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record {
@@ -148,15 +134,6 @@ pub struct RecordPlace {
     pub directory: PathBuf,
     /// What their names start with.
     pub name: String,
-}
-
-/// A half-open range of TCP ports: `start` is the first, `end` the first that is not in it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PortRange {
-    /// First port, at least 1.
-    pub start: u16,
-    /// One past the last port, at most 65536, so it needs the wider type.
-    pub end: u32,
 }
 
 /// `[console]`
@@ -251,15 +228,6 @@ pub struct Proxy {
     pub trusted_proxies: Networks,
     /// Whether they say so by the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// Where an API is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ApiAddress {
-    /// Whether it is spoken to with TLS.
-    pub tls: bool,
-    /// `HOST:PORT`, an IPv6 address in brackets.
-    pub authority: String,
 }
 
 /// `[nova]`

@@ -23,7 +23,7 @@ use crate::ini::Ini;
 use crate::ini::Section;
 use crate::nova;
 use crate::nova::Meaning;
-use crate::options::Opt;
+use crate::option::Opt;
 use crate::options::find;
 use crate::options::groups;
 use crate::options::known_group;
