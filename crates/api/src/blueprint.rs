@@ -21,7 +21,7 @@ use crate::fault::Fault;
 use crate::query::Query;
 use crate::request::Body;
 use crate::request::ServerPath;
-use crate::routes::Route;
+use crate::route::Route;
 use crate::validation::Part;
 
 /// Where the calls are, and the status of their success there.

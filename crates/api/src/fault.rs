@@ -13,6 +13,9 @@ use serde_json::json;
 use serialproxy_grants::GrantsError;
 use serialproxy_proto::compute::ComputeError;
 
+/// Largest request body in bytes, as Nova has it.
+pub(crate) const BODY_LIMIT: usize = 114_688;
+
 /// Longest piece of a request that a fault repeats, in characters.
 const ECHO: usize = 100;
 
@@ -38,7 +41,7 @@ pub(crate) enum Fault {
     NotAcceptable(String),
     #[error("{0}")]
     NotFound(String),
-    #[error("the request body is larger than {max} bytes", max = crate::request::BODY_LIMIT)]
+    #[error("the request body is larger than {max} bytes", max = BODY_LIMIT)]
     TooLarge,
     #[error("{0}")]
     TooMany(String),

@@ -25,8 +25,8 @@ use crate::client::Client;
 use crate::fault::Fault;
 use crate::openstack::links::Links;
 use crate::request::Body;
-use crate::routes::Access;
-use crate::routes::Route;
+use crate::route::Access;
+use crate::route::Route;
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 use serde_json::json;
 use serialproxy_proto::compute::PAGE;
 
-use crate::routes::Access;
-use crate::routes::Route;
+use crate::route::Access;
+use crate::route::Route;
 use crate::schema;
 
 /// What answers other than success mean.

@@ -18,7 +18,7 @@ pub(crate) use self::links::Public;
 pub(crate) use self::microversion::negotiate;
 pub(crate) use self::versions::other_method;
 pub(crate) use self::versions::unknown_path;
-use crate::routes::Route;
+use crate::route::Route;
 
 /// Both generations of the API, each with and without the project in the path.
 const PLACES: [&str; 4] = ["/v2.1", "/v2", "/v2.1/{project}", "/v2/{project}"];

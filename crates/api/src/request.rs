@@ -18,13 +18,11 @@ use serialproxy_proto::id::SessionId;
 
 use crate::Api;
 use crate::auth::Caller;
+use crate::fault::BODY_LIMIT;
 use crate::fault::Fault;
 use crate::query::PORT;
 use crate::query::bad;
 use crate::validation::Part;
-
-/// Largest request body in bytes, as Nova has it.
-pub(crate) const BODY_LIMIT: usize = 114_688;
 
 /// How long a body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(30);

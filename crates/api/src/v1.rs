@@ -15,10 +15,8 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::Api;
-use crate::openapi;
-use crate::routes;
-use crate::routes::Access;
-use crate::routes::Route;
+use crate::route::Access;
+use crate::route::Route;
 
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
@@ -27,7 +25,6 @@ pub(crate) fn routes() -> Vec<Route> {
             .answer("Health")
             .failure(503)
             .open_to(Access::Loopback),
-        Route::get("/v1/openapi.json", document).summary("This document").answer("Document"),
     ];
     routes.extend(lines::routes());
     routes.extend(sessions::routes());
@@ -44,8 +41,4 @@ async fn health(State(api): State<Arc<Api>>) -> (StatusCode, Json<Value>) {
         false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
     };
     (status, Json(json!({"status": word, "reasons": reasons})))
-}
-
-async fn document() -> Json<Value> {
-    Json(openapi::document(&routes::all()))
 }

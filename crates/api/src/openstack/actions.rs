@@ -20,7 +20,7 @@ use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::request::ServerPath;
-use crate::routes::Route;
+use crate::route::Route;
 
 pub(super) fn routes() -> Vec<Route> {
     let at = |place: &str| {

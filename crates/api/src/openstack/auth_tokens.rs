@@ -17,7 +17,7 @@ use crate::auth::Caller;
 use crate::auth::Role;
 use crate::fault::Fault;
 use crate::request::TokenPath;
-use crate::routes::Route;
+use crate::route::Route;
 use crate::tokens;
 
 /// Nova's name of the right to look tokens up.

@@ -22,7 +22,7 @@ use crate::consoles::Wanted;
 use crate::consoles::unavailable;
 use crate::fault::Fault;
 use crate::request::ServerPath;
-use crate::routes::Route;
+use crate::route::Route;
 use crate::validation::Part;
 
 /// The protocols with their types of consoles, and the microversion that each came with.

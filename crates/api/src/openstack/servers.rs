@@ -22,7 +22,7 @@ use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::query::Query;
 use crate::request::ServerPath;
-use crate::routes::Route;
+use crate::route::Route;
 use crate::scope::age;
 
 /// Parameters of lists.

@@ -14,8 +14,8 @@ use super::links::Links;
 use super::microversion;
 use super::microversion::Version;
 use crate::fault::Fault;
-use crate::routes::Access;
-use crate::routes::Route;
+use crate::route::Access;
+use crate::route::Route;
 
 pub(super) fn routes() -> Vec<Route> {
     let routes = [

@@ -22,7 +22,7 @@ use crate::query::Query;
 use crate::query::bad;
 use crate::request::Body;
 use crate::request::LinePath;
-use crate::routes::Route;
+use crate::route::Route;
 
 /// Maximum number of bytes of output in one answer, and the default: 1 MiB.
 const OUTPUT: usize = 1 << 20;

@@ -25,7 +25,7 @@ use crate::fault::Fault;
 use crate::query::Query;
 use crate::request::Body;
 use crate::request::ServerPath;
-use crate::routes::Route;
+use crate::route::Route;
 use crate::scope::age;
 use crate::tokens;
 

@@ -15,7 +15,7 @@ use crate::auth::Role;
 use crate::fault::Fault;
 use crate::query::Query;
 use crate::request::SessionPath;
-use crate::routes::Route;
+use crate::route::Route;
 
 pub(super) fn routes() -> [Route; 2] {
     [

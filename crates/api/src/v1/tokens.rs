@@ -21,7 +21,7 @@ use crate::fault::Fault;
 use crate::fault::echo;
 use crate::request::Body;
 use crate::request::NamePath;
-use crate::routes::Route;
+use crate::route::Route;
 use crate::secret;
 
 pub(super) fn routes() -> [Route; 3] {

@@ -24,7 +24,7 @@ use crate::fault::Fault;
 use crate::fault::echo;
 use crate::request::Body;
 use crate::request::NamePath;
-use crate::routes::Route;
+use crate::route::Route;
 
 pub(super) fn routes() -> [Route; 4] {
     [
