@@ -23,10 +23,8 @@ use anyhow::Context;
 use serialproxy_config::Config;
 
 use crate::complain;
+use crate::options::DETACHED;
 use crate::options::ServerArgs;
-
-/// The flag of the process in the background.
-pub(crate) const DETACHED: &str = "detached";
 
 /// What the program writes beside its state; a daemon has both in any case.
 #[derive(Debug)]

@@ -14,6 +14,9 @@ use serialproxy_config::Role;
 use serialproxy_config::Sources;
 use serialproxy_config::options;
 
+/// The flag of the process in the background.
+pub(crate) const DETACHED: &str = "detached";
+
 /// Where the configuration comes from.
 #[derive(Args, Debug)]
 pub(crate) struct ServerArgs {
@@ -33,7 +36,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
     /// Of a daemon's own process
-    #[arg(long = crate::daemon::DETACHED, hide = true)]
+    #[arg(long = DETACHED, hide = true)]
     pub(crate) detached: bool,
     #[command(flatten)]
     flags: OptionFlags,
