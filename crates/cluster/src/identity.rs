@@ -15,53 +15,18 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use serialproxy_config::values::Cluster;
 use serialproxy_tls::Certificate;
-use serialproxy_tls::CertificateError;
 use serialproxy_tls::Files;
 
+use crate::peer::ALPN;
+use crate::peer::CALLS;
 use crate::peer::Peer;
 use crate::peer::PeerError;
 use crate::removed::Removed;
 use crate::role::Role;
 use crate::trust::Clients;
 use crate::trust::Host;
+use crate::trust::IdentityError;
 use crate::trust::Trust;
-use crate::trust::in_words;
-
-/// The protocol in which a proxy passes requests of users on to a host, and a host asks for a certificate
-/// (ALPN).
-pub const ALPN: &[u8] = b"serialproxy/1";
-
-/// The protocol of the calls of an api role to a host (ALPN).
-pub const CALLS: &[u8] = b"serialproxy-calls/1";
-
-/// Why this host has no place in a cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file is of no use.
-    #[error("{0}; `serialproxy cluster init` and `serialproxy join` create the files of a cluster")]
-    File(#[from] CertificateError),
-    /// Its own certificate would not be accepted by the others.
-    #[error(
-        "the certificate of this host cannot be used: {}; to replace it, use `serialproxy enroll \
-         --replace NAME` on an api host",
-        in_words(.0)
-    )]
-    Own(Error),
-    /// Its own certificate names somebody else.
-    #[error("the certificate is that of host {found}, but [cluster] name is {expected}")]
-    OtherName {
-        /// The name in the certificate.
-        found: String,
-        /// The name in the configuration.
-        expected: String,
-    },
-    /// Its own certificate names nobody.
-    #[error("the certificate of this host cannot be used: {0}")]
-    Nameless(#[from] PeerError),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] Error),
-}
 
 /// Whether a listener takes clients without a certificate. Only [`Peer::of`] tells one from a host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

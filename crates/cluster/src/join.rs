@@ -24,7 +24,7 @@ use crate::files;
 use crate::files::Readers;
 use crate::fingerprint::ByFingerprint;
 use crate::host;
-use crate::identity::ALPN;
+use crate::peer::ALPN;
 use crate::peer::Peer;
 use crate::role::Roles;
 use crate::wire::JOIN;

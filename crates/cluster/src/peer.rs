@@ -13,10 +13,15 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::identity::ALPN;
-use crate::identity::CALLS;
 use crate::role::Role;
 use crate::role::Roles;
+
+/// The protocol in which a proxy passes requests of users on to a host, and a host asks for a certificate
+/// (ALPN).
+pub const ALPN: &[u8] = b"serialproxy/1";
+
+/// The protocol of the calls of an api role to a host (ALPN).
+pub const CALLS: &[u8] = b"serialproxy-calls/1";
 
 /// What the names of hosts begin with in a certificate: `serialproxy://ROLE/HOST`.
 const SCHEME: &str = "serialproxy://";

@@ -32,11 +32,39 @@ use rustls::server::danger::ClientCertVerifier;
 use serialproxy_tls::Stamp;
 use serialproxy_tls::certificates;
 
-use crate::identity::IdentityError;
 use crate::peer::Peer;
 use crate::peer::PeerError;
 use crate::removed::Removed;
 use crate::role::Role;
+
+/// Why this host has no place in a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file is of no use.
+    #[error("{0}; `serialproxy cluster init` and `serialproxy join` create the files of a cluster")]
+    File(#[from] serialproxy_tls::CertificateError),
+    /// Its own certificate would not be accepted by the others.
+    #[error(
+        "the certificate of this host cannot be used: {}; to replace it, use `serialproxy enroll \
+         --replace NAME` on an api host",
+        in_words(.0)
+    )]
+    Own(Error),
+    /// Its own certificate names somebody else.
+    #[error("the certificate is that of host {found}, but [cluster] name is {expected}")]
+    OtherName {
+        /// The name in the certificate.
+        found: String,
+        /// The name in the configuration.
+        expected: String,
+    },
+    /// Its own certificate names nobody.
+    #[error("the certificate of this host cannot be used: {0}")]
+    Nameless(#[from] PeerError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] Error),
+}
 
 /// Whom this host trusts. The CA certificates are read again when their file changes.
 #[derive(Debug)]
