@@ -62,10 +62,13 @@ impl Dialogue {
 
     /// Waits for the next answer, or something else to say; forever on raw, which has no words.
     pub(crate) async fn answer(dialogue: &mut Option<Self>) -> Box<ServerMessage> {
-        let Some(dialogue) = dialogue else { return std::future::pending().await };
+        let Some(Self { answered, recorded, .. }) = dialogue else {
+            return std::future::pending().await;
+        };
         tokio::select! {
-            Some(answer) = dialogue.answered.recv() => answer,
-            message = changed(&mut dialogue.recorded) => {
+            Some(answer) = answered.recv() => answer,
+            // Boxed where it is needed: few sessions are recorded.
+            message = async { Box::pin(changed(recorded)).await }, if recorded.is_some() => {
                 Box::new(ServerMessage::Notice { message: message.into() })
             }
         }

@@ -139,18 +139,21 @@ impl Session {
                 keepalive.heard();
                 self.keyboard.mark_alive();
             }
-            turn?;
+            if turn? {
+                // Other sessions come first.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    /// Waits for what comes next, and deals with it.
+    /// Waits for what comes next, and deals with it; returns whether the client may have sent more.
     async fn turn(
         &mut self,
         dialogue: &mut Option<Dialogue>,
         keepalive: &mut Keepalive,
         wanted: Wanted,
         reads: bool,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         tokio::select! {
             event = self.attachment.next(wanted) => {
                 work::begin(Work::Session(self.attachment.session()));
@@ -164,14 +167,11 @@ impl Session {
                 }
                 if readable {
                     keepalive.heard();
-                    let more = self.listen(dialogue.as_mut())?;
-                    if more {
-                        // Other sessions come first.
-                        tokio::task::yield_now().await;
-                    }
+                    return self.listen(dialogue.as_mut());
                 }
             }
-            () = self.keyboard.room(), if !reads => {}
+            // Boxed where it is needed: few sessions wait for their guest.
+            () = async { Box::pin(self.keyboard.room()).await }, if !reads => {}
             message = Dialogue::answer(dialogue), if wanted != Wanted::End => self.say(&message)?,
             event = keepalive.event() => match event {
                 KeepaliveEvent::Ping if wanted != Wanted::End => self.socket.send(Opcode::Ping, b"")?,
@@ -188,7 +188,7 @@ impl Session {
                 }
             },
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Ends the session for a reason of ours.

@@ -83,6 +83,13 @@ impl Rig {
 
     /// A client of a session of alice's.
     async fn attach(&self, protocol: Protocol) -> Client {
+        let (client, session) = self.session(protocol).await;
+        tokio::spawn(session.run(std::future::pending()));
+        client
+    }
+
+    /// A session of alice's that has not begun, and its client.
+    async fn session(&self, protocol: Protocol) -> (Client, Box<Session>) {
         let visitor = Visitor {
             project: None,
             token: ConsoleToken::new().digest(),
@@ -101,9 +108,7 @@ impl Rig {
         let ends = self.line.expect().attach(&visitor).unwrap();
         let (client, stream) = connection().await;
         let socket = Socket::new(stream, &[]);
-        let session = Session::new(Arc::clone(&self.consoles), socket, ends, protocol);
-        tokio::spawn(session.run(std::future::pending()));
-        client
+        (client, Session::new(Arc::clone(&self.consoles), socket, ends, protocol))
     }
 
     async fn types(&mut self, wanted: &[u8]) {
@@ -185,6 +190,16 @@ impl Client {
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("not in time")
+}
+
+/// Most of thousands do nothing.
+#[tokio::test]
+async fn a_session_takes_little_memory() {
+    let (_client, session) = Rig::new().await.session(Protocol::ConsoleV1).await;
+    let own = size_of_val(&*session);
+    assert!(own <= 424, "a session has {own} bytes");
+    let task = size_of_val(&session.run(std::future::pending()));
+    assert!(task <= 1100, "its task has {task} bytes");
 }
 
 #[tokio::test]

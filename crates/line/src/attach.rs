@@ -110,7 +110,7 @@ impl Line {
 }
 
 impl Start {
-    /// Puts a session's cursor to where its output begins, and gives it a new key.
+    /// Puts a session's cursor to where its output begins, and gives it a new key if it may come back.
     fn place(
         self,
         line: &Shared,
@@ -126,7 +126,6 @@ impl Start {
                 // What a connection to come says first begins where the output ends now.
                 let connected = status.connection.is_connected();
                 let begin = if connected { status.connection_offset } else { end };
-                drop(status);
                 begin.clamp(history.whole_from().min(end), end)
             }
             Self::Screen { size, follows } => {
@@ -139,8 +138,10 @@ impl Start {
         };
         let screen = matches!(self, Self::Screen { .. });
         session.progress().cursor = offset;
-        let key = ResumeKey::new(line.key);
-        presence.keys.add(key.digest());
+        let key = (session.protocol == Protocol::ConsoleV1).then(|| ResumeKey::new(line.key));
+        if let Some(key) = &key {
+            presence.keys.add(key.digest());
+        }
         Beginning { offset, end, screen, input: presence.received, key }
     }
 }

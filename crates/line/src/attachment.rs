@@ -18,7 +18,6 @@ use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
 use serialproxy_proto::utf8;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::history::History;
@@ -77,9 +76,8 @@ pub struct Attachment {
     pub(crate) connection: u64,
     /// Whether the greeting was handed over.
     greeted: bool,
-    status: watch::Receiver<Status>,
     /// What its client was told last; none on raw, which has no words for it.
-    seen: Option<Box<Status>>,
+    seen: Option<Arc<Status>>,
     pending: VecDeque<Event>,
     /// The screen, until it is painted.
     screen: Option<Screen>,
@@ -104,8 +102,8 @@ pub(crate) struct Beginning {
     pub(crate) screen: bool,
     /// Bytes of input that were received before.
     pub(crate) input: u64,
-    /// For coming back.
-    pub(crate) key: ResumeKey,
+    /// For coming back; none on raw, which cannot.
+    pub(crate) key: Option<ResumeKey>,
 }
 
 impl Attachment {
@@ -115,7 +113,6 @@ impl Attachment {
             session: Arc::clone(session),
             connection,
             greeted: false,
-            status: line.news.follow(),
             seen: None,
             pending: VecDeque::new(),
             screen: None,
@@ -157,8 +154,8 @@ impl Attachment {
                 return event;
             }
             let rest_by = self.rest_by.filter(|_| wanted == Wanted::Output);
-            let last_by = self.last_by;
             let size_by = self.screen.as_ref().and_then(Screen::size_by);
+            let look_at = [rest_by, size_by, self.last_by].into_iter().flatten().min();
             tokio::select! {
                 () = bell => {}
                 // Boxed, since no session waits for its screen for long.
@@ -168,9 +165,7 @@ impl Attachment {
                         self.show(&screen);
                     }
                 }
-                () = sleep_until(size_by), if size_by.is_some() => {}
-                () = sleep_until(rest_by), if rest_by.is_some() => {}
-                () = sleep_until(last_by), if last_by.is_some() => {}
+                () = sleep_until(look_at), if look_at.is_some() => {}
             }
         }
     }
@@ -240,11 +235,9 @@ impl Attachment {
             self.greeted = true;
             return Some(event);
         }
-        if self.status.has_changed().unwrap_or(false) {
-            self.follow();
-            if let Some(event) = self.pending.pop_front() {
-                return Some(event);
-            }
+        self.follow();
+        if let Some(event) = self.pending.pop_front() {
+            return Some(event);
         }
         if let Some(input) = self.settled() {
             return Some(Event::Message(ServerMessage::Ack { input }));
@@ -252,13 +245,15 @@ impl Attachment {
         if wanted == Wanted::Output && self.screen.is_none() { self.read() } else { None }
     }
 
-    /// Prepares what is said of a new status.
+    /// Prepares what is said of news.
     fn follow(&mut self) {
-        let now = self.status.borrow_and_update();
         let Some(seen) = &mut self.seen else { return };
-        let changes = now.changes_since(seen, &self.session);
-        self.pending.extend(changes.into_iter().map(Event::Message));
-        **seen = now.clone();
+        let now = self.line.news.now();
+        if !Arc::ptr_eq(seen, &now) {
+            let changes = now.changes_since(seen, &self.session);
+            self.pending.extend(changes.into_iter().map(Event::Message));
+            *seen = now;
+        }
     }
 
     /// How far the session's input is settled, when it was not told yet.
@@ -341,9 +336,9 @@ impl Attachment {
             return;
         }
         self.replay_until = beginning.end;
-        let status = self.status.borrow_and_update().clone();
+        let status = self.line.news.now();
         self.greet(beginning, &status);
-        self.seen = Some(Box::new(status));
+        self.seen = Some(status);
         self.screen = beginning.screen.then(|| Screen::Unsized(Instant::now() + SIZE));
     }
 
@@ -405,7 +400,7 @@ impl Attachment {
             epoch_offset: status.epoch_offset,
             offset,
             input,
-            resume: Some(key.expose()),
+            resume: key.as_ref().map(ResumeKey::expose),
             grace: self.line.settings.grace.as_secs(),
             can: self.line.allows(&self.session),
             nova: false,

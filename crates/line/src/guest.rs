@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::terminal::TerminalSettings;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::endpoint::Endpoint;
 use crate::lock;
@@ -23,8 +24,8 @@ struct Facts {
     /// The server's name.
     name: String,
     power: Power,
-    /// Where the guest connects to when it starts, if it does.
-    awaited: Option<Endpoint>,
+    /// Where the guest connects to when it starts; few do.
+    awaited: Option<Box<Endpoint>>,
     /// What it wants of terminals.
     terminal: TerminalSettings,
 }
@@ -72,13 +73,13 @@ impl Guest {
 
     /// Where it connects to when it starts, if it does.
     pub(crate) fn awaited(&self) -> Option<Endpoint> {
-        lock(&self.facts).awaited.clone()
+        lock(&self.facts).awaited.as_deref().cloned()
     }
 
     pub(crate) fn set_awaited(&self, endpoint: Option<Endpoint>) {
         let mut facts = lock(&self.facts);
-        if facts.awaited != endpoint {
-            facts.awaited = endpoint;
+        if facts.awaited.as_deref() != endpoint.as_ref() {
+            facts.awaited = endpoint.map(Box::new);
             self.changed.notify_one();
         }
     }
@@ -93,8 +94,8 @@ impl Guest {
     }
 
     /// Waits for news of its power, or of where it connects to.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Says that its port is elsewhere now.
@@ -103,7 +104,7 @@ impl Guest {
     }
 
     /// Waits until its port is elsewhere.
-    pub(crate) async fn moved(&self) {
-        self.moved.notified().await;
+    pub(crate) fn moved(&self) -> Notified<'_> {
+        self.moved.notified()
     }
 }

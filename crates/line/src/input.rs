@@ -4,6 +4,7 @@ use std::io;
 
 use serialproxy_proto::id::SessionId;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::desk::Desk;
 use crate::ordered::Locked;
@@ -40,8 +41,8 @@ impl Input {
     }
 
     /// Waits until there is input that the owner has yet to look at.
-    pub(crate) async fn typed(&self) {
-        self.typed.notified().await;
+    pub(crate) fn typed(&self) -> Notified<'_> {
+        self.typed.notified()
     }
 
     /// Writes what the hypervisor takes of the input that waits.

@@ -38,6 +38,10 @@ impl Keys {
         if self.0.len() == MOST {
             self.0.remove(1);
         }
+        if self.0.is_empty() {
+            // Most sessions never need a second one.
+            self.0.reserve_exact(1);
+        }
         self.0.push_back(key);
     }
 

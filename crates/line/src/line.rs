@@ -32,7 +32,7 @@ impl Line {
     pub(crate) fn new(
         server: &ServerRef,
         port: u8,
-        settings: Settings,
+        settings: &Arc<Settings>,
         runtime: Handle,
         painters: Painters,
         kept_changed: Arc<Notify>,
@@ -54,12 +54,9 @@ impl Line {
     /// line is closed meanwhile. Another client that holds its port is made to hang up.
     pub async fn connected(&self, within: Duration) -> bool {
         self.0.roster.ask();
-        tokio::select! {
-            biased;
-            () = self.0.roster.closed() => false,
-            () = tokio::time::sleep(within) => false,
-            () = self.0.news.wait_for(|status| status.connection.is_connected()) => true,
-        }
+        let news = self.0.news.wait_for(|now| now.is_closed || now.connection.is_connected());
+        let news = tokio::time::timeout(within, news).await;
+        news.is_ok_and(|now| !now.is_closed)
     }
 
     /// Waits until nobody holds the pen, at most so long.
@@ -75,7 +72,7 @@ impl Line {
 
     /// The line as `/v1/lines` shows it.
     pub fn describe(&self) -> api::Line {
-        let status = self.0.news.now().clone();
+        let status = self.0.news.now();
         let (state, reason, cause) = status.in_words();
         let (offset, first_offset) = {
             let history = self.0.output.history();
@@ -90,7 +87,7 @@ impl Line {
             state,
             reason,
             cause,
-            endpoint: status.endpoint,
+            endpoint: status.endpoint.clone(),
             line: self.0.id,
             epoch: status.epoch,
             offset,

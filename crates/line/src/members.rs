@@ -35,7 +35,7 @@ pub(crate) struct Members {
     /// The project that the line's server belongs to; none where grants name none.
     project: Option<String>,
     /// Why nobody joins or comes back any more.
-    closed: Option<Refusal>,
+    closed: Option<Box<Refusal>>,
     /// How many are about to join.
     expected: usize,
     /// When somebody last asked for the line, whose port another client may hold.
@@ -97,7 +97,7 @@ impl Members {
     }
 
     pub(crate) fn refuse_when_closed(&self) -> Result<(), Refusal> {
-        self.closed.clone().map_or(Ok(()), Err)
+        self.closed.as_deref().cloned().map_or(Ok(()), Err)
     }
 
     pub(crate) fn push(&mut self, session: Arc<Session>) {
@@ -137,7 +137,7 @@ impl Members {
 
     /// Lets nobody join or come back any more; the first reason counts.
     pub(crate) fn close(&mut self, refusal: &Refusal) {
-        self.closed.get_or_insert_with(|| refusal.clone());
+        self.closed.get_or_insert_with(|| Box::new(refusal.clone()));
     }
 
     pub(crate) fn is_used(&self) -> bool {

@@ -67,7 +67,7 @@ impl Line {
             members.close(refusal);
             true
         });
-        self.0.roster.set_closed();
+        self.0.news.set_closed();
     }
 
     /// Closes a line that nobody uses; false where somebody does.
@@ -77,7 +77,7 @@ impl Line {
             return false;
         }
         members.close(refusal);
-        self.0.roster.set_closed();
+        self.0.news.set_closed();
         true
     }
 }

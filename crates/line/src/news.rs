@@ -1,14 +1,17 @@
 //! What everybody who is attached to a line is told.
 
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
 use serialproxy_proto::pen::Pen;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::lock;
 use crate::status::Change;
 use crate::status::Connection;
 use crate::status::Halt;
@@ -16,65 +19,90 @@ use crate::status::Status;
 
 #[derive(Debug)]
 pub(crate) struct News {
-    status: watch::Sender<Status>,
+    /// Replaced, not changed, as long as somebody looks at it: so a session sees by the address whether
+    /// there is news.
+    now: Mutex<Arc<Status>>,
+    /// Wakes those that wait for news and are no sessions, which have bells of their own.
+    changed: Notify,
 }
 
 impl News {
     pub(crate) fn new(pen_request_timeout: Duration) -> Self {
-        Self { status: watch::Sender::new(Status::new(pen_request_timeout)) }
+        let now = Mutex::new(Arc::new(Status::new(pen_request_timeout)));
+        Self { now, changed: Notify::new() }
     }
 
-    /// How the line stands. Nothing of it changes until this is dropped.
-    pub(crate) fn now(&self) -> watch::Ref<'_, Status> {
-        self.status.borrow()
+    /// How the line stands.
+    pub(crate) fn now(&self) -> Arc<Status> {
+        Arc::clone(&lock(&self.now))
     }
 
-    pub(crate) fn follow(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+    /// Waits until this holds; how the line stands then.
+    pub(crate) async fn wait_for(&self, holds: impl Fn(&Status) -> bool) -> Arc<Status> {
+        loop {
+            let changed = self.changed.notified();
+            let now = self.now();
+            if holds(&now) {
+                return now;
+            }
+            drop(now);
+            changed.await;
+        }
     }
 
-    /// Waits until this holds.
-    pub(crate) async fn wait_for(&self, holds: impl FnMut(&Status) -> bool) {
-        let _ = self.follow().wait_for(holds).await;
+    /// Changes what is known, where it is not so yet; returns whether it was not.
+    fn change(
+        &self,
+        is_new: impl FnOnce(&Status) -> bool,
+        change: impl FnOnce(&mut Status),
+    ) -> bool {
+        let mut now = lock(&self.now);
+        let is_new = is_new(&now);
+        if is_new {
+            change(Arc::make_mut(&mut now));
+            self.changed.notify_waiters();
+        }
+        is_new
     }
 
     /// The guest boots, and its output begins at this offset.
     pub(crate) fn begin_boot(&self, offset: u64) {
-        self.status.send_modify(|status| {
-            status.epoch += 1;
-            status.epoch_offset = offset;
-        });
+        self.change(
+            |_| true,
+            |status| {
+                status.epoch += 1;
+                status.epoch_offset = offset;
+            },
+        );
     }
 
     /// A port is dialled that is to be connected, whose output begins at this offset.
     pub(crate) fn set_endpoint(&self, endpoint: EndpointInfo, offset: u64) {
-        self.status.send_modify(|status| {
-            status.endpoint = Some(endpoint);
-            status.connection_offset = offset;
-        });
+        self.change(
+            |_| true,
+            |status| {
+                status.endpoint = Some(endpoint);
+                status.connection_offset = offset;
+            },
+        );
     }
 
     /// The output of the connection begins at this offset.
     pub(crate) fn set_connection_offset(&self, offset: u64) {
-        self.status.send_modify(|status| status.connection_offset = offset);
+        self.change(|_| true, |status| status.connection_offset = offset);
     }
 
     /// Says how the connection stands; returns whether that is new.
     pub(crate) fn set_connection(&self, connection: &Connection) -> bool {
-        self.status.send_if_modified(|status| {
-            let changed = status.connection != *connection;
-            status.connection = connection.clone();
-            changed
-        })
+        self.change(
+            |status| status.connection != *connection,
+            |status| status.connection = connection.clone(),
+        )
     }
 
     /// Says why the guest does not go on, if so; returns whether that is new.
     pub(crate) fn set_halt(&self, halt: Option<Halt>) -> bool {
-        self.status.send_if_modified(|status| {
-            let changed = status.halt != halt;
-            status.halt = halt;
-            changed
-        })
+        self.change(|status| status.halt != halt, |status| status.halt = halt)
     }
 
     /// Says how the pen stands: who changed it, on what grid its holder is, and when it is free where
@@ -87,29 +115,38 @@ impl News {
         free_at: Option<Instant>,
     ) {
         let (holder, request) = (pen.holder(), pen.request());
-        self.status.send_if_modified(|status| {
-            let changed = status.holder.as_ref() != holder || status.request.as_ref() != request;
-            let resized = size.is_some() && status.size != size;
-            let lost_or_back = status.free_at != free_at;
-            if changed {
-                status.holder = holder.cloned();
-                status.request = request.cloned();
-                status.change = change;
-            }
-            if resized {
-                status.size = size;
-            }
-            status.free_at = free_at;
-            changed || resized || lost_or_back
-        });
+        let is_other = |status: &Status| {
+            status.holder.as_ref() != holder || status.request.as_ref() != request
+        };
+        let is_resized = |status: &Status| size.is_some() && status.size != size;
+        self.change(
+            |status| is_other(status) || is_resized(status) || status.free_at != free_at,
+            |status| {
+                if is_other(status) {
+                    status.holder = holder.cloned();
+                    status.request = request.cloned();
+                    status.change = change;
+                }
+                status.size = size.or(status.size);
+                status.free_at = free_at;
+            },
+        );
     }
 
     /// Says how many are attached, and who the first of them are.
     pub(crate) fn set_viewers(&self, count: usize, first: impl Iterator<Item = Viewer>) {
         let who = first.collect();
-        self.status.send_modify(|status| {
-            status.viewers = count as u64;
-            status.who = who;
-        });
+        self.change(
+            |_| true,
+            |status| {
+                status.viewers = count as u64;
+                status.who = who;
+            },
+        );
+    }
+
+    /// Nobody attaches any more, and all sessions are ended.
+    pub(crate) fn set_closed(&self) {
+        self.change(|status| !status.is_closed, |status| status.is_closed = true);
     }
 }

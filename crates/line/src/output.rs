@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::history::History;
 use crate::history::Limits;
@@ -82,7 +83,7 @@ impl Output {
     }
 
     /// Waits until a session read on or left.
-    pub(crate) async fn progressed(&self) {
-        self.progress.notified().await;
+    pub(crate) fn progressed(&self) -> Notified<'_> {
+        self.progress.notified()
     }
 }

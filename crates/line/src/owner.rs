@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serialproxy_proto::api::Status;
 use tokio::time::Instant;
 
 use crate::catch_up::catch_up;
@@ -25,11 +26,13 @@ use crate::dial::held;
 use crate::dial::not_permitted;
 use crate::dial::unresolved;
 use crate::endpoint::Endpoint;
+use crate::endpoint::Permit;
 use crate::endpoint::Resolve;
 use crate::intruders::intruder;
 use crate::pump::pump;
 use crate::shared::Shared;
 use crate::status::Connection;
+use crate::stream::Stream;
 
 /// Pauses between attempts to reach a running guest's port.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -58,63 +61,82 @@ pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
     drop(hold);
 }
 
+/// A connected line waits here, so what is large and over soon is boxed.
 async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
     let mut backoff = BACKOFF_FIRST;
     loop {
         let now = line.guest.power();
         if !now.running {
-            let awaited = line.guest.awaited();
-            if awaited.is_none() {
-                *hold = Hold::default();
-            }
-            line.publish_connection(&Connection::Stopped(now.status));
-            match awaited {
-                Some(endpoint) => Box::pin(await_start(line, resolve, hold, &endpoint)).await,
-                None => line.guest.changed().await,
-            }
+            Box::pin(rest(line, resolve, hold, now.status)).await;
             backoff = BACKOFF_FIRST;
             continue;
         }
-        if hold.claim.is_none() && now.whole && line.settings.claims.are_made() {
-            Box::pin(leave_to_its_starter(line)).await;
-        }
-        // Before each connection, the owner asks for the port: an earlier answer may be stale.
-        let _ = tokio::time::timeout(Duration::ZERO, line.guest.moved()).await;
-        // Boxed, since it is large and over soon: a connected line has no room for it.
-        let connection = match Box::pin(dial(line, resolve, hold)).await {
-            Ok(Dialled { permit, endpoint, stream, cleared }) => {
-                line.news.set_endpoint(endpoint.info(), line.output.end());
-                let stream = Arc::new(stream);
-                line.input.desk().open(Arc::clone(&stream), permit.clone());
-                let missed = Box::pin(catch_up(line, resolve, &stream)).await;
-                let notes = cleared.into_iter().chain(missed).collect();
-                line.publish_connection(&Connection::Connected(notes));
-                let since = Instant::now();
-                // Boxed where it is needed: who has a port alone has no room for it.
-                let outcome = tokio::select! {
-                    moved = pump(line, &stream) => Ok(moved.err()),
-                    who = async { Box::pin(intruder(&endpoint)).await } => Err(who),
-                    () = ended(permit.as_deref()) => Ok(None),
-                };
-                line.input.close();
-                drop(stream);
-                tracing::debug!(line = line.name(), server = %line.key.server, ?outcome, "port closed");
-                if since.elapsed() > BACKOFF_MOST {
-                    backoff = BACKOFF_FIRST;
+        let (permit, endpoint, stream) =
+            match Box::pin(connect(line, resolve, hold, now.whole)).await {
+                Ok(connected) => connected,
+                Err(why) => {
+                    Box::pin(pause(line, &why, &mut backoff, &mut hold.claim)).await;
+                    continue;
                 }
-                match outcome {
-                    _ if permit.is_some_and(|permit| !permit.is_good()) => not_permitted(),
-                    Ok(error) => Box::pin(after_close(line, resolve, error)).await,
-                    Err(who) => leave(line, &endpoint, who),
-                }
-            }
-            Err(connection) => connection,
+            };
+        let since = Instant::now();
+        let is_pty = matches!(endpoint, Endpoint::Pty(_));
+        let outcome = tokio::select! {
+            moved = pump(line, &stream) => Ok(moved.err()),
+            // Boxed where it is needed: only a pseudo-terminal can be opened by others too.
+            who = async { Box::pin(intruder(&endpoint)).await }, if is_pty => Err(who),
+            () = ended(permit.as_deref()), if permit.is_some() => Ok(None),
         };
-        line.publish_connection(&connection);
+        line.input.close();
+        drop(stream);
+        tracing::debug!(line = line.name(), server = %line.key.server, ?outcome, "port closed");
+        if since.elapsed() > BACKOFF_MOST {
+            backoff = BACKOFF_FIRST;
+        }
+        let why = match outcome {
+            _ if permit.is_some_and(|permit| !permit.is_good()) => not_permitted(),
+            Ok(error) => Box::pin(after_close(line, resolve, error)).await,
+            Err(who) => leave(line, &endpoint, who),
+        };
         // Also after a port that accepted and closed: none is dialled in a tight loop.
-        Box::pin(pause(line, &connection, backoff, &mut hold.claim)).await;
-        backoff = (backoff * 2).min(BACKOFF_MOST);
+        Box::pin(pause(line, &why, &mut backoff, &mut hold.claim)).await;
     }
+}
+
+/// Waits for news of a guest that does not run.
+async fn rest(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold, status: Status) {
+    let awaited = line.guest.awaited();
+    if awaited.is_none() {
+        *hold = Hold::default();
+    }
+    line.publish_connection(&Connection::Stopped(status));
+    match awaited {
+        Some(endpoint) => Box::pin(await_start(line, resolve, hold, &endpoint)).await,
+        None => line.guest.changed().await,
+    }
+}
+
+/// Connects to the port of a running guest, and takes in what the guest printed before. `whole` says
+/// that it has printed nothing yet.
+async fn connect(
+    line: &Shared,
+    resolve: &dyn Resolve,
+    hold: &mut Hold,
+    whole: bool,
+) -> Result<(Option<Arc<dyn Permit>>, Endpoint, Arc<Stream>), Connection> {
+    if hold.claim.is_none() && whole && line.settings.claims.are_made() {
+        leave_to_its_starter(line).await;
+    }
+    // Before each connection, the owner asks for the port: an earlier answer may be stale.
+    let _ = tokio::time::timeout(Duration::ZERO, line.guest.moved()).await;
+    let Dialled { permit, endpoint, stream, cleared } = dial(line, resolve, hold).await?;
+    line.news.set_endpoint(endpoint.info(), line.output.end());
+    let stream = Arc::new(stream);
+    line.input.desk().open(Arc::clone(&stream), permit.clone());
+    let missed = catch_up(line, resolve, &stream).await;
+    let notes = cleared.into_iter().chain(missed).collect();
+    line.publish_connection(&Connection::Connected(notes));
+    Ok((permit, endpoint, stream))
 }
 
 /// The process that started a guest which waits for its lines asks for them at once. If that is
@@ -125,8 +147,17 @@ async fn leave_to_its_starter(line: &Shared) {
     }
 }
 
-/// Waits before the next attempt, or until it may go otherwise than the last.
-async fn pause(line: &Shared, last: &Connection, most: Duration, claim: &mut Option<Claim>) {
+/// Says why the line is not connected, and waits before the next attempt, or until it may go otherwise
+/// than the last.
+async fn pause(
+    line: &Shared,
+    last: &Connection,
+    backoff: &mut Duration,
+    claim: &mut Option<Claim>,
+) {
+    line.publish_connection(last);
+    let most = *backoff;
+    *backoff = (most * 2).min(BACKOFF_MOST);
     let again = async {
         match last {
             // It was waited for.

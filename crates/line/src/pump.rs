@@ -54,22 +54,21 @@ thread_local! {
 
 /// Moves bytes both ways until the port closes, or the guest has stopped and said its last.
 pub(crate) async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
-    let mut patience = Patience::new();
-    let moved = move_bytes(line, stream, &mut patience).await;
+    let moved = move_bytes(line, stream).await;
     // What may not be used any more is closed at once.
     if moved.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::PermissionDenied) {
         // A write that fails says nothing of what the port said before.
-        let rest = Box::pin(read_rest(line, stream, &mut patience));
+        let rest = Box::pin(read_rest(line, stream));
         let _ = tokio::time::timeout(LAST_WORDS, rest).await;
     }
     moved
 }
 
 /// Reads what came before the connection broke.
-async fn read_rest(line: &Shared, stream: &Stream, patience: &mut Patience) {
+async fn read_rest(line: &Shared, stream: &Stream) {
     loop {
         consume_budget().await;
-        match read(line, stream, patience, &mut Pace::new()) {
+        match read(line, stream, &mut Patience::new(), &mut Pace::new()) {
             Ok(Some(0)) | Err(_) => return,
             Ok(Some(_)) => tokio::task::yield_now().await,
             // It may have come with the reset, of which the reactor has yet to hear.
@@ -81,13 +80,14 @@ async fn read_rest(line: &Shared, stream: &Stream, patience: &mut Patience) {
     }
 }
 
-async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> io::Result<()> {
+async fn move_bytes(line: &Shared, stream: &Stream) -> io::Result<()> {
+    let mut patience = Patience::new();
     let mut last_words: Option<Instant> = None;
     let mut pace = Pace::new();
     loop {
         // A port that always has more, in reads that are never full, must not keep the thread.
         consume_budget().await;
-        let held_back = hold_back(line, patience);
+        let held_back = hold_back(line, &patience);
         let input = take_up(line, stream, &mut pace);
         let beat = pace.beat().filter(|_| !held_back);
         let look = stream.next_look().filter(|_| input);
@@ -99,7 +99,7 @@ async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> 
                     write(line, stream)?;
                 }
                 if ready.is_readable() && !held_back {
-                    match read(line, stream, patience, &mut pace)? {
+                    match read(line, stream, &mut patience, &mut pace)? {
                         Some(0) => return Ok(()),
                         // There is more: who reads the line, and other lines, come first.
                         Some(READ) => tokio::task::yield_now().await,
@@ -108,14 +108,14 @@ async fn move_bytes(line: &Shared, stream: &Stream, patience: &mut Patience) -> 
                 }
             }
             () = sleep_until(beat), if beat.is_some() => {
-                if read(line, stream, patience, &mut pace)? == Some(0) {
+                if read(line, stream, &mut patience, &mut pace)? == Some(0) {
                     return Ok(());
                 }
             }
             () = turn(look), if look.is_some() => write(line, stream)?,
             () = line.input.typed(), if !input => {}
             // Boxed where it is needed: a line that waits for its guest has no room for it.
-            () = async { Box::pin(wait_for_a_session(line, patience)).await }, if held_back => {}
+            () = async { Box::pin(wait_for_a_session(line, &mut patience)).await }, if held_back => {}
             () = line.guest.changed(), if last_words.is_none() => {
                 if !line.guest.power().running {
                     last_words = Some(Instant::now() + LAST_WORDS);

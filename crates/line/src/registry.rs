@@ -37,7 +37,7 @@ pub struct Lines(Arc<Registry>);
 
 #[derive(Debug)]
 struct Registry {
-    settings: Settings,
+    settings: Arc<Settings>,
     runtimes: Vec<Handle>,
     painters: Painters,
     turn: AtomicUsize,
@@ -67,7 +67,7 @@ impl Lines {
     pub fn new(settings: Settings, runtimes: Vec<Handle>) -> Self {
         assert!(!runtimes.is_empty(), "lines need a runtime");
         Self(Arc::new(Registry {
-            settings,
+            settings: Arc::new(settings),
             runtimes,
             painters: Painters::start(),
             turn: AtomicUsize::new(0),
@@ -97,8 +97,9 @@ impl Lines {
         let line = lines.entry(key).or_insert_with(|| {
             restored = self.restored().take(key);
             let runtime = self.next_runtime().clone();
-            let (settings, painters) = (self.0.settings.clone(), self.0.painters.clone());
+            let painters = self.0.painters.clone();
             let kept_changed = Arc::clone(&self.0.kept_changed);
+            let settings = &self.0.settings;
             let line = Line::new(server, port, settings, runtime.clone(), painters, kept_changed);
             self.0.owners.spawn_on(owner::own(Arc::clone(&line.0), resolve), &runtime);
             if self.is_draining() {
@@ -221,5 +222,36 @@ impl Lines {
         }
         self.0.owners.close();
         self.0.owners.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serialproxy_proto::compute::BoxFuture;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::endpoint::Unresolved;
+    use crate::shared::Shared;
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Resolve for Nowhere {
+        fn resolve(&self, _: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>> {
+            Box::pin(std::future::ready(Err(Unresolved::Gone("it is gone".into()))))
+        }
+    }
+
+    /// Every host has thousands of them, of which few do anything.
+    #[tokio::test]
+    async fn a_line_and_the_task_that_owns_its_port_take_little_memory() {
+        let lines = Lines::new(Settings::default(), vec![Handle::current()]);
+        let server = ServerRef { id: ServerId::of_static("demo"), name: "demo".into() };
+        let line = lines.add(&server, None, 0, Arc::new(Nowhere));
+        let task = size_of_val(&owner::own(Arc::clone(&line.0), Arc::new(Nowhere)));
+        assert!(task <= 1424, "the owner's task has {task} bytes");
+        let shared = size_of::<Shared>();
+        assert!(shared <= 864, "what a line shares has {shared} bytes");
     }
 }

@@ -1,10 +1,10 @@
-//! Who is attached to a line, may come back, or is about to attach; and whether anybody may.
+//! Who is attached to a line, may come back, or is about to attach.
 
 use std::sync::Arc;
 
 use serialproxy_proto::id::SessionId;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::futures::Notified;
 
 use crate::members::Members;
 use crate::ordered::Locked;
@@ -16,8 +16,6 @@ pub(crate) struct Roster {
     members: Ordered<Members>,
     /// Somebody asks for the line.
     asked: Notify,
-    /// Cancelled once nobody joins any more and all sessions are ended, so that attaches stop waiting.
-    closed: CancellationToken,
 }
 
 impl Roster {
@@ -40,22 +38,12 @@ impl Roster {
     }
 
     /// Waits until somebody does.
-    pub(crate) async fn asked(&self) {
-        self.asked.notified().await;
+    pub(crate) fn asked(&self) -> Notified<'_> {
+        self.asked.notified()
     }
 
     /// Lets all attachments look whether there is something for them.
     pub(crate) fn ring(&self) {
         self.members().ring();
-    }
-
-    /// Says that the line is closed, and its sessions are ended.
-    pub(crate) fn set_closed(&self) {
-        self.closed.cancel();
-    }
-
-    /// Waits until the line is closed.
-    pub(crate) async fn closed(&self) {
-        self.closed.cancelled().await;
     }
 }

@@ -37,7 +37,7 @@ use crate::status::Connection;
 pub(crate) struct Shared {
     pub(crate) key: LineKey,
     pub(crate) id: Uuid,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     /// Where the owner and the sessions run.
     pub(crate) runtime: Handle,
     pub(crate) guest: Guest,
@@ -55,7 +55,7 @@ impl Shared {
     pub(crate) fn new(
         server: &ServerRef,
         port: u8,
-        settings: Settings,
+        settings: &Arc<Settings>,
         runtime: Handle,
         painters: Painters,
         kept_changed: Arc<Notify>,
@@ -65,7 +65,7 @@ impl Shared {
             key: LineKey { server: server.id, port },
             id: Uuid::new_v4(),
             news: News::new(settings.pen_request_timeout),
-            settings,
+            settings: Arc::clone(settings),
             runtime,
             guest: Guest::new(server.name.clone()),
             output: Output::new(limits, painters),

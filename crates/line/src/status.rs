@@ -51,6 +51,8 @@ pub(crate) struct Status {
     pub(crate) viewers: u64,
     /// The first of them.
     pub(crate) who: Arc<[Viewer]>,
+    /// Whether nobody attaches any more.
+    pub(crate) is_closed: bool,
 }
 
 /// The line's connection to its guest.
@@ -152,6 +154,7 @@ impl Status {
             size: None,
             viewers: 0,
             who: Arc::default(),
+            is_closed: false,
         }
     }
 
