@@ -177,6 +177,12 @@ const ENDINGS: Record<number, Describe> = {
         `until the host is back: ${session}.`,
     );
   },
+  [Code.hostDraining]: () =>
+    stay(
+      'host is drained',
+      'The host of this server takes no new sessions, because it is being drained. Reconnect later, or ask its ' +
+        'administrator.',
+    ),
 };
 
 function unknownCode({ code }: End, why: string): Ending {

@@ -257,4 +257,5 @@ export const Code = {
   draining: 4012,
   unreachable: 4013,
   hostLost: 4014,
+  hostDraining: 4015,
 } as const;

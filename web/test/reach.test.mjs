@@ -70,6 +70,16 @@ test('one attempt that fails while the proxy starts is no blocked WebSocket', as
   assert.equal(await alert(page, 'WebSocket').isVisible(), false);
 });
 
+test('a host that is drained is named as the reason, and asked again only by hand', async () => {
+  const page = await prepared(() => {});
+  const refused = await at.proxy.attempt();
+  refused.close(4015, 'draining: the host of this server is being drained and takes no new sessions');
+  await see(alert(page, 'The host of this server takes no new sessions, because it is being drained.'));
+  await button(page, 'Reconnect').click();
+  await at.proxy.admit();
+  await see(status(page, 'you are typing'));
+});
+
 test('an expired URL leads to the servers page, to its server', async () => {
   const { page, session } = await at.attach({ server: { id: 'x', name: 'web 1' } });
   session.close(4001, 'token missing, unknown or expired: ask for a new console URL');

@@ -48,13 +48,20 @@ pub struct Host {
     /// Whether it takes no new sessions.
     #[serde(default)]
     pub draining: bool,
+    /// Servers that it has too, and that another host had first; the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ServerId>,
 }
+
+/// So many conflicts does a host name, and so many are read.
+pub(crate) const CONFLICTS: usize = 32;
 
 impl Host {
     /// A process with this role, which other hosts reach there.
     pub fn of(address: String, role: Role) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { address, roles: vec![role], version, libvirt: false, draining: false }
+        let (libvirt, draining, conflicts) = (false, false, Vec::new());
+        Self { address, roles: vec![role], version, libvirt, draining, conflicts }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serialproxy_config::values::Cluster;
 use serialproxy_etcd::Bounds;
 use serialproxy_etcd::Entry;
@@ -23,6 +24,8 @@ use crate::directory::HOSTS;
 use crate::directory::Listed;
 use crate::directory::MOST_SERVERS;
 use crate::directory::SERVERS;
+use crate::drain::DRAINING;
+use crate::drain::Drained;
 use crate::member::Invitation;
 use crate::member::Member;
 use crate::member::MemberError;
@@ -193,11 +196,50 @@ impl Members {
         let transaction = self.0.transaction().unchanged(&key, entry.changed).delete(&key);
         let transaction = transaction.delete(&format!("{HOSTS}{name}"));
         let transaction = transaction.delete_all(&format!("{HOSTS}{name}/"));
+        let transaction = transaction.delete(&drain_key(name));
         let transaction =
             self.remove_certificates(transaction, name, &entry.value.certificates).await?;
         let removed = transaction.commit().await?;
         removed.ok_or_else(|| MemberError::Changed(name.to_owned()))?;
         self.forget_servers(name).await
+    }
+
+    /// Lets a host take no new sessions from now on.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away, or there is no such host.
+    pub async fn drain(&self, name: &str) -> Result<(), MemberError> {
+        self.must_exist(name).await?;
+        let since = Timestamp::now();
+        Ok(self.0.put(&drain_key(name), &Drained { since }, None).await?)
+    }
+
+    /// Takes [`Self::drain`] back.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away, or there is no such host.
+    pub async fn undo_drain(&self, name: &str) -> Result<(), MemberError> {
+        if self.0.delete(&drain_key(name)).await? {
+            return Ok(());
+        }
+        self.must_exist(name).await
+    }
+
+    /// Where another PKI issues the certificates, only what is up is known.
+    async fn must_exist(&self, name: &str) -> Result<(), MemberError> {
+        let (host, roles) = (format!("{HOSTS}{name}"), format!("{HOSTS}{name}/"));
+        let keys = [member_key(name), host];
+        for key in &keys {
+            if self.0.get::<IgnoredAny>(key).await?.is_some() {
+                return Ok(());
+            }
+        }
+        match self.0.count(&roles).await? {
+            0 => Err(MemberError::Unknown(name.to_owned())),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the servers of a host that does not come back: nobody else would.
@@ -257,6 +299,10 @@ impl Members {
 
 fn member_key(name: &str) -> String {
     format!("{MEMBERS}{name}")
+}
+
+fn drain_key(name: &str) -> String {
+    format!("{DRAINING}{name}")
 }
 
 fn removed_key(serial: &Serial) -> String {

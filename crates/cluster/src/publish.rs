@@ -25,12 +25,15 @@ use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use tokio::sync::watch;
 use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Peer;
 use crate::Role;
 use crate::Roles;
+use crate::directory::CONFLICTS;
 use crate::directory::Directory;
 use crate::directory::HOSTS;
 use crate::directory::Host;
@@ -58,17 +61,18 @@ pub struct Has {
     pub lines: Arc<dyn LineBook>,
 }
 
-/// Tells of a process of this host, whose certificate is `own`, until `end`, and then that it is gone. Only
-/// the role compute has servers.
+/// Tells of a process of this host, whose certificate is `own`, and of whether it is `drained`, until `end`,
+/// and then that it is gone. Only the role compute has servers.
 pub async fn publish(
     (etcd, directory): (Etcd, Directory),
     own: Peer,
-    host: Host,
+    (host, drained): (Host, watch::Receiver<bool>),
     has: Option<Has>,
     end: CancellationToken,
 ) {
     let Peer { host: name, roles, .. } = own;
-    let publisher = Publisher { etcd, directory, name, roles, host, has, started: Instant::now() };
+    let (host, started) = (watch::Sender::new(host), Instant::now());
+    let publisher = Publisher { etcd, directory, name, roles, host, drained, has, started };
     while let Err(error) = publisher.tell(&end).await {
         if seldom::is_due("publish") {
             tracing::warn!(%error, "the cluster cannot be told that this host is up");
@@ -102,7 +106,9 @@ struct Publisher {
     name: String,
     /// What this host may do.
     roles: Roles,
-    host: Host,
+    /// What is said of this process.
+    host: watch::Sender<Host>,
+    drained: watch::Receiver<bool>,
     has: Option<Has>,
     started: Instant,
 }
@@ -124,7 +130,7 @@ impl Publisher {
         // The role that others ask for most has the host's own key; others may run beside it.
         let first =
             [Role::Compute, Role::Api, Role::Proxy].into_iter().find(|role| roles.has(*role));
-        match host.roles.first() {
+        match host.borrow().roles.first() {
             Some(role) if first != Some(*role) => format!("{HOSTS}{name}/{role}"),
             _ => format!("{HOSTS}{name}"),
         }
@@ -133,35 +139,51 @@ impl Publisher {
     /// Tells of this host, until the lease ends or `end`.
     async fn tell(&self, end: &CancellationToken) -> Result<(), Fault> {
         let lease = self.etcd.lease(LEASE).await?;
-        self.etcd.put(&self.key(), &self.host, Some(lease.id())).await?;
+        let mut news = self.host.subscribe();
+        let host = news.borrow_and_update().clone();
+        self.etcd.put(&self.key(), &host, Some(lease.id())).await?;
         tracing::info!(host = self.name, "the cluster knows this host");
         let told = tokio::select! {
             () = end.cancelled() => Ok(()),
             () = lease.lost() => Err(Fault::Lease),
-            never = self.stay(&lease) => match never {},
+            never = self.stay(&lease, news) => match never {},
             never = self.follow() => match never {},
+            never = self.note_drain() => match never {},
         };
         lease.close().await;
         told
     }
 
-    /// Writes again that this host is up when somebody removed or replaced it.
-    async fn stay(&self, lease: &Lease) -> Infallible {
+    /// Writes what is new of this host, and all of it again when somebody removed or replaced it.
+    async fn stay(&self, lease: &Lease, mut news: watch::Receiver<Host>) -> Infallible {
+        let key = self.key();
         loop {
-            sleep(LOOK * 5).await;
+            let is_news = timeout(LOOK * 5, news.changed()).await.is_ok();
+            let host = news.borrow_and_update().clone();
             let is_current = self.directory.as_of().is_some_and(|as_of| !as_of.stale);
-            let key = self.key();
             let found = self.directory.host(key.strip_prefix(HOSTS).unwrap_or_default());
-            if is_current && found.is_none_or(|found| found.value != self.host) {
-                if seldom::is_due("publish again") {
-                    tracing::warn!(
-                        key,
-                        "another process changed what the cluster knows of this host"
-                    );
-                }
-                if let Err(error) = self.etcd.put(&key, &self.host, Some(lease.id())).await {
-                    tracing::debug!(%error, "this host is written again later");
-                }
+            let is_changed = is_current && found.is_none_or(|found| found.value != host);
+            if is_changed && !is_news && seldom::is_due("publish again") {
+                tracing::warn!(key, "another process changed what the cluster knows of this host");
+            }
+            if (is_news || is_changed)
+                && let Err(error) = self.etcd.put(&key, &host, Some(lease.id())).await
+            {
+                tracing::debug!(%error, "this host is written again later");
+            }
+        }
+    }
+
+    /// Says whether this host is drained.
+    async fn note_drain(&self) -> Infallible {
+        let mut drained = self.drained.clone();
+        loop {
+            let draining = *drained.borrow_and_update();
+            self.host.send_if_modified(|host| {
+                std::mem::replace(&mut host.draining, draining) != draining
+            });
+            if drained.changed().await.is_err() {
+                return pending().await;
             }
         }
     }
@@ -211,7 +233,18 @@ impl Publisher {
                 tracing::warn!(server = %id, name, "another host has this server: it is left out here");
             }
         }
+        self.note_conflicts(&written.disputed);
         Ok(())
+    }
+
+    /// Says which servers another host has too.
+    fn note_conflicts(&self, disputed: &BTreeSet<ServerId>) {
+        let conflicts: Vec<_> = disputed.iter().take(CONFLICTS).copied().collect();
+        self.host.send_if_modified(|host| {
+            let is_news = host.conflicts != conflicts;
+            host.conflicts = conflicts;
+            is_news
+        });
     }
 
     /// The servers of this host, as the cluster is to know them.

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serialproxy_etcd::Etcd;
 use serialproxy_etcd::EtcdError;
+use serialproxy_proto::id::ServerId;
 
+use crate::directory::CONFLICTS;
 use crate::directory::HOSTS;
 use crate::directory::Host;
 use crate::directory::Listed;
 use crate::directory::MOST_SERVERS;
 use crate::directory::SERVERS;
+use crate::drain::DRAINING;
+use crate::drain::Drained;
 use crate::member::Member;
 use crate::members::MEMBERS;
 use crate::members::MOST_MEMBERS;
@@ -25,6 +30,21 @@ pub struct Surveyed {
     pub servers: usize,
     /// How many of their serial ports have a console.
     pub lines: usize,
+    /// That it is to be drained.
+    pub drained: Option<Drained>,
+    /// Servers that it has too.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A server that two hosts have. It counts as that of the first.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Conflict {
+    /// The server.
+    pub server: ServerId,
+    /// Its name.
+    pub name: String,
+    /// The host that had it first.
+    pub host: String,
 }
 
 /// All hosts, by name.
@@ -33,10 +53,11 @@ pub struct Surveyed {
 ///
 /// When etcd is away or refuses.
 pub async fn survey(etcd: &Etcd) -> Result<BTreeMap<String, Surveyed>, EtcdError> {
-    let (members, up, servers) = tokio::try_join!(
+    let (members, up, servers, drained) = tokio::try_join!(
         etcd.list::<Member>(MEMBERS, MOST_MEMBERS),
         etcd.list::<Host>(HOSTS, MOST_MEMBERS),
         etcd.list::<Listed>(SERVERS, MOST_SERVERS.entries),
+        etcd.list::<Drained>(DRAINING, MOST_MEMBERS),
     )?;
     let mut hosts: BTreeMap<String, Surveyed> = BTreeMap::new();
     for (name, member) in members {
@@ -46,10 +67,29 @@ pub async fn survey(etcd: &Etcd) -> Result<BTreeMap<String, Surveyed>, EtcdError
         let name = key.split_once('/').map_or(key.as_str(), |(name, _)| name);
         hosts.entry(name.to_owned()).or_default().up.push(process);
     }
+    for (name, drained) in drained {
+        hosts.entry(name).or_default().drained = Some(drained);
+    }
+    for (name, host) in &mut hosts {
+        host.conflicts = conflicts(name, &host.up, &servers);
+    }
     for (_, server) in servers {
         let host = hosts.entry(server.host).or_default();
         host.servers += 1;
         host.lines += server.ports.len();
     }
     Ok(hosts)
+}
+
+/// What other hosts have of the servers that a host names; `servers` are ordered.
+fn conflicts(host: &str, up: &[Host], servers: &[(String, Listed)]) -> Vec<Conflict> {
+    let named = up.iter().flat_map(|process| process.conflicts.iter().take(CONFLICTS));
+    let found = named.filter_map(|server| {
+        let id = server.to_string();
+        let place = servers.binary_search_by(|(key, _)| key.as_str().cmp(&id)).ok()?;
+        let (_, listed) = servers.get(place).filter(|(_, listed)| listed.host != host)?;
+        let (name, host) = (listed.name.clone(), listed.host.clone());
+        Some(Conflict { server: *server, name, host })
+    });
+    found.collect()
 }

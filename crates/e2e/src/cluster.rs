@@ -14,6 +14,7 @@ use crate::etcd::Etcd;
 use crate::server::Answer;
 use crate::server::Running;
 use crate::server::http;
+use crate::server::program;
 use crate::within;
 
 /// Makes the files of a foreign PKI for one host: `NAME` `URI,URI`.
@@ -80,6 +81,15 @@ impl Cluster {
     /// A file of the PKI: `ca.pem`, `HOST.pem`, `HOST-key.pem`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Runs a command, as on an api host; returns what it prints.
+    pub async fn run(&self, arguments: &[&str]) -> String {
+        let etcd = format!("--cluster-etcd_endpoints={}", self.etcd.endpoints().join(","));
+        let mut command = tokio::process::Command::new(program());
+        let output = within(command.args(arguments).arg(etcd).output()).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Starts a role of a host.

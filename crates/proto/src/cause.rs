@@ -69,7 +69,7 @@ causes! {
     Handshake "handshake";
     /// A limit is reached.
     Limit "limit";
-    /// The process is shutting down.
+    /// The process is shutting down, or its host is being drained.
     Draining "draining";
     /// Tokens cannot be looked up now.
     Store "store";

@@ -33,12 +33,14 @@ pub enum CloseCode {
     GuestStopped,
     /// 4011: the viewer reads too slowly.
     TooSlow,
-    /// 4012: the proxy shuts down; reconnect at once.
+    /// 4012: the proxy shuts down or is drained; reconnect at once.
     Draining,
     /// 4013: the guest's port cannot be reached.
     Unreachable,
     /// 4014: the server's host does not respond; try again.
     HostLost,
+    /// 4015: the server's host is drained, and takes no new sessions.
+    HostDraining,
 }
 
 impl CloseCode {
@@ -63,6 +65,7 @@ impl CloseCode {
             Self::Draining => 4012,
             Self::Unreachable => 4013,
             Self::HostLost => 4014,
+            Self::HostDraining => 4015,
         }
     }
 }

@@ -75,9 +75,12 @@ pub enum Refusal {
     /// The line already has as many sessions as it may have.
     #[error("too many sessions: {0}")]
     TooMany(String),
-    /// The proxy shuts down.
-    #[error("draining: this proxy is shutting down, connect again")]
+    /// The proxy shuts down, or is drained.
+    #[error("draining: this proxy takes no sessions now, connect again")]
     Draining,
+    /// The server's host is drained: sessions that it has go on.
+    #[error("draining: the host of this server is being drained and takes no new sessions")]
+    HostDraining,
 }
 
 impl Refusal {
@@ -96,7 +99,7 @@ impl Refusal {
             Self::Unavailable(_) => Cause::Store,
             Self::HostLost(_) => Cause::HostLost,
             Self::TooMany(_) => Cause::Limit,
-            Self::Draining => Cause::Draining,
+            Self::Draining | Self::HostDraining => Cause::Draining,
         }
     }
 
@@ -114,6 +117,7 @@ impl Refusal {
             Self::Unavailable(_) => CloseCode::InternalError,
             Self::HostLost(_) => CloseCode::HostLost,
             Self::Draining => CloseCode::Draining,
+            Self::HostDraining => CloseCode::HostDraining,
         };
         Close::new(code, self.to_string())
     }

@@ -1,6 +1,7 @@
 //! The answer to a WebSocket handshake, and everything that decides whether its client may attach, and
 //! where.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -21,7 +22,6 @@ use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
-use serialproxy_line::Lines;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::bounds::logged;
 use serialproxy_proto::cause::Cause;
@@ -45,6 +45,7 @@ use crate::passing::Host;
 use crate::passing::Passed;
 use crate::ticket::Admission;
 use crate::ticket::Ticket;
+use crate::tunnel::Leaving;
 use crate::tunnel::Tunnel;
 use crate::upgrade;
 use crate::upgrade::Offer;
@@ -69,7 +70,7 @@ enum Then {
     /// A session at a line of this process.
     Session(Admitted, Arc<Consoles>),
     /// A session on another host.
-    Tunnel(Box<Host>, Lines),
+    Tunnel(Box<Host>, Leaving),
     /// The client is told why there is none.
     Refusal(Refusal),
 }
@@ -112,7 +113,7 @@ pub(crate) async fn answer(
     let admitted = tokio::select! {
         biased;
         // Whatever is waited for meanwhile.
-        () = proxy.lines.draining() => Err(Refusal::Draining),
+        () = draining(proxy, client) => Err(Refusal::Draining),
         admitted = admit(proxy, client, protocol, &request) => admitted,
     };
     let (answer, then) = match admitted {
@@ -121,7 +122,7 @@ pub(crate) async fn answer(
             (switching_protocols(&offer), then)
         }
         Ok(Place::Elsewhere(Passed { answer, host: Some(host) })) => {
-            (answer, Then::Tunnel(Box::new(host), proxy.lines.clone()))
+            (answer, Then::Tunnel(Box::new(host), Leaving::of(proxy)))
         }
         Ok(Place::Elsewhere(Passed { answer, host: None })) => {
             if passing::is_wrong_token(&answer) {
@@ -143,6 +144,31 @@ pub(crate) async fn answer(
     };
     let connection = hyper::upgrade::on(request);
     (answer, Some(Upgrade { connection, runtime: Handle::current().id(), then }))
+}
+
+/// Waits until nobody may come in by this process.
+async fn draining(proxy: &Proxy, client: Client) {
+    let drained = async {
+        match proxy.backing {
+            // Whoever passes a user on has no other way to a port that this process has.
+            Backing::Cluster(_) | Backing::Nova(_) if !client.passed_on => {
+                proxy.drain.wanted().await;
+            }
+            _ => pending().await,
+        }
+    };
+    tokio::select! {
+        () = proxy.lines.draining() => {}
+        () = drained => {}
+    }
+}
+
+/// Waits until the lines here take no new sessions; those that they have may come back.
+async fn host_drained(proxy: &Proxy) {
+    match proxy.backing {
+        Backing::Own(_) => proxy.drain.wanted().await,
+        Backing::Cluster(_) | Backing::Nova(_) => pending().await,
+    }
 }
 
 /// Counts it where the user's address is known by itself: whoever passed the request on counts it too.
@@ -191,8 +217,8 @@ impl Upgrade {
                 let attached = (attachment, keyboard);
                 Some(Running::Session(Session::new(consoles, socket, attached, protocol)))
             }
-            Then::Tunnel(host, lines) => {
-                Some(Running::Tunnel(Tunnel::new(stream, early, *host, lines)))
+            Then::Tunnel(host, leaving) => {
+                Some(Running::Tunnel(Tunnel::new(stream, early, *host, leaving)))
             }
             Then::Refusal(refusal) => {
                 serialproxy_console::refuse(Socket::new(stream, early), &refusal).await;
@@ -227,24 +253,33 @@ async fn admit(
         let passed = passing::attach(proxy, (hosts, host), client, request).await?;
         Ok(Place::Elsewhere(passed))
     };
+    let here = |(attachment, keyboard)| Place::Here(Admitted { attachment, keyboard, protocol });
     if let Backing::Cluster(hosts) = &proxy.backing {
         check_origin()?;
         let host = hosts::find(&**hosts, admission.sought()).await?;
         return pass_on(&**hosts, &host).await;
     }
-    let (attachment, keyboard) = match admission {
+    match admission {
         Admission::Token(token) => {
-            let mut console = proxy.backing.look_up(&token).await?;
-            check_origin()?;
-            if let Some((others, host)) = proxy.backing.elsewhere(&mut console).await? {
-                if client.passed_on {
-                    let text = "another proxy serves this console now, try again";
-                    return Err(Refusal::HostLost(text.into()));
+            let attached = async {
+                let mut console = proxy.backing.look_up(&token).await?;
+                check_origin()?;
+                if let Some((others, host)) = proxy.backing.elsewhere(&mut console).await? {
+                    if client.passed_on {
+                        let text = "another proxy serves this console now, try again";
+                        return Err(Refusal::HostLost(text.into()));
+                    }
+                    return pass_on(others, &host).await;
                 }
-                return pass_on(others, &host).await;
+                let wish = Wish { mode, start, protocol, client };
+                Ok(here(admission::attach(proxy, &token, console, wish).await?))
+            };
+            tokio::select! {
+                biased;
+                // Whatever is waited for meanwhile.
+                () = host_drained(proxy) => Err(Refusal::HostDraining),
+                attached = attached => attached,
             }
-            admission::attach(proxy, &token, console, Wish { mode, start, protocol, client })
-                .await?
         }
         Admission::Resume(key) => {
             check_origin()?;
@@ -253,10 +288,9 @@ async fn admit(
             if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, known, &key) {
                 return pass_on(others, &host).await;
             }
-            line?.resume(&key, start, &client.name())?
+            Ok(here(line?.resume(&key, start, &client.name())?))
         }
-    };
-    Ok(Place::Here(Admitted { attachment, keyboard, protocol }))
+    }
 }
 
 fn switching_protocols(offer: &Offer) -> Answer {
@@ -288,6 +322,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> Answer {
         Refusal::Unavailable(_)
         | Refusal::HostLost(_)
         | Refusal::TooMany(_)
+        | Refusal::HostDraining
         | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = refused(status, refusal.cause(), &refusal.to_string());

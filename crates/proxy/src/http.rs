@@ -207,9 +207,13 @@ async fn answer(
 
 /// Whether users should come here. Anyone may ask, so it says no more.
 fn health(proxy: &Proxy) -> Answer {
-    match proxy.lines.is_draining() || !proxy.health.reasons().is_empty() {
-        true => plain(StatusCode::SERVICE_UNAVAILABLE, "not available\n"),
-        false => plain(StatusCode::OK, "ok\n"),
+    let unavailable = |text| plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    if proxy.lines.is_draining() || proxy.drain.is_wanted() {
+        unavailable("draining\n")
+    } else if !proxy.health.reasons().is_empty() {
+        unavailable("not available\n")
+    } else {
+        plain(StatusCode::OK, "ok\n")
     }
 }
 

@@ -11,6 +11,7 @@
 mod admission;
 mod backing;
 mod client;
+mod drain;
 mod frames;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
@@ -55,11 +56,13 @@ use serialproxy_proto::health::Health;
 use serialproxy_tls::Reception;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use crate::backing::Backing;
+use crate::drain::Drain;
 use crate::handshake::Running;
 use crate::handshake::Upgrade;
 pub use crate::hosts::Hosts;
@@ -100,6 +103,7 @@ pub struct Proxy {
     connections: TaskTracker,
     /// What keeps this process from serving.
     pub(crate) health: Health,
+    pub(crate) drain: Drain,
 }
 
 /// What the proxy speaks of TLS.
@@ -136,7 +140,15 @@ impl Proxy {
             reception: tls.users,
             connections: TaskTracker::new(),
             health: Health::default(),
+            drain: Drain::default(),
         })
+    }
+
+    /// Takes no new sessions while this says that the host is drained. In front of a cluster, those that go
+    /// through this proxy are sent away with 4012.
+    #[must_use]
+    pub fn with_drain(self, drained: watch::Receiver<bool>) -> Self {
+        Self { drain: Drain::new(drained), ..self }
     }
 
     /// Says at `/healthz` whether something is said there.
@@ -181,7 +193,10 @@ impl Proxy {
         }
         drop(listener);
         accepting.close();
-        accepting.wait().await;
+        tokio::select! {
+            () = accepting.wait() => {}
+            never = self.drain.pace() => match never {},
+        }
         self.drain().await;
         Ok(())
     }

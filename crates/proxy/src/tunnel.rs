@@ -4,8 +4,8 @@
 //! It owns no buffer while all is well: what is read at one end goes into one of the thread, and from there
 //! to the other end. Only what that does not take is kept, at most one read of it, and nothing more is read
 //! until it is gone. A host that is lost, and a proxy that is killed, end the user's connection without a
-//! word, so that the client resumes elsewhere. A proxy that shuts down says 4012 between two of the host's
-//! frames, which is why it counts them.
+//! word, so that the client resumes elsewhere. A proxy that shuts down or is drained says 4012 between two of
+//! the host's frames, which is why it counts them.
 
 use std::cell::RefCell;
 use std::io;
@@ -24,6 +24,8 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::Proxy;
+use crate::drain::Drain;
 use crate::frames::Frames;
 use crate::passing::Host;
 
@@ -55,8 +57,20 @@ pub(crate) struct Tunnel {
     /// How far the host's frames were read.
     frames: Frames,
     lost: CancellationToken,
-    /// They say when the proxy shuts down.
+    leaving: Leaving,
+}
+
+/// When a tunnel has to end: at a shutdown, or when it is its turn in a drain.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaving {
     lines: Lines,
+    drain: Drain,
+}
+
+impl Leaving {
+    pub(crate) fn of(proxy: &Proxy) -> Self {
+        Self { lines: proxy.lines.clone(), drain: proxy.drain.clone() }
+    }
 }
 
 #[derive(Debug)]
@@ -79,7 +93,7 @@ enum Stop {
 
 impl Tunnel {
     /// Between a user's connection and a host's, with what came over the first right behind the request.
-    pub(crate) fn new(user: Stream, early: &[u8], host: Host, lines: Lines) -> Box<Self> {
+    pub(crate) fn new(user: Stream, early: &[u8], host: Host, leaving: Leaving) -> Box<Self> {
         let mut frames = Frames::default();
         frames.pass(&host.early);
         Box::new(Self {
@@ -87,16 +101,17 @@ impl Tunnel {
             host: End::new(host.stream, early),
             frames,
             lost: host.lost,
-            lines,
+            leaving,
         })
     }
 
     /// Copies until both ends have ended, one is gone, or the proxy shuts down.
     // Boxed, since a future has room for each place that what it owns is moved to.
     pub(crate) async fn run(mut self: Box<Self>) {
-        let (lost, lines) = (self.lost.clone(), self.lines.clone());
+        let (lost, Leaving { lines, drain }) = (self.lost.clone(), self.leaving.clone());
         let stop = tokio::select! {
             () = lines.draining() => Stop::Draining,
+            () = drain.turn() => Stop::Draining,
             () = lost.cancelled() => Stop::Lost,
             _ = self.copy() => Stop::Over,
         };
@@ -373,8 +388,9 @@ mod tests {
     async fn of_what_an_end_does_not_take_no_more_than_one_read_waits() {
         let ((user, near), (host, stream)) = (pair().await, pair().await);
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
+        let leaving = Leaving { lines, drain: Drain::default() };
         let host_end = Host { stream, early: Bytes::new(), lost: CancellationToken::new() };
-        let mut tunnel = Tunnel::new(near, b"", host_end, lines);
+        let mut tunnel = Tunnel::new(near, b"", host_end, leaving);
         // Neither reads: both directions fill up.
         let down = flood(&mut tunnel, &host).await;
         let up = flood(&mut tunnel, &user).await;

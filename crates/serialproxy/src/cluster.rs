@@ -17,6 +17,7 @@ use serialproxy_cluster::Renewal;
 use serialproxy_cluster::Role;
 use serialproxy_cluster::Watchable;
 use serialproxy_cluster::etcd_settings;
+use serialproxy_cluster::follow_drain;
 use serialproxy_config::Config;
 use serialproxy_console::Membership;
 use serialproxy_etcd::Etcd;
@@ -29,6 +30,7 @@ use serialproxy_proxy::Hosts;
 use serialproxy_proxy::Reach;
 use serialproxy_proxy::Reached;
 use serialproxy_proxy::Sought;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -46,12 +48,14 @@ pub(crate) struct Own {
     pub(crate) links: Links,
     /// Issues certificates, where this host has the CA.
     pub(crate) admission: Option<Admission>,
+    /// Whether this host is drained.
+    pub(crate) drained: watch::Receiver<bool>,
 }
 
 impl Own {
     /// Reads the certificate of this host, which has to be allowed this role, and keeps it valid from now
     /// on. etcd is connected later. When the host is removed from the cluster, it is shut down.
-    pub(crate) fn load(
+    pub(crate) async fn load(
         config: &Config,
         role: Role,
         shutdown: &CancellationToken,
@@ -78,7 +82,8 @@ impl Own {
         let known = Arc::clone(&identity);
         tokio::spawn(async move { members.follow_removed(known.removed()).await });
         tokio::spawn(end_when_removed(Arc::clone(&identity), shutdown.clone()));
-        Ok(Self { peer, identity, etcd, directory, links, admission })
+        let drained = follow_drain(&etcd, &peer.host).await;
+        Ok(Self { peer, identity, etcd, directory, links, admission, drained })
     }
 
     /// What a host is to its sessions.
@@ -95,7 +100,7 @@ impl Own {
         shutdown: &CancellationToken,
     ) -> JoinHandle<()> {
         let store = (self.etcd.clone(), self.directory.clone());
-        let end = shutdown.clone();
+        let (listing, end) = ((listing, self.drained.clone()), shutdown.clone());
         tokio::spawn(serialproxy_cluster::publish(store, self.peer.clone(), listing, has, end))
     }
 }

@@ -63,7 +63,7 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Create a cluster of hosts, list its hosts or remove one
+    /// Create a cluster of hosts, list its hosts, drain or remove one
     #[command(subcommand)]
     Cluster(membership::Command),
     Enroll(membership::Enroll),

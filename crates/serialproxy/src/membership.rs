@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use clap::Subcommand;
+use clap::ValueEnum;
 use serialproxy_cluster::Authority;
 use serialproxy_cluster::Code;
 use serialproxy_cluster::Joining;
@@ -45,7 +46,19 @@ pub(crate) enum Command {
 Once, on the first api host. The other hosts join with `serialproxy enroll` and `serialproxy join`.")]
     Init(Init),
     /// List the hosts of the cluster and the nodes of its etcd
-    Status(ServerArgs),
+    #[command(after_help = "Examples:
+  serialproxy cluster status
+  serialproxy cluster status -f json")]
+    Status(Status),
+    /// Let a host take no new sessions, before it is stopped
+    #[command(after_help = "Examples:
+  serialproxy cluster drain proxy-1
+  serialproxy cluster drain proxy-1 --undo
+
+A proxy sends its sessions to the other proxies, a few at a time, and its /healthz responds with 503. An api
+host goes on answering, and its /healthz responds with 503. A compute host refuses new sessions; those that it
+has go on. It stays so when the host restarts, until --undo. `serialproxy cluster status` shows it.")]
+    Drain(Drain),
     /// Remove a host from the cluster: its certificates are refused from now on
     #[command(after_help = "Example:
   serialproxy cluster remove compute-7
@@ -60,6 +73,36 @@ pub(crate) struct Init {
     /// Roles of this host besides api, separated by commas: compute, proxy
     #[arg(long, value_name = "ROLES")]
     role: Option<Roles>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// How the status is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For programs.
+    Json,
+    /// For people.
+    Table,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Drain {
+    /// The host's name in the cluster
+    #[arg(value_parser = cluster_name)]
+    name: String,
+    /// Let it take new sessions again
+    #[arg(long)]
+    undo: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -120,7 +163,10 @@ pub(crate) struct Join {
 pub(crate) fn run(command: &Command) -> ExitCode {
     match command {
         Command::Init(args) => with_config(&args.server, |config| init(args, config)),
-        Command::Status(args) => with_config(args, |config| block_on(status(config))),
+        Command::Status(args) => {
+            with_config(&args.server, |config| block_on(status(args.format, config)))
+        }
+        Command::Drain(args) => with_config(&args.server, |config| block_on(drain(args, config))),
         Command::Remove(args) => {
             with_config(&args.server, |config| block_on(remove(&args.name, config)))
         }
@@ -263,10 +309,27 @@ async fn remove(name: &str, config: &Config) -> anyhow::Result<String> {
     Ok(format!("Removed host {name}: the other hosts refuse its certificates from now on.\n"))
 }
 
-async fn status(config: &Config) -> anyhow::Result<String> {
+async fn drain(args: &Drain, config: &Config) -> anyhow::Result<String> {
+    let (members, name) = (members(config)?, &args.name);
+    match args.undo {
+        true => members.undo_drain(name).await?,
+        false => members.drain(name).await?,
+    }
+    Ok(match args.undo {
+        true => format!("Host {name} takes new sessions again.\n"),
+        false => format!(
+            "Host {name} takes no new sessions from now on, until `serialproxy cluster drain {name} --undo`.\n"
+        ),
+    })
+}
+
+async fn status(format: Format, config: &Config) -> anyhow::Result<String> {
     let etcd = etcd(config)?;
     let (hosts, nodes) = tokio::join!(serialproxy_cluster::survey(&etcd), etcd.nodes());
-    Ok(status::table(&hosts?, &nodes))
+    Ok(match format {
+        Format::Json => status::json(&hosts?, &nodes),
+        Format::Table => status::table(&hosts?, &nodes),
+    })
 }
 
 fn members(config: &Config) -> anyhow::Result<Members> {

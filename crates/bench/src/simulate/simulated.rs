@@ -33,6 +33,7 @@ use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Projects that have the servers.
@@ -70,6 +71,7 @@ pub(crate) async fn run(options: &HostsOptions) -> anyhow::Result<()> {
             until: now + VALID,
         };
         let store = (etcd(&options.etcd)?, directory.clone());
+        let listing = (listing, watch::Sender::new(false).subscribe());
         tokio::spawn(publish(store, own, listing, Some(has), CancellationToken::new()));
     }
     pending().await

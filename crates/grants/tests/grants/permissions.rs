@@ -55,7 +55,7 @@ async fn a_compute_host_checks_and_spends_tokens_and_cannot_issue_them() {
 async fn each_role_writes_what_it_has_to_tell_and_nothing_else() {
     let (_nodes, [api, compute, proxy]) = set_up().await;
     for (etcd, writes) in [
-        (&api, ["hosts", "members", "removed", "codes", "users"].as_slice()),
+        (&api, ["hosts", "members", "removed", "draining", "codes", "users"].as_slice()),
         (&compute, ["hosts", "servers", "spent"].as_slice()),
         (&proxy, ["hosts", "owners"].as_slice()),
     ] {
@@ -63,11 +63,13 @@ async fn each_role_writes_what_it_has_to_tell_and_nothing_else() {
             etcd.put(&format!("{place}/a"), &1, None).await.unwrap();
         }
     }
-    for (etcd, reads) in [(&compute, ["removed", "hosts"]), (&proxy, ["removed", "servers"])] {
+    for (etcd, reads) in
+        [(&compute, ["removed", "draining", "hosts"]), (&proxy, ["removed", "draining", "servers"])]
+    {
         for place in reads {
             assert_eq!(etcd.get(&format!("{place}/a")).await.unwrap(), Some(1));
         }
-        for place in ["members", "removed", "codes", "users", "apitokens", "grants"] {
+        for place in ["members", "removed", "draining", "codes", "users", "apitokens", "grants"] {
             let refused = etcd.put(&format!("{place}/a"), &1, None).await;
             assert!(matches!(refused, Err(EtcdError::Refused(_))), "{place}: {refused:?}");
         }

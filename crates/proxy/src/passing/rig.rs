@@ -35,6 +35,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::ClientConnection;
 use tokio_rustls::rustls::RootCertStore;
@@ -86,12 +87,14 @@ pub(super) struct Rig {
     pub(super) proxy: Arc<Proxy>,
     pub(super) guest: TcpStream,
     pub(super) cluster: Arc<Cluster>,
+    pub(super) drained: watch::Sender<bool>,
 }
 
 /// A proxy in front of a cluster.
 pub(super) struct Front {
     pub(super) at: SocketAddr,
     pub(super) shutdown: CancellationToken,
+    pub(super) drained: watch::Sender<bool>,
 }
 
 /// A client, and what came that it has not looked at.
@@ -187,9 +190,10 @@ impl Cluster {
     pub(super) async fn front_with_tls(self: &Arc<Self>, config: Config, tls: Tls) -> Front {
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let backing = Backing::Cluster(Arc::clone(self) as Arc<dyn Hosts>);
+        let drained = watch::Sender::new(false);
         let proxy = Proxy::new(Arc::new(config), lines, backing, tls).unwrap();
-        let (at, shutdown) = serve(Arc::new(proxy)).await;
-        Front { at, shutdown }
+        let (at, shutdown) = serve(Arc::new(proxy.with_drain(drained.subscribe()))).await;
+        Front { at, shutdown, drained }
     }
 }
 
@@ -233,7 +237,9 @@ impl Rig {
         let compute = Manager::start(&config, ledger, lines.clone());
         let host = console::Host::alone(grants.clone(), &compute);
         let backing = Backing::Own(host);
-        let proxy = Arc::new(proxy(config, lines.clone(), backing));
+        let drained = watch::Sender::new(false);
+        let proxy = proxy(config, lines.clone(), backing).with_drain(drained.subscribe());
+        let proxy = Arc::new(proxy);
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = port.local_addr().unwrap();
         let at = Endpoint::Tcp { host: address.ip().to_string(), port: address.port() };
@@ -255,7 +261,7 @@ impl Rig {
                 ));
             }
         });
-        Self { _state: state, grants, line, lines, proxy, guest, cluster }
+        Self { _state: state, grants, line, lines, proxy, guest, cluster, drained }
     }
 
     pub(super) async fn token(&self, user: &str, mode: Mode) -> String {

@@ -361,6 +361,67 @@ async fn a_proxy_that_shuts_down_sends_its_sessions_elsewhere() {
     assert_eq!((&again["session"], &again["mode"]), (&hello["session"], &"write".into()));
 }
 
+/// The answer of a proxy to load balancers.
+async fn health(at: std::net::SocketAddr) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_drained_proxy_sends_its_sessions_elsewhere_and_takes_no_new_ones() {
+    let rig = Rig::new().await;
+    let (one, other) = (rig.cluster.front().await, rig.cluster.front().await);
+    let token = rig.token("alice", Mode::Write).await;
+    let (client, hello) = Client::v1(one.at, &format!("?token={token}&from=live")).await;
+    one.drained.send(true).unwrap();
+    let answer = health(one.at).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\ndraining\n"),
+        "{answer}"
+    );
+    let watch = format!("?token={}", rig.token("bob", Mode::Watch).await);
+    let (_, head) = Client::open(one.at, &watch, "").await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.contains("x-console-cause: draining\r\n"), "{head}");
+    assert_eq!(client.closed().await, 4012);
+    let resume = format!("?resume={}&from=0", hello["resume"].as_str().unwrap());
+    assert_eq!(Client::open(one.at, &resume, V1).await.0.closed().await, 4012);
+    let (_client, again) = Client::v1(other.at, &resume).await;
+    assert_eq!((&again["session"], &again["mode"]), (&hello["session"], &"write".into()));
+
+    one.drained.send(false).unwrap();
+    assert!(health(one.at).await.starts_with("HTTP/1.1 200 "));
+    let _watches = Client::raw(one.at, &rig.token("bob", Mode::Watch).await).await;
+}
+
+#[tokio::test]
+async fn a_drained_host_takes_no_new_sessions_and_those_that_it_has_come_back() {
+    let mut rig = Rig::new().await;
+    let front = rig.cluster.front().await;
+    let token = rig.token("alice", Mode::Write).await;
+    let (mut client, hello) = Client::v1(front.at, &format!("?token={token}&from=live")).await;
+    rig.drained.send(true).unwrap();
+    let watch = format!("?token={}", rig.token("bob", Mode::Watch).await);
+    let (_, head) = Client::open(front.at, &watch, "").await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.contains("the host of this server is being drained"), "{head}");
+    assert_eq!(Client::open(front.at, &watch, V1).await.0.closed().await, 4015);
+
+    client.write(b"x").await;
+    assert_eq!(rig.typed(1).await, b"x");
+    drop(client);
+    let resume = format!("?resume={}&from=0", hello["resume"].as_str().unwrap());
+    let (_client, again) = Client::v1(front.at, &resume).await;
+    assert_eq!((&again["session"], &again["mode"]), (&hello["session"], &"write".into()));
+
+    rig.drained.send(false).unwrap();
+    let _watches = Client::raw(front.at, &rig.token("bob", Mode::Watch).await).await;
+}
+
 #[tokio::test]
 async fn the_word_of_a_proxy_that_shuts_down_comes_between_two_frames() {
     let (begun, mut begins) = mpsc::channel(1);

@@ -16,9 +16,11 @@ use serialproxy_config::Config;
 use serialproxy_config::Role as ConfigRole;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_grants::Grants;
+use serialproxy_proto::health::Health;
 use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
@@ -71,7 +73,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let _lock = state::lock(&config.state_dir, Role::Api)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
-    let own = Own::load(&config, Role::Api, &shutdown)?;
+    let own = Own::load(&config, Role::Api, &shutdown).await?;
     let identity = Arc::clone(&own.identity);
     let grants = Grants::on(own.etcd.clone());
     let auth = auth(&config, &grants)?;
@@ -98,6 +100,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let (api_from, health_from) = (from(), from());
     let api = Api::new(remote.clone(), remote, grants.clone(), &config, auth);
     let api = Arc::new(api.with_health(watchdog.health()));
+    tokio::spawn(say_when_drained(watchdog.health(), own.drained.clone()));
     let router = serialproxy_api::router(&api);
     let stop = || shutdown.clone().cancelled_owned();
     if let Some(listener) = health_listener {
@@ -127,4 +130,18 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let _ = publishing.await;
     tracing::info!("stopped");
     cluster::check_membership(&identity)
+}
+
+/// Says at `/healthz` that callers are to go elsewhere. Those who come are answered.
+async fn say_when_drained(health: Health, mut drained: watch::Receiver<bool>) {
+    const TEXT: &str = "this host is being drained";
+    loop {
+        match *drained.borrow_and_update() {
+            true => health.fails("draining", TEXT),
+            false => health.recovers(TEXT),
+        }
+        if drained.changed().await.is_err() {
+            return;
+        }
+    }
 }

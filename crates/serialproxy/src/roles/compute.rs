@@ -78,7 +78,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _lock = state::lock(&config.state_dir, Role::Compute)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
-    let own = Own::load(&config, Role::Compute, &shutdown)?;
+    let own = Own::load(&config, Role::Compute, &shutdown).await?;
     let identity = Arc::clone(&own.identity);
     let ledger = Arc::new(Ledger::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let grants = Grants::on(own.etcd.clone());
@@ -108,7 +108,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let tls = Tls { users: Reception::plain(), api: None };
     let proxy = Proxy::new(Arc::new(config), lines.clone(), Backing::Own(host), tls)
         .context("[serial_console] record: cannot record sessions there")?;
-    let proxy = Arc::new(proxy);
+    let proxy = Arc::new(proxy.with_drain(own.drained.clone()));
     let attached = Arc::clone(&proxy);
     let served = Served {
         attach: Some(Arc::new(move |stream, forwards, cut| {

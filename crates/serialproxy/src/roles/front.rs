@@ -41,7 +41,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     state::make(&config.state_dir)?;
     let _lock = state::lock(&config.state_dir, Role::Proxy)?;
     let daemon = config.serial_console.daemon;
-    let own = Own::load(&config, Role::Proxy, &shutdown)?;
+    let own = Own::load(&config, Role::Proxy, &shutdown).await?;
     let identity = Arc::clone(&own.identity);
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
@@ -58,7 +58,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let lines = Lines::new(settings(&config, None), cores);
     let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), &own);
     let proxy = Proxy::new(Arc::new(config), lines, Backing::Cluster(hosts), tls)?;
-    let proxy = proxy.with_health(watchdog.health());
+    let proxy = proxy.with_health(watchdog.health()).with_drain(own.drained.clone());
     let listing = Listing::of(address.to_string(), Role::Proxy);
     let publishing = own.publish(listing, None, &shutdown);
     let ready = format!("proxy={}://{address}", users.scheme());

@@ -137,7 +137,10 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?
         .with_health(watchdog.health());
-    let proxy = Arc::new(proxy);
+    let proxy = Arc::new(match &several {
+        Some(several) => proxy.with_drain(several.drained()),
+        None => proxy,
+    });
 
     let mut ready = format!("proxy={}://{address}", users.scheme());
     let mut beside = None;

@@ -26,6 +26,7 @@ use serialproxy_proxy::Reach;
 use serialproxy_proxy::Reached;
 use serialproxy_proxy::Taken;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -83,7 +84,7 @@ impl Several {
         }
         state::make(&config.state_dir)?;
         let lock = state::lock(&config.state_dir, Role::Proxy)?;
-        let own = Own::load(config, Role::Proxy, shutdown)?;
+        let own = Own::load(config, Role::Proxy, shutdown).await?;
         let host = config.cluster.name.clone();
         let owners = serialproxy_cluster::Owners::new(own.etcd.clone(), host.clone())
             .context("the program cannot start")?;
@@ -93,6 +94,11 @@ impl Several {
         let address = listener.local_addr()?;
         let advertised = config.cluster.advertised(address.port());
         Ok(Some(Self { own, others, listener, address, advertised, _lock: lock }))
+    }
+
+    /// Whether this host is drained.
+    pub(super) fn drained(&self) -> watch::Receiver<bool> {
+        self.own.drained.clone()
     }
 
     pub(super) fn owners(&self) -> Arc<dyn Owners> {
