@@ -48,9 +48,11 @@ impl Api {
     /// A server of the caller's. One of another project is answered as one that does not exist: in
     /// its words, after as long, and as unavailable while nobody can say that it does not exist.
     pub(crate) async fn server(&self, caller: &Caller, id: ServerId) -> Result<Server, Fault> {
-        let server = self.servers.server(id).await?;
-        if caller.owns(&server) {
-            return Ok(server);
+        if !self.is_anothers(caller, id) {
+            let server = self.servers.server(id).await?;
+            if caller.owns(&server) {
+                return Ok(server);
+            }
         }
         match self.servers.server(ServerId(Uuid::new_v4())).await {
             Ok(_) | Err(ComputeError::NotFound(_)) => Err(Fault::no_such_server(&id.to_string())),
@@ -58,10 +60,18 @@ impl Api {
         }
     }
 
+    /// Whether a server is known to be another project's, without a call to its host.
+    fn is_anothers(&self, caller: &Caller, id: ServerId) -> bool {
+        let known = self.servers.known_project(id);
+        known.zip(caller.scope()).is_some_and(|(project, own)| project != *own)
+    }
+
     /// The server that a UUID means to a caller: the one that has it; where they see none, their only one
     /// whose name has that form. Whether it exists, and what keeps that from being known, the call tells.
     pub(crate) async fn located(&self, caller: &Caller, id: ServerId) -> ServerId {
-        match self.servers.server(id).await {
+        // Another project's is looked up as one that nobody has.
+        let asked = if self.is_anothers(caller, id) { ServerId(Uuid::new_v4()) } else { id };
+        match self.servers.server(asked).await {
             Ok(server) if caller.owns(&server) => return id,
             Ok(_) | Err(ComputeError::NotFound(_)) => {}
             Err(_) => return id,

@@ -217,6 +217,10 @@ impl Servers for Remote {
         Box::pin(self.one(id))
     }
 
+    fn known_project(&self, id: ServerId) -> Option<String> {
+        Some(self.directory.server(id)?.value.project.clone())
+    }
+
     fn boot(&self, boot: api::Boot, project: String) -> Answer<'_, api::Server> {
         Box::pin(self.boot_there(boot, project))
     }

@@ -240,6 +240,8 @@ async fn a_host_opens_no_console_of_another_host_s_server() {
 #[tokio::test]
 async fn a_host_speaks_for_no_server_of_another_host() {
     let (remote, _etcd, _directory) = beside_a_liar().await;
+    assert_eq!(remote.known_project(own()), Some("p".to_owned()));
+    assert_eq!(remote.known_project(ServerId::of_static("nobody's")), None);
     let server = remote.server(own()).await;
     assert!(matches!(server, Err(ComputeError::Failed(_))), "{server:?}");
     let page = Page { project: None, after: None, limit: 10 };

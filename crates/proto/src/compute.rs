@@ -28,6 +28,12 @@ pub trait Servers: std::fmt::Debug + Send + Sync {
     /// One server.
     fn server(&self, id: ServerId) -> Answer<'_, api::Server>;
 
+    /// The project of a server, where that is known without asking the host that has it: asking takes time,
+    /// which must not tell that there is such a server.
+    fn known_project(&self, _: ServerId) -> Option<String> {
+        None
+    }
+
     /// Defines and starts a guest of a project from an image; its lines are attached before it
     /// runs.
     fn boot(&self, boot: api::Boot, project: String) -> Answer<'_, api::Server>;

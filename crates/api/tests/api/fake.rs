@@ -62,6 +62,10 @@ pub(crate) struct Fake {
     pub(crate) error: Option<ComputeError>,
     /// Nobody can say of a server that it does not exist.
     pub(crate) away: bool,
+    /// Servers are on other hosts, and their projects are known here.
+    pub(crate) elsewhere: bool,
+    /// Servers that were looked at, in order.
+    pub(crate) looked_at: Mutex<Vec<ServerId>>,
     /// What every line printed, if it is not [`PRINTED`].
     pub(crate) printed: Option<Vec<u8>>,
     /// Offsets of output that is no longer kept.
@@ -198,8 +202,13 @@ impl Servers for Fake {
     }
 
     fn server(&self, id: ServerId) -> Answer<'_, Server> {
+        self.looked_at.lock().unwrap().push(id);
         let answer = self.error.clone().map_or_else(|| self.find(id), Err);
         Box::pin(async { answer })
+    }
+
+    fn known_project(&self, id: ServerId) -> Option<String> {
+        self.elsewhere.then(|| self.find(id).ok()).flatten().map(|server| server.project)
     }
 
     fn boot(&self, boot: Boot, project: String) -> Answer<'_, Server> {

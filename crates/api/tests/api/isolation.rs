@@ -118,6 +118,23 @@ async fn a_member_of_another_project_is_answered_as_if_nothing_were_there() {
 }
 
 #[tokio::test]
+async fn the_host_of_another_project_s_server_is_asked_nothing_so_that_no_time_tells_of_it() {
+    let bench = Bench::local(Fake { elsewhere: true, ..Fake::default() }, &config());
+    let stranger = token(&bench, "other", "member").await;
+    let looks = async |text: &str, body| {
+        let before = bench.fake.looked_at.lock().unwrap().len();
+        bench.call_as(&stranger, text, body).await;
+        bench.fake.looked_at.lock().unwrap()[before..].to_vec()
+    };
+    for call in calls(&bench).await {
+        let looked_at = looks(&call.text, call.body).await;
+        assert!(!looked_at.contains(&running()), "{}", call.text);
+        let of_unknown = looks(&call.of_unknown(), call.body).await;
+        assert!(looked_at.len() <= of_unknown.len() + 1, "{}", call.text);
+    }
+}
+
+#[tokio::test]
 async fn a_member_may_all_that_is_not_for_administrators() {
     let bench = Bench::new();
     let member = token(&bench, PROJECT, "member").await;
