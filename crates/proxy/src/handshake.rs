@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use http::HeaderName;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
@@ -53,6 +54,9 @@ use crate::upgrade::Violation;
 
 /// How long to wait for hyper to hand the connection over once the 101 is written.
 const UPGRADE: Duration = Duration::from_secs(10);
+
+/// Header with the cause of a refusal.
+pub(crate) const CAUSE: HeaderName = HeaderName::from_static("x-console-cause");
 
 /// Bytes of a refusal that are logged.
 const REFUSAL: usize = 300;
@@ -125,21 +129,24 @@ pub(crate) async fn answer(
             (answer, Then::Tunnel(Box::new(host), Leaving::of(proxy)))
         }
         Ok(Place::Elsewhere(Passed { answer, host: None })) => {
-            if passing::is_wrong_token(&answer) {
-                count_wrong_token(proxy, client).await;
+            if passing::is_wrong(&answer) {
+                count_wrong(proxy, client).await;
             }
             return (closing(answer), None);
         }
         Err(refusal) => {
-            if refusal == Refusal::Token {
-                count_wrong_token(proxy, client).await;
+            if matches!(refusal, Refusal::Token | Refusal::Resume) {
+                count_wrong(proxy, client).await;
             }
             log_refusal(proxy, client, &refusal);
             // A browser hides the status of a failed handshake: there, accept first.
             if protocol == Protocol::Raw {
                 return (refuse(&refusal), None);
             }
-            (switching_protocols(&offer), Then::Refusal(refusal))
+            let mut answer = switching_protocols(&offer);
+            // For a proxy that passed the request on.
+            answer.headers_mut().insert(CAUSE, cause_of(&refusal));
+            (answer, Then::Refusal(refusal))
         }
     };
     let connection = hyper::upgrade::on(request);
@@ -171,8 +178,9 @@ async fn host_drained(proxy: &Proxy) {
     }
 }
 
-/// Counts it where the user's address is known by itself: whoever passed the request on counts it too.
-async fn count_wrong_token(proxy: &Proxy, client: Client) {
+/// Counts a wrong token or key where the user's address is known by itself: whoever passed the request on
+/// counts it too.
+pub(crate) async fn count_wrong(proxy: &Proxy, client: Client) {
     if !client.passed_on {
         tokio::select! {
             () = proxy.lines.draining() => {}
@@ -249,13 +257,24 @@ async fn admit(
         true => Ok(()),
         false => origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin),
     };
+    let wrong = match admission {
+        Admission::Token(_) => Refusal::Token,
+        Admission::Resume(_) => Refusal::Resume,
+    };
     let pass_on = async |hosts: &dyn Reach, host: &str| {
         let passed = passing::attach(proxy, (hosts, host), client, request).await?;
-        Ok(Place::Elsewhere(passed))
+        // On console.v1, a host accepts before it refuses. Nothing is held there until the user is told.
+        match passed.host.is_some() && passing::is_wrong(&passed.answer) {
+            true => Err(wrong.clone()),
+            false => Ok(Place::Elsewhere(passed)),
+        }
     };
     let here = |(attachment, keyboard)| Place::Here(Admitted { attachment, keyboard, protocol });
     if let Backing::Cluster(hosts) = &proxy.backing {
         check_origin()?;
+        if wrong == Refusal::Resume {
+            may_show_key(proxy, client).await?;
+        }
         let host = hosts::find(&**hosts, admission.sought()).await?;
         return pass_on(&**hosts, &host).await;
     }
@@ -286,11 +305,27 @@ async fn admit(
             let line = proxy.lines.of_key(&key).await;
             let known = line.as_ref().ok();
             if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, known, &key) {
+                may_show_key(proxy, client).await?;
                 return pass_on(others, &host).await;
             }
             Ok(here(line?.resume(&key, start, &client.name())?))
         }
     }
+}
+
+/// Whether another host may be asked for a resume key: it costs a connection, and names its line itself, so
+/// that anybody can cause one.
+pub(crate) async fn may_show_key(proxy: &Proxy, client: Client) -> Result<(), Refusal> {
+    match proxy.wrong_tokens.turn(Source::from(client.address.ip())).await {
+        true => Ok(()),
+        false => Err(Refusal::Unavailable(
+            "your address has shown too many unknown keys, try again later".into(),
+        )),
+    }
+}
+
+fn cause_of(refusal: &Refusal) -> HeaderValue {
+    HeaderValue::from_static(refusal.cause().as_str())
 }
 
 fn switching_protocols(offer: &Offer) -> Answer {
@@ -347,7 +382,7 @@ pub(crate) fn refused(status: StatusCode, cause: Cause, reason: &str) -> Answer 
     *answer.status_mut() = status;
     let reason: String =
         reason.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
-    answer.headers_mut().insert("x-console-cause", HeaderValue::from_static(cause.as_str()));
+    answer.headers_mut().insert(CAUSE, HeaderValue::from_static(cause.as_str()));
     if let Ok(reason) = HeaderValue::from_str(&reason) {
         answer.headers_mut().insert("x-console-reason", reason);
     }

@@ -41,27 +41,38 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
 /// The piece that begins at `?from=`, or at the next byte that is kept. The body is empty at the
 /// end.
 pub(crate) async fn answer<B>(proxy: &Proxy, client: Client, request: &Request<B>) -> Answer {
-    let over = || plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n");
-    let Some(key) = key(request.headers()) else { return over() };
-    let refused = |refusal| match refusal {
-        Refusal::Resume => over(),
-        refusal => handshake::refuse(&refusal),
+    let found = match key(request.headers()) {
+        Some(key) => find(proxy, client, &key, request).await,
+        None => Err(Refusal::Resume),
     };
+    let answer = found.unwrap_or_else(|refusal| match refusal {
+        Refusal::Resume => plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n"),
+        refusal => handshake::refuse(&refusal),
+    });
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        handshake::count_wrong(proxy, client).await;
+    }
+    answer
+}
+
+async fn find<B>(
+    proxy: &Proxy,
+    client: Client,
+    key: &ResumeKey,
+    request: &Request<B>,
+) -> Result<Answer, Refusal> {
     if let Backing::Cluster(hosts) = &proxy.backing {
-        let host = match hosts::find(&**hosts, Sought::Line(key.line())).await {
-            Ok(host) => host,
-            Err(refusal) => return refused(refusal),
-        };
-        let passed = passing::history(proxy, (&**hosts, &host), client, request).await;
-        return passed.unwrap_or_else(refused);
+        handshake::may_show_key(proxy, client).await?;
+        let host = hosts::find(&**hosts, Sought::Line(key.line())).await?;
+        return passing::history(proxy, (&**hosts, &host), client, request).await;
     }
     let line = proxy.lines.get(key.line());
-    if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, line.as_ref(), &key) {
-        let passed = passing::history(proxy, (others, &host), client, request).await;
-        return passed.unwrap_or_else(refused);
+    if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, line.as_ref(), key) {
+        handshake::may_show_key(proxy, client).await?;
+        return passing::history(proxy, (others, &host), client, request).await;
     }
-    let line = line.filter(|line| line.knows(&key));
-    line.map_or_else(over, |line| piece(&line, request))
+    let line = line.filter(|line| line.knows(key));
+    line.map(|line| piece(&line, request)).ok_or(Refusal::Resume)
 }
 
 fn piece<B>(line: &Line, request: &Request<B>) -> Answer {

@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Proxy;
 use crate::client::Client;
+use crate::handshake::CAUSE;
 use crate::history;
 use crate::hosts;
 use crate::hosts::Reach;
@@ -56,7 +57,7 @@ const TOLD: [HeaderName; 15] = [
     header::CONTENT_TYPE,
     header::CACHE_CONTROL,
     header::X_CONTENT_TYPE_OPTIONS,
-    HeaderName::from_static("x-console-cause"),
+    CAUSE,
     HeaderName::from_static("x-console-reason"),
     HeaderName::from_static("x-console-offset"),
     HeaderName::from_static("x-console-next"),
@@ -211,11 +212,9 @@ fn told<B>(answer: &Response<B>, body: Bytes) -> Answer {
     told
 }
 
-/// Whether a host refused a token that it does not know.
-pub(crate) fn is_wrong_token(answer: &Answer) -> bool {
-    let cause = answer.headers().get("x-console-cause");
-    answer.status() == StatusCode::UNAUTHORIZED
-        && cause.is_some_and(|cause| cause == Cause::Token.as_str())
+/// Whether a host refused a token or key that it does not know.
+pub(crate) fn is_wrong(answer: &Answer) -> bool {
+    answer.headers().get(CAUSE).is_some_and(|cause| cause == Cause::Token.as_str())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Unknown console tokens, by address: too many delay further responses.
+//! Unknown console tokens and resume keys, by address: too many delay further responses.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const MOST: Duration = Duration::from_secs(30);
 /// once, since no number of tries guesses a token.
 const WAITING: usize = 64;
 
-/// Unknown tokens of all addresses.
+/// Unknown tokens and keys of all addresses.
 #[derive(Debug)]
 pub(crate) struct WrongTokens {
     addresses: Meter,
@@ -35,6 +35,18 @@ impl WrongTokens {
         let wait = self.addresses.count(&address, Instant::now().into_std());
         let Ok(_place) = self.waiting.try_acquire() else { return };
         tokio::time::sleep(wait).await;
+    }
+
+    /// Before a key is shown to another host: waits as long as those that its address has shown demand;
+    /// false where too many wait.
+    pub(crate) async fn turn(&self, address: Source) -> bool {
+        let wait = self.addresses.wait(&address, Instant::now().into_std());
+        if wait.is_zero() {
+            return true;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return false };
+        tokio::time::sleep(wait).await;
+        true
     }
 }
 
@@ -58,6 +70,27 @@ mod tests {
         let started = Instant::now();
         tokens.count(other).await;
         assert!(started.elapsed().is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_shown_many_waits_before_the_next_is_looked_at() {
+        let tokens = WrongTokens::new(20);
+        let [guesser, other] = [7, 8].map(|last| IpAddr::from([192, 0, 2, last]).into());
+        for _ in 0..21 {
+            tokens.count(guesser).await;
+        }
+        let started = Instant::now();
+        assert!(tokens.turn(other).await && tokens.turn(guesser).await);
+        assert!(started.elapsed().is_zero(), "its debt is paid");
+        let counts = futures_util::future::join_all((0..5).map(|_| tokens.count(guesser)));
+        let turns = async {
+            tokio::task::yield_now().await;
+            let all = futures_util::future::join_all((0..300).map(|_| tokens.turn(guesser))).await;
+            all.into_iter().filter(|turn| *turn).count()
+        };
+        let (_, given) = tokio::join!(counts, turns);
+        assert_eq!(given, WAITING - 5);
+        assert!(started.elapsed().as_secs() >= 3);
     }
 
     #[tokio::test(start_paused = true)]

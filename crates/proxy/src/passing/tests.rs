@@ -487,3 +487,42 @@ async fn wrong_tokens_that_a_host_refuses_count_for_the_user_s_address() {
     let delayed = tokio::time::timeout(Duration::from_millis(500), wrong()).await;
     assert!(delayed.is_err());
 }
+
+#[tokio::test]
+async fn wrong_resume_keys_count_for_the_user_s_address_until_no_host_is_asked_for_them() {
+    let rig = Rig::new().await;
+    let key = format!("{}.0.{}", rig.line.key().server, "x".repeat(43));
+    let resume = format!("?resume={key}");
+    let asked = || rig.cluster.sought.lock().unwrap().len();
+    let front = rig.cluster.front_with(|config| config.limits.failures_per_minute = 2).await;
+    let wrong = || async { Client::open(front.at, &resume, V1).await.0.closed().await };
+    for _ in 0..2 {
+        assert_eq!(wrong().await, 4001);
+    }
+    assert_eq!(asked(), 2);
+    // The third is answered later, and the next one is not even asked for.
+    let half = Duration::from_millis(500);
+    assert!(tokio::time::timeout(half, wrong()).await.is_err());
+    assert_eq!(asked(), 3);
+    assert!(tokio::time::timeout(half, wrong()).await.is_err());
+    assert_eq!(asked(), 3);
+}
+
+#[tokio::test]
+async fn wrong_keys_for_a_history_count_as_well() {
+    let rig = Rig::new().await;
+    let key = format!("{}.0.{}", rig.line.key().server, "x".repeat(43));
+    let front = rig.cluster.front_with(|config| config.limits.failures_per_minute = 1).await;
+    let fetch = async || {
+        let mut stream = TcpStream::connect(front.at).await.unwrap();
+        let request = format!(
+            "GET /history HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Console-Resume: {key}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    assert!(fetch().await.starts_with("HTTP/1.1 401 "));
+    assert!(tokio::time::timeout(Duration::from_millis(500), fetch()).await.is_err());
+}
