@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
@@ -29,7 +30,6 @@ use tokio::sync::SemaphorePermit;
 
 use crate::authority::Authority;
 use crate::authority::AuthorityError;
-use crate::authority::Issued;
 use crate::code::Secret;
 use crate::files;
 use crate::host;
@@ -168,8 +168,8 @@ impl Admission {
                 let peer = peer.ok_or(AdmissionError::Stranger)?;
                 let asked: RenewRequest = body(request).await?;
                 let _place = self.place()?;
-                let issued = self.renew(peer, &asked.request).await?;
-                Ok(json(StatusCode::OK, &RenewAnswer { certificate: issued.chain }))
+                let certificate = self.renew(peer, &asked.request).await?;
+                Ok(json(StatusCode::OK, &RenewAnswer { certificate }))
             }
             _ => Err(AdmissionError::NoCall),
         }
@@ -212,13 +212,19 @@ impl Admission {
         self.0.members.register(own).await
     }
 
-    /// Issues another certificate for a host that has a valid one.
-    pub(crate) async fn renew(&self, peer: &Peer, request: &str) -> Result<Issued, AdmissionError> {
+    /// Another certificate for a host that has a valid one: a new one where half of the time of the newest
+    /// is over, else the newest. An answer that was lost is asked for again so, and whoever has stolen a
+    /// certificate gets no others than the host has, all of which are removed with it.
+    pub(crate) async fn renew(&self, peer: &Peer, request: &str) -> Result<String, AdmissionError> {
         let inner = &*self.0;
-        let issued = inner.ca.sign(&peer.host, &peer.roles, request, inner.life)?;
-        inner.members.renewed(peer, &issued).await?;
+        let member = inner.members.of(peer).await?;
+        let issued = inner.ca.sign_again(peer, request, inner.life)?;
+        if let Some(fresh) = member.value.fresh(SystemTime::now()) {
+            return Ok(fresh.to_owned());
+        }
+        inner.members.renewed(&peer.host, member, &issued).await?;
         tracing::info!(host = peer.host, serial = %issued.serial, "renewed a certificate");
-        Ok(issued)
+        Ok(issued.chain)
     }
 }
 

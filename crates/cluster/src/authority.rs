@@ -17,6 +17,7 @@ use rcgen::Issuer;
 use rcgen::KeyPair;
 use rcgen::KeyUsagePurpose;
 use rcgen::PKCS_ECDSA_P256_SHA256;
+use rcgen::PublicKey;
 use rcgen::PublicKeyData;
 use rcgen::SanType;
 use rcgen::SerialNumber;
@@ -28,6 +29,7 @@ use sha2::Sha256;
 use crate::code::Code;
 use crate::files;
 use crate::files::Readers;
+use crate::peer::Peer;
 use crate::peer::Serial;
 use crate::peer::uri;
 use crate::role::Roles;
@@ -184,16 +186,25 @@ impl Authority {
         request: &str,
         life: Duration,
     ) -> Result<Issued, AuthorityError> {
-        if request.len() > MAX_REQUEST {
-            return Err(AuthorityError::Request("it is larger than 4 KiB"));
+        self.issue(host, roles, &key_of(request)?, life)
+    }
+
+    /// Issues another certificate for a host that has one, for the same key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sign`], and for another key.
+    pub(crate) fn sign_again(
+        &self,
+        peer: &Peer,
+        request: &str,
+        life: Duration,
+    ) -> Result<Issued, AuthorityError> {
+        let key = key_of(request)?;
+        if key.der_bytes() != peer.key {
+            return Err(AuthorityError::Request("its key is not that of the host's certificate"));
         }
-        let request = CertificateSigningRequestParams::from_pem(request).map_err(|_| {
-            AuthorityError::Request("it cannot be parsed, or is not signed by its key")
-        })?;
-        if *request.public_key.algorithm() != PKCS_ECDSA_P256_SHA256 {
-            return Err(AuthorityError::Request("its key is not one of ECDSA P-256"));
-        }
-        self.issue(host, roles, &request.public_key, life)
+        self.issue(&peer.host, &peer.roles, &key, life)
     }
 
     /// A code for one host.
@@ -223,6 +234,19 @@ impl Authority {
 
 pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     Sha256::digest(certificate).into()
+}
+
+/// The key of a request for a certificate (PKCS #10 in PEM), which it is signed with.
+fn key_of(request: &str) -> Result<PublicKey, AuthorityError> {
+    if request.len() > MAX_REQUEST {
+        return Err(AuthorityError::Request("it is larger than 4 KiB"));
+    }
+    let request = CertificateSigningRequestParams::from_pem(request)
+        .map_err(|_| AuthorityError::Request("it cannot be parsed, or is not signed by its key"))?;
+    if *request.public_key.algorithm() != PKCS_ECDSA_P256_SHA256 {
+        return Err(AuthorityError::Request("its key is not one of ECDSA P-256"));
+    }
+    Ok(request.public_key)
 }
 
 fn paths(state_dir: &Path) -> (PathBuf, PathBuf) {
@@ -283,7 +307,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::peer::Peer;
     use crate::role::Role;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -328,6 +351,21 @@ mod tests {
         assert_eq!(peer.serial, issued.serial);
         let another = ca.sign("h1", &Roles::from(Role::Proxy), &greedy, HOUR).unwrap();
         assert_ne!(another.serial, issued.serial);
+    }
+
+    #[test]
+    fn a_host_gets_another_certificate_for_the_key_that_it_has_and_for_no_other() {
+        let state = tempfile::tempdir().unwrap();
+        let ca = Authority::create(state.path()).unwrap();
+        let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let peer = first(&ca.issue("h1", &Role::Proxy.into(), &key, HOUR).unwrap().chain);
+        let again = ca.sign_again(&peer, &request(&key, |_| {}), HOUR).unwrap();
+        assert_ne!(again.serial, peer.serial);
+        let refused = ca.sign_again(&peer, &request(&other, |_| {}), HOUR).unwrap_err();
+        assert!(
+            refused.to_string().ends_with("is not that of the host's certificate"),
+            "{refused}"
+        );
     }
 
     #[test]

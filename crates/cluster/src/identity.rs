@@ -1,6 +1,5 @@
 //! This host's place in its cluster: its certificate, and whom it trusts.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -138,9 +137,7 @@ impl Identity {
 
     /// Waits until this host is removed from the cluster: nobody accepts its certificate any more.
     pub async fn until_removed(&self) {
-        let is_own =
-            |removed: &_| self.own().is_ok_and(|own| BTreeSet::contains(removed, &own.serial));
-        self.removed().until_any(is_own).await;
+        self.removed().until_contains(|| Some(self.own().ok()?.serial)).await;
     }
 
     /// Reads those files again that changed. A file of no use is logged, and changes nothing.

@@ -1,16 +1,22 @@
 //! A host of the cluster, as etcd keeps it.
 
+use std::time::Duration;
+use std::time::SystemTime;
+
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::Serialize;
 use serialproxy_etcd::EtcdError;
 
 use crate::authority::Issued;
+use crate::peer::Peer;
 use crate::peer::Serial;
 use crate::role::Roles;
 
-/// Most valid certificates of a host: those that must be removed with it. It needs one or two.
-const CERTIFICATES: usize = 8;
+/// How much longer a certificate is remembered than it is valid: clocks differ.
+pub(crate) const AFTERWARDS: Duration = Duration::from_secs(3600);
 
 /// What a code stands for.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -26,8 +32,12 @@ pub(crate) struct Invitation {
 pub struct Member {
     /// Its roles.
     pub roles: Roles,
-    /// Its certificates that are valid.
+    /// All of its certificates that are valid: those that must be removed with it.
     pub certificates: Vec<Valid>,
+    /// The newest of them, and after it the CA's (PEM). Whoever asks before half of its time is over gets
+    /// it again: so a host has two or three, however often somebody asks who has stolen one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) newest: Option<String>,
 }
 
 /// A certificate that is valid.
@@ -70,24 +80,45 @@ pub enum MemberError {
     /// No host of this name belongs to the cluster.
     #[error("no host {0} belongs to the cluster; `serialproxy cluster status` lists them")]
     Unknown(String),
+    /// No more can be removed.
+    #[error(
+        "{0} removed certificates are still valid, which is the maximum: wait until some of them \
+             have expired, or create a new cluster"
+    )]
+    TooManyRemoved(usize),
     /// Somebody else changed it at the same time.
     #[error("host {0} was changed at the same time; try again")]
     Changed(String),
 }
 
 impl Member {
-    /// Makes room for one more certificate, beside the one that asks for it. Those that have to go, the
-    /// oldest, never reached the host, or somebody else asked for them.
-    pub(crate) fn make_room(&mut self, asking: &Serial) -> Vec<Valid> {
+    /// A host with its first certificate.
+    pub(crate) fn new(roles: Roles, issued: &Issued) -> Self {
+        let (certificates, newest) = (vec![Valid::from(issued)], Some(issued.chain.clone()));
+        Self { roles, certificates, newest }
+    }
+
+    /// Whether this certificate is one of the host's.
+    pub(crate) fn has(&self, serial: &Serial) -> bool {
+        self.certificates.iter().any(|valid| valid.serial == *serial)
+    }
+
+    /// The newest certificate, where half of its time is not over.
+    pub(crate) fn fresh(&self, now: SystemTime) -> Option<&str> {
+        let chain = self.newest.as_deref()?;
+        let newest = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
+        let newest = Peer::read(&newest).ok()?;
+        let life = newest.until.duration_since(newest.since).ok()?;
+        (self.has(&newest.serial) && now < newest.since + life / 2).then_some(chain)
+    }
+
+    /// Notes another certificate. Those are forgotten that no clock takes for valid any more.
+    pub(crate) fn add(&mut self, issued: &Issued) {
         let now = Timestamp::now();
-        self.certificates.retain(|valid| valid.until > now);
-        let mut surplus = Vec::new();
-        while self.certificates.len() >= CERTIFICATES
-            && let Some(oldest) = self.certificates.iter().position(|one| one.serial != *asking)
-        {
-            surplus.push(self.certificates.remove(oldest));
-        }
-        surplus
+        self.certificates
+            .retain(|valid| valid.until.saturating_add(AFTERWARDS).is_ok_and(|end| end > now));
+        self.certificates.push(Valid::from(issued));
+        self.newest = Some(issued.chain.clone());
     }
 }
 
@@ -95,5 +126,39 @@ impl From<&Issued> for Valid {
     fn from(issued: &Issued) -> Self {
         let until = Timestamp::try_from(issued.until).unwrap_or(Timestamp::MAX);
         Self { serial: issued.serial.clone(), until }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::KeyPair;
+
+    use super::*;
+    use crate::authority::Authority;
+    use crate::role::Role;
+
+    #[test]
+    fn a_certificate_is_fresh_for_half_of_its_time_and_all_that_may_be_valid_are_remembered() {
+        let state = tempfile::tempdir().unwrap();
+        let (ca, key) = (Authority::create(state.path()).unwrap(), KeyPair::generate().unwrap());
+        let hour = Duration::from_secs(3600);
+        let issue = || ca.issue("h1", &Role::Proxy.into(), &key, hour).unwrap();
+        let first = issue();
+        let mut member = Member::new(Role::Proxy.into(), &first);
+        let now = SystemTime::now();
+        assert_eq!(member.fresh(now), Some(&*first.chain));
+        assert_eq!(member.fresh(now + hour / 2), None);
+
+        for (ago, is_kept) in [(1800, true), (7200, false)] {
+            let until = Timestamp::now() - Duration::from_secs(ago);
+            let serial = Serial::of(&[7]);
+            member.certificates.push(Valid { serial: serial.clone(), until });
+            let another = issue();
+            member.add(&another);
+            assert_eq!(member.has(&serial), is_kept, "{ago}");
+            assert!(member.has(&first.serial) && member.has(&another.serial));
+            assert_eq!(member.fresh(now), Some(&*another.chain));
+            member.certificates.retain(|valid| valid.serial != serial);
+        }
     }
 }

@@ -6,11 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serialproxy_config::values::Cluster;
-use serialproxy_etcd::Bounds;
 use serialproxy_etcd::Entry;
 use serialproxy_etcd::Etcd;
 use serialproxy_etcd::EtcdError;
@@ -26,6 +24,7 @@ use crate::directory::MOST_SERVERS;
 use crate::directory::SERVERS;
 use crate::drain::DRAINING;
 use crate::drain::Drained;
+use crate::member::AFTERWARDS;
 use crate::member::Invitation;
 use crate::member::Member;
 use crate::member::MemberError;
@@ -38,24 +37,27 @@ use crate::role::Roles;
 /// Below it are hosts by name.
 pub(crate) const MEMBERS: &str = "members/";
 
+/// Below it are removed certificates by serial number.
+const REMOVED: &str = "removed/";
+
 /// Most hosts that are listed.
 pub(crate) const MOST_MEMBERS: usize = 10_000;
 
 /// Changes in one transaction, of which etcd takes 128.
 const BATCH: usize = 100;
 
-/// Certificates that were removed, of all hosts.
-const REMOVED: Bounds = Bounds { entries: 20_000, value: 1024 };
+/// Certificates that may be removed and still valid, of all hosts.
+const MOST_REMOVED: usize = 30_000;
 
-/// How much longer a removed certificate is remembered than it is valid: clocks differ.
-const AFTERWARDS: Duration = Duration::from_secs(3600);
+/// So many are followed: several may be removed at once.
+const FOLLOWED: usize = MOST_REMOVED + 1000;
 
 /// The hosts of a cluster, and who may join it.
 #[derive(Clone, Debug)]
 pub struct Members(Etcd);
 
 /// A certificate that was removed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Debug, Serialize)]
 struct RemovedCertificate {
     /// Whose it was.
     host: String,
@@ -127,10 +129,7 @@ impl Members {
                 self.remove_certificates(transaction, name, &entry.value.certificates).await?
             }
         };
-        let member = Member {
-            roles: invitation.value.roles.clone(),
-            certificates: vec![Valid::from(issued)],
-        };
+        let member = Member::new(invitation.value.roles.clone(), issued);
         let admitted = transaction.put(&member_key(name), &member, None).commit().await?;
         admitted.map(drop).ok_or(MemberError::Code)
     }
@@ -153,30 +152,34 @@ impl Members {
         }
     }
 
-    /// Notes another certificate of a host, which it asked for with one that is valid.
-    pub(crate) async fn renewed(&self, peer: &Peer, issued: &Issued) -> Result<(), MemberError> {
-        let name = &peer.host;
-        let unknown = || MemberError::Unknown(name.clone());
-        let entry = self.member(name).await?.ok_or_else(unknown)?;
-        let mut member = entry.value;
+    /// The host that a certificate belongs to, where it is one of those that are valid.
+    pub(crate) async fn of(&self, peer: &Peer) -> Result<Entry<Member>, MemberError> {
+        let member = self.member(&peer.host).await?;
         // Another host may have taken its place a moment ago.
-        if !member.certificates.iter().any(|valid| valid.serial == peer.serial) {
-            return Err(unknown());
-        }
-        let surplus = member.make_room(&peer.serial);
-        member.certificates.push(Valid::from(issued));
+        let member = member.filter(|member| member.value.has(&peer.serial));
+        member.ok_or_else(|| MemberError::Unknown(peer.host.clone()))
+    }
+
+    /// Notes another certificate of a host, unless it was changed since.
+    pub(crate) async fn renewed(
+        &self,
+        name: &str,
+        mut before: Entry<Member>,
+        issued: &Issued,
+    ) -> Result<(), MemberError> {
+        before.value.add(issued);
         let key = member_key(name);
-        let transaction = self.0.transaction().unchanged(&key, entry.changed);
-        let transaction = self.remove_certificates(transaction, name, &surplus).await?;
-        let renewed = transaction.put(&key, &member, None).commit().await?;
-        renewed.map(drop).ok_or_else(|| MemberError::Changed(name.clone()))
+        let transaction = self.0.transaction().unchanged(&key, before.changed);
+        let renewed = transaction.put(&key, &before.value, None).commit().await?;
+        renewed.map(drop).ok_or_else(|| MemberError::Changed(name.to_owned()))
     }
 
     /// Notes a host that issued its certificate itself, before there was an etcd.
     pub(crate) async fn register(&self, own: &Peer) -> Result<(), MemberError> {
         let until = Timestamp::try_from(own.until).unwrap_or(Timestamp::MAX);
         let valid = Valid { serial: own.serial.clone(), until };
-        let member = Member { roles: own.roles.clone(), certificates: vec![valid] };
+        let (roles, certificates) = (own.roles.clone(), vec![valid]);
+        let member = Member { roles, certificates, newest: None };
         let (key, removed) = (member_key(&own.host), removed_key(&own.serial));
         let new = self.0.transaction().absent(&key).absent(&removed);
         new.put(&key, &member, None).commit().await?;
@@ -258,14 +261,19 @@ impl Members {
     /// Keeps a set of removed certificates as etcd has it. Ends never; while etcd is away, the set
     /// stays as it was.
     pub async fn follow_removed(&self, removed: &Removed) {
-        let watched = self.0.watch::<RemovedCertificate>("removed/", REMOVED);
+        let watched = self.0.watch_keys(REMOVED, FOLLOWED);
         let mut news = watched.news();
         watched.listed().await;
         loop {
             news.borrow_and_update();
+            // Asked first: what is left out meanwhile is news.
+            let is_full = watched.is_full();
             let serials = watched
                 .read(|entries| entries.keys().cloned().map(Serial::from).collect::<BTreeSet<_>>());
-            removed.replace(serials);
+            match is_full {
+                false => removed.replace(serials),
+                true => removed.replace_incomplete(serials),
+            }
             if news.changed().await.is_err() {
                 return;
             }
@@ -282,10 +290,13 @@ impl Members {
         transaction: Transaction,
         name: &str,
         certificates: &[Valid],
-    ) -> Result<Transaction, EtcdError> {
+    ) -> Result<Transaction, MemberError> {
         let Some(last) = certificates.iter().map(|valid| valid.until).max() else {
             return Ok(transaction);
         };
+        if self.0.count(REMOVED).await? + certificates.len() > MOST_REMOVED {
+            return Err(MemberError::TooManyRemoved(MOST_REMOVED));
+        }
         let now = Timestamp::now();
         let left = u64::try_from(last.as_second().saturating_sub(now.as_second()));
         let left = Duration::from_secs(left.unwrap_or_default());
@@ -306,7 +317,7 @@ fn drain_key(name: &str) -> String {
 }
 
 fn removed_key(serial: &Serial) -> String {
-    format!("removed/{serial}")
+    format!("{REMOVED}{serial}")
 }
 
 fn invitation_key(digest: &str) -> String {

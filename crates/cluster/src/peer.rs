@@ -39,6 +39,8 @@ pub struct Peer {
     pub since: SystemTime,
     /// Until when.
     pub until: SystemTime,
+    /// Its public key, as it stands there.
+    pub key: Vec<u8>,
 }
 
 /// The serial number of a certificate, in lower-case hexadecimal.
@@ -66,6 +68,12 @@ pub enum PeerError {
     /// It is not valid any more.
     #[error("host {0} was removed from the cluster")]
     Removed(String),
+    /// Nobody can say whether it is valid.
+    #[error(
+        "whether host {0} was removed from the cluster cannot be known: etcd has too many removed \
+             certificates"
+    )]
+    Unknowable(String),
     /// It is another host.
     #[error("this is host {found}, not {expected}")]
     OtherHost {
@@ -112,6 +120,7 @@ impl Peer {
             serial: Serial::of(parsed.raw_serial()),
             since: time(validity.not_before.timestamp()),
             until: time(validity.not_after.timestamp()),
+            key: parsed.public_key().subject_public_key.data.to_vec(),
         })
     }
 

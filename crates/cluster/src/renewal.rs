@@ -154,7 +154,7 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
 
     async fn issue(&self, own: &Peer, request: String) -> Result<String, RenewalError> {
         if let Some(admission) = &self.admission {
-            return Ok(admission.renew(own, &request).await?.chain);
+            return Ok(admission.renew(own, &request).await?);
         }
         let request = RenewRequest { request };
         let mut failed = RenewalError::NoApi;

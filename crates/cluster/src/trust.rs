@@ -35,6 +35,7 @@ use serialproxy_tls::certificates;
 use crate::peer::Peer;
 use crate::peer::PeerError;
 use crate::removed::Removed;
+use crate::removed::Standing;
 use crate::role::Role;
 
 /// Why this host has no place in a cluster.
@@ -131,10 +132,11 @@ impl Trust {
 
     fn admit(&self, verified: &CertificateDer<'_>) -> Result<Peer, PeerError> {
         let peer = Peer::read(verified)?;
-        if self.removed.contains(&peer.serial) {
-            return Err(PeerError::Removed(peer.host));
+        match self.removed.standing(&peer.serial) {
+            Standing::Good => Ok(peer),
+            Standing::Removed => Err(PeerError::Removed(peer.host)),
+            Standing::Unknowable => Err(PeerError::Unknowable(peer.host)),
         }
-        Ok(peer)
     }
 
     pub(crate) fn removed(&self) -> &Removed {

@@ -26,6 +26,7 @@ use serialproxy_cluster::Members;
 use serialproxy_cluster::Peer;
 use serialproxy_cluster::Renewal;
 use serialproxy_cluster::Role;
+use serialproxy_cluster::Serial;
 use serialproxy_cluster::Strangers;
 use serialproxy_cluster::Surveyed;
 use serialproxy_cluster::etcd_settings;
@@ -53,7 +54,7 @@ struct Place {
     members: Members,
     admission: Admission,
     api: Arc<Identity>,
-    _etcd: Etcd,
+    etcd: Etcd,
 }
 
 impl Place {
@@ -77,7 +78,7 @@ impl Place {
             Some(survey(&store).await.unwrap()).filter(|members| !members.is_empty())
         })
         .await;
-        Self { dir, ca, store, members, admission, api, _etcd: etcd }
+        Self { dir, ca, store, members, admission, api, etcd }
     }
 
     fn state(&self, host: &str) -> PathBuf {
@@ -154,6 +155,14 @@ impl Place {
             config_dir: &config_dir,
         };
         join(&joining).await
+    }
+
+    /// As if half of the time of a host's newest certificate were over.
+    async fn age(&self, host: &str) {
+        let key = format!("members/{host}");
+        let mut member: serde_json::Value = self.store.get(&key).await.unwrap().unwrap();
+        member.as_object_mut().unwrap().remove("newest").unwrap();
+        self.store.put(&key, &member, None).await.unwrap();
     }
 
     /// What a role of this host reads.
@@ -324,10 +333,15 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_an_api_host() {
     let life = first.until.duration_since(first.since).unwrap();
     renewal.renew_if_due(first.since + life / 2).await.unwrap();
     assert_eq!(identity.own().unwrap(), first);
-    renewal.renew_if_due(first.since + life * 2 / 3).await.unwrap();
+    let due = first.since + life * 2 / 3;
+    // The api host's clock says that half of its time is not over: it gives the same one.
+    renewal.renew_if_due(due).await.unwrap();
+    assert_eq!(identity.own().unwrap(), first);
+    place.age("c1").await;
+    renewal.renew_if_due(due).await.unwrap();
     let second = identity.own().unwrap();
     assert_ne!(second.serial, first.serial);
-    assert_eq!((second.host, second.roles), (first.host, first.roles));
+    assert_eq!((&second.host, &second.roles), (&first.host, &first.roles));
 
     // Removing the host removes both, and what it has, and it learns of it.
     for (key, host) in [("servers/s1", "c1"), ("servers/s2", "a1"), ("hosts/c1", "c1")] {
@@ -364,19 +378,90 @@ async fn an_api_host_renews_its_own_certificate() {
     let admission = Some(place.admission.clone());
     let renewal =
         Renewal::new(Arc::clone(&place.api), &options, place.state("a1"), admission, Vec::new);
-    for _ in 0..7 {
-        renewal.renew_if_due(own().until).await.unwrap();
-    }
-    assert_ne!(own().serial, first.serial);
-    assert!(!place.api.removed().contains(&first.serial));
+    renewal.renew_if_due(own().until).await.unwrap();
+    let second = own();
+    assert_ne!(second.serial, first.serial);
     // However often it asks: its certificates are few and known, so that they can be removed with it.
     renewal.renew_if_due(own().until).await.unwrap();
+    assert_eq!(own().serial, second.serial);
+    let members = survey(&place.store).await.unwrap();
+    let valid = member(&members, "a1").certificates.iter().map(|valid| &valid.serial);
+    assert_eq!(valid.collect::<Vec<_>>(), [&first.serial, &second.serial]);
+}
+
+#[tokio::test]
+async fn a_stolen_certificate_pushes_no_other_out_and_ends_with_its_host() {
+    let place = Place::new().await;
+    let at = place.listen().await;
+    let code = place.enroll("compute", None).await;
+    place.join(at, &code, "c1").await.unwrap();
+    let mut copy = std::process::Command::new("cp");
+    copy.arg("-a").arg(place.state("c1")).arg(place.state("thief"));
+    assert!(copy.status().unwrap().success());
+    let renewal = |host: &str| {
+        let options = place.options(host);
+        let identity = Arc::new(Identity::load(&options).unwrap());
+        let apis = move || vec![("a1".to_owned(), at.to_string())];
+        let renewal = Renewal::new(Arc::clone(&identity), &options, place.state(host), None, apis);
+        (identity, renewal)
+    };
+    let ((owner, renews), (thief, steals)) = (renewal("c1"), renewal("thief"));
+    let first = owner.own().unwrap();
+    place.age("c1").await;
+    for _ in 0..20 {
+        steals.renew_if_due(thief.own().unwrap().until).await.unwrap();
+    }
+    let stolen = thief.own().unwrap();
+    assert_ne!(stolen.serial, first.serial);
+    renews.renew_if_due(first.until).await.unwrap();
+    assert_eq!(owner.own().unwrap(), stolen, "both have the same one");
+    let removed = place.store.list::<serde_json::Value>("removed/", 10).await.unwrap();
+    assert_eq!(removed, []);
+
+    // Not even with a key of the thief's own.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+    let body = json!({"request": request.pem().unwrap()}).to_string();
+    let request = http::Request::post("/cluster/v1/renew").body(http_body_util::Full::from(body));
+    let answer = place.admission.answer(request.unwrap(), at.ip(), Some(&stolen)).await;
+    assert_eq!(answer.status(), 400);
+
+    place.members.remove("c1").await.unwrap();
     place.follow_removed();
     place.api.removed().until(&first.serial).await;
-    let members = survey(&place.store).await.unwrap();
-    let member = member(&members, "a1");
-    assert_eq!(member.certificates.len(), 8);
-    assert_eq!(member.certificates[7].serial, own().serial);
+    place.api.removed().until(&stolen.serial).await;
+    assert!(steals.renew_if_due(stolen.until).await.is_err());
+}
+
+#[tokio::test]
+async fn a_removed_certificate_counts_whatever_stands_there_and_too_many_of_them_let_nobody_in() {
+    let place = Place::new().await;
+    place.follow_removed();
+    let own = place.api.own().unwrap();
+    place.api.removed().known().await;
+    let odd = Serial::from("odd".to_owned());
+    place.etcd.ctl(&["put", "/serialproxy/v1/removed/odd", "{no JSON"]);
+    place.api.removed().until(&odd).await;
+    assert!(!place.api.removed().contains(&own.serial));
+
+    let at = place.listen().await;
+    let code = place.enroll("compute", None).await;
+    place.join(at, &code, "c1").await.unwrap();
+    let numbers: Vec<_> = (0..31_100).collect();
+    for batch in numbers.chunks(100) {
+        let put = batch.iter().fold(place.store.transaction(), |change, number| {
+            change.put(&format!("removed/{number:05}"), &1, None)
+        });
+        put.commit().await.unwrap();
+    }
+    // It is not removed, and not good either.
+    place.api.removed().until(&own.serial).await;
+    assert!(!place.api.is_removed());
+    // The api host's own certificate is not good to whoever joins later, nor is c1's to the api host.
+    let c1 = Identity::load(&place.options("c1")).unwrap().own().unwrap();
+    place.api.removed().until(&c1.serial).await;
+    let full = place.members.remove("c1").await;
+    assert_eq!(full, Err(MemberError::TooManyRemoved(30_000)));
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ use etcd_client::KeyValue;
 use etcd_client::WatchOptions;
 use etcd_client::WatchResponse;
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
@@ -37,7 +36,6 @@ use crate::map::Entries;
 use crate::map::Map;
 use crate::range::ANSWER;
 use crate::range::is_too_large;
-use crate::values::entry;
 
 /// How often etcd is asked whether it is still there.
 const ASK: Duration = Duration::from_secs(2);
@@ -51,11 +49,15 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3
 /// Keys whose values are remembered as logged.
 const LOGGED: usize = 100;
 
+/// How a value is read.
+pub(crate) type Read<T> = fn(&KeyValue) -> Result<Entry<T>, EtcdError>;
+
 /// The task that keeps a map current.
 pub(crate) struct Task<T> {
     etcd: Etcd,
     prefix: Vec<u8>,
     bounds: Bounds,
+    read: Read<T>,
     map: Arc<RwLock<Map<T>>>,
     telling: watch::Sender<u64>,
     /// Up to where changes are known; none when it has to be listed.
@@ -75,16 +77,15 @@ struct Change<T> {
     entry: Option<Entry<T>>,
 }
 
-impl<T: DeserializeOwned> Task<T> {
+impl<T> Task<T> {
     pub(crate) fn new(
         etcd: Etcd,
-        prefix: Vec<u8>,
-        bounds: Bounds,
+        (prefix, bounds, read): (Vec<u8>, Bounds, Read<T>),
         map: Arc<RwLock<Map<T>>>,
         telling: watch::Sender<u64>,
     ) -> Self {
         let (revision, full, told, logged) = (None, false, false, BTreeSet::new());
-        Self { etcd, prefix, bounds, map, telling, revision, full, told, logged }
+        Self { etcd, prefix, bounds, read, map, telling, revision, full, told, logged }
     }
 
     pub(crate) async fn run(mut self) {
@@ -256,7 +257,7 @@ impl<T: DeserializeOwned> Task<T> {
                 let most = self.bounds.value;
                 Some(Err(EtcdError::Value(format!("{bytes} bytes, of at most {most}"))))
             }
-            _ => Some(entry(found)),
+            _ => Some((self.read)(found)),
         };
         let Some(Err(error)) = parsed else {
             self.logged.remove(found.key());
@@ -276,6 +277,7 @@ impl<T: DeserializeOwned> Task<T> {
             let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
             let was_current = map.as_of.is_some_and(|as_of| !as_of.stale);
             map.as_of = Some(AsOf { time: Timestamp::now(), stale: false });
+            map.full = self.full;
             (was_current, change(&mut map.entries))
         };
         if is_news || !was_current {
@@ -308,6 +310,8 @@ impl<T: DeserializeOwned> Task<T> {
             tracing::warn!(limit, %prefix, "etcd has more keys than are kept: some are left out");
         }
         self.full = true;
+        self.map.write().unwrap_or_else(PoisonError::into_inner).full = true;
+        self.telling.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

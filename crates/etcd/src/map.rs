@@ -33,4 +33,6 @@ pub(crate) type Entries<T> = BTreeMap<String, Arc<Entry<T>>>;
 pub(crate) struct Map<T> {
     pub(crate) entries: Entries<T>,
     pub(crate) as_of: Option<AsOf>,
+    /// Whether something was left out for want of room.
+    pub(crate) full: bool,
 }

@@ -176,7 +176,12 @@ pub(crate) fn entry<T: DeserializeOwned>(found: &KeyValue) -> Result<Entry<T>, E
         let (line, column) = (error.line(), error.column());
         EtcdError::Value(format!("it is not understood at line {line}, column {column}"))
     })?;
+    Ok(entry_of(found, value))
+}
+
+/// What was found, with what its value is read as.
+pub(crate) fn entry_of<T>(found: &KeyValue, value: T) -> Entry<T> {
     let (created, changed) = (found.create_revision(), found.mod_revision());
     let lease = Some(LeaseId(found.lease())).filter(|lease| lease.0 != 0);
-    Ok(Entry { value, created: Revision(created), changed: Revision(changed), lease })
+    Entry { value, created: Revision(created), changed: Revision(changed), lease }
 }

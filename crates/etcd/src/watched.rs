@@ -11,11 +11,15 @@ use tokio::task::AbortHandle;
 
 use crate::Entry;
 use crate::Etcd;
+use crate::follow::Read;
 use crate::follow::Task;
 use crate::map::AsOf;
 use crate::map::Bounds;
 use crate::map::Entries;
 use crate::map::Map;
+use crate::range::ANSWER;
+use crate::values::entry;
+use crate::values::entry_of;
 
 /// A map of all keys that begin alike, without what they begin with. Its clones share it.
 #[derive(Debug)]
@@ -48,10 +52,25 @@ impl Etcd {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let map = Arc::new(RwLock::new(Map { entries: BTreeMap::new(), as_of: None }));
+        self.follow(prefix, bounds, entry)
+    }
+
+    /// The same, where only the keys count: whatever their values are, none is left out for it.
+    pub fn watch_keys(&self, prefix: &str, entries: usize) -> Watched<()> {
+        self.follow(prefix, Bounds { entries, value: ANSWER }, |found| Ok(entry_of(found, ())))
+    }
+
+    fn follow<T: Send + Sync + 'static>(
+        &self,
+        prefix: &str,
+        bounds: Bounds,
+        read: Read<T>,
+    ) -> Watched<T> {
+        let map = Map { entries: BTreeMap::new(), as_of: None, full: false };
+        let map = Arc::new(RwLock::new(map));
         let (telling, news) = watch::channel(0);
         let prefix = self.full(prefix);
-        let task = Task::new(self.clone(), prefix, bounds, Arc::clone(&map), telling);
+        let task = Task::new(self.clone(), (prefix, bounds, read), Arc::clone(&map), telling);
         let follower = self.link.runtime().spawn(task.run()).abort_handle();
         Watched { map, news, _follower: Arc::new(Follower(follower)) }
     }
@@ -71,6 +90,11 @@ impl<T> Watched<T> {
     /// When the map was what etcd has; none before it was listed.
     pub fn as_of(&self) -> Option<AsOf> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).as_of
+    }
+
+    /// Whether keys were left out because there are more than it may hold.
+    pub fn is_full(&self) -> bool {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).full
     }
 
     /// Waits until it was listed for the first time.

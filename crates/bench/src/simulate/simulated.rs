@@ -69,6 +69,7 @@ pub(crate) async fn run(options: &HostsOptions) -> anyhow::Result<()> {
             serial: Serial::from(format!("{number:x}")),
             since: now,
             until: now + VALID,
+            key: Vec::new(),
         };
         let store = (etcd(&options.etcd)?, directory.clone());
         let listing = (listing, watch::Sender::new(false).subscribe());

@@ -166,12 +166,31 @@ async fn a_map_is_bounded_and_what_was_left_out_comes_when_there_is_room() {
     put(&etcd, "a/3").await;
     let watched = etcd.watch("a/", Bounds { entries: 2, value: 1000 });
     has(&watched, &["1", "2"]).await;
+    assert!(watched.is_full());
     put(&etcd, "a/0").await;
     etcd.put("a/1", &7, None).await.unwrap();
     eventually(async || watched.get("1").filter(|one| one.value == 7)).await;
     assert_eq!(names(&watched), ["1", "2"]);
     etcd.delete("a/1").await.unwrap();
     has(&watched, &["0", "2"]).await;
+    etcd.delete("a/3").await.unwrap();
+    etcd.delete("a/2").await.unwrap();
+    has(&watched, &["0"]).await;
+    eventually(async || (!watched.is_full()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn where_only_keys_count_none_is_left_out_for_its_value() {
+    let nodes = Nodes::start(1).await;
+    let etcd = client(&nodes);
+    let watched = etcd.watch_keys("a/", 2);
+    within(watched.listed()).await;
+    nodes.ctl(&["put", "/serialproxy/v1/a/1", "{no JSON"]);
+    etcd.put("a/2", &"x".repeat(100_000), None).await.unwrap();
+    eventually(async || watched.read(|entries| (entries.len() == 2).then_some(()))).await;
+    assert!(!watched.is_full());
+    etcd.put("a/3", &1, None).await.unwrap();
+    eventually(async || watched.is_full().then_some(())).await;
 }
 
 #[tokio::test]
