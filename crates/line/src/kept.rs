@@ -2,26 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::kept::KeptSession;
-use serialproxy_proto::refusal::Refusal;
-use serialproxy_proto::token::ResumeKey;
 use tokio::time::Instant;
-use tokio::time::timeout;
 
 use crate::detached::give_up;
 use crate::line::Line;
 use crate::members::SESSIONS;
-use crate::registry::Lines;
 use crate::session::Session;
 use crate::shared::Shared;
-
-/// How long a client that resumes waits for its line, which the hypervisor has yet to name after a
-/// restart. A proxy in front waits for 5 s.
-const FOUND: Duration = Duration::from_secs(3);
 
 /// Sessions of the process before, whose lines are not known yet.
 #[derive(Debug, Default)]
@@ -32,67 +23,27 @@ pub(crate) struct Restored {
 }
 
 impl Restored {
+    /// Sessions whose clients may resume until then.
+    pub(crate) fn new(all: Vec<KeptSession>, until: Instant) -> Self {
+        let mut sessions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for session in all {
+            let of_line = sessions.entry(session.line).or_default();
+            if of_line.len() < SESSIONS {
+                of_line.push(session);
+            }
+        }
+        Self { sessions, until: Some(until) }
+    }
+
     /// Those of a line, which is known now, and until when their clients may resume.
     pub(crate) fn take(&mut self, line: LineKey) -> Option<(Vec<KeptSession>, Instant)> {
         let sessions = self.sessions.remove(&line)?;
         self.until.filter(|until| Instant::now() < *until).map(|until| (sessions, until))
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &KeptSession> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &KeptSession> {
         let waits = self.until.is_some_and(|until| Instant::now() < until);
         self.sessions.values().flatten().filter(move |_| waits)
-    }
-}
-
-impl Lines {
-    /// Takes in the sessions of the process before, as [`Self::kept`] gave them. Each is there again as
-    /// soon as its line is added, lost for now, with its pen; its client has the grace time from now on
-    /// to resume. To be called before lines are added.
-    pub fn restore(&self, sessions: Vec<KeptSession>) {
-        let mut restored = self.restored();
-        restored.until = Some(Instant::now() + self.grace());
-        for session in sessions {
-            let of_line = restored.sessions.entry(session.line).or_default();
-            if of_line.len() < SESSIONS {
-                of_line.push(session);
-            }
-        }
-    }
-
-    /// What is to be kept of all sessions now. Once [`Self::drain`] was called, what was to be kept just
-    /// before.
-    pub fn kept(&self) -> Vec<KeptSession> {
-        if let Some(kept) = self.kept_at_drain() {
-            return kept.clone();
-        }
-        let mut kept: Vec<_> = self.restored().waiting().cloned().collect();
-        kept.extend(self.all().iter().flat_map(Line::kept));
-        kept
-    }
-
-    /// The line whose session has this key. After a restart it may take a moment until a line is known.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such line, or its guest is not found again in time.
-    pub async fn of_key(&self, key: &ResumeKey) -> Result<Line, Refusal> {
-        let found = async {
-            loop {
-                let mut added = std::pin::pin!(self.added().notified());
-                added.as_mut().enable();
-                let waits = self.restored().waiting().any(|kept| kept.keys.contains(&key.digest()));
-                // In this order: a line is added before its sessions are taken.
-                if let Some(line) = self.get(key.line()) {
-                    return Ok(line);
-                }
-                if !waits {
-                    return Err(Refusal::Resume);
-                }
-                added.await;
-            }
-        };
-        let missing = "the server of this session is not known yet: try again".to_owned();
-        timeout(FOUND, found).await.unwrap_or(Err(Refusal::Unavailable(missing)))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -15,8 +14,11 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::kept::KeptSession;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::ResumeKey;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +32,10 @@ use crate::ordered::Placed;
 use crate::owner;
 use crate::painter::Painters;
 use crate::settings::Settings;
+
+/// How long a client that resumes waits for its line, which the hypervisor has yet to name after a
+/// restart. A proxy in front waits for 5 s.
+const FOUND: Duration = Duration::from_secs(3);
 
 /// The registry. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
@@ -95,7 +101,7 @@ impl Lines {
         let mut lines = self.0.lines.lock();
         let mut restored = None;
         let line = lines.entry(key).or_insert_with(|| {
-            restored = self.restored().take(key);
+            restored = lock(&self.0.restored).take(key);
             let runtime = self.next_runtime().clone();
             let painters = self.0.painters.clone();
             let kept_changed = Arc::clone(&self.0.kept_changed);
@@ -117,22 +123,49 @@ impl Lines {
         line.clone()
     }
 
-    /// How long a client has to resume.
-    pub(crate) fn grace(&self) -> Duration {
-        self.0.settings.grace
+    /// Takes in the sessions of the process before, as [`Self::kept`] gave them. Each is there again as
+    /// soon as its line is added, lost for now, with its pen; its client has the grace time from now on
+    /// to resume. To be called before lines are added.
+    pub fn restore(&self, sessions: Vec<KeptSession>) {
+        let until = Instant::now() + self.0.settings.grace;
+        *lock(&self.0.restored) = Restored::new(sessions, until);
     }
 
-    pub(crate) fn restored(&self) -> MutexGuard<'_, Restored> {
-        lock(&self.0.restored)
+    /// What is to be kept of all sessions now. Once [`Self::drain`] was called, what was to be kept just
+    /// before.
+    pub fn kept(&self) -> Vec<KeptSession> {
+        if let Some(kept) = self.0.kept_at_drain.get() {
+            return kept.clone();
+        }
+        let mut kept: Vec<_> = lock(&self.0.restored).waiting().cloned().collect();
+        kept.extend(self.all().iter().flat_map(Line::kept));
+        kept
     }
 
-    /// Rung when a line is added.
-    pub(crate) fn added(&self) -> &Notify {
-        &self.0.added
-    }
-
-    pub(crate) fn kept_at_drain(&self) -> Option<&Vec<KeptSession>> {
-        self.0.kept_at_drain.get()
+    /// The line whose session has this key. After a restart it may take a moment until a line is known.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such line, or its guest is not found again in time.
+    pub async fn of_key(&self, key: &ResumeKey) -> Result<Line, Refusal> {
+        let found = async {
+            loop {
+                let mut added = std::pin::pin!(self.0.added.notified());
+                added.as_mut().enable();
+                let waits =
+                    lock(&self.0.restored).waiting().any(|kept| kept.keys.contains(&key.digest()));
+                // In this order: a line is added before its sessions are taken.
+                if let Some(line) = self.get(key.line()) {
+                    return Ok(line);
+                }
+                if !waits {
+                    return Err(Refusal::Resume);
+                }
+                added.await;
+            }
+        };
+        let missing = "the server of this session is not known yet: try again".to_owned();
+        timeout(FOUND, found).await.unwrap_or(Err(Refusal::Unavailable(missing)))
     }
 
     /// Waits until what [`Self::kept`] gives may have changed.
