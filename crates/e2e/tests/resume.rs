@@ -241,6 +241,14 @@ async fn written(rig: &Rig, text: &str) {
     .await;
 }
 
+async fn connected(rig: &Rig) {
+    eventually(async || {
+        let line = rig.server.line(&rig.port.server(), 0).await;
+        (line["state"] == "connected").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_session_outlives_the_program_with_its_pen_though_its_token_is_spent() {
     let own = [&address::fixed()[..], &["--consoleauth-single_use=true".into()]].concat();
@@ -260,6 +268,8 @@ async fn a_session_outlives_the_program_with_its_pen_though_its_token_is_spent()
         assert_ne!(again["line"], hello["line"], "it tells that the count is another");
         assert_eq!(again["input"], 0);
         socket = next;
+        // What is typed before the line is connected is dropped.
+        connected(&rig).await;
         socket.send("typed").await;
         assert_eq!(rig.guest.typed(5).await, b"typed");
         hello = again;
