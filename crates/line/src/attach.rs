@@ -85,6 +85,7 @@ impl Line {
             presence.keys.shown(digest);
             presence.repeated = 0;
             presence.detached = false;
+            presence.restored = false;
             presence.absence = None;
             presence.alive = Instant::now();
             presence.stop_waiting();
@@ -100,6 +101,7 @@ impl Line {
             shared.publish_viewers(&shared.roster.members());
             (connection, beginning)
         };
+        shared.roster.ask();
         let mut attachment = Attachment::new(shared, &session, connection);
         attachment.begin(&beginning);
         tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user, address,

@@ -149,10 +149,11 @@ impl Members {
         self.asked_at = Some(Instant::now());
     }
 
-    /// Whether somebody uses the line, or asked for it a moment ago.
+    /// Whether somebody uses the line, or asked for it a moment ago. A session of the process before does
+    /// not count until its client resumes.
     pub(crate) fn is_wanted(&self) -> bool {
         let asked = self.asked_at.is_some_and(|at| at.elapsed() < ASKED);
-        asked || !self.sessions.is_empty()
+        asked || self.sessions.iter().any(|session| !session.presence().restored)
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) struct Presence {
     pub(crate) absence: Option<Absence>,
     /// Whether its client ever gave a sign of life.
     pub(crate) heard: bool,
+    /// Whether it is of the process before, and its client has not resumed yet.
+    pub(crate) restored: bool,
     /// Whether its pen was freed while its connection is gone.
     pub(crate) pen_released: bool,
     /// What ends it when it does not come back in time.
@@ -122,6 +124,7 @@ impl Presence {
             detached: false,
             absence: None,
             heard: false,
+            restored: false,
             pen_released: false,
             waiting: None,
             places: None,
@@ -179,6 +182,7 @@ impl Session {
             detached: true,
             absence: Some(Absence { pen_until: until, until }),
             heard: true,
+            restored: true,
             keys: kept.keys.iter().copied().collect(),
             ..Presence::new(kept.address.clone())
         };
