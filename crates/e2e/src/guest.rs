@@ -118,7 +118,12 @@ impl Host {
     /// The same at another program.
     pub async fn shell_at(server: &Server, guest: &Guest, port: u8) -> Shell {
         let token = server.token(&guest.id, &format!("?port={port}")).await;
-        let mut shell = Shell(Socket::v1(&server.proxy, &token, "").await);
+        let mut socket = Socket::v1(&server.proxy, &token, "&mode=watch").await;
+        // By a request, which takes the pen from a session that was lost with the program before.
+        let session = socket.message("hello").await["session"].clone();
+        socket.say(r#"{"type":"pen","do":"request"}"#).await;
+        within(async { while socket.message("pen").await["session"] != session {} }).await;
+        let mut shell = Shell(socket);
         // Until the shell runs nothing answers: knock until it does.
         let knock = async {
             loop {
