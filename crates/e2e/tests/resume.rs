@@ -244,7 +244,7 @@ async fn written(rig: &Rig, text: &str) {
 async fn connected(rig: &Rig) {
     eventually(async || {
         let line = rig.server.line(&rig.port.server(), 0).await;
-        (line["state"] == "connected").then_some(())
+        (line.get("state")? == "connected").then_some(())
     })
     .await;
 }
