@@ -111,8 +111,9 @@ impl GuestCommands {
                      &mode=watch to one"
                 .into());
         };
-        let grant = self.grant();
-        let seconds = Timestamp::now().duration_until(grant.expires).as_secs().max(0);
+        let now = Timestamp::now();
+        let grant = self.grant(now);
+        let seconds = now.duration_until(grant.expires).as_secs().max(0);
         let (answers, keyboard) = (self.answers.clone(), self.keyboard.clone());
         let base = self.consoles.console_url.clone();
         tokio::spawn(async move {
@@ -137,9 +138,9 @@ impl GuestCommands {
     }
 
     /// What a link stands for.
-    fn grant(&self) -> Grant {
+    fn grant(&self, now: Timestamp) -> Grant {
         let ttl = self.consoles.token_ttl.as_secs();
-        let expires = Timestamp::now() + SignedDuration::from_secs(ttl.cast_signed());
+        let expires = now + SignedDuration::from_secs(ttl.cast_signed());
         Grant {
             line: self.keyboard.line(),
             // The session's, whosever the server is by now.
