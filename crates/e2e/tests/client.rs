@@ -197,6 +197,8 @@ async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
         (Signal::TERM, "the proxy is shutting down; reconnecting"),
         (Signal::KILL, "connection lost"),
     ] {
+        // Its key outlives the program once it is written.
+        eventually(async || server.log().contains("sessions are kept").then_some(())).await;
         server.signal(signal);
         server = server.restart().await;
         guest = {

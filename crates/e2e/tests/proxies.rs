@@ -299,6 +299,8 @@ async fn a_session_comes_back_when_its_host_s_program_was_killed() {
     assert_eq!(guest.typed(7).await, b"before\r");
 
     let Cloud { cluster, port, base_url, compute: killed, api: _api } = cloud;
+    // Its key outlives the program once it is written.
+    eventually(async || killed.log().contains("sessions are kept").then_some(())).await;
     killed.kill().await;
     let _compute = compute(&cluster, &port, &base_url).await;
     let mut guest = port.accept().await;

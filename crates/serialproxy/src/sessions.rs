@@ -11,7 +11,8 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::kept::KeptSession;
 use tokio::task::JoinHandle;
 
-/// Changes within this time are written together.
+/// How long after a write the next one waits, so that the changes meanwhile are written together. A change
+/// after silence is written at once.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Gives the lines the sessions of the process before, and from then on keeps theirs, until they are
@@ -33,14 +34,12 @@ async fn write_behind(
     mut written: HashMap<SessionId, KeptSession>,
 ) {
     let mut fails = false;
-    while !lines.is_draining() {
+    loop {
         tokio::select! {
             () = lines.draining() => {}
-            () = async {
-                lines.kept_changed().await;
-                tokio::time::sleep(TOGETHER).await;
-            } => {}
+            () = lines.kept_changed() => {}
         }
+        let is_last = lines.is_draining();
         let now = of(lines.kept());
         let (ledger, before) = (Arc::clone(&ledger), written.clone());
         let write = move || write(&ledger, &before, &now).map(|()| now);
@@ -52,6 +51,10 @@ async fn write_behind(
             }
             Ok(Err(_)) | Err(_) => {}
         }
+        if is_last {
+            return;
+        }
+        let _ = tokio::time::timeout(TOGETHER, lines.draining()).await;
     }
 }
 
@@ -70,5 +73,7 @@ fn write(
     if changed.is_empty() && ended.is_empty() {
         return Ok(());
     }
-    ledger.keep_sessions(&changed, &ended)
+    ledger.keep_sessions(&changed, &ended)?;
+    tracing::debug!(changed = changed.len(), ended = ended.len(), "sessions are kept");
+    Ok(())
 }
