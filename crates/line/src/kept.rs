@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::kept::KeptSession;
+use serialproxy_proto::token::ResumeKey;
 use tokio::time::Instant;
 
 use crate::detached::give_up;
@@ -54,6 +55,15 @@ impl Line {
         let sessions = self.0.roster.all();
         drop(desk);
         sessions.iter().filter_map(|session| session.kept(self.0.key, holder)).collect()
+    }
+
+    /// Whether a session of the process before has this key, and its client has not resumed yet.
+    pub(crate) fn awaits(&self, key: &ResumeKey) -> bool {
+        let digest = key.digest();
+        self.0.roster.all().iter().any(|session| {
+            let presence = session.presence();
+            presence.restored && presence.keys.open(digest)
+        })
     }
 
     /// Takes in the line's sessions of the process before.

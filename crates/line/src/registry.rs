@@ -37,6 +37,9 @@ use crate::settings::Settings;
 /// restart. A proxy in front waits for 5 s.
 const FOUND: Duration = Duration::from_secs(3);
 
+/// How long it waits until that line is connected: what is typed before is dropped.
+const CONNECTED: Duration = Duration::from_secs(1);
+
 /// The registry. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Lines(Arc<Registry>);
@@ -142,7 +145,8 @@ impl Lines {
         kept
     }
 
-    /// The line whose session has this key. After a restart it may take a moment until a line is known.
+    /// The line whose session has this key. After a restart it may take a moment until a line is known and
+    /// connected.
     ///
     /// # Errors
     ///
@@ -165,7 +169,11 @@ impl Lines {
             }
         };
         let missing = "the server of this session is not known yet: try again".to_owned();
-        timeout(FOUND, found).await.unwrap_or(Err(Refusal::Unavailable(missing)))
+        let line = timeout(FOUND, found).await.unwrap_or(Err(Refusal::Unavailable(missing)))?;
+        if line.awaits(key) {
+            line.connected(CONNECTED).await;
+        }
+        Ok(line)
     }
 
     /// Waits until what [`Self::kept`] gives may have changed.

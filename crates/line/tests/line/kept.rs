@@ -123,7 +123,7 @@ async fn sessions_whose_time_is_over_or_whose_server_has_another_project_do_not_
 }
 
 #[tokio::test]
-async fn a_client_that_resumes_waits_until_its_line_is_known_again() {
+async fn a_client_that_resumes_waits_until_its_line_is_known_and_connected_again() {
     let rig = Rig::new().await;
     let ([alice, _], kept) = before(&rig).await;
     let lines = after(Settings::default(), &kept);
@@ -132,9 +132,13 @@ async fn a_client_that_resumes_waits_until_its_line_is_known_again() {
     let key = key(&alice);
     let (line, _) = tokio::join!(lines.of_key(&key), async {
         tokio::task::yield_now().await;
-        add(&lines, &rig, PROJECT)
+        let line = add(&lines, &rig, PROJECT);
+        tokio::task::yield_now().await;
+        line.guest_started(true);
+        rig.port.accept().await.unwrap()
     });
-    assert!(line.unwrap().knows(&key));
+    let line = line.unwrap();
+    assert!(line.knows(&key) && line.connected(Duration::ZERO).await);
 }
 
 #[tokio::test]
