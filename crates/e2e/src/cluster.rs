@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::etcd::Etcd;
+use crate::eventually;
 use crate::server::Answer;
 use crate::server::Running;
 use crate::server::http;
@@ -158,9 +159,17 @@ impl Role {
         self.running.process.kill().await.unwrap();
     }
 
-    /// Stops its process without ending it: its connections stay open.
-    pub fn freeze(&self) {
+    /// Stops its process without ending it: its connections stay open. A thread on another core runs for a
+    /// moment after the signal, so that it is waited for.
+    pub async fn freeze(&self) {
         self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.running.process.id().unwrap());
+        let stands = |task: std::io::Result<std::fs::DirEntry>| {
+            // A thread that has ended meanwhile does nothing either.
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            stat.map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
+        };
+        eventually(async || std::fs::read_dir(&tasks).unwrap().all(stands).then_some(())).await;
     }
 
     /// Lets it go on.

@@ -314,7 +314,7 @@ async fn a_removed_proxy_keeps_no_session_whatever_it_does() {
     let proxy = two.proxy_on("front").await;
     let _socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
     // It does not end by itself, nor does its connection.
-    proxy.freeze();
+    proxy.freeze().await;
     two.cluster.remove_certificate("front");
     let gone = eventually(async || {
         let sessions = two.api.call(Method::GET, "/v1/sessions", "").await.json;

@@ -303,7 +303,7 @@ async fn a_proxy_that_stood_still_types_nothing_once_another_may_have_the_port()
     let mut stood = rig.attached(&one).await;
     stood.send("one").await;
     rig.port.typed(b"one").await;
-    one.freeze();
+    one.freeze().await;
     // The kernel takes it for a process that does not read.
     stood.send("late").await;
     eventually(async || (rig.owner().is_none()).then_some(())).await;
