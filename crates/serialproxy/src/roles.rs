@@ -42,7 +42,7 @@ use crate::watchdog::Watchdog;
 /// Name of the threads of the runtime that is no line's.
 const WORKERS: &str = "workers";
 
-/// How long ports have to be let go at the end.
+/// How long the end waits for each of two: what sessions need to resume is written, and ports are let go.
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// Runs a role until it ends, in the background where the configuration says so.

@@ -23,6 +23,7 @@ use serialproxy_proxy::Tls;
 use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
@@ -38,6 +39,7 @@ use crate::limits;
 use crate::listen::Prefer;
 use crate::listen::listen;
 use crate::options::ServerArgs;
+use crate::roles::CLOSE;
 use crate::roles::close;
 use crate::roles::say_ready;
 use crate::roles::settings;
@@ -126,7 +128,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     serialproxy_cluster::serve(listener, tls, served, connections, shutdown).await;
     proxy.drain().await;
     let _ = publishing.await;
-    let _ = keeping.await;
+    let _ = timeout(CLOSE, keeping).await;
     close(&lines).await;
     cluster::check_membership(&identity)
 }

@@ -20,6 +20,7 @@ use serialproxy_proxy::Tls;
 use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
@@ -33,6 +34,7 @@ use crate::listen::listen;
 use crate::listen::listen_for_users;
 use crate::listen::reachable;
 use crate::options::ServerArgs;
+use crate::roles::CLOSE;
 use crate::roles::auth;
 use crate::roles::close;
 use crate::roles::say_ready;
@@ -140,7 +142,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     };
     say_ready(&ready, daemon)?;
     let (_, (), served, _) = roles.await;
-    let _ = keeping.await;
+    let _ = timeout(CLOSE, keeping).await;
     close(&lines).await;
     served.context("users cannot be served")
 }
