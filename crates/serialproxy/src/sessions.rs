@@ -22,17 +22,14 @@ const TOGETHER: Duration = Duration::from_millis(100);
 ///
 /// When the ledger cannot be read.
 pub(crate) fn keep(ledger: Arc<Ledger>, lines: Lines) -> Result<JoinHandle<()>, LedgerError> {
-    let written: HashMap<_, _> = of(ledger.sessions()?);
-    lines.restore(written.values().cloned().collect());
-    Ok(tokio::spawn(write_behind(ledger, lines, written)))
+    let kept = ledger.sessions()?;
+    lines.restore(kept.clone());
+    Ok(tokio::spawn(write_behind(ledger, lines, of(kept))))
 }
 
 /// Writes what changes. A change that the ledger does not take is part of the next one.
-async fn write_behind(
-    ledger: Arc<Ledger>,
-    lines: Lines,
-    mut written: HashMap<SessionId, KeptSession>,
-) {
+async fn write_behind(ledger: Arc<Ledger>, lines: Lines, written: HashMap<SessionId, KeptSession>) {
+    let mut written = Arc::new(written);
     let mut fails = false;
     loop {
         tokio::select! {
@@ -41,10 +38,10 @@ async fn write_behind(
         }
         let is_last = lines.is_draining();
         let now = of(lines.kept());
-        let (ledger, before) = (Arc::clone(&ledger), written.clone());
+        let (ledger, before) = (Arc::clone(&ledger), Arc::clone(&written));
         let write = move || write(&ledger, &before, &now).map(|()| now);
         match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(now)) => (written, fails) = (now, false),
+            Ok(Ok(now)) => (written, fails) = (Arc::new(now), false),
             Ok(Err(error)) if !fails => {
                 tracing::warn!(%error, "sessions cannot be kept: after a restart, clients need their tokens");
                 fails = true;
