@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serialproxy_api::Auth;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use tokio::sync::Notify;
@@ -330,23 +331,25 @@ async fn power_actions_answer_202_and_reach_the_server() {
     assert_eq!(answer.status, 404);
 }
 
+/// What a console token of that server may stand for.
+fn grant(server: ServerId, expires: Timestamp) -> Grant {
+    Grant {
+        line: LineKey { server, port: 0 },
+        project: "p".into(),
+        user: "a".into(),
+        mode: Mode::Write,
+        operator: true,
+        wait: false,
+        expires,
+        host: None,
+    }
+}
+
 #[tokio::test]
 async fn deleting_a_server_ends_its_console_tokens_and_no_others() {
     let bench = Bench::new();
     let token = async |server| {
-        let line = LineKey { server, port: 0 };
-        let (user, mode) = ("a".into(), Mode::Write);
-        let expires = Timestamp::MAX;
-        let grant = Grant {
-            line,
-            project: "p".into(),
-            user,
-            mode,
-            operator: true,
-            wait: false,
-            expires,
-            host: None,
-        };
+        let grant = grant(server, Timestamp::MAX);
         bench.grants.authorize(grant).await.unwrap().digest()
     };
     let (gone, kept) = (token(running()).await, token(halted()).await);
@@ -361,18 +364,7 @@ async fn a_server_that_may_not_be_deleted_keeps_its_console_tokens() {
     let error = ComputeError::Conflict("not ours".into());
     let fake = Fake { error: Some(error), ..Fake::default() };
     let bench = Bench::with(fake, &config(), Auth::Noauth);
-    let line = LineKey { server: running(), port: 0 };
-    let (user, mode, expires) = ("a".into(), Mode::Write, Timestamp::MAX);
-    let grant = Grant {
-        line,
-        project: "p".into(),
-        user,
-        mode,
-        operator: true,
-        wait: false,
-        expires,
-        host: None,
-    };
+    let grant = grant(running(), Timestamp::MAX);
     let token = bench.grants.authorize(grant).await.unwrap().digest();
     let answer = bench.call(&format!("DELETE /v1/servers/{}", running()), "").await;
     assert_eq!(answer.status, 409);
@@ -405,11 +397,7 @@ async fn a_boot_that_hangs_is_answered_in_the_end() {
 #[tokio::test(start_paused = true)]
 async fn expired_tokens_are_purged_until_the_end() {
     let bench = Bench::new();
-    let line = LineKey { server: running(), port: 0 };
-    let expires = Timestamp::UNIX_EPOCH;
-    let (project, user, mode) = ("p".into(), "a".into(), Mode::Watch);
-    let grant =
-        Grant { line, project, user, mode, operator: true, wait: false, expires, host: None };
+    let grant = grant(running(), Timestamp::UNIX_EPOCH);
     let token = bench.grants.authorize(grant).await.unwrap().digest();
     let minute = tokio::time::sleep(std::time::Duration::from_secs(61));
     serialproxy_api::purge_tokens(bench.grants.clone(), minute).await;
