@@ -10,6 +10,13 @@ use crate::hypervisor::HypervisorError;
 use crate::hypervisor::Reporter;
 use crate::hypervisor::events;
 
+const ABSENT: &str = "this program was built without libvirt: use a build that has it";
+
+/// As where it was built with it.
+pub(crate) async fn look(_: &str) -> Result<(Option<u32>, Vec<Domain>), String> {
+    Err(ABSENT.into())
+}
+
 /// A hypervisor that cannot be reached.
 #[derive(Debug)]
 pub(crate) struct Hypervisor {
@@ -25,9 +32,7 @@ impl Hypervisor {
     }
 
     pub(crate) fn reachable(&self) -> Result<(), HypervisorError> {
-        Err(HypervisorError::Unavailable(
-            "this program was built without libvirt: use a build that has it".into(),
-        ))
+        Err(HypervisorError::Unavailable(ABSENT.into()))
     }
 
     pub(crate) async fn domains(&self) -> Result<Vec<Domain>, HypervisorError> {

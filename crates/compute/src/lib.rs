@@ -33,10 +33,15 @@ mod manager;
 mod no_console;
 mod owners;
 mod ports;
+mod probe;
 mod serial_ports;
 mod statics;
 
+pub use crate::guests::kvm_works;
 pub use crate::manager::Manager;
+pub use crate::probe::Found;
+pub use crate::probe::GuestPort;
+pub use crate::probe::probe;
 
 /// Locks a mutex whose holder may have panicked: every critical section here leaves its data
 /// whole at each step, so what is inside is still good.

@@ -4,11 +4,13 @@
 //! instruction is emulated, which take a second for what takes a millisecond elsewhere. So the only
 //! proof is a guest that finishes a task in time.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Write;
 use std::process::Output;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::MemfdFlags;
 use serialproxy_config::values::VirtType;
 use tokio::process::Command;
 
@@ -74,13 +76,22 @@ impl Guests {
         match self.settings.virt_type {
             VirtType::Kvm => true,
             VirtType::Qemu => false,
-            VirtType::Auto => *self.kvm.get_or_init(|| probe_and_say(&self.settings.state)).await,
+            VirtType::Auto => *self.kvm.get_or_init(probe_and_say).await,
         }
     }
 }
 
-async fn probe_and_say(state: &Path) -> bool {
-    match probe(state, "kvm").await {
+/// Starts a guest of a few milliseconds under KVM.
+///
+/// # Errors
+///
+/// In words, when it does not.
+pub async fn kvm_works() -> Result<(), String> {
+    probe("kvm").await
+}
+
+async fn probe_and_say() -> bool {
+    match kvm_works().await {
         Ok(()) => {
             tracing::info!("KVM works: booted guests use it");
             true
@@ -97,29 +108,27 @@ async fn probe_and_say(state: &Path) -> bool {
 }
 
 /// Runs the probe with one of QEMU's accelerators.
-async fn probe(state: &Path, accelerator: &str) -> Result<(), String> {
+async fn probe(accelerator: &str) -> Result<(), String> {
     let said = |error: std::io::Error| error.to_string();
-    let file = state.join(format!("kvm-probe-{}.rom", std::process::id()));
-    tokio::fs::write(&file, rom()).await.map_err(said)?;
-    let mut result = Err("no QEMU was found".into());
     for qemu in QEMU {
-        match tokio::time::timeout(PATIENCE, run(qemu, accelerator, &file)).await {
+        match tokio::time::timeout(PATIENCE, run(qemu, accelerator)).await {
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Ok(output) => result = output.map_err(said).and_then(|output| verdict(&output)),
-            Err(_) => result = Err("a guest that uses it is far too slow".into()),
+            Ok(output) => return output.map_err(said).and_then(|output| verdict(&output)),
+            Err(_) => return Err("a guest that uses it is far too slow".into()),
         }
-        break;
     }
-    let _ = tokio::fs::remove_file(&file).await;
-    result
+    Err("no QEMU was found".into())
 }
 
-async fn run(qemu: &str, accelerator: &str, rom: &Path) -> std::io::Result<Output> {
+async fn run(qemu: &str, accelerator: &str) -> std::io::Result<Output> {
+    // A file without a name: nothing is left behind, whatever happens.
+    let mut file = File::from(rustix::fs::memfd_create("kvm-probe", MemfdFlags::CLOEXEC)?);
+    file.write_all(&rom())?;
     let mut command = Command::new(qemu);
     command.args(["-accel", accelerator, "-machine", "pc", "-m", "4", "-display", "none"]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
-    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios"]).arg(rom);
-    command.stdin(Stdio::null()).kill_on_drop(true).output().await
+    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios", "/proc/self/fd/0"]);
+    command.stdin(Stdio::from(file)).kill_on_drop(true).output().await
 }
 
 fn verdict(output: &Output) -> Result<(), String> {
@@ -146,17 +155,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_probe_passes_where_a_guest_is_fast_enough() {
-        let state = tempfile::tempdir().unwrap();
-        let result = probe(state.path(), "tcg").await;
+        let result = probe("tcg").await;
         if result != Err("no QEMU was found".into()) {
             assert_eq!(result, Ok(()));
         }
-        assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0);
     }
 
     #[tokio::test]
     async fn an_accelerator_that_does_not_exist_does_not_work() {
-        let state = tempfile::tempdir().unwrap();
-        assert!(probe(state.path(), "steam").await.is_err());
+        assert!(probe("steam").await.is_err());
     }
 }

@@ -44,6 +44,7 @@ use uuid::Uuid;
 pub(crate) use self::boot::name_is_taken;
 pub(crate) use self::boot::valid_name;
 use self::changes::Changes;
+pub use self::kvm::kvm_works;
 use self::table::Guest;
 use self::table::Table;
 use self::table::why_not;

@@ -138,6 +138,29 @@ impl Hypervisor {
     }
 }
 
+/// One look, over a connection of its own: the hypervisor's version, where there is one, and all domains.
+/// Blocks no thread of a runtime, and a libvirt that hangs does not keep the process from ending.
+///
+/// # Errors
+///
+/// In libvirt's words.
+pub(crate) async fn look(uri: &str) -> Result<(Option<u32>, Vec<Domain>), String> {
+    callbacks::start_event_loop();
+    let opener = Opener::new(uri);
+    let (sender, looked) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("libvirt-look".into());
+    // Nobody hears it when the caller gave up meanwhile.
+    let started = thread.spawn(move || drop(sender.send(look_with(&opener))));
+    started.map_err(|error| error.to_string())?;
+    looked.await.unwrap_or_else(|_| Err("the call to libvirt failed inside this program".into()))
+}
+
+fn look_with(opener: &Opener) -> Result<(Option<u32>, Vec<Domain>), String> {
+    let connect = opener.open()?;
+    let domains = calls::domains(&connect).map_err(|error| error.message().to_owned())?;
+    Ok((connect.hyp_version().ok(), domains))
+}
+
 fn is_alive(connect: &Connect) -> bool {
     connect.is_alive().unwrap_or(false)
 }
