@@ -33,6 +33,8 @@ pub struct Loaded {
     pub config: Config,
     /// Every option, in the table's order; repeatable ones once for each value.
     pub settings: Vec<Setting>,
+    /// Whether it is Nova's, so that only the proxy can use it.
+    pub is_novas: bool,
     /// What was passed over, since it is in a file of Nova's and means nothing to us: groups, and
     /// options of groups of ours.
     pub passed_over: Vec<String>,
@@ -67,7 +69,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let effective = Effective::new(&written, &surroundings);
     let passed_over = written.passed_over().into_iter().collect();
     let (config, settings) = (Config::default(), Vec::new());
-    let mut loaded = Loaded { config, settings, passed_over, warnings };
+    let is_novas = effective.is_novas();
+    let mut loaded = Loaded { config, settings, is_novas, passed_over, warnings };
     loaded.config.state_dir = state_dir;
     for option in options() {
         loaded.settle(option, &effective, &mut problems);
@@ -227,7 +230,8 @@ impl Loaded {
         }
     }
 
-    fn setting(&self, group: &str, name: &str) -> Option<&Setting> {
+    /// The effective value of an option; of a repeatable one the first.
+    pub fn setting(&self, group: &str, name: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| (setting.group, setting.option) == (group, name))
     }
 

@@ -50,9 +50,11 @@ struct Look {
 
 /// A process, and what its program is called.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Program {
-    pub(crate) pid: u32,
-    name: String,
+pub struct Program {
+    /// Its process id.
+    pub pid: u32,
+    /// What its program calls itself, as far as that can be shown.
+    pub name: String,
 }
 
 impl Program {
@@ -73,6 +75,16 @@ impl fmt::Display for Program {
 /// The program that has this socket open, if that can be known.
 pub(crate) async fn of_socket(inode: u64) -> Option<Program> {
     program(File::Socket(inode), Duration::ZERO).await
+}
+
+/// The programs that have these sockets open, by inode, as far as that can be known.
+pub async fn programs_of(sockets: &[u64]) -> HashMap<u64, Program> {
+    let Some(look) = blocking(look).await else { return HashMap::new() };
+    let holders = sockets.iter().filter_map(|inode| {
+        let pid = *look.holders.get(&File::Socket(*inode))?;
+        Some((*inode, Program { pid, name: name(pid) }))
+    });
+    holders.collect()
 }
 
 /// The program that listens at an address of this host, in words; none if it is not known.

@@ -73,6 +73,8 @@ pub use crate::endpoint::Endpoint;
 pub use crate::endpoint::Permit;
 pub use crate::endpoint::Resolve;
 pub use crate::endpoint::Unresolved;
+pub use crate::holders::Program;
+pub use crate::holders::programs_of;
 pub use crate::keyboard::Keyboard;
 pub use crate::line::Line;
 pub use crate::membership::Expected;

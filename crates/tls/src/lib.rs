@@ -8,6 +8,7 @@
 
 mod certificate;
 mod handshakes;
+mod inspect;
 mod reception;
 mod secure;
 mod stream;
@@ -20,6 +21,12 @@ pub use certificate::Files;
 pub use certificate::Stamp;
 pub use certificate::certificates;
 pub use handshakes::Handshakes;
+pub use inspect::Validity;
+pub use inspect::has_name;
+pub use inspect::is_chain;
+pub use inspect::is_self_signed;
+pub use inspect::system_trusts;
+pub use inspect::validity;
 pub use reception::Policy;
 pub use reception::Reception;
 pub use reception::Version;
