@@ -37,14 +37,20 @@ pub(crate) fn raise(recorded: bool) -> io::Result<usize> {
         tracing::warn!(
             "only {connections} connections are accepted at a time: to accept more, raise the \
              limit of open files (LimitNOFILE= of systemd, ulimit -Hn of a shell) to {}",
-            share(recorded) * CONNECTIONS + OWN
+            files_for_all(recorded)
         );
     }
     Ok(connections)
 }
 
-fn connections(limit: usize, recorded: bool) -> usize {
+/// How many connections users may have within a limit of open files.
+pub(crate) fn connections(limit: usize, recorded: bool) -> usize {
     CONNECTIONS.min(limit.saturating_sub(OWN) / share(recorded))
+}
+
+/// The limit that is enough for as many connections as are ever accepted.
+pub(crate) fn files_for_all(recorded: bool) -> usize {
+    share(recorded) * CONNECTIONS + OWN
 }
 
 /// Of how many files one is for a connection of a user: as many are for its recording, and for lines.

@@ -6,6 +6,7 @@ mod config;
 mod connections;
 mod cores;
 mod daemon;
+mod doctor;
 mod hypervisors;
 mod limits;
 mod listen;
@@ -68,6 +69,7 @@ enum Command {
     Cluster(membership::Command),
     Enroll(membership::Enroll),
     Join(membership::Join),
+    Doctor(Box<doctor::Doctor>),
     /// Create certificates for TLS
     #[command(subcommand)]
     Tls(self_signed::Command),
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Cluster(command) => membership::run(&command),
         Command::Enroll(args) => membership::run_enroll(&args),
         Command::Join(args) => membership::run_join(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {
             let mut command = Args::command();

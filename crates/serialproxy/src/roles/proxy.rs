@@ -53,15 +53,12 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let is_front = loaded.config.nova_user().is_none() && loaded.config.cluster.is_set();
-    if let Err(what) = check(&loaded.config)
-        && !is_front
-    {
+    if let Err(what) = check(&loaded.config) {
         loaded.warnings.iter().for_each(|warning| complain(warning));
         complain(&what);
         return ExitCode::from(EXIT_USAGE);
     }
-    if is_front {
+    if is_front(&loaded.config) {
         return start(args, loaded.config, front::serve);
     }
     let (passed_over, warnings) = (loaded.passed_over, loaded.warnings);
@@ -76,8 +73,16 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     })
 }
 
+/// Whether it is the proxy of a cluster, and not one in front of a Nova.
+pub(crate) fn is_front(config: &Config) -> bool {
+    config.nova_user().is_none() && config.cluster.is_set()
+}
+
 /// What this role needs, and cannot do.
-fn check(config: &Config) -> Result<(), String> {
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    if is_front(config) {
+        return Ok(());
+    }
     let Some((group, auth)) = config.nova_user() else {
         return Err("the proxy role needs a cluster or a Nova. On a host of a cluster, [cluster] etcd_endpoints is \
              set, as `serialproxy join` writes it. To replace nova-serialproxy, pass --config-file /etc/nova/nova.conf, whose \

@@ -1,0 +1,267 @@
+//! `serialproxy doctor`: looks at this host and at what the service needs, and says what to mend.
+//!
+//! Nothing is changed: no file is written, no table created, no guest's port connected to. All checks run
+//! at the same time, and each has a time limit.
+
+mod certificates;
+mod configuration;
+mod finding;
+mod hypervisor;
+mod listeners;
+mod machine;
+mod ports;
+mod service;
+mod sockets;
+mod state;
+mod url;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use clap::ValueEnum;
+use serialproxy_cluster::Role as ClusterRole;
+use serialproxy_config::Config;
+use serialproxy_config::Loaded;
+use serialproxy_config::Role as Reader;
+use tokio::time::timeout;
+
+use self::finding::Check;
+use self::finding::Finding;
+use self::finding::Level;
+use crate::complain;
+use crate::options::ServerArgs;
+
+/// How long a check may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Check this host, the configuration and what they need, and say how to fix what is wrong
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  serialproxy doctor
+  serialproxy doctor --role proxy --config-file /etc/nova/nova.conf
+  serialproxy doctor -f json
+
+It changes nothing, and may run beside the service, as root or as the service's user. It prints one line for
+each check: ok, warning, or problem, with the fix. The exit code is 1 if there is a problem.")]
+pub(crate) struct Doctor {
+    /// Role that runs here [default: serve, or proxy with a configuration file of Nova]
+    #[arg(long, value_name = "ROLE", value_enum)]
+    role: Option<Role>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The role of the service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Role {
+    /// Every role in one process.
+    Serve,
+    /// The API of a cluster.
+    Api,
+    /// A hypervisor of a cluster.
+    Compute,
+    /// What users connect to.
+    Proxy,
+}
+
+/// How the findings are printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For programs.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// What is looked at.
+#[derive(Debug)]
+struct Subject {
+    role: Role,
+    loaded: Loaded,
+}
+
+pub(crate) fn run(args: &Doctor) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("the program cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let findings = match Subject::load(args) {
+        Ok(subject) => runtime.block_on(examine(Arc::new(subject))),
+        Err(findings) => findings,
+    };
+    // A name server or a file system that hangs must not keep the program from ending.
+    runtime.shutdown_background();
+    let told = match args.format {
+        Format::Json => finding::json(&findings),
+        Format::Text => finding::text(&findings),
+    };
+    // A reader that closed the pipe has all that it wanted.
+    let _ = std::io::stdout().lock().write_all(told.as_bytes());
+    match findings.iter().any(|finding| finding.level == Level::Problem) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}
+
+/// All checks of the role, at the same time; what they found, in the order of the document.
+async fn examine(subject: Arc<Subject>) -> Vec<Finding> {
+    let mut findings = configuration::check(&subject);
+    let libvirt = subject.has_guests() && subject.config().compute.libvirt;
+    let all = tokio::join!(
+        blocking(Check::OpenFiles, &subject, machine::open_files),
+        bounded(Check::Clock, machine::clock(&subject.config().state_dir)),
+        blocking(Check::StateDirectory, &subject, places),
+        blocking(Check::Certificate, &subject, certificates::check),
+        bounded(Check::Listeners, listeners::check(&subject)),
+        only(libvirt, bounded(Check::Libvirt, hypervisor::check(&subject))),
+        only(libvirt, bounded(Check::Kvm, hypervisor::kvm(&subject))),
+    );
+    let all = [all.0, all.1, all.2, all.3, all.4, all.5, all.6];
+    findings.extend(all.into_iter().flatten());
+    findings
+}
+
+/// What the role writes to.
+fn places(subject: &Subject) -> Vec<Finding> {
+    let config = subject.config();
+    let mut findings = Vec::new();
+    if !subject.is_drop_in() || subject.in_cluster() {
+        findings.extend(state::check(subject));
+    }
+    if subject.has_guests() || subject.is_drop_in() {
+        findings.extend(state::claims(config));
+        findings.extend(state::recordings(config));
+    }
+    findings
+}
+
+/// What a check finds, where there is something to check.
+async fn only(is_used: bool, work: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    if is_used { work.await } else { Vec::new() }
+}
+
+/// What a check found, or that it took too long.
+async fn bounded(check: Check, work: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+        vec![Finding::problem(
+            check,
+            format!("this check did not end within {} s", PATIENCE.as_secs()),
+            "look for a network file system, a name server or a service that does not respond",
+        )]
+    })
+}
+
+/// The same of one that blocks.
+async fn blocking(
+    check: Check,
+    subject: &Arc<Subject>,
+    work: fn(&Subject) -> Vec<Finding>,
+) -> Vec<Finding> {
+    let subject = Arc::clone(subject);
+    let work = async move {
+        tokio::task::spawn_blocking(move || work(&subject)).await.unwrap_or_else(|error| {
+            vec![Finding::problem(
+                check,
+                format!("this check failed: {error}"),
+                "report this fault",
+            )]
+        })
+    };
+    bounded(check, work).await
+}
+
+impl Subject {
+    fn load(args: &Doctor) -> Result<Self, Vec<Finding>> {
+        let reader = args.role.map_or(Reader::Either, Role::reader);
+        let loaded = serialproxy_config::load(&args.server.sources(reader));
+        let loaded = loaded.map_err(|error| configuration::refused(&error))?;
+        let default = if loaded.is_novas { Role::Proxy } else { Role::Serve };
+        Ok(Self { role: args.role.unwrap_or(default), loaded })
+    }
+
+    fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    fn has_guests(&self) -> bool {
+        matches!(self.role, Role::Serve | Role::Compute)
+    }
+
+    fn has_api(&self) -> bool {
+        matches!(self.role, Role::Serve | Role::Api)
+    }
+
+    fn has_users(&self) -> bool {
+        matches!(self.role, Role::Serve | Role::Proxy)
+    }
+
+    /// Whether it is in nova-serialproxy's place.
+    fn is_drop_in(&self) -> bool {
+        self.role == Role::Proxy && !crate::roles::proxy::is_front(self.config())
+    }
+
+    fn in_cluster(&self) -> bool {
+        self.role != Role::Serve && self.config().cluster.is_set()
+    }
+
+    /// What its certificate has to allow.
+    fn roles(&self) -> &'static [ClusterRole] {
+        match self.role {
+            Role::Serve => &[],
+            Role::Api => &[ClusterRole::Api],
+            Role::Compute => &[ClusterRole::Compute],
+            Role::Proxy => &[ClusterRole::Proxy],
+        }
+    }
+}
+
+impl Role {
+    fn reader(self) -> Reader {
+        match self {
+            Self::Serve => Reader::Serve,
+            Self::Api => Reader::Api,
+            Self::Compute => Reader::Compute,
+            Self::Proxy => Reader::Proxy,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Api => "api",
+            Self::Compute => "compute",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_hangs_is_a_problem_and_holds_up_nothing() {
+        let found = bounded(Check::Clock, std::future::pending()).await;
+        assert_eq!((found.len(), found[0].level), (1, Level::Problem));
+    }
+
+    #[test]
+    fn the_document_has_a_row_for_each_check() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let rows: Vec<_> = rows.collect();
+        let names: Vec<_> = Check::ALL.iter().map(|check| check.name()).collect();
+        assert_eq!(rows, names);
+    }
+}

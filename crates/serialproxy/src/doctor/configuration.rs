@@ -1,0 +1,78 @@
+//! The options, and what the role needs of them.
+
+use serialproxy_cluster::Role as ClusterRole;
+use serialproxy_config::ConfigError;
+use serialproxy_config::Problem;
+
+use super::Role;
+use super::Subject;
+use super::finding::Check;
+use super::finding::Finding;
+use crate::cluster;
+use crate::roles::proxy;
+
+/// What keeps the configuration from being read.
+pub(super) fn refused(error: &ConfigError) -> Vec<Finding> {
+    let finding = |problem: &Problem| {
+        Finding::problem(Check::Configuration, problem.to_string(), fix(problem))
+    };
+    error.problems.iter().map(finding).collect()
+}
+
+fn fix(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::Unreadable { .. } => {
+            "name an existing file with --config-file, and let the service's user read it"
+        }
+        Problem::Malformed { .. } => {
+            "correct the line: a line is [group], option = value or # comment"
+        }
+        Problem::UnknownGroup { .. } | Problem::UnknownOption { .. } => {
+            "correct the name, or remove the line; docs/config.md lists every option"
+        }
+        Problem::BadValue { .. } | Problem::More { .. } => {
+            "correct the value; docs/config.md says what each option allows"
+        }
+    }
+}
+
+/// What is wrong with a configuration that can be read.
+pub(super) fn check(subject: &Subject) -> Vec<Finding> {
+    let config = subject.config();
+    let mut findings: Vec<_> = subject
+        .loaded
+        .warnings
+        .iter()
+        .map(|warning| {
+            let fix = "correct or remove the option; docs/config.md lists every option";
+            Finding::warning(Check::Configuration, warning, fix)
+        })
+        .collect();
+    let lacks = match subject.role {
+        Role::Serve => Ok(()),
+        Role::Api => cluster::check(config, ClusterRole::Api),
+        Role::Compute => cluster::check(config, ClusterRole::Compute),
+        Role::Proxy => proxy::check(config),
+    };
+    match lacks {
+        Err(what) => findings.push(Finding::problem(
+            Check::Configuration,
+            what,
+            "change the configuration, or name the role that runs here with --role",
+        )),
+        Ok(()) if subject.role == Role::Serve && config.cluster.is_set() => {
+            findings.push(Finding::warning(
+                Check::Configuration,
+                "[cluster] etcd_endpoints is set, but `serialproxy serve` belongs to no cluster",
+                "name the role that runs here with --role api, compute or proxy, or remove \
+                 etcd_endpoints",
+            ));
+        }
+        Ok(()) => {}
+    }
+    if findings.is_empty() {
+        let text = format!("the configuration of the {} role is valid", subject.role.name());
+        findings.push(Finding::ok(Check::Configuration, text));
+    }
+    findings
+}
