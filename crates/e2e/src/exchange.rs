@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_websockets::MaybeTlsStream;
 
-use crate::socket::connect;
+use crate::connection::connect;
 use crate::within;
 
 /// The key of RFC 6455's example, which is that of each [`upgrade`].

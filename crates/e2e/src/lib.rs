@@ -9,6 +9,7 @@
 pub mod address;
 pub mod cloud;
 pub mod cluster;
+pub mod connection;
 pub mod doctor;
 pub mod drop_in;
 pub mod etcd;

@@ -1,9 +1,7 @@
 //! A WebSocket client that sees what users' clients see.
 
-use std::io;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -11,20 +9,16 @@ use futures_util::StreamExt;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Uri;
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_websockets::ClientBuilder;
-use tokio_websockets::Connector;
 use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 use tokio_websockets::WebSocketStream;
 
 use crate::PATIENCE;
+use crate::connection::connect;
 use crate::exchange::upgrade;
 use crate::within;
 
@@ -43,33 +37,6 @@ pub struct Refused {
     pub retry_after: Option<u64>,
     /// Bytes of body that came.
     pub body: usize,
-}
-
-/// A connection to `host:port`, with TLS where an authority is named that vouches for it.
-///
-/// # Errors
-///
-/// When none comes about.
-pub async fn connect(ca: Option<&Path>, address: &str) -> io::Result<MaybeTlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    within(connect_on(stream, ca, address)).await
-}
-
-/// The same on a TCP connection that is there already; it may take any time.
-pub(crate) async fn connect_on(
-    stream: TcpStream,
-    ca: Option<&Path>,
-    address: &str,
-) -> io::Result<MaybeTlsStream<TcpStream>> {
-    let connector = ca.map_or(Connector::Plain, |ca| {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Connector::Rustls(Arc::new(config).into())
-    });
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    connector.wrap(host, stream).await.map_err(io::Error::other)
 }
 
 impl Socket {

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
+use serialproxy_e2e::connection::connect;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::rig::Rig;
-use serialproxy_e2e::socket::connect;
 use serialproxy_e2e::within;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use serialproxy_e2e::connection::connect;
 use serialproxy_e2e::exchange::KEY;
 use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::http;
 use serialproxy_e2e::server::program;
-use serialproxy_e2e::socket::connect;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;

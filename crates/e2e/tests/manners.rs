@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serialproxy_e2e::connection::connect;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::exchange::open;
 use serialproxy_e2e::exchange::upgrade;
@@ -23,7 +24,6 @@ use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::http;
 use serialproxy_e2e::socket::Socket;
-use serialproxy_e2e::socket::connect;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;

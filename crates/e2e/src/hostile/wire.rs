@@ -13,9 +13,9 @@ use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio_websockets::MaybeTlsStream;
 
+use crate::connection::connect_on;
 use crate::exchange::Head;
 use crate::exchange::upgrade;
-use crate::socket::connect_on;
 
 /// How long a connection may take to be made or answered.
 const PATIENCE: Duration = Duration::from_secs(5);
