@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::client::Door;
 use crate::client::Session;
 use crate::client::Wire;
-use crate::peers::Peer;
+use crate::peer::Peer;
 use crate::usage;
 use crate::usage::Cpu;
 

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::Subcommand;
 
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 mod client;
 mod guest;
 mod load;
 mod machine;
 mod pattern;
+mod peer;
 mod peers;
 mod rows;
 mod run;

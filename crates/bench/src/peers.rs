@@ -1,4 +1,4 @@
-//! Who is measured, and how each is started.
+//! How each peer is started.
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -13,15 +13,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
-use clap::ValueEnum;
-use serde::Deserialize;
-use serde::Serialize;
 
 use crate::load::Load;
 use crate::load::Target;
 use crate::load::Way;
 use crate::machine::Machine;
 use crate::machine::Process;
+use crate::peer::Peer;
 use crate::usage;
 
 pub(crate) mod api;
@@ -30,34 +28,6 @@ mod haproxy;
 pub(crate) mod hosts;
 mod serialproxy;
 mod websockify;
-
-/// Who carries the bytes between client and guest.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ValueEnum)]
-pub(crate) enum Peer {
-    /// Nobody: the client connects to the guest.
-    Direct,
-    /// HAProxy in TCP mode.
-    Haproxy,
-    /// websockify, which Nova's serial proxy is built on.
-    Websockify,
-    /// This program.
-    Serialproxy,
-}
-
-impl Peer {
-    /// All, in the order in which they are measured.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Direct, Self::Haproxy, Self::Websockify, Self::Serialproxy];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Haproxy => "HAProxy",
-            Self::Websockify => "websockify",
-            Self::Serialproxy => "serialproxy",
-        }
-    }
-}
 
 /// Where the programs are, and room for their files.
 #[derive(Debug)]

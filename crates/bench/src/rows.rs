@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::load::Load;
-use crate::peers::Peer;
-use crate::peers::Peer::Haproxy;
-use crate::peers::Peer::Websockify;
+use crate::peer::Peer;
+use crate::peer::Peer::Haproxy;
+use crate::peer::Peer::Websockify;
 use crate::rows::Bound::AtLeast;
 use crate::rows::Bound::AtMost;
 use crate::rows::Goal::Ratio;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::load::Load;
 use crate::load::Values;
-use crate::peers::Peer;
+use crate::peer::Peer;
 use crate::rows::Bound;
 use crate::rows::Goal;
 use crate::rows::Measure;

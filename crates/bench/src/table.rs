@@ -4,7 +4,7 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_FULL_CONDENSED;
 use comfy_table::presets::ASCII_MARKDOWN;
 
-use crate::peers::Peer;
+use crate::peer::Peer;
 use crate::rows::MEASURES;
 use crate::rows::Measure;
 use crate::samples::Samples;

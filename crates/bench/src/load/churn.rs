@@ -12,7 +12,7 @@ use crate::load::Meter;
 use crate::load::Plan;
 use crate::load::Values;
 use crate::load::values;
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 pub(crate) const LINES: usize = 1000;
 

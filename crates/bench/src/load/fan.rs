@@ -14,7 +14,7 @@ use crate::load::Plan;
 use crate::load::Values;
 use crate::load::values;
 use crate::pattern::Check;
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 const READERS: usize = 101;
 

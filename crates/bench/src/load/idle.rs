@@ -14,7 +14,7 @@ use crate::load::Meter;
 use crate::load::Plan;
 use crate::load::Values;
 use crate::load::values;
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 /// What each session types and gets back before it waits.
 const USED: usize = 16 * 1024;

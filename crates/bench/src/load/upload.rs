@@ -11,7 +11,7 @@ use crate::load::Meter;
 use crate::load::Plan;
 use crate::load::Values;
 use crate::load::values;
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 /// Payload of a frame.
 const FRAME: u64 = 64 * 1024;
