@@ -15,12 +15,12 @@ use crate::secret;
 /// Name of its file in the state directory.
 const FILE: &str = "admin-token";
 
-/// What the admin token of a state directory is recognized by. The first call makes the token:
-/// 64 hexadecimal digits in the file `admin-token`, which its owner alone may read.
+/// The digest that the admin token of a state directory is recognized by. The first call makes the
+/// token: 64 hexadecimal digits in the file `admin-token`, which only its owner may read.
 ///
 /// # Errors
 ///
-/// When the file can be neither read nor made, others may read it, or it holds no token.
+/// When the file can be neither read nor made, when others may read it, or when it holds no token.
 pub fn admin_token(state_dir: &Path) -> io::Result<TokenDigest> {
     let path = state_dir.join(FILE);
     match read(&path) {
@@ -52,8 +52,8 @@ fn read(path: &Path) -> io::Result<TokenDigest> {
     Ok(TokenDigest::of(token))
 }
 
-/// Writes the file under another name and links it into place, so that it is there whole or not
-/// at all, and of two processes that start at once one wins.
+/// Writes the file under another name and links it into place: a reader never sees a part of it,
+/// and of two processes that start at the same time one wins.
 fn create(state_dir: &Path, path: &Path) -> io::Result<()> {
     let draft = state_dir.join(format!(".{FILE}.{}", Uuid::new_v4()));
     let linked = write(&draft).and_then(|()| fs::hard_link(&draft, path));

@@ -89,7 +89,7 @@ impl Auth {
         }
     }
 
-    /// Refuses where others answer for who someone is.
+    /// Refuses the calls of the identity service where Keystone authenticates callers.
     pub(crate) fn serves_identity(&self) -> Result<(), Fault> {
         match self {
             Self::Noauth | Self::Local(_) => Ok(()),
@@ -113,8 +113,8 @@ impl Auth {
         }
     }
 
-    /// Refuses a path in the name of another project than the caller's, where projects are
-    /// Keystone's: elsewhere that part of a path may be anything.
+    /// Refuses a path that names another project than the caller's. This counts only with Keystone;
+    /// with the other backends that part of a path may be anything.
     pub(crate) fn check_project(&self, caller: &Caller, project: &str) -> Result<(), Fault> {
         match self {
             Self::Keystone(_) if project != caller.project => Err(Fault::BadRequest(format!(
@@ -162,7 +162,8 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// Name and password of `Authorization: Basic`, where no token comes before it.
+/// Name and password of `Authorization: Basic`; none where a token in another header takes
+/// precedence.
 fn basic(headers: &HeaderMap) -> Option<(String, Password)> {
     if headers.contains_key("x-auth-token") {
         return None;
@@ -173,7 +174,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, Password)> {
     Some((user.to_owned(), Password::from_person(password.to_owned())))
 }
 
-/// What follows this scheme in `Authorization`.
+/// The text after this scheme in `Authorization`.
 fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let (given, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then_some(rest.trim_start())
@@ -183,7 +184,7 @@ fn named(headers: &HeaderMap) -> Result<String, Fault> {
     let Some(name) = headers.get("x-user") else {
         return Ok("anonymous".into());
     };
-    // `to_str` lets visible ASCII, spaces and tabs pass.
+    // `to_str` also accepts spaces and tabs beside visible ASCII.
     let name = name.to_str().ok().filter(|name| {
         (1..=NAME).contains(&name.len()) && !name.contains(|c: char| c.is_ascii_control())
     });

@@ -1,4 +1,5 @@
-//! The calls that the blueprint names: a console URL, and an end to who holds the console.
+//! The calls that the blueprint names: one makes a console URL, one ends the session that is
+//! typing.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::request::ServerPath;
 use crate::route::Route;
 use crate::validation::Part;
 
-/// Where the calls are, and the status of their success there.
+/// The places of the calls, each with its status of success.
 const PLACES: [(&str, StatusCode); 2] = [
     ("/v2/{project}/servers/{server}", StatusCode::OK),
     ("/v3/servers/{server}", StatusCode::ACCEPTED),
@@ -83,8 +84,8 @@ async fn disconnect_serial_console(
     Ok(Json(Disconnected { disconnected }))
 }
 
-/// The blueprint's schema: nothing, or an object that at most has `serial_console`, which is an
-/// object without properties or null.
+/// Checks the blueprint's schema: an empty body, or an object with at most `serial_console`, whose
+/// value is null or an empty object.
 fn check(body: &Body) -> Result<(), Fault> {
     if body.is_empty() {
         return Ok(());

@@ -14,7 +14,7 @@ use serialproxy_limits::Source;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_proto::relayed::RelayedUser;
 
-/// The address of who makes a call: of the user's, where it comes through the users' port of this
+/// The address that makes a call: the user's, where the call comes through the users' port of this
 /// process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Client(pub(crate) IpAddr);
@@ -32,7 +32,8 @@ impl Client {
     }
 }
 
-/// What a relay says of a call. It adds the header once, and passes none on.
+/// What a relay says about the user of a call. A relay adds the header itself and removes what the
+/// user sent under its name.
 pub(crate) fn relayed(headers: &HeaderMap) -> Option<RelayedUser<'_>> {
     headers.get(RELAYED_USER).and_then(|text| RelayedUser::read(text.to_str().ok()?))
 }

@@ -14,18 +14,18 @@ use crate::auth::Caller;
 use crate::auth::Role;
 use crate::fault::Fault;
 
-/// Nova's name of the right to a serial console.
+/// Nova's policy for serial consoles.
 pub(crate) const POLICY: &str = "os_compute_api:os-remote-consoles";
 
-/// Longest life of a token, whatever the options say: ten years, so that no clock overflows.
+/// Longest life of a token, whatever the options say: ten years, so that no time overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What a caller wants of which line.
+/// The console that a caller asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) line: LineKey,
     pub(crate) mode: Mode,
-    /// A token for a guest that does not run, too.
+    /// Whether a guest that does not run gets a token, too.
     pub(crate) wait: bool,
 }
 
@@ -47,7 +47,7 @@ impl Api {
         let OpenedConsole { line, name, project } = self.lines.open_console(ask).await?;
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
-        // Whoever is only to watch leaves the guest alone.
+        // A session that only watches may not control the guest.
         let operator = mode == Mode::Write && caller.role >= Role::Member;
         let user = caller.user.clone();
         let grant = Grant { line, project, user, mode, operator, wait, expires, host: None };
@@ -59,7 +59,7 @@ impl Api {
     }
 }
 
-/// In Nova's words.
+/// The refusal in Nova's words.
 pub(crate) fn unavailable(kind: &str) -> Fault {
     Fault::BadRequest(format!("Unavailable console type {kind}."))
 }

@@ -1,4 +1,4 @@
-//! Answers that tell why not, in Nova's form: the only place that knows their statuses.
+//! Error responses in Nova's form. Only this module knows their statuses.
 
 use std::io;
 
@@ -13,16 +13,16 @@ use serde_json::json;
 use serialproxy_grants::GrantsError;
 use serialproxy_proto::compute::ComputeError;
 
-/// Largest request body in bytes, as Nova has it.
+/// Largest request body in bytes, as in Nova.
 pub(crate) const BODY_LIMIT: usize = 114_688;
 
-/// Longest piece of a request that a fault repeats, in characters.
+/// Longest piece of a request that an error text repeats, in characters.
 const ECHO: usize = 100;
 
-/// Why a call was not done. The text is what the caller reads.
+/// Why a call failed. The caller reads the text.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// As Keystone says it, where Keystone's clients ask.
+    /// Keystone's own text, for its clients.
     #[error("The request you have made requires authentication.")]
     Authenticate { uri: String },
     #[error("{0}")]
@@ -57,7 +57,7 @@ pub(crate) enum Fault {
     Unsupported(String),
 }
 
-/// Kept beside a 5xx answer for the log.
+/// The error text of a 5xx response, for the log.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultText(pub(crate) String);
 
@@ -66,12 +66,12 @@ impl Fault {
         Self::NotFound("The resource could not be found: /v1/openapi.json lists all calls.".into())
     }
 
-    /// What the compute API says of a call that it does not have, or not in the version asked for.
+    /// The compute API's answer to a call that does not exist, or not in the requested version.
     pub(crate) fn no_such_resource() -> Self {
         Self::NotFound("The resource could not be found.".into())
     }
 
-    /// What Nova says of a request that it does not understand, whatever it is.
+    /// Nova's answer to any request that it does not understand.
     pub(crate) fn malformed() -> Self {
         Self::BadRequest(
             "The server could not comply with the request since it is either malformed or \
@@ -80,7 +80,7 @@ impl Fault {
         )
     }
 
-    /// In Nova's words, which clients rely on: they look for a server of that name next.
+    /// In Nova's words: clients recognize them, and then look for a server of that name.
     pub(crate) fn no_such_server(text: &str) -> Self {
         Self::NotFound(format!("Instance {} could not be found.", echo(text)))
     }
@@ -110,7 +110,7 @@ impl Fault {
 }
 
 impl Fault {
-    /// How to say who one is.
+    /// The `WWW-Authenticate` header: how to authenticate.
     fn challenge(&self) -> Option<HeaderValue> {
         match self {
             Self::Authenticate { uri } => {
@@ -155,7 +155,7 @@ impl From<ComputeError> for Fault {
 }
 
 impl From<io::Error> for Fault {
-    /// The one thing that calls ask of the operating system.
+    /// Calls ask the operating system for nothing but random numbers.
     fn from(error: io::Error) -> Self {
         Self::Failed(format!("the system's random number generator failed: {error}"))
     }
@@ -177,7 +177,7 @@ impl From<BytesRejection> for Fault {
     }
 }
 
-/// A piece of a request as a fault may repeat it: short and without control characters.
+/// A piece of a request in a form that an error text may repeat: short, without control characters.
 pub(crate) fn echo(text: &str) -> String {
     let mut echo = String::new();
     for character in text.chars().take(ECHO) {

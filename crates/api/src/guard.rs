@@ -1,6 +1,6 @@
-//! What is checked of every call before it is asked who makes it: that no page of another origin
-//! makes it, and that its body is JSON. A browser sends either with the user's address and, under
-//! `http_basic`, with the user's password.
+//! Checks of every call before its caller is authenticated: no page of another origin makes it, and
+//! its body is JSON. A browser would send either with the user's address and, under `http_basic`,
+//! with the user's password.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,13 +28,15 @@ use crate::auth::Auth;
 use crate::client::relayed;
 use crate::fault::Fault;
 
-/// What a body may be called. A page of another origin cannot use these names without leave.
+/// The accepted content types. A browser lets a page of another origin use them only with the
+/// server's permission.
 const JSON: [&str; 2] = ["application/json", "application/vnd.openstack.compute+json"];
 
-/// What is let in.
+/// The rules for calls.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// Everyone is an administrator, also a page that gives its own name our address.
+    /// Whether everyone is an administrator. Then a page could also give its own host name our
+    /// address (DNS rebinding), so host names are checked.
     noauth: bool,
     /// `[api] allowed_hosts`.
     hosts: Vec<String>,
@@ -62,8 +64,8 @@ impl Guard {
         Ok(())
     }
 
-    /// Refuses those who reached us by a name that is not ours, and through a relay all but those
-    /// who are on its machine.
+    /// Refuses calls to a host name that is not ours. Of calls through a relay, accepts only those
+    /// of users on the relay's machine.
     fn admit_by_name(&self, request: &Request) -> Result<(), Fault> {
         let headers = request.headers();
         let knows = |host: &str| own_origin(host).is_some_and(|own| self.knows(&own));
@@ -98,18 +100,18 @@ impl Guard {
     }
 }
 
-/// What a `Host` header names. Its scheme does not matter here.
+/// The origin that a `Host` header names. Its scheme does not matter here.
 fn own_origin(host: &str) -> Option<PageOrigin> {
     PageOrigin::of_connection(false, host)
 }
 
-/// Refuses pages whose origin is not the very host that they call.
+/// Refuses pages whose origin is another host than the one they call.
 fn refuse_foreign(headers: &HeaderMap) -> Result<(), Fault> {
     let host = single(headers, &HOST);
     let is_own = |origin: &HeaderValue| {
         let page = origin.to_str().ok().and_then(PageOrigin::parse);
         page.is_some_and(|page| {
-            // Either scheme will do, since TLS may end before us.
+            // Either scheme is accepted, since a proxy before us may terminate TLS.
             let tls = page.scheme() == "https";
             host.and_then(|host| PageOrigin::of_connection(tls, host)) == Some(page)
         })
@@ -125,13 +127,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| JSON.iter().any(|json| json.eq_ignore_ascii_case(kind.trim())))
 }
 
-/// A header that is there once.
+/// The value of a header that occurs exactly once.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
 }
 
-/// Lets in what may come in.
+/// Refuses calls that break the rules.
 pub(crate) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     match api.guard.admit(&request) {
         Ok(()) => next.run(request).await,

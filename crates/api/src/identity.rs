@@ -1,5 +1,5 @@
-//! What a site without Keystone needs of it: tokens for the passwords of local users, so that
-//! OpenStack's clients log in as they always do.
+//! The part of Keystone's API that a site without Keystone needs: tokens for the passwords of local
+//! users, so that OpenStack's clients log in as usual.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::route::Route;
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
 
-/// The one domain: Keystone's default.
+/// The only domain: Keystone's default.
 const DOMAIN: (&str, &str) = ("default", "Default");
 
 const REGION: &str = "RegionOne";
@@ -83,7 +83,7 @@ struct Auth {
     scope: Option<Value>,
 }
 
-/// The first method counts: there is no second factor here.
+/// The first method counts: a second factor does not exist here.
 #[derive(Deserialize)]
 struct Methods {
     methods: Vec<String>,
@@ -176,7 +176,7 @@ async fn by_password(local: &Local, user: User, trier: Trier<'_>) -> Result<Logi
     local.log_in(&named, password, trier).await
 }
 
-/// The same token again: it is for its one project already.
+/// Returns the same token again, which is for its only project already.
 async fn by_token(local: &Local, token: Password, trier: Trier<'_>) -> Result<Login, Fault> {
     let secret = token.expose().to_owned();
     let token = local.by_token(&secret, trier).await?;
@@ -207,7 +207,7 @@ async fn revoke(
     Ok(())
 }
 
-/// The token that a call is about, where the caller may ask about it.
+/// The token that a call is about, if the caller may ask about it.
 async fn subject<'a>(
     api: &'a Api,
     caller: &Caller,
@@ -268,7 +268,7 @@ fn service(kind: &str, name: &str, url: &str) -> Value {
     json!({"id": kind, "type": kind, "name": name, "endpoints": endpoints})
 }
 
-/// A time as Keystone writes it.
+/// A time in Keystone's format.
 fn instant(time: Timestamp) -> String {
     format!("{time:.6}")
 }
@@ -282,7 +282,7 @@ impl Domain {
     }
 }
 
-/// Whether what a token is asked for is the user's one project, or nothing in particular.
+/// Whether the requested scope is the user's only project, or no scope is requested.
 fn scope_fits(scope: Option<&Value>, project: &str) -> bool {
     let Some(Value::Object(scope)) = scope else { return true };
     scope.iter().all(|(kind, wanted)| {

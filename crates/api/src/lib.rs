@@ -1,7 +1,8 @@
-//! The REST API: who may ask for what, in which words, with which answer.
+//! The REST API: it authenticates callers, authorizes their calls, and answers in the words of
+//! Nova.
 //!
-//! It owns the routes, the callers' identities and the making of console tokens. It never touches
-//! a line, a hypervisor or a WebSocket: all of that is asked of [`Servers`] and [`LineBook`].
+//! It owns the routes, the callers' identities and the making of console tokens. It never touches a
+//! line, a hypervisor or a WebSocket: for these it calls [`Servers`] and [`LineBook`].
 //!
 //! ```text
 //! serve ─▶ observe (request id, log) ─▶ negotiate (microversion) ─▶ a row of the route table ─▶ handler ─▶ Servers, LineBook, Grants
@@ -81,7 +82,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Takes what is said of consoles, their tokens and links from the options.
+    /// An API with the options of `config` for consoles, their tokens and links.
     pub fn new(
         servers: Arc<dyn Servers>,
         lines: Arc<dyn LineBook>,
@@ -104,19 +105,19 @@ impl Api {
         }
     }
 
-    /// Says at `/healthz` what this says.
+    /// Answers `/healthz` with this.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         Self { health, ..self }
     }
 
-    /// The source of login attempts from there.
+    /// The login attempts of a client.
     fn trier(&self, client: Client) -> Trier<'_> {
         Trier { client, failures: &self.failures }
     }
 
-    /// Runs a change to its end even when its caller hangs up, so that a half-made guest is never
-    /// left behind. How many may be under way is for the compute role to say.
+    /// Runs a change to its end even when its caller hangs up, so that no half-made guest is left
+    /// behind. The compute role limits how many changes run at a time.
     async fn change<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
@@ -137,13 +138,14 @@ impl fmt::Debug for Api {
     }
 }
 
-/// All routes, ready to be served.
+/// The router of all calls.
 pub fn router(api: &Arc<Api>) -> Router {
     let guarded = middleware::from_fn_with_state(Arc::clone(api), guard::guard);
     serving(api, routes::all(), |router| router.layer(guarded))
 }
 
-/// The calls that only this machine may make elsewhere, for everyone: for `[api] metrics_listen`.
+/// The router of `[api] metrics_listen`: it opens to everyone the calls that elsewhere only this
+/// machine may make.
 pub fn health_router(api: &Arc<Api>) -> Router {
     let local = routes::all().into_iter().filter(|route| route.access() == Access::Loopback);
     serving(api, local.map(|route| route.open_to(Access::Anyone)).collect(), |router| router)

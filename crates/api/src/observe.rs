@@ -21,14 +21,15 @@ use crate::strangers::StrangerLog;
 /// Characters of a method that are logged.
 const METHOD: usize = 16;
 
-/// A call until it is logged, which its end does, also when the caller hung up before.
+/// A call until it is logged. Dropping it logs it, also when the caller hung up before the answer.
 struct Call {
-    /// The beginning: any word may be one.
+    /// Its beginning: a client may send any word.
     method: String,
-    /// The template of the path: the path itself may hold what someone typed, the query a token.
+    /// The template of the path. The path itself may hold what a person typed, and the query a
+    /// token.
     route: Option<MatchedPath>,
     request_id: String,
-    /// The id that a service before us gave the user's whole request.
+    /// The id that an earlier service gave the user's whole request.
     global_request_id: Option<Uuid>,
     started: Instant,
     status: Option<u16>,
@@ -38,7 +39,7 @@ struct Call {
     log: Arc<StrangerLog>,
 }
 
-/// Gives every answer its request id and the headers that all have, and logs the call.
+/// Adds the request id and the common headers to every answer, and logs the call.
 pub(crate) async fn observe(
     State(log): State<Arc<StrangerLog>>,
     request: Request,
@@ -66,7 +67,7 @@ pub(crate) async fn observe(
         headers.insert("x-openstack-request-id", id.clone());
         headers.insert("x-compute-request-id", id);
     }
-    // Answers hold tokens, or what was true a moment ago.
+    // Answers hold tokens, or a state that may change at any time.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -99,7 +100,7 @@ impl Drop for Call {
                 )
             };
         }
-        // The fault is somebody's, if only the caller's.
+        // An error status is a warning, even if only the caller is at fault.
         match self.status {
             Some(status) if status >= 400 => log!(warn),
             _ => log!(info),

@@ -11,7 +11,7 @@ use crate::route::Access;
 use crate::route::Route;
 use crate::schema;
 
-/// What answers other than success mean.
+/// The descriptions of statuses other than success.
 const OTHERS: [(u16, &str); 13] = [
     (202, "Accepted"),
     (400, "Bad request: a parameter, header or body is not valid"),
@@ -28,11 +28,11 @@ const OTHERS: [(u16, &str); 13] = [
     (503, "Temporarily unavailable: try again later"),
 ];
 
-/// The headers that name a microversion, of which the first wins, each with an example.
+/// The headers that name a microversion, each with an example. The first takes precedence.
 const MICROVERSIONS: [(&str, &str); 2] =
     [("OpenStack-API-Version", "compute 2.31"), ("X-OpenStack-Nova-API-Version", "2.31")];
 
-/// The document for a table of routes.
+/// The OpenAPI document of a table of routes.
 pub(crate) fn document(routes: &[Route]) -> Value {
     let mut paths: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for route in routes {
@@ -110,7 +110,7 @@ fn answers(route: &Route) -> BTreeMap<u16, Value> {
     answers
 }
 
-/// The answers that many calls have, by status.
+/// The answers that many calls share, by status.
 fn responses() -> BTreeMap<u16, Value> {
     let described = OTHERS.into_iter().map(|(status, text)| {
         let mut response = json!({"description": text});
@@ -170,7 +170,7 @@ fn json_of(name: &str) -> Value {
     json!({"application/json": {"schema": schema::reference(name)}})
 }
 
-/// The names in braces of a path's template.
+/// The names in braces in a path's template.
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }

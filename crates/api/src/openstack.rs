@@ -1,5 +1,5 @@
-//! What OpenStack's clients ask of Nova: versions, servers and their power, consoles, and what a
-//! server printed.
+//! The calls of Nova's API that OpenStack's clients make: versions, servers and their power,
+//! consoles, and a server's console output.
 
 mod actions;
 mod auth_tokens;
@@ -20,7 +20,7 @@ pub(crate) use self::versions::other_method;
 pub(crate) use self::versions::unknown_path;
 use crate::route::Route;
 
-/// Both generations of the API, each with and without the project in the path.
+/// The places of both generations of the API, each with and without the project in the path.
 const PLACES: [&str; 4] = ["/v2.1", "/v2", "/v2.1/{project}", "/v2/{project}"];
 
 pub(crate) fn routes() -> Vec<Route> {

@@ -1,4 +1,4 @@
-//! Changes of a server's power, for our own calls and for Nova's.
+//! Changes of a server's power, for both our own calls and Nova's.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::auth::Caller;
 use crate::fault::Fault;
 
 impl Api {
-    /// Done when it is, and recorded: even when the caller hangs up before that.
+    /// Returns when the change is done. The change goes on and is logged even when the caller hangs
+    /// up before.
     pub(crate) async fn change_power(
         &self,
         caller: &Caller,
@@ -22,7 +23,7 @@ impl Api {
             let Server { id: server, name, .. } = server;
             match servers.power(server, power.clone()).await {
                 Ok(()) => tracing::info!(user, name, %server, ?power, "power changed"),
-                // The caller may be gone.
+                // Logged here, since the caller may have hung up.
                 Err(error) => {
                     tracing::warn!(user, name, %server, ?power, %error, "power not changed");
                     return Err(error);

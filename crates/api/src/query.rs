@@ -1,4 +1,4 @@
-//! Query parameters. Unknown ones are ignored, as Nova ignores them; of a repeated one the last
+//! Query parameters. Like Nova, the API ignores unknown ones; of a repeated one the last value
 //! counts.
 
 use std::convert::Infallible;
@@ -26,12 +26,12 @@ impl Query {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The parameter's value, if it is there; `allowed` completes "it takes …".
+    /// The parameter's value, if present; `allowed` completes the error text "it takes …".
     pub(crate) fn value<T: FromStr>(&self, name: &str, allowed: &str) -> Result<Option<T>, Fault> {
         self.text(name).map(|text| text.parse().map_err(|_| bad(name, text, allowed))).transpose()
     }
 
-    /// Index of a serial port; 0 when it is not given.
+    /// Index of a serial port; the default is 0.
     pub(crate) fn port(&self) -> Result<u8, Fault> {
         Ok(self.value("port", PORT)?.unwrap_or(0))
     }
@@ -44,12 +44,13 @@ impl Query {
         }
     }
 
-    /// How many items to answer with, at most [`PAGE`].
+    /// How many items to return, at most [`PAGE`].
     pub(crate) fn limit(&self) -> Result<usize, Fault> {
         Ok(self.value("limit", "a number from 0")?.map_or(PAGE, |limit: usize| limit.min(PAGE)))
     }
 
-    /// Why someone is disconnected. It ends up on their terminal, so it must be plain text.
+    /// The reason for a disconnection. The disconnected person's terminal shows it, so it must be
+    /// plain text.
     pub(crate) fn reason(&self) -> Result<Option<String>, Fault> {
         let Some(text) = self.text("reason").filter(|text| !text.is_empty()) else {
             return Ok(None);
@@ -61,7 +62,7 @@ impl Query {
         Ok(Some(text.to_owned()))
     }
 
-    /// The same parameters with `limit` and `marker` set, as a query string.
+    /// The same parameters as a query string, with `limit` and `marker` set.
     pub(crate) fn next_page(&self, limit: usize, marker: &str) -> String {
         let kept = self.0.iter().filter(|(name, _)| name != "limit" && name != "marker");
         form_urlencoded::Serializer::new(String::new())
@@ -72,7 +73,7 @@ impl Query {
     }
 }
 
-/// What a port index may be, in words.
+/// The allowed values of a port index, for error texts.
 pub(crate) const PORT: &str = "a number from 0 to 255";
 
 pub(crate) fn bad(name: &str, text: &str, allowed: &str) -> Fault {

@@ -1,4 +1,4 @@
-//! What a request names in its path and carries in its body.
+//! The parts of a request: the names in its path, and its body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::query::PORT;
 use crate::query::bad;
 use crate::validation::Part;
 
-/// How long a body may take to come.
+/// How long the client may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// `{server}` of a path: the UUID of a server, or a name that has the form of one.
@@ -46,7 +46,7 @@ pub(crate) struct NamePath(pub(crate) String);
 /// `{token}` of a path: a secret.
 pub(crate) struct TokenPath(pub(crate) String);
 
-/// The body, which says that it is JSON.
+/// The body; its content type is JSON.
 #[derive(Debug)]
 pub(crate) struct Body(Bytes);
 
@@ -146,7 +146,7 @@ async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathP
         .map_err(|_| Fault::BadRequest("the path is not UTF-8".into()))
 }
 
-/// The server that the path means to its caller.
+/// The server that the path names for its caller.
 async fn server(params: &RawPathParams, parts: &Parts, api: &Api) -> Result<ServerId, Fault> {
     let text = param(params, "server");
     let id = text.parse().map_err(|_| Fault::no_such_server(text))?;

@@ -1,4 +1,4 @@
-//! One call: who may make it, what it takes and what it answers.
+//! A call: who may make it, its parameters, body and answers.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -42,17 +42,17 @@ pub(crate) struct Route {
     rule: Rule,
     pub(crate) summary: &'static str,
     pub(crate) query: &'static [&'static str],
-    /// Name of the body's schema.
+    /// Name of the request body's schema.
     pub(crate) body: Option<&'static str>,
-    /// Name of the answer's schema.
+    /// Name of the response body's schema.
     pub(crate) answer: Option<&'static str>,
     /// Statuses of its other answers, beside those that [`Self::statuses`] adds.
     others: &'static [u16],
-    /// Status of an answer that is no success and has its form all the same.
+    /// A status that is no success, whose answer nevertheless has the schema of a successful one.
     pub(crate) failure: Option<u16>,
 }
 
-/// Which callers a call is open to.
+/// Who may make a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Access {
     /// Everyone.
@@ -69,7 +69,7 @@ struct Rule {
     limit: Duration,
     /// Whether the second part of the path is a project.
     in_project: bool,
-    /// Status of an answer that is no fault.
+    /// The status of a successful answer.
     success: StatusCode,
 }
 
@@ -95,7 +95,7 @@ impl Route {
         Self::new(Method::DELETE, path.into(), delete(handler))
     }
 
-    /// For every method, of which the document names GET alone; open to anyone.
+    /// A call for every method, of which the document names only GET.
     pub(crate) fn any<T: 'static>(
         path: impl Into<String>,
         handler: impl Handler<T, Arc<Api>>,
@@ -175,10 +175,11 @@ impl Route {
         self.rule.success
     }
 
-    /// Statuses of all answers but that of success.
+    /// The statuses of all answers except the successful one.
     pub(crate) fn statuses(&self) -> BTreeSet<u16> {
         let mut statuses: BTreeSet<_> = self.others.iter().copied().collect();
-        // Under noauth who asks by another name is refused, and always what another page changes.
+        // Under noauth, a call by an unknown host name is refused; a change by a page of another
+        // origin always.
         statuses.extend([403]);
         if self.method != Method::GET {
             statuses.extend([415]);
@@ -214,7 +215,7 @@ impl Route {
     }
 }
 
-/// Lets in who may call, bounds the time and sets the status of success.
+/// Checks the caller, limits the time and sets the status of success.
 async fn apply(
     State((api, rule)): State<(Arc<Api>, Rule)>,
     mut request: Request,
@@ -251,7 +252,7 @@ async fn apply(
     response
 }
 
-/// The caller, in their own project.
+/// The authenticated caller, who may use the project in the path.
 async fn caller(
     api: &Api,
     rule: Rule,

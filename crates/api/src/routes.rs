@@ -1,4 +1,4 @@
-//! The table of all calls: the router and the OpenAPI document are both made from it.
+//! The table of all calls. Both the router and the OpenAPI document are made from it.
 
 use axum::Json;
 use serde_json::Value;

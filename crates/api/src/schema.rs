@@ -1,5 +1,5 @@
-//! JSON schemas of bodies and answers. The words of enumerations are taken from the types, and
-//! tests hold every real answer against its schema.
+//! JSON schemas of request and response bodies. The values of enumerations come from their types,
+//! and tests check every real answer against its schema.
 
 mod openstack;
 
@@ -19,7 +19,7 @@ use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
 
-/// What a caller may do with a server, as far as their role and the server allow it.
+/// The actions that a caller may have, depending on their role and the server.
 const ACTIONS: [Action; 5] =
     [Action::Watch, Action::Write, Action::Force, Action::Power, Action::Admin];
 
@@ -31,7 +31,7 @@ pub(crate) fn all() -> BTreeMap<&'static str, Value> {
     [consoles(), lines(), servers(), identities(), openstack::all()].into_iter().flatten().collect()
 }
 
-/// Whether a call with this body must have one.
+/// Whether a call with this body schema requires a body.
 pub(crate) fn is_required(body: &str) -> bool {
     let required = [
         "Boot",
@@ -269,7 +269,7 @@ fn identities() -> Named {
     ]
 }
 
-/// An object that has exactly these properties.
+/// The schema of an object that has exactly these properties.
 fn object(properties: &[(&str, Value)]) -> Value {
     let names: Vec<_> = properties.iter().map(|(name, _)| *name).collect();
     let properties: serde_json::Map<_, _> =
@@ -282,7 +282,7 @@ fn object(properties: &[(&str, Value)]) -> Value {
     })
 }
 
-/// The object with more properties, which it may have.
+/// The schema with more properties, which are optional.
 fn with(mut object: Value, optional: &[(&str, Value)]) -> Value {
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
         properties

@@ -1,4 +1,4 @@
-//! Whose servers a caller sees: their project's, and administrators all.
+//! Which servers a caller sees: those of their project; administrators see all.
 
 use axum::http::HeaderMap;
 use axum::http::HeaderValue;
@@ -22,7 +22,7 @@ use crate::fault::Fault;
 use crate::fault::echo;
 
 impl Caller {
-    /// A server with what the caller may do with it.
+    /// A server with the actions that the caller may take.
     pub(crate) fn sees(&self, server: Server) -> SeenServer {
         let is_static = server.id.is_static(&server.name);
         let all = [
@@ -38,15 +38,16 @@ impl Caller {
     }
 }
 
-/// The header that tells how old a list is, where it may be old.
+/// The `Age` header of a list that may be out of date.
 pub(crate) fn age(as_of: Option<Timestamp>) -> HeaderMap {
     let seconds = as_of.map(|time| time.duration_until(Timestamp::now()).as_secs().max(0));
     seconds.map(|seconds| (AGE, HeaderValue::from(seconds))).into_iter().collect()
 }
 
 impl Api {
-    /// A server of the caller's. One of another project is answered as one that does not exist: in
-    /// its words, after as long, and as unavailable while nobody can say that it does not exist.
+    /// One of the caller's servers. A server of another project gets exactly the answer of one that
+    /// does not exist: the same words after the same time, and "unavailable" while it is unknown
+    /// whether a server exists.
     pub(crate) async fn server(&self, caller: &Caller, id: ServerId) -> Result<Server, Fault> {
         if !self.is_anothers(caller, id) {
             let server = self.servers.server(id).await?;
@@ -60,16 +61,17 @@ impl Api {
         }
     }
 
-    /// Whether a server is known to be another project's, without a call to its host.
+    /// Whether a server is known to belong to another project, without a call to its host.
     fn is_anothers(&self, caller: &Caller, id: ServerId) -> bool {
         let known = self.servers.known_project(id);
         known.zip(caller.scope()).is_some_and(|(project, own)| project != *own)
     }
 
-    /// The server that a UUID means to a caller: the one that has it; where they see none, their only one
-    /// whose name has that form. Whether it exists, and what keeps that from being known, the call tells.
+    /// The server that a UUID means to a caller: their server with this id, or else their only
+    /// server with this name. Falls back to the id itself; the call then reports that it does not
+    /// exist or why that is unknown.
     pub(crate) async fn located(&self, caller: &Caller, id: ServerId) -> ServerId {
-        // Another project's is looked up as one that nobody has.
+        // A random id, so that another project's server takes as long as one that does not exist.
         let asked = if self.is_anothers(caller, id) { ServerId(Uuid::new_v4()) } else { id };
         match self.servers.server(asked).await {
             Ok(server) if caller.owns(&server) => return id,
@@ -85,7 +87,7 @@ impl Api {
         }
     }
 
-    /// The first of the caller's servers that fit, after one of them; ordered by name, then id.
+    /// The caller's servers after `after` that fit, at most `limit`; ordered by name, then id.
     pub(crate) async fn servers(
         &self,
         caller: &Caller,
@@ -112,7 +114,7 @@ impl Api {
         }
     }
 
-    /// The server that a page begins after: one of those on the page before.
+    /// The server that a page begins after, which was on the page before.
     pub(crate) async fn marker(
         &self,
         caller: &Caller,

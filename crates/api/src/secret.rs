@@ -1,12 +1,12 @@
-//! Random secrets, and the digests that are made of them.
+//! Random secrets.
 
 use std::fmt::Write as _;
 use std::io;
 
-/// Random bits of a secret, in bytes.
+/// The size of a secret in bytes.
 const STRENGTH: usize = 32;
 
-/// A new secret: 64 hexadecimal digits of the operating system's randomness.
+/// A new secret: 64 hexadecimal digits from the operating system's random numbers.
 pub(crate) fn random() -> io::Result<String> {
     let mut secret = [0; STRENGTH];
     getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;

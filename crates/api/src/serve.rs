@@ -1,4 +1,4 @@
-//! Listening: connections in, answers out, everything bounded.
+//! Serving: accepts connections and answers their requests, with limits on number, time and size.
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -39,43 +39,44 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
 
-/// Connections at once; more of them wait in the listener's queue.
+/// Simultaneous connections; further ones wait in the accept backlog.
 const CONNECTIONS: usize = 1024;
 
-/// How long the head of a request may take to come; an idle connection is closed after it too.
+/// How long the head of a request may take to arrive. An idle connection is closed after the same
+/// time.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Bytes that the head of a request may have.
+/// Largest head of a request in bytes.
 const HEAD_SIZE: usize = 64 * 1024;
 
-/// How long a connection takes new requests.
+/// How long a connection accepts new requests.
 const LIFE: Duration = Duration::from_secs(600);
 
-/// How long the last request of a connection may take after that: as long as the slowest call,
-/// so only a caller that does not read its answer is cut off.
+/// How long the last request of a connection may take after that. The slowest call is faster, so
+/// this cuts off only a caller that does not read its answer.
 const LAST: Duration = Duration::from_secs(700);
 
-/// How long what was sent may be unacknowledged.
+/// How long sent bytes may stay unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// How long calls may take to end when the process stops.
+/// How long calls may take to finish when the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How long nothing is accepted after the system had no room for another connection.
+/// The pause after the system had no resources to accept a connection.
 const RELIEF: Duration = Duration::from_millis(100);
 
-/// Where callers are.
+/// The limits on callers by address.
 #[derive(Clone, Debug)]
 pub struct Callers {
-    /// The places of each address.
+    /// The connections of each address.
     places: Places<Source>,
-    /// Reverse proxies that are believed where a caller is.
+    /// Reverse proxies that are trusted to name the address of a caller.
     trusted: Networks,
 }
 
 impl Callers {
-    /// An address has `per_address` connections at once at most; 0 is no limit. Of a trusted reverse proxy
-    /// the calls of those it names count.
+    /// Allows an address `per_address` simultaneous connections; 0 is no limit. A trusted reverse
+    /// proxy itself is not limited: the calls of each address that it names are.
     pub fn new(per_address: u32, trusted: Networks) -> Self {
         Self { places: Places::new(usize::try_from(per_address).unwrap_or(usize::MAX)), trusted }
     }
@@ -95,7 +96,8 @@ impl Callers {
         place
     }
 
-    /// Who makes a call over a connection from there, and their place where that is somebody else.
+    /// The address of a call's caller; with its place, if a trusted reverse proxy made the
+    /// connection.
     fn identify(
         &self,
         peer: SocketAddr,
@@ -118,8 +120,7 @@ impl Callers {
     }
 }
 
-/// Serves the API on a listener until `shutdown`; then calls under way have 2 s to end.
-///
+/// Serves the API on a listener until `shutdown`; then calls in progress have 2 s to finish.
 pub async fn serve(
     listener: TcpListener,
     reception: Reception,
@@ -137,7 +138,7 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    // Without a place, the connection ends here.
+                    // Dropping the stream closes the connection.
                     let place = match callers.trusted.contain(peer.ip()) {
                         true => None,
                         false => match callers.enter(peer.ip()) {
@@ -180,11 +181,11 @@ async fn receive(
     router: Router,
     stop: CancellationToken,
 ) {
-    // A caller that vanished is noticed while it is written to.
+    // So the connection of a vanished caller ends while an answer is sent.
     if let Err(error) = SockRef::from(&tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
         tracing::warn!(%error, "cannot set the TCP timeout of a connection to the API");
     }
-    // An error here is the caller's: it printed nothing, hung up, or no handshake came about.
+    // The caller causes these errors: it sent nothing, hung up, or failed its handshake.
     match reception.receive(tcp).await {
         Ok(stream) if reception.refuses(&stream) => {
             attend(stream, from, Scheme::HTTP, Router::new().fallback(tls_only), stop).await;
@@ -196,7 +197,7 @@ async fn receive(
     }
 }
 
-/// Not a redirect: a token that came in clear is not to be used further as if nothing had happened.
+/// Refuses instead of redirecting, so that a token that was sent without TLS does not seem to work.
 async fn tls_only() -> Fault {
     Fault::BadRequest("This port speaks only TLS: use https:// instead of http://.".into())
 }
@@ -230,7 +231,7 @@ async fn attend<I>(
         .max_buf_size(HEAD_SIZE)
         .serve_connection(TokioIo::new(Timed::new(io)), service);
     let mut connection = std::pin::pin!(connection);
-    // An error here is the caller's: it hung up, was too slow or spoke no HTTP.
+    // The caller causes these errors: it hung up, was too slow or did not speak HTTP.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}

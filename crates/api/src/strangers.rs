@@ -13,7 +13,7 @@ use crate::client::Client;
 const LINES: u32 = 60;
 const SPAN: Duration = Duration::from_secs(60);
 
-/// How many lines of one kind there may be.
+/// The limit for one kind of log lines.
 #[derive(Debug)]
 pub(crate) struct StrangerLog {
     lines: Meter,
@@ -28,7 +28,7 @@ impl Default for StrangerLog {
 }
 
 impl StrangerLog {
-    /// Whether a client may cause another line now. Counts one that is left out.
+    /// Whether a client may cause another line now. Counts the line if not.
     pub(crate) fn admit(&self, client: Client) -> bool {
         let admitted = self.lines.count(&client.source(), Instant::now()).is_zero();
         if !admitted {
@@ -37,7 +37,7 @@ impl StrangerLog {
         admitted
     }
 
-    /// How many lines were left out before the one that says this; none if there are none.
+    /// How many lines were left out before this one; none if none were.
     pub(crate) fn unlogged(&self) -> Option<u64> {
         Some(self.unlogged.swap(0, Ordering::Relaxed)).filter(|unlogged| *unlogged > 0)
     }

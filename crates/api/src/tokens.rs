@@ -1,4 +1,4 @@
-//! Looking console tokens up, and ending them.
+//! Lookup and removal of console tokens.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tokio::time::MissedTickBehavior;
 
 use crate::fault::Fault;
 
-/// How often expired tokens are removed. They are invalid before that too.
+/// How often expired tokens are removed. They are already invalid before.
 const PURGE: Duration = Duration::from_secs(60);
 
-/// What a token stands for, if it is good.
+/// The grant of a token, if the token is valid.
 pub(crate) async fn look_up(grants: &Grants, token: &str) -> Result<Option<Grant>, Fault> {
     grants.validate(TokenDigest::of(token), Timestamp::now()).await.map_err(|error| {
         Fault::Unavailable(format!("console tokens cannot be looked up now: {error}"))
     })
 }
 
-/// Ends the tokens of a server that is gone. They are useless anyway, so a failure is logged only.
+/// Removes the tokens of a deleted server. They are useless anyway, so a failure is only logged.
 pub(crate) async fn revoke(grants: &Grants, server: ServerId) {
     if let Err(error) = grants.revoke_tokens_of(server).await {
         tracing::warn!(%server, %error, "console tokens of a deleted server stay until they expire");

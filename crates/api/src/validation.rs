@@ -1,5 +1,5 @@
-//! Whether a body has the shape of its call, told in the words of Nova, which clients show: those
-//! of the Python library `jsonschema`, with values as Python writes them.
+//! Checks the shape of a body. Its error texts are Nova's, which clients show: those of the Python
+//! library `jsonschema`, with values as Python writes them.
 
 use serde_json::Map;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::fault::echo;
 /// A body, or a part of one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part<'a> {
-    /// The property that it is the value of; none for the whole body.
+    /// The name of the property with this value; none for the whole body.
     name: Option<&'a str>,
     value: &'a Value,
     /// Whether additional properties are refused.
@@ -38,7 +38,7 @@ impl<'a> Part<'a> {
         self.value
     }
 
-    /// It as an object with these properties.
+    /// The part as an object with these properties.
     pub(crate) fn object(self, required: &[&str], optional: &[&str]) -> Result<Object<'a>, Fault> {
         let members = self.value.as_object().ok_or_else(|| self.is_not_of_type("'object'"))?;
         if let Some(missing) = required.iter().find(|name| !members.contains_key(**name)) {
@@ -54,7 +54,7 @@ impl<'a> Part<'a> {
         Ok(Object { members, strict: self.strict })
     }
 
-    /// It as one of these words.
+    /// The part as one of these words.
     pub(crate) fn word(self, words: &[&str]) -> Result<&'a str, Fault> {
         let text = self.value.as_str().ok_or_else(|| self.is_not_of_type("'string'"))?;
         if words.contains(&text) {
@@ -68,7 +68,7 @@ impl<'a> Part<'a> {
         self.wrong(&format!("is not of type {kinds}"))
     }
 
-    /// What is wrong with the value, which the text goes on after.
+    /// The error for this value; `why` completes the sentence that begins with it.
     pub(crate) fn wrong(self, why: &str) -> Fault {
         self.refused(&format!("{} {why}", python(self.value)))
     }
@@ -90,13 +90,13 @@ impl<'a> Object<'a> {
         self.members.get(name).map(|value| Part::named(name, value, self.strict))
     }
 
-    /// A property that is required, so it is there.
+    /// A required property, which [`Part::object`] has checked.
     pub(crate) fn part(self, name: &'a str) -> Part<'a> {
         self.get(name).unwrap_or(Part { name: Some(name), value: &Value::Null, strict: true })
     }
 }
 
-/// A value as Python writes it, no longer than a fault may be.
+/// A value as Python writes it, cut to the length that an error text may repeat.
 fn python(value: &Value) -> String {
     echo(&written(value))
 }

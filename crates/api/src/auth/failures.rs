@@ -1,6 +1,7 @@
-//! Log-ins that fail, by name and address, and tokens, by address: too many make the next wait.
+//! Failed logins, counted by name and address, and failed tokens, counted by address: too many of
+//! them delay the next attempt.
 //!
-//! A name alone is never made to wait, since anybody could lock its user out.
+//! Failures of a name alone never delay it: otherwise anybody could lock the name's user out.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -17,43 +18,43 @@ use crate::client::Client;
 use crate::fault::Fault;
 use crate::strangers::StrangerLog;
 
-/// The time in which so many may fail.
+/// The time in which an address may fail as often as the limit says.
 const SPAN: Duration = Duration::from_secs(60);
 
-/// How long one waits at most.
+/// The longest delay of an attempt.
 const MOST: Duration = Duration::from_secs(30);
 
-/// Log-ins that wait at once, of a name at an address.
+/// Logins of one name at one address that may wait at a time.
 const WAITING: usize = 16;
 
-/// The same, of all names that did not log in at that address lately: so many passwords can an
-/// address try in each [`MOST`] when it owes the most.
+/// Logins of one address that may wait at a time, of all names that did not log in there lately.
+/// With the longest delay, an address can try this many passwords in each [`MOST`].
 const WAITING_OF_ADDRESS: usize = 128;
 
-/// Names at addresses that are remembered to have logged in, and for how long.
+/// How many successful logins are remembered, each a name at an address, and for how long.
 const KNOWN: usize = 4096;
 const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// How often one who waits looks whether that is over.
+/// How often a waiting login checks whether its delay has ended.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Unknown tokens that wait at once, of all addresses. Each holds a connection. Further ones are
-/// answered at once, since no number of tries guesses a token.
+/// Unknown tokens of all addresses that may wait at a time. Each holds a connection. Further ones
+/// are answered at once: no number of tries guesses a token.
 const TOKENS: usize = 64;
 
-/// What failed, of all clients.
+/// The failures of all clients.
 #[derive(Debug)]
 pub(crate) struct Failures {
     addresses: Meter,
-    /// One name from one address: half of what the address may. By digest, since what is typed as a
-    /// name may be a password.
+    /// Failures of one name at one address, with half the limit of an address. The key is a digest,
+    /// since people sometimes type their password as a name.
     names: Meter,
-    /// Names that logged in at an address: failures of others there do not delay them.
+    /// Names that logged in at an address: failures of other names there do not delay them.
     known: Lately<Named>,
     tokens: Semaphore,
     waiting: Places<Named>,
     waiting_of_address: Places<Source>,
-    /// Log-ins that were refused.
+    /// The rate limit of log lines about refused logins.
     pub(super) refused: StrangerLog,
 }
 
@@ -67,8 +68,8 @@ pub(crate) struct Trier<'a> {
     pub(crate) failures: &'a Failures,
 }
 
-/// A log-in whose password is yet to be looked at. It counts as failed until it has succeeded, so that
-/// many at once count as many.
+/// A login whose password is not verified yet. It counts as failed until it succeeds, so that
+/// simultaneous logins count, too.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     known: &'a Lately<Named>,
@@ -82,12 +83,13 @@ pub(super) struct Attempt<'a> {
 struct Counted<'a, K> {
     meter: &'a Meter,
     key: K,
-    /// Whether it counts. It does not where the most is owed already: then nothing is taken back.
+    /// Whether the attempt was counted. It is not while the delay is at its maximum: then there is
+    /// nothing to take back.
     counts: bool,
 }
 
 impl Failures {
-    /// Allows so many failures of an address in a minute; 0 is no limit.
+    /// Allows an address this many failures in a minute; 0 is no limit.
     pub(crate) fn new(per_minute: u32) -> Self {
         let meter = |most| Meter::new(most, SPAN, MOST);
         Self {
@@ -103,7 +105,8 @@ impl Failures {
 }
 
 impl<'a> Trier<'a> {
-    /// Begins a log-in, after as long as the failures before it demand. Refused where too many wait.
+    /// Begins a login after the delay that earlier failures cause. Refused where too many logins
+    /// wait.
     pub(super) async fn log_in(self, user: &str) -> Result<Attempt<'a>, Fault> {
         let (failures, source) = (self.failures, self.client.source());
         let named = (source, TokenDigest::of(user));
@@ -127,8 +130,8 @@ impl<'a> Trier<'a> {
         Ok(attempt)
     }
 
-    /// Counts a token that nobody knows, and waits as long as the failures before it demand, unless
-    /// too many wait.
+    /// Counts an unknown token and waits for the delay that earlier failures cause; does not wait
+    /// where too many do.
     pub(super) async fn unknown_token(self) {
         let wait = self.failures.addresses.count(&self.client.source(), now());
         let Ok(_place) = self.failures.tokens.try_acquire() else { return };
@@ -137,7 +140,7 @@ impl<'a> Trier<'a> {
 }
 
 impl Attempt<'_> {
-    /// Waits as long as the failures before it demand, or until enough of them turn out to be
+    /// Waits for the delay that earlier failures cause, or until enough of them turn out to be
     /// successes.
     async fn wait(&mut self) {
         let until = now() + self.left();
@@ -146,7 +149,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// How long it is to wait.
+    /// The delay that is left.
     fn left(&mut self) -> Duration {
         let now = now();
         let of_address = self.address.as_mut().map(|address| address.left(now));
@@ -159,7 +162,7 @@ impl Attempt<'_> {
         self.take_back();
     }
 
-    /// The password was not looked at, or was right.
+    /// The password was right, or was not verified.
     pub(super) fn take_back(self) {
         let now = now();
         if let Some(address) = self.address {
@@ -174,7 +177,7 @@ impl<'a, K: Hash> Counted<'a, K> {
         Self { meter, key, counts: false }
     }
 
-    /// How long it is to wait. Counts it, once there is room.
+    /// The delay that is left. Counts the attempt as soon as the meter has room for it.
     fn left(&mut self, now: Instant) -> Duration {
         if self.counts {
             return self.meter.wait(&self.key, now);
@@ -191,7 +194,7 @@ impl<'a, K: Hash> Counted<'a, K> {
     }
 }
 
-/// By the clock of the waits.
+/// The clock that tokio's timers use, so that tests can pause it.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -336,7 +339,7 @@ mod tests {
         }
         let owed = || failures.addresses.wait(&here.client.source(), now());
         assert_eq!(owed(), MOST);
-        // All begin while the most is owed.
+        // All begin while the delay is at its maximum.
         let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
         let tries = names.iter().map(|name| async { here.log_in(name).await.unwrap().succeeded() });
         let began = Instant::now();

@@ -1,5 +1,6 @@
-//! Callers whom Keystone knows. Its word on a token is kept for a minute at most, so that a token
-//! which is revoked is refused by then, and callers go on for as long when Keystone is away.
+//! Callers that Keystone authenticates. Its response for a token is kept for a minute at most: a
+//! revoked token is refused after that time, and callers can go on for that time when Keystone does
+//! not respond.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,41 +23,42 @@ use super::failures::Trier;
 use super::token;
 use crate::fault::Fault;
 
-/// How long the word on a good token is kept; less where the token ends before.
+/// How long the response for a valid token is kept; less where the token expires before.
 const GOOD: Duration = Duration::from_secs(60);
 
-/// How long the word on another is kept.
+/// How long the response for an invalid token is kept.
 const BAD: Duration = Duration::from_secs(5);
 
-/// How long nobody else asks when Keystone gave no answer.
+/// How long nothing is asked again for a token after Keystone failed to respond.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// Tokens whose word is kept.
+/// Tokens whose responses are kept.
 const MOST: usize = 10_000;
 
-/// Keystone, and what it said a moment ago.
+/// Keystone, with its latest responses.
 #[derive(Debug)]
 pub struct Keystone {
     keystone: serialproxy_openstack::Keystone,
-    /// Where users find it.
+    /// The URL of Keystone that users are told.
     uri: String,
-    said: Mutex<HashMap<TokenDigest, Arc<Said>>>,
+    cache: Mutex<HashMap<TokenDigest, Arc<Cached>>>,
 }
 
-/// Keystone's response for one token. The holder of the lock asks; others wait for the same response.
-type Said = tokio::sync::Mutex<Option<(Instant, Word)>>;
+/// Keystone's response for one token. The holder of the lock asks; others wait for the same
+/// response.
+type Cached = tokio::sync::Mutex<Option<(Instant, Validation)>>;
 
 #[derive(Clone, Debug)]
-enum Word {
+enum Validation {
     Good(Caller),
-    /// Somebody without any role that counts here.
+    /// A user without any role that counts here.
     Roleless,
     Unknown,
     Away(Unavailable),
 }
 
 impl Keystone {
-    /// Keystone as `[keystone_authtoken]` names it. Nothing is asked yet.
+    /// Keystone as `[keystone_authtoken]` names it. This makes no request.
     ///
     /// # Errors
     ///
@@ -66,7 +68,7 @@ impl Keystone {
         Ok(Self {
             keystone: serialproxy_openstack::Keystone::new(auth)?,
             uri: uri.cloned().unwrap_or_default(),
-            said: Mutex::default(),
+            cache: Mutex::default(),
         })
     }
 
@@ -76,83 +78,84 @@ impl Keystone {
         trier: Trier<'_>,
     ) -> Result<Caller, Fault> {
         let refused = || Fault::Authenticate { uri: self.uri.clone() };
-        match self.word(token(headers).ok_or_else(refused)?).await {
-            Word::Good(caller) => Ok(caller),
-            Word::Roleless => Err(Fault::Forbidden(
+        match self.validation(token(headers).ok_or_else(refused)?).await {
+            Validation::Good(caller) => Ok(caller),
+            Validation::Roleless => Err(Fault::Forbidden(
                 "You have none of the roles reader, member and admin in this project.".into(),
             )),
-            Word::Unknown => {
+            Validation::Unknown => {
                 trier.unknown_token().await;
                 Err(refused())
             }
-            Word::Away(error) => {
+            Validation::Away(error) => {
                 Err(Fault::Unavailable(format!("your token cannot be validated now: {error}")))
             }
         }
     }
 
-    async fn word(&self, token: &str) -> Word {
-        let said = self.said_of(TokenDigest::of(token));
+    async fn validation(&self, token: &str) -> Validation {
+        let cached = self.cached(TokenDigest::of(token));
         let came = Instant::now();
-        let mut said = said.lock().await;
-        if let Some((until, word)) = said.as_ref()
+        let mut cached = cached.lock().await;
+        if let Some((until, validation)) = cached.as_ref()
             && came < *until
         {
-            return word.clone();
+            return validation.clone();
         }
-        // From before the question: a token may be revoked while it is answered.
+        // Taken before the request: a token may be revoked while Keystone answers.
         let asked = Instant::now();
-        let (word, life) = self.ask(token).await;
-        // However long the answer took, it is that of all who waited for it.
-        *said = Some(((asked + life).max(Instant::now()), word.clone()));
-        word
+        let (validation, life) = self.ask(token).await;
+        // However long the request took, its response counts for all callers that waited for it.
+        *cached = Some(((asked + life).max(Instant::now()), validation.clone()));
+        validation
     }
 
-    async fn ask(&self, token: &str) -> (Word, Duration) {
+    async fn ask(&self, token: &str) -> (Validation, Duration) {
         let identity = match self.keystone.validate(token).await {
             Ok(Some(identity)) => identity,
-            Ok(None) => return (Word::Unknown, BAD),
+            Ok(None) => return (Validation::Unknown, BAD),
             Err(error) => {
                 if seldom::is_due("keystone") {
                     tracing::warn!(%error, "Keystone's response does not name the token's user");
                 }
-                return (Word::Away(error), AWAY);
+                return (Validation::Away(error), AWAY);
             }
         };
         match Duration::try_from(identity.expires.duration_since(Timestamp::now())) {
             Ok(left) => match caller(identity) {
-                Some(caller) => (Word::Good(caller), GOOD.min(left)),
-                None => (Word::Roleless, BAD),
+                Some(caller) => (Validation::Good(caller), GOOD.min(left)),
+                None => (Validation::Roleless, BAD),
             },
-            Err(_) => (Word::Unknown, BAD),
+            Err(_) => (Validation::Unknown, BAD),
         }
     }
 
-    /// The place of what is said of a token; not kept where there are too many.
-    fn said_of(&self, token: TokenDigest) -> Arc<Said> {
-        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(said) = all.get(&token) {
-            return Arc::clone(said);
+    /// The cached response for a token; a new one is not kept where too many are.
+    fn cached(&self, token: TokenDigest) -> Arc<Cached> {
+        let mut all = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = all.get(&token) {
+            return Arc::clone(cached);
         }
         if all.len() >= MOST {
-            all.retain(|_, said| is_in_use(said));
+            all.retain(|_, cached| is_in_use(cached));
         }
-        let said = Arc::default();
+        let cached = Arc::default();
         if all.len() < MOST {
-            all.insert(token, Arc::clone(&said));
+            all.insert(token, Arc::clone(&cached));
         }
-        said
+        cached
     }
 }
 
-/// Whether somebody asks, or what was said still counts.
-fn is_in_use(said: &Said) -> bool {
-    said.try_lock()
-        .map_or(true, |said| said.as_ref().is_some_and(|(until, _)| Instant::now() < *until))
+/// Whether a caller asks for the response now, or it is still valid.
+fn is_in_use(cached: &Cached) -> bool {
+    cached
+        .try_lock()
+        .map_or(true, |cached| cached.as_ref().is_some_and(|(until, _)| Instant::now() < *until))
 }
 
-/// Who it is here, if they have a role that counts. Names of roles are the same in any case, as
-/// they are to OpenStack's policies.
+/// The caller with the greatest of their roles that count here; none without such a role. Names of
+/// roles are compared in any case, as OpenStack's policies compare them.
 fn caller(identity: Identity) -> Option<Caller> {
     let has =
         |role: &Role| identity.roles.iter().any(|name| name.eq_ignore_ascii_case(role.as_str()));

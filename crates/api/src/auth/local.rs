@@ -1,4 +1,5 @@
-//! Callers that are known here: the admin token, API tokens, and local users with a password.
+//! Callers that serialproxy authenticates itself: the admin token, API tokens, and local users with
+//! a password.
 
 use std::io;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::fault::Fault;
 use crate::fault::echo;
 use crate::secret;
 
-/// Characters of a name that the log repeats.
+/// Characters of a user name that a log line repeats.
 const SHOWN: usize = 32;
 
 /// The pause between attempts to share the admin token.
@@ -38,10 +39,10 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Local {
     admin: TokenDigest,
     grants: Grants,
-    /// Life of a login.
+    /// How long the token of a login is valid.
     lifetime: Duration,
     passwords: Passwords,
-    /// Where a name and password will do with each call.
+    /// Passwords that were right lately; some where a call may send a name and password itself.
     basic: Option<Recent>,
 }
 
@@ -54,17 +55,18 @@ pub(crate) struct Login {
 /// A user whose password was right.
 struct Verified {
     identity: Identity,
-    /// What their password was held against.
+    /// The hash that their password was verified against.
     hash: String,
 }
 
 impl Local {
-    /// Knows the admin token, and the tokens and users among grants. Logins live that long.
+    /// Accepts the admin token, and the tokens and users in `grants`. The tokens of logins are
+    /// valid for `lifetime`.
     pub fn new(admin: TokenDigest, grants: Grants, lifetime: Duration) -> Self {
         Self { admin, grants, lifetime, passwords: Passwords::default(), basic: None }
     }
 
-    /// The same, which also lets in who sends a name and password with each call.
+    /// The same, and accepts a name and password with each call.
     ///
     /// # Errors
     ///
@@ -85,7 +87,7 @@ impl Local {
         Ok(self.by_token(token, trier).await?.identity.into())
     }
 
-    /// What a token stands for, with which somebody wants to be let in.
+    /// The token that a caller sends to authenticate.
     pub(crate) async fn by_token(&self, token: &str, trier: Trier<'_>) -> Result<ApiToken, Fault> {
         match self.known(token).await? {
             Some(known) => Ok(known),
@@ -113,14 +115,14 @@ impl Local {
         }
     }
 
-    /// Forgets passwords that were right: a user has changed.
+    /// Forgets the passwords that were right, because a user has changed.
     pub(crate) fn forget_recent(&self) {
         if let Some(recent) = &self.basic {
             recent.forget();
         }
     }
 
-    /// What a token stands for.
+    /// The record of a token, if the token is valid.
     pub(crate) async fn known(&self, token: &str) -> Result<Option<ApiToken>, Fault> {
         let (digest, now) = (TokenDigest::of(token), Timestamp::now());
         if bool::from(digest.0.ct_eq(&self.admin.0)) {
@@ -129,18 +131,18 @@ impl Local {
         Ok(self.grants.api_token(digest, now).await?)
     }
 
-    /// Ends a token; the admin token, which is a file, stays.
+    /// Revokes a token. It does not revoke the admin token, which is a file.
     pub(crate) async fn revoke(&self, token: &str) -> Result<bool, Fault> {
         Ok(self.grants.revoke_api_token(TokenDigest::of(token)).await?)
     }
 
-    /// When a token that is made now ends.
+    /// When a token that is made now expires.
     pub(crate) fn end(&self) -> Timestamp {
         let now = Timestamp::now();
         now.checked_add(self.lifetime).unwrap_or(now)
     }
 
-    /// Makes a token for a user, named by name or id, whose password this is.
+    /// Makes a token for a user, named by name or id, if the password is right.
     pub(crate) async fn log_in(
         &self,
         user: &str,
@@ -159,7 +161,7 @@ impl Local {
         Ok(Login { secret, token })
     }
 
-    /// A hash of a new password, which a client sets.
+    /// The hash of a new password that a client sets.
     pub(crate) async fn hash(&self, password: Password, client: Client) -> Result<String, Fault> {
         if !password.will_do() {
             let (least, most) = (Password::LEAST, Password::MOST);
@@ -195,7 +197,7 @@ impl Local {
         }
     }
 
-    /// The user of that name, if this is their password.
+    /// The user of that name, if the password is right.
     async fn find(
         &self,
         user: &str,
@@ -210,7 +212,7 @@ impl Local {
     }
 }
 
-/// A name that somebody typed, as the log has it.
+/// A typed user name as the log shows it.
 fn shown(user: &str) -> String {
     let start: String = user.chars().take(SHOWN).collect();
     let mut shown = echo(&start);
@@ -220,13 +222,13 @@ fn shown(user: &str) -> String {
     shown
 }
 
-/// The name under which the admin token of a host is known to the others.
+/// The name of the API token by which other hosts know the admin token of `host`.
 pub fn shared_name(host: &str) -> String {
     format!("admin-{host}")
 }
 
-/// Lets the admin token of this host in at every api host that shares the grants. Ends when that is done,
-/// however long the grants cannot be changed.
+/// Makes the admin token of this host valid at every api host that shares the grants. Tries again
+/// until the grants can be changed.
 pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String) {
     let name = shared_name(&host);
     let share = async || {
@@ -234,7 +236,7 @@ pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String)
         if grants.api_token(admin, Timestamp::now()).await?.is_some() {
             return Ok(());
         }
-        // That of an earlier state directory.
+        // An earlier state directory of this host had another admin token.
         grants.revoke_named_api_token(&name).await?;
         grants.add_api_token(admin, token).await.map(drop)
     };

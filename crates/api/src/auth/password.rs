@@ -1,6 +1,7 @@
-//! Passwords, hashed a few at a time on threads of their own: each costs 19 MiB and some tens of
-//! milliseconds of a core. Each thread stays, and keeps that memory: what the C library is given back of
-//! blocks that are aligned so, it does not find again for the next hash. Addresses take turns, so that none is made to wait by another's queue.
+//! Password hashes, computed a few at a time on threads of their own: each costs 19 MiB and some
+//! tens of milliseconds of a core. A thread keeps its memory for the next hash, because the C
+//! library does not reuse freed blocks of such an alignment. Addresses take turns: the queue of one
+//! does not delay another.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,17 +34,17 @@ use tokio::sync::oneshot;
 use crate::client::Client;
 use crate::fault::Fault;
 
-/// Hashes that are computed at once.
+/// Hashes that are computed at a time.
 const THREADS: usize = 2;
 
-/// Passwords of one address that may wait for that.
+/// Passwords of one address that may wait for their hash.
 const PER_ADDRESS: usize = 64;
 
-/// Passwords of all addresses that may.
+/// Passwords of all addresses that may wait for their hash.
 const WAITING: usize = 1024;
 
-/// What the password of a user who does not exist is held against, so that it takes as long: of
-/// the same cost as a real hash, and of no password that anybody knows.
+/// The hash that the password of an unknown user is compared with, so that the response takes as
+/// long as for a known one. It costs as much as a real hash, and no known password fits it.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2VyaWFscHJveHktZGVjb3k$\
                      c2VyaWFscHJveHktZGVjb3ktaGFzaC1vZi1uby11c2U";
 
@@ -65,7 +66,7 @@ pub(super) struct Turn {
 #[derive(Default)]
 struct Queue {
     jobs: Mutex<Jobs>,
-    /// Rings when there is one, and at the end.
+    /// Notified of each new job, and at the end.
     more: Condvar,
 }
 
@@ -73,11 +74,11 @@ struct Queue {
 #[derive(Default)]
 struct Jobs {
     waiting: VecDeque<(Source, VecDeque<Job>)>,
-    /// How many they are together.
+    /// How many jobs they are together.
     count: usize,
-    /// Threads that work, from the first that was needed on.
+    /// Threads that run. Each is started by a job that finds fewer than [`THREADS`].
     threads: usize,
-    /// Whether nobody logs in any more.
+    /// Whether the threads must end, because [`Passwords`] is gone.
     over: bool,
 }
 
@@ -97,7 +98,7 @@ impl Passwords {
         Ok(Turn { source, _place: place })
     }
 
-    /// What is kept of a new password: argon2id with a random salt, in PHC's form.
+    /// The hash to store for a new password: argon2id with a random salt, in PHC's string format.
     pub(super) async fn hash(&self, turn: Turn, password: Password) -> Result<String, Fault> {
         let hash = move || {
             let mut hash = PasswordHash {
@@ -115,7 +116,7 @@ impl Passwords {
         })
     }
 
-    /// Whether a password is the one of this hash; never when there is none.
+    /// Whether a password fits this hash; never without a hash.
     pub(super) async fn is_right(
         &self,
         turn: Turn,
@@ -125,7 +126,7 @@ impl Passwords {
         self.compute(turn, move || {
             let hash = hash.as_deref().unwrap_or(DECOY);
             let Ok(hash) = PasswordHash::new(hash) else { return false };
-            // Compared in constant time.
+            // This comparison takes constant time.
             hash.hash.is_some() && output(&hash, &password).ok() == hash.hash
         })
         .await
@@ -139,7 +140,7 @@ impl Passwords {
         let (sender, done) = oneshot::channel();
         let source = turn.source;
         let job = move || {
-            // Keeps its place until it is done, also when its caller hangs up meanwhile.
+            // Keeps its place until it is done, even if its caller hangs up.
             let _turn = turn;
             if !sender.is_closed() {
                 let _ = sender.send(work());
@@ -151,11 +152,11 @@ impl Passwords {
 }
 
 thread_local! {
-    /// What a hash is computed in.
+    /// The working memory of the thread's hashes.
     static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a password becomes with the salt and at the cost of a hash.
+/// The hash of a password with the salt and the cost of `hash`.
 fn output(hash: &PasswordHash, password: &Password) -> Result<Output, Error> {
     let salt = hash.salt.ok_or(Error::SaltInvalid)?;
     let params = Params::try_from(hash)?;
@@ -199,10 +200,10 @@ impl Queue {
 
     fn work(&self) {
         loop {
-            // Its own statement, so that nothing is locked meanwhile.
+            // A statement of its own, so that the lock is released before the job runs.
             let job = self.next();
             let Some(job) = job else { return };
-            // The caller learns of a panic by the answer that does not come.
+            // The caller notices a panic, because the answer's channel closes.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
@@ -255,6 +256,8 @@ impl std::fmt::Debug for Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering;
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -339,7 +342,7 @@ mod tests {
         drop((finish, told));
         let order: Vec<_> = order.iter().collect();
         let place = order.iter().position(|number| *number == 2).unwrap();
-        // Two threads may tell of their jobs in any order.
+        // The two threads may report their jobs in any order.
         assert!(order.len() == PER_ADDRESS + 1 && place <= THREADS, "{order:?}");
     }
 
@@ -347,17 +350,16 @@ mod tests {
     async fn a_password_whose_caller_hung_up_keeps_its_place_and_is_not_hashed() {
         let passwords = Passwords::default();
         let finish = busy(&passwords).await;
-        for _ in 0..PER_ADDRESS {
-            let turn = passwords.enter(client(1)).unwrap();
-            let hung_up = passwords.compute(turn, || panic!("hashed for nobody"));
-            let hung_up: Result<Result<(), _>, _> =
-                tokio::time::timeout(Duration::ZERO, hung_up).await;
-            assert!(hung_up.is_err());
+        let hashed = Arc::new(AtomicBool::new(false));
+        for _ in 1..PER_ADDRESS {
+            let (turn, hashed) = (passwords.enter(client(1)).unwrap(), Arc::clone(&hashed));
+            let hung_up = passwords.compute(turn, move || hashed.store(true, Ordering::SeqCst));
+            assert!(tokio::time::timeout(Duration::ZERO, hung_up).await.is_err());
         }
+        let last = passwords.enter(client(1)).unwrap();
         assert!(passwords.enter(client(1)).is_err());
         drop(finish);
-        // What comes last is done last.
-        let turn = passwords.enter(client(2)).unwrap();
-        passwords.compute(turn, || ()).await.unwrap();
+        passwords.compute(last, || ()).await.unwrap();
+        assert!(!hashed.load(Ordering::SeqCst));
     }
 }

@@ -1,5 +1,5 @@
-//! Passwords that were found right a moment ago, so that who sends one with each call does not pay
-//! for a hash each time.
+//! Passwords that were right lately: a client that sends one with each call does not pay for a hash
+//! each time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use crate::secret;
 
-/// How long one is remembered.
+/// How long a password is remembered.
 const SPAN: Duration = Duration::from_secs(60);
 
-/// How many are.
+/// How many passwords are remembered.
 const MOST: usize = 10_000;
 
 pub(super) struct Recent {
@@ -34,17 +34,17 @@ struct Known {
     users: HashMap<TokenDigest, (Instant, Identity)>,
 }
 
-/// The state of the users at some time.
+/// The state of the users at the time of a failed search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before(u64);
 
 impl Recent {
-    /// Remembers nothing yet.
+    /// Makes an empty memory, with a random key.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { key: secret::random()?, known: Mutex::default() })
     }
 
-    /// Whose name and password these are, if they were right a moment ago.
+    /// The user whose name and password these are, if they were right lately.
     pub(super) fn find(&self, user: &str, password: &Password) -> Result<Identity, Before> {
         let known = self.lock();
         match known.users.get(&self.digest(user, password)) {
@@ -53,7 +53,7 @@ impl Recent {
         }
     }
 
-    /// Remembers a password that was found right, unless users changed since before that.
+    /// Remembers a right password, unless users have changed since `before`.
     pub(super) fn keep(&self, before: Before, user: &str, password: &Password, whose: &Identity) {
         let mut known = self.lock();
         if known.changes != before.0 {
@@ -67,14 +67,15 @@ impl Recent {
         }
     }
 
-    /// Forgets all: a user has changed.
+    /// Forgets all passwords, because a user has changed.
     pub(super) fn forget(&self) {
         let mut known = self.lock();
         known.changes += 1;
         known.users.clear();
     }
 
-    /// Under a key that no other process has, so that it says nothing about the password.
+    /// The digest includes a key that no other process has, so it reveals nothing about the
+    /// password.
     fn digest(&self, user: &str, password: &Password) -> TokenDigest {
         TokenDigest::of(&format!("{}\0{user}\0{}", self.key, password.expose()))
     }

@@ -1,4 +1,4 @@
-//! `POST …/servers/{server}/action`: one of Nova's actions, which the body names.
+//! `POST …/servers/{server}/action`: the body names one of Nova's actions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `GET …/os-console-auth-tokens/{token}`: where the console of a token is, for other proxies.
+//! `GET …/os-console-auth-tokens/{token}`: tells other proxies where the console of a token is.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::request::TokenPath;
 use crate::route::Route;
 use crate::tokens;
 
-/// Nova's name of the right to look tokens up.
+/// Nova's policy for looking up tokens.
 const POLICY: &str = "os_compute_api:os-console-auth-tokens";
 
 pub(super) fn routes() -> Vec<Route> {
@@ -64,7 +64,8 @@ async fn show(
     }})))
 }
 
-/// Host and port; none if the guest's port is not a TCP port, which others cannot dial.
+/// Host and port; none if the guest's port is not a TCP port, to which other proxies cannot
+/// connect.
 fn address(endpoint: &EndpointInfo) -> Option<(&str, u16)> {
     if !matches!(endpoint.kind, EndpointKind::Tcp | EndpointKind::Tls) {
         return None;

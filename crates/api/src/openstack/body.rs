@@ -1,4 +1,4 @@
-//! Bodies as Nova takes them.
+//! Request bodies, read as Nova reads them.
 
 use axum::extract::FromRequest;
 use axum::extract::FromRequestParts;
@@ -14,7 +14,7 @@ use crate::validation::Part;
 #[derive(Debug)]
 pub(super) struct Body {
     value: Value,
-    /// Below `/v2`, additional properties are ignored.
+    /// Whether unknown properties are refused; below `/v2` they are ignored.
     strict: bool,
 }
 
@@ -23,7 +23,7 @@ impl Body {
         Part::whole(&self.value, self.strict)
     }
 
-    /// The only property of the body, which names an action, and the arguments of that.
+    /// The only property of the body, which names an action, and that action's arguments.
     pub(super) fn action(&self) -> Result<(&str, Part<'_>), Fault> {
         let mut actions = self.value.as_object().into_iter().flatten();
         match (actions.next(), actions.next()) {

@@ -1,4 +1,4 @@
-//! Which servers a list holds: those that the query asks for.
+//! The filter of lists of servers, which the query parameters describe.
 
 use regex_lite::Regex;
 use regex_lite::RegexBuilder;
@@ -11,22 +11,24 @@ use crate::fault::Fault;
 use crate::fault::echo;
 use crate::query::Query;
 
-/// Longest pattern in bytes, and most memory of one: as many steps each byte of a name may take.
+/// Longest pattern in bytes, and its largest compiled size in bytes, which bounds the time that
+/// matching takes for each byte of a name.
 const PATTERN: usize = 255;
 const PATTERN_SIZE: usize = 16 * 1024;
 
-/// What the parameters ask for. Those that say nothing about our servers are ignored.
+/// The filter. Parameters that do not apply to our servers are ignored.
 #[derive(Debug)]
 pub(super) struct Filter {
     name: Option<Name>,
-    /// In any case; none lets all pass.
+    /// Accepted statuses, in any case; an empty list accepts all.
     statuses: Vec<String>,
-    /// None of them was deleted: those are gone.
+    /// Whether only deleted servers are wanted. The list is then empty, since deleted servers are
+    /// not kept.
     deleted: bool,
     project: Option<String>,
 }
 
-/// Part of a name, as it is or as a pattern.
+/// A part of a name, literally or as a pattern.
 #[derive(Debug)]
 struct Name {
     text: String,
@@ -34,7 +36,7 @@ struct Name {
 }
 
 impl Filter {
-    /// `policy` names the right to the servers of all projects, for `list` or its kin.
+    /// `policy` is the policy for the servers of all projects, for `list` or a similar call.
     pub(super) fn new(query: &Query, caller: &Caller, policy: &str) -> Result<Self, Fault> {
         Ok(Self {
             name: query.text("name").map(Name::new).transpose()?,
@@ -61,7 +63,8 @@ impl Name {
         Ok(Self { text: text.to_owned(), pattern })
     }
 
-    /// A client that looks for a name finds it as it is, too, whatever it means as a pattern.
+    /// The text matches literally, too: a client that searches for an exact name finds it, whatever
+    /// its characters mean in a pattern.
     fn is_in(&self, name: &str) -> bool {
         let matches = |pattern: &Regex| pattern.is_match(name);
         name.contains(&self.text) || self.pattern.as_ref().is_some_and(matches)
@@ -80,8 +83,9 @@ fn pattern(text: &str) -> Result<Regex, Fault> {
     pattern.map_err(|error| refused(&error.to_string()))
 }
 
-/// The project whose servers are asked for; none is every project. As Nova has it, administrators
-/// too see their own project's, unless they say `all_tenants`; those of the machine see all.
+/// The project whose servers are requested; none is every project. As in Nova, administrators, too,
+/// see their own project's servers unless they ask for `all_tenants`. Administrators of the whole
+/// machine see all.
 fn project(query: &Query, caller: &Caller, policy: &str) -> Result<Option<String>, Fault> {
     if all_tenants(query)? {
         caller.require(Role::Admin, &format!("{policy}:get_all_tenants"))?;
@@ -101,7 +105,7 @@ fn all_tenants(query: &Query) -> Result<bool, Fault> {
     }
 }
 
-/// As OpenStack reads it.
+/// A boolean as OpenStack reads it.
 fn boolean(text: Option<&str>) -> Option<bool> {
     match text?.trim().to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "on" | "y" | "yes" => Some(true),

@@ -1,4 +1,4 @@
-//! Links to other places of the API, made from where the caller found this one.
+//! Links to other places of the API. Their base is the address that the caller used.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use serialproxy_proto::id::ServerId;
 
 use crate::Api;
 
-/// What the options say about links.
+/// The options for links.
 #[derive(Debug)]
 pub(crate) struct Public {
-    /// What links begin with, instead of where the request came to.
+    /// The beginning of links, instead of the address that the request was sent to.
     prefix: Option<String>,
-    /// Whether a proxy before us is believed where the request came to.
+    /// Whether the headers of a reverse proxy are trusted to tell that address.
     behind_proxy: bool,
 }
 
@@ -50,17 +50,18 @@ impl Public {
     }
 }
 
-/// How a request came to a proxy before us.
+/// The address that a request was sent to, as a reverse proxy reports it.
 #[derive(Debug, Default)]
 struct Seen<'a> {
     scheme: Option<Scheme>,
     host: Option<&'a str>,
-    /// A path without a slash at its end.
+    /// A path without a trailing slash.
     prefix: &'a str,
 }
 
 impl<'a> Seen<'a> {
-    /// `Forwarded` (RFC 7239) counts alone where it is there: its first element is the user's side.
+    /// Where `Forwarded` (RFC 7239) is present, only it counts. Its first element describes the
+    /// user's side.
     fn by_proxy(headers: &'a HeaderMap) -> Self {
         let prefix = text(headers, "x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
         let prefix = if is_path(prefix) { prefix } else { "" };
@@ -83,7 +84,7 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/') && !text.starts_with("//") && text.bytes().all(plain)
 }
 
-/// A member of an element of `Forwarded`, without quotes.
+/// A parameter of an element of `Forwarded`, without quotes.
 fn member<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     element.split(';').find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
@@ -95,10 +96,10 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|text| text.to_str().ok())
 }
 
-/// The address that a request came to.
+/// The address that a request was sent to.
 #[derive(Debug)]
 pub(crate) struct Links {
-    /// What comes before the path.
+    /// Everything before the path.
     base: String,
     path: String,
 }
@@ -108,7 +109,7 @@ impl Links {
         format!("{}{path}", self.base)
     }
 
-    /// To the place of this request below another one.
+    /// A link to this request's path below `place`.
     pub(super) fn to_here_below(&self, place: &str) -> String {
         format!("{}{place}{}", self.base, self.path)
     }
@@ -117,7 +118,7 @@ impl Links {
         json!([{"rel": "next", "href": format!("{}{}?{query}", self.base, self.path)}])
     }
 
-    /// `self` below the version and project of the request, `bookmark` without the version.
+    /// `self` has the version and project of the request, `bookmark` leaves out the version.
     pub(super) fn to_server(&self, id: ServerId) -> Value {
         let (place, project) = self.place();
         json!([
@@ -131,7 +132,7 @@ impl Links {
         json!([{"rel": "bookmark", "href": format!("{}{project}/flavors/{id}", self.base)}])
     }
 
-    /// The path's version and project, and the project alone.
+    /// The path's prefix of version and project, and of the project alone.
     fn place(&self) -> (&str, &str) {
         let place = self.path.split_once("/servers").map_or("", |(place, _)| place);
         let project =

@@ -1,4 +1,4 @@
-//! Microversions: in which version of the compute API a caller wants to speak.
+//! Microversions: the version of the compute API that a caller requests.
 
 use axum::extract::FromRequestParts;
 use axum::extract::Request;
@@ -14,34 +14,35 @@ use axum::response::Response;
 use crate::fault::Fault;
 use crate::fault::echo;
 
-/// The oldest microversion, in its generation 2.
+/// The minor number of the oldest microversion, 2.1.
 const OLDEST: u32 = 1;
 
-/// The newest: it has every call of consoles, and servers do not yet hold whole flavors.
+/// The minor number of the newest: it has every call of consoles, and servers do not yet hold whole
+/// flavors.
 const NEWEST: u32 = 31;
 
-/// The header of all services, which names each with its version.
+/// The header that all services share. It names each service with its version.
 const STANDARD: HeaderName = HeaderName::from_static("openstack-api-version");
 
-/// The older header, of Nova alone.
+/// The older header, which only Nova has.
 const LEGACY: HeaderName = HeaderName::from_static("x-openstack-nova-api-version");
 
-/// The version of the compute API that a call is made in.
+/// The version of the compute API that a call requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Version {
-    /// Below `/v2`: as 2.1, but what a body has too much is ignored.
+    /// Below `/v2`: like 2.1, but unknown properties of a body are ignored.
     Legacy,
-    /// Below `/v2.1`: 2 and this.
+    /// Below `/v2.1`: the minor number.
     Micro(u32),
 }
 
 impl Version {
-    /// Refuses a call that came with 2 and `minor` to who asks for less.
+    /// Refuses a call that was added in 2.`minor` where an older version is requested.
     pub(super) fn require(self, minor: u32) -> Result<(), Fault> {
         if self.has(minor) { Ok(()) } else { Err(Fault::no_such_resource()) }
     }
 
-    /// Whether it has what came with 2 and `minor`.
+    /// Whether the version includes what was added in 2.`minor`.
     pub(super) fn has(self, minor: u32) -> bool {
         match self {
             Self::Legacy => minor <= OLDEST,
@@ -49,7 +50,7 @@ impl Version {
         }
     }
 
-    /// The version of a call to this path; none where it is not the compute API's.
+    /// The version of a call to this path; none where the path is not the compute API's.
     fn of(path: &str, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         match path.split('/').nth(1) {
             Some("v2") => Ok(Some(Self::Legacy)),
@@ -67,20 +68,20 @@ impl<S: Sync> FromRequestParts<S> for Version {
     }
 }
 
-/// The first and the last microversion, as version documents name them.
+/// The first and the last microversion, as the version documents name them.
 pub(super) fn range() -> (String, String) {
     (format!("2.{OLDEST}"), format!("2.{NEWEST}"))
 }
 
 /// Why a version is refused.
 enum Refusal {
-    /// It is none.
+    /// The text is not a version.
     Malformed(String),
-    /// We do not speak it.
+    /// The version is not supported.
     Unknown(String),
 }
 
-/// Makes the version known to the calls below `/v2.1` and `/v2`, and says it in the answers of the
+/// Stores the version for the calls below `/v2.1` and `/v2`, and names it in the responses of the
 /// former.
 pub(crate) async fn negotiate(mut request: Request, next: Next) -> Response {
     match Version::of(request.uri().path(), request.headers()) {
@@ -90,7 +91,7 @@ pub(crate) async fn negotiate(mut request: Request, next: Next) -> Response {
             }
             let response = next.run(request).await;
             match version {
-                Some(Version::Micro(minor)) => said(response, &format!("2.{minor}")),
+                Some(Version::Micro(minor)) => with_version(response, &format!("2.{minor}")),
                 _ => response,
             }
         }
@@ -105,7 +106,7 @@ pub(crate) async fn negotiate(mut request: Request, next: Next) -> Response {
                 "Version {text} is not supported by the API. Minimum is {oldest} and maximum is \
                  {newest}."
             ));
-            said(fault.into_response(), &text)
+            with_version(fault.into_response(), &text)
         }
     }
 }
@@ -122,7 +123,7 @@ fn negotiated(headers: &HeaderMap) -> Result<Version, Refusal> {
     }
 }
 
-/// What the caller asks for. In the standard header the last word on `compute` counts.
+/// The requested version. In the standard header the last entry for `compute` counts.
 fn asked(headers: &HeaderMap) -> Option<String> {
     let standard = joined(headers, &STANDARD);
     let of_compute = standard.rsplit(',').find_map(|item| {
@@ -137,7 +138,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     texts.collect::<Vec<_>>().join(",")
 }
 
-/// Two numbers without leading zeros. What does not fit is as good as malformed.
+/// Two numbers without leading zeros. A number that is too large counts as malformed.
 fn parsed(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.split_once('.')?;
     let plain = |text: &str| {
@@ -149,7 +150,7 @@ fn parsed(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn said(mut response: Response, version: &str) -> Response {
+fn with_version(mut response: Response, version: &str) -> Response {
     let headers = response.headers_mut();
     for (name, text) in [(STANDARD, format!("compute {version}")), (LEGACY, version.to_owned())] {
         if let Ok(text) = HeaderValue::try_from(text) {

@@ -1,4 +1,4 @@
-//! `os-getConsoleOutput`: the end of what a server printed, in lines.
+//! `os-getConsoleOutput`: the end of a server's output, counted in lines.
 
 use serde_json::Value;
 use serialproxy_proto::api::Line;
@@ -14,13 +14,13 @@ use crate::auth::Role;
 use crate::fault::Fault;
 use crate::validation::Part;
 
-/// Nova's name of the right to what a server printed.
+/// Nova's policy for a server's output.
 const POLICY: &str = "os_compute_api:os-console-output";
 
-/// Most output in bytes, as Nova's libvirt driver has it.
+/// Most output in bytes, as in Nova's libvirt driver.
 const MOST: u64 = 100 * 1024;
 
-/// The text, as far as the caller wants it and may have it.
+/// The text that the caller requests, if the caller may read it.
 pub(super) async fn of(
     api: &Api,
     caller: &Caller,
@@ -34,7 +34,7 @@ pub(super) async fn of(
     Ok(last_lines(&readable(&bytes), length).to_owned())
 }
 
-/// How many lines are wanted; `None` is all.
+/// How many lines are requested; `None` is all.
 fn length(arguments: Part<'_>) -> Result<Option<usize>, Fault> {
     let Some(length) = arguments.object(&[], &["length"])?.get("length") else { return Ok(None) };
     let number = match length.value() {
@@ -77,7 +77,8 @@ async fn printed(api: &Api, server: &Server) -> Result<Vec<u8>, Fault> {
     newest(api, key, &line).await
 }
 
-/// The newest bytes of a line without a gap: what is kept of the beginnings of boots lies before.
+/// The newest bytes of a line without a gap. The kept beginnings of earlier boots are not part of
+/// them.
 async fn newest(api: &Api, key: LineKey, line: &Line) -> Result<Vec<u8>, Fault> {
     let mut from = line.offset.saturating_sub(MOST).max(line.first_offset);
     let mut bytes = Vec::new();
@@ -96,13 +97,13 @@ async fn newest(api: &Api, key: LineKey, line: &Line) -> Result<Vec<u8>, Fault> 
     Ok(bytes)
 }
 
-/// As Nova makes text of it: what a terminal obeys is left out, only tabs and line feeds stay.
+/// The text as Nova makes it: control characters are left out, except tabs and line feeds.
 fn readable(bytes: &[u8]) -> String {
     let obeyed = |c: char| c < ' ' && c != '\t' && c != '\n';
     String::from_utf8_lossy(bytes).chars().filter(|c| !obeyed(*c)).collect()
 }
 
-/// The last lines, where the empty one after a final line feed counts, as Nova counts it.
+/// The last lines. As in Nova, the empty text after a final line feed counts as a line.
 fn last_lines(text: &str, length: Option<usize>) -> &str {
     match length {
         None => text,

@@ -1,4 +1,5 @@
-//! `os-start`, `os-stop`, `reboot`, `pause` and `unpause`: Nova answers before they are done.
+//! `os-start`, `os-stop`, `reboot`, `pause` and `unpause`: like Nova, the API answers before they
+//! are done.
 
 use std::time::Duration;
 
@@ -14,21 +15,21 @@ use crate::auth::Role;
 use crate::fault::Fault;
 use crate::validation::Part;
 
-/// How long a change may take to fail and have its caller told. One that takes longer goes on.
+/// How long the answer waits for a change to fail. A change that takes longer goes on.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What Nova calls the types of a reboot.
+/// Nova's names of the types of a reboot.
 const HARD: [&str; 3] = ["HARD", "Hard", "hard"];
 const SOFT: [&str; 3] = ["SOFT", "Soft", "soft"];
 
-/// What a caller wants to happen.
+/// A requested change.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     Start,
     Stop,
-    /// The guest is asked.
+    /// Asks the guest to reboot.
     SoftReboot,
-    /// The guest is not asked, and may be off.
+    /// Resets the guest, which may be off, without asking it.
     HardReboot,
     Pause,
     Unpause,
@@ -59,7 +60,7 @@ impl Change {
         format!("os_compute_api:{group}:{}", self.name())
     }
 
-    /// What is to be done to a server of this status; none where Nova does nothing.
+    /// The change for a server of this status; none where Nova refuses.
     fn of(self, status: Status) -> Option<Power> {
         match (self, status) {
             (Self::Start, Status::Shutoff)
@@ -76,7 +77,7 @@ impl Change {
     }
 }
 
-/// Begins a change that goes on after this, unless it fails at once.
+/// Begins a change, which goes on after this returns. An error within [`SOON`] is returned.
 pub(super) async fn begin(
     api: &Api,
     caller: &Caller,

@@ -1,5 +1,5 @@
-//! Consoles as Nova hands them out: `POST …/servers/{server}/remote-consoles`, and the action
-//! `os-getSerialConsole` from before, which clients of any microversion may use here.
+//! Consoles in Nova's API: `POST …/servers/{server}/remote-consoles`, and the older action
+//! `os-getSerialConsole`, which is accepted here in every microversion.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::request::ServerPath;
 use crate::route::Route;
 use crate::validation::Part;
 
-/// The protocols with their types of consoles, and the microversion that each came with.
+/// The protocols with their types of consoles, each with the microversion that added it.
 const KINDS: [(&str, &[&str], u32); 5] = [
     ("vnc", &["novnc", "xvpvnc"], 6),
     ("spice", &["spice-html5"], 6),
@@ -69,7 +69,8 @@ async fn create(
     }
 }
 
-/// The URL that `os-getSerialConsole` gives. Nova asks who may before it looks for the server.
+/// The URL that `os-getSerialConsole` returns. As in Nova, the caller's role is checked before the
+/// server is looked up.
 pub(super) async fn serial(
     api: &Api,
     caller: &Caller,
@@ -81,7 +82,7 @@ pub(super) async fn serial(
     url(api, caller, server).await
 }
 
-/// Protocol and type of the console that a body asks for.
+/// The protocol and type of console that a body requests.
 fn wanted(version: Version, body: Part<'_>) -> Result<(&str, &str), Fault> {
     let kinds = KINDS.into_iter().filter(|(_, _, since)| version.has(*since));
     let (protocols, types): (Vec<_>, Vec<_>) =
@@ -97,8 +98,8 @@ fn belongs(protocol: &str, kind: &str) -> bool {
     KINDS.iter().any(|(name, types, _)| *name == protocol && types.contains(&kind))
 }
 
-/// A URL of the first serial port, which is the only one that Nova knows, of a server that is
-/// there: Nova says of one without such a port that the type is not available.
+/// A URL of the first serial port, the only one that Nova knows. As in Nova, an existing server
+/// without such a port gets the answer that the console type is not available.
 async fn url(api: &Api, caller: &Caller, server: ServerId) -> Result<String, Fault> {
     let line = LineKey { server, port: 0 };
     match api.console_url(caller, Wanted { line, mode: Mode::Write, wait: false }).await {

@@ -25,11 +25,11 @@ use crate::request::ServerPath;
 use crate::route::Route;
 use crate::scope::age;
 
-/// Parameters of lists.
+/// The query parameters of lists.
 const QUERY: &[&str] =
     &["name", "status", "all_tenants", "project_id", "tenant_id", "deleted", "limit", "marker"];
 
-/// Nova's names of the rights to the lists.
+/// Nova's policies for the lists.
 const INDEX: &str = "os_compute_api:servers:index";
 const DETAIL: &str = "os_compute_api:servers:detail";
 
@@ -115,7 +115,7 @@ async fn page(
         None => None,
     };
     let servers = api.servers(caller, marker.as_ref(), limit, fits).await?;
-    // A full page has a successor, as Nova has it, even if that is empty.
+    // As in Nova, a full page has a link to the next, even if that is empty.
     let last = servers.servers.last().filter(|_| servers.servers.len() == limit);
     let next = last.map(|last| query.next_page(limit, &last.id.to_string()));
     Ok((servers, next))

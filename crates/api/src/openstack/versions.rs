@@ -1,4 +1,4 @@
-//! Version documents: the first thing that clients read, before they have a token.
+//! Version documents, which clients read first, before they have a token.
 
 use axum::Extension;
 use axum::Json;
@@ -29,8 +29,8 @@ pub(super) fn routes() -> Vec<Route> {
     routes.map(open).into()
 }
 
-/// The answer where no route is: our own calls are missed as such, the rest of the paths is not
-/// the API's, and there are the versions to choose from.
+/// The answer to a path without a route. Below the prefixes of our own calls it says that the call
+/// does not exist; elsewhere it lists the versions of the compute API.
 pub(crate) async fn unknown_path(
     uri: Uri,
     version: Option<Extension<Version>>,
@@ -45,7 +45,7 @@ pub(crate) async fn unknown_path(
     }
 }
 
-/// The answer where the path has a route, but not with this method. Nova's router has none then.
+/// The answer to a path that has a route, but not for this method. Nova answers 404 then.
 pub(crate) async fn other_method(version: Option<Extension<Version>>) -> Fault {
     version.map_or(Fault::Method, |_| Fault::no_such_resource())
 }
@@ -54,8 +54,8 @@ pub(crate) async fn other_method(version: Option<Extension<Version>>) -> Fault {
 struct Entry {
     id: &'static str,
     status: &'static str,
-    /// The newest microversion; empty where there are none, so that clients use the calls that
-    /// need none.
+    /// The newest microversion; empty where there are none: clients then use only calls that need
+    /// none.
     version: String,
     min_version: String,
     updated: &'static str,
@@ -112,7 +112,7 @@ fn current(links: &Links) -> Entry {
     }
 }
 
-/// One version, with more than the list has of it.
+/// The document of one version, which has more properties than an entry of the list.
 fn described(mut entry: Entry, media: &str) -> Json<Value> {
     let documents = "https://docs.openstack.org/";
     entry.links.push(json!({"rel": "describedby", "type": "text/html", "href": documents}));

@@ -1,5 +1,5 @@
-//! Servers as Nova shows them. What nobody here knows (addresses, image, flavor, times) is there
-//! too, empty, since clients read it.
+//! Servers as Nova shows them. Properties that serialproxy does not know (addresses, image, flavor,
+//! times) are present, but empty, since clients read them.
 
 use serde_json::Map;
 use serde_json::Value;
@@ -12,10 +12,10 @@ use super::microversion::Version;
 use crate::auth::Caller;
 use crate::auth::Role;
 
-/// Id of the flavor that servers have, since clients want one: no flavor is known here.
+/// Id of every server's flavor: clients require one, and serialproxy knows none.
 const FLAVOR: &str = "none";
 
-/// How much of a server a caller sees, in their microversion.
+/// The properties of a server that a caller sees in their microversion.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     version: Version,
@@ -28,7 +28,7 @@ impl<'a> View<'a> {
         Self { version, admin: caller.role == Role::Admin, links }
     }
 
-    /// A server in full.
+    /// A server with all its properties.
     pub(super) fn of(&self, server: &Server) -> Value {
         let mut all = Map::new();
         let mut add = |wanted: bool, more: Value| match more {
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// What short lists hold of a server.
+/// A server's properties in short lists.
 pub(super) fn reference(server: &Server, links: &Links) -> Value {
     json!({"id": server.id, "name": server.name, "links": links.to_server(server.id)})
 }
@@ -109,7 +109,8 @@ fn for_admins_since_3(server: &Server) -> Value {
     })
 }
 
-/// Servers are in error while their hypervisor cannot be asked.
+/// Nova's status of the server's host. It is unknown for a server in error, whose hypervisor cannot
+/// be asked.
 fn host_status(server: &Server) -> &'static str {
     match server.status {
         Status::Error => "UNKNOWN",

@@ -1,4 +1,4 @@
-//! What Nova's clients send and get.
+//! Schemas of the bodies that Nova's clients send and receive.
 
 use serde_json::Value;
 use serde_json::json;
@@ -53,7 +53,7 @@ fn servers(links: &Value) -> Named {
     ]
 }
 
-/// What everyone sees of a server, in every microversion.
+/// The properties of a server that everyone sees, in every microversion.
 fn server(links: &Value) -> Named {
     let map = || json!({"type": "object"});
     let array = || json!({"type": "array"});
@@ -86,7 +86,7 @@ fn server(links: &Value) -> Named {
     ]
 }
 
-/// What administrators see, or what came with later microversions.
+/// The properties that only administrators see, or that later microversions added.
 fn later() -> Named {
     let mut later = vec![
         ("description", nullable(&text())),
@@ -138,7 +138,7 @@ fn consoles() -> Named {
     ]
 }
 
-/// The body of an action. Below `/v2`, its arguments may hold what nobody asked for.
+/// The body of an action. Below `/v2`, its arguments may have unknown properties.
 fn action(strict: bool) -> Value {
     let arguments = |properties: Value, required: &[&str]| {
         json!({

@@ -1,4 +1,4 @@
-//! Lines, and what they printed.
+//! Lines and their output.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Guests: made, controlled, removed.
+//! Servers: create, control and delete.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +29,10 @@ use crate::route::Route;
 use crate::scope::age;
 use crate::tokens;
 
-/// How long a boot may take: a big image is copied first, on a slow disk.
+/// How long a boot may take: it copies an image, which may be large on a slow disk.
 const BOOT: Duration = Duration::from_secs(300);
 
-/// How long an adoption may take: the guest may have to be stopped and started.
+/// How long an adoption may take: it may stop and start the guest.
 const ADOPT: Duration = Duration::from_secs(180);
 
 /// One server, as the caller sees it.
@@ -188,7 +188,7 @@ fn seen(caller: &Caller, server: Server) -> Answer {
     Json(ServerAnswer { server: caller.sees(server) })
 }
 
-/// It changes a domain that others made, so it is for those who look after the hypervisor.
+/// Adoption changes a domain that others defined, so it is for administrators of the hypervisor.
 async fn may_adopt(api: &Api, caller: &Caller, server: ServerId) -> Result<(), Fault> {
     api.server(caller, server).await?;
     caller.require(Role::Admin, "serialproxy:servers:adopt")

@@ -1,4 +1,4 @@
-//! API tokens with a name: for people and programs, each with a project and a role.
+//! API tokens with a name, for people and programs. Each has a project and a role.
 
 use std::sync::Arc;
 

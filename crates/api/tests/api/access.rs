@@ -50,7 +50,7 @@ async fn whoever_has_no_good_token_is_told_where_to_find_one() {
         &[("authorization", &basic)],
         &[("authorization", "Bearer wrong")],
         &[("x-user", "admin")],
-        // The first header decides: a second one is no second try.
+        // Only the first header counts: the second is no second attempt.
         &[("x-auth-token", "wrong"), ("authorization", &format!("Bearer {ADMIN}"))],
     ] {
         let answer = asked_with(&bench, "/v1/lines", headers).await;

@@ -1,4 +1,4 @@
-//! Other proxies, which ask where the console of a token is.
+//! The lookup of a token's console by other proxies.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -20,7 +20,7 @@ async fn looked_up(bench: &Bench, place: &str, version: &str, token: &str) -> An
     bench.send(request.body(Body::empty()).unwrap()).await
 }
 
-/// A token cut out of a URL, as Nova's own test does it.
+/// The token in a console URL, cut out as Nova's own test does it.
 async fn token(bench: &Bench) -> String {
     let call = format!("POST /v2.1/servers/{}/action", running());
     let answer = bench.call(&call, r#"{"os-getSerialConsole": {"type": "serial"}}"#).await;

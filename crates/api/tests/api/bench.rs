@@ -1,4 +1,4 @@
-//! A router with everything below it, and calls to it.
+//! A router above a simulated compute role, and calls to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::fake::Fake;
 /// The admin token of every bench.
 pub(crate) const ADMIN: &str = "correct-horse-battery-staple";
 
-/// What console URLs start with.
+/// The beginning of console URLs.
 pub(crate) const BASE: &str = "http://console.example:6083/serial.html";
 
 pub(crate) struct Bench {
@@ -33,7 +33,7 @@ pub(crate) struct Bench {
     pub(crate) grants: Grants,
     pub(crate) router: Router,
     pub(crate) directory: tempfile::TempDir,
-    /// Whether requests without a host get one: under noauth they need it.
+    /// Whether requests without a `Host` header get one: under noauth they need it.
     pub(crate) named: bool,
 }
 
@@ -53,12 +53,12 @@ impl Bench {
         Self::local(Fake::default(), &config())
     }
 
-    /// Knows [`ADMIN`], and the tokens and users of its grants.
+    /// Accepts [`ADMIN`], and the tokens and users of its grants.
     pub(crate) fn local(fake: Fake, config: &Config) -> Self {
         Self::made(fake, config, |grants| known(config, grants).into())
     }
 
-    /// The same, which takes name and password with each call as well.
+    /// The same, which also accepts a name and password with each call.
     pub(crate) fn with_basic() -> Self {
         let config = config();
         let auth = |grants: &_| known(&config, grants).with_basic().unwrap().into();
@@ -85,7 +85,7 @@ impl Bench {
         self.call_as(ADMIN, call, body).await
     }
 
-    /// A call by whoever has that token, in the newest microversion.
+    /// A call with this token, in the newest microversion.
     pub(crate) async fn call_as(&self, token: &str, call: &str, body: impl Into<Body>) -> Answer {
         let (method, uri) = call.split_once(' ').unwrap();
         let request = Request::builder().method(method).uri(uri);
@@ -99,7 +99,7 @@ impl Bench {
         self.call(&format!("GET {uri}"), "").await
     }
 
-    /// A request from this machine, just as it is.
+    /// Sends a request from this machine as it is.
     pub(crate) async fn send(&self, mut request: Request) -> Answer {
         let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
         request.extensions_mut().get_or_insert(ConnectInfo(peer));
@@ -140,7 +140,7 @@ impl Answer {
         assert!(text.contains(message), "{text}");
     }
 
-    /// A 401 as Keystone's middleware has it, which names this Keystone.
+    /// A 401 of Keystone's middleware, which names this Keystone.
     #[track_caller]
     pub(crate) fn is_refused_as_by(&self, keystone: &str) {
         assert_eq!(self.status, 401, "{self:?}");
@@ -159,7 +159,7 @@ pub(crate) fn config() -> Config {
     config.serial_console.enabled = true;
     config.serial_console.base_url = Some(BASE.into());
     config.api.allowed_hosts = vec!["api.example".into()];
-    // Tests that are refused often do so from one address.
+    // Tests get many refusals on purpose, all from one address.
     config.limits.failures_per_minute = 0;
     config
 }

@@ -67,7 +67,7 @@ async fn a_body_says_that_it_is_json() {
         ("text/html", false),
         ("json", false),
     ] {
-        // SDK's actions say that they accept nothing.
+        // The SDK's actions say that they accept nothing.
         let request = Request::post(&uri)
             .header("x-auth-token", ADMIN)
             .header("accept", "")

@@ -1,4 +1,4 @@
-//! What Nova's clients read of a server's console without attaching to it.
+//! The console output that Nova's clients read without attaching to the console.
 
 use serde_json::json;
 use serialproxy_api::Auth;

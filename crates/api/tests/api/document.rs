@@ -1,4 +1,4 @@
-//! The OpenAPI document, held against what the API really does.
+//! Compares the OpenAPI document with what the API really does.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,7 +15,7 @@ use crate::fake::Fake;
 use crate::fake::SESSION;
 use crate::fake::running;
 
-/// They are about a token that a header names, and tried elsewhere.
+/// These calls are about a token in a header; other tests call them.
 const LOGINS: [&str; 2] = ["GET /v3/auth/tokens", "DELETE /v3/auth/tokens"];
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn every_call_of_the_document_answers_as_the_document_says() {
     assert!(operations.len() > 30, "{}", operations.len());
 }
 
-/// Every operation of the document, with a call of it.
+/// Every operation of the document, with a call that fits it.
 async fn operations(bench: &Bench) -> (Value, Vec<(String, Value)>) {
     let document = bench.get("/v1/openapi.json").await.json();
     let mut operations = Vec::new();
@@ -40,13 +40,13 @@ async fn operations(bench: &Bench) -> (Value, Vec<(String, Value)>) {
             operations.push((call, operation.clone()));
         }
     }
-    // What is made is looked at, and then removed.
+    // Calls that delete come last, so that the other calls find what earlier ones created.
     operations.sort_by_key(|(call, _)| call.starts_with("DELETE"));
     (document, operations)
 }
 
-/// Whether the compute role may say this of the call: lists never are without their servers, and
-/// the state of a server hinders nobody who looks.
+/// Whether this error of the compute role applies to the call: a list cannot miss its servers, and
+/// the state of a server does not prevent anyone from looking.
 fn may_fail(call: &str, error: Option<&ComputeError>) -> bool {
     let names_one = call.contains(&running().to_string());
     match error {
@@ -56,7 +56,7 @@ fn may_fail(call: &str, error: Option<&ComputeError>) -> bool {
     }
 }
 
-/// Panics unless the document says that an operation may answer so.
+/// Panics unless the document allows an operation to give this answer.
 fn is_documented(document: &Value, operation: &Value, answer: &Answer, call: &str) {
     let said = &operation["responses"][answer.status.as_str()];
     assert!(said.is_object(), "{call}: {}", answer.status);
@@ -151,7 +151,7 @@ pub(crate) fn body_of(operation: &Value) -> &'static str {
     }
 }
 
-/// A path with what the played compute role has.
+/// A path with the servers and sessions of the simulated compute role.
 pub(crate) fn filled(path: &str) -> String {
     path.replace("{server}", &running().to_string())
         .replace("{session}", &SESSION.to_string())
@@ -162,7 +162,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{token}", "11111111-2222-4333-8444-555555555555")
 }
 
-/// Whether a value fits a schema, for the words of JSON Schema that the document uses.
+/// Whether a value fits a schema. Knows only the keywords of JSON Schema that the document uses.
 fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
     if let Err(why) = fits(document, schema, value) {
         panic!("{place}: {why}");
@@ -188,7 +188,7 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
                 kind => is(kind, value),
             },
             "format" => value.as_str().is_none_or(|text| has_format(rule, text)),
-            // The only pattern there is.
+            // The only pattern of the document.
             "pattern" => value.as_str().is_none_or(|text| text.parse::<Name>().is_ok()),
             "minimum" => value.as_i64() >= rule.as_i64(),
             "maximum" => value.as_i64() <= rule.as_i64(),

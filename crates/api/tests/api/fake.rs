@@ -1,4 +1,4 @@
-//! A compute role that plays a few servers.
+//! A compute role that simulates a few servers.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -41,58 +41,58 @@ use serialproxy_proto::token::Mode;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// What every line printed, and the offset of its first kept byte.
+/// The output of every line, and the offset of its first kept byte.
 pub(crate) const PRINTED: &[u8] = b"hello\xff";
 pub(crate) const FIRST: u64 = 10;
 
-/// Whose `running` and `halted` are.
+/// The project of `running` and `halted`.
 pub(crate) const PROJECT: &str = "demo";
 
-/// Where all servers are.
+/// The host of all servers.
 pub(crate) const HOST: &str = "host-1";
 
 pub(crate) const SESSION: SessionId = SessionId(Uuid::from_u128(7));
 
-/// `running` runs and has a writer on port 0, `halted` is off. Each has two ports.
+/// `running` runs and has a writer on port 0; `halted` is off. Each has two ports.
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
-    /// More servers than those two.
+    /// How many servers there are besides those two.
     pub(crate) crowd: usize,
-    /// What every call answers, if anything.
+    /// The error of every call, if any.
     pub(crate) error: Option<ComputeError>,
-    /// Nobody can say of a server that it does not exist.
+    /// Whether it is unknown for a missing server if it exists.
     pub(crate) away: bool,
-    /// Servers are on other hosts, and their projects are known here.
+    /// Whether servers are on other hosts, and their projects are known here.
     pub(crate) elsewhere: bool,
-    /// Servers that were looked at, in order.
+    /// Servers that were looked up, in order.
     pub(crate) looked_at: Mutex<Vec<ServerId>>,
-    /// What every line printed, if it is not [`PRINTED`].
+    /// The output of every line, if not [`PRINTED`].
     pub(crate) printed: Option<Vec<u8>>,
     /// Offsets of output that is no longer kept.
     pub(crate) gap: Range<u64>,
-    /// What was asked, in order; looks at a server are not noted.
+    /// The calls, in order, except lookups of a server.
     pub(crate) asked: Mutex<Vec<String>>,
-    /// What `running` does, if it does not run.
+    /// The status of `running`, if it does not run.
     pub(crate) status: Option<Status>,
-    /// Why no power is changed.
+    /// The error of changes of power.
     pub(crate) powerless: Option<ComputeError>,
-    /// The name of `halted`, if it is not that.
+    /// The name of `halted`, if another.
     pub(crate) named: Option<String>,
-    /// Since when nobody says whether servers changed, if so.
+    /// The time of the last known changes of servers, if later ones may be missing.
     pub(crate) as_of: Option<Timestamp>,
     /// Hosts that do not respond.
     pub(crate) unreachable: Vec<String>,
-    /// No consoles are handed out.
+    /// Whether no consoles are created.
     pub(crate) disabled: bool,
-    /// Servers have no ports.
+    /// Whether servers have no ports.
     pub(crate) portless: bool,
-    /// Where the port of `running` is, if it is not TCP.
+    /// The endpoint of `running`, if not TCP.
     pub(crate) endpoint: Option<EndpointInfo>,
-    /// Boots and changes of power wait for this, if it is there.
+    /// What boots and changes of power wait for, if anything.
     pub(crate) gate: Option<Notify>,
-    /// A boot has begun to wait.
+    /// Notified when a boot begins to wait.
     pub(crate) begun: Notify,
-    /// A boot is over.
+    /// Notified when a boot is over.
     pub(crate) booted: Notify,
 }
 
@@ -144,7 +144,7 @@ impl Fake {
         found.ok_or_else(|| self.missing(id))
     }
 
-    /// What is said of a server that is not there.
+    /// The error for a server that does not exist.
     fn missing(&self, id: ServerId) -> ComputeError {
         match self.away {
             true => ComputeError::Unavailable("libvirt is away".into()),
@@ -178,7 +178,7 @@ impl Fake {
         })
     }
 
-    /// Notes a call and answers it.
+    /// Records a call and answers it.
     fn say<T: Send + 'static>(
         &self,
         asked: String,

@@ -1,4 +1,4 @@
-//! Pages of other origins: by their browser they reach an address that they could not reach.
+//! Pages of other origins: their browser reaches addresses that their server cannot reach.
 
 use std::net::SocketAddr;
 
@@ -116,10 +116,10 @@ async fn under_noauth_a_relay_s_users_are_those_of_its_machine_who_ask_it_by_a_l
         ("127.0.0.1", "evil.example:6083", 403),
         ("127.0.0.1", "localhost.evil.example", 403),
         ("127.0.0.1", "192.0.2.7", 403),
-        // Ours by a name of the API's, which says nothing of the relay.
+        // One of the API's allowed hosts, which do not count for the relay.
         ("127.0.0.1", "api.example", 403),
     ] {
-        // That of another process knows no key.
+        // The header of another process, without this process's key, is not trusted.
         let address = SocketAddr::new(address.parse().unwrap(), 5);
         let ours = RelayedUser { address, secure: false, host, ours: true };
         let others = RelayedUser { ours: false, ..ours }.header();

@@ -1,4 +1,4 @@
-//! Local users, and how OpenStack's clients log in as one.
+//! Local users, and how OpenStack's clients log in as one of them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use crate::fake::PROJECT;
 const PASSWORD: &str = "correct horse";
 const LOGIN: &str = "POST /v3/auth/tokens";
 
-/// What a log-in that need not wait takes at most on a busy machine: less than those wait who failed too
-/// often.
+/// The longest time of a login without a delay on a busy machine. It is shorter than the delay
+/// after too many failures.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// For so long those who have to wait are watched.
+/// How long a test watches that a delayed login has not ended.
 const SOON: Duration = Duration::from_secs(2);
 
 async fn add(bench: &Bench, name: &str, role: &str) -> Value {
@@ -40,7 +40,7 @@ async fn bench_with_alice() -> Bench {
     bench
 }
 
-/// As keystoneauth writes it.
+/// The request body that keystoneauth sends.
 fn by_password(user: &str, password: &str) -> Value {
     let domain = json!({"name": "Default"});
     json!({"auth": {
@@ -52,7 +52,7 @@ fn by_password(user: &str, password: &str) -> Value {
     }})
 }
 
-/// A call by nobody.
+/// A call without credentials.
 async fn ask(bench: &Bench, call: &str, body: &Value) -> Answer {
     let (method, uri) = call.split_once(' ').unwrap();
     let request = Request::builder().method(method).uri(uri).header("host", "api.example:8774");
@@ -184,13 +184,13 @@ async fn a_login_that_makes_no_sense_is_a_bad_request_that_repeats_no_secret() {
     }
 }
 
-/// What a try to log in from an address is answered.
+/// The answer to a login attempt from an address.
 async fn tried_from(bench: &Bench, address: [u8; 4], user: &str, password: &str) -> Answer {
     let tried = tried_within(PATIENCE, bench, address, user, password).await;
     tried.expect("it waits")
 }
 
-/// The same, or none where the try has to wait for longer.
+/// The same; none where the attempt takes longer than `time`.
 async fn tried_within(
     time: Duration,
     bench: &Bench,

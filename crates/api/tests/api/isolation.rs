@@ -1,4 +1,4 @@
-//! Who sees and may what, asked of every call of the OpenAPI document, so that none is forgotten.
+//! Checks for every call of the OpenAPI document which callers may see and do what.
 
 use serde_json::Value;
 use serde_json::json;
@@ -19,24 +19,24 @@ use crate::fake::running;
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
-/// What administrators alone may do.
+/// Calls that only administrators may make.
 const ADMIN: [&str; 4] = ["/adopt", "/v1/tokens", "/v1/users", "/os-console-auth-tokens"];
 
-/// Where Nova has that call in no microversion, for nobody.
+/// Places where Nova has this call in no microversion, not even for administrators.
 const NOWHERE: [&str; 2] =
     ["/v2/os-console-auth-tokens/{token}", "/v2/{project}/os-console-auth-tokens/{token}"];
 
-/// What a call is asked with besides: nothing, and what makes a console token for a watcher.
+/// The queries of each call: none, and one that asks for a watcher's token.
 const QUERIES: [&str; 2] = ["", "?mode=watch&wait=1"];
 
-/// A call of the document, ready to be sent.
+/// A call of the document, with its query and body.
 struct Call {
     text: String,
     body: &'static str,
     path: String,
 }
 
-/// Every call that needs a caller, with each query.
+/// Every call that requires a caller, with each query.
 async fn calls(bench: &Bench) -> Vec<Call> {
     let document = bench.get("/v1/openapi.json").await.json();
     let mut calls = Vec::new();
@@ -66,7 +66,7 @@ impl Call {
         ADMIN.iter().any(|part| self.path.contains(part))
     }
 
-    /// Whether a watcher's token is asked for.
+    /// Whether the call asks for a watcher's token.
     fn is_to_watch(&self) -> bool {
         self.text.contains("/get-serial-console?mode=watch")
     }
@@ -77,7 +77,7 @@ impl Call {
     }
 }
 
-/// An API token of a user in a project.
+/// A new API token of a user in a project.
 async fn token(bench: &Bench, project: &str, role: &str) -> String {
     let body = json!({"name": format!("{project}-{role}"), "project": project, "role": role});
     let made = bench.call("POST /v1/tokens", body.to_string()).await;
@@ -85,13 +85,13 @@ async fn token(bench: &Bench, project: &str, role: &str) -> String {
     made.json()["secret"].as_str().unwrap().to_owned()
 }
 
-/// The same text with every id of a server or session made one.
+/// The answer's text with every id of a server or session replaced by the same one.
 fn anonymous(answer: &Answer) -> String {
     let text = String::from_utf8_lossy(&answer.body);
     text.replace(&running().to_string(), UNKNOWN).replace(&SESSION.to_string(), UNKNOWN)
 }
 
-/// What was done at the compute role that is more than to look at lists.
+/// The compute role's calls that are more than a look at lists.
 fn done(bench: &Bench) -> Vec<String> {
     let lists = ["servers", "lines", "sessions"];
     bench.fake.asked().into_iter().filter(|asked| !lists.contains(&asked.as_str())).collect()
@@ -276,7 +276,7 @@ async fn a_grant_that_writes_allows_to_force_and_power_to_members_and_administra
         assert_eq!((grant.mode, grant.operator), (mode, operator), "{role} {query}");
         assert_eq!(grant.user, name);
         assert_eq!(grant.line, LineKey { server: running(), port: 0 });
-        // The server's, whoever asks.
+        // The grant has the server's project, not the caller's.
         assert_eq!(grant.project, PROJECT);
     }
 }

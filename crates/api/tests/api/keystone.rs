@@ -1,4 +1,4 @@
-//! Callers whom Keystone knows.
+//! Callers that Keystone authenticates.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn questions(cloud: &Cloud) -> usize {
     cloud.calls().iter().filter(|call| call.starts_with(VALIDATE)).count()
 }
 
-/// Lets that time pass, as far as this process is concerned.
+/// Moves this process's clock on.
 async fn pass(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;

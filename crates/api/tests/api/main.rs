@@ -1,4 +1,4 @@
-//! The REST API as its callers see it, above a compute role that is only played.
+//! The REST API as its callers see it, above a simulated compute role.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

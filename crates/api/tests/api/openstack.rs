@@ -52,7 +52,7 @@ async fn a_server_is_shown_in_novas_words() {
     }
 }
 
-/// The keys of `running` in a microversion.
+/// The properties of `running` in a microversion.
 async fn keys(bench: &Bench, place: &str, version: &str) -> Vec<String> {
     let uri = format!("{place}/servers/{}", running());
     let request = Request::get(uri).header("x-openstack-nova-api-version", version);

@@ -1,4 +1,4 @@
-//! Start, stop and reboot, as Nova's clients ask for them.
+//! Start, stop and reboot, requested as Nova's clients do.
 
 use serialproxy_api::Auth;
 use serialproxy_proto::api::Status;

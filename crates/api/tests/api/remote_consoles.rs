@@ -1,5 +1,5 @@
-//! Consoles as Nova hands them out. The tests that begin with `test_` have the names of Nova's own,
-//! and hold us to what those hold Nova to.
+//! Consoles in Nova's API. The tests whose names begin with `test_` check what Nova's own tests of
+//! these names check.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -58,7 +58,7 @@ async fn create(bench: &Bench, server: ServerId) -> Answer {
     create_as(bench, server, "2.6", &wanted("serial", "serial")).await
 }
 
-/// Both ways to a console.
+/// The answers of both calls that create a console.
 async fn both(bench: &Bench, server: ServerId) -> [Answer; 2] {
     [legacy(bench, server, LEGACY).await, create(bench, server).await]
 }
@@ -174,21 +174,21 @@ async fn test_get_serial_console_instance_not_ready() {
     answer.is_fault(409, "conflictingRequest", "is not ready");
 }
 
-/// Nova's test is for VNC alone: for serial, the answer there is 500.
+/// Nova's own test covers only VNC: for serial consoles, Nova answers 500.
 #[tokio::test]
 async fn test_get_serial_console_instance_invalid_state() {
     let bench = Bench::new();
     for answer in both(&bench, halted()).await {
         answer.is_fault(409, "conflictingRequest", "is SHUTOFF");
     }
-    // What is printed before the pause is there to read, and the console goes on with the guest.
+    // The output before the pause can be read, and the console goes on when the guest does.
     let paused = self::bench(Fake { status: Some(Status::Paused), ..Fake::default() });
     for answer in both(&paused, running()).await {
         assert_eq!(answer.status, 200);
     }
 }
 
-/// What the compute role finds wrong with a server's ports is the caller's to read.
+/// The caller reads what the compute role finds wrong with a server's ports.
 async fn refused_for(reason: &str) {
     let bench = failing(ComputeError::Invalid(reason.into()));
     for answer in both(&bench, running()).await {
@@ -302,7 +302,7 @@ async fn test_create_mks_console() {
 #[tokio::test]
 async fn test_create_spice_direct_console() {
     let bench = Bench::new();
-    // It comes with 2.99, which is not spoken here.
+    // Microversion 2.99 added this type, and is not supported here.
     let answer = create_as(&bench, running(), "latest", &wanted("spice", "spice-direct")).await;
     answer.is_fault(400, "badRequest", "'spice-direct' is not one of ['novnc', ");
 }

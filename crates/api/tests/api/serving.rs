@@ -83,7 +83,7 @@ async fn behind_a_trusted_reverse_proxy_callers_are_where_it_says() {
     assert!(!answer.starts_with("HTTP/1.1 200 "), "the caller is not on this machine: {answer}");
     let answer = served.ask(&health("Forwarded: for=\"192.0.2.7\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    // The reverse proxy itself may have any number.
+    // The connections of the reverse proxy itself are not limited.
     let mut held = Vec::new();
     for _ in 0..3 * PER_ADDRESS {
         let mut stream = served.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -176,7 +176,7 @@ async fn an_address_has_so_many_connections_and_gets_one_for_each_that_it_closes
         stream.read_exact(&mut [0; 12]).await.unwrap();
         open.push(stream);
     }
-    // Whether the end is a reset depends on whether the request was there first.
+    // The connection ends with a reset or not, depending on whether the request arrived before.
     let mut refused = TcpStream::connect(served.address).await.unwrap();
     assert!(matches!(refused.read(&mut [0; 12]).await, Ok(0) | Err(_)));
     open.pop();

@@ -1,4 +1,4 @@
-//! API tokens: made, listed, used, revoked.
+//! API tokens: create, list, use and revoke.
 
 use serde_json::json;
 use serialproxy_api::Auth;

@@ -331,7 +331,7 @@ async fn power_actions_answer_202_and_reach_the_server() {
     assert_eq!(answer.status, 404);
 }
 
-/// What a console token of that server may stand for.
+/// A grant for a console of this server.
 fn grant(server: ServerId, expires: Timestamp) -> Grant {
     Grant {
         line: LineKey { server, port: 0 },

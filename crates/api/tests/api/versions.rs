@@ -1,4 +1,4 @@
-//! Which version of the compute API is spoken, and how clients find out.
+//! How clients find the versions of the compute API and select one.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -24,7 +24,7 @@ async fn asked(bench: &Bench, uri: &str, headers: &[(&str, &str)]) -> Answer {
     bench.send(request.body(Body::empty()).unwrap()).await
 }
 
-/// The version that an answer names, in both headers alike.
+/// The version that an answer names; both headers name the same.
 fn spoken(answer: &Answer) -> &str {
     let version = answer.header(LEGACY);
     assert_eq!(answer.header(STANDARD).strip_prefix("compute ").unwrap_or_default(), version);
@@ -79,7 +79,7 @@ async fn version_documents_carry_id_status_version_min_version_and_a_self_link()
 async fn at_a_catalog_endpoint_with_a_project_clients_find_the_document_at_its_parent() {
     let bench = Bench::new();
     for project in ["/v2.1/0fe7", "/v2.1/0fe7/", "/v2/0fe7"] {
-        // Without a token too: 401 would make novaclient give up.
+        // Also without a token: a 401 would make novaclient give up.
         let answer = bench.send(Request::get(project).body(Body::empty()).unwrap()).await;
         answer.is_fault(404, "itemNotFound", "The resource could not be found.");
         let parent = project.split("0fe7").next().unwrap();
@@ -98,7 +98,8 @@ async fn the_version_list_answers_any_method_and_needs_no_host() {
         assert_eq!((answer.status.as_u16(), spoken(&answer)), (200, ""), "{method}");
         assert!(vary(&answer).is_empty());
         if method != "HEAD" {
-            // Without a host there is only a path, which is all that clients take of it.
+            // Without a `Host` header, links have only a path, which is all that clients use of
+            // them.
             let link = answer.json()["versions"][1]["links"][0]["href"].clone();
             assert_eq!(link, "/v2.1/", "{method}");
         }
@@ -127,13 +128,13 @@ async fn clients_get_the_newest_version_that_both_know() {
         (&[(STANDARD, "Compute   2.31")], "2.31"),
         (&[(STANDARD, "compute latest")], "2.31"),
         (&[(LEGACY, "latest")], "2.31"),
-        // The standard header wins.
+        // The standard header takes precedence.
         (&[(STANDARD, "compute 2.7"), (LEGACY, "2.6")], "2.7"),
         (&[(LEGACY, "x"), (STANDARD, "compute 2.7")], "2.7"),
-        // Of several words on compute the last, over all lines.
+        // Of several entries for compute the last one counts, over all lines.
         (&[(STANDARD, "compute 2.2, compute 2.8,volume 3.0")], "2.8"),
         (&[(STANDARD, "compute 2.2"), (STANDARD, "identity 3, compute 2.9")], "2.9"),
-        // Words on others say nothing of compute.
+        // Entries for other services do not count.
         (&[(STANDARD, "volume 3.0")], "2.1"),
         (&[(STANDARD, "volume 3.0, compute"), (LEGACY, "2.6")], "2.6"),
         (&[(STANDARD, ""), (LEGACY, "")], "2.1"),
@@ -232,7 +233,7 @@ async fn a_path_or_method_that_nova_does_not_have_is_404_as_json() {
     }
 }
 
-/// Where an answer to a request with these headers says that the API is.
+/// The base of links in the answer to a request with these headers.
 async fn base(bench: &Bench, headers: &[(&str, &str)]) -> String {
     let answer = asked(bench, "/v2.1", headers).await.json();
     let link = answer["version"]["links"][0]["href"].as_str().unwrap();

@@ -1,7 +1,7 @@
-//! What the API logs, and what it never logs.
+//! Checks what the API logs, and what it must never log.
 //!
-//! A program of its own: whether a log statement is of interest is remembered for the whole
-//! process, so tests without a log must not run beside these.
+//! A program of its own: `tracing` decides once per process whether a log statement is of interest,
+//! so tests without a log must not run beside these.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -215,7 +215,7 @@ async fn whoever_is_nobody_writes_few_lines_and_short_ones() {
     bench.get("/v1/lines").await;
     let text = log.text();
     let lines: Vec<_> = text.lines().collect();
-    // Sixty, and one more for each second that this takes.
+    // Sixty lines, and one more for each second that the test takes.
     assert!(lines.len() < 200, "{}", lines.len());
     assert!(lines.iter().all(|line| line.len() <= 512), "{text}");
     let unlogged = lines.iter().filter_map(|line| line.split_once("unlogged="));
@@ -237,7 +237,7 @@ async fn log_ins_that_are_refused_write_few_lines() {
     }
     let text = log.text();
     let lines: Vec<_> = text.lines().filter(|line| line.contains("a login was refused")).collect();
-    // Sixty, and one more for each second that this takes.
+    // Sixty lines, and one more for each second that the test takes.
     assert!((60..120).contains(&lines.len()), "{text}");
     assert!(lines.iter().all(|line| line.contains(r#"user="nobody" address=127.0.0.1"#)), "{text}");
 }
