@@ -1,5 +1,5 @@
-//! API tokens: only their digests are kept, each with whom it stands for. Some have a name and
-//! stay until they are revoked; the others are those of logins.
+//! API tokens: only their digests are stored, each with its user. Tokens with a name are valid
+//! until they are revoked; tokens without one belong to logins and expire.
 
 use jiff::Timestamp;
 use serialproxy_proto::identity::Identity;
@@ -11,21 +11,21 @@ use crate::Kept;
 use crate::ask;
 use crate::timely;
 
-/// What an API token stands for.
+/// The record of an API token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApiToken {
-    /// The name by which it is revoked; `None` for that of a login.
+    /// The name by which it is revoked; `None` for the token of a login.
     pub name: Option<String>,
-    /// Its user.
+    /// The user that it authenticates.
     pub identity: Identity,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// When it ends, if ever.
+    /// When it expires; `None` is never.
     pub expires: Option<Timestamp>,
 }
 
 impl Grants {
-    /// Keeps a token; false when there is one of that name.
+    /// Stores a token; false when the name is taken.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Grants {
         ask!(self.add_api_token(digest, token))
     }
 
-    /// What a token stands for, unless it is unknown or expired.
+    /// The record of a token, unless it is unknown or expired.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Grants {
         ask!(self.api_token(digest, now))
     }
 
-    /// All tokens with a name, ordered by it; expired ones until they are purged.
+    /// All tokens with a name, ordered by name. Expired ones are among them until they are purged.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Grants {
         ask!(self.named_api_tokens())
     }
 
-    /// Ends the token of that name; false when there is none.
+    /// Revokes the token of that name; false when there is none.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Grants {
         ask!(self.revoke_named_api_token(name))
     }
 
-    /// Ends a token; false when it was not there any more.
+    /// Revokes a token; false when it was gone already.
     ///
     /// # Errors
     ///

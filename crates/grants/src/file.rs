@@ -1,4 +1,4 @@
-//! The grants of one machine: the SQLite file, which is asked on a blocking thread.
+//! The grants of one machine, in an SQLite file that is used on a blocking thread.
 
 mod api_tokens;
 mod tokens;
@@ -19,7 +19,7 @@ use crate::GrantsError;
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     store: Arc<Store>,
-    /// How often console tokens were revoked.
+    /// How many times console tokens were revoked.
     revocations: Arc<AtomicU64>,
 }
 
@@ -32,7 +32,7 @@ impl File {
         self.revocations.load(Ordering::SeqCst)
     }
 
-    /// Asks the file. What was begun is done, also when nobody waits for it.
+    /// Runs a call on the file. It runs to its end even when its caller is dropped.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -45,7 +45,8 @@ impl File {
         }
     }
 
-    /// The same for what ends console tokens. It is counted by the time that it is done.
+    /// The same for a call that revokes console tokens. The revocation is counted before the call
+    /// returns.
     async fn revoke_by<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,

@@ -1,7 +1,7 @@
-//! Who may do what: console tokens, API tokens and local users.
+//! The grants: console tokens, API tokens and local users.
 //!
-//! Every call takes and gives plain data, and is async. Behind them is the SQLite file of this host, or
-//! the etcd that many hosts share.
+//! Every call takes and returns plain data, and is async. The grants are stored in the SQLite file
+//! of this host, or in the etcd that many hosts share.
 
 mod api_tokens;
 mod file;
@@ -21,21 +21,21 @@ use crate::file::File;
 use crate::shared::Shared;
 pub use crate::users::User;
 
-/// How long a call takes at most where the grants are shared, however often it asks etcd.
+/// How long a call on shared grants may take, whatever number of requests to etcd it needs.
 const DEADLINE: Duration = Duration::from_millis(1900);
 
-/// All grants. Its clones share them.
+/// All grants. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Grants(Kept);
 
-/// Where they are.
+/// The place where they are stored.
 #[derive(Clone, Debug)]
 enum Kept {
     File(File),
     Shared(Shared),
 }
 
-/// Why the grants cannot be read or changed now. The text holds neither path nor token.
+/// Why the grants cannot be read or changed now. The text contains neither a path nor a token.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct GrantsError(String);
@@ -53,24 +53,24 @@ impl From<EtcdError> for GrantsError {
 }
 
 impl Grants {
-    /// Opens the grants in that file, making it where it is missing.
+    /// Opens the grants in that file, and creates the file where it is missing.
     ///
     /// # Errors
     ///
-    /// When the file can't be used or belongs to a newer version.
+    /// When the file cannot be used or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, GrantsError> {
         Ok(Self(Kept::File(File::open(path)?)))
     }
 
-    /// The grants that many hosts share in etcd. A call that etcd does not answer fails in less than
-    /// 2 s.
+    /// The grants that many hosts share in etcd. A call fails in less than 2 s when etcd does not
+    /// respond.
     pub fn on(etcd: Etcd) -> Self {
         Self(Kept::Shared(Shared::new(etcd)))
     }
 
-    /// How often console tokens were revoked so far. While this is what it was before a token was
-    /// looked up, the token is as good as it was then, but for its expiry. None where other processes
-    /// may revoke tokens: there only another look-up tells.
+    /// How many times console tokens were revoked. While this number does not change, a token that
+    /// was looked up stays valid until it expires. None where other processes may revoke tokens:
+    /// then only another lookup tells.
     pub fn revocations(&self) -> Option<u64> {
         match &self.0 {
             Kept::File(file) => Some(file.revocations()),
@@ -79,7 +79,7 @@ impl Grants {
     }
 }
 
-/// Asks wherever the grants are.
+/// Runs a call on the file or on etcd.
 macro_rules! ask {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match &$self.0 {
@@ -90,7 +90,7 @@ macro_rules! ask {
 }
 use ask;
 
-/// What etcd answers, unless that takes too long.
+/// The result of a call on etcd; an error if it takes longer than [`DEADLINE`].
 async fn timely<T>(answer: impl Future<Output = Result<T, GrantsError>>) -> Result<T, GrantsError> {
     let answer = tokio::time::timeout(DEADLINE, Box::pin(answer)).await;
     answer.unwrap_or_else(|_| Err(EtcdError::Away("no answer in time".into()).into()))

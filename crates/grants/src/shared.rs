@@ -11,8 +11,8 @@
 //! | `users/NAME` | a user |
 //! | `userids/ID` | the name of the user of that id |
 //!
-//! What expires is put under a lease that ends a minute or two later, which all that expires in one
-//! minute share.
+//! Keys that expire have a lease, which ends a minute or two later. All keys that expire in the
+//! same minute share it.
 
 mod api_tokens;
 mod leases;
@@ -28,10 +28,10 @@ use serialproxy_proto::token::TokenDigest;
 use crate::GrantsError;
 use crate::shared::leases::Leases;
 
-/// Changes of one transaction, of two keys each: etcd takes 128.
+/// How many changes a transaction may have, with two keys each: etcd allows 128 keys.
 const BATCH: usize = 60;
 
-/// Most keys that a list has.
+/// How many keys a list may have.
 const LISTED: usize = 100_000;
 
 /// The keys in etcd.
@@ -47,7 +47,7 @@ impl Shared {
         Self { etcd, leases }
     }
 
-    /// Removes many keys, each with the one beside it that leads to it.
+    /// Removes many keys, each together with its partner key.
     async fn delete_pairs(&self, pairs: &[(String, String)]) -> Result<(), GrantsError> {
         for some in pairs.chunks(BATCH) {
             let delete =
@@ -58,7 +58,7 @@ impl Shared {
     }
 }
 
-/// A digest in a key.
+/// A digest as keys contain it.
 fn hex(digest: TokenDigest) -> String {
     digest.0.iter().fold(String::with_capacity(64), |mut text, byte| {
         for digit in [byte >> 4, byte & 15] {

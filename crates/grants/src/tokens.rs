@@ -1,4 +1,4 @@
-//! Console tokens: only their digests are kept, each with its grant.
+//! Console tokens: only their digests are stored, each with its grant.
 
 use jiff::Timestamp;
 use serialproxy_proto::id::ServerId;
@@ -13,7 +13,7 @@ use crate::ask;
 use crate::timely;
 
 impl Grants {
-    /// Makes a token for a grant. It is good as soon as this returns.
+    /// Makes a token for a grant. The token is valid as soon as this returns.
     ///
     /// # Errors
     ///
@@ -24,7 +24,7 @@ impl Grants {
         Ok(token)
     }
 
-    /// What a token stands for, unless it is unknown or expired.
+    /// The grant of a token, unless it is unknown or expired.
     ///
     /// # Errors
     ///
@@ -37,17 +37,17 @@ impl Grants {
         ask!(self.validate(digest, now))
     }
 
-    /// Spends a token that is good for one attach; false when it was spent, revoked or unknown, so
-    /// that of many who spend it one wins.
+    /// Spends a single-use token; false when it was spent, revoked or unknown. Of several callers
+    /// that spend the same token, one gets true.
     ///
     /// # Errors
     ///
-    /// When the grants cannot be changed now. Whether it is spent is not known then.
+    /// When the grants cannot be changed now. It is unknown then whether the token is spent.
     pub async fn spend(&self, digest: TokenDigest) -> Result<bool, GrantsError> {
         ask!(self.spend(digest))
     }
 
-    /// Ends a token; false when it was not there any more.
+    /// Revokes a token; false when it was gone already.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Grants {
         ask!(self.revoke(digest))
     }
 
-    /// Ends all tokens of a server; returns how many.
+    /// Revokes all tokens of a server; returns how many.
     ///
     /// # Errors
     ///
@@ -65,8 +65,7 @@ impl Grants {
         ask!(self.revoke_tokens_of(server))
     }
 
-    /// Removes console and API tokens that have expired; returns how many. From etcd they go by
-    /// themselves.
+    /// Removes expired console and API tokens; returns how many. etcd removes them itself.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Local users, for sites without Keystone: only hashes of their passwords are kept.
+//! Local users, for sites without Keystone: of their passwords only hashes are stored.
 
 use jiff::Timestamp;
 use serialproxy_proto::identity::Identity;
@@ -10,7 +10,7 @@ use crate::Kept;
 use crate::ask;
 use crate::timely;
 
-/// Logins of one user that are good at once: a newer one ends the oldest.
+/// Valid logins of one user; a newer one ends the oldest.
 pub(crate) const LOGINS: u32 = 1000;
 
 /// A local user.
@@ -32,7 +32,7 @@ impl Grants {
         ask!(self.add_user(user, hash))
     }
 
-    /// The user of a name or id, and the hash of their password.
+    /// The user with this name or id, and the hash of their password.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Grants {
         ask!(self.users())
     }
 
-    /// Removes the user of that name, and ends their logins; false when there is none.
+    /// Removes the user of that name and ends their logins; false when there is none.
     ///
     /// # Errors
     ///
@@ -59,8 +59,7 @@ impl Grants {
         ask!(self.remove_user(name))
     }
 
-    /// Gives the user of that name another password, and ends their logins; false when there is
-    /// none.
+    /// Gives the user of that name a new password and ends their logins; false when there is none.
     ///
     /// # Errors
     ///
@@ -69,8 +68,8 @@ impl Grants {
         ask!(self.set_password(name, hash))
     }
 
-    /// Keeps the token of a login; false when the user was removed, or got another password, since
-    /// the hash was read.
+    /// Stores the token of a login; false when the user was removed or got a new password after the
+    /// hash was read.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! API tokens in the file. Some have a name; the others are those of logins.
+//! API tokens in the file. Those without a name belong to logins.
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
@@ -102,7 +102,7 @@ pub(crate) fn identity(row: &Row<'_>, first: usize) -> rusqlite::Result<Identity
         user: row.get(first)?,
         user_id: row.get(first + 1)?,
         project: row.get(first + 2)?,
-        // Anything but the word of a greater role is the least one.
+        // A word that is no role is read as the role with the fewest rights.
         role: row.get::<_, String>(first + 3)?.parse().unwrap_or(Role::Reader),
     })
 }

@@ -90,13 +90,13 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
     Ok(Grant {
         line: LineKey { server: server(row, 0)?, port: row.get(1)? },
         user: row.get(2)?,
-        // Anything but the word for the greater right is the lesser one.
+        // A word that is no mode is read as the mode with fewer rights.
         mode: row.get::<_, String>(3)?.parse().unwrap_or(Mode::Watch),
         operator: row.get(4)?,
         wait: row.get(5)?,
         expires: time(row.get(6)?),
         project: row.get(7)?,
-        // This is the only host.
+        // All servers are on this host.
         host: None,
     })
 }

@@ -42,7 +42,7 @@ impl File {
     ) -> Result<Option<(User, String)>, GrantsError> {
         let name_or_id = name_or_id.to_owned();
         self.ask(move |connection| {
-            // A name that is another's id is still the name first.
+            // If the text is one user's name and another's id, the name takes precedence.
             let mut statement = connection.prepare_cached(
                 "SELECT name, id, project, role, created, hash FROM users
                  WHERE name = ?1 OR id = ?1 ORDER BY name <> ?1 LIMIT 1",

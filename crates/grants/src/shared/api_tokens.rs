@@ -15,7 +15,7 @@ use crate::shared::LISTED;
 use crate::shared::Shared;
 use crate::shared::hex;
 
-/// An API token as it is kept.
+/// The stored form of an API token.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,10 +29,10 @@ pub(crate) struct Record {
     expires: Option<Timestamp>,
 }
 
-/// A named token, by its name.
+/// The stored form of a token's name.
 #[derive(Deserialize, Serialize)]
 struct Named {
-    /// What its key ends with.
+    /// The digest in the token's key.
     digest: String,
     #[serde(flatten)]
     token: Record,
@@ -47,7 +47,7 @@ impl Shared {
         self.add(digest, token, |transaction| transaction).await
     }
 
-    /// Adds a token under further conditions; false where one does not hold, or the name is taken.
+    /// Adds a token under further conditions; false where one of them fails, or the name is taken.
     pub(crate) async fn add(
         &self,
         digest: TokenDigest,
@@ -83,7 +83,8 @@ impl Shared {
         let digest = hex(digest);
         let Some(found) = self.etcd.get::<Record>(&key(&digest)).await? else { return Ok(None) };
         let is_over = found.expires.is_some_and(|expires| expires <= now);
-        // What a change of password ends at once are the keys beside those of logins.
+        // A change of the password removes the keys of all logins at once, but not their tokens. A
+        // token of a login is valid only while both are there.
         if is_over || found.name.is_none() && self.etcd.count(&found.beside(&digest)).await? == 0 {
             return Ok(None);
         }
@@ -119,7 +120,7 @@ pub(crate) fn key(digest: &str) -> String {
 }
 
 impl Record {
-    /// The key that is there as long as the token is good.
+    /// The partner key, which exists while the token is valid.
     fn beside(&self, digest: &str) -> String {
         match &self.name {
             Some(name) => format!("tokennames/{name}"),
@@ -128,7 +129,7 @@ impl Record {
     }
 }
 
-/// What the keys beside those of a user's logins begin with.
+/// The prefix of the keys of a user's logins.
 pub(crate) fn logins(user_id: &str) -> String {
     format!("logins/{user_id}/")
 }

@@ -1,4 +1,4 @@
-//! Leases for what expires, by minute.
+//! Leases of keys that expire, by minute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,20 +11,21 @@ use tokio::sync::Mutex;
 
 const MINUTE: i64 = 60;
 
-/// How long a key stays after all that it stands for has expired, so that no host's clock matters.
+/// How long a lease outlasts the last of its keys' expirations, so that differing clocks do no
+/// harm.
 const SLACK: i64 = 60;
 
-/// The longest life of a lease, which etcd accepts: for what expires later it is renewed by nobody.
+/// The longest lease that etcd accepts. Keys that expire later are not renewed.
 const LONGEST: i64 = 100 * 365 * 24 * 3600;
 
-/// Most leases that are remembered: API tokens may expire at any minute.
+/// How many leases are remembered: API tokens may expire in any minute.
 const REMEMBERED: usize = 4096;
 
 /// The leases that this process made.
 #[derive(Debug)]
 pub(crate) struct Leases {
     etcd: Etcd,
-    /// By the minute in which everything under them has expired.
+    /// By the minute in which all of their keys have expired.
     by_minute: Mutex<BTreeMap<i64, LeaseId>>,
 }
 
@@ -33,8 +34,8 @@ impl Leases {
         Self { etcd, by_minute: Mutex::default() }
     }
 
-    /// Puts something under the lease of what expires then. A lease that has ended before its time,
-    /// because somebody revoked it or etcd was set up anew, is replaced once.
+    /// Writes keys under the lease of the minute in which they expire. A lease that is gone early,
+    /// since an operator revoked it or set etcd up anew, is replaced once.
     pub(crate) async fn with<T, F>(
         &self,
         expires: Timestamp,
@@ -55,7 +56,7 @@ impl Leases {
 
     async fn until(&self, expires: Timestamp) -> Result<LeaseId, EtcdError> {
         let minute = expires.as_second().div_euclid(MINUTE).saturating_add(1);
-        // Others wait meanwhile: they want the same lease.
+        // Other callers wait, since they want the same lease.
         let mut leases = self.by_minute.lock().await;
         if let Some(lease) = leases.get(&minute) {
             return Ok(*lease);

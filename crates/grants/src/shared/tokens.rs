@@ -14,7 +14,7 @@ use crate::shared::LISTED;
 use crate::shared::Shared;
 use crate::shared::hex;
 
-/// A grant as it is kept.
+/// The stored form of a grant.
 #[derive(Deserialize, Serialize)]
 struct Record {
     server: ServerId,
@@ -53,7 +53,8 @@ impl Shared {
     pub(crate) async fn spend(&self, digest: TokenDigest) -> Result<bool, GrantsError> {
         let (token, spent) = (token(digest), spent(digest));
         let Some(grant) = self.etcd.get::<Record>(&token).await? else { return Ok(false) };
-        // Under a lease of this host's: a key under that of the token takes the right to write that.
+        // The lease is this host's own: a key under the token's lease would need the right to write
+        // the token.
         let put = async |lease| {
             let transaction = self.etcd.transaction().present(&token).absent(&spent);
             transaction.put(&spent, &(), Some(lease)).commit().await
@@ -109,7 +110,7 @@ fn spent(digest: TokenDigest) -> String {
     format!("spent/{}", hex(digest))
 }
 
-/// The key of a token, and the one beside those of the other tokens of its server.
+/// The key of a token, and its key under the prefix of its server.
 fn keys(digest: TokenDigest, server: ServerId) -> (String, String) {
     (token(digest), format!("granted/{server}/{}", hex(digest)))
 }

@@ -18,7 +18,7 @@ use crate::shared::api_tokens::key;
 use crate::shared::api_tokens::logins;
 use crate::users::LOGINS;
 
-/// A user as they are kept, by name.
+/// The stored form of a user, by name.
 #[derive(Deserialize, Serialize)]
 struct Record {
     id: String,
@@ -42,7 +42,7 @@ impl Shared {
         &self,
         name_or_id: &str,
     ) -> Result<Option<(User, String)>, GrantsError> {
-        // A name that is another's id is still the name first.
+        // If the text is one user's name and another's id, the name takes precedence.
         if let Some(found) = self.etcd.get::<Record>(&by_name(name_or_id)).await? {
             return Ok(Some(found.of(name_or_id.to_owned())));
         }
@@ -69,7 +69,7 @@ impl Shared {
         self.change(name, set).await
     }
 
-    /// Changes a user, and ends their logins; false when there is none of that name.
+    /// Changes a user and ends their logins; false when no user has that name.
     async fn change(
         &self,
         name: &str,
@@ -119,11 +119,11 @@ impl Shared {
         self.delete_pairs(&pairs).await
     }
 
-    /// The name and record of the user of that id.
+    /// The name and record of the user with that id.
     async fn by_id(&self, id: &str) -> Result<Option<(String, Entry<Record>)>, GrantsError> {
         let Some(name) = self.etcd.get::<String>(&by_id(id)).await? else { return Ok(None) };
         let found = self.etcd.entry::<Record>(&by_name(&name)).await?;
-        // The name may be another's by now.
+        // Another user may have taken the name meanwhile.
         Ok(found.filter(|found| found.value.id == id).map(|found| (name, found)))
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for grants wherever they are: in a file, and in etcd.
+//! Tests of grants, both in a file and in etcd.
 
 #![allow(clippy::unwrap_used, reason = "a test ends there")]
 
@@ -19,7 +19,7 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 
-/// Makes two tests of each: over a file, and over an etcd.
+/// Makes two tests of each function: on a file, and on an etcd.
 macro_rules! everywhere {
     ($(async fn $name:ident($grants:ident) $test:block)*) => { $(
         mod $name {
@@ -48,7 +48,7 @@ fn settings(nodes: &Nodes) -> Settings {
     Settings { endpoints, tls: None, user: None, prefix }
 }
 
-/// The grants there, over a connection of their own.
+/// The grants in this etcd, over a connection of their own.
 fn on(nodes: &Nodes) -> Grants {
     Grants::on(Etcd::new(settings(nodes)).unwrap())
 }

@@ -1,4 +1,4 @@
-//! What the commands of `docs/cluster.md` permit each role in etcd.
+//! Checks the permissions in etcd that the commands of `docs/cluster.md` give each role.
 
 use jiff::Timestamp;
 use jiff::ToSpan;
@@ -14,7 +14,7 @@ use crate::settings;
 
 const DOCUMENT: &str = include_str!("../../../../docs/cluster.md");
 
-/// An etcd that was set up as the document says, and each role's connection to it.
+/// An etcd that was set up as the document says, and a connection to it for each role.
 async fn set_up() -> (Nodes, [Etcd; 3]) {
     let nodes = Nodes::start_with_tls(1).await;
     let section = DOCUMENT.split("### Permissions").nth(1).unwrap();

@@ -73,7 +73,7 @@ async fn the_tokens_of_one_minute_share_a_lease_with_which_they_go() {
     let seconds = told.split("granted with TTL(").nth(1).unwrap();
     let seconds: i64 = seconds.split('s').next().unwrap().parse().unwrap();
     assert!((600..=720).contains(&seconds), "{seconds}");
-    // Nothing of it stays.
+    // Without the lease, its keys are gone, too.
     nodes.ctl(&["lease", "revoke", leases[0]]);
     assert_eq!(nodes.ctl(&["get", "", "--prefix", "--keys-only"]).trim(), "");
     grants.authorize(a_grant("a", expires)).await.unwrap();
