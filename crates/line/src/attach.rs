@@ -1,4 +1,4 @@
-//! Attaching to a line, and coming back to it.
+//! Attaching to a line, and resuming a session.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// At once when somebody else writes, when the guest's port is not there (`console.v1` may
-    /// wait for it), or when there are too many sessions.
+    /// At once when another session writes, when the guest's port is not connected (`console.v1`
+    /// may wait for it), or when there are too many sessions.
     pub fn attach(&self, visitor: &Visitor) -> Result<(Attachment, Keyboard), Refusal> {
         let shared = &self.0;
         shared.roster.ask();
@@ -55,8 +55,8 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Resume`] when no session here has this key any more; why the line is closed, if it
-    /// is.
+    /// [`Refusal::Resume`] when no session of this line has this key any more; the reason for
+    /// closing where the line is closed.
     pub fn resume(
         &self,
         key: &ResumeKey,
@@ -73,7 +73,7 @@ impl Line {
             .find(|session| session.presence().keys.open(digest))
             .ok_or(Refusal::Resume)?;
         let (connection, beginning) = {
-            // The connection before types no more from here on, and moves no cursor.
+            // From here on, the earlier connection neither types nor moves the cursor.
             let mut desk = shared.input.desk();
             shared.roster.members().refuse_when_closed()?;
             let history = shared.output.history();
@@ -94,7 +94,7 @@ impl Line {
             let takes_pen_up = std::mem::take(&mut presence.pen_released);
             drop((presence, history));
             if takes_pen_up {
-                // It may be somebody else's by now.
+                // Another session may hold it by now.
                 let _ = desk.take_pen(session.holder(Timestamp::now()));
             }
             shared.publish_pen(&desk, None);
@@ -112,7 +112,8 @@ impl Line {
 }
 
 impl Start {
-    /// Puts a session's cursor to where its output begins, and gives it a new key if it may come back.
+    /// Sets a session's cursor to the beginning of its output, and gives it a new key if it may
+    /// resume.
     fn place(
         self,
         line: &Shared,
@@ -125,7 +126,8 @@ impl Start {
             Self::Live => end,
             Self::Connection => {
                 let status = line.news.now();
-                // What a connection to come says first begins where the output ends now.
+                // Without a connection, [`Start::Connection`] begins at the end of the present
+                // output: the next connection's output follows there.
                 let connected = status.connection.is_connected();
                 let begin = if connected { status.connection_offset } else { end };
                 begin.clamp(history.whole_from().min(end), end)
@@ -149,7 +151,7 @@ impl Start {
 }
 
 impl Shared {
-    /// Takes a new session in among the others, with the pen if it is to write, in one step.
+    /// Adds a new session in one step, with the pen if it is to write.
     fn join(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -167,7 +169,7 @@ impl Shared {
         }
         members.make_room(visitor, holder.map(|holder| holder.session))?;
         if visitor.mode == Mode::Write {
-            // It is free, as was seen.
+            // It is free, as checked above.
             let _ = desk.take_pen(session.holder(visitor.now));
         }
         let beginning = {
@@ -193,7 +195,7 @@ impl Shared {
         Refusal::Busy { session, user, since, own, free_in, can: self.allows(refused) }
     }
 
-    /// Asks for the screen on a grid; where none is said, on that of who writes.
+    /// Asks for the screen, painted for this grid, or for the writer's where none is given.
     pub(crate) fn ask_for_screen(self: &Arc<Self>, size: Option<Size>) -> Option<Awaited> {
         let line = Arc::clone(self);
         let look = move || {
@@ -210,8 +212,8 @@ impl Shared {
     }
 }
 
-/// Raw has no words for waiting, so it needs a connected guest; so does `console.v1` unless its
-/// token allows to wait for a guest that does not run.
+/// Refuses a session without a connected guest: raw has no message that tells a client to wait. On
+/// `console.v1`, a token may allow waiting for a guest that does not run.
 fn refuse_without_connection(connection: &Connection, visitor: &Visitor) -> Result<(), Refusal> {
     let may_wait = match (visitor.protocol, connection) {
         (

@@ -1,4 +1,4 @@
-//! A session's reading end.
+//! The reading end of a session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,33 +33,33 @@ use crate::shared::Shared;
 use crate::sleep_until;
 use crate::status::Status;
 
-/// How long what was printed before a session's end waits for a client that takes nothing.
+/// How long a client that reads nothing may take for output from before its session's end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long the beginning of a character waits for its rest on raw: what a UART of 1200 baud takes for
-/// the three bytes that may be missing, and too short to be seen.
+/// How long the beginning of a character waits for the rest on raw: the time in which a UART of
+/// 1200 baud sends the three bytes that may be missing, too short to be noticed.
 const REST: Duration = Duration::from_millis(20);
 
-/// How long a client may take to say its grid before the screen is painted for that of who writes.
+/// How long a client may take to send its grid before the screen is painted for the writer's grid.
 const SIZE: Duration = Duration::from_millis(100);
 
-/// What a session gets.
+/// What a session is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Output from before, or a part of a painted screen: at most [`FRAME`] bytes.
+    /// Earlier output, or a part of a painted screen: at most [`FRAME`] bytes.
     Replay(Bytes),
-    /// Live output waits for [`Attachment::take`], in order and without a hole that was not said.
+    /// Live output waits for [`Attachment::take`]. It comes in order, and every gap was announced.
     Output,
-    /// Something to tell; raw sessions have no words for it.
+    /// A message; never on raw, which has none.
     Message(ServerMessage),
-    /// The session is over, or goes on over another connection.
+    /// The session has ended, or continues over another connection.
     Ended(Close),
 }
 
-/// What a session can take now, the later ones with all before them.
+/// Which events a session can take now. Each one includes those before it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wanted {
-    /// Its end alone: it is busy with what it got before.
+    /// Only the end: the connection is still busy with earlier output.
     End,
     /// Messages.
     Messages,
@@ -67,8 +67,8 @@ pub enum Wanted {
     Output,
 }
 
-/// A session's reading end, for one of its connections. When it is dropped, that connection is gone:
-/// the session waits for its client to come back, or ends where it cannot.
+/// The reading end of a session, for one of its connections. Dropping it means that the connection
+/// is lost: the session then waits for its client to resume, or ends where it cannot resume.
 #[derive(Debug)]
 pub struct Attachment {
     pub(crate) line: Arc<Shared>,
@@ -76,33 +76,33 @@ pub struct Attachment {
     pub(crate) connection: u64,
     /// Whether the greeting was handed over.
     greeted: bool,
-    /// What its client was told last; none on raw, which has no words for it.
+    /// The status that its client knows; none on raw, which has no messages.
     seen: Option<Arc<Status>>,
     pending: VecDeque<Event>,
     /// The screen, until it is painted.
     screen: Option<Screen>,
     /// Output before this offset is replay.
     replay_until: u64,
-    /// Input that the session was told to be settled.
+    /// The input that the client knows to be settled.
     acknowledged: u64,
-    /// Until when the beginning of a character waits for its rest (raw).
+    /// How long the beginning of a character waits for the rest (raw).
     rest_by: Option<Instant>,
-    /// Until when output before the session's end waits for the client.
+    /// How long output from before the session's end waits for the client.
     last_by: Option<Instant>,
 }
 
-/// Where the output of an attachment begins, and what its client is told of itself.
+/// Where the output of an attachment begins, and what its client learns about itself.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     /// Offset of the first byte.
     pub(crate) offset: u64,
-    /// Where the history ended.
+    /// The end of the history at that time.
     pub(crate) end: u64,
     /// Whether a screen comes first.
     pub(crate) screen: bool,
-    /// Bytes of input that were received before.
+    /// Bytes of input that were received earlier.
     pub(crate) input: u64,
-    /// For coming back; none on raw, which cannot.
+    /// The key for resuming; none on raw, which cannot resume.
     pub(crate) key: Option<ResumeKey>,
 }
 
@@ -128,7 +128,7 @@ impl Attachment {
         self.session.id
     }
 
-    /// Where the session is to run.
+    /// The runtime on which the session is to run.
     pub fn runtime(&self) -> &Handle {
         &self.line.runtime
     }
@@ -138,16 +138,17 @@ impl Attachment {
         self.session.cursor()
     }
 
-    /// When the session ends whatever it does.
+    /// When the session ends at the latest.
     pub fn limit(&self) -> Option<Timestamp> {
         self.session.limit
     }
 
-    /// What comes next of what is wanted. Dropping the future loses nothing.
+    /// The next of the wanted events. Dropping the future loses nothing.
     pub async fn next(&mut self, wanted: Wanted) -> Event {
         let session = Arc::clone(&self.session);
         loop {
-            // From before the look on: when the session goes on elsewhere, all who wait are woken.
+            // Created before the checks below: a resumed connection wakes all waiters, and none may
+            // miss it.
             let bell = session.rung();
             self.ask_for_screen();
             if let Some(event) = self.poll(wanted) {
@@ -158,7 +159,7 @@ impl Attachment {
             let look_at = [rest_by, size_by, self.last_by].into_iter().flatten().min();
             tokio::select! {
                 () = bell => {}
-                // Boxed, since no session waits for its screen for long.
+                // Boxed, since a session waits for its screen only briefly.
                 screen = async { Box::pin(painted(&mut self.screen)).await }, if self.screen.is_some() => {
                     self.screen = None;
                     if let Some(screen) = screen {
@@ -170,11 +171,11 @@ impl Attachment {
         }
     }
 
-    /// Hands live output over, in up to five pieces of at most 64 KiB each, which cut no character
-    /// in two on raw: `take` says how many bytes it took. It is called with the line's history locked,
-    /// and must not wait.
+    /// Hands live output over, in up to five pieces of at most 64 KiB each; on raw, no piece ends
+    /// within a character. `take` returns how many bytes it took. It runs with the line's history
+    /// locked, so it must not wait.
     ///
-    /// Nothing is handed over when the session goes on over another connection.
+    /// Nothing is handed over when the session continues over another connection.
     pub fn take(&self, take: impl FnOnce(&[Piece<'_>]) -> usize) {
         let Some((history, from)) = self.history() else { return };
         let cut = match self.session.protocol {
@@ -185,13 +186,13 @@ impl Attachment {
         self.go_on_at(from + taken as u64);
     }
 
-    /// Whether its client can have a key to come back with: that of an earlier connection, or that in the
-    /// greeting that was handed over.
+    /// Whether its client can have a key for resuming: one from an earlier connection, or the one
+    /// in the greeting, once that was handed over.
     pub(crate) fn is_known(&self) -> bool {
         self.connection > 0 || self.greeted
     }
 
-    /// Why this connection's part of the session is over, if so.
+    /// Why this connection's part of the session has ended, if so.
     fn end(&self) -> Option<Close> {
         let progress = self.session.progress();
         if progress.connection != self.connection {
@@ -201,7 +202,7 @@ impl Attachment {
         progress.end.clone()
     }
 
-    /// Whether the session is to hear of its input.
+    /// Whether the session is told how much of its input is settled.
     fn types(&self) -> bool {
         self.session.protocol == Protocol::ConsoleV1
             && (self.seen.as_ref().is_some_and(|seen| seen.is_held_by(self.session.id))
@@ -217,12 +218,12 @@ impl Attachment {
                     return None;
                 }
                 if let Some(event) = self.read() {
-                    // It takes some, so it gets the time for the rest anew.
+                    // It takes some output, so the rest gets the full time again.
                     self.last_by = None;
                     return Some(event);
                 }
             }
-            // What a character began with goes first.
+            // The kept beginning of a character goes first.
             if wanted == Wanted::Output && self.rest_by.take().is_some() {
                 return Some(Event::Output);
             }
@@ -245,7 +246,7 @@ impl Attachment {
         if wanted == Wanted::Output && self.screen.is_none() { self.read() } else { None }
     }
 
-    /// Prepares what is said of news.
+    /// Prepares the messages about changes.
     fn follow(&mut self) {
         let Some(seen) = &mut self.seen else { return };
         let now = self.line.news.now();
@@ -256,7 +257,7 @@ impl Attachment {
         }
     }
 
-    /// How far the session's input is settled, when it was not told yet.
+    /// How much of the session's input is settled, where its client does not know yet.
     fn settled(&mut self) -> Option<u64> {
         if !self.types() {
             return None;
@@ -304,8 +305,8 @@ impl Attachment {
         Some(event)
     }
 
-    /// Whether output is handed over now; `begun` says that it is but the beginning of a character,
-    /// whose rest is waited for on raw.
+    /// Whether output is handed over now. With `begun`, the output is only the beginning of a
+    /// character; raw waits for the rest.
     fn is_due(&mut self, begun: bool) -> bool {
         if begun && self.session.protocol == Protocol::Raw {
             let now = Instant::now();
@@ -317,8 +318,8 @@ impl Attachment {
         true
     }
 
-    /// The history, and the offset to go on at; none when the session goes on over another
-    /// connection, whose cursor it is then.
+    /// The history, and the offset to continue at; none when the session continues over another
+    /// connection, which then moves the cursor.
     fn history(&self) -> Option<(Locked<'_, History>, u64)> {
         let history = self.line.output.history();
         let progress = self.session.progress();
@@ -330,7 +331,7 @@ impl Attachment {
         self.line.output.note_read();
     }
 
-    /// Prepares what is said first.
+    /// Prepares the first messages.
     pub(crate) fn begin(&mut self, beginning: &Beginning) {
         if self.session.protocol == Protocol::Raw {
             return;
@@ -342,7 +343,7 @@ impl Attachment {
         self.screen = beginning.screen.then(|| Screen::Unsized(Instant::now() + SIZE));
     }
 
-    /// Asks for the screen once its client has said its grid, or has had the time for it.
+    /// Asks for the screen once its client has sent its grid, or the time for that is over.
     fn ask_for_screen(&mut self) {
         let Some(size_by) = self.screen.as_ref().and_then(Screen::size_by) else { return };
         let (own, follows) = {
@@ -360,7 +361,8 @@ impl Attachment {
         }
     }
 
-    /// Goes on where the screen ends, which may have been painted later than it was asked for.
+    /// Continues behind the screen, which may include more output than there was when it was
+    /// requested.
     fn show(&mut self, screen: &Painting) {
         if screen.bytes.is_empty() {
             return;
@@ -416,12 +418,12 @@ impl Attachment {
     }
 }
 
-/// A screen that is to come.
+/// A screen that is not here yet.
 #[derive(Debug)]
 enum Screen {
-    /// Until then its client's grid is waited for.
+    /// Waits for the client's grid until this time.
     Unsized(Instant),
-    /// It is being painted.
+    /// Waits for the painting.
     Asked(Awaited),
 }
 

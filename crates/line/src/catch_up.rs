@@ -1,4 +1,4 @@
-//! What the guest printed in this boot before its line was connected.
+//! The output of the running boot from before the line was connected.
 
 use tokio::io::Interest;
 
@@ -9,8 +9,8 @@ use crate::pump::take_in;
 use crate::shared::Shared;
 use crate::stream::Stream;
 
-/// Takes into the history what the guest printed in this boot before the line was connected, as
-/// far as somebody else kept it; says what is to be known of it.
+/// Adds the running boot's output from before the connection to the history, as far as another
+/// program kept it; returns notes about it for users.
 pub(crate) async fn catch_up(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -24,10 +24,10 @@ pub(crate) async fn catch_up(
     let Some(kept) = resolve.kept(line.key, most).await else {
         return Some("earlier output of the guest is not available");
     };
-    // What arrived meanwhile is kept there as well.
+    // The other program keeps what arrives meanwhile, too.
     let _ = tokio::time::timeout(ARRIVAL, stream.ready(Interest::READABLE)).await;
     let arrived = SCRATCH.with_borrow_mut(|scratch| {
-        // An error comes again when the port is read next.
+        // The next read of the port reports the same error.
         let length = stream.try_read(scratch, false).unwrap_or(0);
         let mut arrived = scratch.concat();
         arrived.truncate(length);
@@ -42,8 +42,8 @@ pub(crate) async fn catch_up(
     None
 }
 
-/// Length of the longest end of `before` that `after` begins with (by the prefix function of
-/// Knuth, Morris and Pratt).
+/// Length of the longest end of `before` that is also a beginning of `after` (by the prefix
+/// function of Knuth, Morris and Pratt).
 fn overlap(before: &[u8], after: &[u8]) -> usize {
     let mut shorter = vec![0; after.len()];
     let step = |length: usize, byte: u8, shorter: &[usize]| {

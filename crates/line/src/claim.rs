@@ -1,4 +1,4 @@
-//! Claims on lines: of all processes of a host, one owns a line.
+//! Claims on lines: at any time, one process of a host owns a line.
 //!
 //! A claim is a file that is locked (`flock`), so the kernel releases it with its process. All
 //! users share the directory and its files. Only the kernel's lock decides who owns a line; the
@@ -25,20 +25,20 @@ use uuid::Uuid;
 /// A process id in decimal, at most.
 const PID: usize = 10;
 
-/// How often the file of a claim may be replaced while it is being locked.
+/// How often the file of a claim may be replaced while a process tries to lock it.
 const TRIES: usize = 8;
 
-/// Files that are looked at in a sweep, at most.
+/// Files that a sweep checks at most.
 const SWEPT: usize = 100_000;
 
-/// Characters of a UUID with its hyphens.
+/// Length of a UUID with its hyphens.
 const UUID: usize = 36;
 
-/// Where the claims are.
+/// The directory of the claims.
 #[derive(Debug, Default)]
 pub struct Claims(Option<PathBuf>);
 
-/// A line that is claimed, until this is dropped or the process ends.
+/// A claimed line. The claim ends when this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Claim {
     directory: PathBuf,
@@ -49,15 +49,15 @@ pub(crate) struct Claim {
 /// Why a line is not claimed.
 #[derive(Debug)]
 pub(crate) enum Unclaimed {
-    /// Another process has it: its id, in its own PID namespace.
+    /// Another process has claimed it: its id, in that process's PID namespace.
     Held(Option<u32>),
-    /// It cannot be claimed.
+    /// The claim failed.
     Failed(io::Error),
 }
 
 impl Claims {
-    /// Claims in this directory, which is made where it is missing. Where that fails no line is
-    /// claimed, and the log says so.
+    /// Claims in this directory, which is created where it is missing. Where that fails, a warning
+    /// is logged and lines are used without claims.
     pub fn new(directory: &Path) -> Self {
         match open(directory) {
             Ok(_) => {
@@ -74,12 +74,12 @@ impl Claims {
         }
     }
 
-    /// Whether lines are claimed.
+    /// Whether lines need a claim.
     pub(crate) fn are_made(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Claims a line by name; none where no line is claimed.
+    /// Claims a line by name; none where lines need no claim.
     pub(crate) fn take(&self, name: &str) -> Result<Option<Claim>, Unclaimed> {
         let Some(directory) = &self.0 else { return Ok(None) };
         for _ in 0..TRIES {
@@ -92,14 +92,14 @@ impl Claims {
 }
 
 impl Claim {
-    /// None where the file was removed before it was locked.
+    /// None where the file was removed before the lock was taken.
     fn take(directory: &Path, name: &str) -> Result<Option<Self>, Unclaimed> {
         let claims = open(directory)?;
         let Some(file) = open_or_make(&claims, name)? else { return Ok(None) };
         let ours = rustix::fs::fstat(&file)?;
         let is_claim =
             FileType::from_raw_mode(ours.st_mode) == FileType::RegularFile && ours.st_nlink <= 1;
-        // Whoever may write to the directory may have put anything there.
+        // Any user who may write to the directory can have put any file there.
         if !is_claim {
             return Err(Unclaimed::Failed(io::Error::other(
                 "its file in [line] claims is not a lock file: remove it",
@@ -127,7 +127,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Where the file stays, the next holder takes it as it is.
+        // Where the file cannot be removed, the next owner uses it.
         let _ = remove(&self.directory, &self.name, &self.file);
     }
 }
@@ -159,14 +159,15 @@ impl From<Errno> for Unclaimed {
     }
 }
 
-/// Opens the directory, which all users share: everybody makes files, and removes only their own.
+/// Opens the directory, which all users share: everyone may create files, and remove only their
+/// own.
 fn open(directory: &Path) -> io::Result<OwnedFd> {
     if !directory.exists() {
         if let Some(parent) = directory.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
         }
         match DirBuilder::new().mode(0o777).create(directory) {
-            // The umask took some of it.
+            // The umask removed some of these bits.
             Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(0o1777))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -178,14 +179,14 @@ fn open(directory: &Path) -> io::Result<OwnedFd> {
     Ok(opened)
 }
 
-/// Opens a claim; none where it was removed at the same time. A file of another user is opened
-/// without `O_CREAT`, which the kernel refuses there (`fs.protected_regular`).
+/// Opens a claim's file; none where it was removed at the same time. A file of another user is
+/// opened without `O_CREAT`, which the kernel refuses then (`fs.protected_regular`).
 fn open_or_make(claims: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let shared = Mode::from_raw_mode(0o666);
     match rustix::fs::openat(claims, name, flags | OFlags::CREATE | OFlags::EXCL, shared) {
         Ok(file) => {
-            // The umask took some of it.
+            // The umask removed some of these bits.
             rustix::fs::fchmod(&file, shared)?;
             return Ok(Some(file));
         }
@@ -199,26 +200,26 @@ fn open_or_make(claims: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Removes what killed processes left. Not every claim is taken again: the names of some hold an
-/// endpoint.
+/// Removes the files of processes that were killed. The next owner does not remove all of them:
+/// some names contain an endpoint that is not used again.
 fn sweep(directory: &Path) {
     let entries = directory.read_dir().into_iter().flatten().flatten();
     for entry in entries.take(SWEPT) {
         let name = entry.file_name();
-        // One that is held stays; one that was left is removed when it is dropped.
+        // Dropping a claim removes its file; a file that another process has locked stays.
         if let Some(name) = name.to_str().filter(|name| is_name(name)) {
             drop(Claim::take(directory, name));
         }
     }
 }
 
-/// Whether a file's name is that of a claim: a server's UUID comes first.
+/// Whether this is the name of a claim's file, which begins with a server's UUID.
 fn is_name(name: &str) -> bool {
     name.split_at_checked(UUID)
         .is_some_and(|(server, port)| Uuid::try_parse(server).is_ok() && port.starts_with('-'))
 }
 
-/// What the holder says its process id is.
+/// The process id that the file's owner wrote into it.
 fn holder(file: impl AsFd) -> Option<u32> {
     let mut pid = [0; PID];
     let length = rustix::io::pread(file, &mut pid, 0).ok()?;

@@ -22,29 +22,29 @@ use crate::ordered::Placed;
 use crate::session::Session;
 use crate::stream::Stream;
 
-/// With so many bytes of input that wait for the guest no more are taken from a client, until they
-/// are fewer: so whoever sends waits. What a client sent at once is taken as a whole.
+/// While this many bytes of input wait for the guest, no more are read from a client, so the client
+/// has to wait. A frame that was read is accepted as a whole.
 const FULL: usize = 64 * 1024;
 
-/// An empty queue that was larger than this gives its memory back.
+/// An empty queue with a larger capacity frees its memory.
 const IDLE: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     pen: Pen,
-    /// Keys that no session typed; they go first.
+    /// Keys that were not typed in a session; they are written first.
     pressed: VecDeque<u8>,
     input: VecDeque<u8>,
-    /// Bytes that were ever put into `input`.
+    /// How many bytes have been added to `input` so far.
     queued: u64,
     /// The connected port; none where no guest is connected.
     stream: Option<Arc<Stream>>,
-    /// The right to use it, where one is needed.
+    /// The permit for the port, where one is needed.
     permit: Option<Arc<dyn Permit>>,
     written: u64,
-    /// Whether the owner wants to know of all input, also of what was written at once.
+    /// Whether the owner is notified of all input, even if it was written at once.
     tells_all: bool,
-    /// What grants the newest request when nobody answers it.
+    /// The timer that grants the newest request when the holder does not respond.
     overdue: Option<AbortHandle>,
 }
 
@@ -62,12 +62,12 @@ impl Desk {
         self.written
     }
 
-    /// Whether the owner is told of all input.
+    /// Whether the owner is notified of all input.
     pub(crate) fn tells_all(&self) -> bool {
         self.tells_all
     }
 
-    /// Tells the owner of all input from now on, or only of what waits to be written.
+    /// Notifies the owner of all input from now on, or only of input that waits.
     pub(crate) fn tell_all(&mut self, all: bool) {
         self.tells_all = all;
     }
@@ -76,7 +76,7 @@ impl Desk {
         !self.input.is_empty() || !self.pressed.is_empty()
     }
 
-    /// Gives a free pen to `candidate`, or says who holds it.
+    /// Gives a free pen to `candidate`; otherwise the error is the present holder.
     pub(crate) fn take_pen(&mut self, candidate: Holder) -> Result<(), Holder> {
         self.pen.take(candidate)
     }
@@ -85,20 +85,21 @@ impl Desk {
         self.pen.ask(request, now)
     }
 
-    /// Hands the pen to who asks for it, with the will of the holder, whose input was accepted and
-    /// is still written, before anything that the next holder types.
+    /// Hands the pen to the session that asks for it, with the holder's consent. The holder's
+    /// accepted input is still written, before any input of the next holder.
     pub(crate) fn grant_pen(&mut self, now: Timestamp) -> Option<Holder> {
         self.pen.grant(now)
     }
 
-    /// Waits for the answer to the newest request: one at a time is enough.
+    /// Keeps the timer of the newest request, and stops that of the one before.
     pub(crate) fn wait_for_answer(&mut self, overdue: AbortHandle) {
         if let Some(before) = self.overdue.replace(overdue) {
             before.abort();
         }
     }
 
-    /// Hands the pen to who asks for it since the holder does not answer the request of this number.
+    /// Hands the pen to the session that asks for it, since the holder did not respond to the
+    /// request with this number.
     pub(crate) fn grant_overdue_pen(&mut self, number: u64, now: Timestamp) -> Option<Holder> {
         let request = self.pen.request()?;
         let loser = if request.number == number { self.pen.grant(now) } else { None };
@@ -124,8 +125,8 @@ impl Desk {
         self.pen.force(candidate)
     }
 
-    /// Takes the pen from `session` if it holds it. What it typed before was accepted, and is
-    /// still written, before anything that the next holder types.
+    /// Takes the pen from `session` if it holds it. Its accepted input is still written, before any
+    /// input of the next holder.
     pub(crate) fn release_pen(&mut self, session: SessionId, now: Timestamp) -> Option<Holder> {
         self.pen.release(session, now)
     }
@@ -152,9 +153,9 @@ impl Desk {
         self.tells_all = false;
     }
 
-    /// The guest's connection is gone, and with it what was typed for it.
+    /// The guest's connection is gone. Input that waits for it is dropped.
     pub(crate) fn close(&mut self) {
-        // It goes before the permit.
+        // The port must be closed before its permit is dropped.
         self.stream = None;
         self.permit = None;
         self.pressed = VecDeque::new();
@@ -185,7 +186,7 @@ impl Desk {
         };
         self.queued += bytes.len() as u64;
         presence.queued_to = self.queued;
-        // An error comes again when the owner writes.
+        // The owner's next write reports the same error.
         let written = match self.input.is_empty() && self.pressed.is_empty() {
             true if is_good(self.permit.as_ref()) => stream.try_write(bytes).unwrap_or(0),
             _ => 0,
@@ -195,15 +196,15 @@ impl Desk {
         self.has_input() || self.tells_all
     }
 
-    /// How many of the bytes that a session typed need nothing more: they were written to the
-    /// hypervisor, or dropped.
+    /// How many of the bytes that a session typed are settled: written to the hypervisor, or
+    /// dropped.
     pub(crate) fn settled(&self, session: &Session) -> u64 {
         let presence = session.presence();
         let drained = self.queued - self.input.len() as u64;
         presence.received.saturating_sub(presence.queued_to.saturating_sub(drained))
     }
 
-    /// Puts bytes before all others; false where no guest is connected.
+    /// Queues bytes before all others; false where no guest is connected.
     pub(crate) fn press(&mut self, bytes: &[u8]) -> bool {
         if self.stream.is_some() {
             self.pressed.extend(bytes);
@@ -211,7 +212,7 @@ impl Desk {
         self.stream.is_some()
     }
 
-    /// Writes as much as the hypervisor takes now.
+    /// Writes as much as the hypervisor accepts now.
     pub(crate) fn write_to(&mut self, stream: &Stream) -> io::Result<()> {
         loop {
             let pressed = !self.pressed.is_empty();
@@ -241,13 +242,13 @@ impl Desk {
         self.input = VecDeque::new();
         if let Some(stream) = self.stream.clone() {
             stream.drop_input();
-            // Keys that were pressed may find room now. An error comes again when the owner writes.
+            // Pressed keys may fit now. The owner's next write reports the same error.
             let _ = self.write_to(&stream);
         }
     }
 }
 
-/// Whether the port may be used, as far as that needs a permit.
+/// Whether the port may be used; always, where no permit is needed.
 fn is_good(permit: Option<&Arc<dyn Permit>>) -> bool {
     permit.is_none_or(|permit| permit.is_good())
 }

@@ -1,4 +1,4 @@
-//! Sessions whose connection is lost, for as long as they may come back.
+//! Sessions that have lost their connection and may still resume.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::session::Absence;
 use crate::session::Session;
 use crate::shared::Shared;
 
-/// How long a session without a connection keeps the pen, if its client never gave a sign of life: the
-/// client may not have the key to come back with.
+/// How long a session without a connection keeps the pen if its client has never given a sign of
+/// life: such a client may not have received the key for resuming.
 const UNHEARD: Duration = Duration::from_secs(5);
 
-/// Whatever became of its connection: a `console.v1` session is kept for the grace time after its last
-/// sign of life, with its pen, so that it can come back. One that is over ends, as does one on raw, and
-/// one whose client cannot have a key yet.
+/// A `console.v1` session without a connection is kept, with its pen, for the grace time after its
+/// last sign of life, so that its client can resume. It ends at once where it has ended already, on
+/// raw, and where its client cannot have a key yet.
 impl Drop for Attachment {
     fn drop(&mut self) {
         let Some(mut presence) = self.session.presence_of(self.connection) else { return };
@@ -43,15 +43,15 @@ impl Drop for Attachment {
         self.line.input.desk().withdraw_request(self.session.id);
         self.line.publish_presence();
         self.line.bound_detached(self.session.token);
-        // The owner may wait for this session to catch up.
+        // The owner may be waiting for this session to read.
         self.line.output.note_left();
         tracing::info!(line = self.line.name(), server = %self.line.key.server, session = %self.session.id,
             user = self.session.user, "connection of a session lost");
     }
 }
 
-/// Frees a session's pen at one time, if any, and ends it at another; neither when it goes on over
-/// another connection than number `connection`.
+/// Frees a session's pen at one time, if any, and ends the session at another. Does neither when
+/// the session continues over another connection than number `connection`.
 pub(crate) async fn give_up(
     line: Arc<Shared>,
     session: Arc<Session>,
@@ -78,7 +78,8 @@ pub(crate) async fn give_up(
 }
 
 impl Keyboard {
-    /// The client does not answer over its connection: it is lost until it gives a sign of life.
+    /// The client does not respond over its connection: the session counts as lost until it gives a
+    /// sign of life.
     pub fn fall_silent(&self) {
         let Some(mut presence) = self.session.presence_of(self.connection) else { return };
         if presence.absence.is_some() {
@@ -93,7 +94,8 @@ impl Keyboard {
 }
 
 impl Shared {
-    /// Frees the pen of a session that may come back: it gets it back if nobody has it then.
+    /// Frees the pen of a session that may still resume. It then gets the pen back if nobody holds
+    /// it.
     fn lay_pen_down(&self, session: &Session, connection: u64) {
         let mut desk = self.input.desk();
         let Some(mut presence) = session.presence_of(connection) else { return };

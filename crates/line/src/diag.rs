@@ -1,8 +1,8 @@
-//! What the kernel knows of the other end of a connection on this machine (`sock_diag(7)`).
+//! What the kernel reports about the other end of a connection on this machine (`sock_diag(7)`).
 //!
-//! A listener's kernel completes connections that its process has yet to accept: until then the
-//! other socket belongs to no process, and has inode 0. And what its process has yet to read waits
-//! at the other socket, however soon it was acknowledged to ours.
+//! The kernel completes connections to a listener before its process accepts them. Until then the
+//! other socket belongs to no process, and its inode is 0. Bytes that the process has not read yet
+//! are counted at the other socket, even if our socket has long received their acknowledgment.
 
 mod clients;
 mod unix;
@@ -39,7 +39,7 @@ const TCP: u8 = 6;
 const STATE: usize = 16 + 1;
 const QUEUE: Range<usize> = 16 + 56..16 + 60;
 const INODE: Range<usize> = 16 + 68..16 + 72;
-/// `idiag_wqueue`: of a listener, how many connections may wait for it; `idiag_rqueue` is how many do.
+/// `idiag_wqueue`: a listener's backlog, while `idiag_rqueue` is how many connections wait in it.
 const ROOM: Range<usize> = 16 + 60..16 + 64;
 const ATTRIBUTES: usize = 16 + 72;
 /// `INET_DIAG_INFO`: the attribute with the `struct tcp_info`, and where `tcpi_bytes_received` is in it.
@@ -47,25 +47,25 @@ const INFO: u16 = 2;
 const RECEIVED: Range<usize> = 128..136;
 /// `TCP_ESTABLISHED` of `linux/tcp_states.h`.
 const ESTABLISHED: u8 = 1;
-/// `TCP_ESTABLISHED` and `TCP_SYN_RECV`: sockets that may be accepted yet.
+/// `TCP_ESTABLISHED` and `TCP_SYN_RECV`: sockets that the process may still accept.
 const OPEN: [u8; 2] = [ESTABLISHED, 3];
-/// `TCP_LISTEN`: the kernel names the listener where it has no socket for the connection. A listener
-/// whose queue is full drops connections that our end takes for established.
+/// `TCP_LISTEN`: the kernel returns the listener where it has no socket for the connection. A
+/// listener whose backlog is full drops connections that our end considers established.
 const LISTEN: u8 = 10;
 
 thread_local! {
-    /// The thread's connection to the kernel: one for each question takes twice as long.
+    /// The thread's socket to the kernel: a new one for each request would take twice as long.
     static KERNEL: RefCell<Option<OwnedFd>> = const { RefCell::new(None) };
 }
 
-/// Whether the process that listens at `port` has accepted the connection from `ours`. One to
-/// another machine counts as accepted.
+/// Whether the process that listens at `port` has accepted the connection from `ours`. A connection
+/// to another machine counts as accepted.
 pub(crate) fn is_accepted(ours: SocketAddr, port: SocketAddr) -> bool {
-    // Where the kernel cannot be asked, nothing is known against it.
+    // Where the kernel cannot be asked, the connection counts as accepted.
     let Some(answer) = ask(port, ours) else { return true };
     let waits = match answer.get(STATE) {
-        // One that has room would know the connection, which goes elsewhere then (a port that is
-        // redirected on this machine).
+        // A listener with room would know the connection. So it leads elsewhere: the port is
+        // redirected on this machine.
         Some(&LISTEN) => {
             let [waiting, room] =
                 [QUEUE, ROOM].map(|at| field(&answer, at).map_or(0, u32::from_ne_bytes));
@@ -77,8 +77,8 @@ pub(crate) fn is_accepted(ours: SocketAddr, port: SocketAddr) -> bool {
     !waits
 }
 
-/// How many bytes that came from `ours` the process behind `port` has read, in all; none where that
-/// is another machine, or another network namespace.
+/// How many bytes from `ours` the process behind `port` has read in total; none where that process
+/// is on another machine or in another network namespace.
 pub(crate) fn read_by(port: SocketAddr, ours: SocketAddr) -> Option<u64> {
     let answer = ask(port, ours)?;
     if !answer.get(STATE).is_some_and(|state| OPEN.contains(state)) {
@@ -90,13 +90,14 @@ pub(crate) fn read_by(port: SocketAddr, ours: SocketAddr) -> Option<u64> {
     Some(received.saturating_sub(waits.into()))
 }
 
-/// The inode of the socket that is connected from `local` to `remote`; none where that is another
-/// machine's, or gone. A listener at `local` is none: the kernel names that for a socket that is gone.
+/// The inode of the socket that is connected from `local` to `remote`; none where it is on another
+/// machine, or gone. For a socket that is gone the kernel returns a listener at `local`, which does
+/// not count.
 pub(crate) fn connected(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
     inode_of(local, remote, ESTABLISHED)
 }
 
-/// The inode of the socket that listens at this address, where it can be known.
+/// The inode of the socket that listens at this address, if the kernel reports it.
 pub(crate) fn listens(address: SocketAddr) -> Option<u64> {
     let nobody = match address {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -111,13 +112,13 @@ fn inode_of(local: SocketAddr, remote: SocketAddr, state: u8) -> Option<u64> {
     (answer.get(STATE) == Some(&state) && inode > 0).then_some(inode.into())
 }
 
-/// What the kernel says of the socket from `local` to `remote`; none where it has no such socket, or
-/// does not say.
+/// The kernel's report about the socket from `local` to `remote`; none where it has no such socket,
+/// or does not respond.
 fn ask(local: SocketAddr, remote: SocketAddr) -> Option<Vec<u8>> {
     KERNEL.with_borrow_mut(|kernel| {
         let answer = answer(kernel, &request(local, remote));
         if answer.is_err() {
-            // What it has yet to say would be taken for the next answer.
+            // A late response would be taken for that to the next request.
             *kernel = None;
         }
         let answer = answer.ok()?;
@@ -126,7 +127,7 @@ fn ask(local: SocketAddr, remote: SocketAddr) -> Option<Vec<u8>> {
     })
 }
 
-/// The answer comes before the request's call returns.
+/// The kernel responds before the call that sends the request returns.
 fn answer(kernel: &mut Option<OwnedFd>, request: &[u8]) -> io::Result<Vec<u8>> {
     let socket = match kernel {
         Some(socket) => socket,
@@ -140,7 +141,7 @@ fn answer(kernel: &mut Option<OwnedFd>, request: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// A connection to the kernel.
+/// A socket to the kernel.
 fn open() -> io::Result<OwnedFd> {
     let (family, kind) = (AddressFamily::NETLINK, SocketType::DGRAM);
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?)
@@ -232,7 +233,7 @@ mod tests {
             let ours = client.local_addr().unwrap();
             assert_eq!(connected(ours, port), inode(&client));
             assert_eq!(listens(port), Some(rustix::fs::fstat(&listener).unwrap().st_ino));
-            // Nobody is connected from where somebody listens.
+            // There is no connection from an address where a socket only listens.
             assert_eq!(connected(port, SocketAddr::new(port.ip(), 9)), None);
             assert_eq!(listens(ours), None);
         }

@@ -1,4 +1,4 @@
-//! Connecting to the guest's port: the right one, and as the one whom it serves.
+//! Connecting to the guest's port: the right port, and as the client that its hypervisor serves.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -22,23 +22,23 @@ use crate::stream::Stream;
 /// How long a connect may take before the port counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long the hypervisor may take to accept a connection that the kernel made for it. It takes
-/// no other while it serves one (QEMU 7.2, `tcp_chr_accept`).
+/// How long the hypervisor may take to accept a connection that the kernel has completed. It
+/// accepts no other while it serves one (QEMU 7.2, `tcp_chr_accept`).
 const ACCEPT: Duration = Duration::from_millis(500);
 
-/// How often to look whether it has.
+/// How often to check whether it has accepted.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Clients that may hold the port or queue for it before us.
+/// Clients that may hold the port or wait for it before us.
 const STRANGERS: usize = 8;
 
-/// How often to look whether a port is free where a guest connects to that does not run.
+/// How often to check whether the address is free at which the line listens for a stopped guest.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
-/// What an owner holds of its line's port, connected or not.
+/// What an owner holds for its line's port, connected or not.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
-    /// Boxed, since few lines listen. It goes before the claim.
+    /// Boxed, since few lines listen. It is dropped before the claim.
     listener: Option<Box<Listener>>,
     pub(crate) claim: Option<Claim>,
 }
@@ -52,7 +52,7 @@ impl Hold {
     ) -> Result<(), Connection> {
         let name = resolve.claim(line.key, endpoint);
         if self.claim.as_ref().is_none_or(|claim| claim.name() != name) {
-            // The one before is of a port that the line has left.
+            // The present claim is for a port that the line has left.
             self.claim = None;
             let taken = line.settings.claims.take(&name);
             self.claim = taken.map_err(|why| unclaimed(name, &why))?;
@@ -68,8 +68,8 @@ impl Hold {
     }
 }
 
-/// A port that is connected. The permit is dropped last, once the port is closed.
-pub(crate) struct Dialled {
+/// A connected port. The permit is dropped last, after the port is closed.
+pub(crate) struct Dialed {
     pub(crate) stream: Stream,
     pub(crate) endpoint: Endpoint,
     pub(crate) cleared: Option<&'static str>,
@@ -81,7 +81,7 @@ pub(crate) async fn dial(
     line: &Shared,
     resolve: &dyn Resolve,
     hold: &mut Hold,
-) -> Result<Dialled, Connection> {
+) -> Result<Dialed, Connection> {
     let endpoint = resolve.resolve(line.key).await.map_err(unresolved)?;
     let permit = resolve.permit(line.key);
     let (stream, cleared) = tokio::select! {
@@ -89,7 +89,7 @@ pub(crate) async fn dial(
         () = ended(permit.as_deref()) => return Err(not_permitted()),
         reached = reach(line, resolve, hold, &endpoint) => reached?,
     };
-    Ok(Dialled { stream, endpoint, cleared, permit })
+    Ok(Dialed { stream, endpoint, cleared, permit })
 }
 
 /// Waits until the port may not be used any more.
@@ -104,7 +104,7 @@ pub(crate) fn not_permitted() -> Connection {
     Connection::Broken("this proxy may not use the guest's port now".into())
 }
 
-/// Connects to the port, once the line is claimed; the port must still be the line's when it is connected.
+/// Connects to the port once the line is claimed. Afterwards the port must still be the line's.
 async fn reach(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -131,7 +131,8 @@ async fn reach(
     Ok((stream, cleared))
 }
 
-/// Waits for news of a guest that does not run, and connects as it starts: the line listens before.
+/// Waits for news of a guest that does not run, and connects when it starts, since the line listens
+/// before.
 pub(crate) async fn await_start(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -184,9 +185,9 @@ async fn timely<T>(
     }
 }
 
-/// Waits until the hypervisor itself has accepted our connection: what is sent before that would reach
-/// the guest later. Where it serves another program, it is made to hang up on that if the line is
-/// claimed and somebody wants it; then says so.
+/// Waits until the hypervisor itself has accepted our connection: bytes that are sent before would
+/// reach the guest later. Where it serves another program, and the line is claimed and wanted,
+/// makes the hypervisor hang up on that program; returns a note about that.
 async fn own(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -209,7 +210,8 @@ async fn own(
         if !line.roster.members().is_wanted() {
             return Err(Connection::Held { why, clears: true });
         }
-        // A resolver that can disconnect it logs that; otherwise the line's state says so.
+        // A resolver that can disconnect the program logs the failure; for others, the line's state
+        // explains it.
         if let Err(error) = resolve.clear(line.key).await {
             return Err(Connection::Held { why: format!("{why}, and {error}"), clears: false });
         }

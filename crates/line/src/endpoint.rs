@@ -1,4 +1,4 @@
-//! Where a guest's port is.
+//! The address of a guest's port.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::id::LineKey;
 use uuid::Uuid;
 
-/// Where a guest's serial port is.
+/// The address of a guest's serial port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Endpoint {
     /// A TCP socket that the hypervisor listens on.
@@ -24,7 +24,7 @@ pub enum Endpoint {
     },
     /// A TCP socket that speaks TLS.
     Tls {
-        /// Name or address, which the certificate has to bear.
+        /// Name or address, which the certificate must contain.
         host: String,
         /// TCP port.
         port: u16,
@@ -45,8 +45,8 @@ pub enum Endpoint {
         /// Whether it speaks telnet, as QEMU does.
         telnet: bool,
     },
-    /// A TCP socket that passes bytes once it is asked for a path (`CONNECT path HTTP/1.1`), as
-    /// Nova's `internal_access_path` has it.
+    /// A TCP socket that carries the port's bytes after a request for a path (`CONNECT path
+    /// HTTP/1.1`), as with Nova's `internal_access_path`.
     Tunnel {
         /// Name or address.
         host: String,
@@ -68,54 +68,56 @@ pub enum Unresolved {
     Stopped(Status),
     /// The server or its port is gone.
     Gone(String),
-    /// It could not be found out; worth another try.
+    /// It could not be determined; another try may succeed.
     Failed(String),
-    /// The port may not be used until something is back; worth another try.
+    /// The port may not be used until something else is back; another try may succeed.
     Waits(String),
 }
 
-/// The right to use a port that another process may be given instead. It is kept as long as the port is
+/// The right to use a port that may be given to another process. It is kept while the port is
 /// connected.
 pub trait Permit: fmt::Debug + Send + Sync {
-    /// Whether it is good now: asked before each write, since a process can be stopped for any time.
+    /// Whether it is valid now. This is checked before each write, since a process can be stopped
+    /// for any time.
     fn is_good(&self) -> bool;
 
-    /// Waits until it is not.
+    /// Waits until it is not valid any more.
     fn ended(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Who knows where a line's port is. Asked anew before every connect, and once more after it, so
-/// that a line never reaches a guest that took over another guest's port.
+/// Knows the addresses of lines' ports. It is asked before every connection, and once more after
+/// it, so that a line never stays connected to a guest that took over another guest's port.
 pub trait Resolve: fmt::Debug + Send + Sync {
-    /// Where the port of the *running* guest is.
+    /// The address of the *running* guest's port.
     fn resolve(&self, line: LineKey) -> BoxFuture<'_, Result<Endpoint, Unresolved>>;
 
-    /// The name of the line's claim, which one process of this host has at a time. Where a server's
-    /// id does not tell it from others, the endpoint is a part of it ([`Endpoint::claim`]).
+    /// The name of the line's claim, which one process of this host holds at a time. Where a
+    /// server's id is not unique, the name includes the endpoint ([`Endpoint::claim`]).
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
         let _ = endpoint;
         format!("{}-{}", line.server, line.port)
     }
 
-    /// The right to use the port that was resolved last, where one is needed.
+    /// The permit for the port that was resolved last, where one is needed.
     fn permit(&self, line: LineKey) -> Option<Arc<dyn Permit>> {
         let _ = line;
         None
     }
 
-    /// What it means that the port was closed: nothing in itself, or why there is none now.
+    /// Called when the port was closed; an error where the line has no endpoint any more.
     fn closed(&self, line: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
         Box::pin(async move { self.resolve(line).await.map(|_| ()) })
     }
 
-    /// Whether this process is the hypervisor of the running guest: only that one is let in at a port at
-    /// which the line listens.
+    /// Whether this process is the running guest's hypervisor. At a port where the line listens,
+    /// only that process is accepted.
     fn is_guest(&self, line: LineKey, pid: u32) -> BoxFuture<'_, bool> {
         let _ = (line, pid);
         Box::pin(async { false })
     }
 
-    /// Makes the hypervisor disconnect the program that holds the port, so that the line can have it.
+    /// Makes the hypervisor disconnect the program that holds the port, so that the line can
+    /// connect.
     ///
     /// # Errors
     ///
@@ -125,8 +127,8 @@ pub trait Resolve: fmt::Debug + Send + Sync {
         Box::pin(async { Err("serialproxy cannot disconnect it from the port".into()) })
     }
 
-    /// What the running guest printed in this boot so far, as far as somebody else keeps it
-    /// (libvirt's `<log>`); the newest bytes of it, at most `most`.
+    /// The running guest's output in this boot so far, if another program keeps it (libvirt's
+    /// `<log>`): the newest bytes, at most `most`.
     fn kept(&self, line: LineKey, most: usize) -> BoxFuture<'_, Option<Vec<u8>>> {
         let _ = (line, most);
         Box::pin(async { None })
@@ -134,11 +136,11 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 }
 
 impl Endpoint {
-    /// The name of a claim of which the endpoint is a part.
+    /// The name of a claim that includes the endpoint.
     pub fn claim(&self, line: LineKey) -> String {
         let EndpointInfo { kind, address } = self.info();
         let mut text = format!("{kind:?} {address}");
-        // Each network namespace has ports of its own.
+        // Each network namespace has its own ports.
         if self.is_loopback()
             && let Ok(namespace) = std::fs::read_link("/proc/self/ns/net")
         {
@@ -148,7 +150,7 @@ impl Endpoint {
         format!("{}-{}-{endpoint}", line.server, line.port)
     }
 
-    /// Whether bytes go over TCP as they are.
+    /// Whether bytes go over TCP unchanged.
     pub fn is_plain_tcp(&self) -> bool {
         matches!(self, Self::Tcp { .. } | Self::Telnet { .. } | Self::Incoming { .. })
     }
@@ -165,7 +167,7 @@ impl Endpoint {
         host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
-    /// Its name for everybody: no path of the hypervisor's is in it.
+    /// The endpoint for messages, without paths of the hypervisor's host.
     pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Unix(_) => "the guest's socket".into(),
@@ -178,7 +180,7 @@ impl Endpoint {
         }
     }
 
-    /// It as the API shows it.
+    /// The endpoint as the API shows it.
     pub fn info(&self) -> EndpointInfo {
         match self {
             Self::Tcp { host, port } if host.contains(':') => {

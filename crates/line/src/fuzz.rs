@@ -1,10 +1,10 @@
-//! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
+//! Entry points for `fuzz/`, and for tests that repeat its findings.
 
 use crate::telnet::Decoder;
 use crate::telnet::Encoder;
 
-/// Telnet both ways: a byte says into how large pieces the rest is cut, which neither loses nor makes
-/// bytes.
+/// Telnet both ways: the first byte gives the size of the pieces into which the rest is cut. No
+/// bytes may be lost or added.
 pub fn telnet(data: &[u8]) {
     let [cuts, data @ ..] = data else { return };
     let cuts = usize::from(*cuts).max(1);

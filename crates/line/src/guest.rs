@@ -1,4 +1,4 @@
-//! What is known of the guest of a line.
+//! A line's knowledge about its guest.
 
 use std::sync::Mutex;
 
@@ -13,9 +13,9 @@ use crate::lock;
 #[derive(Debug)]
 pub(crate) struct Guest {
     facts: Mutex<Facts>,
-    /// The hypervisor said something of the guest: the owner looks at it again.
+    /// Notified when the hypervisor reports a change of the guest: the owner checks it.
     changed: Notify,
-    /// The port is elsewhere now: the owner leaves the one that it is connected to.
+    /// Notified when the port's address changes: the owner leaves the connected port.
     moved: Notify,
 }
 
@@ -24,18 +24,18 @@ struct Facts {
     /// The server's name.
     name: String,
     power: Power,
-    /// Where the guest connects to when it starts; few do.
+    /// Where the guest connects to when it starts; few guests do.
     awaited: Option<Box<Endpoint>>,
-    /// What it wants of terminals.
+    /// The guest's requirements for terminals.
     terminal: TerminalSettings,
 }
 
-/// What the hypervisor says of the guest.
+/// What the hypervisor reports about the guest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Power {
     pub(crate) running: bool,
     pub(crate) status: Status,
-    /// Whether the guest had printed nothing in this boot when it was noticed.
+    /// Whether the guest had printed nothing in this boot when the boot was reported.
     pub(crate) whole: bool,
 }
 
@@ -66,7 +66,7 @@ impl Guest {
         self.changed.notify_one();
     }
 
-    /// The line has all that the guest printed in this boot.
+    /// The line has everything that the guest printed in this boot.
     pub(crate) fn set_whole(&self) {
         lock(&self.facts).power.whole = true;
     }
@@ -84,7 +84,7 @@ impl Guest {
         }
     }
 
-    /// What it wants of terminals.
+    /// Its requirements for terminals.
     pub(crate) fn terminal(&self) -> TerminalSettings {
         lock(&self.facts).terminal
     }
@@ -93,17 +93,17 @@ impl Guest {
         lock(&self.facts).terminal = terminal;
     }
 
-    /// Waits for news of its power, or of where it connects to.
+    /// Waits for a change of its power, or of the address that it connects to.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
 
-    /// Says that its port is elsewhere now.
+    /// Reports that the port's address has changed.
     pub(crate) fn set_moved(&self) {
         self.moved.notify_one();
     }
 
-    /// Waits until its port is elsewhere.
+    /// Waits until the port's address changes.
     pub(crate) fn moved(&self) -> Notified<'_> {
         self.moved.notified()
     }

@@ -1,4 +1,4 @@
-//! The output of a line that is kept, each byte with its offset.
+//! The kept output of a line, each byte with its offset.
 //!
 //! The first bytes of the current boot (its head) and the newest bytes (the tail) are kept, so that
 //! boot messages are never lost. Heads of earlier boots use the room that the current boot's head
@@ -14,26 +14,26 @@ use serialproxy_proto::bounds::FRAME;
 use crate::ordered::Place;
 use crate::ordered::Placed;
 
-/// Boots whose beginnings are kept at most.
+/// Most boots whose beginnings are kept.
 const BOOTS: usize = 32;
 
-/// Bytes of a chunk at most, and so what is kept beyond the limits.
+/// Most bytes of a chunk, and so how much more than the limits may be kept.
 pub(crate) const CHUNK: usize = FRAME;
 const CHUNK_LEAST: usize = 1024;
 
-/// By so many bytes the memory of a chunk grows at a time.
+/// The step in bytes by which the memory of a chunk grows.
 const STEP: usize = 4096;
 
-/// How many bytes are kept at most, give or take a chunk.
+/// How many bytes are kept at most, plus or minus a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes of the boots' beginnings, of which the running boot may take all.
+    /// Bytes of the boots' beginnings. The running boot may use all of them.
     pub(crate) head: usize,
     /// Newest bytes.
     pub(crate) tail: usize,
 }
 
-/// What a reader gets who asks for the bytes from an offset on.
+/// The result for a reader that asks for the bytes from an offset on.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Read<'a> {
     /// Bytes that begin at that offset; more may follow.
@@ -47,9 +47,9 @@ pub(crate) enum Read<'a> {
 #[derive(Debug)]
 pub(crate) struct History {
     limits: Limits,
-    /// By offset; none is empty.
+    /// Ordered by offset; none is empty.
     chunks: VecDeque<Chunk>,
-    /// Memory of the chunk that was let go last, for the next one.
+    /// Memory of the last chunk that was dropped, for the next one.
     spare: Vec<u8>,
     /// Number of the running boot.
     boot: u64,
@@ -65,7 +65,7 @@ impl Placed for History {
 struct Chunk {
     start: u64,
     bytes: Vec<u8>,
-    /// The boot of whose head it is a part.
+    /// The boot whose head includes it.
     head_of: Option<u64>,
 }
 
@@ -80,17 +80,17 @@ impl History {
         Self { limits, chunks: VecDeque::new(), spare: Vec::new(), boot: 0, boot_start: 0, end: 0 }
     }
 
-    /// Offset at which the output ends now.
+    /// The offset at the present end of the output.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Offset of the oldest byte that is kept.
+    /// The offset of the oldest kept byte.
     pub(crate) fn first(&self) -> u64 {
         self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 
-    /// Begins a boot, whose first bytes become its head.
+    /// Begins a boot. Its first bytes become its head.
     pub(crate) fn begin_boot(&mut self) {
         self.boot += 1;
         self.boot_start = self.end;
@@ -105,8 +105,8 @@ impl History {
         }
     }
 
-    /// Takes bytes in; `unread` is the offset from which on somebody has yet to read. Returns whether
-    /// bytes were let go.
+    /// Appends bytes; `unread` is the first offset that a session has not read yet. Returns whether
+    /// bytes were dropped.
     pub(crate) fn append(&mut self, mut bytes: &[u8], unread: u64) -> bool {
         let mut let_go = false;
         while !bytes.is_empty() {
@@ -121,8 +121,8 @@ impl History {
         let_go
     }
 
-    /// Takes a buffer of [`CHUNK`] bytes in, as [`Self::append`] does, by exchange for another one
-    /// where it can: so what a fast guest prints is not copied once more.
+    /// Appends a buffer of [`CHUNK`] bytes like [`Self::append`], but exchanges it for an empty one
+    /// where possible, so that the output of a fast guest is not copied.
     pub(crate) fn exchange(&mut self, buffer: &mut Vec<u8>, unread: u64) -> bool {
         let (kind, room) = self.room();
         if room < CHUNK || self.chunk_size() < CHUNK {
@@ -137,7 +137,7 @@ impl History {
         let_go
     }
 
-    /// The bytes from `offset` on, as far as they lie in one piece.
+    /// The kept bytes from `offset` on, as far as they are contiguous in memory.
     pub(crate) fn read(&self, offset: u64) -> Read<'_> {
         if offset >= self.end {
             return Read::End;
@@ -151,7 +151,7 @@ impl History {
         }
     }
 
-    /// The bytes from `offset` on up to the next hole; none where `offset` lies in one.
+    /// The bytes from `offset` on up to the next gap; none where `offset` is in a gap.
     pub(crate) fn run(&self, mut offset: u64) -> impl Iterator<Item = &[u8]> {
         std::iter::from_fn(move || {
             let Read::Bytes(bytes) = self.read(offset) else { return None };
@@ -160,9 +160,9 @@ impl History {
         })
     }
 
-    /// At most `max` bytes from `offset` on, up to the next hole, and the offset where they begin: in a
-    /// hole that is its end. There are none at the end of the history, where one from beyond it
-    /// begins as well.
+    /// At most `max` bytes from `offset` on, up to the next gap, and the offset of the first of
+    /// them: the end of the gap where `offset` is in one. There are none at or beyond the end of
+    /// the history; then the returned offset is that end.
     pub(crate) fn copy(&self, offset: u64, max: usize) -> (u64, Vec<u8>) {
         let start = match self.read(offset) {
             Read::Gap(to) => to,
@@ -179,7 +179,7 @@ impl History {
         (start, copy)
     }
 
-    /// The newest bytes in one piece, about `most` at most: from the beginning of a row, so that no
+    /// About `most` of the newest bytes without a gap, from the beginning of a row, so that no
     /// character or escape sequence is cut.
     pub(crate) fn recent(&self, most: usize) -> Vec<u8> {
         let start = self.whole_from().max(self.end.saturating_sub(most as u64));
@@ -192,7 +192,7 @@ impl History {
         recent
     }
 
-    /// Offset from which on all bytes are kept.
+    /// The offset from which on all bytes are kept.
     pub(crate) fn whole_from(&self) -> u64 {
         let mut start = self.end;
         for chunk in self.chunks.iter().rev() {
@@ -204,19 +204,19 @@ impl History {
         start
     }
 
-    /// Of what head the next bytes are a part, and how many of them at most.
+    /// The head that the next bytes belong to, and how many of them it can take.
     fn room(&self) -> (Option<u64>, usize) {
         let printed = usize::try_from(self.end - self.boot_start).unwrap_or(usize::MAX);
         let head = self.limits.head.saturating_sub(printed);
         if head > 0 { (Some(self.boot), head) } else { (None, usize::MAX) }
     }
 
-    /// A part of what is kept at least, so that little more is kept than that.
+    /// The size of a full chunk: a fraction of the tail, so that little more than the limits is kept.
     fn chunk_size(&self) -> usize {
         (self.limits.tail / 4).clamp(CHUNK_LEAST, CHUNK)
     }
 
-    /// The last chunk, if bytes of this kind go on in it.
+    /// The last chunk, if further bytes of this kind belong to it.
     fn open_chunk(&self, kind: Option<u64>) -> Option<&Chunk> {
         let open = |chunk: &&Chunk| {
             chunk.end() == self.end
@@ -247,7 +247,7 @@ impl History {
         self.end += piece.len() as u64;
     }
 
-    /// Lets go of what the limits leave no room for.
+    /// Drops the bytes that exceed the limits.
     fn trim(&mut self, unread: u64) -> bool {
         let tail = self.end.saturating_sub(self.limits.tail as u64).min(unread);
         let mut let_go = self.shrink_older_heads(tail);
@@ -263,8 +263,8 @@ impl History {
         let_go
     }
 
-    /// Takes from the oldest boots' heads what all are too large by, from their ends: bytes of the
-    /// tail stay as such.
+    /// Shortens the heads of the oldest boots, from their ends, by what all heads exceed their
+    /// limit. Bytes of the tail stay as part of the tail.
     fn shrink_older_heads(&mut self, tail: u64) -> bool {
         let heads = || self.chunks.iter().filter(|chunk| chunk.head_of.is_some());
         let all: usize = heads().map(|chunk| chunk.bytes.len()).sum();
@@ -299,8 +299,8 @@ impl History {
     }
 }
 
-/// The memory of a chunk that is to hold so many bytes: doubled while it is small, and then a little
-/// more, since most lines print little for long.
+/// The memory for a chunk with this many bytes: doubled while it is small, then a little more at a
+/// time, since most lines print little for a long time.
 fn grown(needed: usize) -> usize {
     if needed < STEP { needed.next_power_of_two() } else { needed.next_multiple_of(STEP) }
 }
@@ -314,7 +314,7 @@ mod tests {
     const K: usize = 1024;
     const LIMITS: Limits = Limits { head: 8 * K, tail: 16 * K };
 
-    /// What a reader sees who takes a piece after the other.
+    /// What a reader sees that takes one piece after another.
     fn collect(history: &History, mut offset: u64) -> (Vec<u8>, Vec<(u64, u64)>) {
         let (mut all, mut gaps) = (Vec::new(), Vec::new());
         loop {
@@ -384,7 +384,7 @@ mod tests {
             assert_eq!(buffer.len(), CHUNK);
             all.extend(vec![round; CHUNK]);
             let Read::Bytes(bytes) = history.read(from) else { panic!("nothing at {from}") };
-            // Of the second, one byte belongs to the head.
+            // One byte of the second buffer belongs to the head.
             assert_eq!(bytes.as_ptr() == address, round != 1);
             history.append(b"x", u64::MAX);
             all.push(b'x');

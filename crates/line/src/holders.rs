@@ -1,5 +1,5 @@
-//! Which program holds a guest's port, as far as `/proc` of this host tells: a root's process sees
-//! everybody's files, another one its own user's.
+//! Finds the program that holds a guest's port in `/proc` of this host. A process of root sees the
+//! files of all processes, another only those of its own user.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use crate::diag;
 use crate::endpoint::Endpoint;
 use crate::stream::Stream;
 
-/// How long it may be taken from an earlier look who holds a file.
+/// How long a found holder of a file is taken from an earlier search.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// How long an earlier search that found no holder of a file counts.
+/// How long an earlier search counts that found no holder of a file.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
-/// Open files that a look takes note of, at most.
+/// Most open files that a search records.
 const FILES: usize = 1_000_000;
 
 /// Characters of a program's name (`TASK_COMM_LEN`).
@@ -32,7 +32,7 @@ const NAME: usize = 16;
 /// The last search. Callers that need one while another is running wait for it.
 static LAST: Mutex<Option<Look>> = Mutex::const_new(None);
 
-/// What a program may hold open.
+/// A file that a program may hold open.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum File {
     /// A socket, by its inode.
@@ -48,12 +48,12 @@ struct Look {
     holders: Arc<HashMap<File, u32>>,
 }
 
-/// A process, and what its program is called.
+/// A process and the name of its program.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Program {
     /// Its process id.
     pub pid: u32,
-    /// What its program calls itself, as far as that can be shown.
+    /// The name of its program, in printable characters.
     pub name: String,
 }
 
@@ -72,12 +72,12 @@ impl fmt::Display for Program {
     }
 }
 
-/// The program that has this socket open, if that can be known.
+/// The program that has this socket open, if it can be seen.
 pub(crate) async fn of_socket(inode: u64) -> Option<Program> {
     program(File::Socket(inode), Duration::ZERO).await
 }
 
-/// The programs that have these sockets open, by inode, as far as that can be known.
+/// The programs that have these sockets open, by inode, as far as they can be seen.
 pub async fn programs_of(sockets: &[u64]) -> HashMap<u64, Program> {
     let Some(look) = blocking(look).await else { return HashMap::new() };
     let holders = sockets.iter().filter_map(|inode| {
@@ -87,13 +87,13 @@ pub async fn programs_of(sockets: &[u64]) -> HashMap<u64, Program> {
     holders.collect()
 }
 
-/// The program that listens at an address of this host, in words; none if it is not known.
+/// The program that listens at an address of this host, in words; none if it cannot be seen.
 pub(crate) async fn of_listener(address: SocketAddr) -> Option<String> {
     let inode = blocking(move || diag::listens(address)).await??;
     Some(program(File::Socket(inode), UNKNOWN).await?.to_string())
 }
 
-/// The program that holds the port that a stream leads to, in words; none if it is not known.
+/// The program that holds the port of a stream, in words; none if it cannot be seen.
 pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
     match stream {
         Stream::Tcp(_) => {
@@ -115,8 +115,8 @@ pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
     }
 }
 
-/// Which other program has our side of a guest's pseudo-terminal open: both would get a part of the
-/// guest's output. None if there is no such program, or it cannot be seen.
+/// Another program that has our side of a guest's pseudo-terminal open, so that both would get only
+/// a part of the guest's output. None if there is no such program, or it cannot be seen.
 pub(crate) async fn of_terminal(endpoint: &Endpoint) -> Option<String> {
     let Endpoint::Pty(path) = endpoint else { return None };
     let path = path.clone();
@@ -124,7 +124,8 @@ pub(crate) async fn of_terminal(endpoint: &Endpoint) -> Option<String> {
     Some(program(terminal, Duration::ZERO).await?.to_string())
 }
 
-/// The program that holds a file. That no program does may come from a search of this age.
+/// The program that holds a file. A search of the age `unknown` is recent enough to say that there
+/// is none.
 async fn program(file: File, unknown: Duration) -> Option<Program> {
     let asked = Instant::now();
     let mut last = LAST.lock().await;
@@ -146,7 +147,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// Looks at the sockets that all processes have open, and at the terminals that all others have.
+/// Finds the sockets that processes have open, and the terminals that other processes have open.
 fn look() -> Look {
     let started = Instant::now();
     let ours = std::process::id();
@@ -157,7 +158,7 @@ fn look() -> Look {
     Look { started, holders: Arc::new(all.filter(is_anothers).take(FILES).collect()) }
 }
 
-/// What a process has open of sockets and terminals, and its id.
+/// The sockets and terminals that a process has open, each with the process's id.
 fn files(pid: u32) -> impl Iterator<Item = (File, u32)> {
     let directory = Path::new("/proc").join(pid.to_string()).join("fd");
     entries(&directory).filter_map(move |fd| Some((file(&directory.join(fd))?, pid)))
@@ -168,14 +169,14 @@ fn entries(directory: &Path) -> impl Iterator<Item = String> + use<> {
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// What a link of `/proc/PID/fd` leads to, if it is a socket or a terminal.
+/// The socket or terminal that a link of `/proc/PID/fd` leads to.
 fn file(link: &Path) -> Option<File> {
     let target = link.read_link().ok()?;
     let target = target.to_str()?;
     if let Some(inode) = target.strip_prefix("socket:[") {
         return inode.strip_suffix(']')?.parse().ok().map(File::Socket);
     }
-    // By its number too: a process may see it elsewhere, in a mount namespace of its own.
+    // Its device number identifies it, since its path differs in another mount namespace.
     target.contains("/pts/").then(|| link.metadata().ok().map(|file| terminal(&file)))?
 }
 
@@ -183,7 +184,7 @@ fn terminal(file: &Metadata) -> File {
     File::Terminal(file.dev(), file.rdev())
 }
 
-/// A process's name, which its user chose.
+/// A process's name, which its user can choose.
 fn name(pid: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let shown: String = name.chars().filter(char::is_ascii_graphic).take(NAME).collect();

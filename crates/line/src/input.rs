@@ -1,4 +1,4 @@
-//! What sessions type, on its way to the guest of a line.
+//! Input of sessions on its way to the guest of a line.
 
 use std::io;
 
@@ -15,9 +15,9 @@ use crate::stream::Stream;
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     desk: Ordered<Desk>,
-    /// Input came: the owner looks at the desk again.
+    /// Notified of new input: the owner checks the desk.
     typed: Notify,
-    /// Input was written or dropped: a session that waits for room looks again.
+    /// Notified when input was written or dropped: sessions that wait for room check again.
     room: Notify,
 }
 
@@ -26,33 +26,34 @@ impl Input {
         self.desk.lock()
     }
 
-    /// Takes what a session sent over its connection of this number, as [`Desk::accept`] does.
+    /// Accepts input that a session sent over its connection with this number, like
+    /// [`Desk::accept`].
     pub(crate) fn accept(&self, session: &Session, connection: u64, bytes: &[u8]) {
         if self.desk().accept(session, connection, bytes) {
             self.typed.notify_one();
         }
     }
 
-    /// Puts bytes before all others; false where no guest is connected.
+    /// Queues bytes before all others; false where no guest is connected.
     pub(crate) fn press(&self, bytes: &[u8]) -> bool {
         let pressed = self.desk().press(bytes);
         self.typed.notify_one();
         pressed
     }
 
-    /// Waits until there is input that the owner has yet to look at.
+    /// Waits until there is input that the owner has not seen yet.
     pub(crate) fn typed(&self) -> Notified<'_> {
         self.typed.notified()
     }
 
-    /// Writes what the hypervisor takes of the input that waits.
+    /// Writes as much of the waiting input as the hypervisor accepts.
     pub(crate) fn write_to(&self, stream: &Stream) -> io::Result<()> {
         self.desk().write_to(stream)?;
         self.tell_of_room();
         Ok(())
     }
 
-    /// The guest's connection is gone, and with it what was typed for it.
+    /// The guest's connection is gone. Input that waits for it is dropped.
     pub(crate) fn close(&self) {
         self.desk().close();
         self.tell_of_room();
@@ -63,7 +64,7 @@ impl Input {
         self.desk().has_room(session)
     }
 
-    /// Waits until it is.
+    /// Waits until a session's input is read.
     pub(crate) async fn room(&self, session: SessionId) {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
@@ -75,7 +76,7 @@ impl Input {
         }
     }
 
-    /// Lets those who wait for room look again.
+    /// Makes sessions that wait for room check again.
     pub(crate) fn tell_of_room(&self) {
         self.room.notify_waiters();
     }

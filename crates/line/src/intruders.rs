@@ -1,5 +1,5 @@
-//! Programs that open a guest's pseudo-terminal after the line did. The kernel tells of each opening
-//! (`inotify(7)`), so that a line looks only after somebody opened its own terminal.
+//! Programs that open a guest's pseudo-terminal after the line did. The kernel reports each opening
+//! (`inotify(7)`), so a line searches for such a program only then.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -22,17 +22,17 @@ use crate::endpoint::Endpoint;
 use crate::holders;
 use crate::lock;
 
-/// What passes between the word of an opening and when the file shows among those of its process.
+/// How long after the report of an opening the file may be missing among its process's open files.
 const SHOWS: Duration = Duration::from_millis(100);
 
-/// Pause after a look at all processes, however often the terminal is opened.
+/// The pause after a search through all processes, however often the terminal is opened.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes of events in one read: an event of a file has 16.
 const EVENTS: usize = 4096;
 
-/// One instance for all terminals, since a user may have few. A terminal that goes takes its watch with
-/// it.
+/// One inotify instance for all terminals, since a user may have few. The watch of a terminal ends
+/// with the terminal.
 static WATCHES: OnceLock<Option<Watches>> = OnceLock::new();
 
 #[derive(Debug)]
@@ -41,10 +41,10 @@ struct Watches {
     watched: Arc<Mutex<Watched>>,
 }
 
-/// The watched terminals by watch descriptor; each sender tells that its terminal was opened.
+/// The watched terminals by watch descriptor. Each sender reports openings of its terminal.
 type Watched = HashMap<i32, watch::Sender<()>>;
 
-/// Waits until another program has the terminal open beside us; which.
+/// Waits until another program has the terminal open, too; returns which.
 pub(crate) async fn intruder(endpoint: &Endpoint) -> String {
     let Endpoint::Pty(path) = endpoint else { return std::future::pending().await };
     let mut opened = watch(path);
@@ -64,14 +64,14 @@ pub(crate) async fn intruder(endpoint: &Endpoint) -> String {
     }
 }
 
-/// Hears of this terminal's openings from now on; none where the kernel does not tell of them.
+/// Reports this terminal's openings from now on; none where the kernel does not report them.
 fn watch(path: &Path) -> Option<watch::Receiver<()>> {
     let watches = WATCHES.get_or_init(|| {
         let started = start();
         started.inspect_err(|error| tracing::warn!(%error, "no terminal can be watched")).ok()
     });
     let Watches { inotify, watched } = watches.as_ref()?;
-    // Locked before the kernel tells of the first opening, so that no event comes before its entry.
+    // Locked before the kernel can report an opening, so that no report comes before its entry.
     let mut watched = lock(watched);
     match inotify::add_watch(&**inotify, path, WatchFlags::OPEN) {
         Ok(descriptor) => Some(watched.entry(descriptor).or_default().subscribe()),
@@ -95,7 +95,7 @@ fn start() -> std::io::Result<Watches> {
             match events.next() {
                 Ok(event) => tell(&mut lock(&of), event.wd(), event.events()),
                 Err(Errno::INTR) => {}
-                // Nobody hears of openings any more.
+                // Without the reader, openings are not noticed any more.
                 Err(_) => return lock(&of).clear(),
             }
         }
@@ -103,7 +103,7 @@ fn start() -> std::io::Result<Watches> {
     Ok(Watches { inotify, watched })
 }
 
-/// Tells who watches the terminal of an event, or everybody if the kernel has dropped events.
+/// Passes an event on to the terminal's watchers, or to all if the kernel has dropped events.
 fn tell(watched: &mut Watched, descriptor: i32, event: ReadFlags) {
     if event.contains(ReadFlags::QUEUE_OVERFLOW) {
         watched.values().for_each(|opened| opened.send_replace(()));

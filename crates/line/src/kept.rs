@@ -1,4 +1,4 @@
-//! Sessions that outlive the process: what is kept of them, and how they come back.
+//! Sessions that outlive the process: their stored form, and how they are restored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::members::SESSIONS;
 use crate::session::Session;
 use crate::shared::Shared;
 
-/// Sessions of the process before, whose lines are not known yet.
+/// Sessions of the earlier process whose lines are not known yet.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     sessions: BTreeMap<LineKey, Vec<KeptSession>>,
@@ -36,7 +36,7 @@ impl Restored {
         Self { sessions, until: Some(until) }
     }
 
-    /// Those of a line, which is known now, and until when their clients may resume.
+    /// The sessions of a line that is known now, and until when their clients may resume.
     pub(crate) fn take(&mut self, line: LineKey) -> Option<(Vec<KeptSession>, Instant)> {
         let sessions = self.sessions.remove(&line)?;
         self.until.filter(|until| Instant::now() < *until).map(|until| (sessions, until))
@@ -57,7 +57,7 @@ impl Line {
         sessions.iter().filter_map(|session| session.kept(self.0.key, holder)).collect()
     }
 
-    /// Whether a session of the process before has this key, and its client has not resumed yet.
+    /// Whether a session of the earlier process has this key, and its client has not resumed yet.
     pub(crate) fn awaits(&self, key: &ResumeKey) -> bool {
         let digest = key.digest();
         self.0.roster.all().iter().any(|session| {
@@ -66,7 +66,7 @@ impl Line {
         })
     }
 
-    /// Takes in the line's sessions of the process before.
+    /// Adds the line's sessions of the earlier process.
     pub(crate) fn restore(&self, sessions: &[KeptSession], until: Instant) {
         let restored: Vec<_> = {
             let mut desk = self.0.input.desk();
@@ -98,7 +98,7 @@ impl Line {
 }
 
 impl Shared {
-    /// Says that a session began, resumed or ended, or got or lost the pen.
+    /// Reports that a session began, resumed or ended, or that the pen changed hands.
     pub(crate) fn note_kept(&self) {
         self.kept_changed.notify_one();
     }

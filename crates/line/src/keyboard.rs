@@ -1,4 +1,4 @@
-//! A session's writing end: what it types, and what it wants of the pen.
+//! A session's writing end: its input, and its requests for the pen.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use crate::session::Session;
 use crate::shared::Shared;
 use crate::status::Change;
 
-/// A session's writing end, for one of its connections: when the session goes on over another, it
-/// writes nothing any more.
+/// The writing end of a session, for one of its connections. When the session continues over
+/// another connection, this one has no effect any more.
 #[derive(Clone, Debug)]
 pub struct Keyboard {
     pub(crate) line: Arc<Shared>,
@@ -34,32 +34,32 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// Whether the guest takes more now.
+    /// Whether input is read now.
     pub fn has_room(&self) -> bool {
         self.line.input.has_room(self.session.id)
     }
 
-    /// Waits until the guest takes more.
+    /// Waits until input is read.
     pub async fn room(&self) {
         self.line.input.room(self.session.id).await;
     }
 
-    /// Types. Bytes of a session that does not hold the pen, or typed while no guest is connected,
-    /// are dropped.
+    /// Accepts input. Input of a session that does not hold the pen, or that comes while no guest
+    /// is connected, is dropped.
     pub fn write(&self, bytes: &[u8]) {
         self.line.input.accept(&self.session, self.connection, bytes);
-        // Its attachment acknowledges.
+        // The session's attachment acknowledges it.
         if self.session.protocol == Protocol::ConsoleV1 {
             self.session.ring();
         }
     }
 
-    /// The input to come begins at this offset of the session's count: what was received of it
-    /// before is dropped.
+    /// The client continues its input at this offset. Bytes before the end of what was received
+    /// earlier are dropped.
     ///
     /// # Errors
     ///
-    /// In words, when input before it is missing.
+    /// In words, when bytes before this offset are missing.
     pub fn begin_at(&self, offset: u64) -> Result<(), String> {
         let Some(mut presence) = self.session.presence_of(self.connection) else { return Ok(()) };
         let missing = offset.saturating_sub(presence.received);
@@ -75,7 +75,7 @@ impl Keyboard {
     ///
     /// # Errors
     ///
-    /// In words, when the client was not sent so much.
+    /// In words, when the client was not sent that much.
     pub fn shown(&self, offset: u64) -> Result<(), String> {
         let mut progress = self.session.progress();
         if progress.connection != self.connection {
@@ -89,7 +89,7 @@ impl Keyboard {
         Ok(())
     }
 
-    /// The client said something, so it has the key that its `hello` brought.
+    /// The client sent a message, so it has received the key in its `hello`.
     pub fn heard(&self) {
         let presence = self.session.presence_of(self.connection);
         if presence.is_some_and(|mut presence| presence.keys.confirm()) {
@@ -108,7 +108,7 @@ impl Keyboard {
         }
     }
 
-    /// Ends the session, unless it goes on over another connection.
+    /// Ends the session, unless it continues over another connection.
     pub fn end(&self, close: &Close) {
         let Some(presence) = self.session.presence_of(self.connection) else { return };
         self.session.set_end(close);
@@ -116,12 +116,12 @@ impl Keyboard {
         self.line.end_session(&self.session, close);
     }
 
-    /// Ends the session, over whatever connection it goes on.
+    /// Ends the session, whatever connection it continues over.
     pub fn expire(&self, close: &Close) {
         self.line.end_session(&self.session, close);
     }
 
-    /// Whether the session is over.
+    /// Whether the session has ended.
     pub fn is_over(&self) -> bool {
         self.line.roster.get(self.session.id).is_none()
     }
@@ -131,12 +131,12 @@ impl Keyboard {
         &self.session.user
     }
 
-    /// The project for whose server its grant is.
+    /// The project of the server that its grant is for.
     pub fn project(&self) -> Option<&str> {
         self.session.project.as_deref()
     }
 
-    /// When the session ends whatever it does.
+    /// When the session ends at the latest.
     pub fn limit(&self) -> Option<Timestamp> {
         self.session.limit
     }
@@ -146,7 +146,7 @@ impl Keyboard {
         self.line.key
     }
 
-    /// The line, as people call it: `demo:0`.
+    /// The line's name for people: `demo:0`.
     pub fn line_name(&self) -> String {
         self.line.name()
     }
@@ -176,7 +176,8 @@ impl Keyboard {
         self.session.operator
     }
 
-    /// The client's grid, which others scale theirs to while this session writes.
+    /// Sets the grid of the client's terminal. Other clients scale their view to it while this
+    /// session writes.
     pub fn resize(&self, size: Size) {
         let desk = self.line.input.desk();
         if let Some(mut presence) = self.session.presence_of(self.connection) {
@@ -190,7 +191,7 @@ impl Keyboard {
     ///
     /// # Errors
     ///
-    /// In words, when the session may only watch or another asks already.
+    /// In words, when the session may only watch, or another session is asking already.
     pub fn request_pen(&self, reason: Option<&str>, now: Timestamp) -> Result<(), String> {
         if self.session.may == Mode::Watch {
             return Err(Refusal::Mode.to_string());
@@ -220,7 +221,7 @@ impl Keyboard {
         Ok(())
     }
 
-    /// Whether the holder is another session of this user, whose client is lost.
+    /// Whether the holder is another session of this user that is lost.
     fn is_own_and_lost(&self, holder: Option<&Holder>) -> bool {
         holder.is_some_and(|holder| {
             holder.session != self.session.id
@@ -229,7 +230,7 @@ impl Keyboard {
         })
     }
 
-    /// Takes the pen from a lost session of the same user, which watches if it comes back.
+    /// Takes the pen from a lost session of the same user. That session only watches if it resumes.
     fn take_back(&self, mut desk: Locked<'_, Desk>, now: Timestamp) {
         let loser = desk.force_pen(self.session.holder(now));
         self.line.log(&self.session, "pen taken back from a lost session", None, None);
@@ -243,11 +244,11 @@ impl Keyboard {
         }
     }
 
-    /// Hands the pen to who asks for it.
+    /// Hands the pen to the session that asks for it.
     ///
     /// # Errors
     ///
-    /// In words, when this session does not hold it or nobody asks.
+    /// In words, when this session does not hold the pen or none asks for it.
     pub fn grant_pen(&self, now: Timestamp) -> Result<(), String> {
         let mut desk = self.desk()?;
         if !desk.pen().is_held_by(self.session.id) {
@@ -266,11 +267,11 @@ impl Keyboard {
         Ok(())
     }
 
-    /// Keeps the pen from who asks for it.
+    /// Refuses the pen to the session that asks for it.
     ///
     /// # Errors
     ///
-    /// In words, when this session does not hold it or nobody asks.
+    /// In words, when this session does not hold the pen or none asks for it.
     pub fn deny_pen(&self, reason: Option<&str>) -> Result<(), String> {
         let mut desk = self.desk()?;
         if !desk.pen().is_held_by(self.session.id) {
@@ -288,7 +289,7 @@ impl Keyboard {
         Ok(())
     }
 
-    /// Gives the pen back, and asks for it no more.
+    /// Gives the pen back, and withdraws the session's own request.
     pub fn release_pen(&self, now: Timestamp) {
         let Ok(mut desk) = self.desk() else { return };
         desk.withdraw_request(self.session.id);
@@ -298,12 +299,12 @@ impl Keyboard {
         self.line.publish_pen(&desk, None);
     }
 
-    /// Takes the pen from whoever holds it, who is told by whom and why: on `console.v1` they
-    /// stay as a watcher, on raw their session ends.
+    /// Takes the pen from its holder, who is told by whom and why. On `console.v1` the holder stays
+    /// as a watcher; on raw, the session ends.
     ///
     /// # Errors
     ///
-    /// In words, when the session's user may not.
+    /// In words, when the session's user may not do this.
     pub fn force_pen(&self, reason: Option<String>, now: Timestamp) -> Result<(), String> {
         if !self.session.operator || self.session.may == Mode::Watch {
             return Err("only administrators and members of the server's project may take over: \
@@ -323,8 +324,8 @@ impl Keyboard {
         Ok(())
     }
 
-    /// The desk, for what this connection wants of the pen: it wants nothing any more when its
-    /// session is over, or goes on over another one.
+    /// The desk, for changes of the pen; an error when the session has ended or continues over
+    /// another connection.
     fn desk(&self) -> Result<Locked<'_, Desk>, String> {
         let desk = self.line.input.desk();
         let progress = self.session.progress();
@@ -336,8 +337,7 @@ impl Keyboard {
 }
 
 impl Shared {
-    /// Grants the request of this number unless it is answered in time, whether or not anybody reads what
-    /// became of it.
+    /// Grants the request with this number unless the holder responds in time.
     async fn grant_when_overdue(self: Arc<Self>, number: u64, deadline: Instant) {
         tokio::time::sleep_until(deadline).await;
         let mut desk = self.input.desk();
@@ -357,7 +357,7 @@ impl Shared {
         self.close_raw_loser(&loser, &by);
     }
 
-    /// Raw has no words for losing the pen, so there the session ends.
+    /// Ends a raw session that lost the pen, since raw has no message for that.
     fn close_raw_loser(&self, loser: &Holder, by: &str) {
         let session = self.roster.get(loser.session);
         if let Some(session) = session.filter(|session| session.protocol == Protocol::Raw) {

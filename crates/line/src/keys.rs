@@ -1,15 +1,15 @@
-//! The keys with which a session's client may come back.
+//! The keys with which a session's client may resume.
 
 use std::collections::VecDeque;
 
 use serialproxy_proto::token::TokenDigest;
 
-/// Keys at most: so many come-backs in a row may break off before their `hello` is read, and the key of
-/// any of them is good.
+/// Most keys: this many attempts to resume in a row may fail before the client reads its `hello`,
+/// and the key of each is valid.
 const MOST: usize = 8;
 
-/// The key that the client is known to have, and those that were made after it, each of which may have
-/// been lost on its way.
+/// The newest key that the client is known to have, and the later ones, each of which may have been
+/// lost on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Keys(VecDeque<TokenDigest>);
 
@@ -26,34 +26,34 @@ impl Keys {
         self.0.contains(&key)
     }
 
-    /// The client showed this key, so it needs none of those before it.
+    /// The client sent this key, so those before it are not needed any more.
     pub(crate) fn shown(&mut self, key: TokenDigest) {
         while self.0.front().is_some_and(|first| *first != key) {
             self.0.pop_front();
         }
     }
 
-    /// Another key is on its way to the client.
+    /// Adds a key that is sent to the client.
     pub(crate) fn add(&mut self, key: TokenDigest) {
         if self.0.len() == MOST {
             self.0.remove(1);
         }
         if self.0.is_empty() {
-            // Most sessions never need a second one.
+            // Most sessions never need a second key.
             self.0.reserve_exact(1);
         }
         self.0.push_back(key);
     }
 
-    /// The client answered to what came with the newest key: it needs no other. Returns whether there
-    /// were others.
+    /// The client responded to the message with the newest key, so no other is needed. Returns
+    /// whether there were others.
     pub(crate) fn confirm(&mut self) -> bool {
         let others = self.0.len().saturating_sub(1);
         self.0.drain(..others);
         others > 0
     }
 
-    /// All of them, the oldest first.
+    /// All keys, the oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = TokenDigest> {
         self.0.iter().copied()
     }

@@ -87,13 +87,13 @@ pub use crate::status::Halt;
 pub use crate::visitor::Start;
 pub use crate::visitor::Visitor;
 
-/// Locks a mutex whose holder may have panicked: every critical section here leaves its data
-/// whole at each step, so what is inside is still good.
+/// Locks a mutex even if a holder has panicked: every critical section here keeps its data
+/// consistent at each step.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Seconds until this time, begun ones too.
+/// Seconds until this time, rounded up.
 fn seconds_until(time: Instant) -> u64 {
     time.saturating_duration_since(Instant::now())
         .as_millis()
@@ -102,10 +102,10 @@ fn seconds_until(time: Instant) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-/// Waits until this time; not at all where there is none.
+/// Waits until this time; returns at once where there is none.
 async fn sleep_until(time: Option<Instant>) {
     if let Some(time) = time {
-        // Boxed, since it is seldom needed.
+        // Boxed, since it is rarely needed.
         Box::pin(tokio::time::sleep_until(time)).await;
     }
 }

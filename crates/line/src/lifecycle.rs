@@ -1,4 +1,4 @@
-//! What a line is told of its guest.
+//! The reports about a line's guest.
 
 use serialproxy_proto::api;
 use serialproxy_proto::terminal::TerminalSettings;
@@ -10,9 +10,9 @@ use crate::status::Connection;
 use crate::status::Halt;
 
 impl Line {
-    /// The guest boots: counts one epoch more, and the port is dialled where it is not connected.
-    /// `whole` says that it has printed nothing yet: it waits until its lines are connected, or
-    /// they are already.
+    /// The guest boots: begins a new epoch, and connects to the port where it is not connected.
+    /// `whole` means that the guest has printed nothing yet, because it waits until its lines are
+    /// connected.
     pub fn guest_started(&self, whole: bool) {
         let offset = {
             let mut history = self.0.output.history();
@@ -25,41 +25,41 @@ impl Line {
         self.0.guest.set_power(Power { running: true, status, whole });
     }
 
-    /// The guest is found running: the port is dialled, in the same epoch.
+    /// The guest was found running: connects to the port, in the same epoch.
     pub fn guest_running(&self) {
         let status = api::Status::Active;
         self.0.guest.set_power(Power { running: true, status, whole: false });
     }
 
-    /// The guest does not run, and its port is not dialled until it does.
+    /// The guest does not run. The port is not connected until it does.
     pub fn guest_stopped(&self, status: api::Status) {
         self.0.guest.set_power(Power { running: false, status, whole: true });
     }
 
-    /// Why the guest reads no input while its process is there; none when it does.
+    /// Sets why the guest reads no input although its process runs; none when it does.
     pub fn guest_halted(&self, halt: Option<Halt>) {
         if self.0.news.set_halt(halt) {
             self.0.roster.ring();
         }
     }
 
-    /// Where the guest connects to when it starts, if it does: the line listens there before.
+    /// Sets where the guest connects to when it starts, if it does: the line listens there before.
     pub fn guest_connects_to(&self, endpoint: Option<Endpoint>) {
         self.0.guest.set_awaited(endpoint);
     }
 
-    /// What it wants of its users' terminals.
+    /// Sets the guest's requirements for terminals.
     pub fn guest_wants(&self, terminal: TerminalSettings) {
         self.0.guest.set_terminal(terminal);
     }
 
-    /// The running guest's port is elsewhere now: it is resolved and dialled anew.
+    /// The running guest's port has another address now: resolves it again and connects.
     pub fn guest_moved(&self) {
         if self.0.news.now().connection.is_connected() {
-            // At once, so that nobody attaches to the old port, and nothing more is typed there.
-            self.0.publish_connection(&Connection::Dialling);
+            // At once, so that no client attaches to the old port, and no more input goes there.
+            self.0.publish_connection(&Connection::Connecting);
         }
-        // Also while it is dialled: where it is may have been asked before.
+        // Also while connecting: the address may have been resolved before the change.
         self.0.guest.set_moved();
         self.guest_running();
     }

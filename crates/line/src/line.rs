@@ -1,4 +1,4 @@
-//! A line as everyone but its owner task sees it.
+//! A line as all code except its owner task sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,18 +40,18 @@ impl Line {
         Self(Arc::new(Shared::new(server, port, settings, runtime, painters, kept_changed)))
     }
 
-    /// Which line this is.
+    /// The server and port of this line.
     pub fn key(&self) -> LineKey {
         self.0.key
     }
 
-    /// The server has another name now.
+    /// Sets the server's new name.
     pub fn rename(&self, name: &str) {
         self.0.guest.rename(name);
     }
 
-    /// Waits until the line is connected to its guest; false when it is not within that time, or the
-    /// line is closed meanwhile. Another client that holds its port is made to hang up.
+    /// Waits until the line is connected to its guest; false when it is not within that time, or
+    /// the line is closed meanwhile. Another client that holds its port is disconnected.
     pub async fn connected(&self, within: Duration) -> bool {
         self.0.roster.ask();
         let news = self.0.news.wait_for(|now| now.is_closed || now.connection.is_connected());
@@ -59,13 +59,13 @@ impl Line {
         news.is_ok_and(|now| !now.is_closed)
     }
 
-    /// Waits until nobody holds the pen, at most so long.
+    /// Waits for at most this time until the pen is free.
     pub async fn pen_free(&self, within: Duration) {
         let free = self.0.news.wait_for(|status| status.holder.is_none());
         let _ = tokio::time::timeout(within, free).await;
     }
 
-    /// Whether the guest's port is being dialled right now, so that waiting a moment is worth it.
+    /// Whether the line is connecting to the guest's port now, so that a short wait is worthwhile.
     pub fn is_connecting(&self) -> bool {
         self.0.guest.power().running && self.0.news.now().connection.is_settling()
     }
@@ -99,8 +99,8 @@ impl Line {
         }
     }
 
-    /// Output from `from` on, or else from the next byte that is kept, in one piece of at most `max`
-    /// bytes; empty where all was seen.
+    /// Output from `from` on, or else from the next byte that is kept, without a gap, of at most
+    /// `max` bytes; empty where there is no newer output.
     pub fn output(&self, from: u64, max: usize) -> Output {
         let epoch = self.0.news.now().epoch;
         let history = self.0.output.history();
@@ -108,7 +108,7 @@ impl Line {
         Output { offset, bytes, end: history.end(), epoch, line: self.0.id }
     }
 
-    /// Whether a session that is attached here has this key.
+    /// Whether an attached session has this key.
     pub fn knows(&self, key: &ResumeKey) -> bool {
         let digest = key.digest();
         self.0
@@ -118,8 +118,8 @@ impl Line {
             .any(|session| !session.is_over() && session.presence().keys.open(digest))
     }
 
-    /// Puts bytes before everything that waits to be written, whoever holds the pen; false where
-    /// no guest is connected.
+    /// Queues bytes before all waiting input, whoever holds the pen; false where no guest is
+    /// connected.
     pub fn press(&self, bytes: &[u8]) -> bool {
         self.0.input.press(bytes)
     }
@@ -144,7 +144,7 @@ impl Line {
         let close = Close::new(CloseCode::Disconnected, reason);
         {
             let mut desk = self.0.input.desk();
-            // Under the desk's lock, so that it cannot take the pen again.
+            // Under the desk's lock, so that the session cannot take the pen again.
             entry.set_end(&close);
             desk.withdraw_request(session);
             desk.revoke_pen(session, Timestamp::now());

@@ -1,4 +1,4 @@
-//! A port to which the hypervisor connects: the line listens there, and takes nobody but the guest's
+//! A port to which the hypervisor connects: the line listens there, and accepts only the guest's
 //! own hypervisor.
 
 use std::io;
@@ -21,35 +21,38 @@ use crate::holders;
 use crate::shared::Shared;
 use crate::status::Connection;
 
-/// How long a name may be looked up.
+/// How long a name lookup may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long it may take to find out who connected: libvirt may answer only once the guest has started.
+/// How long it may take to identify the program that connected: libvirt may answer only once the
+/// guest has started.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// How long the hypervisor is waited for before the line says so; then twice as long each time.
+/// How long the line waits for the hypervisor before its state says so; then twice as long each
+/// time.
 const WAIT: Duration = Duration::from_secs(5);
 const WAIT_MOST: Duration = Duration::from_secs(60);
 
-/// Pause after a program that was refused: to find out who that is, all processes are looked at.
+/// The pause after a refused program: identifying a program searches all processes.
 const REFUSED: Duration = Duration::from_millis(200);
 
-/// Connections that wait to be accepted.
+/// The accept backlog.
 const BACKLOG: u32 = 8;
 
-/// A port that is bound, until this is dropped.
+/// A bound port; dropping this closes it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     endpoint: Endpoint,
     socket: TcpListener,
-    /// Who connected and is looked at.
+    /// A connection whose program is being identified.
     came: Option<TcpStream>,
-    /// The guest's hypervisor, until the guest is known to run.
+    /// The hypervisor's connection, until the guest is known to run.
     admitted: Option<TcpStream>,
-    /// Whether the line listens since before the guest's start: the first connection misses nothing.
+    /// Whether the line has listened since before the guest's start: then the first connection
+    /// misses no output.
     from_start: bool,
     wait: Duration,
-    /// Who was refused last.
+    /// The program that was refused last.
     refused: Option<String>,
 }
 
@@ -92,26 +95,26 @@ impl Listener {
         self.endpoint == *endpoint
     }
 
-    /// Waits while the guest does not run, until there is news of it. Its hypervisor connects as it
-    /// starts, before that is known.
+    /// Waits for a change of a guest that does not run. Its hypervisor connects at the start,
+    /// before the line knows that the guest runs.
     pub(crate) async fn until_started(&mut self, line: &Shared, resolve: &dyn Resolve) {
         self.from_start = true;
         tokio::select! {
             () = line.guest.changed() => {}
             came = self.guest(line, resolve), if self.admitted.is_none() => {
-                // What failed is tried again.
+                // A failure is tried again.
                 self.admitted = came.ok();
             }
         }
     }
 
-    /// Waits until the running guest's hypervisor has connected, for a while.
+    /// Waits for a while until the running guest's hypervisor has connected.
     pub(crate) async fn accept(
         &mut self,
         line: &Shared,
         resolve: &dyn Resolve,
     ) -> Result<TcpStream, Connection> {
-        // A start may have failed meanwhile.
+        // An earlier start may have failed.
         let tcp = match self.admitted.take().filter(is_open) {
             Some(tcp) => tcp,
             None => self.wait_for_guest(line, resolve).await?,
@@ -146,8 +149,9 @@ impl Listener {
         }
     }
 
-    /// The connection of the guest's hypervisor. Everybody else is hung up on. Nobody is dropped
-    /// before it is known who that is, also where this is: QEMU may connect only once.
+    /// The connection of the guest's hypervisor. Other programs are disconnected. No connection is
+    /// dropped before its program is identified, even if this future is dropped: QEMU may connect
+    /// only once.
     async fn guest(&mut self, line: &Shared, resolve: &dyn Resolve) -> io::Result<TcpStream> {
         loop {
             let tcp = match self.came.take() {
@@ -166,7 +170,7 @@ impl Listener {
                 (None, Some(tcp)) => return Ok(tcp),
                 (who, _) => self.refused = who,
             }
-            // Anybody can connect again and again.
+            // Any program can connect again and again.
             if is_due("who connected is not the guest's QEMU") {
                 let (line, server, who) = (line.name(), line.key.server, &self.refused);
                 tracing::warn!(line, %server, who, "hung up on a program that is not the guest's QEMU");
@@ -175,7 +179,7 @@ impl Listener {
         }
     }
 
-    /// The line says that nobody came, and goes on waiting.
+    /// Sets the state to "no connection yet" and goes on waiting.
     fn is_awaited(&mut self) -> Connection {
         self.wait = (self.wait * 2).min(WAIT_MOST);
         let refused = self.refused.as_ref();
@@ -189,7 +193,7 @@ impl Listener {
     }
 }
 
-/// Binds the first address that can be; of an error, at which address.
+/// Binds the first address that can be bound; an error comes with its address.
 async fn bind(endpoint: &Endpoint) -> Result<TcpListener, (Option<SocketAddr>, io::Error)> {
     let Endpoint::Incoming { host, port, .. } = endpoint else {
         return Err((None, ErrorKind::Unsupported.into()));
@@ -207,7 +211,7 @@ async fn bind(endpoint: &Endpoint) -> Result<TcpListener, (Option<SocketAddr>, i
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Connections of before may linger.
+    // Earlier connections may still be in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -219,13 +223,13 @@ fn is_open(tcp: &TcpStream) -> bool {
     matches!(peeked, Ok((1.., _)) | Err(Errno::WOULDBLOCK))
 }
 
-/// Who connected, unless it is the guest's hypervisor.
+/// The program that connected, unless it is the guest's hypervisor.
 async fn stranger(line: &Shared, resolve: &dyn Resolve, tcp: &TcpStream) -> Option<String> {
     let Ok(theirs) = tcp.peer_addr() else { return Some("a client that is gone".into()) };
     let looked = tokio::time::timeout(LOOK, async {
         let inode = tcp.local_addr().ok().and_then(|ours| diag::connected(theirs, ours))?;
         let program = holders::of_socket(inode).await?;
-        // The process may have another program by now, which then has not this socket.
+        // The process id may belong to another program by now. That one does not hold this socket.
         let is_guest = resolve.is_guest(line.key, program.pid).await && program.holds(inode).await;
         Some((program, is_guest))
     });

@@ -1,4 +1,4 @@
-//! The sessions of a line, and who may join them: what the lock of its roster guards.
+//! The sessions of a line, and who may join them. The lock of the line's roster guards this.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,33 +17,33 @@ use crate::ordered::Placed;
 use crate::session::Session;
 use crate::visitor::Visitor;
 
-/// Sessions of one line at most. The last place is for one who types, and the one before it for one who may
-/// take the pen, so that neither is locked out by those who watch.
+/// Most sessions of one line. The last place is for a session that types, and the one before it for
+/// one that may take the pen, so that watchers cannot lock either out.
 pub(crate) const SESSIONS: usize = 1000;
 
-/// Sessions without a connection that those who have the same token may have on a line at most.
+/// Most sessions of a line without a connection that have the same token.
 const DETACHED: usize = 32;
 
-/// How long somebody who asks for a line counts as waiting for it.
+/// How long a request for a line counts as waiting for it.
 const ASKED: Duration = Duration::from_secs(5);
 
-/// Whoever joins is judged under the same lock under which the line is closed or comes to another
-/// project: who joined before is ended, who comes later is refused.
+/// Joining, closing and the change of the project happen under one lock: a session that joined
+/// before such a change is ended, one that comes later is refused.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     sessions: Vec<Arc<Session>>,
     /// The project that the line's server belongs to; none where grants name none.
     project: Option<String>,
-    /// Why nobody joins or comes back any more.
+    /// The reason why sessions may neither join nor resume any more.
     closed: Option<Box<Refusal>>,
-    /// How many are about to join.
+    /// How many sessions are about to join.
     expected: usize,
-    /// When somebody last asked for the line, whose port another client may hold.
+    /// When a client last asked for the line, whose port another program may hold.
     asked_at: Option<Instant>,
 }
 
 impl Members {
-    /// Refuses who may not join.
+    /// Refuses visitors that may not join.
     pub(crate) fn admit(&self, visitor: &Visitor) -> Result<(), Refusal> {
         self.refuse_when_closed()?;
         if self.project != visitor.project {
@@ -52,8 +52,8 @@ impl Members {
         Ok(())
     }
 
-    /// Makes room for one more. On a full line a session without a connection makes way, but for the one
-    /// that holds the pen.
+    /// Makes room for one more session. On a full line, a session without a connection is ended,
+    /// unless it holds the pen.
     pub(crate) fn make_room(
         &mut self,
         visitor: &Visitor,
@@ -70,13 +70,13 @@ impl Members {
         Err(Refusal::TooMany(format!("this console has {most} sessions, which is the maximum")))
     }
 
-    /// Bounds the sessions without a connection of those who have this token.
+    /// Limits the sessions without a connection that have this token.
     pub(crate) fn bound_detached(&mut self, token: TokenDigest, holder: Option<SessionId>) -> bool {
         self.evict(holder, |session| session.token == token, DETACHED)
     }
 
-    /// Takes the oldest session without a connection out, of those that count and do not hold the pen,
-    /// when there are more than `most`.
+    /// Removes the oldest session without a connection that counts and does not hold the pen, when
+    /// there are more than `most`.
     fn evict(
         &mut self,
         holder: Option<SessionId>,
@@ -104,24 +104,24 @@ impl Members {
         self.sessions.push(session);
     }
 
-    /// Takes a session out; false when it is not there.
+    /// Removes a session; false when it is not there.
     pub(crate) fn take_out(&mut self, id: SessionId) -> bool {
         let before = self.sessions.len();
         self.sessions.retain(|session| session.id != id);
         self.sessions.len() < before
     }
 
-    /// Lets their attachments look whether there is something for them.
+    /// Makes their attachments check for news.
     pub(crate) fn ring(&self) {
         self.sessions.iter().for_each(|session| session.ring());
     }
 
-    /// Counts one more who is about to join, or one less.
+    /// Counts one more session that is about to join, or one fewer.
     pub(crate) fn expect(&mut self, joins: bool) {
         self.expected = if joins { self.expected + 1 } else { self.expected.saturating_sub(1) };
     }
 
-    /// The line's server belongs to this project now; returns whether it was another's.
+    /// Sets the project that the line's server belongs to; returns whether it was another.
     pub(crate) fn move_to(&mut self, project: &str) -> bool {
         let moved = self.project.as_deref() != Some(project);
         if moved {
@@ -135,7 +135,7 @@ impl Members {
         self.project.as_deref()
     }
 
-    /// Lets nobody join or come back any more; the first reason counts.
+    /// Refuses all sessions from now on, also those that would resume; the first reason counts.
     pub(crate) fn close(&mut self, refusal: &Refusal) {
         self.closed.get_or_insert_with(|| Box::new(refusal.clone()));
     }
@@ -144,13 +144,13 @@ impl Members {
         self.expected > 0 || !self.sessions.is_empty()
     }
 
-    /// Somebody asks for the line now.
+    /// Records that a client asks for the line now.
     pub(crate) fn note_asked(&mut self) {
         self.asked_at = Some(Instant::now());
     }
 
-    /// Whether somebody uses the line, or asked for it a moment ago. A session of the process before does
-    /// not count until its client resumes.
+    /// Whether the line is in use, or was asked for a moment ago. A session of the earlier process
+    /// does not count until its client resumes.
     pub(crate) fn is_wanted(&self) -> bool {
         let asked = self.asked_at.is_some_and(|at| at.elapsed() < ASKED);
         asked || self.sessions.iter().any(|session| !session.presence().restored)

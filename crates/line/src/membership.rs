@@ -1,4 +1,4 @@
-//! Changes that concern all sessions of a line: its project, its end, and whether it is in use.
+//! Changes that affect all sessions of a line: its project, its end, and whether it is in use.
 
 use std::ops::Deref;
 
@@ -12,7 +12,8 @@ use crate::line::Line;
 use crate::members::Members;
 use crate::shared::Shared;
 
-/// A line that somebody is about to attach to: it counts as used until this is dropped.
+/// A line to which a session is about to be attached. The line counts as used until this is
+/// dropped.
 #[derive(Debug)]
 pub struct Expected(Line);
 
@@ -31,7 +32,7 @@ impl Drop for Expected {
 }
 
 impl Line {
-    /// Announces that somebody is about to attach.
+    /// Announces a session that is about to attach.
     pub fn expect(&self) -> Expected {
         self.0.roster.members().expect(true);
         Expected(self.clone())
@@ -42,13 +43,13 @@ impl Line {
         self.0.roster.members().is_used()
     }
 
-    /// Whether the line's server belongs to a project for which this holds.
+    /// Whether `holds` is true for the project of the line's server.
     pub fn is_of(&self, holds: impl FnOnce(&str) -> bool) -> bool {
         self.0.roster.members().project().is_some_and(holds)
     }
 
-    /// The line's server belongs to this project. When it was another's, that one's sessions end, and
-    /// its grants are good no more.
+    /// Sets the project of the line's server. When it was another, that project's sessions end, and
+    /// its grants are not valid any more.
     pub fn belongs_to(&self, project: &str) {
         let reason = "disconnected by serialproxy: the server belongs to another project now";
         let close = Close::new(CloseCode::Disconnected, reason);
@@ -61,7 +62,7 @@ impl Line {
         });
     }
 
-    /// Ends all sessions, and lets nobody attach or come back any more.
+    /// Ends all sessions, and refuses new and resumed ones.
     pub(crate) fn close(&self, refusal: &Refusal) {
         self.0.end_all(&refusal.close(), |_, members| {
             members.close(refusal);
@@ -70,7 +71,7 @@ impl Line {
         self.0.news.set_closed();
     }
 
-    /// Closes a line that nobody uses; false where somebody does.
+    /// Closes a line that is not in use; false where it is.
     pub(crate) fn close_unused(&self, refusal: &Refusal) -> bool {
         let mut members = self.0.roster.members();
         if members.is_used() {
@@ -83,7 +84,7 @@ impl Line {
 }
 
 impl Shared {
-    /// Bounds the sessions without a connection, one more of which is now one with this token.
+    /// Limits the sessions without a connection that have this token, now that there is one more.
     pub(crate) fn bound_detached(&self, token: TokenDigest) {
         let desk = self.input.desk();
         let holder = desk.pen().holder().map(|holder| holder.session);
@@ -93,8 +94,7 @@ impl Shared {
         }
     }
 
-    /// Ends all sessions for a change that says whether they are to end. Nobody joins or gets the pen in
-    /// between.
+    /// Ends all sessions if `change` returns true. No session joins or gets the pen in between.
     fn end_all(&self, close: &Close, change: impl FnOnce(&mut Desk, &mut Members) -> bool) {
         let ended = {
             let mut desk = self.input.desk();

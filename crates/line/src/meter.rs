@@ -10,42 +10,42 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes under way at most, however fast the port reads.
+/// Most bytes in flight, however fast the port reads.
 const MOST: u64 = 64 * 1024;
 
-/// Within this time a fast port reads what is under way.
+/// The time within which a fast port reads everything in flight.
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// Bytes a millisecond that no UART reads: 230,400 baud are 23.
+/// Bytes in a millisecond that no UART reads: 230,400 baud are 23.
 const FAST: u128 = 40;
 
-/// For so long after a write a fast port is looked at by turns with other tasks; a timer is too
-/// coarse.
+/// For this time after a write, a fast port is checked in turn with other tasks, because a timer is
+/// too coarse.
 const TURNS: Duration = Duration::from_millis(1);
 
-/// Pauses between two looks. What is read in the longest at 115,200 baud is less than 512 bytes, so
-/// that the port need not wait.
+/// The shortest and the longest pause between two checks. At 115,200 baud, a port reads less than
+/// 512 bytes in the longest, so it never runs out of input.
 const SHORTEST: Duration = Duration::from_micros(500);
 const LONGEST: Duration = Duration::from_millis(32);
 
-/// What is under way, as far as it can be seen.
+/// How many bytes are in flight, as far as can be seen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum UnderWay {
-    /// Bytes that the hypervisor has yet to read.
+    /// Bytes that the hypervisor has not read yet.
     Unread(u64),
-    /// Bytes that the kernel of another machine has yet to acknowledge.
+    /// Bytes that another machine's kernel has not acknowledged yet.
     Unacknowledged(u64),
 }
 
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// Bytes under way at most, as configured.
+    /// The configured maximum of bytes in flight.
     least: u64,
-    /// The same now.
+    /// The present maximum, which depends on the port's speed.
     window: u64,
-    /// Bytes that may be under way, as of the last look.
+    /// Bytes that may be in flight, as of the last check.
     under_way: u64,
-    /// The same right after the last write.
+    /// The bytes in flight right after the last write.
     written: u64,
     written_at: Instant,
     looked_at: Instant,
@@ -61,18 +61,18 @@ impl Meter {
         Self { least, window, under_way, written, written_at: now, looked_at: now, pause }
     }
 
-    /// Whether to look how much is under way before so many bytes are written: a key needs none.
+    /// Whether to check the bytes in flight before writing this many; a single key needs no check.
     pub(crate) fn is_to_look(&self, bytes: usize) -> bool {
         self.room() < bytes as u64 && self.next_look() <= Instant::now()
     }
 
-    /// Writes as much of `bytes` as may be under way.
+    /// Writes as much of `bytes` as the maximum allows.
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
         write: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        // Many small pieces would cost more than they bring.
+        // Many small writes would cost more than they gain.
         if self.room() < (bytes.len() as u64).min(self.window.div_ceil(2)) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -89,12 +89,12 @@ impl Meter {
         written
     }
 
-    /// The socket takes nothing now: there is no next look before a pause.
+    /// The socket accepts nothing now: the next check is after a pause.
     pub(crate) fn wait(&mut self) {
         self.looked_at = Instant::now();
     }
 
-    /// When there may be room again. A time that is over stands for the next turn.
+    /// When there may be room again. A past time means the task's next turn.
     pub(crate) fn next_look(&self) -> Instant {
         let takes_turns =
             self.window > self.least && self.looked_at.duration_since(self.written_at) < TURNS;
@@ -108,14 +108,14 @@ impl Meter {
         self.window.saturating_sub(self.under_way)
     }
 
-    /// Takes note of what is under way, and of how fast the port reads.
+    /// Records the bytes in flight, and how fast the port reads.
     pub(crate) fn note(&mut self, seen: UnderWay) {
         let now = Instant::now();
         let (left, is_near) = match seen {
             UnderWay::Unread(left) => (left.min(self.under_way), true),
             UnderWay::Unacknowledged(left) => (left.min(self.under_way), false),
         };
-        // Timers are late on a busy machine, so it is the speed since the write that counts.
+        // Timers are late on a busy machine, so the speed since the write counts.
         let took = now.duration_since(self.written_at);
         let taken = self.written.saturating_sub(left);
         self.under_way = left;
@@ -133,7 +133,7 @@ impl Meter {
         let pause = match left {
             0 => SHORTEST,
             _ if taken == 0 => took,
-            // Half of the rest lasts until then: the port need not wait.
+            // By then half of the rest is left, so the port does not run out of input.
             left => took.mul_f64(left as f64 / taken as f64 / 2.0),
         };
         self.pause = pause.clamp(SHORTEST, LONGEST);
@@ -157,7 +157,7 @@ mod tests {
 
     const PASTE: &[u8] = &[0; 1 << 20];
 
-    /// Writes as much as the meter takes, looking when it says so; returns how much.
+    /// Writes as much as the meter allows, with the checks that it asks for; returns how much.
     fn fill(meter: &mut Meter, seen: UnderWay) -> u64 {
         if meter.is_to_look(PASTE.len()) {
             meter.note(seen);
@@ -189,8 +189,8 @@ mod tests {
         assert!(key(&mut meter));
     }
 
-    /// Bytes that a port of this speed reads within a second, and the most that were under way; those
-    /// that are in the end wait for the next second.
+    /// Simulates a second of a port with this speed; returns the bytes that it reads and the most
+    /// bytes that were in flight. Bytes that are left wait for the next second.
     async fn second(meter: &mut Meter, bytes_per_second: u64, waits: &mut u64) -> (u64, u64) {
         let start = Instant::now();
         let (mut read, mut under_way, mut most, mut at, mut able) = (0, *waits, 0, start, 0);
@@ -199,11 +199,11 @@ mod tests {
             at = Instant::now();
             let reads = under_way.min(able / 1_000_000_000);
             (read, under_way) = (read + reads, under_way - reads);
-            // What it could have read of nothing is lost.
+            // A port without input to read loses that time.
             able = if under_way == 0 { 0 } else { able % 1_000_000_000 };
             under_way += fill(meter, UnderWay::Unread(under_way));
             most = most.max(under_way);
-            // A turn takes some microseconds.
+            // A task's turn takes some microseconds.
             let turn = Instant::now() + Duration::from_micros(5);
             tokio::time::advance(meter.next_look().max(turn) - Instant::now()).await;
         }

@@ -1,4 +1,4 @@
-//! What everybody who is attached to a line is told.
+//! The status of a line, which all attached clients are told.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,10 +19,10 @@ use crate::status::Status;
 
 #[derive(Debug)]
 pub(crate) struct News {
-    /// Replaced, not changed, as long as somebody looks at it: so a session sees by the address whether
+    /// Replaced instead of changed while it is in use: a session sees from the address whether
     /// there is news.
     now: Mutex<Arc<Status>>,
-    /// Wakes those that wait for news and are no sessions, which have bells of their own.
+    /// Wakes all who wait for news and are not sessions, which have their own bells.
     changed: Notify,
 }
 
@@ -32,12 +32,12 @@ impl News {
         Self { now, changed: Notify::new() }
     }
 
-    /// How the line stands.
+    /// The present status.
     pub(crate) fn now(&self) -> Arc<Status> {
         Arc::clone(&lock(&self.now))
     }
 
-    /// Waits until this holds; how the line stands then.
+    /// Waits until `holds` is true; returns the status then.
     pub(crate) async fn wait_for(&self, holds: impl Fn(&Status) -> bool) -> Arc<Status> {
         loop {
             let changed = self.changed.notified();
@@ -50,7 +50,7 @@ impl News {
         }
     }
 
-    /// Changes what is known, where it is not so yet; returns whether it was not.
+    /// Applies a change unless the status has it already; returns whether it was applied.
     fn change(
         &self,
         is_new: impl FnOnce(&Status) -> bool,
@@ -76,7 +76,7 @@ impl News {
         );
     }
 
-    /// A port is dialled that is to be connected, whose output begins at this offset.
+    /// The line connects to this port, whose output begins at this offset.
     pub(crate) fn set_endpoint(&self, endpoint: EndpointInfo, offset: u64) {
         self.change(
             |_| true,
@@ -92,7 +92,7 @@ impl News {
         self.change(|_| true, |status| status.connection_offset = offset);
     }
 
-    /// Says how the connection stands; returns whether that is new.
+    /// Sets the state of the connection; returns whether it is new.
     pub(crate) fn set_connection(&self, connection: &Connection) -> bool {
         self.change(
             |status| status.connection != *connection,
@@ -100,12 +100,12 @@ impl News {
         )
     }
 
-    /// Says why the guest does not go on, if so; returns whether that is new.
+    /// Sets why the guest does not go on, if so; returns whether that is new.
     pub(crate) fn set_halt(&self, halt: Option<Halt>) -> bool {
         self.change(|status| status.halt != halt, |status| status.halt = halt)
     }
 
-    /// Says how the pen stands: who changed it, on what grid its holder is, and when it is free where
+    /// Sets the state of the pen: who changed it, the holder's grid, and when it becomes free where
     /// the holder's client is lost.
     pub(crate) fn set_pen(
         &self,
@@ -133,7 +133,7 @@ impl News {
         );
     }
 
-    /// Says how many are attached, and who the first of them are.
+    /// Sets how many sessions are attached, and the first of them.
     pub(crate) fn set_viewers(&self, count: usize, first: impl Iterator<Item = Viewer>) {
         let who = first.collect();
         self.change(
@@ -145,7 +145,7 @@ impl News {
         );
     }
 
-    /// Nobody attaches any more, and all sessions are ended.
+    /// All sessions have ended, and no more can attach.
     pub(crate) fn set_closed(&self) {
         self.change(|status| !status.is_closed, |status| status.is_closed = true);
     }

@@ -1,8 +1,8 @@
 //! The locks of lines and sessions, and the one order in which they are taken.
 //!
-//! None is held across an await. A thread that needs more than one takes them in the order of
-//! [`Place`], skipping those that it does not need, and never two of the same place: so no two
-//! threads wait for each other. Debug builds check this at each lock, so each test does.
+//! No lock is held across an await. A thread that needs several takes them in the order of
+//! [`Place`], skipping those that it does not need, and never two of the same place. So no two
+//! threads can block each other. Debug builds check this at each lock, and so does every test.
 //!
 //! The connection number of a session is incremented under the locks of the desk, the history, the
 //! presence and the progress together. So one of them is enough to keep an older connection from
@@ -24,13 +24,13 @@ use crate::lock;
 pub(crate) enum Place {
     /// The lines of the registry.
     Lines,
-    /// A line's pen, and the input that waits.
+    /// A line's pen, and its waiting input.
     Desk,
     /// A line's sessions.
     Members,
     /// A line's output.
     History,
-    /// Whether a session's client is there, and what it sent.
+    /// Whether a session's client is connected, and what it sent.
     Presence,
     /// A session's connection number, cursor and end.
     Progress,
@@ -82,7 +82,7 @@ thread_local! {
     static HELD: Cell<u8> = const { Cell::new(0) };
 }
 
-/// A lock that the thread holds, or waits for.
+/// A lock that the thread holds or waits for.
 #[derive(Debug)]
 struct Held(Place);
 

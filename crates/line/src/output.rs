@@ -1,4 +1,4 @@
-//! What the guest of a line printed, the screen that it makes, and whether readers keep up.
+//! A line's output, its screen, and whether readers keep up.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,7 +22,7 @@ pub(crate) struct Output {
     history: Ordered<History>,
     screen: Arc<Paintings>,
     painters: Painters,
-    /// A session moved on or left while the owner waited for it.
+    /// Notified when a session read on or left while the owner waited for it.
     progress: Notify,
     owner_waits: AtomicBool,
 }
@@ -42,12 +42,12 @@ impl Output {
         self.history.lock()
     }
 
-    /// Offset at which the output ends now.
+    /// The offset at the present end of the output.
     pub(crate) fn end(&self) -> u64 {
         self.history().end()
     }
 
-    /// Asks for the screen on some grids, as it is now; none where too many wait.
+    /// Asks for the present screen on some grids; none where too many requests wait.
     pub(crate) fn ask_for_screen(
         &self,
         grids: Grids,
@@ -57,15 +57,15 @@ impl Output {
         self.screen.ask(history.end(), grids, &self.painters, look)
     }
 
-    /// The newest output, at most so many bytes and the offset of the byte behind them, from which a
-    /// screen is painted now.
+    /// Begins to paint a screen: returns at most `most` bytes of the newest output, and the offset
+    /// of the byte after them.
     pub(crate) fn begin_screen(&self, most: usize) -> (Vec<u8>, u64) {
         let history = self.history();
         self.screen.begin(history.end());
         (history.recent(most), history.end())
     }
 
-    /// A session read on.
+    /// A session has read on.
     pub(crate) fn note_read(&self) {
         if self.owner_waits.load(Ordering::Relaxed) {
             self.progress.notify_one();
@@ -77,12 +77,12 @@ impl Output {
         self.progress.notify_one();
     }
 
-    /// Says whether the owner waits for sessions to read on.
+    /// Sets whether the owner waits for sessions to read on.
     pub(crate) fn set_owner_waits(&self, waits: bool) {
         self.owner_waits.store(waits, Ordering::Relaxed);
     }
 
-    /// Waits until a session read on or left.
+    /// Waits until a session has read on or left.
     pub(crate) fn progressed(&self) -> Notified<'_> {
         self.progress.notified()
     }

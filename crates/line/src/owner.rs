@@ -1,11 +1,11 @@
 //! The owner: the one task that connects to the hypervisor's port of a line.
 //!
 //! ```text
-//!              guest runs                  connected
-//!   stopped ───────────────▶ dialling ───────────────▶ pumping
-//!      ▲                      │    ▲                      │
-//!      │   stopped, gone      │    │ backoff              │ port closed
-//!      └──────────────────────┘    └──── resolve again ◀──┘
+//!              guest runs                   connected
+//!   stopped ───────────────▶ connecting ───────────────▶ pumping
+//!      ▲                      │      ▲                      │
+//!      │   stopped, gone      │      │ backoff              │ port closed
+//!      └──────────────────────┘      └──── resolve again ◀──┘
 //! ```
 
 use std::io;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::catch_up::catch_up;
 use crate::claim::Claim;
-use crate::dial::Dialled;
+use crate::dial::Dialed;
 use crate::dial::Hold;
 use crate::dial::await_start;
 use crate::dial::dial;
@@ -34,34 +34,34 @@ use crate::shared::Shared;
 use crate::status::Connection;
 use crate::stream::Stream;
 
-/// Pauses between attempts to reach a running guest's port.
+/// The shortest pause between attempts to connect to a running guest's port, and the longest.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
 
-/// How often to look whether the process that has claimed the line let it go.
+/// How often to check whether the process that claimed the line has released it.
 const CLAIM: Duration = Duration::from_millis(500);
 
-/// How long a guest that waits for its lines is left to the process that started it.
+/// How long the process that started a guest gets to claim its lines, for which that guest waits.
 const STARTER: Duration = Duration::from_secs(2);
 
-/// How long the hypervisor may take to say that a guest whose port closed has stopped.
+/// How long the hypervisor may take to report that a guest has stopped whose port closed.
 const NEWS: Duration = Duration::from_millis(300);
 
 /// Runs a line until it is removed.
 pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
     let mut hold = Hold::default();
     tokio::select! {
-        // Removal must not wait for a guest.
+        // The removal of a line must not wait for its guest.
         biased;
         () = line.stop.cancelled() => {}
         () = serve(&line, &*resolve, &mut hold) => {}
     }
-    // It holds the connected port as well.
+    // The desk also holds the connected port.
     line.input.close();
     drop(hold);
 }
 
-/// A connected line waits here, so what is large and over soon is boxed.
+/// A connected line waits in this future, so large parts that are needed only briefly are boxed.
 async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
     let mut backoff = BACKOFF_FIRST;
     loop {
@@ -83,7 +83,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
         let is_pty = matches!(endpoint, Endpoint::Pty(_));
         let outcome = tokio::select! {
             moved = pump(line, &stream) => Ok(moved.err()),
-            // Boxed where it is needed: only a pseudo-terminal can be opened by others too.
+            // Boxed where it is needed: other programs can open only a pseudo-terminal.
             who = async { Box::pin(intruder(&endpoint)).await }, if is_pty => Err(who),
             () = ended(permit.as_deref()), if permit.is_some() => Ok(None),
         };
@@ -98,12 +98,12 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
             Ok(error) => Box::pin(after_close(line, resolve, error)).await,
             Err(who) => leave(line, &endpoint, who),
         };
-        // Also after a port that accepted and closed: none is dialled in a tight loop.
+        // Also after a port that accepted and closed, so that no port is connected in a tight loop.
         Box::pin(pause(line, &why, &mut backoff, &mut hold.claim)).await;
     }
 }
 
-/// Waits for news of a guest that does not run.
+/// Waits for a change of a guest that does not run.
 async fn rest(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold, status: Status) {
     let awaited = line.guest.awaited();
     if awaited.is_none() {
@@ -116,8 +116,8 @@ async fn rest(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold, status: Sta
     }
 }
 
-/// Connects to the port of a running guest, and takes in what the guest printed before. `whole` says
-/// that it has printed nothing yet.
+/// Connects to the port of a running guest, and adds the guest's earlier output. `whole` means that
+/// it has printed nothing yet.
 async fn connect(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -129,7 +129,7 @@ async fn connect(
     }
     // Before each connection, the owner asks for the port: an earlier answer may be stale.
     let _ = tokio::time::timeout(Duration::ZERO, line.guest.moved()).await;
-    let Dialled { permit, endpoint, stream, cleared } = dial(line, resolve, hold).await?;
+    let Dialed { permit, endpoint, stream, cleared } = dial(line, resolve, hold).await?;
     line.news.set_endpoint(endpoint.info(), line.output.end());
     let stream = Arc::new(stream);
     line.input.desk().open(Arc::clone(&stream), permit.clone());
@@ -139,16 +139,16 @@ async fn connect(
     Ok((permit, endpoint, stream))
 }
 
-/// The process that started a guest which waits for its lines asks for them at once. If that is
-/// another process, it is to claim the line first.
+/// Waits a moment unless this process wants the line. The process that started a guest which waits
+/// for its lines wants them at once; where that is another process, it can claim the line first.
 async fn leave_to_its_starter(line: &Shared) {
     if !line.roster.members().is_wanted() {
         let _ = tokio::time::timeout(STARTER, line.roster.asked()).await;
     }
 }
 
-/// Says why the line is not connected, and waits before the next attempt, or until it may go otherwise
-/// than the last.
+/// Sets the state to why the line is not connected, and waits before the next attempt, or until
+/// that may have another outcome.
 async fn pause(
     line: &Shared,
     last: &Connection,
@@ -160,7 +160,7 @@ async fn pause(
     *backoff = (most * 2).min(BACKOFF_MOST);
     let again = async {
         match last {
-            // It was waited for.
+            // The wait for the guest has already happened.
             Connection::Awaits(_) => {}
             Connection::Claimed { name, why } => *claim = released(line, name, why).await,
             Connection::Held { clears: true, .. } => {
@@ -175,7 +175,7 @@ async fn pause(
     }
 }
 
-/// Waits until the line can be claimed, or another process has it.
+/// Waits until the line can be claimed, or another process claims it.
 async fn released(line: &Shared, name: &str, why: &str) -> Option<Claim> {
     loop {
         tokio::time::sleep(CLAIM).await;
@@ -187,15 +187,15 @@ async fn released(line: &Shared, name: &str, why: &str) -> Option<Claim> {
     }
 }
 
-/// What the line says once it has left a terminal to a program that opened it.
+/// The line's state after it left a terminal to a program that opened it, too.
 fn leave(line: &Shared, endpoint: &Endpoint, who: String) -> Connection {
-    // It may have waited for a session.
+    // The owner may have been waiting for a session.
     line.output.set_owner_waits(false);
     Connection::Held { why: held(&endpoint.in_words(), Some(who)), clears: false }
 }
 
-/// Why the port closed: a guest that went away is told apart from a port that hung up, although
-/// the hypervisor may notice a little later than we do.
+/// The line's state after the port closed. A stopped guest is told apart from a port that hung up,
+/// although the hypervisor may notice the stop a little later than we do.
 async fn after_close(line: &Shared, resolve: &dyn Resolve, error: Option<io::Error>) -> Connection {
     let stopped = async {
         loop {
@@ -209,7 +209,7 @@ async fn after_close(line: &Shared, resolve: &dyn Resolve, error: Option<io::Err
     match tokio::time::timeout(NEWS, stopped).await {
         Ok(status) => Connection::Stopped(status),
         _ => resolve.closed(line.key).await.map_or_else(unresolved, |()| match error {
-            None => Connection::Dialling,
+            None => Connection::Connecting,
             Some(error) => {
                 Connection::Broken(format!("the guest's port broke the connection off: {error}"))
             }

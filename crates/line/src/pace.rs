@@ -12,26 +12,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From one beat to the next: nobody sees so short a delay.
+/// The time between two beats, too short to be noticed.
 const BEAT: Duration = Duration::from_millis(5);
 
-/// For so long after input, output may be its echo.
+/// How long after input new output may be its echo.
 const ECHO: Duration = Duration::from_millis(50);
 
-/// A read of so many bytes is worth its while, and a guest that prints them in a beat shall not wait:
-/// the kernel takes 64 KiB.
+/// A read of this many bytes is efficient, and a guest that prints this much in a beat must not
+/// have to wait: the kernel buffers 64 KiB.
 pub(crate) const MUCH: usize = 32 * 1024;
 
-/// From when the beats are counted.
+/// The time from which beats are counted.
 static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// The beat that is waited for; none while bytes are read as they come.
+    /// The next beat; none while bytes are read as they arrive.
     beat: Option<Instant>,
-    /// When bytes were last read, if there were few.
+    /// The time of the last read, if it brought few bytes.
     few_at: Option<Instant>,
-    /// Bytes of input that were ever written to the guest, as far as is known here.
+    /// Bytes of input written to the guest so far, as of the last note.
     input: u64,
     echo_until: Instant,
 }
@@ -41,12 +41,12 @@ impl Pace {
         Self { beat: None, few_at: None, input: 0, echo_until: Instant::now() }
     }
 
-    /// When to read next; none: as soon as bytes come.
+    /// When to read next; none means as soon as bytes arrive.
     pub(crate) fn beat(&self) -> Option<Instant> {
         self.beat
     }
 
-    /// So many bytes of input were ever written to the guest.
+    /// Records how many bytes of input have been written to the guest so far.
     pub(crate) fn note_input(&mut self, written: u64) {
         if self.input != written {
             self.input = written;
@@ -55,17 +55,17 @@ impl Pace {
         }
     }
 
-    /// Whether what follows a read at this time waits for a beat, if the read brings few bytes.
+    /// Whether the bytes after a read at this time wait for a beat, if the read brings few bytes.
     pub(crate) fn is_printing(&self, now: Instant) -> bool {
         let lately = || self.few_at.is_some_and(|few_at| now < few_at + BEAT);
         self.echo_until <= now && (self.beat.is_some() || lately())
     }
 
-    /// A read at this time brought so many bytes; none where none had come.
+    /// Records how many bytes a read at this time brought; none where none had arrived.
     pub(crate) fn note_read(&mut self, now: Instant, bytes: Option<usize>) {
         let few = match bytes {
             Some(bytes) => bytes < MUCH,
-            // A beat without a byte is silence; another read without one says nothing.
+            // A beat without a byte means silence; any other read without one means nothing.
             None if self.beat.is_none() => return,
             None => false,
         };
@@ -85,7 +85,7 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// When the owner reads from a guest that prints a piece each millisecond for so long.
+    /// The times at which the owner reads from a guest that prints a piece each millisecond.
     async fn reads(pace: &mut Pace, time: Duration, piece: usize) -> Vec<Instant> {
         let end = Instant::now() + time;
         let mut reads = Vec::new();
@@ -110,7 +110,7 @@ mod tests {
         let reads = reads(&mut pace, Duration::from_secs(1), 11).await;
         assert_eq!(reads[0], started);
         assert!((195..=205).contains(&reads.len()), "{}", reads.len());
-        // The guest fell silent: the beat finds nothing, and what comes then is read at once.
+        // The guest fell silent: the beat finds nothing, and the next bytes are read at once.
         pace.note_read(pace.beat().unwrap(), None);
         assert_eq!(pace.beat(), None);
         tokio::time::sleep(BEAT).await;

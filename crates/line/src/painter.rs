@@ -30,7 +30,7 @@ const QUEUE: usize = 256;
 /// How long a session waits for its screen. After that it begins without.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Paintings that are kept for the next who asks, of all lines together: 16 MiB at most.
+/// Paintings that are kept for further requests, of all lines together: 16 MiB at most.
 const KEPT: usize = 16;
 
 /// Maximum number of grids on which a line's screen waits to be painted. Requests for further grids get one of these.
@@ -39,36 +39,37 @@ const GRIDS: usize = 8;
 /// The grids that a screen is painted for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Grids {
-    /// That of who is to see it.
+    /// The grid of the session that will show it.
     pub(crate) viewer: Option<Size>,
-    /// That of who writes.
+    /// The grid of the session that writes.
     pub(crate) writer: Option<Size>,
 }
 
 /// A painted screen.
 #[derive(Debug)]
 pub(crate) struct Painting {
-    /// Offset of the first byte that it does not show.
+    /// The offset of the first byte after the painted output.
     pub(crate) end: u64,
     grids: Grids,
-    /// What paints it; nothing where nothing was kept.
+    /// The bytes that paint it; empty where no output was kept.
     pub(crate) bytes: Bytes,
 }
 
-/// What a screen is painted from.
+/// The output that a screen is painted from.
 #[derive(Debug)]
 pub(crate) struct Sight {
     /// The newest output.
     pub(crate) recent: Vec<u8>,
-    /// Where in it the guest booted last.
+    /// The position in it at which the guest booted last.
     pub(crate) boot: Option<usize>,
-    /// Offset of the byte behind it.
+    /// The offset of the byte after it.
     pub(crate) end: u64,
     /// Whether a line feed begins a line on the terminals of the line.
     pub(crate) begins_line: bool,
 }
 
-/// Takes what to paint from, when a thread is free, and calls [`Paintings::begin`] with the history locked.
+/// Takes the output to paint when a thread is free. Calls [`Paintings::begin`] with the history
+/// locked.
 type Look = Arc<dyn Fn() -> Sight + Send + Sync>;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -118,14 +119,14 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// A line's screen, as it was painted last and as it is wanted. One thread at a time paints it.
+/// A line's last painted screen, and the requested ones. One thread at a time paints them.
 #[derive(Debug, Default)]
 pub(crate) struct Paintings(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     last: Weak<Painting>,
-    /// The first is being painted, or is next.
+    /// The first one is being painted or is next.
     wanted: VecDeque<Wanted>,
 }
 
@@ -133,14 +134,14 @@ struct State {
 #[derive(Debug)]
 struct Wanted {
     grids: Grids,
-    /// Where it ends, once the output is taken from which it is made.
+    /// The offset at its end, known once its output was taken.
     end: Option<u64>,
     done: watch::Sender<Option<Arc<Painting>>>,
 }
 
 impl Paintings {
-    /// Asks for the screen on some grids, of the output up to `end` at least, where it ends now. Returns none
-    /// where too many wait. It is called with the history locked.
+    /// Asks for the screen on some grids, of the output at least up to `end`, the present end.
+    /// Returns none where too many requests wait. Called with the history locked.
     pub(crate) fn ask(
         self: &Arc<Self>,
         end: u64,
@@ -169,14 +170,14 @@ impl Paintings {
         Some(Awaited::from(awaited))
     }
 
-    /// The output up to `end` is taken to be painted.
+    /// The output up to `end` was taken to be painted.
     pub(crate) fn begin(&self, end: u64) {
         if let Some(next) = lock(&self.0).wanted.front_mut() {
             next.end = Some(end);
         }
     }
 
-    /// Has the next one painted when a thread is free. Returns whether there is room.
+    /// Queues the line for the next free thread. Returns whether there is room in the queue.
     fn queue(self: &Arc<Self>, painters: &Painters, look: Look) -> bool {
         let (paintings, painter) = (Arc::clone(self), painters.clone());
         painters.queue.try_send(Box::new(move || paintings.paint(&painter, look))).is_ok()
@@ -187,7 +188,7 @@ impl Paintings {
         let Sight { recent, boot, end, begins_line } = look();
         let (Grids { viewer, writer }, output) = (grids, recent.as_slice());
         let sight = serialproxy_screen::Sight { output, boot, viewer, writer, begins_line };
-        // A guest chooses what the model is given.
+        // The guest chooses the model's input, which may reveal a fault in it.
         let bytes = panic::catch_unwind(|| paint(&sight)).unwrap_or_default();
         let painting = Arc::new(Painting { end, grids, bytes: bytes.into() });
         painters.keep(Arc::clone(&painting));
@@ -196,13 +197,14 @@ impl Paintings {
         if let Some(done) = state.wanted.pop_front() {
             done.done.send_replace(Some(painting));
         }
-        // Other lines come between. Where there is no room, the rest begin without a screen.
+        // Other lines come first. Where the queue is full, the remaining sessions begin without a
+        // screen.
         if !state.wanted.is_empty() && !self.queue(painters, look) {
             state.wanted.clear();
         }
     }
 
-    /// The grids of the next one that somebody still waits for; the others are dropped.
+    /// The grids of the next painting that a session still waits for; drops the others.
     fn next(&self) -> Option<Grids> {
         let mut state = lock(&self.0);
         state.wanted.retain(|wanted| wanted.done.receiver_count() > 0);
@@ -224,8 +226,8 @@ impl From<watch::Receiver<Option<Arc<Painting>>>> for Awaited {
 }
 
 impl Awaited {
-    /// The screen; none where it takes too long, which is no reason to end. Dropping the future loses
-    /// nothing.
+    /// The screen; none where painting takes too long, and the session goes on without it. Dropping
+    /// the future loses nothing.
     pub(crate) async fn painted(&mut self) -> Option<Arc<Painting>> {
         let done = self.done.wait_for(Option::is_some);
         tokio::time::timeout_at(self.until, done).await.ok()?.ok()?.clone()

@@ -11,11 +11,11 @@ use std::time::Duration;
 /// 16550 gives.
 const GUARANTEED: u32 = 16 * 1024 * 1024;
 
-/// The most that is lent at once. Less than the socket between us and the hypervisor buffers at
-/// a UART's speed.
+/// The most time that can be spent at once. In this time a UART prints less than the socket between
+/// us and the hypervisor buffers.
 const MOST: Duration = Duration::from_millis(250);
 
-/// Time that may be spent on waiting.
+/// The time budget for waiting.
 #[derive(Debug)]
 pub(crate) struct Patience(Duration);
 
@@ -24,18 +24,18 @@ impl Patience {
         Self(MOST)
     }
 
-    /// Bytes were read.
+    /// Bytes were read: adds to the budget.
     pub(crate) fn earn(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.0 = (self.0 + Duration::from_secs(1) * bytes / GUARANTEED).min(MOST);
     }
 
-    /// Time was spent.
+    /// Time was spent waiting.
     pub(crate) fn spend(&mut self, waited: Duration) {
         self.0 = self.0.saturating_sub(waited);
     }
 
-    /// What is left.
+    /// The time that is left.
     pub(crate) fn left(&self) -> Duration {
         self.0
     }

@@ -1,24 +1,24 @@
-//! How output is cut into pieces: where the history's chunks are, or, for raw sessions, beside them,
-//! so that no character is in two pieces.
+//! Cuts output into pieces: at the borders of the history's chunks or, for raw sessions, near them,
+//! so that no character is cut.
 
 use serialproxy_proto::utf8::unfinished;
 
 use crate::history::History;
 
-/// Pieces of live output that are handed out at once, at most.
+/// Most pieces of live output that are handed out at once.
 const PIECES: usize = 5;
 
 /// A piece of output, from two places of the history.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Piece<'a> {
-    /// The beginning of a character, from the end of the chunk before; mostly empty.
+    /// The beginning of a character, from the end of the earlier chunk; usually empty.
     pub before: &'a [u8],
     /// What follows it.
     pub bytes: &'a [u8],
 }
 
 impl Piece<'_> {
-    /// Bytes of it, never 0.
+    /// Its length in bytes, never 0.
     pub fn length(&self) -> usize {
         self.before.len() + self.bytes.len()
     }
@@ -27,9 +27,9 @@ impl Piece<'_> {
 /// Where the characters of a session's output may be cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Cut {
-    /// Anywhere: its client puts them together again.
+    /// Anywhere: the client joins the pieces again.
     Anywhere,
-    /// Between characters, where there is more than the beginning of one.
+    /// Between characters, if there is more than the beginning of one.
     BetweenCharacters,
 }
 

@@ -1,4 +1,5 @@
-//! How many sessions a user and an address may have in this process, on all lines together.
+//! The number of sessions that a user and an address may have in this process, on all lines
+//! together.
 
 use serialproxy_limits::Place;
 use serialproxy_limits::Places;
@@ -7,7 +8,7 @@ use serialproxy_proto::refusal::Refusal;
 
 use crate::visitor::Visitor;
 
-/// The places of sessions. All clones count together.
+/// The places of sessions. Clones share them.
 #[derive(Clone, Debug)]
 pub struct SessionPlaces {
     users: Places<String>,
@@ -22,7 +23,7 @@ pub(crate) struct Taken {
 }
 
 impl SessionPlaces {
-    /// So many for a user, and for an address; 0 means no limit.
+    /// The maximum for each user, and for each address; 0 means no limit.
     pub fn new(of_user: usize, of_source: usize) -> Self {
         Self { users: Places::new(of_user), sources: Places::new(of_source) }
     }

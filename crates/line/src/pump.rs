@@ -29,49 +29,51 @@ use crate::stream::BUFFERS;
 use crate::stream::Buffers;
 use crate::stream::Stream;
 
-/// How far behind a session on `console.v1` may be at least: what a UART of 115,200 baud prints
-/// while a connection is gone for the grace time, one and a half times.
+/// The least number of bytes that a `console.v1` session may lag behind: one and a half times what
+/// a UART of 115,200 baud prints within the grace time.
 const WINDOW: usize = 1024 * 1024;
 
-/// How far behind a raw session may be beside what is read at once: it cannot come back, so what it
-/// is behind is what its client does not take.
+/// How many bytes a raw session may lag behind, in addition to one read. It cannot resume, so it
+/// lags only by what its client does not read.
 const RAW_LAG: usize = 64 * 1024;
 
-/// How long the rest of a stopped guest's output is read before the connection is closed.
+/// How long the last output of a stopped guest is read before the connection is closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long output is waited for that arrived while what was kept before was fetched.
+/// How long to wait for output that arrived while earlier output was fetched.
 pub(crate) const ARRIVAL: Duration = Duration::from_millis(5);
 
-/// One read from the hypervisor, at most. Bytes per call decide how fast bulk output is: with a
-/// quarter as many it takes a third more CPU.
+/// Most bytes of one read from the hypervisor. This size determines the speed of bulk output: a
+/// quarter of it costs a third more CPU.
 const READ: usize = BUFFERS * CHUNK;
 
 thread_local! {
-    /// What a read goes into: they are the thread's, so that an idle line has none.
+    /// The buffers for a read. They belong to the thread, so that an idle line has none.
     pub(crate) static SCRATCH: RefCell<Buffers> = RefCell::new(std::array::from_fn(|_| vec![0; CHUNK]));
 }
 
-/// Moves bytes both ways until the port closes, or the guest has stopped and said its last.
+/// Moves bytes both ways until the port closes, or until the guest has stopped and its last output
+/// was read.
 pub(crate) async fn pump(line: &Shared, stream: &Stream) -> io::Result<()> {
     let moved = move_bytes(line, stream).await;
-    // What may not be used any more is closed at once.
+    // A port that may not be used any more is closed at once.
     if moved.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::PermissionDenied) {
-        // A write that fails says nothing of what the port said before.
+        // A failed write does not mean that there is no more output to read.
         let rest = Box::pin(read_rest(line, stream));
         let _ = tokio::time::timeout(LAST_WORDS, rest).await;
     }
     moved
 }
 
-/// Reads what came before the connection broke.
+/// Reads the output from before the connection broke.
 async fn read_rest(line: &Shared, stream: &Stream) {
     loop {
         consume_budget().await;
         match read(line, stream, &mut Patience::new(), &mut Pace::new()) {
             Ok(Some(0)) | Err(_) => return,
             Ok(Some(_)) => tokio::task::yield_now().await,
-            // It may have come with the reset, of which the reactor has yet to hear.
+            // The output may have come with the reset, and the reactor may not have reported it
+            // yet.
             Ok(None) => match tokio::time::timeout(ARRIVAL, ready(stream, true, false)).await {
                 Ok(Ok(_)) => {}
                 _ => return,
@@ -85,7 +87,8 @@ async fn move_bytes(line: &Shared, stream: &Stream) -> io::Result<()> {
     let mut last_words: Option<Instant> = None;
     let mut pace = Pace::new();
     loop {
-        // A port that always has more, in reads that are never full, must not keep the thread.
+        // A port that always has more output, in reads that are never full, must not block the
+        // thread.
         consume_budget().await;
         let held_back = hold_back(line, &patience);
         let input = take_up(line, stream, &mut pace);
@@ -101,7 +104,7 @@ async fn move_bytes(line: &Shared, stream: &Stream) -> io::Result<()> {
                 if ready.is_readable() && !held_back {
                     match read(line, stream, &mut patience, &mut pace)? {
                         Some(0) => return Ok(()),
-                        // There is more: who reads the line, and other lines, come first.
+                        // There is more output: the line's readers, and other lines, come first.
                         Some(READ) => tokio::task::yield_now().await,
                         _ => {}
                     }
@@ -114,7 +117,7 @@ async fn move_bytes(line: &Shared, stream: &Stream) -> io::Result<()> {
             }
             () = turn(look), if look.is_some() => write(line, stream)?,
             () = line.input.typed(), if !input => {}
-            // Boxed where it is needed: a line that waits for its guest has no room for it.
+            // Boxed where it is needed, so that a line that waits for its guest takes less memory.
             () = async { Box::pin(wait_for_a_session(line, &mut patience)).await }, if held_back => {}
             () = line.guest.changed(), if last_words.is_none() => {
                 if !line.guest.power().running {
@@ -127,8 +130,8 @@ async fn move_bytes(line: &Shared, stream: &Stream) -> io::Result<()> {
     }
 }
 
-/// Looks at the desk before a turn, and says whether input waits there. The kernel collects what the
-/// guest prints until the next beat.
+/// Checks the desk at the beginning of a turn, and returns whether input waits there. The kernel
+/// buffers the guest's output until the next beat.
 fn take_up(line: &Shared, stream: &Stream, pace: &mut Pace) -> bool {
     let mut desk = line.input.desk();
     let collects = desk.tells_all();
@@ -141,8 +144,8 @@ fn take_up(line: &Shared, stream: &Stream, pace: &mut Pace) -> bool {
     desk.has_input()
 }
 
-/// Whether to let a session catch up before more is read, since what is read might push it out of
-/// the history.
+/// Whether to let a session catch up before the next read, which might otherwise push unread output
+/// out of the history.
 fn hold_back(line: &Shared, patience: &Patience) -> bool {
     if patience.left().is_zero() {
         return false;
@@ -153,12 +156,12 @@ fn hold_back(line: &Shared, patience: &Patience) -> bool {
         let cursor = session.cursor();
         let lag = history.end().saturating_sub(cursor);
         let window = window(&line.settings, session.protocol);
-        // Who is further behind cannot catch up any more.
+        // A session that is further behind cannot catch up any more.
         lag > 0 && lag + READ as u64 > window && cursor >= history.whole_from()
     })
 }
 
-/// Waits until the stream can be read or written, if that is wanted.
+/// Waits until the stream can be read or, if requested, written.
 async fn ready(stream: &Stream, reads: bool, writes: bool) -> io::Result<Ready> {
     let interest = match (reads, writes) {
         (true, true) => Interest::READABLE | Interest::WRITABLE,
@@ -169,7 +172,7 @@ async fn ready(stream: &Stream, reads: bool, writes: bool) -> io::Result<Ready> 
     stream.ready(interest).await
 }
 
-/// Writes what the hypervisor takes of the input that waits.
+/// Writes as much of the waiting input as the hypervisor accepts.
 fn write(line: &Shared, stream: &Stream) -> io::Result<()> {
     line.input.write_to(stream)?;
     line.roster.ring();
@@ -188,7 +191,8 @@ async fn wait_for_a_session(line: &Shared, patience: &mut Patience) {
     patience.spend(started.elapsed());
 }
 
-/// Reads once, and says how many bytes: 0 at the end of the stream, none where nothing had come.
+/// Reads once and returns the number of bytes: 0 at the end of the stream, none where nothing had
+/// arrived.
 fn read(
     line: &Shared,
     stream: &Stream,
@@ -210,8 +214,8 @@ fn read(
     Ok(length)
 }
 
-/// Appends the first `length` bytes of the buffers, full ones by exchange; returns whether bytes were
-/// let go.
+/// Appends the first `length` bytes of the buffers, and exchanges full buffers; returns whether
+/// bytes were dropped.
 fn append(history: &mut History, buffers: &mut [Vec<u8>], length: usize, unread: u64) -> bool {
     let mut left = length;
     let mut let_go = false;
@@ -225,8 +229,8 @@ fn append(history: &mut History, buffers: &mut [Vec<u8>], length: usize, unread:
     let_go
 }
 
-/// Puts so many bytes of output into the history, by `append`, and wakes who waits for it. Raw
-/// sessions that fell out of what is kept end, unless they may skip: on raw a hole cannot be told.
+/// Adds output to the history with `append`, and wakes the readers. Raw sessions whose next byte
+/// was dropped end, unless they may skip bytes: raw has no message for a gap.
 pub(crate) fn take_in(
     line: &Shared,
     length: usize,
@@ -256,7 +260,7 @@ pub(crate) fn take_in(
     members.ring();
 }
 
-/// Waits until it is time; where it is already, until others had their turn.
+/// Waits until this time; where it is past, lets other tasks run first.
 async fn turn(time: Option<Instant>) {
     match time.filter(|time| *time > Instant::now()) {
         None => tokio::task::yield_now().await,
@@ -264,7 +268,7 @@ async fn turn(time: Option<Instant>) {
     }
 }
 
-/// Bytes of the newest output that are kept for a session which has yet to read them.
+/// How many of the newest bytes are kept for a session that has not read them yet.
 fn window(settings: &Settings, protocol: Protocol) -> u64 {
     let window = match protocol {
         Protocol::Raw => settings.history_tail.max(READ) + RAW_LAG,

@@ -33,11 +33,11 @@ use crate::owner;
 use crate::painter::Painters;
 use crate::settings::Settings;
 
-/// How long a client that resumes waits for its line, which the hypervisor has yet to name after a
-/// restart. A proxy in front waits for 5 s.
+/// How long a client that resumes waits for its line, which the hypervisor must report first after
+/// a restart. A proxy in front waits for 5 s.
 const FOUND: Duration = Duration::from_secs(3);
 
-/// How long it waits until that line is connected: what is typed before is dropped.
+/// How long it then waits until that line is connected: input from before would be dropped.
 const CONNECTED: Duration = Duration::from_secs(1);
 
 /// The registry. Cheap to clone; all clones are the same one.
@@ -53,12 +53,12 @@ struct Registry {
     lines: Ordered<BTreeMap<LineKey, Line>>,
     owners: TaskTracker,
     draining: CancellationToken,
-    /// Rung when a line is added.
+    /// Notified when a line is added.
     added: Notify,
-    /// Sessions of the process before.
+    /// Sessions of the earlier process.
     restored: Mutex<Restored>,
     kept_changed: Arc<Notify>,
-    /// What was to be kept of the sessions before they were drained.
+    /// The sessions that were kept when draining began.
     kept_at_drain: OnceLock<Vec<KeptSession>>,
 }
 
@@ -67,8 +67,8 @@ impl Placed for BTreeMap<LineKey, Line> {
 }
 
 impl Lines {
-    /// A registry without lines. Each line lives on one of the runtimes, by turns: its owner and
-    /// its sessions need not wake each other over threads.
+    /// A registry without lines. The lines are distributed over the runtimes: a line's owner and
+    /// its sessions share one, so they do not wake each other across threads.
     ///
     /// # Panics
     ///
@@ -90,9 +90,9 @@ impl Lines {
         }))
     }
 
-    /// Adds a line and starts its owner, which waits until the guest runs. A line that is there
-    /// already is returned as it is, but for the project that its server belongs to; none where
-    /// grants name none.
+    /// Adds a line and starts its owner, which waits until the guest runs. Where the line exists
+    /// already, only its project is updated. `project` is the one that its server belongs to; none
+    /// where grants name none.
     pub fn add(
         &self,
         server: &ServerRef,
@@ -126,16 +126,16 @@ impl Lines {
         line.clone()
     }
 
-    /// Takes in the sessions of the process before, as [`Self::kept`] gave them. Each is there again as
-    /// soon as its line is added, lost for now, with its pen; its client has the grace time from now on
-    /// to resume. To be called before lines are added.
+    /// Adds the sessions of the earlier process, as [`Self::kept`] returned them. Each one is
+    /// present again as soon as its line is added, with its pen, but lost; its client has the grace
+    /// time from now on to resume. Call this before adding lines.
     pub fn restore(&self, sessions: Vec<KeptSession>) {
         let until = Instant::now() + self.0.settings.grace;
         *lock(&self.0.restored) = Restored::new(sessions, until);
     }
 
-    /// What is to be kept of all sessions now. Once [`Self::drain`] was called, what was to be kept just
-    /// before.
+    /// The stored form of all sessions now; once [`Self::drain`] was called, of just before that
+    /// call.
     pub fn kept(&self) -> Vec<KeptSession> {
         if let Some(kept) = self.0.kept_at_drain.get() {
             return kept.clone();
@@ -145,12 +145,12 @@ impl Lines {
         kept
     }
 
-    /// The line whose session has this key. After a restart it may take a moment until a line is known and
-    /// connected.
+    /// The line whose session has this key. After a restart, it may take a moment until a line is
+    /// known and connected.
     ///
     /// # Errors
     ///
-    /// When there is no such line, or its guest is not found again in time.
+    /// When there is no such line, or it is not found again in time.
     pub async fn of_key(&self, key: &ResumeKey) -> Result<Line, Refusal> {
         let found = async {
             loop {
@@ -158,7 +158,7 @@ impl Lines {
                 added.as_mut().enable();
                 let waits =
                     lock(&self.0.restored).waiting().any(|kept| kept.keys.contains(&key.digest()));
-                // In this order: a line is added before its sessions are taken.
+                // In this order, because a line is added before its sessions are taken.
                 if let Some(line) = self.get(key.line()) {
                     return Ok(line);
                 }
@@ -176,24 +176,24 @@ impl Lines {
         Ok(line)
     }
 
-    /// Waits until what [`Self::kept`] gives may have changed.
+    /// Waits until the result of [`Self::kept`] may have changed.
     pub async fn kept_changed(&self) {
         self.0.kept_changed.notified().await;
     }
 
-    /// The runtimes on which lines live.
+    /// The runtimes on which lines run.
     pub fn runtimes(&self) -> &[Handle] {
         &self.0.runtimes
     }
 
-    /// The runtime whose turn it is.
+    /// The runtime for the next line.
     fn next_runtime(&self) -> &Handle {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
         #[allow(clippy::indexing_slicing, reason = "`new` has seen that there is one")]
         &self.0.runtimes[turn % self.0.runtimes.len()]
     }
 
-    /// A line.
+    /// The line with this key.
     pub fn get(&self, key: LineKey) -> Option<Line> {
         self.0.lines.lock().get(&key).cloned()
     }
@@ -209,8 +209,8 @@ impl Lines {
         self.0.lines.lock().values().cloned().collect()
     }
 
-    /// Removes a line: its port is let go, its sessions end with `reason`, and who has it in hand
-    /// attaches to it no more.
+    /// Removes a line: its port is closed, its sessions end with `reason`, and no more sessions can
+    /// be attached to it.
     pub fn remove(&self, key: LineKey, reason: &str) {
         let removed = self.0.lines.lock().remove(&key);
         if let Some(line) = removed {
@@ -219,7 +219,7 @@ impl Lines {
         }
     }
 
-    /// Removes a line unless somebody uses it; false where somebody does.
+    /// Removes a line that is not in use; false where it is.
     pub fn remove_unused(&self, key: LineKey, reason: &str) -> bool {
         let mut lines = self.0.lines.lock();
         if let Some(line) = lines.get(&key) {
@@ -237,7 +237,7 @@ impl Lines {
         self.all().iter().flat_map(Line::sessions).collect()
     }
 
-    /// Ends all sessions with 4012 and lets nobody attach any more. The lines go on.
+    /// Ends all sessions with 4012, and refuses new ones. The lines go on.
     pub fn drain(&self) {
         let kept = self.kept();
         let _ = self.0.kept_at_drain.set(kept);
@@ -256,7 +256,7 @@ impl Lines {
         self.0.draining.cancelled().await;
     }
 
-    /// Lets go of all ports and waits until that is done.
+    /// Closes all ports, and waits until that is done.
     pub async fn close(&self) {
         for line in self.all() {
             line.0.stop.cancel();
@@ -284,7 +284,7 @@ mod tests {
         }
     }
 
-    /// Every host has thousands of them, of which few do anything.
+    /// Every host has thousands of lines, most of them idle.
     #[tokio::test]
     async fn a_line_and_the_task_that_owns_its_port_take_little_memory() {
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);

@@ -1,4 +1,4 @@
-//! Who is attached to a line, may come back, or is about to attach.
+//! The sessions of a line: attached, lost, or about to attach.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::session::Session;
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     members: Ordered<Members>,
-    /// Somebody asks for the line.
+    /// Notified when a client asks for the line.
     asked: Notify,
 }
 
@@ -31,18 +31,18 @@ impl Roster {
         self.members().to_vec()
     }
 
-    /// Says that somebody wants the line connected now.
+    /// A client wants the line to be connected now.
     pub(crate) fn ask(&self) {
         self.members().note_asked();
         self.asked.notify_one();
     }
 
-    /// Waits until somebody does.
+    /// Waits until a client asks for the line.
     pub(crate) fn asked(&self) -> Notified<'_> {
         self.asked.notified()
     }
 
-    /// Lets all attachments look whether there is something for them.
+    /// Makes all attachments check for news.
     pub(crate) fn ring(&self) {
         self.members().ring();
     }

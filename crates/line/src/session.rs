@@ -1,4 +1,4 @@
-//! An attached person or program, as the line keeps it: also while its connection is gone.
+//! An attached person or program as the line keeps it, even while its connection is gone.
 
 use jiff::Timestamp;
 use serialproxy_proto::api::Protocol;
@@ -31,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) user: String,
     /// The digest of the token that it attached with.
     pub(crate) token: TokenDigest,
-    /// The project for whose server its grant is.
+    /// The project of the server that its grant is for.
     pub(crate) project: Option<String>,
     pub(crate) protocol: Protocol,
     pub(crate) since: Timestamp,
@@ -39,28 +39,28 @@ pub(crate) struct Session {
     pub(crate) may: Mode,
     /// Whether its user may take the pen from someone and control the guest's power.
     pub(crate) operator: bool,
-    /// When it ends whatever it does.
+    /// When it ends at the latest.
     pub(crate) limit: Option<Timestamp>,
     presence: Ordered<Presence>,
     progress: Ordered<Progress>,
-    /// Rung when there may be something for its attachment: output, news, its end.
+    /// Notified when there may be news for its attachment: output, a changed status, its end.
     bell: Notify,
 }
 
-/// Over which connection a session goes on, how far it is, and whether it is over. All of it is under one
-/// lock, so that only the present connection moves the cursor.
+/// The session's connection, position and end. They share one lock, so that only the present
+/// connection moves the cursor.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// Number of the session's present connection; those before are over. `ordered` says under which
-    /// locks it is incremented.
+    /// Number of the session's present connection; earlier ones are over. `ordered` names the locks
+    /// under which it is incremented.
     pub(crate) connection: u64,
-    /// Offset of the next byte that it will get.
+    /// The offset of the next byte for the client.
     pub(crate) cursor: u64,
-    /// Offset up to which its client has shown all, as far as it said so.
+    /// The offset up to which its client has shown all output, as the client reported it.
     pub(crate) shown: u64,
-    /// Set once, when the session is over.
+    /// Set once, when the session ends.
     pub(crate) end: Option<Close>,
-    /// Output before this offset is handed over before its end.
+    /// Output before this offset is handed over before the end.
     pub(crate) until: u64,
 }
 
@@ -68,34 +68,34 @@ impl Placed for Progress {
     const PLACE: Place = Place::Progress;
 }
 
-/// Whether a session's client is there, and what it has sent.
+/// Whether a session's client is connected, and what it has sent.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    /// Where its connection comes from.
+    /// The address of its connection.
     pub(crate) address: String,
     /// Its last sign of life.
     pub(crate) alive: Instant,
     /// Whether its connection is gone.
     pub(crate) detached: bool,
-    /// Set while its connection is gone, or its client does not respond over it.
+    /// Set while its connection is gone, or its client does not respond.
     pub(crate) absence: Option<Absence>,
-    /// Whether its client ever gave a sign of life.
+    /// Whether its client has ever given a sign of life.
     pub(crate) heard: bool,
-    /// Whether it is of the process before, and its client has not resumed yet.
+    /// Whether it is from the earlier process, and its client has not resumed yet.
     pub(crate) restored: bool,
-    /// Whether its pen was freed while its connection is gone.
+    /// Whether its pen was freed while its connection was gone.
     pub(crate) pen_released: bool,
-    /// What ends it when it does not come back in time.
+    /// The timer that ends it unless it resumes in time.
     pub(crate) waiting: Option<AbortHandle>,
-    /// Its places among those of its user and address.
+    /// Its places in the limits of its user and address.
     pub(crate) places: Option<Taken>,
-    /// With which it may come back.
+    /// The keys for resuming.
     pub(crate) keys: Keys,
-    /// Bytes of input that it sent so far and that are dealt with, or queued.
+    /// Bytes of input that it has sent and that are settled or queued.
     pub(crate) received: u64,
-    /// Bytes of the input to come that were received before.
+    /// Bytes of the coming input that were received earlier.
     pub(crate) repeated: u64,
-    /// Where its input ends in the count of all that was queued at the desk.
+    /// The end of its input in the count of all bytes queued at the desk.
     pub(crate) queued_to: u64,
     /// Its terminal's grid.
     pub(crate) size: Option<Size>,
@@ -103,10 +103,10 @@ pub(crate) struct Presence {
     pub(crate) follows: bool,
 }
 
-/// What becomes of a session whose client is lost, unless it comes back.
+/// The deadlines of a session whose client is lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Absence {
-    /// When its pen is free.
+    /// When its pen becomes free.
     pub(crate) pen_until: Instant,
     /// When it ends.
     pub(crate) until: Instant,
@@ -137,20 +137,20 @@ impl Presence {
         }
     }
 
-    /// Its client gave a sign of life; returns whether it was taken for lost.
+    /// Its client gave a sign of life; returns whether it counted as lost.
     pub(crate) fn mark_alive(&mut self) -> bool {
         self.alive = Instant::now();
         self.heard = true;
         self.absence.take().is_some()
     }
 
-    /// The session is over, and its places are free.
+    /// The session has ended: frees its places.
     pub(crate) fn leave(&mut self) {
         self.stop_waiting();
         self.places = None;
     }
 
-    /// Nobody need wait for it any more.
+    /// Stops the timer that waits for it.
     pub(crate) fn stop_waiting(&mut self) {
         if let Some(waiting) = self.waiting.take() {
             waiting.abort();
@@ -176,7 +176,7 @@ impl Session {
         }
     }
 
-    /// A session of the process before, whose client has until then to resume.
+    /// A session of the earlier process, whose client may resume until then.
     pub(crate) fn restored(kept: &KeptSession, until: Instant) -> Self {
         let presence = Presence {
             detached: true,
@@ -202,7 +202,7 @@ impl Session {
         }
     }
 
-    /// What is to be kept of it; nothing where its client cannot resume.
+    /// Its stored form; none where its client cannot resume.
     pub(crate) fn kept(&self, line: LineKey, holder: Option<SessionId>) -> Option<KeptSession> {
         if self.protocol != Protocol::ConsoleV1 || self.is_over() {
             return None;
@@ -240,12 +240,12 @@ impl Session {
         self.progress().connection
     }
 
-    /// Offset of the next byte that it will get.
+    /// The offset of the next byte for its client.
     pub(crate) fn cursor(&self) -> u64 {
         self.progress().cursor
     }
 
-    /// Moves the cursor, unless it goes on over another connection than this.
+    /// Moves the cursor, unless the session continues over another connection than this.
     pub(crate) fn move_cursor(&self, connection: u64, offset: u64) {
         let mut progress = self.progress();
         if progress.connection == connection {
@@ -253,42 +253,43 @@ impl Session {
         }
     }
 
-    /// Whether there is output that it gets before its end.
+    /// Whether there is output to hand over before its end.
     pub(crate) fn is_behind(&self) -> bool {
         let progress = self.progress();
         progress.cursor < progress.until
     }
 
-    /// How it stands, for its connection of this number; none when it goes on over another.
+    /// Its presence, for its connection with this number; none when it continues over another.
     pub(crate) fn presence_of(&self, connection: u64) -> Option<Locked<'_, Presence>> {
         let presence = self.presence();
         (self.connection() == connection).then_some(presence)
     }
 
-    /// Ends its present connection, and counts to the next.
+    /// Ends its present connection, and begins the next.
     pub(crate) fn next_connection(&self) -> u64 {
         let connection = {
             let mut progress = self.progress();
             progress.connection += 1;
             progress.connection
         };
-        // Both the attachment before, which may wait, and the next one look.
+        // Wakes both the earlier attachment, which may wait, and the next one.
         self.bell.notify_waiters();
         self.ring();
         connection
     }
 
-    /// Lets its attachment look whether there is something for it.
+    /// Makes its attachment check for news.
     pub(crate) fn ring(&self) {
         self.bell.notify_one();
     }
 
-    /// Waits until there may be something for its attachment, from this call on.
+    /// Waits until there may be news for its attachment, from this call on.
     pub(crate) fn rung(&self) -> Notified<'_> {
         self.bell.notified()
     }
 
-    /// Offset from which on output is kept for it: what its connection may lose is as good as unread.
+    /// The offset from which on output is kept for it: what its connection may still lose counts as
+    /// unread.
     pub(crate) fn unread_from(&self) -> u64 {
         let progress = self.progress();
         match self.protocol {
@@ -306,7 +307,7 @@ impl Session {
         self.presence().alive
     }
 
-    /// What becomes of it, where its client is lost.
+    /// Its deadlines, where its client is lost.
     pub(crate) fn absence(&self) -> Option<Absence> {
         self.presence().absence
     }
@@ -320,7 +321,7 @@ impl Session {
         self.set_end_behind(close, 0);
     }
 
-    /// Sets its end, behind the output before this offset.
+    /// Sets its end, after the output before this offset.
     pub(crate) fn set_end_behind(&self, close: &Close, until: u64) {
         let mut progress = self.progress();
         if progress.end.is_none() {
@@ -340,7 +341,7 @@ impl Session {
         Viewer { session: self.id, user: self.user.clone(), mode: Mode::Watch, detached }
     }
 
-    /// What its user may do, beside watching. `guest` is whether there is one.
+    /// The actions that its user may take besides watching. `guest` is whether there is a guest.
     pub(crate) fn can(&self, guest: bool) -> Vec<Action> {
         let writes = self.may == Mode::Write;
         let all = [(writes, Action::Write), (writes && self.operator, Action::Force)];

@@ -1,4 +1,4 @@
-//! What is the same for all lines of a process.
+//! Settings that all lines of a process share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,36 +8,35 @@ use tokio::sync::watch;
 use crate::claim::Claims;
 use crate::places::SessionPlaces;
 
-/// What is the same for all lines.
+/// Settings that all lines share.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Bytes of a boot's beginning that are kept.
     pub history_head: usize,
     /// Bytes of the newest output that are kept.
     pub history_tail: usize,
-    /// Bytes of input that are under way to a guest at most, where the transport shows how many
-    /// are.
+    /// Most bytes of input in flight to a guest, where the transport shows how many there are.
     pub input_in_flight: usize,
-    /// How long after its last sign of life a session is kept whose connection is gone.
+    /// How long after its last sign of life a session without a connection is kept.
     pub grace: Duration,
-    /// How long the holder of the pen has to answer who asks for it.
+    /// How long the holder of the pen may take to answer a request.
     pub pen_request_timeout: Duration,
-    /// What becomes of a raw session that fell out of what is kept.
+    /// What happens to a raw session whose next byte was dropped.
     pub raw_lag: RawLag,
-    /// How many sessions a user and an address may have.
+    /// The limits for the sessions of a user and an address.
     pub places: SessionPlaces,
-    /// Which lines are this process's.
+    /// The claims on this process's lines.
     pub claims: Arc<Claims>,
-    /// Towards ports that speak TLS, as it is at a connect.
+    /// TLS for hypervisors' ports; each connection uses the present value.
     pub tls: Option<watch::Receiver<Arc<rustls::ClientConfig>>>,
 }
 
-/// What becomes of a raw session that fell out of what is kept, since raw has no words for a gap.
+/// What happens to a raw session whose next byte was dropped, since raw has no message for a gap.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RawLag {
     /// It ends with 4011.
     Close,
-    /// It goes on with what is kept.
+    /// It continues with the next kept byte.
     Skip,
 }
 

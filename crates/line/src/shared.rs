@@ -1,7 +1,7 @@
-//! What a line's owner task and its sessions share.
+//! The state that a line's owner task and its sessions share.
 //!
-//! It has a part for each concern, and each part keeps its locks and its wake-ups to itself. Here is
-//! what concerns more than one of them. `ordered` says in which order locks are taken.
+//! It has a part for each concern, with its own locks and notifications. This module has the
+//! operations that involve several parts. `ordered` defines the order in which locks are taken.
 
 use std::sync::Arc;
 
@@ -38,16 +38,16 @@ pub(crate) struct Shared {
     pub(crate) key: LineKey,
     pub(crate) id: Uuid,
     pub(crate) settings: Arc<Settings>,
-    /// Where the owner and the sessions run.
+    /// The runtime of the owner and the sessions.
     pub(crate) runtime: Handle,
     pub(crate) guest: Guest,
     pub(crate) output: Output,
     pub(crate) input: Input,
     pub(crate) roster: Roster,
     pub(crate) news: News,
-    /// Cancelled when the owner is to let go of the port.
+    /// Canceled when the owner must close the port.
     pub(crate) stop: CancellationToken,
-    /// What is to be kept of the sessions is another.
+    /// Notified when the stored form of the sessions may have changed.
     pub(crate) kept_changed: Arc<Notify>,
 }
 
@@ -76,7 +76,7 @@ impl Shared {
         }
     }
 
-    /// As people call it: `demo:0`.
+    /// The line's name for people: `demo:0`.
     pub(crate) fn name(&self) -> String {
         self.key.named(&self.guest.name())
     }
@@ -85,14 +85,14 @@ impl Shared {
         ServerRef { id: self.key.server, name: self.guest.name() }
     }
 
-    /// What the user of a session may do here, beside watching.
+    /// The actions that the user of a session may take here besides watching.
     pub(crate) fn allows(&self, session: &Session) -> Vec<Action> {
         let server = self.server();
         session.can(!server.id.is_static(&server.name))
     }
 
-    /// Ends a session. One whose connection is there learns it from its attachment, which then
-    /// takes it out; one whose connection is gone is taken out here.
+    /// Ends a session. If it has a connection, its attachment notices and then removes it;
+    /// otherwise it is removed here.
     pub(crate) fn end_session(&self, session: &Session, close: &Close) {
         let detached = {
             let presence = session.presence();
@@ -104,8 +104,8 @@ impl Shared {
         }
     }
 
-    /// Takes a session out that is over: its pen is free, or of who asked for it. One that found
-    /// no room among the others may hold the pen too.
+    /// Removes a session that has ended. Its pen becomes free, or goes to the session that asked
+    /// for it. This also applies to a session that found no room on the line but holds the pen.
     pub(crate) fn remove(&self, session: &Session) {
         session.presence().leave();
         let was_there = {
@@ -125,7 +125,7 @@ impl Shared {
         if !was_there {
             return;
         }
-        // The owner may wait for this session to catch up.
+        // The owner may be waiting for this session to read.
         self.output.note_left();
         let close = session.progress().end.clone();
         tracing::info!(line = self.name(), server = %self.key.server, session = %session.id, user = session.user,
@@ -133,8 +133,8 @@ impl Shared {
             reason = close.map(|close| close.reason), "session ended");
     }
 
-    /// Tells everyone how the pen stands. Called under the desk's lock, so that what is told comes
-    /// in the order in which it happened.
+    /// Publishes the state of the pen. Called under the desk's lock, so that changes are published
+    /// in their order.
     pub(crate) fn publish_pen(&self, desk: &Desk, change: Option<Change>) {
         let holder = desk.pen().holder().and_then(|holder| self.roster.get(holder.session));
         let (size, free_at) = holder.map_or((None, None), |session| {
@@ -147,7 +147,8 @@ impl Shared {
         self.note_kept();
     }
 
-    /// Tells everyone who is attached. Called under the roster's lock, as [`Self::publish_pen`].
+    /// Publishes the attached sessions. Called under the roster's lock, for the same reason as
+    /// [`Self::publish_pen`].
     pub(crate) fn publish_viewers(&self, members: &Members) {
         let first = members.iter().take(VIEWERS).map(|session| session.viewer());
         self.news.set_viewers(members.len(), first);
@@ -155,14 +156,14 @@ impl Shared {
         self.note_kept();
     }
 
-    /// Tells everyone whose connection is lost, and whose is back.
+    /// Publishes which sessions' clients are lost or back.
     pub(crate) fn publish_presence(&self) {
         let desk = self.input.desk();
         self.publish_pen(&desk, None);
         self.publish_viewers(&self.roster.members());
     }
 
-    /// Tells everyone how the connection stands; raw sessions end where it is not there.
+    /// Publishes the state of the connection; raw sessions end where it is not connected.
     pub(crate) fn publish_connection(&self, connection: &Connection) {
         if !connection.is_connected() {
             self.input.close();
@@ -182,7 +183,7 @@ impl Shared {
             let end = self.output.end();
             for session in self.roster.members().iter() {
                 if session.protocol == Protocol::Raw {
-                    // What the port said last comes first.
+                    // After the port's last output.
                     session.set_end_behind(&close, end);
                 }
             }
@@ -194,7 +195,7 @@ impl Shared {
         self.roster.get(session).is_some_and(|session| session.absence().is_some())
     }
 
-    /// Logs what a session did, and to whose cost.
+    /// Logs what a session did, and which user it affected.
     pub(crate) fn log(
         &self,
         session: &Session,

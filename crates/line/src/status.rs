@@ -1,4 +1,4 @@
-//! What a line tells everyone who is attached, and how a session learns what changed.
+//! The status that a line's attached clients know, and how a session finds the changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,33 +25,34 @@ use tokio::time::Instant;
 use crate::seconds_until;
 use crate::session::Session;
 
-/// The whole of it. A session compares what it saw last with what is now, so nothing queues up.
+/// The status. A session compares the last one that it saw with the present one, so nothing queues
+/// up.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) connection: Connection,
-    /// Why the guest does not go on, in words, while its process is there.
+    /// Why the guest does not go on although its process runs.
     pub(crate) halt: Option<Halt>,
     pub(crate) endpoint: Option<EndpointInfo>,
-    /// Where the output of the last connection begins.
+    /// The offset where the output of the last connection begins.
     pub(crate) connection_offset: u64,
     pub(crate) epoch: u64,
     pub(crate) epoch_offset: u64,
     pub(crate) holder: Option<Holder>,
-    /// When the pen is free, where the holder's client is lost.
+    /// When the pen becomes free, where the holder's client is lost.
     pub(crate) free_at: Option<Instant>,
     /// The session that asks the holder for the pen.
     pub(crate) request: Option<Request>,
-    /// How long the holder may be silent.
+    /// How long the holder may take to answer a request.
     pub(crate) pen_request_timeout: Duration,
-    /// Who changed the pen last against somebody's will, and why.
+    /// The user who last took the pen against the holder's will, and the reason.
     pub(crate) change: Option<Change>,
-    /// The grid of who writes.
+    /// The grid of the session that writes.
     pub(crate) size: Option<Size>,
-    /// How many are attached.
+    /// How many sessions are attached.
     pub(crate) viewers: u64,
     /// The first of them.
     pub(crate) who: Arc<[Viewer]>,
-    /// Whether nobody attaches any more.
+    /// Whether the line is closed for good.
     pub(crate) is_closed: bool,
 }
 
@@ -60,28 +61,29 @@ pub(crate) struct Status {
 pub(crate) enum Connection {
     /// The guest does not run.
     Stopped(ServerStatus),
-    /// The guest runs and is being dialled for the first time.
-    Dialling,
-    /// The guest runs, its port broke the connection off with this error, and is dialled again.
+    /// The guest runs, and the line is connecting to it for the first time.
+    Connecting,
+    /// The guest runs. Its port ended the connection with this error, and the line is connecting
+    /// again.
     Broken(String),
-    /// Bytes flow; what is to be known of it.
+    /// Bytes flow; notes about the connection.
     Connected(Vec<&'static str>),
     /// The guest runs and its port could not be reached.
     Failed(String),
-    /// The guest runs and has not connected to where the line listens.
+    /// The guest runs, and has not connected to the address where the line listens.
     Awaits(String),
     /// The guest runs and another program holds its port.
     Held {
-        /// In words, and who, as far as that is known.
+        /// Why, and the program, as far as it is known.
         why: String,
-        /// Whether it is made to hang up once somebody asks for the line.
+        /// Whether that program is disconnected once a client asks for the line.
         clears: bool,
     },
     /// Another process has claimed the line.
     Claimed {
         /// The claim's name.
         name: String,
-        /// The program that has it, in words.
+        /// The program that claimed it, in words.
         why: String,
     },
     /// The server is gone.
@@ -96,7 +98,7 @@ pub(crate) struct Change {
     pub(crate) reason: Option<String>,
 }
 
-/// What is said of a change: who caused it, why, and its cause for programs.
+/// The explanation of a change: who caused it, the reason, and the cause as programs read it.
 struct Why {
     by: Option<String>,
     reason: Option<String>,
@@ -113,7 +115,7 @@ pub enum Halt {
 }
 
 impl Halt {
-    /// Why, in a few words.
+    /// The cause, in a few words.
     pub fn why(self) -> &'static str {
         match self {
             Self::Paused(why) => why,
@@ -158,7 +160,7 @@ impl Status {
         }
     }
 
-    /// What `session`, which saw `seen` last, has to be told.
+    /// The messages that `session` needs after it saw `seen`.
     pub(crate) fn changes_since(&self, seen: &Self, session: &Session) -> Vec<ServerMessage> {
         let mut messages = Vec::new();
         if self.connection != seen.connection || self.halt != seen.halt {
@@ -168,7 +170,7 @@ impl Status {
         if self.epoch != seen.epoch {
             messages.push(ServerMessage::Epoch { epoch: self.epoch, offset: self.epoch_offset });
         }
-        // A request names who asks, so who holds the pen is said before.
+        // A request names who asks, so the holder of the pen is announced first.
         if self.holder != seen.holder
             || self.free_at != seen.free_at
             || (self.request.is_none() && seen.request.is_some())
@@ -191,7 +193,7 @@ impl Status {
         messages
     }
 
-    /// What a session is told that has just attached.
+    /// The first messages for a newly attached session.
     pub(crate) fn greeting(&self, session: &Session) -> Vec<ServerMessage> {
         let calm = Self { holder: None, free_at: None, request: None, ..self.clone() };
         let mut messages = vec![self.pen(&calm, session)];
@@ -203,7 +205,7 @@ impl Status {
         messages
     }
 
-    /// Where the line's connection stands, in words, and why it does not carry bytes.
+    /// The state of the line's connection, in words, and why it does not carry bytes.
     pub(crate) fn in_words(&self) -> (LineState, String, Option<Cause>) {
         let (state, reason) = self.connection.in_words();
         match self.halt.filter(|_| self.connection.is_connected()) {
@@ -212,7 +214,7 @@ impl Status {
         }
     }
 
-    /// The grid of who writes, where that is another.
+    /// The grid of the session that writes, where that is another session.
     pub(crate) fn size_of_other(&self, session: SessionId) -> Option<Size> {
         self.size.filter(|_| self.holder.is_some() && !self.is_held_by(session))
     }
@@ -221,7 +223,7 @@ impl Status {
         self.holder.as_ref().is_some_and(|holder| holder.session == session)
     }
 
-    /// Who holds the pen, for a session that saw it otherwise.
+    /// The message about the pen's holder, for a session that saw `seen`.
     fn pen(&self, seen: &Self, session: &Session) -> ServerMessage {
         let holder = self.holder.as_ref();
         let state = match holder {
@@ -246,7 +248,7 @@ impl Status {
         }
     }
 
-    /// Why the pen is otherwise than it was seen.
+    /// The explanation of the difference between the pen's state and `seen`.
     fn why(&self, seen: &Self) -> Why {
         let same = self.holder == seen.holder;
         match (self.free_at, &self.change) {
@@ -268,13 +270,13 @@ impl Status {
         }
     }
 
-    /// Whether another session of the user of this one holds the pen.
+    /// Whether another session of the same user holds the pen.
     fn is_held_by_another_of(&self, session: &Session) -> bool {
         let holder = self.holder.as_ref();
         holder.is_some_and(|holder| holder.session != session.id && holder.user == session.user)
     }
 
-    /// Who asks for the pen.
+    /// The message about a request for the pen.
     fn request(&self, session: &Session) -> Option<ServerMessage> {
         self.request.as_ref().map(|request| ServerMessage::Pen {
             state: PenState::Requested,
@@ -304,12 +306,12 @@ impl Status {
 }
 
 impl Connection {
-    /// Whether a running guest's line soon leaves this state: it is dialled for the first time,
-    /// or has yet to take note that the guest runs or that somebody asks for it.
+    /// Whether a running guest's line soon leaves this state: it is connecting for the first time,
+    /// or has not yet noticed that the guest runs or that a client asks for it.
     pub(crate) fn is_settling(&self) -> bool {
         matches!(
             self,
-            Self::Dialling | Self::Broken(_) | Self::Stopped(_) | Self::Held { clears: true, .. }
+            Self::Connecting | Self::Broken(_) | Self::Stopped(_) | Self::Held { clears: true, .. }
         )
     }
 
@@ -317,11 +319,11 @@ impl Connection {
         matches!(self, Self::Connected(_))
     }
 
-    /// The state as the contract names it, and in words.
+    /// The state as the API names it, and in words.
     fn in_words(&self) -> (LineState, String) {
         match self {
             Self::Stopped(status) => (LineState::Waiting, format!("the server is {status}")),
-            Self::Dialling => (LineState::Waiting, "connecting to the guest's port".into()),
+            Self::Connecting => (LineState::Waiting, "connecting to the guest's port".into()),
             Self::Broken(why) => (LineState::Waiting, format!("reconnecting: {why}")),
             Self::Connected(notes) => {
                 (LineState::Connected, [&["connected"], &**notes].concat().join("; "))
@@ -337,7 +339,7 @@ impl Connection {
     /// Why bytes do not flow, if so.
     fn cause(&self) -> Option<Cause> {
         match self {
-            Self::Connected(_) | Self::Dialling => None,
+            Self::Connected(_) | Self::Connecting => None,
             Self::Stopped(_) => Some(Cause::Stopped),
             Self::Broken(_) | Self::Failed(_) | Self::Awaits(_) => Some(Cause::Unreachable),
             Self::Held { .. } | Self::Claimed { .. } => Some(Cause::Held),
@@ -345,11 +347,11 @@ impl Connection {
         }
     }
 
-    /// Why nobody can attach to the bytes now, if so.
+    /// Why sessions cannot attach now, if so.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Connected(_) => None,
-            Self::Dialling | Self::Broken(_) => {
+            Self::Connecting | Self::Broken(_) => {
                 Some(Refusal::Unreachable("the guest's port does not respond yet".into()))
             }
             Self::Stopped(status) => Some(Refusal::Stopped { status: status.to_string() }),
@@ -359,12 +361,12 @@ impl Connection {
         }
     }
 
-    /// How a raw session ends when the connection becomes this.
+    /// How raw sessions end when the connection changes to this state.
     pub(crate) fn end_of_raw(&self) -> Option<Close> {
         match self {
             Self::Connected(_) => None,
-            // The other side hung up and the guest may still run: what Nova's proxy says then.
-            Self::Dialling => Some(Close::new(CloseCode::Normal, "Target closed")),
+            // The port hung up, and the guest may still run: in this case Nova's proxy says this.
+            Self::Connecting => Some(Close::new(CloseCode::Normal, "Target closed")),
             Self::Stopped(status) => {
                 Some(Close::new(CloseCode::GuestStopped, format!("the server is {status}")))
             }

@@ -1,7 +1,7 @@
 //! The connected stream to a guest's port.
 //!
-//! Reads and writes do not wait, so that they may happen under a lock and without a buffer of the
-//! line's own. Writes let no more through than the hypervisor reads soon (`meter`).
+//! Reads and writes never wait, so that they can happen under a lock and without a buffer for each
+//! line. Writes are limited to what the hypervisor reads soon (`meter`).
 
 mod telnet;
 mod tls;
@@ -42,10 +42,10 @@ use crate::stream::telnet::TelnetStream;
 use crate::stream::tls::TlsStream;
 use crate::tunnel;
 
-/// How many buffers one read fills at most.
+/// Most buffers that one read fills.
 pub(crate) const BUFFERS: usize = 4;
 
-/// What a read goes into.
+/// The buffers for a read.
 pub(crate) type Buffers = [Vec<u8>; BUFFERS];
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Connects; TLS is spoken once the connection is known to be served.
+    /// Connects. The TLS handshake follows once the hypervisor is known to serve the connection.
     pub(crate) async fn connect(endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp { host, port }
@@ -77,7 +77,7 @@ impl Stream {
         }
     }
 
-    /// A TCP connection to the hypervisor, whoever made it.
+    /// A TCP connection to the hypervisor, whichever side opened it.
     pub(crate) fn connected(tcp: TcpStream, settings: &Settings) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         let ends = (tcp.local_addr()?, tcp.peer_addr()?);
@@ -85,7 +85,7 @@ impl Stream {
         Ok(Self::Tcp(MeteredTcp { tcp, input: Mutex::new(input) }))
     }
 
-    /// Does what comes before the first byte of the guest's: speaks TLS, or asks for a path.
+    /// Does what precedes the guest's first byte: the TLS handshake, or the request for a path.
     pub(crate) async fn prepare(
         self,
         endpoint: &Endpoint,
@@ -123,8 +123,8 @@ impl Stream {
         }
     }
 
-    /// Reads what is there into these buffers, one after the other; returns how many bytes. The stream
-    /// counts as readable yet where it is to be read `again` without waiting for that.
+    /// Reads available bytes into these buffers, one after the other; returns their number. With
+    /// `again`, the stream still counts as readable afterwards.
     pub(crate) fn try_read(&self, buffers: &mut Buffers, again: bool) -> io::Result<usize> {
         let [first, ..] = buffers;
         match self {
@@ -151,8 +151,8 @@ impl Stream {
         }
     }
 
-    /// Lets the kernel say only of so many bytes that the stream can be read, where it knows how to:
-    /// each time it says so takes a while.
+    /// Asks the kernel to report the stream as readable only from this many bytes on, where the
+    /// transport allows it: each report takes time.
     pub(crate) fn collect(&self, bytes: usize) {
         match self {
             Self::Tcp(stream) => collect(&stream.tcp, bytes),
@@ -171,7 +171,7 @@ impl Stream {
             Self::Pty(pty) => {
                 let write = |fd: &OwnedFd| Ok(rustix::io::write(fd, bytes)?);
                 match pty.try_io(Interest::WRITABLE, write) {
-                    // The room that `drop_input` makes is told to nobody.
+                    // Nothing reports the room that `drop_input` makes.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => write(pty.get_ref()),
                     result => result,
                 }
@@ -189,16 +189,16 @@ impl Stream {
         }
     }
 
-    /// Drops what was written and is not read yet, as far as that is possible.
+    /// Drops written bytes that the hypervisor has not read yet, where that is possible.
     pub(crate) fn drop_input(&self) {
         if let Self::Pty(pty) = self {
-            // Where it fails, the port is closed.
+            // Where this fails, the port is closed.
             let _ = rustix::termios::tcflush(pty, QueueSelector::OFlush);
         }
     }
 
-    /// Whether the hypervisor itself has accepted the connection that the kernel made for it, as far as
-    /// that can be known.
+    /// Whether the hypervisor itself has accepted the connection that the kernel completed, as far
+    /// as that is visible.
     pub(crate) fn is_accepted(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Tls(_) | Self::Telnet(_) => {
@@ -228,8 +228,8 @@ impl Stream {
 /// One read of a socket.
 type Read<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>;
 
-/// Reads once from a socket. A read that brings less than it has room for has emptied it (epoll(7)),
-/// and says so to who keeps the socket's readiness: else the next read would be one for nothing.
+/// Reads once from a socket. A read that brings less than it has room for has emptied the socket
+/// (epoll(7)); reporting this to tokio avoids a read without result.
 fn read_out(
     buffers: &mut Buffers,
     again: bool,
@@ -251,15 +251,15 @@ fn read_out(
     }
 }
 
-/// Reads until nothing is left: a read of a terminal brings no more than 4095 bytes (`n_tty`).
+/// Reads until nothing is left: one read of a terminal brings at most 4095 bytes (`n_tty`).
 fn read_pty(pty: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
         match pty.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *room)?)) {
             Ok(some) if some > 0 => length += some,
-            // It comes again.
+            // The next read returns it again.
             Ok(_) | Err(_) if length > 0 => break,
-            // How a pty says that its other side is closed.
+            // A pseudo-terminal reports in this way that its other side is closed.
             Err(error) if error.raw_os_error() == Some(EIO) => return Ok(0),
             end => return end,
         }
@@ -270,10 +270,10 @@ fn read_pty(pty: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
 /// `EIO` of Linux.
 const EIO: i32 = 5;
 
-/// Bytes of a C int on every Linux.
+/// Size of a C int on every Linux.
 const INT: libc::socklen_t = 4;
 
-/// Sets `SO_RCVLOWAT` of `socket(7)`. Where it fails, the kernel says so of every byte.
+/// Sets `SO_RCVLOWAT` of `socket(7)`. Where this fails, the kernel reports every byte.
 fn collect(tcp: &TcpStream, bytes: usize) {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     // SAFETY: the kernel reads one int at the address that it is given, and nothing else.
@@ -289,8 +289,8 @@ fn collect(tcp: &TcpStream, bytes: usize) {
     }
 }
 
-/// Opens our side of a pseudo-terminal, so that every byte passes as it is, and nobody but root
-/// opens it meanwhile: two readers would each get a part of the bytes.
+/// Opens our side of a pseudo-terminal in raw mode, and so that only root can open it meanwhile: of
+/// two readers, each would get a part of the bytes.
 fn open_pty(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
@@ -304,26 +304,26 @@ fn open_pty(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     registered.map_err(|error| error.into_parts().1)
 }
 
-/// A TCP connection with a bound to the input that is under way.
+/// A TCP connection with a limit on the input in flight.
 #[derive(Debug)]
 pub(crate) struct MeteredTcp {
     tcp: TcpStream,
     input: Mutex<Input>,
 }
 
-/// What went to the port over a TCP connection.
+/// The state of the input of a TCP connection.
 #[derive(Debug)]
 struct Input {
     meter: Meter,
-    /// Bytes that the socket took, with what came before the guest's.
+    /// Bytes that the socket has accepted, including those before the guest's first.
     sent: u64,
     /// Both ends of the connection: ours, and the port's.
     ends: (SocketAddr, SocketAddr),
 }
 
 impl Input {
-    /// How many bytes are under way: on this machine those that the other process has yet to read,
-    /// to another one those that its kernel has yet to acknowledge.
+    /// How many bytes are in flight: on this machine those that the other process has not read yet,
+    /// to another machine those that its kernel has not acknowledged yet.
     fn under_way(&self, tcp: &TcpStream) -> io::Result<UnderWay> {
         let (ours, port) = self.ends;
         match read_by(port, ours) {
@@ -345,8 +345,8 @@ impl MeteredTcp {
     }
 }
 
-/// A unix socket with at most so many bytes of input between us and the hypervisor: the kernel
-/// tells what the other side has yet to read.
+/// A unix socket with a limit on the input in flight: the kernel reports what the other side has
+/// not read yet.
 #[derive(Debug)]
 pub(crate) struct MeteredSocket {
     socket: UnixStream,
@@ -357,8 +357,9 @@ impl MeteredSocket {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let piece = bytes.get(..self.most.min(bytes.len())).unwrap_or_default();
         self.socket.try_io(Interest::WRITABLE, || {
-            // It becomes writable again when the other side has read all of it. The kernel keeps 1 until
-            // it has said so, which it does once (`sock_wfree`); what was written is never so small.
+            // The socket becomes writable when the other side has read everything. Until the kernel
+            // has reported that, which it does once (`sock_wfree`), it counts 1; written data never
+            // counts so little.
             if queued(&self.socket)? > 1 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -367,9 +368,9 @@ impl MeteredSocket {
     }
 }
 
-/// What was written to a socket and has yet to arrive (`SIOCOUTQ`, which has the number of `TIOCOUTQ`):
-/// bytes that TCP has yet to acknowledge; for a unix socket the memory of what was not read yet, 0
-/// when all was (Linux 6, `unix_outq_len`).
+/// What was written to a socket and has not arrived yet (`SIOCOUTQ`, which has the number of
+/// `TIOCOUTQ`): for TCP, bytes that are not acknowledged yet; for a unix socket, the memory of data
+/// that was not read yet, 0 when all was (Linux 6, `unix_outq_len`).
 fn queued(socket: &impl AsFd) -> io::Result<u64> {
     const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
     // SAFETY: this request writes one int to the address that it is given, and nothing else.

@@ -11,18 +11,18 @@ use std::io;
 const IAC: u8 = 255;
 const OPTIONS: std::ops::RangeInclusive<u8> = 251..=254;
 
-/// Options at the beginning, at most: QEMU sends 4, or 7 for TN3270.
+/// Most options at the beginning: QEMU sends 4, or 7 for TN3270.
 const MOST: usize = 8;
 
-/// Bytes of input that are encoded at once, at most.
+/// Most bytes of input that are encoded at a time.
 const PIECE: usize = 16 * 1024;
 
-/// What comes from QEMU: its options, and then the guest's output.
+/// The stream from QEMU: first its options, then the guest's output.
 #[derive(Debug)]
 pub(crate) enum Decoder {
-    /// So many options are yet to come at most, and of the present one these bytes came.
+    /// At most `left` options are still to come; `begun` has the bytes of an incomplete one.
     Options { left: usize, begun: Vec<u8> },
-    /// All is the guest's.
+    /// All bytes are the guest's.
     Output,
 }
 
@@ -33,12 +33,13 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Whether nothing needs to be taken out any more.
+    /// Whether nothing needs to be removed any more.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self, Self::Output)
     }
 
-    /// Takes the options out of what came; what is left is the guest's, before it what was kept back.
+    /// Removes the options from received bytes. Returns the guest's bytes, including those that
+    /// were held back earlier.
     pub(crate) fn decode(&mut self, came: &[u8]) -> Vec<u8> {
         let mut came = came.iter();
         while let Self::Options { left, begun } = self {
@@ -64,7 +65,7 @@ impl Decoder {
     }
 }
 
-/// What goes to QEMU.
+/// The stream to QEMU.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     /// Whether the first of two `IAC` was written, and the second was not.
@@ -72,8 +73,8 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Writes input with each 0xff doubled, by `write`, which may take less than it is given; returns how
-    /// many bytes of the input were written as a whole.
+    /// Writes input with each 0xff doubled, through `write`, which may accept a part; returns how
+    /// many bytes of the input were written completely.
     pub(crate) fn write(
         &mut self,
         input: &[u8],
@@ -81,7 +82,8 @@ impl Encoder {
     ) -> io::Result<usize> {
         let input = input.get(..PIECE.min(input.len())).unwrap_or_default();
         let mut encoded = Vec::with_capacity(input.len() + 1);
-        // What was begun may have been dropped since: then its second half goes alone.
+        // The input that it belongs to may have been dropped since: then the second `IAC` is
+        // written alone.
         let dropped = self.half && input.first() != Some(&IAC);
         if dropped {
             encoded.push(IAC);
@@ -118,10 +120,10 @@ mod tests {
 
     use super::*;
 
-    /// What QEMU sends first.
+    /// The first bytes from QEMU.
     const QEMU: [u8; 12] = [255, 251, 1, 255, 251, 3, 255, 251, 0, 255, 253, 0];
 
-    /// QEMU's side: what the guest gets.
+    /// The bytes that the guest receives from QEMU.
     fn received(sent: &[u8]) -> Vec<u8> {
         let mut got = Vec::new();
         let mut sent = sent.iter();

@@ -6,11 +6,11 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::consume_budget;
 
-/// Bytes of the answer's head at most.
+/// Largest head of a response, in bytes.
 const HEAD: usize = 4096;
 
-/// Asks for the path; returns how many bytes that took. What follows the answer's blank line is the
-/// guest's.
+/// Requests the path; returns the size of the request. The guest's bytes follow the response's
+/// blank line.
 pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<usize> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(io::Error::other("its path cannot be used in a request"));
@@ -34,7 +34,7 @@ pub(crate) async fn open(tcp: &TcpStream, path: &str) -> io::Result<usize> {
     }
 }
 
-/// Reads up to the blank line, and no further: byte by byte, since what follows is not ours.
+/// Reads up to the blank line byte by byte, since the following bytes are the guest's.
 async fn read_head(tcp: &TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

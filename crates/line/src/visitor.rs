@@ -1,4 +1,4 @@
-//! Who attaches to a line, and how.
+//! The client that attaches to a line, and its options.
 
 use jiff::Timestamp;
 use serialproxy_limits::Source;
@@ -8,59 +8,60 @@ use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
 use uuid::Uuid;
 
-/// The client that attaches, and how.
+/// The client that attaches, and its options.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    /// The project for whose server the grant is; none where grants name none.
+    /// The project of the server that the grant is for; none where grants name none.
     pub project: Option<String>,
-    /// The digest of the token: sessions that have the same one count together.
+    /// The digest of the token. Sessions with the same token count together.
     pub token: TokenDigest,
     /// The user.
     pub user: String,
     /// `Write` asks for the pen.
     pub mode: Mode,
-    /// The most that the user may do.
+    /// The greatest mode that the user may have.
     pub may: Mode,
-    /// Whether the user may take the pen from someone, and control the guest's power.
+    /// Whether the user may take the pen from another session, and control the guest's power.
     pub operator: bool,
     /// Whether a stopped guest may be attached to (`console.v1`).
     pub wait: bool,
-    /// When the session ends whatever it does.
+    /// When the session ends at the latest.
     pub limit: Option<Timestamp>,
-    /// What the connection speaks.
+    /// The connection's protocol.
     pub protocol: Protocol,
-    /// Where it comes from, as people read it.
+    /// Its address, as people read it.
     pub address: String,
-    /// Where it comes from, as sessions are counted; none where they are not.
+    /// Its address, for the limit on sessions; none where there is no limit.
     pub source: Option<Source>,
     /// Where the output begins.
     pub start: Start,
-    /// The time of now.
+    /// The present time.
     pub now: Timestamp,
 }
 
-/// Where a session's output begins. On `console.v1` what was printed before the session attached is
-/// announced as replay, so that no terminal answers queries in it.
+/// Where a session's output begins. On `console.v1`, output from before the session is marked as
+/// replay, so that no terminal responds to queries in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Start {
-    /// With what is printed from now on.
+    /// With the next output.
     Live,
-    /// With the first byte of the line's connection to its port, for who waited for that.
+    /// With the first byte of the line's connection to its port, for clients that waited for it.
     Connection,
-    /// With the screen as it is now, and some rows above it (`console.v1`).
+    /// With the present screen and some rows above it (`console.v1`).
     Screen {
-        /// The client's grid; none where it is yet to say it.
+        /// The client's grid; none where the client has not sent it yet.
         size: Option<Size>,
-        /// Whether the client shows the writer's grid while somebody else writes.
+        /// Whether the client shows the writer's grid while another session writes.
         follows: bool,
     },
     /// With the oldest byte that is kept.
     Oldest,
-    /// With the byte of an offset.
+    /// With the byte at an offset.
     Offset {
         /// The offset.
         offset: u64,
-        /// The line id in whose count it is; with another one the output begins at the oldest.
+        /// The id of the line that the offset counts in; for another line, the output begins at the
+        /// oldest byte.
         line: Option<Uuid>,
     },
 }

@@ -15,11 +15,11 @@ use super::connected;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct TcpClient {
     pub(crate) address: SocketAddr,
-    /// The inode of its socket, where that is of this host.
+    /// The inode of its socket, where the socket is on this host.
     pub(crate) inode: Option<u64>,
 }
 
-/// The client that a port's process serves, beside us.
+/// The client, other than this process, that a port's process serves.
 pub(crate) fn tcp_client(port: SocketAddr, ours: SocketAddr) -> Option<TcpClient> {
     let lists = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
     let lines = lists.into_iter().filter_map(|list| File::open(list).ok());
@@ -29,8 +29,8 @@ pub(crate) fn tcp_client(port: SocketAddr, ours: SocketAddr) -> Option<TcpClient
     Some(TcpClient { address, inode: connected(address, port) })
 }
 
-/// The other end of a connection to this port that a line of `/proc/net/tcp` shows, if its process has
-/// accepted it.
+/// The other end of a connection to this port, from a line of `/proc/net/tcp`, if the port's
+/// process has accepted the connection.
 fn accepted(line: &str, port: SocketAddr) -> Option<SocketAddr> {
     let mut fields = line.split_ascii_whitespace();
     let [_, local, remote, state] = std::array::from_fn(|_| fields.next().unwrap_or_default());
@@ -55,7 +55,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, port))
 }
 
-/// The inode of the client's socket that the process behind a unix socket serves.
+/// The inode of the socket of the client that the process behind a unix socket serves.
 pub(crate) fn unix_client(path: &[u8]) -> Option<u64> {
     let mut client = None;
     super::unix::list(|socket| {
@@ -66,10 +66,10 @@ pub(crate) fn unix_client(path: &[u8]) -> Option<u64> {
     client
 }
 
-/// Whether the process that listens has accepted the connection of this unix socket.
+/// Whether the listening process has accepted the connection of this unix socket.
 pub(crate) fn is_unix_accepted(socket: impl AsFd) -> bool {
     let Ok(ours) = rustix::fs::fstat(socket) else { return true };
-    // Where the kernel cannot be asked, nothing is known against it.
+    // Where the kernel cannot be asked, the connection counts as accepted.
     super::unix::peer(ours.st_ino).is_none_or(|peer| peer > 0)
 }
 

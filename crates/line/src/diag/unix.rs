@@ -17,7 +17,8 @@ use super::open;
 /// `NLM_F_DUMP` and `NLMSG_DONE` of `linux/netlink.h`.
 const DUMP: u16 = 0x300;
 const DONE: u16 = 3;
-/// `UDIAG_SHOW_NAME` and `UDIAG_SHOW_PEER` of `linux/unix_diag.h`, and the attributes that they bring.
+/// `UDIAG_SHOW_NAME` and `UDIAG_SHOW_PEER` of `linux/unix_diag.h`, and the attributes in the
+/// response.
 const SHOW: u32 = 1 | 4;
 const NAME: u16 = 0;
 const PEER: u16 = 2;
@@ -28,9 +29,9 @@ const INODE: Range<usize> = 16 + 4..16 + 8;
 const ATTRIBUTES: usize = 16 + 16;
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: u8 = 1;
-/// One piece of a list: more than the kernel puts into one.
+/// Buffer for one part of a list, larger than the kernel's parts.
 const PIECE: usize = 32 * 1024;
-/// Pieces of a list at most: some million sockets.
+/// Most parts of a list: enough for some million sockets.
 const PIECES: usize = 10_000;
 
 /// A unix socket.
@@ -38,7 +39,7 @@ pub(super) struct Socket<'a> {
     state: u8,
     /// 0 where it belongs to no process yet.
     inode: u32,
-    /// The path that it is bound to; a connection's, that of its listener.
+    /// The path that it is bound to; for an accepted connection, the path of its listener.
     name: &'a [u8],
     /// The inode of the other end.
     pub(super) peer: Option<u64>,
@@ -61,14 +62,15 @@ impl<'a> Socket<'a> {
         })
     }
 
-    /// Whether it is the end of a connection to this path that the process behind it has accepted.
+    /// Whether this is the end of a connection to this path, accepted by the process that listens
+    /// there.
     pub(super) fn is_accepted_at(&self, path: &[u8]) -> bool {
         self.state == ESTABLISHED && self.inode > 0 && self.name == path
     }
 }
 
-/// The inode of the other end of the unix socket with this one, 0 where that belongs to no process yet;
-/// none where the kernel does not say.
+/// The inode of the other end of this unix socket, 0 where that belongs to no process yet; none
+/// where the kernel does not report it.
 pub(super) fn peer(inode: u64) -> Option<u64> {
     let inode = u32::try_from(inode).ok().filter(|inode| *inode > 0)?;
     let socket = open().ok()?;
@@ -78,7 +80,8 @@ pub(super) fn peer(inode: u64) -> Option<u64> {
     Socket::read(answer.get(..length)?)?.peer
 }
 
-/// Shows all unix sockets of this network namespace; none where the kernel does not.
+/// Passes all unix sockets of this network namespace to `show`; none where the kernel does not list
+/// them.
 pub(super) fn list(mut show: impl FnMut(&Socket<'_>)) -> Option<()> {
     let socket = open().ok()?;
     send(&socket, REQUEST | DUMP, 0).ok()?;

@@ -8,7 +8,7 @@ use crate::lock;
 use crate::telnet::Decoder;
 use crate::telnet::Encoder;
 
-/// One read at the beginning, at most.
+/// Most bytes of one read at the beginning.
 const BEGINNING: usize = 4096;
 
 /// Telnet over TCP.
@@ -24,7 +24,8 @@ impl TelnetStream {
         Self { tcp, decoder: Mutex::default(), encoder: Mutex::default() }
     }
 
-    /// Reads the beginning, which has options in it, into this buffer; none once all is the guest's.
+    /// Reads the beginning, which contains options, into this buffer; none once all bytes are the
+    /// guest's.
     pub(super) fn try_read_beginning(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let mut decoder = lock(&self.decoder);
         if decoder.is_done() {
@@ -38,7 +39,7 @@ impl TelnetStream {
         };
         let output = decoder.decode(came.get(..length).unwrap_or_default());
         let Some(place) = buffer.get_mut(..output.len()).filter(|place| !place.is_empty()) else {
-            // Options alone came: no output, and no end either.
+            // Only options arrived: this is neither output nor the end.
             return Some(Err(io::ErrorKind::WouldBlock.into()));
         };
         place.copy_from_slice(&output);

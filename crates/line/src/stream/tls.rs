@@ -1,4 +1,4 @@
-//! TLS towards a hypervisor's port.
+//! TLS to a hypervisor's port.
 
 use std::io;
 use std::io::Read;
@@ -20,13 +20,13 @@ use super::Input;
 use crate::lock;
 use crate::meter::UnderWay;
 
-/// Reads in one read, at most: of records, and of the socket.
+/// Most records, and most reads of the socket, in one read.
 const READS: usize = 64;
 
-/// What a read of the socket brings where there is more (rustls reads so much at a time).
+/// The size of a read of the socket while there is more (rustls reads this much at a time).
 const PIECE: usize = 4096;
 
-/// Bytes of a record of one byte at least: header, byte, tag (TLS 1.2 with ChaCha20-Poly1305).
+/// The smallest record of one byte: header, byte, tag (TLS 1.2 with ChaCha20-Poly1305).
 const RECORD: u64 = 5 + 1 + 16;
 
 /// TLS over TCP.
@@ -39,11 +39,11 @@ pub(crate) struct TlsStream {
 #[derive(Debug)]
 struct TlsState {
     session: ClientConnection,
-    /// Output that is decrypted and not read yet.
+    /// Output that was decrypted and not read yet.
     decrypted: usize,
-    /// Bytes that the last read of the socket brought.
+    /// Bytes of the last read of the socket.
     received: usize,
-    /// What broke the connection after bytes that were read.
+    /// The error that ended the connection, after the bytes that were read.
     broken: Option<io::Error>,
     input: Input,
 }
@@ -60,7 +60,7 @@ impl TlsStream {
         let input = input.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut state = TlsState { session, decrypted: 0, received: 0, broken: None, input };
         while state.session.is_handshaking() {
-            // A port that sends all the time must not keep the thread, nor hide the deadline.
+            // A port that sends all the time must neither block the thread nor delay the deadline.
             consume_budget().await;
             state.flush(&tcp)?;
             if state.session.wants_write() {
@@ -94,30 +94,31 @@ impl TlsStream {
         Ok(ready)
     }
 
-    /// The connection that carries it.
+    /// The underlying TCP connection.
     pub(super) fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
 
-    /// Reads what is there. The socket counts as readable after a read that emptied it.
+    /// Reads available output. After a read that emptied the socket, it still counts as readable.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let state = &mut *lock(&self.state);
         if let Some(error) = state.broken.take() {
             return Err(error);
         }
         let mut length = 0;
-        // Records may be empty, so what is decrypted bounds nothing.
+        // Records may be empty, so the amount of decrypted output limits nothing.
         for _ in 0..READS {
             let room = buffer.get_mut(length..).unwrap_or_default();
             match state.session.reader().read(room) {
-                // The other side said that it ends, which it will say again, or there is no room.
+                // Either the other side has ended the stream, which the next read reports again, or
+                // the buffer is full.
                 Ok(0) => return Ok(length),
                 Ok(some) => {
                     state.decrypted = state.decrypted.saturating_sub(some);
                     length += some;
                     continue;
                 }
-                // The other side broke the connection off without a word, as QEMU does.
+                // The other side closed the connection without a TLS alert, as QEMU does.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(length),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) => {}
@@ -152,13 +153,13 @@ impl TlsStream {
                 other => other,
             });
         }
-        // A record each: QEMU before 8.0 takes from a record what the UART has room for, and leaves
-        // the rest in its TLS library until more arrives.
+        // Each write becomes a record of its own. QEMU before 8.0 takes as much of a record as the
+        // UART has room for, and leaves the rest in its TLS library until more arrives.
         let written = input.meter.write(bytes, |piece| {
             let mut written = 0;
             for byte in piece.chunks(1) {
                 match session.writer().write(byte)? {
-                    // Its buffer is full.
+                    // rustls's buffer is full.
                     0 => break,
                     some => written += some,
                 }
@@ -176,8 +177,8 @@ impl TlsStream {
 }
 
 impl TlsState {
-    /// Reads records and decrypts them; returns how many bytes came. What breaks the protocol is said
-    /// to the other side, if it listens.
+    /// Reads and decrypts records; returns how many bytes arrived. The other side is told of a
+    /// violation of the protocol.
     fn receive(&mut self, tcp: &TcpStream) -> io::Result<usize> {
         let length = self.session.read_tls(&mut Socket { tcp, sent: &mut self.input.sent })?;
         self.received = length;
@@ -193,7 +194,7 @@ impl TlsState {
         }
     }
 
-    /// Gives the socket as much as it takes.
+    /// Writes as much to the socket as it accepts.
     fn flush(&mut self, tcp: &TcpStream) -> io::Result<()> {
         let Self { session, input, .. } = self;
         while session.wants_write() {
@@ -207,7 +208,7 @@ impl TlsState {
     }
 }
 
-/// A socket as rustls reads and writes it, which counts what is sent.
+/// A socket for rustls, which counts the sent bytes.
 struct Socket<'a> {
     tcp: &'a TcpStream,
     sent: &'a mut u64,

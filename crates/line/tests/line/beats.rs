@@ -1,4 +1,4 @@
-//! When a line reads what its guest prints. The clock stands still unless a test turns it on.
+//! When a line reads its guest's output. The clock stands still unless a test turns it on.
 
 use std::io;
 use std::io::Read;
@@ -20,16 +20,16 @@ use crate::transports::pty;
 use crate::transports::tls_rig;
 use crate::transports::unix_guest;
 
-/// From one beat to the next, and what a timer is late.
+/// The time between two beats, with a timer's delay.
 const BEAT: Duration = Duration::from_millis(5 + 1);
 
-/// For so long after a key nothing waits.
+/// How long after a key no output waits for a beat.
 const ECHO: Duration = Duration::from_millis(50);
 
-/// After so many turns of all tasks, what was to happen without the clock has happened.
+/// After this many turns of all tasks, everything that does not wait for the clock has happened.
 const TURNS: u32 = 2000;
 
-/// Waits until the line has so many bytes, while the clock stands still.
+/// Waits until the line has this many bytes, while the clock stands still.
 async fn gets(line: &Line, bytes: u64) {
     let started = std::time::Instant::now();
     while line.describe().offset < bytes {
@@ -38,7 +38,7 @@ async fn gets(line: &Line, bytes: u64) {
     }
 }
 
-/// Sees that the line has no more than so many bytes while the clock stands still.
+/// Checks that the line has no more than this many bytes while the clock stands still.
 async fn gets_no_more_than(line: &Line, bytes: u64) {
     for _ in 0..TURNS {
         assert_eq!(line.describe().offset, bytes);
@@ -54,13 +54,13 @@ struct Printer<'a, G> {
 }
 
 impl<G: Read + Write> Printer<'_, G> {
-    /// Prints a byte, which the line has at once.
+    /// Prints a byte that the line has at once.
     async fn at_once(&mut self) {
         self.print();
         gets(self.line, self.printed).await;
     }
 
-    /// Prints a byte, which the line has not until `then`.
+    /// Prints a byte that the line does not have before `then`.
     async fn only_after(&mut self, then: impl Future<Output = ()>) {
         self.print();
         gets_no_more_than(self.line, self.printed - 1).await;
@@ -92,7 +92,7 @@ impl<G: Read + Write> Printer<'_, G> {
     }
 }
 
-/// What is printed soon after other bytes waits for the next beat, unless somebody typed.
+/// Output that soon follows other output waits for the next beat, unless a key was typed.
 async fn keeps_the_beat_but_for_echoes(rig: &Rig, guest: impl Read + Write) {
     let (_alice, keyboard) = rig.attach(&writer("alice")).unwrap();
     tokio::time::pause();
@@ -100,7 +100,7 @@ async fn keeps_the_beat_but_for_echoes(rig: &Rig, guest: impl Read + Write) {
     for _ in 0..2 {
         guest.falls_silent().await;
         guest.at_once().await;
-        // This one tells that more comes.
+        // After this byte, the line expects more.
         guest.at_once().await;
         for _ in 0..3 {
             guest.only_after(tokio::time::advance(BEAT)).await;
@@ -165,6 +165,6 @@ async fn what_came_before_a_port_closed_waits_for_nothing_more() {
         guest.write_all(b"x").unwrap();
     }
     drop(guest);
-    assert!(within(async { rig.port.accept().await.is_ok() }).await, "it is dialled again");
+    assert!(within(async { rig.port.accept().await.is_ok() }).await, "it is dialed again");
     assert_eq!(rig.line.describe().offset, 3);
 }

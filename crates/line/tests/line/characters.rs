@@ -1,4 +1,5 @@
-//! Characters whose bytes come one by one, on raw. The clock stands still unless a test waits for it.
+//! Characters whose bytes arrive one by one, on raw. The clock stands still unless a test waits for
+//! it.
 
 use std::pin::pin;
 use std::task::Context;
@@ -21,7 +22,7 @@ use crate::rig::next;
 use crate::rig::visitor;
 use crate::rig::within;
 
-/// Turns of all tasks in which the line gets what was printed, if it reads at once.
+/// In this many turns of all tasks the line reads output that it reads at once.
 const TURNS: u32 = 500;
 
 struct Console {
@@ -40,8 +41,8 @@ impl Console {
         Self { rig, guest, attachment, printed: 0 }
     }
 
-    /// Prints, and returns when the line has it, which reads what comes soon after other bytes a few
-    /// milliseconds later.
+    /// Prints, and returns when the line has the output. Output that soon follows other output is
+    /// read some milliseconds later.
     async fn print(&mut self, bytes: &[u8]) {
         self.guest.write_all(bytes).await.unwrap();
         self.printed += bytes.len() as u64;
@@ -56,7 +57,7 @@ impl Console {
         }
     }
 
-    /// What is there now of the output.
+    /// The output that is available now.
     fn now(&mut self) -> Option<Vec<u8>> {
         let mut context = Context::from_waker(Waker::noop());
         match pin!(next(&mut self.attachment)).poll(&mut context) {

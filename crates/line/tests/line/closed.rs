@@ -1,4 +1,5 @@
-//! Lines that end, or whose server changes hands, while people are there or on their way.
+//! Lines that end, or whose server changes its project, while people are attached or about to
+//! attach.
 
 use jiff::Timestamp;
 use serialproxy_line::Event;
@@ -32,7 +33,7 @@ async fn a_line_that_was_removed_takes_nobody_in_and_nobody_back() {
     let (mut attachment, keyboard) = rig.attach(&alice).unwrap();
     let key = hello(&mut attachment).await.resume.unwrap();
     let key = ResumeKey::from_client(&key).unwrap();
-    // Whoever looked it up has it in hand still.
+    // The client that looked it up still holds it.
     rig.lines.remove(rig.line.key(), "the server was deleted");
     let gone = Some(Refusal::NoSuchLine("the server was deleted".into()));
     assert_eq!(rig.attach(&alice).err(), gone);

@@ -1,5 +1,5 @@
-//! After a hand-over by force the port gets little more of what the old writer typed, whatever it is
-//! connected by.
+//! After the pen was taken by force, the guest gets little more of the old writer's input, over any
+//! transport.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +28,11 @@ use crate::transports::pty;
 use crate::transports::tls_rig;
 use crate::transports::unix_guest;
 
-/// What a UART of 115,200 baud takes in a millisecond and a half.
+/// What a UART of 115,200 baud reads in one and a half milliseconds.
 const FIFO: usize = 16;
 const UART: Duration = Duration::from_micros(1400);
 
-/// Types as much as there is room for, as long as the session may.
+/// Types whenever there is room, while the session may type.
 async fn flood(keyboard: Keyboard, byte: u8) {
     while keyboard.writes() {
         keyboard.room().await;
@@ -41,8 +41,8 @@ async fn flood(keyboard: Keyboard, byte: u8) {
     }
 }
 
-/// Alice floods a guest that takes `before` bytes and then no more. Bob takes over; how many bytes of
-/// hers arrive after that. What bob types follows whole.
+/// Alice floods a guest that reads `before` bytes and then stops. Bob takes the pen by force.
+/// Returns how many bytes of hers arrive after that. All of his input arrives.
 async fn bytes_behind_the_fence(
     rig: &Rig,
     guest: &mut (impl AsyncRead + Unpin),
@@ -53,7 +53,7 @@ async fn bytes_behind_the_fence(
     let (_bob, bobs) = rig.attach(&visitor("bob", Mode::Watch, Protocol::ConsoleV1)).unwrap();
     let flood = tokio::spawn(flood(alices, b'a'));
     let mut uart = tokio::time::interval(pause.max(Duration::from_nanos(1)));
-    // A UART that was late does not read faster for it.
+    // A UART that was late does not catch up.
     uart.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fifo = [0; FIFO];
     for _ in 0..before / FIFO {
@@ -83,7 +83,7 @@ async fn bytes_behind_the_fence(
     arrived
 }
 
-/// A guest behind TLS, read a record at a time as QEMU does.
+/// A guest behind TLS, which reads one record at a time, as QEMU does.
 async fn tls_guest() -> (Rig, TlsStream<TcpStream>) {
     let (rig, server) = tls_rig().await;
     let (guest, _) = within(rig.port.accept()).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_fast_port_gets_64_kib_at_most_after_a_take_over() {
     let mut guest = BufReader::with_capacity(16 * 1024, guest);
     let before = 4 * 1024 * 1024;
     let arrived = bytes_behind_the_fence(&rig, &mut guest, before, Duration::ZERO).await;
-    // The reader has some of it.
+    // The reader has already read some of it.
     assert!((1..=(64 + 16) * 1024).contains(&arrived), "{arrived}");
 }
 
@@ -130,7 +130,7 @@ async fn a_stalled_port_gets_512_bytes_after_a_take_over_over_tls() {
 async fn a_uart_gets_512_bytes_after_a_take_over_over_tls() {
     let (rig, mut guest) = tls_guest().await;
     let arrived = bytes_behind_the_fence(&rig, &mut guest, 4096, UART).await;
-    // The guest's TLS library reads 4 KiB of records at once.
+    // The guest's TLS library reads 4 KiB of records at a time.
     let read_ahead = 4096 / 22;
     assert!((1..=512 + read_ahead).contains(&arrived), "{arrived}");
 }

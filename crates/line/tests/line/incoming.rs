@@ -1,4 +1,4 @@
-//! A port to which the hypervisor connects: this process plays it.
+//! A port to which the hypervisor connects; this process simulates the hypervisor.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::rig::output_until;
 use crate::rig::visitor;
 use crate::rig::within;
 
-/// A guest whose hypervisor is this process, and connects there.
+/// A guest whose hypervisor is this process, which connects to the line.
 #[derive(Debug)]
 struct Guest(Endpoint);
 
@@ -62,7 +62,7 @@ fn line(at: Endpoint) -> (Lines, Line) {
     (lines, line)
 }
 
-/// Connects as soon as somebody listens.
+/// Connects as soon as a process listens there.
 async fn connect(address: &str) -> TcpStream {
     within(async {
         loop {
@@ -75,7 +75,8 @@ async fn connect(address: &str) -> TcpStream {
     .await
 }
 
-/// Another process that connects as soon as it can, types, and ends when it is hung up on; its id.
+/// Another process that connects as soon as it can, types, and ends when it is disconnected; its
+/// id.
 async fn stranger(address: &str) -> u32 {
     let (host, port) = address.rsplit_once(':').unwrap();
     let script = format!(
@@ -90,7 +91,7 @@ async fn stranger(address: &str) -> u32 {
 
 async fn every_byte_passes_from_whom_connects(telnet: bool) {
     let (_lines, line, address) = rig("127.0.0.1", telnet).await;
-    // The hypervisor connects before anybody knows that the guest runs.
+    // The hypervisor connects before the line knows that the guest runs.
     let mut guest = connect(&address).await;
     guest.write_all(b"firmware\n").await.unwrap();
     line.guest_started(false);
@@ -109,7 +110,7 @@ async fn every_byte_passes_from_whom_connects(telnet: bool) {
     let mut typed = vec![0; all.len()];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(typed, all);
-    // It connects again, as one with <reconnect> does.
+    // It connects again, as with <reconnect>.
     drop(guest);
     eventually(|| line.describe().state != LineState::Connected).await;
     let mut guest = connect(&address).await;
@@ -147,7 +148,7 @@ async fn whoever_else_connects_is_hung_up_on_and_named_and_the_guest_is_still_le
 async fn a_start_that_failed_leaves_the_port_to_the_next() {
     let (_lines, line, address) = rig("127.0.0.1", false).await;
     let failed = connect(&address).await;
-    // It is let in, or still looked at.
+    // It has been accepted, or is still being identified.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -33,8 +33,8 @@ fn key(hello: &Hello) -> ResumeKey {
     ResumeKey::from_client(hello.resume.as_deref().unwrap()).unwrap()
 }
 
-/// Alice types and Bob watches; both lose their connection with the process. Their greetings, and what
-/// is kept of them.
+/// Alice types and Bob watches; both lose their connections with the process. Returns their
+/// greetings, and the stored sessions.
 async fn before(rig: &Rig) -> ([Hello; 2], Vec<KeptSession>) {
     let _guest = rig.boot().await;
     let (mut alice, _) = rig.attach(&visitor("alice", Mode::Write, Protocol::ConsoleV1)).unwrap();
@@ -46,7 +46,7 @@ async fn before(rig: &Rig) -> ([Hello; 2], Vec<KeptSession>) {
     ([hello(&mut alice).await, hello(&mut bob).await], kept)
 }
 
-/// The lines of the process after, without any yet.
+/// A registry in the next process, still without lines.
 fn after(settings: Settings, kept: &[KeptSession]) -> Lines {
     let lines = Lines::new(settings, vec![Handle::current()]);
     lines.restore(kept.to_vec());
@@ -85,7 +85,7 @@ async fn sessions_come_back_after_a_restart_with_the_pen_and_a_line_of_another_i
     assert_eq!(within(guest.read_u8()).await.unwrap(), b'x');
     let (mut attachment, _keyboard) = line.resume(&key(&bob), Start::Live, "192.0.2.1:6").unwrap();
     assert_eq!(hello(&mut attachment).await.mode, Mode::Watch);
-    // The key that Alice has now is kept, and the one before it is not.
+    // Alice's present key is stored, and the one before it is not.
     let kept = lines.kept();
     let kept = kept.iter().find(|kept| kept.id == alice.session).unwrap();
     assert_eq!(kept.keys, [key(&again).digest()]);

@@ -1,4 +1,4 @@
-//! Sessions whose client is lost: what others are told of them, and who may take the pen.
+//! Sessions whose client is lost: what others are told, and who may take the pen.
 
 use jiff::Timestamp;
 use serialproxy_line::Attachment;
@@ -23,7 +23,7 @@ use crate::rig::within;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// A session whose client was heard.
+/// A session whose client has sent a message.
 async fn attach(rig: &Rig, user: &str, mode: Mode) -> (Attachment, Keyboard, Hello) {
     let visitor = visitor(user, mode, Protocol::ConsoleV1);
     let (mut attachment, keyboard) = rig.attach(&visitor).unwrap();
@@ -44,8 +44,8 @@ fn busy(rig: &Rig, user: &str) -> (bool, Option<u64>, String) {
     (own, free_in, text)
 }
 
-/// Waits until the session is told of the pen for this cause: in how many seconds it is free, and
-/// whether its holder is another session of the same user.
+/// Waits for the message about the pen with this cause: the pen's state, in how many seconds it is
+/// free, and whether its holder is another session of the same user.
 async fn told(attachment: &mut Attachment, wanted: Cause) -> (PenState, Option<u64>, bool) {
     let told = std::cell::Cell::new(None);
     message(attachment, |message| {
@@ -125,7 +125,7 @@ async fn who_lost_a_session_takes_it_back_by_asking_without_a_right_to_force() {
     assert!(!bobs.writes(), "it is not bob's");
     again_types.request_pen(None, NOW).unwrap();
     assert!(again_types.writes());
-    // The lost one comes back as a watcher, and types nothing.
+    // The lost session resumes as a watcher, and cannot type.
     let (mut alice, alices) = resume(&rig, &first);
     assert_eq!(hello(&mut alice).await.mode, Mode::Watch);
     alices.write(b"x");

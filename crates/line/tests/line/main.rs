@@ -132,7 +132,7 @@ async fn after_a_forced_disconnect_the_next_writer_gets_in_at_once_and_old_input
     let rig = Rig::new().await;
     let guest = rig.boot().await;
     let (mut alice, keyboard) = rig.attach(&writer("alice")).unwrap();
-    // The guest reads nothing: this fills what may be under way, and waits.
+    // The guest reads nothing: this fills what may be in flight, and then waits.
     let flood = tokio::spawn({
         let keyboard = keyboard.clone();
         async move { keyboard.write(&vec![b'a'; 64 * 1024 * 1024]) }
@@ -268,7 +268,7 @@ async fn a_slow_viewer_on_v1_is_told_the_gap_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stopped_guest_s_port_is_never_dialled() {
+async fn a_stopped_guest_s_port_is_never_dialed() {
     let rig = Rig::new().await;
     let none = tokio::time::timeout(Duration::from_millis(300), rig.port.accept()).await;
     assert!(none.is_err());
@@ -312,7 +312,7 @@ async fn a_raw_session_ends_with_its_guest() {
 }
 
 #[tokio::test]
-async fn a_port_that_hangs_up_ends_raw_sessions_normally_and_is_dialled_again() {
+async fn a_port_that_hangs_up_ends_raw_sessions_normally_and_is_dialed_again() {
     let rig = Rig::new().await;
     let guest = rig.boot().await;
     let (mut alice, _keyboard) = rig.attach(&writer("alice")).unwrap();
@@ -326,7 +326,7 @@ async fn a_port_that_hangs_up_ends_raw_sessions_normally_and_is_dialled_again() 
 async fn an_endpoint_that_is_no_longer_the_guest_s_is_let_go() {
     let rig = Rig::new().await;
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // The first answer is of before the guest moved, every later one of after it.
+    // The first answer is from before the guest moved, every later one from after it.
     #[derive(Debug)]
     struct Moves(Mutex<Vec<Endpoint>>);
     impl Resolve for Moves {

@@ -38,13 +38,13 @@ enum Step {
     Print(usize),
     /// The guest boots again.
     Boot,
-    /// Somebody attaches at a place that is free.
+    /// A client attaches at a free place.
     Attach(usize, Protocol, Mode, Start),
-    /// Whoever is at a place takes so many events.
+    /// The client at a place takes this many events.
     Read(usize, usize),
     /// Their connection breaks.
     Lose(usize),
-    /// They come back, from where they were or with the screen.
+    /// It resumes, from where it was or with the screen.
     Return(usize, bool),
     /// They leave.
     Leave(usize),
@@ -88,21 +88,21 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The byte that the guest prints at an offset.
+/// The byte that the guest prints at this offset.
 fn printed(offset: u64) -> u8 {
     u8::try_from(offset * 7 % 251).unwrap()
 }
 
-/// One who is attached, or was and may come back.
+/// A client that is attached, or was and may resume.
 struct Person {
     attachment: Option<Attachment>,
     keyboard: Keyboard,
     session: SessionId,
     protocol: Protocol,
     key: Option<ResumeKey>,
-    /// Offset of the next byte; none until it is known.
+    /// The offset of the next byte; none until it is known.
     offset: Option<u64>,
-    /// Bytes of a painted screen that are to come.
+    /// Bytes of a painted screen that are still to come.
     screen: u64,
     writes: bool,
 }
@@ -164,9 +164,9 @@ struct World {
     guest: TcpStream,
     printed: u64,
     people: Vec<Option<Person>>,
-    /// Bytes that people typed, each the low byte of its number.
+    /// Bytes that people have typed, each the low byte of its number.
     typed: u64,
-    /// Bytes that the guest had, and that people had typed, when the pen was forced.
+    /// For each pen taken by force: how many bytes the guest had then, and how many had been typed.
     fences: Vec<(u64, u64)>,
     epoch: u64,
 }
@@ -214,7 +214,7 @@ impl World {
                     && let Some(attachment) = person.attachment.take()
                 {
                     drop(attachment);
-                    // One who was not greeted yet cannot come back either.
+                    // A client that has not received its greeting cannot resume either.
                     if person.keyboard.is_over() {
                         self.people[place] = None;
                     }
@@ -296,7 +296,7 @@ impl World {
 
     fn come_back(&mut self, place: usize, screen: bool) {
         let Some(person) = &mut self.people[place] else { return };
-        // A session that never heard its greeting has no key; neither has a raw one.
+        // A client that did not receive its greeting has no key, and neither has one on raw.
         let (Some(key), Some(offset)) = (person.key.take(), person.offset) else { return };
         let start = if screen {
             Start::Screen { size: None, follows: false }
@@ -309,7 +309,8 @@ impl World {
         person.attachment = Some(attachment);
         person.keyboard = keyboard;
         person.screen = 0;
-        // A painting that others wait for already is of a moment before this one, and goes on from there.
+        // A painting that others already wait for is older than this moment; the output continues
+        // there.
         if screen {
             person.offset = None;
         }
@@ -349,7 +350,7 @@ impl World {
         Ok(())
     }
 
-    /// All is read, and all that was typed has arrived.
+    /// Everything was read, and all input has arrived.
     async fn end(mut self) -> Result<(), TestCaseError> {
         let total = self.printed;
         eventually(|| self.rig.line.describe().offset == total).await;
@@ -371,7 +372,7 @@ impl World {
         self.check_typed(&arrived)
     }
 
-    /// What the guest got was typed in this order, and nothing of it passed a fence.
+    /// The guest's input was typed in this order, and nothing of it passed a fence.
     fn check_typed(&self, arrived: &[u8]) -> Result<(), TestCaseError> {
         let mut fences = VecDeque::from(self.fences.clone());
         let mut next = 0;
@@ -387,7 +388,7 @@ impl World {
     }
 }
 
-/// The key of a number: 0xff is for who may not type.
+/// The key with a number; 0xff is for sessions that may not type.
 fn key(number: u64) -> u8 {
     u8::try_from(number % 251).unwrap()
 }

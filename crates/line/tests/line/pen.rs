@@ -1,4 +1,4 @@
-//! The pen changes hands with the holder's will, by silence and by force.
+//! The pen changes hands with the holder's consent, by silence and by force.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ fn attach(rig: &Rig, user: &str, mode: Mode) -> (Attachment, Keyboard) {
     rig.attach(&visitor(user, mode, Protocol::ConsoleV1)).unwrap()
 }
 
-/// What the session is told of the pen next in this state: whose session it names, by whom, why.
+/// The session's next message about the pen in this state: the session that it names, by whom, and
+/// why.
 async fn told(
     attachment: &mut Attachment,
     wanted: PenState,
@@ -74,7 +75,7 @@ async fn the_holder_hears_who_asks_and_why_and_may_give_the_pen() {
     assert_eq!(told(&mut bob, PenState::Held).await.0, Some(bob.session()));
     alices.write(b"no");
     bobs.write(b"bob");
-    // What the holder typed before giving it away was accepted, and comes first.
+    // Input from before the holder gave the pen away was accepted, and comes first.
     let mut typed = [0; 7];
     within(guest.read_exact(&mut typed)).await.unwrap();
     assert_eq!(&typed, b"lastbob");
@@ -184,7 +185,7 @@ async fn watchers_hear_the_grid_of_who_writes_and_who_is_there() {
 
 async fn after(seconds: u64) {
     tokio::time::advance(Duration::from_secs(seconds)).await;
-    // What is due gets its turn.
+    // Lets tasks run whose timers are due.
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
@@ -199,7 +200,7 @@ async fn silence_grants_the_pen_also_to_who_does_not_read_and_not_before_its_tim
     tokio::time::pause();
     bobs.request_pen(None, NOW).unwrap();
     after(10).await;
-    // Who asks again meanwhile gets no more time, and no less.
+    // Asking again meanwhile neither extends nor shortens the time.
     bobs.request_pen(Some("please"), NOW).unwrap();
     after(4).await;
     assert!(alices.writes());
@@ -216,7 +217,7 @@ async fn a_request_that_follows_one_denied_or_taken_back_gets_its_whole_time() {
     tokio::time::pause();
     for denied in [true, false] {
         bobs.request_pen(None, NOW).unwrap();
-        // The asking client reads the request, and from then on nothing.
+        // The asking client reads the request's message, and then reads nothing more.
         told(&mut bob, PenState::Requested).await;
         after(10).await;
         match denied {

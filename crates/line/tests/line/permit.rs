@@ -1,4 +1,4 @@
-//! A port that may be used only as long as that is permitted.
+//! A port that may be used only while there is a permit.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -55,7 +55,7 @@ impl Permit for Right {
     }
 }
 
-/// A port, and the right to use it, if there is one.
+/// A port, and its permit, if there is one.
 #[derive(Debug)]
 struct Permitted {
     at: Endpoint,
@@ -74,7 +74,7 @@ impl Resolve for Permitted {
     }
 }
 
-/// A connected line, its guest's end, and the right to use the port.
+/// A connected line, its guest's end, and the permit for the port.
 async fn connected() -> (Line, TcpListener, TcpStream, Arc<Permitted>, Arc<Right>) {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let right = Right::new();

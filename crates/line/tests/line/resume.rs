@@ -1,4 +1,4 @@
-//! Sessions that lose their connection and come back.
+//! Sessions that lose their connection and resume.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn a_key_is_good_until_the_client_has_the_next_one() {
     let (attachment, _keyboard, first) = alice(&rig).await;
     drop(attachment);
     let (attachment, _keyboard) = resume(&rig, &first, Start::Live).unwrap();
-    // The connection broke again before the client heard of the next key.
+    // The connection broke again before the client received the next key.
     drop(attachment);
     let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
     let second = hello(&mut attachment).await;
@@ -154,7 +154,7 @@ async fn input_is_acknowledged_when_the_guest_has_it_and_what_is_sent_again_is_d
     drop(attachment);
     let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
     assert_eq!(hello(&mut attachment).await.input, 6);
-    // This client saw no acknowledgement, and sends more than the rest.
+    // This client received no acknowledgment, and repeats bytes that were received.
     keyboard.begin_at(2).unwrap();
     keyboard.write(b"cd");
     keyboard.write(b"efgh");
@@ -215,7 +215,7 @@ async fn what_is_lost_meanwhile_is_a_stated_gap() {
                 _ => {}
             }
         }
-        // The last piece was announced before it comes.
+        // The last piece is announced before it arrives.
         if let Event::Replay(bytes) = next(&mut attachment).await {
             counted += bytes.len() as u64;
         }
@@ -262,12 +262,12 @@ async fn each_key_that_the_client_may_have_is_good_however_many_connections_brea
     drop(attachment);
     let mut last = None;
     for read in [false, false, true, false, true, false] {
-        // It shows the first key, as a client that never read another does.
+        // It uses the first key, like a client that never received another.
         let (mut attachment, keyboard) = resume(&rig, &first, Start::Live).unwrap();
         if read {
             last = Some(hello(&mut attachment).await);
         }
-        // What its WebSocket answers by itself does not show that the client has the next key.
+        // The automatic responses of its WebSocket do not show that the client has the next key.
         keyboard.mark_alive();
         drop(attachment);
         assert_eq!(rig.line.describe().writer.unwrap().session, first.session);

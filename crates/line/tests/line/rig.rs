@@ -31,12 +31,12 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-/// Whose the server is.
+/// The project of the server.
 pub(crate) const PROJECT: &str = "team-a";
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Answers as it is told to.
+/// Gives the answers that a test sets.
 #[derive(Debug)]
 pub(crate) struct Told(pub(crate) Mutex<Result<Endpoint, Unresolved>>);
 
@@ -122,7 +122,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
-/// What comes next, live output as well with its bytes.
+/// The next event; live output with its bytes.
 pub(crate) async fn next(attachment: &mut Attachment) -> Event {
     let event = attachment.next(Wanted::Output).await;
     if event != Event::Output {
@@ -141,7 +141,7 @@ pub(crate) async fn next(attachment: &mut Attachment) -> Event {
     Event::Replay(bytes.into())
 }
 
-/// Output up to and with `last`.
+/// The output up to and including `last`.
 pub(crate) async fn output_until(attachment: &mut Attachment, last: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     within(async {
@@ -195,7 +195,7 @@ pub(crate) async fn hello(attachment: &mut Attachment) -> Hello {
     .await
 }
 
-/// Waits until something that has no event of its own is so.
+/// Waits until a condition is true that no event announces.
 pub(crate) async fn eventually(so: impl Fn() -> bool) {
     within(async {
         while !so() {

@@ -1,4 +1,4 @@
-//! The line reaches its own guest, and knows what it missed.
+//! The line connects to its own guest, and knows what output it missed.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ async fn qemu(log: Option<&'static [u8]>) -> (Line, TcpListener, Arc<Qemu>) {
     (line, port, qemu)
 }
 
-/// A process that serves this guest.
+/// A process that serves this guest's lines.
 fn process(qemu: &Arc<Qemu>, claims: Claims) -> (Lines, Line) {
     let server = ServerRef { id: ServerId::of_static("rig"), name: "rig".into() };
     let settings = Settings { claims: Arc::new(claims), ..Settings::default() };
@@ -108,7 +108,7 @@ async fn a_stranger_who_holds_the_port_is_hung_up_on_when_somebody_asks_for_the_
     assert_eq!(within(stranger.read(&mut [0; 1])).await.unwrap(), 0);
     let mut guest = within(async {
         loop {
-            // The connections of earlier attempts are over.
+            // The connections of earlier attempts have ended.
             let (guest, _) = port.accept().await.unwrap();
             let mut byte = [0];
             let closed = tokio::time::timeout(Duration::from_millis(50), guest.peek(&mut byte));
@@ -144,7 +144,7 @@ async fn a_stranger_on_a_unix_socket_is_hung_up_on_when_somebody_asks_for_the_li
     let accepts = async {
         loop {
             let _waited = listener.accept().await.unwrap();
-            // Those of earlier attempts are over.
+            // The connections of earlier attempts have ended.
             if line.connected(Duration::from_millis(50)).await {
                 return;
             }
@@ -162,7 +162,8 @@ async fn where_nobody_can_hang_up_on_the_stranger_the_line_says_so() {
     is_held(&rig, "127.0.0.1:", std::process::id()).await;
 }
 
-/// Waits until the line says that this process holds its port, and refuses everybody for that.
+/// Waits until the line's state says that this process holds its port, and that all clients are
+/// refused.
 async fn is_held(rig: &Rig, port: &str, pid: u32) {
     let reason = || rig.line.describe().reason;
     let is_named = || {
@@ -170,7 +171,7 @@ async fn is_held(rig: &Rig, port: &str, pid: u32) {
         reason.starts_with(&format!("another program holds {port}"))
             && reason.ends_with(&format!(" (pid {pid})"))
     };
-    // Its name may be known a moment later.
+    // The process's name may be known a moment later.
     eventually(is_named).await;
     let line = rig.line.describe();
     assert_eq!((line.state, line.cause), (LineState::Failed, Some(Cause::Held)));
@@ -193,7 +194,7 @@ async fn a_unix_socket_that_another_program_holds_is_told_of_and_gets_nothing_la
     rig.line.guest_started(true);
     is_held(&rig, "the guest's socket", std::process::id()).await;
     drop((stranger, served));
-    // Connections that waited are over, and the one that stays brought nothing.
+    // Waiting connections have ended, and the remaining one brought no output.
     let connected = async {
         while !rig.line.connected(Duration::from_millis(50)).await {
             while let Ok(Ok((mut waited, _))) =
@@ -390,7 +391,7 @@ async fn what_a_port_said_before_it_hung_up_waits_for_a_client_that_is_busy() {
     guest.write_all(b"last words\r\n").await.unwrap();
     drop(guest);
     eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
-    // Its socket is full: it can be told of its end alone.
+    // Its socket is full: it can only be told of its end.
     let told = session.next(Wanted::End);
     assert!(tokio::time::timeout(Duration::from_millis(20), told).await.is_err());
     assert_eq!(output_until(&mut session, b"\n").await, b"last words\r\n");

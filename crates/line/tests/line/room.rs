@@ -1,4 +1,4 @@
-//! Who finds room on a line, and who makes room for others.
+//! Which sessions find room on a line, and which are ended to make room.
 
 use serialproxy_line::Attachment;
 use serialproxy_line::SessionPlaces;
@@ -21,7 +21,7 @@ fn reader(user: &str) -> Visitor {
     Visitor { may: Mode::Watch, operator: false, ..visitor }
 }
 
-/// Attaches and loses the connection; the key to come back with.
+/// Attaches and loses the connection; the key for resuming.
 async fn lose(rig: &Rig, visitor: &Visitor) -> ResumeKey {
     let (mut attachment, _keyboard) = rig.attach(visitor).unwrap();
     ResumeKey::from_client(&hello(&mut attachment).await.resume.unwrap()).unwrap()

@@ -1,4 +1,4 @@
-//! The screen that is painted for who attaches.
+//! The screen that is painted for a client that attaches.
 
 use bytes::Bytes;
 use serialproxy_line::Attachment;
@@ -32,7 +32,7 @@ fn attach_on(rig: &Rig, size: Option<Size>) -> (Attachment, Keyboard) {
     rig.attach(&visitor).unwrap()
 }
 
-/// The parts of the screen, and the offset at which the output goes on.
+/// The parts of the screen, and the offset at which the output continues.
 async fn screen(attachment: &mut Attachment) -> (Vec<Bytes>, u64) {
     let mut parts: Vec<Bytes> = Vec::new();
     let mut announced = None;
@@ -123,7 +123,7 @@ async fn who_shows_the_writer_s_grid_gets_the_screen_on_it_while_another_writes(
         visitor.start = Start::Screen { size: Some(Size { rows: 24, cols: 80 }), follows };
         let (mut session, _keyboard) = rig.attach(&visitor).unwrap();
         let painted = String::from_utf8(screen(&mut session).await.0.concat()).unwrap();
-        // The column of the cursor tells whether the text wrapped.
+        // The column of the cursor shows whether the text wrapped.
         assert_eq!(painted.contains("\x1b[5C"), wraps, "{painted}");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection whose session goes on over another one: whatever it still does, it does to nobody.
+//! A connection whose session continues over another one must not affect the session any more.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -77,7 +77,7 @@ async fn it_moves_no_cursor_while_the_session_comes_back_on_another_thread() {
             old
         });
         let (mut new, _keyboard) = resume(&rig, &hello_before, 7);
-        // Only now, since it would end the session before it is back.
+        // Only now: before, this would end the session, which has not resumed yet.
         drop(takes.join().unwrap());
         assert_eq!(new.offset(), 7);
         hello_before = hello(&mut new).await;
@@ -92,14 +92,14 @@ async fn it_neither_types_nor_wants_nor_acknowledges_anything() {
     let (_old, old_keyboard, first) = alice(&rig, Mode::Write).await;
     old_keyboard.write(b"abc");
     let (_new, keyboard) = resume(&rig, &first, 0);
-    // Nothing of it makes the new connection's input a repetition.
+    // This does not turn the new connection's input into a repetition.
     old_keyboard.begin_at(0).unwrap();
     old_keyboard.write(b"no");
     old_keyboard.release_pen(NOW);
     assert!(old_keyboard.force_pen(None, NOW).is_err());
     assert!(old_keyboard.request_pen(None, NOW).is_err());
     old_keyboard.end(&Close::new(CloseCode::Idle, "gone"));
-    // Nor does it say for the client that it has heard of the new key.
+    // Nor does it show that the client has received the new key.
     old_keyboard.heard();
     keyboard.write(b"def");
     let mut typed = [0; 6];

@@ -1,4 +1,4 @@
-//! The same line over everything that a guest's port can be.
+//! The same line over every kind of port.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -73,7 +73,7 @@ async fn every_byte_passes_a_unix_socket_both_ways() {
     let directory = Directory::new();
     let mut guest = unix_guest(&rig, &directory.join("port")).await;
     let (mut attachment, keyboard) = rig.attach(&writer("alice")).unwrap();
-    // More than is under way at once.
+    // More than may be in flight.
     let all: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     guest.write_all(&all).await.unwrap();
     assert_eq!(output_until(&mut attachment, &all).await, all);
@@ -138,7 +138,7 @@ async fn every_byte_passes_telnet_as_qemu_speaks_it() {
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
     visitor.start = Start::Oldest;
     let (mut attachment, keyboard) = rig.attach(&visitor).unwrap();
-    // What the guest prints is not doubled.
+    // The guest's output is not doubled.
     let all: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     guest.write_all(&[253, 0]).await.unwrap();
     guest.write_all(&all).await.unwrap();
@@ -151,7 +151,8 @@ async fn every_byte_passes_telnet_as_qemu_speaks_it() {
     assert_eq!(typed, doubled);
 }
 
-/// A port that speaks TLS and wants a certificate of its client, and what such a client needs.
+/// A port that speaks TLS and requires a client certificate, and the configuration of such a
+/// client.
 fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
@@ -182,14 +183,14 @@ fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
-/// A guest starts whose port speaks TLS.
+/// Starts a guest whose port speaks TLS.
 fn start_behind_tls(rig: &Rig) {
     let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Tls { host, port });
     rig.line.guest_started(true);
 }
 
-/// A line that speaks TLS to its guest's port, and what that needs.
+/// A line that speaks TLS to its guest's port, and the port's configuration.
 pub(crate) async fn tls_rig() -> (Rig, Arc<ServerConfig>) {
     let (server, client) = tls();
     let settings = Settings { tls: Some(watch::channel(client).1), ..Settings::default() };
@@ -234,7 +235,7 @@ async fn a_port_that_speaks_tls_needs_the_options_for_it() {
     eventually(|| rig.line.describe().reason.contains("set [serial_console] tls_ca_certs")).await;
 }
 
-/// A line whose port wants to be asked for a path, and the guest's end once it was.
+/// A line whose port requires a request for a path, and the guest's end after it.
 async fn tunnel(answer: &[u8]) -> (Rig, tokio::net::TcpStream) {
     let rig = Rig::new().await;
     let Endpoint::Tcp { host, port } = endpoint(&rig.port) else { panic!("it is TCP") };
