@@ -113,7 +113,7 @@ async function writePage({ name }, { script, style, chunks }) {
   await writeFile(here(`dist/${name}.html`), page);
 }
 
-/** The bundled packages are under the MIT licence, whose text goes with every copy. */
+/** The bundled packages are under the MIT license, whose text goes with every copy. */
 async function writeLicences() {
   const { dependencies } = JSON.parse(await readFile(here('package.json'), 'utf8'));
   const texts = Object.keys(dependencies).map(

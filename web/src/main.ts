@@ -94,7 +94,7 @@ function openConsole(access: Access): void {
     onLink: (url) => void clipboard.copyWords(url),
   });
   const pasteBar = new PasteBar(() => {
-    typing.cancelPaste('Paste cancelled');
+    typing.cancelPaste('Paste canceled');
     screen.term.focus();
   });
   const queue = new PasteQueue(session, (progress) => pasteBar.show(progress));

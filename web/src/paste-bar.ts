@@ -1,4 +1,4 @@
-// Shows how far a paste is, and lets it be cancelled.
+// Shows how far a paste is, and lets the user cancel it.
 
 import { element } from './elements';
 import type { Progress } from './paste-queue';

@@ -89,7 +89,7 @@ test('at most 512 bytes of a paste are on their way, and the rest follows what i
   assert.equal(session.input.length, 768);
   await see(pasting(page).getByText('Pasting: 0.8 of 3.0 kB'));
   await pasting(page).getByRole('button', { name: 'Cancel paste' }).click();
-  await see(status(page, 'Paste cancelled: 768 of 3000 bytes were sent.'));
+  await see(status(page, 'Paste canceled: 768 of 3000 bytes were sent.'));
   await pasting(page).waitFor({ state: 'hidden' });
   await page.keyboard.type('z');
   await session.typed('z');

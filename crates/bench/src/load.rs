@@ -41,7 +41,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) enum Way {
     /// One proxy, without TLS.
     Plain,
-    /// One proxy, and TLS towards the client.
+    /// One proxy, with TLS to the client.
     Tls,
     /// Two, with TLS between them: proxy and compute host, or HAProxy twice.
     TwoHosts,

@@ -44,7 +44,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts what `[compute] drivers` names. Lines of static servers are dialled at once, those
+    /// Starts what `[compute] drivers` names. Lines of static servers are dialed at once, those
     /// of guests as libvirt tells of them; libvirt may come later.
     ///
     /// # Panics

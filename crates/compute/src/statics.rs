@@ -42,7 +42,7 @@ struct Server {
 }
 
 impl Statics {
-    /// Adds the lines, which are dialled at once. Without consoles there are servers only.
+    /// Adds the lines, which are dialed at once. Without consoles there are servers only.
     pub(crate) fn start(
         host: &str,
         statics: &[StaticLine],
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_line_of_a_static_server_is_dialled_at_once() {
+    async fn each_line_of_a_static_server_is_dialed_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let ports = [0, 3].map(|port| {
             let path = directory.path().join(format!("port{port}"));

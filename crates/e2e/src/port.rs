@@ -45,7 +45,7 @@ impl Port {
     }
 
     /// Whether somebody connects within that time.
-    pub async fn is_dialled_within(&self, time: std::time::Duration) -> bool {
+    pub async fn is_dialed_within(&self, time: std::time::Duration) -> bool {
         tokio::time::timeout(time, self.listener.accept()).await.is_ok()
     }
 }

@@ -27,7 +27,7 @@ async fn talk(session: &mut Socket, guest: &mut serialproxy_e2e::port::Guest) {
     assert_eq!(guest.typed(5).await, b"root\r");
 }
 
-/// Waits until a v1 session is told that its line is connected. Who dialled before and was not
+/// Waits until a v1 session is told that its line is connected. Who dialed before and was not
 /// accepted is in the port's queue still.
 async fn connected(session: &mut Socket, port: &Port) -> String {
     let accept = async {
@@ -120,7 +120,7 @@ async fn a_server_that_does_not_run_or_is_moved_is_refused_with_words() {
         let refused = rig.refused(&token, &[]).await;
         assert_eq!((refused.status, &*refused.reason), (409, reason));
     }
-    assert!(!rig.port.is_dialled_within(Duration::from_millis(100)).await);
+    assert!(!rig.port.is_dialed_within(Duration::from_millis(100)).await);
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn a_second_user_is_refused_by_a_name_of_the_first_or_watches() {
     watcher.send("not typed").await;
     talk(&mut session, &mut guest).await;
     watcher.output_with(b"login:").await;
-    assert!(!rig.port.is_dialled_within(Duration::from_millis(100)).await, "one connection");
+    assert!(!rig.port.is_dialed_within(Duration::from_millis(100)).await, "one connection");
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn new_url_wanted(session: &mut Socket) {
 }
 
 #[tokio::test]
-async fn the_port_of_a_server_that_stopped_is_dialled_only_when_a_newer_token_names_it() {
+async fn the_port_of_a_server_that_stopped_is_dialed_only_when_a_newer_token_names_it() {
     let rig = Rig::new().await;
     let (_session, guest) = rig.attached().await;
     let mut v1 = Socket::v1(&rig.drop_in.proxy, &rig.token(), "&mode=watch").await;
@@ -267,10 +267,10 @@ async fn the_port_of_a_server_that_stopped_is_dialled_only_when_a_newer_token_na
     // What Nova said at the attach counts for a moment.
     drop(guest);
     while state(&mut v1, "waiting").await != "the server is SHUTOFF" {}
-    while rig.port.is_dialled_within(Duration::from_millis(300)).await {}
+    while rig.port.is_dialed_within(Duration::from_millis(300)).await {}
     rig.cloud.set_state(rig.server, "active", None);
     new_url_wanted(&mut v1).await;
-    assert!(!rig.port.is_dialled_within(Duration::from_millis(300)).await);
+    assert!(!rig.port.is_dialed_within(Duration::from_millis(300)).await);
     // A newer token says where the port is, for everybody.
     let _watcher = Socket::v1(&rig.drop_in.proxy, &rig.token(), "&mode=watch").await;
     connected(&mut v1, &rig.port).await;
@@ -318,7 +318,7 @@ async fn a_server_that_was_deleted_ends_its_sessions() {
     rig.cloud.delete(rig.server);
     drop(guest);
     let refuse_connections =
-        async { while rig.port.is_dialled_within(Duration::from_secs(3)).await {} };
+        async { while rig.port.is_dialed_within(Duration::from_secs(3)).await {} };
     let (closed, ()) = tokio::join!(v1.closed(), refuse_connections);
     assert_eq!(closed, (4003, "the server was deleted".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! Certificates towards hypervisors, which change while the program runs.
+//! Certificates for hypervisors that change while the program runs.
 
 #![allow(
     clippy::expect_used,
@@ -62,7 +62,7 @@ fn show(pki: &Pki, directory: &Path) {
 }
 
 #[tokio::test]
-async fn certificates_towards_hypervisors_are_read_again_when_they_change() {
+async fn certificates_for_hypervisors_are_read_again_when_they_change() {
     let (old, new, port) = (Pki::new(), Pki::new(), Port::new("switch").await);
     let directory = tempfile::tempdir().unwrap();
     show(&old, directory.path());

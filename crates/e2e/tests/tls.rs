@@ -1,4 +1,4 @@
-//! TLS towards users and the API's callers, with certificates of a CA and with clients of others.
+//! TLS for users and the API's callers, with certificates of a CA and with various clients.
 
 #![allow(
     clippy::expect_used,

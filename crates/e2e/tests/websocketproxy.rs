@@ -30,13 +30,13 @@ async fn accepted(rig: &Rig, headers: &[(&str, &str)]) {
     assert_eq!(answer.status, 101, "{}", answer.reason);
 }
 
-/// Is refused with these headers, for a reason that holds these words; the port is not dialled.
+/// Is refused with these headers, for a reason that holds these words; the port is not dialed.
 async fn forbidden(more: &str, headers: &[(&str, &str)], words: &str) {
     let rig = Rig::with(more, &[]).await;
     let refused = rig.refused(&rig.token(), headers).await;
     assert_eq!((refused.status, refused.body), (403, 0));
     assert!(refused.reason.contains(words), "{}", refused.reason);
-    assert!(!rig.port.is_dialled_within(std::time::Duration::from_millis(50)).await);
+    assert!(!rig.port.is_dialed_within(std::time::Duration::from_millis(50)).await);
 }
 
 /// A base_url of this scheme.

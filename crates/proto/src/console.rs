@@ -215,11 +215,11 @@ pub struct ServerRef {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineState {
-    /// The guest does not run, or is about to be dialled.
+    /// The guest does not run, or the line is about to connect.
     Waiting,
     /// Bytes flow.
     Connected,
-    /// The guest runs and its port cannot be reached; dialled again with backoff.
+    /// The guest runs and its port cannot be reached; the line tries again with backoff.
     Failed,
 }
 

@@ -1,5 +1,5 @@
-//! TLS towards people: a listener that takes plain connections and TLS on one port, the certificate
-//! that it shows and that may change while it runs, and whom a client of ours trusts.
+//! TLS for users and the API's callers: a listener that accepts plain connections and TLS on one
+//! port, its certificate, which may change while it runs, and the CAs that our own clients trust.
 //!
 //! ```text
 //!   listener ─▶ Reception: first byte ─┬─ 0x16 ─▶ handshake ─▶ Stream::Tls

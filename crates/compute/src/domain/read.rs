@@ -91,7 +91,7 @@ pub(crate) struct Log {
 
 impl SerialPort {
     /// Where to connect to, or to listen: all addresses are the loopback there.
-    pub(crate) fn dialled(&self) -> Option<Endpoint> {
+    pub(crate) fn dialed(&self) -> Option<Endpoint> {
         let mut at = self.at.clone();
         if let Some(
             Endpoint::Tcp { host, .. }

@@ -62,7 +62,7 @@ impl Guests {
         let known = known.ok_or_else(|| {
             Unresolved::Failed(format!("the running guest has no serial port {port}"))
         })?;
-        match known.dialled() {
+        match known.dialed() {
             Some(endpoint) if self.settings.tls_required && endpoint.is_plain_tcp() => {
                 Err(Unresolved::Failed(
                     "the guest's port uses plain TCP, which [serial_console] tls_required refuses: \

@@ -218,7 +218,7 @@ impl Guests {
             if renamed {
                 line.rename(&guest.name);
             }
-            let awaited = port.dialled().filter(|at| matches!(at, Endpoint::Incoming { .. }));
+            let awaited = port.dialed().filter(|at| matches!(at, Endpoint::Incoming { .. }));
             line.guest_connects_to(awaited.filter(|_| !self.settings.tls_required));
             match change {
                 Change::Booted => line.guest_started(guest.waits_until.is_some()),

@@ -202,14 +202,14 @@ fn the_mark_counts_only_in_its_namespace_and_place() {
 }
 
 #[test]
-fn a_port_bound_on_all_addresses_is_dialled_on_the_loopback() {
-    let dialled = |host| {
+fn a_port_bound_on_all_addresses_is_dialed_on_the_loopback() {
+    let dialed = |host| {
         let source = format!("<source mode='bind' host='{host}' service='7'/>");
-        facts(&format!("<serial type='tcp'>{source}</serial>")).ports[0].dialled().unwrap()
+        facts(&format!("<serial type='tcp'>{source}</serial>")).ports[0].dialed().unwrap()
     };
-    assert_eq!(dialled("0.0.0.0"), tcp("127.0.0.1", 7));
-    assert_eq!(dialled("::"), tcp("::1", 7));
-    assert_eq!(dialled("192.0.2.1"), tcp("192.0.2.1", 7));
+    assert_eq!(dialed("0.0.0.0"), tcp("127.0.0.1", 7));
+    assert_eq!(dialed("::"), tcp("::1", 7));
+    assert_eq!(dialed("192.0.2.1"), tcp("192.0.2.1", 7));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn where_qemu_connects_to_a_line_listens() {
         let source = format!("<source mode='connect' host='{host}' service='7'/>");
         let facts = facts(&format!("<serial type='tcp'>{source}{protocol}</serial>"));
         assert_eq!(facts.ports[0].at, Some(incoming(host, telnet)));
-        assert_eq!(facts.ports[0].dialled(), Some(incoming(at, telnet)));
+        assert_eq!(facts.ports[0].dialed(), Some(incoming(at, telnet)));
     }
 }
 
