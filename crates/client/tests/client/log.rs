@@ -3,9 +3,9 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use crate::commands::ID;
-use crate::commands::ask;
-use crate::commands::fault;
+use crate::fake_api::ID;
+use crate::fake_api::ask;
+use crate::fake_api::fault;
 use crate::support::Api;
 
 const LINE: &str = "b7a1e0de-0000-4000-8000-00000000000a";

@@ -8,11 +8,16 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod accounts;
 mod addresses;
-mod commands;
+mod changes;
 mod connect;
 mod console;
+mod console_urls;
+mod fake_api;
+mod faults;
 mod input;
+mod lists;
 mod log;
 mod lost;
 mod pen;
