@@ -8,10 +8,17 @@ export interface Console {
   nova?: boolean;
 }
 
+/** The command for a new console URL, for a text. Before the proxy has named the console, there are two. */
+export function describeUrlCommand(console: Console | undefined): string {
+  if (console) return urlCommand(console);
+  return (
+    'serialproxy get-serial-console SERVER serial ' +
+    "(with OpenStack's Nova: openstack console url show --serial SERVER)"
+  );
+}
+
 /** Makes a console URL. */
-export function urlCommand(console: Console | undefined): string {
-  if (!console) return 'serialproxy get-serial-console SERVER serial';
-  const { server, port, nova } = console;
+export function urlCommand({ server, port, nova }: Console): string {
   if (nova) return `openstack console url show --serial ${word(server)}`;
   return `serialproxy get-serial-console ${word(server)} serial${port === 0 ? '' : ` --port ${port}`}`;
 }

@@ -2,7 +2,7 @@
 // the proxy said.
 
 import type { Attachment } from './attachment';
-import { urlCommand } from './commands';
+import { describeUrlCommand } from './commands';
 import type { Console } from './commands';
 import { Code } from './messages';
 import type { Action, Mode } from './messages';
@@ -81,7 +81,11 @@ export function describeEnd(end: End): Ending {
   const why = end.reason.replace(/^(busy|stopped|unreachable|held|draining|host lost|too many sessions): /, '');
   const describe = ENDINGS[end.code] ?? unknownCode;
   const { offers, ...ending } = describe(end, because(plain(why)));
-  return { ...ending, offers: offers.filter((offer) => offer !== 'force' || end.mayForce) };
+  const applies = (offer: Offer): boolean => {
+    if (offer === 'force') return end.mayForce;
+    return offer !== 'command' || end.console !== undefined;
+  };
+  return { ...ending, offers: offers.filter(applies) };
 }
 
 type Describe = (end: End, why: string) => Ending;
@@ -132,7 +136,7 @@ const ENDINGS: Record<number, Describe> = {
   [Code.token]: ({ console }) =>
     stay(
       'URL expired',
-      `This console URL has expired or was revoked. Get a new one: ${urlCommand(console)}`,
+      `This console URL has expired or was revoked. Get a new one: ${describeUrlCommand(console)}`,
       NEW_URL,
     ),
   // A page that did not ask to type is not refused because its URL only allows watching.
@@ -146,7 +150,7 @@ const ENDINGS: Record<number, Describe> = {
     stay(
       'no such console',
       `This server or serial port does not exist${why} ` +
-        `Check the server's name, then get a new console URL: ${urlCommand(console)}`,
+        `Check the server's name, then get a new console URL: ${describeUrlCommand(console)}`,
       NEW_URL,
     ),
   [Code.busy]: busy,
@@ -197,7 +201,7 @@ function sessionLimit({ reason, console }: End, why: string): Ending {
     return stay('too many sessions', `${text} Close one of them, then reconnect.`);
   }
   const text = `This session has reached its time limit${why}`;
-  const again = `Reconnect, or get a new URL: ${urlCommand(console)}`;
+  const again = `Reconnect, or get a new URL: ${describeUrlCommand(console)}`;
   return stay('time limit reached', `${text} ${again}`, ['reconnect', ...NEW_URL]);
 }
 

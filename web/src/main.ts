@@ -164,7 +164,7 @@ function openConsole(access: Access): void {
     if (offer === 'force' || offer === 'ask') return comeIn(offer);
     const hello = view?.hello;
     if (offer === 'servers') return location.assign(serversPage(hello?.server.name));
-    if (offer === 'command') return clipboard.copyWords(urlCommand(hello));
+    if (offer === 'command') return hello && clipboard.copyWords(urlCommand(hello));
     screen.term.focus();
     if (offer === 'back') await session.attach('watch', { pen: 'request' });
     else if (offer === 'watch') await session.attach('watch');

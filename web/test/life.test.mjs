@@ -176,7 +176,10 @@ test('a refusal before any session is explained too', async () => {
     4001,
     'token missing, unknown or expired: ask for a new console URL',
   );
-  await see(alert(page, 'Get a new one: serialproxy get-serial-console SERVER serial'));
+  const command = 'serialproxy get-serial-console SERVER serial';
+  const nova = "with OpenStack's Nova: openstack console url show --serial SERVER";
+  await see(alert(page, `Get a new one: ${command} (${nova})`));
+  assert.equal(await button(page, 'Copy the command').count(), 0);
   await page.locator('#notice:focus').waitFor();
 });
 
