@@ -1,11 +1,11 @@
-//! A clock that goes on while the machine is suspended.
+//! A clock that also counts the time while the machine is suspended.
 
 use std::time::Duration;
 
 use rustix::time::ClockId;
 use rustix::time::clock_gettime;
 
-/// A moment of CLOCK_BOOTTIME.
+/// A time of CLOCK_BOOTTIME.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Instant(Duration);
 
@@ -17,7 +17,7 @@ impl Instant {
         Self(Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default()))
     }
 
-    /// How long ago this was.
+    /// The time since then.
     pub fn elapsed(self) -> Duration {
         Self::now().0.saturating_sub(self.0)
     }

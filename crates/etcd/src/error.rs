@@ -1,4 +1,4 @@
-//! What may go wrong, in plain words, and whether trying again is safe.
+//! Errors in plain words, and whether another attempt is safe.
 
 use std::error::Error;
 
@@ -7,36 +7,36 @@ use tonic::Code;
 use tonic::ConnectError;
 use tonic::Status;
 
-/// Most characters of what another program says of its failure.
+/// Most characters of another program's error text.
 const REASON: usize = 200;
 
-/// Why etcd did not do what it was asked. The text holds neither secrets nor addresses.
+/// Why a call to etcd failed. The text contains neither secrets nor addresses.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum EtcdError {
     /// No node answered in time. A change may or may not have been made.
     #[error("etcd does not answer: {0}")]
     Away(String),
-    /// A node answered that it will not.
+    /// A node refused the call.
     #[error("etcd refused: {0}")]
     Refused(String),
     /// The lease has expired or was revoked.
     #[error("the lease in etcd has ended")]
     NoLease,
-    /// A value that is too large, or not what it should be.
+    /// A value is too large, or does not parse.
     #[error("a value in etcd cannot be used: {0}")]
     Value(String),
-    /// The settings contradict each other.
+    /// The settings are contradictory.
     #[error("etcd cannot be used: {0}")]
     Settings(String),
 }
 
 /// How an attempt at one node failed.
 pub(crate) enum Failure {
-    /// The node did nothing: another may be asked.
+    /// The node did nothing: another node may be tried.
     Unsent(String),
-    /// It may have done it.
+    /// The node may have made the change.
     Lost(String),
-    /// Another node would say the same.
+    /// Another node would respond in the same way.
     Final(EtcdError),
 }
 
@@ -83,12 +83,12 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The last cause, which is the one that says most: `Connection refused`, not `transport error`.
+/// The last cause, which is the most specific: `Connection refused`, not `transport error`.
 fn root_cause(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map(|cause| brief(&cause.to_string())).unwrap_or_default()
 }
 
-/// A text of another program: of bounded length, without control characters.
+/// A text from another program, of limited length and without control characters.
 pub(crate) fn brief(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(REASON).collect()
 }

@@ -1,9 +1,9 @@
 //! The task that keeps a map current.
 //!
-//! The prefix is listed once, and then etcd tells every change since. When the connection breaks, the
-//! changes since are asked for at the next node; where etcd has forgotten them (`compacted`), the prefix
-//! is listed again. A node that says nothing for a while is left, so that a map that is not current says
-//! so.
+//! The prefix is listed once; after that, etcd sends every change. When the connection breaks, the
+//! task requests the changes since then from the next node; where etcd no longer has them
+//! (`compacted`), it lists the prefix again. It leaves a node that is silent for a while, so that a
+//! map that may be out of date is marked as such.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -37,19 +37,19 @@ use crate::map::Map;
 use crate::range::ANSWER;
 use crate::range::is_too_large;
 
-/// How often etcd is asked whether it is still there.
+/// How often etcd is asked for a sign of life.
 const ASK: Duration = Duration::from_secs(2);
 
-/// How long it may say nothing. Three questions are without an answer then.
+/// How long etcd may be silent: three questions are unanswered then.
 const SILENCE: Duration = Duration::from_secs(7);
 
 /// The pauses between attempts to connect: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 
-/// Keys whose values are remembered as logged.
+/// Most keys whose unusable values are remembered as logged.
 const LOGGED: usize = 100;
 
-/// How a value is read.
+/// Reads a value.
 pub(crate) type Read<T> = fn(&KeyValue) -> Result<Entry<T>, EtcdError>;
 
 /// The task that keeps a map current.
@@ -60,17 +60,17 @@ pub(crate) struct Task<T> {
     read: Read<T>,
     map: Arc<RwLock<Map<T>>>,
     telling: watch::Sender<u64>,
-    /// Up to where changes are known; none when it has to be listed.
+    /// The revision up to which changes are known; none when the prefix must be listed.
     revision: Option<i64>,
-    /// Whether something was left out for want of room.
+    /// Whether entries were left out because the map is full.
     full: bool,
-    /// Whether etcd told something since it was last connected.
+    /// Whether etcd has sent anything since the last connection began.
     told: bool,
-    /// Keys whose values were logged as unusable.
+    /// Keys whose unusable values were logged.
     logged: BTreeSet<Vec<u8>>,
 }
 
-/// What became of a key.
+/// The change of a key.
 struct Change<T> {
     name: String,
     at: i64,
@@ -102,7 +102,7 @@ impl<T> Task<T> {
             }
             if self.told && began.elapsed() > longest {
                 pause = first;
-                // The next node may be as good as this one was.
+                // The next node may work at once, as this one did.
                 if self.revision.is_some() {
                     continue;
                 }
@@ -112,7 +112,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// Keeps the map current until that fails.
+    /// Keeps the map current until a failure.
     async fn follow(&mut self) -> Result<Infallible, EtcdError> {
         let since = match self.revision {
             Some(revision) => revision,
@@ -162,8 +162,8 @@ impl<T> Task<T> {
         failure.into()
     }
 
-    /// Reads all keys; the revision from which changes are to be asked for. A change that is made
-    /// meanwhile comes again.
+    /// Reads all keys; returns the revision after which changes must be requested. A change that is
+    /// made meanwhile is received again.
     async fn list(&mut self) -> Result<i64, EtcdError> {
         self.full = false;
         let (mut entries, mut revision) = (BTreeMap::new(), None);
@@ -185,16 +185,16 @@ impl<T> Task<T> {
         }
         let revision = revision.unwrap_or_default();
         self.revision = Some(revision);
-        // What was there is dropped when nobody waits for it.
+        // The earlier entries are dropped after the lock is released.
         drop(self.write(true, |known| std::mem::replace(known, entries)));
         Ok(revision)
     }
 
-    /// Takes what etcd says.
+    /// Handles a message from etcd.
     fn take(&mut self, answer: &WatchResponse) -> Result<(), EtcdError> {
         let revision = self.revision.unwrap_or_default();
         let theirs = answer.header().map_or(0, |header| header.revision());
-        // Its first answer may be that of a node that has yet to hear the newest changes.
+        // The first message may come from a node that has not received the newest changes yet.
         if !answer.created() && theirs < revision {
             self.revision = None;
             return Err(EtcdError::Away("it was restored from an older copy".into()));
@@ -217,18 +217,18 @@ impl<T> Task<T> {
         Ok(())
     }
 
-    /// What a change makes of a key.
+    /// The change of a key in a message.
     fn change(&mut self, found: &KeyValue) -> Option<Change<T>> {
         Some(Change { name: self.name(found)?, at: found.mod_revision(), entry: self.parse(found) })
     }
 
-    /// Whether something was left out for want of room.
+    /// Applies changes; returns whether entries were left out because the map is full.
     fn apply(&self, changes: Vec<Change<T>>) -> bool {
         let (has_changes, limit) = (!changes.is_empty(), self.bounds.entries);
         let mut left_out = false;
         self.write(has_changes, |entries| {
             for Change { name, at, entry } in changes {
-                // Listed when it had changed further.
+                // The listed value is already newer.
                 if entries.get(&name).is_some_and(|known| known.changed.0 > at) {
                     continue;
                 }
@@ -249,7 +249,7 @@ impl<T> Task<T> {
         std::str::from_utf8(name).ok().map(ToOwned::to_owned)
     }
 
-    /// The value of a key; none where it was removed or cannot be used.
+    /// The value of a key; none where the key was removed or the value cannot be used.
     fn parse(&mut self, found: &KeyValue) -> Option<Entry<T>> {
         let parsed = match found.value().len() {
             _ if found.version() == 0 => None,
@@ -271,7 +271,7 @@ impl<T> Task<T> {
         None
     }
 
-    /// Changes the map, which is current now.
+    /// Changes the map and marks it current.
     fn write<R>(&self, is_news: bool, change: impl FnOnce(&mut Entries<T>) -> R) -> R {
         let (was_current, result) = {
             let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
@@ -286,7 +286,7 @@ impl<T> Task<T> {
         result
     }
 
-    /// Whether it was current before.
+    /// Marks the map as possibly out of date; returns whether it was current.
     fn set_stale(&self) -> bool {
         {
             let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
@@ -323,7 +323,7 @@ fn ended() -> Failure {
     Failure::Lost("the connection ended".into())
 }
 
-/// Between half of it and all of it, so that not all hosts come at once.
+/// A time between half of `pause` and all of it, so that hosts do not all connect at once.
 fn jittered(pause: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     pause / 2 + (pause / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))

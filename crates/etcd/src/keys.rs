@@ -1,9 +1,9 @@
 //! Ranges of keys.
 
-/// The first key after all that begin with `prefix`.
+/// The first key after all keys that begin with `prefix`.
 pub(crate) fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
-    // Keys here are UTF-8, in which no byte is 255.
+    // Keys are UTF-8 here, in which no byte is 255.
     if let Some(last) = end.last_mut() {
         *last = last.saturating_add(1);
     }

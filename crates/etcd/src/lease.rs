@@ -1,4 +1,4 @@
-//! Leases: keys that go when their owner does.
+//! Leases: keys that are removed when their owner ends.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -17,29 +17,29 @@ use crate::EtcdError;
 use crate::Instant;
 use crate::link::Nature;
 
-/// The pause after a keepalive that failed.
+/// The pause after a failed keepalive.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A lease's number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct LeaseId(pub(crate) i64);
 
-/// A lease that is kept alive, and revoked when this is dropped: its keys go at once then.
+/// A lease that is kept alive. Dropping this revokes it, which removes its keys at once.
 ///
-/// Once it is lost it stays so, and its owner makes a new one.
+/// A lost lease stays lost; its owner makes a new one.
 #[derive(Debug)]
 pub struct Lease {
     id: LeaseId,
     ttl: Duration,
     acknowledged: Arc<Mutex<Instant>>,
     lost: watch::Receiver<bool>,
-    /// Dropped when the lease is no longer wanted.
+    /// Dropped when the lease is no longer needed.
     wanted: Option<oneshot::Sender<()>>,
     keeper: JoinHandle<()>,
 }
 
 impl Etcd {
-    /// Makes a lease that nobody keeps alive: it ends after that time.
+    /// Makes a lease that is not kept alive: it ends after `ttl`.
     ///
     /// # Errors
     ///
@@ -48,12 +48,12 @@ impl Etcd {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
         let grant =
             |client: Arc<Client>| async move { client.lease_client().grant(seconds, None).await };
-        // One whose answer was lost holds no key, and ends by itself.
+        // If the answer is lost, the lease has no keys, and ends by itself.
         let granted = self.link.call(Nature::Repeatable, grant).await?;
         Ok(LeaseId(granted.id()))
     }
 
-    /// Makes a lease of that time, in whole seconds, and keeps it alive.
+    /// Makes a lease of `ttl`, in whole seconds, and keeps it alive.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Etcd {
         Ok(Lease { id, ttl, acknowledged, lost, wanted: Some(wanted), keeper })
     }
 
-    /// Ends a lease; its keys go.
+    /// Ends a lease, which removes its keys.
     ///
     /// # Errors
     ///
@@ -84,12 +84,12 @@ impl Etcd {
         }
     }
 
-    /// Keeps a lease alive for its time from now on; false when it has ended.
+    /// Renews a lease for its full time; false when it has ended.
     async fn keep_alive(&self, lease: LeaseId) -> Result<bool, EtcdError> {
         let keep = |client: Arc<Client>| async move {
             match client.lease_client().keep_alive(lease.0).await {
                 Ok(_) => Ok(true),
-                // What the client library makes of an answer without time.
+                // The client library returns this for an answer without a time.
                 Err(ClientError::LeaseKeepAliveError(_)) => Ok(false),
                 Err(error) => Err(error),
             }
@@ -99,13 +99,13 @@ impl Etcd {
 }
 
 impl Lease {
-    /// Its number, for keys that are to go with it.
+    /// Its number, for keys that are to be removed with it.
     pub fn id(&self) -> LeaseId {
         self.id
     }
 
-    /// When the newest keepalive that etcd acknowledged was sent: the lease is good for its time from
-    /// then on.
+    /// When the newest acknowledged keepalive was sent: the lease is valid for its time from then
+    /// on.
     pub fn acknowledged(&self) -> Instant {
         *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,14 +117,14 @@ impl Lease {
 
     /// Waits until it may have ended.
     pub async fn lost(&self) {
-        // Its keeper tells, and ends only then or with this lease.
+        // The keeper sends this, and ends only then or with this lease.
         let _ = self.lost.clone().wait_for(|lost| *lost).await;
     }
 
-    /// Ends it, and waits until etcd has removed its keys, as far as etcd can be reached.
+    /// Ends it, and waits until etcd has removed its keys, if etcd can be reached.
     pub async fn close(mut self) {
         self.wanted = None;
-        // It ends within the time of two calls.
+        // The keeper ends within the time of two calls.
         let _ = (&mut self.keeper).await;
     }
 }
@@ -145,7 +145,7 @@ impl Keeper {
                 losing.send_replace(true);
             }
         }
-        // Also where it was lost for want of an answer: then it may stand in the way of the next.
+        // Also after a loss: if etcd only did not respond, the lease may still block the next one.
         if let Err(error) = self.etcd.revoke(self.id).await {
             tracing::debug!(%error, "a lease ends by itself");
         }

@@ -1,8 +1,8 @@
-//! The shared store of a serialproxy on many hosts: etcd.
+//! The store that the hosts of a serialproxy share: etcd.
 //!
-//! [`Etcd`] reads and changes JSON values below one prefix, [`Lease`] ties keys to the life of their
-//! owner, and [`Watched`] is a map that follows a prefix. Every call ends in less than 2 s. What comes
-//! from etcd is bounded, and what does not parse is left out.
+//! [`Etcd`] reads and changes JSON values below one prefix, [`Lease`] ties keys to the life of
+//! their owner, and [`Watched`] is a map that follows a prefix. Every call ends in less than 2 s.
+//! Data from etcd is limited in size, and values that do not parse are left out.
 
 mod boottime;
 mod error;
@@ -36,24 +36,25 @@ pub use crate::values::Entry;
 pub use crate::values::Revision;
 pub use crate::watched::Watched;
 
-/// The keys of an etcd below one prefix. Its clones share the connection.
+/// The keys of an etcd below one prefix. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Etcd {
     link: Arc<Link>,
 }
 
 impl Etcd {
-    /// The etcd of these settings. It is connected at the first call, and again whenever that breaks.
+    /// The etcd of these settings. The first call connects to it, and later ones reconnect after a
+    /// failure.
     ///
     /// # Errors
     ///
-    /// When the settings contradict each other, or outside of a runtime: the connection's tasks run in
-    /// the one from which this is called.
+    /// When the settings are contradictory, or outside of a runtime: the connection's tasks run in
+    /// the runtime from which this is called.
     pub fn new(settings: Settings) -> Result<Self, EtcdError> {
         Ok(Self { link: Arc::new(Link::new(settings)?) })
     }
 
-    /// Where a key is in etcd.
+    /// The full key in etcd.
     fn full(&self, key: &str) -> Vec<u8> {
         format!("{}{key}", self.link.prefix()).into_bytes()
     }

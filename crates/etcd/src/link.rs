@@ -1,7 +1,7 @@
-//! The connection to one of etcd's nodes, and its way to the next node when one fails.
+//! The connection to one of etcd's nodes, which moves to the next node after a failure.
 //!
-//! A client library's own balancer would go on choosing a node that is down or hangs, so there is one
-//! node at a time, and a call that fails there moves all later ones to the next.
+//! A client library's own balancer would continue to choose nodes that are down or hang. So there
+//! is one node at a time, and a call that fails there moves all later calls to the next.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,27 +28,28 @@ use crate::Tls;
 use crate::error::Failure;
 use crate::error::brief;
 
-/// How long a call takes at most, so that users get an answer in less than 2 s.
+/// How long a call may take, so that users get an answer in less than 2 s.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(1800);
 
-/// How long one of several nodes may take to connect, authenticate, or answer what may be asked again.
+/// How long one of several nodes may take to connect, authenticate, or answer a repeatable call.
 const PATIENCE: Duration = Duration::from_millis(600);
 
 /// The pause after all nodes were tried.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often is looked whether the client's certificate was renewed.
+/// How often to check whether the client's certificate was renewed.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Pings while something waits for a node: etcd takes more than one in 5 s as an attack.
+/// The time between pings while a call waits for a node: etcd takes more than one in 5 s for an
+/// attack.
 const PING: Duration = Duration::from_secs(6);
 
-/// Whether a call may be sent a second time when it is not known what became of the first.
+/// Whether a call may be sent again when the outcome of the first is unknown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Nature {
-    /// It has the same outcome.
+    /// It has the same outcome again.
     Repeatable,
-    /// It may undo or mistake what happened since.
+    /// It may undo or misjudge changes made since.
     Once,
 }
 
@@ -56,16 +57,16 @@ pub(crate) enum Nature {
 #[derive(Debug)]
 pub(crate) struct Link {
     settings: Settings,
-    /// Where the connection's tasks run, whoever calls.
+    /// The runtime of the connection's tasks, whoever calls.
     runtime: Handle,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Counts the nodes that were tried, one after the other.
+    /// How many nodes were tried so far, in turn.
     turn: usize,
     client: Option<Arc<Client>>,
-    /// When the client's certificate was looked at, and when the one in use was written.
+    /// When the client's certificate was last checked, and when the present one was written.
     looked: Instant,
     written: Option<SystemTime>,
 }
@@ -81,7 +82,7 @@ impl Link {
         settings.check()?;
         let runtime = Handle::try_current()
             .map_err(|_| EtcdError::Settings("there is no runtime for its connection".into()))?;
-        // Hosts begin at different nodes, so that these share the load.
+        // Hosts begin at different nodes, so that nodes share the load.
         let first = getrandom::u32().unwrap_or_default();
         let turn = usize::try_from(first).unwrap_or_default() % settings.endpoints.len();
         let (looked, written) = (Instant::now(), None);
@@ -97,12 +98,12 @@ impl Link {
         &self.settings.endpoints
     }
 
-    /// Where tasks of this etcd run.
+    /// The runtime for tasks of this etcd.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// Does `work` at a node, and at the next where one fails and nothing speaks against it.
+    /// Does `work` at a node, and at the next one after a failure that allows another attempt.
     ///
     /// # Errors
     ///
@@ -163,7 +164,7 @@ impl Link {
         }
     }
 
-    /// The client of the present node, and what to tell [`Link::move_on`] when it fails.
+    /// The client of the present node, with the turn to pass to [`Link::move_on`] if it fails.
     pub(crate) async fn client(&self) -> Result<(usize, Arc<Client>), (usize, Failure)> {
         let mut state = self.state.lock().await;
         let turn = state.turn;
@@ -184,13 +185,13 @@ impl Link {
                 (state.client, state.written) = (Some(Arc::clone(&client)), written);
                 Ok((turn, client))
             }
-            // Its key may not be there yet. What is connected goes on until then.
+            // Its key may not be written yet. The present connection stays in use until then.
             (Err(_), Some(client)) => Ok((turn, Arc::clone(client))),
             (Err(failure), None) => Err((turn, failure)),
         }
     }
 
-    /// Leaves the node of that turn, unless another caller has done so.
+    /// Leaves the node of this turn, unless another caller has already done so.
     pub(crate) async fn move_on(&self, turn: usize) {
         let mut state = self.state.lock().await;
         if state.turn == turn {
@@ -198,7 +199,7 @@ impl Link {
         }
     }
 
-    /// A client of the node of that turn.
+    /// A client of the node of this turn.
     pub(crate) async fn open(&self, turn: usize) -> Result<Client, Failure> {
         let endpoints = &self.settings.endpoints;
         let url = endpoints.get(turn % endpoints.len()).cloned().unwrap_or_default();
@@ -222,7 +223,7 @@ impl Link {
         }
         Client::from_channel(Channel::Tonic(channel), Some(options)).await.map_err(|error| {
             match error.into() {
-                // Who could not authenticate has changed nothing.
+                // A client that failed to authenticate has changed nothing.
                 Failure::Lost(reason) => Failure::Unsent(reason),
                 failure => failure,
             }

@@ -1,4 +1,4 @@
-//! What a map that follows a prefix consists of.
+//! The parts of a map that follows a prefix.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use jiff::Timestamp;
 
 use crate::Entry;
 
-/// What a map may hold.
+/// The limits of a map.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Most keys.
+    /// Most entries.
     pub entries: usize,
     /// Most bytes of a value.
     pub value: usize,
 }
 
-/// When a map was what etcd has.
+/// When a map was last known to equal etcd's content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AsOf {
-    /// The newest time at which it was known to be so.
+    /// The latest time at which it was known to be equal.
     pub time: Timestamp,
-    /// Whether it may have changed since, because etcd does not answer.
+    /// Whether it may differ now, because etcd does not respond.
     pub stale: bool,
 }
 
-/// The keys without what they begin with, and their values.
+/// The keys, without the prefix, and their values.
 pub(crate) type Entries<T> = BTreeMap<String, Arc<Entry<T>>>;
 
-/// What the task writes and others read.
+/// The state that the task writes and others read.
 #[derive(Debug)]
 pub(crate) struct Map<T> {
     pub(crate) entries: Entries<T>,
     pub(crate) as_of: Option<AsOf>,
-    /// Whether something was left out for want of room.
+    /// Whether entries were left out because the map is full.
     pub(crate) full: bool,
 }

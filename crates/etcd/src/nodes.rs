@@ -1,4 +1,4 @@
-//! How each node of etcd is.
+//! The state of etcd's nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::error::brief;
 use crate::link::Link;
 
-/// How long a node may take to say how it is.
+/// How long a node may take to report its state.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A node of etcd.
@@ -20,26 +20,26 @@ const DEADLINE: Duration = Duration::from_secs(1);
 pub struct Node {
     /// Its URL, as the settings have it.
     pub endpoint: String,
-    /// How it is, or why it does not say so.
+    /// Its state, or why there is none.
     pub health: Result<Health, EtcdError>,
 }
 
-/// How a node is.
+/// The state of a node.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Health {
     /// The version of its program.
     pub version: String,
-    /// Bytes of its database.
+    /// Size of its database in bytes.
     pub bytes: u64,
-    /// Whether it knows a leader. Without one, etcd takes no changes.
+    /// Whether it knows a leader. Without one, etcd accepts no changes.
     pub has_leader: bool,
     /// Whether it is the leader.
     pub is_leader: bool,
 }
 
 impl Etcd {
-    /// How each node is, in the order of the settings. All are asked at once, over connections of their
-    /// own.
+    /// The state of each node, in the order of the settings. All are asked at once, over separate
+    /// connections.
     pub async fn nodes(&self) -> Vec<Node> {
         let mut asked = JoinSet::new();
         for (turn, endpoint) in self.link.endpoints().iter().cloned().enumerate() {

@@ -1,4 +1,4 @@
-//! All keys that begin alike, page by page.
+//! All keys with a prefix, page by page.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,37 +17,38 @@ use crate::keys;
 use crate::link::Nature;
 use crate::values::entry;
 
-/// Keys of a page at most.
+/// Most keys of a page.
 const PAGE: usize = 2000;
 
-/// Where what does not fit on one page is cut, by the byte behind the prefix, which for most keys is a
-/// hexadecimal digit: for each page, etcd looks at all keys up to the end of the range, so reading 100,000
-/// keys as one range would take seconds.
+/// Where ranges are divided that do not fit on one page: by the byte after the prefix, which for
+/// most keys is a hexadecimal digit. For each page, etcd examines all keys up to the end of the
+/// range, so reading 100,000 keys as one range would take seconds.
 const CUTS: &[u8] = b"123456789abcdef";
 
-/// Bytes of an answer. etcd accepts values of 1.5 MiB from others, of which one fits.
+/// Largest answer in bytes. Other clients may write values of 1.5 MiB, of which one fits.
 pub(crate) const ANSWER: usize = 8 * 1024 * 1024;
 
-/// Some keys that begin alike, ordered.
+/// Some of the keys, in order.
 pub(crate) struct Page {
     pub(crate) found: Vec<KeyValue>,
-    /// Of the whole etcd when it answered.
+    /// The revision of etcd at the time of the answer.
     pub(crate) revision: i64,
 }
 
-/// What is yet to be read of all keys that begin alike.
+/// The remaining pages of all keys with a prefix.
 pub(crate) struct Pages<'a> {
     etcd: &'a Etcd,
     prefix: Vec<u8>,
-    /// Where each range begins and ends, in order.
+    /// The beginning and end of each remaining range, in order.
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
-    /// Keys of a page: fewer where values are large.
+    /// Most keys of a page; fewer where values are large.
     size: usize,
 }
 
 impl Etcd {
-    /// The first so many keys that begin so, ordered, each without the prefix and with its value. What
-    /// does not parse is logged and left out. Changes that are made meanwhile may be in it or not.
+    /// The first `limit` keys with this prefix, in order, each without the prefix and with its
+    /// value. Values that do not parse are logged and left out. Simultaneous changes may be
+    /// included or not.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Etcd {
         Ok(listed)
     }
 
-    /// How many keys begin so.
+    /// How many keys have this prefix.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl Etcd {
         Ok(usize::try_from(answer.count()).unwrap_or_default())
     }
 
-    /// All keys that begin so.
+    /// All keys with this prefix.
     pub(crate) fn pages(&self, prefix: &[u8]) -> Pages<'_> {
         let all = (prefix.to_vec(), keys::end_of(prefix));
         Pages { etcd: self, prefix: prefix.to_vec(), ranges: VecDeque::from([all]), size: PAGE }
@@ -130,7 +131,7 @@ impl Etcd {
 }
 
 impl Pages<'_> {
-    /// The next of them.
+    /// The next page.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ impl Pages<'_> {
         }
     }
 
-    /// Puts back what is left of a range, cut into short ones.
+    /// Puts back the rest of a range, divided into shorter ones.
     fn put_back(&mut self, from: Vec<u8>, end: Vec<u8>) {
         let cuts = CUTS.iter().map(|cut| [self.prefix.as_slice(), &[*cut]].concat());
         let within: Vec<_> = cuts.filter(|cut| from < *cut && *cut < end).collect();

@@ -1,4 +1,4 @@
-//! Where etcd is, and how to authenticate there.
+//! The address of etcd, and the credentials for it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,20 +9,20 @@ use crate::EtcdError;
 /// Most nodes of one etcd that are tried.
 const ENDPOINTS: usize = 16;
 
-/// Where etcd is, and how to authenticate there.
+/// The address of etcd, and the credentials for it.
 #[derive(Clone)]
 pub struct Settings {
-    /// URLs of its nodes (`https://10.0.0.1:2379`). Any of them will do.
+    /// URLs of its nodes (`https://10.0.0.1:2379`). Any of them is enough.
     pub endpoints: Vec<String>,
-    /// What `https` needs; none for `http`.
+    /// Files for `https`; none for `http`.
     pub tls: Option<Tls>,
     /// User name and password. Without them, etcd may know a client by its certificate's common name.
     pub user: Option<(String, String)>,
-    /// What every key begins with.
+    /// The prefix of every key.
     pub prefix: String,
 }
 
-/// Files for TLS. A certificate that was renewed is used within seconds.
+/// Files for TLS. A renewed certificate is used within seconds.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// CA bundle that verifies etcd's nodes.
@@ -34,7 +34,7 @@ pub struct Tls {
 impl Settings {
     /// # Errors
     ///
-    /// In words, when they contradict each other.
+    /// In words, when they are contradictory.
     pub(crate) fn check(&self) -> Result<(), EtcdError> {
         let wrong = |text: String| Err(EtcdError::Settings(text));
         if !(1..=ENDPOINTS).contains(&self.endpoints.len()) {

@@ -18,7 +18,7 @@ use crate::Revision;
 use crate::link::Nature;
 use crate::values::json;
 
-/// Changes that are made all or not at all. etcd takes 128 conditions, and as many changes.
+/// Changes that are made all or not at all. etcd allows 128 conditions, and as many changes.
 #[derive(Debug)]
 #[must_use = "nothing happens before `commit`"]
 pub struct Transaction {
@@ -37,26 +37,26 @@ impl Etcd {
 }
 
 impl Transaction {
-    /// Only where this key has no value.
+    /// Requires that this key has no value.
     pub fn absent(mut self, key: &str) -> Self {
         self.conditions.push(Compare::version(self.etcd.full(key), CompareOp::Equal, 0));
         self
     }
 
-    /// Only where this key has a value.
+    /// Requires that this key has a value.
     pub fn present(mut self, key: &str) -> Self {
         self.conditions.push(Compare::version(self.etcd.full(key), CompareOp::Greater, 0));
         self
     }
 
-    /// Only where this key was last changed then.
+    /// Requires that this key's last change is `since`.
     pub fn unchanged(mut self, key: &str, since: Revision) -> Self {
         let key = self.etcd.full(key);
         self.conditions.push(Compare::mod_revision(key, CompareOp::Equal, since.0));
         self
     }
 
-    /// Gives a key a value; with a lease, it goes when that ends.
+    /// Sets the value of a key; with a lease, the key is removed when the lease ends.
     pub fn put<T: Serialize>(mut self, key: &str, value: &T, lease: Option<LeaseId>) -> Self {
         match json(value) {
             Ok(value) => {
@@ -74,19 +74,19 @@ impl Transaction {
         self
     }
 
-    /// Removes all keys that begin so.
+    /// Removes all keys with this prefix.
     pub fn delete_all(mut self, prefix: &str) -> Self {
         let options = DeleteOptions::new().with_prefix();
         self.changes.push(TxnOp::delete(self.etcd.full(prefix), Some(options)));
         self
     }
 
-    /// Makes the changes; none where a condition does not hold.
+    /// Makes the changes; none where a condition is not met.
     ///
     /// # Errors
     ///
-    /// When etcd is away (they may have been made) or refuses, a lease has ended, or a value is too
-    /// large.
+    /// When etcd is away (then the changes may have been made) or refuses, when a lease has ended,
+    /// or when a value is too large.
     pub async fn commit(self) -> Result<Option<Revision>, EtcdError> {
         if let Some(error) = self.wrong {
             return Err(error);

@@ -20,23 +20,24 @@ use crate::LeaseId;
 use crate::error::brief;
 use crate::link::Nature;
 
-/// Most bytes of a value.
+/// Largest value in bytes.
 pub(crate) const VALUE: usize = 256 * 1024;
 
-/// A count of etcd's changes: what came later has a greater one.
+/// The number of a change in etcd: later changes have greater numbers.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Revision(pub i64);
 
-/// A value, and when it came.
+/// A value with its revisions.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Entry<T> {
     /// The value.
     pub value: T,
-    /// When its key was made. Of two owners of one key, the later has the greater number: it fences.
+    /// When its key was created. Of two successive owners of a key, the later one has the greater
+    /// number, which can serve as a fencing token.
     pub created: Revision,
     /// When it was last changed.
     pub changed: Revision,
-    /// The lease with which it goes, if it has one.
+    /// The lease of the key, if it has one: the key is removed when the lease ends.
     pub lease: Option<LeaseId>,
 }
 
@@ -50,7 +51,7 @@ impl Etcd {
         Ok(self.entry(key).await?.map(|entry| entry.value))
     }
 
-    /// The value of a key, and when it came.
+    /// The value of a key with its revisions.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Etcd {
         answer.kvs().first().map(entry).transpose()
     }
 
-    /// The value of a key, unless `other` has one: both are looked up in one call, at one time.
+    /// The value of a key, unless `other` has a value: one call looks both up at the same time.
     ///
     /// # Errors
     ///
@@ -93,7 +94,8 @@ impl Etcd {
         Ok(found.transpose()?.map(|entry| entry.value))
     }
 
-    /// Gives a key a value, whatever it had; with a lease, it goes when that ends.
+    /// Sets the value of a key, whatever it was; with a lease, the key is removed when the lease
+    /// ends.
     ///
     /// # Errors
     ///
@@ -113,7 +115,7 @@ impl Etcd {
         self.link.call(Nature::Once, put).await.map(drop)
     }
 
-    /// Gives a key a value where it has none; false where it has one.
+    /// Sets the value of a key that has none; false where it has one.
     ///
     /// # Errors
     ///
@@ -128,7 +130,8 @@ impl Etcd {
         Ok(created.is_some())
     }
 
-    /// Removes a key; false when it was not there, so that of many who remove it one wins.
+    /// Removes a key; false when it was gone already. Of several callers that remove it, one gets
+    /// true.
     ///
     /// # Errors
     ///
@@ -137,7 +140,7 @@ impl Etcd {
         Ok(self.remove(key).await?.is_some())
     }
 
-    /// Removes a key and gives what it had: of many who take it one gets it.
+    /// Removes a key and returns its value. Of several callers, one gets it.
     ///
     /// # Errors
     ///
@@ -159,7 +162,7 @@ impl Etcd {
     }
 }
 
-/// A value as it is kept.
+/// The stored form of a value.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, EtcdError> {
     let text =
         serde_json::to_vec(value).map_err(|error| EtcdError::Value(brief(&error.to_string())))?;
@@ -169,9 +172,9 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, EtcdError> {
     }
 }
 
-/// What was found.
+/// The value and revisions of a found key.
 pub(crate) fn entry<T: DeserializeOwned>(found: &KeyValue) -> Result<Entry<T>, EtcdError> {
-    // The parser's text could repeat what stands there.
+    // The parser's error text could repeat the value.
     let value = serde_json::from_slice(found.value()).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         EtcdError::Value(format!("it is not understood at line {line}, column {column}"))
@@ -179,7 +182,7 @@ pub(crate) fn entry<T: DeserializeOwned>(found: &KeyValue) -> Result<Entry<T>, E
     Ok(entry_of(found, value))
 }
 
-/// What was found, with what its value is read as.
+/// The revisions of a found key, with its parsed value.
 pub(crate) fn entry_of<T>(found: &KeyValue, value: T) -> Entry<T> {
     let (created, changed) = (found.create_revision(), found.mod_revision());
     let lease = Some(LeaseId(found.lease())).filter(|lease| lease.0 != 0);

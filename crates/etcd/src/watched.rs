@@ -21,7 +21,7 @@ use crate::range::ANSWER;
 use crate::values::entry;
 use crate::values::entry_of;
 
-/// A map of all keys that begin alike, without what they begin with. Its clones share it.
+/// A map of all keys with a prefix, which are without the prefix here. Clones share it.
 #[derive(Debug)]
 pub struct Watched<T> {
     map: Arc<RwLock<Map<T>>>,
@@ -36,7 +36,7 @@ impl<T> Clone for Watched<T> {
     }
 }
 
-/// Ends the task with the last who reads the map.
+/// Ends the task when the last clone of the map is dropped.
 #[derive(Debug)]
 struct Follower(AbortHandle);
 
@@ -47,7 +47,8 @@ impl Drop for Follower {
 }
 
 impl Etcd {
-    /// A map of all keys that begin so. It is empty until it was listed, see [`Watched::listed`].
+    /// A map of all keys with this prefix. It is empty until the keys are listed, see
+    /// [`Watched::listed`].
     pub fn watch<T>(&self, prefix: &str, bounds: Bounds) -> Watched<T>
     where
         T: DeserializeOwned + Send + Sync + 'static,
@@ -55,7 +56,7 @@ impl Etcd {
         self.follow(prefix, bounds, entry)
     }
 
-    /// The same, where only the keys count: whatever their values are, none is left out for it.
+    /// The same, where only the keys count: none is left out because of its value.
     pub fn watch_keys(&self, prefix: &str, entries: usize) -> Watched<()> {
         self.follow(prefix, Bounds { entries, value: ANSWER }, |found| Ok(entry_of(found, ())))
     }
@@ -82,29 +83,29 @@ impl<T> Watched<T> {
         self.read(|entries| entries.get(key).cloned())
     }
 
-    /// Reads the map. It does not change meanwhile, so this must be short.
+    /// Reads the map, which is locked meanwhile, so this must be short.
     pub fn read<R>(&self, read: impl FnOnce(&Entries<T>) -> R) -> R {
         read(&self.map.read().unwrap_or_else(PoisonError::into_inner).entries)
     }
 
-    /// When the map was what etcd has; none before it was listed.
+    /// When the map was last known to equal etcd's content; none before the keys were listed.
     pub fn as_of(&self) -> Option<AsOf> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).as_of
     }
 
-    /// Whether keys were left out because there are more than it may hold.
+    /// Whether keys were left out because the map is full.
     pub fn is_full(&self) -> bool {
         self.map.read().unwrap_or_else(PoisonError::into_inner).full
     }
 
-    /// Waits until it was listed for the first time.
+    /// Waits until the keys were listed for the first time.
     pub async fn listed(&self) {
-        // The task that tells ends only with this.
+        // The task that sends this ends only with this map.
         let _ = self.news.clone().wait_for(|_| self.as_of().is_some()).await;
     }
 
-    /// Tells of changes to the map and of its becoming stale or current, each by another number. A
-    /// change that is made while its reader is busy is not missed, but several may be told as one.
+    /// Reports changes to the map, and when it becomes stale or current, each with another number.
+    /// No change is missed while the reader is busy, but several may be reported as one.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.clone()
     }
