@@ -1,5 +1,5 @@
-//! How an api host lets others join, and renews their certificates: the calls of its cluster listener
-//! that issue certificates.
+//! The calls of an api host's cluster listener that issue certificates: for hosts that join, and
+//! for hosts that renew theirs.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -46,13 +46,13 @@ use crate::wire::Refusal;
 use crate::wire::RenewAnswer;
 use crate::wire::RenewRequest;
 
-/// How long one call may take, the request's body included.
+/// How long one call may take, including the request's body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Calls at once; each takes some etcd calls and a signature.
+/// Simultaneous calls; each makes some calls to etcd and a signature.
 const AT_ONCE: usize = 16;
 
-/// Calls of one address in a minute: many hosts of a rack may have one.
+/// Calls of one address in a minute: the hosts of a rack may share an address.
 const PER_MINUTE: u32 = 60;
 
 /// Issues the certificates of a cluster. Cheap to clone; all clones are the same one.
@@ -93,12 +93,12 @@ pub(crate) enum AdmissionError {
 }
 
 impl Admission {
-    /// For the CA of this host; none where it has no key of one, or the certificates come from another PKI:
-    /// then others issue them.
+    /// For the CA of this host; none where this host does not have the CA's key, or where another
+    /// PKI issues the certificates.
     ///
     /// # Errors
     ///
-    /// When the files of the CA are of no use.
+    /// When the files of the CA cannot be used.
     pub fn load(
         cluster: &Cluster,
         state_dir: &Path,
@@ -124,7 +124,7 @@ impl Admission {
         }))))
     }
 
-    /// Answers a call of [`JOIN`] or [`RENEW`], of an address that may have shown a certificate.
+    /// Answers a call of [`JOIN`] or [`RENEW`] from an address, which may have a certificate.
     pub async fn answer<B>(
         &self,
         request: Request<B>,
@@ -175,12 +175,12 @@ impl Admission {
         }
     }
 
-    /// Taken when the request is complete: a slow one keeps nobody out.
+    /// Called when the request is complete, so that a slow request does not occupy a place.
     fn place(&self) -> Result<SemaphorePermit<'_>, AdmissionError> {
         self.0.places.try_acquire().map_err(|_| AdmissionError::TooMany)
     }
 
-    /// Everything is checked before the code is used, so that it is still good after a mistake.
+    /// Checks everything before it uses the code, so that the code stays valid after a mistake.
     async fn join(&self, asked: &JoinRequest, from: IpAddr) -> Result<JoinAnswer, AdmissionError> {
         let inner = &*self.0;
         let digest = Secret::from_text(&asked.secret).ok_or(MemberError::Code)?.digest();
@@ -207,14 +207,15 @@ impl Admission {
         })
     }
 
-    /// Notes this host itself, whose certificate nobody else issued.
+    /// Records this host itself, which issued its own certificate.
     pub(crate) async fn register(&self, own: &Peer) -> Result<(), MemberError> {
         self.0.members.register(own).await
     }
 
-    /// Another certificate for a host that has a valid one: a new one where half of the time of the newest
-    /// is over, else the newest. An answer that was lost is asked for again so, and whoever has stolen a
-    /// certificate gets no others than the host has, all of which are removed with it.
+    /// A certificate for a host that has a valid one: a new one if half the time of the newest has
+    /// passed, otherwise the newest. So a host whose answer was lost gets the same certificate
+    /// again. A thief of a certificate gets no others than the host has, and they are all removed
+    /// with the host.
     pub(crate) async fn renew(&self, peer: &Peer, request: &str) -> Result<String, AdmissionError> {
         let inner = &*self.0;
         let member = inner.members.of(peer).await?;
@@ -247,7 +248,7 @@ impl AdmissionError {
 
     fn response(&self) -> Response<Full<Bytes>> {
         let status = self.status();
-        // A path of this host is nobody else's business.
+        // Other hosts must not learn paths of this host.
         let error = match status {
             StatusCode::INTERNAL_SERVER_ERROR => {
                 "the certificate cannot be issued; the log of the api host says why".to_owned()
@@ -267,13 +268,13 @@ where
     let body = Limited::new(request.into_body(), MAX_REQUEST).collect().await;
     let body =
         body.map_err(|_| AdmissionError::Request("it is larger than 16 KiB, or incomplete"))?;
-    // The parser's text could repeat the secret.
+    // The parser's error text could repeat the secret.
     serde_json::from_slice(&body.to_bytes())
         .map_err(|_| AdmissionError::Request("it is not the JSON that this call takes"))
 }
 
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {
-    // Strings, and lists of them.
+    // The value consists of strings and lists, so this cannot fail.
     let body = serde_json::to_vec(value).unwrap_or_default();
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! The CA of a cluster: api hosts have its key, and issue the hosts' certificates with it.
+//! The CA of a cluster. Api hosts have its key, and issue the hosts' certificates.
 
 use std::io;
 use std::path::Path;
@@ -37,7 +37,7 @@ use crate::role::Roles;
 /// Lifetime of the CA's own certificate.
 const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-/// Clocks of other hosts may be so far behind, if a certificate lives long enough.
+/// How far other hosts' clocks may be behind, if a certificate is valid for long enough.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Largest request for a certificate, in bytes.
@@ -49,29 +49,29 @@ pub enum AuthorityError {
     /// A file cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
-    /// There is one already.
+    /// This host already has a CA.
     #[error("{0} exists: this host belongs to a cluster already")]
     Exists(PathBuf),
-    /// A file has no certificate or key that can be used, or a certificate cannot be made.
+    /// A file contains no usable certificate or key, or a certificate cannot be made.
     #[error("the CA in {path} cannot be used: {error}")]
     Unusable {
-        /// Where it is.
+        /// The place of the CA.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: rcgen::Error,
     },
     /// Keys cannot be made.
     #[error("a key or certificate cannot be created: {0}")]
     Create(#[from] rcgen::Error),
-    /// There is no randomness.
+    /// No random numbers are available.
     #[error("no random numbers are available: {0}")]
     Random(#[from] getrandom::Error),
-    /// A request for a certificate is of no use.
+    /// A request for a certificate cannot be used.
     #[error("the request for a certificate is not valid: {0}")]
     Request(&'static str),
 }
@@ -84,14 +84,14 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate that was issued.
+/// An issued certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issued {
-    /// The certificate, and after it the CA's, in PEM.
+    /// The certificate, followed by the CA's, in PEM.
     pub chain: String,
     /// Its serial number.
     pub serial: Serial,
-    /// When it ends.
+    /// When it expires.
     pub until: SystemTime,
 }
 
@@ -100,7 +100,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// When there is one already, or the files cannot be written.
+    /// When there is a CA already, or the files cannot be written.
     pub fn create(state_dir: &Path) -> Result<Self, AuthorityError> {
         let (path, key_path) = paths(state_dir);
         for path in [&path, &key_path] {
@@ -115,11 +115,11 @@ impl Authority {
         Ok(ca)
     }
 
-    /// Reads the CA of this host; none where it has no key of one.
+    /// Reads the CA of this host; none where this host does not have its key.
     ///
     /// # Errors
     ///
-    /// When the files are of no use.
+    /// When the files cannot be used.
     pub fn load(state_dir: &Path) -> Result<Option<Self>, AuthorityError> {
         let (path, key_path) = paths(state_dir);
         if !key_path.exists() {
@@ -131,7 +131,7 @@ impl Authority {
         Self::parse(&path, read(&path)?, &read(&key_path)?).map(Some)
     }
 
-    /// The CA of these texts; the path is for messages.
+    /// The CA of these texts; `path` is for error texts.
     fn parse(path: &Path, certificate_pem: String, key: &str) -> Result<Self, AuthorityError> {
         let unusable = |error| AuthorityError::Unusable { path: path.into(), error };
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
@@ -154,11 +154,11 @@ impl Authority {
             .map_err(|error| failed(&path, error))
     }
 
-    /// Issues the certificate of a host for a key that it made.
+    /// Issues the certificate of a host for a new key of its own.
     ///
     /// # Errors
     ///
-    /// When there is no randomness, or the certificate cannot be signed.
+    /// When no random numbers are available, or the certificate cannot be signed.
     pub fn issue(
         &self,
         host: &str,
@@ -173,12 +173,12 @@ impl Authority {
         Ok(Issued { chain, serial: Serial::of(&serial), until })
     }
 
-    /// Issues the certificate of a host that asks for it (PKCS #10 in PEM). Of the request only the key
-    /// counts: who it is and what it may do is known otherwise.
+    /// Issues the certificate of a host for its request (PKCS #10 in PEM). Only the key of the
+    /// request is used; the name and the roles are given.
     ///
     /// # Errors
     ///
-    /// When the request is of no use, or the certificate cannot be signed.
+    /// When the request cannot be used, or the certificate cannot be signed.
     pub fn sign(
         &self,
         host: &str,
@@ -189,11 +189,11 @@ impl Authority {
         self.issue(host, roles, &key_of(request)?, life)
     }
 
-    /// Issues another certificate for a host that has one, for the same key.
+    /// Issues a further certificate for a host that has one, for the same key.
     ///
     /// # Errors
     ///
-    /// As [`Self::sign`], and for another key.
+    /// As for [`Self::sign`], and when the request has another key.
     pub(crate) fn sign_again(
         &self,
         peer: &Peer,
@@ -207,16 +207,16 @@ impl Authority {
         self.issue(&peer.host, &peer.roles, &key, life)
     }
 
-    /// A code for one host.
+    /// A new code for one host.
     ///
     /// # Errors
     ///
-    /// When there is no randomness.
+    /// When no random numbers are available.
     pub fn code(&self) -> Result<Code, AuthorityError> {
         Ok(Code::new(self.fingerprint())?)
     }
 
-    /// SHA-256 of its certificate, by which hosts that join recognize the cluster.
+    /// SHA-256 of its certificate. A host that joins recognizes the cluster by this.
     pub fn fingerprint(&self) -> [u8; 32] {
         fingerprint(&self.certificate)
     }
@@ -236,7 +236,7 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     Sha256::digest(certificate).into()
 }
 
-/// The key of a request for a certificate (PKCS #10 in PEM), which it is signed with.
+/// The key of a request for a certificate (PKCS #10 in PEM). It also signs the request.
 fn key_of(request: &str) -> Result<PublicKey, AuthorityError> {
     if request.len() > MAX_REQUEST {
         return Err(AuthorityError::Request("it is larger than 4 KiB"));
@@ -257,7 +257,7 @@ fn paths(state_dir: &Path) -> (PathBuf, PathBuf) {
 fn ca_parameters() -> Result<CertificateParams, AuthorityError> {
     let serial = serial()?;
     let mut parameters = CertificateParams::default();
-    // Two clusters' CAs have two names.
+    // The CAs of two clusters have different names.
     let name = format!("serialproxy cluster {}", Serial::of(&serial[..4]));
     parameters.distinguished_name.push(DnType::CommonName, name);
     parameters.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -288,13 +288,13 @@ fn parameters(
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let now = SystemTime::now();
     let until = now + life;
-    // Two thirds of the whole time are two thirds of the life, or nearly.
+    // So two thirds of the whole time are about two thirds of the lifetime.
     parameters.not_before = (now - CLOCK_SKEW.min(life / 10)).into();
     parameters.not_after = until.into();
     Ok((parameters, until))
 }
 
-/// A random serial number: positive, and never shorter when it is written (RFC 5280 section 4.1.2.2).
+/// A random serial number: positive, and always of full length (RFC 5280 section 4.1.2.2).
 fn serial() -> Result<[u8; 16], AuthorityError> {
     let mut serial = [0; 16];
     getrandom::fill(&mut serial)?;

@@ -25,37 +25,37 @@ use crate::trust::reason;
 use crate::wire::MAX_ANSWER;
 use crate::wire::Refusal;
 
-/// How long a call may take: longer than the other side waits for itself.
+/// How long a call may take: longer than the time limit of the other side.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Most characters that are shown of another host's reason.
+/// Most characters shown of another host's error text.
 const MAX_REASON: usize = 500;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The host does not answer, or is not who it should be.
+    /// The host does not respond, or is not the expected one.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
-        /// Where it should be.
+        /// Its address.
         address: String,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// It answers something else.
+    /// Its response has another form.
     #[error("{address} gave no answer that can be understood: {reason}")]
     Answer {
-        /// Where it is.
+        /// Its address.
         address: String,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// It refuses.
+    /// It refuses the call.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Sends a request to `HOST:PORT` and gives the answer.
+/// Sends a request to `HOST:PORT` and returns the answer.
 pub(crate) async fn post<T: DeserializeOwned>(
     address: &str,
     tls: ClientConfig,
@@ -67,7 +67,7 @@ pub(crate) async fn post<T: DeserializeOwned>(
     let called = tokio::time::timeout(PATIENCE, exchange(address, tls, path, body)).await;
     let (status, body) = called.unwrap_or_else(|_| Err(answer("it took too long".into())))?;
     if status == StatusCode::OK {
-        // The parser's text could repeat a key.
+        // The parser's error text could repeat a key.
         return serde_json::from_slice(&body)
             .map_err(|_| answer("it is not the JSON expected".into()));
     }
@@ -105,7 +105,7 @@ async fn exchange(
     Ok((status, body.to_bytes()))
 }
 
-/// The last cause says most.
+/// The last cause, which is the most specific.
 fn in_full(error: &hyper::Error) -> String {
     let causes =
         std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
@@ -114,7 +114,7 @@ fn in_full(error: &hyper::Error) -> String {
     plain(&causes.last().map(ToString::to_string).unwrap_or_default())
 }
 
-/// Another host's text, as a terminal may show it.
+/// Another host's text in a form that a terminal may show.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
 }

@@ -8,14 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::Digest;
 use sha2::Sha256;
 
-/// What a code begins with: its version, and no sign that a shell or a flag could misread.
+/// The prefix of a code: its version, without characters that a shell or a flag could misread.
 const PREFIX: &str = "sp1_";
 
 const SECRET: usize = 16;
 const FINGERPRINT: usize = 32;
 
-/// A secret that is good once, and the fingerprint of the cluster's CA, by which the new host
-/// recognizes the cluster before it sends the secret.
+/// A single-use secret, with the fingerprint of the cluster's CA. The new host recognizes the
+/// cluster by the fingerprint before it sends the secret.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Code {
     pub(crate) secret: Secret,
@@ -62,12 +62,12 @@ impl FromStr for Code {
 }
 
 impl Secret {
-    /// What etcd keeps of it.
+    /// The form that etcd stores.
     pub(crate) fn digest(&self) -> String {
         Sha256::digest(self.0).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// As it is sent.
+    /// The form in requests.
     pub(crate) fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }

@@ -1,7 +1,7 @@
-//! The directory: which hosts there are, and which of them has a server.
+//! The directory: the hosts of the cluster, and which of them has which server.
 //!
-//! A host is there while its lease lives. What is known of its servers stays when it is lost, so that they
-//! are shown as lost instead of as gone.
+//! A host is up while its lease lives. Its servers stay in the directory when the host is lost, so
+//! that they are shown as lost instead of as deleted.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -22,42 +22,43 @@ use tokio::sync::watch;
 
 use crate::Role;
 
-/// Below it are hosts by name.
+/// The prefix of hosts by name.
 pub(crate) const HOSTS: &str = "hosts/";
 
-/// Below it are servers by id.
+/// The prefix of servers by id.
 pub(crate) const SERVERS: &str = "servers/";
 
-/// The most hosts and servers that are followed, and the most bytes of what is said of each.
+/// Most hosts and servers, and most bytes of an entry.
 const MOST_HOSTS: Bounds = Bounds { entries: 10_000, value: 4 * 1024 };
 pub(crate) const MOST_SERVERS: Bounds = Bounds { entries: 500_000, value: 16 * 1024 };
 
-/// A process that is up: what stands at `hosts/NAME`. Where several roles of one host run apart, that is the
-/// one of them that comes first (compute, api, proxy), and the others stand at `hosts/NAME/ROLE`.
+/// A running process: the value of `hosts/NAME`. Where several roles of one host run as separate
+/// processes, that key belongs to the first of them in the order compute, api, proxy; the others
+/// have `hosts/NAME/ROLE`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Host {
     /// `HOST:PORT` of its cluster listener.
     pub address: String,
-    /// What it does.
+    /// Its roles.
     pub roles: Vec<Role>,
     /// The program's version.
     pub version: String,
     /// Whether it boots guests.
     #[serde(default)]
     pub libvirt: bool,
-    /// Whether it takes no new sessions.
+    /// Whether it accepts no new sessions.
     #[serde(default)]
     pub draining: bool,
-    /// Servers that it has too, and that another host had first; the first of them.
+    /// Servers that it also has but another host had first; at most [`CONFLICTS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ServerId>,
 }
 
-/// So many conflicts does a host name, and so many are read.
+/// Most conflicts that a host reports, and that are read.
 pub(crate) const CONFLICTS: usize = 32;
 
 impl Host {
-    /// A process with this role, which other hosts reach there.
+    /// A process with this role, which other hosts reach at this address.
     pub fn of(address: String, role: Role) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let (libvirt, draining, conflicts) = (false, false, Vec::new());
@@ -65,7 +66,7 @@ impl Host {
     }
 }
 
-/// What is said of a server at `servers/UUID`.
+/// A server: the value of `servers/UUID`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Listed {
     /// The host that has it.
@@ -79,12 +80,12 @@ pub struct Listed {
     /// Indexes of its serial ports with a console.
     #[serde(default)]
     pub ports: Vec<u8>,
-    /// Its other serial ports, and why they have none.
+    /// Its other serial ports, each with the reason why it has no console.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unusable_ports: Vec<api::UnusablePort>,
 }
 
-/// All hosts and servers of a cluster, as etcd tells of them. Its clones share them.
+/// All hosts and servers of a cluster, as etcd stores them. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Directory {
     hosts: Watched<Host>,
@@ -104,24 +105,24 @@ impl Directory {
         self.servers.listed().await;
     }
 
-    /// When it was last known to be what etcd has; none before it was complete.
+    /// When it was last known to equal etcd's content; none before it was complete.
     pub fn as_of(&self) -> Option<AsOf> {
         let (hosts, servers) = (self.hosts.as_of()?, self.servers.as_of()?);
         let time = hosts.time.min(servers.time);
         Some(AsOf { time, stale: hosts.stale || servers.stale })
     }
 
-    /// Tells of changes to the hosts.
+    /// Reports changes of the hosts.
     pub fn hosts_change(&self) -> watch::Receiver<u64> {
         self.hosts.news()
     }
 
-    /// Tells of changes to the servers.
+    /// Reports changes of the servers.
     pub fn servers_change(&self) -> watch::Receiver<u64> {
         self.servers.news()
     }
 
-    /// A server, if any host has or had it.
+    /// A server, if any host has it or had it.
     pub fn server(&self, id: ServerId) -> Option<Arc<Entry<Listed>>> {
         self.servers.get(&id.to_string())
     }
@@ -143,7 +144,7 @@ impl Directory {
         self.hosts.get(key)
     }
 
-    /// What it says of the servers of a host.
+    /// The servers of a host.
     pub(crate) fn of_host(&self, name: &str) -> BTreeMap<ServerId, Listed> {
         self.servers.read(|servers| {
             let own = servers.iter().filter(|(_, entry)| entry.value.host == name);
@@ -171,7 +172,7 @@ impl Directory {
         })
     }
 
-    /// Names of hosts that have servers and are not up.
+    /// Names of hosts that have servers but are not up.
     pub fn lost(&self) -> Vec<String> {
         self.servers.read(|servers| {
             let names: BTreeSet<_> = servers.values().map(|server| &*server.value.host).collect();
@@ -186,7 +187,7 @@ impl Directory {
         self.servers.read(|servers| {
             for (id, entry) in servers {
                 let Listed { project, name, .. } = &entry.value;
-                // Most of many servers are not of this page, and are left at the first look.
+                // Most servers are not on this page, and this comparison already skips them.
                 let is_before = page.after.as_ref().is_some_and(|after| *name < after.name);
                 let last = first.last_key_value().filter(|_| first.len() == page.limit());
                 if is_before || last.is_some_and(|(last, _): (&ServerMark, _)| *name > last.name) {
@@ -205,7 +206,7 @@ impl Directory {
         first.into_iter().map(|(mark, entry)| self.seen(mark.id, &entry.value)).collect()
     }
 
-    /// A server as lists show it: one of a host that is not up is lost.
+    /// A server as lists show it. It is lost where its host is not up.
     pub(crate) fn seen(&self, id: ServerId, listed: &Listed) -> api::Server {
         let is_up = self.compute(&listed.host).is_some();
         api::Server {

@@ -1,4 +1,4 @@
-//! Hosts that are to be drained, in etcd: `draining/NAME`, which api hosts write and the host itself follows.
+//! The hosts to drain, in etcd: api hosts write `draining/NAME`, and the host itself follows it.
 
 use std::time::Duration;
 
@@ -11,23 +11,25 @@ use serialproxy_etcd::Watched;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Below it are hosts by name.
+/// The prefix of hosts by name.
 pub(crate) const DRAINING: &str = "draining/";
 
-/// What is followed of it.
+/// The limits for what is followed.
 const BOUNDS: Bounds = Bounds { entries: 10_000, value: 1024 };
 
-/// How long a host that starts waits until it knows, so that it takes nobody by mistake.
+/// How long a host that starts waits for this information, so that it accepts no sessions by
+/// mistake.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// That a host is to take no new sessions.
+/// The record of a host that must accept no new sessions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Drained {
     /// Since when.
     pub since: Timestamp,
 }
 
-/// Whether the host of that name is to be drained, from now on. While etcd is away, it stays as it was.
+/// Whether the host of that name must drain, from now on. While etcd is away, the value stays as it
+/// was.
 pub async fn follow_drain(etcd: &Etcd, name: &str) -> watch::Receiver<bool> {
     let watched = etcd.watch(DRAINING, BOUNDS);
     let _ = timeout(PATIENCE, watched.listed()).await;

@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole.
+//! Replacing whole files.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -16,22 +16,22 @@ use std::path::Path;
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// Who may read a file.
+/// The users who may read a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Readers {
-    /// Everybody who reaches it.
+    /// All users who can reach it.
     All,
-    /// Its owner alone.
+    /// Only its owner.
     Owner,
 }
 
-/// Writes a file: who reads it finds the old one or the new one, also after a crash.
+/// Writes a file. A reader finds either the old or the new content, also after a crash.
 pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = Path::new(&new);
     let mode = if readers == Readers::Owner { 0o600 } else { 0o644 };
-    // What a crash left behind may have another mode.
+    // A file that a crash left behind may have another mode.
     let _ = fs::remove_file(new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
     let written = adopt(&file, path).and_then(|()| file.write_all(text.as_bytes()));
@@ -47,7 +47,7 @@ pub(crate) fn replace(path: &Path, text: &str, readers: Readers) -> io::Result<(
     Ok(())
 }
 
-/// Makes a directory, and those above it.
+/// Makes a directory and its parents.
 pub(crate) fn make_directory(path: &Path, readers: Readers) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -57,7 +57,7 @@ pub(crate) fn make_directory(path: &Path, readers: Readers) -> io::Result<()> {
     adopt(&File::open(path)?, path)
 }
 
-/// What root writes into a directory of the service's user is that user's.
+/// If root writes into a directory of the service's user, the file becomes that user's.
 fn adopt(file: &File, path: &Path) -> io::Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
     let (directory, own) = (directory.metadata()?, file.metadata()?);
@@ -67,7 +67,7 @@ fn adopt(file: &File, path: &Path) -> io::Result<()> {
     fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
-/// The text of a file of a bounded size.
+/// The text of a file of limited size.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;

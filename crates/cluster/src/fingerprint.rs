@@ -1,5 +1,5 @@
-//! How a host that has no certificate yet recognizes the cluster that it joins: the api host shows the
-//! CA's certificate after its own, and the code has its fingerprint.
+//! How a host without a certificate recognizes the cluster that it joins: the api host sends the
+//! CA's certificate after its own, and the code contains its fingerprint.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl ServerCertVerifier for ByFingerprint {
         let parsed = ParsedCertificate::try_from(shown)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, chain, now, algorithms)?;
         let peer = Peer::read(shown).map_err(refused)?;
-        // A hypervisor's certificate must not be enough to hand out certificates.
+        // A compute host's certificate must not be enough to issue certificates.
         peer.require(Role::Api).map_err(refused)?;
         Ok(ServerCertVerified::assertion())
     }

@@ -14,8 +14,8 @@ use crate::files;
 use crate::files::Readers;
 use crate::role::Roles;
 
-/// Makes the cluster's CA on this host, and the host's own certificate. A CA without one is what a crash
-/// left behind.
+/// Makes the cluster's CA on this host, and the host's own certificate. A CA without such a
+/// certificate was left behind by a crash.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ pub(crate) fn save(
     }
 }
 
-/// Makes their directory.
+/// Makes the directory of the files.
 pub(crate) fn make_directory(state_dir: &Path) -> Result<(), AuthorityError> {
     let path = state_dir.join("cluster");
     files::make_directory(&path, Readers::Owner).map_err(|error| failed(path, error))

@@ -1,4 +1,4 @@
-//! This host's place in its cluster: its certificate, and whom it trusts.
+//! This host in its cluster: its certificate, and the CA that verifies the other hosts.
 
 use std::sync::Arc;
 
@@ -27,17 +27,18 @@ use crate::trust::Host;
 use crate::trust::IdentityError;
 use crate::trust::Trust;
 
-/// Whether a listener takes clients without a certificate. Only [`Peer::of`] tells one from a host.
+/// Whether a listener accepts clients without a certificate. Only [`Peer::of`] tells them from
+/// hosts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Strangers {
     /// The handshake fails.
     Refused,
-    /// They connect: those who join have no certificate yet.
+    /// They may connect: a host that joins has no certificate yet.
     Admitted,
 }
 
-/// This host in its cluster. Certificates are read again by [`Self::reload_if_changed`]; the
-/// configurations that were made before go on with the new ones.
+/// This host in its cluster. [`Self::reload_if_changed`] reads the certificates again; earlier
+/// configurations then use the new ones.
 #[derive(Debug)]
 pub struct Identity {
     name: String,
@@ -47,11 +48,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the files of this host, and checks that others will accept them.
+    /// Reads the files of this host, and checks that other hosts will accept them.
     ///
     /// # Errors
     ///
-    /// When they will not.
+    /// When they will not, or a file cannot be read.
     pub fn load(cluster: &Cluster) -> Result<Self, IdentityError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let files = Files { cert: cluster.cert_file.clone(), key: Some(cluster.key_file.clone()) };
@@ -76,7 +77,7 @@ impl Identity {
         Ok(())
     }
 
-    /// What the others see of this host: its name, roles and certificate.
+    /// This host as others see it: its name, roles and certificate.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl Identity {
         Peer::read(shown.cert.first().ok_or(PeerError::NoCertificate)?)
     }
 
-    /// Of a listener for the hosts of the cluster.
+    /// TLS for a listener for the hosts of the cluster.
     ///
     /// # Errors
     ///
@@ -100,13 +101,13 @@ impl Identity {
             .with_client_cert_verifier(Arc::new(clients))
             .with_cert_resolver(Arc::clone(&self.certificate) as _);
         config.alpn_protocols = vec![ALPN.to_vec(), CALLS.to_vec()];
-        // A resumed session would not ask whether its host was removed.
+        // A resumed session would skip the check whether its host was removed.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
     }
 
-    /// Of a connection to one host, in one role, by whatever address; [`server_name`] goes with it.
+    /// TLS for a connection to one host in one role, at any address; use it with [`server_name`].
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl Identity {
         Ok(config)
     }
 
-    /// The certificates that are not valid any more.
+    /// The certificates of removed hosts.
     pub fn removed(&self) -> &Removed {
         self.trust.removed()
     }
@@ -135,20 +136,22 @@ impl Identity {
         self.own().is_ok_and(|own| self.removed().contains(&own.serial))
     }
 
-    /// Waits until this host is removed from the cluster: nobody accepts its certificate any more.
+    /// Waits until this host is removed from the cluster: then no other host accepts its
+    /// certificate.
     pub async fn until_removed(&self) {
         self.removed().until_contains(|| Some(self.own().ok()?.serial)).await;
     }
 
-    /// Reads those files again that changed. A file of no use is logged, and changes nothing.
+    /// Reads the files that have changed. A file that cannot be used is logged, and changes
+    /// nothing.
     pub fn reload_if_changed(&self) {
         self.certificate.reload_if_changed();
         self.trust.reload_if_changed();
     }
 }
 
-/// What a TLS client is told to connect to; nothing depends on it, since hosts are known by the names in
-/// their certificates.
+/// The name that a TLS client connects to. Nothing depends on it, since hosts are identified by the
+/// names in their certificates.
 pub fn server_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
 }

@@ -31,22 +31,22 @@ use crate::wire::JOIN;
 use crate::wire::JoinAnswer;
 use crate::wire::JoinRequest;
 
-/// Which cluster is joined, and what the host is called in it.
+/// The cluster to join, and the new host's name in it.
 #[derive(Clone, Debug)]
 pub struct Joining<'a> {
     /// `HOST:PORT` of an api host.
     pub address: &'a str,
-    /// The code that it printed.
+    /// The code from that api host.
     pub code: &'a Code,
     /// The host's name in the cluster.
     pub name: &'a str,
-    /// Where its certificate and key go.
+    /// The directory for its certificate and key.
     pub state_dir: &'a Path,
-    /// Where `cluster.conf` goes.
+    /// The directory for `cluster.conf`.
     pub config_dir: &'a Path,
 }
 
-/// What a host became.
+/// A host that has joined.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Joined {
     /// Its roles.
@@ -67,20 +67,20 @@ pub enum JoinError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] Error),
-    /// This host has the key of another CA, which would be lost.
+    /// This host has the key of another CA, which must not be lost.
     #[error("{0} is the key of another cluster's CA: to leave that cluster, move the file away")]
     OtherCa(PathBuf),
-    /// What the api host answered is of no use.
+    /// The answer of the api host cannot be used.
     #[error("the answer of the api host cannot be used: {0}")]
     Answer(&'static str),
 }
 
-/// Makes a key, gets a certificate for it, and writes what the roles of this host need. The secret of the
-/// code is sent to nobody but an api host of the cluster that the code names.
+/// Makes a key, gets a certificate for it, and writes the files that the host's roles need. The
+/// secret of the code is sent only to an api host of the cluster that the code names.
 ///
 /// # Errors
 ///
-/// When the api host refuses, or is not one of that cluster, or a file cannot be written.
+/// When the api host refuses or is not in that cluster, or when a file cannot be written.
 pub async fn join(joining: &Joining<'_>) -> Result<Joined, JoinError> {
     let Joining { address, code, name, state_dir, config_dir } = joining;
     if let Some(ca) = Authority::load(state_dir)?
@@ -88,7 +88,7 @@ pub async fn join(joining: &Joining<'_>) -> Result<Joined, JoinError> {
     {
         return Err(JoinError::OtherCa(state_dir.join("cluster/ca-key.pem")));
     }
-    // Before the code is used, so that it is still good if this fails.
+    // Before the code is used, so that the code stays valid if this fails.
     host::make_directory(state_dir)?;
     make_config_dir(config_dir)?;
     let key = KeyPair::generate().map_err(AuthorityError::from)?;
@@ -103,7 +103,7 @@ pub async fn join(joining: &Joining<'_>) -> Result<Joined, JoinError> {
     Ok(Joined { roles: answer.roles, config_file })
 }
 
-/// Of a host without a certificate, which trusts the CA of the code.
+/// TLS for a host without a certificate. It verifies the CA by the code.
 fn stranger(code: &Code) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = ByFingerprint { fingerprint: code.fingerprint, provider: Arc::clone(&provider) };
@@ -175,7 +175,7 @@ fn save_options(
         text += &format!("etcd_ca_file = {}\n", file.display());
     }
     let path = config_dir.join("cluster.conf");
-    // A dollar sign means another option.
+    // A dollar sign would refer to another option.
     files::replace(&path, &text.replace('$', "$$"), Readers::All)
         .map_err(|error| AuthorityError::File { path: path.clone(), error })?;
     Ok(path)

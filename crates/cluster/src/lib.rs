@@ -1,12 +1,12 @@
-//! Who belongs to a cluster, and how its hosts know each other.
+//! Membership in a cluster, and how its hosts authenticate each other.
 //!
-//! Each host has one certificate, whose URI names say which host it is and which roles it has
-//! ([`Peer`]). [`Identity`] makes the TLS configurations with which hosts talk to each other; a host is
-//! known by the name in its certificate, never by its address.
+//! Each host has one certificate, whose URI names contain the host's name and its roles ([`Peer`]).
+//! [`Identity`] makes the TLS configurations for connections between hosts. A host is identified by
+//! the name in its certificate, never by its address.
 //!
-//! Hosts join with a code ([`Code`], [`join()`]): api hosts, which have the CA's key, issue the certificates
-//! ([`Admission`]), and [`Renewal`] keeps them valid. Who belongs to the cluster stands in etcd
-//! ([`Members`]).
+//! Hosts join with a code ([`Code`], [`join()`]). Api hosts, which have the CA's key, issue the
+//! certificates ([`Admission`]), and [`Renewal`] keeps them valid. The members of the cluster are
+//! stored in etcd ([`Members`]).
 //!
 //! ```text
 //!   Authority (api hosts) ── issues ──▶ certificate ── Identity ─┬─▶ server: any host of the cluster

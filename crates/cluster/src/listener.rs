@@ -1,5 +1,5 @@
-//! Where the other hosts of the cluster connect to: proxies with the requests of users, api roles with
-//! calls, and hosts that join or renew their certificates.
+//! The listener for other hosts of the cluster: proxies connect with users' requests, api roles
+//! with calls, and hosts that join or renew their certificates.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -49,25 +49,26 @@ use crate::wire::WATCH_LINK;
 /// How long a handshake may take: between hosts it takes milliseconds.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
-/// How long the head and the body of a call may take.
+/// How long the head and the body of a call may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections at once whose handshake is under way. Anybody can begin one.
+/// Connections whose handshake may be in progress at a time. Anybody can begin one.
 const HANDSHAKES: usize = 1024;
 
-/// Of them, and of the connections without a certificate, those of one address: nobody alone can keep all
-/// other hosts out.
+/// How many of these, and of the connections without a certificate, one address may have, so that
+/// it cannot keep all other hosts out.
 const UNKNOWN_EACH: usize = 128;
 
-/// The pause after an accept that failed, since no file descriptor is free at once.
+/// The pause after a failed accept, since no file descriptor becomes free at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a connection over which a proxy passes a user's request on. It is told whether the certificate is a
-/// proxy's, and what is done when that is removed: then nothing may go on that came over the connection.
+/// Serves a connection over which a proxy forwards a user's request. The arguments include whether
+/// the certificate is a proxy's, and what to do when the certificate is removed: then nothing may
+/// continue that came over the connection.
 pub type Attach =
     Arc<dyn Fn(Stream, bool, BoxFuture<'static, ()>) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// What other hosts can ask for here.
+/// The services for other hosts.
 #[derive(Clone)]
 pub struct Served {
     /// Consoles.
@@ -78,7 +79,7 @@ pub struct Served {
     pub admission: Option<Admission>,
     /// Links for watching.
     pub watching: Option<Watching>,
-    /// Whose connections end.
+    /// The removed certificates, whose connections end.
     pub removed: Removed,
 }
 
@@ -88,7 +89,8 @@ impl fmt::Debug for Served {
     }
 }
 
-/// Serves other hosts until `shutdown`, over so many connections at once; what was begun goes on.
+/// Serves other hosts until `shutdown`, over a limited number of connections; requests in progress
+/// go on.
 pub async fn serve(
     listener: TcpListener,
     tls: ServerConfig,
@@ -162,8 +164,8 @@ async fn shake_hands(
     Ok((stream, peer))
 }
 
-/// Serves one connection: what a host may ask for follows from its roles and from the protocol, and a
-/// stranger may only join.
+/// Serves one connection. The host's roles and the protocol determine the allowed requests; a
+/// client without a certificate may only join.
 async fn one(stream: Stream, peer: Result<Peer, PeerError>, from: SocketAddr, served: Served) {
     let peer = match (peer, &served.admission) {
         (Ok(peer), _) => Some(peer),
@@ -178,7 +180,7 @@ async fn one(stream: Stream, peer: Result<Peer, PeerError>, from: SocketAddr, se
     let is_call = stream.agreed().is_some_and(|agreed| agreed.alpn_protocol() == Some(CALLS));
     let Some(peer) = peer else { return requests(stream, None, from, served).await };
     let (removed, serial) = (served.removed.clone(), peer.serial.clone());
-    // Until it is known which certificates were removed, none is good.
+    // Until the removed certificates are known, no certificate is accepted.
     if timeout(PATIENCE, removed.known()).await.is_err() {
         return;
     }
@@ -204,7 +206,8 @@ async fn requests(stream: Stream, peer: Option<Peer>, from: SocketAddr, served: 
     let service = service_fn(|request| async move {
         Ok::<_, Infallible>(request_of(request, peer.as_ref(), from, served).await)
     });
-    // A host keeps a connection for its next call, a stranger has one request.
+    // A host keeps a connection for further calls; a client without a certificate makes one
+    // request.
     let patience = peer.is_none().then_some(PATIENCE);
     let requests = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! A host of the cluster, as etcd keeps it.
+//! A host of the cluster in its stored form.
 
 use std::time::Duration;
 use std::time::SystemTime;
@@ -15,14 +15,14 @@ use crate::peer::Peer;
 use crate::peer::Serial;
 use crate::role::Roles;
 
-/// How much longer a certificate is remembered than it is valid: clocks differ.
+/// How much longer than it is valid a certificate is remembered, since clocks differ.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(3600);
 
-/// What a code stands for.
+/// The stored form of a code.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Invitation {
     pub(crate) roles: Roles,
-    /// The host whose place is taken.
+    /// The host to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replace: Option<String>,
 }
@@ -32,10 +32,11 @@ pub(crate) struct Invitation {
 pub struct Member {
     /// Its roles.
     pub roles: Roles,
-    /// All of its certificates that are valid: those that must be removed with it.
+    /// All of its valid certificates: they must be removed with it.
     pub certificates: Vec<Valid>,
-    /// The newest of them, and after it the CA's (PEM). Whoever asks before half of its time is over gets
-    /// it again: so a host has two or three, however often somebody asks who has stolen one.
+    /// The newest certificate, followed by the CA's (PEM). A request before half of its time has
+    /// passed gets it again, so a host has two or three certificates, however often a thief of one
+    /// asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) newest: Option<String>,
 }
@@ -45,22 +46,22 @@ pub struct Member {
 pub struct Valid {
     /// Its serial number.
     pub serial: Serial,
-    /// When it ends.
+    /// When it expires.
     pub until: Timestamp,
 }
 
-/// Why a change of the members was not made.
+/// Why a change of the members failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MemberError {
-    /// The store does not answer, or refuses.
+    /// The store does not respond, or refuses.
     #[error(transparent)]
     Store(#[from] EtcdError),
-    /// There is no such code.
+    /// The code is unknown.
     #[error(
         "the code is wrong, was used already or has expired; `serialproxy enroll` prints another"
     )]
     Code,
-    /// A host of this name belongs to the cluster.
+    /// A host of this name already belongs to the cluster.
     #[error(
         "host {0} belongs to the cluster already: to replace it, use `serialproxy enroll --replace \
              {0}`; to join under another name, use `serialproxy join --name`"
@@ -72,21 +73,21 @@ pub enum MemberError {
              {expected}`"
     )]
     OtherName {
-        /// Who wants to join.
+        /// The host that wants to join.
         found: String,
-        /// Whom the code is for.
+        /// The host that the code is for.
         expected: String,
     },
     /// No host of this name belongs to the cluster.
     #[error("no host {0} belongs to the cluster; `serialproxy cluster status` lists them")]
     Unknown(String),
-    /// No more can be removed.
+    /// No more certificates can be removed.
     #[error(
         "{0} removed certificates are still valid, which is the maximum: wait until some of them \
              have expired, or create a new cluster"
     )]
     TooManyRemoved(usize),
-    /// Somebody else changed it at the same time.
+    /// The member was changed at the same time.
     #[error("host {0} was changed at the same time; try again")]
     Changed(String),
 }
@@ -103,7 +104,7 @@ impl Member {
         self.certificates.iter().any(|valid| valid.serial == *serial)
     }
 
-    /// The newest certificate, where half of its time is not over.
+    /// The newest certificate, unless half of its time has passed.
     pub(crate) fn fresh(&self, now: SystemTime) -> Option<&str> {
         let chain = self.newest.as_deref()?;
         let newest = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
@@ -112,7 +113,7 @@ impl Member {
         (self.has(&newest.serial) && now < newest.since + life / 2).then_some(chain)
     }
 
-    /// Notes another certificate. Those are forgotten that no clock takes for valid any more.
+    /// Adds a certificate, and forgets those that have expired on every clock.
     pub(crate) fn add(&mut self, issued: &Issued) {
         let now = Timestamp::now();
         self.certificates

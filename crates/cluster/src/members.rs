@@ -1,6 +1,6 @@
-//! Who belongs to the cluster, in etcd: `codes/DIGEST` are invitations, under a lease; `members/NAME` are the
-//! hosts with their valid certificates; `removed/SERIAL` are certificates that are not valid any more,
-//! until their time is over.
+//! The members of the cluster, in etcd: `codes/DIGEST` are invitations, under a lease;
+//! `members/NAME` are the hosts with their valid certificates; `removed/SERIAL` are certificates of
+//! removed hosts, until they expire.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,36 +34,36 @@ use crate::peer::Serial;
 use crate::removed::Removed;
 use crate::role::Roles;
 
-/// Below it are hosts by name.
+/// The prefix of hosts by name.
 pub(crate) const MEMBERS: &str = "members/";
 
-/// Below it are removed certificates by serial number.
+/// The prefix of removed certificates by serial number.
 const REMOVED: &str = "removed/";
 
 /// Most hosts that are listed.
 pub(crate) const MOST_MEMBERS: usize = 10_000;
 
-/// Changes in one transaction, of which etcd takes 128.
+/// Most changes in one transaction: etcd allows 128.
 const BATCH: usize = 100;
 
-/// Certificates that may be removed and still valid, of all hosts.
+/// Most removed certificates that have not expired yet, of all hosts.
 const MOST_REMOVED: usize = 30_000;
 
-/// So many are followed: several may be removed at once.
+/// Most that are followed: several may be removed at the same time.
 const FOLLOWED: usize = MOST_REMOVED + 1000;
 
-/// The hosts of a cluster, and who may join it.
+/// The hosts of a cluster, and the invitations to join it.
 #[derive(Clone, Debug)]
 pub struct Members(Etcd);
 
 /// A certificate that was removed.
 #[derive(Debug, Serialize)]
 struct RemovedCertificate {
-    /// Whose it was.
+    /// Its host.
     host: String,
 }
 
-/// How etcd is reached, as the options say.
+/// The address of etcd and its credentials, from the options.
 pub fn etcd_settings(cluster: &Cluster) -> Settings {
     let tls = cluster.etcd_endpoints.iter().any(|url| url.starts_with("https:"));
     let (cert, key) = cluster.certificate_for_etcd();
@@ -78,16 +78,16 @@ pub fn etcd_settings(cluster: &Cluster) -> Settings {
 }
 
 impl Members {
-    /// Those in this etcd.
+    /// The members in this etcd.
     pub fn new(etcd: Etcd) -> Self {
         Self(etcd)
     }
 
-    /// Lets one host join within a time, with these roles.
+    /// Makes a code with which one host may join, within a time and with these roles.
     ///
     /// # Errors
     ///
-    /// When etcd is away, or there is no host to be replaced.
+    /// When etcd is away, or the host to be replaced does not exist.
     pub async fn invite(
         &self,
         code: &Code,
@@ -106,12 +106,12 @@ impl Members {
         Ok(())
     }
 
-    /// What a code stands for, if it is good.
+    /// The invitation of a code, if the code is valid.
     pub(crate) async fn invitation(&self, digest: &str) -> Result<Entry<Invitation>, MemberError> {
         self.0.entry(&invitation_key(digest)).await?.ok_or(MemberError::Code)
     }
 
-    /// Admits a host for a code. Of many who use one code, one is admitted.
+    /// Admits a host with a code. Of several hosts that use the same code, one is admitted.
     pub(crate) async fn admit(
         &self,
         name: &str,
@@ -134,8 +134,8 @@ impl Members {
         admitted.map(drop).ok_or(MemberError::Code)
     }
 
-    /// The host of this name, which may be replaced; an error where it may not, or the code is for
-    /// another.
+    /// Checks that a host of this name may join: it does not exist, or the code is for its
+    /// replacement. Returns the host to be replaced.
     pub(crate) async fn may_join(
         &self,
         name: &str,
@@ -152,15 +152,15 @@ impl Members {
         }
     }
 
-    /// The host that a certificate belongs to, where it is one of those that are valid.
+    /// The host of a certificate, if the certificate is one of its valid ones.
     pub(crate) async fn of(&self, peer: &Peer) -> Result<Entry<Member>, MemberError> {
         let member = self.member(&peer.host).await?;
-        // Another host may have taken its place a moment ago.
+        // Another host may just have replaced it.
         let member = member.filter(|member| member.value.has(&peer.serial));
         member.ok_or_else(|| MemberError::Unknown(peer.host.clone()))
     }
 
-    /// Notes another certificate of a host, unless it was changed since.
+    /// Records another certificate of a host, unless the host was changed since.
     pub(crate) async fn renewed(
         &self,
         name: &str,
@@ -174,7 +174,7 @@ impl Members {
         renewed.map(drop).ok_or_else(|| MemberError::Changed(name.to_owned()))
     }
 
-    /// Notes a host that issued its certificate itself, before there was an etcd.
+    /// Records a host that issued its certificate itself, before etcd was in use.
     pub(crate) async fn register(&self, own: &Peer) -> Result<(), MemberError> {
         let until = Timestamp::try_from(own.until).unwrap_or(Timestamp::MAX);
         let valid = Valid { serial: own.serial.clone(), until };
@@ -186,8 +186,8 @@ impl Members {
         Ok(())
     }
 
-    /// Removes a host: its certificates are refused from now on, its name is free, and its servers are
-    /// forgotten.
+    /// Removes a host: its certificates are refused from now on, its name is free, and its servers
+    /// are removed from the directory.
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl Members {
         self.forget_servers(name).await
     }
 
-    /// Lets a host take no new sessions from now on.
+    /// Makes a host accept no new sessions from now on.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl Members {
         Ok(self.0.put(&drain_key(name), &Drained { since }, None).await?)
     }
 
-    /// Takes [`Self::drain`] back.
+    /// Undoes [`Self::drain`].
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl Members {
         self.must_exist(name).await
     }
 
-    /// Where another PKI issues the certificates, only what is up is known.
+    /// Where another PKI issues the certificates, only running hosts are known.
     async fn must_exist(&self, name: &str) -> Result<(), MemberError> {
         let (host, roles) = (format!("{HOSTS}{name}"), format!("{HOSTS}{name}/"));
         let keys = [member_key(name), host];
@@ -245,7 +245,7 @@ impl Members {
         }
     }
 
-    /// Removes the servers of a host that does not come back: nobody else would.
+    /// Removes the servers of a host that does not come back: no other process removes them.
     async fn forget_servers(&self, host: &str) -> Result<(), MemberError> {
         let servers = self.0.list::<Listed>(SERVERS, MOST_SERVERS.entries).await?;
         let of_host = servers.into_iter().filter(|(_, server)| server.host == host);
@@ -258,7 +258,7 @@ impl Members {
         Ok(())
     }
 
-    /// Keeps a set of removed certificates as etcd has it. Ends never; while etcd is away, the set
+    /// Keeps a set of removed certificates equal to etcd's. Never ends; while etcd is away, the set
     /// stays as it was.
     pub async fn follow_removed(&self, removed: &Removed) {
         let watched = self.0.watch_keys(REMOVED, FOLLOWED);
@@ -266,7 +266,7 @@ impl Members {
         watched.listed().await;
         loop {
             news.borrow_and_update();
-            // Asked first: what is left out meanwhile is news.
+            // Checked first: if an entry is left out after this, that is another change.
             let is_full = watched.is_full();
             let serials = watched
                 .read(|entries| entries.keys().cloned().map(Serial::from).collect::<BTreeSet<_>>());
@@ -284,7 +284,7 @@ impl Members {
         self.0.entry(&member_key(name)).await
     }
 
-    /// Adds that certificates of a host are not valid any more.
+    /// Marks the certificates of a host as removed.
     async fn remove_certificates(
         &self,
         transaction: Transaction,

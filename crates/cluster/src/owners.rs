@@ -1,7 +1,9 @@
-//! Which proxy has the serial port of a Nova's server: of several proxies, one connects to it.
+//! The owners of the serial ports of a Nova's servers: one of several proxies connects to each
+//! port.
 //!
-//! `owners/SERVER-PORT` names that proxy, under a lease of its process. A proxy to which etcd has said nothing
-//! for a while lets go of all its ports, before its lease can have ended, and takes them again when etcd is back.
+//! `owners/SERVER-PORT` names that proxy, under a lease of its process. A proxy that has not heard
+//! from etcd for a while closes all its ports before its lease can have ended, and takes them again
+//! when etcd is back.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -35,43 +37,43 @@ use tokio_util::sync::CancellationToken;
 use crate::publish::LEASE;
 use crate::publish::pause;
 
-/// Below it are owners by server and TCP port.
+/// The prefix of owners by server and TCP port.
 const OWNERS: &str = "owners/";
 
-/// How long after its last acknowledged keepalive a lease is relied on. What remains of it is for closing
-/// the ports.
+/// How long after its last acknowledged keepalive a lease is relied on. The remaining time is for
+/// closing the ports.
 const RELIED_ON: Duration = Duration::from_secs(10);
 
-/// How often etcd is compared with what this process holds.
+/// How often etcd is compared with this process's state.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How often is looked whether a lease is acknowledged again.
+/// How often to check whether a lease is acknowledged again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How long a new lease is waited for.
+/// How long to wait for a new lease.
 const NEW_LEASE: Duration = Duration::from_secs(1);
 
-/// Targets of one process at once, at most.
+/// Most targets of one process.
 const MOST: usize = 8192;
 
-/// Targets of all proxies that are followed, and bytes of what is said of each.
+/// Most targets of all proxies that are followed, and most bytes of an entry.
 const FOLLOWED: Bounds = Bounds { entries: 100_000, value: 1024 };
 
-/// Keys that are looked at or removed at a time, one by one.
+/// Most keys that are checked or removed at a time, one by one.
 const BATCH: usize = 64;
 
 /// How often a key may change while it is being taken.
 const TRIES: usize = 4;
 
-/// What etcd says of a target.
+/// The owner of a target, as etcd stores it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Owner {
     host: String,
-    /// A random number: a process that was killed is another one than that which is started after it.
+    /// A random number: it tells a process that was killed from the next one.
     process: u64,
 }
 
-/// The targets of this process, and those of others. Its clones are the same.
+/// The targets of this process, and those of others. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Owners(Arc<Shared>);
 
@@ -81,12 +83,12 @@ struct Shared {
     runtime: Handle,
     own: Owner,
     all: Watched<Owner>,
-    /// None while there is no lease on which to rely.
+    /// None while there is no lease to rely on.
     term: watch::Sender<Option<Arc<Term>>>,
     held: Mutex<BTreeMap<String, Held>>,
 }
 
-/// A time during which etcd answers.
+/// A period in which etcd responds.
 #[derive(Debug)]
 struct Term {
     lease: Arc<Lease>,
@@ -97,17 +99,18 @@ struct Term {
 #[derive(Debug)]
 struct Held {
     guards: usize,
-    /// The newest change of its key that is known to be this process's, and under which lease.
+    /// The newest change of its key that is known to be this process's, and the lease of that
+    /// change.
     written: Option<(Revision, LeaseId)>,
-    /// Cancelled when somebody else changed its key.
+    /// Canceled when another process changed its key.
     lost: CancellationToken,
-    /// One after the other takes it.
+    /// Callers that take it wait for each other here.
     turn: Turn,
 }
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// A target that this process has, until this is dropped or it is lost.
+/// A target of this process, until this is dropped or the target is lost.
 #[derive(Debug)]
 pub struct Ownership {
     owners: Owners,
@@ -122,10 +125,10 @@ pub enum NotOwner {
     /// The proxy on this host has it.
     #[error("host {0} has it")]
     Other(String),
-    /// Nobody can say who has it.
+    /// It is unknown which process has it.
     #[error("etcd does not say who has it: {0}")]
     Unknown(String),
-    /// This process has as many as it may have.
+    /// This process has the maximum number of targets.
     #[error("this proxy has {MOST} targets, which is the maximum")]
     Full,
 }
@@ -135,7 +138,7 @@ impl Owners {
     ///
     /// # Errors
     ///
-    /// When there is no random number.
+    /// When no random numbers are available.
     pub fn new(etcd: Etcd, host: String) -> io::Result<Self> {
         let process = getrandom::u64().map_err(io::Error::other)?;
         let all = etcd.watch(OWNERS, FOLLOWED);
@@ -145,7 +148,8 @@ impl Owners {
         Ok(Self(Arc::new(Shared { etcd, runtime, own, all, term, held })))
     }
 
-    /// Keeps a lease until `end`, and then gives all targets back: their ports must be closed by then.
+    /// Keeps a lease until `end`, and then gives all targets back. By then their ports must be
+    /// closed.
     pub async fn keep(self, end: CancellationToken) {
         tokio::select! {
             () = end.cancelled() => {}
@@ -160,11 +164,11 @@ impl Owners {
         }
     }
 
-    /// Takes a target, if no other proxy has it. Whoever is given one may connect to its port.
+    /// Takes a target, if no other proxy has it. The caller may then connect to its port.
     ///
     /// # Errors
     ///
-    /// When another has it, or nobody can say.
+    /// When another process has it, or its owner is unknown.
     pub async fn take(&self, target: &str) -> Result<Ownership, NotOwner> {
         let term = self.0.term().await;
         let term = term.ok_or_else(|| NotOwner::Unknown("etcd does not answer".into()))?;
@@ -172,7 +176,7 @@ impl Owners {
         let _turn = turn.lock().await;
         let lease = ownership.term.lease.id();
         let known = self.0.held().get(target).and_then(|held| held.written);
-        // Whoever had their turn before may have it still.
+        // An earlier caller may still have it.
         if known.is_none_or(|(_, of)| of != lease) {
             let written = self.0.write(target, lease).await?;
             if let Some(held) = self.0.held().get_mut(target) {
@@ -185,7 +189,7 @@ impl Owners {
         }
     }
 
-    /// The host of the proxy that took a port of this server last, if it is another process.
+    /// The host of the proxy that last took a port of this server, if it is another process.
     pub fn of(&self, server: ServerId) -> Option<String> {
         let first = format!("{server}-");
         self.0.all.read(|all| {
@@ -221,7 +225,7 @@ impl Owners {
         }
     }
 
-    /// Relies on one lease whenever etcd acknowledges it, until it is lost.
+    /// Keeps one lease until it is lost, and relies on it while etcd acknowledges it.
     async fn keep_lease(&self) -> Result<Infallible, EtcdError> {
         let lease = Arc::new(self.0.etcd.lease(LEASE).await?);
         while !lease.is_lost() {
@@ -239,7 +243,7 @@ impl Owners {
         Err(EtcdError::NoLease)
     }
 
-    /// Finds targets that somebody took from this process, and keys that it has left.
+    /// Finds targets that another process took from this one, and keys that this process has left.
     async fn compare(&self) -> Infallible {
         let mut left = BTreeSet::new();
         loop {
@@ -254,19 +258,19 @@ impl Owners {
 }
 
 impl Owner {
-    /// Its host, if that can be the name of one.
+    /// Its host, if this is a valid name of a host.
     fn host(&self) -> Option<String> {
         cluster_name(&self.host).ok().filter(|name| *name == self.host)
     }
 }
 
 impl Shared {
-    /// Each critical section leaves its data whole.
+    /// Each critical section leaves its data consistent.
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lease to rely on; a new one is waited for.
+    /// The lease to rely on; waits for a new one.
     async fn term(&self) -> Option<Arc<Term>> {
         let mut term = self.term.subscribe();
         let relied_on =
@@ -275,7 +279,8 @@ impl Shared {
         term.clone()
     }
 
-    /// Writes that this process has a target, unless another one has it. A key without a lease is nobody's.
+    /// Writes that this process has a target, unless another one has it. A key without a lease has
+    /// no owner.
     async fn write(&self, target: &str, lease: LeaseId) -> Result<Revision, NotOwner> {
         let key = key(target);
         let unknown = |error: EtcdError| NotOwner::Unknown(error.to_string());
@@ -307,7 +312,7 @@ impl Shared {
         Err(NotOwner::Unknown("it is taken by others all the time".into()))
     }
 
-    /// Ends what this process no longer has, since somebody removed or replaced its key.
+    /// Ends targets of this process whose keys were removed or replaced.
     async fn find_lost(&self) {
         let Some(term) = self.term.borrow().clone() else { return };
         let lease = term.lease.id();
@@ -323,7 +328,7 @@ impl Shared {
         };
         for (target, lost) in doubtful {
             match self.etcd.entry::<Owner>(&key(&target)).await {
-                // The map is late.
+                // The map is not up to date yet.
                 Ok(Some(entry)) if is_own(&entry) && entry.lease == Some(lease) => {}
                 Ok(_) | Err(EtcdError::Value(_)) => {
                     tracing::warn!(target, "another process changed the owner of a serial port");
@@ -334,8 +339,9 @@ impl Shared {
         }
     }
 
-    /// Removes keys of this process that it has left: nobody heard whether a change was made. Only those
-    /// that were there at the last look as well: one that is new may be about to be known.
+    /// Removes keys that this process has left behind, because the answer to a change was lost.
+    /// Removes only keys that the last comparison already saw: the answer to a newer change may
+    /// still arrive.
     async fn remove_left(
         &self,
         before: BTreeSet<(String, Revision)>,
@@ -371,7 +377,7 @@ impl Term {
         !self.ended.is_cancelled() && self.is_acknowledged() && !self.lease.is_lost()
     }
 
-    /// Waits until the lease is not to be relied on any more.
+    /// Waits until the lease is not relied on any more.
     async fn over(&self) {
         while let Some(rest) = RELIED_ON.checked_sub(self.lease.acknowledged().elapsed())
             && self.is_relied_on()

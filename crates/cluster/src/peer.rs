@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, by its certificate.
+//! The host at the other end of a connection, identified by its certificate.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use x509_parser::prelude::FromDer;
 use crate::role::Role;
 use crate::role::Roles;
 
-/// The protocol in which a proxy passes requests of users on to a host, and a host asks for a certificate
-/// (ALPN).
+/// The protocol (ALPN) in which a proxy forwards users' requests to a host, and a host requests a
+/// certificate.
 pub const ALPN: &[u8] = b"serialproxy/1";
 
-/// The protocol of the calls of an api role to a host (ALPN).
+/// The protocol (ALPN) of an api role's calls to a host.
 pub const CALLS: &[u8] = b"serialproxy-calls/1";
 
-/// What the names of hosts begin with in a certificate: `serialproxy://ROLE/HOST`.
+/// The prefix of hosts' names in a certificate: `serialproxy://ROLE/HOST`.
 const SCHEME: &str = "serialproxy://";
 
 /// A host of the cluster, as its certificate names it.
@@ -31,15 +31,15 @@ const SCHEME: &str = "serialproxy://";
 pub struct Peer {
     /// Its name in the cluster.
     pub host: String,
-    /// What it may do.
+    /// Its roles.
     pub roles: Roles,
     /// The serial number of the certificate.
     pub serial: Serial,
-    /// Since when the certificate is valid.
+    /// When the certificate's validity begins.
     pub since: SystemTime,
-    /// Until when.
+    /// When it ends.
     pub until: SystemTime,
-    /// Its public key, as it stands there.
+    /// Its public key, in the certificate's encoding.
     pub key: Vec<u8>,
 }
 
@@ -47,28 +47,28 @@ pub struct Peer {
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Serial(String);
 
-/// Why somebody is not the peer that they should be. The certificate itself is verified before.
+/// Why the peer is not the expected one. The certificate itself is verified before.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PeerError {
-    /// They show none.
+    /// It sent no certificate.
     #[error("no certificate was shown")]
     NoCertificate,
-    /// They speak something else.
+    /// It uses another protocol.
     #[error("no protocol of serialproxy was agreed on (ALPN)")]
     OtherProtocol,
-    /// It cannot be read.
+    /// The certificate cannot be parsed.
     #[error("the certificate cannot be parsed")]
     Unreadable,
-    /// It has no name of ours.
+    /// The certificate has no name of ours.
     #[error("the certificate names no host of a cluster: it has no URI serialproxy://ROLE/HOST")]
     Nameless,
-    /// It has names of several hosts.
+    /// The certificate names several hosts.
     #[error("the certificate names more than one host: {0} and {1}")]
     Ambiguous(String, String),
-    /// It is not valid any more.
+    /// The host was removed.
     #[error("host {0} was removed from the cluster")]
     Removed(String),
-    /// Nobody can say whether it is valid.
+    /// It is unknown whether the host was removed.
     #[error(
         "whether host {0} was removed from the cluster cannot be known: etcd has too many removed \
              certificates"
@@ -77,29 +77,29 @@ pub enum PeerError {
     /// It is another host.
     #[error("this is host {found}, not {expected}")]
     OtherHost {
-        /// Who it is.
+        /// Its name.
         found: String,
-        /// Who it should be.
+        /// The expected name.
         expected: String,
     },
     /// It has another role.
     #[error("host {host} has the role {found}, and not {expected}")]
     OtherRole {
-        /// Who it is.
+        /// Its name.
         host: String,
-        /// What it may do.
+        /// Its roles.
         found: Roles,
-        /// What it should be allowed to do.
+        /// The required role.
         expected: Role,
     },
 }
 
 impl Peer {
-    /// Who is at the other end of a connection whose handshake is done.
+    /// The host at the other end of a connection, after the handshake.
     ///
     /// # Errors
     ///
-    /// When they showed no certificate, or do not speak our protocol.
+    /// When it sent no certificate, or does not speak our protocol.
     pub fn of(connection: &CommonState) -> Result<Self, PeerError> {
         if ![Some(ALPN), Some(CALLS)].contains(&connection.alpn_protocol()) {
             return Err(PeerError::OtherProtocol);
@@ -108,7 +108,7 @@ impl Peer {
         Self::read(shown.ok_or(PeerError::NoCertificate)?)
     }
 
-    /// Whom a certificate names. Nothing is verified.
+    /// The host that a certificate names. This verifies nothing.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Result<Self, PeerError> {
         let (_, parsed) =
             X509Certificate::from_der(certificate).map_err(|_| PeerError::Unreadable)?;
@@ -124,11 +124,11 @@ impl Peer {
         })
     }
 
-    /// Whether the host has this role; the error says what it has instead.
+    /// Checks that the host has this role; the error names its roles.
     ///
     /// # Errors
     ///
-    /// When it does not.
+    /// When it does not have it.
     pub fn require(&self, role: Role) -> Result<(), PeerError> {
         if self.roles.has(role) {
             return Ok(());
@@ -138,8 +138,8 @@ impl Peer {
     }
 }
 
-/// Host and roles. A role that this version does not know says nothing, so that hosts of two versions
-/// can talk.
+/// The host and its roles. A role that this version does not know is ignored, so that hosts of two
+/// versions can communicate.
 fn names(certificate: &X509Certificate<'_>) -> Result<(String, Roles), PeerError> {
     let names = certificate.subject_alternative_name().map_err(|_| PeerError::Unreadable)?;
     let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
@@ -161,14 +161,14 @@ fn names(certificate: &X509Certificate<'_>) -> Result<(String, Roles), PeerError
     }
 }
 
-/// The role and the host of a name of ours.
+/// The role and the host in a name of ours.
 fn named<'a>(name: &GeneralName<'a>) -> Option<(&'a str, &'a str)> {
     let GeneralName::URI(uri) = *name else { return None };
     let (role, host) = uri.strip_prefix(SCHEME)?.split_once('/')?;
     cluster_name(host).is_ok_and(|name| name == host).then_some((role, host))
 }
 
-/// The name of a host in a role, as certificates have it.
+/// The name of a host in a role, in the form that certificates use.
 pub(crate) fn uri(role: Role, host: &str) -> String {
     format!("{SCHEME}{role}/{host}")
 }
@@ -179,7 +179,7 @@ fn time(timestamp: i64) -> SystemTime {
 }
 
 impl Serial {
-    /// As it stands in a certificate.
+    /// A serial number from a certificate's bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }

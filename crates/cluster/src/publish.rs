@@ -1,8 +1,8 @@
-//! Tells the cluster that this host is up, and what it has.
+//! Publishes to the cluster that this host is up, and its servers.
 //!
-//! `hosts/NAME` is under the lease of this process. Its servers are compared once a second with what was
-//! written, and only changes are. When etcd comes back after it was away, or the lease has ended, all of it
-//! is compared with etcd anew.
+//! `hosts/NAME` is under the lease of this process. The host's servers are compared once a second
+//! with what was written last, and only changes are written. When etcd comes back, or the lease has
+//! ended, everything is compared with etcd again.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -40,19 +40,19 @@ use crate::directory::Host;
 use crate::directory::Listed;
 use crate::directory::SERVERS;
 
-/// How long a host that says nothing counts as up.
+/// How long a silent host counts as up.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
-/// How often the servers are looked at, and how long etcd is left alone after it failed.
+/// How often the servers are checked, and the pause after a failure of etcd.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long after the start a server may still come that an earlier process had.
+/// How long after the start a server may still appear that an earlier process had.
 const LATE: Duration = Duration::from_secs(60);
 
-/// Changes in one transaction, of which etcd takes 128.
+/// Most changes in one transaction: etcd allows 128.
 const BATCH: usize = 64;
 
-/// What a host has.
+/// The contents of a host.
 #[derive(Clone, Debug)]
 pub struct Has {
     /// Its servers.
@@ -61,8 +61,8 @@ pub struct Has {
     pub lines: Arc<dyn LineBook>,
 }
 
-/// Tells of a process of this host, whose certificate is `own`, and of whether it is `drained`, until `end`,
-/// and then that it is gone. Only the role compute has servers.
+/// Publishes a process of this host, whose certificate is `own`, and whether it is `drained`, until
+/// `end`; then removes it. Only the role compute has servers.
 pub async fn publish(
     (etcd, directory): (Etcd, Directory),
     own: Peer,
@@ -84,7 +84,8 @@ pub async fn publish(
     }
 }
 
-/// Between one and two looks, so that not all hosts come at once when etcd is back.
+/// The time between two checks, which varies so that hosts do not all act at once when etcd is
+/// back.
 pub(crate) fn pause() -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     LOOK + LOOK.mul_f64(f64::from(random) / f64::from(u32::MAX))
@@ -104,30 +105,30 @@ struct Publisher {
     etcd: Etcd,
     directory: Directory,
     name: String,
-    /// What this host may do.
+    /// The roles of this host.
     roles: Roles,
-    /// What is said of this process.
+    /// The published entry of this process.
     host: watch::Sender<Host>,
     drained: watch::Receiver<bool>,
     has: Option<Has>,
     started: Instant,
 }
 
-/// What etcd has of this host's servers.
+/// This host's servers in etcd.
 #[derive(Default)]
 struct Written {
     servers: BTreeMap<ServerId, Listed>,
-    /// Those that this process has had.
+    /// Servers that this process has had.
     seen: BTreeSet<ServerId>,
-    /// Those that another host has.
+    /// Servers that another host has.
     disputed: BTreeSet<ServerId>,
 }
 
 impl Publisher {
-    /// Where this process stands.
+    /// The key of this process.
     fn key(&self) -> String {
         let Self { name, host, roles, .. } = self;
-        // The role that others ask for most has the host's own key; others may run beside it.
+        // The role that others use most has the host's own key; the other roles may run beside it.
         let first =
             [Role::Compute, Role::Api, Role::Proxy].into_iter().find(|role| roles.has(*role));
         match host.borrow().roles.first() {
@@ -136,7 +137,7 @@ impl Publisher {
         }
     }
 
-    /// Tells of this host, until the lease ends or `end`.
+    /// Publishes this host until the lease ends or `end`.
     async fn tell(&self, end: &CancellationToken) -> Result<(), Fault> {
         let lease = self.etcd.lease(LEASE).await?;
         let mut news = self.host.subscribe();
@@ -154,7 +155,8 @@ impl Publisher {
         told
     }
 
-    /// Writes what is new of this host, and all of it again when somebody removed or replaced it.
+    /// Writes changes of this host's entry, and all of it again when another process removed or
+    /// replaced it.
     async fn stay(&self, lease: &Lease, mut news: watch::Receiver<Host>) -> Infallible {
         let key = self.key();
         loop {
@@ -174,7 +176,7 @@ impl Publisher {
         }
     }
 
-    /// Says whether this host is drained.
+    /// Publishes whether this host is drained.
     async fn note_drain(&self) -> Infallible {
         let mut drained = self.drained.clone();
         loop {
@@ -188,8 +190,8 @@ impl Publisher {
         }
     }
 
-    /// Tells of each change of the servers. A host whose servers are not known, or cannot be written, is
-    /// up nevertheless.
+    /// Publishes each change of the servers. A host whose servers are unknown or cannot be written
+    /// is up nevertheless.
     async fn follow(&self) -> Infallible {
         let Some(has) = &self.has else { return pending().await };
         let mut written = None;
@@ -204,7 +206,7 @@ impl Publisher {
         }
     }
 
-    /// Writes what differs from what etcd has.
+    /// Writes the differences from etcd's content.
     async fn sync(&self, has: &Has, written: &mut Option<Written>) -> Result<(), Fault> {
         let current = self.current(has).await?;
         let written = match written {
@@ -223,7 +225,7 @@ impl Publisher {
             if written.servers.get(id) == Some(server) {
                 continue;
             }
-            // What is there after a failure is not known.
+            // After a failure the content of etcd is unknown.
             written.servers.remove(id);
             if self.claim(*id, server).await? {
                 written.servers.insert(*id, server.clone());
@@ -237,7 +239,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Says which servers another host has too.
+    /// Publishes which servers another host has, too.
     fn note_conflicts(&self, disputed: &BTreeSet<ServerId>) {
         let conflicts: Vec<_> = disputed.iter().take(CONFLICTS).copied().collect();
         self.host.send_if_modified(|host| {
@@ -247,7 +249,7 @@ impl Publisher {
         });
     }
 
-    /// The servers of this host, as the cluster is to know them.
+    /// The servers of this host in their published form.
     async fn current(&self, has: &Has) -> Result<BTreeMap<ServerId, Listed>, Fault> {
         let mut ports = ports(&*has.lines).await?;
         let (mut listed, mut after) = (BTreeMap::new(), None);
@@ -270,8 +272,8 @@ impl Publisher {
         Listed { host: self.name.clone(), name, project, status, ports, unusable_ports }
     }
 
-    /// Removes what this host no longer has, unless another host has it by now. What an earlier process had
-    /// may still come: libvirt is asked after the start.
+    /// Removes servers that this host no longer has, unless another host has them now. Servers of
+    /// an earlier process may still appear, since libvirt is read after the start.
     async fn remove(
         &self,
         written: &mut Written,
@@ -295,8 +297,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Writes what nobody has written yet, many at once: a host comes up with all its servers. What is left
-    /// then is looked at one by one.
+    /// Writes servers that have no entry yet, many at a time: a host starts with all its servers.
+    /// The rest are handled one by one.
     async fn add(
         &self,
         written: &mut BTreeMap<ServerId, Listed>,
@@ -316,12 +318,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// Writes a server, unless another host that is up has it.
+    /// Writes a server, unless another running host has it.
     async fn claim(&self, id: ServerId, server: &Listed) -> Result<bool, Fault> {
         let key = key(id);
         let change = self.etcd.transaction();
         let change = match self.etcd.entry::<Listed>(&key).await {
-            // Nobody can read it: whoever has the server may write it.
+            // An entry that does not parse may be replaced by the host that has the server.
             Err(EtcdError::Value(_)) => change.present(&key),
             Err(error) => return Err(error.into()),
             Ok(None) => change.absent(&key),
@@ -335,7 +337,7 @@ impl Publisher {
                 change.unchanged(&key, entry.changed)
             }
         };
-        // Where it changed meanwhile, the next look sees it.
+        // If it changed meanwhile, the next check handles it.
         Ok(change.put(&key, server, None).commit().await?.is_some())
     }
 }
@@ -344,7 +346,7 @@ fn key(id: ServerId) -> String {
     format!("{SERVERS}{id}")
 }
 
-/// The ports of each server with a console.
+/// The ports with a console, by server.
 async fn ports(lines: &dyn LineBook) -> Result<BTreeMap<ServerId, Vec<u8>>, ComputeError> {
     let (mut ports, mut after) = (BTreeMap::<_, Vec<u8>>::new(), None);
     loop {

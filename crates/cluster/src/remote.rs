@@ -1,5 +1,5 @@
-//! The servers and lines of all hosts, as an api role sees them: what the directory says of them, and what
-//! the host that has one answers.
+//! The servers and lines of all hosts as an api role sees them, from the directory and from calls
+//! to the host that has a server.
 
 pub(crate) mod call;
 mod links;
@@ -36,13 +36,13 @@ use crate::directory::Listed;
 use crate::remote::call::Call;
 pub use crate::remote::links::Links;
 
-/// How long a host may take to say what it knows.
+/// How long a host may take to answer a query.
 const KNOW: Duration = Duration::from_secs(2);
 
-/// How long a host may take to change something: a guest has up to ten minutes to shut down.
+/// How long a host may take to make a change: a guest has up to ten minutes to shut down.
 const CHANGE: Duration = Duration::from_secs(15 * 60);
 
-/// Hosts that are asked at once.
+/// Hosts that are asked at a time.
 const AT_ONCE: usize = 128;
 
 /// All hosts of the cluster as one.
@@ -52,14 +52,14 @@ pub struct Remote {
     links: Links,
 }
 
-/// What many hosts said, and who said nothing.
-struct Said<T> {
+/// The answers of many hosts, and the hosts that did not answer.
+struct Gathered<T> {
     answers: Vec<T>,
     unreachable: Vec<String>,
 }
 
 impl Remote {
-    /// What this directory knows of, over these links.
+    /// The servers in this directory, reached over these links.
     pub fn new(directory: Directory, links: Links) -> Self {
         Self { directory, links }
     }
@@ -80,7 +80,8 @@ impl Remote {
         self.links.ask((host, &up.value.address), call, within).await
     }
 
-    /// What the directory says of a server. One that it does not know may be there where it is not current.
+    /// The directory's entry of a server. An unknown server may exist if the directory is not
+    /// current.
     fn listed(&self, id: ServerId) -> Result<Arc<Entry<Listed>>, ComputeError> {
         match (self.directory.server(id), self.directory.as_of()) {
             (Some(listed), _) => Ok(listed),
@@ -89,13 +90,13 @@ impl Remote {
         }
     }
 
-    /// Asks all hosts at once, and takes what comes in time. `own` leaves out what a host may not speak of:
-    /// servers that another one has.
+    /// Asks all hosts, and takes the answers that arrive in time. `own` removes from an answer the
+    /// servers that another host has.
     async fn ask_all<T: DeserializeOwned + Send>(
         &self,
         call: &Call,
         own: impl Fn(&mut T, &dyn Fn(ServerId) -> bool),
-    ) -> Result<Said<T>, ComputeError> {
+    ) -> Result<Gathered<T>, ComputeError> {
         self.directory.as_of().ok_or_else(not_current)?;
         let hosts = self.directory.up(Role::Compute);
         let mut silent: BTreeSet<_> = hosts.iter().map(|(host, _)| host.clone()).collect();
@@ -121,7 +122,7 @@ impl Remote {
             }
         }
         silent.extend(self.directory.lost());
-        Ok(Said { answers, unreachable: silent.into_iter().collect() })
+        Ok(Gathered { answers, unreachable: silent.into_iter().collect() })
     }
 }
 
@@ -159,7 +160,7 @@ impl Remote {
         let (host, address) = self.host_for(boot.host.as_deref())?;
         let call = Call::Boot(boot, project);
         let server: api::Server = self.links.ask((&host, &address), &call, CHANGE).await?;
-        // Whoever asks for it next finds it.
+        // The caller's next request then finds it.
         let known = async {
             let mut news = self.directory.servers_change();
             while self.directory.server(server.id).is_none() && news.changed().await.is_ok() {}
@@ -168,7 +169,7 @@ impl Remote {
         Ok(server)
     }
 
-    /// As its host says now, or as it was last known.
+    /// The server as its host describes it now, or as it was last known.
     async fn one(&self, id: ServerId) -> Result<api::Server, ComputeError> {
         let listed = self.listed(id)?;
         match self.ask::<api::Server>(id, &Call::Server(id), KNOW).await {
@@ -184,7 +185,7 @@ impl Remote {
         let own = |answer: &mut api::Lines, has: &dyn Fn(ServerId) -> bool| {
             answer.lines.retain(|line| has(line.server.id));
         };
-        let Said { answers, unreachable } = self.ask_all(&Call::Lines(page), own).await?;
+        let Gathered { answers, unreachable } = self.ask_all(&Call::Lines(page), own).await?;
         let mut lines: Vec<_> = answers.into_iter().flat_map(|answer| answer.lines).collect();
         lines.sort_by_key(|line| (line.server.id, line.port));
         lines.truncate(limit);
@@ -195,12 +196,12 @@ impl Remote {
         let own = |answer: &mut api::Sessions, has: &dyn Fn(ServerId) -> bool| {
             answer.sessions.retain(|session| has(session.server.id));
         };
-        let Said { answers, unreachable } = self.ask_all(&Call::Sessions(project), own).await?;
+        let Gathered { answers, unreachable } = self.ask_all(&Call::Sessions(project), own).await?;
         let sessions = answers.into_iter().flat_map(|answer| answer.sessions).collect();
         Ok(api::Sessions { sessions, unreachable })
     }
 
-    /// From the directory, which says so where it may be old.
+    /// A page from the directory, which says so where it may be out of date.
     fn page(&self, page: &Page<ServerMark>) -> Result<api::Servers, ComputeError> {
         let known = self.directory.as_of().ok_or_else(not_current)?;
         let as_of = known.stale.then_some(known.time);
@@ -247,13 +248,14 @@ impl LineBook for Remote {
         Box::pin(async move {
             let id = ask.line.server;
             let listed = self.listed(id)?;
-            // As soon as for one that nobody has: the time must not tell that there is such a server.
+            // As fast as for a server that does not exist: the time must not reveal that this one
+            // does.
             if !ask.is_for(&listed.value.project) {
                 return Err(not_found(id));
             }
             let call = Call::OpenConsole(ask.clone());
             let opened: OpenedConsole = self.ask(id, &call, KNOW).await?;
-            // A token is for what was asked for, whatever a host says.
+            // A token is for the requested line, whatever a host answers.
             match opened.line == ask.line && ask.is_for(&opened.project) {
                 true => Ok(opened),
                 false => Err(other(&listed.value.host)),
@@ -303,7 +305,7 @@ fn not_current() -> ComputeError {
     )
 }
 
-/// The refusal of an answer that is about something else.
+/// The refusal of an answer about something else.
 fn other(host: &str) -> ComputeError {
     tracing::warn!(host, "a host answers for what it was not asked");
     ComputeError::Failed(format!("host {host} gave an answer that cannot be used"))

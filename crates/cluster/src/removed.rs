@@ -1,4 +1,4 @@
-//! Certificates that are not valid any more, though their time is not over.
+//! Certificates that were removed before they expired.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,34 +8,34 @@ use tokio::sync::watch;
 
 use crate::peer::Serial;
 
-/// The serial numbers of the certificates of removed hosts. All clones are the same set.
+/// The serial numbers of the certificates of removed hosts. Clones share the set.
 #[derive(Clone, Debug)]
 pub struct Removed(Arc<watch::Sender<Option<Known>>>);
 
-/// What is known of them.
+/// The known serial numbers.
 #[derive(Debug)]
 struct Known {
     serials: BTreeSet<Serial>,
-    /// Whether there are no others.
+    /// Whether all removed certificates are known.
     is_complete: bool,
 }
 
-/// How a certificate stands.
+/// The status of a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Standing {
+pub(crate) enum Status {
     /// It was not removed, as far as is known.
     Good,
     Removed,
-    /// There are more that were removed than are known.
+    /// More certificates were removed than are known.
     Unknowable,
 }
 
 impl Known {
-    fn standing(&self, serial: &Serial) -> Standing {
+    fn status(&self, serial: &Serial) -> Status {
         match self.serials.contains(serial) {
-            true => Standing::Removed,
-            false if self.is_complete => Standing::Good,
-            false => Standing::Unknowable,
+            true => Status::Removed,
+            false if self.is_complete => Status::Good,
+            false => Status::Unknowable,
         }
     }
 }
@@ -49,19 +49,20 @@ impl Default for Removed {
 impl Removed {
     /// Whether this certificate was removed.
     pub fn contains(&self, serial: &Serial) -> bool {
-        self.standing(serial) == Standing::Removed
+        self.status(serial) == Status::Removed
     }
 
-    pub(crate) fn standing(&self, serial: &Serial) -> Standing {
-        self.0.borrow().as_ref().map_or(Standing::Good, |known| known.standing(serial))
+    pub(crate) fn status(&self, serial: &Serial) -> Status {
+        self.0.borrow().as_ref().map_or(Status::Good, |known| known.status(serial))
     }
 
-    /// From now on, these are removed, and no others.
+    /// Sets the removed certificates. There are no others.
     pub fn replace(&self, serials: BTreeSet<Serial>) {
         self.0.send_replace(Some(Known { serials, is_complete: true }));
     }
 
-    /// From now on, these are removed, and others whose numbers are not known: no certificate is good.
+    /// Sets the removed certificates, of which some are unknown, so that no certificate is
+    /// accepted.
     pub(crate) fn replace_incomplete(&self, serials: BTreeSet<Serial>) {
         if seldom::is_due("removed") {
             tracing::error!(
@@ -71,25 +72,25 @@ impl Removed {
         self.0.send_replace(Some(Known { serials, is_complete: false }));
     }
 
-    /// Waits until this certificate is not known to be good any more: connections with it end then.
+    /// Waits until this certificate is not known to be good any more, so that its connections end.
     pub async fn until(&self, serial: &Serial) {
-        self.until_any(|known| known.standing(serial) != Standing::Good).await;
+        self.until_any(|known| known.status(serial) != Status::Good).await;
     }
 
-    /// Waits until this certificate is removed, whichever it is by then.
+    /// Waits until this host's certificate, which may change meanwhile, is removed.
     pub(crate) async fn until_contains(&self, serial: impl Fn() -> Option<Serial>) {
         self.until_any(|known| serial().is_some_and(|serial| known.serials.contains(&serial)))
             .await;
     }
 
-    /// Waits until the set is known: before, nobody can say that a certificate is good.
+    /// Waits until the set is known. Before, no certificate can be accepted.
     pub async fn known(&self) {
         self.until_any(|_| true).await;
     }
 
     async fn until_any(&self, mut wanted: impl FnMut(&Known) -> bool) {
         let is_wanted = |known: &Option<Known>| known.as_ref().is_some_and(&mut wanted);
-        // The sender lives as long as this does.
+        // The sender lives as long as this.
         let _ = self.0.subscribe().wait_for(is_wanted).await;
     }
 }
@@ -116,11 +117,11 @@ mod tests {
     async fn while_some_are_not_known_no_certificate_is_good() {
         let (removed, one) = (Removed::default(), Serial::of(&[1]));
         removed.replace_incomplete(BTreeSet::new());
-        assert_eq!(removed.standing(&one), Standing::Unknowable);
-        // It is not removed either: its host goes on.
+        assert_eq!(removed.status(&one), Status::Unknowable);
+        // It is not removed either, so its host goes on.
         assert!(!removed.contains(&one));
         removed.until(&one).await;
         removed.replace(BTreeSet::new());
-        assert_eq!(removed.standing(&one), Standing::Good);
+        assert_eq!(removed.status(&one), Status::Good);
     }
 }

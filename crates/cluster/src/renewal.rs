@@ -1,4 +1,4 @@
-//! Renewal of this host's certificate, at two thirds of its life.
+//! Renewal of this host's certificate at two thirds of its lifetime.
 
 use std::fs::File;
 use std::io;
@@ -31,10 +31,10 @@ use crate::wire::RENEW;
 use crate::wire::RenewAnswer;
 use crate::wire::RenewRequest;
 
-/// Longest time between two looks at the files and the clock.
+/// Longest time between two checks of the files and the clock.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Shortest time.
+/// Shortest time between two checks.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Keeps the certificate of this host valid.
@@ -50,10 +50,10 @@ pub struct Renewal<A> {
 /// Why a certificate was not renewed.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewalError {
-    /// The files of this host are of no use.
+    /// The files of this host cannot be used.
     #[error(transparent)]
     Files(#[from] AuthorityError),
-    /// Its certificate is of no use.
+    /// Its certificate cannot be used.
     #[error(transparent)]
     Peer(#[from] PeerError),
     /// This host itself cannot issue it.
@@ -62,12 +62,12 @@ pub enum RenewalError {
     /// No api host is known.
     #[error("no api host is known that could renew it")]
     NoApi,
-    /// An api host does not issue it.
+    /// An api host refused to issue it.
     #[error("api host {host}: {error}")]
     Api {
-        /// Which.
+        /// The api host.
         host: String,
-        /// Why.
+        /// The error.
         error: CallError,
     },
 }
@@ -79,8 +79,8 @@ impl From<AdmissionError> for RenewalError {
 }
 
 impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
-    /// For this host; with an [`Admission`] it issues its certificate itself, else one of the `apis`
-    /// does, which are names and addresses (`HOST:PORT`).
+    /// For this host. With an [`Admission`] it issues its certificate itself; otherwise one of the
+    /// `apis` does, which are names and addresses (`HOST:PORT`).
     pub fn new(
         identity: Arc<Identity>,
         cluster: &Cluster,
@@ -91,8 +91,8 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
         Self { identity, cluster: cluster.clone(), state_dir, admission, apis }
     }
 
-    /// Renews the certificate when it is time, and reads the files again that somebody else renewed. Ends
-    /// never.
+    /// Renews the certificate when it is due, and reads files again that another process renewed.
+    /// Never ends.
     pub async fn run(&self) {
         let (mut wrong, mut is_registered) = (false, false);
         loop {
@@ -120,12 +120,12 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
     ///
     /// # Errors
     ///
-    /// When it is time, and nobody issues one.
+    /// When it is due, and no host issues one.
     pub async fn renew_if_due(&self, now: SystemTime) -> Result<(), RenewalError> {
         if !host::has_own_pki(&self.cluster, &self.state_dir) || !self.is_due(now)? {
             return Ok(());
         }
-        // The other roles of this host have the same certificate.
+        // The other roles of this host use the same certificate.
         let Some(_lock) = self.lock()? else { return Ok(()) };
         self.identity.reload_if_changed();
         if !self.is_due(now)? {
@@ -144,7 +144,8 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
         Ok(())
     }
 
-    /// Notes this host in etcd if it made its certificate itself; false where etcd does not answer.
+    /// Records this host in etcd if it made its certificate itself; false where etcd does not
+    /// respond.
     async fn register(&self) -> bool {
         match (&self.admission, self.identity.own()) {
             (Some(admission), Ok(own)) => admission.register(&own).await.is_ok(),
@@ -169,7 +170,8 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
         Err(failed)
     }
 
-    /// A request with the key that this host has: key and certificate never differ, whenever it crashes.
+    /// A request with this host's present key, so that key and certificate fit each other after any
+    /// crash.
     fn request(&self) -> Result<String, AuthorityError> {
         let path = &self.cluster.key_file;
         let key = files::read(path).map_err(|error| failed(path.clone(), error))?;
@@ -183,7 +185,7 @@ impl<A: Fn() -> Vec<(String, String)>> Renewal<A> {
         Ok(now >= own.since + life(&own) * 2 / 3)
     }
 
-    /// None while another process has it.
+    /// None while another process holds the lock.
     fn lock(&self) -> Result<Option<File>, AuthorityError> {
         let path = self.state_dir.join("cluster/renewal.lock");
         let mut options = File::options();

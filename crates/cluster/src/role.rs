@@ -1,4 +1,4 @@
-//! What a host does in its cluster.
+//! The roles of hosts in a cluster.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// A role, as certificates, etcd and people write it.
+/// A role. Certificates, etcd and people use the same word for it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// REST, tokens, enrolment.
+    /// REST API, tokens, enrolment.
     Api,
     /// A hypervisor: its lines and their sessions.
     Compute,
-    /// What users connect to.
+    /// The listener for users.
     Proxy,
 }
 
@@ -59,7 +59,7 @@ impl Roles {
         self.0.contains(&role)
     }
 
-    /// These and one more.
+    /// These roles and one more.
     #[must_use]
     pub fn and(mut self, role: Role) -> Self {
         self.0.insert(role);
@@ -71,7 +71,7 @@ impl Roles {
         self.0.iter().copied()
     }
 
-    /// The common name of the host's certificate, by which etcd knows its user.
+    /// The common name of the host's certificate, which etcd uses as its user name.
     pub fn etcd_user(&self) -> String {
         self.iter().fold("serialproxy".to_owned(), |user, role| format!("{user}-{role}"))
     }

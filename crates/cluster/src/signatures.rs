@@ -1,4 +1,4 @@
-//! What all verifiers of certificates have in common.
+//! The common parts of all verifiers of certificates.
 
 /// The methods of a verifier that check the handshake's signatures, as rustls itself does.
 macro_rules! signatures {

@@ -1,4 +1,4 @@
-//! All hosts of a cluster, for people.
+//! An overview of all hosts of a cluster, for people.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use crate::member::Member;
 use crate::members::MEMBERS;
 use crate::members::MOST_MEMBERS;
 
-/// A host that belongs to the cluster, or did.
+/// A host that belongs to the cluster, or used to.
 #[derive(Clone, Debug, Default)]
 pub struct Surveyed {
-    /// What its certificates say; none where another PKI issues them.
+    /// Its stored form; none where another PKI issues the certificates.
     pub member: Option<Member>,
     /// Its processes that are up.
     pub up: Vec<Host>,
@@ -30,13 +30,13 @@ pub struct Surveyed {
     pub servers: usize,
     /// How many of their serial ports have a console.
     pub lines: usize,
-    /// That it is to be drained.
+    /// The record that it must drain.
     pub drained: Option<Drained>,
-    /// Servers that it has too.
+    /// Servers that another host had first.
     pub conflicts: Vec<Conflict>,
 }
 
-/// A server that two hosts have. It counts as that of the first.
+/// A server that two hosts have. It belongs to the first.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Conflict {
     /// The server.
@@ -81,7 +81,7 @@ pub async fn survey(etcd: &Etcd) -> Result<BTreeMap<String, Surveyed>, EtcdError
     Ok(hosts)
 }
 
-/// What other hosts have of the servers that a host names; `servers` are ordered.
+/// The other hosts that have the servers in a host's list of conflicts; `servers` are ordered.
 fn conflicts(host: &str, up: &[Host], servers: &[(String, Listed)]) -> Vec<Conflict> {
     let named = up.iter().flat_map(|process| process.conflicts.iter().take(CONFLICTS));
     let found = named.filter_map(|server| {

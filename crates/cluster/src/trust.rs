@@ -1,5 +1,5 @@
-//! How the hosts of a cluster verify each other's certificates: the chain by the cluster's CA, then the
-//! name in the certificate, and that it was not removed.
+//! How the hosts of a cluster verify each other: the certificate's chain, then the name in it, and
+//! that it was not removed.
 
 use std::io;
 use std::path::Path;
@@ -35,23 +35,23 @@ use serialproxy_tls::certificates;
 use crate::peer::Peer;
 use crate::peer::PeerError;
 use crate::removed::Removed;
-use crate::removed::Standing;
+use crate::removed::Status;
 use crate::role::Role;
 
-/// Why this host has no place in a cluster.
+/// Why this host cannot be part of a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file is of no use.
+    /// A file cannot be used.
     #[error("{0}; `serialproxy cluster init` and `serialproxy join` create the files of a cluster")]
     File(#[from] serialproxy_tls::CertificateError),
-    /// Its own certificate would not be accepted by the others.
+    /// Other hosts would not accept its certificate.
     #[error(
         "the certificate of this host cannot be used: {}; to replace it, use `serialproxy enroll \
          --replace NAME` on an api host",
         in_words(.0)
     )]
     Own(Error),
-    /// Its own certificate names somebody else.
+    /// Its certificate names another host.
     #[error("the certificate is that of host {found}, but [cluster] name is {expected}")]
     OtherName {
         /// The name in the certificate.
@@ -59,7 +59,7 @@ pub enum IdentityError {
         /// The name in the configuration.
         expected: String,
     },
-    /// Its own certificate names nobody.
+    /// Its certificate names no host.
     #[error("the certificate of this host cannot be used: {0}")]
     Nameless(#[from] PeerError),
     /// TLS cannot be set up.
@@ -67,7 +67,7 @@ pub enum IdentityError {
     Tls(#[from] Error),
 }
 
-/// Whom this host trusts. The CA certificates are read again when their file changes.
+/// The CA that verifies other hosts. Its certificates are read again when their file changes.
 #[derive(Debug)]
 pub(crate) struct Trust {
     file: PathBuf,
@@ -78,7 +78,7 @@ pub(crate) struct Trust {
 
 #[derive(Clone, Debug)]
 struct Anchors {
-    /// Of the file that was read last, whether it was of use or not.
+    /// The version of the file that was read last, whether it could be used or not.
     stamp: Option<Stamp>,
     roots: Arc<RootCertStore>,
     clients: Arc<dyn ClientCertVerifier>,
@@ -94,7 +94,8 @@ impl Trust {
         Ok(Self { file, anchors, removed, provider })
     }
 
-    /// Reads the CA certificates again if their file changed. A file of no use changes nothing.
+    /// Reads the CA certificates again if their file has changed. A file that cannot be used
+    /// changes nothing.
     pub(crate) fn reload_if_changed(&self) {
         let stamp = Stamp::of(&self.file).ok();
         if self.anchors().stamp == stamp {
@@ -116,7 +117,7 @@ impl Trust {
         }
     }
 
-    /// Who shows this certificate to a client of theirs.
+    /// Verifies the certificate of a server.
     pub(crate) fn server(
         &self,
         shown: &CertificateDer<'_>,
@@ -132,10 +133,10 @@ impl Trust {
 
     fn admit(&self, verified: &CertificateDer<'_>) -> Result<Peer, PeerError> {
         let peer = Peer::read(verified)?;
-        match self.removed.standing(&peer.serial) {
-            Standing::Good => Ok(peer),
-            Standing::Removed => Err(PeerError::Removed(peer.host)),
-            Standing::Unknowable => Err(PeerError::Unknowable(peer.host)),
+        match self.removed.status(&peer.serial) {
+            Status::Good => Ok(peer),
+            Status::Removed => Err(PeerError::Removed(peer.host)),
+            Status::Unknowable => Err(PeerError::Unknowable(peer.host)),
         }
     }
 
@@ -189,7 +190,7 @@ pub(crate) fn in_words(error: &Error) -> String {
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) trust: Arc<Trust>,
-    /// Whether a client may show no certificate.
+    /// Whether a client may send no certificate.
     pub(crate) may_be_strangers: bool,
 }
 
@@ -198,7 +199,7 @@ impl ClientCertVerifier for Clients {
         !self.may_be_strangers
     }
 
-    /// Every host has one certificate, so none needs a hint to choose it.
+    /// Every host has only one certificate, so it needs no hint to choose one.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -217,7 +218,7 @@ impl ClientCertVerifier for Clients {
     signatures!(self => self.trust.provider);
 }
 
-/// Verifies that a listener is one host, in one role. By which address it is reached does not matter.
+/// Verifies that a server is one host in one role. Its address does not matter.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) trust: Arc<Trust>,

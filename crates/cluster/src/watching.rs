@@ -1,5 +1,5 @@
-//! Links for watching: a host that has a session asks an api role for them, because only api roles write
-//! grants.
+//! Links for watching. The host of a session requests them from an api role, because only api roles
+//! write grants.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,25 +34,25 @@ use crate::wire::MAX_REQUEST;
 use crate::wire::Refusal;
 use crate::wire::WATCH_LINK;
 
-/// How long a host waits for a link, from all api roles together.
+/// How long a host waits for a link, for all api roles together.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long an api role may take.
+/// How long one api role may take.
 const OWN: Duration = Duration::from_secs(4);
 
-/// Links of one host in a minute.
+/// Links for one host in a minute.
 const PER_MINUTE: u32 = 300;
 
-/// A link for watching, as the host of a session asks for it.
+/// The request of a session's host for a link.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WatchRequest {
     /// The line of the session.
     pub line: LineKey,
-    /// Id of the project for whose server the session was opened.
+    /// Id of the project of the session's grant.
     pub project: String,
     /// The user of the session.
     pub user: String,
-    /// When the link ends.
+    /// When the link expires.
     pub expires: Timestamp,
 }
 
@@ -61,11 +61,11 @@ struct WatchAnswer {
     url: String,
 }
 
-/// Makes the URL for the request of a host, which the link is good at alone.
+/// Makes the URL for a host's request. The link is valid only at that host.
 pub type MakeLink =
     Arc<dyn Fn(String, WatchRequest) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
-/// Answers the hosts of a cluster that ask for links. Cheap to clone.
+/// Answers requests for links from hosts of the cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Watching {
     directory: Directory,
@@ -80,7 +80,7 @@ impl fmt::Debug for Watching {
 }
 
 impl Watching {
-    /// For the servers that the directory knows, by links that `make` makes.
+    /// For the servers in the directory; `make` makes the links.
     pub fn new(directory: Directory, make: MakeLink) -> Self {
         let calls = Meter::new(PER_MINUTE, Duration::from_secs(60), Duration::ZERO);
         Self { directory, make, calls: Arc::new(calls) }
@@ -127,7 +127,7 @@ impl Watching {
         let body = body.map_err(|_| bad())?.to_bytes();
         let asked: WatchRequest = serde_json::from_slice(&body).map_err(|_| bad())?;
         let listed = self.directory.server(asked.line.server);
-        // A host speaks for its own servers alone.
+        // A host may request links only for its own servers.
         if listed.is_none_or(|listed| listed.value.host != peer.host) {
             let server = asked.line.server;
             return Err((StatusCode::FORBIDDEN, format!("the host does not have server {server}")));
@@ -137,7 +137,7 @@ impl Watching {
     }
 }
 
-/// Asks the api roles of a cluster for links.
+/// Requests links from the api roles of a cluster.
 #[derive(Clone, Debug)]
 pub struct Watchable {
     identity: Arc<Identity>,
@@ -145,12 +145,12 @@ pub struct Watchable {
 }
 
 impl Watchable {
-    /// Asks those that the directory knows.
+    /// Uses the api roles in the directory.
     pub fn new(identity: Arc<Identity>, directory: Directory) -> Self {
         Self { identity, directory }
     }
 
-    /// The URL of a link, by the first api role that makes it.
+    /// The URL of a link, from the first api role that makes one.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a host that joins or renews its certificate says to an api host, and hears: JSON over TLS.
+//! The messages between an api host and a host that joins or renews its certificate: JSON over TLS.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -8,10 +8,10 @@ use crate::role::Roles;
 /// `POST` with a `JoinRequest`, without a client certificate.
 pub const JOIN: &str = "/cluster/v1/join";
 
-/// `POST` with a `RenewRequest`, with the certificate that ends.
+/// `POST` with a `RenewRequest`, and with the client certificate that expires.
 pub const RENEW: &str = "/cluster/v1/renew";
 
-/// `POST` with a `WatchRequest`, with the certificate of a compute host.
+/// `POST` with a `WatchRequest`, and with a compute host's client certificate.
 pub(crate) const WATCH_LINK: &str = "/cluster/v1/watch-link";
 
 /// Largest request, in bytes.
@@ -32,7 +32,7 @@ pub(crate) struct JoinRequest {
 #[derive(Deserialize, Serialize)]
 pub(crate) struct JoinAnswer {
     pub(crate) roles: Roles,
-    /// The host's certificate, and after it the CA's (PEM).
+    /// The host's certificate, followed by the CA's (PEM).
     pub(crate) certificate: String,
     /// The CA's certificate (PEM).
     pub(crate) ca: String,
@@ -54,11 +54,11 @@ pub(crate) struct RenewRequest {
 
 #[derive(Deserialize, Serialize)]
 pub(crate) struct RenewAnswer {
-    /// The host's certificate, and after it the CA's (PEM).
+    /// The host's certificate, followed by the CA's (PEM).
     pub(crate) certificate: String,
 }
 
-/// Why it was refused, for people.
+/// The reason for a refusal, for people.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Refusal {
     pub(crate) error: String,

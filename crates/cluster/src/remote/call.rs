@@ -1,4 +1,5 @@
-//! What an api role asks of the host that has a server: one HTTP request for one call, JSON both ways.
+//! The calls of an api role to the host that has a server: one HTTP request each, with JSON both
+//! ways.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -15,13 +16,13 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
 
-/// Where calls are made.
+/// The path of calls.
 pub(crate) const PATH: &str = "/cluster/v1/call";
 
-/// Bytes of a call, at most.
+/// Largest call, in bytes.
 pub(crate) const CALL: usize = 256 * 1024;
 
-/// Bytes of an answer, at most: those of a host with thousands of lines.
+/// Largest answer, in bytes: that of a host with thousands of lines.
 pub(crate) const ANSWER: usize = 4 * 1024 * 1024;
 
 /// One call of [`Servers`] or [`LineBook`].
@@ -45,7 +46,7 @@ pub(crate) enum Call {
     Disconnect(LineKey, SessionId, Disconnect),
 }
 
-/// The answer to a call, as it goes over the wire.
+/// The answer to a call, encoded.
 pub(crate) async fn answer(call: Call, servers: &dyn Servers, lines: &dyn LineBook) -> Vec<u8> {
     match call {
         Call::Server(id) => json(&servers.server(id).await),
@@ -73,7 +74,7 @@ fn json<T: Serialize>(answer: &Result<T, ComputeError>) -> Vec<u8> {
     })
 }
 
-/// What an answer says.
+/// Decodes an answer.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ComputeError> {
     serde_json::from_slice::<Result<T, ComputeError>>(bytes)
         .unwrap_or_else(|_| Err(ComputeError::Failed("a host's answer is not understood".into())))

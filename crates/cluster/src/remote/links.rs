@@ -38,10 +38,10 @@ use crate::server_name;
 /// How long connecting to a host may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long a host may be silent to the kernel.
+/// How long a host's kernel may be silent.
 const GONE: Duration = Duration::from_secs(10);
 
-/// Connections to a host that are kept for the next calls.
+/// Connections to a host that are kept for further calls.
 const KEPT: usize = 4;
 
 /// Hosts whose connections are kept.
@@ -50,15 +50,15 @@ const HOSTS: usize = 2_000;
 /// Makes calls over a connection.
 type Sender = SendRequest<Full<Bytes>>;
 
-/// Sees to it that the kernel ends a connection whose other side is gone without a word, also while an
-/// answer is waited for.
+/// Makes the kernel end a connection whose other side has vanished, also while an answer is
+/// awaited.
 fn tend(tcp: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(tcp);
     socket.set_tcp_user_timeout(Some(GONE))?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(GONE / 2).with_interval(GONE / 4))
 }
 
-/// Connections to other hosts, as this one.
+/// Connections of this host to other hosts.
 #[derive(Clone, Debug)]
 pub struct Links {
     identity: Arc<Identity>,
@@ -77,16 +77,17 @@ impl From<Silent> for ComputeError {
 }
 
 impl Links {
-    /// As this host.
+    /// For connections of this host.
     pub fn new(identity: Arc<Identity>) -> Self {
         Self { identity, idle: Arc::default() }
     }
 
-    /// A connection to the host of that name in this role, over which a proxy passes a user's request on.
+    /// A connection to the host of that name in this role, over which a proxy forwards a user's
+    /// request.
     ///
     /// # Errors
     ///
-    /// When it cannot be reached in time, or somebody else is there.
+    /// When it cannot be reached in time, or another host responds there.
     pub async fn attach(&self, host: &str, role: Role, address: &str) -> io::Result<Stream> {
         self.open((host, role), address, ALPN).await
     }
@@ -112,7 +113,8 @@ impl Links {
         timeout(CONNECT, open).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Asks a host something; without its answer in time, it may have been done nevertheless.
+    /// Makes a call. If the answer does not arrive in time, the call may have been executed
+    /// nevertheless.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         (host, address): (&str, &str),
@@ -144,7 +146,7 @@ impl Links {
             None => self.connect(host, address).await?,
         };
         let answer = match sender.send_request(request()?).await {
-            // The host ended a connection that was kept before it saw the call.
+            // The host ended the kept connection before it received the call.
             Err(error) if error.is_canceled() => {
                 sender = self.connect(host, address).await?;
                 sender.send_request(request()?).await
@@ -174,7 +176,7 @@ impl Links {
         Ok(sender)
     }
 
-    /// A connection that still stands.
+    /// A kept connection that is still open.
     fn kept(&self, host: &str) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.get_mut(host)?;
