@@ -1,4 +1,4 @@
-//! In the place of libvirt where this program was built without it.
+//! Replaces libvirt where this program was built without it.
 
 use serialproxy_proto::id::ServerId;
 

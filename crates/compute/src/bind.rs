@@ -11,13 +11,14 @@ use socket2::Type;
 /// The process that would bind the port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Test {
-    /// Someone who takes nothing but a port at rest: what just closed (TIME_WAIT) counts as taken.
+    /// A process that needs an unused port: a port that was just closed (TIME_WAIT) counts as
+    /// taken.
     Strict,
-    /// QEMU, which sets SO_REUSEADDR: only who still uses the port is in its way.
+    /// QEMU, which sets SO_REUSEADDR: only a port that is still in use counts as taken.
     AsQemu,
 }
 
-/// The addresses that a host name or address means, with port 0.
+/// The addresses of a host name or address, with port 0.
 pub(crate) fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
     let addresses: Vec<_> = (host, 0).to_socket_addrs()?.collect();
     if addresses.is_empty() {
@@ -30,7 +31,8 @@ pub(crate) fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
 ///
 /// # Errors
 ///
-/// When an address can't be bound whatever the port, for example since it is not of this host.
+/// When an address cannot be bound on any port, for example because it is not an address of this
+/// host.
 pub(crate) fn is_free(addresses: &[SocketAddr], port: u16, test: Test) -> io::Result<bool> {
     for address in addresses {
         let mut address = *address;

@@ -1,4 +1,4 @@
-//! Domains and ports that are left alone.
+//! Domains and ports that are excluded from consoles.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::domain::Facts;
 /// Why an excluded port has no line.
 const WHY: &str = "[compute] exclude names it: remove it there to get a console";
 
-/// What `[compute] exclude` names.
+/// The domains and ports in `[compute] exclude`.
 #[derive(Debug)]
 pub(crate) struct Exclusions(HashSet<(String, Option<u8>)>);
 
@@ -23,7 +23,7 @@ impl Exclusions {
         Self(all.collect())
     }
 
-    /// Moves the ports that are excluded to those that have no line.
+    /// Moves the excluded ports to those that cannot have a line.
     pub(crate) fn apply(&self, id: ServerId, name: &str, facts: &mut Facts) {
         if self.0.is_empty() {
             return;

@@ -1,9 +1,9 @@
-//! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
+//! Entry points for `fuzz/`, and for tests that repeat its findings.
 
 use crate::domain::Facts;
 use crate::image::Manifest;
 
-/// A domain's XML, as libvirt gives it.
+/// A domain's XML from libvirt.
 pub fn domain(data: &[u8]) {
     if let Ok(xml) = std::str::from_utf8(data) {
         let _ = Facts::read(xml);

@@ -1,4 +1,4 @@
-//! What is said between the guests' keeper and the connection to the hypervisor: plain data.
+//! The data that guests and the connection to the hypervisor exchange.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 
 use crate::domain::Facts;
 
-/// Events that may wait to be read; when more come, all domains are read anew instead.
+/// Most events that wait to be read; if more arrive, all domains are read again instead.
 const EVENTS: usize = 1024;
 
-/// A domain as libvirt has it now.
+/// The present state of a domain in libvirt.
 #[derive(Clone, Debug)]
 pub(crate) struct Domain {
     pub(crate) id: ServerId,
@@ -23,13 +23,13 @@ pub(crate) struct Domain {
     pub(crate) status: Status,
     /// Why it reads no input although it has a process.
     pub(crate) halt: Option<Halt>,
-    /// Of the hypervisor process, or else of the next start.
+    /// The properties of the hypervisor process, or else of the next start.
     pub(crate) facts: Facts,
-    /// Of the next start, while there is a process.
+    /// The properties of the next start, while there is a process.
     pub(crate) next: Option<Facts>,
 }
 
-/// What is done to one domain.
+/// An action on one domain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Action {
     /// Start it, with its CPUs stopped.
@@ -38,7 +38,7 @@ pub(crate) enum Action {
     Resume,
     /// Stop its CPUs.
     Pause,
-    /// Wake it when it sleeps.
+    /// Wake it from sleep.
     Wake,
     /// Press the power button.
     Shutdown,
@@ -50,42 +50,42 @@ pub(crate) enum Action {
     Reset,
     /// Send a non-maskable interrupt.
     InjectNmi,
-    /// Forget it, with all that libvirt keeps of it.
+    /// Remove its definition, with everything that libvirt keeps of it.
     Undefine,
 }
 
-/// What happened at the hypervisor.
+/// An event at the hypervisor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Event {
-    /// Anything about a domain: read it.
+    /// A domain may have changed: read it again.
     Changed(ServerId),
     /// A guest was reset within its hypervisor process.
     Rebooted(ServerId),
-    /// Everything may have changed: read all domains.
+    /// Everything may have changed: read all domains again.
     Resync,
     /// The hypervisor cannot be reached.
     Down,
 }
 
-/// Why the hypervisor did not do it.
+/// Why a call to the hypervisor failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum HypervisorError {
-    /// It cannot be reached or does not answer.
+    /// It cannot be reached or does not respond.
     #[error("{0}")]
     Unavailable(String),
-    /// It knows no such domain.
+    /// It has no such domain.
     #[error("no such domain")]
     NoDomain,
-    /// It has no such function.
+    /// It does not support the call.
     #[error("{0}")]
     Unsupported(String),
-    /// It tried and failed, or the domain's state does not allow it.
+    /// The call failed, or the domain's state does not allow it.
     #[error("{0}")]
     Failed(String),
 }
 
 impl HypervisorError {
-    /// The error of a call that was to `what` a server.
+    /// The error of a call that was meant to `what` a server.
     pub(crate) fn while_doing(self, id: ServerId, what: &str) -> ComputeError {
         tracing::warn!(server = %id, error = %self, "could not {what}");
         match self {
@@ -105,7 +105,7 @@ pub(crate) fn not_found(id: ServerId) -> ComputeError {
     ComputeError::NotFound(format!("Instance {id} could not be found."))
 }
 
-/// A text of libvirt or QEMU without the paths of this machine.
+/// A text of libvirt or QEMU without paths of this machine.
 pub(crate) fn without_paths(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -128,7 +128,7 @@ pub(crate) fn without_paths(text: &str) -> String {
     kept
 }
 
-/// The sending side of the events, as libvirt's callbacks use it: never waits.
+/// The sending side of the events, for libvirt's callbacks: never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     events: mpsc::Sender<Event>,
@@ -158,9 +158,9 @@ impl Reporter {
 }
 
 impl Events {
-    /// The next event; `None` when the connection was given up for good.
+    /// The next event; `None` when the connection has ended for good.
     pub(crate) async fn next(&mut self) -> Option<Event> {
-        // The queue was full when the flag was set, so this is asked again in any case.
+        // The queue was full when the flag was set, so this loop runs again in any case.
         if self.missed.swap(false, Ordering::AcqRel) {
             return Some(Event::Resync);
         }

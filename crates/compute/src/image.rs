@@ -1,7 +1,7 @@
-//! Images: what a guest can be booted from.
+//! Images: what guests are booted from.
 //!
-//! One directory each below `[compute] images_path`, holding the files and an `image.toml` that
-//! names them. Texts of errors name the image and the option, never a path of this machine.
+//! Each image is a directory below `[compute] images_path`, with the files and an `image.toml` that
+//! names them. Error texts name the image and the option, but no path of this machine.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serialproxy_proto::compute::ComputeError;
 
-/// 64 KiB: an `image.toml` is a dozen lines.
+/// 64 KiB: an `image.toml` has a dozen lines.
 const MAX_TOML: u64 = 64 * 1024;
 
-/// An image whose files were there when it was read.
+/// An image whose files existed when it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Image {
     /// Name of its directory.
@@ -30,12 +30,12 @@ pub(crate) struct Image {
     pub(crate) properties: BTreeMap<String, String>,
 }
 
-/// What a guest starts from, by absolute paths. At least one of the two is there.
+/// The boot source of a guest, by absolute paths. At least one of the two is present.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Source {
     /// A kernel that is started directly.
     pub(crate) kernel: Option<Kernel>,
-    /// A disk; each guest writes to an overlay of its own.
+    /// A disk; each guest writes to its own overlay.
     pub(crate) disk: Option<PathBuf>,
 }
 
@@ -79,7 +79,7 @@ impl Image {
     }
 }
 
-/// `image.toml` as it is written.
+/// The content of `image.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
@@ -95,7 +95,7 @@ pub(crate) struct Manifest {
     properties: BTreeMap<String, Property>,
 }
 
-/// Image metadata is text; numbers and truth values may be written without quotes.
+/// A value of image metadata, which is text; numbers and booleans may be written without quotes.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Property {
@@ -136,7 +136,7 @@ fn default_vcpus() -> u32 {
     1
 }
 
-/// A name that stays within the directory of images.
+/// A name that does not lead out of the directory of images.
 fn directory_name(name: &str) -> Result<&str, ComputeError> {
     if is_file_name(name) && !name.starts_with('.') && name.len() <= 255 {
         return Ok(name);
@@ -174,7 +174,7 @@ fn file_in(
         );
         return Err(wrong(image, &what));
     }
-    // libvirt wants absolute paths, and images_path may be relative.
+    // libvirt requires absolute paths, and images_path may be relative.
     let path = std::path::absolute(directory.join(value)).and_then(|path| {
         let kind = path.metadata()?.file_type();
         if kind.is_file() { Ok(path) } else { Err(std::io::ErrorKind::IsADirectory.into()) }

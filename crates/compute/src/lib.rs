@@ -1,4 +1,4 @@
-//! The compute role: which servers there are, where their serial ports are, and their power.
+//! The compute role: its servers, the addresses of their serial ports, and their power.
 //!
 //! ```text
 //!   Manager ──┬─▶ Statics ──────────────────────────────┐
@@ -43,8 +43,8 @@ pub use crate::probe::Found;
 pub use crate::probe::GuestPort;
 pub use crate::probe::probe;
 
-/// Locks a mutex whose holder may have panicked: every critical section here leaves its data
-/// whole at each step, so what is inside is still good.
+/// Locks a mutex even if a holder has panicked: every critical section here keeps its data
+/// consistent at each step.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

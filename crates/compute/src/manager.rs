@@ -44,8 +44,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts what `[compute] drivers` names. Lines of static servers are dialed at once, those
-    /// of guests as libvirt tells of them; libvirt may come later.
+    /// Starts the drivers in `[compute] drivers`. Lines of static servers connect at once, those of
+    /// guests when libvirt reports them; libvirt may become reachable later.
     ///
     /// # Panics
     ///
@@ -86,7 +86,7 @@ impl Manager {
         self.guests(id)
     }
 
-    /// Refuses what static lines do not have.
+    /// Refuses operations that static lines do not have.
     fn refuse_static(&self, line: LineKey, what: &str) -> Result<(), ComputeError> {
         let Some(known) = self.statics.check_port(line) else { return Ok(()) };
         known?;
@@ -278,8 +278,8 @@ impl LineBook for Manager {
     }
 }
 
-/// Runs a change to its end, also when the one who asked for it has left: half of it would be a
-/// guest that nobody knows of.
+/// Runs a change to its end even if its caller has hung up: half a change could leave a guest that
+/// is not recorded anywhere.
 async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
 ) -> Result<T, ComputeError> {
@@ -289,7 +289,7 @@ async fn to_the_end<T: Send + 'static>(
     }
 }
 
-/// The byte of a SysRq's command key. Linux takes letters and digits, and prints its help on `?`.
+/// The byte of a SysRq command key. Linux accepts letters and digits, and prints its help on `?`.
 fn sysrq_key(key: char) -> Result<u8, ComputeError> {
     match u8::try_from(key) {
         Ok(key) if key.is_ascii_alphanumeric() || key == b'?' => Ok(key),

@@ -3,8 +3,8 @@
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::id::ServerId;
 
-/// The refusal for a server that has serial ports, but not this one, or none at all; `why` says why a
-/// port that it has cannot be used.
+/// The refusal for a server that does not have this serial port, or has none at all; `why` says why
+/// an existing port cannot be used.
 pub(crate) fn no_such_port(
     id: ServerId,
     port: u8,

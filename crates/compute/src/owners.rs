@@ -1,20 +1,20 @@
-//! Whose a server is.
+//! The projects of servers.
 
 use std::collections::BTreeMap;
 
 use serialproxy_config::values::Compute;
 use serialproxy_proto::id::ServerId;
 
-/// Projects of servers whose domain XML names none.
+/// The projects of servers whose domain XML names none.
 #[derive(Debug)]
 pub(crate) struct Owners {
-    /// Projects by a server's name, and by its UUID in the usual form.
+    /// Projects by a server's name, or by its UUID in the usual form.
     named: BTreeMap<String, String>,
     fallback: String,
 }
 
 impl Owners {
-    /// As `[compute] project` and `default_project` say.
+    /// From `[compute] project` and `default_project`.
     pub(crate) fn new(config: &Compute) -> Self {
         let named = config.projects.iter().flat_map(|named| {
             // A name may have the form of a UUID.
@@ -25,7 +25,7 @@ impl Owners {
         Self { named: named.collect(), fallback: config.default_project.clone() }
     }
 
-    /// The project of a server. A UUID counts before a name, which tenants choose.
+    /// The project of a server. A UUID takes precedence over a name, which tenants choose.
     pub(crate) fn of(&self, id: ServerId, name: &str) -> String {
         let named = self.named.get(&id.to_string()).or_else(|| self.named.get(name));
         named.unwrap_or(&self.fallback).clone()

@@ -1,8 +1,8 @@
-//! The port allocator: which TCP port QEMU listens on for which line.
+//! The port allocator: the TCP port on which QEMU listens for each line.
 //!
-//! The leases in the ledger are the truth; whether a port can be bound is only a filter, since
-//! anyone may take a port at any time. A lease is given back by its owner alone, and a port rests
-//! before it is leased again, so that nobody reaches another guest at an address of old.
+//! The leases in the ledger are authoritative. Whether a port can be bound is only a filter, since
+//! any program may take a port at any time. Only its owner gives a lease back, and a port rests
+//! before it is leased again, so that a client with an old address does not reach another guest.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -23,8 +23,8 @@ use serialproxy_proto::id::ServerId;
 use crate::bind;
 use crate::bind::Test;
 
-/// How long rows of ports that were given back are kept, so that a restart continues the rotation
-/// where it was. There is one row per port at most.
+/// How long rows of returned ports are kept, so that a restart continues the rotation. There is at
+/// most one row for each port.
 const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The allocator of one address and range.
@@ -34,11 +34,11 @@ pub(crate) struct Ports {
     address: String,
     range: PortRange,
     rest: Duration,
-    /// The most recently leased port of this process; held for as long as an allocation takes.
+    /// The port that this process leased last. Locked during an allocation.
     last: Mutex<Option<u16>>,
 }
 
-/// A port that a domain is bound to, running or not.
+/// A port in a domain's definition, whether it runs or not.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct BoundPort {
     pub(crate) address: String,
@@ -66,13 +66,13 @@ pub(crate) enum PortsError {
         resting: usize,
         foreign: usize,
     },
-    /// No port of the address can ever be bound.
+    /// No port of the address can be bound at all.
     #[error(
         "Not able to acquire a free port for {0}: [serial_console] proxyclient_address must be an \
          address of this host ({1})"
     )]
     Address(String, #[source] std::io::Error),
-    /// The leases can't be read or written.
+    /// The leases cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
@@ -104,7 +104,7 @@ impl Ports {
         self.acquire_with(lines, now, &is_free)
     }
 
-    /// Whether QEMU could bind a port that is leased to it already. Blocks.
+    /// Whether QEMU could bind a port that it has leased already. Blocks.
     pub(crate) fn is_usable(&self, port: u16) -> Result<bool, PortsError> {
         let wrong = |error| PortsError::Address(self.address.clone(), error);
         let addresses = bind::resolve(&self.address).map_err(wrong)?;
@@ -122,7 +122,7 @@ impl Ports {
         Ok(())
     }
 
-    /// Gives back ports that a domain was bound to and is no more. Blocks.
+    /// Gives back ports that a domain no longer has. Blocks.
     pub(crate) fn give_back(&self, left: &[BoundPort], now: Timestamp) -> Result<(), PortsError> {
         for BoundPort { address, port, line } in left {
             self.ledger.release_port(address, *port, *line, now)?;
@@ -136,7 +136,7 @@ impl Ports {
         Ok(())
     }
 
-    /// Leases the ports that domains are bound to already. Blocks.
+    /// Leases the ports that domains already have. Blocks.
     pub(crate) fn adopt(&self, bound: &[BoundPort], now: Timestamp) -> Result<(), PortsError> {
         let leases = self.ledger.port_leases()?;
         let of = |bound: &BoundPort| {
@@ -159,7 +159,7 @@ impl Ports {
         Ok(())
     }
 
-    /// Brings the leases in step with all domains, running or not. Blocks.
+    /// Updates the leases from all domains, running or not. Blocks.
     pub(crate) fn reconcile(
         &self,
         bound: &BTreeSet<BoundPort>,
@@ -187,7 +187,7 @@ impl Ports {
         is_free: &dyn Fn(u16) -> Result<bool, PortsError>,
     ) -> Result<Vec<u16>, PortsError> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // An attempt fails only where another process leased one of the ports meanwhile.
+        // An attempt fails only if another process leased one of the ports meanwhile.
         loop {
             let ports = self.choose(lines.len(), *last, now, is_free)?;
             if self.lease_all(lines, &ports, now)? {
@@ -197,8 +197,8 @@ impl Ports {
         }
     }
 
-    /// The next `count` free ports after the most recently leased one. Nothing is leased yet, so
-    /// that a failure leaves no port resting.
+    /// The next `count` free ports after the one leased last. Nothing is leased here, so that after
+    /// a failure no port rests.
     fn choose(
         &self,
         count: usize,
@@ -235,7 +235,7 @@ impl Ports {
         Ok(chosen)
     }
 
-    /// All ports of the range, from the one after the most recently leased.
+    /// All ports of the range, beginning after the one leased last.
     fn rotation(
         &self,
         last: Option<u16>,
@@ -288,7 +288,7 @@ impl Ports {
     }
 }
 
-/// Whether two addresses may mean the same one. A name may mean anything.
+/// Whether two addresses may overlap. A name may mean any address.
 fn overlap(a: &str, b: &str) -> bool {
     match (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
         (Ok(a), Ok(b)) => a == b || a.is_unspecified() || b.is_unspecified(),

@@ -1,10 +1,10 @@
-//! How many serial ports a guest gets, from its image's metadata and its flavor's limit.
+//! The number of a guest's serial ports, from its image's metadata and its flavor's limit.
 
 use std::collections::BTreeMap;
 
 use serialproxy_proto::compute::ComputeError;
 
-/// An x86 machine of QEMU has four ISA serial ports at most.
+/// An x86 machine of QEMU has at most four ISA serial ports.
 pub(crate) const MAX: u8 = 4;
 
 /// Names of the image property: the blueprint's and Nova's.
@@ -13,7 +13,7 @@ const IMAGE: [&str; 2] = ["serial_ports", "hw_serial_port_count"];
 /// Name of the flavor's extra spec.
 const FLAVOR: &str = "hw:serial_port_count";
 
-/// The number of ports, 1 to 4. Unset, empty and 0 mean "not said" on either side.
+/// The number of ports, 1 to 4. Unset, empty and 0 mean "no value" for either.
 pub(crate) fn count(
     image: &BTreeMap<String, String>,
     flavor: &BTreeMap<String, String>,
@@ -68,7 +68,7 @@ fn flavor_count(properties: &BTreeMap<String, String>) -> Result<Option<u64>, Co
     Ok(Some(count).filter(|count| *count != 0))
 }
 
-/// An integer that is not negative; empty is 0.
+/// A nonnegative integer; empty text is 0.
 fn number(text: &str) -> Option<u64> {
     let text = text.trim();
     if text.is_empty() { Some(0) } else { text.parse().ok() }

@@ -1,4 +1,4 @@
-//! Servers that no hypervisor knows: static lines, always on.
+//! Static lines: servers that are not at a hypervisor and always run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ struct Server {
 }
 
 impl Statics {
-    /// Adds the lines, which are dialed at once. Without consoles there are servers only.
+    /// Adds the lines, which connect at once. Without consoles, adds only the servers.
     pub(crate) fn start(
         host: &str,
         statics: &[StaticLine],
@@ -79,7 +79,7 @@ impl Statics {
         self.servers.contains_key(&ServerId::of_static(name))
     }
 
-    /// Whether there is such a port, if it is a static server.
+    /// Whether this port exists, if the server is a static one.
     pub(crate) fn check_port(&self, line: LineKey) -> Option<Result<(), ComputeError>> {
         let server = self.servers.get(&line.server)?;
         if server.ports.contains(&line.port) {
@@ -100,7 +100,7 @@ impl Statics {
     }
 }
 
-/// What a line wants of terminals, as its users are told.
+/// A line's requirements for terminals, as its users' programs receive them.
 fn wanted(terminal: &StaticTerminal) -> TerminalSettings {
     let StaticTerminal { backspace, newline, line_feed } = terminal;
     TerminalSettings {
@@ -129,7 +129,7 @@ impl Resolve for Fixed {
         Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 
-    /// Two hosts' files may give two switches one name.
+    /// Two hosts' files may give the same name to different switches.
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
         endpoint.claim(line)
     }

@@ -1,4 +1,5 @@
-//! TCP ports for a domain that others defined, with the rest of its XML untouched, byte for byte.
+//! Gives TCP ports to a domain that others defined. The rest of its XML stays as it is, byte for
+//! byte.
 
 use std::ops::Range;
 
@@ -23,13 +24,13 @@ pub(crate) struct Given<'a> {
     pub(crate) tls: bool,
 }
 
-/// Why a domain cannot be given ports.
+/// Why ports cannot be given to a domain.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GiveError {
     /// Its XML cannot be used.
     #[error(transparent)]
     Xml(#[from] XmlError),
-    /// Somebody may rely on what a serial port is.
+    /// Another program may rely on the serial port as it is.
     #[error(
         "its serial port {port} is of type '{kind}', which another program may use: only ports \
          of type pty or null, and those with mode='connect', can be replaced"
@@ -37,11 +38,11 @@ pub(crate) enum GiveError {
     Relied { port: usize, kind: String },
 }
 
-/// The serial and console devices of a domain's XML, and where they stand.
+/// The serial and console devices in a domain's XML, with their positions.
 #[derive(Debug, Default)]
 pub(crate) struct SerialDevices {
     found: Vec<Element>,
-    /// Where the first would be, if there were one.
+    /// The position for the first of them, where there is none.
     place: usize,
 }
 
@@ -53,21 +54,21 @@ struct Element {
     kind: String,
     source: Source,
     target: Option<String>,
-    /// Index of the port, where it says so.
+    /// Index of the port, if the element has one.
     port: Option<usize>,
-    /// Children that have to do with where the port is.
+    /// The children that define the address of the port.
     ends: Vec<Range<usize>>,
     /// All children.
     inside: Range<usize>,
 }
 
 impl SerialDevices {
-    /// Finds them.
+    /// Finds the devices.
     pub(crate) fn find(xml: &str) -> Result<Self, XmlError> {
         let mut reader = Reader::from_str(checked(xml)?);
         let mut devices = Self::default();
         let mut path = Vec::<String>::new();
-        // Where the child of a device began that we are in.
+        // The position of the current child of a device.
         let mut child = 0;
         loop {
             let begin = position(&reader);
@@ -97,7 +98,8 @@ impl SerialDevices {
         }
     }
 
-    /// What the first `count` serial ports are, in words; none for those that there are not.
+    /// The present form of the first `count` serial ports, in words; none for those that do not
+    /// exist.
     pub(crate) fn replaced(&self, count: usize) -> Vec<Option<String>> {
         let mut replaced = vec![None; count];
         let serials = self.found.iter().filter(|element| !element.console);
@@ -109,12 +111,12 @@ impl SerialDevices {
         replaced
     }
 
-    /// How many serial ports there are.
+    /// The number of serial ports.
     pub(crate) fn serials(&self) -> usize {
         self.found.iter().filter(|element| !element.console).count()
     }
 
-    /// What is between the beginning of the first and the end of the last of them.
+    /// The range from the beginning of the first to the end of the last of them.
     pub(crate) fn span(&self) -> Range<usize> {
         match (self.found.first(), self.found.last()) {
             (Some(first), Some(last)) => first.range.start..last.range.end,
@@ -122,8 +124,8 @@ impl SerialDevices {
         }
     }
 
-    /// The XML with TCP ports in the place of the first serial ports, and as many more serial
-    /// ports as are needed. The console that mirrors a serial port is libvirt's to write anew.
+    /// The XML with TCP ports for the first serial ports, and with as many additional serial ports
+    /// as needed. libvirt itself adds the console that mirrors a serial port.
     pub(crate) fn give(&self, xml: &str, given: Given<'_>) -> Result<String, GiveError> {
         let Given { address, ports, tls } = given;
         let text = |range: Range<usize>| xml.get(range).unwrap_or_default();
@@ -199,8 +201,8 @@ impl SerialDevices {
         Ok(())
     }
 
-    /// The element that `path` leads to ends at `range`, and if it is a child of a device it began
-    /// at `child`.
+    /// Ends the element at `path`, which has the range `range`. If it is a child of a device, it
+    /// began at `child`.
     fn close(&mut self, path: &[String], child: usize, range: Range<usize>) {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         match names.as_slice() {
@@ -226,8 +228,8 @@ impl Element {
         matches!(self.target.as_deref(), None | Some("serial"))
     }
 
-    /// What nobody relies on: a pseudo-terminal has another name at each start. Where QEMU connects to
-    /// another program, whoever asks for the adoption wants that to end.
+    /// Checks that no program relies on the port: a pseudo-terminal gets another name at each
+    /// start. Where QEMU connects to another program, the adoption is meant to end that.
     fn replaceable(&self, port: usize) -> Result<(), GiveError> {
         match self.kind.as_str() {
             "pty" | "null" => Ok(()),
@@ -236,7 +238,7 @@ impl Element {
         }
     }
 
-    /// What it is, without paths of this machine.
+    /// The present form of the device, without paths of this machine.
     fn in_words(&self) -> String {
         let Source { host, service, .. } = &self.source;
         match (self.kind.as_str(), host) {
@@ -249,7 +251,7 @@ impl Element {
         }
     }
 
-    /// What is inside of it and has nothing to do with where the port is.
+    /// The children that do not define the address of the port.
     fn kept(&self) -> impl Iterator<Item = Range<usize>> {
         let starts = std::iter::once(self.inside.start).chain(self.ends.iter().map(|r| r.end));
         let ends = self.ends.iter().map(|r| r.start).chain(std::iter::once(self.inside.end));

@@ -1,4 +1,4 @@
-//! Domain XML: what we write for a guest, and what we read of any domain.
+//! Domain XML: writing it for our guests, and reading it for all domains.
 
 mod give;
 mod ports;
@@ -16,7 +16,7 @@ pub(crate) use self::read::SerialPort;
 pub(crate) use self::write::Machine;
 pub(crate) use self::write::Serials;
 
-/// 1 MiB: libvirt's largest descriptions are some ten KiB.
+/// 1 MiB: libvirt's largest descriptions have some ten KiB.
 pub(crate) const MAX_XML: usize = 1024 * 1024;
 
 /// Namespace of the metadata element that marks a guest that `boot` made.
@@ -26,24 +26,24 @@ const NAMESPACE: &str = "urn:serialproxy:guest:1";
 const NOVA: [&str; 2] =
     ["http://openstack.org/xmlns/libvirt/nova/1.1", "http://openstack.org/xmlns/libvirt/nova/1.0"];
 
-/// XML that we cannot use.
+/// An error in domain XML.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum XmlError {
-    /// Larger than anything that libvirt writes.
+    /// It is larger than any XML of libvirt.
     #[error("the domain XML has {0} bytes, more than the maximum of {MAX_XML}")]
     TooLong(usize),
-    /// No XML.
+    /// It is not well-formed.
     #[error("the domain XML is not well-formed")]
     Malformed(#[from] quick_xml::Error),
-    /// Attributes that make no sense.
+    /// An attribute has an invalid value.
     #[error("the domain XML has an invalid attribute")]
     Attribute(#[from] quick_xml::events::attributes::AttrError),
-    /// Never happens in memory.
+    /// Cannot happen in memory.
     #[error("the domain XML cannot be written")]
     Write(#[from] std::io::Error),
 }
 
-/// The XML itself, unless it is too long.
+/// The XML, unless it is too long.
 fn checked(xml: &str) -> Result<&str, XmlError> {
     if xml.len() > MAX_XML { Err(XmlError::TooLong(xml.len())) } else { Ok(xml) }
 }

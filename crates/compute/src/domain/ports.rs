@@ -1,4 +1,4 @@
-//! Other TCP ports for a domain that is defined already, with the rest of its XML untouched.
+//! Gives other TCP ports to a defined domain. The rest of its XML stays as it is.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::XmlError;
 use super::checked;
 use super::read::attribute;
 
-/// Replaces the ports that the serial devices of a domain are bound to, by `new[old]`.
+/// Replaces the ports of a domain's serial devices by `new[old]`.
 pub(crate) fn replace_ports(xml: &str, new: &BTreeMap<u16, u16>) -> Result<String, XmlError> {
     let mut reader = Reader::from_str(checked(xml)?);
     let mut writer = Writer::new(Vec::with_capacity(xml.len()));

@@ -1,4 +1,4 @@
-//! What we need to know of a domain, from its XML as libvirt fills it in.
+//! Reads a domain's XML, in which libvirt has filled in the running guest's values.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -19,27 +19,27 @@ use super::NOVA;
 use super::XmlError;
 use super::checked;
 
-/// Characters of a word of a description that a message repeats.
+/// Characters of a word in a description that an error text repeats.
 const QUOTED: usize = 64;
 
-/// What we need to know of a domain.
+/// The properties of a domain that we need.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Facts {
-    /// Names the hypervisor process, while there is one: another number, another boot.
+    /// Identifies the hypervisor process, while there is one: a new number means a new boot.
     pub(crate) run: Option<u32>,
     /// Serial ports that a line can be attached to, by index, each once.
     pub(crate) ports: Vec<SerialPort>,
-    /// Serial ports that no line can be attached to, and why.
+    /// Serial ports that cannot have a line, and the reason.
     pub(crate) unusable: Vec<(u8, Cow<'static, str>)>,
     /// Name of the image, when `boot` made the domain.
     pub(crate) image: Option<String>,
-    /// Id of the project that it belongs to, as Nova or else `boot` noted it.
+    /// Id of its project, from Nova's metadata or else from `boot`'s.
     pub(crate) project: Option<String>,
-    /// Whom the hypervisor process runs as, where libvirt says so.
+    /// The user id of the hypervisor process, if libvirt reports it.
     pub(crate) uid: Option<u32>,
 }
 
-/// Whose metadata an element may be.
+/// The kind of metadata that an element belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Vocabulary {
     Ours,
@@ -62,22 +62,22 @@ impl From<ResolveResult<'_>> for Vocabulary {
 pub(crate) struct SerialPort {
     /// Index of the port in the server.
     pub(crate) port: u8,
-    /// Where QEMU has it; `None` while that is for libvirt to choose at the next start.
+    /// Its address in QEMU; `None` while libvirt has yet to choose it at the next start.
     pub(crate) at: Option<Endpoint>,
-    /// What the guest sees.
+    /// The device in the guest.
     pub(crate) device: Device,
     /// libvirt's name of the running device.
     pub(crate) alias: Option<String>,
-    /// Where libvirt keeps what the guest prints.
+    /// The file in which libvirt keeps the guest's output.
     pub(crate) log: Option<Log>,
 }
 
-/// What the guest sees of a serial port, as far as a break is concerned.
+/// The kind of device in the guest, which determines how it handles a break.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Device {
     /// A UART, which has breaks.
     Uart,
-    /// A paravirtual console, which has none: QEMU takes one, reports success and does nothing.
+    /// A paravirtual console, which has no breaks: QEMU reports success and does nothing.
     Console,
 }
 
@@ -85,12 +85,13 @@ pub(crate) enum Device {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Log {
     pub(crate) file: PathBuf,
-    /// Whether it goes on where the last run's ended; else it begins with the run.
+    /// Whether a new run appends to the file; otherwise it begins a new file.
     pub(crate) append: bool,
 }
 
 impl SerialPort {
-    /// Where to connect to, or to listen: all addresses are the loopback there.
+    /// The address to connect to or to listen at. Where QEMU listens on all addresses, it is the
+    /// loopback.
     pub(crate) fn dialed(&self) -> Option<Endpoint> {
         let mut at = self.at.clone();
         if let Some(
@@ -144,12 +145,12 @@ impl Facts {
     }
 }
 
-/// What was found so far.
+/// The state of the parser.
 #[derive(Debug, Default)]
 struct Found {
-    /// Which child of `<domain>` we are in.
+    /// The child of `<domain>` that the parser is in.
     section: Section,
-    /// The device that we are in.
+    /// The device that the parser is in.
     character: Option<Character>,
     serials: Vec<Character>,
     consoles: Vec<Character>,
@@ -176,9 +177,9 @@ enum Section {
 struct Character {
     console: bool,
     kind: String,
-    /// Its index among its like.
+    /// Its index among devices of the same kind.
     port: u8,
-    /// Kind of the device in the guest.
+    /// The kind of the device in the guest.
     target: Option<String>,
     protocol: Option<String>,
     source: Source,
@@ -207,7 +208,7 @@ impl Source {
         })
     }
 
-    /// Whether QEMU connects there, rather than listens.
+    /// Whether QEMU connects to the address instead of listening there.
     pub(super) fn connects(&self) -> bool {
         self.mode.as_deref() == Some("connect")
     }
@@ -289,7 +290,7 @@ impl Found {
         }
     }
 
-    /// One that bears no number has the place that it stands at.
+    /// A device without a number is numbered by its position.
     fn character(&self, console: bool, element: &BytesStart<'_>) -> Result<Character, XmlError> {
         let like = if console { &self.consoles } else { &self.serials };
         Ok(Character {
@@ -304,8 +305,8 @@ impl Found {
         })
     }
 
-    /// The serial ports come first, then the consoles that are devices of their own: a console of
-    /// type `serial` mirrors the first serial port, where there is one.
+    /// Serial ports come first, then consoles that are devices of their own. A console of type
+    /// `serial` mirrors the first serial port, if there is one.
     fn facts(self) -> Facts {
         let Self { run, image, uid, mut serials, mut consoles, .. } = self;
         let project = self.nova_project.or(self.project).filter(|project| !project.is_empty());
@@ -362,7 +363,7 @@ impl Character {
         SerialPort { port, at, device, alias, log }
     }
 
-    /// QEMU's UARTs hear a break; its sPAPR, SCLP and virtio consoles do not.
+    /// QEMU's UARTs support a break; its sPAPR, SCLP and virtio consoles do not.
     fn device(&self) -> Device {
         match self.target.as_deref() {
             None
@@ -373,8 +374,8 @@ impl Character {
         }
     }
 
-    /// Where QEMU has the port, as far as it is known, or why no line can be attached to it, and what
-    /// to change.
+    /// The port's address in QEMU, if it is known; otherwise why no line can be attached to it, and
+    /// what to change.
     fn endpoint(&self) -> Result<Option<Endpoint>, Cow<'static, str>> {
         let Source { path, .. } = &self.source;
         match self.kind.as_str() {
@@ -427,7 +428,7 @@ impl Character {
     }
 }
 
-/// Why no line is attached where QEMU connects so.
+/// Why no line is attached to a port where QEMU connects in this way.
 fn connects(how: &str) -> Cow<'static, str> {
     format!(
         "QEMU does not listen there, it connects {how} (mode='connect'): use mode='bind', or have \
@@ -436,7 +437,7 @@ fn connects(how: &str) -> Cow<'static, str> {
     .into()
 }
 
-/// A word of a domain's description as a message shows it.
+/// A word of a domain's description for an error text.
 fn quoted(word: &str) -> String {
     format!("'{}'", shown(word))
 }

@@ -10,12 +10,12 @@ use serialproxy_proto::id::ServerId;
 use super::NAMESPACE;
 use crate::image::Image;
 
-/// A guest, as far as its XML is concerned.
+/// The properties of a guest that its XML contains.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     pub(crate) id: ServerId,
     pub(crate) name: &'a str,
-    /// Id of the project that it belongs to.
+    /// Id of its project.
     pub(crate) project: &'a str,
     pub(crate) image: &'a Image,
     pub(crate) kvm: bool,
@@ -31,7 +31,7 @@ pub(crate) enum Serials<'a> {
     Tcp { address: &'a str, ports: &'a [u16], tls: bool },
     /// Unix sockets that QEMU listens on, by index of the serial port.
     Unix(&'a [PathBuf]),
-    /// So many pseudo-terminals, for `virsh console`: consoles are off.
+    /// This many pseudo-terminals, for `virsh console`: consoles are disabled.
     Pty(u8),
 }
 
@@ -58,7 +58,7 @@ impl Machine<'_> {
         writeln!(xml, "<memory unit='MiB'>{}</memory>", self.image.memory_mib)?;
         writeln!(xml, "<vcpu>{}</vcpu>", self.image.vcpus)?;
         self.write_os(xml)?;
-        // What today's distributions are compiled for is more than QEMU's default CPU.
+        // Today's distributions are compiled for more than QEMU's default CPU.
         let cpu = if self.kvm { "host-passthrough" } else { "maximum" };
         writeln!(xml, "<features><acpi/><apic/></features>\n<cpu mode='{cpu}'/>")?;
         writeln!(xml, "<clock offset='utc'/>")?;
@@ -109,21 +109,21 @@ impl Serials<'_> {
     }
 }
 
-/// A serial port that QEMU listens for on TCP.
+/// A serial port for which QEMU listens on TCP.
 pub(super) fn tcp(index: usize, address: &str, port: u16, tls: bool) -> String {
     let source = tcp_source(address, port, tls);
     format!("<serial type='tcp'>{source}<target port='{index}'/></serial>")
 }
 
-/// Where QEMU listens for a serial port of type `tcp`.
+/// The address at which QEMU listens for a serial port of type `tcp`.
 pub(super) fn tcp_source(address: &str, port: u16, tls: bool) -> String {
-    // Without the attribute it is for /etc/libvirt/qemu.conf to say.
+    // Without the attribute, /etc/libvirt/qemu.conf decides.
     let tls = if tls { " tls='yes'" } else { "" };
     let address = escape(address);
     format!("<source mode='bind' host='{address}' service='{port}'{tls}/><protocol type='raw'/>")
 }
 
-/// libvirt takes text, so a path that is no UTF-8 cannot be had; it fails to open there.
+/// libvirt accepts only text. A path that is not UTF-8 becomes one that fails to open.
 fn path(path: &Path) -> String {
     escape(path.to_string_lossy()).into_owned()
 }

@@ -1,4 +1,4 @@
-//! TCP ports for domains that others made, and the way back.
+//! Adoption: TCP ports for domains that others defined, and its reversal.
 
 use serialproxy_ledger::Adoption;
 use serialproxy_line::Endpoint;
@@ -26,7 +26,7 @@ use crate::no_console::no_such_port;
 use crate::serial_ports::MAX;
 
 impl Guests {
-    /// Gives a domain TCP ports in its persistent XML, and with `restart` in its process.
+    /// Gives a domain TCP ports in its persistent XML and, with `restart`, in its process.
     pub(crate) async fn adopt(
         &self,
         id: ServerId,
@@ -51,7 +51,7 @@ impl Guests {
         };
         if adopt.restart && ran {
             let guest = self.seen(id).await?;
-            // A guest that stopped by itself meanwhile is started all the same.
+            // A guest that stopped meanwhile is nevertheless started.
             self.end_run(&mut change, id, &guest, &Stop::default()).await?;
             change.resume().await;
             self.start_guest(id).await?;
@@ -60,7 +60,7 @@ impl Guests {
         Ok(api::Adopted { server, ports })
     }
 
-    /// Makes a domain's serial devices what they were before it was adopted.
+    /// Restores a domain's serial devices to what they were before the adoption.
     pub(crate) async fn unadopt(&self, id: ServerId) -> Result<api::Server, ComputeError> {
         self.settle().await;
         let project = self.seen(id).await?.project;
@@ -89,7 +89,7 @@ impl Guests {
         Ok(self.present(id, self.seen(id).await?))
     }
 
-    /// The domain as it is now, unless it cannot be adopted.
+    /// The domain as it is now; an error if it cannot be adopted.
     async fn adoptable(&self, id: ServerId) -> Result<Domain, ComputeError> {
         let domain =
             self.hypervisor.domain(id).await.map_err(|error| error.while_doing(id, "inspect"))?;
@@ -116,13 +116,13 @@ impl Guests {
         let xml = self.next_xml(id).await?;
         let (_, devices, _) = split(&xml, &find(id, &xml)?);
         if adoption.after.is_none() && adoption.before == devices {
-            // It was broken off before anything was changed.
+            // An earlier adoption was interrupted before it changed anything.
             return Ok(domain);
         }
         Err(refused(id, "it is already adopted. Undo that first"))
     }
 
-    /// Leases the ports and defines the domain with them; which they are, and what they replace.
+    /// Leases the ports and defines the domain with them; returns the ports, and what they replace.
     async fn give_ports(
         &self,
         id: ServerId,
@@ -157,7 +157,7 @@ impl Guests {
         Ok(self.given(&devices, &ports))
     }
 
-    /// What was given, and in place of what.
+    /// The given ports, each with what it replaces.
     fn given(&self, devices: &SerialDevices, ports: &[u16]) -> Vec<AdoptedPort> {
         let replaced = devices.replaced(ports.len());
         let given = (0..=u8::MAX).zip(ports).zip(replaced).map(|((port, tcp), was)| {
@@ -167,7 +167,7 @@ impl Guests {
         given.collect()
     }
 
-    /// Defines the domain with these ports. What it was is kept first.
+    /// Defines the domain with these ports, after storing its earlier devices.
     async fn define_given(
         &self,
         id: ServerId,
@@ -197,7 +197,7 @@ impl Guests {
     }
 }
 
-/// Why ports cannot be given, and what the port in the way is to people now.
+/// Why ports cannot be given, with the present form of the port that prevents it.
 fn in_words(xml: &str, error: &GiveError) -> String {
     let GiveError::Relied { port, .. } = error else { return error.to_string() };
     let (port, facts) = (u8::try_from(*port).unwrap_or(u8::MAX), Facts::read(xml));
@@ -215,7 +215,7 @@ fn in_words(xml: &str, error: &GiveError) -> String {
     }
 }
 
-/// The XML before the serial devices, that of the devices, and that after them.
+/// The XML before the serial devices, of the devices, and after them.
 fn split<'a>(xml: &'a str, devices: &SerialDevices) -> (&'a str, &'a str, &'a str) {
     let span = devices.span();
     let part = |range| xml.get(range).unwrap_or_default();

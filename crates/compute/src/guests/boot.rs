@@ -1,4 +1,4 @@
-//! Making guests, and removing those that were made.
+//! Creating guests, and deleting those that were created.
 
 use serialproxy_config::values::Transport;
 use serialproxy_proto::api;
@@ -18,24 +18,24 @@ use crate::hypervisor::HypervisorError;
 use crate::image::Image;
 use crate::serial_ports;
 
-/// 200 bytes: libvirt makes names of files of it, which have 255 at most.
+/// 200 bytes: libvirt derives file names from it, which may have 255.
 const MAX_NAME: usize = 200;
 
-/// How much of a name that is refused is repeated.
+/// Characters of a refused name that an error text repeats.
 const SHOWN: usize = 100;
 
-/// A guest to be made.
+/// A guest to create.
 struct New<'a> {
     name: &'a str,
     project: &'a str,
     image: &'a Image,
-    /// Number of its serial ports.
+    /// Number of serial ports.
     count: u8,
 }
 
 impl Guests {
-    /// Defines a guest and starts it, with its lines attached before it runs. A failure leaves
-    /// nothing behind.
+    /// Defines and starts a guest; its lines are attached before it runs. A failure leaves nothing
+    /// behind.
     pub(crate) async fn boot(
         &self,
         boot: api::Boot,
@@ -69,7 +69,7 @@ impl Guests {
         }
     }
 
-    /// Removes a guest that `boot` made, and all that belongs to it.
+    /// Deletes a guest that `boot` created, and everything that belongs to it.
     pub(crate) async fn delete(&self, id: ServerId) -> Result<(), ComputeError> {
         self.settle().await;
         let project = self.seen(id).await?.project;
@@ -133,14 +133,14 @@ impl Guests {
                 Ok(())
             }
             Err(error) => {
-                // Someone may have taken the name a moment ago.
+                // Another client may just have taken the name.
                 self.refuse_taken(id, name).await?;
                 Err(error.while_doing(id, "define"))
             }
         }
     }
 
-    /// Takes back what a boot did until it failed.
+    /// Undoes what a failed boot did.
     async fn undo(&self, id: ServerId) {
         if let Err(error) = self.remove(id).await {
             tracing::error!(
@@ -175,12 +175,12 @@ fn gone(done: Result<(), HypervisorError>) -> Result<(), HypervisorError> {
     }
 }
 
-/// Says nothing of whose it is, since it may be of another project.
+/// Names no owner, since the other guest may belong to another project.
 pub(crate) fn name_is_taken(name: &str) -> ComputeError {
     ComputeError::Conflict(format!("the name {name:?} cannot be used: choose another name"))
 }
 
-/// A name that no shell, terminal or file system takes for something else.
+/// A name that neither a shell, a terminal nor a file system can misread.
 pub(crate) fn valid_name(name: &str) -> Result<&str, ComputeError> {
     let is_taken = |c: char| c.is_alphanumeric() || " ._-".contains(c);
     let why = if name.is_empty() || name.trim() != name {

@@ -2,7 +2,7 @@
 //! project.
 //!
 //! A change that does not need the guest may overtake one that waits for the guest or for a QEMU
-//! that hangs. Otherwise nobody could cut a slow stop short.
+//! that hangs. Otherwise a slow stop could not be cut short.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,21 +16,21 @@ use tokio::sync::watch;
 
 use crate::lock;
 
-/// Changes of one project at once. A change works with libvirt, whose threads all projects share.
+/// Simultaneous changes of one project. Changes use libvirt, whose threads all projects share.
 const PER_PROJECT: usize = 32;
 
-/// How long a change waits for the one before it to end. Nova's clients are told of a refusal
-/// within a second only.
+/// How long a change waits for an earlier one to end. Nova's clients learn of a refusal only within
+/// a second.
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
-    /// What it does, as in `Cannot 'stop' instance …`.
+    /// The verb in `Cannot 'stop' instance …`.
     verb: &'static str,
-    /// What Nova calls the server's `task_state` meanwhile.
+    /// Nova's `task_state` of the server during the change.
     state: &'static str,
-    /// Whether it does not ask the guest, and so may overtake one that waits.
+    /// Whether it works without the guest, so that it may overtake one that waits.
     overtakes: bool,
 }
 
@@ -52,12 +52,12 @@ impl Task {
     }
 }
 
-/// All changes that are under way.
+/// All changes in progress.
 #[derive(Debug)]
 pub(super) struct Changes {
     underway: Mutex<Underway>,
     projects: Places<String>,
-    /// Changed when a place may have become free.
+    /// Notified when a place may have become free.
     freed: watch::Sender<()>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 struct Underway(HashMap<ServerId, Vec<&'static str>>);
 
-/// A change of a server that is under way, until it is dropped.
+/// A change of a server in progress, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     place: Place<'a>,
@@ -104,7 +104,7 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// When another change of the server goes on, or the project has too many under way.
+    /// When another change of the server is in progress, or the project has too many.
     pub(super) async fn begin(
         &self,
         id: ServerId,
@@ -126,7 +126,7 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// When all are taken.
+    /// When all places are taken.
     pub(super) fn place(&self, project: &str) -> Result<Place<'_>, ComputeError> {
         let project = project.to_owned();
         let place = self.projects.enter(project.clone()).ok_or_else(|| {
@@ -138,23 +138,23 @@ impl Changes {
         Ok(Place { changes: self, project, place: Some(place) })
     }
 
-    /// Waits until `take` has taken something.
+    /// Waits until `take` succeeds.
     async fn until(&self, mut take: impl FnMut() -> bool) {
         let mut freed = self.freed.subscribe();
         while !take() {
-            // It cannot fail: the sender is ours.
+            // This cannot fail: the sender is ours.
             let _ = freed.changed().await;
         }
     }
 }
 
 impl Change<'_> {
-    /// Lets others of the project have its place while this only waits for its guest.
+    /// Frees the project's place while this only waits for its guest.
     pub(super) fn pause(&mut self) {
         self.place.give();
     }
 
-    /// Goes on as soon as the project has a place.
+    /// Continues as soon as the project has a free place.
     pub(super) async fn resume(&mut self) {
         let Place { changes, project, place } = &mut self.place;
         changes

@@ -17,17 +17,18 @@ use tokio::process::Command;
 
 use crate::hypervisor::without_paths;
 
-/// A file in the directory of a guest that is not defined yet, or is being deleted. A directory without
-/// it is only removed with its server: a libvirt that lost its domains may find them again.
+/// A file in the directory of a guest that is not defined yet, or is being deleted. A directory
+/// without it is removed only together with its server: a libvirt that lost its domains may find
+/// them again.
 const UNFINISHED: &str = "unfinished";
 
-/// An overlay is a few hundred KiB of metadata, whatever the image's size.
+/// How long making an overlay may take: it has only a few hundred KiB of metadata.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Longest path of a unix socket that Linux takes (unix(7)).
+/// Longest path of a unix socket on Linux (unix(7)).
 const MAX_SOCKET: usize = 107;
 
-/// Makes a guest's disk, and returns where it is.
+/// Makes a guest's disk, and returns its path.
 pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<PathBuf, ComputeError> {
     let directory = make_directory(state, id).map_err(|error| failed(&error))?;
     let format = format(base).map_err(|error| failed(&error))?;
@@ -45,8 +46,8 @@ pub(super) async fn make(state: &Path, id: ServerId, base: &Path) -> Result<Path
     Err(failed(&String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Where the sockets of so many serial ports are to be. libvirt makes them, and gives them to
-/// QEMU's user.
+/// The paths for the sockets of this many serial ports. libvirt creates them and makes QEMU's user
+/// their owner.
 pub(super) fn sockets(state: &Path, id: ServerId, count: u8) -> Result<Vec<PathBuf>, ComputeError> {
     let directory = make_directory(state, id).map_err(|error| {
         let text = without_paths(&error.to_string());
@@ -62,7 +63,7 @@ pub(super) fn sockets(state: &Path, id: ServerId, count: u8) -> Result<Vec<PathB
     Ok(sockets)
 }
 
-/// Notes that a domain is defined with a guest's files, if it has any.
+/// Records that a domain is defined with a guest's files, if it has any.
 pub(super) async fn keep(state: &Path, id: ServerId) {
     let directory = directory(state, id);
     let kept = tokio::task::spawn_blocking(move || unmark(&directory)).await;
@@ -73,7 +74,7 @@ pub(super) async fn keep(state: &Path, id: ServerId) {
     }
 }
 
-/// Notes that a guest's files are about to be removed with it, if it has any.
+/// Records that a guest's files are about to be removed with it, if it has any.
 pub(super) async fn give_up(state: &Path, id: ServerId) {
     let directory = directory(state, id);
     let given_up = tokio::task::spawn_blocking(move || mark(&directory)).await;
@@ -99,8 +100,8 @@ fn unmark(directory: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Removes what boots and deletions left that were broken off. `known` are all domains that there
-/// are, and none may be in the making.
+/// Removes what interrupted boots and deletions left behind. `known` must be all domains, and no
+/// boot may be in progress.
 pub(super) fn clean(state: &Path, known: &BTreeSet<ServerId>) -> std::io::Result<()> {
     let all = match std::fs::read_dir(state.join("guests")) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -135,8 +136,8 @@ pub(super) async fn remove(state: &Path, id: ServerId) {
     }
 }
 
-/// QEMU's user must be able to come in; the files themselves libvirt gives to it alone. What is there
-/// is unfinished until [`keep`].
+/// QEMU's user must be able to enter the directory; libvirt makes the files accessible to it alone.
+/// The content is unfinished until [`keep`].
 fn make_directory(state: &Path, id: ServerId) -> std::io::Result<PathBuf> {
     let directory = std::path::absolute(directory(state, id))?;
     std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&directory)?;
@@ -148,7 +149,7 @@ fn directory(state: &Path, id: ServerId) -> PathBuf {
     state.join("guests").join(id.to_string())
 }
 
-/// The image's format, by its first bytes: what is no qcow2 is taken as it is.
+/// The image's format, from its first bytes: everything but qcow2 is raw.
 fn format(base: &Path) -> std::io::Result<&'static str> {
     let mut magic = [0; 4];
     let read = std::fs::File::open(base)?.read(&mut magic)?;
@@ -193,7 +194,7 @@ mod tests {
         for name in ["unfinished", "known", "lost", "given up"] {
             make(name);
         }
-        // The last is a guest of a version that marked nothing.
+        // The last is a guest of a version that wrote no marks.
         let others = [state.path().join("guests/notes"), at("older")];
         others.iter().for_each(|other| std::fs::create_dir(other).unwrap());
         for name in ["lost", "given up"] {
@@ -205,7 +206,7 @@ mod tests {
         assert!(!at("unfinished").exists() && !at("given up").exists());
         assert!(at("known").exists() && at("lost").exists());
         assert!(others.iter().all(|other| other.exists()));
-        // Now it is one that was finished.
+        // Now it counts as finished.
         clean(state.path(), &BTreeSet::new()).unwrap();
         assert!(at("known").join("disk.qcow2").exists());
         remove(state.path(), known).await;

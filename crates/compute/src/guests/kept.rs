@@ -1,4 +1,4 @@
-//! What libvirt keeps of a guest's output, where its serial port has a `<log>`.
+//! The output of a guest that libvirt keeps, where the serial port has a `<log>`.
 
 use std::fs::File;
 use std::io;
@@ -15,14 +15,14 @@ use serialproxy_proto::id::LineKey;
 use super::Guests;
 use crate::domain::Log;
 
-/// How long the file system may take: a line waits for it.
+/// How long the file system may take, since a line waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Attempts to read a log that virtlogd rotates in the very moment.
+/// Attempts to read a log while virtlogd rotates it.
 const ATTEMPTS: usize = 3;
 
 impl Guests {
-    /// The newest bytes, at most `most`, that libvirt keeps of a running guest's port.
+    /// The newest bytes, at most `most`, that libvirt has kept of a running guest's port.
     pub(super) async fn kept(&self, line: LineKey, most: usize) -> Option<Vec<u8>> {
         let domain = self.hypervisor.domain(line.server).await;
         let domain = domain.inspect_err(|error| {
@@ -48,8 +48,8 @@ impl Guests {
     }
 }
 
-/// The newest bytes of a log. One that begins with its run may go on in a file that virtlogd
-/// rotated away, for the newest of which it appends `.0`.
+/// The newest bytes of a log. The beginning of a run may be in a file that virtlogd rotated away;
+/// it appends `.0` to the name of the newest.
 fn newest(log: &Log, most: usize) -> io::Result<Vec<u8>> {
     for _ in 0..ATTEMPTS {
         let (mut file, inode) = open(&log.file)?;
@@ -70,7 +70,7 @@ fn newest(log: &Log, most: usize) -> io::Result<Vec<u8>> {
     Err(io::Error::other("it was rotated repeatedly while it was read"))
 }
 
-/// A file, and what tells it from others.
+/// An open file, and the number that identifies it.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a pipe would wait for its other end.
     if !path.metadata()?.is_file() {

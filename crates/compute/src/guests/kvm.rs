@@ -1,8 +1,8 @@
 //! Whether KVM works here.
 //!
-//! `/dev/kvm` may exist and still be useless: in a virtual machine it may start guests whose every
-//! instruction is emulated, which take a second for what takes a millisecond elsewhere. So the only
-//! proof is a guest that finishes a task in time.
+//! `/dev/kvm` may exist and still be useless: in a virtual machine, it may start guests in which
+//! every instruction is emulated, a thousand times slower. The only proof is a guest that finishes
+//! a task in time.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,21 +16,21 @@ use tokio::process::Command;
 
 use super::Guests;
 
-/// The probe's 67 million rounds take 50 ms under KVM, and minutes where it emulates.
+/// The probe's 67 million rounds take 50 ms under KVM, and minutes with emulation.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where QEMU is looked for.
+/// The places of QEMU.
 const QEMU: [&str; 2] = ["qemu-system-x86_64", "/usr/libexec/qemu-kvm"];
 
-/// What the probe writes to QEMU's exit device, and the exit code that QEMU makes of it.
+/// The value that the probe writes to QEMU's exit device, and QEMU's resulting exit code.
 const SIGN: u8 = 0x21;
 const EXIT_CODE: i32 = 0x21 << 1 | 1;
 
-/// A ROM as large as QEMU wants it, of which only the end holds code.
+/// The size of a ROM for QEMU; only its end holds code.
 const ROM: usize = 64 * 1024;
 
-/// Goes to 64-bit mode as a kernel does, counts down from 2^26 there, and gives the sign. It lies
-/// in the last 256 bytes of the address space; the last 16 of them are where a CPU begins.
+/// Switches to 64-bit mode like a kernel, counts down from 2^26, and writes the sign. It is in the
+/// last 256 bytes of the address space; a CPU begins in the last 16 of them.
 #[rustfmt::skip]
 const PROBE: [u8; 152] = [
     0xfa,                                                 // 00 cli
@@ -67,11 +67,11 @@ const PROBE: [u8; 152] = [
     0x0f, 0x00, 0x82, 0xff, 0x0f, 0x00,
 ];
 
-/// jmp 0xfff0:0, the beginning of the last 256 bytes below 1 MiB, where the ROM is seen as well.
+/// jmp 0xfff0:0, the beginning of the last 256 bytes below 1 MiB, where the ROM is mapped as well.
 const RESET: [u8; 5] = [0xea, 0x00, 0x00, 0xf0, 0xff];
 
 impl Guests {
-    /// Whether guests of ours are to run under KVM.
+    /// Whether our guests can run under KVM.
     pub(super) async fn kvm(&self) -> bool {
         match self.settings.virt_type {
             VirtType::Kvm => true,

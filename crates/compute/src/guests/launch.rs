@@ -1,4 +1,4 @@
-//! Starting a guest: with its CPUs stopped until its lines are attached, so that they miss nothing.
+//! Starting a guest: its CPUs wait until its lines are attached, so that they miss no output.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::hypervisor::Action;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::not_found;
 
-/// How long the lines have to be attached, together.
+/// How long attaching all lines may take.
 const ATTACH: Duration = Duration::from_secs(5);
 
-/// Attempts to start a guest whose ports others take in the very moment.
+/// Attempts to start a guest while other programs take its ports.
 const ATTEMPTS: usize = 3;
 
 /// What happens when a line cannot be attached.
@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 3;
 pub(super) enum Attach {
     /// The launch fails.
     OrFail,
-    /// The guest runs without.
+    /// The guest runs without the line.
     OrGoOn,
 }
 
@@ -74,7 +74,7 @@ impl Guests {
         }
     }
 
-    /// Gives a stopped guest of ours other ports in the place of those that a stranger took.
+    /// Gives a stopped guest of ours other ports in place of those that another program took.
     async fn leave_taken_ports(&self, id: ServerId) -> Result<(), ComputeError> {
         let taken = self.taken_ports(id).await?;
         if taken.is_empty() {
@@ -105,8 +105,8 @@ impl Guests {
         self.hypervisor.define(xml).await.map_err(failed)
     }
 
-    /// Ports of a stopped guest of ours that QEMU could not bind now. A guest whose memory is on
-    /// disk comes back with the ports that it had.
+    /// Ports of a stopped guest of ours that QEMU could not bind now. A guest whose memory was
+    /// saved to disk keeps its ports.
     async fn taken_ports(&self, id: ServerId) -> Result<Vec<(LineKey, u16)>, ComputeError> {
         let guest = self.seen(id).await?;
         if !guest.ours || guest.run.is_some() || guest.status == Status::Suspended {
@@ -124,7 +124,7 @@ impl Guests {
         .await
     }
 
-    /// Waits until all lines are attached; else says which is not, and why.
+    /// Waits until all lines are attached; otherwise returns which one is not, and why.
     async fn attach(&self, id: ServerId) -> Result<(), String> {
         let deadline = Instant::now() + ATTACH;
         for line in self.lines.of_server(id) {
@@ -137,7 +137,7 @@ impl Guests {
     }
 }
 
-/// Why QEMU did not start, with the most likely cause in words.
+/// Why QEMU did not start, with the most likely cause.
 fn not_started(id: ServerId, error: HypervisorError) -> ComputeError {
     let denied = matches!(&error, HypervisorError::Failed(text) if is_denied(text));
     match error.while_doing(id, "start") {

@@ -60,7 +60,7 @@ use crate::owners::Owners;
 use crate::ports::Ports;
 use crate::ports::PortsError;
 
-/// How long the first call waits for the first look at the hypervisor.
+/// How long the first call waits for the first check of the hypervisor.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// All guests of one hypervisor.
@@ -72,18 +72,18 @@ pub(crate) struct Guests {
     ports: Arc<Ports>,
     table: Table,
     settings: Settings,
-    /// One reader of the hypervisor at a time changes the table, so that it never goes back.
+    /// Only one reader of the hypervisor changes the table at a time, so that it never goes back.
     syncing: tokio::sync::Mutex<()>,
-    /// Held to read while ports are leased for a domain that does not bear them yet, and to
-    /// write while leases that no domain bears are given back.
+    /// Locked for reading while ports are leased for a domain that does not have them yet, and for
+    /// writing while leases that no domain uses are given back.
     leasing: RwLock<()>,
-    /// Changes that were asked for.
+    /// Requested changes in progress.
     changes: Changes,
-    /// One start, stop or removal of a server at a time.
+    /// Serializes starts, stops and removals of each server.
     turns: Mutex<HashMap<ServerId, Weak<tokio::sync::Mutex<()>>>>,
-    /// Whether KVM works here; found out when it is first needed.
+    /// Whether KVM works here; probed when it is first needed.
     kvm: OnceCell<bool>,
-    /// Whether the hypervisor was looked at once, or found to be out of reach.
+    /// Whether the hypervisor was read once, or found to be unreachable.
     settled: watch::Sender<bool>,
     me: Weak<Self>,
 }
@@ -135,12 +135,12 @@ impl Guests {
             settled: watch::Sender::new(false),
             me: me.clone(),
         });
-        // It ends with the hypervisor's events, and so with the last use of the guests.
+        // This task ends with the hypervisor's events, and so with the last use of the guests.
         tokio::spawn(sync::follow(Arc::downgrade(&guests), events));
         guests
     }
 
-    /// All guests. Those that cannot be asked are in ERROR.
+    /// All guests. They have the status ERROR while the hypervisor cannot be asked.
     pub(crate) async fn servers(&self) -> Vec<api::Server> {
         self.settle().await;
         self.table.all().into_iter().map(|(id, guest)| self.present(id, guest)).collect()
@@ -152,7 +152,7 @@ impl Guests {
         if let Some(guest) = self.table.get(id) {
             return Ok(self.present(id, guest));
         }
-        // It may have been made a moment ago.
+        // It may have been created just now.
         match self.refresh(id).await {
             Ok(Some(guest)) => Ok(self.present(id, guest)),
             Ok(None) => Err(not_found(id)),
@@ -160,7 +160,7 @@ impl Guests {
         }
     }
 
-    /// What a token for a console names, if the console could be attached to now.
+    /// The line that a console token is for, if the console can be attached to now.
     pub(crate) async fn open_console(
         &self,
         ask: OpenConsole,
@@ -186,8 +186,8 @@ impl Guests {
         Ok(OpenedConsole { line: ask.line, name: guest.name, project: guest.project })
     }
 
-    /// The guest as it is now. In the place of another project's guest, an id is looked up that no guest
-    /// has: that takes as long, and is answered alike while libvirt is away.
+    /// The guest as it is now. If it belongs to another project, an id that no guest has is looked
+    /// up instead: that takes as long, and has the same result while libvirt is away.
     async fn current(&self, ask: &OpenConsole) -> Result<Guest, ComputeError> {
         let id = ask.line.server;
         let is_own = |guest: &Guest| ask.is_for(&guest.project);
@@ -195,7 +195,7 @@ impl Guests {
         let asked = if is_foreign { ServerId(Uuid::new_v4()) } else { id };
         match self.refresh(asked).await {
             Ok(guest) => guest.filter(is_own).ok_or_else(|| not_found(id)),
-            // Lines go on without libvirt, so what was seen last is good enough.
+            // Lines go on without libvirt, so the guest's last known state is good enough.
             Err(HypervisorError::Unavailable(_)) => {
                 self.table.get(asked).filter(is_own).ok_or_else(|| self.unknown(id))
             }
@@ -219,13 +219,14 @@ impl Guests {
         }
     }
 
-    /// Why a serial port that was seen has no line, if so.
+    /// Why a known serial port has no line, if so.
     pub(crate) fn unusable(&self, line: LineKey) -> Option<String> {
         let guest = self.table.get(line.server)?;
         why_not(&guest.unusable, line.port).map(str::to_owned)
     }
 
-    /// Why a guest that was never seen is not there: nobody knows while libvirt is away.
+    /// The error for an unknown guest. While libvirt is away, it is unknown whether the guest
+    /// exists.
     fn unknown(&self, id: ServerId) -> ComputeError {
         match self.hypervisor.reachable() {
             Ok(()) => not_found(id),
@@ -249,7 +250,7 @@ impl Guests {
         turn.lock_owned().await
     }
 
-    /// Runs something about the ledger that blocks.
+    /// Runs blocking work on the ledger.
     async fn with_ledger<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
@@ -261,7 +262,7 @@ impl Guests {
         }
     }
 
-    /// Runs something about ports that blocks.
+    /// Runs blocking work on the ports.
     async fn with_ports<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Ports, Timestamp) -> Result<T, PortsError> + Send + 'static,

@@ -1,5 +1,5 @@
-//! What only QEMU's monitor can do: a break, and hanging up on who holds a port. libvirt marks a
-//! domain whose monitor was used ("tainted"), so it is used only when somebody asks for this.
+//! Operations that need QEMU's monitor: a break, and disconnecting the client of a port. libvirt
+//! marks a domain whose monitor was used ("tainted"), so it is used only for these requests.
 
 use serde_json::Value;
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::hypervisor::not_found;
 use crate::hypervisor::without_paths;
 use crate::no_console::no_such_port;
 
-/// Linux takes ^O on a console without breaks for the SysRq key.
+/// On a console without breaks, Linux takes ^O for the SysRq key.
 const CTRL_O: u8 = 0x0f;
 
 impl Guests {
@@ -45,7 +45,7 @@ impl Guests {
         let port = self.hearing_port(line, "sysrq").await?;
         let console = self.lines.get(line);
         let console = console.ok_or_else(|| no_such_port(line.server, line.port, &[], None))?;
-        // A break without its key would make a command of what is typed next.
+        // A break without its key would turn the next typed character into a command.
         if console.describe().state != LineState::Connected {
             return Err(not_connected(&console));
         }
@@ -59,17 +59,17 @@ impl Guests {
         if pressed { Ok(()) } else { Err(not_connected(&console)) }
     }
 
-    /// What people call a server; its UUID, if it is not known.
+    /// A server's name; its UUID, if the name is not known.
     pub(super) fn server_name(&self, id: ServerId) -> String {
         self.table.get(id).map_or_else(|| id.to_string(), |guest| guest.name)
     }
 
-    /// What people call a line.
+    /// A line's name for people.
     pub(super) fn line_name(&self, line: LineKey) -> String {
         line.named(&self.server_name(line.server))
     }
 
-    /// Makes QEMU hang up on who is connected to a port.
+    /// Makes QEMU disconnect the client of a port.
     pub(super) async fn hang_up(&self, line: LineKey) -> Result<(), String> {
         let in_words = |error: ComputeError| error.to_string();
         let (port, _) = self.running_port(line, "clear").await.map_err(in_words)?;
@@ -97,8 +97,8 @@ impl Guests {
         understood(&answer)
     }
 
-    /// A serial port of a guest that obeys now. One whose CPUs do not run would obey when it goes on,
-    /// which may be hours later.
+    /// A serial port of a guest that responds now. A guest whose CPUs are stopped would respond
+    /// when it resumes, which may be hours later.
     async fn hearing_port(&self, line: LineKey, what: &str) -> Result<SerialPort, ComputeError> {
         match self.running_port(line, what).await? {
             (port, None) => Ok(port),
@@ -116,7 +116,7 @@ impl Guests {
         }
     }
 
-    /// A serial port as the running guest has it now, and why its CPUs do not run, if so.
+    /// A serial port of the running guest, and why its CPUs are stopped, if so.
     async fn running_port(
         &self,
         line: LineKey,
@@ -148,7 +148,7 @@ fn not_connected(line: &Line) -> ComputeError {
     ))
 }
 
-/// libvirt's name of a device's other side in QEMU.
+/// libvirt's name of the device's backend in QEMU.
 fn chardev(port: &SerialPort) -> Result<String, HypervisorError> {
     let alias = port.alias.as_deref().ok_or_else(|| {
         HypervisorError::Unsupported("the hypervisor does not name its serial ports".into())
@@ -156,7 +156,7 @@ fn chardev(port: &SerialPort) -> Result<String, HypervisorError> {
     Ok(format!("char{alias}"))
 }
 
-/// Whether QEMU did what it was asked.
+/// Whether QEMU executed the command.
 fn understood(answer: &str) -> Result<(), HypervisorError> {
     let answer: Value = serde_json::from_str(answer)
         .map_err(|_| HypervisorError::Failed("QEMU's monitor did not respond with JSON".into()))?;

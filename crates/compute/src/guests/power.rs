@@ -1,4 +1,4 @@
-//! A guest's power button, reset button and plug.
+//! Changes of a guest's power: start, stop, reset and reboot.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use super::table::Guest;
 use crate::hypervisor::Action;
 use crate::hypervisor::HypervisorError;
 
-/// How long a guest has to shut down by itself, unless the caller says otherwise.
+/// How long a guest may take to shut down, unless the caller sets another time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a guest that cannot be asked to shut down may take to be gone.
+/// How long a guest that cannot be asked to shut down may take to end.
 const LEAVES: Duration = Duration::from_secs(2);
 
-/// How long it has at most.
+/// The longest time that a caller may set.
 const MOST_PATIENCE: Duration = Duration::from_secs(Stop::MOST_SECONDS);
 
 impl Guests {
@@ -95,7 +95,7 @@ impl Guests {
         self.end_run(change, id, &guest, stop).await
     }
 
-    /// Stops a guest that was seen so, if it still runs.
+    /// Stops this run of a guest, if it still runs.
     pub(super) async fn end_run(
         &self,
         change: &mut Change<'_>,
@@ -105,13 +105,13 @@ impl Guests {
     ) -> Result<(), ComputeError> {
         let Some(run) = guest.run else { return Ok(()) };
         let patience = stop.timeout.map_or(PATIENCE, Duration::from_secs).min(MOST_PATIENCE);
-        // One that crashed cannot be asked.
+        // A guest that has crashed cannot be asked.
         let asks = !stop.force && guest.status != Status::Error;
         let stopped = asks && self.shut_down(change, id, run, patience).await?;
         if !stopped {
             change.resume().await;
             let _turn = self.turn(id).await;
-            // It may have been started again meanwhile, and that is none of ours to stop.
+            // A guest that was started again meanwhile must not be stopped.
             if self.seen(id).await?.run == Some(run) {
                 let destroyed = self.act_unless_stopped(id, Action::Destroy).await;
                 destroyed.map_err(|error| error.while_doing(id, "stop"))?;
@@ -132,7 +132,7 @@ impl Guests {
     ) -> Result<bool, ComputeError> {
         let has_left = |guest: Option<&Guest>| guest.is_none_or(|guest| guest.run != Some(run));
         if let Err(error) = self.act_unless_stopped(id, Action::Shutdown).await {
-            // Another change may cut its power in this moment.
+            // Another change may cut its power at this moment.
             if self.table.wait(id, LEAVES, has_left).await {
                 return Ok(true);
             }
@@ -147,7 +147,7 @@ impl Guests {
         Ok(self.table.wait(id, patience, has_left).await)
     }
 
-    /// Asks the guest to reboot. One that does not listen is reset in the end.
+    /// Asks the guest to reboot. A guest that does not respond is reset after a while.
     async fn reboot(&self, change: &mut Change<'_>, id: ServerId) -> Result<(), ComputeError> {
         let (before, run) = self.running(id, "reboot").await?;
         refuse_paused("reboot", &before, id, "reset it, which does not involve the guest")?;
@@ -171,7 +171,7 @@ impl Guests {
         };
         if !rebooted {
             change.resume().await;
-            // It may have been reset, or stopped, while there was no place.
+            // It may have been reset or stopped while the change had no place.
             if !has(self.table.get(id).as_ref()) {
                 self.press(id, "reset", Action::Reset).await?;
             }
@@ -185,7 +185,7 @@ impl Guests {
         self.hypervisor.act(id, action).await.map_err(|error| error.while_doing(id, what))
     }
 
-    /// A guest that has a hypervisor process.
+    /// A guest with a hypervisor process.
     async fn running(&self, id: ServerId, what: &str) -> Result<(Guest, u32), ComputeError> {
         let guest = self.seen(id).await?;
         match guest.run {
@@ -194,7 +194,7 @@ impl Guests {
         }
     }
 
-    /// Does something to a running guest; one that stopped in that moment is fine too.
+    /// Applies an action to a running guest; if it stops at that moment, this succeeds as well.
     pub(super) async fn act_unless_stopped(
         &self,
         id: ServerId,
@@ -210,7 +210,7 @@ impl Guests {
     }
 }
 
-/// A guest whose CPUs do not run hears nothing.
+/// Refuses a guest whose CPUs are stopped, since it cannot respond.
 pub(super) fn refuse_paused(
     what: &str,
     guest: &Guest,

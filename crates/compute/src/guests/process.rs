@@ -1,4 +1,4 @@
-//! Which process is a guest's hypervisor: who connects to where a line listens has to be that.
+//! Identifies a guest's hypervisor process: only that may connect where a line listens.
 
 use std::fs::File;
 use std::io;
@@ -10,15 +10,16 @@ use serialproxy_proto::id::ServerId;
 
 use super::Guests;
 
-/// Most bytes of a command line: QEMU's have some ten KiB.
+/// Largest command line in bytes: QEMU's have some ten KiB.
 const COMMAND_LINE: u64 = 1024 * 1024;
 
-/// Pause after a look at the domain that failed. Who asks waits no longer than it can.
+/// The pause after the domain could not be read. The caller limits the total time.
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl Guests {
-    /// Whether this process is the guest's. libvirt does not say which that is, so it has to run as
-    /// the user whom libvirt chose for it, under the guest's UUID: others can have one of both.
+    /// Whether this process is the guest's hypervisor. libvirt does not report the process, so the
+    /// process must run as the user that libvirt chose for the guest, with the guest's UUID:
+    /// another process can have one of the two, but not both.
     pub(super) async fn is_process_of(&self, id: ServerId, pid: u32) -> bool {
         let domain = loop {
             match self.hypervisor.domain(id).await {
@@ -35,7 +36,7 @@ impl Guests {
     }
 }
 
-/// Whether a process runs as this user, or else as the one whom we run as, under the guest's UUID.
+/// Whether a process runs as this user, or else as our own, with the guest's UUID.
 fn is_hypervisor(pid: u32, id: ServerId, uid: Option<u32>) -> io::Result<bool> {
     let process = Path::new("/proc").join(pid.to_string());
     let owners = |status: &str| uids(status).filter(|uids| uids.len() == 4);
@@ -45,7 +46,7 @@ fn is_hypervisor(pid: u32, id: ServerId, uid: Option<u32>) -> io::Result<bool> {
             .and_then(|uids| uids.get(1).copied()),
     };
     let status = std::fs::read_to_string(process.join("status"))?;
-    // All of them: a set-user-ID program runs as its owner for whoever starts it.
+    // All four user ids: any user can start a set-user-ID program, which runs as its owner.
     let is_owner = owners(&status).is_some_and(|uids| uids.iter().all(|uid| Some(*uid) == wanted));
     let mut arguments = Vec::new();
     File::open(process.join("cmdline"))?.take(COMMAND_LINE).read_to_end(&mut arguments)?;
@@ -58,7 +59,7 @@ fn uids(status: &str) -> Option<Vec<u32>> {
     line.split_ascii_whitespace().map(|uid| uid.parse().ok()).collect()
 }
 
-/// Whether QEMU's arguments, as `/proc/PID/cmdline` has them, are those of this guest.
+/// Whether QEMU's arguments in `/proc/PID/cmdline` are those of this guest.
 fn names(arguments: &[u8], id: ServerId) -> bool {
     let uuid = id.to_string();
     let mut arguments = arguments.split(|byte| *byte == 0);
@@ -92,7 +93,7 @@ mod tests {
         let mut shell = Command::new("sh");
         shell.args(["-c", "echo; read -r line", "qemu", "-uuid", &uuid]);
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // Before it runs, its command line may be empty.
+        // The command line may be empty before the program runs.
         shell.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let ours = uids(&status).unwrap()[1];

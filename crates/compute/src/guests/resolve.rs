@@ -1,4 +1,4 @@
-//! Where a guest's serial port is now: asked of the hypervisor before every connect.
+//! The address of a guest's serial port. The hypervisor is asked for it before every connection.
 
 use std::sync::Weak;
 

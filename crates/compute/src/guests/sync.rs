@@ -1,7 +1,7 @@
-//! Keeps the lines in step with the domains of the hypervisor.
+//! Keeps the lines in step with the hypervisor's domains.
 //!
-//! Whatever an event says, the domain is read anew, and what it is now is compared with what was
-//! seen of it last: so no order of events, and no lost one, leaves a line behind.
+//! On any event, the domain is read again and compared with its last known state. So neither the
+//! order of events nor a lost event leaves a line behind.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,22 +30,22 @@ use crate::hypervisor::Events;
 use crate::hypervisor::HypervisorError;
 use crate::ports::BoundPort;
 
-/// Pause after a look at all domains that failed although libvirt is there.
+/// The pause after reading all domains failed although libvirt is reachable.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// How long a guest that starts paused may wait for its lines until it counts as paused.
+/// How long a guest that starts paused may wait for its lines before it counts as paused.
 const STARTS: Duration = Duration::from_secs(6);
 
-/// How a domain came into sight.
+/// How a domain was noticed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sight {
-    /// By looking at all that are there: a guest that runs has run before.
+    /// By listing all domains: a running guest was already running.
     Found,
-    /// By an event or an act of ours: a guest that runs has just been started.
+    /// By an event or our own action: a running guest has just been started.
     News,
 }
 
-/// What a line is told of its guest.
+/// What a line is told about its guest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Change {
     Booted,
@@ -54,7 +54,7 @@ enum Change {
     Unchanged,
 }
 
-/// Follows the events until there are no more, or nobody uses the guests any more.
+/// Follows the events until they end, or the guests are not used any more.
 pub(super) async fn follow(guests: Weak<Guests>, mut events: Events) {
     while let Some(event) = events.next().await {
         let Some(guests) = guests.upgrade() else { return };
@@ -85,7 +85,7 @@ impl Guests {
         while let Err(error) = self.resync().await {
             tracing::warn!(%error, "the guests could not be read");
             if self.hypervisor.reachable().is_err() {
-                // A new connection brings a new event.
+                // A new connection sends a new event.
                 break;
             }
             tokio::time::sleep(AGAIN).await;
@@ -93,7 +93,7 @@ impl Guests {
         self.settled.send_replace(true);
     }
 
-    /// Reads one domain anew and brings its lines in step.
+    /// Reads one domain again and updates its lines.
     pub(super) async fn refresh(&self, id: ServerId) -> Result<Option<Guest>, HypervisorError> {
         let _one_at_a_time = self.syncing.lock().await;
         let Some(domain) = self.hypervisor.domain(id).await? else {
@@ -114,7 +114,7 @@ impl Guests {
         Ok(Some(self.apply(domain, bound, Sight::News)))
     }
 
-    /// Reads all domains anew, and brings lines and port leases in step.
+    /// Reads all domains again, and updates lines and port leases.
     async fn resync(&self) -> Result<(), HypervisorError> {
         let _nobody_leases = self.leasing.write().await;
         let _one_at_a_time = self.syncing.lock().await;
@@ -125,7 +125,7 @@ impl Guests {
                 self.forget(id).await;
             }
         }
-        // Boots wait for this, so that no guest is half made now.
+        // Boots wait for this, so that no guest is half created now.
         self.clean(known.clone()).await;
         let mut bound = BTreeSet::new();
         self.log_failure(self.with_ledger(move |ledger| forget_adoptions(ledger, &known)).await);
@@ -146,8 +146,8 @@ impl Guests {
         }
     }
 
-    /// A domain is gone, and with it its lines and leases. One that was never seen may be about
-    /// to be made, so its leases stay.
+    /// A domain is gone: removes its lines and leases. A domain that was never seen may be about to
+    /// be created, so its leases stay.
     async fn forget(&self, id: ServerId) {
         if self.table.remove(id).is_none() {
             return;
@@ -159,7 +159,7 @@ impl Guests {
         self.log_failure(self.with_ledger(move |ledger| ledger.forget_adoption(id)).await);
     }
 
-    /// Takes note of a domain, and tells its lines.
+    /// Records the state of a domain, and updates its lines.
     fn apply(&self, domain: Domain, bound: BTreeSet<BoundPort>, sight: Sight) -> Guest {
         let Domain { id, name, status, halt, mut facts, .. } = domain;
         self.settings.exclusions.apply(id, &name, &mut facts);
@@ -234,7 +234,7 @@ impl Guests {
         }
     }
 
-    /// Logs what could not be done in the ledger: nobody is there who could be told.
+    /// Logs a failure of the ledger, since there is no caller to tell.
     fn log_failure(&self, done: Result<(), ComputeError>) {
         if let Err(error) = done {
             tracing::error!(%error, "the store could not be updated, and does not match the guests");
@@ -267,7 +267,8 @@ fn waits_until(
     }
 }
 
-/// Looks whether a guest that waited for its lines runs now. One that others start paused stays so.
+/// Checks whether a guest that waited for its lines runs now. One that others started paused stays
+/// so.
 async fn look_again(guests: Weak<Guests>, id: ServerId) {
     tokio::time::sleep(STARTS).await;
     let Some(guests) = guests.upgrade() else { return };
@@ -276,7 +277,7 @@ async fn look_again(guests: Weak<Guests>, id: ServerId) {
     }
 }
 
-/// Forgets the adoptions of domains that went while nobody looked.
+/// Forgets the adoptions of domains that were removed unnoticed.
 fn forget_adoptions(ledger: &Ledger, known: &BTreeSet<ServerId>) -> Result<(), LedgerError> {
     let gone = ledger.adopted()?.into_iter().filter(|id| !known.contains(id));
     gone.into_iter().try_for_each(|id| ledger.forget_adoption(id))

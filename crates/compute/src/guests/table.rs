@@ -1,4 +1,4 @@
-//! The last that was seen of each guest.
+//! The last known state of each guest.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,43 +16,43 @@ use crate::domain::SerialPort;
 use crate::lock;
 use crate::ports::BoundPort;
 
-/// SeaBIOS resets the machine once or twice more before it boots: QEMU reports each, within some
-/// 50 ms, and all are one reset to those who look on.
+/// SeaBIOS resets the machine once or twice more before it boots. QEMU reports each reset, within
+/// some 50 ms; together they count as one.
 const ONE_RESET: Duration = Duration::from_secs(1);
 
-/// A guest as it was last seen.
+/// The last known state of a guest.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Guest {
     pub(super) name: String,
-    /// Id of the project that it belongs to.
+    /// Id of its project.
     pub(super) project: String,
     pub(super) status: Status,
-    /// Why its CPUs do not run although it has a process, in words.
+    /// Why its CPUs are stopped although it has a process.
     pub(super) halt: Option<Halt>,
-    /// Where it was started paused: until when it may wait for its lines, before it counts as paused.
+    /// If it was started paused: until when it may wait for its lines before it counts as paused.
     pub(super) waits_until: Option<Instant>,
-    /// Names the hypervisor process while there is one: another number, another boot.
+    /// Identifies the hypervisor process while there is one: a new number means a new boot.
     pub(super) run: Option<u32>,
-    /// Boots that were seen, resets included.
+    /// Boots so far, including resets.
     pub(super) boots: u64,
     /// When the last reset was counted.
     pub(super) reset: Option<Instant>,
     /// Serial ports that a line can be attached to.
     pub(super) ports: Vec<SerialPort>,
-    /// Serial ports that none can be attached to, and why.
+    /// Serial ports that cannot have a line, and why.
     pub(super) unusable: Vec<(u8, Cow<'static, str>)>,
     /// The TCP ports of its process and of its next start.
     pub(super) bound: BTreeSet<BoundPort>,
-    /// Whether `boot` made it.
+    /// Whether `boot` created it.
     pub(super) ours: bool,
 }
 
-/// Why a port has no line, where it is one of those that have none.
+/// Why a port has no line, if it is one of those that cannot have any.
 pub(super) fn why_not<'a>(unusable: &'a [(u8, Cow<'static, str>)], port: u8) -> Option<&'a str> {
     unusable.iter().find(|(known, _)| *known == port).map(|(_, why)| &**why)
 }
 
-/// All guests. Each change wakes all that wait for one.
+/// All guests. Each change wakes all who wait for one.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     guests: Mutex<BTreeMap<ServerId, Guest>>,
@@ -93,7 +93,7 @@ impl Table {
         counted
     }
 
-    /// Waits until `condition` holds for a guest; false when it does not within that time.
+    /// Waits until `condition` is true for a guest; false when it is not within that time.
     pub(super) async fn wait(
         &self,
         id: ServerId,

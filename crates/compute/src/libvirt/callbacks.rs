@@ -1,8 +1,9 @@
 //! The C side of libvirt's events: its event loop, and the functions that it calls.
 //!
-//! The only module with unsafe code: the binding has no call for domain events, close callbacks
-//! and NMIs. Rules that all of it rests on: a context is a boxed [`Watcher`] that libvirt frees by
-//! [`free`], once, after the last call with it; a callback never blocks, and never panics.
+//! Only this module has unsafe code, because the binding lacks calls for domain events, close
+//! callbacks and NMIs. It relies on these rules: a context is a boxed [`Watcher`] that libvirt
+//! frees through [`free`], once, after the last call with it; a callback never blocks, and never
+//! panics.
 
 use std::ffi::c_char;
 use std::ffi::c_int;
@@ -20,16 +21,16 @@ use virt::error::Error;
 use crate::hypervisor::Event;
 use crate::hypervisor::Reporter;
 
-/// Whom the callbacks tell.
+/// The receivers of the callbacks' events.
 #[derive(Clone, Debug)]
 pub(super) struct Watcher {
     pub(super) reporter: Reporter,
-    /// Takes the number of a connection that closed; holds one message.
+    /// Receives the number of a connection that closed; holds one message.
     pub(super) closed: mpsc::SyncSender<u64>,
     pub(super) number: u64,
 }
 
-/// A connection whose events reach its watcher until it is dropped.
+/// A connection whose events reach its watcher, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watched {
     connect: Connect,
@@ -37,7 +38,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Registers for the end of the connection, and for what happens to domains.
+    /// Registers for the end of the connection, and for events of domains.
     pub(super) fn new(connect: Connect, watcher: &Watcher) -> Result<Self, Error> {
         let mut watched = Self { connect, callbacks: Vec::new() };
         watched.watch_close(watcher)?;
@@ -101,7 +102,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // Registrations hold the connection open. What fails here fails since it broke already.
+        // Registrations hold the connection open. A failure here means that it is broken already.
         for callback in &self.callbacks {
             // SAFETY: the connection is open, and the number is one that it gave us.
             unsafe {
@@ -120,7 +121,7 @@ impl Drop for Watched {
 pub(super) fn start_event_loop() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        // libvirt prints every error to stderr unless told otherwise; we get them as values.
+        // libvirt prints every error to stderr by default; we get errors as values.
         virt::error::clear_error_callback();
         if let Err(error) = virt::event::event_register_default_impl() {
             tracing::error!(%error, "libvirt's event loop cannot be started: guests that other \
@@ -158,7 +159,7 @@ fn context(watcher: &Watcher) -> *mut c_void {
     Box::into_raw(Box::new(watcher.clone())).cast()
 }
 
-/// What a registration returned; a context that libvirt did not take is freed.
+/// The result of a registration; frees a context that libvirt did not accept.
 fn registered(done: c_int, context: *mut c_void) -> Result<c_int, Error> {
     if done != -1 {
         return Ok(done);
@@ -177,7 +178,7 @@ unsafe extern "C" fn free(context: *mut c_void) {
 unsafe extern "C" fn on_close(_: virt_sys::virConnectPtr, _reason: c_int, context: *mut c_void) {
     // SAFETY: libvirt passes the context of the registration, which lives until `free`.
     let watcher = unsafe { &*context.cast::<Watcher>() };
-    // Where a message waits already, the connection is looked at in any case.
+    // If a message already waits, the connection is checked in any case.
     let _ = watcher.closed.try_send(watcher.number);
 }
 

@@ -1,4 +1,4 @@
-//! libvirt's calls, as far as we need them. They block.
+//! The calls of libvirt that we need. They block.
 
 use serialproxy_line::Halt;
 use serialproxy_proto::api::Status;
@@ -17,7 +17,7 @@ use crate::domain::Facts;
 use crate::hypervisor::Action;
 use crate::hypervisor::Domain;
 
-/// Does something to one domain.
+/// Applies an action to one domain.
 pub(super) fn act(connect: &Connect, id: ServerId, action: Action) -> Result<(), Error> {
     let domain = connect.lookup_domain_by_uuid(id.0)?;
     match action {
@@ -43,34 +43,34 @@ pub(super) fn act(connect: &Connect, id: ServerId, action: Action) -> Result<(),
 pub(super) fn domains(connect: &Connect) -> Result<Vec<Domain>, Error> {
     let mut domains = Vec::new();
     for handle in connect.list_all_domains(0)? {
-        // One that went away meanwhile is none.
+        // A domain that was removed meanwhile is left out.
         domains.extend(found(describe(&handle))?);
     }
     Ok(domains)
 }
 
-/// One domain, if there is such a one.
+/// One domain, if it exists.
 pub(super) fn domain(connect: &Connect, id: ServerId) -> Result<Option<Domain>, Error> {
     found(connect.lookup_domain_by_uuid(id.0).and_then(|handle| describe(&handle)))
 }
 
-/// The domain of a name, if there is such a one.
+/// The domain with a name, if it exists.
 pub(super) fn find(connect: &Connect, name: &str) -> Result<Option<ServerId>, Error> {
     found(connect.lookup_domain_by_name(name).and_then(|handle| handle.uuid()).map(ServerId))
 }
 
-/// Makes a domain known, or changes what its next start is like.
+/// Defines a domain, or changes its definition for the next start.
 pub(super) fn define(connect: &Connect, xml: &str) -> Result<(), Error> {
     connect.define_domain_xml(xml).map(drop)
 }
 
-/// The XML of a domain's next start, with its passwords, so that it can be defined again.
+/// The XML of a domain's next start, including its passwords, so that it can be defined again.
 pub(super) fn next_xml(connect: &Connect, id: ServerId) -> Result<String, Error> {
     let flags = virt_sys::VIR_DOMAIN_XML_INACTIVE | virt_sys::VIR_DOMAIN_XML_SECURE;
     connect.lookup_domain_by_uuid(id.0)?.xml_desc(flags)
 }
 
-/// Asks a running domain's QEMU something, by a command of QMP.
+/// Sends a QMP command to a running domain's QEMU.
 pub(super) fn monitor(connect: &Connect, id: ServerId, command: &str) -> Result<String, Error> {
     let flags = virt_sys::VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT;
     connect.lookup_domain_by_uuid(id.0)?.qemu_monitor_command(command, flags)
@@ -101,7 +101,7 @@ fn facts_of(id: ServerId, xml: Result<String, Error>) -> Facts {
     xml.map(|xml| facts(id, &xml)).unwrap_or_default()
 }
 
-/// A domain that we cannot read is one without serial ports.
+/// A domain whose XML cannot be read counts as one without serial ports.
 fn facts(id: ServerId, xml: &str) -> Facts {
     Facts::read(xml).unwrap_or_else(|error| {
         tracing::warn!(server = %id, %error, "the serial ports of a domain cannot be read");
@@ -111,10 +111,10 @@ fn facts(id: ServerId, xml: &str) -> Facts {
 
 const PAUSED: Halt = Halt::Paused("the guest is paused");
 
-/// Nova's word for what a domain does, and why it reads no input although it has a process.
+/// The status of a domain in Nova's words, and why it reads no input although it has a process.
 fn status(handle: &Handle) -> Result<(Status, Option<Halt>), Error> {
     let (state, reason) = handle.state()?;
-    // The binding does not look at what the call returned; a failed one leaves -1 there.
+    // The binding ignores the call's result; after a failure, the state is -1.
     if state.unknown() == Some(virt_sys::virDomainState::MAX) {
         return Err(Error::last_error());
     }

@@ -1,4 +1,4 @@
-//! Threads for calls that block: a few, with a bounded queue, and a bounded wait for each caller.
+//! Threads for blocking calls: a few, with a bounded queue and a time limit for each caller.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -10,25 +10,25 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// Calls that may wait for a thread.
+/// Most calls that wait for a thread.
 const QUEUE: usize = 256;
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// Threads of their own, not tokio's: a call that never returns must not keep the process from
-/// ending. They end when the lane is dropped and its calls have returned. Each has a state of its
-/// own, which its calls find as the last one left it.
+/// Threads outside of tokio's, since a call that never returns must not keep the process from
+/// ending. They end when the lane is dropped and its calls have returned. Each thread has its own
+/// state, which its calls find as the last one left it.
 #[derive(Debug)]
 pub(super) struct Lane<S> {
     jobs: mpsc::SyncSender<Job<S>>,
 }
 
-/// Why a call has no answer.
+/// Why a call has no result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NoAnswer {
-    /// Too many calls wait already.
+    /// Too many calls are waiting already.
     Busy,
-    /// The call was not answered in time. If it had begun, it goes on.
+    /// The call did not return in time. If it has begun, it goes on.
     TimedOut,
     /// The call panicked, or there is no thread.
     Broken,
@@ -49,7 +49,7 @@ impl<S: Default + 'static> Lane<S> {
         Self { jobs }
     }
 
-    /// Runs `call` on one of the threads. A call whose caller gave up before it began is left out.
+    /// Runs `call` on one of the threads. A call whose caller gave up before it began is skipped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         within: Duration,
@@ -58,7 +58,7 @@ impl<S: Default + 'static> Lane<S> {
         let (sender, answer) = oneshot::channel();
         let job: Job<S> = Box::new(move |state| {
             if !sender.is_closed() {
-                // Nobody hears it when the caller gave up meanwhile.
+                // The caller may have given up meanwhile.
                 let _ = sender.send(call(state));
             }
         });
@@ -79,7 +79,7 @@ fn work<S: Default>(queue: &Mutex<mpsc::Receiver<Job<S>>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // The caller learns of a panic by the answer that does not come.
+        // The caller notices a panic, because the answer's channel closes.
         if catch_unwind(AssertUnwindSafe(|| job(&mut state))).is_err() {
             state = S::default();
         }

@@ -1,5 +1,5 @@
-//! The connection that libvirt's events come by, opened again whenever it breaks. Whether it
-//! stands is also what tells whether libvirt can be reached.
+//! The connection for libvirt's events, which is opened again whenever it breaks. Its state also
+//! shows whether libvirt can be reached.
 //!
 //! ```text
 //!   opening ──▶ up ──▶ closed
@@ -23,11 +23,11 @@ use crate::hypervisor::Event;
 use crate::hypervisor::Reporter;
 use crate::lock;
 
-/// Pauses between attempts to connect.
+/// The first and the longest pause between attempts to connect.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
 
-/// The state of the connection, for those who ask.
+/// The state of the connection.
 #[derive(Debug)]
 pub(super) struct Link {
     /// Why there is no connection, if so.
@@ -65,7 +65,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Where a message waits already, the supervisor wakes in any case.
+        // If a message already waits, the supervisor wakes in any case.
         let _ = self.wake.try_send(u64::MAX);
     }
 }
@@ -78,7 +78,7 @@ struct Supervisor {
     watcher: Watcher,
     /// Numbers of connections that closed.
     closings: mpsc::Receiver<u64>,
-    /// Whether it was said already that libvirt cannot be reached.
+    /// Whether it was already logged that libvirt cannot be reached.
     warned: bool,
 }
 
@@ -94,7 +94,8 @@ impl Supervisor {
                 }
                 Err(why) => {
                     self.complain(why);
-                    // Ends early with the link. A late word of the last connection does no harm.
+                    // Ends early when the link is dropped. A late message of the last connection
+                    // does no harm.
                     let _ = self.closings.recv_timeout(backoff);
                     backoff = (backoff * 2).min(BACKOFF_MOST);
                 }
@@ -106,7 +107,7 @@ impl Supervisor {
         Watched::new(connect, &self.watcher).map_err(|error| error.message().to_owned())
     }
 
-    /// Lets the events of a connection come until it closes.
+    /// Receives the events of a connection until it closes.
     fn serve(&mut self, watched: Watched) {
         tracing::info!(uri = self.opener.uri(), "connected to libvirt");
         self.warned = false;

@@ -1,9 +1,9 @@
-//! The connection to libvirt: the only place that knows its library.
+//! The connection to libvirt. Only this module uses its library.
 //!
-//! Calls run on threads of their own, those that only read on others than those that change
-//! something: a QEMU that hangs holds up the call that waits for it, and a console of another
-//! guest must not wait behind that. Each thread has a connection of its own, since libvirt before
-//! 10.3 loses wake-ups between threads that share one.
+//! Calls run on threads of their own, and those that only read on other threads than those that
+//! change something: a QEMU that hangs blocks a call that waits for it, and a console of another
+//! guest must not wait behind that. Each thread has its own connection, since libvirt before 10.3
+//! loses wake-ups between threads that share one.
 
 #![allow(unsafe_code, reason = "libvirt's callbacks are C; see `callbacks`")]
 
@@ -31,7 +31,7 @@ use crate::hypervisor::Events;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::events;
 
-/// How long a caller waits for a call. libvirt itself gives a QEMU that starts 30 s and more.
+/// How long a caller waits for a call. libvirt itself gives a starting QEMU 30 s and more.
 const READ: Duration = Duration::from_secs(15);
 const CHANGE: Duration = Duration::from_secs(60);
 
@@ -48,7 +48,7 @@ pub(crate) struct Hypervisor {
 }
 
 impl Hypervisor {
-    /// Begins to connect. A hypervisor that cannot be reached is tried again for good.
+    /// Begins to connect. If the hypervisor cannot be reached, tries again for good.
     pub(crate) fn connect(uri: &str) -> (Self, Events) {
         let (reporter, events) = events();
         let opener = Arc::new(Opener::new(uri));
@@ -61,7 +61,7 @@ impl Hypervisor {
         (hypervisor, events)
     }
 
-    /// Whether it can be reached, as far as we know; else why not.
+    /// Whether it can be reached, as far as is known; otherwise why not.
     pub(crate) fn reachable(&self) -> Result<(), HypervisorError> {
         self.link.down().map_or(Ok(()), |why| Err(away(&self.opener, &why)))
     }
@@ -71,12 +71,12 @@ impl Hypervisor {
         self.call(&self.reads, READ, calls::domains).await
     }
 
-    /// One domain, if there is such a one.
+    /// One domain, if it exists.
     pub(crate) async fn domain(&self, id: ServerId) -> Result<Option<Domain>, HypervisorError> {
         self.call(&self.reads, READ, move |connect| calls::domain(connect, id)).await
     }
 
-    /// The domain of a name, if there is such a one.
+    /// The domain with a name, if it exists.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<ServerId>, HypervisorError> {
         let name = name.to_owned();
         self.call(&self.reads, READ, move |connect| calls::find(connect, &name)).await
@@ -87,17 +87,17 @@ impl Hypervisor {
         self.call(&self.reads, READ, move |connect| calls::next_xml(connect, id)).await
     }
 
-    /// Makes a domain known, or changes what its next start is like.
+    /// Defines a domain, or changes its definition for the next start.
     pub(crate) async fn define(&self, xml: String) -> Result<(), HypervisorError> {
         self.call(&self.changes, CHANGE, move |connect| calls::define(connect, &xml)).await
     }
 
-    /// Does something to one domain.
+    /// Applies an action to one domain.
     pub(crate) async fn act(&self, id: ServerId, action: Action) -> Result<(), HypervisorError> {
         self.call(&self.changes, CHANGE, move |connect| calls::act(connect, id, action)).await
     }
 
-    /// Asks a running domain's QEMU something, by a command of QMP; what it answers.
+    /// Sends a QMP command to a running domain's QEMU; returns the answer.
     pub(crate) async fn monitor(
         &self,
         id: ServerId,

@@ -1,4 +1,4 @@
-//! Opening connections to libvirt, also where it is just coming up.
+//! Opens connections to libvirt, even while it is starting.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use virt::connect::Connect;
 
-/// An attempt that reaches a libvirtd while it comes up can hang for good. After this time
-/// another one is made beside it.
+/// An attempt that reaches a starting libvirtd can hang for good. After this time, another attempt
+/// is made beside it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Attempts that are made for one connection.
+/// Attempts for one connection.
 const ATTEMPTS: usize = 3;
 
 /// Attempts that may hang at a time. Each holds a thread and a socket.
 const HANGING: usize = 16;
 
-/// libvirtd is asked for a sign of life so often, and counts as gone after so many silences.
+/// The interval of keepalives, and how many may be unanswered before libvirtd counts as gone.
 const KEEPALIVE_SECONDS: i32 = 5;
 const KEEPALIVE_COUNT: u32 = 3;
 
@@ -38,7 +38,7 @@ impl Opener {
         &self.uri
     }
 
-    /// Opens a connection, or says why not. Blocks for some seconds at most.
+    /// Opens a connection; otherwise returns why not. Blocks for some seconds at most.
     pub(super) fn open(&self) -> Result<Connect, String> {
         let (sender, opened) = mpsc::channel();
         for _ in 0..ATTEMPTS {
@@ -59,7 +59,7 @@ impl Opener {
         let attempt = move || {
             let opened = open(&uri);
             hanging.fetch_sub(1, Ordering::SeqCst);
-            // One that nobody waits for any more is closed again by this.
+            // If no caller waits any more, this closes the connection again.
             let _ = sender.send(opened);
         };
         let thread = std::thread::Builder::new().name("libvirt-open".into());
@@ -72,7 +72,7 @@ impl Opener {
 
 fn open(uri: &str) -> Result<Connect, String> {
     let connect = Connect::open(Some(uri)).map_err(|error| error.message().to_owned())?;
-    // Drivers within the process have no transport to keep alive, and say so.
+    // Drivers within this process have no transport for keepalives, and return an error.
     let _ = connect.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
     Ok(connect)
 }

@@ -179,7 +179,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the allocator promises, as plainly as can be.
+/// A simple model of the allocator's guarantees.
 #[derive(Default)]
 struct Model {
     held: BTreeMap<u16, LineKey>,
@@ -217,7 +217,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Acquire { server: index, count } => {
-                    // A server is booted once.
+                    // A server is booted only once.
                     let name = NAMES[index];
                     if model.held.values().any(|line| line.server == server(name)) {
                         continue;

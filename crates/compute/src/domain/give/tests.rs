@@ -4,7 +4,7 @@ use serialproxy_line::Endpoint;
 use super::super::Facts;
 use super::*;
 
-/// As libvirt 9 writes what virt-install made.
+/// The XML that libvirt 9 writes for a domain of virt-install.
 const XML: &str = "<domain type='kvm'>
   <name>a &amp; b</name>
   <devices>

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// As libvirt 9 fills in a running guest: mirror, aliases, the log of Nova.
+/// A running guest's XML, as libvirt 9 fills it in: mirror, aliases, Nova's log.
 const LIVE: &str = "<domain type='kvm' id='7'>
   <name>instance-00000001</name>
   <metadata>
@@ -48,7 +48,7 @@ fn facts(devices: &str) -> Facts {
     Facts::read(&format!("<domain><devices>{devices}</devices></domain>")).unwrap()
 }
 
-/// Ports whose place is known.
+/// Ports with a known address.
 fn ports(devices: &str) -> Vec<(u8, Endpoint)> {
     let ports = facts(devices).ports.into_iter();
     ports.filter_map(|port| Some((port.port, port.at?))).collect()

@@ -1,4 +1,4 @@
-//! Against domains without an operating system under a libvirtd of the test's own.
+//! Tests with domains without an operating system, under a libvirtd of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// A started domain with these devices, and who looks at it. Without consoles, no
-    /// line connects to its ports.
+    /// A started domain with these devices, and its guests' table. Without consoles, no line
+    /// connects to its ports.
     fn start(name: &str, devices: &str, change: impl FnOnce(&mut Config)) -> Self {
         let define = |daemon: &Libvirtd| daemon.define(name, &id(name).to_string(), devices);
         Self::start_with("", name, define, change)
@@ -157,7 +157,7 @@ async fn what_libvirt_keeps_of_a_running_guests_output_is_read() {
     assert_eq!(ports.kept(line(name, 0), 9).await, None, "it does not run");
 }
 
-/// Whether QEMU lets `openssl s_client` in, with these arguments.
+/// Whether QEMU accepts `openssl s_client` with these arguments.
 async fn tls_client(pki: &Pki, port: u16, arguments: &[&str]) -> bool {
     let mut client = tokio::process::Command::new("openssl");
     client
@@ -170,7 +170,7 @@ async fn tls_client(pki: &Pki, port: u16, arguments: &[&str]) -> bool {
         .stderr(std::process::Stdio::null())
         .kill_on_drop(true);
     let mut client = client.spawn().unwrap();
-    // Who is let in stays; QEMU closes the connection of others after the handshake.
+    // An accepted client stays connected; QEMU disconnects others after the handshake.
     tokio::time::timeout(Duration::from_secs(2), client.wait()).await.is_err()
 }
 
