@@ -1,4 +1,5 @@
-//! What a role on a host of a cluster needs: who this host is, the shared store, and the other hosts.
+//! The parts of a role on a host of a cluster: this host's identity, the shared store, and the
+//! other hosts.
 
 use std::io;
 use std::sync::Arc;
@@ -40,21 +41,21 @@ use crate::watch_links::Asked;
 /// This host in its cluster.
 #[derive(Debug)]
 pub(crate) struct Own {
-    /// As its certificate names it.
+    /// The name and roles in its certificate.
     peer: Peer,
     pub(crate) identity: Arc<Identity>,
     pub(crate) etcd: Etcd,
     pub(crate) directory: Directory,
     pub(crate) links: Links,
-    /// Issues certificates, where this host has the CA.
+    /// Issues certificates, where this host has the CA's key.
     pub(crate) admission: Option<Admission>,
     /// Whether this host is drained.
     pub(crate) drained: watch::Receiver<bool>,
 }
 
 impl Own {
-    /// Reads the certificate of this host, which has to be allowed this role, and keeps it valid from now
-    /// on. etcd is connected later. When the host is removed from the cluster, it is shut down.
+    /// Reads the certificate of this host, which must allow this role, and keeps it valid from now
+    /// on. etcd is connected later. When the host is removed from the cluster, the role shuts down.
     pub(crate) async fn load(
         config: &Config,
         role: Role,
@@ -86,13 +87,13 @@ impl Own {
         Ok(Self { peer, identity, etcd, directory, links, admission, drained })
     }
 
-    /// What a host is to its sessions.
+    /// The part of a host that its sessions need.
     pub(crate) fn membership(&self) -> Membership {
         let links = Watchable::new(Arc::clone(&self.identity), self.directory.clone());
         Membership { name: self.peer.host.clone(), links: Arc::new(Asked(links)) }
     }
 
-    /// Tells the cluster of this process until the shutdown, and then that it is gone.
+    /// Publishes this process to the cluster until the shutdown, and then removes it.
     pub(crate) fn publish(
         &self,
         listing: Host,
@@ -105,14 +106,14 @@ impl Own {
     }
 }
 
-/// Nobody in the cluster talks to a host that was removed.
+/// Shuts the role down when the host was removed: no other host accepts its connections then.
 async fn end_when_removed(identity: Arc<Identity>, shutdown: CancellationToken) {
     identity.until_removed().await;
     tracing::error!("this host was removed from the cluster");
     shutdown.cancel();
 }
 
-/// Why a role ended that nobody told to.
+/// The reason why a role ended without a signal.
 pub(crate) fn check_membership(identity: &Identity) -> anyhow::Result<()> {
     anyhow::ensure!(
         !identity.is_removed(),
@@ -125,7 +126,7 @@ fn apis(directory: Directory) -> impl Fn() -> Vec<(String, String)> {
     move || directory.up(Role::Api)
 }
 
-/// What is wrong with the configuration of a role that runs apart.
+/// The errors in the configuration of a role that runs alone.
 pub(crate) fn check(config: &Config, role: Role) -> Result<(), String> {
     if config.cluster.is_set() {
         return Ok(());
@@ -137,7 +138,7 @@ pub(crate) fn check(config: &Config, role: Role) -> Result<(), String> {
     ))
 }
 
-/// The compute hosts of the cluster, as a proxy reaches them.
+/// The compute hosts of the cluster, for a proxy.
 #[derive(Debug)]
 pub(crate) struct OtherHosts {
     grants: Grants,
@@ -151,7 +152,7 @@ impl OtherHosts {
         Arc::new(Self { grants, directory: own.directory.clone(), connections })
     }
 
-    /// The host that has a server.
+    /// The host of a server.
     fn host(&self, server: ServerId) -> Result<String, Refusal> {
         let Some(listed) = self.directory.server(server) else {
             return Err(match self.directory.as_of() {

@@ -34,12 +34,12 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Check(_) => "the configuration is valid\n".to_owned(),
         Command::Show(_) => serialproxy_config::show(&loaded),
     };
-    // A reader that closed the pipe has all that it wanted.
+    // A reader that closed the pipe does not want the rest.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// The configuration as this role takes it; its problems are on stderr when there are any.
+/// The configuration for this role; if there are errors, they have been printed to stderr.
 pub(crate) fn load(args: &ServerArgs, role: Role) -> Result<Loaded, ExitCode> {
     serialproxy_config::load(&args.sources(role)).map_err(|error| {
         for problem in error.problems {

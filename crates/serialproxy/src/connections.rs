@@ -1,5 +1,5 @@
-//! Connections over which a proxy passes users on to other hosts of the cluster: they end when the host is
-//! lost.
+//! Connections over which a proxy forwards users to other hosts of the cluster. They end when the
+//! host is lost.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 /// How often the program checks whether hosts are up.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks in a row at which a host is not up, until what is connected to it is cut off: a host that makes
-/// a new lease is away for a moment.
+/// After how many checks in a row in which a host is not up its connections are cut off: while a
+/// host makes a new lease, it is absent for a moment.
 const LOOKS: u32 = 5;
 
 /// Connections to the hosts with one role.
@@ -29,12 +29,12 @@ pub(crate) struct Connections {
     role: Role,
     directory: Directory,
     links: Links,
-    /// By each host: whether what is connected to it goes on.
+    /// For each host, the token that cuts its connections off.
     connected: Mutex<HashMap<String, CancellationToken>>,
 }
 
 impl Connections {
-    /// To hosts with this role.
+    /// For hosts with this role.
     pub(crate) fn to(role: Role, directory: &Directory, links: &Links) -> Arc<Self> {
         let (directory, links) = (directory.clone(), links.clone());
         let connections = Arc::new(Self { role, directory, links, connected: Mutex::default() });
@@ -51,8 +51,8 @@ impl Connections {
         Ok(Reached { stream, lost })
     }
 
-    /// Cuts off what is connected to hosts that were not up at several looks. While etcd is away, nobody
-    /// knows.
+    /// Cuts off the connections to hosts that were not up in several checks. While etcd is away, it
+    /// is unknown which hosts are up.
     fn cut_off(&self, missed: &mut HashMap<String, u32>) {
         if self.directory.as_of().is_none_or(|as_of| as_of.stale) {
             return;

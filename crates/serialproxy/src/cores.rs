@@ -1,5 +1,5 @@
-//! Where lines and sessions live: a thread with a runtime of its own for each core, between which
-//! nothing moves. So a line's owner and its sessions wake each other without a system call.
+//! The threads for lines and sessions: one for each core, with a runtime of its own. No task moves
+//! between them, so a line's owner and its sessions wake each other without a system call.
 
 use std::io;
 use std::thread;
@@ -11,21 +11,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::watchdog::Watchdog;
 
-/// Threads of each for calls that block: look-ups of tokens and names, reading a log. In a storm
-/// of connections they queue, rather than each having a thread.
+/// Threads of each runtime for blocking calls: lookups of tokens and names, reading a log. In a
+/// storm of connections the calls wait, instead of getting a thread each.
 const BLOCKING: usize = 32;
 
-/// Starts one for each core that this process may use. They end with the token, which drops their
-/// remaining tasks. Until then, the watchdog checks that they do not hang.
+/// Starts one thread for each core that this process may use. They end with the token, which drops
+/// their remaining tasks. Until then, the watchdog checks that they respond.
 ///
 /// # Errors
 ///
-/// When the kernel gives no thread or no file descriptor.
+/// When the kernel refuses a thread or a file descriptor.
 pub(crate) fn start(end: &CancellationToken, watchdog: &Watchdog) -> io::Result<Vec<Handle>> {
     (0..cores()).map(|core| thread(format!("lines-{core}"), end, watchdog)).collect()
 }
 
-/// Starts the threads that do TLS's handshakes: as many as half of the cores, so that a flood of
+/// Starts the threads for TLS handshakes: half as many as there are cores, so that a flood of
 /// handshakes leaves the other half to lines.
 ///
 /// # Errors

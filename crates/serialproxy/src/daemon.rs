@@ -6,7 +6,7 @@
 //!                 └─▶ new session, / as its directory ─▶ ready ─▶ nothing on stdin, stdout, stderr
 //! ```
 //!
-//! Unlike a fork, a process that is started anew inherits no threads, locks or descriptors.
+//! Unlike a fork, a newly started process inherits no threads, locks or descriptors.
 
 use std::fs::File;
 use std::io;
@@ -26,10 +26,10 @@ use crate::complain;
 use crate::options::DETACHED;
 use crate::options::ServerArgs;
 
-/// What the program writes beside its state; a daemon has both in any case.
+/// The files that the program writes besides its state; a daemon always has both.
 #[derive(Debug)]
 pub(crate) struct Files {
-    /// None is stderr.
+    /// None means stderr.
     pub(crate) log: Option<PathBuf>,
     pub(crate) pid: Option<PathBuf>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn new(args: &ServerArgs, config: &Config) -> Self {
         let file = |given: &Option<PathBuf>, name| match given {
-            // A daemon leaves the directory that a relative path starts from.
+            // A daemon changes its working directory, so a relative path must be resolved before.
             Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             None => config.serial_console.daemon.then(|| config.state_dir.join(name)),
         };
@@ -53,7 +53,8 @@ impl Files {
     }
 }
 
-/// Starts the process in the background with the flags of this one. It says itself why it cannot serve.
+/// Starts the background process with the flags of this one. If it fails, it reports the reason
+/// itself.
 pub(crate) fn start(files: &Files) -> ExitCode {
     if let Some(log) = &files.log {
         complain(&format!("the log is in {}", log.display()));
@@ -86,15 +87,15 @@ fn wait_until_ready() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Leaves the terminal, its signals, and the directory that it was started in. Every path is absolute by
+/// Leaves the terminal, its signals, and the present working directory. All paths are absolute by
 /// now.
 pub(crate) fn leave_terminal() -> anyhow::Result<()> {
     rustix::process::setsid().context("cannot detach from the terminal")?;
     std::env::set_current_dir("/").context("cannot change to the directory /")
 }
 
-/// Lets go of what was inherited of stdin, stdout and stderr: who started the program may wait for their
-/// end.
+/// Closes the inherited stdin, stdout and stderr: the process that started the program may wait for
+/// their end.
 pub(crate) fn let_go_of_stdio() -> io::Result<()> {
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&nothing)?;
@@ -102,7 +103,7 @@ pub(crate) fn let_go_of_stdio() -> io::Result<()> {
     Ok(())
 }
 
-/// A file with the number of this process; removed at its end.
+/// The pid file; removed at the end of the process.
 #[derive(Debug)]
 pub(crate) struct PidFile(PathBuf);
 

@@ -1,5 +1,5 @@
-//! TLS towards the hypervisors' ports: whom lines trust there and who we are to them, which changes
-//! while the program runs, as the users' certificate does. Connections that are open go on.
+//! TLS to the hypervisors' ports: the CA bundle and our client certificate. Both may change while
+//! the program runs, as the users' certificate may; open connections go on.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ use serialproxy_config::values::SerialConsole;
 use serialproxy_tls::Stamp;
 use tokio::sync::watch;
 
-/// What the files said last.
+/// The present configuration, and the files that it comes from.
 #[derive(Debug)]
 pub(crate) struct Hypervisors {
     files: Files,
-    /// Of the files that were read last, whether they were of use or not.
+    /// The versions of the files that were read last, whether they could be used or not.
     stamps: Mutex<Vec<Option<Stamp>>>,
     current: watch::Sender<Arc<ClientConfig>>,
 }
@@ -44,13 +44,13 @@ impl Hypervisors {
         Ok(Some(Arc::new(Self { files, stamps, current })))
     }
 
-    /// For lines: what counts now, at each connect.
+    /// The present configuration, for lines, which read it at each connection.
     pub(crate) fn current(&self) -> watch::Receiver<Arc<ClientConfig>> {
         self.current.subscribe()
     }
 
-    /// Uses from now on what the files hold. Where that is of no use, it says so in the log, and goes
-    /// on with what it has.
+    /// Uses the present content of the files from now on. If it cannot be used, logs that and keeps
+    /// the configuration.
     pub(crate) fn reload(&self) {
         *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = self.files.stamps();
         match self.files.read() {
@@ -65,7 +65,7 @@ impl Hypervisors {
         }
     }
 
-    /// [`Self::reload`]s when the files are not those any more that were read last.
+    /// Calls [`Self::reload`] if a file has changed since it was read last.
     pub(crate) fn reload_if_changed(&self) {
         let known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if self.files.stamps() != known {

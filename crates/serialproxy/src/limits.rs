@@ -1,4 +1,4 @@
-//! How many files this process may have open, and so how many connections.
+//! The limit on this process's open files, and the number of connections that follows from it.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use rustix::process::Rlimit;
 use rustix::process::getrlimit;
 use rustix::process::setrlimit;
 
-/// Connections of users at once, at most.
+/// Most simultaneous connections of users.
 const CONNECTIONS: usize = 10_000;
 
 /// Files of the process itself: listeners, stores, connections to libvirt, threads' event queues.
 const OWN: usize = 512;
 
-/// Raises the limit as far as we may, and says in the log what it is. Returns how many connections
-/// users may have, so that they never take the files that lines need.
+/// Raises the limit as far as permitted, and logs it. Returns how many connections users may have,
+/// so that they never use the files that lines need.
 ///
 /// # Errors
 ///
-/// When the kernel refuses a limit that it allowed.
+/// When the kernel refuses a limit that it reported as permitted.
 pub(crate) fn raise(recorded: bool) -> io::Result<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
@@ -53,7 +53,7 @@ pub(crate) fn files_for_all(recorded: bool) -> usize {
     share(recorded) * CONNECTIONS + OWN
 }
 
-/// Of how many files one is for a connection of a user: as many are for its recording, and for lines.
+/// One file in this many is for a user's connection; as many are for its recording, and for lines.
 fn share(recorded: bool) -> usize {
     if recorded { 3 } else { 2 }
 }

@@ -1,4 +1,4 @@
-//! Where the program listens: names become addresses here, once, at the start.
+//! The listeners of the program. Names are resolved to addresses here, once, at the start.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use serialproxy_config::values::SerialConsole;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 
-/// Connections that wait to be accepted; the kernel takes no more than `net.core.somaxconn` (4096).
+/// The accept backlog; the kernel limits it to `net.core.somaxconn` (4096).
 const BACKLOG: u32 = 4096;
 
 /// How long a name server may take.
@@ -33,11 +33,11 @@ pub(crate) async fn listen_for_users(console: &SerialConsole) -> anyhow::Result<
     listen(&console.listen, prefer, option).await
 }
 
-/// Listens on the first address of a host that can be listened on. `[::]` takes IPv4 as well.
+/// Listens on the first address of a host that can be bound. `[::]` accepts IPv4 as well.
 ///
 /// # Errors
 ///
-/// In words, which name the option.
+/// In words, with the name of the option.
 pub(crate) async fn listen(
     to: &Listen,
     prefer: Prefer,
@@ -59,11 +59,11 @@ pub(crate) async fn listen(
     Err(refused)
 }
 
-/// The addresses of a host, those of the family that is preferred first.
+/// The addresses of a host, those of the preferred family first.
 async fn resolve(Listen { host, port }: &Listen, prefer: Prefer) -> io::Result<Vec<SocketAddr>> {
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     if prefer == Prefer::V6 && host.parse() == Ok(any) {
-        // All addresses are those of IPv6 too.
+        // The IPv6 wildcard also stands for all IPv4 addresses.
         return Ok(vec![(Ipv6Addr::UNSPECIFIED, *port).into()]);
     }
     let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host.as_str(), *port)));
@@ -73,7 +73,7 @@ async fn resolve(Listen { host, port }: &Listen, prefer: Prefer) -> io::Result<V
     Ok(found)
 }
 
-/// In each family the order stays.
+/// Within a family, the order stays.
 fn sort(addresses: &mut [SocketAddr], prefer: Prefer) {
     addresses.sort_by_key(|address| address.is_ipv6() != (prefer == Prefer::V6));
 }
@@ -84,16 +84,16 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     if address.is_ipv6() {
-        // Whatever `net.ipv6.bindv6only` says.
+        // Regardless of `net.ipv6.bindv6only`.
         rustix::net::sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
     }
-    // As `TcpListener::bind` does: who was served by the process before may still linger.
+    // As `TcpListener::bind` does: connections of an earlier process may be in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Where a listener of this machine is reached from this machine.
+/// The address by which this machine can reach a listener on it.
 pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

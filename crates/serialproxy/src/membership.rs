@@ -1,4 +1,4 @@
-//! `serialproxy cluster`, `enroll` and `join`: who belongs to a cluster.
+//! `serialproxy cluster`, `enroll` and `join`: the members of a cluster.
 
 mod status;
 
@@ -32,7 +32,7 @@ use crate::config;
 use crate::options::ServerArgs;
 use crate::state;
 
-/// How long a code may be good.
+/// The allowed lifetimes of a code.
 const TTL: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
 

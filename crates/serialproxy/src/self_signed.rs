@@ -1,4 +1,4 @@
-//! `serialproxy tls`: a certificate to begin with.
+//! `serialproxy tls`: a first certificate.
 
 use std::fs;
 use std::fs::OpenOptions;
@@ -56,7 +56,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     let Command::SelfSigned(args) = command;
     match args.make() {
         Ok(told) => {
-            // A reader that closed the pipe has all that it wanted.
+            // A reader that closed the pipe does not want the rest.
             let _ = std::io::stdout().lock().write_all(told.as_bytes());
             ExitCode::SUCCESS
         }
@@ -116,7 +116,7 @@ fn parameters(hosts: &[String], days: u32) -> anyhow::Result<CertificateParams> 
     Ok(parameters)
 }
 
-/// Writes a file as a whole: a server that reads it now finds the old one or the new one.
+/// Replaces a file as a whole: a server that reads it finds either the old or the new content.
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let written = || {

@@ -11,12 +11,12 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::kept::KeptSession;
 use tokio::task::JoinHandle;
 
-/// How long after a write the next one waits, so that the changes meanwhile are written together. A change
-/// after silence is written at once.
+/// The pause after a write, so that further changes are written together. A change after a pause is
+/// written at once.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// Gives the lines the sessions of the process before, and from then on keeps theirs, until they are
-/// drained. To be called before there are lines.
+/// Restores the sessions of the earlier process, and from then on stores the present ones until the
+/// lines are drained. Call this before lines are added.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub(crate) fn keep(ledger: Arc<Ledger>, lines: Lines) -> Result<JoinHandle<()>, 
     Ok(tokio::spawn(write_behind(ledger, lines, of(kept))))
 }
 
-/// Writes what changes. A change that the ledger does not take is part of the next one.
+/// Writes changes. A change that the ledger refuses is written with the next one.
 async fn write_behind(ledger: Arc<Ledger>, lines: Lines, written: HashMap<SessionId, KeptSession>) {
     let mut written = Arc::new(written);
     let mut fails = false;

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use serialproxy_cluster::Role;
 
-/// Makes the state directory, which only its owner lists.
+/// Makes the state directory, which only its owner can list.
 pub(crate) fn make(directory: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -23,11 +23,11 @@ pub(crate) fn lock_all(directory: &Path) -> anyhow::Result<Vec<File>> {
     Role::ALL.into_iter().map(|role| lock(directory, role)).collect()
 }
 
-/// Locks the state directory for a role: two processes on one state would each take the other's guests for
-/// their own.
+/// Locks the state directory for a role: of two processes with the same state, each would take the
+/// other's guests for its own.
 pub(crate) fn lock(directory: &Path, role: Role) -> anyhow::Result<File> {
     let path = directory.join(format!("{role}.lock"));
-    // Who else could open it could lock it, and keep the program from starting.
+    // Any user who could open the file could lock it, and so keep the program from starting.
     let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let lock = lock.with_context(|| format!("cannot write {}", path.display()))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).with_context(

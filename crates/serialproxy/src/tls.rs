@@ -1,4 +1,4 @@
-//! TLS: what is spoken to users, to the API's callers and to the API.
+//! TLS for users, for the API's callers, and for the proxy's calls to the API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::hypervisors::Hypervisors;
 
-/// How often the files of certificates are looked at.
+/// How often the files of certificates are checked.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// A listener's TLS.
@@ -29,8 +29,8 @@ pub(crate) struct Listening {
     pub(crate) certificate: Option<Arc<Certificate>>,
 }
 
-/// How users are received: without TLS where the certificate's file does not exist, as Nova's proxy
-/// has it.
+/// TLS for users. As in Nova's proxy, users connect without TLS where the certificate's file does
+/// not exist.
 pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Listening> {
     let SerialConsole { cert, key, ssl_only, base_url, .. } = &config.serial_console;
     if !cert.exists() {
@@ -55,14 +55,14 @@ pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<
     Listening::with(files, config, *ssl_only, handshakes).context("[serial_console] cert")
 }
 
-/// How the API's callers are received.
+/// TLS for the API's callers.
 pub(crate) fn api(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Listening> {
     let Some(cert) = config.api.cert.clone() else { return Ok(Listening::plain()) };
     let files = Files { cert, key: config.api.key.clone() };
     Listening::with(files, config, config.api.ssl_only, handshakes).context("[api] cert")
 }
 
-/// How the proxy verifies the API: the one in this process by its own certificate.
+/// How the proxy verifies the API; an API in this process by its own certificate.
 pub(crate) fn relay(config: &Config, own: &Listening) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let trust = match (&config.proxy.api, &own.certificate) {
         (Some(api), _) if api.tls => serialproxy_tls::trusting(config.proxy.cafile.as_deref()),
@@ -96,7 +96,7 @@ impl Listening {
         Ok(Self { reception, certificate: Some(certificate) })
     }
 
-    /// What a URL of the listener begins with.
+    /// The beginning of a URL of the listener.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.certificate.is_some() { "https" } else { "http" }
     }
@@ -117,7 +117,7 @@ pub(crate) async fn renew(
             _ = clock.tick() => (Certificate::reload_if_changed, Hypervisors::reload_if_changed),
         };
         let (certificates, hypervisors) = (certificates.clone(), hypervisors.clone());
-        // Files may be on another machine.
+        // The files may be on another machine.
         let reading = move || {
             certificates.iter().flatten().for_each(|certificate| read(certificate));
             hypervisors.iter().for_each(|hypervisors| read_hypervisors(hypervisors));

@@ -1,4 +1,5 @@
-//! Links for watching, in a cluster: the host of a session asks, and an api role makes them.
+//! Links for watching, in a cluster: the host of a session requests them, and an api role makes
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 
-/// The api role's end: whatever a host asks for, a link only lets its user watch, at that host, for as
-/// long as console tokens are good.
+/// The api role's side. Whatever a host requests, a link only lets its user watch at that host, for
+/// as long as console tokens are valid.
 pub(crate) fn maker(grants: Grants, config: &Config) -> MakeLink {
     let base = config.serial_console.console_url();
     let ttl = config.consoleauth.token_ttl;
@@ -49,7 +50,7 @@ fn grant(host: String, asked: WatchRequest, ttl: Duration) -> Grant {
     }
 }
 
-/// The host's end.
+/// The host's side.
 #[derive(Debug)]
 pub(crate) struct Asked(pub(crate) Watchable);
 

@@ -1,6 +1,6 @@
-//! Detects threads that hang. Such a thread serves nobody and handles no signal, so only another
-//! process could end it. Each thread that runs tasks increments a counter. If one stops, it is
-//! logged and reported by `/healthz`, and after some time the process aborts, so that its
+//! Detects threads that hang. Such a thread does no work and handles no signal, so only another
+//! process could end it. Each thread that runs tasks increments a counter. If a counter stops, the
+//! thread is logged and reported by `/healthz`, and after some time the process aborts, so that its
 //! supervisor restarts it.
 
 use std::convert::Infallible;
@@ -29,37 +29,37 @@ use tokio::time::MissedTickBehavior;
 
 use crate::logging;
 
-/// How often a thread proves that it responds.
+/// How often a thread shows that it responds.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// How often the watchdog looks.
+/// How often the watchdog checks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What counts at most of the time between two looks. Where more has passed, the watchdog itself did
-/// not run, and then the whole process may have stood still (SIGSTOP, a suspended machine).
+/// How much of the time between two checks counts at most. If more has passed, the watchdog itself
+/// did not run, so the whole process may have been stopped (SIGSTOP, a suspended machine).
 const COUNTED: Duration = Duration::from_secs(1);
 
-/// A thread that has not responded for so long hangs.
+/// After this time without a response, a thread counts as hanging.
 const HANGS: Duration = Duration::from_secs(5);
 
-/// And after so long the process aborts.
+/// After this time, the process aborts.
 const ABORTS: Duration = Duration::from_secs(30);
 
-/// How long writing the reason to the log may take. Its reader may have stopped.
+/// How long logging the reason may take, since the log's reader may have stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Name of the thread that the process began with, which no runtime names.
+/// Name of the process's first thread, which no runtime names.
 const MAIN: &str = "main";
 
-/// Threads of a pool that are described at most.
+/// Most threads of a pool that are described.
 const DESCRIBED: usize = 4;
 
-/// Watches over the threads of the process, as long as it lives. Cheap to clone.
+/// Watches the threads of the process, as long as it lives. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Watchdog {
     threads: Arc<Mutex<Vec<Thread>>>,
     health: Health,
-    /// The watchdog's thread ends with the last of them.
+    /// The watchdog's thread ends when the last clone is dropped.
     _alive: SyncSender<Infallible>,
 }
 
@@ -75,7 +75,7 @@ impl Watchdog {
     ///
     /// # Errors
     ///
-    /// When the kernel gives none.
+    /// When the kernel refuses a thread.
     pub(crate) fn start() -> io::Result<Self> {
         let (alive, ended) = sync_channel(0);
         let watchdog = Self { threads: Arc::default(), health: Health::default(), _alive: alive };
@@ -86,17 +86,17 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// What keeps the process from serving.
+    /// The hanging threads, if any.
     pub(crate) fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// From now on the threads of this runtime, which have this name, have to respond.
+    /// From now on, the threads of this runtime, which have this name, must respond.
     pub(crate) fn watch(&self, name: &str, runtime: &Handle) {
         runtime.spawn(come_round(self.rounds(name)));
     }
 
-    /// The outcome of this future; the main thread, which waits for it, has to respond meanwhile.
+    /// The outcome of this future. Meanwhile the main thread, which waits for it, must respond.
     pub(crate) async fn watch_main<T>(&self, future: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
@@ -123,7 +123,7 @@ async fn come_round(rounds: Arc<AtomicU64>) -> Infallible {
     }
 }
 
-/// What is new of a thread.
+/// A change in the state of a thread.
 #[derive(Debug, Eq, PartialEq)]
 enum News {
     Hangs,
@@ -131,7 +131,7 @@ enum News {
     Lost,
 }
 
-/// Judges a thread by the rounds that it made.
+/// Judges a thread by its counter.
 #[derive(Debug, Default)]
 struct Judge {
     rounds: u64,
@@ -139,7 +139,7 @@ struct Judge {
 }
 
 impl Judge {
-    /// The thread is in this round; `passed` is the time since it was looked at before.
+    /// Checks the thread: its counter is `rounds`, and `passed` is the time since the last check.
     fn look(&mut self, passed: Duration, rounds: u64) -> Option<News> {
         let hung = self.still >= HANGS;
         if rounds != self.rounds {
@@ -186,8 +186,8 @@ fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infalli
     }
 }
 
-/// Logs on a thread of its own, and waits for a bounded time until it is written: the thread that
-/// hangs may have been stopped while it logged.
+/// Logs on a thread of its own, and waits for a limited time until the line is written: the hanging
+/// thread may have been stopped while it logged.
 fn log(text: String) {
     let (done, logged) = sync_channel(1);
     let _ = thread::Builder::new().name("watchdog-log".into()).spawn(move || {
@@ -198,7 +198,7 @@ fn log(text: String) {
     let _ = logged.recv_timeout(LAST_WORDS);
 }
 
-/// What is known of the threads of that name: by them, and by the kernel.
+/// The state of the threads with this name: their last recorded work, and what the kernel reports.
 fn describe(name: &str) -> String {
     let last = work::last_of(name).map(|work| format!("last worked on {work}; "));
     let mut text = last.unwrap_or_default();
@@ -211,7 +211,7 @@ fn describe(name: &str) -> String {
     for task in tasks.filter(is_it).take(DESCRIBED) {
         let path = task.path();
         let stat = read(&path, "stat");
-        // Behind the name, which may hold anything (proc(5)).
+        // After the name, which may contain any character (proc(5)).
         let mut stat = stat.rsplit(") ").next().unwrap_or_default().split(' ');
         let (state, cpu) = (stat.next().unwrap_or_default(), stat.nth(10).unwrap_or_default());
         let (syscall, at) = (read(&path, "syscall"), read(&path, "wchan"));
@@ -238,7 +238,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// What is new at each of so many looks at a thread that does not come round any more.
+    /// The changes in this many checks of a thread that does not respond.
     fn looks(judge: &mut Judge, count: usize) -> Vec<News> {
         (0..count).filter_map(|_| judge.look(LOOK, 7)).collect()
     }
