@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 static NEXT: AtomicU16 = AtomicU16::new(22_000);
 
-/// A TCP port that is free now, another one each time, outside the range from which the system
-/// chooses by itself.
+/// A TCP port that is free now, another one at each call, outside the range from which the system
+/// chooses ports itself.
 pub fn free_port() -> u16 {
     std::iter::from_fn(|| Some(NEXT.fetch_add(1, Ordering::Relaxed)))
         .take(5000)
@@ -15,8 +15,8 @@ pub fn free_port() -> u16 {
         .expect("no free port")
 }
 
-/// The flags of a program whose console URLs lead to its own proxy, and which is found at the same
-/// addresses after a restart.
+/// Flags for fixed addresses, which stay the same after a restart, and for console URLs that lead
+/// to the program's own proxy.
 pub fn fixed() -> Vec<String> {
     let (api, proxy) = (free_port(), free_port());
     vec![

@@ -1,5 +1,5 @@
-//! A small Keystone and Nova on one port, for what a real one does not do when it is asked to: be
-//! slow, fail, forget its tokens, talk nonsense.
+//! A small Keystone and Nova on one port, for behavior that real ones do not show on demand: slow
+//! answers, failures, forgotten tokens, nonsense.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ pub struct Cloud {
 struct Inside {
     address: SocketAddr,
     fault: Option<(&'static str, Fault)>,
-    /// How long the service user's tokens are good, in seconds.
+    /// The lifetime of the service user's tokens in seconds.
     life: i64,
     service_tokens: Vec<String>,
     user_tokens: BTreeMap<String, Value>,
@@ -55,14 +55,14 @@ struct Inside {
     logins: Vec<Value>,
 }
 
-/// What is wrong with a cloud.
+/// A fault of the cloud.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// It answers with this status.
     Status(u16),
-    /// It takes the request and says nothing.
+    /// It accepts the request and never answers.
     Silence,
-    /// It answers 200 with something that is no JSON.
+    /// It answers 200 with a text that is not JSON.
     Nonsense,
 }
 
@@ -133,13 +133,13 @@ impl Cloud {
         name
     }
 
-    /// A new console token for a server's port, which is at `host:port`. The server is active, if
-    /// nobody said otherwise before.
+    /// A new console token for a server's port at `host:port`. The server is active unless
+    /// [`Self::set_state`] was called for it.
     pub fn console_token(&self, server: Uuid, port: SocketAddr) -> String {
         self.console_token_by(server, port, None)
     }
 
-    /// The same, for a hypervisor that wants to be asked for this path first.
+    /// The same, for a hypervisor that requires a request for this path first.
     pub fn console_token_by(&self, server: Uuid, port: SocketAddr, path: Option<&str>) -> String {
         let token = Uuid::new_v4().to_string();
         let console = json!({
@@ -154,7 +154,7 @@ impl Cloud {
         token
     }
 
-    /// The server is in this state from now on, and was changed.
+    /// Sets the server's state from now on, and its time of change.
     pub fn set_state(&self, server: Uuid, vm_state: &str, task_state: Option<&str>) {
         let mut inside = self.inside();
         inside.changes += 1;
@@ -162,35 +162,35 @@ impl Cloud {
         inside.servers.insert(server.to_string(), server_);
     }
 
-    /// The server is gone.
+    /// Deletes the server.
     pub fn delete(&self, server: Uuid) {
         self.inside().servers.remove(&server.to_string());
     }
 
-    /// A user's token, or one of a console, is good no longer.
+    /// Makes a user's token or a console token invalid.
     pub fn expire(&self, token: &str) {
         let mut inside = self.inside();
         inside.consoles.remove(token);
         inside.user_tokens.remove(token);
     }
 
-    /// The service user's tokens so far are good no longer.
+    /// Makes the service user's present tokens invalid.
     pub fn forget_service_tokens(&self) {
         self.inside().service_tokens.clear();
     }
 
-    /// From now on, the service user's tokens are good for so many seconds.
+    /// Sets the lifetime of the service user's further tokens.
     pub fn set_life(&self, seconds: i64) {
         self.inside().life = seconds;
     }
 
-    /// From now on, all calls whose path begins like this fail; with none, nothing does.
+    /// From now on, all calls whose path begins with this prefix fail; with `None`, no call does.
     pub fn fail(&self, fault: Option<(&'static str, Fault)>) {
         self.inside().fault = fault;
     }
 
-    /// The calls so far: method and path, with `***` for a console token, and the microversion if
-    /// one was asked for.
+    /// The calls so far: method and path, with `***` for a console token, and the requested
+    /// microversion, if any.
     pub fn calls(&self) -> Vec<String> {
         self.inside().calls.clone()
     }
@@ -218,7 +218,7 @@ fn shown(vm_state: &str, task_state: Option<&str>, change: u64) -> Value {
 
 type Shared = State<Arc<Mutex<Inside>>>;
 
-/// Notes the call, and lets it fail if it is to.
+/// Records the call, and applies the fault, if one is set.
 async fn note(State(inside): Shared, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let fault = {
@@ -268,7 +268,7 @@ fn is_password(auth: &Value) -> bool {
         && auth["scope"]["project"]["name"] == "service"
 }
 
-/// Keystone refuses one that asks for a scope: it has its own.
+/// Keystone refuses an application credential with a scope, because it has its own.
 fn is_credential(auth: &Value) -> bool {
     let (id, name, secret) = CREDENTIAL;
     let credential = &auth["identity"]["application_credential"];
@@ -296,14 +296,14 @@ async fn server(State(inside): Shared, Path(id): Path<String>, headers: HeaderMa
     allowed(&inside, &headers).unwrap_or_else(|| found(inside.servers.get(&id), "itemNotFound"))
 }
 
-/// Why the caller is not served, if so.
+/// The refusal of a caller without a valid token.
 fn allowed(inside: &Inside, headers: &HeaderMap) -> Option<Response> {
     let token = headers.get("x-auth-token").and_then(|token| token.to_str().ok());
     let known = token.is_some_and(|token| inside.service_tokens.iter().any(|own| own == token));
     (!known).then(|| StatusCode::UNAUTHORIZED.into_response())
 }
 
-/// The body, or the fault of this name.
+/// The body, or a 404 with this name.
 fn found(body: Option<&Value>, fault: &str) -> Response {
     match body {
         Some(body) => Json(body.clone()).into_response(),

@@ -1,5 +1,5 @@
-//! Hosts of a cluster, as processes on this machine: roles apart, certificates of their own, and a real
-//! etcd.
+//! Hosts of a cluster, as processes on this machine: each role separately, with its own
+//! certificate, and a real etcd.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::server::http;
 use crate::server::program;
 use crate::within;
 
-/// Makes the files of a foreign PKI for one host: `NAME` `URI,URI`.
+/// Makes the certificate of one host in a foreign PKI: `NAME` `URI,URI`.
 const ISSUE: &str = r#"
 set -e
 if ! [ -e ca.pem ]; then
@@ -48,14 +48,14 @@ pub struct Role {
 }
 
 impl Cluster {
-    /// One with an etcd of so many nodes, and nothing else yet.
+    /// A cluster with an etcd of this many nodes, and nothing else yet.
     pub async fn new(nodes: usize) -> Self {
         let etcd = Etcd::start(nodes).await;
         let directory = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
         Self { etcd, directory }
     }
 
-    /// Makes the certificate of a host that may have these roles.
+    /// Makes the certificate of a host with these roles.
     pub fn certify(&self, host: &str, roles: &[&str]) {
         let uris = roles.iter().map(|role| format!("URI:serialproxy://{role}/{host}"));
         let uris = uris.collect::<Vec<_>>().join(",");
@@ -84,7 +84,7 @@ impl Cluster {
         self.directory.path().join(name)
     }
 
-    /// Runs a command, as on an api host; returns what it prints.
+    /// Runs a command as on an api host; returns its output.
     pub async fn run(&self, arguments: &[&str]) -> String {
         let etcd = format!("--cluster-etcd_endpoints={}", self.etcd.endpoints().join(","));
         let mut command = tokio::process::Command::new(program());
@@ -118,12 +118,12 @@ impl Cluster {
 }
 
 impl Role {
-    /// Starts it on the state of a host.
+    /// Starts a role on the state of a host.
     pub async fn start(role: &str, state: &Path, flags: &[String]) -> Self {
         Self::start_by(&[], role, state, flags).await
     }
 
-    /// The same through a command that runs another in its place.
+    /// The same through a command that executes another one.
     pub async fn start_by(by: &[String], role: &str, state: &Path, flags: &[String]) -> Self {
         let running = Running::start_by(by, role, state, flags).await;
         Self { running, state: state.to_owned() }
@@ -144,12 +144,12 @@ impl Role {
         self.running.address("proxy=")
     }
 
-    /// `127.0.0.1:P` where the other hosts connect to.
+    /// `127.0.0.1:P` of the listener for other hosts.
     pub fn cluster(&self) -> String {
         self.running.url("cluster=")
     }
 
-    /// Everything that was logged so far.
+    /// Everything that has been logged so far.
     pub fn log(&self) -> String {
         self.running.log.lock().unwrap().clone()
     }
@@ -159,25 +159,25 @@ impl Role {
         self.running.process.kill().await.unwrap();
     }
 
-    /// Stops its process without ending it: its connections stay open. A thread on another core runs for a
-    /// moment after the signal, so that it is waited for.
+    /// Stops its process without ending it: its connections stay open. Waits until the threads on
+    /// other cores have stopped, too.
     pub async fn freeze(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.running.process.id().unwrap());
         let stands = |task: std::io::Result<std::fs::DirEntry>| {
-            // A thread that has ended meanwhile does nothing either.
+            // A thread that has ended meanwhile does not run either.
             let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
             stat.map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
         };
         eventually(async || std::fs::read_dir(&tasks).unwrap().all(stands).then_some(())).await;
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has ended.
     pub async fn stop(mut self) {
         self.signal(Signal::TERM);
         within(self.running.process.wait()).await.unwrap();
@@ -194,7 +194,7 @@ impl Role {
         std::fs::read_to_string(self.state.join("admin-token")).unwrap().trim().to_owned()
     }
 
-    /// A call of an api role as administrator; the body may be empty.
+    /// A call to an api role as administrator; the body may be empty.
     pub async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
         self.call_with(&self.admin_token(), method, path, body).await
     }

@@ -1,4 +1,4 @@
-//! `serialproxy proxy` in nova-serialproxy's place.
+//! `serialproxy proxy` in place of nova-serialproxy.
 
 use std::process::ExitStatus;
 
@@ -38,19 +38,19 @@ impl DropIn {
         Self { proxy: running.address("proxy="), running, _directory: directory }
     }
 
-    /// Runs it where it is expected to give up at once; its exit status and what it says.
+    /// Runs it where it is expected to fail at once; returns its exit status and its error text.
     pub async fn give_up(flags: &[&str]) -> (ExitStatus, String) {
         let output = Command::new(program()).arg("proxy").args(flags).output();
         let output = within(output).await.unwrap();
         (output.status, String::from_utf8(output.stderr).unwrap())
     }
 
-    /// Everything that was logged so far.
+    /// Everything that has been logged so far.
     pub fn log(&self) -> String {
         self.running.log.lock().unwrap().clone()
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has ended.
     pub async fn terminated(mut self) -> ExitStatus {
         let pid = i32::try_from(self.running.process.id().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
@@ -59,7 +59,7 @@ impl DropIn {
     }
 }
 
-/// A proxy before a small cloud with one server.
+/// A proxy in front of a small cloud with one server.
 #[derive(Debug)]
 pub struct Rig {
     /// Keystone and Nova.
@@ -73,7 +73,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts all of it; `more` is added to the proxy's nova.conf, and its flags are these.
+    /// Starts all of it; `more` is added to the proxy's nova.conf, and the proxy gets these flags.
     pub async fn with(more: &str, flags: &[&str]) -> Self {
         let (cloud, port) = (Cloud::start().await, Port::new("vm").await);
         let nova_conf = format!("[DEFAULT]\ntransport_url = rabbit://x\n{}", cloud.login("nova"));

@@ -1,5 +1,5 @@
-//! etcd itself, of one node or several: processes of the test's own, on ports and in directories of
-//! their own, that end with the test.
+//! A real etcd with one node or several. They are the test's own processes, with their own ports
+//! and directories, and end with the test.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -33,23 +33,23 @@ pub struct Etcd {
 #[derive(Debug)]
 struct Node {
     directory: TempDir,
-    /// Where clients, the other nodes and whoever asks for its health connect.
+    /// The ports for clients, for other nodes, and for health checks.
     ports: [u16; 3],
     process: Option<Child>,
 }
 
 impl Etcd {
-    /// Starts so many nodes, and waits until they answer.
+    /// Starts this many nodes, and waits until they respond.
     pub async fn start(nodes: usize) -> Self {
         Self::start_at("127.0.0.1", nodes).await
     }
 
-    /// The same at an address, by which other hosts reach it.
+    /// The same at an address that other hosts can reach.
     pub async fn start_at(address: &str, nodes: usize) -> Self {
         Self::start_with(address, nodes, None).await
     }
 
-    /// Starts so many nodes that speak TLS, and that require a certificate of each client.
+    /// Starts this many nodes that speak TLS and require a client certificate.
     pub async fn start_with_tls(nodes: usize) -> Self {
         Self::start_with("127.0.0.1", nodes, Some(Certificates::new())).await
     }
@@ -78,7 +78,7 @@ impl Etcd {
         urls.map(|port| format!("{scheme}://{}:{port}", self.address)).collect()
     }
 
-    /// The CA that etcd trusts, and that its nodes' certificates come from.
+    /// The CA that etcd trusts, which also issued its nodes' certificates.
     pub fn certificates(&self) -> &Certificates {
         self.certificates.as_ref().expect("it was started without TLS")
     }
@@ -90,14 +90,14 @@ impl Etcd {
         process.wait().unwrap();
     }
 
-    /// Starts a node again, and waits until it answers.
+    /// Starts a node again, and waits until it responds.
     pub async fn restart(&mut self, node: usize) {
         self.launch(node);
         self.healthy(node).await;
     }
 
-    /// Starts a node again, and does something before the clients that were connected find it: they
-    /// know it at another port.
+    /// Starts a node again in two steps: first on another port, where connected clients do not find
+    /// it, for `what`; then on its own port.
     pub async fn restart_after(&mut self, node: usize, what: impl AsyncFnOnce(&Self)) {
         let port = std::mem::replace(&mut self.nodes[node].ports[0], free_port());
         self.restart(node).await;
@@ -107,18 +107,19 @@ impl Etcd {
         self.restart(node).await;
     }
 
-    /// Starts a node that was killed with nothing in it: what it had is gone.
+    /// Starts a killed node again with no data.
     pub async fn restart_empty(&mut self, node: usize) {
         std::fs::remove_dir_all(self.nodes[node].directory.path().join("data")).unwrap();
         self.restart(node).await;
     }
 
-    /// Stops a node's process without ending it: connections to it stay open, and nothing answers.
+    /// Stops a node's process without ending it: connections to it stay open, but it does not
+    /// respond.
     pub fn freeze(&self, node: usize) {
         self.signal(node, "-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub fn thaw(&self, node: usize) {
         self.signal(node, "-CONT");
     }
@@ -129,14 +130,14 @@ impl Etcd {
         assert!(sent.success());
     }
 
-    /// Runs `etcdctl` on the first node that runs; what it prints.
+    /// Runs `etcdctl` on the first running node; returns its output.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         let output = self.try_ctl(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs `etcdctl` on the first node that runs.
+    /// Runs `etcdctl` on the first running node.
     pub fn try_ctl(&self, arguments: &[&str]) -> Output {
         let mut ctl = Command::new("etcdctl");
         ctl.env("ETCDCTL_API", "3");
@@ -158,7 +159,7 @@ impl Etcd {
             members.map(|(index, node)| format!("{}={}", name(index), peer(node))).collect();
         let client = &self.endpoints()[index];
         let node = &self.nodes[index];
-        // A test that is killed cannot end it.
+        // setpriv ends the process with the test, even if the test is killed.
         let mut etcd = Command::new("setpriv");
         etcd.args(["--pdeathsig", "KILL", "etcd"])
             .args(["--name", &name(index)])
@@ -171,7 +172,7 @@ impl Etcd {
             .args(["--listen-metrics-urls", &format!("http://127.0.0.1:{}", node.ports[2])])
             .args(["--logger", "zap", "--log-level", "error"]);
         if self.nodes.len() == 1 {
-            // It elects itself: nothing is to be waited for.
+            // A single node elects itself, so short intervals save time.
             etcd.args(["--heartbeat-interval", "10", "--election-timeout", "100"]);
         }
         if let Some(certificates) = &self.certificates {
@@ -210,7 +211,7 @@ impl Drop for Etcd {
     }
 }
 
-/// A CA for etcd, and what it issues.
+/// A CA for etcd, with the certificates that it issued.
 #[derive(Debug)]
 pub struct Certificates {
     directory: TempDir,
@@ -236,8 +237,8 @@ impl Certificates {
         self.directory.path().join("ca.pem")
     }
 
-    /// A certificate for server and client on this machine with that common name, and its key. One
-    /// that is issued again replaces the files.
+    /// A certificate for a server and client on this machine with that common name, and its key. A
+    /// further call for the same name replaces the files.
     pub fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
         let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();

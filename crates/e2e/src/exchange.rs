@@ -1,4 +1,4 @@
-//! HTTP byte by byte: requests that no client library would send, on plain and on TLS.
+//! HTTP byte by byte: requests that no client library would send, with or without TLS.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio_websockets::MaybeTlsStream;
 use crate::connection::connect;
 use crate::within;
 
-/// The key of RFC 6455's example, which is that of each [`upgrade`].
+/// The key in RFC 6455's example, which each [`upgrade`] uses.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// The head of an answer.
@@ -24,11 +24,11 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads one, and nothing that follows it.
+    /// Reads a head, and nothing after it.
     ///
     /// # Errors
     ///
-    /// When the connection ends before.
+    /// When the connection ends before the end of the head.
     pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Self> {
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
@@ -38,13 +38,13 @@ impl Head {
         Ok(Self { status: text.split(' ').nth(1).unwrap().parse().unwrap(), text })
     }
 
-    /// The value of a header; the name is in lower case.
+    /// The value of a header; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
-/// The request for a WebSocket, as RFC 6455 section 4.2.1 wants it, with these headers besides.
+/// The request for a WebSocket, as RFC 6455 section 4.2.1 requires it, with additional headers.
 pub fn upgrade(path: &str, host: &str, more: &[(&str, &str)]) -> String {
     let more: Vec<_> = more.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
@@ -59,7 +59,7 @@ pub async fn ask(ca: Option<&Path>, address: &str, request: &str) -> Head {
     open(ca, address, request).await.0
 }
 
-/// The same; returns the connection as well, on which nothing was read that follows the head.
+/// The same; also returns the connection, from which nothing after the head was read.
 pub async fn open(
     ca: Option<&Path>,
     address: &str,

@@ -1,4 +1,4 @@
-//! The API, asked what its OpenAPI document allows, and what it does not.
+//! Requests to the API that its OpenAPI document allows, and others that it does not allow.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,9 +11,9 @@ use crate::openstack::python;
 /// How long a run of the usual size may take.
 const RUN: Duration = Duration::from_secs(400);
 
-/// Runs schemathesis against the API at `http://H:P`, always with the same requests as long as the
-/// document is the same, and every other one to that server. `SERIALPROXY_TEST_EXAMPLES` has it
-/// make more than 30 of each call.
+/// Runs schemathesis against the API at `http://H:P`, with the same requests as long as the
+/// document is the same, and every other one to that server. With `SERIALPROXY_TEST_EXAMPLES`, it
+/// makes more than 30 of each call.
 pub async fn fuzz(api: &str, token: &str, server: &str, arguments: &[&str]) {
     let examples = std::env::var("SERIALPROXY_TEST_EXAMPLES").ok();
     let time = if examples.is_some() { RUN * 20 } else { RUN };
@@ -30,7 +30,7 @@ pub async fn fuzz(api: &str, token: &str, server: &str, arguments: &[&str]) {
         .env("SCHEMATHESIS_HOOKS", "fuzz_hooks")
         .env("PYTHONPATH", own)
         .env("no_proxy", "*")
-        // It keeps notes where it runs.
+        // It writes files to its working directory.
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -38,11 +38,11 @@ pub async fn fuzz(api: &str, token: &str, server: &str, arguments: &[&str]) {
     let run = tokio::time::timeout(time, run).await.expect("it took too long").unwrap();
     let report = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{report}{}", String::from_utf8_lossy(&run.stderr));
-    // Every call was made, not just the first that came to mind.
+    // Checks that every call was made.
     let tested = report.lines().find_map(|line| line.trim().strip_prefix("Tested: "));
     let selected = report.lines().find_map(|line| line.trim().strip_prefix("Selected: "));
     let all = selected.and_then(|counts| counts.split_once('/')).map(|(_, all)| all);
     assert!(tested.is_some() && tested == all, "{report}");
-    // For whoever asks with --nocapture.
+    // Shown with --nocapture.
     println!("{report}");
 }

@@ -21,15 +21,17 @@ use crate::server::Server;
 use crate::socket::Socket;
 use crate::within;
 
-/// One for all tests of a process: a fresh one has to look at QEMU first, which takes seconds.
+/// One libvirt for all tests of a process: a new one probes QEMU first, which takes seconds.
 static LIBVIRT: Mutex<Option<Libvirtd>> = Mutex::const_new(None);
 static GUESTS: AtomicU32 = AtomicU32::new(0);
 
-/// Makes a shell print `knocks`. A guest that boots loses some of what is typed: no beginning of
-/// this with an end of it is a command that reads more than the next line, as `ed` or a lone quote would.
+/// Makes a shell print `knocks`. A booting guest loses some of the typed characters. No beginning
+/// of this text, followed by an end of it, is a command that reads more than the next line, as `ed`
+/// or a single quote would.
 pub const KNOCK: &str = "echo kno\\cks\r";
 
-/// A program that serves libvirt, alone unless one is started beside it. Its guests end with it.
+/// A program that serves libvirt's guests, alone unless another is started beside it. Its guests
+/// end with it.
 #[derive(Debug)]
 pub struct Host {
     /// The program.
@@ -49,7 +51,7 @@ impl Host {
         Self::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
-    /// Starts it at a libvirt that has these lines in its `qemu.conf`.
+    /// Starts it with a libvirt that has these lines in its `qemu.conf`.
     pub async fn start_with(qemu_conf: &str, flags: &[&str]) -> Self {
         let mut libvirt = LIBVIRT.lock().await;
         if libvirt.as_ref().is_some_and(|libvirtd| libvirtd.qemu_conf() != qemu_conf) {
@@ -74,32 +76,32 @@ impl Host {
         Self { server: Server::start(&[&own[..], flags].concat()).await, libvirt }
     }
 
-    /// Starts another program beside it, for the same guests, through a command that runs another.
+    /// Starts another program beside it for the same guests, through a command that executes it.
     pub async fn beside(&self, by: &[&str], flags: &[&str]) -> Server {
         let uri = self.libvirt.as_ref().unwrap().uri();
         let own = ["--compute-drivers", "libvirt,static", "--libvirt-connection_uri", &uri];
         Server::start_by(by, &[&own[..], flags].concat()).await
     }
 
-    /// Runs `virsh`; what it prints.
+    /// Runs `virsh`; returns its output.
     pub fn virsh(&self, arguments: &[&str]) -> String {
         self.libvirt.as_ref().unwrap().virsh(arguments)
     }
 
-    /// Kills the program without a word, and starts it again on its state.
+    /// Kills the program with SIGKILL, and starts it again on its state.
     pub async fn kill_and_restart(mut self) -> Self {
         self.server.signal(rustix::process::Signal::KILL);
         self.server = self.server.restart().await;
         self
     }
 
-    /// Asks to boot a guest with these image properties.
+    /// Requests a boot of a guest with these image properties.
     pub async fn try_boot(&self, name: &str, properties: &Value) -> Answer {
         let body = serde_json::json!({"name": name, "image": "demo", "properties": properties});
         self.server.post("/v1/servers", &body.to_string()).await
     }
 
-    /// Boots a guest with so many serial ports.
+    /// Boots a guest with this many serial ports.
     pub async fn boot(&self, ports: u8) -> Guest {
         let number = GUESTS.fetch_add(1, Ordering::Relaxed);
         let name = format!("t-{}-{number}", std::process::id());
@@ -115,16 +117,16 @@ impl Host {
         Self::shell_at(&self.server, guest, port).await
     }
 
-    /// The same at another program.
+    /// The same through another program.
     pub async fn shell_at(server: &Server, guest: &Guest, port: u8) -> Shell {
         let token = server.token(&guest.id, &format!("?port={port}")).await;
         let mut socket = Socket::v1(&server.proxy, &token, "&mode=watch").await;
-        // By a request, which takes the pen from a session that was lost with the program before.
+        // With a request, which takes the pen from a session that the earlier program lost.
         let session = socket.message("hello").await["session"].clone();
         socket.say(r#"{"type":"pen","do":"request"}"#).await;
         within(async { while socket.message("pen").await["session"] != session {} }).await;
         let mut shell = Shell(socket);
-        // Until the shell runs nothing answers: knock until it does.
+        // Nothing responds before the shell runs, so it is tried again and again.
         let knock = async {
             loop {
                 shell.0.send(KNOCK).await;
@@ -181,9 +183,9 @@ pub struct Guest {
 pub struct Shell(pub Socket);
 
 impl Shell {
-    /// Runs a command; what it prints.
+    /// Runs a command; returns its output.
     pub async fn run(&mut self, command: &str) -> String {
-        // The quotes keep the echo of the command from being taken for its output.
+        // The quotes distinguish the echo of the command from its output.
         self.0.send(format!("echo be\"\"gin; {command}; echo e\"\"nd\r")).await;
         let output = self.0.output_with(b"\nend").await;
         let output = String::from_utf8_lossy(&output).into_owned();
@@ -192,8 +194,8 @@ impl Shell {
         output.trim().to_owned()
     }
 
-    /// Sends every byte value to the guest and has it printed back: both ways each has to come as
-    /// it went.
+    /// Sends every byte value to the guest and lets it print them: they must arrive unchanged in
+    /// both directions.
     pub async fn carries_every_byte(&mut self) {
         let all: Vec<u8> = (0..=255).collect();
         let sum: String = Sha256::digest(&all).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,5 +1,5 @@
-//! Clients and guests that mean harm, each of one kind and at a bounded rate, for a process of their
-//! own beside the program: `tests/hold.rs` runs them.
+//! Hostile clients and guests, each of one kind and at a limited rate. They run in a process of
+//! their own beside the program: `tests/hold.rs` starts it.
 
 mod clients;
 mod guests;
@@ -16,16 +16,16 @@ use tokio::task::JoinSet;
 
 pub use self::guests::GUESTS;
 
-/// What is attacked.
+/// The program to attack.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// `127.0.0.1:P` of the proxy.
     pub proxy: String,
     /// `127.0.0.1:P` of the API.
     pub api: String,
-    /// The CA that vouches for the proxy.
+    /// The CA that verifies the proxy.
     pub ca: PathBuf,
-    /// The admin token: some of those who mean harm may do everything.
+    /// The admin token: some hostile clients may do everything.
     pub token: String,
 }
 
@@ -43,8 +43,8 @@ impl Target {
     }
 }
 
-/// Serves the hostile guests, prints where (`NAME=ADDRESS …`), reads from stdin what is to be attacked,
-/// and attacks it by these kinds, or all, until it is killed.
+/// Serves the hostile guests, prints their addresses (`NAME=ADDRESS …`), reads the target from
+/// stdin, and attacks it with these kinds, or all, until the process is killed.
 pub async fn attack(kinds: &[String]) {
     let mut tasks = JoinSet::new();
     let mut places = Vec::new();
@@ -56,7 +56,7 @@ pub async fn attack(kinds: &[String]) {
     }
     println!("\nguests {}", places.join(" "));
     let mut line = String::new();
-    // Nothing else is to be done until it comes.
+    // Blocking is fine: there is nothing else to do.
     std::io::stdin().lock().read_line(&mut line).unwrap();
     let target = Arc::new(Target::from_line(&line));
     for (name, start) in clients::KINDS {

@@ -1,8 +1,8 @@
-//! What the end-to-end tests stand on: the real program as a process of its own, simulated ports,
+//! The harness of the end-to-end tests: the real program as a separate process, simulated ports,
 //! and clients that see what users see.
 //!
-//! The program is `target/release/serialproxy` (what users run), or what `SERIALPROXY_TEST_BIN`
-//! names. A harness that cannot go on panics: there is nothing to test then.
+//! The program is `target/release/serialproxy` (what users run), or the one in
+//! `SERIALPROXY_TEST_BIN`. The harness panics when it cannot continue.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -37,12 +37,12 @@ use std::time::Duration;
 /// How long anything may take before a test fails instead of hanging.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The outcome of `future`, which has to come within [`PATIENCE`].
+/// The outcome of `future`, which must be ready within [`PATIENCE`].
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
 }
 
-/// Asks again and again until the answer is some, within [`PATIENCE`].
+/// Repeats `ask` until it returns some value, within [`PATIENCE`].
 pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     within(async {
         loop {
@@ -55,12 +55,12 @@ pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     .await
 }
 
-/// What a command printed.
+/// The standard output of a command.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What a command reported.
+/// The standard error of a command.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -1,8 +1,8 @@
-//! A libvirtd of the tests' own, in namespaces of its own: the machine's libvirt and its guests are
-//! neither seen nor touched.
+//! A libvirtd for the tests, in its own namespaces, isolated from the machine's libvirt and its
+//! guests.
 //!
-//! It needs root, libvirt and QEMU. Everything under it ends, and its files go, when the process
-//! that started it ends, however that is.
+//! It needs root, libvirt and QEMU. Everything in it ends, and its files are removed, when the
+//! process that started it ends for any reason.
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -15,7 +15,7 @@ use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
 
-/// Holds the daemons in a mount and a process namespace, which end with the standard input.
+/// Keeps the daemons in a mount and a process namespace, which end with the standard input.
 const OUTER: &str = r#"
 unshare --mount --pid --fork --kill-child --mount-proc bash -c "$1" bash "$2" "$3"
 rm -rf "$2"
@@ -47,7 +47,7 @@ pub struct Libvirtd {
     directory: PathBuf,
     qemu_conf: String,
     process: Child,
-    /// What the daemons' keeper is told; none once it has to end.
+    /// Commands to the process that keeps the daemons; none once it must end.
     words: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
@@ -63,7 +63,7 @@ impl Libvirtd {
         Self::prepare_by(&[], qemu_conf)
     }
 
-    /// The same through a command that runs another in its place.
+    /// The same through a command that executes another one.
     pub fn prepare_by(by: &[String], qemu_conf: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("libvirtd-").tempdir().unwrap().keep();
         let words = by.iter().map(String::as_str).chain(["bash", "-c", OUTER, "bash", INNER]);
@@ -81,7 +81,7 @@ impl Libvirtd {
         Self { directory, qemu_conf: qemu_conf.into(), process, words, answers }
     }
 
-    /// Starts the daemon, and waits until it answers.
+    /// Starts the daemon, and waits until it responds.
     pub fn start(&mut self) {
         self.say("start");
         let started = std::time::Instant::now();
@@ -95,25 +95,25 @@ impl Libvirtd {
         self.say("kill");
     }
 
-    /// What its `qemu.conf` has beside what all have.
+    /// The additional lines in its `qemu.conf`.
     pub fn qemu_conf(&self) -> &str {
         &self.qemu_conf
     }
 
-    /// Where it is reached.
+    /// Its URI.
     pub fn uri(&self) -> String {
         let socket = self.directory.join("run/libvirt/libvirt-sock");
         format!("qemu+unix:///system?socket={}", socket.display())
     }
 
-    /// Runs virsh; what it prints.
+    /// Runs virsh; returns its output.
     pub fn virsh(&self, arguments: &[&str]) -> String {
         let output = self.run_virsh(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Defines a domain without disk and kernel, whose devices are these.
+    /// Defines a domain with these devices, without a disk and a kernel.
     pub fn define(&self, name: &str, id: &str, devices: &str) {
         self.define_xml(&format!(
             "<domain type='qemu'><name>{name}</name><uuid>{id}</uuid>
@@ -134,7 +134,7 @@ impl Libvirtd {
         virsh.args(["-q", "-c", &self.uri()]).args(arguments).output().unwrap()
     }
 
-    /// Stops the hypervisor process of a guest, which then answers nobody.
+    /// Stops the hypervisor process of a guest, which then does not respond.
     pub fn freeze(&self, guest: &str) {
         let process = format!("guest={guest},");
         let found = Command::new("pgrep").args(["-f", &process]).output().unwrap();

@@ -1,4 +1,4 @@
-//! What lies between a client and the proxy, and can break.
+//! The network between a client and the proxy, which a test can break.
 
 use std::pin::pin;
 
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::eventually;
 
-/// Carries TCP connections from one port of this machine to another, until it is dropped.
+/// Forwards TCP connections from one port of this machine to another, until it is dropped.
 #[derive(Debug)]
 pub struct Network {
     /// `127.0.0.1:P`, for clients.
@@ -21,7 +21,7 @@ pub struct Network {
 
 #[derive(Clone, Copy, Debug)]
 struct State {
-    /// Connections that began before one more of them are over.
+    /// How often all connections were broken.
     cuts: u64,
     way: Way,
 }
@@ -29,14 +29,14 @@ struct State {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Way {
     Open,
-    /// Nothing listens.
+    /// Connections are refused.
     Refused,
-    /// Connections stand, and nothing passes.
+    /// Connections stay open, but nothing passes.
     Silent,
 }
 
 impl Network {
-    /// From one port to the other.
+    /// Forwards from one port to the other.
     pub async fn new(from: u16, to: u16) -> Self {
         let near = format!("127.0.0.1:{from}");
         let state = watch::Sender::new(State { cuts: 0, way: Way::Open });
@@ -45,7 +45,7 @@ impl Network {
         Self { near, state, accepting }
     }
 
-    /// Breaks every connection; new ones are carried at once.
+    /// Breaks every connection; new ones are forwarded at once.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
@@ -58,12 +58,12 @@ impl Network {
         });
     }
 
-    /// Passes nothing in either direction and ends no connection, as where a cable is pulled.
+    /// Passes nothing in either direction and ends no connection, like a pulled cable.
     pub fn fall_silent(&self) {
         self.state.send_modify(|state| state.way = Way::Silent);
     }
 
-    /// Carries again.
+    /// Forwards again.
     pub async fn mend(&self) {
         self.state.send_modify(|state| state.way = Way::Open);
         eventually(async || TcpStream::connect(&self.near).await.ok()).await;
@@ -89,7 +89,7 @@ async fn accept(mut listener: TcpListener, to: u16, mut state: watch::Receiver<S
     }
 }
 
-/// Waits until new connections are refused, or no longer.
+/// Waits until new connections are refused, or accepted again.
 async fn refusal(state: &mut watch::Receiver<State>, refused: bool) {
     state.wait_for(|state| (state.way == Way::Refused) == refused).await.unwrap();
 }
@@ -114,7 +114,7 @@ async fn carry(mut client: TcpStream, to: u16, mut state: watch::Receiver<State>
         }
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return },
-            // It ends when either side is killed, too.
+            // This also ends when either side is killed.
             _ = &mut carrying, if now.way == Way::Open => return,
         }
     }

@@ -1,7 +1,7 @@
-//! OpenStack itself: Keystone, Nova's API and the clients, as `scripts/openstack` installs them.
+//! A real OpenStack: Keystone, Nova's API and the clients, as `scripts/openstack` installs them.
 //!
-//! Each is a Python process of the test's own, on a port and in a directory of its own, that ends
-//! when its test lets it go. Their databases are made once, and copied for each.
+//! Each is a Python process of the test, with its own port and directory, and ends when the test
+//! drops it. Their databases are made once, and copied for each process.
 
 pub mod clients;
 pub mod keystone;
@@ -64,9 +64,9 @@ impl Process {
         process
     }
 
-    /// Has it do something; its answer.
-    async fn ask(&mut self, wish: &Value) -> Value {
-        within(self.stdin.write_all(format!("{wish}\n").as_bytes())).await.unwrap();
+    /// Sends it a command; returns its answer.
+    async fn ask(&mut self, command: &Value) -> Value {
+        within(self.stdin.write_all(format!("{command}\n").as_bytes())).await.unwrap();
         let answer = within(self.stdout.next_line()).await.unwrap().expect("it has ended");
         serde_json::from_str(&answer).unwrap()
     }
@@ -108,7 +108,8 @@ fn prepared(program: &str) -> TempDir {
     copy
 }
 
-/// Where the databases are that `program` makes as it is now; made first where they are missing.
+/// The directory of the databases that the present version of `program` makes; makes them if they
+/// are missing.
 fn databases(program: &str) -> PathBuf {
     let sum = Sha256::digest(fs::read(source(program)).unwrap());
     let sum: String = sum.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -144,7 +145,7 @@ fn environment() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/openstack")
 }
 
-/// The Python of `scripts/openstack`.
+/// The Python interpreter that `scripts/openstack` installs.
 pub fn python() -> PathBuf {
     let python = environment().join("bin/python");
     assert!(python.exists(), "{} is missing: run `scripts/openstack` first", python.display());

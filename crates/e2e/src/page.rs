@@ -1,4 +1,4 @@
-//! Stories of the terminal page: node drives Chromium, against a program that runs already.
+//! Tests of the terminal page: node drives Chromium against a running program.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// How long all stories of a file may take together, also on a machine that does much besides.
+/// How long all tests of a file may take together, also on a busy machine.
 const STORY: Duration = Duration::from_secs(600);
 
-/// Runs a file of `web/e2e`. What the stories need to know goes there in one environment variable:
-/// it may hold secrets, which must not be in a process list.
+/// Runs a file of `web/e2e`. Its parameters are in one environment variable: they may contain
+/// secrets, which must not be visible in the list of processes.
 pub async fn tell(file: &str, story: Value) {
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
     assert!(web.join("node_modules").exists(), "run `make web` first");
-    // Without --test, which would run the file in a process of its own that no kill reaches.
+    // Without --test, which would run the file in a child process that is not killed with this one.
     let run = Command::new("node")
         .arg(PathBuf::from("e2e").join(file))
         .current_dir(&web)
@@ -34,6 +34,6 @@ pub async fn tell(file: &str, story: Value) {
         text(&output.stdout),
         text(&output.stderr)
     );
-    // For whoever asks with --nocapture.
+    // Shown with --nocapture.
     println!("{}", text(&output.stdout));
 }

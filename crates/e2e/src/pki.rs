@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// As in `docs/deploy.md`, save that the hypervisor is this machine.
+/// As in `docs/deploy.md`, except that the hypervisor is this machine.
 const MAKE: &str = r#"
 set -e
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
@@ -26,7 +26,8 @@ issue next localhost serverAuth DNS:localhost,IP:127.0.0.1
 issue client serialproxy clientAuth DNS:serialproxy
 "#;
 
-/// A directory with a CA, a server's certificate for 127.0.0.1, the next one after it, and a client's.
+/// A directory with a CA, a server certificate for 127.0.0.1, its successor, and a client
+/// certificate.
 #[derive(Debug)]
 pub struct Pki(TempDir);
 
@@ -50,7 +51,7 @@ impl Pki {
         self.0.path().join(name)
     }
 
-    /// The flags of a program that shows the server's certificate to users and to the API's callers.
+    /// Flags with which a program uses the server certificate for users and for the API's callers.
     pub fn flags(&self) -> [String; 4] {
         let flag = |group, part| {
             let file = self.file(&format!("server-{part}.pem"));
@@ -60,7 +61,7 @@ impl Pki {
         [flag(proxy, "cert"), flag(proxy, "key"), flag(api, "cert"), flag(api, "key")]
     }
 
-    /// What `qemu.conf` needs for `tls='yes'` with client certificates.
+    /// The lines of `qemu.conf` for `tls='yes'` with client certificates.
     pub fn qemu_conf(&self) -> String {
         let directory = self.directory().display();
         format!("chardev_tls_x509_cert_dir = \"{directory}\"\nchardev_tls_x509_verify = 1")

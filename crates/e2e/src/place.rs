@@ -1,6 +1,6 @@
-//! A small cluster on one machine: an etcd, an api and proxy host, and a hypervisor with real guests, in network
-//! namespaces of their own. The hosts join by the commands that people type; between them, only the
-//! cluster's port is open.
+//! A small cluster on one machine: an etcd, a host with api and proxy, and a hypervisor with real
+//! guests, in their own network namespaces. The hosts join with the commands that people use;
+//! between the hosts, only the cluster's port is open.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -32,10 +32,10 @@ use crate::within;
 
 const BASE_URL: &str = "--serial_console-base_url=http://10.84.0.2:6083/serial.html";
 
-/// Where the hypervisor is reached by the other hosts.
+/// The address of the hypervisor for the other hosts.
 pub const HYPERVISOR: &str = "10.84.0.3:6084";
 
-/// A controller and a hypervisor. What is dropped first comes first.
+/// A controller and a hypervisor. The fields are dropped in this order.
 #[derive(Debug)]
 pub struct Place {
     _proxy: Role,
@@ -50,7 +50,7 @@ pub struct Place {
     pub controller: Space,
     /// The host of the compute role and its guests.
     pub hypervisor: Space,
-    /// What connects them.
+    /// The switch that connects them.
     pub switch: Switch,
 }
 
@@ -99,7 +99,7 @@ impl Place {
         let body = body.to_string();
         let id = eventually(async || {
             let booted = self.api.call(Method::POST, "/v1/servers", &body).await;
-            // Until its host is up.
+            // 503 until the hypervisor is up.
             assert!([201, 503].contains(&booted.status), "{:?}", booted.json);
             (booted.status == 201).then(|| booted.json["server"]["id"].as_str().unwrap().to_owned())
         })
@@ -109,7 +109,7 @@ impl Place {
         id
     }
 
-    /// Waits until the list has the server so.
+    /// Waits until the list contains the server in the wanted form.
     pub async fn has(&self, id: &str, wanted: impl Fn(&Value) -> bool) {
         eventually(async || {
             let servers = self.api.call(Method::GET, "/v1/servers", "").await.json;
@@ -124,7 +124,7 @@ impl Place {
         format!("{}:6083", self.controller.address)
     }
 
-    /// `connect`, about to be run.
+    /// `connect`, ready to run.
     fn client(&self) -> Command {
         let mut connect = Command::new(program());
         connect.args(["connect", "guest"]).env("SERIALPROXY_API_URL", self.api.api());
@@ -149,28 +149,29 @@ impl Place {
         terminal
     }
 
-    /// Has a host join as a proxy; its state directory.
+    /// Lets a host join as a proxy; returns its state directory.
     pub async fn join_proxy(&self, host: &Space) -> PathBuf {
         let line = enroll(&self.controller, &self.dir, &self.etcd, "proxy").await;
         join(host, &self.dir, &line, "front").await;
         self.dir.path().join("front")
     }
 
-    /// Makes a host the controller of another cluster, whose names are the same; its state directory.
+    /// Makes a host the controller of another cluster with the same names; returns its state
+    /// directory.
     pub async fn impostor(&self, host: &Space) -> PathBuf {
         let state = self.dir.path().join("impostor");
         init(host, &state).await;
         state
     }
 
-    /// What the stories of the page need to know.
+    /// The parameters of the page's tests.
     pub fn story(&self, server: &str) -> Value {
         let (api, token) = (self.api.api(), self.api.admin_token());
         let proxy = format!("http://{}/", self.proxy());
         json!({"api": api, "proxy": proxy, "token": token, "server": server, "name": "guest"})
     }
 
-    /// The one session that there is.
+    /// The only session.
     pub async fn session(&self) -> Value {
         let sessions = self.api.call(Method::GET, "/v1/sessions", "").await.json;
         assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
@@ -178,7 +179,7 @@ impl Place {
     }
 }
 
-/// What the controller finds in its configuration file.
+/// The flags of the controller.
 fn controller_flags(etcd: &Etcd) -> Vec<String> {
     let etcd = format!("--cluster-etcd_endpoints={}", etcd.endpoints().join(","));
     let more = [
@@ -191,7 +192,7 @@ fn controller_flags(etcd: &Etcd) -> Vec<String> {
     more.into_iter().map(str::to_owned).chain([etcd]).collect()
 }
 
-/// Starts the compute role, beside what `join` wrote.
+/// Starts the compute role, with the configuration that `join` wrote.
 async fn compute(hypervisor: &Space, dir: &TempDir, libvirt: &Libvirtd) -> Role {
     let flags = [
         format!("--config-dir={}", dir.path().join("conf/hypervisor").display()),
@@ -211,7 +212,7 @@ async fn init(host: &Space, state: &Path) {
     run(host, &["cluster", "init", "--role=proxy", "--cluster-name=controller", &at]).await;
 }
 
-/// The line that `enroll` prints on the controller.
+/// The command that `enroll` prints on the controller.
 async fn enroll(controller: &Space, dir: &TempDir, etcd: &Etcd, role: &str) -> String {
     let state = format!("--state-dir={}", dir.path().join("controller").display());
     let (role, flags) = (format!("--role={role}"), controller_flags(etcd));
@@ -220,7 +221,7 @@ async fn enroll(controller: &Space, dir: &TempDir, etcd: &Etcd, role: &str) -> S
     run(controller, &words.collect::<Vec<_>>()).await
 }
 
-/// Runs that line on a host, which gets this name.
+/// Runs that command on a host, with this name.
 async fn join(host: &Space, dir: &TempDir, line: &str, name: &str) {
     let name_flag = format!("--name={name}");
     let state = format!("--state-dir={}", dir.path().join(name).display());
@@ -229,14 +230,14 @@ async fn join(host: &Space, dir: &TempDir, line: &str, name: &str) {
     run(host, &words.collect::<Vec<_>>()).await;
 }
 
-/// What a command prints, which has to succeed.
+/// The output of a command, which must succeed.
 async fn run(host: &Space, arguments: &[&str]) -> String {
     let output = within(host.command(program()).args(arguments).output()).await.unwrap();
     assert!(output.status.success(), "{output:?}");
     stdout(&output)
 }
 
-/// `connect` without a terminal: what it shows is what the guest printed.
+/// `connect` without a terminal: it prints the guest's output.
 #[derive(Debug)]
 pub struct Piped {
     client: Child,
@@ -267,12 +268,12 @@ impl Piped {
         self.client.stdin.as_mut().unwrap().write_all(keys.as_bytes()).await.unwrap();
     }
 
-    /// All that it has shown.
+    /// Everything that it has printed.
     pub fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown).into_owned()
     }
 
-    /// Waits until it has shown this.
+    /// Waits until it has printed this.
     pub async fn shows(&mut self, text: &str) {
         let stdout = self.client.stdout.as_mut().unwrap();
         within(async {
@@ -283,7 +284,7 @@ impl Piped {
         .await;
     }
 
-    /// The numbers of the rows that it has shown.
+    /// The numbers of the rows that it has printed.
     pub fn rows(&self) -> Vec<usize> {
         let shown = self.shown();
         let rows = shown.split("row ").skip(1);

@@ -1,4 +1,4 @@
-//! Simulated ports: what QEMU's TCP character device does, without a guest.
+//! Simulated ports: they behave like QEMU's TCP character device, without a guest.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ impl Port {
         Self { listener, name: name.to_owned() }
     }
 
-    /// The flag that makes it a line of a server.
+    /// The flag that makes this port a line of a server.
     pub fn flag(&self) -> [String; 2] {
         let address = self.listener.local_addr().unwrap();
         ["--static-line".to_owned(), format!("{} tcp://{address}", self.name)]
@@ -34,7 +34,7 @@ impl Port {
         serialproxy_proto::id::ServerId::of_static(&self.name).to_string()
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
@@ -44,7 +44,7 @@ impl Port {
         Guest(within(self.listener.accept()).await.unwrap().0)
     }
 
-    /// Whether somebody connects within that time.
+    /// Whether a connection arrives within this time.
     pub async fn is_dialed_within(&self, time: std::time::Duration) -> bool {
         tokio::time::timeout(time, self.listener.accept()).await.is_ok()
     }
@@ -60,7 +60,7 @@ impl Guest {
         within(self.0.write_all(bytes)).await.unwrap();
     }
 
-    /// What was typed: exactly so many bytes.
+    /// The typed bytes: exactly this many.
     pub async fn typed(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         within(self.0.read_exact(&mut bytes)).await.unwrap();
@@ -68,14 +68,14 @@ impl Guest {
     }
 }
 
-/// Sends back what is typed, as long as the guest's end is connected.
+/// Sends typed bytes back, as long as the guest's end is connected.
 pub async fn echo(mut guest: TcpStream) {
     let (mut typed, mut printed) = guest.split();
-    // It ends when either side is gone.
+    // This ends when either side closes the connection.
     let _ = tokio::io::copy(&mut typed, &mut printed).await;
 }
 
-/// Where a port listens that sends back what is typed, to each that connects, as long as the test runs.
+/// The address of a port that sends typed bytes back on each connection, as long as the test runs.
 pub async fn echoing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A port, and an address where each connection is the guest's end of one connection to the port,
-/// in the same order. Closed when it is dropped.
+/// A port, and an address whose connections become the guest's ends of the port's connections, in
+/// the same order. Closed when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     name: String,
@@ -28,7 +28,7 @@ impl Relay {
         }
     }
 
-    /// The flag that makes it a line of a server.
+    /// The flag that makes this port a line of a server.
     pub fn flag(&self) -> [String; 2] {
         ["--static-line".to_owned(), format!("{} tcp://{}", self.name, self.port)]
     }
@@ -38,7 +38,7 @@ impl Relay {
         serialproxy_proto::id::ServerId::of_static(&self.name).to_string()
     }
 
-    /// The TCP port, on this machine, where the guest's end is.
+    /// The TCP port on this machine that leads to the guest's end.
     pub fn guest(&self) -> u16 {
         self.guest.port()
     }
@@ -57,7 +57,7 @@ async fn carry(port: TcpListener, guest: TcpListener) {
         line.set_nodelay(true).unwrap();
         guest.set_nodelay(true).unwrap();
         tokio::spawn(async move {
-            // It ends when either side is killed, too.
+            // This also ends when either side is killed.
             let _ = tokio::io::copy_bidirectional(&mut line, &mut guest).await;
         });
     }

@@ -1,4 +1,4 @@
-//! The program and one simulated port, whose line is connected.
+//! The program with one simulated port, whose line is connected.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub struct Rig {
     pub port: Port,
     /// The guest's end of it.
     pub guest: Guest,
-    /// What vouches for the program, where it speaks TLS.
+    /// The certificates of the program, where it speaks TLS.
     pub pki: Option<Pki>,
 }
 
@@ -29,13 +29,14 @@ impl Rig {
         Self::start_with(None, flags).await
     }
 
-    /// The same, with console URLs that lead to its own proxy, at addresses that it keeps over a restart.
+    /// The same, with fixed addresses that stay after a restart, and console URLs that lead to its
+    /// own proxy.
     pub async fn fixed() -> Self {
         let own = address::fixed();
         Self::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
-    /// The same; where certificates are given, its ports speak TLS too.
+    /// The same; with certificates, its ports speak TLS, too.
     pub async fn start_with(pki: Option<Pki>, flags: &[&str]) -> Self {
         let port = Port::new("switch").await;
         let tls = pki.iter().flat_map(Pki::flags);
@@ -46,7 +47,7 @@ impl Rig {
         Self { server, port, guest, pki }
     }
 
-    /// The CA that vouches for the program, where it speaks TLS.
+    /// The CA that verifies the program, where it speaks TLS.
     pub fn ca(&self) -> Option<PathBuf> {
         self.pki.as_ref().map(|pki| pki.file("ca-cert.pem"))
     }
@@ -56,19 +57,19 @@ impl Rig {
         self.server.token(&self.port.server(), query).await
     }
 
-    /// A path with a fresh token, and with this query behind it.
+    /// A path with a new token, followed by this query.
     pub async fn path(&self, query: &str) -> String {
         format!("/?token={}{query}", self.token("").await)
     }
 
-    /// A raw session that writes, over TLS where the program speaks it.
+    /// A raw session that writes; over TLS where the program speaks it.
     pub async fn raw(&self) -> Socket {
         let path = self.path("").await;
         Socket::over(self.ca().as_deref(), &self.server.proxy, &path, &[]).await
     }
 
-    /// Status and reason of a handshake that is refused, with a fresh token, this query behind it and
-    /// these headers.
+    /// Status and reason of a handshake that is refused. It has a new token, this query after it,
+    /// and these headers.
     pub async fn refused(&self, query: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let path = self.path(query).await;
         let refused = Socket::refused(&self.server.proxy, &path, headers).await;
@@ -77,7 +78,7 @@ impl Rig {
         (status, reason)
     }
 
-    /// Waits until no session is left.
+    /// Waits until there are no sessions.
     pub async fn deserted(&self) {
         crate::eventually(async || {
             let sessions = self.server.get("/v1/sessions").await.json;

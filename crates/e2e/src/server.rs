@@ -1,4 +1,4 @@
-//! `serialproxy serve` as a process, and its API.
+//! `serialproxy serve` as a separate process, and calls to its API.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub fn program() -> PathBuf {
     path
 }
 
-/// An HTTP client that has a look at what is behind TLS: who is to be trusted is a matter of tests.
+/// An HTTP client that accepts any certificate: the tests of TLS verify certificates.
 pub fn http() -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true)
 }
@@ -50,11 +50,11 @@ pub struct Server {
     http: reqwest::Client,
 }
 
-/// No limits of one address or user: all clients of a test come from one.
+/// No limits for an address or a user, since all clients of a test share one.
 const LIMITS: &str =
     "[limits]\nconnections_per_address = 0\nsessions_per_user = 0\nsessions_per_address = 0\n";
 
-/// Name of the server of a line that [`Server::with_lines`] makes.
+/// The server name of a line that [`Server::with_lines`] makes.
 fn line_name(line: usize) -> String {
     format!("line{line}")
 }
@@ -64,7 +64,7 @@ fn line_name(line: usize) -> String {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// The body as JSON; null when it is empty or something else.
+    /// The body as JSON; null when it is empty or not JSON.
     pub json: Value,
     /// The headers.
     pub headers: http::HeaderMap,
@@ -79,13 +79,13 @@ impl Answer {
 }
 
 impl Server {
-    /// Starts the program with these flags, in a state directory of its own. Only simulated ports
-    /// are served unless the flags say `--compute-drivers`.
+    /// Starts the program with these flags and a new state directory. It serves only simulated
+    /// ports unless the flags include `--compute-drivers`.
     pub async fn start(flags: &[&str]) -> Self {
         Self::start_by(&[], flags).await
     }
 
-    /// Starts it through a command that runs another in its place, such as `setpriv`.
+    /// Starts it through a command that executes it, such as `setpriv`.
     pub async fn start_by(by: &[&str], flags: &[&str]) -> Self {
         let state = tempfile::Builder::new().prefix("serialproxy-").tempdir().unwrap();
         let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
@@ -108,8 +108,8 @@ impl Server {
         Self::run(Arc::new(state), by, flags).await
     }
 
-    /// Starts the program with so many lines, all to guests at one address and each of a server of
-    /// its own; `more` are lines of `[static]` besides.
+    /// Starts the program with this many lines, all to guests at one address, each with its own
+    /// server; `more` are further lines of `[static]`.
     pub async fn with_lines(lines: usize, guests: SocketAddr, more: &str) -> Self {
         let own = (0..lines).map(|line| format!("line = {} tcp://{guests}\n", line_name(line)));
         let own: String = own.collect();
@@ -127,7 +127,7 @@ impl Server {
         id
     }
 
-    /// Starts the program again on the same state, once this process is gone.
+    /// Starts the program again on the same state, after this process has ended.
     pub async fn restart(&mut self) -> Self {
         within(self.process.wait()).await.unwrap();
         Self::run(Arc::clone(&self.state), self.by.clone(), self.flags.clone()).await
@@ -156,7 +156,7 @@ impl Server {
         std::fs::read_to_string(self.state().join("admin-token")).unwrap().trim().to_owned()
     }
 
-    /// Everything that was logged so far.
+    /// Everything that has been logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -211,25 +211,25 @@ impl Server {
         url.split_once("token=").unwrap().1.to_owned()
     }
 
-    /// One line, as `/v1/lines` has it.
+    /// One line, as `/v1/lines` returns it.
     pub async fn line(&self, server: &str, port: u8) -> Value {
         self.get(&format!("/v1/lines/{server}/{port}")).await.json
     }
 
-    /// The client, about to be run against this server.
+    /// The client, ready to run against this server.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
             .args(arguments)
             .env("SERIALPROXY_API_URL", &self.api)
             .env("SERIALPROXY_TOKEN", self.admin_token())
-            // Without the settings of whoever runs the tests.
+            // Without the settings of the person who runs the tests.
             .env("XDG_CONFIG_HOME", "/nonexistent")
             .kill_on_drop(true);
         command
     }
 
-    /// Runs the client against this server; its output, when it has ended.
+    /// Runs the client against this server; returns its output.
     pub async fn client(&self, arguments: &[&str]) -> std::process::Output {
         within(self.command(arguments).stdin(Stdio::null()).output()).await.unwrap()
     }
@@ -287,7 +287,7 @@ impl Running {
         Self { process, log, ready }
     }
 
-    /// What follows this in the line that says that it is ready.
+    /// The address after this name in the role's ready line.
     pub(crate) fn url(&self, name: &str) -> String {
         let word = self.ready.split_whitespace().find_map(|word| word.strip_prefix(name));
         let log = || self.log.lock().unwrap().clone();

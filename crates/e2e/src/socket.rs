@@ -35,17 +35,17 @@ pub struct Refused {
     pub reason: String,
     /// Seconds of `Retry-After`.
     pub retry_after: Option<u64>,
-    /// Bytes of body that came.
+    /// Size of the body.
     pub body: usize,
 }
 
 impl Socket {
-    /// Opens one on the proxy at `host:port`, with this path and query and these headers.
+    /// Opens one on the proxy at `host:port`, with this path, query and headers.
     pub async fn open(proxy: &str, path: &str, headers: &[(&str, &str)]) -> Self {
         Self::over(None, proxy, path, headers).await
     }
 
-    /// The same, over TLS where an authority is named that vouches for the proxy.
+    /// The same; over TLS where a CA is named, which verifies the proxy.
     pub async fn over(
         ca: Option<&Path>,
         proxy: &str,
@@ -98,10 +98,10 @@ impl Socket {
         }
     }
 
-    /// Output until it holds `wanted`.
+    /// Output up to and including `wanted`.
     pub async fn output_with(&mut self, wanted: &[u8]) -> Vec<u8> {
         let mut all = Vec::new();
-        // Pings come for ever.
+        // Pings arrive all the time, so a time limit for one message is not enough.
         let came = tokio::time::timeout(PATIENCE, async {
             while !all.windows(wanted.len()).any(|window| window == wanted) {
                 let message = self.next().await;
@@ -132,7 +132,7 @@ impl Socket {
         tokio::time::timeout(PATIENCE, message).await.unwrap_or_else(|_| panic!("no {kind:?}"))
     }
 
-    /// Code and reason of the Close frame, whatever comes before it.
+    /// Code and reason of the Close frame; skips everything before it.
     pub async fn closed(mut self) -> (u16, String) {
         loop {
             let message = within(self.0.next()).await.expect("no Close frame").unwrap();
@@ -142,7 +142,7 @@ impl Socket {
         }
     }
 
-    /// Takes leave: the session ends at once.
+    /// Closes the session, which ends at once.
     pub async fn leave(mut self) {
         within(self.0.close()).await.unwrap();
     }
@@ -156,7 +156,7 @@ impl Socket {
         let mut stream = TcpStream::connect(proxy).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // A connection that is accepted instead stays open, and what comes then is not text.
+        // If the handshake is accepted, the connection stays open, and its bytes are not text.
         while !answer.starts_with(b"HTTP/1.1 101") {
             if within(stream.read_buf(&mut answer)).await.unwrap() == 0 {
                 break;

@@ -1,7 +1,7 @@
-//! Hosts on one machine: network namespaces on a switch, with a cable each that can be pulled.
+//! Hosts on one machine: network namespaces on a switch, each with a cable that can be pulled.
 //!
-//! They need root. Nothing of the machine's own network is touched, and everything goes with the process
-//! that made it.
+//! They need root. The machine's own network is not affected, and everything is removed with the
+//! process that made it.
 
 use std::fs::File;
 use std::io::BufRead;
@@ -15,13 +15,14 @@ use std::process::Stdio;
 use rustix::thread::LinkNameSpaceType;
 use rustix::thread::move_into_link_name_space;
 
-/// Where the test itself is: what it starts and connects to by itself is there.
+/// The address of the test itself, for the processes and connections that it starts without a
+/// `Space`.
 pub const HOME: &str = "10.84.0.1";
 
-/// Makes a switch of its namespace.
+/// Makes a switch in its namespace.
 const SWITCH: &str = "ip link add switch type bridge forward_delay 0 && ip link set switch up";
 
-/// Connects a namespace with the switch: number, namespace, and that of the switch.
+/// Connects a namespace to the switch: number, namespace, and the switch's namespace.
 const CABLE: &str = r#"
 set -e
 nsenter --net="$3" ip link add "port$1" type veth peer name cable netns "${2//[!0-9]/}"
@@ -31,13 +32,13 @@ nsenter --net="$2" ip address add "10.84.0.$1/24" dev cable
 nsenter --net="$2" ip link set cable up
 "#;
 
-/// A switch with hosts on it, of which one is the test. Once it is dropped, the test is where it was.
+/// A switch with hosts, one of which is the test. Dropping it moves the test back to its namespace.
 #[derive(Debug)]
 pub struct Switch {
     holder: Holder,
     before: File,
     _home: Space,
-    /// It is this thread that moved.
+    /// Only this thread has moved.
     _here: PhantomData<*const ()>,
 }
 
@@ -51,12 +52,12 @@ pub struct Space {
     switch: String,
 }
 
-/// A process in a namespace, which is there as long as it is.
+/// A process that keeps a namespace.
 #[derive(Debug)]
 struct Holder(Child);
 
 impl Switch {
-    /// Makes one, and moves this thread to [`HOME`], on it.
+    /// Makes a switch, and moves this thread to [`HOME`] on it.
     pub fn new() -> Self {
         let before = File::open("/proc/thread-self/ns/net").unwrap();
         let holder = Holder::new();
@@ -96,12 +97,12 @@ impl Space {
         Self { holder, address, port, switch }
     }
 
-    /// The words of a command that runs another one here, in its place.
+    /// The words of a command that executes another one on this host.
     pub fn by(&self) -> [String; 2] {
         ["nsenter".to_owned(), format!("--net={}", self.holder.namespace())]
     }
 
-    /// A command that is run here.
+    /// A command that runs on this host.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> tokio::process::Command {
         let [nsenter, here] = self.by();
         let mut command = tokio::process::Command::new(nsenter);
@@ -109,7 +110,7 @@ impl Space {
         command
     }
 
-    /// Lets nothing of another host in but connections to these ports, and what it answers.
+    /// Accepts from another host only connections to these ports, and answers to its own.
     pub fn admit(&self, from: &Self, ports: &[u16]) {
         let rule = |words: &[&str]| {
             let rule = [&["iptables", "-A", "INPUT", "-s", &from.address], words].concat();
@@ -122,24 +123,24 @@ impl Space {
         rule(&["-j", "DROP"]);
     }
 
-    /// Lets nothing of another host in, whatever it was.
+    /// Accepts nothing from another host.
     pub fn shut_out(&self, from: &Self) {
         let rule = ["iptables", "-I", "INPUT", "-s", &from.address, "-j", "DROP"];
         run(&self.holder.namespace(), &rule);
     }
 
-    /// Lets in again what it did before.
+    /// Accepts what it did before.
     pub fn let_in(&self, from: &Self) {
         let rule = ["iptables", "-D", "INPUT", "-s", &from.address, "-j", "DROP"];
         run(&self.holder.namespace(), &rule);
     }
 
-    /// Pulls its cable.
+    /// Pulls the cable of this host.
     pub fn pull(&self) {
         run(&self.switch, &["ip", "link", "set", &self.port, "down"]);
     }
 
-    /// Puts it back.
+    /// Plugs it in again.
     pub fn plug(&self) {
         run(&self.switch, &["ip", "link", "set", &self.port, "up"]);
     }
@@ -166,13 +167,13 @@ impl Holder {
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        // It ends with its input.
+        // The process ends with its input.
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
 }
 
-/// Runs a command in a namespace; it has to succeed.
+/// Runs a command in a namespace; it must succeed.
 fn run(namespace: &str, command: &[&str]) -> Output {
     let output =
         Command::new("nsenter").arg(format!("--net={namespace}")).args(command).output().unwrap();

@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a client in it.
+//! A pseudo-terminal in which a client runs.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,13 +22,13 @@ use tokio::process::Command;
 use crate::PATIENCE;
 use crate::within;
 
-/// A terminal; what runs in it is killed when this is dropped.
+/// A terminal; dropping it kills the program that runs in it.
 #[derive(Debug)]
 pub struct Terminal {
     master: File,
-    /// Keeps the terminal and its mode when the client has gone.
+    /// Keeps the terminal and its mode after the client has ended.
     slave: OwnedFd,
-    /// Its mode before the client came.
+    /// Its mode before the client started.
     before: String,
     child: Child,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -54,7 +54,7 @@ impl Terminal {
         let master = File::from(master);
         let shown = Arc::default();
         let (screen, kept) = (master.try_clone().unwrap(), Arc::clone(&shown));
-        // It ends when nobody has the other side open any more.
+        // The thread ends when all other ends are closed.
         std::thread::spawn(move || keep(screen, &kept));
         Self { master, slave, before, child, shown, read: 0 }
     }
@@ -64,7 +64,7 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until the screen has shown `text` since the last time.
+    /// Waits until the screen has shown `text` since the last call.
     pub async fn shows(&mut self, text: &str) {
         let looking = async {
             loop {
@@ -92,12 +92,12 @@ impl Terminal {
         windows.position(|part| part == text.as_bytes()).map(|at| self.read + at + text.len())
     }
 
-    /// All that was shown.
+    /// Everything that was shown.
     pub fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
-    /// Whether keys reach the program one by one, signals included.
+    /// Whether keys reach the program one by one, including those for signals.
     pub fn is_raw(&self) -> bool {
         let modes = tcgetattr(&self.slave).unwrap().local_modes;
         !modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
@@ -109,7 +109,7 @@ impl Terminal {
         rustix::process::kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
-    /// Waits until the program has ended by itself, with the terminal as it was before.
+    /// Waits until the program has ended. The terminal must have its earlier mode then.
     pub async fn ended(&mut self) -> ExitStatus {
         let status = within(self.child.wait()).await.unwrap();
         assert_eq!(mode(&self.slave), self.before, "the terminal's mode was not restored");

@@ -1,5 +1,5 @@
-//! Clients that mean harm. Each kind is some tasks that do the same over and over, with a pause that
-//! bounds their rate: the program is to be the bottleneck, not they.
+//! Hostile clients. Each kind is a number of tasks that repeat the same attack, with a pause that
+//! limits their rate: the program must be the bottleneck, not the tasks.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::wire::frame;
 /// Starts a kind.
 type Start = fn(&mut JoinSet<()>, &Arc<Target>);
 
-/// What is told of a task's outcomes, so that a kind which does nothing any more is seen.
+/// How many outcomes of a task are printed, so that a kind that has no effect any more is noticed.
 const TOLD: usize = 2;
 
 /// All kinds.
@@ -35,12 +35,12 @@ pub(super) const KINDS: [(&str, Start); 11] = [
     ("oversized", |tasks, target| each(tasks, target, (2, 200), say_what_is_too_large)),
 ];
 
-/// Starts so many tasks that do it over and over, with so many milliseconds between.
+/// Starts `count` tasks that repeat `attack`, with `pause` milliseconds between.
 fn each<F>(
     tasks: &mut JoinSet<()>,
     target: &Arc<Target>,
     (count, pause): (u8, u64),
-    deed: fn(Arc<Target>, u8) -> F,
+    attack: fn(Arc<Target>, u8) -> F,
 ) where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
@@ -48,10 +48,10 @@ fn each<F>(
         let target = Arc::clone(target);
         tasks.spawn(async move {
             for turn in 0.. {
-                // That it is refused or broken off is what it is for.
-                let outcome = deed(Arc::clone(&target), client).await;
+                // The program is expected to refuse it or to end the connection.
+                let outcome = attack(Arc::clone(&target), client).await;
                 if client < 2 && turn < TOLD {
-                    eprintln!("{}: {outcome:?}", std::any::type_name_of_val(&deed));
+                    eprintln!("{}: {outcome:?}", std::any::type_name_of_val(&attack));
                 }
                 sleep(Duration::from_millis(pause)).await;
             }
@@ -60,7 +60,7 @@ fn each<F>(
 }
 
 impl Target {
-    /// A connection to the proxy; those of odd clients are TLS.
+    /// A connection to the proxy; odd-numbered clients use TLS.
     async fn proxy(&self, client: u8) -> io::Result<Wire> {
         let ca = (client % 2 == 1).then_some(self.ca.as_path());
         Wire::open(client, ca, &self.proxy).await
@@ -138,14 +138,14 @@ async fn paste_without_end(target: Arc<Target>, client: u8) -> io::Result<()> {
     loop {
         let pasted = tokio::time::timeout(Duration::from_secs(1), wire.0.write_all(&paste)).await;
         wire.drain(Duration::from_millis(5)).await?;
-        // Where a part of a frame is sent, there is no way on.
+        // After a part of a frame, the connection cannot be used any more.
         pasted??;
     }
 }
 
 async fn take_over_again_and_again(target: Arc<Target>, client: u8) -> io::Result<()> {
     let mut wire = target.session(client, "force", "&mode=watch").await?;
-    // A session that may only watch is refused, as is one that holds it.
+    // A watching session is refused, and so is one that holds the pen.
     for turn in 0..200 {
         wire.say(r#"{"type":"pen","do":"force","reason":"mine"}"#).await?;
         wire.0.write_all(&frame(0x2, &[b'x'; 2048])).await?;
@@ -160,7 +160,7 @@ async fn take_over_again_and_again(target: Arc<Target>, client: u8) -> io::Resul
 async fn ask_for_tokens(target: Arc<Target>, client: u8) -> io::Result<()> {
     let server = ServerId::of_static("drop");
     target.call(client, &format!("POST /v3/servers/{server}/get-serial-console")).await?;
-    // And a session that is left without a word.
+    // Also leaves a session without a Close frame.
     drop(target.session(client, "drop", "&mode=watch").await?);
     Ok(())
 }
@@ -182,7 +182,7 @@ async fn guess_passwords(target: Arc<Target>, client: u8) -> io::Result<()> {
          Content-Length: {length}\r\n\r\n{body}"
     );
     Wire::open(client, None, &target.api).await?.ask(&login).await?;
-    // Invented names through the users' port: `x:x` in base64.
+    // An unknown user name through the users' port: `x:x` in base64.
     let call = "GET /v1/servers HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic eDp4\r\n\r\n";
     target.proxy(client).await?.ask(call).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Guests that mean harm.
+//! Hostile guests.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// How much a bomb prints at once: as much as is painted.
+/// How many bytes a bomb prints at a time: as many as are painted.
 const PRINT: usize = 256 * 1024;
 
-/// What a guest does.
+/// The behavior of a guest.
 #[derive(Clone, Copy, Debug)]
 pub enum Guest {
-    /// Prints this over and over.
+    /// Prints this again and again.
     Prints(&'static str),
-    /// Takes little of what is typed, slowly, and prints nothing.
+    /// Reads a little input, slowly, and prints nothing.
     Dawdles,
 }
 
-/// All, by the names of their servers.
+/// All guests, by the names of their servers.
 pub const GUESTS: [(&str, Guest); 9] = [
     // A character, 65,535 times.
     ("bomb-repeat", Guest::Prints("x\x1b[65535b")),
@@ -34,7 +34,7 @@ pub const GUESTS: [(&str, Guest); 9] = [
     ("drop", Guest::Dawdles),
 ];
 
-/// Is that guest, to each that connects.
+/// Serves this guest to each connection.
 pub(super) async fn serve(listener: TcpListener, guest: Guest) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(async move {

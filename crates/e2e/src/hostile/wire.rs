@@ -1,4 +1,4 @@
-//! Connections of those who mean harm: from many addresses, and never waited for.
+//! Connections of hostile clients: from many addresses, with a time limit for everything.
 
 use std::io;
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Wire(pub(super) MaybeTlsStream<TcpStream>);
 
 impl Wire {
-    /// Connects to an address from one of many; over TLS where a CA is named.
+    /// Connects to `address` from one of many local addresses; over TLS where a CA is given.
     pub(super) async fn open(source: u8, ca: Option<&Path>, address: &str) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::new(127, 66, 0, source.max(1)), 0).into())?;
@@ -42,7 +42,7 @@ impl Wire {
         .await
     }
 
-    /// Becomes a WebSocket of `console.v1`.
+    /// Opens a WebSocket with `console.v1`.
     pub(super) async fn upgrade(&mut self, path: &str) -> io::Result<()> {
         let v1 = [("sec-websocket-protocol", "console.v1")];
         match self.ask(&upgrade(path, "localhost", &v1)).await? {
@@ -56,7 +56,7 @@ impl Wire {
         in_time(self.0.write_all(&frame(0x1, text.as_bytes()))).await
     }
 
-    /// Reads what comes for so long, and drops it.
+    /// Reads and drops everything that arrives in this time.
     pub(super) async fn drain(&mut self, time: Duration) -> io::Result<()> {
         let reading = async {
             let mut buffer = vec![0; 64 * 1024];
@@ -67,7 +67,7 @@ impl Wire {
     }
 }
 
-/// A frame of a client, masked by zeros.
+/// A client's frame, masked with zeros.
 pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {

@@ -1,4 +1,4 @@
-//! `openstack`, `nova` and the SDK as their users run them.
+//! `openstack`, `nova` and the SDK, run as by their users.
 
 use serde_json::Value;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::Process;
 use super::directory;
 use super::login::Login;
 
-/// The clients, loaded and about to be run.
+/// The clients, loaded and ready to run.
 #[derive(Debug)]
 pub struct Clients(Process);
 
@@ -16,19 +16,19 @@ pub struct Clients(Process);
 pub struct Ran {
     /// Its exit code.
     pub status: i64,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// And what it said beside.
+    /// Its standard error.
     pub stderr: String,
 }
 
 impl Ran {
-    /// What was printed with `-f json`, by a command that did what it was asked.
+    /// The output of a successful command with `-f json`.
     pub fn json(&self) -> Value {
         serde_json::from_str(self.text()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// What was printed by a command that did what it was asked.
+    /// The output of a successful command.
     pub fn text(&self) -> &str {
         assert_eq!(self.status, 0, "{self:?}");
         self.stdout.trim()
@@ -51,8 +51,8 @@ impl Clients {
         self.run("nova", login, arguments).await
     }
 
-    /// Calls a method of the SDK's compute proxy, which takes the name of a server first (but
-    /// `validate_console_auth_token` a token).
+    /// Calls a method of the SDK's compute proxy. Its first argument is the name of a server,
+    /// except for `validate_console_auth_token`, where it is a token.
     pub async fn sdk(&mut self, login: &Login, arguments: &[&str]) -> Ran {
         self.run("sdk", login, arguments).await
     }
@@ -60,8 +60,9 @@ impl Clients {
     async fn run(&mut self, program: &str, login: &Login, arguments: &[&str]) -> Ran {
         let environment: serde_json::Map<String, Value> =
             login.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let wish = json!({"program": program, "arguments": arguments, "environment": environment});
-        let answer = self.0.ask(&wish).await;
+        let command =
+            json!({"program": program, "arguments": arguments, "environment": environment});
+        let answer = self.0.ask(&command).await;
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
         Ran {
             status: answer["status"].as_i64().unwrap(),

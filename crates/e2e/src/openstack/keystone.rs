@@ -16,9 +16,9 @@ const PROGRAM: &str = "keystone_service.py";
 
 /// A member of the project `demo`.
 pub const ALICE: User = User { name: "alice", project: "demo" };
-/// Another one.
+/// Another member of `demo`.
 pub const BOB: User = User { name: "bob", project: "demo" };
-/// Who may only read in `demo`.
+/// A reader of the project `demo`.
 pub const RITA: User = User { name: "rita", project: "demo" };
 /// A member of the project `other`.
 pub const OSCAR: User = User { name: "oscar", project: "other" };
@@ -57,12 +57,12 @@ impl Keystone {
         Self { url, process, http }
     }
 
-    /// How a client logs in.
+    /// The credentials of a user, for a client.
     pub fn login(&self, user: User) -> Login {
         Login::password(&self.url, user.name, user.name, user.project)
     }
 
-    /// What `serialproxy serve` is to be configured with, to believe its tokens.
+    /// The configuration with which `serialproxy serve` uses this Keystone.
     pub fn config(&self) -> String {
         format!(
             "[keystone_authtoken]\nauth_url = {}\nusername = serialproxy\n\

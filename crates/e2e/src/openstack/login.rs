@@ -1,16 +1,16 @@
-//! How a client says who it is: the environment that its users set.
+//! Clients' credentials: the environment variables that their users set.
 
-/// The variables that a client is run with.
+/// The environment variables of a client.
 #[derive(Clone, Debug)]
 pub struct Login(pub(super) Vec<(String, String)>);
 
 impl Login {
-    /// An API that asks nobody.
+    /// For an API without authentication.
     pub fn none(api: &str) -> Self {
         Self::endpoint(api, "none")
     }
 
-    /// A token that the API knows.
+    /// A token that the API accepts.
     pub fn admin_token(api: &str, token: &str) -> Self {
         Self::endpoint(api, "admin_token").with("OS_TOKEN", token)
     }

@@ -1,4 +1,4 @@
-//! Nova's API over a database of its own, with the servers and tokens that a test puts there.
+//! Nova's API with its own database, for the servers and tokens of a test.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ const PROGRAM: &str = "nova_service.py";
 pub struct Nova {
     /// `http://127.0.0.1:P/v2.1`.
     pub url: String,
-    /// Where its users log in.
+    /// The Keystone of its users.
     pub keystone: Keystone,
     process: Process,
 }
@@ -40,18 +40,19 @@ impl Nova {
         std::fs::read_to_string(self.process.directory.path().join("nova.conf")).unwrap()
     }
 
-    /// Puts a running server there, of this user and their project; its UUID.
+    /// Adds a running server of this user, in their project; returns its UUID.
     pub async fn server(&mut self, name: &str, owner: User) -> String {
         let project = project_id(owner.project);
-        let wish = json!({"do": "instance", "name": name, "project": project, "user": owner.name});
-        self.process.ask(&wish).await.as_str().unwrap().to_owned()
+        let command =
+            json!({"do": "instance", "name": name, "project": project, "user": owner.name});
+        self.process.ask(&command).await.as_str().unwrap().to_owned()
     }
 
-    /// Sets what the server does, such as `active` and no task.
+    /// Sets the server's state, such as `active` and no task.
     pub async fn state(&mut self, server: &str, vm_state: &str, task_state: Option<&str>) {
-        let wish = json!({"do": "state", "server": server, "vm_state": vm_state,
+        let command = json!({"do": "state", "server": server, "vm_state": vm_state,
             "task_state": task_state});
-        self.process.ask(&wish).await;
+        self.process.ask(&command).await;
     }
 
     /// Deletes the server.
@@ -59,12 +60,12 @@ impl Nova {
         self.process.ask(&json!({"do": "delete", "server": server})).await;
     }
 
-    /// A console token for a server's port, valid for so many seconds.
+    /// A console token for a server's port, valid for this many seconds.
     pub async fn authorize(&mut self, server: &str, port: SocketAddr, seconds: i64) -> String {
         self.authorize_with(server, port, seconds, json!({})).await
     }
 
-    /// The same where some of it is different: `path`, `base` and `kind`.
+    /// The same with other values for `path`, `base` or `kind`.
     pub async fn authorize_with(
         &mut self,
         server: &str,
@@ -72,7 +73,7 @@ impl Nova {
         seconds: i64,
         different: Value,
     ) -> String {
-        let mut wish = json!({
+        let mut command = json!({
             "do": "authorize",
             "server": server,
             "host": port.ip().to_string(),
@@ -82,11 +83,11 @@ impl Nova {
             "base": "ws://127.0.0.1:6083/",
             "kind": "serial",
         });
-        wish.as_object_mut().unwrap().extend(different.as_object().unwrap().clone());
-        self.process.ask(&wish).await.as_str().unwrap().to_owned()
+        command.as_object_mut().unwrap().extend(different.as_object().unwrap().clone());
+        self.process.ask(&command).await.as_str().unwrap().to_owned()
     }
 
-    /// Kills Nova; Keystone goes on.
+    /// Kills Nova, but not Keystone.
     pub async fn kill(&mut self) {
         self.process.kill().await;
     }
