@@ -1,5 +1,5 @@
-//! The load generator's end of a console: plain TCP, or a WebSocket by hand, which costs far less
-//! than what is measured.
+//! The load generator's end of a console: plain TCP, or a WebSocket implemented here, which costs
+//! far less than the measured programs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::pattern;
 mod connection;
 pub(crate) mod frame;
 
-/// The example of RFC 6455 section 1.3: its nonce and what a server makes of it.
+/// The example in RFC 6455 section 1.3: its nonce, and the server's answer to it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -30,7 +30,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const HEAD: usize = 4096;
 
 thread_local! {
-    /// What is read passes through this, so that a session that waits owns no buffer.
+    /// The buffer for reads, which sessions share, so that a waiting session has none.
     static SCRATCH: std::cell::RefCell<Vec<u8>> = vec![0; pattern::PIECE].into();
 }
 
@@ -41,10 +41,10 @@ pub(crate) struct Session {
     pub(crate) writer: Writer,
 }
 
-/// What is spoken over a connection.
+/// The protocol of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Wire {
-    /// The bytes of the console and nothing else.
+    /// The bytes of the console, and nothing else.
     Plain,
     /// A WebSocket.
     WebSocket {
@@ -55,16 +55,16 @@ pub(crate) enum Wire {
     },
 }
 
-/// Where a session connects to.
+/// The address of a session's server.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     address: SocketAddr,
-    /// Whom it trusts, where it speaks TLS.
+    /// TLS with the CA bundle, where the server speaks TLS.
     tls: Option<Arc<ClientConfig>>,
 }
 
 impl Door {
-    /// The one at this address; with TLS where there is a certificate, which it has to show.
+    /// A server at this address; with TLS where there is a certificate, which the server must have.
     pub(crate) fn new(address: SocketAddr, certificate: Option<&Path>) -> anyhow::Result<Self> {
         let tls = certificate.map(|file| serialproxy_tls::trusting(Some(file))).transpose()?;
         Ok(Self { address, tls: tls.map(Arc::new) })
@@ -72,12 +72,12 @@ impl Door {
 }
 
 impl Session {
-    /// Connects, and shakes hands where the wire asks for it.
+    /// Connects, and does the handshake of a WebSocket where the protocol is one.
     pub(crate) async fn open(door: &Door, wire: &Wire) -> anyhow::Result<Self> {
         Self::open_on(TcpSocket::new_v4()?, door, wire).await
     }
 
-    /// The same on a socket that was prepared.
+    /// The same on a prepared socket.
     pub(crate) async fn open_on(
         socket: TcpSocket,
         door: &Door,
@@ -100,7 +100,7 @@ impl Session {
         Ok(Self { reader, writer })
     }
 
-    /// Ends it as a client does that is done, and waits until the other side has ended too.
+    /// Ends the session as a client does, and waits until the server has ended it, too.
     pub(crate) async fn leave(mut self) -> anyhow::Result<()> {
         self.writer.leave().await?;
         while self.reader.read(|_| ()).await?.is_some() {}
@@ -108,7 +108,7 @@ impl Session {
     }
 }
 
-/// Sends the request and reads the answer; what came behind it.
+/// Sends the request and reads the answer; returns the bytes after it.
 async fn shake_hands(
     stream: &Connection,
     address: SocketAddr,
@@ -153,15 +153,15 @@ fn accepted(head: &str) -> anyhow::Result<()> {
 pub(crate) struct Reader {
     stream: Arc<Connection>,
     decoder: Option<Decoder>,
-    /// What came together with the answer to the handshake.
+    /// Bytes that arrived together with the answer to the handshake.
     early: Vec<u8>,
     answers: Writer,
     close: Option<u16>,
 }
 
 impl Reader {
-    /// Waits for bytes and hands them on; the number of the console's bytes among them, which may
-    /// be 0. `None` at the end of the connection.
+    /// Waits for bytes and passes them to `take`; returns how many of the console's bytes there
+    /// were, which may be 0. `None` at the end of the connection.
     pub(crate) async fn read(
         &mut self,
         mut take: impl FnMut(&[u8]),
@@ -187,7 +187,7 @@ impl Reader {
         }
     }
 
-    /// Reads until so many of the console's bytes came; none may come beyond.
+    /// Reads until exactly this many of the console's bytes have arrived.
     pub(crate) async fn read_exactly(
         &mut self,
         bytes: u64,
@@ -204,7 +204,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The code of the Close frame that came.
+    /// The code of the received Close frame.
     pub(crate) fn close(&self) -> Option<u16> {
         self.close
     }
@@ -245,7 +245,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Types, in one frame.
+    /// Sends input in one frame.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         match &mut self.masks {
             None => self.write(bytes).await,
@@ -256,11 +256,11 @@ impl Writer {
         }
     }
 
-    /// Sends a frame as a whole, now.
+    /// Sends a whole frame now.
     ///
     /// # Errors
     ///
-    /// Fails also when there is no room for it: who sends so little is not expected to wait.
+    /// Also when there is no room for it: a client that sends so little should not have to wait.
     pub(crate) fn try_send(&mut self, opcode: Opcode, bytes: &[u8]) -> anyhow::Result<()> {
         let written = match &mut self.masks {
             None => self.stream.try_write(bytes).map(|written| written == bytes.len()),
@@ -273,7 +273,7 @@ impl Writer {
         Ok(())
     }
 
-    /// What is sent for `bytes` of the pattern from its beginning, in frames of `size`.
+    /// The frames of `size` bytes for the first `bytes` bytes of the pattern.
     pub(crate) fn upload(&mut self, bytes: u64, size: u64) -> Vec<u8> {
         let mut upload = Vec::new();
         for offset in (0..bytes).step_by(usize::try_from(size).unwrap_or(1)) {
@@ -286,7 +286,7 @@ impl Writer {
         upload
     }
 
-    /// Writes bytes that are framed already.
+    /// Writes framed bytes.
     pub(crate) async fn write(&self, mut bytes: &[u8]) -> anyhow::Result<()> {
         while !bytes.is_empty() {
             let written = self.stream.write(bytes).await.context("cannot write")?;
@@ -316,7 +316,7 @@ mod tests {
 
     use super::*;
 
-    /// A session on a server that answers the handshake with these bytes; and the server's end.
+    /// A session on a server that answers the handshake with these bytes, and the server's end.
     async fn session(answer: &[u8]) -> (anyhow::Result<Session>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wire = Wire::WebSocket { path: "/?token=t".into(), subprotocol: "binary" };

@@ -1,5 +1,5 @@
-//! The simulated guest: a TCP port as QEMU has for a serial port, whose other end echoes what is
-//! typed and prints on command.
+//! The simulated guest: a TCP port like QEMU's for a serial port, whose other end echoes input and
+//! prints on command.
 
 use std::io;
 use std::io::Write;
@@ -16,26 +16,27 @@ use tokio::net::TcpStream;
 use crate::pattern;
 use crate::pattern::Check;
 
-/// Room for what is typed while the guest waits for it.
+/// Buffer for input that waits for the guest.
 const TYPED: usize = 16 * 1024;
 
-/// The answer to an upload that came as it was sent, and to one that did not.
+/// The answer to an upload that arrived unchanged, and to another one.
 pub(crate) const WHOLE: u8 = b'+';
 const BROKEN: u8 = b'-';
 
-/// What a guest is told to do: byte 1, a letter, its numbers, and a line feed.
+/// A command to a guest: byte 1, a letter, its numbers, and a line feed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Command {
-    /// Print so many bytes of the pattern, as fast as they are taken.
+    /// Print this many bytes of the pattern, as fast as they are accepted.
     Print(u64),
-    /// Print so many bytes of the pattern at so many bytes per second, and then a [`Punctuality`].
+    /// Print this many bytes of the pattern at this rate in bytes per second, and then a
+    /// [`Punctuality`].
     Pace { bytes: u64, rate: u64 },
-    /// Read so many bytes of the pattern, and answer [`WHOLE`].
+    /// Read this many bytes of the pattern, and answer [`WHOLE`].
     Read(u64),
 }
 
 impl Command {
-    /// What is typed to give it.
+    /// The input that gives the command.
     pub(crate) fn typed(self) -> String {
         match self {
             Self::Print(bytes) => format!("\x01p{bytes}\n"),
@@ -44,7 +45,7 @@ impl Command {
         }
     }
 
-    /// Reads one, without the first byte and the line feed.
+    /// Parses a command, without the first byte and the line feed.
     fn parse(text: &[u8]) -> Option<Self> {
         let text = str::from_utf8(text).ok()?;
         if let Some(bytes) = text.strip_prefix('p') {
@@ -58,12 +59,12 @@ impl Command {
     }
 }
 
-/// How well a guest kept to its rate: what it prints after [`Command::Pace`].
+/// How well a guest kept its rate: its output after [`Command::Pace`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Punctuality {
     /// The longest time that a single write had to wait for room.
     pub(crate) waited: Duration,
-    /// How much later than due all was printed.
+    /// How much later than planned the output was complete.
     pub(crate) late: Duration,
 }
 
@@ -82,7 +83,7 @@ impl Punctuality {
     }
 }
 
-/// Serves ports until the process is killed; says on stdout at which address.
+/// Serves ports until the process is killed; prints the address on stdout.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
@@ -93,7 +94,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     loop {
         let (port, _) = listener.accept().await.context("the guest cannot accept")?;
         port.set_nodelay(true)?;
-        // A connection that breaks is the client's to notice.
+        // The client notices a broken connection.
         tokio::spawn(serve(port));
     }
 }
@@ -109,7 +110,8 @@ async fn serve(mut port: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Echoes what is before a command; the command and where it ends, when it is there as a whole.
+/// Echoes the input before a command; returns the command and its end, once it has arrived
+/// completely.
 async fn echo(port: &mut TcpStream, typed: &mut Vec<u8>) -> io::Result<Option<(Command, usize)>> {
     let start = typed.iter().position(|byte| *byte == 1).unwrap_or(typed.len());
     port.write_all(typed.get(..start).unwrap_or_default()).await?;
@@ -120,7 +122,7 @@ async fn echo(port: &mut TcpStream, typed: &mut Vec<u8>) -> io::Result<Option<(C
     command.map(|command| Some((command, end + 1))).ok_or_else(unknown)
 }
 
-/// Does what it is told. `rest` was typed behind the command; what of it was not for the command
+/// Executes a command. `rest` is the input after it; the part that does not belong to the command
 /// is in `typed` afterwards.
 async fn obey(
     port: &mut TcpStream,
@@ -152,7 +154,7 @@ async fn print(port: &mut TcpStream, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// A write each millisecond. What could not be printed in time is printed at once afterwards.
+/// Writes once a millisecond. Output that was delayed is printed at once afterwards.
 async fn pace(port: &mut TcpStream, bytes: u64, rate: u64) -> io::Result<()> {
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     let piece = (rate / 1000).max(1);

@@ -1,4 +1,4 @@
-//! What is measured: the load that is put on a peer, and what is read off.
+//! The loads: what each puts on a peer, and which values it measures.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,17 +33,17 @@ mod upload;
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
 
-/// No load takes longer, unless the peer hangs.
+/// The longest time of a load, unless the peer hangs.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// What is between client and guest.
+/// The way between client and guest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Way {
     /// One proxy, without TLS.
     Plain,
     /// One proxy, with TLS to the client.
     Tls,
-    /// Two, with TLS between them: proxy and compute host, or HAProxy twice.
+    /// Two proxies, with TLS between them: proxy and compute host, or HAProxy twice.
     TwoHosts,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Way {
 pub(crate) enum Load {
     /// The guest prints as fast as it can, to one session.
     Bulk,
-    /// So do 16 guests, to a session each.
+    /// 16 guests print as fast as they can, to a session each.
     Fleet,
     /// One session types as fast as the guest reads.
     Upload,
@@ -62,9 +62,9 @@ pub(crate) enum Load {
     Typists,
     /// Thousands of sessions that have been used, and now wait.
     Idle,
-    /// Sessions that open, type one key and leave.
+    /// Sessions that open, send one key and leave.
     Churn,
-    /// One prints, 101 read.
+    /// One guest prints to 101 readers.
     Fan,
     /// A session that does not read, beside others that type.
     Stalled,
@@ -85,7 +85,7 @@ pub(crate) enum Load {
 }
 
 impl Load {
-    /// How many lines it needs, and how many of them someone watches.
+    /// How many lines it needs, and how many of them have a watcher.
     pub(crate) fn lines(self, quick: bool) -> (usize, usize) {
         match self {
             Self::Bulk | Self::Upload | Self::Keystroke => (1, 0),
@@ -102,7 +102,7 @@ impl Load {
         }
     }
 
-    /// What is between client and guest.
+    /// The way between client and guest.
     pub(crate) fn way(self) -> Way {
         match self {
             Self::KeystrokeTls | Self::BulkTls => Way::Tls,
@@ -116,7 +116,7 @@ impl Load {
         matches!(self, Self::Keystroke | Self::KeystrokeTls | Self::KeystrokeHosts)
     }
 
-    /// Whether it says something about this peer.
+    /// Whether its values are meaningful for this peer.
     pub(crate) fn applies_to(self, peer: Peer) -> bool {
         match self {
             Self::Bulk | Self::Fleet | Self::Upload => true,
@@ -131,36 +131,36 @@ impl Load {
     }
 }
 
-/// What a load is told.
+/// The parameters of a load.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Plan {
     pub(crate) load: Load,
     pub(crate) peer: Peer,
-    /// Less of everything.
+    /// Whether to run a shorter load.
     pub(crate) quick: bool,
     pub(crate) target: Target,
 }
 
-/// Where a peer is, and how its consoles are opened.
+/// The address of a peer, and how its consoles are opened.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// The certificate that it shows, where it speaks TLS.
+    /// The peer's certificate, where it speaks TLS.
     pub(crate) certificate: Option<PathBuf>,
     /// Its process; none where there is no proxy.
     pub(crate) process: Option<u32>,
-    /// The process on the guest's host, where that is another.
+    /// The process on the guest's host, where it is another one.
     pub(crate) behind: Option<u32>,
-    /// Its memory in bytes when it serves nothing.
+    /// Its memory in bytes when it serves no session.
     pub(crate) base: u64,
-    /// The request of a session that writes, for each line; empty where all are the same.
+    /// For each line, the request of a session that writes; empty where all are the same.
     pub(crate) writers: Vec<String>,
-    /// The request of a session that watches, for the first lines.
+    /// For the first lines, the request of a session that watches.
     pub(crate) watchers: Vec<String>,
 }
 
 impl Target {
-    /// A guest without anything before it.
+    /// A guest without a proxy.
     pub(crate) fn guest(address: SocketAddr) -> Self {
         let (certificate, process, behind) = (None, None, None);
         let (writers, watchers) = (Vec::new(), Vec::new());
@@ -168,10 +168,10 @@ impl Target {
     }
 }
 
-/// What was read off, by name.
+/// The measured values, by name.
 pub(crate) type Values = BTreeMap<String, f64>;
 
-/// Reads a [`Plan`] from stdin, follows it, and says its [`Values`] on stdout.
+/// Reads a [`Plan`] from stdin, executes it, and prints its [`Values`] on stdout.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let plan = serde_json::from_reader(io::stdin().lock()).context("no plan on stdin")?;
     let values = tokio::time::timeout(LIMIT, follow(&plan));
@@ -197,17 +197,17 @@ async fn follow(plan: &Plan) -> anyhow::Result<Values> {
 }
 
 impl Plan {
-    /// Where sessions connect to.
+    /// The server of the sessions.
     pub(crate) fn door(&self) -> anyhow::Result<Door> {
         Door::new(self.target.address, self.target.certificate.as_deref())
     }
 
-    /// Opens a session that writes on a line, counted from 0.
+    /// Opens a session that writes to a line; lines are counted from 0.
     pub(crate) async fn open(&self, line: usize) -> anyhow::Result<Session> {
         Session::open(&self.door()?, &self.writing(line)).await
     }
 
-    /// Opens so many sessions that write, on a line each.
+    /// Opens this many sessions that write, each to a line of its own.
     pub(crate) async fn open_all(&self, sessions: usize) -> anyhow::Result<Vec<Session>> {
         let mut all = Vec::with_capacity(sessions);
         for line in 0..sessions {
@@ -221,12 +221,13 @@ impl Plan {
         Session::open(&self.door()?, &self.watching(line, "")).await
     }
 
-    /// How a line is written to.
+    /// The protocol of a session that writes to a line.
     pub(crate) fn writing(&self, line: usize) -> Wire {
         self.wire(self.target.writers.get(line), "")
     }
 
-    /// How a line is watched: without its screen, which takes memory while it is painted.
+    /// The protocol of a session that watches a line: without the screen, whose painting takes
+    /// memory.
     pub(crate) fn watching(&self, line: usize, subprotocol: &'static str) -> Wire {
         let path = self.target.watchers.get(line).map(|path| format!("{path}&from=live"));
         self.wire(path.as_ref(), subprotocol)
@@ -242,19 +243,19 @@ impl Plan {
         }
     }
 
-    /// CPU time so far of the peer's processes.
+    /// CPU time of the peer's processes so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<[Cpu; 2]> {
         let of = |process: Option<u32>| process.map_or(Ok(Cpu::default()), Cpu::of);
         Ok([of(self.target.process)?, of(self.target.behind)?])
     }
 
-    /// Memory of the peer now, in bytes.
+    /// Present memory of the peer in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         self.target.process.map_or(Ok(0), usage::memory)
     }
 }
 
-/// Time and the peer's CPU time since a moment.
+/// Measures time and the peer's CPU time.
 pub(crate) struct Meter<'a> {
     plan: &'a Plan,
     cpu: [Cpu; 2],
@@ -274,14 +275,14 @@ impl<'a> Meter<'a> {
         Ok((seconds, taken.sum::<Duration>().as_secs_f64()))
     }
 
-    /// The rate in MiB/s, and CPU seconds of the peer per GiB, of so many bytes.
+    /// For this many bytes: the rate in MiB/s, and the CPU seconds of the peer per GiB.
     pub(crate) fn stop_after(self, bytes: u64) -> anyhow::Result<(f64, f64)> {
         let (seconds, cpu) = self.stop()?;
         Ok((bytes as f64 / MIB as f64 / seconds, cpu / (bytes as f64 / GIB as f64)))
     }
 }
 
-/// Values under their names.
+/// Values with their names.
 pub(crate) fn values<const N: usize>(named: [(&str, f64); N]) -> Values {
     named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

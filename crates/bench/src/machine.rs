@@ -1,4 +1,4 @@
-//! Where processes run: which core, at which priority, and what this machine is.
+//! The machine: its cores, the priority of processes, and its description.
 
 use std::fs;
 use std::io::BufRead;
@@ -18,12 +18,12 @@ use rustix::process::Rlimit;
 use rustix::process::Signal;
 use rustix::thread::CpuSet;
 
-/// Two cores, and whether what runs there comes before everything else.
+/// The two cores that are used, and whether processes there get real-time priority.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
-    /// Where the proxy runs.
+    /// The core of the proxy.
     pub(crate) proxy: usize,
-    /// Where guest and clients run; the same when there is no other.
+    /// The core of guest and clients; the same when there is no other.
     pub(crate) load: usize,
     /// Whether `chrt -f 2` is permitted.
     pub(crate) realtime: bool,
@@ -41,7 +41,7 @@ impl Machine {
         Ok(Self { proxy, load: cores.next().unwrap_or(proxy), realtime })
     }
 
-    /// What it is, in words.
+    /// Its description, in words.
     pub(crate) fn describe(&self) -> String {
         let cores = if self.proxy == self.load {
             format!("everything on core {}, the only one", self.proxy)
@@ -52,7 +52,7 @@ impl Machine {
         format!("{cores}, {priority}")
     }
 
-    /// A command that will run on a core, and end with this process.
+    /// A command that runs on a core, and ends with this process.
     pub(crate) fn command(&self, core: usize, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &core.to_string()]);
@@ -64,7 +64,7 @@ impl Machine {
     }
 }
 
-/// How long processes that were killed are waited for.
+/// How long to wait for killed processes.
 const LAST_BREATH: Duration = Duration::from_secs(30);
 
 /// A process and its children, which are killed when it is dropped.
@@ -83,12 +83,12 @@ impl Process {
         self.0.id()
     }
 
-    /// Whether it runs still.
+    /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> anyhow::Result<bool> {
         Ok(self.0.try_wait()?.is_none())
     }
 
-    /// The first line that it says on its stdout, which is a pipe.
+    /// The first line that it prints on its stdout, which is a pipe.
     pub(crate) fn first_line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         let stdout = self.0.stdout.as_mut().context("its stdout is not a pipe")?;
@@ -109,7 +109,7 @@ impl Drop for Process {
         if let Err(error) = self.0.wait() {
             eprintln!("cannot wait for process {}: {error}", self.0.id());
         }
-        // Hundreds of processes that end would still keep the core busy on which the next is measured.
+        // Hundreds of ending processes would otherwise keep the core busy for the next measurement.
         let given_up = Instant::now() + LAST_BREATH;
         while a_member_runs(self.0.id()) && Instant::now() < given_up {
             #[allow(
@@ -121,11 +121,11 @@ impl Drop for Process {
     }
 }
 
-/// Whether a process of the group has yet to end; one that nobody waited for has ended.
+/// Whether a process of the group still runs; a zombie does not.
 fn a_member_runs(group: u32) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| {
-        // State, parent and group stand behind the name, which may hold anything (proc(5)).
+        // State, parent and group follow the name, which may contain any character (proc(5)).
         let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);
         let mut fields = behind.split_whitespace();
         let state = fields.next().unwrap_or_default();
@@ -133,7 +133,7 @@ fn a_member_runs(group: u32) -> bool {
     })
 }
 
-/// Allows this process and those it starts as many files as it may have.
+/// Raises the limit of open files of this process, and of those that it starts, to the maximum.
 pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let most = Rlimit { current: limit.maximum, maximum: limit.maximum };

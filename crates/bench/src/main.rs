@@ -1,5 +1,5 @@
-//! The benchmark: this program beside HAProxy, websockify and no proxy at all, on one machine and
-//! in turns. `docs/performance.md` says what is measured and how to read it.
+//! The benchmark: compares this program with HAProxy, websockify and no proxy at all, on one
+//! machine and in turns. `docs/performance.md` describes the measurements.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ struct Options {
     run: RunOptions,
 }
 
-/// What the benchmark starts itself as.
+/// The roles in which the benchmark starts itself.
 #[derive(Debug, Subcommand)]
 enum Role {
     /// Serve simulated serial ports, at the address that is printed
@@ -50,7 +50,7 @@ enum Role {
     Simulate(simulate::SimulateOptions),
 }
 
-/// What is measured.
+/// What to measure.
 #[derive(clap::Args, Debug)]
 struct RunOptions {
     /// How many times each load is measured; default: 5, or 1 with --quick
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread: what is measured shall not wait for a second core to wake.
+/// One thread, so that no measurement includes the wake-up of a second core.
 fn begin(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

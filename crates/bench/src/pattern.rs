@@ -1,39 +1,39 @@
-//! What a guest prints and a client uploads: numbered lines of 16 bytes, so that a piece says at
-//! which offset it belongs.
+//! The bytes that a guest prints and a client uploads: numbered lines of 16 bytes, so that a piece
+//! shows its offset.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
 
 use anyhow::ensure;
 
-/// After so many bytes the pattern begins anew.
+/// The number of bytes after which the pattern repeats.
 const PERIOD: usize = 1 << 20;
 
-/// The most bytes that are read or written at once.
+/// Most bytes that are read or written at a time.
 pub(crate) const PIECE: usize = 256 * 1024;
 
-/// How much is compared at either end of a piece: a line and what it touches.
+/// How many bytes are compared at each end of a piece: a line and its neighbors.
 const COMPARED: usize = 24;
 
-/// A period, and behind it as much of the next as a piece may need.
+/// A period, followed by as much of the next one as a piece may need.
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut text = String::with_capacity(PERIOD + PIECE);
     for line in 0..(PERIOD + PIECE) / 16 {
-        // A write to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{:015}", line % (PERIOD / 16));
     }
     text.into_bytes()
 });
 
-/// The pattern from `offset` on: `length` bytes, or a [`PIECE`] when that is less.
+/// The pattern from `offset` on: `length` bytes, at most a [`PIECE`].
 pub(crate) fn piece(offset: u64, length: u64) -> &'static [u8] {
     let start = usize::try_from(offset % PERIOD as u64).unwrap_or_default();
     let length = usize::try_from(length).map_or(PIECE, |length| length.min(PIECE));
     PATTERN.get(start..start + length).unwrap_or_default()
 }
 
-/// Follows a stream of the pattern, and finds bytes that were lost, doubled or moved. The two ends
-/// of each piece are compared, which costs next to nothing.
+/// Checks a stream of the pattern, and detects lost, doubled or moved bytes. It compares the two
+/// ends of each piece, which costs almost nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
     offset: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// The next bytes that came.
+    /// Checks the next bytes.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         let head = bytes.get(..COMPARED).unwrap_or(bytes);
         let tail = bytes.len().saturating_sub(COMPARED);
@@ -56,12 +56,12 @@ impl Check {
         }
     }
 
-    /// How many bytes came.
+    /// How many bytes have been checked.
     pub(crate) fn bytes(&self) -> u64 {
         self.offset
     }
 
-    /// Fails where something else came than the pattern.
+    /// Fails if the bytes were not the pattern.
     pub(crate) fn verify(&self) -> anyhow::Result<()> {
         let wrong = self.wrong.unwrap_or_default();
         ensure!(self.wrong.is_none(), "the bytes at offset {wrong} are not what was sent");

@@ -1,4 +1,4 @@
-//! How each peer is started.
+//! Starting the peers.
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub(crate) mod hosts;
 mod serialproxy;
 mod websockify;
 
-/// Where the programs are, and room for their files.
+/// The programs, and a directory for their files.
 #[derive(Debug)]
 pub(crate) struct Programs {
     /// `serialproxy`.
@@ -42,11 +42,11 @@ pub(crate) struct Programs {
     pub(crate) work: PathBuf,
 }
 
-/// A peer that is ready, with a guest behind it; all ends when it is dropped.
+/// A running peer with a guest behind it; dropping this ends both.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) target: Target,
-    /// Its processes, the one that clients connect to first.
+    /// Its processes; clients connect to the first.
     _processes: Vec<Process>,
     _guest: Process,
 }
@@ -54,14 +54,14 @@ pub(crate) struct Running {
 /// A certificate for this machine, which its clients trust.
 #[derive(Debug)]
 struct Certificate {
-    /// Itself and its key.
+    /// The certificate and its key.
     cert: PathBuf,
     key: PathBuf,
     /// Both in one file.
     both: PathBuf,
 }
 
-/// Starts a guest, and a peer before it as this load needs it.
+/// Starts a guest, and a peer in front of it, for this load.
 pub(crate) async fn start(
     peer: Peer,
     load: Load,
@@ -105,7 +105,7 @@ impl Certificate {
 }
 
 impl Programs {
-    /// These, and an empty directory.
+    /// The programs, and an empty directory.
     pub(crate) fn before_run(serialproxy: PathBuf, websockify: PathBuf) -> anyhow::Result<Self> {
         let work = PathBuf::from("target/bench/work");
         if work.exists() {
@@ -126,7 +126,7 @@ impl Programs {
     }
 }
 
-/// Runs a command to its end; what it says.
+/// Runs a command to its end; returns its output.
 fn said(command: &mut Command) -> anyhow::Result<String> {
     let name = Path::new(command.get_program()).display().to_string();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("no {name}"))?;
@@ -135,7 +135,7 @@ fn said(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// What follows `prefix` in the line that says where a program listens.
+/// The word after `prefix` in a program's ready line.
 pub(crate) fn word<'a>(ready: &'a str, prefix: &str) -> anyhow::Result<&'a str> {
     let word = ready.split_whitespace().find_map(|word| word.strip_prefix(prefix));
     word.with_context(|| format!("it did not print {prefix}: {ready:?}"))
@@ -149,7 +149,7 @@ pub(crate) fn start_guest(machine: &Machine, core: usize) -> anyhow::Result<(Pro
     Ok((process, address))
 }
 
-/// An address on loopback that is free now, outside the range from which the system chooses.
+/// A loopback address that is free now, outside the range from which the system chooses ports.
 fn free_address() -> anyhow::Result<SocketAddr> {
     use std::sync::atomic::AtomicU16;
     use std::sync::atomic::Ordering;
@@ -160,7 +160,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     free.context("no port is free")
 }
 
-/// Waits until someone listens there, and returns how much memory the process has then.
+/// Waits until the process listens there, and returns its memory at that time.
 fn wait_for_listener(process: &mut Process, address: SocketAddr) -> anyhow::Result<u64> {
     let start = Instant::now();
     while TcpStream::connect(address).is_err() {

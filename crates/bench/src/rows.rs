@@ -1,4 +1,4 @@
-//! The rows of the table: what is said of each load, and what is to be reached.
+//! The rows of the table: their texts, and their goals.
 
 use std::fmt;
 
@@ -19,23 +19,23 @@ pub(crate) struct Measure {
     pub(crate) load: Load,
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
-    /// The name of the value that the load reads off.
+    /// The name of the load's value.
     pub(crate) value: &'static str,
-    /// Whether the value without a proxy is taken off, so that what a proxy adds is left.
+    /// Whether to subtract the value without a proxy, so that the part that a proxy adds is left.
     pub(crate) over_direct: bool,
     pub(crate) goals: &'static [Goal],
 }
 
-/// What is to be reached.
+/// A goal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
-    /// Of our value divided by that of a peer in the same round.
+    /// For our value divided by a peer's in the same round.
     Ratio(Peer, Bound),
-    /// Of our value.
+    /// For our value.
     Value(Bound),
 }
 
-/// Where reached begins.
+/// The limit of a goal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -83,7 +83,7 @@ const fn over_direct(measure: Measure) -> Measure {
     Measure { over_direct: true, ..measure }
 }
 
-/// All, in the order of the table.
+/// All measures, in the order of the table.
 pub(crate) const MEASURES: &[Measure] = &[
     measure(
         1,
@@ -306,7 +306,7 @@ pub(crate) const MEASURES: &[Measure] = &[
     measure(19, Load::Attach, ("attach cpu", "CPU µs/session"), "2 hosts: attach and leave", &[]),
 ];
 
-/// Every load that a row needs, in the order of the table; of no row: all.
+/// Every load that these rows need, in the order of the table; without rows, all loads.
 pub(crate) fn loads(rows: &[u8]) -> Vec<Load> {
     let mut loads = Vec::new();
     for measure in MEASURES {

@@ -1,4 +1,4 @@
-//! A run: all rounds, and in each all loads, and for each all peers.
+//! A run: in each round, each load on each peer.
 
 use std::io::Write;
 use std::path::Path;
@@ -84,13 +84,14 @@ impl Run {
                     }
                 }
             }
-            // What one leaves behind in the kernel is not always met by the same other.
+            // A peer may leave effects in the kernel, which should not always affect the same next
+            // peer.
             peers.reverse();
         }
         (samples, failures)
     }
 
-    /// One load on one peer, which runs as long as this.
+    /// Runs one load on one peer, which is started for it.
     async fn measure(&self, load: Load, peer: Peer) -> anyhow::Result<Values> {
         let (quick, machine) = (self.quick, &self.machine);
         let running = peers::start(peer, load, quick, &self.programs, machine).await?;
@@ -98,7 +99,7 @@ impl Run {
         put(&plan, machine)
     }
 
-    /// What ran where, so that the numbers can be judged.
+    /// The programs and the machine, so that readers can judge the numbers.
     fn preamble(&self, options: &RunOptions) -> String {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let (kernel, processor) = machine::kernel_and_processor();
@@ -123,7 +124,7 @@ impl Run {
     }
 }
 
-/// Puts a load on what runs, in a process of its own.
+/// Runs a load on a running peer, in a separate process.
 pub(crate) fn put(plan: &Plan, machine: &Machine) -> anyhow::Result<Values> {
     let core = if plan.load.on_one_core() { machine.proxy } else { machine.load };
     let mut command = machine.command(core, &std::env::current_exe()?);
@@ -136,7 +137,7 @@ pub(crate) fn put(plan: &Plan, machine: &Machine) -> anyhow::Result<Values> {
     serde_json::from_slice(&output.stdout).context("the load said something else")
 }
 
-/// The first line that a program says.
+/// The first line that a program prints.
 fn said(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

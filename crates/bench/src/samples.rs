@@ -1,4 +1,4 @@
-//! What was read off in all rounds, and what it says of the goals.
+//! The values of all rounds, and whether they reach the goals.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::rows::Measure;
 use crate::statistics::extremes;
 use crate::statistics::median;
 
-/// Values by who was measured with which load and what it is called, and then by round.
+/// Values by peer, load and name, and then by round.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(HashMap<(Peer, Load, String), BTreeMap<u32, f64>>);
 
@@ -21,9 +21,9 @@ pub(crate) struct Samples(HashMap<(Peer, Load, String), BTreeMap<u32, f64>>);
 pub(crate) enum Verdict {
     /// The median reaches it.
     Reached,
-    /// The median does not, a round does.
+    /// The median does not reach it, but one round does.
     WithinScatter,
-    /// No round does.
+    /// No round reaches it.
     Missed,
 }
 
@@ -38,7 +38,7 @@ impl Verdict {
 }
 
 impl Samples {
-    /// Adds what a load read off in a round.
+    /// Adds the values of a load in a round.
     pub(crate) fn add(&mut self, round: u32, load: Load, peer: Peer, values: Values) {
         for (name, value) in values {
             self.0.entry((peer, load, name)).or_default().insert(round, value);
@@ -50,7 +50,7 @@ impl Samples {
         self.by_round(measure, peer).into_values().collect()
     }
 
-    /// Our value divided by a peer's in the same round, for each that has both.
+    /// Our value divided by a peer's in the same round, for each round that has both.
     pub(crate) fn ratios(&self, measure: &Measure, peer: Peer) -> Vec<f64> {
         let theirs = self.by_round(measure, peer);
         let ours = self.by_round(measure, Peer::Serialproxy).into_iter();
@@ -58,7 +58,7 @@ impl Samples {
     }
 
     /// Whether all goals are reached: the worst verdict among them, or `None` where there is no
-    /// goal or nothing that was measured.
+    /// goal or no value.
     pub(crate) fn verdict(&self, measure: &Measure) -> Option<Verdict> {
         let verdicts = measure.goals.iter().filter_map(|goal| match goal {
             Goal::Ratio(peer, bound) => verdict(*bound, &self.ratios(measure, *peer)),

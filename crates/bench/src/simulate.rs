@@ -1,5 +1,5 @@
-//! The simulation of a large cluster: many hosts' servers in a real etcd, and what that costs the programs
-//! of a cluster. `docs/cluster.md` has the figures.
+//! The simulation of a large cluster: the servers of many hosts in a real etcd, and the cost for
+//! the programs of the cluster. `docs/cluster.md` has the figures.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -44,14 +44,14 @@ pub(crate) mod simulated;
 /// How long the hosts may take to write their servers.
 const WRITE: Duration = Duration::from_secs(120);
 
-/// How long etcd is watched while nothing changes.
+/// How long etcd is measured while nothing changes.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Calls for tokens, and how many are made at a time.
+/// Calls for tokens, and how many run at a time.
 const TOKENS: usize = 3000;
 const CALLERS: usize = 16;
 
-/// What is simulated.
+/// What to simulate.
 #[derive(clap::Args, Debug)]
 pub(crate) struct SimulateOptions {
     /// Hosts
@@ -76,7 +76,7 @@ pub(crate) struct SimulateOptions {
     program: PathBuf,
 }
 
-/// Simulates, and prints the table. Fails when something does not work, not when a goal is missed.
+/// Simulates, and prints the table. Fails on an error, not when a goal is missed.
 pub(crate) async fn run(options: &SimulateOptions) -> anyhow::Result<ExitCode> {
     machine::raise_file_limit()?;
     let machine = Machine::find()?;
@@ -117,7 +117,7 @@ pub(crate) async fn run(options: &SimulateOptions) -> anyhow::Result<ExitCode> {
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What was found.
+/// The results.
 #[derive(Debug, Default)]
 struct Found(Vec<[String; 5]>);
 
@@ -139,8 +139,8 @@ impl Found {
     }
 }
 
-/// The simulated hosts, in a process of their own, which runs when nothing that is measured does: real ones
-/// have their own cores.
+/// The simulated hosts, in a separate process with a lower priority, since real hosts have their
+/// own cores.
 fn start_hosts(
     machine: &Machine,
     etcd: &str,
@@ -169,20 +169,20 @@ async fn wait_for(etcd: &Etcd, total: usize) -> anyhow::Result<()> {
     }
 }
 
-/// Bytes of etcd's database.
+/// Size of etcd's database in bytes.
 async fn size(etcd: &Etcd) -> anyhow::Result<u64> {
     let node = etcd.nodes().await.pop().context("etcd has no node")?;
     Ok(node.health?.bytes)
 }
 
-/// Per cent of a core that a process takes now.
+/// Present CPU time of a process in percent of a core.
 async fn quiet(process: u32) -> anyhow::Result<f64> {
     let before = Cpu::of(process)?;
     tokio::time::sleep(QUIET).await;
     Ok(Cpu::of(process)?.since(&before).as_secs_f64() / QUIET.as_secs_f64() * 100.0)
 }
 
-/// Tokens and attaches, while the directory has all servers.
+/// Measures tokens and attaches, while the directory has all servers.
 async fn sessions(
     cluster: &Cluster,
     machine: &Machine,
@@ -215,7 +215,7 @@ async fn sessions(
     Ok(())
 }
 
-/// Gets tokens as fast as it can.
+/// Gets tokens as fast as possible.
 async fn tokens(api: &Api, lines: usize) -> anyhow::Result<()> {
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {

@@ -1,6 +1,6 @@
-//! What is said about many values in one.
+//! Statistics over many values.
 
-/// The value below which `share` (0 to 1) of the values lie; 0 when there are none.
+/// The value below which `share` (0 to 1) of the values are; 0 without values.
 pub(crate) fn percentile(values: &mut [u64], share: f64) -> u64 {
     values.sort_unstable();
     #[allow(
@@ -12,7 +12,7 @@ pub(crate) fn percentile(values: &mut [u64], share: f64) -> u64 {
     values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// The middle of the values, or the mean of the two in the middle; `None` when there are none.
+/// The middle value, or the mean of the two middle ones; `None` without values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -21,14 +21,14 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// The smallest and the largest value; `None` when there are none.
+/// The smallest and the largest value; `None` without values.
 pub(crate) fn extremes(values: &[f64]) -> Option<(f64, f64)> {
     let smallest = values.iter().copied().min_by(f64::total_cmp)?;
     let largest = values.iter().copied().max_by(f64::total_cmp)?;
     Some((smallest, largest))
 }
 
-/// Jain's index of fairness: 1 when all have the same, 1/n when one has everything.
+/// Jain's index of fairness: 1 when all shares are equal, 1/n when one has everything.
 pub(crate) fn jain(shares: &[f64]) -> f64 {
     let sum: f64 = shares.iter().sum();
     let squares: f64 = shares.iter().map(|share| share * share).sum();

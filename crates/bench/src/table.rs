@@ -11,7 +11,7 @@ use crate::samples::Samples;
 use crate::statistics::extremes;
 use crate::statistics::median;
 
-/// All that was measured, a line for each value.
+/// The table of all measured values, with a line for each.
 pub(crate) fn render(samples: &Samples, markdown: bool) -> String {
     let mut table = Table::new();
     table.load_style(if markdown { ASCII_MARKDOWN } else { ASCII_FULL_CONDENSED });
@@ -53,7 +53,7 @@ fn line(samples: &Samples, measure: &Measure) -> Vec<String> {
     line
 }
 
-/// The median, and the smallest and the largest behind it.
+/// The median, followed by the smallest and the largest value.
 fn spread(values: &[f64]) -> String {
     match (median(values), extremes(values)) {
         (Some(median), Some((smallest, largest))) if median.is_finite() => {
@@ -66,7 +66,7 @@ fn spread(values: &[f64]) -> String {
     }
 }
 
-/// Three digits that count.
+/// The value with three significant digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         ..0.0995 => format!("{value:.3}"),

@@ -1,4 +1,4 @@
-//! What a process and its children take, as `proc(5)` tells it.
+//! The CPU time and memory of a process and its children, from `proc(5)`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,19 +13,19 @@ const TICK: Duration = Duration::from_millis(10);
 /// CPU time of a process and its descendants so far.
 #[derive(Debug, Default)]
 pub(crate) struct Cpu {
-    /// Of what runs, exact: by thread.
+    /// The exact time of each running thread.
     threads: HashMap<PathBuf, Duration>,
-    /// Of the children that ended, in ticks.
+    /// The time of ended children, in ticks.
     ended: Duration,
 }
 
 impl Cpu {
-    /// Reads it.
+    /// Reads the times.
     pub(crate) fn of(root: u32) -> anyhow::Result<Self> {
         let ended = ended_children(&read(root, "stat")?).context("cannot read its CPU time")?;
         let mut threads = HashMap::new();
         for process in tree(root)? {
-            // One that ends just now is seen by the next look, among the ended ones.
+            // If it ends now, the next reading includes it among the ended children.
             let Ok(entries) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
             for thread in entries.flatten().map(|entry| entry.path()) {
                 let schedstat = fs::read_to_string(thread.join("schedstat"));
@@ -37,8 +37,8 @@ impl Cpu {
         Ok(Self { threads, ended })
     }
 
-    /// What was taken since an earlier look. A thread that ended between counts nothing: it was
-    /// one that had no more to do.
+    /// The time since an earlier reading. A thread that ended in between does not count: it had no
+    /// more work.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
         let ran = self.threads.iter().map(|(thread, time)| {
             time.saturating_sub(earlier.threads.get(thread).copied().unwrap_or_default())
@@ -47,8 +47,8 @@ impl Cpu {
     }
 }
 
-/// Memory in bytes: the resident set of a process, or of one with children the sum of their
-/// proportional sets, in which a page that they share counts once.
+/// Memory in bytes: the resident set of a process, or for a process with children the sum of their
+/// proportional sets, in which a shared page counts once.
 pub(crate) fn memory(root: u32) -> anyhow::Result<u64> {
     let processes = tree(root)?;
     if let [process] = *processes {
@@ -63,7 +63,7 @@ pub(crate) fn peak(process: u32) -> anyhow::Result<u64> {
     kilobytes(&read(process, "status")?, "VmHWM:").context("it has no memory")
 }
 
-/// Lets [`peak`] begin anew with the present resident set.
+/// Resets [`peak`] to the present resident set.
 pub(crate) fn forget_peak(process: u32) -> anyhow::Result<()> {
     let path = format!("/proc/{process}/clear_refs");
     fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
@@ -94,7 +94,7 @@ fn read(process: u32, file: &str) -> anyhow::Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {path}: has it ended?"))
 }
 
-/// A field of `stat`, counted as in `proc_pid_stat(5)`. The name, which is the second, may hold
+/// A field of `stat`, numbered as in `proc_pid_stat(5)`. The second field, the name, may contain
 /// spaces and parentheses.
 fn field<T: std::str::FromStr>(stat: &str, number: usize) -> Option<T> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()

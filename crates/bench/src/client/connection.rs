@@ -1,4 +1,4 @@
-//! A connection of a session, with TLS or without, that several may read and write.
+//! The connection of a session, with TLS or without, which several tasks may read and write.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,7 +24,7 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Does the handshake of TLS.
+    /// Does the TLS handshake.
     pub(crate) async fn secure(
         stream: TcpStream,
         address: SocketAddr,
@@ -35,7 +35,7 @@ impl Connection {
         Ok(Self::Tls(Mutex::new(stream)))
     }
 
-    /// Waits until there may be something to read that [`Self::try_read`] did not find.
+    /// Waits until there may be more to read than [`Self::try_read`] found.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.readable().await,
@@ -45,7 +45,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, without waiting; 0 at the end of the connection.
+    /// Reads available bytes, without waiting; 0 at the end of the connection.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.try_read(buffer),
@@ -53,7 +53,7 @@ impl Connection {
         }
     }
 
-    /// Reads what comes; 0 at the end of the connection.
+    /// Waits for bytes and reads them; 0 at the end of the connection.
     pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.try_read(buffer) {
@@ -63,7 +63,7 @@ impl Connection {
         }
     }
 
-    /// Writes as much as the connection takes, without waiting.
+    /// Writes as much as the connection accepts, without waiting.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.try_write(bytes),
@@ -76,7 +76,8 @@ impl Connection {
         }
     }
 
-    /// Writes as much as the connection takes, which is something; with TLS, the kernel has all of it.
+    /// Writes as much as the connection accepts, at least one byte; with TLS, the kernel has
+    /// accepted all of it.
     pub(crate) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.try_write(bytes) {
@@ -90,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends the sending direction.
     pub(crate) fn end(&self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => Ok(rustix::net::shutdown(tcp, rustix::net::Shutdown::Write)?),

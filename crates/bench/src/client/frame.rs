@@ -1,5 +1,5 @@
-//! Frames of a WebSocket as a client meets them (RFC 6455 section 5): it masks what it sends, and
-//! what it reads is not masked.
+//! WebSocket frames as a client uses them (RFC 6455 section 5): sent frames are masked, received
+//! ones are not.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use anyhow::bail;
 use anyhow::ensure;
 
-/// The most bytes of payload that a control frame has.
+/// Largest payload of a control frame, in bytes.
 const CONTROL: u64 = 125;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Opcode {
     /// Bytes of the console.
@@ -21,12 +21,12 @@ pub(crate) enum Opcode {
     Pong = 10,
 }
 
-/// A source of masks that look random, none of which is zero.
+/// A source of masks that look random and are never zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Masks(u32);
 
 impl Masks {
-    /// Begins elsewhere each time.
+    /// Begins with another mask each time.
     pub(crate) fn new() -> Self {
         static SEED: AtomicU32 = AtomicU32::new(0x9e37_79b9);
         Self(SEED.fetch_add(0x6d2b_79f5, Ordering::Relaxed).max(1))
@@ -41,7 +41,7 @@ impl Masks {
     }
 }
 
-/// A frame with everything in it.
+/// A complete frame.
 pub(crate) fn encode(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(payload.len() + 14);
     frame.push(0x80 | opcode as u8);
@@ -62,10 +62,10 @@ pub(crate) fn encode(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     frame
 }
 
-/// A part of what came.
+/// A part of the received bytes.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Piece<'a> {
-    /// Bytes of the console: a frame's, or as many of them as are there.
+    /// Bytes of the console: the payload of a frame, or the part of it that has arrived.
     Data(&'a [u8]),
     /// A ping, to be answered with the same payload.
     Ping(Vec<u8>),
@@ -73,18 +73,18 @@ pub(crate) enum Piece<'a> {
     Close(u16),
 }
 
-/// Takes frames apart as they come, however they are cut. Text and pongs are dropped.
+/// Parses frames from a stream in any pieces. Text frames and pongs are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     header: Vec<u8>,
-    /// What is yet to come of the frame.
+    /// Bytes of the frame's payload that have not arrived yet.
     left: u64,
     opcode: u8,
     control: Vec<u8>,
 }
 
 impl Decoder {
-    /// The next piece of `bytes`, which moves on behind it; `None` when more have to come first.
+    /// The next piece of `bytes`, which advances behind it; `None` when more bytes are needed.
     pub(crate) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> anyhow::Result<Option<Piece<'a>>> {
         loop {
             if self.left == 0 && !self.begin(bytes)? {
@@ -112,7 +112,7 @@ impl Decoder {
         }
     }
 
-    /// Reads a header; whether it is there as a whole.
+    /// Reads a header; returns whether it was complete.
     fn begin(&mut self, bytes: &mut &[u8]) -> anyhow::Result<bool> {
         while let Some((byte, rest)) = bytes.split_first() {
             self.header.push(*byte);
@@ -147,7 +147,7 @@ fn code(payload: &[u8]) -> u16 {
 mod tests {
     use super::*;
 
-    /// All pieces of `bytes`, fed in parts of `size`; data in a row is joined.
+    /// All pieces of `bytes`, decoded in parts of `size`; adjacent data is joined.
     fn decode(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<String>) {
         let (mut decoder, mut data, mut others) = (Decoder::default(), Vec::new(), Vec::new());
         for mut part in bytes.chunks(size) {

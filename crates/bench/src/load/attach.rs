@@ -15,7 +15,7 @@ use crate::load::typists::schedule;
 use crate::load::values;
 use crate::statistics::percentile;
 
-/// Each is opened again after 5 s.
+/// Each line gets another session after 5 s.
 pub(crate) const LINES: usize = 1000;
 
 /// Sessions per second.
@@ -35,8 +35,8 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     ]))
 }
 
-/// Opens sessions for some seconds, each of which leaves at once. The time in nanoseconds from when each
-/// should have been opened until it was, so that one that is opened late counts as slow.
+/// Opens sessions for some seconds; each leaves at once. Returns the times in nanoseconds from when
+/// each session was due until it was open, so that a session that is opened late counts as slow.
 async fn open_for(plan: &Plan, seconds: u32) -> anyhow::Result<Vec<u64>> {
     let door = plan.door()?;
     let due = schedule(1, seconds * RATE, Duration::from_secs(1) / RATE).concat();

@@ -20,7 +20,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     Ok(values([("bulk rate", rate), ("bulk cpu", cpu)]))
 }
 
-/// Has the guest print so many bytes, and reads them.
+/// Lets the guest print this many bytes, and reads them.
 async fn print(session: &mut Session, bytes: u64) -> anyhow::Result<()> {
     session.writer.send(Command::Print(bytes).typed().as_bytes()).await?;
     let mut check = Check::default();

@@ -1,4 +1,4 @@
-//! Sessions that open, type one key and leave.
+//! Sessions that open, send one key and leave.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::peer::Peer;
 
 pub(crate) const LINES: usize = 1000;
 
-/// As many are open at a time, each on lines of its own.
+/// How many sessions are open at a time, each on its own lines.
 const WORKERS: usize = 16;
 
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {

@@ -1,4 +1,4 @@
-//! Guests print as a UART does: 11 bytes at a time, a thousand times a second.
+//! Guests that print like a UART: 11 bytes at a time, a thousand times a second.
 
 use anyhow::Context;
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use crate::pattern::Check;
 
 pub(crate) const SESSIONS: usize = 16;
 
-/// Bytes per second: a write of 11 in each millisecond.
+/// Bytes per second: a write of 11 bytes in each millisecond.
 const RATE: u64 = 11_000;
 
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
@@ -41,7 +41,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     ]))
 }
 
-/// Reads all that is printed; returns in how many pieces it came: frames, where there are any.
+/// Reads all output; returns in how many pieces it arrived: frames, where there are any.
 async fn read(mut session: Session, bytes: u64) -> anyhow::Result<u64> {
     let (mut check, mut pieces) = (Check::default(), 0);
     let take = |piece: &[u8]| {

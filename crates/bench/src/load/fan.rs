@@ -1,4 +1,5 @@
-//! One prints at a steady rate, 101 read. Where a line cannot be shared, 101 print.
+//! One guest prints at a steady rate to 101 readers. Where a line cannot be shared, 101 guests
+//! print.
 
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     ]))
 }
 
-/// Reads all that is printed, and what the guest says of itself behind it.
+/// Reads all output, and the guest's report after it.
 async fn read(mut session: Session, bytes: u64) -> anyhow::Result<Punctuality> {
     let (mut check, mut said) = (Check::default(), Vec::new());
     let take = |piece: &[u8]| {

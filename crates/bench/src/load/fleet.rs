@@ -49,7 +49,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     }
 }
 
-/// Counts what comes, until something is wrong.
+/// Counts bytes until an error occurs.
 async fn follow(
     mut session: Session,
     counts: Arc<Vec<AtomicU64>>,
@@ -61,7 +61,7 @@ async fn follow(
         if let Some(count) = counts.get(line) {
             count.store(check.bytes(), Ordering::Relaxed);
         }
-        // Readers take turns, or one that always finds more would starve the others.
+        // Readers take turns; otherwise one that always finds more would starve the others.
         tokio::task::yield_now().await;
     }
     bail!("{}", session.reader.end())

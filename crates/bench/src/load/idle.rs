@@ -1,4 +1,4 @@
-//! Sessions that have been used and now wait: the memory that they hold, the CPU that they take.
+//! Sessions that have been used and now wait: their memory, and their CPU time.
 
 use std::time::Duration;
 
@@ -16,24 +16,25 @@ use crate::load::Values;
 use crate::load::values;
 use crate::peer::Peer;
 
-/// What each session types and gets back before it waits.
+/// How many bytes each session sends and gets back before it waits.
 const USED: usize = 16 * 1024;
 
-/// Sessions that watch on each of the watched lines.
+/// Watching sessions on each watched line.
 const WATCHERS: usize = 2;
 
-/// How long after the last byte memory is looked at.
+/// How long after the last byte the memory is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Websockify's children select(2), which knows no descriptor above 1023: it ends at 508 sessions.
+/// websockify's children use select(2), which allows no descriptor above 1023: it fails at 508
+/// sessions.
 const WEBSOCKIFY: usize = 200;
 
-/// How many sessions wait, on a line each.
+/// How many sessions wait, each on a line of its own.
 pub(crate) fn sessions(quick: bool) -> usize {
     if quick { 1000 } else { 5000 }
 }
 
-/// How many lines are watched; as many others tell what a line keeps of its output.
+/// How many lines are watched; as many others show how much output a line keeps.
 pub(crate) fn watched(quick: bool) -> usize {
     sessions(quick) * 2 / 5
 }
@@ -65,7 +66,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     Ok(found)
 }
 
-/// Types, and reads the echo, as do those who watch.
+/// Sends input and reads the echo, also in the watching sessions.
 async fn use_it(session: &mut Session, watchers: &mut [Session]) -> anyhow::Result<()> {
     session.writer.send(&[b'u'; USED]).await?;
     session.reader.read_exactly(USED as u64, |_| ()).await?;
@@ -95,7 +96,7 @@ async fn wait(sessions: Vec<Session>, time: Duration) -> anyhow::Result<Vec<Sess
     Ok(sessions.into_iter().map(|(_, session)| session).collect())
 }
 
-/// Per cent of a core that the peer takes while all wait, over at least two pings of each.
+/// CPU time of the peer in percent of a core while all sessions wait, for at least two pings each.
 async fn cpu_of_waiting(
     plan: &Plan,
     sessions: Vec<Session>,
@@ -107,10 +108,10 @@ async fn cpu_of_waiting(
     Ok((sessions, cpu / seconds * 100.0))
 }
 
-/// KiB that one more session on a line holds.
+/// The memory in KiB of one more session on a line.
 ///
-/// Using it makes the line keep more output. So as many other lines are used without anyone who
-/// watches, and what that took is taken off.
+/// Its use makes the line keep more output. So as many other lines are used without watchers, and
+/// their additional memory is subtracted.
 async fn watcher(plan: &Plan, mut sessions: Vec<Session>) -> anyhow::Result<f64> {
     let lines = watched(plan.quick);
     let start = plan.memory()?;

@@ -26,7 +26,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     ]))
 }
 
-/// How long each of so many keys took, in nanoseconds.
+/// The time from each key to its echo, in nanoseconds.
 async fn echoes(session: &mut Session, keys: u32) -> anyhow::Result<Vec<u64>> {
     let mut times = Vec::with_capacity(keys as usize);
     for key in (b'a'..=b'z').cycle().take(keys as usize) {

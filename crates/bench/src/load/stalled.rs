@@ -1,4 +1,4 @@
-//! A session that does not read while its line prints, beside others that type.
+//! A session that does not read while its line prints, beside other sessions that type.
 
 use std::future::pending;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use crate::load::values;
 use crate::statistics::percentile;
 use crate::usage;
 
-/// They type on lines of their own; the first line prints.
+/// The sessions that type, each on its own line; the first line prints.
 pub(crate) const TYPISTS: usize = 100;
 
-/// The line that prints: 5 MB/s, for as long as the others type.
+/// The rate of the line that prints, for as long as the others type: 5 MB/s.
 const RATE: u64 = 5_000_000;
 
-/// How long a session that came is given for its start: the screen that is painted for it takes
-/// memory for a moment, and counts nothing here.
+/// The time for a new session to settle: painting its screen takes memory for a moment, which must
+/// not count.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// What a stalled client's kernel takes, so that the rest is soon the proxy's.
+/// The receive buffer of a stalled client, small so that the proxy soon holds the rest.
 const RECEIVE_BUFFER: u32 = 64 * 1024;
 
 /// The close code of a raw session that reads too slowly.
@@ -39,7 +39,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     let mut typing = plan.open_all(TYPISTS + 1).await?;
     let printing = typing.swap_remove(0);
     let mut stage = Stage { plan, typing, printing };
-    // Once without a count, so that the line's history is full.
+    // One phase is not measured, so that the line's history is full.
     stage.phase(None).await?;
     let (raw, raw_delay) = stage.compare("", Some(TOO_SLOW)).await?;
     let (v1, v1_delay) = stage.compare("console.v1", None).await?;
@@ -51,24 +51,24 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     ]))
 }
 
-/// Those who type, and the session whose line prints.
+/// The sessions that type, and the session whose line prints.
 struct Stage<'a> {
     plan: &'a Plan,
     typing: Vec<Session>,
     printing: Session,
 }
 
-/// What is seen while the line prints and all type.
+/// The results while the line prints and the others type.
 struct Phase {
-    /// The peer's memory where it was largest, in bytes.
+    /// The peer's largest memory in bytes.
     memory: u64,
-    /// Of the keys' times, in nanoseconds.
+    /// The 99th percentile of the keys' times, in nanoseconds.
     p99: u64,
 }
 
 impl Stage<'_> {
-    /// A session that watches what is printed, first one that reads and then one that does not:
-    /// KiB that the second holds beyond the first, and how many times longer the keys take.
+    /// Compares a watching session that reads with one that does not: how many KiB more the second
+    /// one takes, and by which factor the keys take longer.
     async fn compare(
         &mut self,
         subprotocol: &'static str,
@@ -81,7 +81,7 @@ impl Stage<'_> {
         let beside_stalled = self.phase(None).await?;
         if let Some(code) = closed_with {
             while stalled.reader.read(|_| ()).await?.is_some() {}
-            // A Close frame does not arrive where the proxy found no room for it.
+            // A Close frame does not arrive where the proxy had no room for it.
             let close = stalled.reader.close().unwrap_or(code);
             ensure!(close == code, "the session was closed with {close}, not {code}");
         }
@@ -89,14 +89,14 @@ impl Stage<'_> {
         Ok((held as f64 / 1024.0, beside_stalled.p99 as f64 / beside_reading.p99 as f64))
     }
 
-    /// Opens a session that watches the line that prints, on a socket that takes little.
+    /// Opens a session that watches the printing line, on a socket with a small buffer.
     async fn watch(&self, subprotocol: &'static str) -> anyhow::Result<Session> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         Session::open_on(socket, &self.plan.door()?, &self.plan.watching(0, subprotocol)).await
     }
 
-    /// Lets the line print and all type, and perhaps one more read.
+    /// Runs the load once: the line prints, the others type, and perhaps another session reads.
     async fn phase(&mut self, reading: Option<&mut Reader>) -> anyhow::Result<Phase> {
         let process = self.plan.target.process.context("no proxy, no stalled reader")?;
         let seconds = if self.plan.quick { 3 } else { 5 };
@@ -121,7 +121,7 @@ impl Stage<'_> {
     }
 }
 
-/// Reads until something is wrong.
+/// Reads until an error occurs.
 async fn read_on(reader: Option<&mut Reader>) -> anyhow::Error {
     let Some(reader) = reader else { return pending().await };
     loop {

@@ -23,7 +23,7 @@ use crate::statistics::percentile;
 
 pub(crate) const SESSIONS: usize = 200;
 
-/// Keys per second of each.
+/// Keys per second of each session.
 const RATE: u32 = 20;
 
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
@@ -40,8 +40,8 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     ]))
 }
 
-/// Types in all sessions for some seconds. The time in nanoseconds from when each key should have
-/// been sent until its echo came, so that a key that is sent late counts as slow.
+/// Types in all sessions for some seconds. Returns the times in nanoseconds from when each key was
+/// due until its echo arrived, so that a key that is sent late counts as slow.
 pub(crate) async fn type_for(
     sessions: Vec<Session>,
     seconds: u32,
@@ -73,12 +73,13 @@ pub(crate) async fn type_for(
     Ok((sessions, times))
 }
 
-/// When each session types its keys: one in each interval, anywhere in it, as people do. Spread
-/// evenly, no key would ever meet another. The same for every peer.
+/// The times at which each session types its keys: one key in each interval, anywhere in it, as
+/// people do. With even times, no two keys would ever coincide. The schedule is the same for every
+/// peer.
 pub(crate) fn schedule(sessions: usize, keys: u32, interval: Duration) -> Vec<Vec<Duration>> {
     let mut state = 1_u64;
     let mut random = || {
-        // Knuth's linear congruential generator; the upper bits are the good ones.
+        // Knuth's linear congruential generator; its upper bits are the more random ones.
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / f64::from(1 << 24)
@@ -91,7 +92,7 @@ fn key(number: u32) -> u8 {
     b'a' + u8::try_from(number % 26).unwrap_or_default()
 }
 
-/// Waits for the echo of the keys that are typed at these times after `start`.
+/// Waits for the echo of the keys that are due at these times after `start`.
 async fn hear(
     mut session: Session,
     start: Instant,
@@ -112,8 +113,8 @@ async fn hear(
     Ok((session, times))
 }
 
-/// Waits that are exact to some microseconds, where tokio's have milliseconds. A timer's descriptor
-/// is read as a pipe's is.
+/// A timer with a precision of some microseconds, where tokio's has milliseconds. Its descriptor is
+/// read like a pipe.
 pub(crate) struct Alarm(pipe::Receiver);
 
 impl Alarm {
@@ -123,7 +124,7 @@ impl Alarm {
         Ok(Self(pipe::Receiver::from_owned_fd_unchecked(timer)?))
     }
 
-    /// Waits so long; not at all when that is nothing.
+    /// Waits for this time; returns at once where it is zero.
     pub(crate) async fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
         if time.is_zero() {
             return Ok(());

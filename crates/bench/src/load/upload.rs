@@ -31,7 +31,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Values> {
     Ok(values([("upload rate", rate), ("upload cpu", cpu)]))
 }
 
-/// Has the guest read, and types a MiB so many times.
+/// Lets the guest read, and sends a MiB this many times.
 async fn upload(session: &mut Session, part: &[u8], times: u64) -> anyhow::Result<()> {
     session.writer.send(Command::Read(times * MIB).typed().as_bytes()).await?;
     for _ in 0..times {

@@ -1,4 +1,4 @@
-//! The REST calls that a measurement begins with.
+//! The REST calls that prepare a measurement.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use serialproxy_proto::id::ServerId;
 /// How long all lines may take to connect to the guest.
 const CONNECT: Duration = Duration::from_secs(60);
 
-/// How long after a call that failed the next is made.
+/// The pause after a failed call.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The name of a line.
@@ -24,7 +24,7 @@ pub(crate) fn name(line: usize) -> String {
     format!("line{line}")
 }
 
-/// The API of a program, asked as administrator.
+/// The API of a program, called as administrator.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     url: String,
@@ -33,7 +33,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// The one at this URL, with the admin token of its state.
+    /// The API at this URL, with the admin token in this state directory.
     pub(crate) fn new(url: &str, state: &Path) -> anyhow::Result<Self> {
         let token = fs::read_to_string(state.join("admin-token")).context("no admin token")?;
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -51,7 +51,7 @@ impl Api {
         Ok(answer.error_for_status()?.json().await?)
     }
 
-    /// Waits until the first lines are connected. A cluster does not know them at once.
+    /// Waits until the first `lines` lines are connected. A cluster does not know them at once.
     pub(crate) async fn wait_for_lines(&self, lines: usize) -> anyhow::Result<()> {
         let start = Instant::now();
         for line in (0..lines).map(name) {
@@ -72,7 +72,7 @@ impl Api {
         Ok(())
     }
 
-    /// Path and query of a fresh console URL, for each of the first lines.
+    /// Path and query of a new console URL for each of the first `lines` lines.
     pub(crate) async fn consoles(&self, lines: usize, query: &str) -> anyhow::Result<Vec<String>> {
         let mut paths = Vec::with_capacity(lines);
         for line in 0..lines {
@@ -81,7 +81,7 @@ impl Api {
         Ok(paths)
     }
 
-    /// Path and query of a fresh console URL of a line.
+    /// Path and query of a new console URL of a line.
     pub(crate) async fn console(&self, line: usize, query: &str) -> anyhow::Result<String> {
         let server = ServerId::of_static(&name(line));
         let path = format!("/v3/servers/{server}/get-serial-console{query}");

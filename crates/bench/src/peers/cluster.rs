@@ -1,4 +1,4 @@
-//! A cluster on this machine, as its operators make one: a real etcd, an api host that `cluster init` made,
+//! A cluster on this machine, made as operators do: a real etcd, an api host from `cluster init`,
 //! and hosts that joined.
 
 use std::fs;
@@ -24,14 +24,14 @@ const START: Duration = Duration::from_secs(30);
 /// The api host's name.
 pub(crate) const API: &str = "api-1";
 
-/// What every host has in its configuration.
+/// The common part of every host's configuration.
 const COMMON: &str = "[api]\nlisten = 127.0.0.1:0\n\
     [consoleauth]\ntoken_ttl = 86400\n\
     [limits]\nconnections_per_address = 0\nsessions_per_user = 0\nsessions_per_address = 0\n\
     [serial_console]\nenabled = true\nserialproxy_host = 127.0.0.1\nserialproxy_port = 0\n\
     [cluster]\nlisten = 127.0.0.1:0\n";
 
-/// Its etcd, and the files of its hosts.
+/// The cluster's etcd, and the files of its hosts.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     program: PathBuf,
@@ -43,7 +43,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts its etcd, and makes the api host. etcd runs beside guests and clients.
+    /// Starts etcd on the core of guests and clients, and makes the api host.
     pub(crate) async fn start(programs: &Programs, machine: &Machine) -> anyhow::Result<Self> {
         let work = programs.fresh("cluster")?;
         let (client, peer) = (free_address()?, free_address()?);
@@ -65,8 +65,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Lets a host join, whose configuration ends with these options, of the group `[cluster]` at first;
-    /// `api` is where the api host listens.
+    /// Lets a host join. `options` are the end of its configuration, which begins in the group
+    /// `[cluster]`; `api` is the address of the api host.
     pub(crate) fn join(
         &self,
         api: &str,
@@ -82,7 +82,7 @@ impl Cluster {
         self.configure(host, options)
     }
 
-    /// Starts a role of a host on a core; and the line that it prints when it is ready.
+    /// Starts a role of a host on a core; returns its ready line, too.
     pub(crate) fn run(
         &self,
         (host, role): (&str, &str),
@@ -101,12 +101,12 @@ impl Cluster {
         self.process.id()
     }
 
-    /// What is left of it when its hosts run.
+    /// Keeps only the process of etcd, once the hosts run.
     pub(crate) fn into_etcd(self) -> Process {
         self.process
     }
 
-    /// Where a host keeps its state.
+    /// The state directory of a host.
     pub(crate) fn state(&self, host: &str) -> PathBuf {
         self.work.join(host)
     }

@@ -1,4 +1,4 @@
-//! HAProxy, which passes TCP on as it comes.
+//! HAProxy in TCP mode.
 
 use std::fs;
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::peers::Programs;
 use crate::peers::free_address;
 use crate::peers::wait_for_listener;
 
-/// Starts it before a guest: twice, with TLS between, where two hosts are measured.
+/// Starts it in front of a guest; for two hosts twice, with TLS between.
 pub(crate) fn start(
     programs: &Programs,
     machine: &Machine,
@@ -47,7 +47,7 @@ pub(crate) fn start(
     }
 }
 
-/// One that runs.
+/// A running HAProxy.
 struct Front {
     address: SocketAddr,
     process: u32,
@@ -61,7 +61,7 @@ impl Front {
     }
 }
 
-/// Starts one, with options of its listener, and its server with options.
+/// Starts one with these options of its listener, and with this server and its options.
 fn launch(
     programs: &Programs,
     machine: &Machine,
@@ -80,7 +80,7 @@ fn launch(
     Ok((process, front))
 }
 
-/// One thread and the default buffers; a session takes two files, of which 20,000 may be all.
+/// One thread and the default buffers; a session takes two of at most 20,000 files.
 fn config(bind: &str, server: &str) -> String {
     format!(
         "global\n    nbthread 1\n    maxconn 9900\n\

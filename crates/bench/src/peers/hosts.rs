@@ -1,5 +1,5 @@
-//! This program on two hosts: a proxy, and a compute host with the lines. The api host and etcd run beside
-//! guest and clients.
+//! This program on two hosts: a proxy, and a compute host with the lines. The api host and etcd
+//! share a core with guest and clients.
 
 use crate::load::Load;
 use crate::load::Target;
@@ -35,8 +35,8 @@ pub(crate) async fn start(
     Ok((processes, Target { writers, ..target }))
 }
 
-/// Adds a proxy and a compute host with so many lines to a cluster whose api host is `ready`; their
-/// processes, the proxy's first.
+/// Adds a proxy and a compute host with this many lines to a cluster, whose api host printed
+/// `ready`; returns their processes, the proxy's first.
 pub(crate) fn add(
     cluster: &Cluster,
     machine: &Machine,

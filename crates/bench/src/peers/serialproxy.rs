@@ -1,4 +1,4 @@
-//! This program, as its users run it: lines, tokens, and a log without debugging.
+//! This program as its users run it: with lines, tokens, and a log without debug messages.
 
 use std::fmt::Write;
 use std::fs;
@@ -17,8 +17,8 @@ use crate::peers::api::name;
 use crate::peers::word;
 use crate::usage;
 
-/// Starts it with as many lines to the guest as the load needs. Where memory is measured, what it
-/// takes with one line alone is its base.
+/// Starts it with as many lines to the guest as the load needs. Where memory is measured, its
+/// memory with one line is the base.
 pub(crate) async fn start(
     programs: &Programs,
     machine: &Machine,
@@ -36,7 +36,7 @@ pub(crate) async fn start(
     Ok((process, Target { base, ..target }))
 }
 
-/// Starts it with so many lines, and gets a token to write for each, and one to watch for the
+/// Starts it with this many lines, and gets a token to write for each, and one to watch for the
 /// first ones.
 async fn serve(
     programs: &Programs,

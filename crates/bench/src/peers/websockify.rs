@@ -9,7 +9,7 @@ use crate::peers::Programs;
 use crate::peers::free_address;
 use crate::peers::wait_for_listener;
 
-/// Starts it before a guest.
+/// Starts it in front of a guest.
 pub(crate) fn start(
     programs: &Programs,
     machine: &Machine,

@@ -1,4 +1,4 @@
-//! An api role that starts when the cluster is there already.
+//! An api role that starts after the rest of the cluster.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -24,20 +24,20 @@ use crate::usage;
 /// How long it may take to list the first page.
 const LIST: Duration = Duration::from_secs(60);
 
-/// How long after the last call memory is looked at.
+/// How long after the last call the memory is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// What it does and takes.
+/// The role's times and memory.
 #[derive(Debug)]
 pub(crate) struct Cold {
-    /// The line that it printed.
+    /// Its ready line.
     pub(crate) ready: String,
-    /// Since its start: until it listens, and until it lists the first page.
+    /// The times from its start until it listened, and until it returned the first page.
     listens: Duration,
     lists: Duration,
-    /// How long each further page took at most.
+    /// The longest time of a further page.
     page: Duration,
-    /// Bytes, when all pages were listed, and at most.
+    /// Its memory in bytes after all pages, and its largest memory.
     memory: u64,
     peak: u64,
 }
@@ -67,7 +67,7 @@ impl Cold {
         Ok((Self { ready, listens, lists, page, memory, peak }, process))
     }
 
-    /// Says it, beside one that has no servers.
+    /// Adds the rows of the table, in comparison with a role without servers.
     pub(crate) fn report(&self, empty: &Self, total: usize, found: &mut Found) {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         let each = |bytes: u64| bytes.saturating_sub(empty.memory) as f64 / total as f64;
@@ -83,7 +83,7 @@ impl Cold {
     }
 }
 
-/// Lists what follows the first page; how long a page took at most.
+/// Lists the pages after the first; returns the longest time of a page.
 async fn all(api: &Api, first: Servers, total: usize) -> anyhow::Result<Duration> {
     let (mut page, mut listed, mut longest) = (first, 0, Duration::ZERO);
     loop {

@@ -1,5 +1,5 @@
-//! Hosts with servers and without consoles: they tell the cluster of themselves by the code of a real
-//! compute role.
+//! Hosts with servers but without consoles, which are published to the cluster by the code of a
+//! real compute role.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -36,10 +36,10 @@ use serialproxy_proto::id::SessionId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Projects that have the servers.
+/// How many projects share the servers.
 const PROJECTS: usize = 100;
 
-/// How long the certificates that nobody sees are valid.
+/// How long the certificates are valid, which no other host sees.
 const VALID: Duration = Duration::from_secs(3600);
 
 /// The hosts of a process.
@@ -53,8 +53,8 @@ pub(crate) struct HostsOptions {
     servers: usize,
 }
 
-/// Is so many hosts, until the process is killed. They share one copy of the directory, of which each real
-/// host has its own.
+/// Simulates this many hosts until the process is killed. They share one copy of the directory;
+/// real hosts have one each.
 pub(crate) async fn run(options: &HostsOptions) -> anyhow::Result<()> {
     let directory = Directory::follow(&etcd(&options.etcd)?);
     for number in 0..options.hosts {
@@ -78,18 +78,18 @@ pub(crate) async fn run(options: &HostsOptions) -> anyhow::Result<()> {
     pending().await
 }
 
-/// The store of a cluster.
+/// The etcd of the cluster.
 pub(crate) fn etcd(url: &str) -> anyhow::Result<Etcd> {
     let (endpoints, prefix) = (vec![url.to_owned()], "/serialproxy/v1/".to_owned());
     Ok(Etcd::new(Settings { endpoints, tls: None, user: None, prefix })?)
 }
 
-/// What a host has.
+/// The contents of a host.
 #[derive(Debug)]
 struct Simulated {
-    /// By name.
+    /// Ordered by name.
     servers: Vec<api::Server>,
-    /// By server.
+    /// Ordered by server.
     lines: Vec<api::Line>,
 }
 
@@ -135,13 +135,13 @@ fn line(server: &api::Server) -> api::Line {
     }
 }
 
-/// What follows a mark in a sorted list, as much as a page has.
+/// The items after a mark in a sorted list, at most a page.
 fn page<T: Clone, Mark: Ord>(all: &[T], page: &Page<Mark>, mark: impl Fn(&T) -> Mark) -> Vec<T> {
     let start = all.partition_point(|item| page.is_behind(&mark(item)));
     all.iter().skip(start).take(page.limit()).cloned().collect()
 }
 
-/// Nobody asks a simulated host for more.
+/// The answer to calls that a simulated host never gets.
 fn nothing<T: Send + 'static>() -> Answer<'static, T> {
     Box::pin(async { Err(ComputeError::Unsupported("this host is simulated".into())) })
 }
