@@ -17,7 +17,7 @@ use crate::id::SessionId;
 use crate::refusal::rfc3339;
 use crate::token::Mode;
 
-/// Id of the project of those who look after the machine; servers that belong to nobody are its.
+/// Id of the administrators' project. Servers without another project belong to it.
 pub const ADMIN_PROJECT: &str = "admin";
 
 /// `{"serial_console": {"url": …}}`: the answer of the blueprint's call.
@@ -27,7 +27,7 @@ pub struct SerialConsoleAnswer {
     pub serial_console: SerialConsole,
 }
 
-/// Where a console is reached.
+/// The URL of a console.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SerialConsole {
     /// `<base_url>?token=<uuid4>`.
@@ -48,10 +48,10 @@ pub struct Writer {
     pub session: SessionId,
     /// Its user.
     pub user: String,
-    /// Since when it writes.
+    /// When it began to write.
     #[serde(serialize_with = "time")]
     pub since: Timestamp,
-    /// Where its connection is lost: seconds until somebody else can write, unless it comes back.
+    /// If its connection is lost: seconds until the pen is free, unless it resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_in: Option<u64>,
 }
@@ -67,10 +67,10 @@ pub struct Line {
     pub state: LineState,
     /// The state in words.
     pub reason: String,
-    /// Why, where bytes do not flow, or the guest is paused.
+    /// The cause, if bytes do not flow or the guest is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Where the guest's port is, when it is known.
+    /// The address of the guest's port, if it is known.
     pub endpoint: Option<EndpointInfo>,
     /// Random id, new whenever offsets start at 0 again.
     pub line: Uuid,
@@ -84,22 +84,22 @@ pub struct Line {
     pub bytes_in: u64,
     /// Bytes read from the guest.
     pub bytes_out: u64,
-    /// Who writes.
+    /// The session that writes.
     pub writer: Option<Writer>,
     /// How many sessions watch.
     pub watchers: u64,
 }
 
-/// Where a guest's port is.
+/// The address of a guest's port.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct EndpointInfo {
-    /// How it is reached.
+    /// The transport.
     pub kind: EndpointKind,
     /// `host:port` or a path.
     pub address: String,
 }
 
-/// How a guest's port is reached.
+/// The transport of a guest's port.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EndpointKind {
@@ -146,28 +146,28 @@ pub struct Session {
     pub server: ServerRef,
     /// Index of the port.
     pub port: u8,
-    /// Who.
+    /// Its user.
     pub user: String,
-    /// What it does now.
+    /// Its present mode.
     pub mode: Mode,
-    /// Since when it is attached.
+    /// When it was attached.
     #[serde(serialize_with = "time")]
     pub since: Timestamp,
-    /// Address that it came from.
+    /// The address of its client.
     pub address: String,
-    /// What it speaks.
+    /// Its protocol.
     pub protocol: Protocol,
-    /// Whether its connection stands.
+    /// The state of its connection.
     pub state: SessionState,
-    /// Where its connection is lost: seconds until the session ends, unless it comes back.
+    /// If its connection is lost: seconds until the session ends, unless it resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_in: Option<u64>,
 }
 
-/// What a session speaks.
+/// The protocol of a session.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Protocol {
-    /// Bare bytes, as Nova's proxy has it.
+    /// Only the console's bytes, as with Nova's proxy.
     #[serde(rename = "raw")]
     Raw,
     /// Bytes and control messages.
@@ -175,7 +175,7 @@ pub enum Protocol {
     ConsoleV1,
 }
 
-/// Whether a session's connection stands.
+/// The state of a session's connection.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
@@ -197,17 +197,17 @@ pub struct ServerAnswer<S = Server> {
 pub struct Servers<S = Server> {
     /// One page.
     pub servers: Vec<S>,
-    /// Where they may have changed since, because what knows them does not respond: when they were
-    /// so.
+    /// If the list may be out of date, because its source does not respond: the time of its
+    /// content.
     #[serde(default, serialize_with = "optional_time", skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
-    /// Whether there is an [`Self::as_of`].
+    /// Whether [`Self::as_of`] is set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
 }
 
 impl<S> Servers<S> {
-    /// As they are now or, if they are not known to be so, were at a time.
+    /// The present servers or, with `as_of`, those at that time.
     pub fn new(servers: Vec<S>, as_of: Option<Timestamp>) -> Self {
         Self { servers, as_of, stale: as_of.is_some() }
     }
@@ -220,14 +220,14 @@ pub struct Server {
     pub id: ServerId,
     /// The name that people use.
     pub name: String,
-    /// Nova's word for its state.
+    /// Its status.
     pub status: Status,
-    /// Id of the project that it belongs to.
+    /// Id of its project.
     pub project: String,
-    /// Name of the host that has it; empty where that has none.
+    /// Name of its host; empty where the host has no name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// Serial ports that have no console, and why.
+    /// Serial ports that have no console, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unusable_ports: Vec<UnusablePort>,
 }
@@ -247,36 +247,36 @@ pub struct SeenServer {
     /// The server.
     #[serde(flatten)]
     pub server: Server,
-    /// Whether it is a `[static] line` and no guest.
+    /// Whether it is a static line, not a guest.
     pub r#static: bool,
-    /// What the caller may do with it.
+    /// The actions that the caller may take.
     pub can: Vec<Action>,
 }
 
-/// What a server does, in Nova's words, and one of ours.
+/// The status of a server, in Nova's words and one of ours.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// It runs.
     Active,
-    /// It crashed or cannot be asked.
+    /// It has crashed, or cannot be asked.
     Error,
-    /// Its host does not respond: nobody knows what it does.
+    /// Its host does not respond, so its status is unknown.
     HostLost,
     /// It is paused.
     Paused,
     /// It is off.
     Shutoff,
-    /// Its memory is on disk.
+    /// Its memory is saved on disk.
     Suspended,
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 6] =
         [Self::Active, Self::Error, Self::HostLost, Self::Paused, Self::Shutoff, Self::Suspended];
 
-    /// Nova's word, which has none for a host that does not respond.
+    /// Nova's word for it; Nova has none for a host that does not respond.
     pub fn in_nova(self) -> &'static str {
         match self {
             Self::HostLost => "UNKNOWN",
@@ -317,7 +317,7 @@ pub struct Boot {
     /// The flavor's extra specs: `hw:serial_port_count` limits the number of ports.
     #[serde(default)]
     pub flavor_properties: BTreeMap<String, String>,
-    /// Name of the host that it is to run on; may be left out where only one has libvirt.
+    /// Name of the host to run on; optional where only one host has libvirt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
 }
@@ -326,7 +326,7 @@ pub struct Boot {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
-    /// Seconds that the guest has to shut down by itself before its power is cut (default 60).
+    /// Seconds that the guest may take to shut down before its power is cut (default 60).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
     /// Cut the power at once.
@@ -351,7 +351,7 @@ pub struct Sysrq {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adopt {
-    /// How many TCP ports the domain gets (default: as many as it has serial ports, 1 at least).
+    /// How many TCP ports the domain gets (default: as many as it has serial ports, at least 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial_ports: Option<u8>,
     /// Stop and start a running domain, so that it has the ports at once.
@@ -377,16 +377,16 @@ pub struct AdoptedPort {
     /// What it replaces, in words; none where there was no such port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
-    /// Where QEMU listens from the next start on: `host:port`.
+    /// The address on which QEMU listens from the next start on: `host:port`.
     pub now: String,
 }
 
-/// The inside of an error answer: `{"<fault name>": {"code": …, "message": …}}`.
+/// The content of an error answer: `{"<fault name>": {"code": …, "message": …}}`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Fault {
-    /// The HTTP status again.
+    /// The HTTP status.
     pub code: u16,
-    /// What is wrong and what to do.
+    /// The problem, and what to do.
     pub message: String,
 }
 

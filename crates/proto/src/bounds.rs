@@ -1,27 +1,27 @@
-//! What messages may hold at most. `docs/protocol.md` shows the tables.
+//! The limits of messages. `docs/protocol.md` shows them in tables.
 
 use crate::console::ClientMessage;
 use crate::console::Size;
 
-/// Bytes of a binary message from the server: what is replayed or printed comes in so many messages as it
-/// takes. On raw one may have 3 bytes more, since it ends with a whole character.
+/// Most bytes of a binary message from the server; longer output is sent in several messages. On
+/// raw, a message may have 3 more bytes, since it ends with a whole character.
 pub const FRAME: usize = 64 * 1024;
 
-/// Bytes of a message: a reason of [`REASON`] characters, each of which JSON may escape in 12
-/// bytes, and room for the rest.
+/// Most bytes of a text message: a reason of [`REASON`] characters, each of which JSON may escape
+/// in 12 bytes, and room for the rest.
 pub const MESSAGE: usize = 4096;
 
-/// Arrays and objects within each other.
+/// Most levels of nested arrays and objects.
 pub const DEPTH: usize = 8;
 
-/// Characters of a reason.
+/// Most characters of a reason.
 pub const REASON: usize = 200;
 
-/// Rows, and columns, of a grid. One that is larger is taken as one of this size.
+/// Most rows and most columns of a grid. A larger grid is reduced to this size.
 pub const GRID: u16 = 500;
 
-/// Counts and offsets: as far as the numbers of JavaScript are exact. So no sum of two of them
-/// overflows.
+/// The largest count or offset: up to here, JavaScript's numbers are exact. The sum of two does not
+/// overflow.
 pub const COUNT: u64 = (1 << 53) - 1;
 
 /// Messages in any [`RATE_SECONDS`], not counting `ack` and `input`.
@@ -31,12 +31,12 @@ pub const RATE: u32 = 100;
 pub const RATE_SECONDS: u64 = 5;
 
 impl ClientMessage {
-    /// Reads a message. One of an unknown type is [`ClientMessage::Unknown`]: the client may be
-    /// newer than we are.
+    /// Reads a message. A message of unknown type becomes [`ClientMessage::Unknown`], since the
+    /// client may be newer than this program.
     ///
     /// # Errors
     ///
-    /// In words, when it is no message, or something in it is out of bounds.
+    /// In words, when the text is not a message, or a value is out of bounds.
     pub fn read(text: &str) -> Result<Self, String> {
         if text.len() > MESSAGE {
             return Err(format!("a message has at most {MESSAGE} bytes"));
@@ -76,7 +76,7 @@ fn check(message: &ClientMessage) -> Result<(), String> {
     }
 }
 
-/// How deep arrays and objects stand within each other, as far as a text is JSON.
+/// The depth of nested arrays and objects, up to the first error in the JSON text.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut quoted, mut escaped) = (false, false);
@@ -97,13 +97,13 @@ fn depth(text: &str) -> usize {
 }
 
 impl Size {
-    /// The largest grid within this one that clients tell each other.
+    /// The largest grid within this one that is allowed.
     pub fn clamped(self) -> Self {
         Self { rows: self.rows.clamp(1, GRID), cols: self.cols.clamp(1, GRID) }
     }
 }
 
-/// A text that somebody else chose, cut to so many characters: for messages and log lines.
+/// At most `most` characters of a text from another party, for messages and log lines.
 pub fn brief(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -111,8 +111,8 @@ pub fn brief(text: &str, most: usize) -> String {
     }
 }
 
-/// A text that somebody else chose as a log line may hold it: in ASCII, the rest escaped, and cut to
-/// so many bytes.
+/// A text from another party in a form for log lines: ASCII, with everything else escaped, at most
+/// `most` bytes.
 pub fn logged(text: &str, most: usize) -> String {
     let mut line = String::new();
     for c in text.chars() {

@@ -1,8 +1,8 @@
-//! The seam between the API and the compute role: what the one may ask of the other, about servers
-//! and about lines.
+//! The interface between the API and the compute role: the calls about servers and lines.
 //!
-//! Everything that crosses it is plain data that serde knows, so that a wire can take its place
-//! without a change on either side. The bytes of a console do not cross it; the proxy attaches to lines.
+//! Everything in it is plain data that serde supports, so that the two can run in different
+//! processes without a change on either side. The bytes of a console do not use it; the proxy
+//! attaches to lines.
 
 use std::pin::Pin;
 
@@ -14,27 +14,27 @@ use crate::id::LineKey;
 use crate::id::ServerId;
 use crate::id::SessionId;
 
-/// A boxed future, so that the traits can be objects.
+/// A boxed future, so that the traits can be used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The answer of a call, or why there is none.
+/// The answer to a call, or its error.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ComputeError>>;
 
-/// Which servers there are, and their power.
+/// The servers, and their power.
 pub trait Servers: std::fmt::Debug + Send + Sync {
-    /// A page of the servers, ordered by name, then id. One that is not full is the last.
+    /// A page of the servers, ordered by name, then id. A page that is not full is the last.
     fn servers(&self, page: Page<ServerMark>) -> Answer<'_, api::Servers>;
 
     /// One server.
     fn server(&self, id: ServerId) -> Answer<'_, api::Server>;
 
-    /// The project of a server, where that is known without asking the host that has it: asking takes time,
-    /// which must not tell that there is such a server.
+    /// The project of a server, if it is known without asking the server's host: the time for that
+    /// would reveal that the server exists.
     fn known_project(&self, _: ServerId) -> Option<String> {
         None
     }
 
-    /// Defines and starts a guest of a project from an image; its lines are attached before it
+    /// Defines and starts a guest of a project from an image. Its lines are attached before it
     /// runs.
     fn boot(&self, boot: api::Boot, project: String) -> Answer<'_, api::Server>;
 
@@ -47,69 +47,69 @@ pub trait Servers: std::fmt::Debug + Send + Sync {
     /// Gives TCP serial ports to an existing domain, in its persistent XML.
     fn adopt(&self, id: ServerId, adopt: api::Adopt) -> Answer<'_, api::Adopted>;
 
-    /// Takes [`Self::adopt`] back: the persistent XML is what it was.
+    /// Reverses [`Self::adopt`]: restores the persistent XML.
     fn unadopt(&self, id: ServerId) -> Answer<'_, api::Server>;
 }
 
 /// The lines of the servers, and their sessions.
 pub trait LineBook: std::fmt::Debug + Send + Sync {
-    /// What a token for a console names, if the console could be attached to now: the server exists
-    /// and is the project's, has such a port and, unless `wait`, runs. A server of another project is
-    /// answered as one that does not exist: in the same words, after as long.
+    /// The console for a token, if it can be attached to now: the server exists and belongs to the
+    /// project, has this port and, unless `wait`, runs. A server of another project gets the answer
+    /// of one that does not exist, in the same words and after the same time.
     fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole>;
 
-    /// A page of the lines, ordered by server and port. One that is not full is the last.
+    /// A page of the lines, ordered by server and port. A page that is not full is the last.
     fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines>;
 
     /// One line.
     fn line(&self, line: LineKey) -> Answer<'_, api::Line>;
 
-    /// Bytes of a line's history, of one piece: from `from` on or, where that is no longer kept,
-    /// from the next byte that is; none where `from` is yet to come, whose offset is the end.
+    /// Bytes of a line's history without a gap: from `from` on or, where that is no longer kept,
+    /// from the next kept byte; none where `from` is beyond the end, with the end as their offset.
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output>;
 
     /// Sends a break.
     fn send_break(&self, line: LineKey) -> Answer<'_, ()>;
 
-    /// Sends a magic SysRq through a line, as its device needs it.
+    /// Sends a magic SysRq through a line, in the form that its device requires.
     fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
 
     /// The sessions at the servers of a project or, without one, at all servers.
     fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions>;
 
-    /// Ends the session that writes to a line, and says which it was.
+    /// Ends the session that writes to a line, and returns it.
     fn disconnect_writer(&self, line: LineKey, by: Disconnect) -> Answer<'_, api::Writer>;
 
     /// Ends a session at a line.
     fn disconnect(&self, line: LineKey, session: SessionId, by: Disconnect) -> Answer<'_, ()>;
 }
 
-/// Items of a page at most.
+/// Most items of a page.
 pub const PAGE: usize = 1000;
 
 /// A part of a list.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Page<Mark> {
-    /// The project whose servers are meant; none: all servers.
+    /// The project of the servers; none means all servers.
     pub project: Option<String>,
-    /// Where the page begins: after this.
+    /// The item before the page.
     pub after: Option<Mark>,
-    /// Items at most; more than [`PAGE`] are no more than that.
+    /// Most items; a value above [`PAGE`] counts as [`PAGE`].
     pub limit: usize,
 }
 
 impl<Mark: Ord> Page<Mark> {
-    /// Whether the list of this page has something of a project.
+    /// Whether the page's list contains items of a project.
     pub fn is_of(&self, project: &str) -> bool {
         self.project.as_deref().is_none_or(|own| own == project)
     }
 
-    /// Whether something stands before this page.
+    /// Whether an item comes before this page.
     pub fn is_behind(&self, mark: &Mark) -> bool {
         self.after.as_ref().is_some_and(|after| mark <= after)
     }
 
-    /// How many items the page may have.
+    /// Most items of this page.
     pub fn limit(&self) -> usize {
         self.limit.min(PAGE)
     }
@@ -130,13 +130,13 @@ impl From<&api::Server> for ServerMark {
     }
 }
 
-/// What to do to a server's power.
+/// An action on a server's power.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Power {
     /// Start a stopped server.
     Start,
-    /// Ask the guest to shut down, and cut its power when it did not in time.
+    /// Ask the guest to shut down, and cut its power if it does not in time.
     Stop(api::Stop),
     /// Ask the guest to reboot.
     Reboot,
@@ -150,14 +150,14 @@ pub enum Power {
     Resume,
 }
 
-/// The console that somebody asks a token for.
+/// A request for a console token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OpenConsole {
     /// Its line.
     pub line: LineKey,
-    /// The project whose servers the user sees; none where they see all.
+    /// The project whose servers the user sees; none if they see all.
     pub project: Option<String>,
-    /// Whether a guest that does not run is to be waited for.
+    /// Whether the token may wait for a guest that does not run.
     pub wait: bool,
 }
 
@@ -168,14 +168,14 @@ impl OpenConsole {
     }
 }
 
-/// What a token for a console names.
+/// The console that a token is for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OpenedConsole {
     /// The line.
     pub line: LineKey,
     /// The server's name.
     pub name: String,
-    /// Id of the project that the server belongs to now.
+    /// Id of the server's present project.
     pub project: String,
 }
 
@@ -196,7 +196,7 @@ pub struct Output {
     /// The bytes; in JSON as base64.
     #[serde(with = "octets")]
     pub bytes: Vec<u8>,
-    /// Offset at which the output ends now.
+    /// The offset at the present end of the output.
     pub end: u64,
     /// The line's boot count.
     pub epoch: u64,
@@ -204,17 +204,17 @@ pub struct Output {
     pub line: uuid::Uuid,
 }
 
-/// Why the compute role could not do what was asked, by remedy.
+/// Why the compute role could not execute a call, by remedy.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum ComputeError {
-    /// The request itself is wrong.
+    /// The request is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// No such server, port or session.
+    /// The server, port or session does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// It exists and its state does not allow it.
+    /// The present state does not allow it.
     #[error("{0}")]
     Conflict(String),
     /// Not supported by the hypervisor.
@@ -223,7 +223,7 @@ pub enum ComputeError {
     /// The hypervisor or the store cannot be reached; try again.
     #[error("{0}")]
     Unavailable(String),
-    /// A fault of ours or the hypervisor's.
+    /// An internal error of serialproxy or the hypervisor.
     #[error("{0}")]
     Failed(String),
 }

@@ -1,5 +1,5 @@
-//! Control messages of the `console.v1` WebSocket subprotocol: JSON text frames beside the
-//! binary frames that carry the bytes. Both sides ignore a message whose `type` they don't know.
+//! Control messages of the `console.v1` WebSocket subprotocol: JSON text frames, beside the binary
+//! frames for the bytes. Both sides ignore messages of an unknown `type`.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -14,23 +14,23 @@ use crate::token::Mode;
 /// Name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "console.v1";
 
-/// What the server says.
+/// A message from the server.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ServerMessage {
-    /// Always first.
+    /// The first message.
     Hello(Hello),
     /// The line's connection to the guest changed.
     State {
-        /// Where it stands now.
+        /// The present state.
         state: LineState,
         /// In words, for a person.
         reason: String,
-        /// Why, where bytes do not flow, or the guest is paused.
+        /// The cause, if bytes do not flow or the guest is paused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
     },
-    /// The guest started again: counts from 1 more, at about this offset.
+    /// The guest has booted again, at about this offset; counted from 1.
     Epoch {
         /// Boots so far.
         epoch: u64,
@@ -46,43 +46,44 @@ pub enum ServerMessage {
     },
     /// The next `bytes` bytes are replay: a terminal must not answer queries in them.
     Replay {
-        /// What is replayed.
+        /// The kind of replay.
         kind: ReplayKind,
         /// How many bytes of the following binary frames belong to it.
         bytes: u64,
-        /// Offset of the line where the live bytes go on.
+        /// The offset of the line where live bytes continue.
         offset: u64,
     },
     /// The pen changed.
     Pen {
-        /// How it stands, as this session sees it.
+        /// The state of the pen, as this session sees it.
         state: PenState,
-        /// The session that holds it or, where it is `requested`, the one that asks: a name alone
-        /// does not tell two windows of one user apart.
+        /// The session that holds it or, for `requested`, the one that asks. The user's name does
+        /// not distinguish two windows of one user.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<SessionId>,
-        /// Who holds it.
+        /// The user who holds it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         holder: Option<String>,
-        /// Who caused the change.
+        /// The user who caused the change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
-        /// Why, in the words of who caused it.
+        /// The reason that this user gave.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// Why, where it changed hands or somebody was refused.
+        /// The cause, if the pen changed hands or a request was refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
-        /// Where it is `requested`: seconds of silence after which it is granted.
+        /// For `requested`: seconds after which the pen is granted without an answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
-        /// Where its holder lost the connection: seconds until it is free, unless the holder comes back.
+        /// If its holder lost the connection: seconds until the pen is free, unless the holder
+        /// resumes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         free_in: Option<u64>,
         /// Whether its holder is another session of the client's own user.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         own: bool,
-        /// Before a refusal: what the client's user may do, as in `hello`.
+        /// Before a refusal: the actions that the client's user may take, as in `hello`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         can: Vec<Action>,
     },
@@ -94,9 +95,9 @@ pub enum ServerMessage {
         #[serde(default)]
         who: Vec<Viewer>,
     },
-    /// The grid of who writes, which watchers scale theirs to.
+    /// The writer's grid, to which watchers scale their view.
     Size(Size),
-    /// Input up to this offset was handed to the guest.
+    /// Input up to this offset is settled.
     Ack {
         /// Count of input bytes of the session.
         input: u64,
@@ -111,16 +112,16 @@ pub enum ServerMessage {
         /// In words, for a person.
         message: String,
     },
-    /// The answer to a `link`.
+    /// The answer to `link`.
     Link {
-        /// A console URL with which anyone watches this line.
+        /// A console URL with which anyone can watch this line.
         url: String,
-        /// For how many seconds it is good.
+        /// How many seconds it is valid.
         seconds: u64,
     },
-    /// The answer to a `ping`.
+    /// The answer to `ping`.
     Pong {
-        /// The ping's.
+        /// The id of the ping.
         id: u64,
     },
     /// A message of a newer server.
@@ -128,7 +129,7 @@ pub enum ServerMessage {
     Unknown,
 }
 
-/// Sessions that a `viewers` message names at most.
+/// Most sessions that a `viewers` message names.
 pub const VIEWERS: usize = 20;
 
 /// An attached person or program, as the others see it.
@@ -140,7 +141,7 @@ pub struct Viewer {
     pub user: String,
     /// `write` for the one that holds the pen.
     pub mode: Mode,
-    /// Whether its connection is lost, and may come back.
+    /// Whether its connection is lost, so that it may resume.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,
 }
@@ -165,15 +166,15 @@ pub struct Hello {
     pub server: ServerRef,
     /// Index of the serial port.
     pub port: u8,
-    /// Whom the server takes us for.
+    /// The session's user.
     pub user: String,
-    /// What the session may do now.
+    /// The session's present mode.
     pub mode: Mode,
     /// The line's connection to the guest.
     pub state: LineState,
     /// The state in words.
     pub reason: String,
-    /// Why, where bytes do not flow, or the guest is paused.
+    /// The cause, if bytes do not flow or the guest is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// Guest boots so far.
@@ -185,19 +186,19 @@ pub struct Hello {
     pub offset: u64,
     /// Input bytes that the server already has from this session.
     pub input: u64,
-    /// Key for coming back after a dropped connection, good for one time: the next `hello` brings
-    /// another.
+    /// The key for resuming after the connection was lost. It is valid once: the next `hello`
+    /// contains another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
-    /// Seconds after its last sign of life for which a dropped session can come back.
+    /// How many seconds after its last sign of life a session can resume.
     #[serde(default)]
     pub grace: u64,
-    /// What the session's user may do.
+    /// The actions that the session's user may take.
     pub can: Vec<Action>,
     /// Whether Nova creates the console URLs, so that a session cannot ask for a link.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nova: bool,
-    /// What the line wants of terminals.
+    /// The line's requirements for terminals.
     #[serde(default, skip_serializing_if = "TerminalSettings::is_empty")]
     pub terminal: TerminalSettings,
 }
@@ -211,7 +212,7 @@ pub struct ServerRef {
     pub name: String,
 }
 
-/// Where a line's connection to its guest stands.
+/// The state of a line's connection to its guest.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineState {
@@ -223,13 +224,13 @@ pub enum LineState {
     Failed,
 }
 
-/// What a `replay` message announces.
+/// The kind of bytes that a `replay` message announces.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayKind {
-    /// Bytes that paint the current screen; they do not count as offset.
+    /// Bytes that paint the current screen; they do not change the offset.
     Screen,
-    /// Bytes of the history, with their own offsets.
+    /// Bytes of the history, which have their own offsets.
     History,
 }
 
@@ -237,17 +238,17 @@ pub enum ReplayKind {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PenState {
-    /// Nobody writes.
+    /// No session writes.
     Free,
     /// `holder` writes.
     Held,
-    /// `by` asks for it: the holder may grant or deny, and silence grants.
+    /// `by` asks for it. The holder may grant or deny; without an answer it is granted.
     Requested,
-    /// This session wrote until now.
+    /// This session has just lost it.
     Lost,
 }
 
-/// Something a user may do. A session's own are those beside watching.
+/// An action that a user may take. Those of a session are in addition to watching.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -259,25 +260,25 @@ pub enum Action {
     Force,
     /// Start, stop, reset, SysRq, NMI.
     Power,
-    /// What concerns the hypervisor: adopt, for example.
+    /// Operations on the hypervisor, such as adopt.
     Admin,
 }
 
-/// What the client says.
+/// A message from the client.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientMessage {
-    /// Asks for, gives back or takes the pen.
+    /// Requests, releases or takes the pen.
     Pen {
         /// What to do.
         #[serde(rename = "do")]
         action: PenAction,
-        /// Why, for the one who loses it.
+        /// The reason, for the user who loses it.
         #[serde(default)]
         reason: Option<String>,
     },
-    /// First after coming back: where the next byte of input belongs in the session's count. What
-    /// the server has of it already is dropped.
+    /// The first message after resuming: the offset of the next input byte in the session's count.
+    /// The server drops bytes that it has already.
     Input {
         /// Count of input bytes of the session.
         offset: u64,
@@ -297,11 +298,11 @@ pub enum ClientMessage {
         #[serde(rename = "do")]
         action: PowerAction,
     },
-    /// Asks for a URL with which someone else can watch.
+    /// Requests a URL with which another person can watch.
     Link,
-    /// Asks for a `pong`: what a key needs to the server and back.
+    /// Requests a `pong`: measures the time of a key to the server and back.
     Ping {
-        /// Comes back in the answer.
+        /// Repeated in the answer.
         id: u64,
     },
     /// Flow control: this session has shown everything up to `offset`.
@@ -314,15 +315,15 @@ pub enum ClientMessage {
     Unknown,
 }
 
-/// What a client may do with the pen.
+/// An operation on the pen.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PenAction {
-    /// Take it when it is free, else ask its holder.
+    /// Take it if it is free; otherwise ask its holder.
     Request,
-    /// Give it back.
+    /// Release it.
     Release,
-    /// Hand it to who asks.
+    /// Hand it to the session that asks.
     Grant,
     /// Keep it.
     Deny,
@@ -330,13 +331,13 @@ pub enum PenAction {
     Force,
 }
 
-/// What may be done to a server's power from its console.
+/// An operation on the server's power from its console.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PowerAction {
     /// Start it.
     Start,
-    /// Ask the guest to shut down; cut its power when it does not in time.
+    /// Ask the guest to shut down; cut its power if it does not in time.
     Stop,
     /// Ask the guest to reboot.
     Reboot,
@@ -346,7 +347,7 @@ pub enum PowerAction {
     Nmi,
     /// Stop its CPUs.
     Pause,
-    /// Let a paused server go on.
+    /// Resume a paused server.
     Resume,
 }
 

@@ -1,12 +1,13 @@
-//! Where a request comes from that a reverse proxy passes on, as it says in `X-Forwarded-For` and
-//! `X-Forwarded-Proto`, or in `Forwarded` (RFC 7239). Anybody can send these headers, so that only those of
+//! The origin of a request that reverse proxies forward, from `X-Forwarded-For` and
+//! `X-Forwarded-Proto` or from `Forwarded` (RFC 7239). Any client can send these headers, so only
+//! those of trusted reverse proxies count.
 //! trusted reverse proxies count.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
-/// Reverse proxies in a row that are believed. Each names who came to it.
+/// Most trusted reverse proxies in a row.
 const HOPS: usize = 16;
 
 /// The headers of a request, each with its values in their order.
@@ -21,8 +22,8 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Those of a request, by all bytes of each header's values: where one that is no text is left out, so
-    /// is what a reverse proxy says behind it.
+    /// The headers of a request, with all bytes of their values: if a value that is not text were
+    /// left out, so would be what a reverse proxy appended to it.
     pub fn of<I: Iterator<Item = &'a [u8]>>(values: impl Fn(&'static str) -> I) -> Self {
         let values = |name| values(name).map(String::from_utf8_lossy).collect();
         Self {
@@ -33,30 +34,30 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// What trusted reverse proxies say of a request.
+/// The user of a request, as trusted reverse proxies report it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct User {
-    /// Where the user is. Without a port it is 0.
+    /// The user's address; the port is 0 where it is unknown.
     pub address: SocketAddr,
-    /// Whether the user came by TLS, if that is said.
+    /// Whether the user connected with TLS, if it is known.
     pub secure: Option<bool>,
 }
 
-/// Why nothing can be made of the headers.
+/// Why the headers are not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Fault {
-    /// One of them is of the user, whom the reverse proxy let say it.
+    /// One of them is the user's own, which the reverse proxy did not remove.
     #[error(
         "Forwarded and X-Forwarded-For name different addresses: the reverse proxy must set one \
          of them and delete the other"
     )]
     Different,
-    /// A part of it may be the user's, and hide what the reverse proxy says.
+    /// A part of it may be the user's own, and hide the reverse proxy's.
     #[error("the Forwarded header is not valid (RFC 7239)")]
     Malformed,
 }
 
-/// The user of a request that came from `peer`, whose headers count only where it is trusted.
+/// The user of a request from `peer`. The headers count only where the peer is trusted.
 ///
 /// # Errors
 ///
@@ -83,8 +84,8 @@ pub fn user(
     Ok(User { address, secure: x_proto.and_then(secure).or_else(|| proto.and_then(secure)) })
 }
 
-/// Goes from the peer to whom each trusted one names, the nearest first. Returns how many steps behind
-/// the first that was, and the address; none where the first names nobody.
+/// Follows the trusted reverse proxies from the peer to the user, the nearest first. Returns the
+/// number of steps beyond the first, and the address; none where the first names no address.
 fn walk(
     peer: SocketAddr,
     trusted: impl Fn(IpAddr) -> bool,
@@ -102,8 +103,8 @@ fn walk(
     (steps.max(1) - 1, at)
 }
 
-/// An address, with or without a port: `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`. Neither `unknown`
-/// nor a name that a reverse proxy made up.
+/// An address, with or without a port: `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`. `unknown`
+/// and obfuscated names are no addresses.
 fn node(text: &str) -> Option<SocketAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -122,7 +123,7 @@ fn secure(scheme: &str) -> Option<bool> {
     }
 }
 
-/// What one reverse proxy says in `Forwarded`.
+/// The part of `Forwarded` from one reverse proxy.
 #[derive(Debug, Default)]
 struct Element {
     node: Option<String>,
@@ -142,7 +143,7 @@ fn elements(values: &[Cow<'_, str>]) -> Result<Vec<Element>, Fault> {
                 "proto" => Some(&mut element.proto),
                 _ => None,
             };
-            // Each stands once in an element.
+            // A parameter occurs once in an element.
             if slot.is_some_and(|slot| slot.replace(value).is_some()) {
                 return Err(Fault::Malformed);
             }
@@ -161,7 +162,7 @@ fn elements(values: &[Cow<'_, str>]) -> Result<Vec<Element>, Fault> {
     Ok(elements)
 }
 
-/// `name=value` or `name="value"` at the beginning of a text, and what follows it.
+/// `name=value` or `name="value"` at the beginning of a text, and the rest.
 fn pair(text: &str) -> Option<(&str, String, &str)> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let (name, rest) = text.split_once('=').filter(|(name, _)| name.chars().all(is_token))?;
@@ -176,7 +177,7 @@ fn pair(text: &str) -> Option<(&str, String, &str)> {
             }
         }
     }
-    // Addresses of IPv6 and ports should be quoted, and often are not.
+    // IPv6 addresses and ports should be quoted, but often are not.
     let end = rest.find([',', ';', ' ', '\t', '"']).unwrap_or(rest.len());
     let (value, behind) = rest.split_at_checked(end)?;
     Some((name, value.to_owned(), behind))
@@ -188,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// Addresses of 10.0.0.0/8 are those of trusted reverse proxies.
+    /// Addresses of 10.0.0.0/8 belong to trusted reverse proxies.
     fn trusted(address: IpAddr) -> bool {
         matches!(address, IpAddr::V4(address) if address.octets()[0] == 10)
     }

@@ -1,10 +1,10 @@
-//! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
+//! Entry points for `fuzz/`, and for tests that repeat its findings.
 
 use crate::console::ClientMessage;
 use crate::console::ServerMessage;
 use crate::token::ResumeKey;
 
-/// Messages of `console.v1`, as the server and the client read them, and a key to come back with.
+/// Messages of `console.v1`, as server and client read them, and a key for resuming.
 pub fn messages(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(message) = serde_json::from_str::<ClientMessage>(text) {

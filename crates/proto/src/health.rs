@@ -1,4 +1,4 @@
-//! Whether a process can serve, and why not.
+//! The health of a process: why it cannot serve, if so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use std::sync::PoisonError;
 
 use serde::Serialize;
 
-/// What keeps a process from serving. Cheap to clone; all clones are the same one.
+/// The present faults of a process. Cheap to clone; all clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<String, &'static str>>>);
 
 /// Why a process cannot serve.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Reason {
-    /// Of what kind it is, in a word.
+    /// Its kind, in a word.
     pub name: &'static str,
     /// In words.
     pub text: String,
 }
 
 impl Health {
-    /// Something fails: its kind in a word, and what it is in words.
+    /// Adds a fault: its kind in a word, and a text.
     pub fn fails(&self, name: &'static str, text: &str) {
         self.lock().insert(text.to_owned(), name);
     }
 
-    /// What was said in these words is over.
+    /// Removes the fault with this text.
     pub fn recovers(&self, text: &str) {
         self.lock().remove(text);
     }
 
-    /// All that fails.
+    /// All present faults.
     pub fn reasons(&self) -> Vec<Reason> {
         let reason = |(text, name): (&String, &&'static str)| Reason { name, text: text.clone() };
         self.lock().iter().map(reason).collect()

@@ -1,4 +1,4 @@
-//! Identifiers: which server, which of its serial ports, which session.
+//! Identifiers of servers, of their serial ports, and of sessions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The UUID of a server (guest), as libvirt and Nova have it.
+/// The UUID of a server (guest), as in libvirt and Nova.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct ServerId(pub Uuid);
@@ -39,7 +39,7 @@ impl FromStr for ServerId {
     }
 }
 
-/// One serial port of one server: what a line is named by. `port` counts from 0.
+/// One serial port of one server, which identifies a line. `port` counts from 0.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct LineKey {
     /// The server.
@@ -49,7 +49,7 @@ pub struct LineKey {
 }
 
 impl LineKey {
-    /// As people call the line of a server of this name: `demo:0`.
+    /// The line's name for people, for a server of this name: `demo:0`.
     pub fn named(self, server: &str) -> String {
         format!("{server}:{}", self.port)
     }
@@ -61,7 +61,7 @@ impl fmt::Display for LineKey {
     }
 }
 
-/// Names one attached person or program, for as long as it stays attached.
+/// Identifies one attached person or program while it stays attached.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);

@@ -1,4 +1,4 @@
-//! What a host keeps of a console session beyond its process.
+//! The stored form of a console session.
 
 use jiff::Timestamp;
 
@@ -7,8 +7,8 @@ use crate::id::SessionId;
 use crate::token::Mode;
 use crate::token::TokenDigest;
 
-/// A `console.v1` session, as far as its client needs it to resume after a restart of the server. Output
-/// and input are not part of it.
+/// The part of a `console.v1` session that its client needs to resume after a restart of the
+/// server. Output and input are not included.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeptSession {
     /// The session.
@@ -27,18 +27,18 @@ pub struct KeptSession {
     pub may: Mode,
     /// Whether its user may take the pen from others, and control the guest's power.
     pub operator: bool,
-    /// When it ends in any case.
+    /// When it ends at the latest.
     pub limit: Option<Timestamp>,
     /// When it began.
     pub since: Timestamp,
     /// Whether it holds the pen.
     pub writes: bool,
-    /// Where its last connection came from.
+    /// The address of its last connection.
     pub address: String,
 }
 
 impl KeptSession {
-    /// Whether its time is over.
+    /// Whether its time limit is reached.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.limit.is_some_and(|limit| limit <= now)
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::id::SessionId;
 
-/// The session that writes, and since when.
+/// The session that writes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
     /// Its session.
@@ -23,30 +23,30 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
-/// A session that asks the holder for the pen.
+/// A request for the pen.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Request {
-    /// Its session.
+    /// The session that asks.
     pub session: SessionId,
     /// Its user.
     pub user: String,
     /// Why, in its user's words.
     pub reason: Option<String>,
-    /// Counts the requests of a pen, so that one which is taken back or denied is told apart from the
-    /// next of the same session.
+    /// Numbers the requests for a pen, so that a withdrawn or denied one is not confused with the
+    /// next one of the same session.
     pub number: u64,
 }
 
-/// What became of asking for the pen.
+/// The outcome of asking for the pen.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Asked {
     /// It was free, or the asking session's already.
     Taken,
-    /// The holder has to answer the request of this number.
+    /// The holder must answer the request with this number.
     Pending(u64),
-    /// The session asks already, and the holder has to answer by when it had to.
+    /// The session asks already; the holder's time limit stays the same.
     Again,
-    /// This session asks already; one at a time does.
+    /// Another session asks already; only one can ask at a time.
     Another(Request),
 }
 
@@ -90,8 +90,8 @@ impl Pen {
         }
     }
 
-    /// Asks for the pen: takes it when it is free, else leaves it to the holder's answer. The request's
-    /// number is set here.
+    /// Asks for the pen: takes it if it is free, otherwise waits for the holder's answer. Sets the
+    /// request's number.
     pub fn ask(&mut self, mut request: Request, now: Timestamp) -> Asked {
         match (&self.holder, &mut self.request) {
             (None, _) => {
@@ -115,35 +115,37 @@ impl Pen {
         }
     }
 
-    /// Hands the pen to who asks for it; returns the one who had it, or none when nobody asks.
+    /// Hands the pen to the session that asks for it; returns the earlier holder, or none if no
+    /// session asks.
     pub fn grant(&mut self, now: Timestamp) -> Option<Holder> {
         let request = self.request.take()?;
         self.holder.replace(request.holds_since(now))
     }
 
-    /// The holder keeps the pen; returns who asked for it.
+    /// The holder keeps the pen; returns the request.
     pub fn deny(&mut self) -> Option<Request> {
         self.request.take()
     }
 
-    /// `session` does not ask any more; false when it did not.
+    /// Withdraws the request of `session`; false if there was none.
     pub fn withdraw(&mut self, session: SessionId) -> bool {
         self.request.take_if(|request| request.session == session).is_some()
     }
 
-    /// Gives the pen to `candidate` whoever holds it; returns the one who lost it. Whoever asked
-    /// for it asks no more.
+    /// Gives the pen to `candidate` even if another session holds it; returns the session that lost
+    /// it. Withdraws any request.
     pub fn force(&mut self, candidate: Holder) -> Option<Holder> {
         self.request = None;
         self.holder.replace(candidate)
     }
 
-    /// Nobody holds it or asks for it any more.
+    /// Frees the pen, and withdraws any request.
     pub fn clear(&mut self) {
         (self.holder, self.request) = (None, None);
     }
 
-    /// Takes the pen from `session` if it holds it: then it is free, or of who asked for it.
+    /// Takes the pen from `session` if it holds it. Then it is free, or goes to the session that
+    /// asked.
     pub fn release(&mut self, session: SessionId, now: Timestamp) -> Option<Holder> {
         let released = self.holder.take_if(|holder| holder.session == session)?;
         self.holder = self.request.take().map(|request| request.holds_since(now));
@@ -186,7 +188,7 @@ mod tests {
         })
     }
 
-    /// Who holds the pen and who asks for it, after a step.
+    /// The expected holder and request after a step.
     fn expected(
         (holder, asks): (Option<usize>, Option<usize>),
         step: Step,

@@ -1,5 +1,5 @@
-//! What a proxy tells others of the user whose request it passes on: the relay on the users' port tells
-//! the API, and the proxy of a cluster tells the host of a line.
+//! The description of a user whose request a proxy forwards: from the relay on the users' port to
+//! the API, and from the proxy of a cluster to the host of a line.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -8,29 +8,29 @@ use uuid::Uuid;
 
 use crate::token::TokenDigest;
 
-/// The header that carries it: `ADDRESS:PORT SCHEME HOST`, and the key of this process where the request
-/// does not leave it. A user's own is never passed on.
+/// The header for it: `ADDRESS:PORT SCHEME HOST`, and the key of this process if the request does
+/// not leave the process. A user's own header of this name is never forwarded.
 pub const RELAYED_USER: &str = "serialproxy-client";
 
-/// Known to this process alone: by it an API knows the relay that runs beside it.
+/// Known only to this process: an API recognizes the relay in its own process by it.
 static KEY: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().to_string());
 
-/// The user of a request that was passed on.
+/// The user of a forwarded request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RelayedUser<'a> {
-    /// Where the user is. Without a port it is 0.
+    /// The user's address; the port is 0 where it is unknown.
     pub address: SocketAddr,
-    /// Whether the user came by TLS.
+    /// Whether the user connected with TLS.
     pub secure: bool,
-    /// Whom the user called: the request's `Host`, with its port.
+    /// The `Host` of the user's request, with its port.
     pub host: &'a str,
-    /// Whether this very process says so. What others say is hearsay, unless they have shown who they
-    /// are in another way.
+    /// Whether this process wrote the header. A header from elsewhere counts only if its sender is
+    /// authenticated in another way.
     pub ours: bool,
 }
 
 impl<'a> RelayedUser<'a> {
-    /// The header's value. With [`Self::ours`] it has the key of this process, for whom it is.
+    /// The header's value. With [`Self::ours`], it contains the key of this process.
     pub fn header(&self) -> String {
         let Self { address, host, .. } = self;
         let scheme = if self.secure { "https" } else { "http" };
@@ -51,7 +51,7 @@ impl<'a> RelayedUser<'a> {
             _ => return None,
         };
         let host = parts.next().filter(|host| !host.is_empty())?;
-        // By digest, so that the time it takes says nothing of the key.
+        // Compares digests, so that the time of the comparison reveals nothing about the key.
         let ours = parts.next().is_some_and(|key| TokenDigest::of(key) == TokenDigest::of(&KEY));
         parts.next().is_none().then_some(Self { address, secure, host, ours })
     }

@@ -1,30 +1,30 @@
-//! What a line wants of the terminals of its users.
+//! A line's requirements for the terminals of its users.
 
 use serde::Deserialize;
 use serde::Serialize;
 
-/// Settings of a line. What a user set goes before.
+/// Settings of a line. A user's own settings take precedence.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TerminalSettings {
-    /// What Backspace sends.
+    /// The character that Backspace sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backspace: Option<Backspace>,
-    /// What Enter sends.
+    /// The characters that Enter sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newline: Option<Newline>,
-    /// What a line feed in the output does.
+    /// The effect of a line feed in the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_feed: Option<LineFeed>,
 }
 
 impl TerminalSettings {
-    /// Whether nothing is set.
+    /// Whether no setting is present.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What Backspace sends.
+/// The character that Backspace sends.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backspace {
@@ -34,7 +34,7 @@ pub enum Backspace {
     CtrlH,
 }
 
-/// What Enter sends.
+/// The characters that Enter sends.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Newline {
@@ -46,12 +46,12 @@ pub enum Newline {
     Crlf,
 }
 
-/// What a line feed does.
+/// The effect of a line feed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineFeed {
-    /// It goes down.
+    /// The cursor moves down.
     Down,
-    /// It begins a line.
+    /// The cursor moves to the beginning of the next line.
     NewLine,
 }

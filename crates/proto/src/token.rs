@@ -1,7 +1,7 @@
-//! Secrets: console tokens and API tokens, and the digests that are kept of them.
+//! Secrets: console tokens and API tokens, and their stored digests.
 //!
-//! A token itself implements neither `Debug`, `Display` nor `Serialize`, so it cannot end up in
-//! a log line or an error by accident. What is stored is its SHA-256.
+//! A token itself implements neither `Debug`, `Display` nor `Serialize`, so it cannot get into a
+//! log line or an error by accident. Only its SHA-256 is stored.
 
 use std::fmt;
 
@@ -24,17 +24,17 @@ impl ConsoleToken {
         Self(Uuid::new_v4().to_string())
     }
 
-    /// Takes what a client sent; any text is accepted, since only a stored digest decides.
+    /// A token from a client. Any text is accepted, since only a stored digest decides.
     pub fn from_client(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The secret itself, for the one URL that carries it to its user.
+    /// The secret itself, for the URL that brings it to its user.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is stored and looked up.
+    /// The digest, which is stored and looked up.
     pub fn digest(&self) -> TokenDigest {
         TokenDigest::of(&self.0)
     }
@@ -46,8 +46,8 @@ impl fmt::Debug for ConsoleToken {
     }
 }
 
-/// The key with which a dropped session comes back: good once, and only in the process that made
-/// it. It names the line that the session is attached to, which is no secret.
+/// The key with which a session resumes. It is valid once, and only in the process that made it. It
+/// names the session's line, which is not secret.
 #[derive(Clone)]
 pub struct ResumeKey {
     line: LineKey,
@@ -60,7 +60,7 @@ impl ResumeKey {
         Self { line, secret: Uuid::new_v4().to_string() }
     }
 
-    /// Takes what a client sent; none when it cannot be a key.
+    /// A key from a client; none when the text cannot be a key.
     pub fn from_client(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '.');
         let server = Uuid::parse_str(parts.next()?).ok()?;
@@ -74,12 +74,12 @@ impl ResumeKey {
         self.line
     }
 
-    /// The secret itself, for the one `hello` that carries it to its session.
+    /// The secret itself, for the `hello` that brings it to its session.
     pub fn expose(&self) -> String {
         format!("{}.{}.{}", self.line.server, self.line.port, self.secret)
     }
 
-    /// What is kept and compared.
+    /// The digest, which is stored and compared.
     pub fn digest(&self) -> TokenDigest {
         TokenDigest::of(&self.secret)
     }
@@ -134,29 +134,29 @@ impl std::str::FromStr for Mode {
     }
 }
 
-/// What a console token stands for: this user may attach to this line, in this mode, until then.
+/// The grant of a console token: this user may attach to this line, in this mode, until it expires.
 ///
-/// It never names a TCP port: the endpoint is resolved from the running guest at each connect, so
-/// a token cannot reach a guest that took over another guest's port.
+/// It never names a TCP port. The endpoint is resolved from the running guest for each connection,
+/// so a token cannot reach a guest that took over another guest's port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant {
-    /// The line that may be attached to.
+    /// The line.
     pub line: LineKey,
-    /// The project of the line's server when the token was made. Once the server is another
-    /// project's, the token is as good as unknown.
+    /// The project of the line's server when the token was made. If the server belongs to another
+    /// project now, the token counts as unknown.
     pub project: String,
-    /// Who asked for the token.
+    /// The user who asked for the token.
     pub user: String,
-    /// The most that the session may do.
+    /// The greatest mode that the session may have.
     pub mode: Mode,
-    /// Whether the user may throw the writer off and control the guest's power.
+    /// Whether the user may take the pen from others and control the guest's power.
     pub operator: bool,
-    /// Whether a stopped guest may be attached to.
+    /// Whether the session may wait for a stopped guest.
     pub wait: bool,
-    /// When it ends. A session that is attached by then goes on, unless
-    /// `[consoleauth] enforce_session_timeout` is set.
+    /// When the token expires. An attached session goes on, unless `[consoleauth]
+    /// enforce_session_timeout` is set.
     pub expires: Timestamp,
-    /// The only host of a cluster that takes the token, for one that a host asked for.
+    /// The only host that accepts the token, if that host requested it.
     pub host: Option<String>,
 }
 

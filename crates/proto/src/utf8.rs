@@ -1,16 +1,16 @@
-//! Where a character is cut in two (RFC 3629): a serial line brings bytes, and they come as they will.
+//! Incomplete characters (RFC 3629): a serial line delivers bytes at any time.
 
-/// Bytes of a character at most.
+/// Most bytes of a character.
 const LONGEST: usize = 4;
 
-/// How many bytes at the end begin a character whose rest is to come; 0 where the last character is
-/// whole, or is none.
+/// How many bytes at the end are the beginning of an incomplete character; 0 where the last
+/// character is complete or invalid.
 pub fn unfinished(bytes: &[u8]) -> usize {
     if bytes.last().is_none_or(u8::is_ascii) {
         return 0;
     }
     let last = bytes.iter().rev().take(LONGEST - 1);
-    // Bytes that begin nothing are the middle of a character, of which the first says more.
+    // Skips continuation bytes, back to the byte that says how long the character is.
     let Some(behind) = last.clone().position(|byte| *byte & 0xc0 != 0x80) else { return 0 };
     let (_, end) = bytes.split_at(bytes.len() - behind - 1);
     match std::str::from_utf8(end) {
@@ -19,7 +19,7 @@ pub fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// Whether all of it is the beginning of one character whose rest is to come.
+/// Whether all of it is the beginning of one incomplete character.
 pub fn is_unfinished(bytes: &[u8]) -> bool {
     bytes.len() < LONGEST && unfinished(bytes) == bytes.len()
 }
@@ -42,7 +42,7 @@ mod tests {
             (b"\xe2\x82\xac", 0),
             (b"\xf0\x9f\x98", 3),
             (b"\xf0\x9f\x98\x80", 0),
-            // No character begins like this: an overlong form, a surrogate, beyond U+10FFFF.
+            // No character begins in this way: an overlong form, a surrogate, or beyond U+10FFFF.
             (b"\xc0", 0),
             (b"\xe0\x80", 0),
             (b"\xed\xa0", 0),

@@ -1,4 +1,4 @@
-//! What each thread worked on last, for the report of a thread that hangs.
+//! The last work of each thread, for the report about a thread that hangs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::thread;
 use crate::id::LineKey;
 use crate::id::SessionId;
 
-/// What a thread works at.
+/// A kind of work.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Work {
     /// Moving bytes between a line and its guest's port.
@@ -18,7 +18,7 @@ pub enum Work {
     Session(SessionId),
     /// Moving bytes between a client and the host of its session.
     Tunnel,
-    /// Sending a client away.
+    /// Closing the connection of a client.
     Goodbye,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Work {
 
 type Last = Arc<Mutex<Option<Work>>>;
 
-/// Of all threads that ever worked at something; few, which live as long as the process.
+/// All threads that ever recorded work; they are few, and live as long as the process.
 static THREADS: Mutex<Vec<(String, Last)>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -48,12 +48,12 @@ thread_local! {
     };
 }
 
-/// This thread works at this now.
+/// Records the present work of this thread.
 pub fn begin(work: Work) {
     LAST.with(|last| *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(work));
 }
 
-/// What the thread of that name began last. It never waits: the thread may hang anywhere.
+/// The last recorded work of the thread with this name. Never waits: the thread may hang anywhere.
 pub fn last_of(name: &str) -> Option<Work> {
     let threads = THREADS.try_lock().ok()?;
     let (_, last) = threads.iter().find(|(thread, _)| thread == name)?;

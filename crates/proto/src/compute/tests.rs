@@ -1,4 +1,4 @@
-//! Whatever crosses the seam comes out of JSON as it went in.
+//! Everything in the interface is the same after a conversion to JSON and back.
 
 use std::fmt::Debug;
 
@@ -51,7 +51,7 @@ fn line_key() -> impl Strategy<Value = LineKey> {
     (server_id(), any::<u8>()).prop_map(|(server, port)| LineKey { server, port })
 }
 
-/// In whole seconds, as all calls tell times.
+/// In whole seconds, as in all calls.
 fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_102_444_800_i64).prop_map(|second| Timestamp::from_second(second).unwrap())
 }
