@@ -1,4 +1,4 @@
-//! What a `console.v1` client says beside typing.
+//! The control messages of a `console.v1` client.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,11 +20,11 @@ use crate::guest_command::GuestCommands;
 use crate::record::Recorded;
 use crate::record::Recording;
 
-/// Bytes that a client which acknowledges may have unshown; then it gets no more until it has
-/// caught up, and what the history lets go meanwhile is a stated gap.
+/// How many bytes a client that acknowledges may not have shown yet. Beyond that it gets no output
+/// until it has caught up; output that the history drops meanwhile is announced as a gap.
 const UNSHOWN: u64 = 512 * 1024;
 
-/// Answers that wait to be sent at most; more are dropped.
+/// Most answers that wait to be sent; more are dropped.
 const ANSWERS: usize = 16;
 
 pub(crate) struct Dialogue {
@@ -33,7 +33,7 @@ pub(crate) struct Dialogue {
     commands: GuestCommands,
     answers: mpsc::Sender<Box<ServerMessage>>,
     answered: mpsc::Receiver<Box<ServerMessage>>,
-    /// The client has shown all output up to this offset; none until it says so.
+    /// The client has shown all output up to this offset; none until it acknowledges.
     shown: Option<u64>,
     recording: Option<Recording>,
     recorded: Option<watch::Receiver<Recorded>>,
@@ -45,7 +45,7 @@ impl Dialogue {
         keyboard: &Keyboard,
         recording: Option<&Recording>,
     ) -> Self {
-        // Boxed, since a channel has room for many from the start.
+        // Boxed, since a channel allocates room for many messages at once.
         let (answers, answered) = mpsc::channel(ANSWERS);
         let commands = GuestCommands::new(consoles, keyboard, &answers);
         let recorded = recording.map(Recording::recorded);
@@ -54,28 +54,28 @@ impl Dialogue {
         Self { consoles, keyboard, commands, answers, answered, shown: None, recording, recorded }
     }
 
-    /// Whether the client has so much to show that it gets no more now.
+    /// Whether the client has too much output to show, so that it gets no more now.
     pub(crate) fn lags(dialogue: Option<&Self>, attachment: &Attachment) -> bool {
         let shown = dialogue.and_then(|dialogue| dialogue.shown);
         shown.is_some_and(|shown| attachment.offset().saturating_sub(shown) >= UNSHOWN)
     }
 
-    /// Waits for the next answer, or something else to say; forever on raw, which has no words.
+    /// Waits for the next answer or notice; forever on raw, which has no messages.
     pub(crate) async fn answer(dialogue: &mut Option<Self>) -> Box<ServerMessage> {
         let Some(Self { answered, recorded, .. }) = dialogue else {
             return std::future::pending().await;
         };
         tokio::select! {
             Some(answer) = answered.recv() => answer,
-            // Boxed where it is needed: few sessions are recorded.
+            // Boxed where it is needed, since few sessions are recorded.
             message = async { Box::pin(changed(recorded)).await }, if recorded.is_some() => {
                 Box::new(ServerMessage::Notice { message: message.into() })
             }
         }
     }
 
-    /// Does what a control message asks for, or says in words why not. One of an unknown type is
-    /// ignored: the client may be newer than we are.
+    /// Does what a control message requests, or answers with an error. Ignores a message of unknown
+    /// type, since the client may be newer than this program.
     pub(crate) fn obey(&mut self, text: &str) {
         if let Err(message) = ClientMessage::read(text).and_then(|message| self.follow(message)) {
             self.say(ServerMessage::Error { message });
@@ -104,13 +104,13 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Counts a message that others may hear of, or that takes time.
+    /// Counts a message that others are told of, or that takes time.
     fn allow(&self) -> Result<(), String> {
         let wait = self.consoles.messages.count(&self.keyboard.session(), Instant::now());
         if wait.is_zero() { Ok(()) } else { Err("too many messages: wait a moment".into()) }
     }
 
-    /// Takes the client's grid, or the largest one within it.
+    /// Sets the client's grid, reduced to the maximum.
     fn resize(&self, size: Size) -> Result<(), String> {
         let (asked, size) = (size, size.clamped());
         if let Some(recording) = &self.recording {
@@ -142,7 +142,7 @@ impl Dialogue {
     }
 }
 
-/// Waits until the session is recorded otherwise than before; what its user is to know of it.
+/// Waits until the state of the session's recording changes; returns the notice for its user.
 async fn changed(recorded: &mut Option<watch::Receiver<Recorded>>) -> &'static str {
     let Some(recorded) = recorded else { return std::future::pending().await };
     if recorded.changed().await.is_err() {

@@ -1,18 +1,18 @@
-//! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
+//! Entry points for `fuzz/`, and for tests that repeat its findings.
 
 use serialproxy_proto::close::Close;
 
 use crate::wire::Decoder;
 use crate::wire::Item;
 
-/// A client's frames: what they say does not depend on the pieces in which they arrive.
+/// A client's frames: their meaning must not depend on the pieces in which they arrive.
 pub fn frames(data: &[u8]) {
     let [size, bytes @ ..] = data else { return };
     let (whole, pieces) = (decode(bytes, usize::MAX), decode(bytes, 1 + usize::from(*size)));
     assert_eq!(whole, pieces);
 }
 
-/// Payloads of binary frames, other items, and how it ended.
+/// Payloads of binary frames, other items, and the close, if any.
 fn decode(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<String>, Option<Close>) {
     let mut decoder = Decoder::default();
     let (mut binary, mut others) = (Vec::new(), Vec::new());

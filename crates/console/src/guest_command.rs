@@ -1,4 +1,4 @@
-//! What a session asks of its guest besides input: break, SysRq, power.
+//! Commands of a session for its guest: break, SysRq, power.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -63,7 +63,7 @@ impl GuestCommands {
     ///
     /// # Errors
     ///
-    /// In words, if the session may not, or too many others are in progress.
+    /// In words, if the session may not do this, or too many commands are in progress.
     pub(crate) fn start(&self, command: GuestCommand) -> Result<(), String> {
         self.allow(command)?;
         let Some(Host { servers, lines, .. }) = &self.consoles.host else {
@@ -94,7 +94,7 @@ impl GuestCommands {
         Ok(())
     }
 
-    /// Creates a URL that only allows watching, for somebody else.
+    /// Creates a URL with which another person can only watch.
     ///
     /// # Errors
     ///
@@ -137,19 +137,19 @@ impl GuestCommands {
         Ok(())
     }
 
-    /// What a link stands for.
+    /// The grant of a link.
     fn grant(&self, now: Timestamp) -> Grant {
         let ttl = self.consoles.token_ttl.as_secs();
         let expires = now + SignedDuration::from_secs(ttl.cast_signed());
         Grant {
             line: self.keyboard.line(),
-            // The session's, whosever the server is by now.
+            // The session's project, even if the server belongs to another project now.
             project: self.keyboard.project().unwrap_or_default().to_owned(),
             user: self.keyboard.user().to_owned(),
             mode: Mode::Watch,
             operator: false,
             wait: true,
-            // Nobody watches for longer by a link of a session whose time is limited.
+            // If the session's time is limited, its links end at the same time.
             expires: self.keyboard.limit().map_or(expires, |limit| limit.min(expires)),
             host: None,
         }
@@ -167,7 +167,7 @@ impl GuestCommands {
     }
 }
 
-/// The URL of a link, or why there is none.
+/// The URL of a link, or the error.
 async fn make_link(host: &Host, grant: Grant, base: &str) -> Result<String, String> {
     if let Some(Membership { links, .. }) = &host.cluster {
         return links.link(grant).await;

@@ -1,5 +1,5 @@
-//! The timers of a session: when to ping, when its client counts as lost, when the session ends for lack of
-//! an answer, and when its time limit is reached.
+//! The timers of a session: for pings, for lost clients, for sessions without an answer, and for
+//! the time limit.
 
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -9,17 +9,18 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
-/// Pings of many sessions go out together, at multiples of this part of their interval: so a
-/// process with thousands of idle sessions wakes up some times a second, and not for each.
+/// Sessions send their pings at multiples of this part of the interval, so that they go out
+/// together: a process with thousands of idle sessions then wakes up only a few times a second.
 const PARTS: u32 = 20;
 
-/// How long the answer to a ping may take until the client counts as lost; less where pings are more frequent.
+/// How long the answer to a ping may take before the client counts as lost; less where pings are
+/// more frequent.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Where the multiples are counted from.
+/// The time from which the multiples are counted.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// What is due for a session.
+/// An event of the timers.
 pub(crate) enum KeepaliveEvent {
     /// A ping is due.
     Ping,
@@ -36,7 +37,7 @@ pub(crate) struct Keepalive {
     grace: Duration,
     limit: Option<Instant>,
     ping: Instant,
-    /// When the client counts as lost, unless it is heard before.
+    /// When the client counts as lost, unless it gives a sign of life before.
     answer: Option<Instant>,
     heard: Instant,
     timer: Pin<Box<Sleep>>,
@@ -63,8 +64,8 @@ impl Keepalive {
         keepalive
     }
 
-    /// The client gave a sign of life. The timer is left as it is, but for an answer to a ping: it looks
-    /// when it goes off.
+    /// The client gave a sign of life. Unless this answers a ping, the timer is not changed: it
+    /// checks the time when it expires.
     pub(crate) fn heard(&mut self) {
         self.heard = Instant::now();
         if self.answer.take().is_some() {
@@ -73,7 +74,7 @@ impl Keepalive {
         }
     }
 
-    /// Waits until something is due.
+    /// Waits for the next event.
     pub(crate) async fn event(&mut self) -> KeepaliveEvent {
         loop {
             self.timer.as_mut().await;
@@ -105,7 +106,7 @@ impl Keepalive {
     }
 }
 
-/// The first multiple at least `interval` after `now`.
+/// The first multiple that is at least `interval` after `now`.
 fn due(now: Instant, interval: Duration) -> Instant {
     let part = interval / PARTS;
     let parts = (now + interval - *START).as_nanos().div_ceil(part.as_nanos().max(1));

@@ -1,5 +1,5 @@
-//! A session at the console of a local line, from the upgraded connection to its end: frames, what is
-//! said beside the bytes, signs of life, and the recording.
+//! A session at the console of a local line, from the upgraded connection to its end: frames,
+//! control messages, keepalive, and the recording.
 //!
 //! ```text
 //!   Stream ─▶ Socket (wire) ─▶ Session ─┬─ bytes ──▶ Keyboard, Attachment (line)
@@ -40,35 +40,35 @@ pub use crate::session::refuse;
 pub use crate::socket::Socket;
 pub use crate::wire::close_frame;
 
-/// What the sessions of a process have in common.
+/// The state that the sessions of a process share.
 #[derive(Debug)]
 pub struct Consoles {
     timing: values::Session,
-    /// How long a link lets others watch.
+    /// How long a link for watching is valid.
     token_ttl: Duration,
     console_url: String,
-    /// Counts what sessions on `console.v1` say.
+    /// Limits the control messages of sessions on `console.v1`.
     messages: Meter,
-    /// Where sessions are recorded; none where they are not.
+    /// Records sessions; none where they are not recorded.
     recorder: Option<Recorder>,
     host: Option<Host>,
 }
 
-/// Who does what a session asks for beside typing.
+/// The services for requests of a session besides typing.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Tokens; makes links for those who are to watch, on one machine.
+    /// Tokens. On a single machine, it also makes links for watching.
     pub grants: Grants,
     /// Controls the guests' power.
     pub servers: Arc<dyn Servers>,
-    /// Sends what is no input to their ports.
+    /// Sends breaks and SysRq to their ports.
     pub lines: Arc<dyn LineBook>,
-    /// What it is in a cluster; none on one machine.
+    /// This host in its cluster; none on a single machine.
     pub cluster: Option<Membership>,
 }
 
 impl Host {
-    /// The only host.
+    /// A single machine.
     pub fn alone(grants: Grants, compute: &Arc<impl Servers + LineBook + 'static>) -> Self {
         Self { grants, servers: compute.clone(), lines: compute.clone(), cluster: None }
     }
@@ -77,24 +77,24 @@ impl Host {
 /// A host of a cluster, which may not write grants itself.
 #[derive(Clone, Debug)]
 pub struct Membership {
-    /// Its name: tokens that it asked for are good here alone.
+    /// Its name. Tokens that it requested are valid only here.
     pub name: String,
-    /// Who makes links for those who are to watch.
+    /// Makes links for watching.
     pub links: Arc<dyn WatchLinks>,
 }
 
-/// Has links made by those who may.
+/// Requests links from a host that may make them.
 pub trait WatchLinks: fmt::Debug + Send + Sync {
-    /// The URL of a link that stands for this grant, or why there is none, for the log.
+    /// The URL of a link with this grant, or the error, for the log.
     fn link(&self, grant: Grant) -> BoxFuture<'_, Result<String, String>>;
 }
 
 impl Consoles {
-    /// Without a host there are lines alone: its guests are another program's.
+    /// Without a host there are only lines, because another program controls the guests.
     ///
     /// # Errors
     ///
-    /// When sessions are to be recorded, and nothing can be written there.
+    /// When sessions must be recorded, but the recordings cannot be written.
     pub fn new(config: &Config, host: Option<Host>) -> io::Result<Self> {
         Ok(Self {
             timing: config.session,
@@ -106,7 +106,7 @@ impl Consoles {
         })
     }
 
-    /// Waits until recordings are written as far as sessions have come.
+    /// Waits until recordings are written up to now.
     pub async fn flush_recordings(&self) {
         if let Some(recorder) = &self.recorder {
             recorder.flush().await;

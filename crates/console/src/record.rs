@@ -52,47 +52,48 @@ use self::shelf::Shelf;
 use self::tape::Progress;
 use self::tape::Tape;
 
-/// How long what waits has to be written when the program ends.
+/// How long writing the remaining data may take when the program ends.
 const LAST: Duration = Duration::from_secs(1);
 
 /// Writes recordings. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
-    /// Bounded, since each recording calls once until the writer has come, and once for haste.
+    /// Bounded: each recording sends one call until the writer handles it, and one more if it is
+    /// urgent.
     calls: Sender<Called>,
     load: Arc<Load>,
     place: RecordPlace,
-    /// Bytes of a file at most.
+    /// Largest size of a file in bytes.
     limit: u64,
     input: RecordInput,
 }
 
 #[derive(Debug)]
 enum Called {
-    /// Something waits to be written.
+    /// Data waits to be written.
     ToWrite(Arc<Waiting>),
-    /// So much that nothing is waited for before.
+    /// So much data waits that it must be written at once.
     Now(Arc<Waiting>),
-    /// To be answered when all before it is done.
+    /// To be answered when all earlier calls are done.
     ToFlush(oneshot::Sender<()>),
 }
 
-/// A recording, and what waits to be written of it.
+/// A recording, and its data that waits to be written.
 #[derive(Debug)]
 struct Waiting {
     queue: Mutex<Queue>,
-    /// Of the thread that writes.
+    /// Used by the writing thread.
     tape: Mutex<Tape>,
 }
 
-/// How a session is recorded.
+/// The state of a session's recording.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Recorded {
-    /// As it should be.
+    /// Everything is recorded.
     Yes,
-    /// Not at present, since it cannot be written.
+    /// It cannot be written at present.
     Failing,
-    /// What it types alone, since its recording is as large as it may be.
+    /// The recording has reached its size limit, so that only input is recorded.
     Full,
 }
 
@@ -110,12 +111,12 @@ struct Start {
 }
 
 impl Recorder {
-    /// Makes the directory, for its owner alone, and starts the thread that writes; none where no
-    /// sessions are recorded.
+    /// Makes the directory, which only its owner can read, and starts the writing thread; none
+    /// where sessions are not recorded.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be made, or there is no thread.
+    /// When the directory cannot be made, or the thread cannot be started.
     pub(crate) fn start(record: &Record) -> io::Result<Option<Self>> {
         let Some(place) = record.place.clone() else { return Ok(None) };
         DirBuilder::new().recursive(true).mode(0o700).create(&place.directory)?;
@@ -138,7 +139,7 @@ impl Recorder {
         (Self { calls, load: Arc::default(), place, limit, input }, called)
     }
 
-    /// Begins the recording of a connection of a session.
+    /// Begins the recording of a connection.
     pub(crate) fn begin(&self, keyboard: &Keyboard) -> Recording {
         let (since, session, line) = (Timestamp::now(), keyboard.session(), keyboard.line());
         let name = format!(
@@ -150,7 +151,7 @@ impl Recorder {
         );
         let title = format!("{} port {}, {}", keyboard.server().name, line.port, keyboard.user());
         let recording = self.record(&name, title, session, since);
-        // So that the file is there, also of a session in which nothing happens.
+        // So that the file exists even if nothing happens in the session.
         recording.shown(Vec::new());
         recording
     }
@@ -177,7 +178,7 @@ impl Recorder {
         }))
     }
 
-    /// Waits until all is written that waits now, for a bounded time.
+    /// Waits for a limited time until the present data is written.
     pub(crate) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         let _ = self.calls.send(Called::ToFlush(done));
@@ -188,32 +189,32 @@ impl Recorder {
 }
 
 impl Recording {
-    /// The session was shown this as it was printed.
+    /// Live output for the session.
     pub(crate) fn shown(&self, bytes: Vec<u8>) {
         self.add(Event::Output { bytes, live: true });
     }
 
-    /// The session was shown this from before.
+    /// Earlier output for the session.
     pub(crate) fn replayed(&self, bytes: Vec<u8>) {
         self.add(Event::Output { bytes, live: false });
     }
 
-    /// It typed this.
+    /// Input of the session.
     pub(crate) fn typed(&self, bytes: &[u8]) {
         self.add(Event::Input(bytes.to_vec()));
     }
 
-    /// Its terminal has this grid.
+    /// The grid of the session's terminal.
     pub(crate) fn resized(&self, size: Size) {
         self.add(Event::Size(size));
     }
 
-    /// It ends, for this reason.
+    /// The end of the session, and its reason.
     pub(crate) fn ended(&self, why: &str) {
         self.add(Event::Note(format!("ended: {why}")));
     }
 
-    /// How it is recorded, which may change.
+    /// The state of the recording, which may change.
     pub(crate) fn recorded(&self) -> watch::Receiver<Recorded> {
         self.0.recorded.clone()
     }
@@ -233,7 +234,7 @@ impl Recording {
 impl Start {
     fn call(&self, call: Call) {
         let waiting = Arc::clone(&self.waiting);
-        // The thread goes when the last recorder has gone.
+        // The thread ends after the last recorder.
         let _ = match call {
             Call::Nothing => return,
             Call::Soon => self.recorder.calls.send(Called::ToWrite(waiting)),
@@ -249,7 +250,7 @@ impl Drop for Start {
     }
 }
 
-/// Writes what waits until nobody is left who records.
+/// Writes data until there are no recorders.
 fn write(called: &Receiver<Called>, load: &Load, mut shelf: Shelf) {
     loop {
         let calls = match called.recv_timeout(shelf.remove_expired()) {
@@ -268,7 +269,7 @@ fn write(called: &Receiver<Called>, load: &Load, mut shelf: Shelf) {
     }
 }
 
-/// A call, and those that come after it while more is waited for, so that small events become one.
+/// A call, and those that follow within a moment, so that small events are written together.
 fn all_of_a_moment(first: Called, called: &Receiver<Called>) -> Vec<Called> {
     let until = Instant::now() + PAUSE;
     let mut calls = vec![first];
@@ -317,7 +318,7 @@ mod tests {
         recorder.record("x.cast", "x".into(), SessionId::new(), Timestamp::UNIX_EPOCH)
     }
 
-    /// Writes what waits; the rows that are in the file then.
+    /// Writes the waiting data; returns the rows of the file.
     fn written(recorder: Recorder, called: &Receiver<Called>) -> Vec<Value> {
         let (load, place) = (Arc::clone(&recorder.load), recorder.place.clone());
         drop(recorder);

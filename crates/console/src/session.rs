@@ -1,7 +1,7 @@
 //! A session: one attached client, from the upgrade to the Close frame.
 //!
-//! One task and one loop for both directions. Neither waits for the other: what the client sends is
-//! read as long as the guest takes it, and what the line has is sent as long as the client takes it.
+//! One task has one loop for both directions, and neither waits for the other: input is read while
+//! the guest accepts it, and output is sent while the client accepts it.
 
 use std::convert::Infallible;
 use std::io;
@@ -47,13 +47,13 @@ pub struct Session {
 
 /// How a connection of a session ended.
 enum End {
-    /// We end it, for this reason.
+    /// We ended it, for this reason.
     Closed(Close),
-    /// The client took its leave, with this code.
+    /// The client sent a Close frame with this code.
     Left(Option<u16>),
-    /// The client does not keep to RFC 6455.
+    /// The client violated RFC 6455.
     Broken(Close),
-    /// It is gone without a word.
+    /// The connection was lost.
     Lost,
 }
 
@@ -74,7 +74,7 @@ impl From<io::Error> for End {
 }
 
 impl Session {
-    /// A session that was taken in by its line, over this connection.
+    /// A session of a line, over this connection.
     pub fn new(
         consoles: Arc<Consoles>,
         socket: Socket,
@@ -85,16 +85,16 @@ impl Session {
         Box::new(Self { socket, attachment, keyboard, protocol, recording, consoles })
     }
 
-    /// Carries bytes and messages both ways until the session or its connection ends. When `cut` is done,
-    /// the connection is given up as if it had broken.
-    // Boxed, since a future has room for each place that what it owns is moved to.
+    /// Transfers bytes and messages both ways until the session or its connection ends. When `cut`
+    /// is done, treats the connection as lost.
+    // Boxed, since a future has room for each place to which its data is moved.
     pub async fn run(mut self: Box<Self>, cut: impl Future<Output = ()>) {
         let end = tokio::select! {
             biased;
             Err(end) = self.serve() => end,
             () = cut => End::Lost,
         };
-        // Boxed, so that a session has no room for its end while it goes on.
+        // Boxed, so that a running session has no room for its end.
         Box::pin(self.end(end)).await;
     }
 
@@ -104,10 +104,11 @@ impl Session {
             recording.ended(end.in_words());
         }
         if matches!(end, End::Left(Some(code)) if code == CloseCode::Normal.number()) {
-            // Another code says that the client may come back.
+            // With another code, the client may resume.
             keyboard.end(&Close::new(CloseCode::Normal, end.in_words()));
         }
-        // The session is detached or over before its client hears of it: who comes next gets in.
+        // The session is detached or ended before its client learns of the end, so that its next
+        // connection is accepted.
         drop(attachment);
         match end {
             End::Lost => {}
@@ -125,7 +126,7 @@ impl Session {
         };
         let mut keepalive = Keepalive::new(&self.consoles.timing, self.attachment.limit());
         loop {
-            // Where one of them is always ready, nothing below yields.
+            // If one of them is always ready, nothing below yields.
             consume_budget().await;
             let wanted = match self.socket.is_flushed() {
                 false => Wanted::End,
@@ -135,7 +136,7 @@ impl Session {
             let reads = self.keyboard.has_room();
             let turn = self.turn(&mut dialogue, &mut keepalive, wanted, reads).await;
             if !reads {
-                // A client whose input is not read has no way to give a sign of life.
+                // A client whose input is not read cannot give a sign of life.
                 keepalive.heard();
                 self.keyboard.mark_alive();
             }
@@ -146,7 +147,7 @@ impl Session {
         }
     }
 
-    /// Waits for what comes next, and deals with it; returns whether the client may have sent more.
+    /// Waits for the next event and handles it; returns whether the client may have sent more.
     async fn turn(
         &mut self,
         dialogue: &mut Option<Dialogue>,
@@ -170,7 +171,7 @@ impl Session {
                     return self.listen(dialogue.as_mut());
                 }
             }
-            // Boxed where it is needed: few sessions wait for their guest.
+            // Boxed where it is needed, since few sessions wait for their guest.
             () = async { Box::pin(self.keyboard.room()).await }, if !reads => {}
             message = Dialogue::answer(dialogue), if wanted != Wanted::End => self.say(&message)?,
             event = keepalive.event() => match event {
@@ -191,14 +192,14 @@ impl Session {
         Ok(false)
     }
 
-    /// Ends the session for a reason of ours.
+    /// Ends the session for this reason.
     fn over(&self, code: CloseCode, reason: &str) -> End {
         let close = Close::new(code, reason);
         self.keyboard.end(&close);
         End::Closed(close)
     }
 
-    /// From the line to the client; on raw only output is.
+    /// From the line to the client; on raw only output.
     fn show(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Output => {
@@ -212,7 +213,7 @@ impl Session {
             }
             Event::Message(mut message) if self.protocol == Protocol::ConsoleV1 => {
                 if let ServerMessage::Hello(hello) = &mut message {
-                    // A line does not know who creates the URLs.
+                    // A line does not know which program creates the URLs.
                     hello.nova = self.consoles.host.is_none();
                 }
                 self.say(&message)?
@@ -246,8 +247,8 @@ impl Session {
                 _ => {}
             }
         });
-        // Neither the end of a connection nor what the client's WebSocket says by itself shows that the
-        // client has read its `hello`.
+        // Neither the end of a connection nor an automatic response of the client's WebSocket shows
+        // that the client has read its `hello`.
         match heard {
             _ if spoke => self.keyboard.heard(),
             Heard::Gone | Heard::Bytes(0) => {}
@@ -262,7 +263,7 @@ impl Session {
     }
 }
 
-/// Tells a client on `dialogue.v1` why it is not attached, in words that its page shows.
+/// Tells a client on `console.v1` why it is not attached, in a text that its page shows.
 pub async fn refuse(mut socket: Socket, refusal: &Refusal) {
     if let Some(message) = facts(refusal)
         && socket.send(Opcode::Text, &in_json(&message)).is_err()
@@ -272,7 +273,7 @@ pub async fn refuse(mut socket: Socket, refusal: &Refusal) {
     socket.say_goodbye(&refusal.close()).await;
 }
 
-/// What a program is to know of a refusal, which a Close frame has no field for.
+/// The facts of a refusal for programs, which do not fit into a Close frame.
 fn facts(refusal: &Refusal) -> Option<ServerMessage> {
     let cause = Some(refusal.cause());
     let state =

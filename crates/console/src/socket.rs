@@ -28,65 +28,65 @@ use crate::wire::Item;
 use crate::wire::Opcode;
 use crate::wire::close_payload;
 
-/// One read from a client, at most. All of it is taken before the next: with what waits at the
-/// desk it is the most that is kept of what a client typed.
+/// Most bytes of one read from a client. All of them are handled before the next read. Together
+/// with the input at the desk, this is the most that is kept of a client's input.
 pub(crate) const READ: usize = 64 * 1024;
 
-/// Slices of a frame of output: its head, and its payload from two places.
+/// Slices of an output frame: its head, and its payload from two places.
 const SLICES_EACH: usize = 3;
 
-/// Slices of one write at most.
+/// Most slices of one write.
 const SLICES: usize = 5 * SLICES_EACH;
 
-/// How long a client has to take the rest of a frame that was begun, and its Close frame: one that was
-/// too slow may read again.
+/// How long a client may take to accept the rest of a begun frame, and its Close frame: one that
+/// was too slow may read again.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long it has to answer its Close frame.
+/// How long it may take to answer its Close frame.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// Bytes that are read of a client which goes on sending when it is told to leave.
+/// Most bytes that are read from a client that goes on sending after its Close frame was sent.
 const LAST_WORDS: usize = READ;
 
 thread_local! {
-    /// What a read goes into.
+    /// The buffer for reads.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// A connection that speaks WebSocket from now on.
+/// A connection after the WebSocket handshake.
 #[derive(Debug)]
 pub struct Socket {
     stream: Stream,
-    /// What came right behind the handshake, and was not read yet.
+    /// Bytes that arrived right after the handshake and were not read yet.
     early: Bytes,
     decoder: Decoder,
-    /// What the kernel has yet to take of what was begun.
+    /// The rest of a frame that the kernel has not accepted yet.
     rest: Vec<u8>,
-    /// Whether the kernel took nothing the last time.
+    /// Whether the kernel accepted nothing the last time.
     full: bool,
-    /// The payload of the client's last ping, which is to be answered.
+    /// The payload of the client's last ping, which must be answered.
     pong: Option<Vec<u8>>,
 }
 
-/// What became of a read.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    /// So many bytes came; 0 where nothing did yet.
+    /// This many bytes arrived; 0 if there were none yet.
     Bytes(usize),
-    /// The client took its leave, with this code.
+    /// The client sent a Close frame with this code.
     Leave(Option<u16>),
     /// The connection is gone.
     Gone,
-    /// The client does not keep to RFC 6455.
+    /// The client violated RFC 6455.
     Broken(Close),
 }
 
 impl Socket {
-    /// A connection, and what came over it right behind the handshake.
+    /// A connection, and the bytes that arrived right after the handshake.
     pub fn new(stream: Stream, early: &[u8]) -> Self {
         Self {
             stream,
-            // A copy, since the buffer of the handshake is large.
+            // A copy, since the handshake's buffer is large.
             early: Bytes::copy_from_slice(early),
             decoder: Decoder::default(),
             rest: Vec::new(),
@@ -95,15 +95,15 @@ impl Socket {
         }
     }
 
-    /// Whether the kernel took all that was sent, so that more may be sent.
+    /// Whether the kernel has accepted everything, so that more can be sent.
     pub(crate) fn is_flushed(&self) -> bool {
         self.rest.is_empty() && !self.full
     }
 
-    /// Waits until it can be read, if `read`, or go on to be written; returns which.
+    /// Waits until it can be read, if `read`, or its rest be written; returns which.
     pub(crate) async fn ready(&self, read: bool) -> io::Result<(bool, bool)> {
         if read && (!self.early.is_empty() || self.stream.has_more()) {
-            // Whether it can be written as well is found out by writing.
+            // The next write shows whether it can be written, too.
             return Ok((true, !self.is_flushed()));
         }
         let interest = match (read, self.is_flushed()) {
@@ -116,7 +116,7 @@ impl Socket {
         Ok((read && ready.is_readable(), ready.is_writable()))
     }
 
-    /// Reads once and hands over what the client sent, but for pings, which are answered.
+    /// Reads once, and passes everything to `take` except pings, which are answered.
     pub(crate) fn read(&mut self, take: impl FnMut(Item<'_>)) -> Heard {
         let heard = self.read_items(take);
         let answers = self.pong.is_some() && self.is_flushed();
@@ -141,7 +141,7 @@ impl Socket {
                 match self.decoder.next(&mut input) {
                     Ok(None) => return Heard::Bytes(length),
                     Ok(Some(Item::Close(code))) => return Heard::Leave(code),
-                    // Only the last needs an answer (section 5.5.3).
+                    // Only the last one needs an answer (section 5.5.3).
                     Ok(Some(Item::Ping(payload))) => self.pong = Some(payload),
                     Ok(Some(item)) => take(item),
                     Err(close) => return Heard::Broken(close),
@@ -150,7 +150,7 @@ impl Socket {
         })
     }
 
-    /// Goes on with what was begun, and answers a ping.
+    /// Continues a begun frame, and answers a ping.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stream.try_flush()?;
         self.full = !self.stream.is_flushed();
@@ -169,7 +169,7 @@ impl Socket {
         }
     }
 
-    /// Sends a frame; all before it must be flushed, or it is kept until it is.
+    /// Sends a frame. Everything before it must be flushed; otherwise the frame is kept.
     pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
         let head = Head::new(opcode, payload.len());
         let head = head.as_bytes();
@@ -181,7 +181,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends live output, a frame for each piece, and records what is sent.
+    /// Sends live output, one frame for each piece, and records it.
     pub(crate) fn send_output(
         &mut self,
         attachment: &Attachment,
@@ -201,7 +201,7 @@ impl Socket {
         sent
     }
 
-    /// Returns how many bytes are sent, or kept as the rest of a frame that was begun.
+    /// Returns how many bytes were sent, or kept as the rest of a begun frame.
     fn send_pieces(&mut self, pieces: &[Piece<'_>]) -> io::Result<usize> {
         let mut heads = [Head::default(); SLICES / SLICES_EACH];
         for (head, piece) in heads.iter_mut().zip(pieces) {
@@ -240,7 +240,7 @@ impl Socket {
         }
     }
 
-    /// Answers the client's leave.
+    /// Answers the client's Close frame.
     pub(crate) async fn part(&mut self, code: Option<u16>) {
         let payload = code.map(|code| close_payload(code, "")).unwrap_or_default();
         let _ = self.send(Opcode::Close, &payload);
@@ -248,8 +248,8 @@ impl Socket {
         let _ = self.stream.say_goodbye();
     }
 
-    /// Sends the Close frame and waits for the client's, both for a bounded time: a connection
-    /// that is shut with bytes unread would be reset, and the reset could overtake the reason.
+    /// Sends the Close frame and waits for the client's, both for a limited time: closing a
+    /// connection with unread bytes would reset it, and the reset could overtake the reason.
     pub(crate) async fn say_goodbye(&mut self, close: &Close) {
         let payload = close_payload(close.code.number(), close.wire_reason());
         if self.send(Opcode::Close, &payload).is_err() {
@@ -261,7 +261,7 @@ impl Socket {
         }
     }
 
-    /// Waits until all is sent; false when the connection is gone.
+    /// Waits until everything is sent; false when the connection is lost.
     async fn flushed(&mut self) -> bool {
         while !self.is_flushed() {
             if self.ready(false).await.is_err() || self.flush().is_err() {
@@ -271,7 +271,7 @@ impl Socket {
         true
     }
 
-    /// Waits until the client has left, or has sent so much that it does not mean to.
+    /// Waits until the client has closed the connection, or has sent so much that it will not.
     async fn left(&mut self) {
         let mut length = 0;
         while length < LAST_WORDS && self.ready(true).await.is_ok() {
@@ -280,7 +280,7 @@ impl Socket {
                 Heard::Bytes(more) => length += more,
                 _ => return,
             }
-            // Others come first, and the deadline is looked at.
+            // Other tasks come first, and the deadline is checked.
             yield_now().await;
         }
     }
@@ -297,7 +297,7 @@ fn first(pieces: &[Piece<'_>], length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Keeps what of a frame's parts is left behind the first `written` bytes.
+/// Keeps the rest of a frame's parts after the first `written` bytes.
 fn keep_rest<const PARTS: usize>(rest: &mut Vec<u8>, parts: [&[u8]; PARTS], written: usize) {
     let mut written = written;
     for part in parts {

@@ -1,7 +1,7 @@
 //! The frames of RFC 6455 as a server reads and writes them. No I/O: bytes in, items out.
 //!
 //! A binary message is passed on in pieces as it arrives, in the buffer that it was read into, so a
-//! connection owns no buffer for it. Text is collected, because only a complete message has a
+//! connection needs no buffer for it. Text is collected, because only a complete message has a
 //! meaning.
 
 #[cfg(test)]
@@ -10,19 +10,19 @@ mod tests;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 
-/// Bytes of one message from a client at most.
+/// Largest message from a client in bytes.
 pub(crate) const MESSAGE: u64 = 1024 * 1024;
 
-/// Bytes of one text message from a client at most, since a whole one is kept in memory.
+/// Largest text message from a client in bytes, since a whole one is kept in memory.
 pub(crate) const TEXT: u64 = 64 * 1024;
 
-/// Bytes of a control frame's payload at most (section 5.5).
+/// Largest payload of a control frame in bytes (section 5.5).
 const CONTROL: u8 = 125;
 
-/// Bytes of a frame's head at most, with its mask (section 5.2).
+/// Largest head of a frame in bytes, with its mask (section 5.2).
 const HEAD: usize = 14;
 
-/// What a frame holds (section 5.2).
+/// The type of a frame (section 5.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Opcode {
     Continuation,
@@ -33,32 +33,32 @@ pub(crate) enum Opcode {
     Pong,
 }
 
-/// What a client sent.
+/// An item from a client.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Item<'a> {
     /// The next bytes of a binary message.
     Binary(&'a [u8]),
     /// A text message.
     Text(String),
-    /// To be answered with the same bytes.
+    /// A ping, to be answered with the same bytes.
     Ping(Vec<u8>),
     Pong,
-    /// Its leave, and the code with it.
+    /// A Close frame, with its code.
     Close(Option<u16>),
 }
 
-/// Takes a client's frames apart.
+/// Parses a client's frames.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The beginning of a frame's head, the rest of which is to come.
+    /// The beginning of an incomplete frame head.
     head: [u8; HEAD],
     head_length: u8,
     frame: Option<Frame>,
-    /// What the message under way is; none between messages.
+    /// The type of the present message; none between messages.
     message: Option<Opcode>,
-    /// Bytes of it so far.
+    /// Its length so far, in bytes.
     length: u64,
-    /// What of it is text.
+    /// The text of the present message.
     text: Vec<u8>,
     /// A control frame's payload so far.
     control: Vec<u8>,
@@ -74,12 +74,11 @@ struct Frame {
 }
 
 impl Decoder {
-    /// The next item, taken from the front of `input`; none when all of it was taken.
+    /// The next item from the front of `input`; none when all of the input was used.
     ///
     /// # Errors
     ///
-    /// With what the client is to be told when it does not keep to RFC 6455. Nothing is to be
-    /// taken after that.
+    /// With the Close frame for a client that violates RFC 6455. Nothing may be parsed after that.
     pub(crate) fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Item<'a>>, Close> {
         loop {
             let frame = match self.frame {
@@ -103,15 +102,15 @@ impl Decoder {
         }
     }
 
-    /// Reads a frame's head, as far as it is there.
+    /// Reads a frame's head, as far as it has arrived.
     fn begin_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Frame>, Close> {
         loop {
             let have = usize::from(self.head_length);
             if have == 2 {
-                // At once: what breaks the rules may have no more bytes to come.
+                // At once: an invalid frame may have no further bytes.
                 check_start(self.head)?;
             }
-            // The second byte says how many follow.
+            // The second byte gives the length of the head.
             let wanted = if have < 2 { 2 } else { head_length(self.head) };
             if have == wanted && have > 2 {
                 break;
@@ -171,7 +170,7 @@ impl Decoder {
         Ok(Frame { opcode, last, mask, left })
     }
 
-    /// Takes a piece of a frame's payload; `whole` says that the frame ends with it.
+    /// Takes a piece of a frame's payload; `whole` means that the frame ends with it.
     fn take_payload<'a>(
         &mut self,
         payload: &'a [u8],
@@ -209,7 +208,7 @@ impl Decoder {
     }
 }
 
-/// The head of a frame from a server, which is not masked.
+/// The head of a server's frame, which is not masked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head {
     bytes: [u8; 10],
@@ -217,7 +216,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// That of a whole message.
+    /// The head of a whole message.
     pub(crate) fn new(opcode: Opcode, payload: usize) -> Self {
         let mut bytes = [0; 10];
         let [first, second, length @ ..] = &mut bytes;
@@ -247,7 +246,7 @@ impl Head {
     }
 }
 
-/// A whole Close frame from a server.
+/// A complete Close frame from a server.
 pub fn close_frame(close: &Close) -> Vec<u8> {
     let payload = close_payload(close.code.number(), close.wire_reason());
     [Head::new(Opcode::Close, payload.len()).as_bytes(), &payload].concat()
@@ -258,7 +257,7 @@ pub(crate) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
 }
 
-/// Undoes a client's mask, and turns it to where the next bytes begin.
+/// Removes a client's mask, and returns the mask rotated for the next bytes.
 fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -285,7 +284,7 @@ fn take<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
     front
 }
 
-/// Bytes of a frame's head, as its second byte says.
+/// The length of a frame's head in bytes, from its second byte.
 fn head_length(head: [u8; HEAD]) -> usize {
     let [_, second, ..] = head;
     match second & 0x7f {
@@ -295,7 +294,7 @@ fn head_length(head: [u8; HEAD]) -> usize {
     }
 }
 
-/// Checks what the first two bytes of a frame's head say (section 5.2).
+/// Checks the first two bytes of a frame's head (section 5.2).
 fn check_start([first, second, ..]: [u8; HEAD]) -> Result<(), Close> {
     if first & 0x70 != 0 {
         return Err(broken("a reserved bit is set"));
@@ -315,7 +314,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {
         [] => Ok(None),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            // Section 7.4: these are never sent.
+            // Section 7.4: these codes are never sent.
             let sendable = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
             match sendable && std::str::from_utf8(reason).is_ok() {
                 true => Ok(Some(code)),

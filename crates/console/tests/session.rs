@@ -1,4 +1,4 @@
-//! Sessions over connections of this process, on a line whose guest is here too.
+//! Sessions over connections of this process, on a line whose guest is also in this process.
 
 #![allow(
     clippy::expect_used,
@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-/// What a test waits for at most.
+/// The longest time that a test waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const TEXT: u8 = 1;
@@ -81,14 +81,14 @@ impl Rig {
         Self { lines, line, guest, consoles }
     }
 
-    /// A client of a session of alice's.
+    /// A client of a session of alice.
     async fn attach(&self, protocol: Protocol) -> Client {
         let (client, session) = self.session(protocol).await;
         tokio::spawn(session.run(std::future::pending()));
         client
     }
 
-    /// A session of alice's that has not begun, and its client.
+    /// A session of alice that has not begun, and its client.
     async fn session(&self, protocol: Protocol) -> (Client, Box<Session>) {
         let visitor = Visitor {
             project: None,
@@ -138,7 +138,7 @@ async fn connection() -> (Client, Stream) {
 struct Client(TcpStream);
 
 impl Client {
-    /// Sends a frame whose mask changes nothing.
+    /// Sends a frame with a mask of zeros.
     async fn send(&mut self, opcode: u8, payload: &[u8]) {
         let length = u8::try_from(payload.len()).unwrap();
         assert!(length < 126);
@@ -177,7 +177,7 @@ impl Client {
         }
     }
 
-    /// The code and the reason of the Close frame, which comes before or behind other frames.
+    /// The code and the reason of the Close frame, which may come before or after other frames.
     async fn closed(&mut self) -> (u16, String) {
         loop {
             if let (CLOSE, payload) = self.frame().await {
@@ -192,7 +192,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("not in time")
 }
 
-/// Most of thousands do nothing.
+/// Most of thousands of sessions are idle.
 #[tokio::test]
 async fn a_session_takes_little_memory() {
     let (_client, session) = Rig::new().await.session(Protocol::ConsoleV1).await;

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::utf8::unfinished;
 
-/// The grid of a terminal that has not said its own.
+/// The grid of a terminal whose size is not known.
 const GRID: Size = Size { rows: 24, cols: 80 };
 
-/// What a row tells of.
+/// The type of a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Output,
@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Marker,
 }
 
-/// The first row. It is as long for one size as for another, so that it can be written again when the
+/// The first row. Its length does not depend on the size, so that it can be written again when the
 /// size is known.
 pub(super) fn header(size: Option<Size>, since: Timestamp, title: &str) -> String {
     let Size { rows, cols } = size.unwrap_or(GRID);
@@ -29,7 +29,7 @@ pub(super) fn header(size: Option<Size>, since: Timestamp, title: &str) -> Strin
     )
 }
 
-/// A row of what happened so long after the beginning.
+/// A row for an event this long after the beginning.
 pub(super) fn row(after: Duration, kind: Kind, text: &str) -> String {
     let code = match kind {
         Kind::Output => 'o',
@@ -49,10 +49,11 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Makes text of bytes as they come: a character waits for its rest, and what is none is U+FFFD.
+/// Decodes text from bytes in any pieces: an incomplete character waits for its rest, and invalid
+/// bytes become U+FFFD.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The beginning of a character.
+    /// The beginning of an incomplete character.
     begun: Vec<u8>,
 }
 
@@ -64,7 +65,7 @@ impl Decoder {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// What is left when nothing more comes.
+    /// The remaining text at the end of the input.
     pub(super) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
     }

@@ -1,22 +1,22 @@
-//! What happens in a session that is recorded.
+//! The events of a recorded session.
 
 use serialproxy_proto::console::Size;
 
-/// What happened in a session.
+/// An event of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Event {
-    /// The session was shown this; `live` unless it is from before.
+    /// Output for the session; `live` unless it is earlier output.
     Output { bytes: Vec<u8>, live: bool },
-    /// It typed this.
+    /// Input.
     Input(Vec<u8>),
-    /// Its terminal has this grid.
+    /// The grid of the terminal.
     Size(Size),
-    /// In words, at the end.
+    /// A note at the end.
     Note(String),
 }
 
 impl Event {
-    /// Bytes of it.
+    /// Its size in bytes.
     pub(super) fn length(&self) -> usize {
         match self {
             Self::Output { bytes, .. } | Self::Input(bytes) => bytes.len(),
@@ -25,7 +25,7 @@ impl Event {
         }
     }
 
-    /// Whether another can be a part of it, with so many bytes at most.
+    /// Whether another event can be joined with it, up to this size in bytes.
     pub(super) fn joins(&self, next: &Self, most: usize) -> bool {
         let alike = match (self, next) {
             (Self::Output { live, .. }, Self::Output { live: next, .. }) => live == next,
@@ -35,7 +35,7 @@ impl Event {
         alike && self.length() + next.length() <= most
     }
 
-    /// Takes one in that [`Self::joins`] it.
+    /// Appends an event for which [`Self::joins`] is true.
     pub(super) fn append(&mut self, next: Self) {
         if let (
             Self::Output { bytes, .. } | Self::Input(bytes),

@@ -9,26 +9,26 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long an echo is waited for.
+/// How long to wait for an echo.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// Bytes that wait for their echo at most.
+/// Most bytes that wait for their echo.
 const WAITING: usize = 64 * 1024;
 
-/// Bytes of a run at most; what is longer is several.
+/// Most bytes of a run; longer ones are divided.
 const RUN: usize = 4096;
 
-/// What became of typed bytes.
+/// The result for typed bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Typed {
     /// They were echoed.
     Echoed(Vec<u8>),
-    /// So many were not, or it is in doubt.
+    /// This many bytes were not echoed, or it is in doubt.
     Hidden(u64),
 }
 
 impl Typed {
-    /// How many.
+    /// The number of bytes.
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Echoed(bytes) => bytes.len() as u64,
@@ -40,21 +40,21 @@ impl Typed {
 /// Typed bytes between the keyboard and their echo.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
-    /// Not echoed yet, by when they were typed; no part is empty.
+    /// Bytes that are not echoed yet, with the time when they were typed; no part is empty.
     waiting: VecDeque<(Duration, VecDeque<u8>)>,
-    /// Bytes of them.
+    /// The number of these bytes.
     length: usize,
-    /// The echoed part of the run that goes on.
+    /// The echoed part of the present run.
     run: Vec<u8>,
-    /// Whether the run that goes on is in doubt.
+    /// Whether the present run is in doubt.
     in_doubt: bool,
-    /// What may follow as a part of the last control character's echo.
+    /// Bytes that may still follow as part of the last control character's echo.
     tail: &'static [u8],
     settled: Vec<Typed>,
 }
 
 impl Mask {
-    /// The session typed.
+    /// Input of the session.
     pub(super) fn typed(&mut self, at: Duration, bytes: &[u8]) {
         self.expire(at);
         for part in bytes.chunks(WAITING) {
@@ -67,7 +67,7 @@ impl Mask {
         self.skip_doubtful();
     }
 
-    /// The guest printed.
+    /// Output of the guest.
     pub(super) fn shown(&mut self, at: Duration, bytes: &[u8]) {
         self.expire(at);
         for byte in bytes {
@@ -78,7 +78,7 @@ impl Mask {
         }
     }
 
-    /// Output is missing, and echoes may be with it.
+    /// Output is missing, possibly with echoes.
     pub(super) fn missed(&mut self) {
         while self.next().is_some() {
             self.give_up();
@@ -86,7 +86,7 @@ impl Mask {
         self.doubt();
     }
 
-    /// Nothing more comes.
+    /// There is no more input or output.
     pub(super) fn finish(&mut self) {
         if self.next().is_some_and(|next| !next.is_ascii_control()) {
             self.doubt();
@@ -95,12 +95,12 @@ impl Mask {
         self.missed();
     }
 
-    /// What is known since the last time, in the order in which it was typed.
+    /// The results since the last call, in the order of the input.
     pub(super) fn settled(&mut self) -> Vec<Typed> {
         std::mem::take(&mut self.settled)
     }
 
-    /// Whether output tells nothing.
+    /// Whether output can be ignored.
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.run.is_empty() && self.tail.is_empty()
     }
@@ -120,7 +120,7 @@ impl Mask {
         self.doubt();
     }
 
-    /// The byte that waits first was echoed.
+    /// The first waiting byte was echoed.
     fn echoed(&mut self, byte: u8) {
         self.pop();
         if byte.is_ascii_control() {
@@ -135,14 +135,16 @@ impl Mask {
         }
     }
 
-    /// Hides the byte that waits first, with the run of which it is a part.
+    /// Hides the first waiting byte, and its run.
     fn give_up(&mut self) {
         let Some(byte) = self.pop() else { return };
         if byte.is_ascii_control() {
             match byte {
-                // The echo of a line goes on with its end, so what looked like it was other output.
+                // The echo of a line continues with its end, so what looked like the echo was other
+                // output.
                 b'\r' | b'\n' => self.doubt(),
-                // A Tab or an arrow shows nothing of itself; the run before it was echoed as a whole.
+                // A Tab or an arrow has no echo of its own; the run before it was echoed
+                // completely.
                 _ => self.reveal(),
             }
             self.in_doubt = false;
@@ -154,7 +156,7 @@ impl Mask {
         self.skip_doubtful();
     }
 
-    /// Hides what waits of a run in doubt.
+    /// Hides the waiting bytes of a run in doubt.
     fn skip_doubtful(&mut self) {
         while self.in_doubt
             && let Some(next) = self.next()
@@ -193,7 +195,7 @@ impl Mask {
         self.settle(Typed::Echoed(run));
     }
 
-    /// Hides the run that goes on, where one does.
+    /// Marks the present run, if any, as doubtful.
     fn doubt(&mut self) {
         let run = std::mem::take(&mut self.run);
         self.in_doubt |= !run.is_empty();
@@ -211,9 +213,9 @@ impl Mask {
     }
 }
 
-/// Whether the echo of a typed byte begins so, as a terminal's driver or a device that sends all back
-/// echoes it: carriage returns and line feeds as a new line, others of the control characters by a
-/// caret and a letter.
+/// Whether the echo of a typed byte begins with `printed`. A terminal driver, or a device that
+/// sends everything back, echoes carriage returns and line feeds as a new line, and other control
+/// characters as a caret and a letter.
 fn begins_echo(typed: u8, printed: u8) -> bool {
     match typed {
         b'\r' | b'\n' => matches!(printed, b'\r' | b'\n'),
@@ -223,9 +225,9 @@ fn begins_echo(typed: u8, printed: u8) -> bool {
     }
 }
 
-/// What may follow the first byte of a control character's echo.
+/// The bytes that may follow the first byte of a control character's echo.
 fn tail_of(typed: u8) -> &'static [u8] {
-    /// The letters behind the carets.
+    /// The letters after the carets.
     const LETTERS: &[u8; 32] = b"@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_";
     match typed {
         b'\r' | b'\n' => b"\n",
@@ -242,7 +244,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(10);
 
-    /// What is recorded of a talk in which `>` begins what is typed and `<` what is printed.
+    /// The recorded input of a dialogue in which `>` marks input and `<` output.
     fn recorded(talk: &[&str]) -> Vec<Typed> {
         let (mut mask, mut at) = (Mask::default(), Duration::ZERO);
         for part in talk {
@@ -296,7 +298,7 @@ mod tests {
     fn letters_of_a_password_that_the_guest_happens_to_print_tell_nothing_of_it() {
         let keys: Vec<String> = "hunter2".chars().map(|key| format!(">{key}")).collect();
         for noise in ["<h", "<hunger", "<hunter", "<h u n t e r 2", "<xhunter2", "<the unter 2"] {
-            // Printed after each of the keys.
+            // Printed after each key.
             for after in 0..keys.len() {
                 let mut talk: Vec<&str> = keys.iter().map(String::as_str).collect();
                 talk.insert(after + 1, noise);

@@ -1,6 +1,6 @@
-//! What of a recording waits to be written: bounded by bytes, with a share for each session, and what
-//! is typed apart from what is shown, so that neither a flood of output nor another session pushes it
-//! out.
+//! The data of a recording that waits to be written. It is limited in size, with a share for each
+//! session, and separately for input and output, so that neither a flood of output nor another
+//! session displaces input.
 
 use std::mem::size_of;
 use std::sync::atomic::AtomicUsize;
@@ -9,29 +9,29 @@ use std::time::Duration;
 
 use super::event::Event;
 
-/// Bytes that wait at most, of all recordings together: of what is shown, and again of what is typed.
-/// A session may fill as much as it leaves free for the others.
+/// Most waiting bytes of all recordings together: this much output, and the same amount of input. A
+/// session may use as much as it leaves free for the others.
 const ROOM: usize = 16 * 1024 * 1024;
 
-/// Bytes of one session that find room whatever waits of others.
+/// Bytes that a session can always queue, whatever others have queued.
 const LEAST: usize = 8 * 1024;
 
-/// Within this time events of one kind become one.
+/// Events of one kind within this time become one.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
-/// Bytes of which an event of several consists at most; for so many the writer does not wait for more.
+/// Largest joined event in bytes. With this much data, the writer does not wait for more.
 const LARGE: usize = 64 * 1024;
 
-/// What a session did, and how long after its beginning.
+/// An event of a session, and its time after the beginning.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) at: Duration,
     pub(super) event: Event,
-    /// Bytes before it that found no room.
+    /// Bytes before it that did not fit.
     pub(super) missing: u64,
 }
 
-/// Bytes that wait of all recordings, with what it takes to keep them.
+/// Waiting bytes of all recordings, including the memory for keeping them.
 #[derive(Debug, Default)]
 pub(super) struct Load([AtomicUsize; 2]);
 
@@ -42,50 +42,50 @@ impl Load {
     }
 }
 
-/// Bytes that wait of one recording, by kind.
+/// Waiting bytes of one recording, by kind.
 pub(super) type Bytes = [usize; 2];
 
-/// What waits of one recording.
+/// The waiting data of one recording.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: Vec<Entry>,
     /// Bytes of the entries, and of those that are being written.
     waiting: Bytes,
-    /// Bytes that found no room since the last entry.
+    /// Bytes since the last entry that did not fit.
     missing: u64,
     called: Call,
     ended: bool,
 }
 
-/// What the writer is asked for.
+/// A request to the writer.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Call {
     #[default]
     Nothing,
-    /// To write.
+    /// Write.
     Soon,
-    /// To write without waiting for more.
+    /// Write without waiting for more.
     Now,
 }
 
-/// An event found no room.
+/// An event did not fit.
 #[derive(Debug)]
 pub(super) struct NoRoom {
-    /// Whether it is the first after one that did.
+    /// Whether it is the first one after an event that did.
     pub(super) first: bool,
 }
 
-/// What is to be written.
+/// Data to write.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
-    /// Nothing comes after it, and so many bytes are missing at the end.
+    /// There is no more data after it; this many bytes are missing at the end.
     pub(super) ended: Option<u64>,
     pub(super) bytes: Bytes,
 }
 
 impl Queue {
-    /// Takes an event; what the writer is to be asked for.
+    /// Adds an event; returns the request to the writer.
     pub(super) fn add(&mut self, at: Duration, event: Event, all: &Load) -> Result<Call, NoRoom> {
         let last = self.entries.last_mut().filter(|_| self.missing == 0);
         let last = last.filter(|last| at < last.at + PAUSE && last.event.joins(&event, LARGE));
@@ -113,7 +113,7 @@ impl Queue {
         Ok(self.call(if large { Call::Now } else { Call::Soon }))
     }
 
-    /// Nothing more comes.
+    /// There are no more events.
     pub(super) fn end(&mut self) -> Call {
         self.ended = true;
         self.call(Call::Soon)
@@ -127,14 +127,14 @@ impl Queue {
         call
     }
 
-    /// All that waits. It takes its room until it is [`Self::written`].
+    /// Takes all waiting data. It occupies its room until [`Self::written`].
     pub(super) fn take(&mut self) -> Batch {
         self.called = Call::Nothing;
         let ended = self.ended.then(|| std::mem::take(&mut self.missing));
         Batch { entries: std::mem::take(&mut self.entries), ended, bytes: self.waiting }
     }
 
-    /// So much of what was taken is written.
+    /// This many of the taken bytes are written.
     pub(super) fn written(&mut self, bytes: Bytes, all: &Load) {
         for ((own, all), bytes) in self.waiting.iter_mut().zip(&all.0).zip(bytes) {
             *own -= bytes;
@@ -143,7 +143,8 @@ impl Queue {
     }
 }
 
-/// Where an event counts. An end is not left out for a flood before it.
+/// The kind under which an event counts. The end of a session must not be lost in a flood before
+/// it.
 fn kind(event: &Event) -> usize {
     match event {
         Event::Input(_) | Event::Note(_) => 0,
@@ -165,7 +166,7 @@ mod tests {
         Event::Output { bytes: vec![b'x'; size], live: true }
     }
 
-    /// Output until no more finds room.
+    /// Output until no more fits.
     fn flood(queue: &mut Queue, all: &Load) {
         while queue.add(SOON, shown(LARGE), all).is_ok() {}
         while queue.add(SOON, shown(1), all).is_ok() {}

@@ -1,4 +1,4 @@
-//! The directory of recordings: how much they take together, and which of them go.
+//! The directory of recordings: their total size, and which of them are removed.
 //!
 //! A recording that is being written is locked, by this process or by another that records to the
 //! same directory, and stays.
@@ -18,30 +18,31 @@ use std::time::SystemTime;
 use serialproxy_config::values::RecordPlace;
 use serialproxy_proto::id::SessionId;
 
-/// How often recordings are looked for that are too old.
+/// How often to look for expired recordings.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// How often room is looked for where there is none.
+/// How often to look for room while there is none.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Of what all may take together, so much is left when some have gone: else one would have to go for
-/// each row that is written.
+/// This part of the total size is left free after a removal: otherwise each written row could
+/// remove another recording.
 const LEFT: u64 = 16;
 
-/// A file takes a multiple of so many bytes of the disk: else many short ones would count as nothing.
+/// A file uses disk space in multiples of this size: otherwise many short files would count as
+/// almost nothing.
 pub(super) const BLOCK: u64 = 4096;
 
-/// Where recordings are, and how many of them stay.
+/// The directory of recordings, and its limits.
 #[derive(Debug)]
 pub(super) struct Shelf {
     place: RecordPlace,
     keep: Option<Duration>,
     total: u64,
-    /// Bytes that all files took when they were last looked at, and what was written since.
+    /// Bytes of all files at the last check, plus those written since.
     used: u64,
-    /// When recordings are looked for that are too old.
+    /// When to look for expired recordings.
     sweep_at: Instant,
-    /// Where there is no room, the next time that it is looked for.
+    /// When to look for room again, while there is none.
     retry_at: Instant,
 }
 
@@ -69,7 +70,7 @@ impl Shelf {
         self.sweep_at.saturating_duration_since(now)
     }
 
-    /// So many bytes are about to be written.
+    /// Reserves room for bytes to write.
     ///
     /// # Errors
     ///
@@ -89,7 +90,7 @@ impl Shelf {
         Ok(())
     }
 
-    /// Removes the recordings that are too old, and the oldest others until there is room.
+    /// Removes expired recordings, and the oldest others until there is room.
     fn make_room(&mut self, bytes: u64) {
         let mut kept = match self.kept() {
             Ok(kept) => kept,
@@ -148,7 +149,7 @@ fn remove(path: &Path, why: &str) -> bool {
     })
 }
 
-/// Whether a file has the name of a recording: its prefix, and at the end a session's id.
+/// Whether this is the name of a recording: the prefix, and a session's id at the end.
 fn is_ours(name: &str, prefix: &str) -> bool {
     let rest = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".cast"));
     let session = rest.and_then(|rest| rest.split_at_checked(rest.len().checked_sub(36)?));
@@ -167,7 +168,7 @@ mod tests {
         vec![b'x'; usize::try_from(BLOCK).unwrap()]
     }
 
-    /// A file of a block that was last written to so long ago.
+    /// A file of one block that was written this long ago.
     fn file(directory: &Path, name: &str, age: Duration) -> PathBuf {
         let path = directory.join(name);
         std::fs::write(&path, block()).unwrap();

@@ -1,4 +1,4 @@
-//! The file of one recording: whole rows, whatever becomes of the disk.
+//! The file of one recording: it contains only whole rows, even after failures of the disk.
 
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -26,45 +26,46 @@ use super::queue::Entry;
 use super::shelf::BLOCK;
 use super::shelf::Shelf;
 
-/// Output leaves one part in so many of the largest recording to what is typed.
+/// Output leaves one part in this many of the largest recording for input.
 const RESERVE: u64 = 8;
 
-/// A recording, as the thread that writes it keeps it.
+/// A recording in the writing thread.
 #[derive(Debug)]
 pub(super) struct Tape {
     pub(super) path: PathBuf,
     pub(super) session: SessionId,
     pub(super) title: String,
     pub(super) since: Timestamp,
-    /// Bytes of the file at most.
+    /// Largest size of the file in bytes.
     pub(super) limit: u64,
-    /// Holds back what is typed until it is echoed; none where all of it is recorded.
+    /// Holds input back until it is echoed; none where all input is recorded.
     pub(super) mask: Option<Mask>,
-    /// Where the session hears how it is recorded.
+    /// Tells the session the state of the recording.
     pub(super) recorded: watch::Sender<Recorded>,
     pub(super) progress: Progress,
 }
 
-/// How far a recording has come.
+/// The progress of a recording.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     file: Option<File>,
-    /// Bytes of whole rows in the file. What is behind them was not written as a whole, and is written over.
+    /// Bytes of whole rows in the file. Bytes after them belong to an incomplete row, and are
+    /// overwritten.
     length: u64,
     sized: bool,
     output: Decoder,
     input: Decoder,
     /// Time of the last event.
     at: Duration,
-    /// Bytes that happened, and could not be written.
+    /// Bytes of events that could not be written.
     missing: u64,
-    /// Whether it has reached its limit: what is typed alone is still written.
+    /// Whether it has reached its limit, so that only input is written.
     full: bool,
 }
 
 impl Tape {
-    /// Writes what happened. What cannot be written is logged, once until it can, and the recording
-    /// says that it is missing.
+    /// Writes an event. A failure is logged once until writing works again, and the recording notes
+    /// what is missing.
     pub(super) fn add(&mut self, Entry { at, event, missing }: Entry, shelf: &mut Shelf) {
         self.progress.missing += missing;
         self.progress.at = at;
@@ -86,7 +87,7 @@ impl Tape {
         self.recorded.send_if_modified(|before| std::mem::replace(before, recorded) != recorded);
     }
 
-    /// What is to be recorded of what was typed, now that this happened.
+    /// The input that can be recorded after this event.
     fn typed(&mut self, event: &Event, missed: bool) -> Vec<Typed> {
         let at = self.progress.at;
         let Some(mask) = &mut self.mask else {
@@ -136,7 +137,7 @@ impl Tape {
         if self.progress.file.is_none() {
             let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
             let file = options.open(&self.path)?;
-            // Where files cannot be locked, none is removed either.
+            // Where files cannot be locked, no recordings are removed either.
             let _ = file.try_lock();
             self.progress.file = Some(file);
         }
@@ -146,7 +147,7 @@ impl Tape {
         Ok(())
     }
 
-    /// The first size that a terminal says is that of the recording.
+    /// The recording has the first size that the terminal reports.
     fn write_header(&mut self, size: Size) -> io::Result<()> {
         self.progress.sized = true;
         let header = header(Some(size), self.since, &self.title);
@@ -156,7 +157,7 @@ impl Tape {
         }
     }
 
-    /// Writes rows, or where they have no room those of what was typed.
+    /// Writes rows; where there is no room, only those of input.
     fn append(&mut self, rows: &str, typed: &str, shelf: &mut Shelf) -> io::Result<()> {
         let last = row(self.progress.at, Kind::Marker, "the recording has reached record_limit");
         let length = self.progress.length + (rows.len() + last.len()) as u64;
@@ -170,7 +171,7 @@ impl Tape {
         self.append_typed(typed, shelf)
     }
 
-    /// Writes of what was typed what there is room for.
+    /// Writes the rows of input that fit.
     fn append_typed(&mut self, rows: &str, shelf: &mut Shelf) -> io::Result<()> {
         let fits = self.progress.length + rows.len() as u64 <= self.limit;
         if fits { self.put(rows, shelf) } else { Ok(()) }
@@ -188,7 +189,7 @@ impl Tape {
         Ok(())
     }
 
-    /// Nothing more comes, and `missing` bytes before it were not handed on.
+    /// There is no more data, and `missing` bytes before the end were not queued.
     pub(super) fn end(&mut self, missing: u64, shelf: &mut Shelf) {
         self.progress.missing += missing;
         if let Err(error) = self.finish(shelf) {
@@ -224,7 +225,7 @@ impl Tape {
 }
 
 impl Progress {
-    /// A row that says how much is missing, where something is.
+    /// A row that notes how much is missing, if anything.
     fn of_what_is_missing(&self) -> String {
         match self.missing {
             0 => String::new(),
@@ -238,7 +239,7 @@ impl Progress {
         }
     }
 
-    /// Rows of what was typed; what is not to be seen is a number.
+    /// Rows of input; hidden input is a number.
     fn rows_of(&mut self, typed: &[Typed]) -> String {
         let row_of = |typed: &Typed| match typed {
             Typed::Echoed(bytes) => shown(self.at, Kind::Input, &self.input.decode(bytes)),
@@ -250,7 +251,7 @@ impl Progress {
     }
 }
 
-/// A row of text; none where there is none.
+/// A row of text; none without text.
 fn shown(at: Duration, kind: Kind, text: &str) -> String {
     if text.is_empty() { String::new() } else { row(at, kind, text) }
 }
@@ -403,7 +404,7 @@ mod tests {
         add(&mut tape, output("lost"), 3);
         std::fs::create_dir(directory.path().join("later")).unwrap();
         add(&mut tape, output("kept"), 0);
-        // As if a disk had been full in the middle of a row.
+        // As after a full disk in the middle of a row.
         let file = tape.progress.file.as_ref().unwrap();
         file.write_all_at(b"[1.5, \"o\", \"half", tape.progress.length).unwrap();
         end(&mut tape);
