@@ -1,4 +1,4 @@
-//! keystoneauth's `auth_section`: the group in which the login of another group stands.
+//! keystoneauth's `auth_section`: the group that has the login of another group.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::nova::LOGINS;
 use crate::nova::Meaning;
 use crate::options::known_group;
 
-/// The option, which stands in the group of the service user.
+/// The option's name. It is in the group of the service user.
 const AUTH_SECTION: &str = "auth_section";
 
-/// In which group the login of a group stands. Like keystoneauth, it leads one step only.
+/// The group that has the login of each group. As in keystoneauth, there is only one step.
 #[derive(Debug)]
 pub(crate) struct AuthSections(BTreeMap<&'static str, String>);
 
 impl AuthSections {
-    /// What these sections say; of an option that stands repeatedly, the last value counts.
+    /// Reads the option from these sections; of repeated ones the last value counts.
     pub(crate) fn of<'a>(sections: impl Iterator<Item = &'a Section>) -> Self {
         let mut all = BTreeMap::new();
         for section in sections {
@@ -30,8 +30,8 @@ impl AuthSections {
         Self(all)
     }
 
-    /// The groups in which an entry of a section counts: its own, unless the entry is of a login that
-    /// is taken from elsewhere, and those whose login is taken from there.
+    /// The groups in which an entry of a section counts: its own group, unless that takes its login
+    /// from elsewhere, and the groups that take their login from this one.
     pub(crate) fn groups<'a>(&'a self, section: &'a str, entry: &Entry) -> Vec<&'a str> {
         let led = self.0.iter().filter(|(_, from)| is_same(from, section));
         let mut groups: Vec<&str> =
@@ -47,7 +47,7 @@ impl AuthSections {
     }
 }
 
-/// Whether an entry says where the login of its group stands.
+/// Whether an entry names the group of a login.
 pub(crate) fn leads(section: &str, entry: &Entry) -> bool {
     entry.key == AUTH_SECTION && login_group(section).is_some()
 }
@@ -56,7 +56,7 @@ fn login_group(section: &str) -> Option<&'static str> {
     known_group(section).filter(|group| LOGINS.contains(group))
 }
 
-/// Like oslo.config, case does not count.
+/// As in oslo.config, case does not count.
 fn is_same(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }

@@ -1,7 +1,7 @@
-//! `[console] ssl_ciphers`: OpenSSL's cipher strings, as far as they choose among the ciphers of TLS
-//! 1.2 that are spoken here. Grammar and words: ciphers(1) of OpenSSL 3.
+//! `[console] ssl_ciphers`: OpenSSL's cipher strings, as far as they select among the supported
+//! ciphers of TLS 1.2. Grammar and keywords: ciphers(1) of OpenSSL 3.
 
-/// A cipher that is spoken, and the words for groups that it belongs to.
+/// A supported cipher, and the keywords of its groups.
 struct Spoken {
     /// OpenSSL's name.
     name: &'static str,
@@ -12,7 +12,7 @@ struct Spoken {
     groups: &'static [&'static str],
 }
 
-/// Words for groups that all of them belong to.
+/// Keywords of groups that contain all supported ciphers.
 const COMMON: &[&str] =
     &["ALL", "DEFAULT", "HIGH", "TLSv1.2", "ECDH", "ECDHE", "EECDH", "kECDHE", "kEECDH"];
 
@@ -56,7 +56,7 @@ static SPOKEN: [Spoken; 6] = [
     },
 ];
 
-/// Words for groups of which none is spoken: to allow them does nothing, and so does to forbid them.
+/// Keywords of groups without a supported cipher: to allow or to forbid them has no effect.
 const UNSPOKEN: &str = "\
     COMPLEMENTOFALL COMPLEMENTOFDEFAULT MEDIUM LOW EXP EXPORT aNULL eNULL NULL kRSA RSA kDHE \
     kEDH DHE EDH DH ADH AECDH aDSS DSS PSK kPSK kECDHEPSK kDHEPSK kRSAPSK aPSK SRP kSRP aSRP \
@@ -64,13 +64,13 @@ const UNSPOKEN: &str = "\
     ARIA128 ARIA256 CAMELLIA CAMELLIA128 CAMELLIA256 3DES DES RC2 RC4 IDEA SEED MD5 SHA SHA1 \
     SHA256 SHA384";
 
-/// What the names of OpenSSL's ciphers are put together from.
+/// The parts of the names of OpenSSL's ciphers.
 const PARTS: &str = "\
     ECDHE DHE EDH DH ECDH ADH AECDH RSA ECDSA DSS PSK SRP NULL AES128 AES256 AES 128 256 GCM \
     CCM CCM8 CBC CBC3 CHACHA20 POLY1305 ARIA128 ARIA256 CAMELLIA128 CAMELLIA256 3DES DES EDE \
     RC4 RC2 IDEA SEED MD5 SHA SHA256 SHA384";
 
-/// IANA's numbers of the ciphers that a string leaves, the best first.
+/// IANA's numbers of the selected ciphers, the best first.
 pub(crate) fn ciphers(text: &str) -> Result<Vec<u16>, String> {
     let mut left: Vec<&Spoken> = Vec::new();
     let mut never: Vec<&Spoken> = Vec::new();
@@ -110,7 +110,7 @@ pub(crate) fn ciphers(text: &str) -> Result<Vec<u16>, String> {
     }
 }
 
-/// What all words of a term mean, which `+` joins.
+/// The ciphers in all groups of a term, whose keywords `+` joins.
 fn chosen(term: &str) -> Result<Vec<&'static Spoken>, String> {
     let mut chosen: Vec<_> = SPOKEN.iter().collect();
     for word in term.split('+') {
@@ -143,7 +143,7 @@ fn what_else(word: &str) -> &'static str {
 fn obey(command: &str, left: &mut [&Spoken]) -> Result<(), String> {
     match command {
         "STRENGTH" => left.sort_by_key(|one| u16::MAX - one.strength),
-        // All that are spoken are of level 3, and what it says of certificates holds anyway.
+        // All supported ciphers are of level 3, and its rules for certificates always apply.
         "SECLEVEL=0" | "SECLEVEL=1" | "SECLEVEL=2" | "SECLEVEL=3" => {}
         _ => {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! Values of `[cluster]`. A refusal's text goes on after the value.
+//! Values of `[cluster]`. The text of a refusal continues after the value.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -25,12 +25,12 @@ const LIFE: RangeInclusive<u64> = 60..=825 * DAY;
 
 const DAY: u64 = 24 * 3600;
 
-/// The name of a host in the cluster. It stands in certificates, URLs and keys, where case counts,
-/// and in names of people, where it does not: so it is lower case.
+/// The name of a host in the cluster. It is part of certificates, URLs and keys, where case counts,
+/// and people write it, too, for whom it does not: so it is lower case.
 ///
 /// # Errors
 ///
-/// When it is no such name; the reason goes on after it.
+/// When it is not such a name; the reason continues after it.
 pub fn name(text: &str) -> Result<String, String> {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let valid = text.bytes().all(inner)
@@ -59,7 +59,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     Ok(url.to_owned())
 }
 
-/// What keys begin with.
+/// The prefix of keys.
 pub(crate) fn prefix(text: &str) -> Result<String, String> {
     let inner = |byte: u8| byte.is_ascii_graphic();
     if !text.starts_with('/') || !text.ends_with('/') || text.len() < 3 {
@@ -73,7 +73,7 @@ pub(crate) fn prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// `HOST:PORT` by which others reach us.
+/// `HOST:PORT` at which other hosts reach this one.
 pub(crate) fn advertise(text: &str) -> Result<String, String> {
     let (host, _) = target(text)?;
     if host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified()) {
@@ -92,7 +92,7 @@ pub(crate) fn life(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 ///
-/// When it is none; the reason goes on after it.
+/// When it is not a time; the reason continues after it.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match text.strip_prefix(digits).unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! What console URLs start with.
+//! The beginning of console URLs.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,9 @@ use crate::values::Listen;
 use crate::values::SerialConsole;
 
 impl SerialConsole {
-    /// What a console URL starts with: `base_url`, else the address that the proxy listens on, by
-    /// `https` where there is a certificate. A proxy that listens on all addresses is reached at the
-    /// loopback one. Looks whether `cert` exists.
+    /// The beginning of a console URL: `base_url`, or else the address on which the proxy listens,
+    /// with `https` if there is a certificate. A proxy that listens on all addresses is reached at
+    /// the loopback one. Checks whether `cert` exists.
     pub fn console_url(&self) -> String {
         if let Some(url) = &self.base_url {
             return url.clone();

@@ -1,5 +1,5 @@
-//! A `nova.conf` read in nova-serialproxy's place. Where Nova reads a value otherwise than we do, or does
-//! not read it at all, the value is taken as Nova takes it, and a warning says what became of it.
+//! Reading a `nova.conf` in place of nova-serialproxy. Where Nova reads a value differently, or
+//! does not read it at all, the value is taken as Nova takes it, and a warning says so.
 
 use std::net::UdpSocket;
 
@@ -8,13 +8,14 @@ use crate::network::host;
 use crate::option::Opt;
 use crate::scalar::boolean;
 
-/// Nova asks the kernel by which address it would send to this one (RFC 5737), and sends nothing.
+/// Nova asks the kernel for the address that it would use to send to this one (RFC 5737); it sends
+/// nothing.
 const ELSEWHERE: (&str, u16) = ("192.0.2.0", 80);
 
-/// What packages of Nova set `state_path` to. Nova's own default is where its Python modules are.
+/// The `state_path` of Nova's packages. Nova's own default is the directory of its Python modules.
 const STATE_PATH: &str = "/var/lib/nova";
 
-/// Whether Nova's proxy never reads the option: whatever is written there keeps nobody's proxy from
+/// Whether Nova's proxy never reads the option, so that no value of it may keep the proxy from
 /// starting.
 pub(crate) fn is_unread(option: &Opt) -> bool {
     matches!(
@@ -25,7 +26,7 @@ pub(crate) fn is_unread(option: &Opt) -> bool {
     )
 }
 
-/// The value as we read it, and what differs from what is written.
+/// The value in our form, and warnings about differences.
 pub(crate) fn translated(option: &Opt, text: String) -> (String, Vec<String>) {
     match (option.group, option.name) {
         ("console", "allowed_origins") => hosts(&text),
@@ -33,14 +34,13 @@ pub(crate) fn translated(option: &Opt, text: String) -> (String, Vec<String>) {
             let warning = "tlsv1_1 is read as tlsv1_2: RFC 8996 forbids TLS 1.1";
             ("tlsv1_2".into(), vec![warning.into()])
         }
-        // To Nova any word is the name of a file.
+        // In Nova, any word is the name of a file.
         ("serial_console", "record") if is_bare_name(&text) => (format!("./{text}"), Vec::new()),
         _ => (text, Vec::new()),
     }
 }
 
-/// Nova compares each entry with the host of a page's `Origin`, so that nothing but a host allows
-/// anything.
+/// Nova compares each entry with the host of a page's `Origin`, so only hosts have an effect.
 fn hosts(text: &str) -> (String, Vec<String>) {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let (hosts, others): (Vec<_>, Vec<_>) =
@@ -59,7 +59,7 @@ fn is_bare_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', '\n']) && boolean(text).is_err()
 }
 
-/// What Nova takes for one of its own options of `[DEFAULT]` where nobody sets it.
+/// The default of one of Nova's own options of `[DEFAULT]`.
 pub(crate) fn default_of(name: &str) -> Option<String> {
     match name {
         "my_ip" | "my_block_storage_ip" | "my_shared_fs_storage_ip" => Some(my_ip()),

@@ -1,4 +1,4 @@
-//! The values that count, after substitution.
+//! The effective values, after substitution.
 
 use crate::drop_in;
 use crate::error::Origin;
@@ -11,25 +11,25 @@ use crate::substitution::substitute;
 use crate::written::Value;
 use crate::written::Written;
 
-/// Most `$option` that one value may lead to, directly or through others. Values are bounded too,
-/// so this bounds time and memory.
+/// Most `$option` that one value may lead to, directly or through others. Values are limited in
+/// size, too, so this limits time and memory.
 const MAX_SUBSTITUTIONS: usize = 64;
 
-/// What is said of a secret, whose text no message repeats.
+/// The reason for a secret, whose text no message repeats.
 const UNREADABLE_SECRET: &str = "the value contains a control character, or a $ that names no \
          option: write $$ for a dollar sign";
 
-/// A value that counts.
+/// An effective value.
 #[derive(Clone, Debug)]
 pub(crate) struct EffectiveValue {
-    /// `None` if nobody set the option and it has no default.
+    /// `None` if the option is not set and has no default.
     pub(crate) text: Option<String>,
     pub(crate) origin: Origin,
-    /// What may not be what people think, in words that go on after the option's name.
+    /// Warnings about the value; each text continues after the option's name.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Says of every option which values count.
+/// Determines the effective values of every option.
 #[derive(Debug)]
 pub(crate) struct Effective<'a> {
     written: &'a Written,
@@ -52,7 +52,7 @@ impl<'a> Effective<'a> {
         written.iter().map(|value| self.value(option, value)).collect()
     }
 
-    /// Whether a file is one of Nova's, and read as such.
+    /// Whether a file is one of Nova's and was read as such.
     pub(crate) fn is_novas(&self) -> bool {
         self.written.is_novas()
     }
@@ -73,7 +73,7 @@ impl<'a> Effective<'a> {
     }
 }
 
-/// The substitution of one value and all that it leads to.
+/// The substitution of one value and of everything that it refers to.
 struct Expansion<'a> {
     effective: &'a Effective<'a>,
     /// The options that are being expanded, outermost first.
@@ -113,7 +113,7 @@ impl<'a> Expansion<'a> {
         Ok(text)
     }
 
-    /// What `$name` in a value of that group stands for where it is an option of Nova's alone.
+    /// The value of `$name` in a value of that group, if it is an option that only Nova has.
     fn of_novas(&mut self, group: &str, name: &str) -> Result<Option<String>, String> {
         let written = self.effective.written;
         if !written.is_novas() {
@@ -133,8 +133,8 @@ impl<'a> Expansion<'a> {
         Ok(Some(text))
     }
 
-    /// The option that `$name` in a value of this option means: one of its own group or of
-    /// `[DEFAULT]`, or with `group.name` one of that group.
+    /// The option that `$name` in a value of this option refers to: one of its own group or of
+    /// `[DEFAULT]`; with `group.name` one of that group.
     fn referred(&mut self, option: &Opt, name: &str) -> Result<&'static Opt, String> {
         let (group, own) = name.split_once('.').unwrap_or((option.group, name));
         let found = find(group, own).or_else(|| find("DEFAULT", name));

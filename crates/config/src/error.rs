@@ -1,13 +1,13 @@
-//! What can be wrong with a configuration, and where.
+//! The errors of a configuration, and their places.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Most problems that one error holds; more are only counted.
+/// Most problems in one error; more are only counted.
 const MAX_PROBLEMS: usize = 100;
 
-/// Longest piece of someone's text that a message repeats, in characters.
+/// Most characters of a text that a message repeats.
 const MAX_SHOWN: usize = 80;
 
 /// Where a value comes from.
@@ -17,7 +17,7 @@ pub enum Origin {
     Default,
     /// A line of a file.
     File {
-        /// The file as it was named.
+        /// The file, as the user named it.
         file: Arc<Path>,
         /// The line, from 1.
         line: usize,
@@ -36,68 +36,68 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong, by remedy. Its text is one line.
+/// One problem, by remedy. Its text is one line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Problem {
     /// A file cannot be read.
     #[error("{file}: {reason}")]
     Unreadable {
-        /// The file as it was named.
+        /// The file, as the user named it.
         file: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
-    /// A line is not in the format, or a flag not an option's.
+    /// A line has a wrong format, or a flag is not an option's.
     #[error("{origin}: {reason}")]
     Malformed {
-        /// Where.
+        /// The place.
         origin: Origin,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// There is no such group.
+    /// The group does not exist.
     #[error("{origin}: [{group}]: unknown group; {hint}")]
     UnknownGroup {
-        /// Where.
+        /// The place.
         origin: Origin,
         /// The group as written.
         group: String,
-        /// Which there are.
+        /// The existing groups.
         hint: String,
     },
     /// The group has no such option.
     #[error("{origin}: [{group}] {option}: unknown option; {hint}")]
     UnknownOption {
-        /// Where.
+        /// The place.
         origin: Origin,
         /// The group.
         group: String,
         /// The option as written.
         option: String,
-        /// Which there are.
+        /// The existing options.
         hint: String,
     },
-    /// The value is not one that the option takes.
+    /// The option does not allow this value.
     #[error("{origin}: [{group}] {option}: {reason}")]
     BadValue {
-        /// Where.
+        /// The place.
         origin: Origin,
         /// The group.
         group: &'static str,
         /// The option.
         option: &'static str,
-        /// What is wrong and what is allowed.
+        /// The problem, and the allowed values.
         reason: String,
     },
-    /// There are more problems than are listed.
+    /// There are further problems.
     #[error("and {count} more")]
     More {
-        /// How many.
+        /// Their number.
         count: usize,
     },
 }
 
-/// Everything that is wrong, one line each.
+/// All problems, one line each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
     /// Never empty; at most about a hundred.
@@ -116,7 +116,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Gathers problems: each once, and not without end.
+/// Collects problems: each once, and a limited number.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     listed: Vec<Problem>,
@@ -132,7 +132,7 @@ impl Problems {
         }
     }
 
-    /// The value, unless something was wrong.
+    /// The value, unless there were problems.
     pub(crate) fn none_or<T>(mut self, value: T) -> Result<T, ConfigError> {
         if self.more > 0 {
             self.listed.push(Problem::More { count: self.more });
@@ -144,7 +144,7 @@ impl Problems {
     }
 }
 
-/// Someone's text as a message repeats it: shortened, on one line, without control characters.
+/// A text in the form for messages: shortened, on one line, without control characters.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN).and_then(|(end, _)| text.get(..end)) {
         Some(beginning) => format!("{}…", escaped(beginning)),

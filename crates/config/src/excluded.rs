@@ -3,16 +3,16 @@
 use crate::refusal::Refusal;
 use crate::values::Excluded;
 
-/// Most domains and ports that are excluded.
+/// Most excluded domains and ports.
 const MOST: usize = 10_000;
 
 /// Most characters of a domain's name.
 const MAX_NAME: usize = 255;
 
-/// Puts one more domain or port to the others.
+/// Adds a domain or port.
 pub(crate) fn add(excluded: &mut Vec<Excluded>, text: &str) -> Result<(), Refusal> {
     let text = text.trim();
-    // A name may have colons; what stands behind the last one is a port if it is a number.
+    // A name may contain colons; the part after the last one is a port if it is a number.
     let (server, port) = match text.rsplit_once(':').map(|(server, port)| (server, port.parse())) {
         Some((server, Ok(port))) => (server, Some(port)),
         _ => (text, None),

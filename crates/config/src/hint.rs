@@ -1,9 +1,9 @@
-//! Which known name someone may have meant.
+//! Suggestions for misspelled names.
 
-/// Longest name, in bytes, for which a neighbour is looked for: comparing costs its square.
+/// Longest name in bytes for which a similar one is searched: comparing costs its square.
 const MAX_NAME: usize = 64;
 
-/// The candidate that differs least from the name, if it differs little enough to be meant.
+/// The candidate with the smallest distance, if that is small enough.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! The options of those who ask OpenStack, in the names of its own configuration files: the same
+//! The options for requests to OpenStack, with the names of its own configuration files: the same
 //! login in three groups.
 
 use crate::network::service_url;
@@ -57,7 +57,7 @@ pub(crate) static OPTIONS: &[&[Opt]] = &[
     ),
 ];
 
-/// The options with which a service user logs in, and others of their group.
+/// The options of a service user's login, and others of its group.
 macro_rules! login {
     ($group:literal, $($auth:ident).+; $($more:expr),*) => {
         [

@@ -1,4 +1,4 @@
-//! From files and flags to the checked configuration.
+//! Loading: from files and flags to the checked configuration.
 //!
 //! Files override defaults, later files override earlier ones, and flags override all of them. If
 //! an option is set repeatedly, its last value counts. A repeatable option keeps all values of
@@ -26,7 +26,7 @@ use crate::values::AuthStrategy;
 use crate::values::Config;
 use crate::written::Written;
 
-/// A configuration, and where each part of it comes from.
+/// A configuration, and the origins of its parts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Loaded {
     /// The values.
@@ -35,10 +35,9 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
     /// Whether it is Nova's, so that only the proxy can use it.
     pub is_novas: bool,
-    /// What was passed over, since it is in a file of Nova's and means nothing to us: groups, and
-    /// options of groups of ours.
+    /// The ignored parts of Nova's files: groups, and options in our groups.
     pub passed_over: Vec<String>,
-    /// What of a file of Nova's may not be what people think, a sentence each.
+    /// Warnings about a file of Nova's, a sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -49,9 +48,9 @@ pub struct Setting {
     pub group: &'static str,
     /// The option.
     pub option: &'static str,
-    /// Its text after substitution, of a secret `***`; `None` if the option is not set.
+    /// Its text after substitution, `***` for a secret; `None` if the option is not set.
     pub value: Option<String>,
-    /// Where the value comes from.
+    /// The origin of the value.
     pub origin: Origin,
 }
 
@@ -93,7 +92,7 @@ fn state_dir(sources: &Sources, problems: &mut Problems) -> PathBuf {
 }
 
 impl Loaded {
-    /// Puts the option's values into the configuration and notes them.
+    /// Applies the option's values to the configuration and records them.
     fn settle(&mut self, option: &'static Opt, effective: &Effective<'_>, problems: &mut Problems) {
         for value in effective.values(option) {
             let outcome = value.and_then(|value| {
@@ -135,7 +134,7 @@ impl Loaded {
         });
     }
 
-    /// Checks that need two options.
+    /// Checks that concern two options.
     fn compare(&mut self, problems: &mut Problems) {
         self.compare_pairs(problems);
         self.compare_times(problems);
@@ -145,7 +144,7 @@ impl Loaded {
         }
     }
 
-    /// Of two kinds of credentials, keystoneauth uses the one that `auth_type` names.
+    /// If there are two kinds of credentials, keystoneauth uses the one that `auth_type` names.
     fn compare_credentials(&mut self, group: &'static str) {
         let auth_type = self.setting(group, "auth_type").and_then(|s| s.value.clone());
         let auth_type = auth_type.unwrap_or_default();
@@ -255,7 +254,7 @@ impl Loaded {
         }
         let named =
             |name| self.settings.iter().filter(move |s| (s.group, s.option) == ("session", name));
-        // The culprit is the one that somebody set.
+        // The error belongs to the option that is set.
         let culprit = named("grace")
             .chain(named("ping_interval"))
             .find(|setting| setting.origin != Origin::Default);
@@ -288,7 +287,7 @@ fn problem(option: &'static Opt, origin: &Origin, text: &str, refusal: Refusal) 
     Problem::BadValue { origin, group, option: option_name, reason }
 }
 
-/// People who know other formats write comments behind values.
+/// Users of other formats write comments after values.
 fn comment_hint(text: &str) -> &'static str {
     let has_comment = [" #", " ;", "\t#", "\t;"].iter().any(|sign| text.contains(sign));
     if has_comment { " (a comment needs a line of its own)" } else { "" }

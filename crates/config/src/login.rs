@@ -1,17 +1,17 @@
-//! How a service user logs in at Keystone.
+//! The login of a service user at Keystone.
 
 use std::path::PathBuf;
 
 /// The credentials of a service user, and the services that they are for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeystoneAuth {
-    /// Which of the credentials below are used.
+    /// The kind of credentials.
     pub auth_type: AuthType,
     /// Keystone's URL, with or without `/v3`.
     pub auth_url: Option<String>,
-    /// Where users find Keystone; told with a 401.
+    /// The URL of Keystone for users, which a 401 names.
     pub www_authenticate_uri: Option<String>,
-    /// Id of the user; goes before their name.
+    /// Id of the user; takes precedence over the name.
     pub user_id: Option<String>,
     /// The user's name.
     pub username: Option<String>,
@@ -19,7 +19,7 @@ pub struct KeystoneAuth {
     pub password: Option<Secret>,
     /// The domain of the user's name.
     pub user_domain: Domain,
-    /// Id of the project that the user works in; goes before its name.
+    /// Id of the user's project; takes precedence over its name.
     pub project_id: Option<String>,
     /// The name of that project; an application credential has its own.
     pub project_name: Option<String>,
@@ -27,7 +27,7 @@ pub struct KeystoneAuth {
     pub project_domain: Domain,
     /// Id of the application credential.
     pub application_credential_id: Option<String>,
-    /// Its name, which only its user and their domain make unique; used where there is no id.
+    /// Its name, which is unique only for its user and their domain; used where there is no id.
     pub application_credential_name: Option<String>,
     /// Its secret.
     pub application_credential_secret: Option<Secret>,
@@ -58,17 +58,17 @@ pub enum Domain {
     Name(String),
 }
 
-/// A text whose debug form hides it.
+/// A text that the debug form hides.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(pub(crate) String);
 
 impl KeystoneAuth {
-    /// The first option that the login needs and that is not set.
+    /// The first missing option of the login.
     pub fn missing(&self) -> Option<&'static str> {
         if self.auth_url.is_none() { Some("auth_url") } else { self.lacks() }
     }
 
-    /// Whether it says who logs in.
+    /// Whether the login names a user or an application credential.
     pub(crate) fn names_somebody(&self) -> bool {
         match self.auth_type {
             AuthType::Password => self.has_user(),
@@ -83,7 +83,7 @@ impl KeystoneAuth {
         self.user_id.is_some() || self.username.is_some()
     }
 
-    /// The first part of the credentials that is not set.
+    /// The first missing part of the credentials.
     pub(crate) fn lacks(&self) -> Option<&'static str> {
         let needed = match self.auth_type {
             AuthType::Password => {

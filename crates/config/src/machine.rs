@@ -1,33 +1,33 @@
-//! What this machine is called.
+//! The name of this machine.
 
 use std::fs::File;
 use std::io::Read;
 
 use crate::network::host;
 
-/// Most of `/etc/hosts` that is read, in bytes.
+/// How much of `/etc/hosts` is read, in bytes.
 const MAX_HOSTS: u64 = 1024 * 1024;
 
-/// The name that the kernel has for the machine.
+/// The machine's name in the kernel.
 pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned())
 }
 
-/// The name with its domain, as the machine itself knows it: opens no socket.
+/// The name with its domain, from this machine's own files: opens no socket.
 pub(crate) fn fqdn() -> Option<String> {
     let own = host_name().filter(|name| host(name).is_ok())?;
     if own.contains('.') {
         return Some(own);
     }
     let mut hosts = String::new();
-    // Without the file, the name is all that there is.
+    // Without the file, there is only the short name.
     let _ =
         File::open("/etc/hosts").and_then(|file| file.take(MAX_HOSTS).read_to_string(&mut hosts));
     Some(with_domain(&own, &hosts).unwrap_or(own))
 }
 
-/// The first name with a domain in a line of `/etc/hosts` that has this name too.
+/// The first name with a domain in a line of `/etc/hosts` that also contains this name.
 fn with_domain(own: &str, hosts: &str) -> Option<String> {
     let lines = hosts.lines().filter_map(|line| line.split('#').next());
     let mut lines = lines.map(|line| line.split_whitespace().skip(1));

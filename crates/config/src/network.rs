@@ -1,28 +1,28 @@
-//! Values that name hosts, ports and addresses. A refusal's text goes on after the value.
+//! Values that name hosts, ports and addresses. The text of a refusal continues after the value.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
 
 use crate::scalar::number;
 
-/// Longest host name (RFC 1035 section 2.3.4), and longest piece between its dots.
+/// Longest host name (RFC 1035 section 2.3.4), and longest part between its dots.
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// Longest URL that is put into every answer and every address bar.
+/// Longest URL, since it is part of every answer and of address bars.
 const MAX_URL: usize = 2048;
 
-/// Where to listen.
+/// The address of a listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listen {
-    /// An IP address, or a name, which becomes one when the program starts.
+    /// An IP address, or a name, which is resolved when the program starts.
     pub host: String,
     /// TCP port; 0 is any free one.
     pub port: u16,
 }
 
 impl Listen {
-    /// Whether only this machine reaches it, as far as the name says.
+    /// Whether only this machine can reach it, judging by the name.
     pub fn is_local(&self) -> bool {
         is_local(&self.host)
     }
@@ -37,10 +37,10 @@ pub struct PortRange {
     pub end: u32,
 }
 
-/// Where an API is.
+/// The address of an API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApiAddress {
-    /// Whether it is spoken to with TLS.
+    /// Whether it uses TLS.
     pub tls: bool,
     /// `HOST:PORT`, an IPv6 address in brackets.
     pub authority: String,
@@ -65,8 +65,8 @@ pub(crate) fn port_range(text: &str) -> Result<PortRange, String> {
     }
 }
 
-/// `HOST:PORT` to listen on; an IPv6 address has brackets. A name is not asked for here, since loading
-/// opens no socket.
+/// `HOST:PORT` to listen on; an IPv6 address has brackets. A name is not resolved here, since
+/// loading opens no socket.
 pub(crate) fn listen(text: &str) -> Result<Listen, String> {
     let (host, port) = host_and_port(text)?;
     let Ok(port) = number(port, 0..=u16::MAX) else {
@@ -76,7 +76,7 @@ pub(crate) fn listen(text: &str) -> Result<Listen, String> {
     Ok(Listen { host, port })
 }
 
-/// `HOST:PORT` to connect to; gives the host without brackets.
+/// `HOST:PORT` to connect to; returns the host without brackets.
 pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
     let (host, port) = host_and_port(text)?;
     let Ok(port) = number(port, 1..=u16::MAX) else {
@@ -85,7 +85,7 @@ pub(crate) fn target(text: &str) -> Result<(String, u16), String> {
     Ok((self::host(host)?, port))
 }
 
-/// A host name or an IP address, which loses its brackets. What passes is safe in XML and URLs.
+/// A host name or an IP address, without brackets. Accepted values are safe in XML and URLs.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     if let Some(v6) = unbracketed(text) {
         return Ok(v6.to_string());
@@ -99,13 +99,13 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     Err("is neither an IP address nor a host name".into())
 }
 
-/// Whether a host is a name of this machine for itself, as far as the name says.
+/// Whether a host is a local name of this machine, judging by the name.
 pub(crate) fn is_local(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
-/// What console URLs start with. A token is put behind it as `?token=`.
+/// The beginning of console URLs. A token is appended as `?token=`.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("contains white space or a character that is not ASCII".into());
@@ -125,7 +125,7 @@ pub(crate) fn base_url(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("has no valid host, or no valid port".into()) }
 }
 
-/// The URL of a service of OpenStack, without a slash at its end.
+/// The URL of an OpenStack service, without a trailing slash.
 pub(crate) fn service_url(text: &str) -> Result<String, String> {
     if !text.starts_with("http://") && !text.starts_with("https://") {
         return Err("does not begin with http:// or https://".into());
@@ -155,8 +155,8 @@ pub(crate) fn api_url(text: &str) -> Result<ApiAddress, String> {
     Ok(ApiAddress { tls, authority })
 }
 
-/// The value of `frame-ancestors` (CSP). `none` and `self` get their quotes where the file format
-/// has taken them off.
+/// The value of `frame-ancestors` (CSP). Adds the quotes of `none` and `self` where the file format
+/// has removed them.
 pub(crate) fn frame_ancestors(text: &str) -> Result<String, String> {
     let mut sources = Vec::new();
     for source in text.split_whitespace() {
@@ -176,7 +176,7 @@ pub(crate) fn frame_ancestors(text: &str) -> Result<String, String> {
     Ok(sources.join(" "))
 }
 
-/// The characters of a source expression (CSP Level 3 section 2.3.1) that are no keyword.
+/// The characters of a source expression that is not a keyword (CSP Level 3 section 2.3.1).
 fn is_frame_source(source: &str) -> bool {
     source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*.-_:/[]~%+".contains(&byte))
 }
@@ -192,7 +192,7 @@ fn host_and_port(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Whether colons are part of the host, so that another one says nothing.
+/// Whether colons are part of the host, so that a further one does not begin a port.
 pub(crate) fn is_bare_v6(host: &str) -> bool {
     host.contains(':') && !host.starts_with('[')
 }
@@ -214,7 +214,7 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// Such a name is meant to be an IPv4 address, and is a broken one (WHATWG URL section 3.5).
+/// Such a name is meant as an IPv4 address, and is an invalid one (WHATWG URL section 3.5).
 fn ends_in_number(name: &str) -> bool {
     name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
 }

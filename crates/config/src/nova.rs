@@ -1,19 +1,19 @@
-//! A configuration file of Nova's, as the proxy in nova-serialproxy's place reads it: what only
-//! Nova has is passed over.
+//! A configuration file of Nova's, as the proxy in place of nova-serialproxy reads it. Options that
+//! only Nova has are ignored.
 
 use crate::ini::Section;
 use crate::option::Opt;
 use crate::options::find;
 use crate::options::known_group;
 
-/// Groups of ours that Nova's own options stand in as well.
+/// Our groups that also contain options of Nova.
 const COMMON: [&str; 6] =
     ["DEFAULT", "console", "consoleauth", "keystone_authtoken", "service_user", "nova"];
 
-/// Groups whose options are all ours, so that a slip of the fingers is still told.
+/// Groups that contain only our options, so that misspelled names are reported.
 const OURS: [&str; 6] = ["serial_console", "proxy", "line", "session", "limits", "cluster"];
 
-/// Options that Nova once had, and that people still have: what became of them.
+/// Earlier options of Nova that are still in use, with the reason why they have no effect.
 const PAST: [(&str, &str, &str); 1] = [(
     "serial_console",
     "listen",
@@ -21,11 +21,11 @@ const PAST: [(&str, &str, &str); 1] = [(
      (default 0.0.0.0)",
 )];
 
-/// Options of `[serial_console]` that mean something where the guests are, and nothing to a proxy.
+/// Options of `[serial_console]` that concern compute hosts, but not a proxy.
 const OF_COMPUTE: [&str; 3] = ["enabled", "port_range", "proxyclient_address"];
 
-/// Options of `[DEFAULT]` that count where the group after them does not have the one after that:
-/// Nova's console proxies share some, and others have moved.
+/// Options of `[DEFAULT]` that count where the group after them does not have the option after
+/// that. Nova's console proxies share some of them, and others were moved.
 const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("cert", "serial_console", "cert"),
     ("key", "serial_console", "key"),
@@ -38,11 +38,11 @@ const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("console_token_ttl", "consoleauth", "token_ttl"),
 ];
 
-/// Groups of a service user who logs in by keystoneauth.
+/// Groups with a login of keystoneauth.
 pub(crate) const LOGINS: [&str; 3] = ["keystone_authtoken", "service_user", "nova"];
 
-/// Options of these groups that are not the login's, and that keystoneauth always reads in the group
-/// itself.
+/// Options of these groups that are not part of the login: keystoneauth always reads them in the
+/// group itself.
 const BESIDE_LOGIN: [&str; 6] = [
     "www_authenticate_uri",
     "region_name",
@@ -52,8 +52,8 @@ const BESIDE_LOGIN: [&str; 6] = [
     "endpoint_override",
 ];
 
-/// Other names that keystoneauth has for an option of a login, each with the options that it sets where
-/// their own names do not.
+/// keystoneauth's other names for options of a login, each with the options that it sets where they
+/// are not set themselves.
 const OTHER_NAMES: [(&str, &[&str]); 9] = [
     ("auth_plugin", &["auth_type"]),
     ("user_name", &["username"]),
@@ -66,7 +66,7 @@ const OTHER_NAMES: [(&str, &[&str]); 9] = [
     ("default_domain_name", &["user_domain_name", "project_domain_name"]),
 ];
 
-/// Options by which a file of another name is known as Nova's.
+/// Options by which a file with another name is recognized as Nova's.
 const MARKS: [(&str, &[&str]); 2] = [
     (
         "DEFAULT",
@@ -85,26 +85,26 @@ const MARKS: [(&str, &[&str]); 2] = [
     ("api", &["dhcp_domain", "local_metadata_per_cell", "max_limit", "vendordata_providers"]),
 ];
 
-/// What an option of such a file is.
+/// The meaning of an option in such a file.
 pub(crate) enum Meaning {
-    /// One of ours.
+    /// One of our options.
     Ours(&'static Opt),
-    /// One of ours, or more, under another name, where their own is not set.
+    /// One or more of our options under another name, where they are not set themselves.
     Elsewhere(Vec<&'static Opt>),
-    /// Nova's alone.
+    /// An option that only Nova has.
     Foreign,
-    /// Nova's once; what became of it, in words that go on after its name.
+    /// An earlier option of Nova; the text continues after its name.
     Past(&'static str),
     /// Unknown.
     Unknown,
 }
 
-/// Whether Nova has a group of ours as well, in which people write for it and not for us.
+/// Whether Nova has this group, too, and people may have written it for Nova.
 pub(crate) fn shares(group: &str) -> bool {
     known_group(group) == Some("serial_console")
 }
 
-/// Whether a section is one that only Nova's files have.
+/// Whether only Nova's files have this section.
 pub(crate) fn marks(section: &Section) -> bool {
     let named = MARKS.iter().filter(|(group, _)| *group == section.name);
     named
@@ -112,12 +112,12 @@ pub(crate) fn marks(section: &Section) -> bool {
         .any(|name| section.entries.iter().any(|e| e.key == *name))
 }
 
-/// Whether an option is one of a login, which `auth_section` takes from another group.
+/// Whether an option is part of a login, which `auth_section` takes from another group.
 pub(crate) fn is_of_login(option: &Opt) -> bool {
     LOGINS.contains(&option.group) && !BESIDE_LOGIN.contains(&option.name)
 }
 
-/// What an option of such a file means to us.
+/// The meaning of an option in such a file.
 pub(crate) fn meaning(group: &str, name: &str) -> Meaning {
     let group = match known_group(group) {
         Some(group) if COMMON.contains(&group) || OURS.contains(&group) => group,

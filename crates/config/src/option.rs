@@ -1,4 +1,4 @@
-//! What the program knows about one of its options.
+//! The description of an option.
 
 use std::path::PathBuf;
 
@@ -8,39 +8,39 @@ use crate::values::Config;
 /// One option: a row of the table.
 #[derive(Debug)]
 pub struct Opt {
-    /// The `[group]` it stands in.
+    /// Its `[group]`.
     pub group: &'static str,
-    /// Its name there.
+    /// Its name.
     pub name: &'static str,
-    /// What it does, in one sentence.
+    /// Its purpose, in one sentence.
     pub help: &'static str,
     pub(crate) kind: Kind,
     pub(crate) fallback: Fallback,
-    /// Checks a value, and puts it into the configuration.
+    /// Checks a value, and stores it in the configuration.
     pub(crate) apply: fn(&mut Config, &str) -> Result<(), Refusal>,
 }
 
-/// Which values an option takes.
+/// The values that an option allows.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A boolean.
     Bool,
-    /// One value, of which only the last counts; in words.
+    /// One value, of which the last counts; the text describes it.
     Single(&'static str),
-    /// Any number of values, which all count; in words.
+    /// Any number of values, which all count; the text describes them.
     Multi(&'static str),
-    /// One text that is never shown, and that no flag sets: others could read it.
+    /// A text that is never shown and cannot be set by a flag, because other users could read it.
     Secret,
 }
 
 /// The value of an option that is not set.
 #[derive(Debug)]
 pub(crate) enum Fallback {
-    /// Nothing; an empty value is the same as none, save for repeatable options.
+    /// No value; an empty value means the same, except for repeatable options.
     Unset,
     /// This text.
     Text(&'static str),
-    /// What the function says; in words for people.
+    /// The function's result; the text describes it for people.
     Computed(&'static str, fn(&Surroundings) -> Option<String>),
 }
 
@@ -51,7 +51,8 @@ pub(crate) struct Surroundings {
     pub(crate) state_dir: PathBuf,
     /// The directory that replaces the built-in pages if it exists.
     pub(crate) web: PathBuf,
-    /// Whether this is one of our own roles, and no file is read but that of `serialproxy join`.
+    /// Whether this is one of our own roles without a configuration file other than that of
+    /// `serialproxy join`.
     pub(crate) own_without_file: bool,
 }
 
@@ -77,7 +78,7 @@ impl Opt {
         }
     }
 
-    /// The flag that turns a boolean off, without dashes: `GROUP-noOPTION`, as oslo.config has it.
+    /// The flag that turns a boolean off, without dashes: `GROUP-noOPTION`, as in oslo.config.
     pub fn flag_off(&self) -> Option<String> {
         self.is_bool().then(|| match self.group {
             "DEFAULT" => format!("no{}", self.name),
@@ -85,17 +86,17 @@ impl Opt {
         })
     }
 
-    /// Whether it is a boolean: its flag may stand without a value, which then is `true`.
+    /// Whether it is a boolean: its flag without a value means `true`.
     pub fn is_bool(&self) -> bool {
         matches!(self.kind, Kind::Bool)
     }
 
-    /// Whether all values count that are given: its flag may be repeated.
+    /// Whether all given values count, so that its flag may be repeated.
     pub fn is_multi(&self) -> bool {
         matches!(self.kind, Kind::Multi(_))
     }
 
-    /// Whether its value is never shown, and given in a file only.
+    /// Whether its value is never shown and only given in a file.
     pub fn is_secret(&self) -> bool {
         matches!(self.kind, Kind::Secret)
     }
@@ -108,7 +109,7 @@ impl Opt {
         }
     }
 
-    /// What is allowed, in words.
+    /// The allowed values, in words.
     pub fn allowed(&self) -> &'static str {
         match self.kind {
             Kind::Bool => "true, 1, yes, on, false, 0, no or off",

@@ -1,4 +1,4 @@
-//! All options, which stand in [`crate::table`].
+//! All options; [`crate::table`] contains them.
 
 use crate::option::Opt;
 use crate::table::OPTIONS;
@@ -19,7 +19,7 @@ pub(crate) fn find(group: &str, name: &str) -> Option<&'static Opt> {
     options().find(|option| option.group == group && option.name == name)
 }
 
-/// The group of that name. Like oslo.config, case counts for `DEFAULT` only.
+/// The group of that name. As in oslo.config, case counts only for `DEFAULT`.
 pub(crate) fn known_group(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase();
     groups().into_iter().find(|group| *group == name || *group == lower)

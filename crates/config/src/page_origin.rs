@@ -1,4 +1,4 @@
-//! Where a page comes from (RFC 6454), and who says where it may come from.
+//! Origins of pages (RFC 6454), and the allowed ones.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::network::is_bare_v6;
 use crate::network::is_local;
 use crate::network::target;
 
-/// Longest scheme that is taken.
+/// Longest accepted scheme.
 const SCHEME: usize = 32;
 
 /// The origin of a page: scheme, host and port.
@@ -17,12 +17,13 @@ pub struct PageOrigin {
     scheme: String,
     /// In lower case, IPv6 without brackets.
     host: String,
-    /// The scheme's where none is named; none where the scheme has none.
+    /// Without a port in the text, the scheme's default; none where the scheme has none.
     port: Option<u16>,
 }
 
 impl PageOrigin {
-    /// An `Origin` header: a scheme and a host, at most a port, and nothing else. `null` is none.
+    /// Parses an `Origin` header: a scheme and a host, optionally a port, and nothing else. `null`
+    /// is not an origin.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let valid = scheme.len() <= SCHEME
@@ -40,12 +41,12 @@ impl PageOrigin {
         Some(Self { scheme, host: host.to_ascii_lowercase(), port })
     }
 
-    /// That of the pages which a connection serves, by its `Host` header.
+    /// The origin of the pages that a connection serves, from its `Host` header.
     pub fn of_connection(tls: bool, host: &str) -> Option<Self> {
         Self::parse(&format!("{}://{host}", if tls { "https" } else { "http" }))
     }
 
-    /// That of the pages below a URL; those of `ws` URLs are at `http`.
+    /// The origin of the pages below a URL; `http` for a `ws` URL.
     pub fn of_url(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let authority = rest.split('/').next()?;
@@ -62,7 +63,7 @@ impl PageOrigin {
         &self.host
     }
 
-    /// Whether the host is a name of this machine for itself.
+    /// Whether the host is a local name of this machine.
     pub fn is_local(&self) -> bool {
         is_local(&self.host)
     }
@@ -99,7 +100,7 @@ pub enum AllowedOrigin {
 }
 
 impl AllowedOrigin {
-    /// A host, or a whole origin. A refusal's text goes on after the value.
+    /// A host, or a complete origin. The text of a refusal continues after the value.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         if let Some(origin) = PageOrigin::parse(text) {
             return Ok(Self::Origin(origin));
@@ -116,7 +117,7 @@ impl AllowedOrigin {
         }
     }
 
-    /// Whether a page of this origin is meant.
+    /// Whether it allows a page of this origin.
     pub fn covers(&self, page: &PageOrigin) -> bool {
         match self {
             Self::Host(host) => *host == page.host,

@@ -3,12 +3,12 @@
 use crate::refusal::Refusal;
 use crate::values::ServerProject;
 
-/// Most servers that are named.
+/// Most servers with a project.
 const MAX_SERVERS: usize = 10_000;
 
 const MAX_NAME: usize = 64;
 
-/// Puts one more server to the others.
+/// Adds a server.
 pub(crate) fn add(servers: &mut Vec<ServerProject>, text: &str) -> Result<(), Refusal> {
     // The name of a guest may have blanks.
     let Some((server, name)) = text.trim().rsplit_once(char::is_whitespace) else {
@@ -25,7 +25,7 @@ pub(crate) fn add(servers: &mut Vec<ServerProject>, text: &str) -> Result<(), Re
     Ok(())
 }
 
-/// The id of a project: what Keystone makes, and what API tokens and local users may have.
+/// The id of a project, with the characters that Keystone, API tokens and local users use.
 pub(crate) fn project(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
     if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) {

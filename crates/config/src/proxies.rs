@@ -1,4 +1,4 @@
-//! Reverse proxies that are believed, by their addresses.
+//! Trusted reverse proxies, by their addresses.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::scalar::choice;
 use crate::scalar::list;
 use crate::scalar::number;
 
-/// Bits of an IPv6 address before an IPv4 address that is mapped to it.
+/// Bits of an IPv6 address before a mapped IPv4 address.
 const MAPPED: u8 = 96;
 
 /// Addresses and networks.
@@ -25,12 +25,12 @@ struct Network {
 /// `[proxy] proxy_protocol`: whether connections begin with a header of the PROXY protocol.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ProxyProtocol {
-    /// None does.
+    /// No connection does.
     #[default]
     Off,
-    /// Those of trusted reverse proxies may.
+    /// Connections of trusted reverse proxies may.
     Accept,
-    /// All do, and come from trusted reverse proxies.
+    /// All connections must, and come from trusted reverse proxies.
     Require,
 }
 
@@ -61,7 +61,7 @@ impl Network {
     }
 }
 
-/// Whether two numbers differ in their last bits alone.
+/// Whether two numbers differ only in their last bits.
 fn same(one: u128, other: u128, last: u8) -> bool {
     (one ^ other).checked_shr(u32::from(last)).is_none_or(|rest| rest == 0)
 }
@@ -82,7 +82,7 @@ fn network(text: &str) -> Result<Network, String> {
         return Err(format!("contains `{text}`, which is neither ADDRESS nor ADDRESS/BITS"));
     };
     let address = written.to_canonical();
-    // Fewer bits of a mapped address would be those of all of IPv4.
+    // With fewer bits, a mapped address would stand for all of IPv4.
     let least = if address == written { 0 } else { MAPPED };
     let most = if written.is_ipv4() { 32 } else { 128 };
     let bits = bits

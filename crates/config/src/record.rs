@@ -1,4 +1,4 @@
-//! Values about the recording of sessions.
+//! Values for the recording of sessions.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::scalar::size;
 use crate::values::RecordInput;
 use crate::values::RecordPlace;
 
-/// Less would hold no session, and more than 1 TiB is no bound.
+/// Less could not contain a session, and more than 1 TiB would be no limit.
 const LIMIT: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024 * 1024;
 
-/// More than 1 PiB is no bound.
+/// More than 1 PiB would be no limit.
 const TOTAL: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024 * 1024 * 1024;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Where recordings go: nowhere, below the state directory, or to a path that their names start with, as
-/// Nova has it.
+/// The place of recordings: none, below the state directory, or a path that their names begin with,
+/// as in Nova.
 pub(crate) fn place(text: &str, state_dir: &Path) -> Result<Option<RecordPlace>, String> {
     match boolean(text) {
         Ok(false) => return Ok(None),
@@ -32,7 +32,7 @@ pub(crate) fn place(text: &str, state_dir: &Path) -> Result<Option<RecordPlace>,
             return Ok(Some(RecordPlace { directory, name: String::new() }));
         }
         Err(_) if text.is_empty() => return Ok(None),
-        // A word that is misspelt must not become a file.
+        // A misspelled word must not become a file name.
         Err(_) if !text.contains('/') => {
             return Err("is neither a boolean nor a path with a /".into());
         }
@@ -48,22 +48,22 @@ pub(crate) fn place(text: &str, state_dir: &Path) -> Result<Option<RecordPlace>,
     }))
 }
 
-/// The largest recording.
+/// The maximum size of a recording.
 pub(crate) fn limit(text: &str) -> Result<u64, String> {
     size(text, LIMIT, "64 KiB and 1 TiB")
 }
 
-/// What all recordings take.
+/// The maximum size of all recordings.
 pub(crate) fn total(text: &str) -> Result<u64, String> {
     size(text, TOTAL, "64 KiB and 1 PiB")
 }
 
-/// What of the input is recorded.
+/// The recorded part of the input.
 pub(crate) fn input(text: &str) -> Result<RecordInput, Refusal> {
     choice(text, &[("masked", RecordInput::Masked), ("full", RecordInput::Full)])
 }
 
-/// How long a recording is kept.
+/// How long recordings are kept.
 pub(crate) fn keep(text: &str) -> Result<Option<Duration>, String> {
     let days = number(text, 0..=36500_u32)?;
     Ok((days > 0).then(|| DAY * days))

@@ -1,4 +1,4 @@
-//! `docs/config.md`, made from the table.
+//! `docs/config.md`, generated from the table.
 
 use std::fmt::Write;
 

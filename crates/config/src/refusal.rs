@@ -1,7 +1,7 @@
-//! Why a value cannot be taken.
+//! Refusals of values.
 
-/// Why a value cannot be taken, in words that go on after it. What is allowed stands in the
-/// option's row.
+/// Why a value is not accepted; the text continues after the value. The option's row has the
+/// allowed values.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Refusal(pub(crate) String);
 

@@ -1,4 +1,5 @@
-//! Values that are words and numbers. A refusal's text goes on after the value: `"x" is not …`.
+//! Values that are words and numbers. The text of a refusal continues after the value: `"x" is not
+//! …`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -6,10 +7,10 @@ use std::time::Duration;
 
 use crate::refusal::Refusal;
 
-/// Ten years: no wait needs more, and a clock plus this much never overflows.
+/// Ten years: no wait needs more, and a time plus this never overflows.
 const MAX_SECONDS: u64 = 10 * 365 * 24 * 3600;
 
-/// A history holds at least a page and at most 1 GiB, since it may be kept in memory.
+/// A history has at least a page and at most 1 GiB, since it may be kept in memory.
 const HISTORY: RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
 
 /// A boolean as oslo.config reads it.
@@ -21,7 +22,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The number in decimal digits, within bounds.
+/// A number in decimal digits, within bounds.
 pub(crate) fn number<T>(text: &str, bounds: RangeInclusive<T>) -> Result<T, String>
 where
     T: Copy + PartialOrd + std::fmt::Display + TryFrom<u64>,
@@ -36,7 +37,7 @@ where
     }
 }
 
-/// A time in seconds, at least so many.
+/// A time in seconds, at least `least`.
 pub(crate) fn seconds(text: &str, least: u64) -> Result<Duration, String> {
     number(text, least..=MAX_SECONDS).map(Duration::from_secs)
 }
@@ -47,7 +48,7 @@ pub(crate) fn history_size(text: &str) -> Result<usize, String> {
     usize::try_from(size).map_err(|error| format!("is too large: {error}"))
 }
 
-/// A size in bytes or with a binary unit, within bounds, which are also given in words.
+/// A size in bytes or with a binary unit, within bounds, which `words` describe.
 pub(crate) fn size(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit: u64 = match text.strip_prefix(digits).unwrap_or("").trim() {
@@ -61,7 +62,7 @@ pub(crate) fn size(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Resu
     size.filter(|size| bounds.contains(size)).ok_or_else(|| format!("is not within {words}"))
 }
 
-/// The items of a list. White space around them and one comma at the end do not count.
+/// The items of a list. White space around them and a trailing comma do not count.
 pub(crate) fn list(text: &str) -> Result<Vec<&str>, String> {
     let text = text.trim();
     let text = text.strip_suffix(',').unwrap_or(text);
@@ -78,8 +79,8 @@ pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Re
     chosen.map(|(_, value)| *value).ok_or_else(|| "is not one of the choices".into())
 }
 
-/// A path; a relative one is below the directory in which the program was started, and made
-/// absolute here, since libvirt takes no other.
+/// A path. A relative one is made absolute here, from the working directory, since libvirt accepts
+/// only absolute paths.
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     one_line(text)?;
     std::path::absolute(text).map_err(|error| format!("is not a path: {error}"))

@@ -10,9 +10,9 @@ use crate::option::Opt;
 use crate::options::find;
 use crate::substitution::escape;
 
-/// The configuration in the file format, with a comment at each option that says where its value
-/// comes from. Read again, it is the same configuration (with the same `--state-dir`). Secrets
-/// are left out: only that they are set is said.
+/// The configuration in the file format, with a comment at each option that gives the origin of its
+/// value. Reading it again gives the same configuration (with the same `--state-dir`). Secrets are
+/// left out; a comment says that they are set.
 pub fn show(loaded: &Loaded) -> String {
     let mut text = String::new();
     let state_dir = escaped(&loaded.config.state_dir.to_string_lossy());
@@ -46,7 +46,7 @@ fn write_setting(text: &mut String, setting: &Setting) {
     };
 }
 
-/// `option = value` so that it is read back as this value.
+/// `option = value` in a form that is read back as this value.
 fn assignment(option: &str, value: &str) -> String {
     let value = escape(value);
     let mut lines = value.lines();

@@ -1,18 +1,19 @@
-//! Where a configuration is read from, and for which role.
+//! The sources of a configuration, and the role that reads it.
 
 use std::path::PathBuf;
 
-/// Where the configuration comes from.
+/// The sources of a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sources {
     /// `--config-file`, in order. Each must exist.
     pub files: Vec<PathBuf>,
-    /// `--config-dir`, in order: of each the files `*.conf`, by name, after all of `files`. Each must
-    /// exist.
+    /// `--config-dir`, in order: the files `*.conf` of each, by name, after all of `files`. Each
+    /// must exist.
     pub directories: Vec<PathBuf>,
-    /// Read if `files` is empty and it exists.
+    /// Read if `files` is empty and this file exists.
     pub default_file: PathBuf,
-    /// Its files `*.conf` are read after that one, by name, if `files` is empty and it exists.
+    /// If `files` is empty and this directory exists, its files `*.conf` are read after the default
+    /// file, by name.
     pub default_directory: PathBuf,
     /// Flags of options as group, option, value, in order.
     pub flags: Vec<(String, String, String)>,
@@ -27,15 +28,15 @@ pub struct Sources {
 /// The role that reads a configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
-    /// `serve`, which hands out consoles when no file says otherwise.
+    /// `serve`, which creates consoles unless a file says otherwise.
     Serve,
-    /// `api`, as `serve`.
+    /// `api`, like `serve`.
     Api,
-    /// `compute`, as `serve`.
+    /// `compute`, like `serve`.
     Compute,
-    /// `proxy`, which also reads a file of Nova's, in nova-serialproxy's place.
+    /// `proxy`, which also reads a file of Nova's, in place of nova-serialproxy.
     Proxy,
-    /// `config`, as `serve` or, where the file is Nova's, as `proxy`.
+    /// `config`: like `serve` or, if the file is Nova's, like `proxy`.
     Either,
 }
 

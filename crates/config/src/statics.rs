@@ -13,15 +13,15 @@ use crate::values::StaticEndpoint;
 use crate::values::StaticLine;
 use crate::values::StaticTerminal;
 
-/// Most static lines: each is a connection that is kept.
+/// Most static lines: each has a permanent connection.
 const MAX_LINES: usize = 10_000;
 
 const MAX_NAME: usize = 255;
 
-/// Longest path of a unix socket that Linux takes: `sun_path` less its final NUL (unix(7)).
+/// Longest path of a unix socket on Linux: `sun_path` without its final NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Puts one more line to the others.
+/// Adds a line.
 pub(crate) fn add(lines: &mut Vec<StaticLine>, text: &str) -> Result<(), Refusal> {
     let line = parse(text)?;
     if lines.iter().any(|other| other.name == line.name && other.port == line.port) {
@@ -83,7 +83,7 @@ fn parse_settings(settings: &[&str]) -> Result<StaticTerminal, Refusal> {
     Ok(terminal)
 }
 
-/// Sets what is not set yet; false where it is, or the value is none of those.
+/// Sets a setting that is not set yet; false if it is set, or if the value is not allowed.
 fn set<T: Copy>(setting: &mut Option<T>, value: &str, values: &[(&str, T)]) -> bool {
     match choice(value, values) {
         Ok(value) => setting.replace(value).is_none(),

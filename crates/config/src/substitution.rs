@@ -1,8 +1,8 @@
-//! `$option` in values, as oslo.config's template reads it.
+//! `$option` in values, as in oslo.config's template.
 
 /// The text with every `$name` and `${name}` replaced by the result of `lookup`. A name begins with
-/// a letter or `_`, followed by letters, digits, `_` and `.`; `$$` and `\$` are a dollar; a dollar
-/// before anything else is kept.
+/// a letter or `_`, followed by letters, digits, `_` and `.`; `$$` and `\$` mean a dollar sign; a
+/// dollar sign before anything else is kept.
 pub(crate) fn substitute<E>(
     text: &str,
     mut lookup: impl FnMut(&str) -> Result<String, E>,
@@ -32,7 +32,7 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('$', "\\$")
 }
 
-/// The name at the beginning of the text, and what follows it.
+/// The name at the beginning of the text, and the rest.
 fn bare(text: &str) -> Option<(&str, &str)> {
     if !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         return None;

@@ -269,7 +269,7 @@ pub struct Libvirt {
 pub enum VirtType {
     /// KVM where it works, else emulation.
     Auto,
-    /// Hardware virtualisation.
+    /// Hardware virtualization.
     Kvm,
     /// Emulation.
     Qemu,

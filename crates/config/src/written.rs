@@ -1,5 +1,4 @@
-//! What people wrote: the values of known options in files and flags, before anything is made of
-//! them.
+//! The written values: those of known options in files and flags, before they are interpreted.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -41,29 +40,29 @@ pub(crate) struct Value {
     pub(crate) origin: Origin,
 }
 
-/// The values that somebody wrote, by group and option.
+/// The written values, by group and option.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     files: BTreeMap<(&'static str, &'static str), Vec<Value>>,
     flags: BTreeMap<(&'static str, &'static str), Vec<Value>>,
-    /// What a file of Nova's says under another name: it counts where the files say nothing.
+    /// Values under another name in a file of Nova's: they count where the files have no other.
     elsewhere: BTreeMap<(&'static str, &'static str), Vec<Value>>,
-    /// What only Nova has, by group and option.
+    /// Values of options that only Nova has, by group and option.
     foreign: BTreeMap<(String, String), String>,
-    /// What in a file of Nova's may not be what people think.
+    /// Warnings about a file of Nova's.
     warnings: Vec<String>,
     any_file: bool,
     nova: bool,
 }
 
-/// A file, as it is written.
+/// The content of a file.
 struct FileText {
     file: Arc<Path>,
     ini: Ini,
 }
 
 impl Written {
-    /// Reads files and flags; what cannot be understood becomes a problem and is left out.
+    /// Reads files and flags. Errors become problems, and the faulty part is left out.
     pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Self {
         let mut written = Self::default();
         let files = read_all(sources, problems);
@@ -94,13 +93,13 @@ impl Written {
         written
     }
 
-    /// Whether there was a configuration file, apart from that of `serialproxy join`, which says nothing of
-    /// consoles.
+    /// Whether there was a configuration file other than that of `serialproxy join`, which does not
+    /// concern consoles.
     pub(crate) fn any_file(&self) -> bool {
         self.any_file
     }
 
-    /// The values that count for the option; empty if nobody set it.
+    /// The written values that count for the option; empty if there are none.
     pub(crate) fn of(&self, option: &Opt) -> &[Value] {
         let key = (option.group, option.name);
         let values = self.flags.get(&key).or_else(|| self.files.get(&key));
@@ -112,18 +111,18 @@ impl Written {
         }
     }
 
-    /// Whether a file is one of Nova's, and read as such.
+    /// Whether a file is one of Nova's and was read as such.
     pub(crate) fn is_novas(&self) -> bool {
         self.nova
     }
 
-    /// What is to be said of a file of Nova's; empty afterwards.
+    /// The warnings about a file of Nova's; empty afterwards.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// What a file of Nova's says of an option that we do not have, as it is written: of that group,
-    /// or of `[DEFAULT]`.
+    /// The written value of an option of Nova's that we do not have, in this group or in
+    /// `[DEFAULT]`.
     pub(crate) fn foreign(&self, group: &str, name: &str) -> Option<&str> {
         let (group, own) = name.split_once('.').unwrap_or((group, name));
         let found = self.foreign.get(&(group.to_owned(), own.to_owned()));
@@ -131,7 +130,7 @@ impl Written {
         found.map(String::as_str)
     }
 
-    /// The groups of a file of Nova's that were passed over, and the options in groups of ours.
+    /// The ignored groups of Nova's files, and the ignored options in our groups.
     pub(crate) fn passed_over(&self) -> BTreeSet<String> {
         let names = self.foreign.keys().map(|(group, name)| match known_group(group) {
             Some(_) => format!("[{}] {}", shown(group), shown(name)),
@@ -180,7 +179,7 @@ impl Written {
                 self.warnings.push(format!("{}: [{group}] {name} {fate}", value.origin));
             }
             Meaning::Unknown => match known(group, name, value.origin.clone()) {
-                // Nova has the group too, and passes over what it does not know.
+                // Nova has the group, too, and ignores unknown options.
                 Err(slip) if nova::shares(group) => {
                     self.warnings.push(format!("{slip}; it is ignored"));
                 }
@@ -217,7 +216,7 @@ impl Written {
 }
 
 impl FileText {
-    /// Whether `serialproxy join` wrote it, in whichever directory.
+    /// Whether `serialproxy join` wrote the file, in any directory.
     fn is_of_join(&self) -> bool {
         self.file.file_name().is_some_and(|name| name == "cluster.conf")
     }
@@ -264,7 +263,7 @@ fn read_file(file: &Path, absence: Absence, problems: &mut Problems) -> Option<F
     Some(FileText { file: file.into(), ini: ini::parse(&text) })
 }
 
-/// What it means that a file is not there.
+/// The meaning of a missing file.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Absence {
     Fine,
@@ -275,7 +274,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::Unreadable { file: escaped(&path.to_string_lossy()), reason: error.to_string() }
 }
 
-/// The configuration files of a directory, by name, as oslo.config takes them.
+/// The configuration files of a directory, by name, in oslo.config's order.
 fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
@@ -322,7 +321,7 @@ fn unknown_group(name: &str, origin: Origin) -> Problem {
     Problem::UnknownGroup { origin, group: shown(name), hint }
 }
 
-/// Where the option may be, or what it may be called.
+/// Where the option may be, or its correct name.
 fn option_hint(group: &str, name: &str) -> String {
     let names = || options().filter(move |o| o.group == group).map(|o| o.name);
     let guess = if let Some(other) = options().find(|option| option.name == name) {

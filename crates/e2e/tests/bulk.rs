@@ -36,7 +36,7 @@ const GIB: usize = 1024 * 1024 * 1024;
 /// machine starves is not taken for one that is too slow.
 const UNREAD: usize = 256 / 64;
 
-/// A byte stream in which every 8 bytes differ from their neighbours.
+/// A byte stream in which every 8 bytes differ from their neighbors.
 fn pattern(block: usize) -> Vec<u8> {
     let start = block as u64 * 8192;
     (start..start + 8192)

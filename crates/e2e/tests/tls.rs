@@ -243,7 +243,7 @@ async fn a_certificate_is_renewed_under_a_session_that_loses_no_byte() {
     eventually(async || rig.shows("server").await.then_some(())).await;
 }
 
-/// Bytes of which every 8 differ from their neighbours.
+/// Bytes of which every 8 differ from their neighbors.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length as u64 / 8)
         .flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
