@@ -1,4 +1,4 @@
-//! What was done lately.
+//! Recent events of keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,8 +8,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
-/// The keys that did something in the time before now. Of more keys than `most` the one that did it
-/// longest ago is forgotten.
+/// The keys that had an event recently. Beyond `most` keys, the one whose event was longest ago is
+/// forgotten.
 #[derive(Debug)]
 pub struct Lately<K> {
     most: usize,
@@ -23,7 +23,7 @@ impl<K: Hash + Eq + Clone> Lately<K> {
         Self { most, life, done: Mutex::default() }
     }
 
-    /// Remembers that a key did it now.
+    /// Records an event of a key.
     pub fn remember(&self, key: K, now: Instant) {
         let mut done = self.lock();
         if done.len() >= self.most && !done.contains_key(&key) {
@@ -33,7 +33,7 @@ impl<K: Hash + Eq + Clone> Lately<K> {
         done.insert(key, now);
     }
 
-    /// Whether a key did it lately.
+    /// Whether a key had an event recently.
     pub fn knows(&self, key: &K, now: Instant) -> bool {
         let when = self.lock().get(key).copied();
         when.is_some_and(|when| now.saturating_duration_since(when) < self.life)

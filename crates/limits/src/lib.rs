@@ -1,6 +1,6 @@
-//! Limits for one client: concurrent use ([`Places`]) and rates ([`Meter`]), counted per key, which
-//! is mostly a [`Source`]; and who did something [`Lately`]. Each process counts for itself, in
-//! tables of bounded size.
+//! Limits for one client: concurrent use ([`Places`]) and rates ([`Meter`]), counted for each key,
+//! which is usually a [`Source`]; and recent events ([`Lately`]). Each process counts separately,
+//! in tables of limited size.
 //!
 //! The crate uses no runtime and, except for [`seldom`], no clock: the current time is a parameter.
 

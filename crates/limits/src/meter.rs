@@ -1,4 +1,4 @@
-//! Rates: how often a key does something.
+//! Rates: how often the events of a key happen.
 
 use std::hash::BuildHasher;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
-/// Sets of the table, and entries of each. An entry has 24 bytes, so that the table takes 384 KiB.
+/// Sets of the table, and entries of each. An entry has 24 bytes, so the table takes 384 KiB.
 const SETS: usize = 2048;
 const WAYS: usize = 8;
 
@@ -30,17 +30,17 @@ pub struct Meter {
     table: Mutex<Vec<Entry>>,
 }
 
-/// What a key owes. An entry without debt is free.
+/// The debt of a key. An entry without debt is free.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     key: u64,
-    /// When nothing is owed any more.
+    /// When the debt is paid off.
     free_at: Instant,
 }
 
 impl Meter {
-    /// Allows each key so many `events` in any stretch of `within`; 0 turns the limit off. The wait
-    /// of a key that goes on all the same grows to `most`.
+    /// Allows each key this many `events` in any period of `within`; 0 means no limit. If a key
+    /// continues nevertheless, its wait grows up to `most`.
     pub fn new(events: u32, within: Duration, most: Duration) -> Self {
         Self {
             cost: (events > 0).then(|| within / events),
@@ -51,13 +51,13 @@ impl Meter {
         }
     }
 
-    /// Counts an event of a key. Returns how long the key is to wait: 0 within the limit.
+    /// Counts an event of a key. Returns how long the key must wait: 0 within the limit.
     pub fn count(&self, key: &impl Hash, now: Instant) -> Duration {
         let most = || self.most.max(self.cost.unwrap_or_default());
         self.try_count(key, now).unwrap_or_else(most)
     }
 
-    /// The same; none when the event is not counted, since the key owes the most already.
+    /// The same; none when the event is not counted, since the key's debt is at its maximum.
     pub fn try_count(&self, key: &impl Hash, now: Instant) -> Option<Duration> {
         let Some(cost) = self.cost else { return Some(Duration::ZERO) };
         self.with_entry(key, now, |entry| {
@@ -69,7 +69,7 @@ impl Meter {
         })
     }
 
-    /// How long a key is to wait that does nothing now: 0 within the limit.
+    /// How long a key must wait without a further event: 0 within the limit.
     pub fn wait(&self, key: &impl Hash, now: Instant) -> Duration {
         if self.cost.is_none() {
             return Duration::ZERO;
@@ -79,7 +79,7 @@ impl Meter {
         })
     }
 
-    /// Takes an event back that [`Self::try_count`] counted, and that turned out to be none.
+    /// Takes back an event that [`Self::try_count`] counted.
     pub fn take_back(&self, key: &impl Hash, now: Instant) {
         let Some(cost) = self.cost else { return };
         self.with_entry(key, now, |entry| {

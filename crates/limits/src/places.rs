@@ -8,9 +8,10 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-/// How many of a kind each key may have at once. Cheap to clone; all clones count together.
+/// How many places each key may have at a time. Cheap to clone; clones count together.
 ///
-/// A key has an entry only while it has a place, so the table is no larger than all that is counted.
+/// A key has an entry only while it has a place, so the table is no larger than the number of
+/// places.
 #[derive(Debug)]
 pub struct Places<K: Hash + Eq> {
     most: usize,
@@ -23,7 +24,7 @@ impl<K: Hash + Eq + Clone> Places<K> {
         Self { most, taken: Arc::default() }
     }
 
-    /// A place, until it is dropped; none where the key has all that it may have.
+    /// A place, until it is dropped; none where the key has the maximum.
     pub fn enter(&self, key: K) -> Option<Place<K>> {
         let mut taken = lock(&self.taken);
         let count = taken.entry(key.clone()).or_default();
@@ -47,7 +48,7 @@ impl<K: Hash + Eq> Clone for Places<K> {
     }
 }
 
-/// One place of a key's. Dropping it gives it back.
+/// A place of a key. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Place<K: Hash + Eq + Clone> {
     key: K,

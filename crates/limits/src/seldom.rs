@@ -1,5 +1,5 @@
-//! Warnings that clients and guests can cause without end: each is logged once in 10 s, whichever part of
-//! the process has it.
+//! Warnings that clients and guests can cause without limit: each is logged once in 10 s in the
+//! whole process.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 static LOGGED: LazyLock<Meter> = LazyLock::new(|| Meter::new(1, EVERY, Duration::ZERO));
 
-/// Whether the warning of this name, which no other has, is to be logged now; counts it.
+/// Whether to log the warning with this name, which must be unique, now; counts it.
 pub fn is_due(warning: &'static str) -> bool {
     LOGGED.count(&warning, Instant::now()).is_zero()
 }

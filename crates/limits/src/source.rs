@@ -1,14 +1,14 @@
-//! Where a client comes from, as limits count it.
+//! The address of a client, as limits count it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
 
-/// Bits of an IPv6 address that name the host within its network: a client with one such address has
-/// all 2⁶⁴ of its network (RFC 4291 section 2.5.1), so they count as one.
+/// Bits of an IPv6 address that identify the host within its network. A client with one such
+/// address can use all 2⁶⁴ of its network (RFC 4291 section 2.5.1), so they count as one.
 const HOST_BITS: u32 = 64;
 
-/// The address of a client: that of IPv4 (also where it came mapped to IPv6, RFC 4291 section
+/// The address of a client: the IPv4 address (also if it was mapped to IPv6, RFC 4291 section
 /// 2.5.5.2), or the /64 network of IPv6.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Source(IpAddr);
