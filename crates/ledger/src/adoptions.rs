@@ -1,4 +1,4 @@
-//! Adoptions: what the serial devices of a domain were before it was given ports of ours.
+//! Adoptions: the serial devices of a domain from before it got ports of ours.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;
@@ -11,14 +11,14 @@ use crate::LedgerError;
 /// What an adoption changed, as pieces of the domain's XML.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Adoption {
-    /// What stood there before.
+    /// The XML before.
     pub before: String,
-    /// What stood there after; `None` while the change is under way, or was broken off.
+    /// The XML after; `None` while the change is in progress, or if it was interrupted.
     pub after: Option<String>,
 }
 
 impl Ledger {
-    /// Keeps an adoption, in the place of one that is kept of the same server.
+    /// Stores an adoption; replaces an earlier one of the same server.
     ///
     /// # Errors
     ///

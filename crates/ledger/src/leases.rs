@@ -17,9 +17,9 @@ pub struct PortLease {
     pub address: String,
     /// The TCP port.
     pub port: u16,
-    /// Whose it is.
+    /// The line.
     pub line: LineKey,
-    /// Since when.
+    /// When it was leased.
     pub since: Timestamp,
     /// When it was given back; it rests until it is leased again or forgotten.
     pub released: Option<Timestamp>,
@@ -49,8 +49,8 @@ impl Ledger {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Leases a port to `line`, if nobody holds it. A resting port is taken: whether it has
-    /// rested long enough is the caller's to know.
+    /// Leases a port to `line`, unless another line holds it. A resting port is leased, too: the
+    /// caller knows whether it has rested for long enough.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Durable facts of one host: which line holds which TCP port, what adoption changed in domains, and
-//! which sessions may resume after a restart.
+//! Durable facts of one host: the lines' TCP ports, the changes of adoptions, and the sessions that
+//! may resume after a restart.
 //!
 //! They stay in a file of the host, even if hosts share all other data. Calls block for tens of
 //! microseconds (a commit that must survive a power cut: some hundred).
@@ -25,11 +25,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in that file, making it where it is missing.
+    /// Opens the ledger in that file, and creates the file where it is missing.
     ///
     /// # Errors
     ///
-    /// When the file can't be used or belongs to a newer version.
+    /// When the file cannot be used or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         Ok(Self { store: Store::open(path)? })
     }

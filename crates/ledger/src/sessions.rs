@@ -1,4 +1,4 @@
-//! Console sessions, so that they outlive the process.
+//! Stored console sessions, which outlive the process.
 
 use rusqlite::Row;
 use rusqlite::Transaction;
@@ -19,7 +19,7 @@ use crate::Ledger;
 use crate::LedgerError;
 
 impl Ledger {
-    /// All sessions that are kept.
+    /// All stored sessions.
     ///
     /// # Errors
     ///
@@ -35,12 +35,11 @@ impl Ledger {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Keeps sessions, each in the place of what is kept of it, and forgets others, all in one
-    /// transaction.
+    /// Stores sessions, replacing earlier versions of them, and forgets others, in one transaction.
     ///
     /// # Errors
     ///
-    /// When the file fails; nothing has changed then.
+    /// When the file fails; then nothing has changed.
     pub fn keep_sessions(
         &self,
         changed: &[&KeptSession],
@@ -93,7 +92,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<KeptSession> {
         token: TokenDigest(row.get(4)?),
         project: row.get(5)?,
         user: row.get(6)?,
-        // Anything but the word for the greater right is the lesser one.
+        // A word that is no mode is read as the mode with fewer rights.
         may: row.get::<_, String>(7)?.parse().unwrap_or(Mode::Watch),
         operator: row.get(8)?,
         limit: row.get::<_, Option<i64>>(9)?.map(time),
@@ -112,7 +111,7 @@ impl FromSql for Parsed {
     }
 }
 
-/// Digests, one behind the other.
+/// Digests, one after the other.
 struct Digests(Vec<TokenDigest>);
 
 impl FromSql for Digests {
