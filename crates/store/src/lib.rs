@@ -23,7 +23,7 @@ pub struct Store {
     connection: Mutex<Connection>,
 }
 
-/// Why the store could not do it. The text holds neither path nor token.
+/// Why a call to the store failed. The text contains neither a path nor a token.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be used.
@@ -40,10 +40,10 @@ pub enum StoreError {
         /// Version of this program.
         known: i64,
     },
-    /// No room or no right to write.
+    /// There is no space, or no permission to write.
     #[error("the store cannot be written (disk full?): {0}")]
     Write(String),
-    /// Anything else that SQLite reports.
+    /// Another error of SQLite.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -59,7 +59,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// One step each: a step that shipped is never changed, a new one is added.
+/// One entry for each step. A released step is never changed; new ones are added.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE port_leases (
@@ -91,7 +91,7 @@ const MIGRATIONS: &[&str] = &[
         after TEXT
     ) WITHOUT ROWID, STRICT;
 ",
-    // A token without a name is that of a login.
+    // A token without a name belongs to a login.
     "
     CREATE TABLE api_tokens (
         digest BLOB PRIMARY KEY,
@@ -106,7 +106,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX api_tokens_user ON api_tokens (user_id);
     CREATE INDEX api_tokens_expires ON api_tokens (expires);
 ",
-    // The project of each server when console tokens were made for it.
+    // The project of each server at the time when its console tokens were made.
     "
     CREATE TABLE console_owners (
         server TEXT PRIMARY KEY,
@@ -123,7 +123,7 @@ const MIGRATIONS: &[&str] = &[
         hash TEXT NOT NULL
     ) WITHOUT ROWID, STRICT;
 ",
-    // Each console token names the project for itself. One whose project is not known is good no more.
+    // Each console token contains its project. A token without a known project becomes invalid.
     "
     ALTER TABLE console_tokens ADD COLUMN project TEXT NOT NULL DEFAULT '';
     DELETE FROM console_tokens WHERE server NOT IN (SELECT server FROM console_owners);
@@ -131,7 +131,7 @@ const MIGRATIONS: &[&str] = &[
         (SELECT project FROM console_owners WHERE console_owners.server = console_tokens.server);
     DROP TABLE console_owners;
 ",
-    // `keys`: digests of 32 bytes each, one behind the other.
+    // `keys`: digests of 32 bytes each, one after the other.
     "
     CREATE TABLE sessions (
         id TEXT PRIMARY KEY,
@@ -152,11 +152,11 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 impl Store {
-    /// Opens the store, making the file (mode 0600) and its tables where they are missing.
+    /// Opens the store, and creates the file (mode 0600) and its tables where they are missing.
     ///
     /// # Errors
     ///
-    /// When the file can't be used or belongs to a newer version.
+    /// When the file cannot be used or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         // SQLite gives its journal files the mode of the main file.
         std::fs::OpenOptions::new()
@@ -175,7 +175,7 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
-    /// The connection to the file, for one use at a time.
+    /// The connection to the file. Only one caller can use it at a time.
     pub fn connection(&self) -> MutexGuard<'_, Connection> {
         // A statement that panicked was rolled back; the connection itself is sound.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
