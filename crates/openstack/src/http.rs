@@ -23,10 +23,10 @@ use crate::unavailable::Unavailable;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a whole answer may take, with the wait for its turn.
+/// How long a whole answer may take, including the wait for a free place.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Calls under way at once; more wait for their turn.
+/// Simultaneous calls; further ones wait.
 const CALLS: usize = 64;
 
 /// 4 MiB: the catalog of a cloud with thousands of endpoints.
@@ -38,7 +38,7 @@ pub(crate) struct Http {
     room: Semaphore,
 }
 
-/// A whole answer.
+/// A complete answer.
 pub(crate) struct Answer {
     pub(crate) service: Service,
     pub(crate) status: StatusCode,
@@ -47,7 +47,7 @@ pub(crate) struct Answer {
 }
 
 impl Http {
-    /// A client that trusts as the options say. Proxies are those of the environment.
+    /// A client with the CA bundle of the options, and with the proxies of the environment.
     pub(crate) fn new(auth: &KeystoneAuth) -> Result<Self, Unavailable> {
         let client = || {
             Client::builder()
@@ -70,7 +70,7 @@ impl Http {
         self.client.request(method, url).header(ACCEPT, "application/json")
     }
 
-    /// The answer, whatever its status.
+    /// Sends a call; returns the answer, whatever its status.
     pub(crate) async fn send(
         &self,
         service: Service,
@@ -91,15 +91,15 @@ impl Http {
 }
 
 impl Answer {
-    /// What the body says in JSON.
+    /// The body, parsed as JSON.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Unavailable> {
-        // The error's own text may repeat a piece of the answer.
+        // The parser's error text may repeat a part of the answer.
         serde_json::from_slice(&self.body)
             .map_err(|_| self.service.failed("sent an invalid response"))
     }
 
-    /// Whether it says that there is no such thing, in the service's own words: so does not who
-    /// stands before it, or something else at a wrong URL.
+    /// Whether the service itself says, in its own form, that the object does not exist. A proxy in
+    /// front of it, or another service at a wrong URL, answers differently.
     pub(crate) fn is_not_found(&self) -> bool {
         let name = match self.service {
             Service::Keystone => "error",
@@ -109,7 +109,7 @@ impl Answer {
         self.status == StatusCode::NOT_FOUND && fault().is_some_and(|f| f.get(name).is_some())
     }
 
-    /// The status is not one that says anything here.
+    /// The error for a status that has no meaning here.
     pub(crate) fn strange(&self) -> Unavailable {
         self.service.failed(format!("responded with status {}", self.status.as_u16()))
     }
@@ -138,7 +138,7 @@ fn certificates(cafile: &Path) -> Result<Vec<Certificate>, Unavailable> {
     }
 }
 
-/// In the words of the innermost cause, since the outer ones tell the URL.
+/// The text of the innermost cause, since the outer ones contain the URL.
 fn unreachable(service: Service, error: &reqwest::Error) -> Unavailable {
     service.failed(format!("cannot be reached: {}", root_cause(error)))
 }

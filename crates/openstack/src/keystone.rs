@@ -1,4 +1,4 @@
-//! Whose token this is.
+//! Validation of users' tokens.
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -11,10 +11,10 @@ use crate::session::Session;
 use crate::unavailable::Service;
 use crate::unavailable::Unavailable;
 
-/// Longest token that is asked about, in bytes; Fernet's have some 200.
+/// Longest token in bytes; Fernet tokens have some 200.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// Keystone, asked in the name of a service user.
+/// Keystone, called as a service user.
 #[derive(Debug)]
 pub struct Keystone(Session);
 
@@ -31,7 +31,7 @@ pub struct Identity {
     pub project: String,
     /// Names of the user's roles in it.
     pub roles: Vec<String>,
-    /// When the token ends.
+    /// When the token expires.
     pub expires: Timestamp,
 }
 
@@ -61,7 +61,7 @@ struct Role {
 }
 
 impl Keystone {
-    /// Keystone as `[keystone_authtoken]` names it. Nothing is asked yet.
+    /// Keystone as `[keystone_authtoken]` names it. This makes no request.
     ///
     /// # Errors
     ///
@@ -70,12 +70,12 @@ impl Keystone {
         Session::new(auth).map(Self)
     }
 
-    /// Whose token this is; none where Keystone does not know it (any more), and for one that is
-    /// for no project.
+    /// The user of a token; none where Keystone does not know the token (any more), or where the
+    /// token is for no project.
     ///
     /// # Errors
     ///
-    /// When Keystone does not say, which tells nothing of the token.
+    /// When Keystone gives no valid answer; then the token may be valid or not.
     pub async fn validate(&self, token: &str) -> Result<Option<Identity>, Unavailable> {
         let Some(subject) = subject(token) else { return Ok(None) };
         let url = self.0.keystone("/auth/tokens?nocatalog")?;

@@ -1,5 +1,5 @@
-//! A client of Keystone and Nova, which logs in as a service user: looks up whose token this is
-//! ([`Keystone`]), and to which port a console token of Nova belongs ([`Nova`]).
+//! A client of Keystone and Nova, which logs in as a service user. It looks up the user of a token
+//! ([`Keystone`]), and the port of a console token of Nova ([`Nova`]).
 //!
 //! Time and size of each call are limited, and so is the number of concurrent calls. Errors contain
 //! nothing that a user sent, because it may be a secret.

@@ -1,4 +1,4 @@
-//! Nova's compute API, as far as a console proxy needs it.
+//! The calls of Nova's compute API that a console proxy needs.
 
 use reqwest::Method;
 use reqwest::StatusCode;
@@ -14,24 +14,24 @@ use crate::session::Session;
 use crate::unavailable::Service;
 use crate::unavailable::Unavailable;
 
-/// The first that looks up tokens of every console type.
+/// The first microversion that looks up tokens of every console type.
 const MICROVERSION: &str = "2.31";
 
-/// Longest console token that Nova is asked about, in bytes; its own are UUIDs of 36.
+/// Longest console token in bytes; Nova's own are UUIDs of 36.
 const MAX_TOKEN: usize = 128;
 
-/// Nova, asked in the name of a service user.
+/// Nova, called as a service user.
 #[derive(Debug)]
 pub struct Nova {
     session: Session,
-    /// The group that names the user, for words.
+    /// The group that names the user, for error texts.
     group: &'static str,
     interfaces: Vec<String>,
     region: Option<String>,
     endpoint: Option<String>,
 }
 
-/// What a console token of Nova's stands for.
+/// The console of a token of Nova's.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Console {
     /// The server.
@@ -41,7 +41,7 @@ pub struct Console {
     pub host: Option<String>,
     /// TCP port there.
     pub port: u16,
-    /// What the hypervisor is to be asked for first (`CONNECT`), if anything.
+    /// The path that must be requested first (`CONNECT`), if any.
     pub internal_access_path: Option<String>,
 }
 
@@ -50,18 +50,18 @@ pub struct Console {
 pub struct Server {
     /// The name that people use.
     pub name: String,
-    /// Nova's word for its state, such as `ACTIVE`.
+    /// Nova's status, such as `ACTIVE`.
     pub status: String,
-    /// What it is, such as `active`.
+    /// Its state, such as `active`.
     #[serde(rename = "OS-EXT-STS:vm_state")]
     pub vm_state: Option<String>,
-    /// What is being done to it, such as `rebooting`.
+    /// The task in progress, such as `rebooting`.
     #[serde(rename = "OS-EXT-STS:task_state")]
     pub task_state: Option<String>,
-    /// What the hypervisor last said of its guest, by Nova's number.
+    /// The hypervisor's last report about the guest, as Nova's number.
     #[serde(rename = "OS-EXT-STS:power_state")]
     pub power_state: Option<i64>,
-    /// When anything of it changed last; every start, stop and reboot is such a change.
+    /// When anything about it changed last, including every start, stop and reboot.
     pub updated: Option<String>,
 }
 
@@ -76,8 +76,8 @@ struct ServerAnswer {
 }
 
 impl Nova {
-    /// Nova as the configuration names it; none where it names no service user. Nothing is asked
-    /// yet.
+    /// Nova as the configuration names it; none where it names no service user. This makes no
+    /// request.
     ///
     /// # Errors
     ///
@@ -98,18 +98,18 @@ impl Nova {
     ///
     /// # Errors
     ///
-    /// When Keystone does not let the service user in, or knows no Nova.
+    /// When Keystone refuses the service user, or its catalog has no Nova.
     pub async fn log_in(&self) -> Result<(), Unavailable> {
         let own = self.session.own().await?;
         self.endpoint(&own.catalog).map(|_| ())
     }
 
-    /// What a console token stands for; none where Nova does not know it (any more). What cannot
-    /// be a token is not asked about.
+    /// The console of a token; none where Nova does not know the token (any more). A text that
+    /// cannot be a token is not looked up.
     ///
     /// # Errors
     ///
-    /// When Nova or Keystone does not say, which tells nothing of the token.
+    /// When Nova or Keystone gives no valid answer; then the token may be valid or not.
     pub async fn console(&self, token: &ConsoleToken) -> Result<Option<Console>, Unavailable> {
         let token = token.expose();
         if !looks_like_a_token(token) {
@@ -123,11 +123,11 @@ impl Nova {
         }
     }
 
-    /// A server; none where there is no such server (any more).
+    /// A server; none where it does not exist (any more).
     ///
     /// # Errors
     ///
-    /// When Nova or Keystone does not say.
+    /// When Nova or Keystone gives no valid answer.
     pub async fn server(&self, id: ServerId) -> Result<Option<Server>, Unavailable> {
         let answer = self.get(&format!("/servers/{id}")).await?;
         match answer.status {
@@ -148,7 +148,7 @@ impl Nova {
         self.session.call(Service::Nova, request).await
     }
 
-    /// Nova's URL, without a slash at its end.
+    /// Nova's URL, without a trailing slash.
     fn endpoint(&self, catalog: &[CatalogService]) -> Result<String, Unavailable> {
         if let Some(endpoint) = &self.endpoint {
             return Ok(endpoint.clone());
@@ -182,7 +182,7 @@ impl Nova {
     }
 }
 
-/// A catalog's URL, of which some name the version before microversions, or none.
+/// A URL of the catalog with the version that has microversions; some name the one before, or none.
 fn versioned(url: &str) -> String {
     let url = url.trim_end_matches('/');
     let parts: Vec<&str> = url.split('/').map(|p| if p == "v2" { "v2.1" } else { p }).collect();
@@ -190,7 +190,7 @@ fn versioned(url: &str) -> String {
     if parts.contains(&"v2.1") { url } else { url + "/v2.1" }
 }
 
-/// Whether it is worth a call, and changes no path.
+/// Whether it can be a token, and does not change the path of a URL.
 fn looks_like_a_token(text: &str) -> bool {
     (1..=MAX_TOKEN).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

@@ -1,4 +1,4 @@
-//! A service user who is logged in at Keystone: its token, kept and renewed, and the catalog.
+//! The login of a service user at Keystone: its token, which is kept and renewed, and the catalog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +25,17 @@ use crate::http::Http;
 use crate::unavailable::Service;
 use crate::unavailable::Unavailable;
 
-/// A token that ends so soon is renewed first.
+/// A token that expires within this time is renewed first.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// How long a login that was refused is not tried again: Keystone locks out who tries too often,
-/// and anybody's attach may be the cause.
+/// The pause after a refused login: Keystone locks out a user after too many attempts, and any
+/// user's attach can cause one.
 const PAUSE: Duration = Duration::from_secs(5);
 
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const SUBJECT: &str = "x-subject-token";
 
-/// Logs in when it has to, and asks in that user's name.
+/// Logs in when necessary, and makes calls as that user.
 #[derive(Debug)]
 pub(crate) struct Session {
     http: Http,
@@ -47,14 +47,14 @@ pub(crate) struct Session {
 enum State {
     Out,
     In(Arc<Own>),
-    /// Calls that began before this time get the same error.
+    /// Calls that began before this time get this error, too.
     Failed {
         until: Instant,
         why: Unavailable,
     },
 }
 
-/// What a login gave.
+/// The result of a login.
 #[derive(Debug)]
 pub(crate) struct Own {
     token: HeaderValue,
@@ -127,8 +127,8 @@ impl Session {
         Err(service.failed("also rejects the service user's new token"))
     }
 
-    /// What the last login gave, as long as it is good; one login at a time, whose failure is that of
-    /// all who waited for it.
+    /// The result of the last login, while it is valid. Only one login runs at a time, and its
+    /// failure counts for all who waited for it.
     pub(crate) async fn own(&self) -> Result<Arc<Own>, Unavailable> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
@@ -198,7 +198,7 @@ fn own(answer: &Answer, auth_type: AuthType) -> Result<Own, Unavailable> {
 }
 
 /// The body of a login (Identity API v3, "Password authentication with scoped authorization" and
-/// "Authenticating with an Application Credential", which has a project of its own).
+/// "Authenticating with an Application Credential"; the latter has its own project).
 fn login(auth: &KeystoneAuth) -> Value {
     let user = named(auth.user_id.as_ref(), auth.username.as_ref(), &auth.user_domain);
     let identity = match auth.auth_type {
@@ -230,7 +230,7 @@ fn login(auth: &KeystoneAuth) -> Value {
     json!({ "auth": { "identity": identity, "scope": { "project": project } } })
 }
 
-/// A user or a project: by id, else by its name in a domain.
+/// A user or a project: by id, or else by its name in a domain.
 fn named(id: Option<&String>, name: Option<&String>, within: &Domain) -> Map<String, Value> {
     match id {
         Some(id) => Map::from_iter([("id".into(), json!(id))]),

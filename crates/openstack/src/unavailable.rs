@@ -1,7 +1,7 @@
-//! Why OpenStack gave no answer.
+//! Failures of OpenStack.
 
-/// Keystone or Nova gave no answer that says anything. It may be different the next time, or when
-/// somebody has changed the configuration: the text is for operators, and holds no secret.
+/// Keystone or Nova gave no valid answer. Another attempt may succeed, or the configuration must be
+/// changed: the text is for operators, and contains no secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{service} {reason}")]
 pub struct Unavailable {
@@ -26,7 +26,7 @@ impl std::fmt::Display for Service {
 }
 
 impl Service {
-    /// A failure in words that go on after the service's name.
+    /// A failure; `reason` continues after the service's name.
     pub(crate) fn failed(self, reason: impl Into<String>) -> Unavailable {
         Unavailable { service: self, reason: reason.into() }
     }

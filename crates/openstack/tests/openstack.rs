@@ -1,4 +1,4 @@
-//! Asking a small Keystone and Nova, well and failing.
+//! Calls to a small Keystone and Nova, with success and failures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
