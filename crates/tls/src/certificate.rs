@@ -1,5 +1,5 @@
-//! The certificate that a listener shows, which changes while it runs: when its files do, and when
-//! somebody says so. Sessions that are open go on with the keys that they have.
+//! The certificate of a listener. It changes while the program runs: when its files change, and on
+//! request. Open connections keep their keys.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,45 +20,45 @@ use rustls::server::ClientHello;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 
-/// Where a certificate is, in PEM.
+/// The files of a certificate, in PEM.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Files {
-    /// The certificate and those between it and its root; may hold the key.
+    /// The certificate and its intermediate certificates; may contain the key.
     pub cert: PathBuf,
-    /// The private key, if it is elsewhere.
+    /// The private key, if it is in another file.
     pub key: Option<PathBuf>,
 }
 
-/// Why a certificate cannot be shown.
+/// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The file cannot be read, or is no PEM.
+    /// The file cannot be read, or is not PEM.
     #[error("{path} cannot be read: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: pem::Error,
     },
-    /// It holds no certificate.
+    /// It contains no certificate.
     #[error("{0} contains no certificate")]
     NoCertificate(PathBuf),
-    /// It holds no private key that can be read.
+    /// It contains no usable private key.
     #[error("{0} contains no usable private key; keys with a passphrase are not supported")]
     NoKey(PathBuf),
-    /// The two do not belong together, or their kind is not supported.
+    /// The certificate and the key do not fit, or their type is not supported.
     #[error("the certificate in {cert} and the key in {key} cannot be used: {error}")]
     Unusable {
-        /// Where the certificate is.
+        /// The certificate's file.
         cert: PathBuf,
-        /// Where the key is.
+        /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// The error.
         error: rustls::Error,
     },
 }
 
-/// The certificate that a listener shows now.
+/// The present certificate of a listener.
 #[derive(Debug)]
 pub struct Certificate {
     files: Files,
@@ -68,14 +68,14 @@ pub struct Certificate {
 #[derive(Debug)]
 struct Current {
     shown: Arc<CertifiedKey>,
-    /// Of the files that were read last, whether they were of use or not.
+    /// The versions of the files that were read last, whether they could be used or not.
     stamps: Stamps,
 }
 
-/// Of both files.
+/// The versions of both files.
 type Stamps = [Option<Stamp>; 2];
 
-/// What differs when a file is written or replaced.
+/// The version of a file, which changes when it is written or replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
     device: u64,
@@ -85,19 +85,19 @@ pub struct Stamp {
 }
 
 impl Certificate {
-    /// Reads one.
+    /// Reads a certificate.
     ///
     /// # Errors
     ///
-    /// When the files hold no certificate with its key.
+    /// When the files contain no certificate with its key.
     pub fn load(files: Files) -> Result<Self, CertificateError> {
         let stamps = files.stamps();
         let current = RwLock::new(Current { shown: Arc::new(files.read()?), stamps });
         Ok(Self { files, current })
     }
 
-    /// Shows from now on what its files hold. Where that is of no use, it says so in the log, and
-    /// goes on with what it has.
+    /// Uses the present content of the files from now on. If it cannot be used, logs that and keeps
+    /// the certificate.
     pub fn reload(&self) {
         let stamps = self.files.stamps();
         let read = self.files.read();
@@ -116,7 +116,7 @@ impl Certificate {
         }
     }
 
-    /// [`Self::reload`]s when the files are not those any more that were read last.
+    /// Calls [`Self::reload`] if a file has changed since it was read last.
     pub fn reload_if_changed(&self) {
         let known = self.current.read().unwrap_or_else(PoisonError::into_inner).stamps;
         if self.files.stamps() != known {
@@ -124,7 +124,7 @@ impl Certificate {
         }
     }
 
-    /// The certificate and its key, as they are shown now.
+    /// The present certificate and its key.
     pub fn shown(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).shown)
     }
@@ -176,11 +176,11 @@ impl Files {
 }
 
 impl Stamp {
-    /// That of the file which is there now.
+    /// The version of the present file.
     ///
     /// # Errors
     ///
-    /// When there is none that can be seen.
+    /// When the file does not exist or is not accessible.
     pub fn of(path: &Path) -> io::Result<Self> {
         let metadata = path.metadata()?;
         Ok(Self {

@@ -1,5 +1,5 @@
-//! Where TLS's handshakes are done: on threads of their own, since one takes as long as a thousand keys,
-//! and a flood of them is to delay nobody's key.
+//! The threads for TLS handshakes: a handshake takes as long as a thousand keys, and a flood of
+//! them must not delay any key.
 
 use std::io;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::stream::Stream;
 
-/// Handshakes of one address at once. Who only begins one holds a place for as long as a client
-/// may take ([`crate::Reception::receive`]).
+/// Simultaneous handshakes of one address. A client that does not finish its handshake occupies a
+/// place for the time limit ([`crate::Reception::receive`]).
 const AT_ONCE: usize = 100;
 
-/// Does handshakes on these runtimes, by turns. Cheap to clone; all clones are the same one.
+/// Does handshakes on these runtimes, in turn. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Handshakes {
     runtimes: Arc<[Handle]>,
@@ -34,7 +34,7 @@ impl Handshakes {
         Self { runtimes: runtimes.into(), next: Arc::default(), places }
     }
 
-    /// Does a handshake. Whoever gives up waiting for it ends it.
+    /// Does a handshake. Dropping this future ends it.
     pub(crate) async fn shake_hands(
         &self,
         tcp: TcpStream,

@@ -1,5 +1,5 @@
-//! How a listener receives connections: plain and with TLS on one port, told apart by their first
-//! byte as Nova's proxy does.
+//! How a listener accepts connections: plain and with TLS on one port, distinguished by their first
+//! byte, as in Nova's proxy.
 
 use std::io;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::certificate::Certificate;
 use crate::handshakes::Handshakes;
 use crate::stream::Stream;
 
-/// How long a client may take for its first byte and the handshake together.
+/// How long a client may take for its first byte and the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// First byte of a connection with TLS: a record of the handshake (RFC 8446 section 5.1).
+/// First byte of a TLS connection: a handshake record (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 0x16;
 
-/// First byte of the hello of SSL 2, which nobody speaks any more.
+/// First byte of the hello of SSL 2, which is not in use any more.
 const SSL2: u8 = 0x80;
 
-/// The oldest version of TLS that is spoken.
+/// The oldest supported version of TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Version {
     /// TLS 1.2 and 1.3.
@@ -36,7 +36,7 @@ pub enum Version {
     Tls13,
 }
 
-/// What is spoken of TLS.
+/// The supported versions and ciphers of TLS.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
     /// The oldest version.
@@ -45,7 +45,7 @@ pub struct Policy {
     pub ciphers: Option<Vec<u16>>,
 }
 
-/// How a listener receives connections.
+/// How a listener accepts connections.
 #[derive(Clone, Debug)]
 pub struct Reception {
     tls: Option<(Arc<ServerConfig>, Handshakes)>,
@@ -53,16 +53,17 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Without TLS: a connection is taken as it is.
+    /// Without TLS.
     pub fn plain() -> Self {
         Self { tls: None, only: false }
     }
 
-    /// With this certificate, and handshakes done there; with `only`, what comes without TLS is to be refused.
+    /// With this certificate, and handshakes on these threads; with `only`, connections without TLS
+    /// must be refused.
     ///
     /// # Errors
     ///
-    /// When the policy leaves nothing to speak.
+    /// When the policy allows no cipher.
     pub fn new(
         certificate: Arc<Certificate>,
         policy: &Policy,
@@ -74,12 +75,12 @@ impl Reception {
             .with_no_client_auth()
             .with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Whoever lists ciphers means their order, too.
+        // A configured list of ciphers also defines their order.
         config.ignore_client_order = policy.ciphers.is_some();
         Ok(Self { tls: Some((Arc::new(config), handshakes)), only })
     }
 
-    /// Whether TLS is spoken.
+    /// Whether TLS is supported.
     pub fn speaks_tls(&self) -> bool {
         self.tls.is_some()
     }
@@ -89,11 +90,11 @@ impl Reception {
         self.only && matches!(stream, Stream::Plain(_))
     }
 
-    /// Finds out how a client speaks, and does the handshake of TLS, in a bounded time.
+    /// Detects the client's protocol, and does the TLS handshake, within a limited time.
     ///
     /// # Errors
     ///
-    /// When the client says nothing in time, breaks the connection off, or no handshake succeeds.
+    /// When the client sends nothing in time, disconnects, or the handshake fails.
     pub async fn receive(&self, tcp: TcpStream) -> io::Result<Stream> {
         let Some((config, handshakes)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
         let received = tokio::time::timeout(PATIENCE, receive(tcp, config, handshakes)).await;

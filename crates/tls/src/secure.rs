@@ -1,4 +1,4 @@
-//! A connection with TLS, whose reads and writes never wait.
+//! A TLS connection whose reads and writes never wait.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,15 +15,15 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::consume_budget;
 
-/// Bytes of one read from the socket, at most.
+/// Most bytes of one read from the socket.
 const READ: usize = 64 * 1024;
 
 thread_local! {
-    /// What is read before it is decrypted.
+    /// The buffer for bytes that are not decrypted yet.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// A connection with TLS.
+/// A TLS connection.
 #[derive(Debug)]
 pub struct Secure {
     pub(crate) tcp: TcpStream,
@@ -33,18 +33,18 @@ pub struct Secure {
 }
 
 impl Secure {
-    /// Bytes that are encrypted and that the kernel has not taken, at most.
+    /// Most encrypted bytes that the kernel has not accepted.
     const UNSENT: usize = 32 * 1024;
 
-    /// Bytes behind which a read of the connection reads no more from the socket: a client may make
-    /// thousands of changes of its key of them.
+    /// How many bytes one read of the connection reads from the socket: a client may send thousands
+    /// of key updates in them.
     const RECEIVED: usize = 80 * 1024;
 
-    /// Bytes that rustls takes at a time.
+    /// Bytes that rustls accepts at a time.
     const STEP: usize = 4 * 1024;
 
-    /// Bytes of a record at most (RFC 8446 section 5.2, RFC 5246 section 6.2.3), of which the beginning
-    /// may have come before.
+    /// Largest record in bytes (RFC 8446 section 5.2, RFC 5246 section 6.2.3). Its beginning may
+    /// have arrived earlier.
     const RECORD: usize = 5 + 16 * 1024 + 2048;
 
     /// Does the handshake.
@@ -52,7 +52,7 @@ impl Secure {
         tls.set_buffer_limit(Some(Self::UNSENT));
         let mut secure = Self { tcp, tls, more: true };
         while secure.tls.is_handshaking() {
-            // Another side that sends all the time must not keep the thread, nor hide the deadline.
+            // A peer that sends all the time must neither block the thread nor delay the deadline.
             consume_budget().await;
             secure.try_flush()?;
             if secure.tls.wants_write() {
@@ -75,16 +75,16 @@ impl Secure {
     pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (mut length, mut received) = (0, 0);
         self.more = true;
-        // Records may be empty, so what is decrypted bounds nothing.
+        // Records may be empty, so the amount of decrypted data limits nothing.
         while received < Self::RECEIVED {
             match self.tls.reader().read(buffer.get_mut(length..).unwrap_or_default()) {
-                // The end, or the buffer is full.
+                // Either the end, or the buffer is full.
                 Ok(0) => return Ok(length),
                 Ok(read) => {
                     length += read;
                     continue;
                 }
-                // The end as well, only without a word.
+                // This is also the end, only without a TLS alert.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -103,8 +103,9 @@ impl Secure {
         if length > 0 { Ok(length) } else { Err(ErrorKind::WouldBlock.into()) }
     }
 
-    /// Reads once from the socket, and decrypts into the buffer what has room there for sure, else less,
-    /// which rustls keeps; returns how many bytes came, and how many are in the buffer.
+    /// Reads once from the socket. Decrypts into the buffer if the data is certain to fit;
+    /// otherwise rustls keeps some. Returns how many bytes were received, and how many are in the
+    /// buffer.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
         let room = buffer.len().saturating_sub(Self::RECORD);
         if room < Self::STEP {
@@ -118,7 +119,7 @@ impl Secure {
             let received = read_now(&self.tcp, scratch.get_mut(..room).unwrap_or_default())?;
             let mut rest = scratch.get(..received).unwrap_or_default();
             let mut length = 0;
-            // Nothing follows the other side's word that it ends. An end without one is told, too.
+            // Nothing follows the peer's close alert. An end without one is passed on, too.
             while self.tls.read_tls(&mut rest)? > 0 {
                 self.process()?;
                 length += self.decrypted(buffer.get_mut(length..).unwrap_or_default())?;
@@ -130,7 +131,7 @@ impl Secure {
         })
     }
 
-    /// Takes all that is decrypted, for which there must be room.
+    /// Takes all decrypted data, for which there must be room.
     fn decrypted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut length = 0;
         loop {
@@ -143,7 +144,7 @@ impl Secure {
         }
     }
 
-    /// Decrypts what was read. What breaks the protocol is said to the other side, if it listens.
+    /// Decrypts received data. The peer is told of a violation of the protocol.
     fn process(&mut self) -> io::Result<()> {
         let Err(error) = self.tls.process_new_packets() else { return Ok(()) };
         let _ = self.try_flush();
@@ -161,7 +162,7 @@ impl Secure {
                 let blocked = ErrorKind::WouldBlock.into();
                 return if written > 0 { Ok(written) } else { Err(blocked) };
             }
-            // Encrypts no more than the limit, which leaves room as long as nothing is unsent.
+            // Encrypts no more than the limit, which leaves room while nothing is unsent.
             let taken = self.tls.writer().write_vectored(slices)?;
             if taken == 0 {
                 return Ok(written);
@@ -193,9 +194,9 @@ impl Secure {
     }
 }
 
-/// Reads once, without waiting, and without the budget that tokio gives a task: where that is used up,
-/// its own read says that there is nothing, however much there is. A read that brings less than there
-/// is room for has emptied the socket (epoll(7)): that saves the next, which would find nothing.
+/// Reads once, without waiting, and without tokio's budget for a task: when that is used up,
+/// tokio's own read reports nothing, however much there is. A read that brings less than there is
+/// room for has emptied the socket (epoll(7)), which saves the next read.
 pub(crate) fn read_now(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let room = buffer.len();
     let mut length = 0;
@@ -210,7 +211,7 @@ pub(crate) fn read_now(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> 
     }
 }
 
-/// A socket as rustls reads and writes it.
+/// A socket for rustls.
 struct Raw<'a>(&'a TcpStream);
 
 impl Read for Raw<'_> {

@@ -1,7 +1,7 @@
-//! A connection of a user or between roles, plain or with TLS, as HTTP reads it and as a session does.
+//! A connection of a user or between roles, plain or with TLS, for use by HTTP and by sessions.
 //!
-//! A session never waits for a read or a write, and owns no buffer: what TLS holds for it are at
-//! most [`Secure::UNSENT`] bytes that are encrypted and that the kernel has not taken.
+//! A session never waits for a read or a write, and owns no buffer. TLS holds at most
+//! [`Secure::UNSENT`] encrypted bytes for it that the kernel has not accepted.
 
 use std::io;
 use std::io::ErrorKind;
@@ -24,27 +24,27 @@ use tokio::task::coop::poll_proceed;
 use crate::secure::Secure;
 use crate::secure::read_now;
 
-/// A connection that a listener has accepted, or that was opened to another role.
+/// An accepted connection of a listener, or one that was opened to another role.
 #[derive(Debug)]
 pub enum Stream {
     /// Without TLS.
     Plain(TcpStream),
-    /// With TLS, whose handshake is done.
+    /// With TLS, after the handshake.
     Tls(Box<Secure>),
 }
 
 impl Stream {
-    /// Does the handshake of either side of TLS, for as long as it takes. Where the runtime serves
-    /// people, a handshake belongs on another.
+    /// Does the TLS handshake of either side, without a time limit. A runtime that serves users
+    /// should leave handshakes to another.
     ///
     /// # Errors
     ///
-    /// When it does not succeed.
+    /// When the handshake fails.
     pub async fn shake_hands(tcp: TcpStream, tls: impl Into<Connection>) -> io::Result<Self> {
         Ok(Self::Tls(Box::new(Secure::shake_hands(tcp, tls.into()).await?)))
     }
 
-    /// What TLS has agreed on: the other side's certificates, its name, the protocol above.
+    /// The state of TLS: the peer's certificates, its name, the protocol.
     pub fn agreed(&self) -> Option<&CommonState> {
         match self {
             Self::Plain(_) => None,
@@ -52,7 +52,7 @@ impl Stream {
         }
     }
 
-    /// The connection below, to wait until it can be read or written.
+    /// The TCP connection, to wait until it can be read or written.
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
@@ -60,16 +60,16 @@ impl Stream {
         }
     }
 
-    /// Whether there may be more to read that TCP does not know of.
+    /// Whether there may be more to read than the TCP connection shows.
     pub fn has_more(&self) -> bool {
         matches!(self, Self::Tls(secure) if secure.more)
     }
 
-    /// Reads what is there, without waiting; 0 at the end of the connection.
+    /// Reads available data, without waiting; 0 at the end of the connection.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when there is nothing, and whatever breaks the connection.
+    /// `WouldBlock` when there is none, and any error of the connection.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => read_now(tcp, buffer),
@@ -77,11 +77,11 @@ impl Stream {
         }
     }
 
-    /// Writes as much as the connection takes, without waiting.
+    /// Writes as much as the connection accepts, without waiting.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when it takes nothing, and whatever breaks the connection.
+    /// `WouldBlock` when it accepts nothing, and any error of the connection.
     pub fn try_write_vectored(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.try_write_vectored(slices),
@@ -89,7 +89,7 @@ impl Stream {
         }
     }
 
-    /// Whether the kernel has all that was written.
+    /// Whether the kernel has accepted all written data.
     pub fn is_flushed(&self) -> bool {
         match self {
             Self::Plain(_) => true,
@@ -97,12 +97,12 @@ impl Stream {
         }
     }
 
-    /// Gives the kernel what it takes of what was written, without waiting; see
+    /// Passes as much of the written data to the kernel as it accepts, without waiting; see
     /// [`Self::is_flushed`].
     ///
     /// # Errors
     ///
-    /// Whatever breaks the connection.
+    /// Any error of the connection.
     pub fn try_flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
@@ -110,11 +110,11 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more will be written, where TLS has a word for that.
+    /// Announces the end of the written data, where TLS is used.
     ///
     /// # Errors
     ///
-    /// Whatever breaks the connection.
+    /// Any error of the connection.
     pub fn say_goodbye(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
@@ -125,12 +125,12 @@ impl Stream {
         }
     }
 
-    /// Ends what is sent, without waiting, once the kernel has all of it; false until then. What the
-    /// other side sends can still be read.
+    /// Ends the sending direction, without waiting, once the kernel has accepted everything; false
+    /// until then. The peer's data can still be read.
     ///
     /// # Errors
     ///
-    /// Whatever breaks the connection.
+    /// Any error of the connection.
     pub fn try_end(&mut self) -> io::Result<bool> {
         self.say_goodbye()?;
         let flushed = self.is_flushed();
@@ -140,17 +140,17 @@ impl Stream {
         Ok(flushed)
     }
 
-    /// Lets go of the task that waited to read it last, whose memory stays with it otherwise. It does not
-    /// where something came meanwhile.
+    /// Forgets the task that last waited to read; otherwise its memory stays allocated. Does
+    /// nothing if data has arrived meanwhile.
     pub fn forget_reader(&self) {
         let _ = self.tcp().poll_read_ready(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// The same connection on the runtime that asks for it.
+    /// Moves the connection to the calling runtime.
     ///
     /// # Errors
     ///
-    /// When the runtime has no room for it.
+    /// When the runtime cannot register it.
     pub fn moved(self) -> io::Result<Self> {
         let moved = |tcp: TcpStream| TcpStream::from_std(tcp.into_std()?);
         match self {
@@ -173,7 +173,7 @@ impl AsyncRead for Stream {
             Self::Plain(tcp) => return Pin::new(tcp).poll_read(context, buffer),
             Self::Tls(secure) => secure,
         };
-        // Whoever reads as long as something comes must not keep the thread.
+        // A task that reads as long as data arrives must not block the thread.
         let turn = ready!(poll_proceed(context));
         loop {
             match secure.try_read(buffer.initialize_unfilled()) {

@@ -1,4 +1,4 @@
-//! A bound on how long the other side of a connection may take nothing of what is written to it.
+//! A time limit for peers that do not read the data written to them.
 
 use std::io;
 use std::io::IoSlice;
@@ -12,25 +12,25 @@ use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
-/// How long a client of HTTP may take nothing.
+/// How long an HTTP client may accept nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection whose writes fail when nothing could be written for half a minute: a client that asks
-/// and does not read the answers must not keep its place.
+/// A connection whose writes fail when nothing could be written for half a minute: a client that
+/// sends requests but does not read the answers must not keep its place.
 #[derive(Debug)]
 pub struct Timed<I> {
     io: I,
-    /// While a write waits.
+    /// Set while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I> Timed<I> {
-    /// Bounds the writes of a connection.
+    /// Limits the time of a connection's writes.
     pub fn new(io: I) -> Self {
         Self { io, deadline: None }
     }
 
-    /// The connection, without a bound.
+    /// The connection, without the limit.
     pub fn into_inner(self) -> I {
         self.io
     }

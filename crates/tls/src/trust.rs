@@ -1,5 +1,5 @@
-//! Whom a client trusts: certificate authorities in a file, else those of the system, or nobody but
-//! the listener whose certificate we hold ourselves.
+//! How a client verifies servers: with a CA bundle, or else the system's CA store, or only with the
+//! certificate of our own listener.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::certificate::certificates;
 /// Why a client has no usable CA certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file with authorities is of no use.
+    /// The CA bundle cannot be used.
     #[error(transparent)]
     File(#[from] CertificateError),
     /// TLS cannot be set up.
@@ -36,11 +36,11 @@ pub enum TrustError {
     Tls(#[from] Error),
 }
 
-/// A client that trusts those in the file, or without one those that the system trusts.
+/// A client that uses the CA bundle or, without one, the system's CA store.
 ///
 /// # Errors
 ///
-/// When the file holds no certificate, or the system has none.
+/// When the file contains no certificate, or the system has none.
 pub fn trusting(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let Some(path) = authorities else {
@@ -56,8 +56,8 @@ pub fn trusting(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> 
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A client that trusts nobody but a listener with this very certificate, by whatever name it is
-/// reached.
+/// A client that accepts only a listener with this certificate, whatever name the listener is
+/// reached by.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ fn verified_by(
 ) -> Result<ClientConfig, Error> {
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    // The name says what a verifier can do wrong: both of ours verify.
+    // "dangerous" means that a verifier could be wrong; both of ours verify.
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
