@@ -1,4 +1,4 @@
-//! Rows that scrolled off the screen, painted as they go.
+//! Rows that have scrolled off the screen, painted as they leave it.
 
 use std::collections::VecDeque;
 
@@ -6,8 +6,8 @@ use crate::grid::Row;
 use crate::rows::Last;
 use crate::rows::Rows;
 
-/// They are kept in parts, each of about so many bytes or rows, and so many parts of them, the newest: 10,000
-/// rows, which is more than terminals keep by default.
+/// They are kept in parts of about this many bytes or rows, and only this many of the newest parts:
+/// 10,000 rows, more than terminals keep by default.
 const PART: usize = 32 * 1024;
 const PART_ROWS: usize = 500;
 const PARTS: usize = 20;
@@ -28,7 +28,7 @@ impl Above {
         *self = Self::default();
     }
 
-    /// Ends the last row before one that follows, and says what that follows.
+    /// Ends the last row before the next one, and returns what that one follows.
     pub(crate) fn break_before(&mut self, row: &Row) -> Last {
         self.parts.back_mut().map(|part| part.break_before(row)).unwrap_or_default()
     }
@@ -48,7 +48,7 @@ impl Above {
         }
     }
 
-    /// The newest rows that fit in so many bytes, in whole parts.
+    /// The newest rows that fit into `most` bytes, in whole parts.
     pub(crate) fn newest(&self, most: usize) -> String {
         let mut room = most;
         let fits = |part: &&Rows| {

@@ -1,4 +1,4 @@
-//! How a character looks: colors and other attributes (SGR).
+//! The appearance of characters: colors and other attributes (SGR).
 
 use std::fmt::Write;
 
@@ -15,11 +15,11 @@ const RGB: u32 = 3 << 24;
 impl Color {
     pub(crate) const DEFAULT: Self = Self(0);
 
-    /// Writes the parameters that select it; `base` is 30 for the foreground, 40 for the background, 50 for
-    /// the underline's.
+    /// Writes the parameters that select it. `base` is 30 for the foreground, 40 for the
+    /// background, and 50 for the underline.
     fn write(self, base: u32, text: &mut String) {
         let value = self.0 & 0x00ff_ffff;
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = match self.0 & 0xff00_0000 {
             OF_16 if value < 8 => write!(text, ";{}", base + value),
             OF_16 => write!(text, ";{}", base + 60 + value - 8),
@@ -33,7 +33,7 @@ impl Color {
     }
 }
 
-/// Attributes that are on or off, with the parameters that switch them on and off.
+/// Attributes that are on or off, with the SGR parameters for on and off.
 const SWITCHES: [(u16, u32); 8] = [
     (BOLD, 1),
     (DIM, 2),
@@ -48,7 +48,7 @@ const BOLD: u16 = 1;
 const DIM: u16 = 1 << 1;
 const ITALIC: u16 = 1 << 2;
 
-/// What characters are printed with.
+/// The attributes of printed characters.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Attributes {
     foreground: Color,
@@ -60,7 +60,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    /// What erased cells have: the background alone.
+    /// The attributes of erased cells: only the background.
     pub(crate) fn erased(self) -> Self {
         Self { background: self.background, ..Self::default() }
     }
@@ -73,7 +73,7 @@ impl Attributes {
         self.background != Color::DEFAULT
     }
 
-    /// The sequence that selects them, whatever was selected before.
+    /// Writes the sequence that selects these attributes, whatever was selected before.
     pub(crate) fn write(self, text: &mut String) {
         text.push_str("\x1b[0");
         for (switch, parameter) in SWITCHES {
@@ -95,7 +95,7 @@ impl Attributes {
         text.push('m');
     }
 
-    /// SGR.
+    /// Handles SGR.
     pub(crate) fn select(&mut self, params: &Params) {
         let mut at = 0;
         while at < params.len() {
@@ -139,8 +139,8 @@ impl Attributes {
         }
     }
 
-    /// A color of 256, or red, green and blue, in parameters or in subparameters. Returns how many parameters
-    /// it took beyond the first.
+    /// A color: one of 256, or red, green and blue, in parameters or in subparameters. Returns how
+    /// many parameters it used after the first.
     fn select_color(&mut self, params: &Params, at: usize) -> usize {
         let subs = params.subs(at);
         let sub = |place: usize| subs.get(place).copied().flatten().unwrap_or(0);

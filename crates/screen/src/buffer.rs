@@ -1,4 +1,4 @@
-//! One of a terminal's two screens: its rows, and what belongs to it alone.
+//! One of a terminal's two screens: its rows and its own state.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use crate::attributes::Attributes;
 use crate::charsets::Charsets;
 use crate::grid::Row;
 
-/// What `ESC 7` saves.
+/// The state that `ESC 7` saves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Saved {
     pub(crate) x: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Saved {
 pub(crate) struct Buffer {
     rows: VecDeque<Row>,
     cols: usize,
-    /// The rows that scroll, both included.
+    /// The scroll region: its first and its last row.
     pub(crate) top: usize,
     pub(crate) bottom: usize,
     pub(crate) tabs: Vec<bool>,
@@ -58,13 +58,13 @@ impl Buffer {
         self.rows.get_mut(y)
     }
 
-    /// All as it was at first, but for the saved cursor.
+    /// Resets everything except the saved cursor.
     pub(crate) fn clear(&mut self) {
         let saved = self.saved;
         *self = Self { saved, ..Self::new(self.rows.len(), self.cols) };
     }
 
-    /// Keeps a part of the cells alone, and what of the scroll region is in it.
+    /// Keeps only a part of the cells, and the part of the scroll region in it.
     pub(crate) fn crop(&mut self, top: usize, left: usize, rows: usize, cols: usize) {
         self.rows = self.rows.iter().skip(top).take(rows).map(|row| row.part(left, cols)).collect();
         self.saved = self.saved.map(|saved| Saved {
@@ -84,7 +84,7 @@ impl Buffer {
         };
     }
 
-    /// Takes a row away, and puts an empty one elsewhere.
+    /// Removes a row, and inserts an empty one elsewhere; returns the removed one.
     pub(crate) fn move_row(&mut self, from: usize, to: usize, fill: Attributes) -> Option<Row> {
         let row = self.rows.remove(from)?;
         self.rows.insert(to.min(self.rows.len()), Row::new(self.cols, fill));

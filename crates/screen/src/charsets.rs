@@ -9,7 +9,7 @@ pub(crate) enum Charset {
     Drawing,
 }
 
-/// What `` ` `` to `~` are in the set for line drawing.
+/// The characters for `` ` `` to `~` in the set for line drawing.
 const DRAWING: [char; 31] = [
     '\u{25c6}', '\u{2592}', '\u{2409}', '\u{240c}', '\u{240d}', '\u{240a}', '\u{b0}', '\u{b1}',
     '\u{2424}', '\u{240b}', '\u{2518}', '\u{2510}', '\u{250c}', '\u{2514}', '\u{253c}', '\u{23ba}',
@@ -17,7 +17,7 @@ const DRAWING: [char; 31] = [
     '\u{2502}', '\u{2264}', '\u{2265}', '\u{3c0}', '\u{2260}', '\u{a3}', '\u{b7}',
 ];
 
-/// What designates G0 to G3.
+/// The bytes that designate G0 to G3.
 const DESIGNATORS: [char; 4] = ['(', ')', '*', '+'];
 
 impl Charset {
@@ -49,7 +49,7 @@ impl Charset {
     }
 }
 
-/// G0 to G3, and which of them is used.
+/// G0 to G3, and the one in use.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Charsets {
     sets: [Charset; 4],
@@ -61,7 +61,7 @@ impl Charsets {
         self.level = level;
     }
 
-    /// `ESC ( 0` and its like.
+    /// Handles `ESC ( 0` and similar sequences.
     pub(crate) fn designate(&mut self, intermediate: u8, last: u8) {
         let level = match intermediate {
             b'(' => 0,
@@ -79,7 +79,7 @@ impl Charsets {
         self.sets.get(self.level).map_or(c, |set| set.translate(c))
     }
 
-    /// What makes a terminal that has `before` have these.
+    /// Writes the sequences that change a terminal from `before` to these.
     pub(crate) fn write(&self, before: &Self, text: &mut String) {
         for ((set, old), designator) in self.sets.iter().zip(&before.sets).zip(DESIGNATORS) {
             if set != old {

@@ -3,13 +3,14 @@
 use crate::Grid;
 use crate::terminal::Terminal;
 
-/// The part around the cursor, with what of the scroll region is in it, and the rows above it. So output where the
-/// cursor is goes on as on the whole terminal; only what is put at other places later may be out of place.
+/// Crops a terminal to the part around the cursor, with the rows above it and the part of the
+/// scroll region in it. Output at the cursor then continues as on the whole terminal; only later
+/// output at other positions may be misplaced.
 pub(crate) fn crop(mut terminal: Terminal, grid: Grid) -> Terminal {
     let (x, y) = (terminal.x.min(terminal.cols - 1), terminal.y);
     let place = |x, y| (place(x, terminal.cols, grid.cols), place(y, terminal.rows, grid.rows));
     let (left, top) = place(x, y);
-    // Behind the alternate screen, the normal one waits with the cursor that it saved.
+    // While the alternate screen is shown, the normal screen has its saved cursor.
     let saved = terminal.normal.saved.unwrap_or_default();
     let of_normal = if terminal.on_alternate { place(saved.x, saved.y) } else { (left, top) };
     let region = terminal.shown().top;
@@ -22,14 +23,14 @@ pub(crate) fn crop(mut terminal: Terminal, grid: Grid) -> Terminal {
         buffer.crop(top, left, grid.rows, grid.cols);
     }
     terminal.addressed = true;
-    // Rows count from the region's first, if that is the same row still.
+    // In origin mode, rows count from the region's first row, if that is still the same row.
     terminal.modes.origin &= region == terminal.shown().top + top;
     (terminal.x, terminal.y) = (x - left, y - top);
     (terminal.rows, terminal.cols) = (grid.rows, grid.cols);
     terminal
 }
 
-/// Where the part begins: at the beginning, as long as the cursor is seen.
+/// The beginning of the part: 0, as long as the cursor is visible.
 fn place(at: usize, of: usize, room: usize) -> usize {
     if at < room { 0 } else { (at - room / 2).min(of.saturating_sub(room)) }
 }

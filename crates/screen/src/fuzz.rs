@@ -1,4 +1,4 @@
-//! What `fuzz/` drives with bytes of its own, and the tests with those that it found.
+//! Entry points for `fuzz/`, and for tests that repeat its findings.
 
 use serialproxy_proto::console::Size;
 
@@ -7,8 +7,8 @@ use crate::READ;
 use crate::Sight;
 use crate::paint;
 
-/// A guest's output on a grid: two bytes say of what size, and one whether it is repeated, since a bomb is one
-/// sequence many times.
+/// Paints a guest's output on a grid. Two bytes give the grid's size, and one whether the output is
+/// repeated, since a bomb repeats one sequence many times.
 pub fn screen(data: &[u8]) {
     let [rows, cols, times, output @ ..] = data else { return };
     let size = Size { rows: u16::from(*rows), cols: 2 * u16::from(*cols) };

@@ -2,14 +2,14 @@
 
 use crate::attributes::Attributes;
 
-/// What a cell shows.
+/// The content of a cell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Text {
     /// Nothing was printed here, or it was erased.
     Nothing,
     /// A character.
     Char(char),
-    /// A character with others that combine with it: its place among those of the terminal.
+    /// A character with combining ones: its index among those of the terminal.
     Combined(usize),
 }
 
@@ -17,7 +17,7 @@ pub(crate) enum Text {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) text: Text,
-    /// 2 where the next cell belongs to it too, which has 0.
+    /// 2 for the first cell of a wide character, 0 for the second.
     pub(crate) width: u8,
     pub(crate) attributes: Attributes,
 }
@@ -41,7 +41,7 @@ impl Cell {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     cells: Vec<Cell>,
-    /// The text of the row before goes on in it.
+    /// Whether it continues the text of the row before.
     pub(crate) wrapped: bool,
 }
 
@@ -50,7 +50,7 @@ impl Row {
         Self { cells: vec![Cell::empty(attributes); cols], wrapped: false }
     }
 
-    /// A part of its cells.
+    /// A part of the row.
     pub(crate) fn part(&self, left: usize, cols: usize) -> Self {
         let cells = self.cells.iter().skip(left).take(cols).copied().collect();
         let mut part = Self { cells, wrapped: false };
@@ -67,7 +67,7 @@ impl Row {
         self.cells.iter().all(|cell| cell.is_blank())
     }
 
-    /// Whether nothing is printed in it.
+    /// Whether all of its cells are erased.
     pub(crate) fn is_erased(&self) -> bool {
         self.cells.iter().all(|cell| cell.text == Text::Nothing)
     }
@@ -90,7 +90,7 @@ impl Row {
         }
     }
 
-    /// Empties a second half of a wide character at `at`, whose first half is gone.
+    /// Empties the second half of a wide character at `at` whose first half is gone.
     pub(crate) fn split_at(&mut self, at: usize, fill: Attributes) {
         if self.cell(at).is_some_and(Cell::is_half) {
             self.set(at, Cell::empty(fill));
@@ -106,11 +106,11 @@ impl Row {
             moved.rotate_right(count);
         }
         self.fill(at, at + count, fill);
-        // A first half at the end has no room for the second.
+        // The first half of a wide character at the end has no room for the second.
         self.split_before(cols, fill);
     }
 
-    /// Takes cells away at `at`, and moves others to the left.
+    /// Removes cells at `at`, and moves the rest to the left.
     pub(crate) fn delete(&mut self, at: usize, count: usize, fill: Attributes) {
         let cols = self.cells.len();
         let count = count.min(cols.saturating_sub(at));

@@ -1,4 +1,4 @@
-//! The screen of a guest as it is now, as bytes that paint it.
+//! The present screen of a guest, as bytes that paint it.
 //!
 //! At each attach, a terminal is modeled from the newest output, and then dropped: this takes some
 //! milliseconds, and lines without an attach need no memory for it. The painted bytes contain no
@@ -6,7 +6,7 @@
 //! painted bytes do not either: the rows appear below what the viewer's terminal already shows.
 //!
 //! The model follows the page's terminal: a test compares the two, cell by cell. Guests may be
-//! hostile: `work` bounds what is modeled, `rows` and `above` what is painted.
+//! hostile: `work` limits the modeled output, `rows` and `above` limit the painted bytes.
 
 mod above;
 mod attributes;
@@ -31,33 +31,34 @@ use serialproxy_proto::console::Size;
 use crate::terminal::Terminal;
 pub use crate::widths::width;
 
-/// Bytes of output that a screen and the rows above it are made from, at most.
+/// Most bytes of output from which a screen and the rows above it are made.
 pub const READ: usize = 256 * 1024;
 
-/// Bytes that paint a screen and the rows above it, at most. Rows above the screen that do not fit
-/// are left out. A screen alone always fits: 200 × 500 cells of a character of four bytes,
-/// combining characters from `READ`, and the colors that `rows` allows.
+/// Most bytes that paint a screen and the rows above it. Rows above the screen that do not fit are
+/// left out. A screen alone always fits: 200 × 500 cells of a character of four bytes, combining
+/// characters from `READ`, and the colors that `rows` allows.
 pub const PAINTED: usize = 1024 * 1024;
 
-/// The default grid: the size that Linux assumes of a serial terminal.
+/// The default grid: Linux assumes this size of a serial terminal.
 const USUAL: Size = Size { rows: 24, cols: 80 };
 
-/// A larger grid is modeled as one of this size: it would be paid for in memory.
+/// A larger grid is modeled with this size, to limit memory.
 const MOST_ROWS: u16 = 200;
 const MOST_COLS: u16 = 500;
 
-/// What is known of a screen.
+/// The input for painting a screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight<'a> {
     /// The newest output.
     pub output: &'a [u8],
-    /// Where in it the guest booted last.
+    /// The position in it at which the guest booted last.
     pub boot: Option<usize>,
-    /// The grid of who is to see it.
+    /// The viewer's grid.
     pub viewer: Option<Size>,
-    /// The grid of who writes, which the guest may have been told.
+    /// The grid of the session that writes, which the guest may know.
     pub writer: Option<Size>,
-    /// Whether a line feed begins a line on the terminals of the line, without that the guest sets it.
+    /// Whether a line feed begins a line on the line's terminals even if the guest does not set
+    /// that mode.
     pub begins_line: bool,
 }
 
@@ -83,8 +84,8 @@ impl Grid {
     }
 }
 
-/// Paints what a terminal shows that got the output from the start. Where the guest draws on a larger grid than
-/// that of the viewer, it is the part around the cursor.
+/// Paints the screen of a terminal that received all of the output. If the guest draws on a larger
+/// grid than the viewer's, paints the part around the cursor.
 pub fn paint(sight: &Sight<'_>) -> Vec<u8> {
     if sight.output.is_empty() {
         return Vec::new();
@@ -97,7 +98,7 @@ pub fn paint(sight: &Sight<'_>) -> Vec<u8> {
     painting::paint(&mut crop::crop(terminal, grid), &open)
 }
 
-/// The grid on which the guest draws, where it is larger than that of the viewer.
+/// The grid on which the guest draws, if it is larger than the viewer's.
 pub fn drawn(sight: &Sight<'_>) -> Option<Size> {
     let grid = sight.drawn(&model(sight, sight.grid()).0)?;
     Some(Size { rows: u16::try_from(grid.rows).ok()?, cols: u16::try_from(grid.cols).ok()? })
@@ -116,7 +117,7 @@ impl Sight<'_> {
     }
 }
 
-/// A terminal with what is shown of the output, and what is open at the output's end.
+/// A terminal after the output, and the incomplete sequence or character at the output's end.
 fn model(sight: &Sight<'_>, grid: Grid) -> (Terminal, Vec<u8>) {
     let begin = work::affordable(sight.output, grid);
     let mut terminal = Terminal::new(grid.rows, grid.cols, sight.begins_line);

@@ -1,9 +1,9 @@
-//! Modes of a terminal: of its keyboard, mouse, cursor and text.
+//! Modes of a terminal: for its keyboard, mouse, cursor and text.
 
 use std::fmt::Write;
 
-/// Private modes (`CSI ? … h`) that are on or off, and whether they are on at first. Those of the screens, of
-/// the mouse, and DECOM are elsewhere.
+/// Private modes (`CSI ? … h`) that are on or off, each with its initial state. The modes of
+/// screens and mouse, and DECOM, are elsewhere.
 const PRIVATE: [(u32, bool); 9] = [
     (1, false),
     (5, false),
@@ -24,7 +24,7 @@ pub(crate) struct Modes {
     private: [bool; PRIVATE.len()],
     pub(crate) insert: bool,
     pub(crate) newline: bool,
-    /// Whether `newline` is on at first, by the settings of the line.
+    /// Whether `newline` is initially on, by the settings of the line.
     pub(crate) begins_line: bool,
     pub(crate) origin: bool,
     /// 9, 1000, 1002 or 1003.
@@ -92,7 +92,7 @@ impl Modes {
         }
     }
 
-    /// What DECSTR resets, as xterm.js has it.
+    /// Resets the modes that DECSTR resets in xterm.js.
     pub(crate) fn reset_softly(&mut self) {
         let Self { newline, begins_line, mouse, mouse_encoding, private, .. } = *self;
         let blinks = PRIVATE.iter().zip(private).any(|((number, _), on)| *number == 12 && on);
@@ -100,7 +100,7 @@ impl Modes {
         self.set_private(12, blinks);
     }
 
-    /// What makes a terminal with the modes that it has at first have these. DECOM is not among them.
+    /// Writes the sequences that change a terminal from the initial modes to these, except DECOM.
     pub(crate) fn write(&self, text: &mut String) {
         let private = PRIVATE.iter().zip(self.private);
         let private =
@@ -108,9 +108,9 @@ impl Modes {
         let mouse =
             [self.mouse, self.mouse_encoding].into_iter().flatten().map(|mode| (mode, true));
         for (mode, on) in private.chain(mouse) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = match (mode, on) {
-                // Older terminals know no other.
+                // Older terminals support only this one.
                 (KEYPAD, true) => write!(text, "\x1b="),
                 (_, true) => write!(text, "\x1b[?{mode}h"),
                 (_, false) => write!(text, "\x1b[?{mode}l"),

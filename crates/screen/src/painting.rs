@@ -1,4 +1,4 @@
-//! A terminal's state as bytes that give it to another terminal.
+//! Painting a terminal: its state as bytes for another terminal.
 
 use std::fmt::Write;
 
@@ -11,10 +11,10 @@ use crate::rows::Rows;
 use crate::rows::text_at;
 use crate::terminal::Terminal;
 
-/// Room for everything but rows: positions, tabs, attributes, modes.
+/// Bytes for everything except rows: positions, tabs, attributes, modes.
 const STATE: usize = 16 * 1024;
 
-/// What paints a terminal, with the rows above its screen that fit.
+/// The bytes that paint a terminal, with as many of the rows above its screen as fit.
 pub(crate) fn paint(terminal: &mut Terminal, open: &[u8]) -> Vec<u8> {
     let screen = Painting::of(terminal).text;
     let last = [screen.as_bytes(), terminal.held().as_bytes(), open].concat();
@@ -26,9 +26,11 @@ struct Painting {
     text: String,
     /// The row of the cursor.
     y: usize,
-    /// Where the rows end: the text's length there, the cursor's column, and what is selected.
+    /// The state at the end of the rows: the text's length there, the cursor's column, and the
+    /// attributes.
     rows_end: Option<(usize, usize, Attributes)>,
-    /// Whether the terminal's first row is the first of what is painted, so that places can be named.
+    /// Whether the terminal's first row is the first painted one, so that positions can be
+    /// addressed.
     absolute: bool,
     charsets: Charsets,
 }
@@ -55,7 +57,7 @@ impl Painting {
         painting
     }
 
-    /// The state of the normal screen, and the alternate one with its rows.
+    /// Paints the state of the normal screen, and the alternate screen with its rows.
     fn enter_alternate(&mut self, normal: &Buffer, rows: &str) {
         self.set_tabs(normal);
         self.set_margins(normal);
@@ -71,7 +73,7 @@ impl Painting {
         self.absolute = true;
     }
 
-    /// The rest of the state, of the screen that is shown.
+    /// Paints the rest of the state, for the visible screen.
     fn finish(&mut self, terminal: &Terminal) {
         let buffer = terminal.shown();
         self.set_tabs(buffer);
@@ -89,14 +91,14 @@ impl Painting {
         }
         self.select(Charsets::default());
         match buffer.rows().nth(terminal.y) {
-            // Behind the last column is who printed there.
+            // Only printing in the last column brings the cursor behind it.
             Some(row) if terminal.x >= terminal.cols => {
                 let (x, attributes, text) = text_at(row, terminal.cols - 1, &terminal.combined);
                 self.go_to(x, y);
                 attributes.write(&mut self.text);
                 self.text.push_str(&text);
             }
-            // The next character goes on where the rows end, as it came.
+            // The next character continues at the end of the rows.
             _ if self.is_at(terminal.x, y, terminal.attributes) => {}
             _ => self.go_to(terminal.x, y),
         }
@@ -107,13 +109,13 @@ impl Painting {
         terminal.modes.write(&mut self.text);
     }
 
-    /// Whether the text, which ends in its rows, leaves a terminal so.
+    /// Whether the text, up to the end of its rows, leaves the cursor here, with these attributes.
     fn is_at(&self, x: usize, y: usize, attributes: Attributes) -> bool {
         self.y == y && self.rows_end == Some((self.text.len(), x, attributes))
     }
 
     fn go_to(&mut self, x: usize, y: usize) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = if self.absolute {
             write!(self.text, "\x1b[{};{}H", y + 1, x + 1)
         } else {
@@ -155,7 +157,7 @@ struct Painted {
     count: usize,
 }
 
-/// The rows of the normal screen: all, or those that the guest came to.
+/// The rows of the normal screen: all, or those that the guest has used.
 fn normal_rows(terminal: &mut Terminal, all: bool) -> Painted {
     let normal = &terminal.normal;
     let printed = normal.rows().rev().skip_while(|row| row.is_blank()).count();

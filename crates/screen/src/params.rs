@@ -1,21 +1,22 @@
-//! Parameters of a control sequence.
+//! The parameters of a control sequence.
 
-/// Parameters, and subparameters of all together, that are kept: more are left out.
+/// Most parameters, and most subparameters of all of them; further ones are ignored.
 const MOST: usize = 32;
 
-/// No number is larger.
+/// The largest number.
 const LARGEST: u32 = 0x7fff_ffff;
 
-/// Numbers between `;`, each with the numbers that follow it after `:`. There is at least one; an empty one is 0.
+/// Numbers between `;`, each followed by its subparameters after `:`. There is at least one; an
+/// empty one is 0.
 #[derive(Debug)]
 pub(crate) struct Params {
     values: [u32; MOST],
     len: usize,
     subs: [Option<u32>; MOST],
-    /// Where the subparameters of a parameter end.
+    /// The end of each parameter's subparameters.
     sub_ends: [usize; MOST],
     sub_len: usize,
-    /// Where digits go.
+    /// Where the next digit belongs.
     digits: Digits,
 }
 
@@ -49,7 +50,7 @@ impl Params {
         }
     }
 
-    /// Takes a digit, `;` or `:`.
+    /// Handles a digit, `;` or `:`.
     pub(crate) fn push(&mut self, byte: u8) {
         match byte {
             b';' => self.begin_value(),
@@ -105,12 +106,12 @@ impl Params {
         self.len
     }
 
-    /// The number at a place; 0 where there is none.
+    /// The number at an index; 0 where there is none.
     pub(crate) fn get(&self, at: usize) -> u32 {
         self.values.get(at).filter(|_| at < self.len).copied().unwrap_or(0)
     }
 
-    /// The number at a place as a count: 1 where there is none.
+    /// The number at an index as a count: 1 where there is none.
     pub(crate) fn count(&self, at: usize) -> usize {
         usize::try_from(self.get(at).max(1)).unwrap_or(usize::MAX)
     }
@@ -119,7 +120,7 @@ impl Params {
         self.values.iter().take(self.len).copied()
     }
 
-    /// The numbers after `:` that follow the one at a place.
+    /// The subparameters of the number at an index.
     pub(crate) fn subs(&self, at: usize) -> &[Option<u32>] {
         let end = self.sub_ends.get(at).filter(|_| at < self.len).copied().unwrap_or(0);
         let begin = at.checked_sub(1).and_then(|before| self.sub_ends.get(before)).copied();

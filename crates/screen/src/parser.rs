@@ -1,22 +1,23 @@
-//! Control sequences in a guest's output: the state machine of DEC's VT500 as Paul Williams drew it, with
-//! the controls U+0080 to U+009F, as xterm.js has it.
+//! Parses control sequences in a guest's output: the state machine of DEC's VT500 as described by
+//! Paul Williams, with the controls U+0080 to U+009F, like xterm.js.
 
 use crate::params::Params;
 
-/// So many bytes of an unfinished sequence are kept. The rest of a longer string is left out.
+/// Bytes of an unfinished sequence that are kept. The rest of a longer string is left out.
 const PENDING: usize = 256;
 
-/// What happens on a terminal.
+/// The operations of a terminal.
 pub(crate) trait Perform {
-    /// A character that is shown.
+    /// Prints a character.
     fn print(&mut self, c: char);
-    /// A control character.
+    /// Executes a control character.
     fn control(&mut self, c: char);
-    /// `ESC`, intermediate bytes, final byte.
+    /// Executes an escape sequence: `ESC`, intermediate bytes, final byte.
     fn escape(&mut self, intermediates: u32, last: u8);
-    /// `CSI`, private marker and intermediate bytes, parameters, final byte.
+    /// Executes a control sequence: `CSI`, private marker and intermediate bytes, parameters, final
+    /// byte.
     fn sequence(&mut self, params: &Params, intermediates: u32, last: u8);
-    /// A string (OSC, DCS) ended. None of them changes what the screen shows.
+    /// Handles the end of a string (OSC, DCS). No string changes the screen.
     fn string(&mut self, bytes: usize);
 }
 
@@ -44,21 +45,21 @@ enum State {
 pub(crate) struct Parser {
     state: State,
     params: Params,
-    /// Private marker and intermediate bytes, the last in the lowest byte.
+    /// Private marker and intermediate bytes; the last is in the lowest byte.
     intermediates: u32,
-    /// The sequence so far, without control characters that were carried out within it.
+    /// The sequence so far, without the control characters in it that were executed.
     pending: Vec<u8>,
     /// Length of a string.
     length: usize,
 }
 
 impl Parser {
-    /// The beginning of a sequence whose end is yet to come.
+    /// The beginning of an incomplete sequence.
     pub(crate) fn pending(&self) -> &[u8] {
         &self.pending
     }
 
-    /// Whether no sequence is open.
+    /// Whether there is no incomplete sequence.
     pub(crate) fn is_idle(&self) -> bool {
         self.state == State::Ground
     }
@@ -105,7 +106,7 @@ impl Parser {
             _ if c == '\x7f' => {}
             _ => match u8::try_from(c) {
                 Ok(byte) if byte.is_ascii() => self.advance_sequence(byte, perform),
-                // A character that no sequence has ends it.
+                // A character that is not valid in a sequence ends it.
                 _ if self.state == State::CsiIgnore => {}
                 _ => self.end(),
             },
@@ -191,8 +192,8 @@ impl Parser {
     }
 }
 
-/// The characters of some bytes, each with the offset behind it. U+FFFD stands for each sequence of bytes that is
-/// no UTF-8, as in browsers; the beginning of a character at the end is left out.
+/// The characters of some bytes, each with the offset after it. U+FFFD replaces each invalid
+/// sequence of bytes, as in browsers; an incomplete character at the end is left out.
 pub(crate) fn characters(bytes: &[u8]) -> impl Iterator<Item = (usize, char)> {
     let mut end = 0;
     bytes.utf8_chunks().flat_map(move |chunk| {
@@ -210,7 +211,7 @@ pub(crate) fn characters(bytes: &[u8]) -> impl Iterator<Item = (usize, char)> {
     })
 }
 
-/// The beginning of a character of UTF-8 at the end, whose rest is yet to come.
+/// The incomplete UTF-8 character at the end.
 pub(crate) fn cut_character(bytes: &[u8]) -> &[u8] {
     match bytes.utf8_chunks().last() {
         Some(chunk) if is_cut(chunk.invalid(), true) => chunk.invalid(),

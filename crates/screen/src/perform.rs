@@ -1,4 +1,4 @@
-//! What control characters and sequences do to a terminal.
+//! The effects of control characters and sequences on a terminal.
 
 use crate::grid::Cell;
 use crate::grid::Text;
@@ -147,13 +147,13 @@ impl Terminal {
         self.confine(self.cols - 1);
     }
 
-    /// Goes back to the end of the row before, whose text goes on in this one.
+    /// Moves back to the end of the row before, if this row continues its text.
     fn unwrap(&mut self) {
         let last = self.cols - 1;
         let Some(row) = self.row().filter(|row| row.wrapped) else { return };
         row.wrapped = false;
         self.y -= 1;
-        // A wide character that found no room left a cell empty.
+        // A wide character that did not fit left a cell empty.
         let early = self.row().and_then(|row| row.cell(last));
         let early = early.is_some_and(|cell| cell.text == Text::Nothing && cell.width == 1);
         self.x = if early { last - 1 } else { last };
@@ -325,7 +325,7 @@ impl Terminal {
         self.x = 0;
     }
 
-    /// SU and SD. No row goes above the screen.
+    /// SU and SD. No row is added above the screen.
     fn scroll(&mut self, count: usize, up: bool) {
         let fill = if up { self.attributes.erased() } else { Default::default() };
         let buffer = self.buffer();

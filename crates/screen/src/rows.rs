@@ -1,30 +1,31 @@
-//! Rows as they are painted.
+//! Painted rows.
 
 use crate::attributes::Attributes;
 use crate::grid::Cell;
 use crate::grid::Row;
 use crate::grid::Text;
 
-/// Bytes of attributes in one text. What comes after them is painted without.
+/// Most bytes of attributes in a text. The rest of the text is painted without attributes.
 const ATTRIBUTES: usize = 64 * 1024;
 
-/// Rows as text with attributes, with a new line before each that does not go on from the one before.
+/// Rows as text with attributes, with a new line before each row that does not continue the one
+/// before.
 #[derive(Debug)]
 pub(crate) struct Rows {
     text: String,
-    /// Those that are selected where the text ends.
+    /// The attributes at the end of the text.
     attributes: Attributes,
     /// Bytes of attributes in the text.
     spent: usize,
     last: Last,
-    /// The column in which the text leaves the cursor, where that is known.
+    /// The column of the cursor at the end of the text, if it is known.
     x: Option<usize>,
 }
 
-/// How the last row ended.
+/// The end of the last row.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Last {
-    /// There is none.
+    /// There is no row.
     #[default]
     None,
     /// Before the last column.
@@ -34,7 +35,7 @@ pub(crate) enum Last {
 }
 
 impl Rows {
-    /// Rows that follow a row.
+    /// Rows after a row.
     pub(crate) fn after(last: Last) -> Self {
         Self { text: "\x1b[0m".into(), attributes: Attributes::default(), spent: 0, last, x: None }
     }
@@ -47,12 +48,12 @@ impl Rows {
         &self.text
     }
 
-    /// The column in which the text leaves the cursor, where that is known.
+    /// The column of the cursor at the end of the text, if it is known.
     pub(crate) fn x(&self) -> Option<usize> {
         self.x
     }
 
-    /// What is selected where the text ends.
+    /// The attributes at the end of the text.
     pub(crate) fn attributes(&self) -> Attributes {
         self.attributes
     }
@@ -82,8 +83,9 @@ impl Rows {
         self.x = (self.last == Last::Short && self.text.len() == printed).then_some(end);
     }
 
-    /// Begins a new line before a row that does not go on from the last one, and says what the row follows then. A
-    /// new line takes the background that is selected, and a character without a width does not wrap.
+    /// Begins a new line before a row that does not continue the last one, and returns what the row
+    /// then follows. A new line has the selected background, and a character without a width does
+    /// not wrap.
     pub(crate) fn break_before(&mut self, row: &Row) -> Last {
         let first = row.cells().first().filter(|_| !row.is_erased());
         let goes_on = row.wrapped
@@ -110,7 +112,7 @@ impl Rows {
             }
             Text::Char(c) => {
                 if cell.width == 0 {
-                    // It must not combine with the one before.
+                    // It must not combine with the character before.
                     self.spend(cell.attributes);
                 } else {
                     self.select(cell.attributes);
@@ -165,8 +167,8 @@ impl Rows {
     }
 }
 
-/// The text of a cell of a row, and the column at which it begins: `at`, or the one before where that is the
-/// second half of a wide character.
+/// The text of a cell of a row, and the column where it begins: `at`, or the one before if that
+/// cell is the second half of a wide character.
 pub(crate) fn text_at(row: &Row, at: usize, combined: &[String]) -> (usize, Attributes, String) {
     let half = row.cell(at).is_some_and(|cell| cell.width == 0);
     let wide = half && at > 0 && row.cell(at - 1).is_some_and(|cell| cell.width == 2);

@@ -1,4 +1,4 @@
-//! A terminal as xterm and xterm.js are: what a guest's output makes of a grid.
+//! A terminal like xterm and xterm.js: the effect of a guest's output on a grid.
 
 use crate::above::Above;
 use crate::attributes::Attributes;
@@ -14,10 +14,10 @@ use crate::parser::characters;
 use crate::parser::cut_character;
 use crate::widths::width;
 
-/// No coordinate beyond this is meant: `CSI 999;999 H` asks how large the terminal is.
+/// Larger coordinates are not meant literally: `CSI 999;999 H` finds out the terminal's size.
 const FARTHEST: usize = 500;
 
-/// So many characters that are repeated are all printed, also where they scroll off the grid.
+/// Up to this many repeated characters are all printed, even if they scroll off the grid.
 pub(crate) const REPEATED: usize = 2000;
 
 /// A terminal.
@@ -28,22 +28,23 @@ pub(crate) struct Terminal {
     pub(crate) normal: Buffer,
     pub(crate) alternate: Buffer,
     pub(crate) on_alternate: bool,
-    /// The column of the cursor. It may be behind the last: the next character wraps.
+    /// The column of the cursor. It may be behind the last one: then the next character wraps.
     pub(crate) x: usize,
     pub(crate) y: usize,
     pub(crate) attributes: Attributes,
     pub(crate) charsets: Charsets,
     pub(crate) modes: Modes,
     pub(crate) above: Above,
-    /// Texts of cells with characters that combine.
+    /// Texts of cells with combining characters.
     pub(crate) combined: Vec<String>,
-    /// Whether the guest put something at a place of the screen, rather than only below what was there.
+    /// Whether the guest has addressed a position of the screen, instead of only adding output
+    /// below.
     pub(crate) addressed: bool,
-    /// The rows and columns that it addressed since the screen was empty.
+    /// The rows and columns that it has addressed since the screen was empty.
     pub(crate) extent: (usize, usize),
-    /// Columns of the character that was printed last, where nothing but characters came since.
+    /// Columns of the last printed character, if only characters have followed.
     last: Option<u8>,
-    /// The character that came last, with those that combine with it: whether more do is not known yet.
+    /// The last character with its combining ones: more of these may follow.
     held: String,
 }
 
@@ -69,8 +70,8 @@ impl Terminal {
         }
     }
 
-    /// Takes output. Returns what is open at its end, and is to come again before more: the beginning of a sequence
-    /// or of a character.
+    /// Handles output. Returns its incomplete end, which must be repeated before further output:
+    /// the beginning of a sequence or of a character.
     pub(crate) fn feed(&mut self, output: &[u8]) -> Vec<u8> {
         let mut parser = Parser::default();
         for (_, c) in characters(output) {
@@ -79,7 +80,7 @@ impl Terminal {
         [parser.pending(), cut_character(output)].concat()
     }
 
-    /// The character that is held back: it is to come before what is open.
+    /// The character that is held back. It belongs before the incomplete end.
     pub(crate) fn held(&self) -> &str {
         &self.held
     }
@@ -105,7 +106,7 @@ impl Terminal {
         self.held.push(c);
     }
 
-    /// Something else than a character came.
+    /// Handles the end of a combined character.
     pub(crate) fn stop_joining(&mut self) {
         self.flush();
         self.last = None;
@@ -157,13 +158,14 @@ impl Terminal {
         self.last = (columns > 0).then_some(columns);
     }
 
-    /// Makes room where a character goes beyond the last column. Returns whether there is some.
+    /// Makes room for a character that does not fit before the end of the row. Returns whether
+    /// there is room.
     fn make_room(&mut self, columns: u8) -> bool {
         let (cols, attributes) = (self.cols, self.attributes);
         let x = self.x;
         if !self.modes.wraps() {
             self.x = cols - 1;
-            // A second half is overwritten, so the first is gone too.
+            // If the second half is overwritten, the first half is erased, too.
             if let Some(row) = self.row().filter(|_| columns < 2)
                 && let Some(half) = row.cell(cols - 2)
             {
@@ -188,7 +190,7 @@ impl Terminal {
         true
     }
 
-    /// Adds a character to the one before.
+    /// Combines a character with the one before.
     fn combine(&mut self, c: char) {
         let x = self.x;
         let places = self.combined.len();
@@ -210,7 +212,7 @@ impl Terminal {
         }
     }
 
-    /// Prints the character before the cursor again, so many times.
+    /// Prints the character before the cursor `count` more times.
     pub(crate) fn repeat(&mut self, count: usize) {
         let Some(columns) = self.last else { return };
         let at = self.x.checked_sub(columns.into());
@@ -221,7 +223,7 @@ impl Terminal {
             Text::Combined(place) => self.combined.get(place).and_then(|text| text.chars().next()),
         };
         let Some(c) = first else { return };
-        // Once the grid is full, only the column changes on it.
+        // Once the grid is full, only the column still changes.
         let in_row = (self.cols / usize::from(columns)).max(1);
         let full = REPEATED.div_ceil(in_row).max(self.rows + 1) * in_row;
         let count = if count > full { full + (count - full) % in_row } else { count };
@@ -245,7 +247,7 @@ impl Terminal {
         self.x = self.x.min(self.cols - 1);
     }
 
-    /// The rows between the margins go up by one.
+    /// Scrolls the rows between the margins up by one.
     pub(crate) fn scroll_up(&mut self) {
         let fill = self.attributes.erased();
         let on_alternate = self.on_alternate;
@@ -267,7 +269,7 @@ impl Terminal {
         }
     }
 
-    /// Moves the cursor to a place, which counts from the margin in origin mode.
+    /// Moves the cursor to a position, which counts from the margin in origin mode.
     pub(crate) fn go_to(&mut self, x: usize, y: usize) {
         self.reach(x, y);
         let top = if self.modes.origin { self.shown().top } else { 0 };
@@ -276,7 +278,7 @@ impl Terminal {
         self.confine(self.cols - 1);
     }
 
-    /// The guest takes the screen to be so large at least.
+    /// The guest assumes that the screen has at least this size.
     pub(crate) fn reach(&mut self, x: usize, y: usize) {
         self.addressed = true;
         if x < FARTHEST && y < FARTHEST {
@@ -337,7 +339,8 @@ impl Terminal {
         self.modes.reset_softly();
     }
 
-    /// All as it was at first, by RIS or at a boot. As on the page, what was printed goes above the screen.
+    /// Resets everything, by RIS or at a boot. As on the page, the present rows move above the
+    /// screen.
     pub(crate) fn reset(&mut self) {
         self.stop_joining();
         let mut above = std::mem::take(&mut self.above);

@@ -9,7 +9,8 @@ fn paint_alone(output: &[u8], size: Size) -> Vec<u8> {
     paint(&Sight { output, boot: None, viewer: Some(size), writer: None, begins_line: false })
 }
 
-/// The rows, the cursor and which screen. A cursor that waits behind the last column is on it.
+/// The rows, the cursor, and whether the alternate screen is shown. A cursor behind the last column
+/// counts as in it.
 fn shown(bytes: &[u8]) -> (Vec<String>, (usize, usize), bool) {
     let mut terminal = Terminal::new(SIZE.rows.into(), SIZE.cols.into(), false);
     terminal.feed(bytes);
@@ -57,7 +58,7 @@ fn what_a_smaller_terminal_does_not_show_is_above_it() {
     let title = format!("{shell}\x1b[1;1H\x1b[Ktitle\x1b[24;1H$ ");
     let text = String::from_utf8(paint_alone(title.as_bytes(), viewer)).unwrap();
     assert!(text.contains("line 0\r\n") && text.contains("title\r\n"), "{text}");
-    // The screen that comes back when the program ends is the part with its prompt.
+    // The screen that returns when the program ends is the part with its prompt.
     let program = format!("{shell}$ vi\x1b[?1049h\x1b[2J\x1b[24;1H:w\x1b[1;1H");
     let text = String::from_utf8(paint_alone(program.as_bytes(), viewer)).unwrap();
     let (before, after) = text.split_once("\x1b[?1049h").unwrap();
@@ -104,7 +105,7 @@ proptest! {
     }
 }
 
-/// What a guest can print to make a small output expensive.
+/// Output of a guest for which a small amount is expensive.
 const BOMBS: [&str; 22] = [
     "x\x1b[65535b",
     "\u{10348}\x1b[65535b",
@@ -133,7 +134,7 @@ const BOMBS: [&str; 22] = [
 
 const GRIDS: [(u16, u16); 5] = [(24, 80), (200, 500), (200, 1), (1, 500), (2, 2)];
 
-/// Whether every sequence in what is painted has its end.
+/// Whether every painted sequence is complete.
 fn is_whole(painted: &str) -> bool {
     let mut sequences = painted.split('\x1b').skip(1);
     sequences.all(|sequence| match sequence.strip_prefix('[') {
@@ -147,7 +148,7 @@ fn a_character_that_becomes_wide_has_room_on_a_grid_of_one_column() {
     paint_alone("0\u{fe0f}".as_bytes(), Size { rows: 200, cols: 1 });
 }
 
-/// What is asked of a painting, whatever the guest printed.
+/// Checks the guarantees for a painting of any output.
 fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
     let size = Size { rows, cols };
     let painted = paint_alone(output, size);
@@ -211,7 +212,7 @@ fn one_operation_is_always_affordable() {
     }
 }
 
-/// A program that was never shown to a person: counts large and small, sequences broken off, text.
+/// Hostile output: large and small counts, incomplete sequences, text.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let count = prop_oneof![0..4u32, 0..600u32, Just(65535), Just(u32::MAX)];
     let counts = proptest::collection::vec(count, 0..4)
@@ -259,7 +260,7 @@ fn a_line_feed_begins_a_line_where_the_line_is_set_up_so() {
     let switch = b"login: admin\npassword:\n> ";
     assert_eq!(paint(switch, true), "\x1b[0mlogin: admin\r\npassword:\r\n> ");
     assert!(paint(switch, false).contains("password:\r\n                     >"));
-    // A guest that sets it otherwise is heard until it resets the terminal.
+    // If the guest changes the mode, that counts until it resets the terminal.
     assert_eq!(paint(b"\x1b[20la\nb", true), "\x1b[0ma\r\n\r\x1b[1C\x1b[0m\x1b[20lb");
     assert_eq!(paint(b"\x1b[20l\x1bca\nb", true), "\x1b[0ma\r\nb");
 }

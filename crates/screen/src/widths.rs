@@ -1,4 +1,4 @@
-//! How many columns a character takes.
+//! The number of columns of a character.
 //!
 //! The page, this model and, as far as possible, the guest must agree. So this is the Unicode 11
 //! table of xterm.js's addon `unicode11`. It counts single characters, as guests do with `wcwidth`,
@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-/// Columns that a character takes: 0, 1 or 2.
+/// The columns of a character: 0, 1 or 2.
 pub fn width(c: char) -> u8 {
     let code = u32::from(c);
     if code < 0x300 {

@@ -12,13 +12,14 @@ use crate::parser::Perform;
 use crate::parser::characters;
 use crate::terminal::REPEATED;
 
-/// What modeling may cost: some 20 ms. A screen that is cropped is modeled twice.
+/// The maximum cost of modeling: about 20 ms. A cropped screen is modeled twice.
 pub(crate) const BUDGET: u64 = 20_000_000;
 
-/// After so much work the output may be cut.
+/// The output may be cut whenever this much work has been counted.
 const STEP: u64 = BUDGET / 64;
 
-/// Where the newest part of the output begins that can be modeled within the budget: between two operations.
+/// The beginning of the newest part of the output that can be modeled within the budget. It is
+/// between two operations.
 pub(crate) fn affordable(output: &[u8], grid: Grid) -> usize {
     let mut work = Work::new(grid);
     let mut parser = Parser::default();
@@ -90,7 +91,7 @@ impl Work {
         (self.rows + 2) * self.cols + REPEATED as u64
     }
 
-    /// So many columns to the right are a part of a wrap, which may scroll by a row.
+    /// Moving this many columns to the right is part of a wrap, which may scroll by a row.
     fn advance(&self, columns: u64) -> u64 {
         (columns * self.scroll_up(1).div_ceil((self.cols - 1).max(1))).min(self.scroll_up(1))
     }

@@ -1,4 +1,4 @@
-//! Streams that are made up.
+//! Generated streams.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ use crate::other::Other;
 
 const GRIDS: [(u16, u16); 4] = [(10, 40), (5, 20), (50, 132), (3, 7)];
 
-/// Text of one column a character, of two, with others that combine, and bytes that are no UTF-8.
+/// Text with characters of one column and of two, combining characters, and invalid UTF-8.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => "[ -~]{1,30}".prop_map(String::into_bytes),
@@ -92,7 +92,8 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn what_is_painted_of_any_output_is_what_the_other_terminal_shows_now_and_later() {
     let other = Mutex::new(Other::start());
-    // The same ones each time, so that a change that is not to blame does not fail. Thousands more were tried.
+    // The same streams each time, so that a test never fails because of an unrelated change.
+    // Thousands more were tried.
     let config = ProptestConfig {
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(11),

@@ -1,5 +1,5 @@
-//! A painted screen beside another terminal: that which got all output from the start. The other terminal is xterm.js,
-//! as the page has it (`other.mjs`).
+//! Compares a painted screen with another terminal, which received all output from the start. The
+//! other terminal is xterm.js, as in the page (`other.mjs`).
 
 #![allow(
     clippy::expect_used,

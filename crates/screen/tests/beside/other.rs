@@ -1,4 +1,4 @@
-//! The other terminal, in a process of its own.
+//! The other terminal, in a separate process.
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -44,7 +44,7 @@ impl Other {
         serde_json::from_str(&line).expect("an answer: is web/node_modules there (scripts/web)?")
     }
 
-    /// The same of output which, after the cut, is only put where the cursor of the part is.
+    /// The same for output that, after the cut, is only at the cursor of the part.
     pub(crate) fn differences_later(
         &mut self,
         before: &[u8],
@@ -69,8 +69,9 @@ impl Other {
         answer.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
     }
 
-    /// What differs between a terminal of a grid that got the output and one that was painted, now and after more.
-    /// Where the guest draws on a larger grid, it is the part around the cursor, now.
+    /// The differences between a terminal of a grid that received the output and a painted one, now
+    /// and after more output. If the guest draws on a larger grid, only the part around the cursor
+    /// is compared, and only now.
     pub(crate) fn differences(&mut self, output: &[u8], cut: usize, size: Size) -> Vec<String> {
         let (before, after) = output.split_at(cut);
         let sight = Sight {

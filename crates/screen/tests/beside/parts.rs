@@ -1,10 +1,10 @@
-//! Screens that are larger than the terminal of who watches.
+//! Screens that are larger than the viewer's terminal.
 
 use serialproxy_proto::console::Size;
 
 use crate::other::Other;
 
-/// A title and a status line, and what scrolls between them, on 24 rows.
+/// A title and a status line, with a scroll region between them, on 24 rows.
 const SPLIT: &str = "\x1b[2J\x1b[1;1Htitle\x1b[24;1Hstatus\x1b[2;23r";
 
 fn assert_goes_on(before: &str, after: &str) {
@@ -21,9 +21,9 @@ fn assert_goes_on(before: &str, after: &str) {
 fn a_part_scrolls_as_the_whole_does_and_its_status_line_stays() {
     let lines = "one\r\ntwo\r\nthree\r\n";
     assert_goes_on(&format!("{SPLIT}\x1b[23;1H{}", lines.repeat(10)), &lines.repeat(3));
-    // The other way.
+    // In the other direction.
     assert_goes_on(&format!("{SPLIT}\x1b[2;1Hfirst"), "\r\x1bMbefore\r\x1bMbefore that");
-    // At the end of a line, in the whole and in its part, the cursor stays.
+    // At the end of a line, the cursor stays, both in the whole and in its part.
     assert_goes_on(&format!("{SPLIT}\x1b[24;1H"), "\r\n\r\nnew status\r\n");
 }
 

@@ -1,4 +1,4 @@
-//! Streams that were recorded: what programs print on a terminal of 24 rows and 80 columns.
+//! Recorded streams: the output of programs on a terminal of 24 rows and 80 columns.
 
 use std::fs;
 use std::path::Path;
@@ -21,14 +21,14 @@ pub(crate) fn streams() -> Vec<(String, Vec<u8>)> {
     streams
 }
 
-/// Compares at some places of each recording.
+/// Compares at some positions of each recording.
 fn assert_painted(grids: &[(u16, u16)], places: usize) {
     let mut other = Other::start();
     let streams = streams();
     assert!(streams.len() >= 12, "{} recordings", streams.len());
     for (name, stream) in &streams {
         for place in 1..=places {
-            // Not at round places alone: within sequences and characters too.
+            // Also at positions within sequences and characters.
             let cut = stream.len() * place / places;
             for &(rows, cols) in grids {
                 let found = other.differences(stream, cut, Size { rows, cols });
