@@ -1,4 +1,4 @@
-//! Commands on who may come in: API tokens and local users.
+//! Commands for API tokens and local users.
 
 use reqwest::Method;
 use serde_json::json;

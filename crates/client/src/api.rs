@@ -1,4 +1,4 @@
-//! The API as the client sees it: one authenticated HTTP client, bounded in time and size.
+//! Calls to the API: one authenticated HTTP client, with limits on time and size.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -33,13 +33,13 @@ use crate::failure::is_no_tls;
 use crate::failure::is_only_tls;
 use crate::failure::root_cause;
 
-/// How long an answer may take. To boot a guest copies no disk, so no call is slow.
+/// How long an answer may take. Booting a guest copies no disk, so no call is slow.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// 16 MiB: a list of some 50,000 servers.
 const ANSWER_SIZE: usize = 16 << 20;
 
-/// Asks the API in one user's name.
+/// Calls the API as one user.
 #[derive(Debug)]
 pub(crate) struct Api {
     http: Client,
@@ -47,11 +47,11 @@ pub(crate) struct Api {
     token: Option<HeaderValue>,
     /// CA bundle that verifies it and the proxy, instead of the system's CA store.
     cacert: Option<PathBuf>,
-    /// What to do when the API wants a better token.
+    /// What to do when the API refuses the token.
     remedy: String,
 }
 
-/// A server as lists have it. The status is text, so that a newer API's words pass through.
+/// A server in a list. The status is text, so that statuses of a newer API can be shown.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ServerRow {
     pub(crate) id: ServerId,
@@ -59,36 +59,37 @@ pub(crate) struct ServerRow {
     pub(crate) status: String,
 }
 
-/// What a console URL is asked for.
+/// The parameters of a console URL.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConsoleRequest {
     pub(crate) server: ServerId,
     pub(crate) port: u8,
     pub(crate) mode: Mode,
-    /// Also while the server is off.
+    /// Whether to create a URL even if the server is off.
     pub(crate) wait: bool,
 }
 
-/// A piece of what a line printed.
+/// A piece of a line's output.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
-    /// The line whose offsets these are.
+    /// The line of these offsets.
     pub(crate) line: Uuid,
     /// Offset of the first byte.
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Offset of the byte that the line prints next; an older API does not say.
+    /// The offset of the line's next output; none from an older API.
     pub(crate) end: Option<u64>,
 }
 
 impl Api {
-    /// An API at the address of `args`, asked with `token` or else the state directory's.
+    /// The API at the address in `args`, called with `token` or else with the one in the state
+    /// directory.
     pub(crate) fn new(args: &ClientArgs, token: Option<String>) -> Result<Self, Failure> {
         let base = api_url(&args.api_url)?;
         let mut http = Client::builder().connect_timeout(CONNECT_TIME).redirect(Policy::none());
         http = match base.scheme() {
             "https" => http.tls_backend_preconfigured(trust(args.cacert.as_deref())?),
-            // The system may have no certificates, and none are needed.
+            // The system may have no certificates; here, none are needed.
             _ => http.tls_certs_only([]),
         };
         if is_loopback(&base) {
@@ -119,7 +120,7 @@ impl Api {
         }
         let answer = self.servers(Some(name_or_id)).await?;
         let servers = self.read::<Servers<ServerRow>>(answer)?.servers;
-        // The API looks for the name anywhere in a server's name.
+        // The API finds the name anywhere in a server's name.
         let named = servers.into_iter().filter(|server| server.name == name_or_id);
         let ids: Vec<ServerId> = named.map(|server| server.id).collect();
         match ids.as_slice() {
@@ -129,7 +130,7 @@ impl Api {
         }
     }
 
-    /// `{"servers": […]}` with all pages in one; only those with `name` in their name, if given.
+    /// `{"servers": […]}` with all pages; with `name`, only servers whose name contains it.
     pub(crate) async fn servers(&self, name: Option<&str>) -> Result<Value, Failure> {
         let mut all: Vec<Value> = Vec::new();
         let mut marker: Option<String> = None;
@@ -144,7 +145,7 @@ impl Api {
             let last = servers.last().and_then(|server| server.get("id")?.as_str());
             let next = last.map(str::to_owned).filter(|_| page.get("servers_links").is_some());
             all.extend(servers);
-            // A marker that stands still would ask for the same page for ever.
+            // A marker that does not change would request the same page again and again.
             if next.is_none() || next == marker {
                 return Ok(serde_json::json!({ "servers": all }));
             }
@@ -158,7 +159,7 @@ impl Api {
         self.read(answer.get("server").cloned().unwrap_or_default())
     }
 
-    /// A new URL for a console. It holds a secret.
+    /// A new URL for a console. It contains a secret.
     pub(crate) async fn console_url(&self, request: ConsoleRequest) -> Result<String, Failure> {
         let path = format!("/v3/servers/{}/get-serial-console", request.server);
         let port = request.port.to_string();
@@ -184,7 +185,7 @@ impl Api {
         self.call_within(ANSWER_TIME, method, path, query, body).await
     }
 
-    /// A call whose answer may take that long: it comes once a guest has done something.
+    /// A call whose answer may take this long, because a guest must act first.
     pub(crate) async fn call_within(
         &self,
         limit: Duration,
@@ -207,7 +208,7 @@ impl Api {
         serde_json::from_slice(&body).map_err(|error| self.strange(&error))
     }
 
-    /// What a line printed: a piece from an offset on, or from the next byte that is still kept.
+    /// A line's output: a piece from this offset on, or from the next byte that is still kept.
     pub(crate) async fn output(&self, line: LineKey, from: Option<u64>) -> Result<Output, Failure> {
         let path = format!("/v1/lines/{}/{}/output", line.server, line.port);
         let offset = from.map(|from| from.to_string());
@@ -248,7 +249,7 @@ impl Api {
         Ok((headers, body))
     }
 
-    /// An answer in its shape.
+    /// Parses an answer.
     pub(crate) fn read<T: DeserializeOwned>(&self, answer: Value) -> Result<T, Failure> {
         serde_json::from_value(answer).map_err(|error| self.strange(&error))
     }
@@ -311,12 +312,12 @@ fn trust(cacert: Option<&Path>) -> Result<ClientConfig, Failure> {
     serialproxy_tls::trusting(cacert).map_err(|error| Failure::Trust(error.to_string()))
 }
 
-/// The address without its path and whatever secret stands before its host.
+/// The address without its path and without credentials.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// Whether `url` points at this machine, which no proxy of the environment stands before.
+/// Whether `url` is on this machine, for which the environment's proxies do not apply.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -324,8 +325,8 @@ fn is_loopback(url: &Url) -> bool {
         || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The admin token that `serve` left in the state directory. Without one nothing is sent: the
-/// API may not ask who calls.
+/// The admin token that `serve` left in the state directory. If there is none, no token is sent:
+/// the API may not require one.
 fn admin_token(path: &Path) -> Result<(Option<HeaderValue>, String), Failure> {
     let shown = path.display();
     match std::fs::read_to_string(path) {

@@ -1,4 +1,4 @@
-//! Why a command failed, what its user can do about it, and the exit code that says so.
+//! Failures of commands: the cause, what the user can do, and the exit code.
 
 use std::error::Error;
 use std::io;
@@ -44,7 +44,7 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// A command that failed. The text is all that its user gets to see.
+/// A failed command. Its text is everything that its user sees.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("Unavailable console type {0}.")]
@@ -102,7 +102,7 @@ pub(crate) enum Failure {
     Closed {
         code: u16,
         reason: String,
-        /// It is a lost session of the same user that writes.
+        /// Whether the session that writes is a lost one of the same user.
         own: bool,
     },
     #[error(
@@ -153,7 +153,7 @@ impl Failure {
     }
 }
 
-/// The close code with this number, if it is one of those that need an answer of their own.
+/// The close code with this number, if it needs special handling.
 pub(crate) fn known(number: u16) -> Option<CloseCode> {
     [
         CloseCode::Normal,
@@ -170,8 +170,7 @@ pub(crate) fn known(number: u16) -> Option<CloseCode> {
     .find(|code| code.number() == number)
 }
 
-/// A close code and its reason in words; `own` says that the one who writes is a lost session of the same
-/// user.
+/// A close code and its reason in words; `own` is whether a lost session of the same user writes.
 fn closed(code: u16, reason: &str, own: bool) -> String {
     match known(code) {
         Some(CloseCode::Busy) if own => {
@@ -180,18 +179,18 @@ fn closed(code: u16, reason: &str, own: bool) -> String {
         Some(CloseCode::Busy) => {
             format!("{reason}. Use --watch to watch, --ask to ask to type, --force to take over")
         }
-        // It says by whom.
+        // The reason names the person.
         Some(CloseCode::Disconnected) if !reason.is_empty() => reason.to_owned(),
         _ if reason.is_empty() => format!("the console was closed (code {code})"),
         _ => format!("the console was closed: {reason}"),
     }
 }
 
-/// What a server said instead of opening a WebSocket.
+/// The answer of a server that did not open a WebSocket.
 fn refused(status: u16, reason: Option<&str>) -> String {
     match (status, reason) {
         (_, Some(reason)) => format!("refused the console: {reason} (HTTP status {status})"),
-        // What a request is answered whose wish for a WebSocket got lost: the page, or an error.
+        // The answers to a request that has lost its Upgrade headers: the page, or an error.
         (200 | 400 | 426, None) => format!(
             "did not open a WebSocket (HTTP status {status}): if a reverse proxy is in front of \
              it, it must use HTTP/1.1 and forward the headers Upgrade and Connection"
@@ -200,7 +199,8 @@ fn refused(status: u16, reason: Option<&str>) -> String {
     }
 }
 
-/// Where to set another scheme: console URLs have that of the proxy's configuration.
+/// What to change for another scheme: the scheme of console URLs comes from the proxy's
+/// configuration.
 fn in_place(address: &str, scheme: &str) -> String {
     match address.split_once("://") {
         Some(("http" | "https", rest)) => format!("use {scheme}://{rest}"),
@@ -208,7 +208,7 @@ fn in_place(address: &str, scheme: &str) -> String {
     }
 }
 
-/// The innermost cause: the one that says what the operating system said, or TLS.
+/// The text of the innermost cause, which is from the operating system or from TLS.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     match innermost(error).to_string() {
         text if text.starts_with("invalid peer certificate") => {
@@ -218,7 +218,7 @@ pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Whether TLS failed since the other side does not speak it.
+/// Whether TLS failed because the other side does not use it.
 pub(crate) fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
     matches!(
         innermost(error).downcast_ref(),
@@ -226,16 +226,16 @@ pub(crate) fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
     )
 }
 
-/// Whether an HTTP client was answered by an alert of TLS.
+/// Whether the answer to an HTTP request was a TLS alert.
 pub(crate) fn is_only_tls(error: &(dyn Error + 'static)) -> bool {
-    // The version is the first that it looks at. The type is private to it.
+    // hyper parses the version first. The error's type is private to it.
     innermost(error).to_string() == "invalid HTTP version parsed"
 }
 
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut cause = error;
     loop {
-        // An I/O error gives the source of what it wraps, and not that itself.
+        // The source of an I/O error is the source of the wrapped error, not that error itself.
         let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause = match (wrapped, cause.source()) {
             (Some(inner), _) => inner,

@@ -1,4 +1,4 @@
-//! Commands that change something: guests, their power, and other people's sessions.
+//! Commands that change something: guests, their power, and sessions.
 
 use std::time::Duration;
 
@@ -32,12 +32,12 @@ use crate::queries::show;
 use crate::text::printable;
 use crate::text::say;
 
-/// How long a guest has to do by itself what it is asked for, unless the command says otherwise.
+/// How long a guest may take to do what it is asked, unless the command sets another time.
 const GUEST_TIME: Duration = Duration::from_secs(60);
-/// What the power may take to go off once the guest had its time.
+/// How long the power may take to go off after that.
 const POWER_OFF_TIME: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A stop that is not answered by then is not refused.
+/// A stop without an answer within this time was not refused.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) async fn boot(api: &Api, command: &Boot, format: Format) -> Result<String, Failure> {
@@ -99,7 +99,7 @@ pub(crate) async fn sysrq(api: &Api, command: &Sysrq) -> Result<String, Failure>
     Ok(String::new())
 }
 
-/// Gives a domain serial ports, or takes them back.
+/// Gives a domain serial ports, or restores its earlier ones.
 pub(crate) async fn adopt(api: &Api, command: &Adopt, format: Format) -> Result<String, Failure> {
     let id = api.find(&command.domain).await?;
     let path = format!("/v1/servers/{id}/adopt");
@@ -107,7 +107,7 @@ pub(crate) async fn adopt(api: &Api, command: &Adopt, format: Format) -> Result<
         api.call(Method::DELETE, &path, &[], None).await?
     } else {
         let body = api::Adopt { serial_ports: command.serial_ports, restart: command.restart };
-        // A restart gives the guest its time to shut down first.
+        // A restart first gives the guest its time to shut down.
         let limit = GUEST_TIME + POWER_OFF_TIME + ANSWER_TIME;
         api.call_within(limit, Method::POST, &path, &[], Some(json!(body))).await?
     };
@@ -134,7 +134,7 @@ async fn power(api: &Api, server: &str, action: &str) -> Result<String, Failure>
     Ok(String::new())
 }
 
-/// Asks for the stop and waits until the server is off.
+/// Requests the stop, and waits until the server is off.
 pub(crate) async fn stop(api: &Api, command: &Stop) -> Result<String, Failure> {
     let id = api.find(&command.server).await?;
     let body =

@@ -1,6 +1,7 @@
-//! What people type: the commands that ask the API, and `connect`, a terminal on a serial console.
+//! The command line for people: the commands that call the API, and `connect`, a terminal at a
+//! serial console.
 //!
-//! The crate speaks REST and the `console.v1` WebSocket protocol, and holds nothing between two
+//! The crate uses REST and the `console.v1` WebSocket protocol, and stores nothing between two
 //! runs. Results go to stdout, everything else to stderr.
 
 mod access;
@@ -24,7 +25,7 @@ use crate::api::Api;
 use crate::command::ClientArgs;
 use crate::failure::Failure;
 
-/// Runs one command to its end. What went wrong is on stderr by then.
+/// Runs one command to its end. Errors were printed to stderr.
 pub async fn run(command: Command) -> Outcome {
     match execute(command).await {
         Ok(()) => Outcome::Done,
@@ -77,12 +78,12 @@ async fn execute(command: Command) -> Result<(), Failure> {
             access::users(&api(client)?, command, client.format).await?
         }
         Command::Connect(call) => {
-            // Boxed: this future is by far the largest of all commands.
+            // Boxed, since this future is by far the largest of all commands.
             Box::pin(connect::connect(&api(&call.client)?, &call.command)).await?;
             String::new()
         }
     };
-    // A reader that closed the pipe (`… | head -1`) has all that it wanted.
+    // A reader that closed the pipe (`… | head -1`) does not want the rest.
     let _ = std::io::stdout().lock().write_all(answer.as_bytes());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `log`: what a line printed, to stdout, with its gaps said on stderr.
+//! `log`: prints a line's output to stdout, and notes about its gaps to stderr.
 
 use std::io::ErrorKind;
 use std::io::Write;
@@ -23,20 +23,20 @@ use crate::failure::Failure;
 use crate::text::grouped;
 use crate::text::say;
 
-/// How often a line is asked for what is new.
+/// How often to ask for a line's new output.
 const POLL: Duration = Duration::from_secs(1);
-/// How long an API that went away is looked for.
+/// How long to try again when the API does not respond.
 const AWAY: Duration = Duration::from_secs(60);
 
-/// The bytes of a line up to this place are printed.
+/// The position in a line up to which its output is printed.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     line: Uuid,
     offset: u64,
 }
 
-/// Prints a line's output. A terminal gets nothing that it would answer, and is restored at the end, also at
-/// one by a signal.
+/// Prints a line's output. A terminal gets nothing that it would answer, and is restored at the
+/// end, even after a signal.
 pub(crate) async fn log(api: &Api, command: &Log) -> Result<(), Failure> {
     let mut stdout = Stdout::open()?;
     if stdout.terminal.is_none() {
@@ -64,7 +64,8 @@ async fn print_all(api: &Api, command: &Log, stdout: &mut Stdout) -> Result<(), 
         }
         let offset = output.offset.saturating_add(output.bytes.len() as u64);
         let place = Place { line: output.line, offset };
-        // Without `--follow` it ends where the output ended at the start, even if the guest prints on.
+        // Without `--follow`, it ends where the output ended at the start, even if the guest goes
+        // on printing.
         let seen = output.bytes.is_empty() || end.is_some_and(|end| end <= offset);
         if seen && !command.follow {
             return Ok(());
@@ -82,14 +83,14 @@ async fn print_all(api: &Api, command: &Log, stdout: &mut Stdout) -> Result<(), 
     }
 }
 
-/// What follows `place`, or is kept of what follows it.
+/// The output after `place`, or the next that is still kept.
 async fn next(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> {
     match api.output(key, Some(place.offset)).await {
         Ok(output) if output.line == place.line => {
             gap(place.offset, output.offset);
             return Ok(output);
         }
-        // Of a new line, even that its output does not reach as far.
+        // A new line may not have that much output yet.
         Ok(_) | Err(Failure::Fault { status: 400, .. }) => {}
         Err(failure) => return Err(failure),
     }
@@ -98,7 +99,7 @@ async fn next(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> 
     Ok(output)
 }
 
-/// As `next`, once the API answers again.
+/// Like `next`, but waits until the API responds again.
 async fn again(api: &Api, key: LineKey, place: Place) -> Result<Output, Failure> {
     say(&format!("the API does not respond; retrying for up to {} s", AWAY.as_secs()));
     let start = Instant::now();
@@ -119,14 +120,14 @@ fn gap(from: u64, to: u64) {
     say(&format!("{size} bytes of output are missing here: they are no longer kept"));
 }
 
-/// Where the output goes.
+/// The destination of the output.
 #[derive(Debug)]
 struct Stdout {
-    /// Where it is a terminal.
+    /// Set if it is a terminal.
     terminal: Option<Terminal>,
 }
 
-/// A terminal that output is printed on.
+/// A terminal on which output is printed.
 #[derive(Debug, Default)]
 struct Terminal {
     muting: Muting,
@@ -142,7 +143,7 @@ impl Stdout {
         Ok(Self { terminal })
     }
 
-    /// False once nobody reads any more.
+    /// False once there is no reader any more.
     fn print(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
         match &mut self.terminal {
             None => write(bytes),

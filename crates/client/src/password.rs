@@ -1,4 +1,4 @@
-//! A password from the person in front of the terminal, which does not show it.
+//! Reads a password from the person at the terminal, without showing it.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 /// The longest password in UTF-8 and the end of its line, in bytes.
 const MOST: u64 = 4098;
 
-/// A new password: typed twice where stdin is a terminal, else the first line of stdin.
+/// A new password: typed twice if stdin is a terminal, otherwise the first line of stdin.
 pub(crate) fn new(user: &str) -> Result<Password, Failure> {
     let password = if isatty(rustix::stdio::stdin()) {
         let mut quiet = Quiet::enter()?;
@@ -45,8 +45,8 @@ fn first_line() -> io::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// A terminal that shows nothing of what is typed, nor makes a signal of a key: one that ended the
-/// program would leave the terminal so.
+/// A terminal that neither shows keys nor turns them into signals: a signal that ended the program
+/// would leave the terminal in this mode.
 struct Quiet {
     terminal: BufReader<File>,
     before: Termios,
@@ -70,7 +70,7 @@ impl Quiet {
         typed
     }
 
-    /// What is typed up to a line end, as a terminal would edit it.
+    /// The input up to the line end, edited as a terminal would edit it.
     fn line(&mut self) -> Result<String, Failure> {
         let mut typed = Vec::new();
         for byte in self.terminal.by_ref().take(MOST).bytes() {

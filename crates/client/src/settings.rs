@@ -1,4 +1,4 @@
-//! What keys send: settings of the command line, and of the person's `client.toml` where that says nothing.
+//! Settings for keys, from the command line, or else from the person's `client.toml`.
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 /// 64 KiB: the file is a few lines.
 const SIZE: u64 = 64 << 10;
 
-/// The settings, as both places have them.
+/// The settings, as in both places.
 #[derive(Args, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -77,7 +77,7 @@ pub(crate) enum LineFeed {
 }
 
 impl Settings {
-    /// These, and what the person's file says where they say nothing.
+    /// These settings, completed by the person's file.
     pub(crate) fn with_file(&self) -> Result<Self, Failure> {
         let kept = match path() {
             Some(path) => read(&path)?,
@@ -91,7 +91,7 @@ impl Settings {
         })
     }
 
-    /// These, and what a line wants where the person says nothing.
+    /// These settings, completed by the line's.
     pub(crate) fn with_line(&self, line: TerminalSettings) -> Self {
         let backspace = line.backspace.map(|backspace| match backspace {
             terminal::Backspace::Del => Backspace::Del,
@@ -114,7 +114,7 @@ impl Settings {
         }
     }
 
-    /// What is shown of output, of which `last` came before.
+    /// The form in which output is shown; `last` is the byte before it.
     pub(crate) fn shown<'a>(&self, last: Option<u8>, output: &'a [u8]) -> Cow<'a, [u8]> {
         if self.line_feed != Some(LineFeed::NewLine) || !output.contains(&b'\n') {
             return Cow::Borrowed(output);
@@ -131,7 +131,7 @@ impl Settings {
         Cow::Owned(shown)
     }
 
-    /// What is sent for keys that send these bytes.
+    /// The bytes that are sent for these typed bytes.
     pub(crate) fn sent(&self, typed: &[u8]) -> Vec<u8> {
         let mut sent = Vec::with_capacity(typed.len());
         for &byte in typed {
@@ -147,7 +147,7 @@ impl Settings {
     }
 }
 
-/// Where the file is, if there is a home (XDG Base Directory Specification).
+/// The path of the file, if there is a home directory (XDG Base Directory Specification).
 fn path() -> Option<PathBuf> {
     let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|d| d.is_absolute());
     let config =
@@ -168,7 +168,7 @@ fn read(path: &Path) -> Result<Settings, Failure> {
     parse(&text).map_err(wrong)
 }
 
-/// Reads the settings; what is wrong follows the file's name.
+/// Parses the settings; an error's text continues after the file's name.
 fn parse(text: &str) -> Result<Settings, String> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -181,7 +181,7 @@ fn parse(text: &str) -> Result<Settings, String> {
 impl FromStr for EscapeKey {
     type Err = &'static str;
 
-    /// Not a letter or digit, `.` or `?`, which follow it, nor a key that has a meaning of its own.
+    /// Not a letter or digit, `.` or `?`, which can follow it, nor a key with a meaning of its own.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.as_bytes() {
             b"none" => Ok(Self::None),

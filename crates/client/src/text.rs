@@ -1,4 +1,4 @@
-//! Text for people: tables, notices, and what a terminal must not be told by others.
+//! Text for people: tables, notices, and the removal of characters that could control a terminal.
 
 use std::fmt::Write;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use comfy_table::LineStyle;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_FULL_CONDENSED;
 
-/// A table with the borders that OpenStack's clients draw, and a line end.
+/// A table with the borders of OpenStack's clients, and a line end.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_FULL_CONDENSED.header_separator(LineStyle::new('+', '-', '+', '+')));
@@ -18,8 +18,8 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
     format!("{table}\n")
 }
 
-/// `text` with control characters and invisible ones as escapes: names, reasons and messages come from
-/// other people, and must neither move the reader's cursor nor look like something else.
+/// `text` with control characters and invisible ones as escapes: names, reasons and messages come
+/// from other people, and must neither move the reader's cursor nor look like something else.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -32,7 +32,7 @@ pub(crate) fn printable(text: &str) -> String {
     printable
 }
 
-/// A JSON text with the same characters as JSON's escapes. They occur only within strings.
+/// A JSON text with these characters as JSON escapes. They occur only within strings.
 pub(crate) fn printable_json(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -41,15 +41,15 @@ pub(crate) fn printable_json(text: &str) -> String {
             continue;
         }
         for unit in c.encode_utf16(&mut [0; 2]) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(printable, "\\u{unit:04x}");
         }
     }
     printable
 }
 
-/// Control characters; the format characters of Unicode (category Cf), some of which change the
-/// direction of text; and its fillers, which show nothing.
+/// Control characters; Unicode's format characters (category Cf), some of which change the
+/// direction of text; and its fillers, which are invisible.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -83,7 +83,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// One notice on stderr; a stderr that is closed has no reader to tell.
+/// Prints one notice to stderr, if stderr is not closed.
 pub(crate) fn say(notice: &str) {
     let _ = writeln!(std::io::stderr().lock(), "serialproxy: {}", printable(notice));
 }

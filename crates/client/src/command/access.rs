@@ -1,4 +1,4 @@
-//! The command line of the commands on who may come in: API tokens and local users.
+//! The command line of the commands for API tokens and local users.
 
 use clap::Args;
 use clap::Subcommand;
@@ -43,7 +43,7 @@ pub enum TokenCommand {
     Revoke(Call<Named>),
 }
 
-/// What is done about tokens.
+/// An operation on tokens.
 #[derive(Debug)]
 pub(crate) enum TokenAct<'a> {
     Add(&'a AddToken),
@@ -52,7 +52,7 @@ pub(crate) enum TokenAct<'a> {
 }
 
 impl TokenCommand {
-    /// The arguments that all commands have, and the rest.
+    /// The common arguments, and the operation.
     pub(crate) fn apart(&self) -> (&ClientArgs, TokenAct<'_>) {
         match self {
             Self::Add(call) => (&call.client, TokenAct::Add(&call.command)),
@@ -75,7 +75,7 @@ pub enum UserCommand {
     Remove(Call<Named>),
 }
 
-/// What is done about users.
+/// An operation on users.
 #[derive(Debug)]
 pub(crate) enum UserAct<'a> {
     Add(&'a Who),
@@ -85,7 +85,7 @@ pub(crate) enum UserAct<'a> {
 }
 
 impl UserCommand {
-    /// The arguments that all commands have, and the rest.
+    /// The common arguments, and the operation.
     pub(crate) fn apart(&self) -> (&ClientArgs, UserAct<'_>) {
         match self {
             Self::Add(call) => (&call.client, UserAct::Add(&call.command.who)),
@@ -126,7 +126,7 @@ pub(crate) struct Who {
     pub(crate) role: Role,
 }
 
-/// A command on what has that name.
+/// A command on the token or user with this name.
 #[derive(Args, Debug)]
 pub struct Named {
     /// Name

@@ -1,4 +1,5 @@
-//! The addresses of the console's name. Each may be another proxy, and any proxy serves any session.
+//! The addresses of the console's host name. Each may be another proxy, and any proxy serves any
+//! session.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,18 +9,18 @@ use reqwest::Url;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-/// How long the name's lookup may take.
+/// How long looking up the name may take.
 const LOOKUP_TIME: Duration = Duration::from_secs(5);
-/// More addresses than that are left out.
+/// Most addresses; further ones are left out.
 const MOST: usize = 16;
 
-/// What the name stood for when it was looked up last, in the order in which the addresses are tried.
+/// The addresses from the last lookup, in the order in which they are tried.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses(Vec<SocketAddr>);
 
 impl Addresses {
-    /// The addresses of the URL's name, those that failed last at the end. If the name cannot be
-    /// looked up, those that it had before.
+    /// The addresses of the URL's host name; those that failed last are at the end. If the lookup
+    /// fails, the earlier addresses.
     pub(crate) async fn look_up(&mut self, url: &Url) -> io::Result<Vec<SocketAddr>> {
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -34,13 +35,13 @@ impl Addresses {
         Ok(self.0.clone())
     }
 
-    /// This address is tried after all others from here on.
+    /// From now on, tries this address after all others.
     pub(crate) fn postpone(&mut self, address: SocketAddr) {
         self.0.retain(|other| *other != address);
         self.0.push(address);
     }
 
-    /// Addresses that are new come first, and those that were known keep their order.
+    /// New addresses come first, and known ones keep their order.
     fn replace(&mut self, found: &[SocketAddr]) {
         let known = std::mem::take(&mut self.0);
         let new = found.iter().filter(|address| !known.contains(address));

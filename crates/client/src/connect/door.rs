@@ -1,4 +1,4 @@
-//! The way in: from the API's URL to an attached connection.
+//! Attaching: from the API's URL to an attached connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,10 +30,11 @@ use crate::failure::Failure;
 use crate::failure::known;
 use crate::failure::root_cause;
 
-/// How long a proxy may take for its first message; it may have to ask the API about the token.
+/// How long a proxy may take for its first message; it may have to look the token up at the API.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
-/// How long the addresses of the console's name are tried one after the other. The rest is tried the next time.
+/// How long to try the addresses of the host name, one after the other. The rest is tried the next
+/// time.
 const ROUND_TIME: Duration = Duration::from_secs(30);
 
 /// Opens connections to one console.
@@ -41,31 +42,31 @@ const ROUND_TIME: Duration = Duration::from_secs(30);
 pub(crate) struct Door<'a> {
     api: &'a Api,
     addresses: Addresses,
-    /// That of the last connection.
+    /// The address of the last connection.
     address: Option<SocketAddr>,
     request: ConsoleRequest,
     mode: Mode,
-    /// What to do about someone who writes, the first time only: not about who came in while we
-    /// were away.
+    /// How to claim the pen from its holder, only at the first attempt: a later holder came while
+    /// this client was disconnected.
     claim: Option<Claim>,
-    /// Where the output begins, the first time.
+    /// Where the output begins, at the first attempt.
     from: Option<Begin>,
-    /// What the last connection was made with. Its token may have expired since.
+    /// The URL of the last connection. Its token may have expired since.
     url: Option<Url>,
-    /// What comes back to the session of the last connection; good once.
+    /// The key for resuming the last connection's session; valid once.
     key: Option<Key>,
-    /// Where the last connection left off.
+    /// The position at the end of the last connection.
     seen: Option<Seen>,
 }
 
-/// How the pen is claimed from its holder, and the reason that the holder is shown.
+/// How to claim the pen from its holder, with the reason for the holder.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) by_force: bool,
     pub(crate) reason: Option<String>,
 }
 
-/// How a client that comes back claims it from its own lost session, which is granted at once.
+/// The claim of a returning client on its own lost session, which is granted at once.
 const TAKE_BACK: Claim = Claim { by_force: false, reason: None };
 
 #[derive(Debug)]
@@ -74,20 +75,20 @@ struct Key {
     secret: String,
 }
 
-/// A connection whose console has introduced itself.
+/// A connection that has received its `hello`.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) wire: Wire,
     pub(crate) hello: Hello,
-    /// The session of the last connection goes on.
+    /// Whether the session of the last connection was resumed.
     pub(crate) resumed: bool,
-    /// Its count of input goes on too: serialproxy was not restarted.
+    /// Whether the session's count of input continues: serialproxy was not restarted.
     pub(crate) counts_on: bool,
-    /// The pen is asked for by force, and what is typed follows that.
+    /// Whether the pen was requested by force, and input follows the request.
     pub(crate) taking: bool,
-    /// The offset of this line that the output was asked for from.
+    /// The requested offset of this line's output.
     pub(crate) asked: Option<u64>,
-    /// The output begins with the current screen.
+    /// Whether the output begins with the current screen.
     pub(crate) painted: bool,
 }
 
@@ -113,7 +114,7 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// The next connection is to go on where the last one, whose output was `view`, left off, at
+    /// Makes the next connection continue where the last one, whose output was `view`, ended; at
     /// another address if there is one.
     pub(crate) fn go_on(&mut self, view: &View) {
         if let Some(address) = self.address.take() {
@@ -124,13 +125,13 @@ impl<'a> Door<'a> {
         self.mode = if view.is_watching() { Mode::Watch } else { Mode::Write };
     }
 
-    /// Whether `line` is another than that of the last connection.
+    /// Whether `line` is another than the line of the last connection.
     pub(crate) fn is_news(&self, line: Uuid) -> bool {
         self.seen.is_some_and(|seen| seen.line != line)
     }
 
-    /// Attaches: as the last connection's session while the proxy knows it, else with the URL of
-    /// the last time, else with a new one.
+    /// Attaches: resumes the last connection's session while the proxy knows it; otherwise uses the
+    /// last URL, or else a new one.
     pub(crate) async fn attach(&mut self) -> Result<Attached, Failure> {
         let mut attached = match self.come_back().await {
             Some(attached) => attached?,
@@ -146,7 +147,7 @@ impl<'a> Door<'a> {
         Ok(attached)
     }
 
-    /// `None` where there is no session to come back to any more.
+    /// `None` where there is no session to resume.
     async fn come_back(&mut self) -> Option<Result<Attached, Failure>> {
         let url = resume_url(self.url.as_ref()?, &self.key.as_ref()?.secret);
         match self.open(url, None).await {
@@ -184,7 +185,7 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Attaches as a watcher and claims the pen.
+    /// Attaches as a watcher, and claims the pen.
     async fn claim(&mut self, url: &Url, claim: Claim, busy: String) -> Result<Attached, Failure> {
         let mut attached = self.open(url.clone(), Some(Mode::Watch)).await?;
         let Claim { by_force, reason } = claim;
@@ -195,14 +196,14 @@ impl<'a> Door<'a> {
         }
         attached.wire.send_control(&ClientMessage::Pen { action, reason });
         if by_force {
-            // What is typed from here on follows the message above.
+            // Input from here on follows the message above.
             attached.hello.mode = Mode::Write;
             attached.taking = true;
         }
         Ok(attached)
     }
 
-    /// Attaches at the first address of the URL's name that does it.
+    /// Attaches at the first of the host name's addresses that succeeds.
     async fn open(&mut self, mut url: Url, mode: Option<Mode>) -> Result<Attached, Failure> {
         let painted = self.ask(&mut url, mode);
         let unreachable =
@@ -227,7 +228,7 @@ impl<'a> Door<'a> {
                         painted,
                     });
                 }
-                // What a proxy answered says more than that another one does not.
+                // The answer of a proxy is more useful than a failure to reach another one.
                 Err(now) if passes(&now) => match failure {
                     Failure::Proxy { .. } | Failure::Lost(_) => failure = now,
                     _ => {}
@@ -242,7 +243,7 @@ impl<'a> Door<'a> {
         Err(failure)
     }
 
-    /// Adds to the URL what is asked for; whether that is the current screen.
+    /// Adds parameters to the URL; returns whether they request the current screen.
     fn ask(&self, url: &mut Url, mode: Option<Mode>) -> bool {
         if mode == Some(Mode::Watch) {
             url.query_pairs_mut().append_pair("mode", Mode::Watch.as_str());
@@ -258,7 +259,7 @@ impl<'a> Door<'a> {
         painted
     }
 
-    /// Where the output is to begin; without a word the proxy shows the current screen.
+    /// Where the output begins; without parameters the proxy sends the current screen.
     fn start(&self) -> Vec<(&'static str, String)> {
         match (self.seen, self.from) {
             (Some(Seen { line, offset }), _) => {
@@ -270,7 +271,7 @@ impl<'a> Door<'a> {
     }
 }
 
-/// The URL that comes back to a session: without the token, which may have expired.
+/// The URL for resuming a session: without the token, which may have expired.
 fn resume_url(url: &Url, secret: &str) -> Url {
     let mut resume = url.clone();
     let others = url.query_pairs().filter(|(name, _)| name != "token");
@@ -278,7 +279,7 @@ fn resume_url(url: &Url, secret: &str) -> Url {
     resume
 }
 
-/// Attaches at one address of the URL's name.
+/// Attaches at one address of the URL's host name.
 async fn open_at(
     api: &Api,
     url: &Url,
@@ -293,8 +294,8 @@ async fn open_at(
     Ok((wire, hello))
 }
 
-/// Whether a proxy may attach later, or another one now: it cannot be reached, it ends, or what it
-/// needs is away.
+/// Whether attaching may succeed later, or at another proxy now: the proxy cannot be reached, it is
+/// stopping, or a service that it needs is away.
 pub(crate) fn passes(failure: &Failure) -> bool {
     match failure {
         Failure::Proxy { .. } | Failure::Lost(_) => true,
@@ -312,7 +313,7 @@ async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {
     loop {
         match wire.next(true).await {
             Event::Control(ServerMessage::Hello(hello)) => return Ok(hello),
-            // A refusal says more before it closes.
+            // A refusal sends details before it closes the connection.
             Event::Control(ServerMessage::Pen { own, free_in, .. }) => {
                 lost = own && free_in.is_some();
             }
@@ -326,7 +327,7 @@ async fn hello(wire: &mut Wire, address: &str) -> Result<Hello, Failure> {
     }
 }
 
-/// The `ws` or `wss` form of the URL that the API gave, which also opens in a browser.
+/// The `ws` or `wss` form of the API's URL, which can also be opened in a browser.
 fn websocket_url(text: &str) -> Result<Url, Failure> {
     let mut url = Url::parse(text).map_err(|_| Failure::ConsoleUrl("it is no URL"))?;
     let scheme = match url.scheme() {

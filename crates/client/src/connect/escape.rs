@@ -17,26 +17,26 @@ use crate::connect::reports::Part;
 use crate::connect::reports::Sequence;
 use crate::settings::EscapeKey;
 
-/// What a person meant by what they typed.
+/// A part of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Typed {
     /// For the guest.
     Bytes(Vec<u8>),
-    /// For the guest as well, but what the terminal says, or may be saying: its rest tells.
+    /// Also for the guest, but sent by the terminal, or possibly so: the rest will show.
     Report(Vec<u8>),
     Command(Escape),
-    /// `~.`; nothing after it is looked at.
+    /// `~.`; the rest of the input is ignored.
     Leave,
 }
 
-/// What the client is asked for.
+/// A command of the person.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Escape {
     /// `~?`
     Help,
     /// `~B`
     Break,
-    /// `~s`: which key follows has to be asked.
+    /// `~s`: the key must be asked for.
     AskSysrq,
     /// The key after `~s`.
     Sysrq(char),
@@ -50,11 +50,11 @@ pub(crate) enum Escape {
     Deny,
     /// `~w`
     Who,
-    /// `~f`: whether it is meant has to be asked.
+    /// `~f`: must be confirmed.
     AskForce,
     /// `~f` and then `y`.
     Force,
-    /// The key after `~s` or `~f` was another than those that mean something.
+    /// The key after `~s` or `~f` has no meaning there.
     Nothing,
 }
 
@@ -65,12 +65,12 @@ pub(crate) struct Escapes {
     key: Option<u8>,
     place: Place,
     sequence: Sequence,
-    /// An escape sequence that is neither a key nor a report yet, as far as it was not passed on.
+    /// An incomplete escape sequence, as far as it was held back.
     held: Vec<u8>,
 }
 
-/// Bytes of a sequence that are held back at most, until what it is decides what becomes of a `~` before
-/// it. Only reports are longer.
+/// Most bytes of a sequence that are held back until it is known whether it is a key, which
+/// determines the meaning of an earlier `~`. Only reports are longer.
 const HELD: usize = 256;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -86,7 +86,7 @@ enum Place {
     Middle,
 }
 
-/// What `~?` shows.
+/// The text of `~?`.
 pub(crate) const HELP: [&str; 12] = [
     "at the start of a line:",
     "  ~.  leave this console",
@@ -111,7 +111,7 @@ impl Escapes {
         Self { key, place: Place::default(), sequence: Sequence::default(), held: Vec::new() }
     }
 
-    /// `text` with the escape character in the place of each `~`; nothing where there is none.
+    /// `text` with the escape character in place of each `~`; empty where there is none.
     pub(crate) fn hint(&self, text: &str) -> String {
         match self.key {
             None => String::new(),
@@ -120,7 +120,7 @@ impl Escapes {
         }
     }
 
-    /// Takes what was read.
+    /// Handles the bytes of a read.
     pub(crate) fn feed(&mut self, input: &[u8]) -> Vec<Typed> {
         let mut all = Vec::new();
         for &byte in input {
@@ -130,14 +130,14 @@ impl Escapes {
                 return all;
             }
         }
-        // A key must reach the guest at once, and ESC is one.
+        // A key must reach the guest at once, and ESC is a key.
         if matches!(self.place, Place::LineStart | Place::Middle) || self.held.len() > HELD {
             append(&mut all, Typed::Report(std::mem::take(&mut self.held)));
         }
         all
     }
 
-    /// Takes a byte; returns `Leave` where it says so.
+    /// Handles a byte; returns `Leave` for that command.
     fn push(&mut self, byte: u8, all: &mut Vec<Typed>) -> Option<Typed> {
         match self.sequence.push(byte) {
             Part::None => return self.typed(byte, all),
@@ -152,14 +152,14 @@ impl Escapes {
             }
             Part::Again => {
                 self.key(all);
-                // Not again: it is in no sequence now.
+                // This does not repeat: the byte is not in a sequence now.
                 return self.push(byte, all);
             }
         }
         None
     }
 
-    /// A key that is a sequence.
+    /// Handles a key that is a sequence.
     fn key(&mut self, all: &mut Vec<Typed>) {
         let mut key = std::mem::take(&mut self.held);
         if matches!(self.place, Place::Sysrq | Place::Force) {
@@ -173,7 +173,7 @@ impl Escapes {
         append(all, Typed::Bytes(key));
     }
 
-    /// A byte that is in no sequence.
+    /// Handles a byte that is not in a sequence.
     fn typed(&mut self, byte: u8, all: &mut Vec<Typed>) -> Option<Typed> {
         let escapes = self.key == Some(byte);
         let (next, command) = match (self.place, byte) {
@@ -204,7 +204,7 @@ impl Escapes {
     }
 }
 
-/// The command of a letter after `~`, where nothing more has to be asked.
+/// The command of a letter after `~`, if nothing more must be asked.
 fn command(letter: u8) -> Option<Escape> {
     Some(match letter {
         b'?' => Escape::Help,
@@ -218,7 +218,7 @@ fn command(letter: u8) -> Option<Escape> {
     })
 }
 
-/// Appends to what is there; what follows its like is one with it.
+/// Appends a part, and joins it with an earlier part of the same kind.
 fn append(all: &mut Vec<Typed>, more: Typed) {
     match (all.last_mut(), more) {
         (_, Typed::Bytes(more) | Typed::Report(more)) if more.is_empty() => {}
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(typed("~.reboot\r"), [Typed::Leave]);
     }
 
-    /// As one; what is for the guest is that, whether it was known to be a report or not.
+    /// Joins all parts. Input for the guest is one kind here, whether it is a report or not.
     fn merge(parts: impl IntoIterator<Item = Typed>) -> Vec<Typed> {
         let mut all: Vec<Typed> = Vec::new();
         for part in parts {
@@ -391,7 +391,7 @@ mod tests {
             ),
             size in 1..8usize,
         ) {
-            // Without a way out, which ends the comparison at different places.
+            // Without the way to leave, which would end the comparison at different places.
             let input = pieces.concat().replace('.', ",");
             let whole = merge(typed(&input));
             let mut escapes = Escapes::default();

@@ -1,7 +1,7 @@
-//! Reads stdin on a thread of its own: a terminal, a pipe or a file.
+//! Reads stdin, which may be a terminal, a pipe or a file, on a separate thread.
 //!
-//! The thread is one read ahead at most, and takes no more once the `Keyboard` is dropped: what is
-//! typed after leaving belongs to the shell.
+//! The thread is at most one read ahead, and reads no more after the `Keyboard` was dropped: input
+//! after leaving belongs to the shell.
 
 use std::io::PipeReader;
 use std::io::PipeWriter;
@@ -13,14 +13,14 @@ use rustix::event::poll;
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
-/// 4 KiB: a terminal gives no more at once.
+/// 4 KiB: a terminal returns no more at a time.
 const READ_SIZE: usize = 4096;
 
-/// What comes from stdin.
+/// The bytes from stdin.
 #[derive(Debug)]
 pub(crate) struct Keyboard {
     typed: mpsc::Receiver<Vec<u8>>,
-    /// Its end tells the thread to stop.
+    /// Closing it tells the thread to stop.
     _stop: PipeWriter,
 }
 
@@ -29,7 +29,7 @@ impl Keyboard {
     pub(crate) fn start() -> std::io::Result<Self> {
         let (stopped, stop) = std::io::pipe()?;
         let (sender, typed) = mpsc::channel(1);
-        // Not joined: where another process reads the same terminal, a read may hang after all.
+        // Not joined: if another process reads the same terminal, a read may hang nevertheless.
         Builder::new().name("keyboard".into()).spawn(move || read(&sender, &stopped))?;
         Ok(Self { typed, _stop: stop })
     }

@@ -1,9 +1,9 @@
-//! Input that was sent and that the proxy has not acknowledged: what is needed to send nothing
-//! twice, and nothing out of order, over as many connections as a session takes.
+//! Sent input that the proxy has not acknowledged. With it, no input is sent twice or out of order,
+//! over any number of connections of a session.
 
 use std::collections::VecDeque;
 
-/// 64 KiB: as much as a line takes in for a guest that does not read.
+/// 64 KiB: a line accepts as much for a guest that does not read.
 const LIMIT: usize = 64 << 10;
 
 /// The unacknowledged end of a session's input.
@@ -15,12 +15,12 @@ pub(crate) struct Ledger {
     kept: VecDeque<u8>,
 }
 
-/// What a session that is come back to has to send first.
+/// The first input after a session was resumed.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Again {
-    /// Where the next byte belongs in the session's count.
+    /// The offset of the next byte in the session's count.
     pub(crate) offset: u64,
-    /// The bytes from there on.
+    /// The bytes from this offset on.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -35,26 +35,26 @@ impl Ledger {
         self.kept.len() + size <= LIMIT
     }
 
-    /// Takes note that `bytes` are sent. Beyond the limit the oldest are no longer kept.
+    /// Records sent bytes. Beyond the limit, the oldest are dropped.
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         self.kept.extend(bytes);
         self.forget(self.kept.len().saturating_sub(LIMIT));
     }
 
-    /// The proxy has handed all input before `count` on.
+    /// The proxy has settled all input before `count`.
     pub(crate) fn acknowledge(&mut self, count: u64) {
         let size = usize::try_from(count.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.forget(size.min(self.kept.len()));
     }
 
-    /// The same session goes on, and the proxy has `count` bytes of its input.
+    /// The session was resumed, and the proxy has `count` bytes of its input.
     pub(crate) fn resume(&mut self, count: u64) -> Again {
         self.acknowledge(count);
         let bytes = self.kept.iter().copied().collect();
         Again { offset: self.first, bytes }
     }
 
-    /// Gives up what is kept and counts on from `count`; says how many bytes may not have arrived.
+    /// Drops all bytes, and counts from `count` on; returns how many bytes may not have arrived.
     pub(crate) fn restart(&mut self, count: u64) -> usize {
         let size = self.kept.len();
         self.kept.clear();
@@ -98,14 +98,14 @@ mod tests {
         assert_eq!(again.bytes.last(), Some(&3));
     }
 
-    /// A proxy's side of a session: it takes bytes by their place and drops what it has.
+    /// A proxy's side of a session: it accepts bytes by their offset and drops repeated ones.
     #[derive(Default)]
     struct Proxy {
-        /// All that ever reached the guest.
+        /// All bytes that have reached the guest.
         guest: Vec<u8>,
-        /// Input bytes of this session that it has.
+        /// How many bytes of the session's input it has.
         has: u64,
-        /// Where the next byte of this connection belongs.
+        /// The offset of this connection's next byte.
         next: u64,
     }
 
@@ -122,13 +122,13 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Type,
-        /// The oldest byte that is under way arrives.
+        /// The oldest byte in flight arrives.
         Arrive,
-        /// What arrived is acknowledged.
+        /// The proxy acknowledges the bytes that have arrived.
         Acknowledge,
-        /// The connection breaks and the session is come back to.
+        /// The connection is lost, and the session is resumed.
         Drop,
-        /// As `Drop`, and the proxy has forgotten the session.
+        /// Like `Drop`, but the proxy has forgotten the session.
         Restart,
     }
 
@@ -142,7 +142,7 @@ mod tests {
         ]
     }
 
-    /// Runs the steps; what was typed are the bytes from 0 on.
+    /// Runs the steps. The input are the bytes from 0 on.
     fn play(steps: &[Step]) -> (u8, Proxy) {
         let (mut ledger, mut proxy) = (Ledger::default(), Proxy::default());
         let mut under_way = VecDeque::new();

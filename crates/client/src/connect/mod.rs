@@ -1,4 +1,4 @@
-//! `connect`: this terminal on a serial console, over as many connections as it takes.
+//! `connect`: this terminal at a serial console, over any number of connections.
 
 mod addresses;
 mod door;
@@ -38,7 +38,7 @@ use crate::connect::terminal::Terminal;
 use crate::failure::Failure;
 use crate::failure::known;
 
-/// How long a lost connection is looked for, unless the proxy keeps a session for longer.
+/// How long to try to reconnect, unless the proxy keeps a session for longer.
 const RECONNECT_TIME: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -46,7 +46,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Why a connection, or the command, ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The person left, or all that was piped in is answered.
+    /// The person left, or all piped input was answered.
     Left,
     Failed(Failure),
 }
@@ -65,11 +65,11 @@ pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure>
     let request = ConsoleRequest { server, port: command.port, mode, wait: true };
     let claims = command.force || command.ask;
     let claim = claims.then(|| Claim { by_force: command.force, reason: command.reason.clone() });
-    // Whoever types by a script reads the answer to that, not the screen from before.
+    // A script needs the answer to its input, not the screen from before.
     let live = (!isatty(rustix::stdio::stdin())).then_some(Begin::Live);
     let mut door = Door::new(api, request, claim, command.from.or(live));
     let attached = door.attach().await?;
-    // The terminal is taken over only once there is something to show.
+    // The terminal's mode is changed only when there is something to show.
     let mut terminal = Terminal::open(!command.no_pace, settings)?;
     let end = stay(&mut terminal, &mut door, attached).await;
     terminal.close().await;
@@ -83,7 +83,8 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
     for connection in 1.. {
         let user = attached.hello.user.clone();
         let grace = Duration::from_secs(attached.hello.grace);
-        // Once more after the grace time, when nothing of our own stands in the way any more.
+        // One more attempt after the grace time, when an old session of our own cannot block the
+        // pen any more.
         let limit = RECONNECT_TIME.max(grace + 2 * LONGEST_PAUSE);
         if door.is_news(attached.hello.line) {
             terminal.screen.say(notices::NEW_LINE);
@@ -109,8 +110,8 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
                     terminal.screen.say(notices::DRAINING);
                     Duration::ZERO
                 }
-                // The other end heard nothing of this machine for too long: it slept, maybe. Or the
-                // server's host is away.
+                // The other end has heard nothing from this machine for too long, perhaps because
+                // it slept. Or the server's host is away.
                 Some(CloseCode::Idle | CloseCode::HostLost) => {
                     terminal.screen.say(&notices::lost(reason, limit, interactive));
                     FIRST_PAUSE
@@ -152,8 +153,8 @@ async fn reconnect(
     }
 }
 
-/// Whether a failure to come back may pass by itself: the proxy restarts, or our own lost
-/// session still holds the pen.
+/// Whether a later attempt may succeed: the proxy restarts, or our own lost session still holds the
+/// pen.
 fn passes(failure: &Failure, user: &str) -> bool {
     match failure {
         Failure::Api { .. } => true,

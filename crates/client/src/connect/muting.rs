@@ -29,7 +29,7 @@ const SUB: u8 = 0x1a;
 /// Begins the C1 controls, U+0080 to U+009F, in UTF-8.
 const LEAD: u8 = 0xc2;
 
-/// The filter, and where in a sequence it stands.
+/// The filter, and its place in a sequence.
 #[derive(Debug, Default)]
 pub(crate) struct Muting {
     state: State,
@@ -50,16 +50,16 @@ enum State {
     Command,
     /// DCS: the head of a device control string.
     Device,
-    /// A string that is passed on as it comes.
+    /// A string that is passed on as it arrives.
     Passing,
-    /// A string or control sequence that is thrown away.
+    /// A string or control sequence that is dropped.
     Dropping,
-    /// A string ended at its ESC; a `\` that follows belongs to that end.
+    /// A string ended at its ESC; a following `\` belongs to that end.
     Closing,
 }
 
 impl Muting {
-    /// Filters `input`, appending what may be shown to `output`.
+    /// Filters `input`, and appends the allowed bytes to `output`.
     pub(crate) fn filter(&mut self, input: &[u8], output: &mut Vec<u8>) {
         let mut rest = input;
         while !rest.is_empty() {
@@ -76,7 +76,7 @@ impl Muting {
         }
     }
 
-    /// Filters until no sequence is under way any more; returns how much of `input` that took.
+    /// Filters until no sequence is incomplete; returns how many bytes of `input` that took.
     pub(crate) fn settle(&mut self, input: &[u8], output: &mut Vec<u8>) -> usize {
         for (count, &byte) in input.iter().enumerate() {
             if self.is_settled() {
@@ -98,7 +98,8 @@ impl Muting {
                     self.accept(ESC, output);
                     return self.accept(byte - 0x40, output);
                 }
-                // It goes: were this byte left out behind it, the next could make it a control.
+                // Also dropped: if only this byte were left out, the next one could turn the rest
+                // into a control.
                 ESC | ENQ | LEAD => {}
                 _ => self.accept(LEAD, output),
             }
@@ -115,7 +116,7 @@ impl Muting {
             (State::Ground, ESC) => self.begin(),
             (State::Ground, _) => output.push(byte),
             (_, CAN | SUB) => {
-                // Both cancel whatever is under way (ECMA-48 leaves it open, all terminals do).
+                // Both cancel any sequence (ECMA-48 leaves it open, but all terminals do).
                 self.end();
                 output.push(byte);
             }
@@ -125,7 +126,7 @@ impl Muting {
             (State::Closing, b'\\') => self.end(),
             (_, ESC) => self.begin(),
             (State::Command, _) => self.command(byte, output),
-            // A terminal that knows no such string answers it all the same.
+            // A terminal that does not know such a string answers ENQ in it.
             (State::Passing, ENQ) => {}
             (State::Passing, _) => output.push(byte),
             (State::Dropping, _) => self.dropping(byte),
@@ -167,7 +168,7 @@ impl Muting {
             b'[' => self.state = State::Control,
             b']' => self.state = State::Command,
             b'P' => self.state = State::Device,
-            // APC: kitty answers to the graphics commands in it, others ignore it.
+            // APC: kitty answers graphics commands in it; other terminals ignore it.
             b'_' => self.state = State::Dropping,
             b'X' | b'^' => self.pass(State::Passing, output),
             b'Z' => self.end(),
@@ -212,13 +213,13 @@ impl Muting {
         }
     }
 
-    /// Ends a string that was passed on, so that the terminal is never left inside of one.
+    /// Ends a string that was passed on, so that the terminal is never left inside it.
     fn close(&mut self, output: &mut Vec<u8>) {
         self.pass(State::Closing, output);
         output.extend_from_slice(b"\x1b\\");
     }
 
-    /// What is dropped ends as what it began as: a control sequence at its final byte, an
+    /// A dropped sequence ends like one of its kind: a control sequence at its final byte, an
     /// operating system command at BEL or, like other strings, at ESC.
     fn dropping(&mut self, byte: u8) {
         let ends = match self.held.get(1) {
@@ -248,7 +249,7 @@ fn asks(sequence: &[u8]) -> bool {
         // and graphics state.
         (None | Some(b'?'), b"", b'n') | (None, b"", b'x') | (Some(b'>'), b"", b'q') => true,
         (Some(b'?'), b"", b'u' | b'S' | b'm') => true,
-        // Printing, also by a program of the terminal's.
+        // Printing, also through a program of the terminal.
         (None | Some(b'?'), b"", b'i') => true,
         // Modes, and the mode whose report follows at once (in-band resize).
         (None | Some(b'?'), b"$", b'p') => true,
@@ -263,22 +264,23 @@ fn asks(sequence: &[u8]) -> bool {
     }
 }
 
-/// Whether xterm's window operation reports something; the others move or resize.
+/// Whether xterm's window operation sends a report; the others move or resize the window.
 fn reports_window(parameters: &[u8]) -> bool {
     let operation = parameters.split(|byte| matches!(byte, b';' | b':')).next();
     let number = operation.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     matches!(number, Some(11u32 | 13..=16 | 18..=21))
 }
 
-/// Whether a terminal answers this device control string: settings (`$q`), termcap (`+q`), resources
-/// (`+Q`), and the one with which iTerm2 takes what follows for tmux (`1000p`).
+/// Whether a terminal answers this device control string: settings (`$q`), termcap (`+q`),
+/// resources (`+Q`), and the one after which iTerm2 treats the output as tmux (`1000p`).
 fn asks_device(head: &[u8]) -> bool {
     matches!(head, [.., b'$' | b'+', b'q'] | [.., b'+', b'Q'] | [.., b'1', b'0', b'0', b'0', b'p'])
 }
 
-/// Whether a terminal answers this operating system command, or acts for the guest: one with a `?` where a
-/// color or another value stands; the clipboard (52, kitty's 5522), files (kitty's 5113), what iTerm2
-/// can do (1337), the program around it (51), xterm's features (60, 61). Titles (0, 1, 2) may hold anything.
+/// Whether a terminal answers this operating system command, or acts for the guest: one with a `?`
+/// in place of a color or another value; the clipboard (52, kitty's 5522), files (kitty's 5113),
+/// iTerm2's commands (1337), the surrounding program (51), xterm's features (60, 61). Titles (0, 1,
+/// 2) may contain anything.
 fn asks_system(command: &[u8]) -> bool {
     let mut fields = command.get(2..).unwrap_or_default().split(|byte| *byte == b';');
     let number = fields.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());

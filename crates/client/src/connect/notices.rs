@@ -1,4 +1,4 @@
-//! What the person is told beside the guest's output.
+//! The notices for the person, beside the guest's output.
 
 use std::time::Duration;
 
@@ -37,14 +37,14 @@ pub(crate) const REFUSED: &str = "refused: you are still typing";
 pub(crate) const NOBODY_ASKS: &str = "nobody asks to type";
 pub(crate) const NO_SIZE: &str = "the size of this terminal is not known";
 
-/// The session that the notices are for, and whether it types.
+/// The session of the person, and whether it types.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
-    /// What they type for what is hinted at.
+    /// The escapes for hints.
     pub(crate) escapes: &'a Escapes,
     pub(crate) session: SessionId,
     pub(crate) watching: bool,
-    /// How it was about the guest before.
+    /// The earlier state of the guest.
     pub(crate) guest: Guest,
     pub(crate) may_write: bool,
     /// Name of the server.
@@ -79,7 +79,7 @@ pub(crate) fn not_connected(escapes: &Escapes) -> String {
     format!("not connected{}", escapes.hint("; ~. leaves"))
 }
 
-/// The first notice of a connection that goes on with its session.
+/// The first notice of a connection that resumed its session.
 pub(crate) fn resumed(hello: &Hello) -> String {
     let Hello { server, port, .. } = hello;
     let what = match hello.mode {
@@ -89,11 +89,11 @@ pub(crate) fn resumed(hello: &Hello) -> String {
     format!("{what} {}, port {port}: the session continues", server.name)
 }
 
-/// Where the connection to the guest stands.
+/// The state of the connection to the guest.
 pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
     let state = match guest.state {
         LineState::Connected if guest.cause.is_some() => {
-            // It stands behind what else there is to say of the connection.
+            // The reason is at the end of the description of the connection.
             let reason = reason.rsplit_once("; ").map_or(reason, |(_, why)| why);
             let hint = match guest.cause {
                 Some(Cause::Paused) => {
@@ -117,7 +117,7 @@ pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
     with_reason(state.to_owned(), Some(reason))
 }
 
-/// Keys are dropped meanwhile; what is piped in waits.
+/// Keys are dropped meanwhile; piped input waits.
 pub(crate) fn lost(cause: &str, limit: Duration, is_interactive: bool) -> String {
     let limit = limit.as_secs();
     let dropped = if is_interactive { "; what you type until then is dropped" } else { "" };
@@ -132,7 +132,7 @@ pub(crate) fn ended(reason: &str) -> String {
     with_reason("the console ended".to_owned(), Some(reason))
 }
 
-/// Input that went with a session that the proxy does not know any more, or with the pen.
+/// Input that was lost together with the session or the pen.
 pub(crate) fn input_lost(bytes: usize) -> String {
     format!(
         "the last {} bytes that you typed may not have reached the guest; they are not sent again",
@@ -144,7 +144,7 @@ pub(crate) fn paste_stopped(left: usize) -> String {
     format!("paste stopped: {} bytes were not sent", grouped(left as u64))
 }
 
-/// Who is attached, as the last `viewers` message said it.
+/// The attached sessions, from the last `viewers` message.
 pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
     let name = |viewer: &Viewer| {
         let does = match viewer.mode {
@@ -163,7 +163,7 @@ pub(crate) fn who(count: u64, who: &[Viewer], me: SessionId) -> String {
     }
 }
 
-/// What a control message says to the person, if anything.
+/// The notice about a control message, if any.
 pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<String> {
     match message {
         ServerMessage::State { state: LineState::Connected, cause: None, .. }
@@ -236,12 +236,12 @@ struct Pen<'a> {
     holder: &'a str,
     by: &'a str,
     escapes: &'a Escapes,
-    /// When silence grants what is asked for.
+    /// When a request is granted without an answer.
     silence: String,
 }
 
 impl Pen<'_> {
-    /// `watching` is how it was before the message.
+    /// `watching` is whether the session watched before the message.
     fn text(&self, state: PenState, watching: bool) -> Option<String> {
         let Self { mine, holder, by, silence, escapes } = self;
         Some(match (state, mine, watching) {
@@ -253,7 +253,7 @@ impl Pen<'_> {
                 format!("you stopped typing and are watching now{hint}")
             }
             (PenState::Held, Some(true), true) => "you are typing now".to_owned(),
-            // An answer of their own to a request, or nothing new.
+            // The answer to a request of one's own, or no news.
             (PenState::Held, Some(true) | None, false) => return None,
             (PenState::Held, _, true) => format!("{holder} is typing"),
             (PenState::Lost, ..) | (PenState::Held, Some(false), false) => {

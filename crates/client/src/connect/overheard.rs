@@ -1,5 +1,4 @@
-//! A connection whose first bytes are kept, for a server that opens no WebSocket: what it says instead tells
-//! why.
+//! A connection whose first bytes are kept. If the server does not open a WebSocket, they show why.
 
 use std::io;
 use std::pin::Pin;
@@ -19,13 +18,13 @@ use crate::text::printable;
 /// 4 KiB: the head of an answer, or most of it.
 const KEPT: usize = 4096;
 
-/// A record of TLS that is an alert, as some answer who does not speak TLS (RFC 8446 section 5.1).
+/// A TLS alert record, which some servers send in answer to plain HTTP (RFC 8446 section 5.1).
 const ALERT: u8 = 0x15;
 
-/// The first bytes that came.
+/// The first received bytes.
 pub(crate) type Heard = Arc<Mutex<Vec<u8>>>;
 
-/// A connection that is listened to.
+/// A connection whose first bytes are kept.
 #[derive(Debug)]
 pub(crate) struct Overheard<S> {
     stream: S,
@@ -33,14 +32,14 @@ pub(crate) struct Overheard<S> {
     heard: Option<Heard>,
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Answer {
-    /// HTTP status; none where it does not speak HTTP.
+    /// HTTP status; none where the server does not speak HTTP.
     pub(crate) status: Option<u16>,
-    /// Why, in the words of serialproxy.
+    /// The reason, in serialproxy's words.
     pub(crate) reason: Option<String>,
-    /// It speaks TLS.
+    /// Whether it speaks TLS.
     pub(crate) tls: bool,
 }
 
@@ -62,7 +61,7 @@ impl<S> Overheard<S> {
     }
 }
 
-/// Reads what was heard.
+/// Parses the kept bytes.
 pub(crate) fn answer(heard: &Heard) -> Answer {
     let bytes = heard.lock().unwrap_or_else(PoisonError::into_inner);
     let text = String::from_utf8_lossy(&bytes);

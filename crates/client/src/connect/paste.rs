@@ -1,5 +1,5 @@
-//! What is pasted or piped in, on its way to a serial port: in small pieces, as fast as a UART
-//! takes them, and with so little under way that Ctrl-C is never far behind.
+//! Pasted or piped input on its way to a serial port: it is sent in small pieces, as fast as a UART
+//! accepts them, and with so few bytes in flight that Ctrl-C takes effect soon.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use tokio::time::Instant;
 
 use crate::text::grouped;
 
-/// Bytes of one piece at most.
+/// Largest piece in bytes.
 const PIECE: usize = 256;
-/// Unacknowledged bytes at most.
+/// Most unacknowledged bytes.
 const UNDER_WAY: usize = 512;
-/// Bytes a second: 115 200 baud with ten bits a byte.
+/// Bytes per second: 115,200 baud with ten bits for each byte.
 const RATE: u32 = 11_520;
 /// 16 MiB: at a UART's speed, 24 minutes.
 const LIMIT: usize = 16 << 20;
-/// Of a paste that is larger than this, its progress is told.
+/// A larger paste reports its progress.
 const TOLD: u64 = 4096;
-/// How soon that begins, when all of it is read, and how often it goes on.
+/// When the progress is first reported after all of it was read, and how often from then on.
 const FIRST_TELLING: Duration = Duration::from_secs(1);
 const TELLING: Duration = Duration::from_secs(5);
-/// Bytes of a line that a Linux guest takes at most while it reads line by line (N_TTY_BUF_SIZE).
+/// Longest line in bytes that a Linux guest accepts while it reads line by line (N_TTY_BUF_SIZE).
 const LINE: usize = 4095;
 
 pub(crate) const LONG_LINE: &str = "a line of this input has more than 4095 bytes: a guest whose \
@@ -35,11 +35,11 @@ pub(crate) struct Paste {
     paced: bool,
     /// At most `LIMIT` bytes.
     queue: VecDeque<u8>,
-    /// When the next piece may go.
+    /// When the next piece may be sent.
     next: Option<Instant>,
     /// Bytes since the queue was empty, sent ones included.
     total: u64,
-    /// When its progress is told.
+    /// When to report the progress.
     telling: Option<Instant>,
     /// Bytes since the last line end.
     line: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Paste {
 }
 
 impl Paste {
-    /// An empty queue, which is emptied at a UART's speed if `paced`.
+    /// An empty queue. With `paced`, it is sent at a UART's speed.
     pub(crate) fn new(paced: bool) -> Self {
         Self {
             paced,
@@ -70,7 +70,7 @@ impl Paste {
         self.queue.len()
     }
 
-    /// Queues bytes; what its user has to be warned of, if anything.
+    /// Queues bytes; returns warnings for the user.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Instant) -> Vec<&'static str> {
         if self.queue.is_empty() {
             self.begin(now);
@@ -98,8 +98,8 @@ impl Paste {
         long
     }
 
-    /// When the next piece may go, with so many bytes unacknowledged; never where there is none
-    /// or an acknowledgement has to come first.
+    /// When the next piece may be sent, with this many unacknowledged bytes; none where there is no
+    /// piece, or an acknowledgment must come first.
     pub(crate) fn due(&self, unacknowledged: usize, now: Instant) -> Option<Instant> {
         let size = self.queue.len().min(PIECE);
         let goes = size > 0 && unacknowledged + size <= UNDER_WAY;
@@ -111,14 +111,14 @@ impl Paste {
         let due = self.due(unacknowledged, now).filter(|due| *due <= now)?;
         let piece: Vec<u8> = self.queue.drain(..self.queue.len().min(PIECE)).collect();
         if self.paced {
-            // Late is late: what was missed is not caught up with.
+            // After a delay, the lost time is not made up for.
             let base = due.max(now);
             self.next = Some(base + Duration::from_secs(piece.len() as u64) / RATE);
         }
         Some(piece)
     }
 
-    /// How far a large paste is, now and then.
+    /// The progress of a large paste, from time to time.
     pub(crate) fn progress(&mut self, now: Instant) -> Option<String> {
         if self.total <= TOLD {
             return None;
@@ -135,7 +135,7 @@ impl Paste {
         Some(format!("pasting: {percent} % of {total} bytes, Ctrl-C stops it"))
     }
 
-    /// Throws away what is queued; says how much that was.
+    /// Drops the queue; returns its size.
     pub(crate) fn clear(&mut self) -> usize {
         let size = self.queue.len();
         self.queue.clear();

@@ -1,4 +1,4 @@
-//! Distinguishes what a terminal sends by itself from what a person types.
+//! Distinguishes what a terminal sends itself from what a person types.
 //!
 //! A terminal answers queries and reports focus and mouse; keys such as the arrows are escape sequences too.
 //! Reports are recognized in their 7-bit forms (ECMA-48, DEC STD 070, xterm, kitty), however they were split
@@ -15,26 +15,26 @@ const BEL: u8 = 0x07;
 const ESC: u8 = 0x1b;
 const DEL: u8 = 0x7f;
 
-/// Where in an escape sequence the input stands.
+/// The place of the input in an escape sequence.
 #[derive(Debug, Default)]
 pub(crate) struct Sequence {
     state: State,
-    /// Of a control sequence, what follows `CSI`; at most `LIMIT` bytes.
+    /// The part of a control sequence after `CSI`; at most `LIMIT` bytes.
     body: Vec<u8>,
 }
 
-/// What a byte is.
+/// The meaning of a byte.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Part {
-    /// Part of no sequence.
+    /// Not part of a sequence.
     None,
-    /// Part of a sequence whose rest tells what it is.
+    /// Part of an incomplete sequence.
     Open,
     /// The end of a key.
     Key,
     /// The end of a report.
     Report,
-    /// The sequence before it was a key; this byte is to be taken again.
+    /// The earlier sequence was a key; this byte must be handled again.
     Again,
 }
 
@@ -43,13 +43,13 @@ enum State {
     #[default]
     Ground,
     Escape,
-    /// SS3 and its like: one byte follows, as in `ESC O P` for F1.
+    /// SS3 and similar: one byte follows, as in `ESC O P` for F1.
     Single,
     /// CSI: a control sequence.
     Control,
-    /// `CSI M`: so many bytes of a mouse report follow.
+    /// `CSI M`: this many bytes of a mouse report follow.
     Mouse(u8),
-    /// OSC, which BEL ends as well.
+    /// OSC, which BEL also ends.
     Command,
     /// DCS, SOS, PM, APC.
     Text,
@@ -58,10 +58,10 @@ enum State {
 }
 
 impl Sequence {
-    /// Takes the next byte of input.
+    /// Handles the next byte of input.
     pub(crate) fn push(&mut self, byte: u8) -> Part {
         if self.state == State::Closing && byte != b'\\' {
-            // It ended no string, but begins something.
+            // It did not end a string, but begins a sequence.
             self.state = State::Escape;
         }
         let (next, part) = match (self.state, byte) {
@@ -76,7 +76,8 @@ impl Sequence {
             (State::Escape, b'O') => (State::Single, Part::Open),
             (State::Command, BEL) | (State::Closing, b'\\') => (State::Ground, Part::Report),
             (State::Command | State::Text, ESC) => (State::Closing, Part::Open),
-            // No report has a control character in it: those keys began no sequence, such as Alt+].
+            // Reports contain no control characters, so the keys before did not begin a sequence,
+            // such as Alt+].
             (_, 0x00..0x20) => (State::Ground, Part::Again),
             (State::Escape | State::Single | State::Closing, _) => (State::Ground, Part::Key),
             (State::Command | State::Text, _) => (self.state, Part::Open),
@@ -97,7 +98,7 @@ impl Sequence {
             }
             0x20..0x40 => (State::Ground, Part::Again),
             b'M' if self.body.is_empty() => (State::Mouse(3), Part::Open),
-            // F1 to F5 of Linux' own terminal.
+            // F1 to F5 of Linux's own console.
             b'[' if self.body.is_empty() => (State::Single, Part::Open),
             _ if is_report(&self.body, byte) => (State::Ground, Part::Report),
             _ => (State::Ground, Part::Key),
@@ -110,17 +111,18 @@ fn is_report(body: &[u8], last: u8) -> bool {
     let numbers = body.split(|byte| *byte == b';').count();
     let plain = body.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b';' | b':'));
     match (body, last) {
-        // No key has a private prefix: attributes, modes, keyboard and graphics state, and the mouse.
+        // Keys have no private prefix: attributes, modes, keyboard and graphics state, and the
+        // mouse.
         ([b'<'..=b'?', ..], _) => true,
         // Focus.
         ([], b'I' | b'O') => true,
-        // What needs a number, as keys of rxvt have these letters without one.
+        // These need a number, since keys of rxvt have these letters without one.
         ([], _) => false,
         // The cursor's position. Without a column it is a key.
         (_, b'R') => plain && numbers == 2,
         // Attributes, status, window and in-band size, parameters.
         (_, b'c' | b'n' | b't' | b'x') => plain,
-        // The mouse, as urxvt reports it.
+        // The mouse, in urxvt's form.
         (_, b'M') => plain && numbers == 3,
         // Modes; DEC's locator.
         (_, b'y') => body.ends_with(b"$") || plain,
@@ -133,7 +135,7 @@ fn is_report(body: &[u8], last: u8) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// What terminals say.
+    /// Bytes that terminals send.
     pub(crate) const REPORTS: [&str; 24] = [
         "\x1b[5;10R",
         "\x1b[1;2R",
@@ -161,7 +163,7 @@ pub(crate) mod tests {
         "\x1b_Gi=1;OK\x1b\\",
     ];
 
-    /// What people type.
+    /// Bytes of keys.
     pub(crate) const KEYS: [&str; 17] = [
         "\x1b[A",
         "\x1b[1;5C",

@@ -1,22 +1,22 @@
-//! Sets back what a guest can set of a terminal: at its next boot, and when the command ends. Tried with
-//! xterm.js and tmux.
+//! Resets the terminal's state that a guest can change: at the guest's next boot, and when the
+//! command ends. Tested with xterm.js and tmux.
 
-/// The title is put aside for the time of the command.
+/// Saves the title for the time of the command.
 pub(crate) const BEGIN: &[u8] = b"\x1b[22;0t";
 
-/// And taken back.
+/// Restores the title.
 const TITLE: &str = "\x1b[23;0t";
 
-/// All but what `Changes` tells of, without moving the cursor. A sequence has less than 64 bytes, the most that
-/// tmux takes.
+/// Everything that [`Changes`] does not track, without moving the cursor. Each sequence has fewer
+/// than 64 bytes, the most that tmux accepts.
 const MODES: &str = concat!(
-    // Ends whatever string or sequence the guest was in the middle of.
+    // Ends any incomplete string or sequence of the guest.
     "\x1b\\",
-    // Soft reset, and then what not all terminals reset by it.
+    // Soft reset, followed by state that not all terminals reset by it.
     "\x1b[!p",
-    // Margins: they take the cursor into the corner.
+    // Margins: setting them moves the cursor to the corner.
     "\x1b7\x1b[?69l\x1b[r\x1b8",
-    // UTF-8, and G0 and G1 are ASCII; of G2 and G3 some terminals print the sequence.
+    // UTF-8, and ASCII in G0 and G1; for G2 and G3 some terminals print the sequence.
     "\x1b%G\x0f\x1b(B\x1b)B",
     // Keyboard lock, insert and newline mode, local echo; cursor keys and keypad; xterm's and kitty's keys.
     "\x1b[2;4;20l\x1b[12h\x1b[?1l\x1b>\x1b[>4m\x1b[=0u",
@@ -33,11 +33,11 @@ const COLORS: &str =
 /// The screen of full-screen programs.
 const ALTERNATE: &str = "\x1b\\\x1b[?1049l";
 
-/// Origin mode, and the cursor, which that takes into the corner, to the last row.
+/// Resets the origin mode, and moves the cursor, which that puts into the corner, to the last row.
 const ORIGIN: &str = "\x1b[?6l\x1b[999H";
 
-/// What a guest changed that is not set back unless it was: a person may have colors of their own; where the
-/// other screen is not shown, leaving it moves the cursor; and so does setting back the origin mode.
+/// State that is reset only if the guest changed it: a person may have their own colors, leaving a
+/// screen that is not shown moves the cursor, and so does resetting the origin mode.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     place: Place,
@@ -52,7 +52,7 @@ struct Modes {
     alternate: bool,
 }
 
-/// How much of the beginning of a command that changes them was seen.
+/// The part of a sequence that changes them, as far as it was seen.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Place {
     #[default]
@@ -62,7 +62,7 @@ enum Place {
     Command,
     /// CSI.
     Control,
-    /// The number of a private mode, and those before it.
+    /// The number of a private mode, and the earlier ones.
     Mode {
         number: u16,
         before: Modes,
@@ -79,7 +79,7 @@ impl Modes {
 }
 
 impl Changes {
-    /// Takes note of what the terminal is shown.
+    /// Tracks the output that the terminal shows.
     pub(crate) fn follow(&mut self, mut output: &[u8]) {
         while let Some((&byte, rest)) = output.split_first() {
             self.place = self.next(byte);
@@ -121,12 +121,12 @@ impl Changes {
         }
     }
 
-    /// Sets the terminal back to how it was, for the guest's next boot.
+    /// Resets the terminal for the guest's next boot.
     pub(crate) fn reset(&mut self) -> Vec<u8> {
         [&self.restore(), BEGIN].concat()
     }
 
-    /// Sets the terminal back to how it was.
+    /// Restores the terminal to its state before the command.
     pub(crate) fn restore(&mut self) -> Vec<u8> {
         let Self { colors, modes: Modes { origin, alternate }, .. } = std::mem::take(self);
         let alternate = if alternate { ALTERNATE } else { "" };

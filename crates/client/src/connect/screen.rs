@@ -1,5 +1,5 @@
-//! Writes output to stdout and notices to stderr, in order, on a thread of its own: a reader that
-//! is slow (`… | less`) holds up neither pings nor keys.
+//! Writes output to stdout and notices to stderr, in order, on a separate thread: a slow reader (`…
+//! | less`) delays neither pings nor keys.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -24,25 +24,26 @@ use crate::connect::reset::BEGIN;
 use crate::connect::reset::Changes;
 use crate::text::printable;
 
-/// 1 MiB: twice what a proxy sends without an acknowledgement.
+/// 1 MiB: twice the amount that a proxy sends without an acknowledgment.
 const ROOM: usize = 1 << 20;
-/// 64 KiB: the most that is written at once, and so acknowledged at once.
+/// 64 KiB: the most that is written, and so acknowledged, at a time.
 const BATCH: usize = 64 << 10;
 
-/// What is written at once to a terminal that may be stuck, and after what time it is.
+/// How much is written at a time to a terminal that may hang, and the time after which it counts as
+/// hanging.
 const PIECE: usize = 64;
 const STUCK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// Where output goes.
+/// The destination of the output.
 #[derive(Debug)]
 pub(crate) struct Screen {
     shared: Arc<Shared>,
     written: watch::Receiver<Position>,
-    /// stdout is a terminal, which is restored in the end.
+    /// Whether stdout is a terminal, which is restored at the end.
     is_terminal: bool,
 }
 
-/// A place in a line's output, as one connection counts it.
+/// A position in a line's output, in the count of one connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Position {
     pub(crate) connection: u64,
@@ -58,9 +59,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
-    /// Notices that wait.
+    /// Waiting notices.
     held: Option<Vec<Item>>,
-    /// What the guest changed of the terminal.
+    /// The terminal's state that the guest has changed.
     changes: Changes,
     /// Bytes that are not written yet.
     size: usize,
@@ -73,17 +74,17 @@ enum Item {
         bytes: Vec<u8>,
         end: Position,
     },
-    /// For the terminal, and not from the guest.
+    /// A sequence for the terminal that is not from the guest.
     Control(Vec<u8>),
     Notice(String),
 }
 
-/// How a notice ends.
+/// The line end of notices.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LineEnd {
-    /// Where the terminal adds the carriage return.
+    /// The terminal adds the carriage return.
     Cooked,
-    /// Where it does not, being in raw mode.
+    /// The terminal is in raw mode and does not add it.
     Raw,
 }
 
@@ -93,7 +94,7 @@ impl Screen {
         let shared = Arc::new(Shared::default());
         let (sender, written) = watch::channel(Position::default());
         let theirs = shared.clone();
-        // Not joined: stdout may block forever. `finish` waits for a bounded time.
+        // Not joined: stdout may block forever. `finish` waits for a limited time.
         Builder::new().name("screen".into()).spawn(move || write(&theirs, &sender, line_end))?;
         let screen = Self { shared, written, is_terminal: isatty(rustix::stdio::stdout()) };
         screen.control(BEGIN.to_vec());
@@ -115,7 +116,7 @@ impl Screen {
         self.shared.changed.notify_one();
     }
 
-    /// Sets the terminal back to how it was before the guest changed it.
+    /// Resets the terminal's state that the guest has changed.
     pub(crate) fn reset(&self) {
         let reset = self.shared.lock().changes.reset();
         self.control(reset);
@@ -130,7 +131,7 @@ impl Screen {
         }
     }
 
-    /// Queues a notice; what others wrote in it cannot steer the terminal.
+    /// Queues a notice. Text from other people in it cannot control the terminal.
     pub(crate) fn say(&self, notice: &str) {
         let text = printable(notice);
         let mut queue = self.shared.lock();
@@ -142,12 +143,12 @@ impl Screen {
         self.shared.changed.notify_one();
     }
 
-    /// Lets notices wait: what is shown next would push them out of sight.
+    /// Holds notices back, since the next output would push them out of sight.
     pub(crate) fn hold_notices(&self) {
         self.shared.lock().held.get_or_insert_default();
     }
 
-    /// Ends that.
+    /// Shows the notices that were held back.
     pub(crate) fn release_notices(&self) {
         self.shared.lock().release();
         self.shared.changed.notify_one();
@@ -158,14 +159,14 @@ impl Screen {
         self.shared.lock().size < ROOM
     }
 
-    /// Waits until more is written, and says up to where; `None` once stdout is closed.
+    /// Waits until more is written; returns up to which position, or `None` once stdout is closed.
     /// Cancel-safe.
     pub(crate) async fn written(&mut self) -> Option<Position> {
         self.written.changed().await.ok()?;
         Some(*self.written.borrow_and_update())
     }
 
-    /// Waits until all is written, for `limit` at most.
+    /// Waits until everything is written, for at most `limit`.
     pub(crate) async fn finish(mut self, limit: Duration) {
         self.release_notices();
         self.shared.lock().finished = true;
@@ -175,7 +176,7 @@ impl Screen {
 }
 
 impl Drop for Screen {
-    /// What is not written by then is lost, and the terminal is restored.
+    /// Output that is not written by then is lost, and the terminal is restored.
     fn drop(&mut self) {
         let restore = {
             let mut queue = self.shared.lock();
@@ -239,7 +240,7 @@ fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) 
                 shared.lock().size -= text.len();
                 let begin = if same_terminal && !line_start { newline } else { "" };
                 let text = format!("{begin}serialproxy: {text}{newline}");
-                // A stderr that is closed has no reader to tell.
+                // A closed stderr has no reader.
                 let _ = write_all(stderr, text.as_bytes());
                 line_start = true;
             }
@@ -247,7 +248,7 @@ fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) 
     }
 }
 
-/// Writes to a terminal, unless it is stuck.
+/// Writes to a terminal, unless it hangs.
 pub(crate) fn write_soon(terminal: BorrowedFd<'_>, bytes: &[u8]) {
     for piece in bytes.chunks(PIECE) {
         let mut ready = [PollFd::new(&terminal, PollFlags::OUT)];
@@ -259,7 +260,7 @@ pub(crate) fn write_soon(terminal: BorrowedFd<'_>, bytes: &[u8]) {
     }
 }
 
-/// Writes all, also where a parent left the file in non-blocking mode.
+/// Writes everything, also where a parent process left the file in non-blocking mode.
 fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {

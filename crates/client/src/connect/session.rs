@@ -30,20 +30,21 @@ use crate::settings::Settings;
 mod command;
 mod input;
 
-/// 64 KiB: an eighth of what a proxy sends without an acknowledgement.
+/// 64 KiB: an eighth of the amount that a proxy sends without an acknowledgment.
 const ACKNOWLEDGE: u64 = 64 << 10;
-/// Silence after which we ping, and after three times of which the connection is lost: early
-/// enough to come back within the grace time.
+/// The silence after which we ping. After three times as long, the connection counts as lost, early
+/// enough to resume within the grace time.
 const SILENCE: Duration = Duration::from_secs(15);
 const SILENCES: u32 = 3;
-/// How long the guest must be silent, once stdin has ended, for its answer to be complete.
+/// How long the guest must be silent after the end of stdin for its answer to be complete.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long what is said waits for the current screen, which would push it out of sight. Where the
-/// guest printed nothing there is none.
+/// How long notices wait for the current screen, which would push them out of sight. There is none
+/// where the guest has printed nothing.
 const PAINTED: Duration = Duration::from_millis(500);
-/// How long a script waits for a port that another program holds: the server may make that hang up.
+/// How long a script waits while another program holds the port: the server may disconnect that
+/// program.
 const HELD: Duration = Duration::from_secs(10);
-/// 4 KiB: what is sent again in one message.
+/// 4 KiB: the size of messages that repeat input.
 const PIECE: usize = 4096;
 
 /// A connection in use.
@@ -53,18 +54,18 @@ pub(crate) struct Session<'a> {
     view: View,
     wire: Wire,
     hello: Hello,
-    /// The person's, and what the line wants where they say nothing.
+    /// The person's settings, and the line's where the person has none.
     settings: Settings,
-    /// The last byte of output that was shown.
+    /// The last shown byte of output.
     last_byte: Option<u8>,
     connection: u64,
     guest: Guest,
-    /// Until when a script waits for the program that holds the guest's port, and that program.
+    /// Until when a script waits for another program to leave the guest's port, and that program.
     held: Option<(Instant, String)>,
     viewers: (u64, Vec<Viewer>),
-    /// The pen is asked for by force; until that is answered, what others hold is no news.
+    /// Whether the pen was requested by force; until the answer, another holder is no news.
     taking: bool,
-    /// Someone asks for the pen that this session holds.
+    /// Whether another session asks for the pen, which this session holds.
     asked_for: bool,
     acknowledged: u64,
     heard: Instant,
@@ -73,12 +74,12 @@ pub(crate) struct Session<'a> {
     last_output: Instant,
     told_read_only: bool,
     told_unread: bool,
-    /// Until when the current screen is waited for, before anything is said.
+    /// Until when to wait for the current screen before any notice.
     unpainted: Option<Instant>,
 }
 
 impl<'a> Session<'a> {
-    /// Takes a new connection into use; `connection` counts them.
+    /// Begins to use a new connection; `connection` is its number.
     pub(crate) async fn begin(
         terminal: &'a mut Terminal,
         attached: Attached,
@@ -132,14 +133,14 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Sends again what the proxy does not have, where the count of input goes on.
+    /// Repeats input that the proxy does not have, where the count of input continues.
     fn begin_input(&mut self, counts_on: bool) -> Result<(), Failure> {
         let terminal = &mut *self.terminal;
         let count = self.hello.input;
         if counts_on {
             terminal.ledger.acknowledge(count);
         }
-        // What a watcher sends is dropped.
+        // The input of a watcher is dropped.
         let again = counts_on && !self.view.is_watching();
         let unknown = if again { 0 } else { terminal.ledger.restart(count) };
         if unknown > 0 && !terminal.is_interactive() {
@@ -159,7 +160,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Has a script wait for another program to leave the guest's port, for a while.
+    /// Makes a script wait for a while until another program has left the guest's port.
     fn wait_for_holder(&mut self, reason: &str) {
         let held = self.guest.cause == Some(Cause::Held) && !self.terminal.is_interactive();
         let until = self.held.take().map_or_else(|| Instant::now() + HELD, |(until, _)| until);
@@ -179,14 +180,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs until the connection ends or the person leaves; says what was seen by then.
+    /// Runs until the connection ends or the person leaves; returns what was shown by then.
     pub(crate) async fn run(mut self) -> (End, View) {
         let end = loop {
             let reading = self.terminal.screen.has_room();
             let typing = self.takes_input();
             let silent = self.heard + SILENCE * (self.pings + 1);
             let paste = self.paste_due();
-            // In this order: leaving works whatever floods in, and keys go out between output.
+            // In this order: leaving works under any flood, and keys are sent between output.
             let step = tokio::select! {
                 biased;
                 signal = self.terminal.signals.caught() => Err(Failure::Signal(signal).into()),
@@ -225,7 +226,7 @@ impl<'a> Session<'a> {
         self.terminal.screen.say(notice);
     }
 
-    /// Says once what becomes of what is typed where the guest does not read it now.
+    /// Tells once what happens to input that the guest does not read now.
     fn say_unread(&mut self) {
         if self.guest != Guest::RUNS && !std::mem::replace(&mut self.told_unread, true) {
             let connected = self.guest.state == LineState::Connected;
@@ -261,7 +262,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Shows output. Where the guest was started again in it, what it had set of the terminal ends.
+    /// Shows output. If the guest has booted in it, its terminal state ends there.
     fn output(&mut self, mut bytes: &[u8]) {
         if let Some(before) = self.view.before_boot(bytes.len()) {
             let (old, new) = bytes.split_at(before);
@@ -283,7 +284,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The current screen is shown, or there is none: what is said stays to be seen from now on.
+    /// The current screen is shown, or there is none, so notices stay visible from now on.
     fn painted(&mut self) {
         if self.unpainted.take().is_some() {
             self.terminal.screen.release_notices();
@@ -311,11 +312,11 @@ impl<'a> Session<'a> {
             ServerMessage::Pen { state: PenState::Held, session: Some(session), .. }
                 if self.taking && *session != self.hello.session =>
             {
-                // Sent before our own request was heard.
+                // It was sent before our own request arrived.
                 return Ok(());
             }
             ServerMessage::Pen { state, session, .. } => self.pen_changed(*state, *session),
-            // What was refused may be the pen, as far as we can tell.
+            // As far as is known, this may be the refusal of the pen.
             ServerMessage::Error { .. } if std::mem::take(&mut self.taking) => self.watch(),
             _ => {}
         }
@@ -327,7 +328,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Tells what a message says, with how it was before.
+    /// Shows the notice about a message, compared with the earlier state.
     fn tell(&self, message: &ServerMessage, watching: bool, guest: Guest) {
         let reader = notices::Reader {
             escapes: &self.terminal.escapes,
@@ -363,10 +364,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Tells the proxy how far the output is written, so that it sends more.
+    /// Acknowledges the written output, so that the proxy sends more.
     fn acknowledge(&mut self, position: Option<Position>) -> Result<(), End> {
         let Position { connection, offset } = position.ok_or(Failure::Output)?;
-        // While stdout was stuck we did not listen, so nobody was silent.
+        // While stdout was blocked, nothing was read, so this was not the peer's silence.
         self.hear();
         if connection == self.connection && offset >= self.acknowledged.saturating_add(ACKNOWLEDGE)
         {
@@ -390,7 +391,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Stdin has ended and the guest is silent: done, once it has taken all that was read.
+    /// Stdin has ended and the guest is silent: ends once the guest has accepted all input.
     fn quiet(&mut self) -> Result<(), End> {
         if self.is_all_sent() {
             return Err(End::Left);
@@ -399,7 +400,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether stdin has ended and the guest has taken all of it.
+    /// Whether stdin has ended and the guest has accepted all of it.
     fn is_all_sent(&self) -> bool {
         let Terminal { ledger, paste, .. } = &*self.terminal;
         self.input_ended && paste.is_empty() && ledger.unacknowledged() == 0

@@ -31,14 +31,13 @@ use crate::failure::Failure;
 use crate::settings::EscapeKey;
 use crate::settings::Settings;
 
-/// How long a slow stdout may take for the rest.
+/// How long a slow stdout may take for the remaining output.
 const FINISH_TIME: Duration = Duration::from_secs(2);
 
-/// What Ctrl-C types.
+/// The byte of Ctrl-C.
 pub(crate) const CTRL_C: u8 = 0x03;
 
-/// Everything that `connect` needs of the place where it runs. Dropping it restores the terminal, also in a
-/// panic.
+/// The terminal and the process's signals. Dropping it restores the terminal, also in a panic.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     pub(crate) keyboard: Keyboard,
@@ -46,19 +45,19 @@ pub(crate) struct Terminal {
     pub(crate) signals: Signals,
     pub(crate) escapes: Escapes,
     pub(crate) settings: Settings,
-    /// What was sent, over all connections of a session.
+    /// Sent input, over all connections of a session.
     pub(crate) ledger: Ledger,
-    /// What is yet to be sent.
+    /// Input that is not sent yet.
     pub(crate) paste: Paste,
-    /// The line and the boot of its guest that were shown last.
+    /// The last shown line and its boot.
     pub(crate) boot: Option<(Uuid, u64)>,
-    /// That its grid may have changed.
+    /// Notified when its grid may have changed.
     pub(crate) resized: Signal,
-    /// Raw while this lives; `None` where stdin is no terminal.
+    /// Raw mode while this lives; `None` where stdin is not a terminal.
     raw: Option<RawMode>,
 }
 
-/// The grid of the terminal on stdout, where it is one and knows.
+/// The grid of the terminal on stdout, if it is one and reports its size.
 pub(crate) fn grid() -> Option<Size> {
     let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
     let grid = Size { rows: size.ws_row, cols: size.ws_col };
@@ -66,9 +65,9 @@ pub(crate) fn grid() -> Option<Size> {
 }
 
 impl Terminal {
-    /// Takes the terminal over; what is pasted goes at a UART's speed if `paced`.
+    /// Prepares the terminal; with `paced`, pastes go at a UART's speed.
     pub(crate) fn open(paced: bool, settings: Settings) -> std::io::Result<Self> {
-        // Signals first: from here on none ends the process without `drop` running.
+        // Signals first: from here on, none ends the process without running `drop`.
         let signals = Signals::catch()?;
         let resized = signal(SignalKind::window_change())?;
         let raw = match isatty(rustix::stdio::stdin()) {
@@ -83,7 +82,7 @@ impl Terminal {
             keyboard: Keyboard::start()?,
             screen: Screen::start(line_end)?,
             signals,
-            // What comes from a pipe holds none.
+            // Piped input contains no escapes.
             escapes: Escapes::new(match raw {
                 Some(_) => settings.escape.unwrap_or(EscapeKey::Byte(b'~')),
                 None => EscapeKey::None,
@@ -97,17 +96,17 @@ impl Terminal {
         })
     }
 
-    /// Whether a person types, rather than a pipe or a file.
+    /// Whether input comes from a person, not from a pipe or a file.
     pub(crate) fn is_interactive(&self) -> bool {
         self.raw.is_some()
     }
 
-    /// Whether what a terminal on stdout answers would not reach us, but who reads that terminal.
+    /// Whether the answers of a terminal on stdout would go to another reader of that terminal.
     pub(crate) fn is_answered_elsewhere(&self) -> bool {
         !self.is_interactive() && isatty(rustix::stdio::stdout())
     }
 
-    /// Throws away what is yet to be sent, and says so if there was anything.
+    /// Drops input that is not sent yet, with a notice if there was any.
     pub(crate) fn stop_paste(&mut self) {
         let dropped = self.paste.clear();
         if dropped > 0 {
@@ -115,14 +114,14 @@ impl Terminal {
         }
     }
 
-    /// Shows what `~?` shows.
+    /// Shows the text of `~?`.
     pub(crate) fn help(&self) {
         for line in HELP {
             self.screen.say(&self.escapes.hint(line));
         }
     }
 
-    /// Waits for `work`, unless the person leaves first. What is typed meanwhile goes nowhere.
+    /// Waits for `work`, unless the person leaves first. Input is dropped meanwhile.
     pub(crate) async fn unless_left<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = std::pin::pin!(work);
         loop {
@@ -137,7 +136,7 @@ impl Terminal {
     }
 
     fn leaves(&mut self, typed: Option<Vec<u8>>) -> Result<(), End> {
-        // A terminal that ends is gone.
+        // The terminal is gone.
         let typed = typed.ok_or(End::Left)?;
         for typed in self.escapes.feed(&typed) {
             match typed {
@@ -151,14 +150,14 @@ impl Terminal {
         Ok(())
     }
 
-    /// Shows the rest and gives the terminal back.
+    /// Shows the remaining output and restores the terminal.
     pub(crate) async fn close(self) {
         self.screen.finish(FINISH_TIME).await;
         drop(self.raw);
     }
 }
 
-/// Raw mode of the terminal on stdin; dropping it restores what was before.
+/// Raw mode of the terminal on stdin; dropping it restores the earlier mode.
 #[derive(Debug)]
 struct RawMode {
     before: Termios,
@@ -178,12 +177,12 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // At once, not after draining: output that is stuck must not keep the terminal raw.
+        // At once, without draining: blocked output must not keep the terminal in raw mode.
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
     }
 }
 
-/// The signals that end the command in good order.
+/// The signals that end the command with a clean-up.
 #[derive(Debug)]
 pub(crate) struct Signals {
     hangup: Signal,
@@ -202,7 +201,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one, and names it. Cancel-safe.
+    /// Waits for a signal, and returns its name. Cancel-safe.
     pub(crate) async fn caught(&mut self) -> &'static str {
         tokio::select! {
             _ = self.hangup.recv() => "SIGHUP",

@@ -1,4 +1,4 @@
-//! What of a line's output was shown: its offset, what is replay, and what is missing.
+//! The shown part of a line's output: its offset, replay, and gaps.
 
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::ReplayKind;
@@ -7,35 +7,35 @@ use uuid::Uuid;
 
 use crate::connect::muting::Muting;
 
-/// The output of a line as this terminal sees it over one connection.
+/// The output of a line at this terminal over one connection.
 #[derive(Debug)]
 pub(crate) struct View {
     muting: Muting,
-    /// A watcher's terminal is muted altogether, not only for replay.
+    /// Whether the session watches: then all output is muted, not only replay.
     watching: bool,
-    /// So it is also where nobody reads its answers for the guest.
+    /// Whether the terminal's answers do not reach the guest: then all output is muted, too.
     unanswered: bool,
     replay: Option<Replay>,
-    /// Where the guest was started again, until the output from there on is taken.
+    /// The offset of the guest's last boot, until the output from there on is handled.
     boot: Option<u64>,
-    /// The line whose offsets count here.
+    /// The line of the offsets.
     line: Uuid,
     offset: u64,
-    /// What was asked for, until it is said where the output goes on: should the connection end
-    /// before, that is still to come.
+    /// The requested offset, until the server tells where the output begins: if the connection ends
+    /// before, it is still needed.
     asked: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Replay {
     left: u64,
-    /// A screen's bytes have no offsets, those of the history do.
+    /// Whether the bytes have offsets: those of the history do, those of a screen do not.
     counts: bool,
-    /// Offset where the live bytes go on.
+    /// The offset where live output continues.
     then: u64,
 }
 
-/// Everything before this offset of this line was taken in.
+/// Everything before this offset of this line was handled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) line: Uuid,
@@ -43,8 +43,8 @@ pub(crate) struct Seen {
 }
 
 impl View {
-    /// The view of a connection that begins, and was asked for the output of its line from
-    /// `asked` on. `unanswered` says that the terminal's answers would not reach the guest.
+    /// The view of a new connection that requested its line's output from `asked` on. `unanswered`
+    /// is whether the terminal's answers would not reach the guest.
     pub(crate) fn of(hello: &Hello, asked: Option<u64>, unanswered: bool) -> Self {
         Self {
             muting: Muting::default(),
@@ -83,14 +83,14 @@ impl View {
         self.boot = self.boot.filter(|boot| counts || then <= *boot);
     }
 
-    /// The guest started again at `offset`. A screen that was painted later shows that boot already.
+    /// The guest booted at `offset`. A screen that was painted later already shows that boot.
     pub(crate) fn boot(&mut self, offset: u64) {
         let painted = self.replay.as_ref().filter(|replay| !replay.counts);
         self.boot = painted.is_none_or(|replay| replay.then <= offset).then_some(offset);
     }
 
-    /// How many of the bytes that are taken next are from before the guest's last start, if that is not
-    /// behind them.
+    /// How many of the next bytes are from before the guest's last boot, if that boot is among
+    /// them.
     pub(crate) fn before_boot(&self, input: usize) -> Option<usize> {
         let from = match &self.replay {
             Some(Replay { left, counts: false, then }) => then.saturating_sub(*left),
@@ -100,7 +100,7 @@ impl View {
         (before <= input).then_some(before)
     }
 
-    /// Everything from before the guest's last start is taken: what it left unfinished is nothing now.
+    /// Everything from before the guest's last boot was handled: drops its incomplete sequence.
     pub(crate) fn begin_boot(&mut self) {
         self.boot = None;
         self.muting = Muting::default();
@@ -111,13 +111,13 @@ impl View {
         self.replay.as_ref().is_some_and(|replay| !replay.counts)
     }
 
-    /// The line goes on at `to`.
+    /// The line continues at `to`.
     pub(crate) fn skip(&mut self, to: u64) {
         self.asked = None;
         self.offset = to;
     }
 
-    /// Takes output in, and returns what may be shown of it.
+    /// Handles output; returns the part that may be shown.
     pub(crate) fn take(&mut self, input: &[u8]) -> Vec<u8> {
         self.asked = None;
         let mut shown = Vec::with_capacity(input.len());
@@ -125,7 +125,7 @@ impl View {
         if self.watching || self.unanswered {
             self.muting.filter(live, &mut shown);
         } else {
-            // A sequence that began in the replay is settled as part of it.
+            // A sequence that began in the replay is handled as part of it.
             let settled = self.muting.settle(live, &mut shown);
             shown.extend_from_slice(live.get(settled..).unwrap_or_default());
         }

@@ -1,5 +1,5 @@
-//! One WebSocket connection to a console. It never stops answering pings while it is polled, and
-//! a peer that reads slowly never keeps it from reading.
+//! A WebSocket connection to a console. It answers pings whenever it is polled, and a peer that
+//! reads slowly does not keep it from reading.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -41,15 +41,15 @@ use crate::failure::is_no_tls;
 use crate::failure::root_cause;
 use crate::text::printable;
 
-/// How long the TCP connection and the handshake may take together.
+/// How long the TCP connection and the handshake may take.
 const OPEN_TIME: Duration = Duration::from_secs(10);
-/// How long the TCP connection may take if another address of the name can be tried.
+/// How long the TCP connection may take if there is another address to try.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
-/// How long the peer may take to answer a Close.
+/// How long the peer may take to answer a Close frame.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// The status that opens a WebSocket.
 const SWITCHING: u16 = 101;
-/// 1 MiB: far more than a proxy puts into one message, also of a later version.
+/// 1 MiB: far more than the largest message of a proxy, even of a later version.
 const MESSAGE_SIZE: usize = 16 * FRAME;
 
 type Stream = WebSocketStream<Overheard<MaybeTlsStream<TcpStream>>>;
@@ -62,25 +62,25 @@ pub(crate) struct Wire {
     outbox: VecDeque<Message>,
 }
 
-/// Something that arrived.
+/// An event of the connection.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Output of the line.
     Bytes(Bytes),
     Control(ServerMessage),
-    /// A ping, a pong, or a message that is not understood.
+    /// A ping, a pong, or an unknown message.
     SignOfLife,
     Closed {
         code: u16,
         reason: String,
     },
-    /// The connection ended without a Close.
+    /// The connection ended without a Close frame.
     Lost(String),
 }
 
 impl Wire {
-    /// Connects to a `ws` or `wss` URL, which holds a secret and is never shown, at `at`, one of the
-    /// addresses of its name. If there is another, this one has less time for the TCP connection.
+    /// Connects to a `ws` or `wss` URL, which contains a secret and is never shown, at `at`, one of
+    /// its host name's addresses. If there is another address, the TCP connection has less time.
     pub(crate) async fn open(
         api: &Api,
         url: &Url,
@@ -131,7 +131,7 @@ impl Wire {
         Ok(socket)
     }
 
-    /// `None` where the peer does not speak our protocol.
+    /// `None` where the peer does not support our protocol.
     async fn handshake(
         url: &Url,
         socket: Overheard<MaybeTlsStream<TcpStream>>,
@@ -163,12 +163,12 @@ impl Wire {
         self.outbox.push_back(Message::ping(Bytes::new()));
     }
 
-    /// How many messages wait for the connection to take them.
+    /// How many messages are queued.
     pub(crate) fn waiting(&self) -> usize {
         self.outbox.len()
     }
 
-    /// Sends what is queued and, if `reading`, waits for what arrives. Cancel-safe.
+    /// Sends queued messages and, if `reading`, waits for the next event. Cancel-safe.
     pub(crate) async fn next(&mut self, reading: bool) -> Event {
         poll_fn(|context| self.poll(context, reading)).await
     }
@@ -178,10 +178,11 @@ impl Wire {
             true => self.stream.poll_next_unpin(context),
             false => Poll::Pending,
         };
-        // Under a flood of output too, input goes out, and so do pongs.
+        // Even in a flood of output, input and pongs are sent.
         let sent = self.poll_send(context);
         match (item, sent) {
-            // What arrived comes first: a connection that breaks while we write may say why.
+            // An event that has arrived comes first: if the connection breaks while writing, it may
+            // contain the reason.
             (Poll::Ready(item), _) => Poll::Ready(event(item)),
             (Poll::Pending, Err(error)) => Poll::Ready(Event::Lost(root_cause(&error))),
             (Poll::Pending, Ok(())) => Poll::Pending,
@@ -204,7 +205,7 @@ impl Wire {
         }
     }
 
-    /// Sends what is queued and says goodbye, so that the peer frees the pen at once.
+    /// Sends queued messages and a Close frame, so that the proxy frees the pen at once.
     pub(crate) async fn close(mut self) {
         let goodbye = async {
             while let Some(message) = self.outbox.pop_front() {

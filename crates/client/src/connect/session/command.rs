@@ -1,4 +1,4 @@
-//! What the person asks for by an escape.
+//! The commands of the person's escapes.
 
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::ClientMessage;
@@ -11,7 +11,7 @@ use crate::connect::session::Session;
 use crate::connect::terminal::grid;
 
 impl Session<'_> {
-    /// Does what an escape asks for.
+    /// Executes an escape.
     pub(super) fn command(&mut self, escape: Escape) {
         let watching = self.view.is_watching();
         match escape {
@@ -31,7 +31,7 @@ impl Session<'_> {
             Escape::Pen if self.may(Action::Write) => self.pen(PenAction::Request),
             Escape::Pen => self.say(notices::MAY_ONLY_WATCH),
             Escape::Force if watching && self.may(Action::Force) => self.pen(PenAction::Force),
-            // Said when it was asked.
+            // The question has told it already.
             Escape::Force => {}
             Escape::Grant | Escape::Deny if watching || !self.asked_for => {
                 self.say(notices::NOBODY_ASKS);

@@ -1,4 +1,4 @@
-//! What is typed, pasted or piped in, on its way to the guest.
+//! Typed, pasted or piped input on its way to the guest.
 
 use serialproxy_proto::console::LineState;
 use tokio::time::Instant;
@@ -9,16 +9,16 @@ use crate::connect::session::Session;
 use crate::connect::terminal::CTRL_C;
 use crate::connect::terminal::Terminal;
 
-/// Messages that wait for the connection, beyond which keys are queued.
+/// Most messages that wait for the connection; beyond that, keys are queued.
 const MESSAGES: usize = 256;
-/// Bytes that a person types at once, at most; more are a paste.
+/// Most bytes that a person types at a time; more are a paste.
 const TYPED: usize = 64;
-/// 8 KiB: what is read ahead of a pipe.
+/// 8 KiB: how much is read ahead from a pipe.
 const READ_AHEAD: usize = 8 << 10;
 
 impl Session<'_> {
-    /// A person is listened to always, for `~.` and Ctrl-C; a pipe only when the guest can take
-    /// its bytes.
+    /// A terminal is always read, for `~.` and Ctrl-C; a pipe only when the guest can accept its
+    /// bytes.
     pub(super) fn takes_input(&self) -> bool {
         let room = self.terminal.paste.waiting() < READ_AHEAD;
         self.terminal.is_interactive() || (room && self.may_paste() && !self.input_ended)
@@ -55,7 +55,7 @@ impl Session<'_> {
                 self.queue(&bytes);
                 Ok(())
             }
-            // A terminal that ends is gone.
+            // The terminal is gone.
             None if self.terminal.is_interactive() => Err(End::Left),
             None => {
                 self.input_ended = true;
@@ -87,8 +87,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sends what was typed at once, unless that would overtake what is queued or there is no room
-    /// for it: both is for Ctrl-C only.
+    /// Sends typed bytes at once, unless they would overtake queued ones or there is no room; only
+    /// Ctrl-C is sent in any case.
     pub(super) fn input(&mut self, mut bytes: &[u8], pasted: bool) {
         if (pasted || !self.has_room(bytes.len()))
             && let Some(place) = bytes.iter().rposition(|byte| *byte == CTRL_C)
