@@ -89,6 +89,7 @@ pub use crate::role::Role;
 pub use crate::role::Roles;
 pub use crate::survey::Conflict;
 pub use crate::survey::Surveyed;
+pub use crate::survey::processes;
 pub use crate::survey::survey;
 pub use crate::trust::IdentityError;
 pub use crate::trust::reason;

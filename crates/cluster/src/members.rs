@@ -83,6 +83,15 @@ impl Members {
         Self(etcd)
     }
 
+    /// Whether a certificate was removed, as etcd has it now. Every role may read it.
+    ///
+    /// # Errors
+    ///
+    /// When etcd is away or refuses.
+    pub async fn is_removed(&self, serial: &Serial) -> Result<bool, EtcdError> {
+        Ok(self.0.count(&format!("{REMOVED}{serial}")).await? > 0)
+    }
+
     /// Makes a code with which one host may join, within a time and with these roles.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ pub struct Conflict {
 pub async fn survey(etcd: &Etcd) -> Result<BTreeMap<String, Surveyed>, EtcdError> {
     let (members, up, servers, drained) = tokio::try_join!(
         etcd.list::<Member>(MEMBERS, MOST_MEMBERS),
-        etcd.list::<Host>(HOSTS, MOST_MEMBERS),
+        processes(etcd),
         etcd.list::<Listed>(SERVERS, MOST_SERVERS.entries),
         etcd.list::<Drained>(DRAINING, MOST_MEMBERS),
     )?;
@@ -63,9 +63,8 @@ pub async fn survey(etcd: &Etcd) -> Result<BTreeMap<String, Surveyed>, EtcdError
     for (name, member) in members {
         hosts.entry(name).or_default().member = Some(member);
     }
-    for (key, process) in up {
-        let name = key.split_once('/').map_or(key.as_str(), |(name, _)| name);
-        hosts.entry(name.to_owned()).or_default().up.push(process);
+    for (name, process) in up {
+        hosts.entry(name).or_default().up.push(process);
     }
     for (name, drained) in drained {
         hosts.entry(name).or_default().drained = Some(drained);
@@ -79,6 +78,19 @@ pub async fn survey(etcd: &Etcd) -> Result<BTreeMap<String, Surveyed>, EtcdError
         host.lines += server.ports.len();
     }
     Ok(hosts)
+}
+
+/// All processes that are up, each with the name of its host. Every role may read them.
+///
+/// # Errors
+///
+/// When etcd is away or refuses.
+pub async fn processes(etcd: &Etcd) -> Result<Vec<(String, Host)>, EtcdError> {
+    let mut up = etcd.list::<Host>(HOSTS, MOST_MEMBERS).await?;
+    for (name, _) in &mut up {
+        name.truncate(name.find('/').unwrap_or(name.len()));
+    }
+    Ok(up)
 }
 
 /// The other hosts that have the servers in a host's list of conflicts; `servers` are ordered.
