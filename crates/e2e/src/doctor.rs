@@ -157,7 +157,8 @@ impl Patient {
         // Of two values of an option the later counts.
         let flags = self.flags.iter().filter(|(flag, _)| !more.contains(&flag.as_str()));
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(flags.flat_map(|(flag, value)| [flag, value])).args(more);
+        let flags = flags.map(|(flag, value)| format!("{flag}={value}"));
+        command.args(&words[1..]).args(flags).args(more);
         command.envs(self.env.iter().map(|(name, value)| (name, value))).kill_on_drop(true);
         within(command.output()).await.unwrap()
     }

@@ -290,9 +290,10 @@ async fn ports_and_addresses_that_cannot_be_listened_on_are_found() {
     let patient = patient.with("api-metrics_listen", &api);
     patient.has("problem", "listeners", "are the same address").await;
     let other_host = Patient::new().with("api-listen", "198.51.100.1:8774");
-    other_host.has("problem", "listeners", "nobody can listen on 198.51.100.1:8774").await;
+    let said = other_host.examine(&[]).await;
+    said.has("problem", "listeners", "nobody can listen on 198.51.100.1:8774");
     let unknown = Patient::new().with("api-listen", "no.such.name.invalid:8774");
-    unknown.has("problem", "listeners", "cannot be resolved").await;
+    unknown.examine(&[]).await.has("problem", "listeners", "cannot be resolved");
 }
 
 #[tokio::test]

@@ -4,16 +4,21 @@
 //! at the same time, and each has a time limit.
 
 mod certificates;
+mod cluster;
 mod configuration;
 mod finding;
 mod hypervisor;
+mod idle;
 mod listeners;
 mod machine;
+mod openstack;
 mod ports;
+mod public;
 mod service;
 mod sockets;
 mod state;
 mod url;
+mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,12 +42,16 @@ use crate::options::ServerArgs;
 /// How long a check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How much longer than the idle time its check may take.
+const PREPARATION: Duration = Duration::from_secs(11);
+
 /// Check this host, the configuration and what they need, and say how to fix what is wrong
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   serialproxy doctor
   serialproxy doctor --role proxy --config-file /etc/nova/nova.conf
   serialproxy doctor -f json
+  serialproxy doctor --idle 120        also watch a console for 120 s through base_url
 
 It changes nothing, and may run beside the service, as root or as the service's user. It prints one line for
 each check: ok, warning, or problem, with the fix. The exit code is 1 if there is a problem.")]
@@ -53,6 +62,9 @@ pub(crate) struct Doctor {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Watch a console through base_url, and check that it stays open for that long without input
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle: Option<u64>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -96,7 +108,10 @@ pub(crate) fn run(args: &Doctor) -> ExitCode {
         }
     };
     let findings = match Subject::load(args) {
-        Ok(subject) => runtime.block_on(examine(Arc::new(subject))),
+        Ok(subject) => {
+            let idle = args.idle.map(Duration::from_secs);
+            runtime.block_on(examine(Arc::new(subject), idle))
+        }
         Err(findings) => findings,
     };
     // A name server or a file system that hangs must not keep the program from ending.
@@ -114,9 +129,10 @@ pub(crate) fn run(args: &Doctor) -> ExitCode {
 }
 
 /// All checks of the role, at the same time; what they found, in the order of the document.
-async fn examine(subject: Arc<Subject>) -> Vec<Finding> {
+async fn examine(subject: Arc<Subject>, idle: Option<Duration>) -> Vec<Finding> {
     let mut findings = configuration::check(&subject);
     let libvirt = subject.has_guests() && subject.config().compute.libvirt;
+    let url = subject.role != Role::Compute;
     let all = tokio::join!(
         blocking(Check::OpenFiles, &subject, machine::open_files),
         bounded(Check::Clock, machine::clock(&subject.config().state_dir)),
@@ -125,10 +141,26 @@ async fn examine(subject: Arc<Subject>) -> Vec<Finding> {
         bounded(Check::Listeners, listeners::check(&subject)),
         only(libvirt, bounded(Check::Libvirt, hypervisor::check(&subject))),
         only(libvirt, bounded(Check::Kvm, hypervisor::kvm(&subject))),
+        only(url, bounded(Check::PublicUrl, Box::pin(public::check(&subject)))),
+        bounded(Check::Nova, Box::pin(openstack::check(&subject))),
+        only(subject.in_cluster(), bounded(Check::Etcd, Box::pin(cluster::check(&subject)))),
+        Box::pin(kept_open(&subject, idle)),
     );
-    let all = [all.0, all.1, all.2, all.3, all.4, all.5, all.6];
-    findings.extend(all.into_iter().flatten());
+    let (host, services) =
+        ([all.0, all.1, all.2, all.3, all.4, all.5, all.6], [all.7, all.8, all.9, all.10]);
+    let all = host.into_iter().chain(services);
+    findings.extend(all.flatten());
     findings
+}
+
+/// Whether a console stays open for that long, if that is asked for.
+async fn kept_open(subject: &Subject, idle: Option<Duration>) -> Vec<Finding> {
+    match idle {
+        Some(long) => {
+            within(long + PREPARATION, Check::IdleTimeout, idle::check(subject, long)).await
+        }
+        None => Vec::new(),
+    }
 }
 
 /// What the role writes to.
@@ -152,10 +184,18 @@ async fn only(is_used: bool, work: impl Future<Output = Vec<Finding>>) -> Vec<Fi
 
 /// What a check found, or that it took too long.
 async fn bounded(check: Check, work: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+    within(PATIENCE, check, work).await
+}
+
+async fn within(
+    most: Duration,
+    check: Check,
+    work: impl Future<Output = Vec<Finding>>,
+) -> Vec<Finding> {
+    timeout(most, work).await.unwrap_or_else(|_| {
         vec![Finding::problem(
             check,
-            format!("this check did not end within {} s", PATIENCE.as_secs()),
+            format!("this check did not end within {} s", most.as_secs()),
             "look for a network file system, a name server or a service that does not respond",
         )]
     })
@@ -259,7 +299,8 @@ mod tests {
     fn the_document_has_a_row_for_each_check() {
         let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor.md");
         let document = std::fs::read_to_string(document).unwrap();
-        let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let (_, checks) = document.split_once("## The checks").unwrap();
+        let rows = checks.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
         let rows: Vec<_> = rows.collect();
         let names: Vec<_> = Check::ALL.iter().map(|check| check.name()).collect();
         assert_eq!(rows, names);

@@ -83,6 +83,30 @@ checks! {
     PortRange "port-range";
     /// Guests' ports that other hosts reach.
     PortExposure "port-exposure";
+    /// The name in `base_url`.
+    BaseUrl "base-url";
+    /// TLS at `base_url`.
+    PublicCertificate "public-certificate";
+    /// A WebSocket through whatever is at `base_url`.
+    PublicUrl "public-url";
+    /// Pages that may open consoles.
+    Origin "origin";
+    /// How long an idle console stays open.
+    IdleTimeout "idle-timeout";
+    /// Keystone.
+    Keystone "keystone";
+    /// Nova.
+    Nova "nova";
+    /// etcd.
+    Etcd "etcd";
+    /// Versions of the hosts of the cluster.
+    Versions "versions";
+    /// Servers that two hosts have.
+    Conflicts "conflicts";
+    /// Hosts of the cluster that this one needs.
+    Peers "peers";
+    /// Clocks of the hosts of the cluster.
+    ClusterClock "cluster-clock";
 }
 
 /// One thing that was found.
@@ -106,6 +130,11 @@ impl Finding {
 
     pub(super) fn problem(check: Check, text: impl AsRef<str>, fix: impl AsRef<str>) -> Self {
         Self::bad(Level::Problem, check, text.as_ref(), fix.as_ref())
+    }
+
+    /// What was found, without what to do.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     fn bad(level: Level, check: Check, text: &str, fix: &str) -> Self {

@@ -36,7 +36,7 @@ pub(super) async fn check(subject: &Subject) -> Vec<Finding> {
 
 fn remedy(why: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if says(&["Permission denied", "authenticat", "access denied", "polkit"]) {
+    if says(&["Permission denied", "authenticat", "access denied", "polkit", "system bus"]) {
         return "add the service's user to the group libvirt, and restart the service";
     }
     if says(&["No such file", "Connection refused", "respond"]) {
@@ -143,6 +143,7 @@ mod tests {
             ("it does not respond", "start"),
             ("authentication unavailable: no polkit agent available", "group libvirt"),
             ("Failed to connect socket to '/x': Permission denied", "group libvirt"),
+            ("Unable to get system bus connection: No such file or directory", "group libvirt"),
             ("no connection driver available for nonsense:///", "connection_uri"),
         ] {
             assert!(remedy(why).contains(fix), "{why}");
