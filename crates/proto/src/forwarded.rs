@@ -1,7 +1,6 @@
 //! The origin of a request that reverse proxies forward, from `X-Forwarded-For` and
 //! `X-Forwarded-Proto` or from `Forwarded` (RFC 7239). Any client can send these headers, so only
 //! those of trusted reverse proxies count.
-//! trusted reverse proxies count.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
