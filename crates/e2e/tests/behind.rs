@@ -1,5 +1,5 @@
-//! Behind a reverse proxy: the user's address and scheme are those that a trusted one names, by headers or
-//! the PROXY protocol, and everybody else's words are passed over.
+//! Behind a reverse proxy: the user's address and scheme are those that a trusted one reports, in
+//! headers or with the PROXY protocol; reports of others are ignored.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::process::Command;
 
-/// Where users are; reverse proxies, and nobody else that is trusted, are at 127.0.0.1.
+/// The address of users. Reverse proxies, the only trusted addresses, are at 127.0.0.1.
 const USER: &str = "127.0.0.9";
 const TRUSTED: &str = "--proxy-trusted_proxies=127.0.0.1,10.0.0.0/8";
 
@@ -32,16 +32,17 @@ async fn connect(from: &str, to: &str) -> TcpStream {
     within(socket.connect(to.parse().unwrap())).await.unwrap()
 }
 
-/// Sends bytes from there, and reads the head of the answer; none where the connection is closed.
+/// Sends bytes from this address, and reads the head of the answer; none where the connection is
+/// closed.
 async fn said(from: &str, to: &str, bytes: &[u8]) -> Option<(Head, TcpStream)> {
     let mut stream = connect(from, to).await;
-    // Who is refused unheard may be gone already.
+    // A connection that is refused at once may be closed already.
     let _ = stream.write_all(bytes).await;
     let head = within(Head::read(&mut stream)).await.ok()?;
     Some((head, stream))
 }
 
-/// A watcher who attaches from there with these headers, and bytes before their request.
+/// Attaches a watcher from this address with these headers, and with bytes before the request.
 async fn attach(
     rig: &Rig,
     (from, to): (&str, &str),
@@ -52,12 +53,12 @@ async fn attach(
     said(from, to, &[before, request.as_bytes()].concat()).await
 }
 
-/// Status of the answer to such a one, who leaves at once.
+/// The status of the answer to such a watcher, who leaves at once.
 async fn status(rig: &Rig, ends: (&str, &str), headers: &[(&str, &str)]) -> u16 {
     attach(rig, ends, b"", headers).await.unwrap().0.status
 }
 
-/// From where the only session is, as the list and the log have it.
+/// The address of the only session, in the list and in the log.
 async fn address(rig: &Rig) -> String {
     let address = eventually(async || {
         let sessions = rig.server.get("/v1/sessions").await.json;
@@ -70,7 +71,7 @@ async fn address(rig: &Rig) -> String {
     address
 }
 
-/// The address of such a one, without the port that nobody knows before.
+/// The address of such a watcher, without the port, which is not known before.
 async fn seen(rig: &Rig, ends: (&str, &str), before: &[u8], headers: &[(&str, &str)]) -> String {
     let (head, stream) = attach(rig, ends, before, headers).await.unwrap();
     assert_eq!(head.status, 101, "{head:?}");
@@ -144,7 +145,7 @@ async fn limits_are_those_of_the_user_and_not_of_the_reverse_proxy() {
         held.push(stream);
         assert_eq!(status(&rig, near, &headers).await, 503, "{user} has a session");
     }
-    // A connection of a user for whom another proxy speaks counts as well.
+    // The connection of a user whom another proxy reports counts as well.
     let from = |port: u16| format!("PROXY TCP4 198.51.100.99 127.0.0.1 {port} 6083\r\n");
     let rig =
         Rig::start(&[&limits[1..], &[TRUSTED, "--proxy-proxy_protocol=accept"]].concat()).await;
@@ -159,7 +160,7 @@ async fn limits_are_those_of_the_user_and_not_of_the_reverse_proxy() {
     assert!(said("127.0.0.1", to, third.as_bytes()).await.is_none(), "it is the third");
 }
 
-/// A header of version 2 for a user at 198.51.100.7, port 4711, with these notes.
+/// A header of version 2 for a user at 198.51.100.7, port 4711, with these TLVs.
 fn version_2(command: u8, notes: &[u8]) -> Vec<u8> {
     let addresses = [198, 51, 100, 7, 127, 0, 0, 1, 0x12, 0x67, 0x17, 0xc3];
     let length = u16::try_from(addresses.len() + notes.len()).unwrap().to_be_bytes();
@@ -184,17 +185,17 @@ async fn a_header_of_the_proxy_protocol_names_the_user_where_a_trusted_one_sends
     ] {
         assert_eq!(seen(&rig, near, &before, &[]).await, user, "{before:?}");
     }
-    // The user's own headers come through such a connection.
+    // Such a connection may carry the user's own headers.
     let lie = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1")];
     assert_eq!(seen(&rig, near, VERSION_1, &lie).await, "198.51.100.7");
-    // The scheme, if the header has it.
+    // The scheme, if the header contains it.
     let secure = [("origin", &*format!("https://{to}"))];
     let by_tls = version_2(0x21, &[0x20, 0, 5, 1, 0, 0, 0, 0]);
     for (before, wanted) in [(&by_tls[..], 101), (VERSION_1, 403)] {
         let (head, _) = attach(&rig, near, before, &secure).await.unwrap();
         assert_eq!(head.status, wanted, "{head:?}");
     }
-    // A stranger's header is no HTTP, and a broken one ends the connection.
+    // Without trust, the header is invalid HTTP; an invalid header ends the connection.
     assert_eq!(attach(&rig, (USER, to), VERSION_1, &[]).await.unwrap().0.status, 400);
     for broken in [&b"PROXY TCP4 x\r\n"[..], &[b'P'; 200], &version_2(0x31, &[]), &VERSION_1[..20]]
     {
@@ -224,7 +225,7 @@ async fn where_the_proxy_protocol_is_required_nobody_comes_without() {
     assert_eq!(attach(&off, near, VERSION_1, &[]).await.unwrap().0.status, 400);
 }
 
-/// HAProxy, with a port for each way in which it names users.
+/// HAProxy, with a port for each way of reporting users.
 struct Haproxy {
     /// `127.0.0.1:P` of each: PROXY version 1, PROXY version 2, headers.
     ports: [String; 3],
@@ -291,7 +292,7 @@ async fn load_balancers_that_look_whether_somebody_is_there_are_answered() {
         assert_eq!(ask(None, &rig.server.proxy, request).await.status, 200, "{request}");
         assert_eq!(ask(None, api, request).await.status, at_api, "{request}");
     }
-    // A connection that says nothing and goes is no reason to log anything.
+    // A connection that sends nothing and ends is not logged.
     let mut silent = TcpStream::connect(&rig.server.proxy).await.unwrap();
     silent.shutdown().await.unwrap();
     assert_eq!(within(silent.read(&mut [0])).await.unwrap(), 0);

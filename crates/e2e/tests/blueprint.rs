@@ -26,7 +26,7 @@ async fn rig(flags: &[&str]) -> (Server, Port) {
 async fn the_blueprint_s_example_gives_200_on_v2_and_202_on_v3_and_the_url() {
     let (server, port) = rig(&[]).await;
     let id = port.server();
-    // It leads to the port that the proxy listens on, since nobody set base_url.
+    // It leads to the port on which the proxy listens, since base_url is not set.
     let base = format!("http://{}/serial.html?token=", server.proxy);
     for body in ["", "{}", r#"{"serial_console": null}"#, r#"{"serial_console": {}}"#] {
         for (path, status) in [
@@ -109,7 +109,7 @@ async fn under_noauth_the_header_names_the_user() {
     assert_eq!(answer.status(), 202);
     let json: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     let token = json["serial_console"]["url"].as_str().unwrap().split_once("token=").unwrap().1;
-    // Its port hangs up, which a raw session would end with.
+    // Its port hangs up, which would end a raw session.
     let _socket = serialproxy_e2e::socket::Socket::v1(&server.proxy, token, "").await;
     let path = format!("{}/v1/lines/{}/0", server.api, port.server());
     let line = reqwest::get(path).await.unwrap().bytes().await.unwrap();

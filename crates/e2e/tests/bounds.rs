@@ -1,4 +1,4 @@
-//! What `console.v1` clients say is bounded in every field, and what is out of bounds hurts nobody.
+//! Every field of `console.v1` messages has limits, and values beyond them do no harm.
 
 #![allow(
     clippy::expect_used,
@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
-/// A program whose port speaks plain and TLS.
+/// A program whose port accepts plain connections and TLS.
 async fn start() -> Rig {
     Rig::start_with(Some(Pki::new()), &[]).await
 }
@@ -31,7 +31,7 @@ async fn v1(rig: &Rig, tls: bool, query: &str) -> Socket {
     Socket::over(ca.as_deref(), &rig.server.proxy, &rig.path(query).await, &V1).await
 }
 
-/// Code and reason with which a raw session is closed that sends this.
+/// Code and reason of the Close frame of a raw session that sends these bytes.
 async fn told_after(rig: &Rig, tls: bool, bytes: &[u8]) -> (u16, String) {
     let (ca, proxy) = (rig.ca().filter(|_| tls), &rig.server.proxy);
     let request = upgrade(&rig.path("&mode=watch").await, proxy, &[]);
@@ -46,7 +46,7 @@ async fn told_after(rig: &Rig, tls: bool, bytes: &[u8]) -> (u16, String) {
     (u16::from_be_bytes([high, low]), String::from_utf8(reason).unwrap())
 }
 
-/// How many of the answers to a message are errors.
+/// The number of errors in the answers to a message.
 async fn errors(socket: &mut Socket, message: &str) -> usize {
     socket.say(message).await;
     socket.say(r#"{"type":"ping","id":77}"#).await;
@@ -66,7 +66,7 @@ async fn errors(socket: &mut Socket, message: &str) -> usize {
     }
 }
 
-/// Messages of a known type in which something is out of bounds, and some that are none.
+/// Messages of a known type with a value out of bounds, and some that are not messages.
 fn bad() -> Vec<String> {
     let reason = "ä".repeat(201);
     let long = " ".repeat(5000);
@@ -126,7 +126,7 @@ async fn what_is_out_of_bounds_is_answered_by_one_error_and_the_session_goes_on(
         for message in bad() {
             assert_eq!(errors(&mut socket, &message).await, 1, "{message}");
         }
-        // No count went astray, either.
+        // The count of input is still right.
         socket.send("x").await;
         assert_eq!(rig.guest.typed(1).await, b"x");
         while socket.message("ack").await["input"] != 1 {}
@@ -150,7 +150,7 @@ async fn what_is_within_bounds_works_to_the_bound() {
     let rig = start().await;
     let mut writer = v1(&rig, false, "").await;
     let mut watcher = v1(&rig, true, "&mode=watch").await;
-    // A character outside of Unicode's basic plane, escaped as JSON has it.
+    // A character outside of Unicode's basic plane, in JSON's escaped form.
     let reason = r"\ud83d\ude00".repeat(200);
     watcher.say(&format!(r#"{{"type":"pen","do":"request","reason":"{reason}"}}"#)).await;
     let asked = loop {
@@ -198,7 +198,7 @@ async fn a_text_is_far_smaller_than_a_paste_may_be() {
     }
 }
 
-/// The head of a client's frame of so many bytes.
+/// The head of a client's frame with this many bytes.
 fn frame_head(first: u8, length: u64) -> Vec<u8> {
     [&[first, 0xff], &length.to_be_bytes()[..], &[0; 4]].concat()
 }

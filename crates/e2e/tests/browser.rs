@@ -18,10 +18,10 @@ struct Rig {
     relay: Relay,
 }
 
-/// Stories that measure time are told alone.
+/// Tests that measure time run alone.
 static QUIET: RwLock<()> = RwLock::const_new(());
 
-/// Where two people meet, `X-User` says who makes a call.
+/// Where two people meet, `X-User` names the caller.
 const NOAUTH: [&str; 2] = ["--api-auth_strategy", "noauth"];
 
 async fn rig(more: &[&str]) -> Rig {
@@ -115,7 +115,8 @@ async fn the_servers_page_opens_consoles_and_ends_sessions_for_who_has_the_admin
     let relay = Relay::new("switch").await;
     let own = [&address::fixed()[..], &relay.flag()].concat();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    // A story ends when its sessions have: whoever closes a tab may come back within the grace time.
+    // A test ends when its sessions have ended, and the session of a closed tab is kept for the
+    // grace time.
     let grace = ["--session-ping_interval", "1", "--session-grace", "3"];
     let server = Server::start(&[&own[..], &grace].concat()).await;
     let story = json!({

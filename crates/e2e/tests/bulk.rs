@@ -1,4 +1,5 @@
-//! Much at once, on simulated ports. Apart from the other stories, some of which look at the clock.
+//! Large amounts of data, on simulated ports. In a file of its own, since some other tests measure
+//! time.
 
 #![allow(
     clippy::expect_used,
@@ -32,8 +33,8 @@ async fn rig() -> (Server, Guest, Socket) {
 
 const GIB: usize = 1024 * 1024 * 1024;
 
-/// Blocks that may be printed before they are read: all that a line keeps, so that a reader which the
-/// machine starves is not taken for one that is too slow.
+/// Blocks that may be printed before they are read: everything that a line keeps, so that a reader
+/// that the machine starves is not considered too slow.
 const UNREAD: usize = 256 / 64;
 
 /// A byte stream in which every 8 bytes differ from their neighbors.

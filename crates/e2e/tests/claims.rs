@@ -15,7 +15,7 @@ use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
 
-/// Runs a program as a user who may do little.
+/// Runs a program as a user with few permissions.
 const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// Runs a program in namespaces of its own.
@@ -39,7 +39,7 @@ async fn logs(server: &Server, text: &str) {
     eventually(async || server.log().contains(text).then_some(())).await;
 }
 
-/// QEMU was not made to disconnect anybody.
+/// Checks that QEMU was not made to disconnect a client.
 fn left_alone(servers: [&Server; 2]) {
     for server in servers {
         let log = server.log();
@@ -51,7 +51,7 @@ fn left_alone(servers: [&Server; 2]) {
 async fn of_two_programs_for_one_libvirt_the_second_says_who_serves_a_guest_and_takes_over() {
     let mut host = Host::start(&[]).await;
     let second = host.beside(&[], &[]).await;
-    // Both hear of the guest; whom it was asked of has its line.
+    // Both are told of the guest; the one that booted it has its line.
     let guest = host.boot(1).await;
     let mut shell = host.shell(&guest, 0).await;
     says(&second, &guest.id, &served_by(&host.server)).await;
@@ -107,7 +107,7 @@ async fn programs_of_different_users_serve_a_line_in_turns() {
 async fn a_program_in_other_namespaces_that_shares_run_leaves_a_line_alone_too() {
     let mut host = Host::start(&["--compute-transport", "unix"]).await;
     let guest = host.boot(1).await;
-    // Its API is in its own network: what it logs is what is seen of it.
+    // Its API is in another network, so only its log can be seen.
     let apart = host.beside(&APART, &[]).await;
     logs(&apart, &served_by(&host.server)).await;
     let mut shell = host.shell(&guest, 0).await;

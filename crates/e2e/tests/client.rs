@@ -71,7 +71,7 @@ async fn a_watcher_sees_all_and_types_nothing() {
     watcher.shows("what you type is not sent").await;
     writer.keys("x");
     assert_eq!(rig.guest.typed(1).await, b"x");
-    // A query too: nothing is asked of a watcher's terminal.
+    // Also a query: a watcher's terminal gets none.
     rig.guest.print(b"seen\x1b[6n\r\n").await;
     watcher.shows("seen\r\n").await;
     writer.shows("seen\x1b[6n\r\n").await;
@@ -197,7 +197,7 @@ async fn a_program_that_stops_or_dies_and_starts_again_is_come_back_to() {
         (Signal::TERM, "the proxy is shutting down; reconnecting"),
         (Signal::KILL, "connection lost"),
     ] {
-        // Its key outlives the program once it is written.
+        // The stored key outlives the program.
         eventually(async || server.log().contains("sessions are kept").then_some(())).await;
         server.signal(signal);
         server = server.restart().await;

@@ -53,7 +53,7 @@ impl Place {
         run(arguments.chain([state, at]).chain(options(&self.etcd))).await
     }
 
-    /// Runs the line that `enroll` printed, on the host of this name.
+    /// Runs the command that `enroll` printed, on the host of this name.
     async fn join(&self, line: &str, host: &str) -> Output {
         let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
         assert_eq!(words.remove(0), "serialproxy");
@@ -71,7 +71,7 @@ impl Place {
     }
 }
 
-/// What an api host finds in its configuration file.
+/// The configuration of an api host.
 fn options(etcd: &Etcd) -> [String; 2] {
     let etcd = format!("--cluster-etcd_endpoints={}", etcd.endpoints().join(","));
     [etcd, "--cluster-name=a1".to_owned()]
@@ -81,13 +81,13 @@ async fn run(arguments: impl IntoIterator<Item = String>) -> Output {
     within(Command::new(program()).args(arguments).output()).await.unwrap()
 }
 
-/// What a command that succeeds prints.
+/// The output of a command that must succeed.
 fn out(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What a command that fails says.
+/// The error text of a command that must fail.
 fn failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
@@ -113,7 +113,7 @@ async fn the_line_that_enroll_prints_joins_a_host_and_says_what_to_start() {
     }
     assert!(!place.path("h1/cluster/ca-key.pem").exists());
 
-    // The configuration that it wrote is one.
+    // The configuration file that it wrote is valid.
     let files = ["--state-dir", "--config-dir"].iter().zip(["h1", "conf/h1"]);
     let files = files.map(|(flag, path)| format!("{flag}={}", place.path(path).display()));
     let shown = out(&run(["config".to_owned(), "show".to_owned()].into_iter().chain(files)).await);

@@ -146,7 +146,7 @@ async fn a_server_whose_name_has_the_form_of_a_uuid_is_found_by_it() {
     assert_eq!(server.client(&["log", other]).await.status.code(), Some(3));
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command that must succeed.
 async fn run(host: &Host, arguments: &[&str]) -> String {
     let output = host.server.client(arguments).await;
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
@@ -166,13 +166,13 @@ async fn a_guest_is_booted_stopped_started_rebooted_and_deleted_by_commands() {
 
     run(&host, &["stop", &name, "--force"]).await;
     host.status(&guest, "SHUTOFF").await;
-    // A console of a server that is off is waited for.
+    // `connect` waits for the console of a server that is off.
     let mut terminal = Terminal::run(host.server.command(&["connect", &name]));
     terminal.shows("the server is SHUTOFF: waiting; to start it: serialproxy start").await;
     run(&host, &["start", &name]).await;
     terminal.shows("the guest is connected").await;
     terminal.shows("Linux version").await;
-    // Before it runs a shell the guest does not hear that it is asked to reboot.
+    // Before its shell runs, the guest ignores the request to reboot.
     eventually(async || {
         terminal.keys("echo li\"\"stens\r");
         terminal.shows_soon("\nlistens").await.then_some(())

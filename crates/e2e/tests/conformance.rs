@@ -1,5 +1,5 @@
-//! What clients of Nova's proxy send and take, and need of ours. What Nova's own tests want of it is in
-//! `websocketproxy.rs`.
+//! What clients of Nova's proxy send, accept, and need from ours. `websocketproxy.rs` has what
+//! Nova's own tests require.
 
 #![allow(
     clippy::expect_used,
@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// What the session types arrives at the guest.
+/// Checks that the session's input arrives at the guest.
 async fn assert_attached(rig: &mut Rig, mut socket: Socket) {
     socket.send("x").await;
     assert_eq!(rig.guest.typed(1).await, b"x");
@@ -54,7 +54,7 @@ async fn without_it_a_session_goes_on_when_its_token_has_expired() {
     let mut rig = Rig::start(&["--consoleauth-token_ttl", "3"]).await;
     let token = rig.token("").await;
     let socket = Socket::raw(&rig.server.proxy, &token).await;
-    // A token is looked at before whether the line is busy.
+    // The token is checked before it is checked whether the line is busy.
     eventually(async || {
         let path = format!("/?token={token}");
         (Socket::refused(&rig.server.proxy, &path, &[]).await.status == 401).then_some(())
@@ -118,7 +118,8 @@ async fn characters_that_are_printed_byte_by_byte_come_in_whole_frames() {
     let mut rig = Rig::start(&[]).await;
     let mut socket = rig.raw().await;
     let text = "Größe 漢字 €😀".repeat(50);
-    // A machine that stops for longer than a character is waited for may cut one: not each time.
+    // If the machine stops for longer than the wait for a character's rest, a character may be cut,
+    // but not each time.
     eventually(async || {
         for byte in text.as_bytes() {
             rig.guest.print(&[*byte]).await;

@@ -1,4 +1,4 @@
-//! How many connections and handshakes one address may have, and that others notice nothing.
+//! The limits on connections and handshakes of one address, which do not affect others.
 
 #![allow(
     clippy::expect_used,
@@ -23,10 +23,10 @@ use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-/// The beginning of a handshake of TLS: the head of its first record.
+/// The beginning of a TLS handshake: the head of its first record.
 const HELLO: [u8; 5] = [0x16, 3, 1, 2, 0];
 
-/// Handshakes that one address may have under way.
+/// Simultaneous handshakes of one address.
 const HANDSHAKES: usize = 100;
 
 /// Connections from 127.0.0.2, which begin with these bytes.
@@ -36,7 +36,7 @@ async fn crowd(proxy: &str, count: usize, first: &[u8]) -> Vec<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
         let mut stream = within(socket.connect(proxy.parse().unwrap())).await.unwrap();
-        // Who is refused may be so already.
+        // A refused connection may be closed already.
         let _ = stream.write_all(first).await;
         crowd.push(stream);
     }
@@ -50,7 +50,7 @@ fn is_closed(stream: &TcpStream) -> bool {
     }
 }
 
-/// Waits until so many of them are closed, and no more.
+/// Waits until exactly this many of them are closed.
 async fn closed(crowd: &[TcpStream], count: usize) {
     let closed = || crowd.iter().filter(|stream| is_closed(stream)).count();
     eventually(async || (closed() >= count).then_some(())).await;
@@ -67,7 +67,7 @@ async fn half_open_connections_of_one_address_take_no_place_of_others(tls: bool)
     assert_eq!(rig.guest.typed(1).await, b"x");
     let warnings = rig.server.log().matches("connections_per_address").count();
     assert_eq!(warnings, 1, "{}", rig.server.log());
-    // Who leaves makes room.
+    // Closed connections make room.
     drop(crowd);
     eventually(async || {
         let mut more =
@@ -97,7 +97,7 @@ async fn an_address_has_so_many_handshakes_under_way_and_no_more() {
     rig.raw().await.leave().await;
 }
 
-/// CPU time that the threads took whose names begin like this, in ticks.
+/// CPU time, in ticks, of the threads whose names begin with this text.
 fn cpu(process: u32, threads: &str) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
     let read =
@@ -111,7 +111,8 @@ fn cpu(process: u32, threads: &str) -> u64 {
     cpu.sum()
 }
 
-/// A certificate whose key costs far more at each handshake than all that comes before and after it.
+/// A certificate whose key makes handshakes far more expensive than everything before and after
+/// them.
 const EXPENSIVE: &str = "
 set -e
 openssl req -newkey rsa:4096 -nodes -subj /CN=localhost -keyout server-key.pem -out server.csr

@@ -21,7 +21,7 @@ use serialproxy_e2e::server::program;
 use serialproxy_e2e::within;
 use tempfile::TempDir;
 
-/// A state directory, and the daemon that may run on it; stopped when it is dropped.
+/// A state directory, and its daemon, if it runs; stopped when it is dropped.
 struct Daemon(TempDir);
 
 impl Daemon {
@@ -33,8 +33,8 @@ impl Daemon {
         self.0.path().join(name)
     }
 
-    /// Starts it from `/tmp`, as a shell does; the outcome of the first process. Its output is
-    /// read to its end, so nobody may keep it open.
+    /// Starts it from `/tmp`, like a shell; returns the outcome of the first process. Its output is
+    /// read to the end, so the daemon must not keep it open.
     async fn start(&self, flags: &[&str]) -> Output {
         let run = tokio::process::Command::new(program())
             .args(["serve", "--state-dir", self.0.path().to_str().unwrap()])

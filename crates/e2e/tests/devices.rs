@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
-/// What Linux prints for the SysRq `h`.
+/// Linux's output for the SysRq `h`.
 const HELP: &[u8] = b"sysrq: HELP";
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn guests_of_the_unix_transport_are_reached_over_sockets() {
     assert_eq!(host.server.call(Method::DELETE, &path, "").await.status, 204);
 }
 
-/// Defines a guest as others would have made it, without our mark, with this serial port.
+/// Defines a guest as other programs do, without our mark, with this serial port.
 async fn of_others(host: &Host, serial: &str) -> Guest {
     let guest = host.boot(1).await;
     let xml = host.virsh(&["dumpxml", "--inactive", &guest.id]);
@@ -215,7 +215,7 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     let endpoint = host.endpoint(&guest, 0).await;
     host.shell(&guest, 0).await;
     host.server.signal(Signal::KILL);
-    // Whoever connects while the line's connection still stands is served next.
+    // QEMU serves a second connection when the line's connection ends.
     let mut stranger = TcpStream::connect(&endpoint).await.unwrap();
     stranger.write_all(b"\r").await.unwrap();
     within(stranger.read_u8()).await.unwrap();
@@ -231,7 +231,7 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     assert!(log.contains("made QEMU disconnect"), "{log}");
 }
 
-/// Waits until a line says that this process holds its port, and types nothing.
+/// Waits until a line says that this process holds its port, and sends no input.
 async fn held(server: &Server, id: &str, port: &str) {
     eventually(async || {
         let line = server.line(id, 0).await;
@@ -303,7 +303,7 @@ async fn a_telnet_serial_is_a_console_and_carries_every_byte() {
     );
 }
 
-/// Connects as soon as somebody listens there, types, and is hung up on.
+/// Connects as soon as a process listens there, types, and is disconnected.
 async fn hung_up_on(address: &str) {
     let mut stranger = eventually(async || TcpStream::connect(address).await.ok()).await;
     let _ = stranger.write_all(b"\r").await;
@@ -339,13 +339,13 @@ async fn where_qemu_connects_to_the_line_listens_for_it_and_for_nobody_else() {
     let said = host.server.log();
     assert!(said.contains("hung up on a program that is not the guest's QEMU"), "{said}");
 
-    // QEMU comes again.
+    // QEMU connects again.
     let host = host.kill_and_restart().await;
     connected(&host, &guest).await;
     let mut shell = host.shell(&guest, 0).await;
     assert_eq!(shell.run("echo $((6*7))").await, "42");
 
-    // Its user may want a port at which it listens.
+    // Its user may want a port on which QEMU listens.
     let adopt = format!("/v1/servers/{}/adopt", guest.id);
     let adopted = host.server.post(&adopt, r#"{"restart": true}"#).await;
     assert_eq!(adopted.status, 200, "{:?}", adopted.json);
@@ -362,7 +362,7 @@ async fn a_guest_whose_qemu_connects_once_is_served_from_its_start_on() {
     let source = format!("<source mode='connect' host='127.0.0.1' service='{port}'/>");
     let guest = of_others(&host, &format!("<serial type='tcp'>{source}</serial>")).await;
     let address = format!("127.0.0.1:{port}");
-    // QEMU does not start where nobody listens.
+    // QEMU does not start where no process listens.
     hung_up_on(&address).await;
     host.virsh(&["start", &guest.id]);
     connected(&host, &guest).await;
@@ -373,7 +373,7 @@ async fn a_guest_whose_qemu_connects_once_is_served_from_its_start_on() {
     let output = answer.json["output"].as_str().unwrap();
     assert!(output.contains("Linux version"), "the first byte is there: {output}");
 
-    // Whoever was not there at the start is told what to do.
+    // A program that was not there at the start is told what to do.
     let host = host.kill_and_restart().await;
     let reason = eventually(async || {
         let line = host.server.line(&guest.id, 0).await;

@@ -25,17 +25,17 @@ fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Printed when the file follows; the typed command has quotes in it, so that its echo differs.
+/// The output before the file's content. The typed command contains quotes, so its echo differs.
 const NOW: &[u8] = b"now\n";
 
-/// What follows the first `mark`.
+/// Everything after the first `mark`.
 fn after(bytes: &[u8], mark: &[u8]) -> Vec<u8> {
     let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap();
     bytes.split_at(at + mark.len()).1.to_vec()
 }
 
-/// Three TCP ports in a row that are free, as a range; others for each test, since a port that was
-/// used stays taken for a minute (TIME_WAIT).
+/// Three consecutive free TCP ports, as a range. Each test gets others, since a used port stays
+/// taken for a minute (TIME_WAIT).
 fn three_ports() -> (u16, String) {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     loop {
@@ -169,7 +169,7 @@ async fn a_stop_that_waits_for_its_guest_holds_up_its_own_server_alone_and_can_b
     assert_eq!(too_long.status, 400);
     assert!(too_long.message().contains("at most 600 seconds"), "{}", too_long.message());
 
-    // The first is given up, and goes on all the same.
+    // The first request was dropped, but its change goes on.
     let second = eventually(async || {
         let ask = host.server.post(&stop, r#"{"timeout": 600}"#);
         tokio::time::timeout(Duration::from_secs(2), ask).await.ok()
@@ -214,7 +214,7 @@ async fn ports_of_guests_that_are_stopped_stay_theirs_over_a_restart() {
 #[tokio::test]
 async fn a_foreign_process_s_port_is_skipped_and_a_full_range_leaves_nothing_behind() {
     let (start, range) = three_ports();
-    // A process that another test starts at this moment may hold the probe's socket until it runs.
+    // A process that another test is starting may hold the probe's socket until it runs.
     let squatter = eventually(async || TcpListener::bind(("127.0.0.1", start)).ok()).await;
     let host = Host::start(&["--serial_console-port_range", &range]).await;
     let guest = host.boot(2).await;
@@ -260,7 +260,7 @@ async fn a_guest_of_others_is_served_and_not_deleted() {
     let path = format!("/v1/servers/{}", model.id);
     assert_eq!(host.server.call(reqwest::Method::DELETE, &path, "").await.status, 204);
 
-    // The same domain without our mark, started behind the program's back.
+    // The same domain without our mark, started without the program.
     let begin = xml.find("<metadata>").unwrap();
     let end = xml.find("</metadata>").unwrap() + "</metadata>".len();
     let directory = tempfile::tempdir().unwrap();

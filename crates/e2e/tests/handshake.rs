@@ -1,4 +1,4 @@
-//! The WebSocket handshake (RFC 6455 section 4.2.1) and the Origin, on plain and on TLS.
+//! The WebSocket handshake (RFC 6455 section 4.2.1) and the Origin, with and without TLS.
 
 #![allow(
     clippy::expect_used,
@@ -19,24 +19,24 @@ use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_proto::id::ServerId;
 
-/// A program whose port speaks plain and TLS.
+/// A program whose port accepts plain connections and TLS.
 async fn start(flags: &[&str]) -> Rig {
     Rig::start_with(Some(Pki::new()), flags).await
 }
 
-/// What is answered on plain and on TLS.
+/// The answers without and with TLS.
 async fn answers(rig: &Rig, request: &str) -> [Head; 2] {
     let proxy = &rig.server.proxy;
     [ask(None, proxy, request).await, ask(rig.ca().as_deref(), proxy, request).await]
 }
 
-/// A handshake as it should be; watchers do not get in each other's way.
+/// A correct handshake of a watcher; watchers do not exclude each other.
 async fn handshake(rig: &Rig) -> String {
     upgrade(&rig.path("&mode=watch").await, &rig.server.proxy, &[])
 }
 
-/// A handshake is refused for each of these, which is put in place of a part of it. A token that
-/// nobody knows is a 401: what is refused otherwise was not looked up.
+/// Replacements for parts of a handshake that make it invalid. An unknown token would be a 401, so
+/// any other status means that the token was not looked up.
 const VIOLATIONS: [(&str, &str, u16); 37] = [
     ("GET ", "POST ", 405),
     ("GET ", "HEAD ", 405),
@@ -142,8 +142,7 @@ async fn a_page_needs_one_host_as_well() {
     }
 }
 
-/// Handshakes with a token that is good, from pages of these origins; what is answered on plain and
-/// on TLS.
+/// The answers, without and with TLS, to handshakes with a valid token from pages of these origins.
 async fn assert_origins(rig: &Rig, origins: &[(&str, [u16; 2])]) {
     let whole = handshake(rig).await;
     for (origin, wanted) in origins {

@@ -1,5 +1,5 @@
-//! The client's `log`. Of a line that printed more than it keeps it gives the beginning, the size of what
-//! is missing, the newest part, and an end; and it makes no terminal answer.
+//! The client's `log`. Of a line that printed more than it keeps, it prints the beginning, the size
+//! of the gap and the newest part, and then ends. No terminal answers its output.
 
 #![allow(
     clippy::expect_used,
@@ -21,7 +21,7 @@ use tokio::io::AsyncReadExt;
 const KEPT: usize = 64 * 1024;
 const FLAGS: [&str; 4] = ["--line-history_head", "64KiB", "--line-history_tail", "64KiB"];
 
-/// So many bytes, of which each tells where it stands.
+/// This many bytes, which contain their offsets.
 fn printed(count: usize) -> Vec<u8> {
     (0..count).map(|n| u8::try_from(n % 251).unwrap()).collect()
 }
@@ -31,7 +31,7 @@ async fn has_printed(rig: &Rig, count: usize) {
     eventually(async || (rig.server.line(&server, 0).await["offset"] == count).then_some(())).await;
 }
 
-/// The sizes of the gaps that the client stated.
+/// The sizes of the reported gaps.
 fn gaps(said: &str) -> Vec<usize> {
     let sizes = said.lines().filter_map(|line| {
         let (_, rest) = line.split_once("serialproxy: ")?;

@@ -1,8 +1,8 @@
 //! All attacks at once, beside ordinary sessions on other lines: these are not affected, and
 //! afterwards the program is in the same state as before.
 //!
-//! `SERIALPROXY_TEST_HOLD_SECONDS` says for how long (60), `SERIALPROXY_TEST_HOLD_KINDS` by which kinds
-//! of `serialproxy_e2e::hostile` (a list with commas; all).
+//! `SERIALPROXY_TEST_HOLD_SECONDS` is the duration (60), `SERIALPROXY_TEST_HOLD_KINDS` the kinds of
+//! `serialproxy_e2e::hostile` (separated by commas; default: all).
 
 #![allow(
     clippy::expect_used,
@@ -34,32 +34,32 @@ use tokio::process::Child;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-/// Sessions that go on beside it, each on its own line.
+/// Ordinary sessions beside the attacks, each on its own line.
 const ORDINARY: usize = 20;
 
-/// What of them an echo takes at most in 99 of 100 times.
+/// The 99th percentile of their echoes must be at most this.
 const ECHO: Duration = Duration::from_millis(200);
 
 /// How often each of them types.
 const TYPES_EVERY: Duration = Duration::from_millis(100);
 
-/// What the program may have resident at any time.
+/// Largest resident set of the program at any time.
 const MEMORY: usize = 300 * 1024 * 1024;
 
-/// What of it may be left afterwards, beside what was there before: the threads that hash passwords keep
-/// 38 MiB from the first on, and the allocator keeps some.
+/// How much larger the resident set may be afterwards: the threads that hash passwords keep 38 MiB
+/// after their first use, and the allocator keeps some.
 const MEMORY_LEFT: usize = 96 * 1024 * 1024;
 
-/// What may differ of threads and open files afterwards: libraries keep some of either.
+/// How many more threads and open files there may be afterwards: libraries keep some.
 const SLACK: usize = 8;
 
-/// How long the program has to end.
+/// How long the program may take to end.
 const END: Duration = Duration::from_secs(5);
 
 const KINDS: &str = "SERIALPROXY_TEST_HOLD_KINDS";
 const SECONDS: &str = "SERIALPROXY_TEST_HOLD_SECONDS";
 
-/// What the process of those who mean harm runs.
+/// Runs in the process of the hostile clients and guests.
 #[tokio::test]
 #[ignore = "a process of its own, which the test below starts"]
 async fn those_who_mean_harm() {
@@ -69,7 +69,7 @@ async fn those_who_mean_harm() {
     hostile::attack(&kinds).await;
 }
 
-/// Their process, which is killed when this is dropped, and where their guests are.
+/// That process, which is killed when this is dropped, and the addresses of its guests.
 struct Hostile {
     process: Child,
     guests: Vec<String>,
@@ -77,7 +77,7 @@ struct Hostile {
 
 impl Hostile {
     async fn start() -> Self {
-        // Of lower priority: they are to load the program, not to starve it.
+        // With a lower priority: they should load the program, not starve it.
         let mut process = Command::new("nice")
             .arg("-n10")
             .arg(std::env::current_exe().unwrap())
@@ -94,7 +94,7 @@ impl Hostile {
                 break guests.split(' ').map(|guest| guest.replace('=', " tcp://")).collect();
             }
         };
-        // The harness writes to it after a minute, and ends where nobody reads.
+        // The process still writes after a minute, and would end without a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { process, guests }
     }
@@ -105,7 +105,7 @@ impl Hostile {
     }
 }
 
-/// The program, with lines of ordinary guests and of those who mean harm.
+/// The program, with lines of ordinary and of hostile guests.
 async fn start(pki: &Pki, guests: &[String]) -> Server {
     let address = echoing().await;
     let mut config = "[serial_console]\nenabled = true\nrecord = true\n[static]\n".to_owned();
@@ -137,7 +137,7 @@ async fn start(pki: &Pki, guests: &[String]) -> Server {
     .await
 }
 
-/// An ordinary session: raw and `console.v1`, plain and TLS by turns.
+/// An ordinary session: raw and `console.v1`, plain and TLS in turn.
 async fn ordinary(server: &Server, pki: &Pki, line: usize) -> Socket {
     let id = server.connected(line).await;
     let path = format!("/?token={}", server.token(&id, "").await);
@@ -147,7 +147,7 @@ async fn ordinary(server: &Server, pki: &Pki, line: usize) -> Socket {
     Socket::over(ca.as_deref(), &server.proxy, &path, headers).await
 }
 
-/// Types until then; how long each echo took.
+/// Types until this time; returns the time of each echo.
 async fn type_on(mut socket: Socket, until: Instant) -> (Socket, Vec<Duration>) {
     let mut times = Vec::new();
     let mut ticks = tokio::time::interval(TYPES_EVERY);
@@ -162,7 +162,7 @@ async fn type_on(mut socket: Socket, until: Instant) -> (Socket, Vec<Duration>) 
     (socket, times)
 }
 
-/// Echoes of all sessions until then, in order.
+/// The times of all sessions' echoes until then, in order.
 async fn echoes(sessions: Vec<Socket>, until: Instant) -> (Vec<Socket>, Vec<Duration>) {
     let mut typing = JoinSet::new();
     for session in sessions {
@@ -178,7 +178,7 @@ async fn echoes(sessions: Vec<Socket>, until: Instant) -> (Vec<Socket>, Vec<Dura
     (sessions, times)
 }
 
-/// What the program has.
+/// The resources of the program.
 #[derive(Clone, Copy, Debug)]
 struct Holds {
     threads: usize,
@@ -200,7 +200,7 @@ impl Holds {
     }
 }
 
-/// The most memory that the program had, looked at all the time.
+/// The program's largest memory until then, measured continuously.
 async fn most_memory(server: &Server, until: Instant) -> usize {
     let mut most = 0;
     while Instant::now() < until {
@@ -247,12 +247,12 @@ async fn all_who_mean_harm_at_once_cost_ordinary_sessions_nothing_and_leave_noth
     let deadline = Instant::now() + PATIENCE;
     let (mut sessions, mut after) = (sessions, Holds::of(&server));
     while !after.is_as(&before) && Instant::now() < deadline {
-        // They are there all the while.
+        // The hostile clients run all the time.
         (sessions, _) = echoes(sessions, Instant::now() + Duration::from_secs(1)).await;
         after = Holds::of(&server);
     }
     println!("{before:?} before, {after:?} after");
-    // What they did, so that a kind which the program does not even hear of is seen.
+    // Their outcomes, so that a kind without any effect is noticed.
     let log = server.log();
     for done in
         ["pen taken over", "attach refused", "session attached", "connection of a session lost"]

@@ -1,4 +1,4 @@
-//! Hosts of a cluster: roles apart over mutual TLS, with a real etcd, on simulated ports.
+//! Hosts of a cluster: separate roles over mutual TLS, with a real etcd, on simulated ports.
 
 #![allow(
     clippy::expect_used,
@@ -60,7 +60,7 @@ impl Two {
         self.cluster.start(host, "proxy", &["--proxy-api_url", &api]).await
     }
 
-    /// Waits until the API's list shows the server so.
+    /// Waits until the API's list shows the server in this form.
     async fn listed(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let id = self.port.server();
         eventually(async || {
@@ -208,7 +208,7 @@ async fn without_etcd_live_sessions_go_on_and_new_ones_are_refused_with_a_reason
     let other = two.token("?mode=watch").await;
     two.cluster.etcd.kill(0);
 
-    // A machine that does other things meanwhile delays some of the tries, not all.
+    // A busy machine delays some of the attempts, but not all.
     eventually(async || {
         let started = Instant::now();
         let refused = Socket::refused(&proxy.proxy(), &format!("/?token={other}"), &[]).await;
@@ -255,7 +255,7 @@ async fn of_fifty_attaches_at_once_through_three_proxies_one_uses_a_single_use_t
         two.cluster.certify(host, &["proxy"]);
         proxies.push(two.cluster.start(host, "proxy", &[unlimited]).await);
     }
-    // Many could watch.
+    // A single-use token would not allow this.
     let path = format!("/?token={}", two.token("?mode=watch").await);
     let attaches = (0..50).map(|number| {
         let (proxy, path) = (proxies[number % 3].proxy(), &path);
@@ -282,7 +282,7 @@ async fn only_a_certificate_of_the_cluster_with_the_right_role_gets_in() {
         ask.output().await.unwrap()
     };
     assert!(!reply(&strangers, "ctl").await.status.success());
-    // It speaks another protocol (ALPN), too.
+    // It also uses another protocol (ALPN).
     assert!(!reply(&two.cluster, "hv1").await.status.success());
     eventually(async || two.compute.log().contains("is refused").then_some(())).await;
 }
@@ -313,13 +313,13 @@ async fn a_removed_proxy_keeps_no_session_whatever_it_does() {
     two.cluster.certify("front", &["proxy"]);
     let proxy = two.proxy_on("front").await;
     let _socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
-    // It does not end by itself, nor does its connection.
+    // Neither the process nor its connection ends.
     proxy.freeze().await;
     two.cluster.remove_certificate("front");
     let gone = eventually(async || {
         let sessions = two.api.call(Method::GET, "/v1/sessions", "").await.json;
         sessions["sessions"].as_array().unwrap().is_empty().then_some(())
     });
-    // A session whose proxy is silent goes on for a minute.
+    // A session whose proxy is silent is kept for a minute.
     tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! Who is not let in: pages of other origins, whoever guesses, and clients that ask and do not read.
+//! Refused clients: pages of other origins, guesses, and clients that send requests but do not
+//! read.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -22,12 +23,12 @@ use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 
-/// How long a client may read nothing, and a little more.
+/// How long a client may not read, with some reserve.
 const UNREAD: Duration = Duration::from_secs(90);
 
 const NOAUTH: [&str; 2] = ["--api-auth_strategy", "noauth"];
 
-/// A program on TLS or plain, at both ports.
+/// A program with or without TLS on both ports.
 async fn start(tls: bool, flags: &[&str]) -> Rig {
     Rig::start_with(tls.then(Pki::new), flags).await
 }
@@ -61,7 +62,7 @@ async fn a_foreign_page_mints_no_token(tls: bool) {
         for origin in ["http://evil.example", "null", &format!("{place}.evil.example")] {
             assert_eq!(status(Method::POST, mint(), &[("origin", origin)]).await, 403, "{origin}");
         }
-        // A name that was given our address (DNS rebinding) is of the page's own origin.
+        // A host name that was changed to our address (DNS rebinding) is the page's own origin.
         let rebound = [("host", "evil.example"), ("origin", "http://evil.example")];
         assert_eq!(status(Method::POST, mint(), &rebound).await, 403, "{place}");
         let read = status(Method::GET, format!("{place}/v1/servers"), &rebound[..1]).await;
@@ -125,7 +126,7 @@ async fn an_api_that_asks_nobody_does_not_start_where_others_reach_it() {
     assert!(rig.server.log().contains("everyone who reaches the API is an administrator"));
 }
 
-/// Tries a password for a user from an address; the status, or none while it has to wait.
+/// Tries a password for a user from an address; the status, or none while the attempt is delayed.
 async fn try_password(place: &str, from: &str, user: &str) -> Option<u16> {
     let client = http().local_address(from.parse::<IpAddr>().unwrap()).build().unwrap();
     let call = client.get(format!("{place}/v1/servers")).basic_auth(user, Some("correct horse"));
@@ -140,7 +141,7 @@ async fn whoever_guesses_waits_and_locks_nobody_out(tls: bool) {
     });
     assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 201);
     for place in places(&rig) {
-        // Each port has an attacker of its own, and the one of the users' port is no relay's.
+        // Each port has its own attacker.
         let own = if place == rig.server.api { "127.0.0.7" } else { "127.0.0.8" };
         let guesses = (0..64).map(|number| {
             let place = &place;
@@ -149,7 +150,8 @@ async fn whoever_guesses_waits_and_locks_nobody_out(tls: bool) {
         let answers = futures_util::future::join_all(guesses).await;
         let count = |status| answers.iter().filter(|answer| **answer == Some(status)).count();
         assert_eq!(count(200), 0);
-        // Twenty are looked at, one more after three seconds; the others wait, or are told to.
+        // Twenty attempts are checked, and one more after three seconds; the others are delayed or
+        // refused.
         assert!(count(401) <= 21, "{place}: {answers:?}");
         assert!(count(429) > 0, "{place}: {answers:?}");
         assert_eq!(try_password(&place, "127.0.0.9", "alice").await, Some(200), "{place}");
@@ -199,7 +201,7 @@ async fn whoever_guesses_tokens_waits_with_tls() {
     whoever_guesses_tokens_waits(true).await;
 }
 
-/// Asks on and on, and reads nothing, until the connection is cut.
+/// Sends requests without reading the answers, until the connection ends.
 async fn ask_on(rig: &Rig, address: &str, path: &str) {
     let mut stream = connect(rig.ca().as_deref(), address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(100);

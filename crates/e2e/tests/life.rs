@@ -1,5 +1,5 @@
-//! What a session lives through: viewers that stop reading, networks that break or fall silent,
-//! guests that start again, and much that is pasted.
+//! The events in the life of a session: viewers that stop reading, networks that break or fall
+//! silent, guests that boot again, and large pastes.
 
 #![allow(
     clippy::indexing_slicing,
@@ -37,26 +37,26 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where `wanted` begins.
+/// The position of `wanted`.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// A `console.v1` session that knows all it has typed, seen and been told.
+/// A `console.v1` session that remembers its input, its output and its messages.
 struct Console {
     socket: Socket,
-    /// The last one.
+    /// The last `hello`.
     hello: Value,
-    /// Input from the session's first byte on; some of it may not be sent.
+    /// All input of the session; some of it may not be sent yet.
     typed: Vec<u8>,
-    /// Output from `first` on, without a hole.
+    /// Output from `first` on, without a gap.
     seen: Vec<u8>,
     first: u64,
-    /// Where [`Console::output_with`] goes on.
+    /// The position where [`Console::output_with`] continues.
     read: usize,
     /// Control messages.
     told: Vec<Value>,
-    /// The longest time that passed without output.
+    /// The longest time without output.
     longest_pause: Duration,
 }
 
@@ -88,7 +88,7 @@ impl Console {
         }
     }
 
-    /// What is seen from the last time on until it holds `wanted`, that included.
+    /// The output since the last call, up to and including `wanted`.
     async fn output_with(&mut self, wanted: &[u8]) -> &[u8] {
         let start = self.read;
         let mut searched = start;
@@ -102,7 +102,7 @@ impl Console {
         }
     }
 
-    /// Waits for a control message, if it did not come already.
+    /// Waits for a control message, unless it has arrived already.
     async fn is_told(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(at) = self.told.iter().position(&wanted) {
@@ -128,14 +128,14 @@ impl Console {
         assert!(knocked.is_ok(), "no shell; the last it showed: {}", shown.escape_ascii());
     }
 
-    /// Runs a command; its first line.
+    /// Runs a command; returns the first line of its output.
     async fn run(&mut self, command: &str) -> String {
         self.types(format!("echo be\"\"gin; {command}\r").as_bytes()).await;
         self.output_with(b"begin\r\n").await;
         String::from_utf8_lossy(self.output_with(b"\r\n").await).trim().to_owned()
     }
 
-    /// Takes what still comes until the connection is gone.
+    /// Reads until the connection is closed.
     async fn lose(&mut self) {
         while let Some(Ok(message)) = within(self.socket.0.next()).await {
             if message.is_binary() {
@@ -144,7 +144,7 @@ impl Console {
         }
     }
 
-    /// Resumes over a new connection, and sends what the server does not have.
+    /// Resumes over a new connection, and sends the input that the server does not have.
     async fn come_back(&mut self, proxy: &str) {
         let (key, line) = (self.hello["resume"].clone(), self.hello["line"].clone());
         let from = self.first + self.seen.len() as u64;
@@ -167,21 +167,22 @@ impl Console {
     }
 }
 
-/// Seconds for which viewers stop reading.
+/// How long viewers stop reading, in seconds.
 const STALL: u32 = 60;
 
-/// More than a busy machine makes a guest or a client wait.
+/// Longer than a busy machine delays a guest or a client.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Prints rows for so many seconds, and then how many and the longest time, in hundredths of a
-/// second, that one took.
+/// Prints rows for this many seconds, and then their number and the longest time of one row, in
+/// hundredths of a second.
 const PRINTING: &str = "\
     r=$(printf %1000s); now() { read up _ </proc/uptime; now=${up%.*}${up#*.}; }; \
     p() { n=0; m=0; now; s=$now; l=$s; while [ $((l-s)) -lt $1 ]; do n=$((n+1)); \
     echo \"$n$r\"; now; d=$((now-l)); [ $d -gt $m ] && m=$d; l=$now; done; \
     echo \"printed $n $m .\"; }; echo re\"\"ady\r";
 
-/// Lets the guest print for so many seconds; how many rows, and the longest time one took.
+/// Lets the guest print for this many seconds; returns the number of rows, and the longest time of
+/// one.
 async fn print_for(seconds: u32, viewer: &mut Console) -> (u64, Duration) {
     viewer.types(format!("p {}\r", seconds * 100).as_bytes()).await;
     viewer.output_with(b"\r\n").await;
@@ -196,7 +197,7 @@ async fn print_for(seconds: u32, viewer: &mut Console) -> (u64, Duration) {
 
 #[tokio::test]
 async fn a_viewer_who_stops_reading_delays_neither_the_guest_nor_another_viewer() {
-    // Who reads nothing answers no ping either.
+    // A client that does not read does not answer pings either.
     let host = Host::start(&["--session-grace", "600"]).await;
     let guest = host.boot(2).await;
     let token = host.server.token(&guest.id, "?port=1").await;
@@ -219,7 +220,7 @@ async fn a_viewer_who_stops_reading_delays_neither_the_guest_nor_another_viewer(
     let most = host.server.memory("VmHWM");
     assert!(most < memory + 8 * MIB, "{memory} bytes of memory became {most}");
 
-    // Both were held up indeed: raw has no words for a gap, so there the session is over.
+    // Both lagged: raw has no message for a gap, so the session ended there.
     v1.message("gap").await;
     let sessions = host.server.get("/v1/sessions").await.json;
     let sessions = sessions["sessions"].as_array().unwrap();
@@ -228,10 +229,10 @@ async fn a_viewer_who_stops_reading_delays_neither_the_guest_nor_another_viewer(
     assert!(host.server.log().contains("4011"), "{}", host.server.log());
 }
 
-/// Three seconds of silence after the last sign of life end a session.
+/// After three seconds without a sign of life, a session ends.
 const HASTY: [&str; 4] = ["--session-ping_interval", "1", "--session-grace", "3"];
 
-/// A network before a server's proxy.
+/// A network in front of a server's proxy.
 async fn network(server: &Server) -> Network {
     let (_, proxy) = server.proxy.rsplit_once(':').unwrap();
     Network::new(free_port(), proxy.parse().unwrap()).await
@@ -269,10 +270,10 @@ async fn a_writer_whose_network_falls_silent_loses_the_pen_when_the_grace_time_i
     assert_eq!(guest.typed(1).await, b"y");
 }
 
-/// Bytes that are printed while the network is cut and mended.
+/// Bytes that are printed while the network is down, and after.
 const STREAM: usize = 24 * MIB;
 
-/// How long the network is cut.
+/// How long the network is down.
 const CUT: Duration = Duration::from_secs(10);
 
 /// Rows that are typed meanwhile, each with its number.
@@ -304,7 +305,7 @@ async fn a_network_cut_of_10_s_costs_no_byte_no_key_and_not_the_pen() {
     network.refuse();
     console.lose().await;
     let cut = Instant::now();
-    // Typed while there is no connection: kept until there is one.
+    // Input without a connection is kept until there is one.
     console.typed.extend(rows(20..30));
     while cut.elapsed() < CUT {
         assert!(tokio::net::TcpStream::connect(&network.near).await.is_err());
@@ -348,7 +349,7 @@ async fn an_attached_session_sees_a_reboot_and_a_start_from_the_first_byte() {
     console.output_with(b"reboot: Restarting system\r\n").await;
     assert_eq!(console.output_with(&first).await, first);
     console.shell_prompt().await;
-    // A shell may be there before the guest listens to its power button.
+    // A shell may run before the guest handles its power button.
     let listens = "until ls -l /proc/$(pidof acpid)/fd 2>/dev/null | grep -q input/event; \
         do :; done; echo listens";
     assert_eq!(console.run(listens).await, "listens");
@@ -370,7 +371,7 @@ async fn an_attached_session_sees_a_reboot_and_a_start_from_the_first_byte() {
     console.shell_prompt().await;
 }
 
-/// A host whose console URLs lead to its own proxy, and a guest that stands at its prompt.
+/// A host whose console URLs lead to its own proxy, and a guest at its prompt.
 async fn host_for_clients() -> (Host, Guest) {
     let own = address::fixed();
     let host = Host::start(&own.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -378,7 +379,7 @@ async fn host_for_clients() -> (Host, Guest) {
     (host, guest)
 }
 
-/// Text in lines of less than 4096 bytes, which is what a terminal that reads line by line takes.
+/// Text in lines of less than 4096 bytes, the most that a terminal accepts in a line.
 fn text(size: usize) -> Vec<u8> {
     let mut text: Vec<u8> = (0..)
         .flat_map(|n| format!("{n:>width$}\n", width = n * 37 % 3000).into_bytes())
@@ -388,7 +389,7 @@ fn text(size: usize) -> Vec<u8> {
     text
 }
 
-/// Pipes `text` through the client into a file of the guest; the file's sum.
+/// Pipes `text` through the client into a file of the guest; returns the file's checksum.
 async fn pipe(host: &Host, guest: &Guest, more: &[&str], text: &[u8]) -> String {
     let mut shell = host.shell(guest, 0).await;
     shell.0.send("stty -echo; echo re\"\"ady; cat >/pasted; stty echo\r").await;
@@ -421,7 +422,7 @@ async fn what_is_piped_through_the_client_is_a_file_in_the_guest_and_ctrl_c_stop
 
     let mut terminal = Terminal::run(host.server.command(&["connect", &guest.name]));
     terminal.shows("connected to").await;
-    // A word of its own: `ready` stands on the screen that is painted at the attach.
+    // A word that is not on the screen painted at the attach.
     terminal.keys("stty -echo; echo cut\"\"ting; cat >/cut\r");
     terminal.shows("cutting").await;
     let before = host.server.line(&guest.id, 0).await["bytes_in"].as_u64().unwrap();
@@ -433,12 +434,12 @@ async fn what_is_piped_through_the_client_is_a_file_in_the_guest_and_ctrl_c_stop
     .await;
     let stopped = Instant::now();
     terminal.keys("\x03");
-    // What is typed before the shell is back may be read by the `cat` that is about to end.
+    // The `cat` that is about to end may read input from before the shell is back.
     terminal.shows("# ").await;
     terminal.keys("echo st\"\"opped\r");
     terminal.shows("stopped\r\n").await;
     let took = stopped.elapsed();
-    // At a UART's pace the half that is left would take 5.7 s.
+    // At a UART's pace, the remaining half would take 5.7 s.
     assert!(took < Duration::from_secs(3), "{took:?}");
     terminal.keys("\r~.");
     assert_eq!(terminal.ended().await.code(), Some(0));

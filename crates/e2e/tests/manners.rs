@@ -1,4 +1,4 @@
-//! Clients without manners: whatever they do, others are served, and the program stops when it is told to.
+//! Misbehaving clients: others are served nevertheless, and the program stops when it is asked to.
 
 #![allow(
     clippy::expect_used,
@@ -34,19 +34,19 @@ use tokio_websockets::MaybeTlsStream;
 /// Clients of each kind that are refused.
 const REFUSED: usize = 8;
 
-/// And of those that are not: each keeps its line's thread busy.
+/// Clients of each kind that are not refused: each keeps its line's thread busy.
 const WATCHERS: usize = 2;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
-/// How long the program has to stop.
+/// How long the program may take to stop.
 const STOP: Duration = Duration::from_secs(5);
 
-/// A masked frame with a key in it, and an empty one to close with.
+/// A masked frame with a key, and an empty Close frame.
 const KEY: [u8; 7] = [0x82, 0x81, 0, 0, 0, 0, b'x'];
 const CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
 
-/// What a client does once its handshake is sent.
+/// The behavior of a client after its handshake.
 #[derive(Clone, Copy, Debug)]
 enum Manner {
     /// Sends small frames as fast as it can, and reads nothing.
@@ -55,9 +55,9 @@ enum Manner {
     Pings,
     /// Sends nothing for a while, and reads nothing.
     IsSilent,
-    /// Takes its leave byte by byte.
+    /// Sends its Close frame byte by byte.
     TricklesItsClose,
-    /// Sends nothing more, and says so to TCP.
+    /// Sends nothing more, and ends its sending direction.
     ClosesHalf,
 }
 
@@ -97,11 +97,11 @@ impl Manner {
 }
 
 async fn start(tls: bool) -> Rig {
-    // All come from one address, and none is to wait for its refusal.
+    // All connect from one address, and their refusals must not be delayed.
     Rig::start_with(tls.then(Pki::new), &["--limits-failures_per_minute", "0"]).await
 }
 
-/// A connection that speaks WebSocket from now on, of a client that cares for itself.
+/// A WebSocket connection of a client that handles the frames itself.
 async fn bare(rig: &Rig, path: &str) -> MaybeTlsStream<TcpStream> {
     let request = upgrade(path, &rig.server.proxy, &[]);
     let (head, stream) = open(rig.ca().as_deref(), &rig.server.proxy, &request).await;
@@ -109,7 +109,7 @@ async fn bare(rig: &Rig, path: &str) -> MaybeTlsStream<TcpStream> {
     stream
 }
 
-/// So many clients for each manner, which come to this path again and again; counts their visits.
+/// Starts clients of each behavior that visit this path again and again; counts the visits.
 fn besiege(
     rig: &Rig,
     manners: &[Manner],
@@ -122,7 +122,7 @@ fn besiege(
         let visits = Arc::clone(&visits);
         clients.spawn(async move {
             loop {
-                // It ends when the proxy has had enough, or the program has ended.
+                // A visit ends when the proxy closes the connection, or the program has ended.
                 let _ = visit(ca.as_deref(), &proxy, &path, manner).await;
                 visits.fetch_add(1, Ordering::Relaxed);
             }
@@ -131,7 +131,7 @@ fn besiege(
     (clients, visits)
 }
 
-/// A session's keys go and come, and the page is there.
+/// Checks that a session's keys are echoed, and that the page is served.
 async fn serves(rig: &mut Rig, session: &mut Socket) {
     for _ in 0..5 {
         session.send(&b"k"[..]).await;
@@ -150,14 +150,14 @@ async fn stops(mut rig: Rig) {
     assert!(stopped.expect("SIGTERM does not end it").success());
 }
 
-/// One connection of a client without manners.
+/// One connection of a misbehaving client.
 async fn visit(ca: Option<&Path>, proxy: &str, path: &str, manner: Manner) -> io::Result<()> {
     let mut stream = connect(ca, proxy).await?;
     stream.write_all(upgrade(path, proxy, &V1).as_bytes()).await?;
     manner.behave(&mut stream).await
 }
 
-/// The code of the Close frame at the end of a connection, before which all frames are whole.
+/// The code of the Close frame at the end of a connection. All frames before it must be complete.
 async fn farewell(stream: &mut MaybeTlsStream<TcpStream>) -> u16 {
     let mut bytes = Vec::new();
     within(stream.read_to_end(&mut bytes)).await.unwrap();
@@ -258,7 +258,7 @@ async fn frames_that_break_the_rules_are_answered_by_1002_with_tls() {
     frames_that_break_the_rules_are_answered_by_1002(true).await;
 }
 
-/// The frame that was begun ends, and the reason follows.
+/// The begun frame is completed, and the reason follows.
 async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so(tls: bool) {
     let mut rig = start(tls).await;
     let mut stream = bare(&rig, &rig.path("").await).await;
@@ -270,7 +270,7 @@ async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so(tls: bool) {
         rig.server.line(&rig.port.server(), 0).await["writer"].is_null().then_some(())
     })
     .await;
-    // It is what the test is about that it does not read at once.
+    // The test requires that the client does not read for a while.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(farewell(&mut stream).await, 4011);
 }

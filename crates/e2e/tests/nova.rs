@@ -17,7 +17,7 @@ use serialproxy_e2e::openstack::nova::Nova;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::socket::Socket;
 
-/// A Nova with one server of alice's, and the proxy that asks it.
+/// A Nova with one server of alice, and its proxy.
 struct Cloud {
     nova: Nova,
     server: String,
@@ -37,7 +37,7 @@ impl Cloud {
         self.nova.authorize(&self.server, port, 600).await
     }
 
-    /// Status and reason that a handshake with this token is refused with.
+    /// Status and reason of the refusal of a handshake with this token.
     async fn refused(&self, token: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let path = format!("/?token={token}");
         let refused = Socket::refused(&self.drop_in.proxy, &path, headers).await;
@@ -50,11 +50,11 @@ fn second() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
-/// A guest that runs, and whose port nobody is connected to.
+/// A running guest whose port has no connection.
 async fn guest() -> (Host, Guest, SocketAddr) {
     let mut host = Host::start(&[]).await;
     let guest = host.boot(1).await;
-    // What was printed until the shell came is not asked of it again.
+    // Reading until the shell's prompt keeps earlier output out of the test.
     host.shell(&guest, 0).await.0.leave().await;
     let port = host.endpoint(&guest, 0).await.parse().unwrap();
     host.server.signal(Signal::KILL);
@@ -91,7 +91,7 @@ async fn keystone_alone_down_refuses_new_sessions_and_no_live_one() {
     cloud.nova.keystone.kill().await;
     guest.print(b"still here").await;
     session.output_with(b"still here").await;
-    // A proxy that has no token of its own yet cannot get one.
+    // A proxy without a token of its own cannot get one now.
     let fresh = DropIn::start(&cloud.nova.config(), &[]).await;
     let refused = Socket::refused(&fresh.proxy, &format!("/?token={token}"), &[]).await;
     assert_eq!(refused.status, 503, "{refused:?}");
@@ -127,7 +127,7 @@ async fn expired_and_unknown_tokens_are_refused_alike() {
     let refused = cloud.refused(&expired, &[]).await;
     assert_eq!(refused.0, 401);
     assert_eq!(refused, cloud.refused("818eac6a-0d8a-4bbb-8127-3f15a47b1369", &[]).await);
-    // The same token would have done while it was valid.
+    // The token was valid before.
     let fresh = cloud.token(port.address()).await;
     tokio::join!(Socket::raw(&cloud.drop_in.proxy, &fresh), port.accept());
 }
@@ -143,7 +143,7 @@ async fn the_token_of_a_server_that_is_stopped_busy_or_gone_is_refused() {
         let (status, reason) = cloud.refused(&token, &[]).await;
         assert!(status == 409 && reason.contains(word), "{status} {reason}");
     }
-    // Nova tells to the second when a server changed.
+    // Nova's times of change have a resolution of a second.
     let then = second();
     eventually(async || (second() > then).then_some(())).await;
     cloud.nova.state(&server, "active", None).await;

@@ -1,4 +1,5 @@
-//! A nova.conf means what it means to Nova: many files, read by Nova's own options and by the program.
+//! A nova.conf has the same meaning as in Nova: many files, read with Nova's own options and by the
+//! program.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -18,7 +19,8 @@ use serialproxy_e2e::server::program;
 use serialproxy_e2e::within;
 use tokio::process::Command;
 
-/// What stands in a file before each of [`BODIES`], which may go on with a group of its own.
+/// The beginning of each file, before one of [`BODIES`], which may continue with a group of its
+/// own.
 const HEAD: &str = "[DEFAULT]\ntransport_url = rabbit://openstack:secret@controller\n";
 
 const BODIES: &[&str] = &[
@@ -82,18 +84,18 @@ const BODIES: &[&str] = &[
     "# comment\n; comment\n[neutron]\nurl = $nothing\nurl = $neutron.nothing\n",
 ];
 
-/// Hosts of which some are listed in the files above, as browsers name them.
+/// Hosts in the form of browsers; the files above list some of them.
 const HOSTS: [&str; 7] =
     ["a.example", "b.example", "b_c.example", "::1", "192.0.2.1", "a.example b.example", "*"];
 
 /// The groups that Nova's proxy reads.
 const GROUPS: [&str; 4] = ["DEFAULT", "serial_console", "console", "consoleauth"];
 
-/// What is set to true or false in a file, by its name.
+/// The boolean options, by name.
 const SWITCHES: [&str; 5] =
     ["ssl_only", "daemon", "source_is_ipv6", "debug", "enforce_session_timeout"];
 
-/// What is text or not set.
+/// Options that are a text or not set.
 const TEXTS: [&str; 4] = ["cert", "key", "web", "record"];
 
 /// Each file in a directory of its own.
@@ -118,7 +120,7 @@ async fn nova(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<Val
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What the program takes from a file; none where it does not take it.
+/// The values that the program takes from a file; none where it refuses the file.
 async fn ours(file: &Path) -> (Option<BTreeMap<String, String>>, String) {
     let mut command = Command::new(program());
     command.args(["config", "show", "--config-file"]).arg(file).current_dir("/");
@@ -137,7 +139,7 @@ fn is_true(value: &str) -> bool {
     ["true", "1", "yes", "on"].contains(&value.to_lowercase().as_str())
 }
 
-/// In what the two differ that take a file.
+/// The differences between the two, where both accept the file.
 fn differences(nova: &Value, ours: &BTreeMap<String, String>) -> Vec<String> {
     let own = |name: &str| ours.get(name).map_or("", String::as_str);
     let mut pairs: Vec<(&str, String, String)> = Vec::new();
@@ -156,11 +158,11 @@ fn differences(nova: &Value, ours: &BTreeMap<String, String>) -> Vec<String> {
     let listed: Vec<&str> = own("allowed_origins").split(',').collect();
     for host in HOSTS {
         let allows = nova["allowed_origins"].as_array().unwrap().iter().any(|one| one == host);
-        // What is no host is that of no page.
+        // A text that is not a host allows no page.
         let allows = allows && !host.contains([' ', '*']);
         pairs.push((host, allows.to_string(), listed.contains(&host).to_string()));
     }
-    // An older one is not spoken.
+    // An older version is not supported.
     let oldest = nova["ssl_minimum_version"].as_str().unwrap().replace("tlsv1_1", "tlsv1_2");
     pairs.push(("ssl_minimum_version", oldest, own("ssl_minimum_version").to_owned()));
     let different = pairs.into_iter().filter(|(_, nova, own)| nova != own);
@@ -175,7 +177,7 @@ async fn every_nova_conf_means_what_it_means_to_nova() {
     assert_eq!(answers.len(), files.len());
     let mut wrong = Vec::new();
     for ((file, body), mut nova) in files.iter().zip(BODIES).zip(answers) {
-        // What Nova's proxy refuses only when it starts.
+        // Nova's proxy refuses these only when it starts.
         let is_missing = |name: &str| {
             nova[name].as_str().is_some_and(|path| !Path::new("/").join(path).exists())
         };
@@ -212,12 +214,12 @@ async fn what_is_not_as_it_is_written_is_said_once_at_the_start() {
         let said = |log: &str| {
             log.lines().filter(|line| line.contains(words) && line.contains("WARN")).count()
         };
-        // The log is read beside the test.
+        // The log is written asynchronously.
         eventually(async || (said(&rig.drop_in.log()) == 1).then_some(())).await;
     }
 }
 
-/// Credentials of `[service_user]`, whose Keystone is put before them.
+/// Credentials of `[service_user]`; the URL of its Keystone is put before them.
 const CREDENTIALS: [&str; 18] = [
     "auth_type = password\nusername = nova\npassword = p$$\nproject_name = service\n\
      user_domain_name = Default\nproject_domain_id = default\n",
@@ -282,7 +284,7 @@ async fn a_service_user_logs_in_as_keystoneauth_logs_it_in() {
     }
 }
 
-/// States in which a guest is there, and tasks that leave it where it is.
+/// States with a running guest, and tasks that keep it.
 const RUNS: [&str; 5] = ["active", "paused", "rescued", "resized", "error"];
 const HARMLESS: [&str; 20] = [
     "image_snapshot",
@@ -307,7 +309,7 @@ const HARMLESS: [&str; 20] = [
     "resize_confirming",
 ];
 
-/// A watcher's handshake with a server in this state; its status and reason.
+/// The status and reason of a watcher's handshake with a server in this state.
 async fn answer(rig: &Rig, vm_state: &str, task: Option<&str>) -> (u16, String) {
     rig.cloud.set_state(rig.server, vm_state, task);
     let watch = format!("{}&mode=watch", rig.token());

@@ -24,14 +24,14 @@ use serialproxy_e2e::port::Port;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::socket::Socket;
 
-/// The least, the last and the first on each side of a change, and what the client takes by itself.
+/// The oldest, the newest, those on each side of a change, and the client's default.
 const MICROVERSIONS: [Option<&str>; 5] =
     [Some("2.1"), Some("2.5"), Some("2.6"), Some("2.31"), None];
 
-/// What the guest of [`rig`] has printed.
+/// The output of the guest of [`rig`].
 const PRINTED: &str = "login as root\nand be kind\n";
 
-/// What local users log in with.
+/// The password of local users.
 const PASSWORD: &str = "correct horse battery";
 
 /// A server `switch` with a connected port.
@@ -51,12 +51,12 @@ async fn rig(flags: &[&str]) -> Rig {
 }
 
 impl Rig {
-    /// As its administrator, by token.
+    /// The administrator, by token.
     fn admin(&self) -> Login {
         Login::admin_token(&self.server.api, &self.server.admin_token())
     }
 
-    /// As a local user with this role in the server's project.
+    /// A local user with this role in the server's project.
     async fn user(&self, name: &str, role: &str) -> Login {
         let user = json!({"name": name, "project": "admin", "role": role, "password": PASSWORD});
         let added = self.server.post("/v1/users", &user.to_string()).await;
@@ -64,7 +64,7 @@ impl Rig {
         Login::password(&format!("{}/v3", self.server.api), name, PASSWORD, "admin")
     }
 
-    /// A console's URL has a token that attaches.
+    /// Checks that a console's URL has a valid token.
     async fn attaches(&self, console: &Value) {
         let url = console["url"].as_str().unwrap_or_else(|| panic!("{console}"));
         let token = url.split_once("?token=").unwrap().1;
@@ -123,7 +123,7 @@ async fn every_client_gets_a_console_at_every_microversion() {
     }
 }
 
-/// All that people do with a server, with one way of logging in.
+/// Everything that people do with a server, with one kind of credentials.
 async fn every_command_works(rig: &Rig, clients: &mut Clients, login: &Login) {
     let id = rig.port.server();
     let list = clients.openstack(login, &["server", "list", "-f", "json"]).await.json();
@@ -152,7 +152,7 @@ async fn nova_works(rig: &Rig, clients: &mut Clients, login: &Login) {
     assert_eq!(last.text(), "and be kind");
 }
 
-/// Who is a reader sees the server, and gets neither its console nor its log.
+/// A reader sees the server, but gets neither its console nor its output.
 async fn may_only_read(rig: &Rig, clients: &mut Clients, login: &Login) {
     let list = clients.openstack(login, &["server", "list", "-f", "json"]).await.json();
     assert_eq!(list[0]["ID"], rig.port.server());

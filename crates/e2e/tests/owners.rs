@@ -1,4 +1,4 @@
-//! Several active proxies in nova-serialproxy's place: of all of them, one at a time has a port.
+//! Several active proxies in place of nova-serialproxy: at any time, one of them has a port.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -21,15 +21,15 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-/// How long a proxy that was killed keeps its ports at most.
+/// How long a killed proxy keeps its ports at most.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// What a busy machine may add to that, and a client's pause between two attempts.
+/// How much a busy machine may add to that, including a client's pause between two attempts.
 const SLACK: Duration = Duration::from_secs(10);
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
-/// A port that takes every connection, and counts them.
+/// A port that accepts every connection, and counts them.
 #[derive(Clone, Debug)]
 struct Counted {
     address: SocketAddr,
@@ -85,12 +85,12 @@ impl Counted {
         self.printed.send(text.to_vec()).unwrap();
     }
 
-    /// Connections now.
+    /// The number of open connections.
     fn open(&self) -> usize {
         self.seen.lock().unwrap().open
     }
 
-    /// Waits until exactly this was typed, in all connections together.
+    /// Waits until exactly this input has arrived, in all connections together.
     async fn typed(&self, expected: &[u8]) {
         eventually(async || {
             let seen = self.seen.lock().unwrap();
@@ -103,7 +103,7 @@ impl Counted {
     }
 }
 
-/// Proxies on hosts of their own, before one Nova with one server.
+/// Proxies on separate hosts, in front of one Nova with one server.
 struct Rig {
     cluster: Cluster,
     cloud: Cloud,
@@ -127,7 +127,7 @@ impl Rig {
 
     async fn start(&self, host: &str) -> Role {
         let file = |name: &str| self.cluster.file(name).display().to_string();
-        // Each host has claims of its own.
+        // Each host has its own claims.
         let (nova_conf, claims) = (file("nova.conf"), file(&format!("claims-{host}")));
         let flags = ["--config-file", &nova_conf, "--line-claims", &claims];
         self.cluster.start(host, "proxy", &flags).await
@@ -144,7 +144,7 @@ impl Rig {
         (refused.status, refused.reason)
     }
 
-    /// A raw session, as soon as it is not refused.
+    /// A raw session, as soon as it is accepted.
     async fn attached(&self, proxy: &Role) -> Socket {
         eventually(async || {
             let path = format!("/?token={}&mode=watch", self.token());
@@ -155,7 +155,7 @@ impl Rig {
         Socket::raw(&proxy.proxy(), &self.token()).await
     }
 
-    /// Which host etcd calls the owner of the port.
+    /// The owner of the port in etcd.
     fn owner(&self) -> Option<String> {
         let key = format!("/serialproxy/v1/owners/{}-{}", self.server, self.port.address.port());
         let found = self.cluster.etcd.ctl(&["get", &key, "--print-value-only"]);
@@ -200,7 +200,7 @@ async fn the_second_user_is_refused_by_name_at_the_other_proxy_and_may_watch_the
     writer.send("root\r").await;
     rig.port.typed(b"root\r").await;
 
-    // A session of the one proxy comes back through the other, and its history does too.
+    // A session of one proxy resumes through the other one, with its history.
     let key = hello["resume"].as_str().unwrap();
     drop(watcher);
     let mut back = Socket::open(&two.proxy(), &format!("/?resume={key}"), &V1).await;
@@ -225,7 +225,7 @@ async fn of_many_who_come_at_once_to_two_proxies_one_gets_the_port() {
     for comer in comers.collect::<Vec<_>>() {
         answers.push(comer.await.unwrap());
     }
-    // Who left made room for the next.
+    // A session that left made room for the next.
     let is = |wanted: u16| answers.iter().filter(|(status, _)| *status == wanted).count();
     assert!(is(101) > 0 && is(101) + is(409) == answers.len(), "{answers:?}");
 }
@@ -250,7 +250,7 @@ async fn when_the_owner_is_killed_another_proxy_takes_over_within_the_lease_time
     rig.port.typed(b"beforeafter").await;
     assert_eq!(rig.owner().as_deref(), Some("two"));
 
-    // The one that was killed is back, and passes its users on.
+    // The killed proxy is back, and forwards its users.
     let one = rig.start("one").await;
     assert_eq!(rig.refused(&one).await.0, 409);
     // A proxy that ends gives its ports back at once.
@@ -304,7 +304,7 @@ async fn a_proxy_that_stood_still_types_nothing_once_another_may_have_the_port()
     stood.send("one").await;
     rig.port.typed(b"one").await;
     one.freeze().await;
-    // The kernel takes it for a process that does not read.
+    // For the kernel, this is a process that does not read.
     stood.send("late").await;
     eventually(async || (rig.owner().is_none()).then_some(())).await;
     one.thaw();
@@ -325,7 +325,7 @@ async fn what_others_wrote_to_etcd_does_no_harm() {
         assert_eq!(status, 503, "{reason}");
         assert!(reason.starts_with("unavailable: which proxy serves this console"), "{reason}");
     }
-    // Nobody keeps it alive, so that it is nobody's.
+    // No lease keeps it alive, so it counts as free.
     rig.cluster.etcd.ctl(&["put", &key, r#"{"host": "two", "process": 7}"#]);
     let mut session = Socket::v1(&one.proxy(), &rig.token(), "").await;
     assert_eq!(session.message("hello").await["state"], "connected");
@@ -333,7 +333,7 @@ async fn what_others_wrote_to_etcd_does_no_harm() {
     rig.port.typed(b"a").await;
     assert_eq!(rig.owner().as_deref(), Some("one"));
 
-    // Somebody removes it: the port is let go, and taken again.
+    // Its removal makes the proxy close the port, and take it again.
     rig.cluster.etcd.ctl(&["del", &key]);
     state(&mut session, "waiting").await;
     state(&mut session, "connected").await;

@@ -1,4 +1,4 @@
-//! Several proxies behind a real HAProxy, and the real client: a proxy that is killed costs no byte.
+//! Several proxies behind a real HAProxy, with the real client: killing a proxy loses no byte.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -30,20 +30,21 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Proxies that are killed, unless `SERIALPROXY_TEST_KILLS` says how many.
+/// Proxies that are killed, unless `SERIALPROXY_TEST_KILLS` sets the number.
 const KILLS: usize = 6;
 
-/// What the guest prints at a time, and how often: 1 MB/s.
+/// How much the guest prints at a time, and how often: 1 MB/s.
 const PRINTED: usize = 10_000;
 const EVERY: Duration = Duration::from_millis(10);
 
-/// In what time a client is back when its proxy was killed. A busy machine delays some, not most.
+/// How soon a client must be back after its proxy was killed. A busy machine delays some attempts,
+/// but not most.
 const BACK: Duration = Duration::from_secs(2);
 
-/// How long the output of a session may stand still, however busy the machine is.
+/// The longest pause in the output of a session, however busy the machine is.
 const STILL: Duration = Duration::from_secs(10);
 
-/// As in `docs/deploy.md`, on ports of its own.
+/// As in `docs/deploy.md`, on its own ports.
 struct Haproxy {
     _process: Child,
     _directory: TempDir,
@@ -71,7 +72,7 @@ impl Haproxy {
     }
 }
 
-/// A cluster with a line, without proxies. Users come to one port.
+/// A cluster with a line, without proxies. Users connect to one port.
 struct Cloud {
     cluster: Cluster,
     port: Port,
@@ -85,7 +86,7 @@ impl Cloud {
         Self::start_with(users, 1).await
     }
 
-    /// With so many nodes of etcd.
+    /// With this many nodes of etcd.
     async fn start_with(users: u16, nodes: usize) -> Self {
         let cluster = Cluster::new(nodes).await;
         cluster.certify("ctl", &["api"]);
@@ -112,7 +113,7 @@ impl Cloud {
         .await;
     }
 
-    /// Id and mode of the one session that there is.
+    /// Id and mode of the only session.
     async fn session(&self) -> (Value, Value) {
         let sessions = self.api.call(Method::GET, "/v1/sessions", "").await.json;
         assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
@@ -121,7 +122,7 @@ impl Cloud {
         (session["id"].clone(), session["since"].clone())
     }
 
-    /// `connect`, about to be run.
+    /// `connect`, ready to run.
     fn connect(&self) -> Command {
         let mut connect = Command::new(program());
         connect.args(["connect", "switch"]).env("SERIALPROXY_API_URL", self.api.api());
@@ -137,7 +138,7 @@ async fn compute(cluster: &Cluster, port: &Port, base_url: &str) -> Role {
     cluster.start("hv1", "compute", &flags).await
 }
 
-/// Prints for as long as it is let, and then says so; what it printed.
+/// Prints until it is told to stop, and then prints a mark; returns the output.
 async fn print(mut guest: OwnedWriteHalf, on: watch::Receiver<bool>) -> Vec<u8> {
     let mut printed = Vec::new();
     let mut clock = tokio::time::interval(EVERY);
@@ -158,7 +159,7 @@ async fn print(mut guest: OwnedWriteHalf, on: watch::Receiver<bool>) -> Vec<u8> 
     printed
 }
 
-/// Reads a client's output to its end; what it was, and the longest time in which there was none.
+/// Reads a client's output to the end; returns it, and the longest pause in it.
 async fn read(mut stdout: ChildStdout) -> (Vec<u8>, Duration) {
     let (mut all, mut longest, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
     while !all.ends_with(b"the end\r\n") {
@@ -171,7 +172,7 @@ async fn read(mut stdout: ChildStdout) -> (Vec<u8>, Duration) {
     (all, longest)
 }
 
-/// The real client on a guest that prints 1 MB/s, and reads what is typed.
+/// The real client with a guest that prints 1 MB/s and reads the input.
 struct Busy {
     client: Child,
     stdin: ChildStdin,
@@ -197,7 +198,7 @@ impl Busy {
         Self { client, stdin, keys, on, printing, reading }
     }
 
-    /// Types some lines, each byte of which the guest reads once; how long that took.
+    /// Types some lines, each byte of which the guest must read once; returns the time for that.
     async fn types(&mut self, name: &str) -> Duration {
         let started = Instant::now();
         let lines: Vec<_> = (0..5).map(|line| format!("{name}.{line}\n")).collect();
@@ -210,7 +211,7 @@ impl Busy {
         started.elapsed()
     }
 
-    /// Ends it: each byte that the guest printed has come once. What the client reported.
+    /// Ends it. Each byte of the guest must have arrived once. Returns the client's stderr.
     async fn ended(mut self, what: &str) -> String {
         self.on.send_replace(false);
         let printed = self.printing.await.unwrap();
@@ -244,7 +245,7 @@ async fn proxies_that_are_killed_one_after_the_other_cost_no_byte_either_way() {
         back.push(busy.types(&kill.to_string()).await);
         let host = format!("front{}", kill % 2);
         proxies[kill % 2] = Some(cloud.proxy(&host, ports[kill % 2]).await);
-        // HAProxy finds out, and the client may be at either.
+        // HAProxy notices; the client may be connected to either.
         let address = ("127.0.0.1", ports[kill % 2]);
         eventually(async || TcpStream::connect(address).await.ok()).await;
     }
@@ -299,7 +300,7 @@ async fn a_session_comes_back_when_its_host_s_program_was_killed() {
     assert_eq!(guest.typed(7).await, b"before\r");
 
     let Cloud { cluster, port, base_url, compute: killed, api: _api } = cloud;
-    // Its key outlives the program once it is written.
+    // The stored key outlives the program.
     eventually(async || killed.log().contains("sessions are kept").then_some(())).await;
     killed.kill().await;
     let _compute = compute(&cluster, &port, &base_url).await;

@@ -1,4 +1,4 @@
-//! Recordings of sessions, read as strictly as asciicast v2 is written down.
+//! Recordings of sessions, checked strictly against the specification of asciicast v2.
 
 #![allow(
     clippy::expect_used,
@@ -21,12 +21,12 @@ use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 use tokio_websockets::Message;
 
-/// A program that records, to this place.
+/// A program that records to this place.
 async fn rig(place: &str) -> Rig {
     Rig::start(&["--serial_console-record", place]).await
 }
 
-/// The recordings below the state directory, when so many have ended.
+/// The recordings below the state directory, once this many have ended.
 async fn ended_of(rig: &Rig, count: usize) -> Vec<Cast> {
     ended(&rig.server.state().join("records"), count).await
 }
@@ -40,7 +40,7 @@ struct Cast {
 }
 
 impl Cast {
-    /// Reads a file; none when its last row is not whole.
+    /// Reads a file; none when its last row is incomplete.
     fn read(file: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(file).unwrap();
         let (header, events) = text.strip_suffix('\n')?.split_once('\n')?;
@@ -65,7 +65,7 @@ impl Cast {
     }
 }
 
-/// Code, data and time of a row, whose time is a decimal with six places.
+/// Code, data and time of a row. The time must be a decimal number with six places.
 fn event(row: &str) -> (char, String, f64) {
     let (time, _) = row.strip_prefix('[').unwrap().split_once(',').unwrap();
     let (seconds, micros) = time.split_once('.').unwrap();
@@ -75,7 +75,7 @@ fn event(row: &str) -> (char, String, f64) {
     (code, data, time.parse().unwrap())
 }
 
-/// The recordings in a directory, by name, when so many have ended.
+/// The recordings in a directory, by name, once this many have ended.
 async fn ended(directory: &Path, count: usize) -> Vec<Cast> {
     eventually(async || {
         let files = directory.read_dir().unwrap().map(|file| file.unwrap().path());
@@ -112,7 +112,7 @@ async fn what_a_session_is_shown_and_types_is_in_a_file_that_only_its_owner_read
     assert_eq!((mode(&records), mode(&records.join(&cast.name))), (0o700, 0o600));
 }
 
-/// Logs in as a user does, at a guest that shows the name and not the password.
+/// Logs in as a user at a guest that echoes the name but not the password.
 async fn log_in(rig: &mut Rig, mut socket: Socket) {
     for (prompt, typed, echo) in [
         ("login: ", "root\r", "root\r\n"),
@@ -192,14 +192,14 @@ async fn the_grid_of_a_v1_session_is_recorded_and_each_of_its_connections_has_a_
     let hello = socket.message("hello").await;
     socket.say(r#"{"type":"size","rows":40,"cols":132}"#).await;
     socket.say(r#"{"type":"size","rows":41,"cols":133}"#).await;
-    // What is printed while the screen is painted comes with it, and counts as no echo.
+    // Output during the painting of the screen comes with it, and does not count as an echo.
     rig.guest.print(b"ready").await;
     socket.output_with(b"ready").await;
     socket.send("a").await;
     assert_eq!(rig.guest.typed(1).await, b"a");
     rig.guest.print(b"a").await;
     socket.output_with(b"a").await;
-    // The connection is lost, and comes back in the same second.
+    // The connection is lost, and the session resumes in the same second.
     drop(socket);
     let path = format!("/?resume={}", hello["resume"].as_str().unwrap());
     let headers = [("sec-websocket-protocol", "console.v1")];

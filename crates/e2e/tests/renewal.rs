@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A port of this PKI's, which takes clients of this PKI alone.
+/// A port with a certificate of this PKI, which accepts only clients of the same PKI.
 fn acceptor(pki: &Pki) -> TlsAcceptor {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(pki.file("ca-cert.pem")).unwrap()).unwrap();
@@ -40,7 +40,7 @@ fn acceptor(pki: &Pki) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// The guest's end of the first connection on which both sides trust each other.
+/// The guest's end of the first connection with successful verification on both sides.
 async fn trusted(port: &Port, acceptor: &TlsAcceptor) -> TlsStream<TcpStream> {
     within(async {
         loop {
@@ -52,7 +52,7 @@ async fn trusted(port: &Port, acceptor: &TlsAcceptor) -> TlsStream<TcpStream> {
     .await
 }
 
-/// Puts these certificates where the program's are, one after the other.
+/// Replaces the program's certificates by these, one after the other.
 fn show(pki: &Pki, directory: &Path) {
     for name in ["ca-cert.pem", "client-cert.pem", "client-key.pem"] {
         let new = directory.join("new");
@@ -83,7 +83,7 @@ async fn certificates_for_hypervisors_are_read_again_when_they_change() {
     let mut guest = trusted(&port, &acceptor(&old)).await;
     show(&new, directory.path());
     let other = acceptor(&new);
-    // A connection that is open goes on; the next one is made with what the files hold then.
+    // An open connection goes on; the next one uses the new content of the files.
     guest.write_all(b"still here").await.unwrap();
     guest.shutdown().await.unwrap();
     let mut guest = trusted(&port, &other).await;

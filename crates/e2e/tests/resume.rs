@@ -1,5 +1,5 @@
-//! Connections that die while a session comes back: whenever that is, its client gets back in with the
-//! last key that it read.
+//! Connections that end while a session resumes: at whatever point that happens, the client can
+//! resume with the last key that it read.
 
 #![allow(
     clippy::expect_used,
@@ -26,16 +26,16 @@ use tokio::net::TcpStream;
 use tokio_websockets::MaybeTlsStream;
 use tokio_websockets::Message;
 
-/// How far a connection comes before it dies.
+/// The point at which a connection ends.
 #[derive(Clone, Copy, Debug)]
 enum Point {
-    /// The request is sent in part.
+    /// A part of the request was sent.
     Request,
-    /// The request is sent.
+    /// The request was sent.
     Sent,
     /// The first byte of the 101 was read.
     Answer,
-    /// The 101 was read, and nothing of what follows.
+    /// The 101 was read, and nothing after it.
     Upgraded,
     /// The first byte of the `hello` was read.
     Hello,
@@ -46,7 +46,7 @@ const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 const POINTS: [Point; 5] =
     [Point::Request, Point::Sent, Point::Answer, Point::Upgraded, Point::Hello];
 
-/// Begins to attach, and lets the connection die at that point, by a reset or an ordinary end.
+/// Begins to attach, and ends the connection at that point, with a reset or normally.
 async fn die(proxy: &str, path: &str, point: Point, reset: bool) {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     let request = upgrade(path, proxy, &V1);
@@ -100,7 +100,7 @@ async fn wherever_a_connection_dies_the_key_before_it_is_good_and_the_pen_is_kep
                 let (mut socket, next) = resume(&proxy, &key).await;
                 let at = format!("{point:?}, {times} times, reset: {reset}");
                 assert_eq!((&next["session"], &next["mode"]), (&session, &"write".into()), "{at}");
-                // Nothing that died later takes it away, and what it types arrives.
+                // No connection that ended later affects the session, and its input arrives.
                 socket.send("b").await;
                 assert_eq!(rig.guest.typed(1).await, b"b", "{at}");
                 hello = next;
@@ -158,7 +158,8 @@ async fn a_writer_whose_input_is_not_read_is_not_silent_and_comes_back() {
     let proxy = rig.server.proxy.clone();
     let mut socket = Socket::v1(&proxy, &rig.token("").await, "").await;
     let hello = socket.message("hello").await;
-    // The guest reads nothing: no more is taken of the client, for longer than it may be silent.
+    // The guest does not read, so the client's input is not read for longer than the client may be
+    // silent.
     let flood = async {
         loop {
             socket.0.send(Message::binary(vec![b'x'; 64 * 1024])).await.unwrap();
@@ -219,7 +220,7 @@ async fn a_client_whose_network_is_gone_is_lost_to_others_before_its_time_is_ove
     let (proxy, token) = (rig.server.proxy.clone(), rig.token("").await);
     let mut silent = Socket::v1(&proxy, &token, "").await;
     silent.message("hello").await;
-    // It reads nothing, so it answers no ping.
+    // It does not read, so it answers no ping.
     let mut watcher = Socket::v1(&proxy, &token, "&mode=watch").await;
     let lost = eventually(async || {
         let pen = watcher.message("pen").await;
@@ -232,7 +233,7 @@ async fn a_client_whose_network_is_gone_is_lost_to_others_before_its_time_is_ove
     assert_eq!((&back["cause"], &back["free_in"]), (&"resumed".into(), &Value::Null));
 }
 
-/// Waits until the program has written this text to its store.
+/// Waits until the program has stored this text.
 async fn written(rig: &Rig, text: &str) {
     eventually(async || {
         let log = std::fs::read(rig.server.state().join("serialproxy.sqlite-wal")).ok()?;
@@ -268,7 +269,7 @@ async fn a_session_outlives_the_program_with_its_pen_though_its_token_is_spent()
         assert_ne!(again["line"], hello["line"], "it tells that the count is another");
         assert_eq!(again["input"], 0);
         socket = next;
-        // What is typed before the line is connected is dropped.
+        // Input from before the line is connected would be dropped.
         connected(&rig).await;
         socket.send("typed").await;
         assert_eq!(rig.guest.typed(5).await, b"typed");

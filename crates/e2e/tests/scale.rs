@@ -28,21 +28,21 @@ use tokio::net::TcpStream;
 
 const LINES: usize = 2000;
 
-/// Lines that print at the speed of a UART with 115200 baud.
+/// Lines that print at the speed of a UART with 115,200 baud.
 const PRINTING: usize = 200;
 const EVERY: Duration = Duration::from_millis(100);
 const BYTES: usize = 1150;
 
-/// What a line and its raw session may take.
+/// The largest memory of a line and its raw session, in bytes.
 const MEMORY: usize = 24 * 1024;
 
-/// What the lines that print may add to an echo on another.
+/// How much the printing lines may delay an echo on another line.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// What else the machine does only adds to echoes, so that one of so many rounds has to be right.
+/// Other work of the machine only increases the times, so one of this many rounds must be good.
 const ROUNDS: usize = 20;
 
-/// A server with so many lines, the guests' ends of them, and a session on each.
+/// A server with this many lines, the guests' ends of them, and a session on each.
 async fn start(lines: usize, echo: SocketAddr) -> (Server, Vec<TcpStream>, Vec<Socket>) {
     let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = guests.local_addr().unwrap();
@@ -61,7 +61,7 @@ async fn start(lines: usize, echo: SocketAddr) -> (Server, Vec<TcpStream>, Vec<S
         let token = server.token(&id, "").await;
         sessions.push(Socket::raw(&server.proxy, &token).await);
     }
-    // A storm of connections leaves some behind that were given up, and others are accepted later.
+    // Some connections of the storm were dropped before they were accepted.
     let connected = eventually(async || {
         let mut connected = connected.lock().unwrap();
         connected.retain(|guest| {
@@ -73,8 +73,8 @@ async fn start(lines: usize, echo: SocketAddr) -> (Server, Vec<TcpStream>, Vec<S
     (server, connected, sessions)
 }
 
-/// How long a key takes to the guest and back, and what of it is the machine's: the same without
-/// serialproxy. 200 times each in turn, in order.
+/// The time of a key to the guest and back, and the machine's part of it: the same without
+/// serialproxy. 200 times each, in turn; sorted.
 async fn echoes(socket: &mut Socket, port: &mut TcpStream) -> [Vec<Duration>; 2] {
     let (mut through, mut direct) = (Vec::new(), Vec::new());
     for _ in 0..200 {

@@ -1,4 +1,4 @@
-//! The clean-up of scripts (`scripts/lib.sh`): it never depends on anybody who reads what they say.
+//! The clean-up of scripts (`scripts/lib.sh`) never depends on a reader of their output.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::process::Command;
 
-/// Says something when it starts, and some more when it cleans up, as `scripts/demo` does.
+/// Prints when it starts and when it cleans up, as `scripts/demo` does.
 const SCRIPT: &str = r#"
 . scripts/lib.sh
 clean_up() {
@@ -36,7 +36,7 @@ say started
 wait || true
 "#;
 
-/// A script that runs, whose words go through a pipe.
+/// A running script whose output goes through a pipe.
 struct Script {
     child: Child,
     directory: TempDir,
@@ -52,7 +52,7 @@ impl Script {
         let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
         let (mut reader, writer) = (File::from(reader), File::from(writer));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        // Under nohup it would ignore the signal, and could not trap it.
+        // With nohup it would ignore the signal, and could not trap it.
         let child = Command::new("env")
             .args(["--default-signal=HUP", "bash", "-c", SCRIPT, "script"])
             .arg(directory.path())
@@ -72,7 +72,7 @@ impl Script {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// Waits for the end, and says whether everything was cleaned up.
+    /// Waits for the end, and returns whether everything was cleaned up.
     async fn is_clean_at_its_end(&mut self) -> bool {
         within(self.child.wait()).await.unwrap();
         self.directory.path().join("clean").exists()

@@ -1,4 +1,4 @@
-//! Attaching by WebSocket, on simulated ports: who gets in, who is told what, and what arrives.
+//! Attaching by WebSocket, on simulated ports: who is accepted, the messages, and the bytes.
 
 #![allow(
     clippy::expect_used,
@@ -53,7 +53,7 @@ async fn a_second_writer_is_refused_within_100_ms_with_the_holders_name() {
     let mut rig = Rig::start(&[]).await;
     let mut first = rig.raw().await;
     let path = format!("/?token={}", rig.token("").await);
-    // A machine that does other things meanwhile delays some of the tries, not all.
+    // A busy machine delays some of the attempts, but not all.
     let refusal = async || {
         let started = Instant::now();
         let refused = Socket::refused(&rig.server.proxy, &path, &[]).await;
@@ -233,7 +233,7 @@ async fn a_port_that_breaks_the_connection_off_is_no_port_that_closes_it() {
     let token = rig.token("?mode=watch").await;
     let mut v1 = Socket::v1(&rig.server.proxy, &token, "").await;
     v1.message("hello").await;
-    // Without a linger, the close is a reset.
+    // Without lingering, closing the connection resets it.
     rig.guest.0.set_zero_linger().unwrap();
     drop(rig.guest);
     let (code, reason) = raw.closed().await;

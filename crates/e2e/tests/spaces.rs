@@ -1,5 +1,5 @@
-//! A cluster of hosts with networks of their own, and a real guest: who reaches what, and what happens when
-//! a host is cut off.
+//! A cluster of hosts in separate networks, with a real guest: which connections are possible, and
+//! what happens when a host is cut off.
 
 #![allow(
     clippy::expect_used,
@@ -65,19 +65,19 @@ async fn a_stranger_reaches_no_serial_port_and_attaches_to_nothing_with_certific
     for wrong in ["", &uuid::Uuid::new_v4().to_string()] {
         assert_eq!(attach(&stranger, &stolen, wrong).await, "HTTP/1.1 401");
     }
-    // It is the token that lets in.
+    // The token is what gives access.
     assert_eq!(attach(&stranger, &stolen, &token).await, "HTTP/1.1 101");
 }
 
-/// Whether anything listens there for a host.
+/// Whether a host reaches a listener at this address.
 async fn reaches(from: &Space, address: &str) -> bool {
     let place = format!("/dev/tcp/{}", address.replace(':', "/"));
     let connect = ["-c", "exec 3<>\"$1\"", "bash", &place];
     within(from.command("bash").args(connect).output()).await.unwrap().status.success()
 }
 
-/// The status with which the hypervisor answers a host that has the certificate of this state directory,
-/// and speaks as a proxy; empty where there is no answer.
+/// The status with which the hypervisor answers a host that has the certificate of this state
+/// directory and acts as a proxy; empty without an answer.
 async fn attach(from: &Space, state: &Path, token: &str) -> String {
     let user = [("Serialproxy-Client", "10.84.0.4:5 http 10.84.0.2:6083")];
     let request = upgrade(&format!("/?token={token}"), "10.84.0.2:6083", &user);
@@ -161,7 +161,8 @@ async fn hosts_that_reach_the_store_and_not_each_other_say_so_in_time_and_lose_n
     assert_eq!(place.session().await, session);
 }
 
-/// Does something until it takes no longer than people wait: a busy machine delays some of the tries.
+/// Repeats something until it is fast enough for people: a busy machine delays some of the
+/// attempts.
 async fn in_time(mut what: impl AsyncFnMut()) {
     eventually(async || {
         let started = Instant::now();

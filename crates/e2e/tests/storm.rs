@@ -1,4 +1,4 @@
-//! Everybody at once: 9,000 sessions on 5,000 lines of one process.
+//! A storm of attaches: 9,000 sessions on 5,000 lines of one process.
 
 #![allow(
     clippy::expect_used,
@@ -22,11 +22,11 @@ use tokio::task::JoinSet;
 const LINES: usize = 5000;
 const SESSIONS: usize = 9000;
 
-/// The test holds as many connections as the server.
+/// The test has as many connections as the server.
 fn raise_limit_of_files() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    // The server lets users have half of what it may have open.
+    // Users may have half of the server's files.
     let needed = 2 * SESSIONS as u64;
     let enough = maximum.is_none_or(|maximum| maximum >= needed);
     assert!(enough, "this test needs {needed} open files, and may have {maximum:?} (ulimit -Hn)");

@@ -35,7 +35,7 @@ const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 const PLAIN: [&str; 0] = [];
 const SSL_ONLY: [&str; 1] = ["--serial_console-ssl_only"];
 
-/// A proxy with a certificate, which is one file with its key.
+/// A proxy with a certificate and its key in one file.
 struct Rig {
     pki: Pki,
     server: Server,
@@ -54,7 +54,7 @@ async fn rig(flags: &[&str]) -> Rig {
     Rig { pki, server, port, guest }
 }
 
-/// Puts this certificate, and its key, where the proxy's is.
+/// Replaces the proxy's certificate and key by these.
 fn show(pki: &Pki, name: &str) {
     let part = |kind| std::fs::read_to_string(pki.file(&format!("{name}-{kind}.pem"))).unwrap();
     let new = pki.file("new.pem");
@@ -80,10 +80,10 @@ impl Rig {
         Socket::over(Some(&self.ca()), &self.server.proxy, &self.path(query).await, &V1).await
     }
 
-    /// What OpenSSL says of a connection.
+    /// OpenSSL's output about a connection.
     async fn s_client(&self, flags: &[&str]) -> Output {
         let mut command = Command::new("openssl");
-        // What is too weak for OpenSSL by default is offered as well.
+        // Also offers ciphers that OpenSSL considers too weak by default.
         command.args(["s_client", "-connect", &self.server.proxy, "-cipher", "ALL:@SECLEVEL=0"]);
         within(command.args(flags).stdin(std::process::Stdio::null()).output()).await.unwrap()
     }
@@ -95,7 +95,7 @@ impl Rig {
         !refused
     }
 
-    /// The certificate that is shown.
+    /// The present certificate.
     async fn certificate(&self) -> String {
         let said = self.s_client(&[]).await.stdout;
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -103,7 +103,7 @@ impl Rig {
         rest.split_once("-----END").unwrap().0.split_whitespace().collect()
     }
 
-    /// Whether the certificate of that name is shown.
+    /// Whether the certificate of that name is in use.
     async fn shows(&self, name: &str) -> bool {
         let pem = std::fs::read_to_string(self.pki.file(&format!("{name}-cert.pem"))).unwrap();
         pem.split_whitespace().collect::<String>().contains(&self.certificate().await)
@@ -154,7 +154,7 @@ async fn with_ssl_only_who_comes_without_is_told_so_and_gets_nothing() {
     assert!(rig.server.log().contains("base_url has a scheme without TLS"));
 }
 
-/// As Nova's `unit/cmd/test_baseproxy.py`.
+/// Like Nova's `unit/cmd/test_baseproxy.py`.
 #[tokio::test]
 async fn ssl_only_without_cert_exits() {
     let mut serve = Command::new(program());
@@ -212,7 +212,7 @@ async fn who_says_nothing_or_speaks_ssl_2_is_let_go() {
     let mut silent = TcpStream::connect(&rig.server.proxy).await.unwrap();
     old.write_all(&[0x80, 0x2e, 1, 0, 2]).await.unwrap();
     let mut nothing = Vec::new();
-    // Bytes that nobody reads make it a reset.
+    // Unread bytes turn the close into a reset.
     let _ = within(old.read_to_end(&mut nothing)).await;
     assert_eq!(within(silent.read_to_end(&mut nothing)).await.unwrap(), 0);
     assert_eq!(nothing, b"");
@@ -238,12 +238,12 @@ async fn a_certificate_is_renewed_under_a_session_that_loses_no_byte() {
     session.send("still here").await;
     assert_eq!(rig.guest.typed(10).await, b"still here");
 
-    // Nobody has to say so.
+    // No signal is needed.
     show(&rig.pki, "server");
     eventually(async || rig.shows("server").await.then_some(())).await;
 }
 
-/// Bytes of which every 8 differ from their neighbors.
+/// Bytes in which every 8 differ from their neighbors.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length as u64 / 8)
         .flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
@@ -284,7 +284,7 @@ async fn every_byte_arrives_over_tls_both_ways() {
     within(sending).await.unwrap();
 }
 
-/// Reads output, and keeps none of it, until it ends so.
+/// Reads output until it ends with `end`, without keeping it.
 async fn read_to(session: &mut Socket, end: &[u8]) {
     let mut last = Vec::new();
     while !last.ends_with(end) {
@@ -296,7 +296,7 @@ async fn read_to(session: &mut Socket, end: &[u8]) {
     }
 }
 
-/// Sessions that are looked at together.
+/// Sessions that are measured together.
 const MANY: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -345,7 +345,7 @@ async fn a_session_is_resumed_over_tls() {
     assert_eq!(session.output_with(b"missed").await, b"missed");
 }
 
-/// An API and a proxy that speak nothing but TLS, with one certificate.
+/// An API and a proxy that use only TLS, with one certificate.
 async fn all_over_tls(port: &Port, cert: &Path, key: &Path) -> Server {
     let flags = address::fixed().into_iter().map(|flag| flag.replace("http:", "https:"));
     let (cert, key) = (cert.display().to_string(), key.display().to_string());
@@ -422,7 +422,7 @@ async fn the_page_works_over_https() {
     tell("secure.mjs", story).await;
 }
 
-/// The relay trusts the API's own certificate, whatever the CA and the name in it.
+/// The relay accepts the API's own certificate, whatever its CA and its name.
 #[tokio::test]
 async fn the_servers_page_reaches_an_api_that_speaks_nothing_but_tls() {
     let (pki, port) = (Pki::new(), Port::new("switch").await);

@@ -1,5 +1,5 @@
-//! Threads that hang: what is said of them, and what becomes of the process. And that a log which
-//! nobody reads makes none hang.
+//! Threads that hang: how they are reported, and what happens to the process. A log without a
+//! reader makes no thread hang.
 
 #![allow(
     clippy::expect_used,
@@ -24,8 +24,8 @@ use tokio::io::BufReader;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 
-/// Stops one thread of a process until it dies, as a debugger does. What it is traced by has to take
-/// note of its death, or its process stays a zombie.
+/// Stops one thread of a process until the process dies, as a debugger does. The tracer must wait
+/// for its death; otherwise the process stays a zombie.
 const STOP_THREAD: &str = "
 import ctypes, os, sys
 SEIZE, INTERRUPT, ANY_THREAD = 0x4206, 0x4207, 0x40000000
@@ -54,7 +54,7 @@ async fn a_thread_that_hangs_is_logged_and_shown_and_at_last_the_process_aborts(
     let mut session = rig.raw().await;
     session.send("x").await;
     assert_eq!(rig.guest.typed(1).await, b"x");
-    // The first line's.
+    // The thread of the first line.
     let thread = thread(rig.server.pid(), "lines-0");
     let mut stop = Command::new("python3");
     let mut stopped = stop.args(["-c", STOP_THREAD, &thread]).kill_on_drop(true).spawn().unwrap();
@@ -82,7 +82,7 @@ async fn time_in_which_the_whole_process_stood_still_is_no_alarm() {
     let mut rig = Rig::start(&[]).await;
     let mut session = rig.raw().await;
     rig.server.signal(Signal::STOP);
-    // Longer than a thread may take to come round.
+    // Longer than a thread may take to respond.
     tokio::time::sleep(Duration::from_secs(7)).await;
     rig.server.signal(Signal::CONT);
     let back = Instant::now();
@@ -94,7 +94,7 @@ async fn time_in_which_the_whole_process_stood_still_is_no_alarm() {
     assert!(!rig.server.log().contains("has not responded"), "{}", rig.server.log());
 }
 
-/// More lines than a pipe and the program's own queue hold.
+/// More lines than fit into a pipe and the program's own queue.
 const CALLS: usize = 64 * 150;
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! Nova's own tests of its proxy (`unit/console/test_websocketproxy.py`, `unit/cmd/test_baseproxy.py`), by
-//! their names, for ours in its place. docs/openstack.md says of the others why they have none.
+//! Nova's own tests of its proxy (`unit/console/test_websocketproxy.py`,
+//! `unit/cmd/test_baseproxy.py`), with the same names, for our replacement. docs/openstack.md says
+//! why the others have no counterpart here.
 
 #![allow(clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -14,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// A watcher with these headers is let in.
+/// Checks that a watcher with these headers is accepted.
 async fn accepted(rig: &Rig, headers: &[(&str, &str)]) {
     let watch = format!("{}&mode=watch", rig.token());
     let serve = async {
@@ -30,7 +31,8 @@ async fn accepted(rig: &Rig, headers: &[(&str, &str)]) {
     assert_eq!(answer.status, 101, "{}", answer.reason);
 }
 
-/// Is refused with these headers, for a reason that holds these words; the port is not dialed.
+/// Checks that a handshake with these headers is refused, for a reason with these words, and
+/// without a connection to the port.
 async fn forbidden(more: &str, headers: &[(&str, &str)], words: &str) {
     let rig = Rig::with(more, &[]).await;
     let refused = rig.refused(&rig.token(), headers).await;
@@ -90,7 +92,7 @@ async fn test_no_compute_rpcapi_with_invalid_token() {
     assert!(!rig.cloud.calls().iter().any(servers), "{:?}", rig.cloud.calls());
 }
 
-/// Attaches to a port that wants to be asked for a path, which answers with this.
+/// Attaches to a port that requires a request for a path, and gives this answer to it.
 async fn by_path(answer: &[u8]) -> Result<(Socket, Guest, Rig), u16> {
     let rig = Rig::new().await;
     let token = rig.cloud.console_token_by(rig.server, rig.port.address(), Some("vmid"));
@@ -181,7 +183,7 @@ async fn test_malformed_cookie() {
     assert!(!rig.drop_in.log().contains("foo bar"), "what is malformed may be a secret");
 }
 
-/// The head of the answer to a GET with this header besides.
+/// The head of the answer to a GET with an additional header.
 async fn get(rig: &Rig, path: &str, more: &str) -> String {
     let mut stream = TcpStream::connect(&rig.drop_in.proxy).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n");
@@ -192,7 +194,7 @@ async fn get(rig: &Rig, path: &str, more: &str) -> String {
     answer.split_once("\r\n\r\n").unwrap().0.to_lowercase()
 }
 
-/// Nothing is answered at a path with a token that is good, whatever it is asked for.
+/// Checks that a path with a valid token has no answer, with any method.
 async fn rejected(path: &str) {
     let rig = Rig::new().await;
     let path = format!("{path}?token={}", rig.token());
@@ -246,7 +248,7 @@ async fn test_enforce_session_timeout_timer_called() {
     let token = rig.token();
     let proxy = &rig.drop_in.proxy;
     let (mut session, mut guest) = tokio::join!(Socket::raw(proxy, &token), rig.port.accept());
-    // Down is not expired.
+    // An unreachable Nova does not make a token invalid.
     rig.cloud.fail(Some(("/v2.1", Fault::Status(503))));
     eventually(async || {
         rig.drop_in.log().contains("whether a session's token is still valid").then_some(())
