@@ -5,6 +5,7 @@
 //! randomness come in as arguments, so all of it is tested without waiting.
 
 pub mod api;
+pub mod audit;
 pub mod bounds;
 pub mod cause;
 pub mod close;

@@ -1,0 +1,149 @@
+//! The audit trail of a host: one line of JSON for each security event, in files that show tampering.
+//!
+//! ```text
+//!   record ─▶ queue ─▶ one thread: seal ─▶ audit.jsonl ─▶ head
+//! ```
+//!
+//! Recording never waits. An event that finds no room is counted, and the trail says how many are missing.
+//! Each line holds the hash of the one before, over all files and processes of a host.
+
+mod files;
+mod queue;
+mod read;
+mod seal;
+mod syslog;
+mod trail;
+mod verify;
+mod writer;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+pub use serialproxy_proto::audit::Event;
+pub use serialproxy_proto::audit::EventName;
+
+use crate::queue::Queue;
+pub use crate::read::merge;
+pub use crate::read::read;
+use crate::syslog::Outbox;
+pub use crate::syslog::Syslog;
+use crate::trail::Trail;
+pub use crate::verify::Flaw;
+pub use crate::verify::Verified;
+pub use crate::verify::verify;
+use crate::writer::Writer;
+
+/// How long the start waits for the first write.
+const START: Duration = Duration::from_secs(2);
+
+/// Where and how a trail is written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// A file is closed before it has more bytes.
+    pub max_size: u64,
+    /// A file is closed when its first event is this old, and kept for as long again.
+    pub max_age: Duration,
+    /// Whether nothing may happen without being recorded.
+    pub required: bool,
+    /// Where the lines are sent to as well.
+    pub syslog: Option<Syslog>,
+}
+
+/// The directory of the trail in a state directory.
+pub fn directory(state: &Path) -> PathBuf {
+    state.join("audit")
+}
+
+/// Records events. Cheap to clone; all clones write to the same trail.
+#[derive(Clone, Debug, Default)]
+pub struct Audit(Option<Arc<Shared>>);
+
+/// What the writer and those who record share.
+#[derive(Debug)]
+struct Shared {
+    queue: Queue,
+    required: bool,
+    directory: PathBuf,
+    writable: AtomicBool,
+    bytes: AtomicU64,
+}
+
+impl Audit {
+    /// Begins to write to a trail. Where that is not possible now, it is tried again.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no thread for it.
+    pub fn start(settings: Settings) -> std::io::Result<Self> {
+        let Settings { directory, max_size, max_age, required, syslog } = settings;
+        let shared = Arc::new(Shared {
+            queue: Queue::default(),
+            required,
+            directory: directory.clone(),
+            writable: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+        });
+        let trail = Trail::new(directory, max_size, max_age);
+        let outbox = syslog.map(Outbox::start).transpose()?;
+        let writer = Writer::new(Arc::clone(&shared), trail, outbox);
+        thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
+        shared.queue.wait_until_tried(START);
+        Ok(Self(Some(shared)))
+    }
+
+    /// Records nothing, and is always writable.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Records an event. It never waits.
+    pub fn record(&self, event: Event) {
+        if let Some(shared) = &self.0 {
+            shared.queue.add(event);
+        }
+    }
+
+    /// An event of now.
+    pub fn event(&self, name: EventName) -> Event {
+        Event::new(name, Timestamp::now())
+    }
+
+    /// Whether events can be written, as far as is known.
+    pub fn writable(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.writable.load(Ordering::Relaxed))
+    }
+
+    /// Whether something may happen that is to be recorded.
+    pub fn admits(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| !shared.required) || self.writable()
+    }
+
+    /// Bytes that this process has written.
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |shared| shared.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Events that found no room.
+    pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |shared| shared.queue.dropped())
+    }
+
+    /// The directory of the trail.
+    pub fn directory(&self) -> Option<&Path> {
+        self.0.as_ref().map(|shared| &*shared.directory)
+    }
+
+    /// Waits until what was recorded so far is written; false when that takes too long.
+    pub fn flush(&self, within: Duration) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.queue.flush(within))
+    }
+}
