@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::values::Api;
+use crate::values::Audit;
 use crate::values::AuthStrategy;
 use crate::values::Cluster;
 use crate::values::Compute;
@@ -104,6 +105,7 @@ impl Default for Config {
             line: Line::default(),
             session: Session::default(),
             limits: Limits::default(),
+            audit: Audit::default(),
             cluster: cluster(&state_dir.join("cluster")),
             static_lines: Vec::new(),
             state_dir,

@@ -4,6 +4,7 @@
 //! [`load()`] reads defaults, files and flags, in this order, and gives either a whole checked
 //! [`Config`] or every problem that it found. Nothing here opens a socket.
 
+mod audit;
 mod auth_section;
 mod ciphers;
 mod cluster;

@@ -11,7 +11,8 @@ const COMMON: [&str; 6] =
     ["DEFAULT", "console", "consoleauth", "keystone_authtoken", "service_user", "nova"];
 
 /// Groups that contain only our options, so that misspelled names are reported.
-const OURS: [&str; 6] = ["serial_console", "proxy", "line", "session", "limits", "cluster"];
+const OURS: [&str; 7] =
+    ["serial_console", "proxy", "line", "session", "limits", "cluster", "audit"];
 
 /// Earlier options of Nova that are still in use, with the reason why they have no effect.
 const PAST: [(&str, &str, &str); 1] = [(

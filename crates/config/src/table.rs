@@ -1,5 +1,6 @@
 //! The table of all options: a row says everything that the program and its documents know of one.
 
+mod audit;
 mod calls;
 mod cluster;
 mod consoles;
@@ -17,5 +18,7 @@ const PEM: Kind = Single("a PEM file that exists");
 const LISTEN: Kind = Single("HOST:PORT; an IPv6 address in brackets; port 0 means any free port");
 
 /// The rows, ordered by group. Where two fill one value, the later row wins.
-pub(crate) static OPTIONS: &[&[&[Opt]]] =
-    &[&[consoles::OPTIONS, calls::OPTIONS, lines::OPTIONS, cluster::OPTIONS], keystone::OPTIONS];
+pub(crate) static OPTIONS: &[&[&[Opt]]] = &[OWN, keystone::OPTIONS];
+
+const OWN: &[&[Opt]] =
+    &[consoles::OPTIONS, calls::OPTIONS, lines::OPTIONS, cluster::OPTIONS, audit::OPTIONS];

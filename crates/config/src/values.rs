@@ -1,11 +1,14 @@
 //! The typed values of all options: what the rest of the program reads.
 
+mod audit;
 mod cluster;
 mod static_line;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::audit::Audit;
+pub use self::audit::SyslogServer;
 pub use self::cluster::Cluster;
 pub use self::static_line::Backspace;
 pub use self::static_line::LineFeed;
@@ -61,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[cluster]`
     pub cluster: Cluster,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[static] line`, repeatable.
     pub static_lines: Vec<StaticLine>,
 }

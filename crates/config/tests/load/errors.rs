@@ -21,7 +21,7 @@ fn all_errors_of_all_sources_are_told_together() {
         [
             "a.conf:1: an option comes before the first `[group]`",
             "a.conf:4: [nope]: unknown group; known groups: DEFAULT, serial_console, console, \
-             consoleauth, api, oslo_middleware, proxy, libvirt, compute, line, session, limits, static, cluster, \
+             consoleauth, api, oslo_middleware, proxy, libvirt, compute, line, session, limits, static, cluster, audit, \
              keystone_authtoken, service_user, nova",
             "b.conf:4: is neither `[group]`, `key = value` nor a comment",
             "a.conf:3: [api] listen: \"x\" has no port; allowed: HOST:PORT; an IPv6 address in \
