@@ -12,6 +12,8 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serialproxy_audit::Event;
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::identity::Identity;
@@ -24,6 +26,7 @@ pub use self::local::Local;
 pub(crate) use self::local::Login;
 pub use self::local::share_admin_token;
 pub use self::local::shared_name;
+use crate::evidence::event;
 use crate::fault::Fault;
 use crate::fault::echo;
 
@@ -55,6 +58,16 @@ pub(crate) struct Caller {
 impl Caller {
     fn admin(user: String) -> Self {
         Self { user_id: user.clone(), user, project: ADMIN_PROJECT.into(), role: Role::Admin }
+    }
+
+    /// An event that the caller causes with the present call.
+    pub(crate) fn event(&self, name: EventName) -> Event {
+        event(name).user(&*self.user).project(Some(self.project.clone()))
+    }
+
+    /// The same, of a server.
+    pub(crate) fn event_at(&self, name: EventName, server: &Server) -> Event {
+        self.event(name).server(server.id).server_name(Some(server.name.clone()))
     }
 
     pub(crate) fn owns(&self, server: &Server) -> bool {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::Disconnected;
 use serialproxy_proto::api::SerialConsole;
 use serialproxy_proto::api::SerialConsoleAnswer;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::token::Mode;
@@ -77,10 +79,13 @@ async fn disconnect_serial_console(
 ) -> Result<Json<Disconnected>, Fault> {
     check(&body)?;
     let line = LineKey { server, port: query.port()? };
-    api.server(&caller, server).await?;
+    let server = api.server(&caller, server).await?;
     caller.require(Role::Member, POLICY)?;
-    let by = Disconnect { by: caller.user, reason: query.reason()? };
+    let by = Disconnect { by: caller.user.clone(), reason: query.reason()? };
     let disconnected = api.lines.disconnect_writer(line, by).await?;
+    let event = caller.event_at(EventName::SessionForced, &server).line(line);
+    let event = event.session(disconnected.session).target(&*disconnected.user);
+    api.audit.record(event.cause(Cause::Forced.as_str()));
     Ok(Json(Disconnected { disconnected }))
 }
 

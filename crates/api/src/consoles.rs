@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_proto::compute::OpenConsole;
 use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::id::LineKey;
@@ -45,6 +46,7 @@ impl Api {
         }
         let ask = OpenConsole { line, project: caller.scope().cloned(), wait };
         let OpenedConsole { line, name, project } = self.lines.open_console(ask).await?;
+        self.require_audit()?;
         let now = Timestamp::now();
         let expires = now.checked_add(self.token_ttl.min(LONGEST)).unwrap_or(now);
         // A session that only watches may not control the guest.
@@ -54,6 +56,8 @@ impl Api {
         let token = self.grants.authorize(grant).await?;
         let (user, server) = (&caller.user, line.server);
         let mode = mode.as_str();
+        let event = caller.event(EventName::TokenIssued).line(line).cause(mode);
+        self.audit.record(event.server_name(Some(name.clone())));
         tracing::info!(user, line = line.named(&name), %server, mode, "console URL created");
         Ok(format!("{}?token={}", self.base_url, token.expose()))
     }

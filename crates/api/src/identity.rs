@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_audit::EventName;
 use serialproxy_grants::ApiToken;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
@@ -138,6 +139,7 @@ async fn log_in(
     body: Body,
 ) -> Result<Answer, Fault> {
     let local = api.auth.local().map_err(|_| Fault::no_such_call())?;
+    api.require_audit()?;
     let Request { auth } = body.read()?;
     let method = auth.identity.methods.first().map(String::as_str).unwrap_or_default();
     let refused = || Fault::Authenticate { uri: links.to("/v3") };
@@ -198,12 +200,15 @@ async fn revoke(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<(), Fault> {
-    let (local, secret, _) = subject(&api, &caller, &headers).await?;
+    let (local, secret, token) = subject(&api, &caller, &headers).await?;
+    api.require_audit()?;
     if !local.revoke(&secret).await? {
         return Err(Fault::Conflict(
             "the admin token cannot be revoked: remove its file and restart serialproxy".into(),
         ));
     }
+    let event = caller.event(EventName::ApiTokenChanged).cause("revoked");
+    api.audit.record(event.target(token.name.unwrap_or(token.identity.user)));
     Ok(())
 }
 

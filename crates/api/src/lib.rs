@@ -14,6 +14,7 @@ mod auth;
 mod blueprint;
 mod client;
 mod consoles;
+mod evidence;
 mod fault;
 mod guard;
 mod identity;
@@ -40,8 +41,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
+use serialproxy_audit::Audit;
 use serialproxy_config::Config;
 use serialproxy_grants::Grants;
+use serialproxy_proto::audit::Trails;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Servers;
@@ -79,6 +82,8 @@ pub struct Api {
     token_ttl: Duration,
     public: Public,
     health: Health,
+    audit: Audit,
+    trails: Option<Arc<dyn Trails>>,
 }
 
 impl Api {
@@ -102,6 +107,8 @@ impl Api {
             token_ttl: config.consoleauth.token_ttl,
             public: Public::new(config),
             health: Health::default(),
+            audit: Audit::none(),
+            trails: None,
         }
     }
 
@@ -113,7 +120,7 @@ impl Api {
 
     /// The login attempts of a client.
     fn trier(&self, client: Client) -> Trier<'_> {
-        Trier { client, failures: &self.failures }
+        Trier { client, failures: &self.failures, audit: &self.audit }
     }
 
     /// Runs a change to its end even when its caller hangs up, so that no half-made guest is left

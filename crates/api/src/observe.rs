@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::client::Client;
+use crate::evidence::ORIGIN;
+use crate::evidence::Origin;
 use crate::fault::FaultText;
 use crate::strangers::StrangerLog;
 
@@ -57,7 +59,8 @@ pub(crate) async fn observe(
         client: Client::of(request.headers(), request.extensions()),
         log,
     };
-    let mut response = next.run(request).await;
+    let origin = Origin { client: call.client, request_id: call.request_id.clone() };
+    let mut response = ORIGIN.scope(origin, next.run(request)).await;
     let extensions = response.extensions_mut();
     call.user = extensions.remove().map(|caller: Caller| caller.user);
     call.fault = extensions.remove().map(|text: FaultText| text.0);

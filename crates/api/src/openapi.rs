@@ -202,14 +202,21 @@ fn parameter(name: &str, place: &str) -> Value {
             "Reason, shown to the person who is disconnected",
             json!({"type": "string", "maxLength": 200}),
         ),
+        "server" if place == "query" => {
+            ("Only events of the server of this name or UUID", json!({"type": "string"}))
+        }
         "server" => ("UUID of the server", schema::uuid()),
         "session" => ("Id of the session", schema::uuid()),
+        "since" => {
+            ("Only events from this time on", json!({"type": "string", "format": "date-time"}))
+        }
         "status" => (
             "Only servers with one of these statuses",
             json!({"type": "array", "items": {"type": "string"}}),
         ),
         "token" => ("The console token", json!({"type": "string"})),
         "token_name" => ("Name of the token", json!({"type": "string"})),
+        "user" => ("Only events of this user", json!({"type": "string"})),
         "user_name" => ("Name of the user", json!({"type": "string"})),
         "wait" => ("Create the URL even if the guest is not running", json!({"enum": ["0", "1"]})),
         _ => ("", json!({})),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::compute::Power;
 
@@ -19,10 +20,15 @@ impl Api {
         power: Power,
     ) -> Result<(), Fault> {
         let (servers, user) = (Arc::clone(&self.servers), caller.user.clone());
+        let event = caller.event_at(EventName::GuestPower, &server).cause(power.as_str());
+        let audit = self.audit.clone();
         let change = async move {
             let Server { id: server, name, .. } = server;
             match servers.power(server, power.clone()).await {
-                Ok(()) => tracing::info!(user, name, %server, ?power, "power changed"),
+                Ok(()) => {
+                    tracing::info!(user, name, %server, ?power, "power changed");
+                    audit.record(event);
+                }
                 // Logged here, since the caller may have hung up.
                 Err(error) => {
                     tracing::warn!(user, name, %server, ?power, %error, "power not changed");

@@ -12,6 +12,7 @@ use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
+use serialproxy_proto::audit::EventName;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
@@ -28,7 +29,10 @@ pub(crate) const OCTETS: &str = "Octets";
 
 /// All named schemas.
 pub(crate) fn all() -> BTreeMap<&'static str, Value> {
-    [consoles(), lines(), servers(), identities(), openstack::all()].into_iter().flatten().collect()
+    [consoles(), lines(), servers(), identities(), audit(), openstack::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Whether a call with this body schema requires a body.
@@ -171,6 +175,38 @@ fn lines() -> Named {
             ),
         ),
         ("Sessions", with(object(&[("sessions", list("Session"))]), &unreachable)),
+    ]
+}
+
+fn audit() -> Named {
+    let digest = json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
+    let event = with(
+        object(&[
+            ("time", time()),
+            ("event.name", words(EventName::ALL)),
+            ("prev", digest.clone()),
+            ("hash", digest),
+        ]),
+        &[
+            ("user.id", text()),
+            ("project.id", text()),
+            ("client.address", text()),
+            ("session.id", uuid()),
+            ("server.id", uuid()),
+            ("server.name", text()),
+            ("console.port", port()),
+            ("request.id", text()),
+            ("cause", text()),
+            ("target.id", text()),
+            ("count", count()),
+            ("bytes.in", count()),
+            ("bytes.out", count()),
+        ],
+    );
+    let optional = [("next", text()), ("unreachable", json!({"type": "array", "items": text()}))];
+    vec![
+        ("AuditEvent", event),
+        ("AuditEvents", with(object(&[("events", list("AuditEvent"))]), &optional)),
     ]
 }
 

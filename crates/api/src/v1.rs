@@ -1,5 +1,6 @@
 //! Our own calls below `/v1`, and the health of the process.
 
+mod audit;
 mod lines;
 mod servers;
 mod sessions;
@@ -26,6 +27,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .failure(503)
             .open_to(Access::Loopback),
     ];
+    routes.extend(audit::routes());
     routes.extend(lines::routes());
     routes.extend(sessions::routes());
     routes.extend(servers::routes());

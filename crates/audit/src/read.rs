@@ -43,10 +43,9 @@ pub fn read(directory: &Path, query: &Query) -> io::Result<Page> {
 /// The first events of the pages of several hosts, each of which was asked for `limit` events.
 pub fn merge(pages: Vec<Page>, limit: usize, unreachable: Vec<String>) -> Page {
     let mut found = Found { limit, ..Found::default() };
-    for page in pages {
-        found.more |= page.next.is_some();
-        page.events.into_iter().for_each(|event| found.add(event));
-    }
+    let more = pages.iter().any(|page| page.next.is_some());
+    pages.into_iter().flat_map(|page| page.events).for_each(|event| found.add(event));
+    found.more |= more;
     Page { unreachable, ..found.page() }
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serialproxy_proto::api;
 use serialproxy_proto::bounds::REASON;
 use serialproxy_proto::id::SessionId;
@@ -111,6 +112,9 @@ If an I/O error paused the guest, fix its cause first, for example a full disk."
     #[command(after_help = "Example:
   serialproxy delete demo")]
     Delete(Call<Server>),
+    /// Print the audit trail: who did what, to which console or server, and from where
+    #[command(after_help = AUDIT_HELP)]
+    Audit(Call<Audit>),
     /// Create, list and revoke API tokens
     #[command(subcommand, after_help = access::TOKEN_HELP)]
     Token(access::TokenCommand),
@@ -168,6 +172,14 @@ const LOG_HELP: &str = "Examples:
 
 The bytes go to stdout as the guest printed them. A notice on stderr says how many bytes are missing
 because they are no longer kept.";
+
+const AUDIT_HELP: &str = "Examples:
+  serialproxy audit --server demo --since 2026-11-30T08:00:00Z
+  serialproxy audit --user alice --follow
+  serialproxy audit -f json > audit.jsonl
+
+One line for each event, the oldest first. Administrators only. `serialproxy verify` checks that nobody
+changed the trail.";
 
 /// A command's own arguments, and those that all commands have.
 #[derive(Args, Debug)]
@@ -348,6 +360,23 @@ fn offset_or_start(text: &str) -> Result<Begin, &'static str> {
         Ok(Begin::Live) | Err(_) => Err("expected an offset or start"),
         Ok(begin) => Ok(begin),
     }
+}
+
+/// `audit`.
+#[derive(Args, Debug)]
+pub struct Audit {
+    /// Only events of this server, by name or UUID
+    #[arg(long, value_name = "SERVER")]
+    pub(crate) server: Option<String>,
+    /// Only events of this user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Only events from this time on (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Timestamp>,
+    /// Keep printing new events until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 /// A command on one serial port.

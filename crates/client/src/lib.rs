@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod audit;
 mod command;
 mod connect;
 mod failure;
@@ -54,6 +55,10 @@ async fn execute(command: Command) -> Result<(), Failure> {
         }
         Command::Log(call) => {
             log::log(&api(&call.client)?, &call.command).await?;
+            String::new()
+        }
+        Command::Audit(call) => {
+            audit::audit(&api(&call.client)?, &call.command, call.client.format).await?;
             String::new()
         }
         Command::Break(call) => guests::send_break(&api(&call.client)?, &call.command).await?,

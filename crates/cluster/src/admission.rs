@@ -20,6 +20,8 @@ use http_body_util::Full;
 use http_body_util::Limited;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serialproxy_audit::Audit;
+use serialproxy_audit::EventName;
 use serialproxy_config::cluster_name;
 use serialproxy_config::values::Cluster;
 use serialproxy_limits::Meter;
@@ -57,7 +59,7 @@ const PER_MINUTE: u32 = 60;
 
 /// Issues the certificates of a cluster. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Admission(Arc<Inner>);
+pub struct Admission(Arc<Inner>, Audit);
 
 #[derive(Debug)]
 struct Inner {
@@ -112,7 +114,7 @@ impl Admission {
         let etcd_ca = etcd_ca.map(|path| {
             files::read(path).map_err(|error| AuthorityError::File { path: path.into(), error })
         });
-        Ok(Some(Self(Arc::new(Inner {
+        let inner = Inner {
             ca,
             members,
             life: cluster.certificate_life,
@@ -121,7 +123,14 @@ impl Admission {
             etcd_ca: etcd_ca.transpose()?,
             calls: Meter::new(PER_MINUTE, Duration::from_secs(60), Duration::ZERO),
             places: Semaphore::new(AT_ONCE),
-        }))))
+        };
+        Ok(Some(Self(Arc::new(inner), Audit::none())))
+    }
+
+    /// Records who joins.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self(self.0, audit)
     }
 
     /// Answers a call of [`JOIN`] or [`RENEW`] from an address, which may have a certificate.
@@ -196,6 +205,8 @@ impl Admission {
         let issued = inner.ca.sign(name, &roles, &asked.request, inner.life)?;
         inner.members.admit(name, &digest, &invitation, &issued).await?;
         tracing::info!(host = name, %roles, %from, serial = %issued.serial, "a host joined the cluster");
+        let event = self.1.event(EventName::HostEnrolled).target(name.as_str());
+        self.1.record(event.address(from.to_string()));
         Ok(JoinAnswer {
             ca_key: roles.has(Role::Api).then(|| inner.ca.key()),
             roles,

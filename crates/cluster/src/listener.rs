@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use serialproxy_audit::Audit;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
@@ -44,6 +45,7 @@ use crate::Watching;
 use crate::publish::Has;
 use crate::reason;
 use crate::remote::call;
+use crate::remote::call::Answering;
 use crate::wire::WATCH_LINK;
 
 /// How long a handshake may take: between hosts it takes milliseconds.
@@ -75,6 +77,8 @@ pub struct Served {
     pub attach: Option<Attach>,
     /// Calls of api roles.
     pub calls: Option<Has>,
+    /// The audit trail, which api roles read.
+    pub audit: Audit,
     /// Certificates.
     pub admission: Option<Admission>,
     /// Links for watching.
@@ -227,8 +231,8 @@ async fn request_of(
 ) -> Response<Full<Bytes>> {
     let is_call = request.uri().path() == call::PATH;
     match (peer, served) {
-        (Some(peer), Served { calls: Some(has), .. }) if is_call => match peer.require(Role::Api) {
-            Ok(()) => answer(request, has).await,
+        (Some(peer), Served { calls, audit, .. }) if is_call => match peer.require(Role::Api) {
+            Ok(()) => answer(request, Answering { has: calls.as_ref(), audit }).await,
             Err(error) => {
                 if seldom::is_due("cluster calls") {
                     tracing::warn!(%from, %error, "a host may not make calls");
@@ -248,7 +252,7 @@ async fn request_of(
     }
 }
 
-async fn answer(request: Request<Incoming>, has: &Has) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, by: Answering<'_>) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
         return plain(StatusCode::NOT_FOUND);
     }
@@ -257,7 +261,7 @@ async fn answer(request: Request<Incoming>, has: &Has) -> Response<Full<Bytes>> 
         return plain(StatusCode::BAD_REQUEST);
     };
     match serde_json::from_slice(&body.to_bytes()) {
-        Ok(call) => Response::new(call::answer(call, &*has.servers, &*has.lines).await.into()),
+        Ok(call) => Response::new(call::answer(call, by).await.into()),
         Err(_) => plain(StatusCode::BAD_REQUEST),
     }
 }

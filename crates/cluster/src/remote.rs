@@ -13,6 +13,9 @@ use futures_util::stream;
 use serde::de::DeserializeOwned;
 use serialproxy_etcd::Entry;
 use serialproxy_proto::api;
+use serialproxy_proto::audit;
+use serialproxy_proto::audit::Query;
+use serialproxy_proto::audit::Trails;
 use serialproxy_proto::compute::Answer;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
@@ -97,22 +100,36 @@ impl Remote {
         call: &Call,
         own: impl Fn(&mut T, &dyn Fn(ServerId) -> bool),
     ) -> Result<Gathered<T>, ComputeError> {
+        let (said, mut silent) = self.ask_role(Role::Compute, call).await?;
+        let answers = said.into_iter().map(|(host, mut answer)| {
+            let has = |id| self.directory.server(id).is_none_or(|at| at.value.host == host);
+            own(&mut answer, &has);
+            answer
+        });
+        silent.extend(self.directory.lost());
+        Ok(Gathered { answers: answers.collect(), unreachable: silent.into_iter().collect() })
+    }
+
+    /// Asks all hosts in this role at once: what each says in time, and who says nothing.
+    async fn ask_role<T: DeserializeOwned + Send>(
+        &self,
+        role: Role,
+        call: &Call,
+    ) -> Result<(Vec<(String, T)>, BTreeSet<String>), ComputeError> {
         self.directory.as_of().ok_or_else(not_current)?;
-        let hosts = self.directory.up(Role::Compute);
+        let hosts = self.directory.up(role);
         let mut silent: BTreeSet<_> = hosts.iter().map(|(host, _)| host.clone()).collect();
         let asked = stream::iter(hosts).map(|(host, address)| async move {
-            (self.links.ask((&host, &address), call, KNOW).await, host)
+            (self.links.ask_role(role, (&host, &address), call, KNOW).await, host)
         });
         let mut answers = Vec::new();
         let mut asked = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
         let deadline = Instant::now() + KNOW;
         while let Ok(Some((answer, host))) = timeout_at(deadline, asked.next()).await {
             match answer {
-                Ok(mut answer) => {
-                    let has = |id| self.directory.server(id).is_none_or(|at| at.value.host == host);
-                    own(&mut answer, &has);
-                    answers.push(answer);
+                Ok(answer) => {
                     silent.remove(&host);
+                    answers.push((host, answer));
                 }
                 Err(ComputeError::Unavailable(_)) => {}
                 Err(error) => {
@@ -121,8 +138,25 @@ impl Remote {
                 }
             }
         }
+        Ok((answers, silent))
+    }
+
+    /// The trails of the compute and api hosts. What two processes of a host write to is asked for twice.
+    async fn trails(&self, query: Query) -> Result<(Vec<audit::Page>, Vec<String>), ComputeError> {
+        let call = Call::Audit(query);
+        let (compute, api) =
+            tokio::join!(self.ask_role(Role::Compute, &call), self.ask_role(Role::Api, &call));
+        let ((mut said, mut silent), (of_api, silent_api)) = (compute?, api?);
+        said.extend(of_api);
+        silent.extend(silent_api);
         silent.extend(self.directory.lost());
-        Ok(Gathered { answers, unreachable: silent.into_iter().collect() })
+        Ok((said.into_iter().map(|(_, page)| page).collect(), silent.into_iter().collect()))
+    }
+}
+
+impl Trails for Remote {
+    fn pages(&self, query: Query) -> Answer<'_, (Vec<audit::Page>, Vec<String>)> {
+        Box::pin(self.trails(query))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rcgen::KeyPair;
 use serde_json::json;
+use serialproxy_audit::Audit;
 use serialproxy_cluster::Authority;
 use serialproxy_cluster::Directory;
 use serialproxy_cluster::Has;
@@ -218,7 +219,8 @@ async fn beside_a_liar() -> (Remote, Etcd, TempDir) {
     let has = Has { servers: Arc::new(Liar), lines: Arc::new(Liar) };
     let removed = liar.removed().clone();
     let (attach, admission, watching) = (None, None, None);
-    let served = Served { attach, calls: Some(has), admission, watching, removed };
+    let audit = Audit::none();
+    let served = Served { attach, calls: Some(has), audit, admission, watching, removed };
     let tls = liar.server_config(Strangers::Refused).unwrap();
     tokio::spawn(serve(listener, tls, served, 100, CancellationToken::new()));
 
@@ -266,7 +268,8 @@ async fn a_host_gets_links_for_its_own_servers_alone() {
     });
     let watching = Some(Watching::new(directory.clone(), make));
     let removed = api.removed().clone();
-    let served = Served { attach: None, calls: None, admission: None, watching, removed };
+    let audit = Audit::none();
+    let served = Served { attach: None, calls: None, audit, admission: None, watching, removed };
     let tls = api.server_config(Strangers::Refused).unwrap();
     tokio::spawn(serve(listener, tls, served, 100, CancellationToken::new()));
 

@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_limits::seldom;
 use serialproxy_line::Keyboard;
 use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::console::PowerAction;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use tokio::sync::Semaphore;
@@ -78,7 +80,7 @@ impl GuestCommands {
             user = self.keyboard.user(), ?command, "command at the console");
         let (servers, lines) = (Arc::clone(servers), Arc::clone(lines));
         let answers = self.answers.clone();
-        let line = self.keyboard.line();
+        let (line, keyboard) = (self.keyboard.line(), self.keyboard.clone());
         tokio::spawn(async move {
             let done = match command {
                 GuestCommand::Break => lines.send_break(line).await,
@@ -86,9 +88,12 @@ impl GuestCommands {
                 GuestCommand::Power(action) => servers.power(line.server, power(action)).await,
             };
             drop(place);
-            if let Err(error) = done {
-                let message = error.to_string();
-                let _ = answers.send(Box::new(ServerMessage::Error { message })).await;
+            match done {
+                Ok(()) => record(&keyboard, command),
+                Err(error) => {
+                    let message = error.to_string();
+                    let _ = answers.send(Box::new(ServerMessage::Error { message })).await;
+                }
             }
         });
         Ok(())
@@ -111,6 +116,9 @@ impl GuestCommands {
                      &mode=watch to one"
                 .into());
         };
+        if !self.keyboard.may_act() {
+            return Err(Refusal::Audit.to_string());
+        }
         let now = Timestamp::now();
         let grant = self.grant(now);
         let seconds = now.duration_until(grant.expires).as_secs().max(0);
@@ -119,6 +127,10 @@ impl GuestCommands {
         tokio::spawn(async move {
             let answer = match make_link(&host, grant, &base).await {
                 Ok(url) => {
+                    // In a cluster, the host that makes it records it.
+                    if host.cluster.is_none() {
+                        keyboard.record(EventName::TokenIssued, Some(Mode::Watch.as_str()));
+                    }
                     tracing::info!(line = keyboard.line_name(),
                         server = %keyboard.line().server, session = %keyboard.session(),
                         user = keyboard.user(), "watch link created");
@@ -164,6 +176,16 @@ impl GuestCommands {
             return Err("this requires a console URL of a user who may control the server".into());
         }
         Ok(())
+    }
+}
+
+fn record(keyboard: &Keyboard, command: GuestCommand) {
+    match command {
+        GuestCommand::Break => keyboard.record(EventName::GuestBreak, None),
+        GuestCommand::Sysrq(_) => keyboard.record(EventName::GuestSysrq, None),
+        GuestCommand::Power(action) => {
+            keyboard.record(EventName::GuestPower, Some(power(action).as_str()));
+        }
     }
 }
 

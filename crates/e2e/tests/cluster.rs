@@ -8,6 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::Value;
 use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::etcd::Etcd;
@@ -194,6 +195,15 @@ async fn a_removed_host_is_gone_and_may_join_again() {
     assert!(again.contains("no host h1 belongs to the cluster"), "{again}");
     let status = out(&place.api(&["cluster", "status"]).await);
     assert!(!status.contains("h1"), "{status}");
+    // The command is another process than the api role; both write to one trail.
+    for name in ["host.enrolled", "host.removed"] {
+        eventually(async || {
+            let events = place.api.call(Method::GET, "/v1/audit", "").await.json;
+            let is_it = |event: &Value| event["event.name"] == name && event["target.id"] == "h1";
+            events["events"].as_array()?.iter().any(is_it).then_some(())
+        })
+        .await;
+    }
     let line = place.enroll(&["--role", "compute"]).await;
     out(&place.join(&line, "h1").await);
 }

@@ -351,6 +351,12 @@ async fn where_qemu_connects_to_the_line_listens_for_it_and_for_nobody_else() {
     assert_eq!(adopted.status, 200, "{:?}", adopted.json);
     let was = format!("tcp with mode='connect' to {address}");
     assert_eq!(adopted.json["ports"][0]["was"], was.as_str());
+    let events = host.server.get("/v1/audit?user=admin").await.json;
+    let mut events = events["events"].as_array().unwrap().iter();
+    assert!(
+        events
+            .any(|event| event["event.name"] == "guest.adopted" && event["server.id"] == guest.id)
+    );
     let now = adopted.json["ports"][0]["now"].as_str().unwrap();
     assert_eq!(host.endpoint(&guest, 0).await, now);
 }

@@ -323,3 +323,28 @@ async fn a_removed_proxy_keeps_no_session_whatever_it_does() {
     // A session whose proxy is silent is kept for a minute.
     tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_api_shows_what_all_hosts_recorded_and_names_those_that_do_not_answer() {
+    let two = Two::start().await;
+    let proxy = two.proxy().await;
+    let events = async || {
+        let answer = two.api.call(Method::GET, "/v1/audit", "").await;
+        assert_eq!(answer.status, 200, "{:?}", answer.json);
+        answer.json
+    };
+    let has = |page: &Value, name: &str| {
+        page["events"].as_array().unwrap().iter().any(|event| event["event.name"] == name)
+    };
+    let _session = Socket::raw(&proxy.proxy(), &two.token("").await).await;
+    // One is recorded by the api role, the others by the host of the line.
+    for name in ["token.issued", "token.used", "session.opened"] {
+        eventually(async || has(&events().await, name).then_some(())).await;
+    }
+    assert_eq!(events().await["unreachable"], Value::Null);
+    two.compute.freeze().await;
+    let page = events().await;
+    assert_eq!(page["unreachable"], serde_json::json!(["hv1"]));
+    assert!(has(&page, "token.issued") && !has(&page, "session.opened"), "{page}");
+    two.compute.thaw();
+}

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::refusal::Refusal;
@@ -106,6 +108,8 @@ impl Line {
         attachment.begin(&beginning);
         tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user, address,
             "session resumed");
+        let opened = shared.event_of(&session, EventName::SessionOpened);
+        shared.record(opened.cause(Cause::Resumed.as_str()));
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection };
         Ok((attachment, keyboard))
     }
@@ -167,7 +171,9 @@ impl Shared {
         {
             return Err(self.busy(holder, &members, session));
         }
-        members.make_room(visitor, holder.map(|holder| holder.session))?;
+        if let Some(ended) = members.make_room(visitor, holder.map(|holder| holder.session))? {
+            self.record_end(&ended);
+        }
         if visitor.mode == Mode::Write {
             // It is free, as checked above.
             let _ = desk.take_pen(session.holder(visitor.now));
@@ -179,6 +185,8 @@ impl Shared {
         members.push(Arc::clone(session));
         self.publish_viewers(&members);
         drop(members);
+        let opened = self.event_of(session, EventName::SessionOpened);
+        self.record(opened.cause(visitor.mode.as_str()));
         if visitor.mode == Mode::Write {
             self.publish_pen(&desk, None);
         }

@@ -183,7 +183,7 @@ impl Attachment {
             Protocol::ConsoleV1 => Cut::Anywhere,
         };
         let taken = take(Pieces::new(&history, from, cut).as_slice());
-        self.go_on_at(from + taken as u64);
+        self.go_on_at(from + taken as u64, taken);
     }
 
     /// Whether its client can have a key for resuming: one from an earlier connection, or the one
@@ -290,7 +290,11 @@ impl Attachment {
                     (Event::Replay(Bytes::copy_from_slice(piece)), to)
                 }
             };
-            self.go_on_at(to);
+            let sent = match &event {
+                Event::Replay(bytes) => bytes.len(),
+                _ => 0,
+            };
+            self.go_on_at(to, sent);
             (from, event, to)
         };
         if matches!(event, Event::Replay(_)) {
@@ -326,8 +330,8 @@ impl Attachment {
         (progress.connection == self.connection).then(|| (history, progress.cursor))
     }
 
-    fn go_on_at(&self, offset: u64) {
-        self.session.move_cursor(self.connection, offset);
+    fn go_on_at(&self, offset: u64, sent: usize) {
+        self.session.move_cursor(self.connection, offset, sent);
         self.line.output.note_read();
     }
 
@@ -370,7 +374,7 @@ impl Attachment {
         let offset = {
             let Some((_history, from)) = self.history() else { return };
             let offset = from.max(screen.end);
-            self.go_on_at(offset);
+            self.go_on_at(offset, screen.bytes.len());
             offset
         };
         let bytes = screen.bytes.len() as u64;

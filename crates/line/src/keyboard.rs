@@ -319,6 +319,7 @@ impl Keyboard {
         self.line.publish_pen(&desk, Some(Change { by: by.clone(), cause: Cause::Forced, reason }));
         drop(desk);
         if let Some(loser) = loser.filter(|loser| loser.session != self.session.id) {
+            self.line.record_force(&self.session, &loser);
             self.line.close_raw_loser(&loser, &by);
         }
         Ok(())

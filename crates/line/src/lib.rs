@@ -25,6 +25,7 @@ mod detached;
 mod diag;
 mod dial;
 mod endpoint;
+mod evidence;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -53,25 +53,32 @@ impl Members {
     }
 
     /// Makes room for one more session. On a full line, a session without a connection is ended,
-    /// unless it holds the pen.
+    /// unless it holds the pen, and returned.
     pub(crate) fn make_room(
         &mut self,
         visitor: &Visitor,
         holder: Option<SessionId>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Arc<Session>>, Refusal> {
         let most = match visitor.mode {
             Mode::Write => SESSIONS,
             Mode::Watch if visitor.operator => SESSIONS - 1,
             Mode::Watch => SESSIONS - 2,
         };
-        if self.sessions.len() < most || self.evict(holder, |_| true, 0) {
-            return Ok(());
+        if self.sessions.len() < most {
+            return Ok(None);
+        }
+        if let Some(evicted) = self.evict(holder, |_| true, 0) {
+            return Ok(Some(evicted));
         }
         Err(Refusal::TooMany(format!("this console has {most} sessions, which is the maximum")))
     }
 
-    /// Limits the sessions without a connection that have this token.
-    pub(crate) fn bound_detached(&mut self, token: TokenDigest, holder: Option<SessionId>) -> bool {
+    /// Limits the sessions without a connection that have this token; returns one that was ended.
+    pub(crate) fn bound_detached(
+        &mut self,
+        token: TokenDigest,
+        holder: Option<SessionId>,
+    ) -> Option<Arc<Session>> {
         self.evict(holder, |session| session.token == token, DETACHED)
     }
 
@@ -82,18 +89,18 @@ impl Members {
         holder: Option<SessionId>,
         counts: impl Fn(&Session) -> bool,
         most: usize,
-    ) -> bool {
+    ) -> Option<Arc<Session>> {
         let counts = |session: &&Arc<Session>| {
             holder != Some(session.id) && counts(session) && session.is_detached()
         };
         let all = self.sessions.iter().filter(counts);
         let (count, oldest) = (all.clone().count(), all.min_by_key(|session| session.alive()));
-        let Some(oldest) = oldest.filter(|_| count > most).cloned() else { return false };
+        let oldest = oldest.filter(|_| count > most).cloned()?;
         oldest.set_end(&Close::new(CloseCode::SessionLimit, "another session needed its place"));
         oldest.presence().leave();
         tracing::info!(session = %oldest.id, user = oldest.user, "a lost session was ended to \
                  make room");
-        self.take_out(oldest.id)
+        self.take_out(oldest.id).then_some(oldest)
     }
 
     pub(crate) fn refuse_when_closed(&self) -> Result<(), Refusal> {

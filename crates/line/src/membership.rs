@@ -89,8 +89,9 @@ impl Shared {
         let desk = self.input.desk();
         let holder = desk.pen().holder().map(|holder| holder.session);
         let mut members = self.roster.members();
-        if members.bound_detached(token, holder) {
+        if let Some(ended) = members.bound_detached(token, holder) {
             self.publish_viewers(&members);
+            self.record_end(&ended);
         }
     }
 

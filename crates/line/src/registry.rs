@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serialproxy_audit::Audit;
 use serialproxy_proto::api;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
@@ -179,6 +180,11 @@ impl Lines {
     /// Waits until the result of [`Self::kept`] may have changed.
     pub async fn kept_changed(&self) {
         self.0.kept_changed.notified().await;
+    }
+
+    /// Records what is done at the lines.
+    pub fn audit(&self) -> &Audit {
+        &self.0.settings.audit
     }
 
     /// The runtimes on which lines run.

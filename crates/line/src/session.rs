@@ -56,6 +56,8 @@ pub(crate) struct Progress {
     pub(crate) connection: u64,
     /// The offset of the next byte for the client.
     pub(crate) cursor: u64,
+    /// Bytes of output that the client got, over all connections.
+    pub(crate) sent: u64,
     /// The offset up to which its client has shown all output, as the client reported it.
     pub(crate) shown: u64,
     /// Set once, when the session ends.
@@ -245,11 +247,13 @@ impl Session {
         self.progress().cursor
     }
 
-    /// Moves the cursor, unless the session continues over another connection than this.
-    pub(crate) fn move_cursor(&self, connection: u64, offset: u64) {
+    /// Moves the cursor after so many bytes, unless the session continues over another connection
+    /// than this.
+    pub(crate) fn move_cursor(&self, connection: u64, offset: u64, sent: usize) {
         let mut progress = self.progress();
         if progress.connection == connection {
             progress.cursor = offset;
+            progress.sent += sent as u64;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serialproxy_audit::Audit;
 use tokio::sync::watch;
 
 use crate::claim::Claims;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub places: SessionPlaces,
     /// The claims on this process's lines.
     pub claims: Arc<Claims>,
+    /// Records how sessions begin and end, and who has the pen.
+    pub audit: Audit,
     /// TLS for hypervisors' ports; each connection uses the present value.
     pub tls: Option<watch::Receiver<Arc<rustls::ClientConfig>>>,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             raw_lag: RawLag::Close,
             places: SessionPlaces::new(0, 0),
             claims: Arc::default(),
+            audit: Audit::none(),
             tls: None,
         }
     }

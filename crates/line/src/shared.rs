@@ -127,6 +127,7 @@ impl Shared {
         }
         // The owner may be waiting for this session to read.
         self.output.note_left();
+        self.record_end(session);
         let close = session.progress().end.clone();
         tracing::info!(line = self.name(), server = %self.key.server, session = %session.id, user = session.user,
             code = close.as_ref().map(|close| close.code.number()),
@@ -141,7 +142,10 @@ impl Shared {
             let presence = session.presence();
             (presence.size, presence.absence.map(|absence| absence.pen_until))
         });
+        let before = self.news.now().holder.clone();
+        let why = change.as_ref().map(|change| change.cause);
         self.news.set_pen(desk.pen(), change, size, free_at);
+        self.record_pen(before.as_ref(), desk.pen().holder(), why);
         self.input.tell_of_room();
         self.roster.ring();
         self.note_kept();

@@ -73,6 +73,8 @@ causes! {
     Draining "draining";
     /// Tokens cannot be looked up now.
     Store "store";
+    /// The audit trail cannot be written, and `[audit] required` is set.
+    Audit "audit";
     /// The server's host does not respond.
     HostLost "host_lost";
 }

@@ -1,5 +1,7 @@
 //! WebSocket close codes (RFC 6455 section 7.4): the only place that knows the numbers.
 
+use crate::cause::Cause;
+
 /// Why a session ended, as the code of the Close frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CloseCode {
@@ -44,6 +46,26 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Its cause, for programs; of a normal end, that the user left.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Normal => Cause::Left,
+            Self::ProtocolError | Self::BadText | Self::TooBig => Cause::Handshake,
+            Self::InternalError => Cause::Store,
+            Self::Token => Cause::Token,
+            Self::Forbidden => Cause::Mode,
+            Self::NoSuchLine => Cause::Gone,
+            Self::Busy => Cause::Busy,
+            Self::TakenOver | Self::Disconnected => Cause::Forced,
+            Self::Idle => Cause::Silent,
+            Self::SessionLimit | Self::TooSlow => Cause::Limit,
+            Self::GuestStopped => Cause::Stopped,
+            Self::Draining | Self::HostDraining => Cause::Draining,
+            Self::Unreachable => Cause::Unreachable,
+            Self::HostLost => Cause::HostLost,
+        }
+    }
+
     /// The number on the wire.
     pub fn number(self) -> u16 {
         match self {

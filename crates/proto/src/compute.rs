@@ -150,6 +150,21 @@ pub enum Power {
     Resume,
 }
 
+impl Power {
+    /// What is done, in a word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop(_) => "stop",
+            Self::Reboot => "reboot",
+            Self::Reset => "reset",
+            Self::Nmi => "nmi",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
 /// A request for a console token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OpenConsole {

@@ -69,6 +69,11 @@ pub enum Refusal {
     /// A service that is needed is down; the client can retry.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// What happens here could not be recorded; the client can retry.
+    #[error(
+        "audit: sessions cannot be recorded in the audit trail now, so none begins: try again later"
+    )]
+    Audit,
     /// The server's host does not respond; the client can retry.
     #[error("host lost: {0}")]
     HostLost(String),
@@ -97,6 +102,7 @@ impl Refusal {
             Self::Unreachable(_) | Self::Away { .. } => Cause::Unreachable,
             Self::Held(_) => Cause::Held,
             Self::Unavailable(_) => Cause::Store,
+            Self::Audit => Cause::Audit,
             Self::HostLost(_) => Cause::HostLost,
             Self::TooMany(_) => Cause::Limit,
             Self::Draining | Self::HostDraining => Cause::Draining,
@@ -114,7 +120,7 @@ impl Refusal {
             Self::Stopped { .. } => CloseCode::GuestStopped,
             Self::Unreachable(_) | Self::Away { .. } | Self::Held(_) => CloseCode::Unreachable,
             Self::TooMany(_) => CloseCode::SessionLimit,
-            Self::Unavailable(_) => CloseCode::InternalError,
+            Self::Unavailable(_) | Self::Audit => CloseCode::InternalError,
             Self::HostLost(_) => CloseCode::HostLost,
             Self::Draining => CloseCode::Draining,
             Self::HostDraining => CloseCode::HostDraining,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_limits::Source;
 use serialproxy_line::Attachment;
 use serialproxy_line::Expected;
@@ -80,6 +81,9 @@ pub(crate) async fn attach(
         _ => expected.is_connecting() && expected.connected(CONNECTING).await,
     };
     let (console, line) = confirmed(proxy, token, console).await?;
+    if !proxy.lines.audit().admits() {
+        return Err(Refusal::Audit);
+    }
     let visitor = visitor(proxy, token, &console, mode, wish);
     let (console, attached) = match line.attach(&visitor) {
         Err(Refusal::Busy { user, .. }) if user == visitor.user => {
@@ -94,6 +98,7 @@ pub(crate) async fn attach(
         true => proxy.backing.spend(token).await?,
         false => drop(proxy.backing.confirm(token, console).await?),
     }
+    attached.1.record(EventName::TokenUsed, None);
     if consoleauth.enforce_session_timeout {
         proxy.backing.watch_over(token, &attached.1);
     }

@@ -37,6 +37,8 @@ use crate::Proxy;
 use crate::admission;
 use crate::admission::Wish;
 use crate::client::Client;
+use crate::evidence;
+use crate::evidence::Known;
 use crate::hosts;
 use crate::hosts::Reach;
 use crate::http::Answer;
@@ -110,15 +112,17 @@ pub(crate) async fn answer(
                 let (address, reason) = (client.address, violation.reason);
                 tracing::warn!(%address, reason, "a WebSocket is refused");
             }
+            evidence::broken(proxy, client);
             return (not_a_handshake(&violation), None);
         }
     };
     let protocol = offer.protocol;
+    let mut known = Known::default();
     let admitted = tokio::select! {
         biased;
         // Whatever is waited for meanwhile.
         () = draining(proxy, client) => Err(Refusal::Draining),
-        admitted = admit(proxy, client, protocol, &request) => admitted,
+        admitted = admit(proxy, client, protocol, &request, &mut known) => admitted,
     };
     let (answer, then) = match admitted {
         Ok(Place::Here(admitted)) => {
@@ -139,6 +143,7 @@ pub(crate) async fn answer(
                 count_wrong(proxy, client).await;
             }
             log_refusal(proxy, client, &refusal);
+            evidence::refused(proxy, client, known, &refusal);
             // A browser hides the status of a failed handshake: there, accept first.
             if protocol == Protocol::Raw {
                 return (refuse(&refusal), None);
@@ -242,6 +247,7 @@ async fn admit(
     client: Client,
     protocol: Protocol,
     request: &Request<Incoming>,
+    known: &mut Known,
 ) -> Result<Place, Refusal> {
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
@@ -276,12 +282,14 @@ async fn admit(
             may_show_key(proxy, client).await?;
         }
         let host = hosts::find(&**hosts, admission.sought()).await?;
+        known.refused_elsewhere = true;
         return pass_on(&**hosts, &host).await;
     }
     match admission {
         Admission::Token(token) => {
             let attached = async {
                 let mut console = proxy.backing.look_up(&token).await?;
+                known.set(&console);
                 check_origin()?;
                 if let Some((others, host)) = proxy.backing.elsewhere(&mut console).await? {
                     if client.passed_on {
@@ -355,6 +363,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> Answer {
         }
         Refusal::Unreachable(_) | Refusal::Held(_) => StatusCode::BAD_GATEWAY,
         Refusal::Unavailable(_)
+        | Refusal::Audit
         | Refusal::HostLost(_)
         | Refusal::TooMany(_)
         | Refusal::HostDraining

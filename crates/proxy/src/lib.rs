@@ -12,6 +12,7 @@ mod admission;
 mod backing;
 mod client;
 mod drain;
+mod evidence;
 mod frames;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]

@@ -1,6 +1,7 @@
 //! `serialproxy`: interactive serial consoles of virtual machines. One program holds every role
 //! and the client; this file says which of them a command line means.
 
+mod audit;
 mod cluster;
 mod config;
 mod connections;
@@ -18,6 +19,7 @@ mod self_signed;
 mod sessions;
 mod state;
 mod tls;
+mod verify;
 mod watch_links;
 mod watchdog;
 
@@ -70,6 +72,7 @@ enum Command {
     Enroll(membership::Enroll),
     Join(membership::Join),
     Doctor(Box<doctor::Doctor>),
+    Verify(verify::Verify),
     /// Create certificates for TLS
     #[command(subcommand)]
     Tls(self_signed::Command),
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Enroll(args) => membership::run_enroll(&args),
         Command::Join(args) => membership::run_join(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {
             let mut command = Args::command();

@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
+use serialproxy_audit::EventName;
 use serialproxy_cluster::Authority;
 use serialproxy_cluster::Code;
 use serialproxy_cluster::Joining;
@@ -27,6 +28,7 @@ use serialproxy_config::cluster_name;
 use serialproxy_etcd::Etcd;
 use serialproxy_grants::Grants;
 
+use crate::audit;
 use crate::complain;
 use crate::config;
 use crate::options::ServerArgs;
@@ -302,10 +304,15 @@ fn flags(args: &Join, state_dir: &Path, config_dir: &Path) -> String {
 }
 
 async fn remove(name: &str, config: &Config) -> anyhow::Result<String> {
+    let audit = audit::start(config)?;
     members(config)?.remove(name).await?;
+    let uid = rustix::process::getuid().as_raw();
+    let event = audit.event(EventName::HostRemoved).user(format!("uid {uid}"));
+    audit.record(event.target(name));
     // Whoever has its disk has its admin token.
     let grants = Grants::on(etcd(config)?);
     grants.revoke_named_api_token(&serialproxy_api::shared_name(name)).await?;
+    audit::finish(audit).await;
     Ok(format!("Removed host {name}: the other hosts refuse its certificates from now on.\n"))
 }
 

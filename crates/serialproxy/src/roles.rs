@@ -17,6 +17,7 @@ use anyhow::Context;
 use serialproxy_api::Auth;
 use serialproxy_api::Keystone;
 use serialproxy_api::Local;
+use serialproxy_audit::Audit;
 use serialproxy_config::Config;
 use serialproxy_config::values;
 use serialproxy_config::values::AuthStrategy;
@@ -121,7 +122,7 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-fn settings(config: &Config, hypervisors: Option<&Hypervisors>) -> Settings {
+fn settings(config: &Config, hypervisors: Option<&Hypervisors>, audit: &Audit) -> Settings {
     Settings {
         history_head: config.line.history_head,
         history_tail: config.line.history_tail,
@@ -137,6 +138,7 @@ fn settings(config: &Config, hypervisors: Option<&Hypervisors>) -> Settings {
             config.limits.sessions_per_address as usize,
         ),
         claims: Arc::new(Claims::new(&config.line.claims)),
+        audit: audit.clone(),
         tls: hypervisors.map(Hypervisors::current),
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustls::ClientConfig;
+use serialproxy_audit::Audit;
+use serialproxy_audit::EventName;
 use serialproxy_config::Config;
 use serialproxy_config::values::SerialConsole;
 use serialproxy_config::values::TlsVersion;
@@ -107,13 +109,17 @@ pub(crate) async fn renew(
     certificates: [Option<Arc<Certificate>>; 2],
     hypervisors: Option<Arc<Hypervisors>>,
     mut hangup: Signal,
+    audit: Audit,
 ) {
     let mut clock = tokio::time::interval(LOOK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         type Read = (fn(&Certificate), fn(&Hypervisors));
         let (read, read_hypervisors): Read = tokio::select! {
-            Some(()) = hangup.recv() => (Certificate::reload, Hypervisors::reload),
+            Some(()) = hangup.recv() => {
+                audit.record(audit.event(EventName::ConfigReloaded));
+                (Certificate::reload, Hypervisors::reload)
+            }
             _ = clock.tick() => (Certificate::reload_if_changed, Hypervisors::reload_if_changed),
         };
         let (certificates, hypervisors) = (certificates.clone(), hypervisors.clone());

@@ -7,6 +7,8 @@ use std::hash::Hash;
 use std::time::Duration;
 use std::time::Instant;
 
+use serialproxy_audit::Audit;
+use serialproxy_audit::EventName;
 use serialproxy_limits::Lately;
 use serialproxy_limits::Meter;
 use serialproxy_limits::Places;
@@ -15,6 +17,7 @@ use serialproxy_proto::token::TokenDigest;
 use tokio::sync::Semaphore;
 
 use crate::client::Client;
+use crate::evidence::event;
 use crate::fault::Fault;
 use crate::strangers::StrangerLog;
 
@@ -66,6 +69,7 @@ type Named = (Source, TokenDigest);
 pub(crate) struct Trier<'a> {
     pub(crate) client: Client,
     pub(crate) failures: &'a Failures,
+    pub(crate) audit: &'a Audit,
 }
 
 /// A login whose password is not verified yet. It counts as failed until it succeeds, so that
@@ -133,6 +137,7 @@ impl<'a> Trier<'a> {
     /// Counts an unknown token and waits for the delay that earlier failures cause; does not wait
     /// where too many do.
     pub(super) async fn unknown_token(self) {
+        self.audit.record(event(EventName::LoginFailed).cause("token"));
         let wait = self.failures.addresses.count(&self.client.source(), now());
         let Ok(_place) = self.failures.tokens.try_acquire() else { return };
         tokio::time::sleep(wait).await;
@@ -206,7 +211,8 @@ mod tests {
     use super::*;
 
     fn trier<'a>(failures: &'a Failures, address: &str) -> Trier<'a> {
-        Trier { client: Client(address.parse().unwrap()), failures }
+        static NONE: Audit = Audit::none();
+        Trier { client: Client(address.parse().unwrap()), failures, audit: &NONE }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_grants::ApiToken;
 use serialproxy_grants::Grants;
 use serialproxy_grants::GrantsError;
@@ -24,6 +25,7 @@ use super::password::Passwords;
 use super::recent::Recent;
 use super::token;
 use crate::client::Client;
+use crate::evidence::event;
 use crate::fault::Fault;
 use crate::fault::echo;
 use crate::secret;
@@ -180,9 +182,15 @@ impl Local {
         match self.find(user, password, trier.client).await {
             Ok(Some(verified)) => {
                 attempt.succeeded();
+                let Identity { user, project, .. } = &verified.identity;
+                let event =
+                    event(EventName::LoginSucceeded).user(user).project(Some(project.clone()));
+                trier.audit.record(event.cause("password"));
                 Ok(verified)
             }
             Ok(None) => {
+                let event = event(EventName::LoginFailed).user(shown(user));
+                trier.audit.record(event.cause("password"));
                 let log = &trier.failures.refused;
                 if log.admit(trier.client) {
                     let (user, address, unlogged) = (shown(user), trier.client.0, log.unlogged());

@@ -8,6 +8,7 @@ use axum::http::HeaderName;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::Line;
 use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Sysrq;
@@ -115,9 +116,11 @@ async fn send_break(
     caller: Caller,
     LinePath(line): LinePath,
 ) -> Result<(), Fault> {
-    let name = api.server(&caller, line.server).await?.name;
+    let known = api.server(&caller, line.server).await?;
     caller.require(Role::Member, "serialproxy:lines:break")?;
     api.lines.send_break(line).await?;
+    api.audit.record(caller.event_at(EventName::GuestBreak, &known).line(line));
+    let name = known.name;
     let server = line.server;
     tracing::info!(user = caller.user, line = line.named(&name), %server, "break sent");
     Ok(())
@@ -130,9 +133,11 @@ async fn sysrq(
     body: Body,
 ) -> Result<(), Fault> {
     let Sysrq { key } = body.read()?;
-    let name = api.server(&caller, line.server).await?.name;
+    let known = api.server(&caller, line.server).await?;
     caller.require(Role::Member, "serialproxy:lines:sysrq")?;
     api.lines.sysrq(line, key).await?;
+    api.audit.record(caller.event_at(EventName::GuestSysrq, &known).line(line));
+    let name = known.name;
     let server = line.server;
     tracing::info!(user = caller.user, line = line.named(&name), %server, %key, "SysRq sent");
     Ok(())

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Adopted;
 use serialproxy_proto::api::Boot;
@@ -127,8 +128,14 @@ async fn boot(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result
     caller.require(Role::Member, "os_compute_api:servers:create")?;
     let boot: Boot = body.read()?;
     let servers = Arc::clone(&api.servers);
-    let project = caller.project.clone();
-    Ok(seen(&caller, api.change(async move { servers.boot(boot, project).await }).await?))
+    let (project, audit) = (caller.project.clone(), api.audit.clone());
+    let event = caller.event(EventName::GuestPower).cause("boot");
+    let booted = async move {
+        let server = servers.boot(boot, project).await?;
+        audit.record(event.server(server.id).server_name(Some(server.name.clone())));
+        Ok(server)
+    };
+    Ok(seen(&caller, api.change(booted).await?))
 }
 
 async fn delete(
@@ -136,13 +143,17 @@ async fn delete(
     caller: Caller,
     ServerPath(server): ServerPath,
 ) -> Result<(), Fault> {
-    api.server(&caller, server).await?;
+    let known = api.server(&caller, server).await?;
     caller.require(Role::Member, "os_compute_api:servers:delete")?;
     let servers = Arc::clone(&api.servers);
-    let grants = api.grants.clone();
+    let (grants, audit) = (api.grants.clone(), api.audit.clone());
+    let deletion = caller.event_at(EventName::GuestPower, &known).cause("delete");
+    let revocation = caller.event_at(EventName::TokenRevoked, &known).cause("gone");
     let deleted = async move {
         servers.delete(server).await?;
+        audit.record(deletion);
         tokens::revoke(&grants, server).await;
+        audit.record(revocation);
         Ok(())
     };
     api.change(deleted).await
@@ -155,12 +166,14 @@ async fn adopt(
     body: Body,
 ) -> Result<Json<Adopted<SeenServer>>, Fault> {
     let adopt: Adopt = if body.is_empty() { Adopt::default() } else { body.read()? };
-    may_adopt(&api, &caller, server).await?;
+    let known = may_adopt(&api, &caller, server).await?;
     let user = caller.user.clone();
-    let servers = Arc::clone(&api.servers);
+    let (servers, audit) = (Arc::clone(&api.servers), api.audit.clone());
+    let event = caller.event_at(EventName::GuestAdopted, &known).cause("adopted");
     let adopted = async move {
         let adopted = servers.adopt(server, adopt).await?;
         tracing::info!(user, name = adopted.server.name, %server, "adopted");
+        audit.record(event);
         Ok(adopted)
     };
     let Adopted { server, ports } = api.change(adopted).await?;
@@ -172,13 +185,15 @@ async fn unadopt(
     caller: Caller,
     ServerPath(server): ServerPath,
 ) -> Result<Answer, Fault> {
-    may_adopt(&api, &caller, server).await?;
+    let known = may_adopt(&api, &caller, server).await?;
     let user = caller.user.clone();
-    let servers = Arc::clone(&api.servers);
+    let (servers, audit) = (Arc::clone(&api.servers), api.audit.clone());
+    let event = caller.event_at(EventName::GuestAdopted, &known).cause("undone");
     let taken_back = async move {
         let server_now = servers.unadopt(server).await?;
         let name = &server_now.name;
         tracing::info!(user, name, %server, "adoption undone");
+        audit.record(event);
         Ok(server_now)
     };
     Ok(seen(&caller, api.change(taken_back).await?))
@@ -189,9 +204,10 @@ fn seen(caller: &Caller, server: Server) -> Answer {
 }
 
 /// Adoption changes a domain that others defined, so it is for administrators of the hypervisor.
-async fn may_adopt(api: &Api, caller: &Caller, server: ServerId) -> Result<(), Fault> {
-    api.server(caller, server).await?;
-    caller.require(Role::Admin, "serialproxy:servers:adopt")
+async fn may_adopt(api: &Api, caller: &Caller, server: ServerId) -> Result<Server, Fault> {
+    let server = api.server(caller, server).await?;
+    caller.require(Role::Admin, "serialproxy:servers:adopt")?;
+    Ok(server)
 }
 
 async fn stop(

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serialproxy_audit::EventName;
 use serialproxy_proto::api::Sessions;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::compute::Disconnect;
 use serialproxy_proto::id::LineKey;
 
@@ -50,7 +52,11 @@ async fn disconnect(
         });
     };
     caller.require(Role::Member, "serialproxy:sessions:disconnect")?;
-    let by = Disconnect { by: caller.user, reason };
+    let by = Disconnect { by: caller.user.clone(), reason };
     let line = LineKey { server: found.server.id, port: found.port };
-    Ok(api.lines.disconnect(line, session, by).await?)
+    api.lines.disconnect(line, session, by).await?;
+    let event = caller.event(EventName::SessionForced).session(session).line(line);
+    let event = event.server_name(Some(found.server.name)).target(found.user);
+    api.audit.record(event.cause(Cause::Forced.as_str()));
+    Ok(())
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_grants::ApiToken;
 use serialproxy_proto::identity::Identity;
 use serialproxy_proto::identity::MadeToken;
@@ -58,6 +59,7 @@ async fn add(
     body: Body,
 ) -> Result<Json<MadeToken>, Fault> {
     administer(&api, &caller)?;
+    api.require_audit()?;
     let NewToken { name, project, role, expires } = body.read()?;
     let (user, project) = (String::from(name), String::from(project));
     let identity = Identity { user_id: user.clone(), user: user.clone(), project, role };
@@ -68,6 +70,8 @@ async fn add(
             "a token named {user} exists already: revoke it, or choose another name"
         )));
     }
+    let event = caller.event(EventName::ApiTokenChanged).target(&*user);
+    api.audit.record(event.cause("created"));
     tracing::info!(user = caller.user, token = user, %role, "API token created");
     Ok(Json(MadeToken { token: shown(token), secret }))
 }
@@ -78,9 +82,12 @@ async fn revoke(
     NamePath(name): NamePath,
 ) -> Result<(), Fault> {
     administer(&api, &caller)?;
+    api.require_audit()?;
     if !api.grants.revoke_named_api_token(&name).await? {
         return Err(Fault::NotFound(format!("Token {} could not be found.", echo(&name))));
     }
+    let event = caller.event(EventName::ApiTokenChanged).target(&*name);
+    api.audit.record(event.cause("revoked"));
     tracing::info!(user = caller.user, token = name, "API token revoked");
     Ok(())
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use serialproxy_audit::EventName;
 use serialproxy_grants::User;
 use serialproxy_proto::identity;
 use serialproxy_proto::identity::Identity;
@@ -63,6 +64,7 @@ async fn add(
     body: Body,
 ) -> Result<Json<UserAnswer>, Fault> {
     let local = administer(&api, &caller)?;
+    api.require_audit()?;
     let NewUser { name, project, role, password } = body.read()?;
     let hash = local.hash(password, client).await?;
     let identity = Identity {
@@ -76,6 +78,8 @@ async fn add(
     if !api.grants.add_user(user.clone(), hash).await? {
         return Err(Fault::Conflict(format!("a user named {name} exists already")));
     }
+    let event = caller.event(EventName::UserChanged).target(&**name);
+    api.audit.record(event.cause("added"));
     tracing::info!(user = caller.user, added = name, %role, "user added");
     Ok(Json(UserAnswer { user: shown(user) }))
 }
@@ -88,12 +92,15 @@ async fn set_password(
     body: Body,
 ) -> Result<(), Fault> {
     let local = administer(&api, &caller)?;
+    api.require_audit()?;
     let NewPassword { password } = body.read()?;
     let hash = local.hash(password, client).await?;
     if !api.grants.set_password(&name, hash).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();
+    let event = caller.event(EventName::UserChanged).target(&*name);
+    api.audit.record(event.cause("password"));
     tracing::info!(user = caller.user, changed = name, "password changed");
     Ok(())
 }
@@ -104,10 +111,13 @@ async fn remove(
     NamePath(name): NamePath,
 ) -> Result<(), Fault> {
     let local = administer(&api, &caller)?;
+    api.require_audit()?;
     if !api.grants.remove_user(&name).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();
+    let event = caller.event(EventName::UserChanged).target(&*name);
+    api.audit.record(event.cause("removed"));
     tracing::info!(user = caller.user, removed = name, "user removed");
     Ok(())
 }

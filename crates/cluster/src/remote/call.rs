@@ -4,17 +4,19 @@
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serialproxy_audit::Audit;
 use serialproxy_proto::api;
+use serialproxy_proto::audit;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::Disconnect;
-use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::OpenConsole;
 use serialproxy_proto::compute::Page;
 use serialproxy_proto::compute::Power;
-use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+
+use crate::publish::Has;
 
 /// The path of calls.
 pub(crate) const PATH: &str = "/cluster/v1/call";
@@ -44,10 +46,25 @@ pub(crate) enum Call {
     Sessions(Option<String>),
     DisconnectWriter(LineKey, Disconnect),
     Disconnect(LineKey, SessionId, Disconnect),
+    Audit(audit::Query),
+}
+
+/// Who answers calls here.
+#[derive(Clone, Copy)]
+pub(crate) struct Answering<'a> {
+    /// None where there are no servers.
+    pub(crate) has: Option<&'a Has>,
+    pub(crate) audit: &'a Audit,
 }
 
 /// The answer to a call, encoded.
-pub(crate) async fn answer(call: Call, servers: &dyn Servers, lines: &dyn LineBook) -> Vec<u8> {
+pub(crate) async fn answer(call: Call, Answering { has, audit }: Answering<'_>) -> Vec<u8> {
+    if let Call::Audit(query) = call {
+        return json(&events(audit, query).await);
+    }
+    let Some(Has { servers, lines }) = has else {
+        return json(&Err::<(), _>(ComputeError::Unsupported("this host has no servers".into())));
+    };
     match call {
         Call::Server(id) => json(&servers.server(id).await),
         Call::Boot(boot, project) => json(&servers.boot(boot, project).await),
@@ -64,7 +81,21 @@ pub(crate) async fn answer(call: Call, servers: &dyn Servers, lines: &dyn LineBo
         Call::Sessions(project) => json(&lines.sessions(project).await),
         Call::DisconnectWriter(line, by) => json(&lines.disconnect_writer(line, by).await),
         Call::Disconnect(line, session, by) => json(&lines.disconnect(line, session, by).await),
+        // Answered above.
+        Call::Audit(_) => Vec::new(),
     }
+}
+
+/// The files are read by a thread that may wait.
+async fn events(audit: &Audit, query: audit::Query) -> Result<audit::Page, ComputeError> {
+    let Some(directory) = audit.directory().map(ToOwned::to_owned) else {
+        return Ok(audit::Page::default());
+    };
+    let read = move || serialproxy_audit::read(&directory, &query);
+    let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
+    read.flatten().map_err(|error| {
+        ComputeError::Unavailable(format!("the audit trail cannot be read: {error}"))
+    })
 }
 
 fn json<T: Serialize>(answer: &Result<T, ComputeError>) -> Vec<u8> {

@@ -117,13 +117,24 @@ impl Links {
     /// nevertheless.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
+        to: (&str, &str),
+        call: &Call,
+        within: Duration,
+    ) -> Result<T, ComputeError> {
+        self.ask_role(Role::Compute, to, call, within).await
+    }
+
+    /// The same, of a host in this role.
+    pub(crate) async fn ask_role<T: DeserializeOwned>(
+        &self,
+        role: Role,
         (host, address): (&str, &str),
         call: &Call,
         within: Duration,
     ) -> Result<T, ComputeError> {
         let body = serde_json::to_vec(call)
             .map_err(|error| ComputeError::Failed(format!("a call cannot be written: {error}")))?;
-        let asked = timeout(within, self.post(host, address, body.into())).await;
+        let asked = timeout(within, self.post((host, role), address, body.into())).await;
         let answer = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match answer {
             Ok(answer) => call::read(&answer),
@@ -135,20 +146,26 @@ impl Links {
         }
     }
 
-    async fn post(&self, host: &str, address: &str, body: Bytes) -> io::Result<Bytes> {
+    async fn post(
+        &self,
+        (host, role): (&str, Role),
+        address: &str,
+        body: Bytes,
+    ) -> io::Result<Bytes> {
+        let name = format!("{host}/{role}");
         let request = || {
             let request = Request::post(call::PATH).header(header::HOST, host);
             let request = request.header(header::CONTENT_TYPE, "application/json");
             request.body(Full::new(body.clone())).map_err(io::Error::other)
         };
-        let mut sender = match self.kept(host) {
+        let mut sender = match self.kept(&name) {
             Some(sender) => sender,
-            None => self.connect(host, address).await?,
+            None => self.connect((host, role), address).await?,
         };
         let answer = match sender.send_request(request()?).await {
             // The host ended the kept connection before it received the call.
             Err(error) if error.is_canceled() => {
-                sender = self.connect(host, address).await?;
+                sender = self.connect((host, role), address).await?;
                 sender.send_request(request()?).await
             }
             answer => answer,
@@ -160,12 +177,12 @@ impl Links {
         if status != StatusCode::OK {
             return Err(io::Error::other(format!("it answers {status}")));
         }
-        self.keep(host, sender);
+        self.keep(&name, sender);
         Ok(body)
     }
 
-    async fn connect(&self, host: &str, address: &str) -> io::Result<Sender> {
-        let stream = self.open((host, Role::Compute), address, CALLS).await?;
+    async fn connect(&self, host: (&str, Role), address: &str) -> io::Result<Sender> {
+        let stream = self.open(host, address, CALLS).await?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(async move {

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
+use crate::audit;
 use crate::cluster;
 use crate::cluster::Own;
 use crate::complain;
@@ -74,6 +75,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let own = Own::load(&config, Role::Api, &shutdown).await?;
+    let audit = audit::start(&config)?;
     let identity = Arc::clone(&own.identity);
     let grants = Grants::on(own.etcd.clone());
     let auth = auth(&config, &grants)?;
@@ -98,8 +100,9 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let per_address = config.limits.connections_per_address;
     let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
     let (api_from, health_from) = (from(), from());
-    let api = Api::new(remote.clone(), remote, grants.clone(), &config, auth);
-    let api = Arc::new(api.with_health(watchdog.health()));
+    let api = Api::new(remote.clone(), remote.clone(), grants.clone(), &config, auth);
+    let api =
+        Arc::new(api.with_health(watchdog.health()).with_audit(audit.clone()).with_trails(remote));
     tokio::spawn(say_when_drained(watchdog.health(), own.drained.clone()));
     let router = serialproxy_api::router(&api);
     let stop = || shutdown.clone().cancelled_owned();
@@ -111,10 +114,11 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let served = Served {
         attach: None,
         calls: None,
-        admission: own.admission.clone(),
+        audit: audit.clone(),
+        admission: own.admission.clone().map(|own| own.with_audit(audit.clone())),
         watching: Some(Watching::new(
             own.directory.clone(),
-            watch_links::maker(grants.clone(), &config),
+            watch_links::maker(grants.clone(), &config, audit.clone()),
         )),
         removed: identity.removed().clone(),
     };
@@ -122,12 +126,13 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let listing = Host::of(config.cluster.advertised(addresses.1.port()), Role::Api);
     let publishing = own.publish(listing, None, &shutdown);
     let ready = format!("api={}://{} cluster={}", callers.scheme(), addresses.0, addresses.1);
-    tokio::spawn(tls::renew([callers.certificate, None], None, hangup));
+    tokio::spawn(tls::renew([callers.certificate, None], None, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let called = serialproxy_api::serve(listener, callers.reception, api_from, router, stop());
     // Not on this thread, so that `/healthz` is answered when it hangs.
     let _ = tokio::spawn(called).await;
     let _ = publishing.await;
+    audit::finish(audit).await;
     tracing::info!("stopped");
     cluster::check_membership(&identity)
 }

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
+use crate::audit;
 use crate::cluster;
 use crate::cluster::Own;
 use crate::complain;
@@ -81,6 +82,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let own = Own::load(&config, Role::Compute, &shutdown).await?;
+    let audit = audit::start(&config)?;
     let identity = Arc::clone(&own.identity);
     let ledger = Arc::new(Ledger::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let grants = Grants::on(own.etcd.clone());
@@ -91,7 +93,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _end = end.clone().drop_guard();
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
-    let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
+    let lines = Lines::new(settings(&config, hypervisors.as_deref(), &audit), cores);
     let keeping = sessions::keep(Arc::clone(&ledger), lines.clone())?;
     let compute = Manager::start(&config, ledger, lines.clone());
     // The lines know where their ports are.
@@ -117,12 +119,13 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
             Box::pin(Arc::clone(&attached).serve_peer(stream, forwards, cut))
         })),
         calls: Some(has.clone()),
+        audit: audit.clone(),
         admission: None,
         watching: None,
         removed: identity.removed().clone(),
     };
     let tls = own.identity.server_config(Strangers::Refused)?;
-    tokio::spawn(tls::renew([None, None], hypervisors, hangup));
+    tokio::spawn(tls::renew([None, None], hypervisors, hangup, audit.clone()));
     let publishing = own.publish(listing, Some(has), &shutdown);
     say_ready(&format!("cluster={address}"), daemon)?;
     serialproxy_cluster::serve(listener, tls, served, connections, shutdown).await;
@@ -130,5 +133,6 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _ = publishing.await;
     let _ = timeout(CLOSE, keeping).await;
     close(&lines).await;
+    audit::finish(audit).await;
     cluster::check_membership(&identity)
 }

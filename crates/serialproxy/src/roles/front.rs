@@ -16,6 +16,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::cluster;
 use crate::cluster::OtherHosts;
 use crate::cluster::Own;
@@ -42,6 +43,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let _lock = state::lock(&config.state_dir, Role::Proxy)?;
     let daemon = config.serial_console.daemon;
     let own = Own::load(&config, Role::Proxy, &shutdown).await?;
+    let audit = audit::start(&config)?;
     let identity = Arc::clone(&own.identity);
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
@@ -55,17 +57,18 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
         Tls { users: users.reception.clone(), api: tls::relay(&config, &Listening::plain())? };
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     // It has none; their runtimes serve the users.
-    let lines = Lines::new(settings(&config, None), cores);
+    let lines = Lines::new(settings(&config, None, &audit), cores);
     let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), &own);
     let proxy = Proxy::new(Arc::new(config), lines, Backing::Cluster(hosts), tls)?;
     let proxy = proxy.with_health(watchdog.health()).with_drain(own.drained.clone());
     let listing = Listing::of(address.to_string(), Role::Proxy);
     let publishing = own.publish(listing, None, &shutdown);
     let ready = format!("proxy={}://{address}", users.scheme());
-    tokio::spawn(tls::renew([users.certificate, None], None, hangup));
+    tokio::spawn(tls::renew([users.certificate, None], None, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = Arc::new(proxy).serve(listener, connections, shutdown).await;
     let _ = publishing.await;
+    audit::finish(audit).await;
     tracing::info!("stopped");
     served.context("users cannot be served")?;
     cluster::check_membership(&identity)

@@ -18,6 +18,7 @@ use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
+use crate::audit;
 use crate::complain;
 use crate::config;
 use crate::cores;
@@ -125,6 +126,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let address = listener.local_addr()?;
     // Written after bind, so that only the port's owner claims the pid file.
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
+    let audit = audit::start(&config)?;
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
     let handshakes = cores::handshakes(&end, &watchdog).context("the program cannot start")?;
@@ -134,7 +136,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
 
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
-    let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
+    let lines = Lines::new(settings(&config, hypervisors.as_deref(), &audit), cores);
     let owners = several.as_ref().map(Several::owners);
     let targets = Arc::new(Targets::new(nova, owners, lines.clone(), &config));
     tokio::spawn(Arc::clone(&targets).log_in());
@@ -151,15 +153,16 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let mut beside = None;
     if let Some(several) = several {
         ready = format!("{ready} cluster={}", several.address);
-        beside = Some(several.serve(&proxy, connections, &shutdown)?);
+        beside = Some(several.serve(&proxy, connections, &audit, &shutdown)?);
     }
-    tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup));
+    tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
         served = proxy.serve(listener, connections, shutdown) => served,
         never = targets.remove_unused() => match never {},
     };
     let closed = close(&lines).await;
+    audit::finish(audit).await;
     served.context("users cannot be served")?;
     match beside {
         Some(beside) => beside.finish(closed).await,

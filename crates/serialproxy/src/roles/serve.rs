@@ -23,6 +23,7 @@ use tokio::signal::unix::signal;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::config;
 use crate::cores;
 use crate::daemon::Files;
@@ -74,6 +75,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
     let file = config.state_dir.join("serialproxy.sqlite");
+    let audit = audit::start(&config)?;
     let (ledger, grants) = (Arc::new(Ledger::open(&file)?), Grants::open(&file)?);
     let auth = auth(&config, &grants)?;
     let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
@@ -96,7 +98,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     config.proxy.api.get_or_insert(own);
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
-    let lines = Lines::new(settings(&config, hypervisors.as_deref()), cores);
+    let lines = Lines::new(settings(&config, hypervisors.as_deref(), &audit), cores);
     let keeping = sessions::keep(Arc::clone(&ledger), lines.clone())?;
     let compute = Manager::start(&config, ledger, lines.clone());
     let per_address = config.limits.connections_per_address;
@@ -106,7 +108,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     config.static_lines = Vec::new();
     let config = Arc::new(config);
     let api = Api::new(compute.clone(), compute.clone(), grants.clone(), &config, auth);
-    let api = Arc::new(api.with_health(watchdog.health()));
+    let api = Arc::new(api.with_health(watchdog.health()).with_audit(audit.clone()));
     let router = serialproxy_api::router(&api);
     let stop = || shutdown.clone().cancelled_owned();
     let health = health_listener.map(|listener| {
@@ -128,7 +130,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let (api, proxy_scheme) = (callers.scheme(), users.scheme());
     let ready = format!("api={api}://{} proxy={proxy_scheme}://{}", addresses.0, addresses.1);
     let certificates = [users.certificate, callers.certificate];
-    tokio::spawn(tls::renew(certificates, hypervisors, hangup));
+    tokio::spawn(tls::renew(certificates, hypervisors, hangup, audit.clone()));
     // Not on this thread, so that `/healthz` is answered when it hangs.
     let called = serialproxy_api::serve(api_listener, callers.reception, api_from, router, stop());
     let called = tokio::spawn(called);
@@ -144,5 +146,6 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let (_, (), served, _) = roles.await;
     let _ = timeout(CLOSE, keeping).await;
     close(&lines).await;
+    audit::finish(audit).await;
     served.context("users cannot be served")
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use serialproxy_audit::Audit;
 use serialproxy_cluster::Host as Listing;
 use serialproxy_cluster::NotOwner;
 use serialproxy_cluster::Ownership;
@@ -110,6 +111,7 @@ impl Several {
         self,
         proxy: &Arc<Proxy>,
         most: usize,
+        audit: &Audit,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Running> {
         let Self { own, others, listener, advertised, _lock, .. } = self;
@@ -119,6 +121,7 @@ impl Several {
                 Box::pin(Arc::clone(&attached).serve_peer(stream, forwards, cut))
             })),
             calls: None,
+            audit: audit.clone(),
             admission: None,
             watching: None,
             removed: own.identity.removed().clone(),

@@ -1,0 +1,333 @@
+//! The audit trail: each event is provoked on the real program, and whatever is done to the files shows.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::Value;
+use serde_json::json;
+use serialproxy_e2e::PATIENCE;
+use serialproxy_e2e::eventually;
+use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::rig::Rig;
+use serialproxy_e2e::server::Server;
+use serialproxy_e2e::server::http;
+use serialproxy_e2e::server::program;
+use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
+
+/// All events, as the API has them.
+async fn events(server: &Server) -> Vec<Value> {
+    let answer = server.get("/v1/audit").await;
+    assert_eq!(answer.status, 200, "{:?}", answer.json);
+    answer.json["events"].as_array().unwrap().clone()
+}
+
+/// Waits for an event of this name that has these members; it is the first such.
+async fn event(server: &Server, name: &str, members: Value) -> Value {
+    let mut seen = Vec::new();
+    let found = tokio::time::timeout(PATIENCE / 2, async {
+        eventually(async || {
+            let has = |event: &Value| {
+                let mut members = members.as_object().unwrap().iter();
+                event["event.name"] == name && members.all(|(name, value)| event[name] == *value)
+            };
+            seen = events(server).await;
+            seen.iter().find(|event| has(event)).cloned()
+        })
+        .await
+    });
+    let found = found.await.ok();
+    found.unwrap_or_else(|| panic!("no {name} with {members} in {seen:#?}"))
+}
+
+fn file(server: &Server) -> PathBuf {
+    server.state().join("audit/audit.jsonl")
+}
+
+/// What `serialproxy verify` prints, and whether nothing is wrong.
+fn verify(server: &Server) -> (bool, String) {
+    let state = format!("--state-dir={}", server.state().display());
+    let output = Command::new(program()).args(["verify", "--audit", &state]).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn a_session_s_life_is_recorded_with_who_where_and_how_much() {
+    let mut rig = Rig::start(&[]).await;
+    let token = rig.token("").await;
+    let mut socket = Socket::v1(&rig.server.proxy, &token, "").await;
+    let session = socket.message("hello").await["session"].clone();
+    socket.send("hello").await;
+    assert_eq!(rig.guest.typed(5).await, b"hello");
+    rig.guest.print(b"answer").await;
+    socket.output_with(b"answer").await;
+    socket.leave().await;
+
+    let server = rig.port.server();
+    let line = json!({"server.id": server, "server.name": "switch", "console.port": 0, "user.id": "admin"});
+    let with = |more: Value| {
+        let mut members = line.clone();
+        members.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        members
+    };
+    let issued = event(&rig.server, "token.issued", with(json!({"cause": "write"}))).await;
+    assert!(issued["request.id"].as_str().unwrap().starts_with("req-"), "{issued}");
+    assert_eq!(issued["client.address"], "127.0.0.1");
+    let of_session = with(json!({"session.id": session, "project.id": "admin"}));
+    for name in ["session.opened", "token.used", "pen.changed"] {
+        let event = event(&rig.server, name, of_session.clone()).await;
+        assert!(event["client.address"].as_str().unwrap().starts_with("127.0.0.1:"), "{event}");
+    }
+    let ended = event(&rig.server, "session.ended", of_session).await;
+    assert_eq!((&ended["cause"], &ended["bytes.in"]), (&json!("left"), &json!(5)), "{ended}");
+    assert!(ended["bytes.out"].as_u64() >= Some(6), "{ended}");
+    let text = fs::read_to_string(file(&rig.server)).unwrap();
+    assert!(!text.contains(&token), "a token is in the audit trail");
+    assert!(verify(&rig.server).0);
+}
+
+#[tokio::test]
+async fn who_is_refused_is_recorded_with_the_cause() {
+    let rig = Rig::start(&[]).await;
+    let proxy = &rig.server.proxy;
+    Socket::refused(proxy, "/?token=wrong", &[]).await;
+    event(&rig.server, "token.refused", json!({"cause": "token"})).await;
+    let path = format!("/?token={}", rig.token("").await);
+    Socket::refused(proxy, &path, &[("origin", "http://evil.example")]).await;
+    let refused = event(&rig.server, "session.refused", json!({"cause": "origin"})).await;
+    assert_eq!((&refused["user.id"], &refused["server.name"]), (&json!("admin"), &json!("switch")));
+    let mut writer = Socket::open(proxy, &path, &[]).await;
+    Socket::refused(proxy, &format!("/?token={}", rig.token("").await), &[]).await;
+    event(&rig.server, "session.refused", json!({"cause": "busy", "user.id": "admin"})).await;
+    writer.send("x").await;
+    Socket::refused(proxy, &path, &[("sec-websocket-version", "7")]).await;
+    event(&rig.server, "session.refused", json!({"cause": "handshake"})).await;
+}
+
+#[tokio::test]
+async fn who_takes_the_pen_or_ends_a_session_is_recorded_with_whom_it_hit() {
+    let rig = Rig::start(&[]).await;
+    let proxy = &rig.server.proxy;
+    let mut first = Socket::v1(proxy, &rig.token("").await, "").await;
+    let first_id = first.message("hello").await["session"].clone();
+    let mut second = Socket::v1(proxy, &rig.token("").await, "&mode=watch").await;
+    let second_id = second.message("hello").await["session"].clone();
+    second.say(r#"{"type": "pen", "do": "force"}"#).await;
+    let forced = json!({"session.id": first_id, "target.id": "admin", "cause": "forced"});
+    event(&rig.server, "session.forced", forced).await;
+    let changed = json!({"session.id": second_id, "cause": "forced", "target.id": "admin"});
+    event(&rig.server, "pen.changed", changed).await;
+
+    let path = format!("/v1/sessions/{}", second_id.as_str().unwrap());
+    assert_eq!(rig.server.call(Method::DELETE, &path, "").await.status, 204);
+    let forced = json!({"session.id": second_id, "server.name": "switch", "console.port": 0});
+    let forced = event(&rig.server, "session.forced", forced).await;
+    assert!(forced["request.id"].is_string(), "{forced}");
+    event(&rig.server, "session.ended", json!({"session.id": second_id, "cause": "forced"})).await;
+    event(&rig.server, "pen.changed", json!({"session.id": second_id, "cause": "left"})).await;
+}
+
+#[tokio::test]
+async fn users_tokens_logins_and_reloads_are_recorded_without_a_secret() {
+    let rig = Rig::start(&[]).await;
+    let user =
+        json!({"name": "alice", "project": "p", "role": "member", "password": "correct horse"});
+    assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 201);
+    let added = json!({"user.id": "admin", "target.id": "alice", "cause": "added"});
+    event(&rig.server, "user.changed", added).await;
+    let log_in = async |password: &str| {
+        let user = json!({"name": "alice", "domain": {"id": "default"}, "password": password});
+        let identity = json!({"methods": ["password"], "password": {"user": user}});
+        let body = json!({"auth": {"identity": identity}}).to_string();
+        rig.server.post("/v3/auth/tokens", &body).await.status
+    };
+    assert_eq!(log_in("correct horse").await, 201);
+    event(&rig.server, "login.succeeded", json!({"user.id": "alice", "project.id": "p"})).await;
+    assert_eq!(log_in("battery staple").await, 401);
+    let failed = json!({"user.id": "alice", "cause": "password", "client.address": "127.0.0.1"});
+    event(&rig.server, "login.failed", failed).await;
+    let url = format!("{}/v1/servers", rig.server.api);
+    let request = http().build().unwrap().get(url).header("x-auth-token", "wrong");
+    assert_eq!(within(request.send()).await.unwrap().status(), 401);
+    event(&rig.server, "login.failed", json!({"cause": "token"})).await;
+
+    let token = json!({"name": "ci", "project": "p", "role": "reader"});
+    let made = rig.server.post("/v1/tokens", &token.to_string()).await;
+    event(&rig.server, "apitoken.changed", json!({"target.id": "ci", "cause": "created"})).await;
+    assert_eq!(rig.server.call(Method::DELETE, "/v1/tokens/ci", "").await.status, 204);
+    event(&rig.server, "apitoken.changed", json!({"target.id": "ci", "cause": "revoked"})).await;
+    let password = json!({"password": "another one"}).to_string();
+    rig.server.call(Method::PUT, "/v1/users/alice/password", &password).await;
+    event(&rig.server, "user.changed", json!({"cause": "password"})).await;
+    rig.server.call(Method::DELETE, "/v1/users/alice", "").await;
+    event(&rig.server, "user.changed", json!({"cause": "removed"})).await;
+    rig.server.signal(Signal::HUP);
+    event(&rig.server, "config.reloaded", json!({})).await;
+
+    let text = fs::read_to_string(file(&rig.server)).unwrap();
+    let secret = made.json["secret"].as_str().unwrap();
+    for secret in [secret, "correct horse", "battery staple", "another one"] {
+        assert!(!text.contains(secret), "{secret} is in the audit trail");
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_guest_is_recorded() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let of_guest = |cause: &str| json!({"server.id": guest.id, "user.id": "admin", "cause": cause});
+    event(&host.server, "guest.power", of_guest("boot")).await;
+    let line = format!("/v1/lines/{}/0", guest.id);
+    assert_eq!(host.server.post(&format!("{line}/break"), "").await.status, 204);
+    let port = json!({"server.id": guest.id, "console.port": 0});
+    event(&host.server, "guest.break", port.clone()).await;
+    let sysrq = host.server.post(&format!("{line}/sysrq"), r#"{"key": "h"}"#).await;
+    assert_eq!(sysrq.status, 204, "{:?}", sysrq.json);
+    event(&host.server, "guest.sysrq", port).await;
+    let server = format!("/v1/servers/{}", guest.id);
+    assert_eq!(host.server.post(&format!("{server}/nmi"), "").await.status, 202);
+    event(&host.server, "guest.power", of_guest("nmi")).await;
+
+    // At the console, too.
+    let token = host.server.token(&guest.id, "").await;
+    let mut socket = Socket::v1(&host.server.proxy, &token, "").await;
+    let session = socket.message("hello").await["session"].clone();
+    socket.say(r#"{"type": "break"}"#).await;
+    event(&host.server, "guest.break", json!({"session.id": session})).await;
+    socket.say(r#"{"type": "power", "do": "nmi"}"#).await;
+    event(&host.server, "guest.power", json!({"session.id": session, "cause": "nmi"})).await;
+    assert_eq!(host.server.call(Method::DELETE, &server, "").await.status, 204);
+    event(&host.server, "guest.power", of_guest("delete")).await;
+    event(&host.server, "token.revoked", of_guest("gone")).await;
+}
+
+#[tokio::test]
+async fn verify_names_file_and_line_of_what_was_changed() {
+    let rig = Rig::start(&[]).await;
+    for _ in 0..5 {
+        rig.token("").await;
+    }
+    event(&rig.server, "token.issued", json!({})).await;
+    let (sound, said) = verify(&rig.server);
+    assert!(sound && said.contains("nothing is wrong"), "{said}");
+    let text = eventually(async || {
+        let text = fs::read_to_string(file(&rig.server)).unwrap();
+        (text.lines().count() >= 5).then_some(text)
+    })
+    .await;
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    let without_third = [&lines[..2], &lines[3..]].concat().concat();
+    for (changed, line) in [
+        (text.replacen("\"user.id\":\"admin\"", "\"user.id\":\"root!\"", 1), "line 1: was changed"),
+        (without_third, "line 3: does not follow the line before"),
+    ] {
+        fs::write(file(&rig.server), changed).unwrap();
+        let (sound, said) = verify(&rig.server);
+        assert!(!sound && said.starts_with(&format!("audit.jsonl {line}")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_types_as_a_name_forges_no_line_and_no_member() {
+    let rig = Rig::start(&[]).await;
+    let name = "a\u{2028}\",\"user.id\":\"root\n{\"time\":\u{9b}2J";
+    let user = json!({"name": name, "domain": {"id": "default"}, "password": "x"});
+    let identity = json!({"methods": ["password"], "password": {"user": user}});
+    let body = json!({"auth": {"identity": identity}}).to_string();
+    assert_eq!(rig.server.post("/v3/auth/tokens", &body).await.status, 401);
+    let failed = event(&rig.server, "login.failed", json!({"cause": "password"})).await;
+    assert!(failed["user.id"].as_str().unwrap().contains("root"), "{failed}");
+    let text = fs::read_to_string(file(&rig.server)).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
+}
+
+#[tokio::test]
+async fn the_client_filters_and_prints_the_trail_for_administrators() {
+    let rig = Rig::start(&[]).await;
+    rig.token("").await;
+    event(&rig.server, "token.issued", json!({})).await;
+    let run = async |arguments: &[&str]| {
+        let output = rig.server.client(&[&["audit"], arguments].concat()).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = run(&["--server", "switch", "--user", "admin"]).await;
+    assert!(all.contains(" token.issued cause=write user.id=admin "), "{all}");
+    assert_eq!(run(&["--user", "nobody"]).await, "");
+    let trail = fs::read_to_string(file(&rig.server)).unwrap();
+    assert_eq!(run(&["-f", "json"]).await, trail, "json is the trail itself");
+    let bad = rig.server.get("/v1/audit?since=yesterday").await;
+    assert_eq!(bad.status, 400, "{:?}", bad.json);
+    let token = json!({"name": "ci", "project": "p", "role": "member"}).to_string();
+    let made = rig.server.post("/v1/tokens", &token).await;
+    let mut command = rig.server.command(&["audit"]);
+    command.env("SERIALPROXY_TOKEN", made.json["secret"].as_str().unwrap());
+    assert_eq!(within(command.output()).await.unwrap().status.code(), Some(1));
+}
+
+/// A small file system in the place of a directory, which is full.
+struct Full(PathBuf);
+
+impl Full {
+    fn mount(place: &Path) -> Self {
+        let mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+        let mounted = Command::new("mount").args(mount).arg(place).status().unwrap();
+        assert!(mounted.success());
+        let full = Self(place.to_owned());
+        let _ = fs::write(place.join("filler"), vec![0; 1 << 20]);
+        full
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn without_room_for_the_trail_live_sessions_go_on_and_nothing_begins_that_has_to_be_recorded()
+{
+    let mut rig = Rig::start(&["--audit-required"]).await;
+    let token = rig.token("").await;
+    let mut socket = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
+    socket.message("hello").await;
+    event(&rig.server, "session.opened", json!({})).await;
+    let full = Full::mount(&rig.server.state().join("audit"));
+    let path = format!("/v3/servers/{}/get-serial-console", rig.port.server());
+    let refused = eventually(async || {
+        let answer = rig.server.post(&path, "").await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    assert!(refused.message().contains("audit trail"), "{}", refused.message());
+    let user =
+        json!({"name": "bob", "project": "p", "role": "member", "password": "correct horse"});
+    assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 503);
+    let raw = Socket::refused(&rig.server.proxy, &format!("/?token={token}&mode=watch"), &[]).await;
+    assert_eq!(raw.status, 503, "{raw:?}");
+    let v1 = Socket::v1(&rig.server.proxy, &token, "&mode=watch").await;
+    let (code, reason) = v1.closed().await;
+    assert!(code == 1011 && reason.starts_with("audit: "), "{code} {reason}");
+    socket.send("still").await;
+    assert_eq!(rig.guest.typed(5).await, b"still");
+
+    drop(full);
+    eventually(async || (rig.server.post(&path, "").await.status == 202).then_some(())).await;
+    let refused = json!({"cause": "audit", "user.id": "admin"});
+    event(&rig.server, "session.refused", refused).await;
+    assert!(verify(&rig.server).0, "{}", verify(&rig.server).1);
+}
