@@ -18,6 +18,7 @@ pub mod fuzz;
 pub mod guest;
 pub mod hostile;
 pub mod libvirtd;
+pub mod manager;
 pub mod network;
 pub mod openstack;
 pub mod page;

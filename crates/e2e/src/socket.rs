@@ -52,7 +52,16 @@ impl Socket {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Self {
-        let stream = connect(ca, proxy).await.unwrap();
+        Self::on(connect(ca, proxy).await.unwrap(), proxy, path, headers).await
+    }
+
+    /// The same, on a connection that is there already.
+    pub async fn on(
+        stream: MaybeTlsStream<TcpStream>,
+        proxy: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let uri = Uri::from_str(&format!("ws://{proxy}{path}")).unwrap();
         let mut builder = ClientBuilder::from_uri(uri);
         for (name, value) in headers {

@@ -28,6 +28,7 @@ use serialproxy_proto::cause::Cause;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
 use tokio::net::TcpStream;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Proxy;
 use crate::Room;
@@ -63,12 +64,13 @@ pub(crate) struct Next {
     pub(crate) places: [UserPlace; 2],
 }
 
-/// Serves a connection until it ends, or until it stops being HTTP: then returns what follows.
+/// Serves a connection until it ends, or until it stops being HTTP: then returns what follows. `arriving` is
+/// held until the first request is answered.
 pub(crate) async fn serve_connection(
     proxy: &Arc<Proxy>,
     room: &Room,
     stream: TcpStream,
-    from: SocketAddr,
+    (from, arriving): (SocketAddr, TaskTrackerToken),
 ) -> Option<Next> {
     // Boxed, since the handshake is over soon.
     let received = Box::pin(receive(proxy, stream, from)).await;
@@ -89,23 +91,26 @@ pub(crate) async fn serve_connection(
         true => Err(Box::new(secure::refuse(request))),
         false => identify(&proxy.config, room, peer, tls, request),
     };
-    let (upgrade, place) = serve(proxy, stream, from, who).await?;
+    let (upgrade, place) = serve(proxy, stream, (from, arriving), who).await?;
     Some(Next { upgrade, places: [own, place] })
 }
 
 /// Serves HTTP until the connection ends, or until it stops being HTTP: then returns what follows.
-/// `who` says who makes a request, and what is held for them until that has ended.
+/// `who` says who makes a request, and what is held for them until that has ended. `arriving` is held until
+/// the first is answered.
 pub(crate) async fn serve<P>(
     proxy: &Arc<Proxy>,
     stream: Stream,
-    from: SocketAddr,
+    (from, arriving): (SocketAddr, TaskTrackerToken),
     who: impl Fn(&Request<Incoming>) -> Result<(Client, P), Box<Answer>>,
 ) -> Option<(Upgrade, P)> {
     // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
     // held by the other.
     let next: Arc<Mutex<Option<(Upgrade, P)>>> = Arc::new(Mutex::new(None));
+    let arriving = Mutex::new(Some(arriving));
     let service = service_fn(|request| {
         let (identified, next) = (who(&request), Arc::clone(&next));
+        let arriving = arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
             let (client, place) = match identified {
                 Ok(identified) => identified,
@@ -114,6 +119,7 @@ pub(crate) async fn serve<P>(
             let (answer, upgrade) = answer(proxy, client, request).await;
             let upgrade = upgrade.map(|upgrade| (upgrade, place));
             *next.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+            drop(arriving);
             Ok(answer)
         }
     });

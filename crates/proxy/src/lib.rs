@@ -77,8 +77,13 @@ use crate::relay::Relay;
 pub use crate::targets::Targets;
 use crate::wrong_tokens::WrongTokens;
 
-/// How long sessions have to take their Close frame when the proxy shuts down.
+/// How long the connections of a proxy that shuts down may take: that handshakes under way end, and that
+/// sessions take their Close frame.
 const DRAIN: Duration = Duration::from_secs(3);
+
+/// How long of it users who were accepted may take to get their first answer: nobody who was accepted is
+/// refused.
+const ARRIVE: Duration = Duration::from_secs(1);
 
 /// Pause after an accept that failed: the usual cause, no file descriptor left, does not go away
 /// by asking again at once.
@@ -102,6 +107,8 @@ pub struct Proxy {
     pub(crate) wrong_tokens: WrongTokens,
     /// Everything that is served.
     connections: TaskTracker,
+    /// Connections whose first request is not answered yet.
+    arriving: TaskTracker,
     /// What keeps this process from serving.
     pub(crate) health: Health,
     pub(crate) drain: Drain,
@@ -140,6 +147,7 @@ impl Proxy {
             wrong_tokens,
             reception: tls.users,
             connections: TaskTracker::new(),
+            arriving: TaskTracker::new(),
             health: Health::default(),
             drain: Drain::default(),
         })
@@ -202,12 +210,15 @@ impl Proxy {
         Ok(())
     }
 
-    /// Takes nobody any more and ends all sessions with 4012, also those that run elsewhere; then waits
-    /// until that is done, for a bounded time.
+    /// Serves those who were accepted, then takes nobody any more and ends all sessions with 4012, also those
+    /// that run elsewhere; then waits until that is done, for a bounded time.
     pub async fn drain(&self) {
+        let end = tokio::time::Instant::now() + DRAIN;
+        self.arriving.close();
+        let _ = tokio::time::timeout(ARRIVE, self.arriving.wait()).await;
         self.lines.drain();
         self.connections.close();
-        let _ = tokio::time::timeout(DRAIN, self.connections.wait()).await;
+        let _ = tokio::time::timeout_at(end, self.connections.wait()).await;
         self.consoles.flush_recordings().await;
     }
 
@@ -290,8 +301,10 @@ async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, room: &Arc<Room>) -> 
                 };
                 let place = (place, own);
                 let (served, room) = (Arc::clone(proxy), Arc::clone(room));
+                let arriving = proxy.arriving.token();
                 proxy.connections.spawn(async move {
-                    let next = http::serve_connection(&served, &room, stream, peer).await;
+                    let from = (peer, arriving);
+                    let next = http::serve_connection(&served, &room, stream, from).await;
                     if let Some(Next { upgrade, places }) = next {
                         served.follow(upgrade, (place, places), pending());
                     }

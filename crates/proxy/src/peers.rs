@@ -46,10 +46,10 @@ impl Proxy {
         forwards: bool,
         cut: BoxFuture<'static, ()>,
     ) -> io::Result<()> {
-        let from = stream.tcp().peer_addr()?;
+        let from = (stream.tcp().peer_addr()?, self.arriving.token());
         tend(stream.tcp(), self.config.session.grace)?;
         if !forwards && seldom::is_due("forwards") {
-            tracing::warn!(peer = %from, "a peer that is no proxy asks for a console");
+            tracing::warn!(peer = %from.0, "a peer that is no proxy asks for a console");
         }
         let who = |request: &Request<_>| user(request.headers(), forwards);
         if let Some((upgrade, _)) = serve(&self, stream, from, who).await {

@@ -8,10 +8,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use serialproxy_config::values::Api;
+use serialproxy_config::values::AuthStrategy;
 use serialproxy_config::values::Listen;
 use serialproxy_config::values::SerialConsole;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
+
+use crate::passed;
+use crate::passed::Purpose;
 
 /// The accept backlog; the kernel limits it to `net.core.somaxconn` (4096).
 const BACKLOG: u32 = 4096;
@@ -29,11 +34,34 @@ pub(crate) enum Prefer {
 /// Listens for users.
 pub(crate) async fn listen_for_users(console: &SerialConsole) -> anyhow::Result<TcpListener> {
     let prefer = if console.source_is_ipv6 { Prefer::V6 } else { Prefer::V4 };
-    let option = "[serial_console] serialproxy_host and serialproxy_port";
-    listen(&console.listen, prefer, option).await
+    listen(&console.listen, prefer, Purpose::Users).await
 }
 
-/// Listens on the first address of a host that can be bound. `[::]` accepts IPv4 as well.
+/// Listens for the API's callers. A socket unit may say another address than the configuration, which was
+/// checked by itself.
+pub(crate) async fn listen_for_api(api: &Api) -> anyhow::Result<TcpListener> {
+    let listener = listen(&api.listen, Prefer::V4, Purpose::Api).await?;
+    let address = listener.local_addr()?;
+    anyhow::ensure!(
+        api.auth_strategy != AuthStrategy::Noauth
+            || api.noauth_anywhere
+            || address.ip().to_canonical().is_loopback(),
+        "[api] auth_strategy = noauth makes everyone who reaches {address} an administrator: listen on \
+         127.0.0.1, choose another auth_strategy, or confirm it with noauth_anywhere = true"
+    );
+    Ok(listener)
+}
+
+/// Listens for who asks for health and metrics alone, where they have an address of their own.
+pub(crate) async fn listen_for_metrics(api: &Api) -> anyhow::Result<Option<TcpListener>> {
+    match &api.metrics_listen {
+        Some(to) => listen(to, Prefer::V4, Purpose::Metrics).await.map(Some),
+        None => passed_on(Purpose::Metrics),
+    }
+}
+
+/// Listens where a socket unit says, if there is one for this purpose; else on the first address of a host that
+/// can be bound, which the service manager keeps for the next process. `[::]` accepts IPv4 as well.
 ///
 /// # Errors
 ///
@@ -41,15 +69,25 @@ pub(crate) async fn listen_for_users(console: &SerialConsole) -> anyhow::Result<
 pub(crate) async fn listen(
     to: &Listen,
     prefer: Prefer,
-    option: &str,
+    purpose: Purpose,
 ) -> anyhow::Result<TcpListener> {
+    if let Some(listener) = passed_on(purpose)? {
+        return Ok(listener);
+    }
+    let option = purpose.option();
     let addresses = resolve(to, prefer)
         .await
         .with_context(|| format!("cannot resolve {}, which {option} sets", to.host))?;
+    if let Some(listener) = passed::take_kept(purpose, &addresses) {
+        return Ok(TcpListener::from_std(listener)?);
+    }
     let mut refused = anyhow::anyhow!("cannot resolve {}, which {option} sets", to.host);
     for address in addresses {
         match bind(address) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                passed::keep(purpose, &listener);
+                return Ok(listener);
+            }
             Err(error) => {
                 let words = format!("cannot listen on {address}, which {option} sets");
                 refused = anyhow::Error::new(error).context(words);
@@ -57,6 +95,15 @@ pub(crate) async fn listen(
         }
     }
     Err(refused)
+}
+
+/// The listener that the service manager passes for this purpose.
+fn passed_on(purpose: Purpose) -> anyhow::Result<Option<TcpListener>> {
+    let Some(listener) = passed::take(purpose) else { return Ok(None) };
+    let address = listener.local_addr()?;
+    let (name, unused) = (purpose.name(), purpose.option());
+    tracing::info!(%address, name, unused, "the service manager passes this listener");
+    Ok(Some(TcpListener::from_std(listener)?))
 }
 
 /// The addresses of a host, those of the preferred family first.
@@ -109,7 +156,7 @@ mod tests {
 
     async fn address(host: &str, prefer: Prefer) -> SocketAddr {
         let to = Listen { host: host.into(), port: 0 };
-        listen(&to, prefer, "an option").await.unwrap().local_addr().unwrap()
+        listen(&to, prefer, Purpose::Cluster).await.unwrap().local_addr().unwrap()
     }
 
     #[tokio::test]
@@ -129,6 +176,19 @@ mod tests {
         assert!(address("localhost", Prefer::V6).await.ip().is_loopback());
     }
 
+    #[tokio::test]
+    async fn without_authentication_only_this_machine_reaches_the_api() {
+        let mut api = serialproxy_config::values::Config::default().api;
+        api.auth_strategy = AuthStrategy::Noauth;
+        for (host, anywhere, allowed) in
+            [("127.0.0.1", false, true), ("0.0.0.0", false, false), ("0.0.0.0", true, true)]
+        {
+            api.listen = Listen { host: host.into(), port: 0 };
+            api.noauth_anywhere = anywhere;
+            assert_eq!(listen_for_api(&api).await.is_ok(), allowed, "{host} {anywhere}");
+        }
+    }
+
     #[test]
     fn of_a_name_s_addresses_the_preferred_family_comes_first() {
         let [a, b, c] = ["1.1.1.1:1", "[::1]:1", "2.2.2.2:1"].map(|text| text.parse().unwrap());
@@ -142,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn who_listens_on_all_of_ipv6_is_reached_by_ipv4() {
         let to = Listen { host: "::".into(), port: 0 };
-        let listener = listen(&to, Prefer::V4, "an option").await.unwrap();
+        let listener = listen(&to, Prefer::V4, Purpose::Cluster).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         for host in ["127.0.0.1", "::1"] {
             let (made, accepted) =
@@ -155,12 +215,14 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_an_address_is_an_error_in_words() {
         let to = Listen { host: "no.such.name.invalid".into(), port: 1 };
-        let error = listen(&to, Prefer::V4, "[api] listen").await.unwrap_err().to_string();
+        let error = listen(&to, Prefer::V4, Purpose::Api).await.unwrap_err().to_string();
         assert_eq!(error, "cannot resolve no.such.name.invalid, which [api] listen sets");
-        let taken = listen(&Listen { host: "::1".into(), port: 0 }, Prefer::V4, "x").await.unwrap();
+        let taken = listen(&Listen { host: "::1".into(), port: 0 }, Prefer::V4, Purpose::Api)
+            .await
+            .unwrap();
         let port = taken.local_addr().unwrap().port();
         let to = Listen { host: "::1".into(), port };
-        let error = listen(&to, Prefer::V4, "[api] listen").await.unwrap_err().to_string();
+        let error = listen(&to, Prefer::V4, Purpose::Api).await.unwrap_err().to_string();
         assert_eq!(error, format!("cannot listen on [::1]:{port}, which [api] listen sets"));
     }
 }

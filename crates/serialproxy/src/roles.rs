@@ -36,7 +36,9 @@ use crate::daemon;
 use crate::daemon::Files;
 use crate::hypervisors::Hypervisors;
 use crate::logging;
+use crate::notify;
 use crate::options::ServerArgs;
+use crate::passed;
 use crate::state;
 use crate::watchdog::Watchdog;
 
@@ -87,6 +89,7 @@ fn run_here<F>(
 where
     F: Future<Output = anyhow::Result<()>>,
 {
+    passed::take_over()?;
     if files.are_below(&config.state_dir) {
         state::make(&config.state_dir)?;
     }
@@ -115,8 +118,11 @@ fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // By the program itself.
+            () = stop.cancelled() => {}
         }
         tracing::info!("stopping");
+        notify::stopping();
         stop.cancel();
     });
     Ok(shutdown)
@@ -149,6 +155,8 @@ fn say_ready(addresses: &str, daemon: bool) -> anyhow::Result<()> {
     writeln!(stdout, "serialproxy ready {addresses}")?;
     stdout.flush()?;
     drop(stdout);
+    passed::refuse_rest();
+    notify::ready(addresses);
     if daemon {
         daemon::let_go_of_stdio().context("/dev/null")?;
     }

@@ -20,6 +20,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
 use crate::hypervisors::Hypervisors;
+use crate::notify;
 
 /// How often the files of certificates are checked.
 const LOOK: Duration = Duration::from_secs(10);
@@ -114,14 +115,19 @@ pub(crate) async fn renew(
     let mut clock = tokio::time::interval(LOOK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        type Read = (fn(&Certificate), fn(&Hypervisors));
-        let (read, read_hypervisors): Read = tokio::select! {
+        type Read = (bool, fn(&Certificate), fn(&Hypervisors));
+        let (asked, read, read_hypervisors): Read = tokio::select! {
             Some(()) = hangup.recv() => {
                 audit.record(audit.event(EventName::ConfigReloaded));
-                (Certificate::reload, Hypervisors::reload)
+                (true, Certificate::reload, Hypervisors::reload)
             }
-            _ = clock.tick() => (Certificate::reload_if_changed, Hypervisors::reload_if_changed),
+            _ = clock.tick() => {
+                (false, Certificate::reload_if_changed, Hypervisors::reload_if_changed)
+            }
         };
+        if asked {
+            notify::reloading();
+        }
         let (certificates, hypervisors) = (certificates.clone(), hypervisors.clone());
         // The files may be on another machine.
         let reading = move || {
@@ -129,5 +135,8 @@ pub(crate) async fn renew(
             hypervisors.iter().for_each(|hypervisors| read_hypervisors(hypervisors));
         };
         let _ = tokio::task::spawn_blocking(reading).await;
+        if asked {
+            notify::reloaded();
+        }
     }
 }

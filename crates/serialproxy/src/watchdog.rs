@@ -1,7 +1,7 @@
 //! Detects threads that hang. Such a thread does no work and handles no signal, so only another
 //! process could end it. Each thread that runs tasks increments a counter. If a counter stops, the
 //! thread is logged and reported by `/healthz`, and after some time the process aborts, so that its
-//! supervisor restarts it.
+//! supervisor restarts it. While all threads respond, the service manager is told so.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
 use crate::logging;
+use crate::notify;
 
 /// How often a thread shows that it responds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -141,7 +142,7 @@ struct Judge {
 impl Judge {
     /// Checks the thread: its counter is `rounds`, and `passed` is the time since the last check.
     fn look(&mut self, passed: Duration, rounds: u64) -> Option<News> {
-        let hung = self.still >= HANGS;
+        let hung = self.hangs();
         if rounds != self.rounds {
             *self = Self { rounds, still: Duration::ZERO };
             return hung.then_some(News::CameBack);
@@ -153,10 +154,15 @@ impl Judge {
             _ => None,
         }
     }
+
+    fn hangs(&self) -> bool {
+        self.still >= HANGS
+    }
 }
 
 fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infallible>) {
     let mut looked = Instant::now();
+    let (every, mut told) = (notify::watchdog(), None::<Instant>);
     while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         let passed = looked.elapsed();
         looked = Instant::now();
@@ -182,6 +188,11 @@ fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infalli
                     std::process::abort();
                 }
             }
+        }
+        let is_due = |every| told.is_none_or(|told| told.elapsed() >= every);
+        if every.is_some_and(is_due) && !lock(threads).iter().any(|thread| thread.judge.hangs()) {
+            notify::alive();
+            told = Some(Instant::now());
         }
     }
 }

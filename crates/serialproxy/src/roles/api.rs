@@ -35,7 +35,10 @@ use crate::daemon::PidFile;
 use crate::limits;
 use crate::listen::Prefer;
 use crate::listen::listen;
+use crate::listen::listen_for_api;
+use crate::listen::listen_for_metrics;
 use crate::options::ServerArgs;
+use crate::passed::Purpose;
 use crate::roles::auth;
 use crate::roles::say_ready;
 use crate::roles::shutdown_on_signal;
@@ -84,12 +87,9 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         let name = config.cluster.name.clone();
         tokio::spawn(serialproxy_api::share_admin_token(grants.clone(), admin, name));
     }
-    let listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
-    let health_listener = match &config.api.metrics_listen {
-        Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
-        None => None,
-    };
-    let others = listen(&config.cluster.listen, Prefer::V4, "[cluster] listen").await?;
+    let listener = listen_for_api(&config.api).await?;
+    let health_listener = listen_for_metrics(&config.api).await?;
+    let others = listen(&config.cluster.listen, Prefer::V4, Purpose::Cluster).await?;
     let addresses = (listener.local_addr()?, others.local_addr()?);
 
     let end = CancellationToken::new();

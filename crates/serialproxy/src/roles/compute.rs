@@ -40,6 +40,7 @@ use crate::limits;
 use crate::listen::Prefer;
 use crate::listen::listen;
 use crate::options::ServerArgs;
+use crate::passed::Purpose;
 use crate::roles::CLOSE;
 use crate::roles::close;
 use crate::roles::say_ready;
@@ -86,7 +87,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let identity = Arc::clone(&own.identity);
     let ledger = Arc::new(Ledger::open(&config.state_dir.join("serialproxy.sqlite"))?);
     let grants = Grants::on(own.etcd.clone());
-    let listener = listen(&config.cluster.listen, Prefer::V4, "[cluster] listen").await?;
+    let listener = listen(&config.cluster.listen, Prefer::V4, Purpose::Cluster).await?;
     let address = listener.local_addr()?;
 
     let end = CancellationToken::new();

@@ -30,8 +30,8 @@ use crate::daemon::Files;
 use crate::daemon::PidFile;
 use crate::hypervisors::Hypervisors;
 use crate::limits;
-use crate::listen::Prefer;
-use crate::listen::listen;
+use crate::listen::listen_for_api;
+use crate::listen::listen_for_metrics;
 use crate::listen::listen_for_users;
 use crate::listen::reachable;
 use crate::options::ServerArgs;
@@ -78,11 +78,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let audit = audit::start(&config)?;
     let (ledger, grants) = (Arc::new(Ledger::open(&file)?), Grants::open(&file)?);
     let auth = auth(&config, &grants)?;
-    let api_listener = listen(&config.api.listen, Prefer::V4, "[api] listen").await?;
-    let health_listener = match &config.api.metrics_listen {
-        Some(to) => Some(listen(to, Prefer::V4, "[api] metrics_listen").await?),
-        None => None,
-    };
+    let api_listener = listen_for_api(&config.api).await?;
+    let health_listener = listen_for_metrics(&config.api).await?;
     let proxy_listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
     // Console URLs follow the port, also where any free one was wanted.

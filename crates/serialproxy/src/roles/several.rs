@@ -37,6 +37,7 @@ use crate::cluster::Own;
 use crate::connections::Connections;
 use crate::listen::Prefer;
 use crate::listen::listen;
+use crate::passed::Purpose;
 use crate::state;
 
 /// How long users wait to be told that nobody knows which proxy has a port.
@@ -91,7 +92,7 @@ impl Several {
             .context("the program cannot start")?;
         let connections = Connections::to(Role::Proxy, &own.directory, &own.links);
         let others = Arc::new(Others { host, owners, connections });
-        let listener = listen(&config.cluster.listen, Prefer::V4, "[cluster] listen").await?;
+        let listener = listen(&config.cluster.listen, Prefer::V4, Purpose::Cluster).await?;
         let address = listener.local_addr()?;
         let advertised = config.cluster.advertised(address.port());
         Ok(Some(Self { own, others, listener, address, advertised, _lock: lock }))
