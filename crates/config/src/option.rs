@@ -109,6 +109,14 @@ impl Opt {
         }
     }
 
+    /// The default, where it is the same everywhere.
+    pub(crate) fn fixed_default(&self) -> Option<&'static str> {
+        match self.fallback {
+            Fallback::Text(text) => Some(text),
+            Fallback::Unset | Fallback::Computed(..) => None,
+        }
+    }
+
     /// The allowed values, in words.
     pub fn allowed(&self) -> &'static str {
         match self.kind {

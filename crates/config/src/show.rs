@@ -47,7 +47,7 @@ fn write_setting(text: &mut String, setting: &Setting) {
 }
 
 /// `option = value` in a form that is read back as this value.
-fn assignment(option: &str, value: &str) -> String {
+pub(crate) fn assignment(option: &str, value: &str) -> String {
     let value = escape(value);
     let mut lines = value.lines();
     let first = lines.next().unwrap_or_default();

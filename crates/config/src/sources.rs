@@ -40,6 +40,18 @@ pub enum Role {
     Either,
 }
 
+impl Sources {
+    /// Where nova-serialproxy reads its configuration, if no files are named.
+    #[must_use]
+    pub fn of_nova(self) -> Self {
+        Self {
+            default_file: PathBuf::from("/etc/nova/nova.conf"),
+            default_directory: PathBuf::from("/etc/nova/nova.conf.d"),
+            ..self
+        }
+    }
+}
+
 impl Default for Sources {
     fn default() -> Self {
         Self {

@@ -13,6 +13,7 @@ use std::io;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -69,7 +70,10 @@ pub(crate) fn start(files: &Files) -> ExitCode {
 }
 
 fn wait_until_ready() -> io::Result<ExitCode> {
+    let name = std::env::args_os().next().unwrap_or_else(|| "serialproxy".into());
     let mut child = Command::new(std::env::current_exe()?)
+        // By its name it may be nova-serialproxy.
+        .arg0(name)
         .args(std::env::args_os().skip(1))
         .arg(format!("--{DETACHED}"))
         .stdin(Stdio::null())

@@ -15,6 +15,7 @@ mod logging;
 mod membership;
 mod notify;
 mod options;
+mod package;
 mod passed;
 mod roles;
 mod self_signed;
@@ -25,6 +26,8 @@ mod verify;
 mod watch_links;
 mod watchdog;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -85,12 +88,22 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write what packages contain beside the program: man pages, completions, the configuration file
+    #[command(hide = true)]
+    Package {
+        /// The directory
+        directory: PathBuf,
+    },
     #[command(flatten)]
     Client(Box<serialproxy_client::Command>),
 }
 
 fn main() -> ExitCode {
-    match Args::parse().command {
+    match Args::parse_from(words(std::env::args_os())).command {
+        Command::Serve(_) | Command::Compute(_) if !cfg!(feature = "libvirt") => {
+            complain(NO_LIBVIRT);
+            ExitCode::from(EXIT_USAGE)
+        }
         Command::Serve(args) => serve::run(&args),
         Command::Api(args) => api::run(&args),
         Command::Compute(args) => compute::run(&args),
@@ -107,8 +120,24 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "serialproxy", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+        Command::Package { directory } => match package::write(&directory, Args::command()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("cannot write to {}: {error}", directory.display()));
+                ExitCode::FAILURE
+            }
+        },
         Command::Client(command) => run_client(*command),
     }
+}
+
+/// The words of the command line. Called nova-serialproxy, the program is the role that replaces it.
+fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<_> = given.collect();
+    if options::is_called_nova_serialproxy(words.first()) {
+        words.insert(1, "proxy".into());
+    }
+    words
 }
 
 fn run_client(command: serialproxy_client::Command) -> ExitCode {
@@ -120,6 +149,9 @@ fn run_client(command: serialproxy_client::Command) -> ExitCode {
         }
     }
 }
+
+const NO_LIBVIRT: &str = "this program was built without libvirt, for hosts that have no guests: on a \
+    hypervisor, install the package serialproxy instead of serialproxy-front";
 
 /// Exit code of an invalid command line or configuration.
 const EXIT_USAGE: u8 = 2;
@@ -136,5 +168,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn called_nova_serialproxy_it_is_the_proxy() {
+        let words = |line: &str| words(line.split(' ').map(OsString::from)).join(" ".as_ref());
+        assert_eq!(words("/usr/bin/nova-serialproxy"), "/usr/bin/nova-serialproxy proxy");
+        assert_eq!(words("nova-serialproxy --debug"), "nova-serialproxy proxy --debug");
+        assert_eq!(
+            words("/nova-serialproxy/serialproxy serve"),
+            "/nova-serialproxy/serialproxy serve"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The flags of the server roles: a few of their own, and one for each option of the
 //! configuration, made from its table.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::path::PathBuf;
 
 use clap::Arg;
@@ -16,6 +18,13 @@ use serialproxy_config::options;
 
 /// The flag of the process in the background.
 pub(crate) const DETACHED: &str = "detached";
+
+/// Whether this is the name of the program that `serialproxy proxy` replaces.
+pub(crate) fn is_called_nova_serialproxy(program: Option<&OsString>) -> bool {
+    program
+        .and_then(|program| Path::new(program).file_name())
+        .is_some_and(|name| name == "nova-serialproxy")
+}
 
 /// Where the configuration comes from.
 #[derive(Args, Debug)]
@@ -44,13 +53,17 @@ pub(crate) struct ServerArgs {
 
 impl ServerArgs {
     pub(crate) fn sources(&self, role: Role) -> Sources {
-        Sources {
+        let sources = Sources {
             files: self.config_file.clone(),
             directories: self.config_dir.clone(),
             flags: self.flags.0.clone(),
             state_dir: self.state_dir.clone(),
             role,
             ..Sources::default()
+        };
+        match is_called_nova_serialproxy(std::env::args_os().next().as_ref()) {
+            true => sources.of_nova(),
+            false => sources,
         }
     }
 }

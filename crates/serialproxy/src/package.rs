@@ -1,0 +1,52 @@
+//! `serialproxy package`, a hidden command: writes what packages contain beside the program, so that all of it
+//! follows from the command line and the table of options.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use clap_complete::Shell;
+
+/// Writes the man pages to `man`, the completions to `completions`, and the configuration file.
+pub(crate) fn write(directory: &Path, mut command: clap::Command) -> io::Result<()> {
+    let [man, completions] = ["man", "completions"].map(|name| directory.join(name));
+    fs::create_dir_all(&man)?;
+    fs::create_dir_all(&completions)?;
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        clap_complete::generate_to(shell, &mut command, "serialproxy", &completions)?;
+    }
+    clap_mangen::generate_to(command, &man)?;
+    fs::write(directory.join("serialproxy.conf"), serialproxy_config::sample())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::Args;
+
+    /// The pages of a command and of those below it.
+    fn pages(command: &clap::Command, name: &str) -> Vec<String> {
+        let below = command.get_subcommands().filter(|below| !below.is_hide_set());
+        let below = below.flat_map(|below| pages(below, &format!("{name}-{}", below.get_name())));
+        [format!("{name}.1")].into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn every_command_has_a_man_page() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), Args::command()).unwrap();
+        let mut written: Vec<_> = fs::read_dir(directory.path().join("man")).unwrap().collect();
+        written.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+        let written: Vec<_> = written
+            .into_iter()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let mut expected = pages(&Args::command(), "serialproxy");
+        expected.sort();
+        assert_eq!(written, expected);
+        let serve = fs::read_to_string(directory.path().join("man/serialproxy-serve.1")).unwrap();
+        assert!(serve.contains("serial_console"), "{serve}");
+    }
+}
