@@ -49,6 +49,7 @@ use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::health::Health;
+use serialproxy_proto::request_id;
 
 pub use crate::admin_token::admin_token;
 pub use crate::auth::Auth;
@@ -129,7 +130,7 @@ impl Api {
         &self,
         change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
     ) -> Result<T, Fault> {
-        match tokio::spawn(change).await {
+        match tokio::spawn(request_id::in_current(change)).await {
             Ok(outcome) => outcome.map_err(Fault::from),
             Err(_) => Err(Fault::Failed("the change to the server was interrupted".into())),
         }

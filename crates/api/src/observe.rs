@@ -11,7 +11,8 @@ use axum::http::HeaderValue;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
-use uuid::Uuid;
+use serialproxy_proto::request_id;
+use serialproxy_proto::request_id::RequestId;
 
 use crate::auth::Caller;
 use crate::client::Client;
@@ -30,9 +31,9 @@ struct Call {
     /// The template of the path. The path itself may hold what a person typed, and the query a
     /// token.
     route: Option<MatchedPath>,
-    request_id: String,
+    request_id: RequestId,
     /// The id that an earlier service gave the user's whole request.
-    global_request_id: Option<Uuid>,
+    global_request_id: Option<RequestId>,
     started: Instant,
     status: Option<u16>,
     user: Option<String>,
@@ -50,7 +51,7 @@ pub(crate) async fn observe(
     let mut call = Call {
         method: request.method().as_str().chars().take(METHOD).collect(),
         route: request.extensions().get().cloned(),
-        request_id: format!("req-{}", Uuid::new_v4()),
+        request_id: RequestId::random(),
         global_request_id: global_request_id(request.headers()),
         started: Instant::now(),
         status: None,
@@ -59,15 +60,16 @@ pub(crate) async fn observe(
         client: Client::of(request.headers(), request.extensions()),
         log,
     };
-    let origin = Origin { client: call.client, request_id: call.request_id.clone() };
-    let mut response = ORIGIN.scope(origin, next.run(request)).await;
+    let origin = Origin { client: call.client, request_id: call.request_id.to_string() };
+    let work = ORIGIN.scope(origin, next.run(request));
+    let mut response = call.request_id.scope(work).await;
     let extensions = response.extensions_mut();
     call.user = extensions.remove().map(|caller: Caller| caller.user);
     call.fault = extensions.remove().map(|text: FaultText| text.0);
     call.status = Some(response.status().as_u16());
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::try_from(&call.request_id) {
-        headers.insert("x-openstack-request-id", id.clone());
+    if let Ok(id) = HeaderValue::try_from(call.request_id.to_string()) {
+        headers.insert(request_id::HEADER, id.clone());
         headers.insert("x-compute-request-id", id);
     }
     // Answers hold tokens, or a state that may change at any time.
@@ -76,9 +78,8 @@ pub(crate) async fn observe(
     response
 }
 
-fn global_request_id(headers: &HeaderMap) -> Option<Uuid> {
-    let text = headers.get("x-openstack-request-id")?.to_str().ok()?;
-    Uuid::try_parse(text.strip_prefix("req-")?).ok()
+fn global_request_id(headers: &HeaderMap) -> Option<RequestId> {
+    RequestId::parse(headers.get(request_id::HEADER)?.to_str().ok()?)
 }
 
 impl Drop for Call {
@@ -94,8 +95,8 @@ impl Drop for Call {
             status = self.status,
             user = self.user,
             seconds = self.started.elapsed().as_secs_f64(),
-            request_id = self.request_id,
-            global_request_id = self.global_request_id.map(|id| format!("req-{id}")),
+            request_id = %self.request_id,
+            global_request_id = self.global_request_id.map(|id| id.to_string()),
             fault = self.fault,
             unlogged = self.log.unlogged(),
             "{}",

@@ -26,6 +26,8 @@ use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::request_id;
+use serialproxy_proto::request_id::RequestId;
 use serialproxy_tls::Stream;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -232,7 +234,16 @@ async fn request_of(
     let is_call = request.uri().path() == call::PATH;
     match (peer, served) {
         (Some(peer), Served { calls, audit, .. }) if is_call => match peer.require(Role::Api) {
-            Ok(()) => answer(request, Answering { has: calls.as_ref(), audit }).await,
+            Ok(()) => {
+                // The log of this host names the call of the api host.
+                let id = request.headers().get(request_id::HEADER);
+                let id = id.and_then(|id| RequestId::parse(id.to_str().ok()?));
+                let answered = answer(request, Answering { has: calls.as_ref(), audit });
+                match id {
+                    Some(id) => id.scope(answered).await,
+                    None => answered.await,
+                }
+            }
             Err(error) => {
                 if seldom::is_due("cluster calls") {
                     tracing::warn!(%from, %error, "a host may not make calls");

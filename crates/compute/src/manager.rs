@@ -21,6 +21,7 @@ use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::request_id;
 
 use crate::guests::Guests;
 use crate::guests::name_is_taken;
@@ -283,7 +284,7 @@ impl LineBook for Manager {
 async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, ComputeError>> + Send + 'static,
 ) -> Result<T, ComputeError> {
-    match tokio::spawn(change).await {
+    match tokio::spawn(request_id::in_current(change)).await {
         Ok(done) => done,
         Err(error) => Err(ComputeError::Failed(format!("the change was interrupted: {error}"))),
     }

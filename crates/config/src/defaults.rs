@@ -17,6 +17,7 @@ use crate::values::Libvirt;
 use crate::values::Limits;
 use crate::values::Line;
 use crate::values::Listen;
+use crate::values::LogFormat;
 use crate::values::Nova;
 use crate::values::OsloMiddleware;
 use crate::values::PortRange;
@@ -35,6 +36,8 @@ impl Default for Config {
         let state_dir = PathBuf::from("/var/lib/serialproxy");
         Self {
             debug: false,
+            log_format: LogFormat::Text,
+            log_level: None,
             serial_console: SerialConsole {
                 enabled: false,
                 base_url: None,

@@ -13,6 +13,8 @@ use crate::scalar::one_line;
 use crate::scalar::path;
 use crate::values::AuthStrategy;
 use crate::values::Compute;
+use crate::values::LogFormat;
+use crate::values::LogLevel;
 use crate::values::RawLag;
 use crate::values::TlsVersion;
 use crate::values::Transport;
@@ -23,7 +25,10 @@ pub(crate) fn set<T>(slot: &mut T, value: Result<T, impl Into<Refusal>>) -> Resu
     Ok(())
 }
 
-pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), Refusal> {
+pub(crate) fn set_some<T>(
+    slot: &mut Option<T>,
+    value: Result<T, impl Into<Refusal>>,
+) -> Result<(), Refusal> {
     set(slot, value.map(Some))
 }
 
@@ -52,6 +57,20 @@ pub(crate) fn auth_strategy(text: &str) -> Result<AuthStrategy, Refusal> {
         ("noauth", AuthStrategy::Noauth),
     ];
     choice(text, &now)
+}
+
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, Refusal> {
+    choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+pub(crate) fn log_level(text: &str) -> Result<LogLevel, Refusal> {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+    ];
+    choice(text, &levels)
 }
 
 pub(crate) fn tls_version(text: &str) -> Result<TlsVersion, Refusal> {

@@ -34,6 +34,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `[DEFAULT] debug`: whether messages of the debug level are logged.
     pub debug: bool,
+    /// `[DEFAULT] log_format`
+    pub log_format: LogFormat,
+    /// `[DEFAULT] log_level`, where that is set; see [`Self::log_level`].
+    pub log_level: Option<LogLevel>,
     /// `[serial_console]`
     pub serial_console: SerialConsole,
     /// `[console]`
@@ -68,6 +72,36 @@ pub struct Config {
     pub audit: Audit,
     /// `[static] line`, repeatable.
     pub static_lines: Vec<StaticLine>,
+}
+
+impl Config {
+    /// The least important messages that are logged.
+    pub fn log_level(&self) -> LogLevel {
+        let unset = if self.debug { LogLevel::Debug } else { LogLevel::Info };
+        self.log_level.unwrap_or(unset)
+    }
+}
+
+/// `[DEFAULT] log_format`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[DEFAULT] log_level`: each level has the messages of those before it too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogLevel {
+    /// Only failures that somebody must look at.
+    Error,
+    /// Also what may need attention.
+    Warn,
+    /// Also what happens in normal operation.
+    Info,
+    /// Also details for finding faults.
+    Debug,
 }
 
 /// `[serial_console]`: the blueprint's options.

@@ -22,6 +22,7 @@ pub mod kept;
 pub mod pen;
 pub mod refusal;
 pub mod relayed;
+pub mod request_id;
 pub mod terminal;
 pub mod token;
 pub mod utf8;

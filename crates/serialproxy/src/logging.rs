@@ -1,4 +1,5 @@
-//! The log: one line an event, with fields, on stderr or in a file.
+//! The log: one line an event, with fields, on stderr or in a file, as text or as JSON. A line that belongs to
+//! an API call names its request id.
 //!
 //! ```text
 //!   any thread ─▶ lines that wait (1 MiB at most) ─▶ thread `log` ─▶ stderr or file
@@ -6,6 +7,8 @@
 //!
 //! Only the thread `log` writes, so no other thread waits for the reader of the log. Lines that do
 //! not fit are counted, and a later line reports how many are missing.
+
+mod form;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -20,14 +23,20 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
+use serialproxy_config::Config;
+use serialproxy_config::values::LogFormat;
+use serialproxy_config::values::LogLevel;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
-use tracing_subscriber::fmt::format;
-use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use self::form::Json;
+use self::form::TextFields;
 
 /// Bytes of lines that wait at most; as many may be being written.
 const ROOM: usize = 1 << 20;
@@ -37,16 +46,37 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 static QUEUE: Queue = Queue::new();
 
-/// Starts logging: to the end of `file`, which is made where it is missing, for its owner alone. Only
-/// our own crates speak at debug level: what libraries say there holds request heads, and with them
-/// tokens.
+/// Which lines are logged: set while the program runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter(reload::Handle<Targets, Registry>);
+
+impl Filter {
+    /// Logs from now on what is at least as important.
+    pub(crate) fn set(&self, level: LogLevel) {
+        // It fails only without a log.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+/// Only our own crates speak at info and debug level: what libraries say there holds request heads, and with
+/// them tokens.
+fn filter(level: LogLevel) -> Targets {
+    let (own, others) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+    };
+    Targets::new().with_default(others).with_target("serialproxy", own)
+}
+
+/// Starts logging: to the end of `file`, which is made where it is missing, for its owner alone.
 ///
 /// # Errors
 ///
 /// When the file cannot be opened, or the kernel gives no thread.
-pub(crate) fn start(debug: bool, file: Option<&Path>) -> io::Result<()> {
-    let own = if debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("serialproxy", own);
+pub(crate) fn start(config: &Config, file: Option<&Path>) -> io::Result<Filter> {
+    let (filter, handle) = reload::Layer::new(filter(config.log_level()));
     let (mut log, colors): (Box<dyn Write + Send>, _) = match file {
         None => (Box::new(io::stderr()), io::stderr().is_terminal()),
         Some(file) => {
@@ -54,15 +84,24 @@ pub(crate) fn start(debug: bool, file: Option<&Path>) -> io::Result<()> {
             (Box::new(file), false)
         }
     };
+    let format = config.log_format;
     thread::Builder::new().name("log".into()).spawn(move || {
         let mut missing = 0;
         loop {
-            missing = QUEUE.write_next(&mut log, missing);
+            missing = QUEUE.write_next(&mut log, format, missing);
         }
     })?;
-    let lines = fmt::layer().with_writer(|| &QUEUE).with_ansi(colors).with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(())
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(|| &QUEUE);
+    match format {
+        LogFormat::Text => {
+            let lines =
+                lines.with_ansi(colors).with_target(false).fmt_fields(TextFields::default());
+            registry.with(lines).init();
+        }
+        LogFormat::Json => registry.with(lines.event_format(Json)).init(),
+    }
+    Ok(Filter(handle))
 }
 
 /// Waits until everything logged so far is written, for 1 s at most. Returns whether it is.
@@ -103,7 +142,7 @@ impl Queue {
 
     /// Waits for lines, and writes them and how many are missing: behind these, and `missing` before.
     /// Returns how many are missing that the log does not say yet.
-    fn write_next(&self, log: &mut impl Write, missing: u64) -> u64 {
+    fn write_next(&self, log: &mut impl Write, format: LogFormat, missing: u64) -> u64 {
         let state = self.changed.wait_while(self.lock(), |state| state.lines.is_empty());
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         let mut lines = std::mem::take(&mut state.lines);
@@ -112,7 +151,7 @@ impl Queue {
         drop(state);
         let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
         if missing > 0 {
-            lines.extend_from_slice(says_missing(missing).as_bytes());
+            lines.extend_from_slice(says_missing(format, missing).as_bytes());
         }
         let written = log.write_all(&lines);
         self.lock().writing = false;
@@ -145,12 +184,15 @@ impl Write for &Queue {
 }
 
 /// In the form of the other lines.
-fn says_missing(missing: u64) -> String {
-    let mut text = String::new();
-    let _ = SystemTime.format_time(&mut format::Writer::new(&mut text));
-    text + &format!(
-        "  WARN log lines are missing here: the log could not be written missing={missing}\n"
-    )
+fn says_missing(format: LogFormat, missing: u64) -> String {
+    let text = "log lines are missing here: the log could not be written";
+    match format {
+        LogFormat::Text => format!("{}  WARN {text} missing={missing}\n", form::now()),
+        LogFormat::Json => {
+            let fields = [("missing".to_owned(), missing.into())];
+            form::json_line(Level::WARN, text.into(), fields.into_iter().collect())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +214,7 @@ mod tests {
 
     fn written(queue: &Queue, missing: u64) -> String {
         let mut log = Vec::new();
-        assert_eq!(queue.write_next(&mut log, missing), 0);
+        assert_eq!(queue.write_next(&mut log, LogFormat::Text, missing), 0);
         String::from_utf8(log).unwrap()
     }
 
@@ -205,7 +247,7 @@ mod tests {
         let queue = Queue::new();
         queue.push(b"one\n");
         queue.push(b"two\n");
-        let missing = queue.write_next(&mut Full, 0);
+        let missing = queue.write_next(&mut Full, LogFormat::Text, 0);
         queue.push(b"three\n");
         let log = written(&queue, missing);
         assert!(log.starts_with("three\n") && log.ends_with(" missing=2\n"), "{log}");

@@ -17,6 +17,7 @@ mod notify;
 mod options;
 mod package;
 mod passed;
+mod reload;
 mod roles;
 mod self_signed;
 mod sessions;

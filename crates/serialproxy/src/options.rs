@@ -176,8 +176,15 @@ impl FromArgMatches for ShortFlags {
 
 fn flag(option: &Opt) -> Arg {
     let flag = value_flag(option.flag(), option.flag_off()).help(option.help).hide_short_help(true);
-    // As every program of OpenStack has it.
-    if option.flag() == "debug" { flag.short('d') } else { flag }
+    match option.flag().as_str() {
+        // As every program of OpenStack has it.
+        "debug" => flag.short('d'),
+        // As oslo.config writes options of [DEFAULT].
+        name if option.group == "DEFAULT" && name.contains('_') => {
+            flag.visible_alias(name.replace('_', "-"))
+        }
+        _ => flag,
+    }
 }
 
 /// A flag with a value; one that has an opposite may stand without.

@@ -19,6 +19,9 @@ use serialproxy_api::Keystone;
 use serialproxy_api::Local;
 use serialproxy_audit::Audit;
 use serialproxy_config::Config;
+use serialproxy_config::Loaded;
+use serialproxy_config::Role;
+use serialproxy_config::Sources;
 use serialproxy_config::values;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_grants::Grants;
@@ -39,6 +42,9 @@ use crate::logging;
 use crate::notify;
 use crate::options::ServerArgs;
 use crate::passed;
+use crate::reload;
+use crate::reload::Reload;
+use crate::reload::Signals;
 use crate::state;
 use crate::watchdog::Watchdog;
 
@@ -51,18 +57,19 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// Runs a role until it ends, in the background where the configuration says so.
 fn start<F>(
     args: &ServerArgs,
-    config: Config,
+    as_role: Role,
+    loaded: Loaded,
     role: impl FnOnce(Config, Files, Watchdog) -> F,
 ) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let files = Files::new(args, &config);
-    if config.serial_console.daemon && !args.detached {
+    let files = Files::new(args, &loaded.config);
+    if loaded.config.serial_console.daemon && !args.detached {
         return daemon::start(&files);
     }
     let logs = files.log.is_some();
-    let ended = run_here(config, files, role);
+    let ended = run_here(reload::absolute(args.sources(as_role)), loaded, files, role);
     if let Err(error) = &ended
         && logs
     {
@@ -82,7 +89,8 @@ where
 }
 
 fn run_here<F>(
-    config: Config,
+    sources: Sources,
+    loaded: Loaded,
     files: Files,
     role: impl FnOnce(Config, Files, Watchdog) -> F,
 ) -> anyhow::Result<()>
@@ -90,10 +98,11 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     passed::take_over()?;
+    let config = loaded.config.clone();
     if files.are_below(&config.state_dir) {
         state::make(&config.state_dir)?;
     }
-    logging::start(config.debug, files.log.as_deref()).with_context(|| {
+    let filter = logging::start(&config, files.log.as_deref()).with_context(|| {
         let log = files.log.as_deref().unwrap_or_else(|| Path::new("stderr"));
         format!("cannot write the log {}", log.display())
     })?;
@@ -105,6 +114,8 @@ where
         tokio::runtime::Builder::new_multi_thread().thread_name(WORKERS).enable_all().build();
     let runtime = runtime.context("the program cannot start")?;
     watchdog.watch(WORKERS, runtime.handle());
+    let signals = runtime.block_on(async { Signals::new() }).context("the program cannot start")?;
+    runtime.spawn(Reload::new(sources, loaded, filter).follow(signals));
     let role = Box::pin(role(config, files, watchdog.clone()));
     runtime.block_on(watchdog.watch_main(role))
 }

@@ -19,6 +19,8 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::request_id;
+use serialproxy_proto::request_id::RequestId;
 use serialproxy_tls::Stream;
 use socket2::SockRef;
 use socket2::TcpKeepalive;
@@ -156,6 +158,10 @@ impl Links {
         let request = || {
             let request = Request::post(call::PATH).header(header::HOST, host);
             let request = request.header(header::CONTENT_TYPE, "application/json");
+            let request = match RequestId::current() {
+                Some(id) => request.header(request_id::HEADER, id.to_string()),
+                None => request,
+            };
             request.body(Full::new(body.clone())).map_err(io::Error::other)
         };
         let mut sender = match self.kept(&name) {

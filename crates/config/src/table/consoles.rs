@@ -20,6 +20,8 @@ use crate::page_origin::AllowedOrigin;
 use crate::readers::certificate;
 use crate::readers::default_enabled;
 use crate::readers::default_web;
+use crate::readers::log_format;
+use crate::readers::log_level;
 use crate::readers::set;
 use crate::readers::set_some;
 use crate::readers::tls_version;
@@ -38,6 +40,24 @@ pub(super) static OPTIONS: &[Opt] = &[
     works("DEFAULT", "debug", Text("false"), Bool, "Log at debug level.", |c, v| {
         set(&mut c.debug, boolean(v))
     }),
+    works(
+        "DEFAULT",
+        "log_format",
+        Text("text"),
+        Single("text or json"),
+        "Form of the log: text for people, or one JSON object a line with the keys `timestamp`, \
+         `level`, `message`, and `request_id` if the line belongs to an API call.",
+        |c, v| set(&mut c.log_format, log_format(v)),
+    ),
+    works(
+        "DEFAULT",
+        "log_level",
+        Unset,
+        Single("error, warn, info or debug"),
+        "Least important messages that are logged: info if it is not set, or debug if `debug` is. \
+         SIGHUP applies a change; SIGUSR1 turns debug on and off.",
+        |c, v| set_some(&mut c.log_level, log_level(v)),
+    ),
     works(
         "serial_console",
         "enabled",

@@ -60,7 +60,8 @@ fn what_is_shown_says_where_each_value_comes_from() {
     let shown = show(&place.load());
     let file = place.path("a.conf").display().to_string();
     assert!(shown.starts_with(
-        "# State directory (--state-dir): /state\n\n[DEFAULT]\n# default\ndebug = false\n\n\
+        "# State directory (--state-dir): /state\n\n[DEFAULT]\n# default\ndebug = false\n# default\n\
+         log_format = text\n# log_level is not set\n\n\
          [serial_console]\n# default\nenabled = false\n"
     ));
     assert!(shown.contains(&format!(

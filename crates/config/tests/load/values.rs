@@ -8,6 +8,8 @@ use serialproxy_config::ProxyProtocol;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_config::values::Backspace;
+use serialproxy_config::values::LogFormat;
+use serialproxy_config::values::LogLevel;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticEndpoint;
@@ -27,7 +29,7 @@ fn every_option_that_works_reaches_its_value() {
     let place = Place::new();
     let web = place.dir.path().display().to_string();
     let text = format!(
-        "[DEFAULT]\ndebug = true
+        "[DEFAULT]\ndebug = true\nlog_format = json\nlog_level = warn
          [serial_console]\nenabled = on\nbase_url = wss://c.example.com/\nlisten = ::
          serialproxy_port = 0\nproxyclient_address = [fd00::7]\nport_range = 1:65536\nweb = {web}
          [console]\nallowed_origins = A.example.com,\n  b.example.com\nframe_ancestors = self
@@ -46,6 +48,8 @@ claims = /claims
     .replace("\n         ", "\n");
     let config = place.file("a.conf", text).load().config;
     assert!(config.debug);
+    assert_eq!(config.log_format, LogFormat::Json);
+    assert_eq!(config.log_level(), LogLevel::Warn);
     assert!(config.serial_console.enabled);
     assert_eq!(config.serial_console.base_url.as_deref(), Some("wss://c.example.com/"));
     assert_eq!(config.serial_console.listen, listen("::", 0));

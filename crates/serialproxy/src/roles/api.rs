@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         complain(&what);
         return ExitCode::from(EXIT_USAGE);
     }
-    start(args, loaded.config, serve)
+    start(args, ConfigRole::Api, loaded, serve)
 }
 
 async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {

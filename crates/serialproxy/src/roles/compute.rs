@@ -69,7 +69,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         complain(&what);
         return ExitCode::from(EXIT_USAGE);
     }
-    start(args, loaded.config, serve)
+    start(args, ConfigRole::Compute, loaded, serve)
 }
 
 async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {

@@ -60,10 +60,10 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     if is_front(&loaded.config) {
-        return start(args, loaded.config, front::serve);
+        return start(args, Role::Proxy, loaded, front::serve);
     }
-    let (passed_over, warnings) = (loaded.passed_over, loaded.warnings);
-    start(args, loaded.config, async |config, files, watchdog| {
+    let (passed_over, warnings) = (loaded.passed_over.clone(), loaded.warnings.clone());
+    start(args, Role::Proxy, loaded, async |config, files, watchdog| {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }

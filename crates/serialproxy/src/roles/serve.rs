@@ -57,7 +57,7 @@ Example:
 
 pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     match config::load(args, Role::Serve) {
-        Ok(loaded) => start(args, loaded.config, serve),
+        Ok(loaded) => start(args, Role::Serve, loaded, serve),
         Err(code) => code,
     }
 }
