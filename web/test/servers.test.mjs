@@ -40,6 +40,29 @@ test('a token is asked for, kept in this tab alone, and sent with every call', a
   assert.deepEqual(page.url(), api.url);
 });
 
+test('a login link opens the list without a token to paste, and its code leaves the address bar', async () => {
+  oneServer();
+  api.instead.set('POST /v1/login', [201, { token: TOKEN, user: 'admin', expires: '2026-12-01T00:00:00Z' }]);
+  const page = await open(browser, `${api.url}#login=0123abcd`);
+  pages.push(page);
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  assert.equal(page.url(), api.url);
+  assert.ok((await storage(page)).includes(TOKEN));
+  await page.reload();
+  await see(page.getByRole('heading', { name: 'web-1' }));
+  assert.deepEqual(api.changes, ['POST /v1/login']);
+});
+
+test('a login link that was used says so, and how to get a new one', async () => {
+  const message = 'this login link was used before, or has expired: `serialproxy status` prints a new one';
+  api.instead.set('POST /v1/login', [401, { unauthorized: { code: 401, message } }]);
+  const page = await open(browser, `${api.url}#login=0123abcd`);
+  pages.push(page);
+  await see(alert(page, 'This login link was used before, or has expired: `serialproxy status` prints a new one.'));
+  await see(tokenField(page));
+  assert.equal(page.url(), api.url);
+});
+
 test('a wrong token is said to be wrong and is not kept', async () => {
   const page = await visit();
   await tokenField(page).fill('wrong');

@@ -53,6 +53,10 @@ pub(crate) enum Fault {
     Unauthorized,
     #[error("{0}")]
     Unavailable(String),
+    #[error(
+        "this login link was used before, or has expired: `serialproxy status` prints a new one"
+    )]
+    UnknownCode,
     #[error("{0}")]
     Unsupported(String),
 }
@@ -102,7 +106,7 @@ impl Fault {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Unauthorized | Self::UnknownCode => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
             Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "notImplemented"),
         }
@@ -116,7 +120,9 @@ impl Fault {
             Self::Authenticate { uri } => {
                 HeaderValue::try_from(format!("Keystone uri=\"{uri}\"")).ok()
             }
-            Self::Unauthorized => Some(HeaderValue::from_static("Bearer realm=\"serialproxy\"")),
+            Self::Unauthorized | Self::UnknownCode => {
+                Some(HeaderValue::from_static("Bearer realm=\"serialproxy\""))
+            }
             _ => None,
         }
     }

@@ -40,6 +40,7 @@ pub(crate) fn is_required(body: &str) -> bool {
     let required = [
         "Boot",
         "Login",
+        "LoginByCode",
         "NewPassword",
         "NewToken",
         "NewUser",
@@ -300,6 +301,9 @@ fn identities() -> Named {
         ("UserAnswer", object(&[("user", reference("User"))])),
         ("Users", object(&[("users", list("User"))])),
         ("Login", object(&[("auth", json!({"type": "object", "required": ["identity"]}))])),
+        ("LoginByCode", object(&[("code", text())])),
+        ("LoginLink", object(&[("url", text()), ("expires", nullable(&time()))])),
+        ("LoggedIn", object(&[("token", text()), ("user", text()), ("expires", time())])),
         ("LoginAnswer", object(&[("token", json!({"type": "object"}))])),
         ("MadeToken", object(&[("token", reference("Token")), ("secret", text())])),
     ]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod lines;
+mod login;
 mod servers;
 mod sessions;
 mod tokens;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Vec<Route> {
     ];
     routes.extend(audit::routes());
     routes.extend(lines::routes());
+    routes.extend(login::routes());
     routes.extend(sessions::routes());
     routes.extend(servers::routes());
     routes.extend(tokens::routes());

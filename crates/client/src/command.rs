@@ -17,6 +17,12 @@ use serialproxy_proto::id::SessionId;
 
 use crate::settings::Settings;
 
+/// Address of the API that commands call by default.
+pub(crate) const API_URL: &str = "http://127.0.0.1:8774";
+
+/// State directory whose admin token commands use by default.
+pub(crate) const STATE_DIR: &str = "/var/lib/serialproxy";
+
 /// The client's commands, to be flattened into the program's own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,6 +34,12 @@ pub enum Command {
 Open the URL in a browser. For a terminal, skip the URL and use `serialproxy connect`. The URL contains
 a secret: whoever has it can use the console.")]
     GetSerialConsole(Call<GetSerialConsole>),
+    /// Print what is served, and a link that logs in to the servers page
+    #[command(after_help = "Example:
+  serialproxy status
+
+The link is good once, for 10 minutes, and only the admin token gets one.")]
+    Status(Call<NoArguments>),
     /// List the servers
     #[command(after_help = "Example:
   serialproxy servers -f json")]
@@ -198,13 +210,13 @@ pub struct Call<T: Args> {
 pub(crate) struct ClientArgs {
     /// Address of the API
     #[arg(long, value_name = "URL", env = "SERIALPROXY_API_URL")]
-    #[arg(default_value = "http://127.0.0.1:8774")]
+    #[arg(default_value = API_URL)]
     pub(crate) api_url: String,
     /// CA bundle (PEM) that verifies the API and the proxy, instead of the system's CA store
     #[arg(long, value_name = "FILE", env = "SERIALPROXY_CACERT")]
     pub(crate) cacert: Option<PathBuf>,
     /// Directory with the file admin-token, which is used if SERIALPROXY_TOKEN is not set
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/serialproxy")]
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
     /// Output format; json is the API's response
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]

@@ -15,12 +15,14 @@ mod log;
 mod password;
 mod queries;
 mod settings;
+mod status;
 mod text;
 
 use std::io::Write;
 
 pub use command::Command;
 pub use failure::Outcome;
+pub use status::Welcome;
 
 use crate::api::Api;
 use crate::command::ClientArgs;
@@ -47,6 +49,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Sessions(call) => {
             queries::sessions(&api(&call.client)?, call.client.format).await?
         }
+        Command::Status(call) => status::status(&api(&call.client)?, &call.client).await?,
         Command::Disconnect(call) => {
             guests::disconnect(&api(&call.client)?, &call.command, call.client.format).await?
         }

@@ -169,7 +169,7 @@ pub(crate) fn show(
     }
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     // Nothing that is printed here has a map with keys other than strings, the one way to fail.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     printable_json(&text) + "\n"

@@ -171,6 +171,54 @@ impl fmt::Debug for MadeToken {
     }
 }
 
+/// Answer of `POST /v1/login-links`.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct LoginLink {
+    /// URL of the servers page. If users are managed here, its fragment holds a code that is good once.
+    pub url: String,
+    /// Until when the code is good; none without a code.
+    #[serde(serialize_with = "optional_time")]
+    pub expires: Option<Timestamp>,
+}
+
+impl fmt::Debug for LoginLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginLink").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// Body of `POST /v1/login`.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginByCode {
+    /// The code of a login link.
+    pub code: String,
+}
+
+impl fmt::Debug for LoginByCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginByCode").finish_non_exhaustive()
+    }
+}
+
+/// Answer of `POST /v1/login`.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct LoggedIn {
+    /// What the user sends as `X-Auth-Token`.
+    pub token: String,
+    /// Their name.
+    pub user: String,
+    /// When the token ends.
+    #[serde(serialize_with = "time")]
+    pub expires: Timestamp,
+}
+
+impl fmt::Debug for LoggedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoggedIn").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 /// A password as someone typed it.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]

@@ -322,6 +322,7 @@ fn is_offered(method: &Method, path: &str) -> bool {
         | [Some("v3"), Some("servers"), Some(_), Some("get-serial-console"), None, ..] => {
             method == "POST"
         }
+        [Some("v1"), Some("login"), None, ..] => method == "POST",
         [Some("v1"), Some("sessions"), Some(_), None, ..] => method == "DELETE",
         _ => false,
     }

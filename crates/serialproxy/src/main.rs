@@ -26,6 +26,7 @@ mod tls;
 mod verify;
 mod watch_links;
 mod watchdog;
+mod welcome;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

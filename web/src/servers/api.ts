@@ -116,6 +116,12 @@ export class Api {
     };
   }
 
+  /** The token for the code of a login link, which is good once. */
+  static async logIn(code: string): Promise<string> {
+    const answer = await new Api(undefined).call('POST', 'v1/login', USUAL, { code });
+    return ((await json(answer)) as { token: string }).token;
+  }
+
   /** A console URL, also for a server that is off. */
   async consoleUrl({ server, port }: Line, watch: boolean): Promise<string> {
     const query = new URLSearchParams({ port: String(port), wait: '1' });
@@ -157,12 +163,16 @@ export class Api {
     return (await json(await this.call('GET', path))) as T;
   }
 
-  private async call(method: string, path: string, limit = USUAL): Promise<Response> {
+  private async call(method: string, path: string, limit = USUAL, body?: object): Promise<Response> {
+    const headers: Record<string, string> = {};
+    if (this.token) headers['X-Auth-Token'] = this.token;
+    if (body) headers['Content-Type'] = 'application/json';
     let answer: Response;
     try {
       answer = await fetch(path, {
         method,
-        headers: this.token ? { 'X-Auth-Token': this.token } : {},
+        headers,
+        ...(body && { body: JSON.stringify(body) }),
         cache: 'no-store',
         credentials: 'omit',
         signal: AbortSignal.timeout(limit),

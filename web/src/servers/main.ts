@@ -49,8 +49,9 @@ let snapshot: Snapshot | undefined;
 let current = true;
 const poll = new Poll(refresh, (next) => say('next-try', `Next try at ${words.clock(next)}.`));
 
+const code = loginCode();
 // A terminal page whose URL has expired names its server.
-filter.value = named();
+filter.value = code === undefined ? named() : '';
 theme.follow(() => say('theme', `Theme: ${theme.choice}`));
 element('theme', HTMLElement).addEventListener('click', () => theme.next());
 element('forget', HTMLElement).addEventListener('click', () => askForToken(''));
@@ -62,7 +63,25 @@ login.addEventListener('submit', (event) => {
   enter(tokenField.value.trim());
 });
 show('loading', true);
-poll.now();
+if (code === undefined) poll.now();
+else void logIn(code);
+
+/** The code of a login link (`#login=CODE`), which leaves the address bar and the history at once. */
+function loginCode(): string | undefined {
+  const code = /^#login=([0-9a-f]{1,128})$/.exec(location.hash)?.[1];
+  if (code !== undefined) history.replaceState(null, '', location.pathname + location.search);
+  return code;
+}
+
+async function logIn(code: string): Promise<void> {
+  try {
+    enter(await Api.logIn(code));
+  } catch (error) {
+    // A token of this tab may do as well.
+    if (token) poll.now();
+    else askForToken(error instanceof Error ? error.message : String(error));
+  }
+}
 
 function named(): string {
   try {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use serialproxy_audit::EventName;
 use serialproxy_grants::ApiToken;
@@ -35,6 +36,9 @@ const SHOWN: usize = 32;
 
 /// The pause between attempts to share the admin token.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How long the code of a login link is good.
+const CODE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The users and tokens of this serialproxy.
 #[derive(Debug)]
@@ -124,6 +128,12 @@ impl Local {
         }
     }
 
+    /// Whether a caller sent the admin token itself.
+    pub(crate) fn is_by_admin_token(&self, headers: &HeaderMap) -> bool {
+        let sent = token(headers).map(TokenDigest::of);
+        sent.is_some_and(|sent| bool::from(sent.0.ct_eq(&self.admin.0)))
+    }
+
     /// The record of a token, if the token is valid.
     pub(crate) async fn known(&self, token: &str) -> Result<Option<ApiToken>, Fault> {
         let (digest, now) = (TokenDigest::of(token), Timestamp::now());
@@ -160,6 +170,40 @@ impl Local {
         }
         tracing::info!(user = identity.user, "logged in");
         let token = ApiToken { name: None, identity, created, expires: Some(expires) };
+        Ok(Login { secret, token })
+    }
+
+    /// A code that logs an administrator in, once, and when it ends. It is kept as an API token is, by its
+    /// digest, so that every api host that shares the grants takes it.
+    pub(crate) async fn new_code(&self) -> Result<(String, Timestamp), Fault> {
+        let (code, now) = (secret::random()?, Timestamp::now());
+        let expires = now.checked_add(CODE).unwrap_or(now);
+        let kept = ApiToken { name: None, expires: Some(expires), ..of_admin(now) };
+        self.grants.add_api_token(digest_of_code(&code), kept).await?;
+        Ok((code, expires))
+    }
+
+    /// Makes a token for a code, which is then used.
+    pub(crate) async fn log_in_by_code(
+        &self,
+        code: &str,
+        trier: Trier<'_>,
+    ) -> Result<Login, Fault> {
+        let digest = digest_of_code(code);
+        let known = self.grants.api_token(digest, Timestamp::now()).await?;
+        // Two callers may send one code: the one that removes it is logged in.
+        let known = match known {
+            Some(known) if self.grants.revoke_api_token(digest).await? => known,
+            _ => {
+                trier.unknown_token().await;
+                return Err(Fault::UnknownCode);
+            }
+        };
+        let secret = secret::random()?;
+        let (created, expires) = (Timestamp::now(), Some(self.end()));
+        let token = ApiToken { created, expires, ..known };
+        self.grants.add_api_token(TokenDigest::of(&secret), token.clone()).await?;
+        tracing::info!(user = token.identity.user, "logged in by a link");
         Ok(Login { secret, token })
     }
 
@@ -254,6 +298,11 @@ pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String)
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// The digest of a text that no header can hold, so a code is not itself a token.
+fn digest_of_code(code: &str) -> TokenDigest {
+    TokenDigest::of(&format!("login\n{code}"))
 }
 
 fn of_admin(now: Timestamp) -> ApiToken {

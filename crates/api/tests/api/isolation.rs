@@ -20,8 +20,14 @@ use crate::fake::running;
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
 /// Calls that only administrators may make.
-const ADMIN: [&str; 5] =
-    ["/adopt", "/v1/audit", "/v1/tokens", "/v1/users", "/os-console-auth-tokens"];
+const ADMIN: [&str; 6] = [
+    "/adopt",
+    "/v1/audit",
+    "/v1/login-links",
+    "/v1/tokens",
+    "/v1/users",
+    "/os-console-auth-tokens",
+];
 
 /// Places where Nova has this call in no microversion, not even for administrators.
 const NOWHERE: [&str; 2] =

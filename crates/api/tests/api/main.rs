@@ -19,6 +19,7 @@ mod guard;
 mod identity;
 mod isolation;
 mod keystone;
+mod login;
 mod openstack;
 mod power;
 mod remote_consoles;

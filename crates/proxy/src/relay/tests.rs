@@ -211,6 +211,7 @@ async fn calls_that_the_servers_page_does_not_make_are_refused_unless_the_config
         (Method::GET, "/v1/lines/a/0/output?from=1"),
         (Method::POST, "/v1/lines/a/0/break"),
         (Method::DELETE, "/v1/sessions/a"),
+        (Method::POST, "/v1/login"),
         (Method::POST, "/v3/servers/a/get-serial-console?port=1"),
     ];
     let others = [
@@ -221,6 +222,7 @@ async fn calls_that_the_servers_page_does_not_make_are_refused_unless_the_config
         (Method::GET, "/v1/users"),
         (Method::POST, "/v1/users"),
         (Method::PUT, "/v1/users/a/password"),
+        (Method::POST, "/v1/login-links"),
         (Method::POST, "/v1/tokens"),
         (Method::DELETE, "/v1/tokens/a"),
         (Method::GET, "/v1/lines/a/0/output/more"),

@@ -46,6 +46,7 @@ use crate::sessions;
 use crate::state;
 use crate::tls;
 use crate::watchdog::Watchdog;
+use crate::welcome::welcome;
 
 pub(crate) const HELP: &str = "\
 Without a configuration file, it serves the consoles of all guests of qemu:///system.
@@ -74,6 +75,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let _locks = state::lock_all(&config.state_dir)?;
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let daemon = config.serial_console.daemon;
+    let state_dir = Arc::from(config.state_dir.as_path());
     let file = config.state_dir.join("serialproxy.sqlite");
     let audit = audit::start(&config)?;
     let (ledger, grants) = (Arc::new(Ledger::open(&file)?), Grants::open(&file)?);
@@ -124,6 +126,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         .context("[serial_console] record: cannot record sessions there")?
         .with_health(watchdog.health());
 
+    let for_people = Arc::clone(&api);
     let (api, proxy_scheme) = (callers.scheme(), users.scheme());
     let ready = format!("api={api}://{} proxy={proxy_scheme}://{}", addresses.0, addresses.1);
     let certificates = [users.certificate, callers.certificate];
@@ -140,6 +143,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         )
     };
     say_ready(&ready, daemon)?;
+    let api_url = format!("{api}://{}", addresses.0);
+    tokio::spawn(welcome(for_people, compute, api_url, state_dir));
     let (_, (), served, _) = roles.await;
     let _ = timeout(CLOSE, keeping).await;
     close(&lines).await;
