@@ -7,30 +7,23 @@ use serialproxy_audit::Audit;
 use serialproxy_audit::Event;
 use serialproxy_audit::EventName;
 use serialproxy_proto::audit::Trails;
+use serialproxy_proto::request_id::RequestId;
 
 use crate::Api;
 use crate::client::Client;
 use crate::fault::Fault;
 
-/// What every event of a call says.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    pub(crate) client: Client,
-    pub(crate) request_id: String,
-}
-
 tokio::task_local! {
-    /// The call that the task serves.
-    pub(crate) static ORIGIN: Origin;
+    /// Who sent the call that the task serves.
+    pub(crate) static SENDER: Client;
 }
 
 /// An event of the present call.
 pub(crate) fn event(name: EventName) -> Event {
-    let event = Event::new(name, Timestamp::now());
-    match ORIGIN.try_with(Clone::clone) {
-        Ok(Origin { client, request_id }) => {
-            Event { request: Some(request_id), ..event.address(client.0.to_string()) }
-        }
+    let request = RequestId::current().map(|id| id.to_string());
+    let event = Event { request, ..Event::new(name, Timestamp::now()) };
+    match SENDER.try_with(|client| client.0) {
+        Ok(address) => event.address(address.to_string()),
         Err(_) => event,
     }
 }

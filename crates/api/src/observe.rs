@@ -16,8 +16,7 @@ use serialproxy_proto::request_id::RequestId;
 
 use crate::auth::Caller;
 use crate::client::Client;
-use crate::evidence::ORIGIN;
-use crate::evidence::Origin;
+use crate::evidence::SENDER;
 use crate::fault::FaultText;
 use crate::strangers::StrangerLog;
 
@@ -60,8 +59,7 @@ pub(crate) async fn observe(
         client: Client::of(request.headers(), request.extensions()),
         log,
     };
-    let origin = Origin { client: call.client, request_id: call.request_id.to_string() };
-    let work = ORIGIN.scope(origin, next.run(request));
+    let work = SENDER.scope(call.client, next.run(request));
     let mut response = call.request_id.scope(work).await;
     let extensions = response.extensions_mut();
     call.user = extensions.remove().map(|caller: Caller| caller.user);

@@ -204,6 +204,9 @@ impl Local {
         let token = ApiToken { created, expires, ..known };
         self.grants.add_api_token(TokenDigest::of(&secret), token.clone()).await?;
         tracing::info!(user = token.identity.user, "logged in by a link");
+        let Identity { user, project, .. } = &token.identity;
+        let event = event(EventName::LoginSucceeded).user(user).project(Some(project.clone()));
+        trier.audit.record(event.cause("link"));
         Ok(Login { secret, token })
     }
 
