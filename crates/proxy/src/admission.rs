@@ -24,8 +24,8 @@ use serialproxy_proto::token::Mode;
 
 use crate::Backing;
 use crate::Proxy;
-use crate::backing::Console;
 use crate::client::Client;
+use crate::console::Console;
 
 /// How long a line that is just being connected is waited for.
 const CONNECTING: Duration = Duration::from_secs(2);

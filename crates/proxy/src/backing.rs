@@ -10,19 +10,17 @@ use serialproxy_limits::seldom;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Line;
-use serialproxy_proto::id::LineKey;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
-use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
 
 use crate::Proxy;
 use crate::client::Client;
+use crate::console::Console;
+use crate::console::Source;
 use crate::hosts::Hosts;
 use crate::hosts::Reach;
-use crate::targets::Located;
-use crate::targets::Offer;
 use crate::targets::Targets;
 
 /// Where tokens are looked up, and guests are controlled.
@@ -34,31 +32,6 @@ pub enum Backing {
     Nova(Arc<Targets>),
     /// A cluster: tokens are checked, and sessions run, where their lines are.
     Cluster(Arc<dyn Hosts>),
-}
-
-/// What a token stands for.
-pub(crate) struct Console {
-    pub(crate) line: LineKey,
-    /// The project for whose server the token was made; none with Nova's.
-    pub(crate) project: Option<String>,
-    pub(crate) user: String,
-    /// The most that the session may do.
-    pub(crate) mode: Mode,
-    pub(crate) operator: bool,
-    pub(crate) wait: bool,
-    /// When the token ends, as far as that is known.
-    pub(crate) expires: Option<Timestamp>,
-    /// What it was looked up in.
-    pub(crate) source: Source,
-}
-
-/// What a token was looked up in, and when.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// In our store, after so many revocations, as far as it counts them.
-    Own(Option<u64>),
-    /// At Nova, which says where the port is; with the right to use it, if that was needed and is new.
-    Nova(Located, Option<Offer>),
 }
 
 impl Backing {
@@ -165,23 +138,6 @@ impl Backing {
     pub(crate) fn watch_over(&self, token: &ConsoleToken, keyboard: &Keyboard) {
         if let Self::Nova(targets) = self {
             tokio::spawn(Arc::clone(targets).end_with(token.clone(), keyboard.clone()));
-        }
-    }
-}
-
-impl Console {
-    fn of(grant: Grant, revocations: Option<u64>) -> Self {
-        let Grant { line, project, user, mode, operator, wait, expires, host: _ } = grant;
-        let (project, expires) = (Some(project), Some(expires));
-        Self {
-            line,
-            project,
-            user,
-            mode,
-            operator,
-            wait,
-            expires,
-            source: Source::Own(revocations),
         }
     }
 }

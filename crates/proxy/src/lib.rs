@@ -11,6 +11,7 @@
 mod admission;
 mod backing;
 mod client;
+mod console;
 mod drain;
 mod evidence;
 mod frames;
@@ -21,6 +22,7 @@ mod handshake;
 mod history;
 mod hosts;
 mod http;
+mod located;
 mod obstacle;
 mod origin;
 mod pages;

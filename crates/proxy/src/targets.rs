@@ -38,15 +38,15 @@ use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
 
-use crate::backing::Console;
-use crate::backing::Source;
+use crate::console::Console;
+use crate::console::Source;
 use crate::hosts::Owners;
 use crate::hosts::Reach;
 use crate::hosts::Taken;
+use crate::located::Located;
+use crate::located::Offer;
 use crate::obstacle::obstacle;
 use crate::shown::Shown;
-pub(crate) use crate::targets::target::Located;
-pub(crate) use crate::targets::target::Offer;
 use crate::targets::target::Target;
 
 /// Lines at once, at most; each holds a history and a file.
@@ -58,9 +58,6 @@ const MEMORY: Duration = Duration::from_secs(3600);
 
 /// How long Nova may take to say all that an attach needs to know, with its login at Keystone.
 const ANSWER: Duration = Duration::from_secs(15);
-
-/// How long what Nova said of a server counts: an attach asks once, not once more for each dial.
-const FRESH: Duration = Duration::from_secs(2);
 
 /// How often Nova is asked whether a live session's token is still good, at most and at least.
 const EXPIRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);

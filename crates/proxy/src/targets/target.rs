@@ -9,17 +9,17 @@ use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_openstack::Nova;
 use serialproxy_proto::compute::BoxFuture;
-use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
-use serialproxy_proto::id::ServerId;
 use tokio::time::Instant;
 
-use super::FRESH;
 use super::lock;
 use super::not_running;
 use super::unknown;
 use crate::hosts::Owners;
 use crate::hosts::Taken;
+use crate::located::Located;
+use crate::located::Offer;
+use crate::located::target;
 use crate::obstacle::obstacle;
 
 /// One server's port.
@@ -39,41 +39,6 @@ pub(super) struct State {
     owned: Option<Offer>,
     /// One that the line has yet to take up.
     offered: Option<Offer>,
-}
-
-/// Where a server's port was when somebody asked.
-#[derive(Clone, Debug)]
-pub(crate) struct Located {
-    pub(super) server: ServerRef,
-    pub(super) endpoint: Endpoint,
-    /// When the server last changed, in Nova's words: to the second.
-    pub(super) updated: Option<String>,
-    pub(super) seen: Instant,
-}
-
-/// The right to use a port, of several proxies.
-#[derive(Clone, Debug)]
-pub(crate) struct Offer {
-    pub(super) target: String,
-    pub(super) permit: Arc<dyn Permit>,
-}
-
-impl Located {
-    /// Whether it still counts.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.seen.elapsed() < FRESH
-    }
-
-    /// What the proxies call its port among each other.
-    pub(super) fn target(&self) -> String {
-        target(self.server.id, &self.endpoint)
-    }
-}
-
-impl Offer {
-    fn is_of(&self, target: &str) -> bool {
-        self.target == target && self.permit.is_good()
-    }
 }
 
 impl Target {
@@ -194,12 +159,4 @@ impl Resolve for Target {
     fn closed(&self, _: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
         Box::pin(std::future::ready(Ok(())))
     }
-}
-
-/// A server has as many ports as it was started on; each proxy calls them alike.
-fn target(server: ServerId, endpoint: &Endpoint) -> String {
-    let (Endpoint::Tcp { port, .. } | Endpoint::Tunnel { port, .. }) = endpoint else {
-        return server.to_string();
-    };
-    format!("{server}-{port}")
 }
