@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use http::HeaderName;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
@@ -36,12 +35,16 @@ use crate::Backing;
 use crate::Proxy;
 use crate::admission;
 use crate::admission::Wish;
+use crate::answer::Answer;
+use crate::answer::CAUSE;
+use crate::answer::closing;
+use crate::answer::refuse;
+use crate::answer::refused;
 use crate::client::Client;
 use crate::evidence;
 use crate::evidence::Known;
 use crate::hosts;
 use crate::hosts::Reach;
-use crate::http::Answer;
 use crate::origin;
 use crate::passing;
 use crate::passing::Host;
@@ -53,12 +56,11 @@ use crate::tunnel::Tunnel;
 use crate::upgrade;
 use crate::upgrade::Offer;
 use crate::upgrade::Violation;
+use crate::wrong_tokens::count_wrong;
+use crate::wrong_tokens::may_show_key;
 
 /// How long to wait for hyper to hand the connection over once the 101 is written.
 const UPGRADE: Duration = Duration::from_secs(10);
-
-/// Header with the cause of a refusal.
-pub(crate) const CAUSE: HeaderName = HeaderName::from_static("x-console-cause");
 
 /// Bytes of a refusal that are logged.
 const REFUSAL: usize = 300;
@@ -180,17 +182,6 @@ async fn host_drained(proxy: &Proxy) {
     match proxy.backing {
         Backing::Own(_) => proxy.drain.wanted().await,
         Backing::Cluster(_) | Backing::Nova(_) => pending().await,
-    }
-}
-
-/// Counts a wrong token or key where the user's address is known by itself: whoever passed the request on
-/// counts it too.
-pub(crate) async fn count_wrong(proxy: &Proxy, client: Client) {
-    if !client.passed_on {
-        tokio::select! {
-            () = proxy.lines.draining() => {}
-            () = proxy.wrong_tokens.count(Source::from(client.address.ip())) => {}
-        }
     }
 }
 
@@ -321,17 +312,6 @@ async fn admit(
     }
 }
 
-/// Whether another host may be asked for a resume key: it costs a connection, and names its line itself, so
-/// that anybody can cause one.
-pub(crate) async fn may_show_key(proxy: &Proxy, client: Client) -> Result<(), Refusal> {
-    match proxy.wrong_tokens.turn(Source::from(client.address.ip())).await {
-        true => Ok(()),
-        false => Err(Refusal::Unavailable(
-            "your address has shown too many unknown keys, try again later".into(),
-        )),
-    }
-}
-
 fn cause_of(refusal: &Refusal) -> HeaderValue {
     HeaderValue::from_static(refusal.cause().as_str())
 }
@@ -352,77 +332,10 @@ fn switching_protocols(offer: &Offer) -> Answer {
     answer
 }
 
-pub(crate) fn refuse(refusal: &Refusal) -> Answer {
-    let status = match refusal {
-        Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
-        Refusal::Token | Refusal::Resume => StatusCode::UNAUTHORIZED,
-        Refusal::Origin(_) | Refusal::Mode => StatusCode::FORBIDDEN,
-        Refusal::NoSuchLine(_) => StatusCode::NOT_FOUND,
-        Refusal::Busy { .. } | Refusal::Stopped { .. } | Refusal::Away { .. } => {
-            StatusCode::CONFLICT
-        }
-        Refusal::Unreachable(_) | Refusal::Held(_) => StatusCode::BAD_GATEWAY,
-        Refusal::Unavailable(_)
-        | Refusal::Audit
-        | Refusal::HostLost(_)
-        | Refusal::TooMany(_)
-        | Refusal::HostDraining
-        | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let mut answer = refused(status, refusal.cause(), &refusal.to_string());
-    if let Refusal::Busy { free_in: Some(seconds), .. } = refusal {
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
-    }
-    answer
-}
-
 fn not_a_handshake(violation: &Violation) -> Answer {
     let mut answer = refused(violation.status, Cause::Handshake, violation.reason);
     if let Some((name, value)) = &violation.instead {
         answer.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
     }
     answer
-}
-
-/// A refusal before the upgrade: a status, an empty body, and the reason in headers, so that a
-/// client that takes everything after the head for console output sees none.
-pub(crate) fn refused(status: StatusCode, cause: Cause, reason: &str) -> Answer {
-    let mut answer = closing(Response::new(Full::default()));
-    *answer.status_mut() = status;
-    let reason: String =
-        reason.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
-    answer.headers_mut().insert(CAUSE, HeaderValue::from_static(cause.as_str()));
-    if let Ok(reason) = HeaderValue::from_str(&reason) {
-        answer.headers_mut().insert("x-console-reason", reason);
-    }
-    answer
-}
-
-fn closing(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    answer
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-    use serialproxy_proto::id::SessionId;
-
-    use super::*;
-
-    #[test]
-    fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {
-        let (session, since) = (SessionId::new(), Timestamp::UNIX_EPOCH);
-        let busy = |free_in| {
-            let (user, can) = ("ali\nce".into(), Vec::new());
-            refuse(&Refusal::Busy { session, user, since, own: false, free_in, can })
-        };
-        let answer = busy(None);
-        assert_eq!(answer.status(), 409);
-        assert_eq!(answer.headers()["x-console-cause"], "busy");
-        assert_eq!(answer.headers()["x-console-reason"], "busy: ali ce since 1970-01-01T00:00:00Z");
-        assert!(!answer.headers().contains_key(header::RETRY_AFTER));
-        let lost = busy(Some(40));
-        assert_eq!(lost.headers()[header::RETRY_AFTER], "40");
-    }
 }

@@ -16,20 +16,22 @@ use serialproxy_proto::token::ResumeKey;
 
 use crate::Backing;
 use crate::Proxy;
+use crate::answer::Answer;
+use crate::answer::plain;
+use crate::answer::refuse;
 use crate::client::Client;
-use crate::handshake;
 use crate::hosts;
 use crate::hosts::Sought;
-use crate::http::Answer;
-use crate::http::plain;
 use crate::passing;
+use crate::wrong_tokens::count_wrong;
+use crate::wrong_tokens::may_show_key;
 
-/// Bytes of one piece at most.
-pub(crate) const PIECE: usize = 256 * 1024;
+/// Bytes of one piece at most: as many as another host's answer may have.
+const PIECE: usize = passing::BODY;
 
 /// Header that carries the key: not in the address, which is logged, and no page from elsewhere
 /// can send it.
-pub(crate) const KEY: HeaderName = HeaderName::from_static("x-console-resume");
+const KEY: HeaderName = HeaderName::from_static("x-console-resume");
 
 /// Whether a request asks for history: the last segment of its path says so, as a proxy before us
 /// may put others before it.
@@ -47,10 +49,10 @@ pub(crate) async fn answer<B>(proxy: &Proxy, client: Client, request: &Request<B
     };
     let answer = found.unwrap_or_else(|refusal| match refusal {
         Refusal::Resume => plain(StatusCode::UNAUTHORIZED, "the session is over: attach again\n"),
-        refusal => handshake::refuse(&refusal),
+        refusal => refuse(&refusal),
     });
     if answer.status() == StatusCode::UNAUTHORIZED {
-        handshake::count_wrong(proxy, client).await;
+        count_wrong(proxy, client).await;
     }
     answer
 }
@@ -62,14 +64,14 @@ async fn find<B>(
     request: &Request<B>,
 ) -> Result<Answer, Refusal> {
     if let Backing::Cluster(hosts) = &proxy.backing {
-        handshake::may_show_key(proxy, client).await?;
+        may_show_key(proxy, client).await?;
         let host = hosts::find(&**hosts, Sought::Line(key.line())).await?;
-        return passing::history(proxy, (&**hosts, &host), client, request).await;
+        return passing::fetch(proxy, (&**hosts, &host), client, request, KEY).await;
     }
     let line = proxy.lines.get(key.line());
     if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, line.as_ref(), key) {
-        handshake::may_show_key(proxy, client).await?;
-        return passing::history(proxy, (others, &host), client, request).await;
+        may_show_key(proxy, client).await?;
+        return passing::fetch(proxy, (others, &host), client, request, KEY).await;
     }
     let line = line.filter(|line| line.knows(key));
     line.map(|line| piece(&line, request)).ok_or(Refusal::Resume)

@@ -8,14 +8,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Method;
 use http::Request;
-use http::Response;
 use http::StatusCode;
 use http::header;
 use http_body_util::Either;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -32,6 +29,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Proxy;
 use crate::Room;
+use crate::answer::Answer;
+use crate::answer::plain;
+use crate::answer::refused;
 use crate::client::Client;
 use crate::client::Peer;
 use crate::handshake;
@@ -51,8 +51,6 @@ const HEALTH: &str = "/healthz";
 
 /// Bytes of a request's head at most.
 const HEAD_SIZE: usize = 16 * 1024;
-
-pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// A place of a user's address; none where another counts.
 type UserPlace = Option<Place<Source>>;
@@ -161,7 +159,7 @@ fn identify(
     tls: bool,
     request: &Request<Incoming>,
 ) -> Result<(Client, UserPlace), Box<Answer>> {
-    let refused = |status, cause, reason: &str| Box::new(handshake::refused(status, cause, reason));
+    let refused = |status, cause, reason: &str| Box::new(refused(status, cause, reason));
     let client = peer
         .client(tls, request.headers(), config)
         .map_err(|fault| refused(StatusCode::BAD_REQUEST, Cause::Handshake, &fault.to_string()))?;
@@ -227,15 +225,5 @@ fn health(proxy: &Proxy) -> Answer {
 fn allowing(mut answer: Answer) -> Answer {
     let methods = header::HeaderValue::from_static("GET, HEAD, OPTIONS");
     answer.headers_mut().insert(header::ALLOW, methods);
-    answer
-}
-
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::from(text));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
     answer
 }

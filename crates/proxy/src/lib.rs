@@ -9,6 +9,7 @@
 //! ```
 
 mod admission;
+mod answer;
 mod backing;
 mod client;
 mod console;

@@ -17,8 +17,8 @@ use http_body_util::Full;
 use rust_embed::RustEmbed;
 use serialproxy_config::Config;
 
-use crate::http::Answer;
-use crate::http::plain;
+use crate::answer::Answer;
+use crate::answer::plain;
 
 /// The terminal page, for every path that is not a file.
 const PAGE: &str = "serial.html";

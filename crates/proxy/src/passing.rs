@@ -26,12 +26,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Proxy;
+use crate::answer::Answer;
+use crate::answer::CAUSE;
 use crate::client::Client;
-use crate::handshake::CAUSE;
-use crate::history;
 use crate::hosts;
 use crate::hosts::Reach;
-use crate::http::Answer;
 use crate::ticket::token_cookie;
 
 /// How long a host may take to answer: it waits 2 s for a line that is being connected, and as long
@@ -42,7 +41,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const HEAD: usize = 16 * 1024;
 
 /// Bytes of an answer's body at most: a piece of history.
-const BODY: usize = history::PIECE;
+pub(crate) const BODY: usize = 256 * 1024;
 
 /// What of an answer's head the user is told: all that a host says, and nothing with which one could
 /// act on pages of this proxy.
@@ -113,18 +112,19 @@ pub(crate) async fn attach<B>(
     ask(proxy, (hosts, host), passed).await
 }
 
-/// Passes a request for the history of a session's line on.
+/// Passes a request that is answered over HTTP on, with its header of this name.
 ///
 /// # Errors
 ///
 /// When the host does not respond.
-pub(crate) async fn history<B>(
+pub(crate) async fn fetch<B>(
     proxy: &Proxy,
     (hosts, host): (&dyn Reach, &str),
     client: Client,
     request: &Request<B>,
+    header: HeaderName,
 ) -> Result<Answer, Refusal> {
-    let passed = passed_on(client, request, &[history::KEY])?;
+    let passed = passed_on(client, request, &[header])?;
     Ok(ask(proxy, (hosts, host), passed).await?.answer)
 }
 

@@ -16,10 +16,10 @@ use serialproxy_proto::relayed::RelayedUser;
 use serialproxy_tls::Stream;
 
 use crate::Proxy;
+use crate::answer::Answer;
+use crate::answer::refused;
 use crate::client::Client;
-use crate::handshake::refused;
 use crate::hosts::tend;
-use crate::http::Answer;
 use crate::http::serve;
 
 impl Proxy {

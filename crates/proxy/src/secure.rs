@@ -8,9 +8,9 @@ use http::uri::Authority;
 use http_body_util::Full;
 use serialproxy_proto::cause::Cause;
 
-use crate::handshake;
-use crate::http::Answer;
-use crate::http::plain;
+use crate::answer::Answer;
+use crate::answer::plain;
+use crate::answer::refused;
 use crate::upgrade;
 
 /// Names the address to use instead. Not a redirect: the token that came in clear is not to be
@@ -21,7 +21,7 @@ pub(crate) fn refuse<B>(request: &Request<B>) -> Answer {
     let host = host.as_ref().map_or("HOST:PORT", Authority::as_str);
     if upgrade::is_asked_for(request) {
         let reason = format!("this port speaks only TLS: use wss://{host}/");
-        return handshake::refused(StatusCode::BAD_REQUEST, Cause::Handshake, &reason);
+        return refused(StatusCode::BAD_REQUEST, Cause::Handshake, &reason);
     }
     let text = format!(
         "This port speaks only TLS: use https://{host}/ instead of http://{host}/.\nThe request \

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use serialproxy_limits::Meter;
 use serialproxy_limits::Source;
+use serialproxy_proto::refusal::Refusal;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+use crate::Proxy;
+use crate::client::Client;
 
 /// The time in which an address may show so many.
 const SPAN: Duration = Duration::from_secs(60);
@@ -47,6 +51,28 @@ impl WrongTokens {
         let Ok(_place) = self.waiting.try_acquire() else { return false };
         tokio::time::sleep(wait).await;
         true
+    }
+}
+
+/// Counts a wrong token or key where the user's address is known by itself: whoever passed the request on
+/// counts it too.
+pub(crate) async fn count_wrong(proxy: &Proxy, client: Client) {
+    if !client.passed_on {
+        tokio::select! {
+            () = proxy.lines.draining() => {}
+            () = proxy.wrong_tokens.count(Source::from(client.address.ip())) => {}
+        }
+    }
+}
+
+/// Whether another host may be asked for a resume key: it costs a connection, and names its line itself, so
+/// that anybody can cause one.
+pub(crate) async fn may_show_key(proxy: &Proxy, client: Client) -> Result<(), Refusal> {
+    match proxy.wrong_tokens.turn(Source::from(client.address.ip())).await {
+        true => Ok(()),
+        false => Err(Refusal::Unavailable(
+            "your address has shown too many unknown keys, try again later".into(),
+        )),
     }
 }
 
