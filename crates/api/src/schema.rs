@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
-use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
@@ -16,6 +15,7 @@ use serialproxy_proto::audit::EventName;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
+use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
@@ -113,14 +113,7 @@ fn consoles() -> Named {
 }
 
 fn lines() -> Named {
-    let kind = words(&[
-        EndpointKind::Tcp,
-        EndpointKind::Tls,
-        EndpointKind::Telnet,
-        EndpointKind::Incoming,
-        EndpointKind::Unix,
-        EndpointKind::Pty,
-    ]);
+    let kind = words(&EndpointKind::ALL);
     let unreachable = [("unreachable", json!({"type": "array", "items": text()}))];
     vec![
         (OCTETS, json!({"type": "string", "format": "binary"})),

@@ -1,6 +1,6 @@
 //! One look at libvirt, for those who check a host. It changes nothing, and connects to no guest.
 
-use serialproxy_line::Endpoint;
+use serialproxy_proto::endpoint::Endpoint;
 
 use crate::domain::Facts;
 use crate::domain::SerialPort;

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serialproxy_config::values;
-use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
+use serialproxy_line::claim_at;
 use serialproxy_proto::api;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::terminal::Backspace;
@@ -58,7 +58,7 @@ impl Statics {
             servers.entry(id).or_insert(server).ports.push(*port);
             if enabled {
                 let server = ServerRef { id, name: name.clone() };
-                let resolve = Arc::new(Fixed::from(endpoint));
+                let resolve = Arc::new(Fixed(endpoint.clone()));
                 let line = lines.add(&server, Some(&owners.of(id, name)), *port, resolve);
                 line.guest_wants(wanted(terminal));
                 line.guest_running();
@@ -131,17 +131,7 @@ impl Resolve for Fixed {
 
     /// Two hosts' files may give the same name to different switches.
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
-        endpoint.claim(line)
-    }
-}
-
-impl From<&StaticEndpoint> for Fixed {
-    fn from(endpoint: &StaticEndpoint) -> Self {
-        Self(match endpoint {
-            StaticEndpoint::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
-            StaticEndpoint::Tls { host, port } => Endpoint::Tls { host: host.clone(), port: *port },
-            StaticEndpoint::Unix(path) => Endpoint::Unix(path.clone()),
-        })
+        claim_at(line, endpoint)
     }
 }
 
@@ -166,7 +156,7 @@ mod tests {
         let ports = [0, 3].map(|port| {
             let path = directory.path().join(format!("port{port}"));
             let listener = UnixListener::bind(&path).unwrap();
-            let endpoint = StaticEndpoint::Unix(path);
+            let endpoint = Endpoint::Unix(path);
             let terminal = StaticTerminal::default();
             (listener, StaticLine { name: "switch".into(), port, endpoint, terminal })
         });
@@ -186,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_a_static_server_does_not_have_is_refused() {
-        let endpoint = StaticEndpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
+        let endpoint = Endpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
         let terminal = StaticTerminal::default();
         let line = StaticLine { name: "switch".into(), port: 1, endpoint, terminal };
         let statics = Statics::start("host-1", &[line], &owners(), false, &lines());

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serialproxy_proto::address::target;
+
 use crate::error::shown;
 use crate::machine;
-use crate::network::target;
 use crate::option::Surroundings;
 use crate::scalar::list;
 use crate::scalar::number;

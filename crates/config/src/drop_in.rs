@@ -3,8 +3,9 @@
 
 use std::net::UdpSocket;
 
+use serialproxy_proto::address::host;
+
 use crate::machine;
-use crate::network::host;
 use crate::option::Opt;
 use crate::scalar::boolean;
 

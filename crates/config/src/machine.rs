@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-use crate::network::host;
+use serialproxy_proto::address::host;
 
 /// How much of `/etc/hosts` is read, in bytes.
 const MAX_HOSTS: u64 = 1024 * 1024;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::network::host;
-use crate::network::is_bare_v6;
+use serialproxy_proto::address::host;
+use serialproxy_proto::address::is_bare_v6;
+use serialproxy_proto::address::target;
+
 use crate::network::is_local;
-use crate::network::target;
 
 /// Longest accepted scheme.
 const SCHEME: usize = 32;

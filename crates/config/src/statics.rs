@@ -1,15 +1,13 @@
 //! `[static] line = NAME[:PORT] ENDPOINT [SETTING=VALUE…]`.
 
-use std::path::PathBuf;
+use serialproxy_proto::endpoint::Endpoint;
 
-use crate::network::target;
 use crate::refusal::Refusal;
 use crate::scalar::choice;
 use crate::scalar::number;
 use crate::values::Backspace;
 use crate::values::LineFeed;
 use crate::values::Newline;
-use crate::values::StaticEndpoint;
 use crate::values::StaticLine;
 use crate::values::StaticTerminal;
 
@@ -17,9 +15,6 @@ use crate::values::StaticTerminal;
 const MAX_LINES: usize = 10_000;
 
 const MAX_NAME: usize = 255;
-
-/// Longest path of a unix socket on Linux: `sun_path` without its final NUL (unix(7)).
-const MAX_SOCKET_PATH: usize = 107;
 
 /// Adds a line.
 pub(crate) fn add(lines: &mut Vec<StaticLine>, text: &str) -> Result<(), Refusal> {
@@ -49,7 +44,8 @@ fn parse(text: &str) -> Result<StaticLine, Refusal> {
     let Ok(port) = port else {
         return Err("has a port index that is not within 0 and 255".into());
     };
-    let endpoint = parse_endpoint(endpoint)?;
+    let endpoint = endpoint.parse::<Endpoint>();
+    let endpoint = endpoint.map_err(|reason| format!("has an endpoint that {reason}"))?;
     let terminal = parse_settings(settings)?;
     Ok(StaticLine { name: name.to_owned(), port, endpoint, terminal })
 }
@@ -96,37 +92,19 @@ fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn parse_endpoint(text: &str) -> Result<StaticEndpoint, Refusal> {
-    match text.split_once("://") {
-        Some((scheme @ ("tcp" | "tls"), address)) => match target(address) {
-            Ok((host, port)) if scheme == "tls" => Ok(StaticEndpoint::Tls { host, port }),
-            Ok((host, port)) => Ok(StaticEndpoint::Tcp { host, port }),
-            Err(reason) => Err(format!("has an endpoint that {reason}").into()),
-        },
-        Some(("unix", path)) if !path.starts_with('/') => {
-            Err("has a socket whose path is not absolute: write unix:///path".into())
-        }
-        Some(("unix", path)) if path.len() > MAX_SOCKET_PATH => {
-            Err(format!("has a socket whose path is longer than {MAX_SOCKET_PATH} bytes").into())
-        }
-        Some(("unix", path)) => Ok(StaticEndpoint::Unix(PathBuf::from(path))),
-        _ => Err("has an endpoint of an unknown kind".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn line(name: &str, port: u8, endpoint: StaticEndpoint) -> Result<StaticLine, Refusal> {
+    fn line(name: &str, port: u8, endpoint: Endpoint) -> Result<StaticLine, Refusal> {
         let terminal = StaticTerminal::default();
         Ok(StaticLine { name: name.into(), port, endpoint, terminal })
     }
 
-    fn tcp(host: &str, port: u16) -> StaticEndpoint {
-        StaticEndpoint::Tcp { host: host.into(), port }
+    fn tcp(host: &str, port: u16) -> Endpoint {
+        Endpoint::Tcp { host: host.into(), port }
     }
 
     #[test]
@@ -135,7 +113,7 @@ mod tests {
         assert_eq!(parse("a.b_c:255 \t tcp://[::1]:1"), line("a.b_c", 255, tcp("::1", 1)));
         assert_eq!(
             parse("a:1 unix:///run/x/y.sock"),
-            line("a", 1, StaticEndpoint::Unix("/run/x/y.sock".into()))
+            line("a", 1, Endpoint::Unix("/run/x/y.sock".into()))
         );
     }
 
@@ -163,10 +141,13 @@ mod tests {
             ("a tcp://b:1/", "has an endpoint that has a port that is not within 1 and 65535"),
             ("a tcp://b c:1", "has an endpoint that has no port"),
             ("a tcp://b<c:1", "has an endpoint that is neither an IP address nor a host name"),
-            ("a unix://run/x", "has a socket whose path is not absolute: write unix:///path"),
-            (&format!("a unix:///{path}"), "has a socket whose path is longer than 107 bytes"),
-            ("a telnet://b:1", "has an endpoint of an unknown kind"),
-            ("a /run/x", "has an endpoint of an unknown kind"),
+            ("a unix://run/x", "has an endpoint that has no absolute path: write unix:///path"),
+            (
+                &format!("a unix:///{path}"),
+                "has an endpoint that has a path of more than 107 bytes",
+            ),
+            ("a telnet://b:1", "has an endpoint that is of an unknown kind"),
+            ("a /run/x", "has an endpoint that is of an unknown kind"),
         ] {
             assert_eq!(parse(text), Err(reason.into()), "{text}");
         }
@@ -191,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_tls_endpoint_is_a_host_and_a_port() {
-        let endpoint = StaticEndpoint::Tls { host: "b".into(), port: 1 };
+        let endpoint = Endpoint::Tls { host: "b".into(), port: 1 };
         assert_eq!(parse("a tls://b:1"), line("a", 0, endpoint));
         assert_eq!(parse("a tls://b"), Err("has an endpoint that has no port".into()));
     }

@@ -13,7 +13,6 @@ pub use self::cluster::Cluster;
 pub use self::static_line::Backspace;
 pub use self::static_line::LineFeed;
 pub use self::static_line::Newline;
-pub use self::static_line::StaticEndpoint;
 pub use self::static_line::StaticLine;
 pub use self::static_line::StaticTerminal;
 pub use crate::login::AuthType;

@@ -2,10 +2,10 @@
 
 use tokio::io::Interest;
 
-use crate::endpoint::Resolve;
 use crate::pump::ARRIVAL;
 use crate::pump::SCRATCH;
 use crate::pump::take_in;
+use crate::resolve::Resolve;
 use crate::shared::Shared;
 use crate::stream::Stream;
 

@@ -7,6 +7,7 @@
 use std::fs::DirBuilder;
 use std::fs::Permissions;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -20,6 +21,8 @@ use rustix::fs::FlockOperation;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use serialproxy_proto::endpoint::Endpoint;
+use serialproxy_proto::id::LineKey;
 use uuid::Uuid;
 
 /// A process id in decimal, at most.
@@ -53,6 +56,31 @@ pub(crate) enum Unclaimed {
     Held(Option<u32>),
     /// The claim failed.
     Failed(io::Error),
+}
+
+/// The name of a claim that includes the endpoint.
+pub fn claim_at(line: LineKey, endpoint: &Endpoint) -> String {
+    let mut text = format!("{:?} {}", endpoint.kind(), endpoint.address());
+    // Each network namespace has its own ports.
+    if is_loopback(endpoint)
+        && let Ok(namespace) = std::fs::read_link("/proc/self/ns/net")
+    {
+        text = format!("{text} {}", namespace.display());
+    }
+    let endpoint = Uuid::new_v5(&line.server.0, text.as_bytes());
+    format!("{}-{}-{endpoint}", line.server, line.port)
+}
+
+fn is_loopback(endpoint: &Endpoint) -> bool {
+    let (Endpoint::Tcp { host, .. }
+    | Endpoint::Tls { host, .. }
+    | Endpoint::Telnet { host, .. }
+    | Endpoint::Incoming { host, .. }
+    | Endpoint::Tunnel { host, .. }) = endpoint
+    else {
+        return false;
+    };
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl Claims {

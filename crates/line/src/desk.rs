@@ -16,9 +16,9 @@ use serialproxy_proto::pen::Pen;
 use serialproxy_proto::pen::Request;
 use tokio::task::AbortHandle;
 
-use crate::endpoint::Permit;
 use crate::ordered::Place;
 use crate::ordered::Placed;
+use crate::resolve::Permit;
 use crate::session::Session;
 use crate::stream::Stream;
 

@@ -4,17 +4,17 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serialproxy_proto::endpoint::Endpoint;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
 use crate::claim::Claim;
 use crate::claim::Unclaimed;
-use crate::endpoint::Endpoint;
-use crate::endpoint::Permit;
-use crate::endpoint::Resolve;
-use crate::endpoint::Unresolved;
 use crate::holders;
 use crate::listener::Listener;
+use crate::resolve::Permit;
+use crate::resolve::Resolve;
+use crate::resolve::Unresolved;
 use crate::shared::Shared;
 use crate::status::Connection;
 use crate::stream::Stream;
@@ -111,7 +111,7 @@ async fn reach(
     hold: &mut Hold,
     endpoint: &Endpoint,
 ) -> Result<(Stream, Option<&'static str>), Connection> {
-    tracing::debug!(line = line.name(), server = %line.key.server, endpoint = endpoint.info().address, "connecting");
+    tracing::debug!(line = line.name(), server = %line.key.server, %endpoint, "connecting");
     hold.claim(line, resolve, endpoint)?;
     let address = endpoint.in_words();
     let (stream, cleared) = match endpoint {

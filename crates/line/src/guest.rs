@@ -3,11 +3,11 @@
 use std::sync::Mutex;
 
 use serialproxy_proto::api::Status;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::terminal::TerminalSettings;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use crate::endpoint::Endpoint;
 use crate::lock;
 
 #[derive(Debug)]

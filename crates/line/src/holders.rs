@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use serialproxy_proto::endpoint::Endpoint;
 use tokio::sync::Mutex;
 
 use crate::diag;
-use crate::endpoint::Endpoint;
 use crate::stream::Stream;
 
 /// How long a found holder of a file is taken from an earlier search.

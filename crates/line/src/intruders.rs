@@ -15,10 +15,10 @@ use rustix::fs::inotify::CreateFlags;
 use rustix::fs::inotify::ReadFlags;
 use rustix::fs::inotify::WatchFlags;
 use rustix::io::Errno;
+use serialproxy_proto::endpoint::Endpoint;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::endpoint::Endpoint;
 use crate::holders;
 use crate::lock;
 

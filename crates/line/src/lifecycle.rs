@@ -1,9 +1,9 @@
 //! The reports about a line's guest.
 
 use serialproxy_proto::api;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::terminal::TerminalSettings;
 
-use crate::endpoint::Endpoint;
 use crate::guest::Power;
 use crate::line::Line;
 use crate::status::Connection;

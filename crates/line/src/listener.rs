@@ -9,15 +9,15 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use serialproxy_limits::seldom::is_due;
+use serialproxy_proto::endpoint::Endpoint;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::diag;
-use crate::endpoint::Endpoint;
-use crate::endpoint::Resolve;
 use crate::holders;
+use crate::resolve::Resolve;
 use crate::shared::Shared;
 use crate::status::Connection;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::pen::Pen;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -77,7 +77,7 @@ impl News {
     }
 
     /// The line connects to this port, whose output begins at this offset.
-    pub(crate) fn set_endpoint(&self, endpoint: EndpointInfo, offset: u64) {
+    pub(crate) fn set_endpoint(&self, endpoint: Endpoint, offset: u64) {
         self.change(
             |_| true,
             |status| {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serialproxy_proto::api::Status;
+use serialproxy_proto::endpoint::Endpoint;
 use tokio::time::Instant;
 
 use crate::catch_up::catch_up;
@@ -25,11 +26,10 @@ use crate::dial::ended;
 use crate::dial::held;
 use crate::dial::not_permitted;
 use crate::dial::unresolved;
-use crate::endpoint::Endpoint;
-use crate::endpoint::Permit;
-use crate::endpoint::Resolve;
 use crate::intruders::intruder;
 use crate::pump::pump;
+use crate::resolve::Permit;
+use crate::resolve::Resolve;
 use crate::shared::Shared;
 use crate::status::Connection;
 use crate::stream::Stream;
@@ -130,7 +130,7 @@ async fn connect(
     // Before each connection, the owner asks for the port: an earlier answer may be stale.
     let _ = tokio::time::timeout(Duration::ZERO, line.guest.moved()).await;
     let Dialed { permit, endpoint, stream, cleared } = dial(line, resolve, hold).await?;
-    line.news.set_endpoint(endpoint.info(), line.output.end());
+    line.news.set_endpoint(endpoint.clone(), line.output.end());
     let stream = Arc::new(stream);
     line.input.desk().open(Arc::clone(&stream), permit.clone());
     let missed = catch_up(line, resolve, &stream).await;

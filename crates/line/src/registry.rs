@@ -23,7 +23,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::endpoint::Resolve;
 use crate::kept::Restored;
 use crate::line::Line;
 use crate::lock;
@@ -32,6 +31,7 @@ use crate::ordered::Place;
 use crate::ordered::Placed;
 use crate::owner;
 use crate::painter::Painters;
+use crate::resolve::Resolve;
 use crate::settings::Settings;
 
 /// How long a client that resumes waits for its line, which the hypervisor must report first after
@@ -277,9 +277,9 @@ mod tests {
     use serialproxy_proto::compute::BoxFuture;
 
     use super::*;
-    use crate::endpoint::Endpoint;
-    use crate::endpoint::Unresolved;
+    use crate::resolve::Unresolved;
     use crate::shared::Shared;
+    use serialproxy_proto::endpoint::Endpoint;
 
     #[derive(Debug)]
     struct Nowhere;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serialproxy_proto::api::EndpointInfo;
 use serialproxy_proto::api::Status as ServerStatus;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::close::Close;
@@ -14,6 +13,7 @@ use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::console::VIEWERS;
 use serialproxy_proto::console::Viewer;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
 use serialproxy_proto::pen::Request;
@@ -32,7 +32,7 @@ pub(crate) struct Status {
     pub(crate) connection: Connection,
     /// Why the guest does not go on although its process runs.
     pub(crate) halt: Option<Halt>,
-    pub(crate) endpoint: Option<EndpointInfo>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// The offset where the output of the last connection begins.
     pub(crate) connection_offset: u64,
     pub(crate) epoch: u64,

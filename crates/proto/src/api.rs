@@ -12,6 +12,8 @@ use crate::cause::Cause;
 use crate::console::Action;
 use crate::console::LineState;
 use crate::console::ServerRef;
+use crate::endpoint;
+use crate::endpoint::Endpoint;
 use crate::id::ServerId;
 use crate::id::SessionId;
 use crate::refusal::rfc3339;
@@ -71,7 +73,8 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// The address of the guest's port, if it is known.
-    pub endpoint: Option<EndpointInfo>,
+    #[serde(default, deserialize_with = "endpoint::understood")]
+    pub endpoint: Option<Endpoint>,
     /// Random id, new whenever offsets start at 0 again.
     pub line: Uuid,
     /// Guest boots that the line has seen.
@@ -88,33 +91,6 @@ pub struct Line {
     pub writer: Option<Writer>,
     /// How many sessions watch.
     pub watchers: u64,
-}
-
-/// The address of a guest's port.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct EndpointInfo {
-    /// The transport.
-    pub kind: EndpointKind,
-    /// `host:port` or a path.
-    pub address: String,
-}
-
-/// The transport of a guest's port.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EndpointKind {
-    /// A plain TCP socket.
-    Tcp,
-    /// TCP with TLS.
-    Tls,
-    /// TCP that speaks telnet.
-    Telnet,
-    /// TCP where the hypervisor connects to us.
-    Incoming,
-    /// A unix socket.
-    Unix,
-    /// A pseudo-terminal.
-    Pty,
 }
 
 /// `{"lines": […]}`, paged.

@@ -4,6 +4,7 @@
 //! This crate never opens a socket, never reads a clock and knows no runtime: time and
 //! randomness come in as arguments, so all of it is tested without waiting.
 
+pub mod address;
 pub mod api;
 pub mod audit;
 pub mod bounds;
@@ -11,6 +12,7 @@ pub mod cause;
 pub mod close;
 pub mod compute;
 pub mod console;
+pub mod endpoint;
 pub mod forwarded;
 #[doc(hidden)]
 #[cfg(any(test, fuzzing))]

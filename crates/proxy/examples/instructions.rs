@@ -17,7 +17,6 @@ use jiff::Timestamp;
 use jiff::ToSpan;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
-use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
 use serialproxy_console::Host;
@@ -26,6 +25,7 @@ use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::api::ADMIN_PROJECT;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
@@ -159,7 +159,7 @@ async fn input(
 async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     let port = TcpListener::bind("127.0.0.1:0").await?;
     let address = port.local_addr()?;
-    let endpoint = StaticEndpoint::Tcp { host: address.ip().to_string(), port: address.port() };
+    let endpoint = Endpoint::Tcp { host: address.ip().to_string(), port: address.port() };
     let mut config = Config::default();
     config.serial_console.enabled = true;
     config.compute.libvirt = false;

@@ -8,8 +8,8 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::refusal::Refusal;
 
 use crate::Proxy;
-use crate::backing::Console;
 use crate::client::Client;
+use crate::console::Console;
 
 /// What is known of a client that attaches.
 #[derive(Debug, Default)]

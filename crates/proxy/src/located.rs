@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serialproxy_line::Endpoint;
 use serialproxy_line::Permit;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::ServerId;
 use tokio::time::Instant;
 

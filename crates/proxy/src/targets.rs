@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_limits::seldom;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Lines;
@@ -31,6 +30,7 @@ use serialproxy_proto::api::Status;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;

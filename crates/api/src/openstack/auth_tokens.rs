@@ -6,9 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
 use serde_json::json;
-use serialproxy_proto::api::EndpointInfo;
-use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::endpoint::Endpoint;
 
 use super::PLACES;
 use super::microversion::Version;
@@ -66,11 +65,9 @@ async fn show(
 
 /// Host and port; none if the guest's port is not a TCP port, to which other proxies cannot
 /// connect.
-fn address(endpoint: &EndpointInfo) -> Option<(&str, u16)> {
-    if !matches!(endpoint.kind, EndpointKind::Tcp | EndpointKind::Tls) {
-        return None;
+fn address(endpoint: &Endpoint) -> Option<(&str, u16)> {
+    match endpoint {
+        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => Some((host, *port)),
+        _ => None,
     }
-    let (host, port) = endpoint.address.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Some((host, port.parse().ok()?))
 }

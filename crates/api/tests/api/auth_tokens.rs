@@ -3,8 +3,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use serde_json::json;
-use serialproxy_proto::api::EndpointInfo;
-use serialproxy_proto::api::EndpointKind;
+use serialproxy_proto::endpoint::Endpoint;
 
 use crate::bench::ADMIN;
 use crate::bench::Answer;
@@ -78,14 +77,16 @@ async fn an_expired_token_is_as_an_unknown_one() {
 
 #[tokio::test]
 async fn host_and_port_are_those_that_another_host_can_dial() {
-    for (kind, address, host, port) in [
-        (EndpointKind::Tcp, "192.0.2.1:10000", json!("192.0.2.1"), json!(10000)),
-        (EndpointKind::Tls, "kvm1.example:10001", json!("kvm1.example"), json!(10001)),
-        (EndpointKind::Tcp, "[2001:db8::1]:10002", json!("2001:db8::1"), json!(10002)),
-        (EndpointKind::Unix, "/run/a.sock", json!(null), json!(null)),
-        (EndpointKind::Pty, "/dev/pts/1", json!(null), json!(null)),
+    let tunnel = Endpoint::Tunnel { host: "192.0.2.1".into(), port: 10003, path: "secret".into() };
+    for (endpoint, host, port) in [
+        ("tcp://192.0.2.1:10000".parse().unwrap(), json!("192.0.2.1"), json!(10000)),
+        ("tls://kvm1.example:10001".parse().unwrap(), json!("kvm1.example"), json!(10001)),
+        ("tcp://[2001:db8::1]:10002".parse().unwrap(), json!("2001:db8::1"), json!(10002)),
+        ("unix:///run/a.sock".parse().unwrap(), json!(null), json!(null)),
+        (Endpoint::Pty("/dev/pts/1".into()), json!(null), json!(null)),
+        (tunnel, json!(null), json!(null)),
     ] {
-        let endpoint = EndpointInfo { kind, address: address.into() };
+        let address = endpoint.address();
         let fake = Fake { endpoint: Some(endpoint), ..Fake::default() };
         let bench = Bench::with(fake, &config(), serialproxy_api::Auth::Noauth);
         let token = token(&bench).await;

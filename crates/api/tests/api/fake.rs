@@ -9,8 +9,6 @@ use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Adopted;
 use serialproxy_proto::api::AdoptedPort;
 use serialproxy_proto::api::Boot;
-use serialproxy_proto::api::EndpointInfo;
-use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Line;
 use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Protocol;
@@ -34,6 +32,7 @@ use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
@@ -87,7 +86,7 @@ pub(crate) struct Fake {
     /// Whether servers have no ports.
     pub(crate) portless: bool,
     /// The endpoint of `running`, if not TCP.
-    pub(crate) endpoint: Option<EndpointInfo>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// What boots and changes of power wait for, if anything.
     pub(crate) gate: Option<Notify>,
     /// Notified when a boot begins to wait.
@@ -158,7 +157,7 @@ impl Fake {
             return Err(ComputeError::NotFound(format!("Instance {} has 2 ports", server.id)));
         }
         let live = key == LineKey { server: running(), port: 0 };
-        let tcp = || EndpointInfo { kind: EndpointKind::Tcp, address: "127.0.0.1:10000".into() };
+        let tcp = || Endpoint::Tcp { host: "127.0.0.1".into(), port: 10000 };
         let endpoint = live.then(|| self.endpoint.clone().unwrap_or_else(tcp));
         Ok(Line {
             server: ServerRef { id: server.id, name: server.name },

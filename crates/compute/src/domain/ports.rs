@@ -67,7 +67,7 @@ fn replace<'a>(
 mod tests {
     use proptest::prelude::*;
 
-    use serialproxy_line::Endpoint;
+    use serialproxy_proto::endpoint::Endpoint;
 
     use super::super::Facts;
     use super::*;

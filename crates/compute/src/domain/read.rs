@@ -12,7 +12,7 @@ use quick_xml::events::BytesStart;
 use quick_xml::events::Event;
 use quick_xml::name::Namespace;
 use quick_xml::name::ResolveResult;
-use serialproxy_line::Endpoint;
+use serialproxy_proto::endpoint::Endpoint;
 
 use super::NAMESPACE;
 use super::NOVA;

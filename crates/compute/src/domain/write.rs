@@ -133,7 +133,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serialproxy_line::Endpoint;
+    use serialproxy_proto::endpoint::Endpoint;
 
     use super::super::Facts;
     use super::*;

@@ -1,12 +1,12 @@
 //! Adoption: TCP ports for domains that others defined, and its reversal.
 
 use serialproxy_ledger::Adoption;
-use serialproxy_line::Endpoint;
 use serialproxy_proto::api;
 use serialproxy_proto::api::AdoptedPort;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::Stop;
 use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 
@@ -162,7 +162,7 @@ impl Guests {
         let replaced = devices.replaced(ports.len());
         let given = (0..=u8::MAX).zip(ports).zip(replaced).map(|((port, tcp), was)| {
             let endpoint = Endpoint::Tcp { host: self.ports.address().to_owned(), port: *tcp };
-            AdoptedPort { port, was, now: endpoint.info().address }
+            AdoptedPort { port, was, now: endpoint.address() }
         });
         given.collect()
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Weak;
 
-use serialproxy_line::Endpoint;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 
 use super::Guests;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use serialproxy_ledger::Ledger;
 use serialproxy_ledger::LedgerError;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Resolve;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use tokio::time::Instant;

@@ -135,7 +135,7 @@ async fn a_running_domain_has_its_ports_from_the_next_start_or_at_once() {
     assert_eq!(adopted.unwrap().server.status, Status::Active);
     let line = role.until_connected(id, 0).await;
     let port = role.leases()[0].0;
-    assert_eq!(line.endpoint.unwrap().address, format!("127.0.0.1:{port}"));
+    assert_eq!(line.endpoint.unwrap().address(), format!("127.0.0.1:{port}"));
 
     role.manager.unadopt(id).await.unwrap();
     assert_eq!(description(&daemon, name), before);

@@ -1,15 +1,15 @@
 //! What the serial devices of guests can do, and how their lines are reached.
 
-use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::Transport;
 use serialproxy_e2e::libvirtd::Libvirtd;
-use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::compute::Servers;
+use serialproxy_proto::endpoint::Endpoint;
+use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 
@@ -81,7 +81,7 @@ async fn a_device_without_breaks_refuses_one_and_takes_a_sysrq_as_typed_characte
 #[tokio::test]
 async fn a_static_line_has_no_break() {
     let role = Role::start("test:///default", |config| {
-        let endpoint = StaticEndpoint::Tcp { host: "127.0.0.1".into(), port: 1 };
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: 1 };
         config.static_lines.push(StaticLine {
             name: "switch".into(),
             port: 0,
@@ -113,8 +113,8 @@ async fn a_guest_is_reached_over_sockets_that_go_with_it() {
     for port in [0, 1] {
         let endpoint = role.until_connected(id, port).await.endpoint.unwrap();
         let socket = directory.join(format!("serial{port}"));
-        assert_eq!(endpoint.kind, EndpointKind::Unix);
-        assert_eq!(endpoint.address, socket.display().to_string());
+        assert_eq!(endpoint.kind(), EndpointKind::Unix);
+        assert_eq!(endpoint.address(), socket.display().to_string());
         role.until_printed(id, port, PROMPT).await;
     }
     assert!(role.leases().is_empty(), "no TCP port is used");

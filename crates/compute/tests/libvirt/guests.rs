@@ -234,7 +234,7 @@ async fn a_stopped_guest_whose_port_a_stranger_took_gets_another() {
     let [first, second] = lines(id);
     assert_eq!(role.leases(), [(port, first), (port + 2, second)]);
     let line = role.until_connected(id, 1).await;
-    assert_eq!(line.endpoint.unwrap().address, format!("127.0.0.1:{}", port + 2));
+    assert_eq!(line.endpoint.unwrap().address(), format!("127.0.0.1:{}", port + 2));
     role.until_printed(id, 1, PROMPT).await;
     drop(stranger);
     role.manager.delete(id).await.unwrap();
@@ -339,7 +339,7 @@ async fn a_guest_is_reached_over_ipv6() {
     });
     let id = boot(&role, "t-compute-ipv6").await;
     let endpoint = role.until_connected(id, 0).await.endpoint.unwrap();
-    assert_eq!(endpoint.address, format!("[::1]:{}", first_port(&role)));
+    assert_eq!(endpoint.address(), format!("[::1]:{}", first_port(&role)));
     role.manager.delete(id).await.unwrap();
 }
 

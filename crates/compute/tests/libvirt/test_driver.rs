@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serialproxy_config::values::ServerProject;
-use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
 use serialproxy_line::Start;
@@ -17,6 +16,7 @@ use serialproxy_proto::compute::Page;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Mode;
@@ -57,7 +57,7 @@ fn id(text: &str) -> ServerId {
 }
 
 fn static_line(port: u16) -> StaticLine {
-    let endpoint = StaticEndpoint::Tcp { host: "127.0.0.1".into(), port };
+    let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
     StaticLine { name: "switch".into(), port: 0, endpoint, terminal: StaticTerminal::default() }
 }
 

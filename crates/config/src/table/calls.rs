@@ -1,10 +1,11 @@
 //! Options of the API, and of the proxy's way to it.
 
+use serialproxy_proto::address::host;
+
 use super::ABOUT_SECONDS_FROM_1;
 use super::LISTEN;
 use super::PEM;
 use crate::network::api_url;
-use crate::network::host;
 use crate::network::listen;
 use crate::network::service_url;
 use crate::option::Fallback::Text;

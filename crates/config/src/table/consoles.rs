@@ -1,12 +1,13 @@
 //! Options of consoles: the group `DEFAULT`, and those that Nova has for them.
 
+use serialproxy_proto::address::host;
+
 use super::ABOUT_SECONDS;
 use super::HOST;
 use super::PEM;
 use crate::ciphers::ciphers;
 use crate::network::base_url;
 use crate::network::frame_ancestors;
-use crate::network::host;
 use crate::network::port_range;
 use crate::option::Fallback::Computed;
 use crate::option::Fallback::Text;

@@ -1,6 +1,6 @@
 //! What `[static] line` holds.
 
-use std::path::PathBuf;
+use serialproxy_proto::endpoint::Endpoint;
 
 /// `[static] line = NAME[:PORT] ENDPOINT [SETTING=VALUE…]`
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -10,7 +10,7 @@ pub struct StaticLine {
     /// Index of the port.
     pub port: u8,
     /// Where it is.
-    pub endpoint: StaticEndpoint,
+    pub endpoint: Endpoint,
     /// What it wants of terminals.
     pub terminal: StaticTerminal,
 }
@@ -53,25 +53,4 @@ pub enum LineFeed {
     Down,
     /// Begins a line.
     NewLine,
-}
-
-/// Endpoint of a static line.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum StaticEndpoint {
-    /// `tcp://host:port`
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// `tls://host:port`
-    Tls {
-        /// Name or address, which the certificate has to bear.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// `unix:///path`
-    Unix(PathBuf),
 }

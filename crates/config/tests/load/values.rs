@@ -12,11 +12,11 @@ use serialproxy_config::values::LogFormat;
 use serialproxy_config::values::LogLevel;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
-use serialproxy_config::values::StaticEndpoint;
 use serialproxy_config::values::StaticLine;
 use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
+use serialproxy_proto::endpoint::Endpoint;
 
 use crate::Place;
 use crate::config;
@@ -84,9 +84,9 @@ claims = /claims
     assert_eq!(config.session.grace, Duration::from_secs(2));
     assert_eq!(config.session.pen_request_timeout, Duration::from_secs(3));
     assert_eq!(config.session.raw_lag, RawLag::Skip);
-    let tcp = StaticEndpoint::Tcp { host: "::1".into(), port: 7001 };
-    let unix = StaticEndpoint::Unix("/run/a".into());
-    let tls = StaticEndpoint::Tls { host: "h".into(), port: 1 };
+    let tcp = Endpoint::Tcp { host: "::1".into(), port: 7001 };
+    let unix = Endpoint::Unix("/run/a".into());
+    let tls = Endpoint::Tls { host: "h".into(), port: 1 };
     let none = StaticTerminal::default();
     let terminal = StaticTerminal { backspace: Some(Backspace::CtrlH), ..none };
     assert_eq!(

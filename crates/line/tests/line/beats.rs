@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustls::ServerConnection;
 use rustls::StreamOwned;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Line;
+use serialproxy_proto::endpoint::Endpoint;
 
 use crate::rig::PATIENCE;
 use crate::rig::Rig;

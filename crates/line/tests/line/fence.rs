@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Settings;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;

@@ -3,20 +3,20 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use serialproxy_line::Endpoint;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_line::Unresolved;
-use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
+use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Mode;
@@ -98,7 +98,7 @@ async fn every_byte_passes_from_whom_connects(telnet: bool) {
     assert!(line.connected(PATIENCE).await);
     assert_eq!(line.describe().reason, "connected", "nothing was printed before");
     let endpoint = line.describe().endpoint.unwrap();
-    assert_eq!((endpoint.kind, endpoint.address), (EndpointKind::Incoming, address.clone()));
+    assert_eq!((endpoint.kind(), endpoint.address()), (EndpointKind::Incoming, address.clone()));
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
     visitor.start = Start::Oldest;
     let (mut attachment, keyboard) = line.attach(&visitor).unwrap();

@@ -31,7 +31,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Event;
 use serialproxy_line::RawLag;
 use serialproxy_line::Resolve;
@@ -49,6 +48,7 @@ use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;

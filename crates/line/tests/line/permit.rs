@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use serialproxy_line::Endpoint;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
 use serialproxy_line::Permit;
@@ -17,6 +16,7 @@ use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Mode;

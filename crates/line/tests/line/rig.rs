@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serialproxy_line::Attachment;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Event;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Line;
@@ -22,6 +21,7 @@ use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;

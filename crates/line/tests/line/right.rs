@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serialproxy_line::Claims;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Halt;
 use serialproxy_line::Line;
 use serialproxy_line::Lines;
@@ -25,6 +24,7 @@ use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;

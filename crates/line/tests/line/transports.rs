@@ -17,11 +17,11 @@ use rustls::ServerConnection;
 use rustls::StreamOwned;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
-use serialproxy_line::Endpoint;
 use serialproxy_line::Settings;
 use serialproxy_line::Start;
-use serialproxy_proto::api::EndpointKind;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::endpoint::Endpoint;
+use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::token::Mode;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -134,7 +134,7 @@ async fn every_byte_passes_telnet_as_qemu_speaks_it() {
     let (mut guest, _) = within(rig.port.accept()).await.unwrap();
     guest.write_all(&[255, 251, 1, 255, 251, 3, 255, 251, 0, 255]).await.unwrap();
     assert!(rig.line.connected(PATIENCE).await);
-    assert_eq!(rig.line.describe().endpoint.unwrap().kind, EndpointKind::Telnet);
+    assert_eq!(rig.line.describe().endpoint.unwrap().kind(), EndpointKind::Telnet);
     let mut visitor = visitor("alice", Mode::Write, Protocol::ConsoleV1);
     visitor.start = Start::Oldest;
     let (mut attachment, keyboard) = rig.attach(&visitor).unwrap();
@@ -224,7 +224,7 @@ async fn every_byte_passes_tls_with_client_certificates_both_ways() {
     assert_eq!(output_until(&mut attachment, &all).await, all);
     keyboard.write(&all);
     assert_eq!(within(plays).await.unwrap(), all);
-    assert_eq!(rig.line.describe().endpoint.unwrap().kind, EndpointKind::Tls);
+    assert_eq!(rig.line.describe().endpoint.unwrap().kind(), EndpointKind::Tls);
 }
 
 #[tokio::test]

@@ -15,8 +15,6 @@ use crate::api::Adopt;
 use crate::api::Adopted;
 use crate::api::AdoptedPort;
 use crate::api::Boot;
-use crate::api::EndpointInfo;
-use crate::api::EndpointKind;
 use crate::api::Line;
 use crate::api::Protocol;
 use crate::api::Server;
@@ -29,6 +27,7 @@ use crate::api::Writer;
 use crate::cause::Cause;
 use crate::console::LineState;
 use crate::console::ServerRef;
+use crate::endpoint::Endpoint;
 use crate::token::Mode;
 
 fn text() -> impl Strategy<Value = String> {
@@ -83,10 +82,18 @@ fn writer() -> impl Strategy<Value = Writer> {
         .prop_map(|(session, user, since, free_in)| Writer { session, user, since, free_in })
 }
 
-fn endpoint() -> impl Strategy<Value = EndpointInfo> {
-    use EndpointKind::*;
-    let kind = prop::sample::select(vec![Tcp, Tls, Telnet, Incoming, Unix, Pty]);
-    (kind, text()).prop_map(|(kind, address)| EndpointInfo { kind, address })
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    let tcp = ("h[a-z0-9]{0,9}", 1..=u16::MAX, 0..4_u8).prop_map(|(host, port, kind)| match kind {
+        0 => Endpoint::Tcp { host, port },
+        1 => Endpoint::Tls { host, port },
+        2 => Endpoint::Telnet { host, port },
+        _ => Endpoint::Incoming { host, port, telnet: false },
+    });
+    let file = ("/.{0,12}", any::<bool>()).prop_map(|(path, is_socket)| match is_socket {
+        true => Endpoint::Unix(path.into()),
+        false => Endpoint::Pty(path.into()),
+    });
+    prop_oneof![tcp, file]
 }
 
 fn line() -> impl Strategy<Value = Line> {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use serialproxy_line::Endpoint;
 use serialproxy_line::Permit;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
+use serialproxy_line::claim_at;
 use serialproxy_openstack::Nova;
 use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use tokio::time::Instant;
 
@@ -152,7 +153,7 @@ impl Resolve for Target {
 
     /// Nova's word for the port is all that is known of it.
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
-        endpoint.claim(line)
+        claim_at(line, endpoint)
     }
 
     /// A session ends with its target, whatever became of the server: as with Nova's own proxy.

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serialproxy_line::Endpoint;
+use serialproxy_proto::endpoint::Endpoint;
 
 use super::super::Facts;
 use super::*;
