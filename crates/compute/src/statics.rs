@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serialproxy_config::values;
 use serialproxy_config::values::StaticLine;
-use serialproxy_config::values::StaticTerminal;
 use serialproxy_line::Lines;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
@@ -18,10 +16,6 @@ use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
-use serialproxy_proto::terminal::Backspace;
-use serialproxy_proto::terminal::LineFeed;
-use serialproxy_proto::terminal::Newline;
-use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::no_console::no_such_port;
 use crate::owners::Owners;
@@ -60,7 +54,7 @@ impl Statics {
                 let server = ServerRef { id, name: name.clone() };
                 let resolve = Arc::new(Fixed(endpoint.clone()));
                 let line = lines.add(&server, Some(&owners.of(id, name)), *port, resolve);
-                line.guest_wants(wanted(terminal));
+                line.guest_wants(*terminal);
                 line.guest_running();
             }
         }
@@ -100,26 +94,6 @@ impl Statics {
     }
 }
 
-/// A line's requirements for terminals, as its users' programs receive them.
-fn wanted(terminal: &StaticTerminal) -> TerminalSettings {
-    let StaticTerminal { backspace, newline, line_feed } = terminal;
-    TerminalSettings {
-        backspace: backspace.map(|backspace| match backspace {
-            values::Backspace::Del => Backspace::Del,
-            values::Backspace::CtrlH => Backspace::CtrlH,
-        }),
-        newline: newline.map(|newline| match newline {
-            values::Newline::Cr => Newline::Cr,
-            values::Newline::Lf => Newline::Lf,
-            values::Newline::Crlf => Newline::Crlf,
-        }),
-        line_feed: line_feed.map(|line_feed| match line_feed {
-            values::LineFeed::Down => LineFeed::Down,
-            values::LineFeed::NewLine => LineFeed::NewLine,
-        }),
-    }
-}
-
 /// An endpoint that never changes.
 #[derive(Debug)]
 struct Fixed(Endpoint);
@@ -138,6 +112,7 @@ impl Resolve for Fixed {
 #[cfg(test)]
 mod tests {
     use serialproxy_line::Settings;
+    use serialproxy_proto::terminal::TerminalSettings;
     use tokio::net::UnixListener;
 
     use super::*;
@@ -157,7 +132,7 @@ mod tests {
             let path = directory.path().join(format!("port{port}"));
             let listener = UnixListener::bind(&path).unwrap();
             let endpoint = Endpoint::Unix(path);
-            let terminal = StaticTerminal::default();
+            let terminal = TerminalSettings::default();
             (listener, StaticLine { name: "switch".into(), port, endpoint, terminal })
         });
         let lines = lines();
@@ -177,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_a_static_server_does_not_have_is_refused() {
         let endpoint = Endpoint::Tcp { host: "192.0.2.1".into(), port: 7 };
-        let terminal = StaticTerminal::default();
+        let terminal = TerminalSettings::default();
         let line = StaticLine { name: "switch".into(), port: 1, endpoint, terminal };
         let statics = Statics::start("host-1", &[line], &owners(), false, &lines());
         let key = |name, port| LineKey { server: ServerId::of_static(name), port };

@@ -1,15 +1,15 @@
 //! `[static] line = NAME[:PORT] ENDPOINT [SETTING=VALUE…]`.
 
 use serialproxy_proto::endpoint::Endpoint;
+use serialproxy_proto::terminal::Backspace;
+use serialproxy_proto::terminal::LineFeed;
+use serialproxy_proto::terminal::Newline;
+use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::refusal::Refusal;
 use crate::scalar::choice;
 use crate::scalar::number;
-use crate::values::Backspace;
-use crate::values::LineFeed;
-use crate::values::Newline;
 use crate::values::StaticLine;
-use crate::values::StaticTerminal;
 
 /// Most static lines: each has a permanent connection.
 const MAX_LINES: usize = 10_000;
@@ -50,8 +50,8 @@ fn parse(text: &str) -> Result<StaticLine, Refusal> {
     Ok(StaticLine { name: name.to_owned(), port, endpoint, terminal })
 }
 
-fn parse_settings(settings: &[&str]) -> Result<StaticTerminal, Refusal> {
-    let mut terminal = StaticTerminal::default();
+fn parse_settings(settings: &[&str]) -> Result<TerminalSettings, Refusal> {
+    let mut terminal = TerminalSettings::default();
     for setting in settings {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         let is_known = match name {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn line(name: &str, port: u8, endpoint: Endpoint) -> Result<StaticLine, Refusal> {
-        let terminal = StaticTerminal::default();
+        let terminal = TerminalSettings::default();
         Ok(StaticLine { name: name.into(), port, endpoint, terminal })
     }
 
@@ -158,10 +158,10 @@ mod tests {
         let terminal = |text: &str| parse(&format!("a tcp://b:1 {text}")).map(|line| line.terminal);
         let (backspace, newline) = (Some(Backspace::CtrlH), Some(Newline::Crlf));
         let line_feed = Some(LineFeed::NewLine);
-        let all = StaticTerminal { backspace, newline, line_feed };
+        let all = TerminalSettings { backspace, newline, line_feed };
         assert_eq!(terminal("line_feed=new-line  backspace=ctrl-h newline=crlf"), Ok(all));
         let (backspace, newline) = (Some(Backspace::Del), Some(Newline::Lf));
-        let usual = StaticTerminal { backspace, newline, line_feed: Some(LineFeed::Down) };
+        let usual = TerminalSettings { backspace, newline, line_feed: Some(LineFeed::Down) };
         assert_eq!(terminal("backspace=del newline=lf line_feed=down"), Ok(usual));
         let reason =
             "has something behind the endpoint that is none of the settings, or stands twice";

@@ -18,7 +18,6 @@ use jiff::ToSpan;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_config::values::StaticLine;
-use serialproxy_config::values::StaticTerminal;
 use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
@@ -28,6 +27,7 @@ use serialproxy_proto::api::ADMIN_PROJECT;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::terminal::TerminalSettings;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use serialproxy_proxy::Backing;
@@ -170,7 +170,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
         name: SERVER.into(),
         port: 0,
         endpoint,
-        terminal: StaticTerminal::default(),
+        terminal: TerminalSettings::default(),
     }];
     let lines = Lines::new(Settings::default(), vec![Handle::current()]);
     let compute = Manager::start(&config, Arc::new(Ledger::open(file)?), lines.clone());

@@ -1,7 +1,6 @@
 //! What the serial devices of guests can do, and how their lines are reached.
 
 use serialproxy_config::values::StaticLine;
-use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::Transport;
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_proto::compute::ComputeError;
@@ -12,6 +11,7 @@ use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::guests::PROMPT;
 use crate::guests::SLOT;
@@ -86,7 +86,7 @@ async fn a_static_line_has_no_break() {
             name: "switch".into(),
             port: 0,
             endpoint,
-            terminal: StaticTerminal::default(),
+            terminal: TerminalSettings::default(),
         });
     });
     let line = |port| LineKey { server: ServerId::of_static("switch"), port };

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serialproxy_config::values::ServerProject;
 use serialproxy_config::values::StaticLine;
-use serialproxy_config::values::StaticTerminal;
 use serialproxy_line::Start;
 use serialproxy_line::Visitor;
 use serialproxy_proto::api::Protocol;
@@ -19,6 +18,7 @@ use serialproxy_proto::compute::Servers;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::terminal::TerminalSettings;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
 use tokio::io::AsyncWriteExt;
@@ -58,7 +58,7 @@ fn id(text: &str) -> ServerId {
 
 fn static_line(port: u16) -> StaticLine {
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
-    StaticLine { name: "switch".into(), port: 0, endpoint, terminal: StaticTerminal::default() }
+    StaticLine { name: "switch".into(), port: 0, endpoint, terminal: TerminalSettings::default() }
 }
 
 #[tokio::test]

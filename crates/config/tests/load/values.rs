@@ -7,16 +7,16 @@ use serialproxy_config::AllowedOrigin;
 use serialproxy_config::ProxyProtocol;
 use serialproxy_config::values::ApiAddress;
 use serialproxy_config::values::AuthStrategy;
-use serialproxy_config::values::Backspace;
 use serialproxy_config::values::LogFormat;
 use serialproxy_config::values::LogLevel;
 use serialproxy_config::values::PortRange;
 use serialproxy_config::values::RawLag;
 use serialproxy_config::values::StaticLine;
-use serialproxy_config::values::StaticTerminal;
 use serialproxy_config::values::Transport;
 use serialproxy_config::values::VirtType;
 use serialproxy_proto::endpoint::Endpoint;
+use serialproxy_proto::terminal::Backspace;
+use serialproxy_proto::terminal::TerminalSettings;
 
 use crate::Place;
 use crate::config;
@@ -87,8 +87,8 @@ claims = /claims
     let tcp = Endpoint::Tcp { host: "::1".into(), port: 7001 };
     let unix = Endpoint::Unix("/run/a".into());
     let tls = Endpoint::Tls { host: "h".into(), port: 1 };
-    let none = StaticTerminal::default();
-    let terminal = StaticTerminal { backspace: Some(Backspace::CtrlH), ..none };
+    let none = TerminalSettings::default();
+    let terminal = TerminalSettings { backspace: Some(Backspace::CtrlH), ..none };
     assert_eq!(
         config.static_lines,
         [
