@@ -1,10 +1,10 @@
-//! Attaching with a token: what it stands for is looked up, the line is waited for, and then the line
+//! Attaching with a token: the proxy looks up what it stands for, waits for the line, and then the line
 //! decides in one step.
 //!
-//! Each look-up is old after the next wait, so nothing is decided by it alone. What ends with its line
-//! (a server that is deleted, drained or another project's) the line refuses under the lock under which
-//! it was told. What ends in the store is looked up anew when something ended there since, before and
-//! after the line has taken the session in.
+//! Each look-up is old after the next wait, so it alone decides nothing. What ends with its line (a server
+//! that is deleted, drained or another project's) the line refuses, under the lock under which it was told.
+//! What ends in the store (the token) is checked once more after the line has taken the session in. A check
+//! before that would be one more question to etcd, and its answer could be old before the session is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub(crate) async fn attach(
         Backing::Nova(_) if wish.protocol == Protocol::Raw => expected.connected(SLOW).await,
         _ => expected.is_connecting() && expected.connected(CONNECTING).await,
     };
-    let (console, line) = confirmed(proxy, token, console).await?;
+    let (console, line) = after_wait(proxy, token, console).await?;
     if !proxy.lines.audit().admits() {
         return Err(Refusal::Audit);
     }
@@ -88,15 +88,15 @@ pub(crate) async fn attach(
     let (console, attached) = match line.attach(&visitor) {
         Err(Refusal::Busy { user, .. }) if user == visitor.user => {
             line.pen_free(OWN_LEAVES).await;
-            let (console, line) = confirmed(proxy, token, console).await?;
+            let (console, line) = after_wait(proxy, token, console).await?;
             (console, line.attach(&visitor)?)
         }
         attached => (console, attached?),
     };
     let consoleauth = &proxy.config.consoleauth;
     match consoleauth.single_use {
-        true => proxy.backing.spend(token).await?,
-        false => drop(proxy.backing.confirm(token, console).await?),
+        true => proxy.backing.spend(token, &console).await?,
+        false => proxy.backing.confirm(token, &console).await?,
     }
     attached.1.record(EventName::TokenUsed, None);
     if consoleauth.enforce_session_timeout {
@@ -105,13 +105,13 @@ pub(crate) async fn attach(
     Ok(attached)
 }
 
-/// What the token stands for after a wait, and the line that it leads to now.
-async fn confirmed(
+/// The console after a wait, and its line now.
+async fn after_wait(
     proxy: &Proxy,
     token: &ConsoleToken,
     console: Console,
 ) -> Result<(Console, Expected), Refusal> {
-    let console = proxy.backing.confirm(token, console).await?;
+    let console = proxy.backing.refresh(token, console).await?;
     let line = proxy.backing.line(proxy, &console)?;
     Ok((console, line))
 }

@@ -61,14 +61,28 @@ impl Backing {
         }
     }
 
-    /// What a token stands for now that stood for `console` before: looked up anew where that may be
-    /// wrong by now.
-    pub(crate) async fn confirm(
+    /// The console after a wait. Nova is asked again unless its answer is recent, because the port may be
+    /// another server's now. What our store has of a token never changes: it only ends, which
+    /// [`Self::confirm`] and [`Self::spend`] find out.
+    pub(crate) async fn refresh(
         &self,
         token: &ConsoleToken,
         console: Console,
     ) -> Result<Console, Refusal> {
-        let expired = console.expires.is_some_and(|expires| expires <= Timestamp::now());
+        match &console.source {
+            Source::Nova(located, _) if !located.is_fresh() => self.look_up(token).await,
+            Source::Nova(..) | Source::Own(_) => Ok(console),
+        }
+    }
+
+    /// Refuses a token that ended since it was looked up. Asked after the line has taken the session in, so
+    /// that no session is left of a token whose revocation had returned before: in etcd another host may
+    /// have revoked it, so there only another look-up tells.
+    pub(crate) async fn confirm(
+        &self,
+        token: &ConsoleToken,
+        console: &Console,
+    ) -> Result<(), Refusal> {
         let is_current = match (self, &console.source) {
             (Self::Own(Host { grants, .. }), Source::Own(revocations)) => {
                 revocations.is_some() && grants.revocations() == *revocations
@@ -76,9 +90,9 @@ impl Backing {
             (Self::Nova(_), Source::Nova(located, _)) => located.is_fresh(),
             _ => false,
         };
-        match is_current && !expired {
-            true => Ok(console),
-            false => self.look_up(token).await,
+        match is_current && !console.has_expired() {
+            true => Ok(()),
+            false => self.look_up(token).await.map(drop),
         }
     }
 
@@ -125,9 +139,16 @@ impl Backing {
         targets.of(key.line().server)
     }
 
-    /// Ends a token that was good for one attach.
-    pub(crate) async fn spend(&self, token: &ConsoleToken) -> Result<(), Refusal> {
+    /// Ends a token that was good for one attach, or refuses it if it ended before.
+    pub(crate) async fn spend(
+        &self,
+        token: &ConsoleToken,
+        console: &Console,
+    ) -> Result<(), Refusal> {
         let Self::Own(Host { grants, .. }) = self else { return Ok(()) };
+        if console.has_expired() {
+            return Err(Refusal::Token);
+        }
         match grants.spend(token.digest()).await.map_err(|error| unavailable(&error))? {
             true => Ok(()),
             false => Err(Refusal::Token),

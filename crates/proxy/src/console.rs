@@ -48,4 +48,8 @@ impl Console {
             source: Source::Own(revocations),
         }
     }
+    /// Whether its token has ended by now.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|expires| expires <= Timestamp::now())
+    }
 }

@@ -22,7 +22,10 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
 use serialproxy_tls::Reception;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -97,7 +100,7 @@ impl Rig {
             mode: Mode::Write,
             operator: false,
             wait: true,
-            expires: Timestamp::MAX,
+            expires: Timestamp::now() + Duration::from_secs(600),
             host: None,
         };
         self.grants.authorize(grant).await.unwrap()
@@ -170,7 +173,31 @@ async fn a_token_that_another_host_revokes_while_it_waits_is_unknown() {
     let rig = Rig::with(|_| (), |_| on()).await;
     assert_eq!(meanwhile_at(rig, revoke).await, Some(Refusal::Token));
     let rig = Rig::with(|_| (), |_| on()).await;
-    assert_eq!(meanwhile_at(rig, async |_, _| ()).await, None);
+    // The token is looked up when it is shown, and once more when the line has taken the session in.
+    let before = transactions(&nodes).await;
+    let kept = async |_: &Rig, _: &ConsoleToken| {
+        assert_eq!(transactions(&nodes).await, before + MADE + 1);
+    };
+    assert_eq!(meanwhile_at(rig, kept).await, None);
+    assert_eq!(transactions(&nodes).await, before + MADE + 2);
+}
+
+/// Transactions that a token takes to be made.
+const MADE: u64 = 1;
+
+/// How many transactions etcd was asked for.
+async fn transactions(nodes: &Nodes) -> u64 {
+    let url = nodes.endpoints().remove(0);
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let mut counted = answer.lines().filter(|line| {
+        line.starts_with("grpc_server_started_total") && line.contains("grpc_method=\"Txn\"")
+    });
+    counted.next().unwrap().rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 
 #[tokio::test]
@@ -203,6 +230,17 @@ async fn a_line_that_is_removed_while_somebody_waits_for_it_is_gone() {
 async fn who_waits_when_the_proxy_drains_is_told_so() {
     let drains = async |rig: &Rig, _: &ConsoleToken| rig.lines.drain();
     assert_eq!(meanwhile(drains).await, Some(Refusal::Draining));
+}
+
+#[tokio::test]
+async fn a_token_for_one_use_that_expires_while_it_waits_is_unknown() {
+    let rig = Rig::new(|config| config.consoleauth.single_use = true).await;
+    rig.gate.send_replace(true);
+    let token = rig.token().await;
+    let console = rig.proxy.backing.look_up(&token).await.unwrap();
+    let expired = Console { expires: Some(Timestamp::now()), ..console };
+    assert_eq!(rig.proxy.backing.spend(&token, &expired).await, Err(Refusal::Token));
+    assert!(rig.attach(&token, Mode::Watch).await.is_ok(), "it is not spent");
 }
 
 #[tokio::test]
