@@ -25,8 +25,9 @@ use tokio::task::spawn_blocking;
 
 use super::rig::Cluster;
 use super::rig::Identity;
-use super::tests::SWITCHING;
-use super::tests::answer;
+use super::rig::SWITCHING;
+use super::rig::answer;
+use super::rig::ask;
 use crate::Tls;
 
 /// Tells the process of the proxy where the host is, and as whom to go there.
@@ -94,7 +95,7 @@ async fn open(identity: &Identity, at: SocketAddr) -> Stream {
     let request = "GET /?token=t HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let head = super::tests::ask(&mut stream, request).await;
+    let head = ask(&mut stream, request).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     stream
 }

@@ -1,5 +1,6 @@
-//! A cluster in one process: a host with one line, hosts that misbehave, proxies in front of them, and
-//! clients that see every byte.
+//! A cluster in one process: a host with one line, hosts that misbehave, and proxies in front of them.
+
+mod client;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +10,6 @@ use std::sync::Mutex;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use serde_json::Value;
 use serialproxy_compute::Manager;
 use serialproxy_config::Config;
 use serialproxy_console as console;
@@ -54,9 +54,13 @@ use crate::Reach;
 use crate::Reached;
 use crate::Sought;
 use crate::Tls;
+pub(super) use crate::passing::rig::client::Client;
 
 pub(super) const PROJECT: &str = "team-a";
 pub(super) const HOST: &str = "host-1";
+
+pub(super) const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\nSet-Cookie: a=b\r\n\r\n";
 
 /// What both ends of a connection between roles show and check.
 #[derive(Clone, Debug)]
@@ -95,12 +99,6 @@ pub(super) struct Front {
     pub(super) at: SocketAddr,
     pub(super) shutdown: CancellationToken,
     pub(super) drained: watch::Sender<bool>,
-}
-
-/// A client, and what came that it has not looked at.
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
-    pub(super) unread: Vec<u8>,
 }
 
 impl Identity {
@@ -300,102 +298,25 @@ pub(super) async fn serve(proxy: Arc<Proxy>) -> (SocketAddr, CancellationToken) 
     (at, shutdown)
 }
 
-impl Client {
-    /// Asks for a WebSocket; returns the answer's head as well.
-    pub(super) async fn open(at: SocketAddr, target: &str, headers: &str) -> (Self, String) {
-        let mut client = Self { stream: TcpStream::connect(at).await.unwrap(), unread: Vec::new() };
-        let request = format!(
-            "GET /{target} HTTP/1.1\r\nHost: {at}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             {headers}\r\n"
-        );
-        client.stream.write_all(request.as_bytes()).await.unwrap();
-        let head = client.head().await;
-        (client, head)
-    }
+/// Reads a request's head, and answers it.
+pub(super) async fn answer(stream: &mut Stream, answer: &[u8]) -> String {
+    let head = head(stream).await;
+    stream.write_all(answer).await.unwrap();
+    stream.flush().await.unwrap();
+    head
+}
 
-    /// A session on raw.
-    pub(super) async fn raw(at: SocketAddr, token: &str) -> Self {
-        let (client, head) = Self::open(at, &format!("?token={token}"), "").await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        client
-    }
+/// Sends a request, and reads the answer's head.
+pub(super) async fn ask(stream: &mut Stream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    head(stream).await
+}
 
-    /// A session on `console.v1`, with its `hello`.
-    pub(super) async fn v1(at: SocketAddr, query: &str) -> (Self, Value) {
-        let protocol = "Sec-WebSocket-Protocol: console.v1\r\n";
-        let (mut client, head) = Self::open(at, query, protocol).await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let (opcode, hello) = client.frame().await;
-        assert_eq!(opcode, 1);
-        (client, serde_json::from_slice(&hello).unwrap())
+async fn head(stream: &mut Stream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
     }
-
-    async fn head(&mut self) -> String {
-        loop {
-            let end = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
-            if let Some(end) = end {
-                let head = self.unread.drain(..end + 4).collect();
-                return String::from_utf8(head).unwrap();
-            }
-            assert_ne!(self.stream.read_buf(&mut self.unread).await.unwrap(), 0, "no head");
-        }
-    }
-
-    pub(super) async fn take(&mut self, length: usize) -> Vec<u8> {
-        while self.unread.len() < length {
-            let read = self.stream.read_buf(&mut self.unread).await.unwrap();
-            assert_ne!(read, 0, "the connection ended before {length} bytes");
-        }
-        self.unread.drain(..length).collect()
-    }
-
-    /// The next frame: opcode and payload.
-    pub(super) async fn frame(&mut self) -> (u8, Vec<u8>) {
-        let head = self.take(2).await;
-        let length = match head[1] {
-            126 => u16::from_be_bytes(self.take(2).await.try_into().unwrap()).into(),
-            127 => u64::from_be_bytes(self.take(8).await.try_into().unwrap()),
-            short => short.into(),
-        };
-        (head[0] & 0x0f, self.take(usize::try_from(length).unwrap()).await)
-    }
-
-    /// The code of the Close frame, past all other frames, behind which the connection ends.
-    pub(super) async fn closed(mut self) -> u16 {
-        loop {
-            let (opcode, payload) = self.frame().await;
-            if opcode == 8 {
-                let _ = self.stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await;
-                self.ended().await;
-                return u16::from_be_bytes(payload[..2].try_into().unwrap());
-            }
-        }
-    }
-
-    /// Waits for the end of the connection, with nothing before it.
-    pub(super) async fn ended(mut self) {
-        assert_eq!(self.unread, b"");
-        let end = self.stream.read_buf(&mut self.unread).await.unwrap_or_default();
-        assert_eq!(end, 0, "{:?}", self.unread);
-    }
-
-    /// So many bytes of output.
-    pub(super) async fn output(&mut self, length: usize) -> Vec<u8> {
-        let mut output = Vec::new();
-        while output.len() < length {
-            match self.frame().await {
-                (2, payload) => output.extend(payload),
-                (opcode, _) => assert_ne!(opcode, 8, "the session was closed"),
-            }
-        }
-        output
-    }
-
-    /// Types; the mask is zero.
-    pub(super) async fn write(&mut self, bytes: &[u8]) {
-        let length = u8::try_from(bytes.len()).unwrap();
-        let frame = [&[0x82, 0x80 | length, 0, 0, 0, 0], bytes].concat();
-        self.stream.write_all(&frame).await.unwrap();
-    }
+    String::from_utf8(head).unwrap()
 }
