@@ -44,22 +44,22 @@ use tokio_util::sync::CancellationToken;
 /// Name of the server.
 const SERVER: &str = "count";
 
-/// Longer than any run: what the clock starts would make runs differ.
+/// Longer than any run, so that no timer fires: timers would make runs differ.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Bytes of bulk output and of an upload that are under way at once.
+/// Bytes of bulk output, and of an upload, per round.
 const BULK: usize = 32 * 1024;
 
-/// Bytes of output that many see at once.
+/// Bytes of output per round that many clients receive.
 const WRITE: usize = 4 * 1024;
 
-/// Who watches beside the writer, where many do.
+/// Number of watchers in that case.
 const WATCHERS: usize = 20;
 
-/// More than all of them.
+/// Limit of connections; more than a case needs.
 const CONNECTIONS: usize = 100;
 
-/// Frames that come at once, and the bytes in each.
+/// Frames that are sent at once, and the bytes in each.
 const FRAMES: usize = 256;
 const SMALL: usize = 8;
 
@@ -110,7 +110,7 @@ async fn run() -> anyhow::Result<()> {
     }
 }
 
-/// A key, and its echo; one a round.
+/// One key and its echo per round.
 async fn keys(guest: &mut TcpStream, client: &mut Client, rounds: usize) -> anyhow::Result<()> {
     let (frame, mut key) = (masked(b"k")?, [0]);
     for _ in 0..rounds {
@@ -122,7 +122,7 @@ async fn keys(guest: &mut TcpStream, client: &mut Client, rounds: usize) -> anyh
     Ok(())
 }
 
-/// `length` bytes a round from the guest to all clients.
+/// `length` bytes per round from the guest to all clients.
 async fn output(
     guest: &mut TcpStream,
     clients: &mut [Client],
@@ -139,7 +139,7 @@ async fn output(
     Ok(())
 }
 
-/// `frames` a round, which bring the guest `length` bytes.
+/// `frames` per round, whose payload is `length` bytes.
 async fn input(
     guest: &mut TcpStream,
     client: &mut Client,
@@ -155,7 +155,7 @@ async fn input(
     Ok(())
 }
 
-/// Starts the proxy of a static line. Returns the guest's end of the line, and the way in.
+/// Starts a proxy with a static line. Returns the guest's end of the line, and what clients need to attach.
 async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     let port = TcpListener::bind("127.0.0.1:0").await?;
     let address = port.local_addr()?;
@@ -203,14 +203,14 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
     Ok((guest, Door { address, token: token.expose().to_owned() }))
 }
 
-/// Where clients come in.
+/// What clients need to attach.
 struct Door {
     address: SocketAddr,
     token: String,
 }
 
 impl Door {
-    /// A client that is attached.
+    /// Attaches a client.
     async fn open(&self, mode: &str, protocol: &str) -> anyhow::Result<Client> {
         let Self { address, token } = self;
         let mut stream = TcpStream::connect(address).await?;
@@ -232,17 +232,17 @@ impl Door {
     }
 }
 
-/// A WebSocket client that does next to nothing itself, since its instructions count as well.
+/// A minimal WebSocket client, because its instructions are counted as well.
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What is yet to come of a frame, and whether it is of the guest.
+    /// Missing bytes of the current frame, and whether it holds output.
     left: usize,
     is_output: bool,
 }
 
 impl Client {
-    /// Reads `length` bytes of the guest, and drops them as it does the messages between.
+    /// Reads and drops `length` bytes of output, and the messages between.
     async fn read(&mut self, length: usize) -> anyhow::Result<()> {
         let mut have = 0;
         while have < length {
@@ -264,8 +264,8 @@ impl Client {
     }
 }
 
-/// Whether a frame is of the guest, the length of its payload, and what is behind its head
-/// (RFC 6455 section 5.2).
+/// Whether a frame holds output, the length of its payload, and the bytes after its head (RFC 6455
+/// section 5.2).
 fn head(bytes: &[u8]) -> anyhow::Result<(bool, usize, &[u8])> {
     match bytes {
         [0x88, ..] => bail!("the proxy ends a session: {}", String::from_utf8_lossy(bytes)),

@@ -1,10 +1,10 @@
 //! Attaching with a token: the proxy looks up what it stands for, waits for the line, and then the line
 //! decides in one step.
 //!
-//! Each look-up is old after the next wait, so it alone decides nothing. What ends with its line (a server
-//! that is deleted, drained or another project's) the line refuses, under the lock under which it was told.
-//! What ends in the store (the token) is checked once more after the line has taken the session in. A check
-//! before that would be one more question to etcd, and its answer could be old before the session is there.
+//! A look-up can be out of date after the next wait. So the line itself refuses a session if its server was
+//! deleted, drained or moved to another project: it checks that under the lock under which it learns of such a
+//! change. The token is checked again after the line has accepted the session. An earlier check would cost
+//! one more read from etcd, and its result could be out of date before the session exists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,18 +27,18 @@ use crate::Proxy;
 use crate::client::Client;
 use crate::console::Console;
 
-/// How long a line that is just being connected is waited for.
+/// How long an attach waits for a line that is connecting.
 const CONNECTING: Duration = Duration::from_secs(2);
 
-/// How long a raw client waits for a port that Nova named, and that may have been made a moment ago:
-/// an ironic node's console takes seconds.
+/// How long a raw client waits for a port that Nova named. Nova may have created it a moment ago; the console of
+/// an ironic node takes seconds to start.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// How long a user's own session that writes is waited for: who closes a connection and opens the
-/// next may be here before the end of the first is noticed. A refusal takes 100 ms at most.
+/// How long an attach waits for the pen if a session of the same user holds it: a client that reconnects can
+/// arrive before the end of its first connection is noticed. A refusal must not take longer than 100 ms.
 const OWN_LEAVES: Duration = Duration::from_millis(30);
 
-/// What a client with a token wants.
+/// What a client with a token asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) mode: Option<Mode>,
@@ -51,7 +51,7 @@ pub(crate) struct Wish {
 ///
 /// # Errors
 ///
-/// When the token does not allow it by now, or the line refuses.
+/// When the token does not allow it any more, or the line refuses.
 pub(crate) async fn attach(
     proxy: &Arc<Proxy>,
     token: &ConsoleToken,
@@ -67,7 +67,7 @@ pub(crate) async fn attach(
         None => false,
     };
     let expected = proxy.backing.line(proxy, &console)?;
-    // Who causes the connection, or waits for it, sees it from its first byte on.
+    // A client that causes the connection, or waits for it, gets its output from the first byte on.
     let is_connected = was_connected && expected.connected(Duration::ZERO).await;
     if wish.start == Start::Live && !is_connected {
         wish.start = Start::Connection;
@@ -105,7 +105,7 @@ pub(crate) async fn attach(
     Ok(attached)
 }
 
-/// The console after a wait, and its line now.
+/// The console and its line after a wait.
 async fn after_wait(
     proxy: &Proxy,
     token: &ConsoleToken,

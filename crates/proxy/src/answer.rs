@@ -1,4 +1,4 @@
-//! Answers of the proxy's own to a request, and how a refusal is stated over HTTP.
+//! HTTP responses that the proxy makes itself, refusals among them.
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -10,7 +10,7 @@ use http_body_util::Full;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::refusal::Refusal;
 
-/// Header with the cause of a refusal.
+/// Header that holds the cause of a refusal.
 pub(crate) const CAUSE: HeaderName = HeaderName::from_static("x-console-cause");
 
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -24,7 +24,7 @@ pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
     answer
 }
 
-/// The answer to a request that asks for what its sender may not have.
+/// The response for a refusal, with the status that fits it.
 pub(crate) fn refuse(refusal: &Refusal) -> Answer {
     let status = match refusal {
         Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -49,8 +49,8 @@ pub(crate) fn refuse(refusal: &Refusal) -> Answer {
     answer
 }
 
-/// A refusal before the upgrade: a status, an empty body, and the reason in headers, so that a
-/// client that takes everything after the head for console output sees none.
+/// A refusal before the upgrade: a status, an empty body, and the reason in headers. The body is empty because
+/// some clients show everything after the head as console output.
 pub(crate) fn refused(status: StatusCode, cause: Cause, reason: &str) -> Answer {
     let mut answer = closing(Response::new(Full::default()));
     *answer.status_mut() = status;
@@ -63,7 +63,7 @@ pub(crate) fn refused(status: StatusCode, cause: Cause, reason: &str) -> Answer 
     answer
 }
 
-/// The answer, behind which the connection ends.
+/// The response with `Connection: close`.
 pub(crate) fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer

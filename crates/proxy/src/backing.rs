@@ -1,5 +1,5 @@
-//! Who stands behind the proxy: this program's own store and compute role, a real Nova in whose
-//! nova-serialproxy's place it is, or the hosts of a cluster.
+//! What is behind the proxy: this program's own store and lines, a real Nova (the proxy replaces its
+//! nova-serialproxy), or the hosts of a cluster.
 
 use std::sync::Arc;
 
@@ -23,24 +23,23 @@ use crate::hosts::Hosts;
 use crate::hosts::Reach;
 use crate::targets::Targets;
 
-/// Where tokens are looked up, and guests are controlled.
+/// Where the proxy looks tokens up, and where the lines are.
 #[derive(Debug)]
 pub enum Backing {
-    /// This program.
+    /// This process.
     Own(Host),
-    /// A real Nova: it has the tokens, and nothing is done to guests.
+    /// A real Nova, which has the tokens. The lines are in this process; guests cannot be controlled.
     Nova(Arc<Targets>),
-    /// A cluster: tokens are checked, and sessions run, where their lines are.
+    /// A cluster: the host of a line checks the token and runs the session.
     Cluster(Arc<dyn Hosts>),
 }
 
 impl Backing {
-    /// What a token stands for. A store or a Nova that fails is told apart from a token that is
-    /// wrong.
+    /// What a token stands for. A failure of the store or of Nova is not reported as a wrong token.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
         match self {
             Self::Own(Host { grants, cluster, .. }) => {
-                // Counted before, so that one during the look-up is noticed.
+                // Read before the look-up, so that a revocation during it is noticed.
                 let revocations = grants.revocations();
                 let grant = grants.validate(token.digest(), Timestamp::now()).await;
                 let grant = grant.map_err(|error| unavailable(&error))?.ok_or(Refusal::Token)?;
@@ -53,7 +52,8 @@ impl Backing {
         }
     }
 
-    /// What a host asked for is good there alone: here, if this host is `own`.
+    /// Refuses a grant that is valid only at another host than `own`: links that a host asked for are valid only
+    /// there.
     pub(crate) fn take(grant: Grant, own: Option<&str>) -> Result<Grant, Refusal> {
         match grant.host.is_none() || grant.host.as_deref() == own {
             true => Ok(grant),
@@ -61,9 +61,9 @@ impl Backing {
         }
     }
 
-    /// The console after a wait. Nova is asked again unless its answer is recent, because the port may be
-    /// another server's now. What our store has of a token never changes: it only ends, which
-    /// [`Self::confirm`] and [`Self::spend`] find out.
+    /// The console after a wait. Nova is asked again unless its answer is recent, because the port may belong to
+    /// another server now. A grant in our store never changes; [`Self::confirm`] and [`Self::spend`] check
+    /// that it still exists.
     pub(crate) async fn refresh(
         &self,
         token: &ConsoleToken,
@@ -75,9 +75,9 @@ impl Backing {
         }
     }
 
-    /// Refuses a token that ended since it was looked up. Asked after the line has taken the session in, so
-    /// that no session is left of a token whose revocation had returned before: in etcd another host may
-    /// have revoked it, so there only another look-up tells.
+    /// Refuses a token that was revoked or expired since its look-up. Called after the line has accepted the
+    /// session: a revocation that finished before that is found here, and one that finishes later finds the
+    /// session. Other hosts may revoke tokens in etcd, so there it takes another look-up.
     pub(crate) async fn confirm(
         &self,
         token: &ConsoleToken,
@@ -110,8 +110,7 @@ impl Backing {
         }
     }
 
-    /// The other proxy that has the port of a console that was looked up, if one has it. Otherwise this
-    /// proxy has it now.
+    /// The other proxy that owns the port of a console, if there is one. Otherwise this proxy owns it now.
     pub(crate) async fn elsewhere(
         &self,
         console: &mut Console,
@@ -124,7 +123,7 @@ impl Backing {
         }
     }
 
-    /// The other proxy that may have the session of a key, where this one does not know it. A request that
+    /// The other proxy that may have the session of a resume key that this proxy does not know. A request that
     /// was passed on is not passed on again.
     pub(crate) fn resumed_elsewhere(
         &self,
@@ -139,7 +138,7 @@ impl Backing {
         targets.of(key.line().server)
     }
 
-    /// Ends a token that was good for one attach, or refuses it if it ended before.
+    /// Spends a single-use token; refuses it if it was spent or revoked, or has expired.
     pub(crate) async fn spend(
         &self,
         token: &ConsoleToken,
@@ -155,7 +154,7 @@ impl Backing {
         }
     }
 
-    /// Sees to it that a session ends with its token, where only asking again can tell.
+    /// Ends a session with its token. Nova does not say when a token expires, so it is asked again and again.
     pub(crate) fn watch_over(&self, token: &ConsoleToken, keyboard: &Keyboard) {
         if let Self::Nova(targets) = self {
             tokio::spawn(Arc::clone(targets).end_with(token.clone(), keyboard.clone()));

@@ -1,4 +1,5 @@
-//! The address of a client: that of the connection, or the one that a trusted reverse proxy reports.
+//! The address of a client: the peer address of its connection, or the address that a trusted reverse proxy
+//! reports.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +20,13 @@ use crate::proxy_protocol::Said;
 /// The client of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
-    /// The user's; without a port it is 0.
+    /// Address of the user; the port is 0 if it is not known.
     pub(crate) address: SocketAddr,
-    /// Whether the user came by TLS: to here, or to a trusted reverse proxy.
+    /// Whether the user's own connection has TLS, to this proxy or to a trusted reverse proxy.
     pub(crate) secure: bool,
-    /// Whether the headers of the request are a trusted reverse proxy's.
+    /// Whether the request comes from a trusted reverse proxy.
     pub(crate) trusted: bool,
-    /// Whether another proxy of the cluster passed the request on, and has checked what it alone can.
+    /// Whether another proxy of the cluster passed the request on. That proxy has checked the Origin.
     pub(crate) passed_on: bool,
 }
 
@@ -33,14 +34,14 @@ pub(crate) struct Client {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     address: SocketAddr,
-    /// Whether it is a reverse proxy whose headers are believed.
+    /// Whether it is one of `trusted_proxies`.
     trusted: bool,
-    /// Whether they came by TLS to a reverse proxy that speaks no HTTP, if that says so.
+    /// Whether the user's connection has TLS, if the PROXY protocol header says so.
     tls: Option<bool>,
 }
 
 impl Client {
-    /// As lists and logs name it.
+    /// The name in lists and logs.
     pub(crate) fn name(&self) -> String {
         match self.address.port() {
             0 => self.address.ip().to_string(),
@@ -48,19 +49,18 @@ impl Client {
         }
     }
 
-    /// As others are told of it to whom its request is passed on; `ours` where they are in this process.
+    /// The user as the receiver of a relayed request is told; `ours` means that the receiver is in this process.
     pub(crate) fn relayed(self, host: &str, ours: bool) -> RelayedUser<'_> {
         RelayedUser { address: self.address, secure: self.secure, host, ours }
     }
 }
 
 impl Peer {
-    /// Who a connection is from that came from an address: the header that it begins with is read, where
-    /// that is wanted.
+    /// The peer of a new connection. Reads the PROXY protocol header, if one is configured.
     ///
     /// # Errors
     ///
-    /// When it has none and needs one, or a broken one.
+    /// When the header is missing and required, or not valid.
     pub(crate) async fn receive(
         tcp: &mut TcpStream,
         address: SocketAddr,
@@ -83,7 +83,7 @@ impl Peer {
             Some(Said::User { address, tls }) => {
                 Ok(Self { address, trusted: proxies.contain(address.ip()), tls })
             }
-            // What such a connection says may be anybody's.
+            // The header does not say whose connection it is, so its HTTP headers are not trusted either.
             Some(Said::Nobody) => Ok(Self { trusted: false, ..plain }),
             None if required => {
                 let text = "[proxy] proxy_protocol = require: there is no PROXY protocol header";
@@ -93,21 +93,21 @@ impl Peer {
         }
     }
 
-    /// Where it is.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether it is a trusted reverse proxy, over whose connection many users come.
+    /// Whether it is a trusted reverse proxy, whose connection carries many users.
     pub(crate) fn is_trusted(&self) -> bool {
         self.trusted
     }
 
-    /// Who makes a request with these headers over the connection, which has TLS or not.
+    /// The client of a request with these headers on this connection.
     ///
     /// # Errors
     ///
-    /// When the headers could be a user's attempt to come from another address.
+    /// When a user may have forged the headers to fake another address.
     pub(crate) fn client(
         &self,
         tls: bool,

@@ -11,25 +11,25 @@ use crate::located::Offer;
 /// What a token stands for.
 pub(crate) struct Console {
     pub(crate) line: LineKey,
-    /// The project for whose server the token was made; none with Nova's.
+    /// The project that the server had when the token was issued; none for tokens of Nova.
     pub(crate) project: Option<String>,
     pub(crate) user: String,
-    /// The most that the session may do.
+    /// The highest mode that the session may have.
     pub(crate) mode: Mode,
     pub(crate) operator: bool,
     pub(crate) wait: bool,
-    /// When the token ends, as far as that is known.
+    /// When the token expires, if that is known.
     pub(crate) expires: Option<Timestamp>,
-    /// What it was looked up in.
+    /// Where it was looked up.
     pub(crate) source: Source,
 }
 
-/// What a token was looked up in, and when.
+/// Where a token was looked up, and when.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// In our store, after so many revocations, as far as it counts them.
+    /// In our store, when it had counted this many revocations; none if it does not count them.
     Own(Option<u64>),
-    /// At Nova, which says where the port is; with the right to use it, if that was needed and is new.
+    /// At Nova, which says where the port is; with the right to use the port, if this proxy just got it.
     Nova(Located, Option<Offer>),
 }
 
@@ -48,7 +48,7 @@ impl Console {
             source: Source::Own(revocations),
         }
     }
-    /// Whether its token has ended by now.
+    /// Whether its token has expired.
     pub(crate) fn has_expired(&self) -> bool {
         self.expires.is_some_and(|expires| expires <= Timestamp::now())
     }

@@ -1,5 +1,5 @@
-//! A host that is to be drained while it runs: no new sessions, and a proxy sends those that go through it
-//! elsewhere, in slices, so that they do not all come back to the others at once.
+//! Draining a host while it runs: it accepts no new sessions, and a proxy closes the sessions that it passes on,
+//! in slices, so that their clients do not all reconnect to the other proxies at once.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -10,24 +10,24 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How long a proxy says at `/healthz` that it takes no sessions before it sends the first away: load
-/// balancers look meanwhile.
+/// How long a proxy reports the drain at `/healthz` before it closes the first session, so that load balancers
+/// notice.
 const NOTICE: Duration = Duration::from_secs(2);
 
-/// How many sessions are sent away at once, and how often.
+/// How many sessions are closed at once, and how often.
 const SLICE: usize = 50;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Whether this host is drained, and whose turn it is to leave. Clones are the same one.
+/// Whether this host is drained, and which sessions have to end. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain {
     wanted: watch::Receiver<bool>,
-    /// Each session waits for one of them, and keeps it.
+    /// Each session waits for a permit, and consumes it.
     turns: Arc<Semaphore>,
 }
 
 impl Default for Drain {
-    /// Never.
+    /// A host that is never drained.
     fn default() -> Self {
         Self::new(watch::Sender::new(false).subscribe())
     }
@@ -42,28 +42,28 @@ impl Drain {
         *self.wanted.borrow()
     }
 
-    /// Waits until no new sessions are to be taken.
+    /// Waits until the host is drained.
     pub(crate) async fn wanted(&self) {
         if self.wanted.clone().wait_for(|wanted| *wanted).await.is_err() {
             pending().await
         }
     }
 
-    /// Waits until a session has to leave.
+    /// Waits until the calling session has to end.
     pub(crate) async fn turn(&self) {
         loop {
             match self.turns.acquire().await {
                 Ok(turn) => turn.forget(),
                 Err(_) => pending().await,
             }
-            // One that was given before the drain was taken back is good for nothing.
+            // A permit may be left over from a drain that was undone.
             if self.is_wanted() {
                 return;
             }
         }
     }
 
-    /// Gives turns while this is wanted.
+    /// Adds permits while the host is drained.
     pub(crate) async fn pace(&self) -> Infallible {
         let mut wanted = self.wanted.clone();
         loop {
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Lets everything run that can.
+    /// Lets all tasks run that are ready.
     async fn settle() {
         for _ in 0..1000 {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What the proxy records in the audit trail: who may not attach.
+//! The events that the proxy records in the audit trail: refused attaches.
 
 use jiff::Timestamp;
 use serialproxy_audit::Event;
@@ -11,22 +11,22 @@ use crate::Proxy;
 use crate::client::Client;
 use crate::console::Console;
 
-/// What is known of a client that attaches.
+/// What is known about a client that attaches.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     grant: Option<(LineKey, String, Option<String>)>,
-    /// Another process refuses it, and records that.
+    /// Whether another process refused it and recorded that.
     pub(crate) refused_elsewhere: bool,
 }
 
 impl Known {
-    /// Its token stands for this console.
+    /// Sets the console of its token.
     pub(crate) fn set(&mut self, console: &Console) {
         self.grant = Some((console.line, console.user.clone(), console.project.clone()));
     }
 }
 
-/// A client may not attach.
+/// Records that a client is refused.
 pub(crate) fn refused(proxy: &Proxy, client: Client, known: Known, refusal: &Refusal) {
     if known.refused_elsewhere {
         return;
@@ -45,7 +45,7 @@ pub(crate) fn refused(proxy: &Proxy, client: Client, known: Known, refusal: &Ref
     });
 }
 
-/// A client whose handshake is not valid.
+/// Records that a handshake is not valid.
 pub(crate) fn broken(proxy: &Proxy, client: Client) {
     proxy.lines.audit().record(event(EventName::SessionRefused, client, Cause::Handshake));
 }

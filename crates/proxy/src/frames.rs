@@ -1,5 +1,5 @@
-//! Where the frames of a host's WebSocket end: a proxy that only copies them may put a Close frame of its
-//! own between two. Nothing is checked, since what a host sends is its client's to judge.
+//! Finds the borders between the WebSocket frames of a host: a proxy that only copies them can insert its own
+//! Close frame there. The frames are not validated; the client does that.
 
 /// Bytes of a frame's head at most (RFC 6455 section 5.2).
 const HEAD: usize = 14;
@@ -7,29 +7,29 @@ const HEAD: usize = 14;
 /// The opcode of a Close frame.
 const CLOSE: u8 = 8;
 
-/// How far the frames of one direction have gone by.
+/// How much of the frames of one direction has passed.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// The beginning of a head, the rest of which is to come.
+    /// The beginning of an incomplete head.
     head: [u8; HEAD],
     have: usize,
-    /// Bytes of the payload that are to come.
+    /// Missing bytes of the payload.
     left: u64,
     closed: bool,
 }
 
 impl Frames {
-    /// Whether a frame has ended, and the next has not begun.
+    /// Whether the last frame is complete and the next has not begun.
     pub(crate) fn at_border(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 
-    /// Whether a Close frame has begun, behind which nothing follows.
+    /// Whether a Close frame has begun; no frame follows it.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// These bytes go by.
+    /// Counts these bytes as passed.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let passed = self.pass_to_border(bytes);
@@ -37,7 +37,7 @@ impl Frames {
         }
     }
 
-    /// Of these bytes, those go by that belong to the frame under way, or to the next; returns how many.
+    /// Counts the bytes up to the end of the current frame, or of the next if none has begun; returns how many.
     pub(crate) fn pass_to_border(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while self.left == 0 {

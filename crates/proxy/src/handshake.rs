@@ -1,5 +1,4 @@
-//! The answer to a WebSocket handshake, and everything that decides whether its client may attach, and
-//! where.
+//! The response to a WebSocket handshake, and the decision whether and where its client may attach.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -59,31 +58,31 @@ use crate::upgrade::Violation;
 use crate::wrong_tokens::count_wrong;
 use crate::wrong_tokens::may_show_key;
 
-/// How long to wait for hyper to hand the connection over once the 101 is written.
+/// How long to wait until hyper hands the connection over after the 101.
 const UPGRADE: Duration = Duration::from_secs(10);
 
-/// Bytes of a refusal that are logged.
+/// Maximum length of a refusal in the log, in bytes.
 const REFUSAL: usize = 300;
 
-/// What follows on a connection once the 101 is written.
+/// What follows on a connection after the 101.
 pub(crate) struct Upgrade {
     connection: OnUpgrade,
-    /// The runtime that serves the connection until then.
+    /// The runtime that serves the connection until the 101.
     runtime: runtime::Id,
     then: Then,
 }
 
-/// What follows.
+/// The kinds of [`Upgrade`].
 enum Then {
     /// A session at a line of this process.
     Session(Admitted, Arc<Consoles>),
     /// A session on another host.
     Tunnel(Box<Host>, Leaving),
-    /// The client is told why there is none.
+    /// No session: the client is told why.
     Refusal(Refusal),
 }
 
-/// What has begun.
+/// An upgraded connection that is ready to run.
 pub(crate) enum Running {
     Session(Box<Session>),
     Tunnel(Box<Tunnel>),
@@ -109,7 +108,7 @@ pub(crate) async fn answer(
     let offer = match upgrade::read(&request) {
         Ok(offer) => offer,
         Err(violation) => {
-            // It is the operator's to mend, and the client may be one who cannot read the answer.
+            // The operator has to correct the reverse proxy, and clients often do not show the reason.
             if violation.stripped && seldom::is_due("upgrade") {
                 let (address, reason) = (client.address, violation.reason);
                 tracing::warn!(%address, reason, "a WebSocket is refused");
@@ -122,7 +121,7 @@ pub(crate) async fn answer(
     let mut known = Known::default();
     let admitted = tokio::select! {
         biased;
-        // Whatever is waited for meanwhile.
+        // First, so that no pending look-up delays it.
         () = draining(proxy, client) => Err(Refusal::Draining),
         admitted = admit(proxy, client, protocol, &request, &mut known) => admitted,
     };
@@ -146,12 +145,12 @@ pub(crate) async fn answer(
             }
             log_refusal(proxy, client, &refusal);
             evidence::refused(proxy, client, known, &refusal);
-            // A browser hides the status of a failed handshake: there, accept first.
+            // A browser hides the status of a failed handshake, so console.v1 is accepted first.
             if protocol == Protocol::Raw {
                 return (refuse(&refusal), None);
             }
             let mut answer = switching_protocols(&offer);
-            // For a proxy that passed the request on.
+            // Tells a proxy that passed the request on.
             answer.headers_mut().insert(CAUSE, cause_of(&refusal));
             (answer, Then::Refusal(refusal))
         }
@@ -160,11 +159,11 @@ pub(crate) async fn answer(
     (answer, Some(Upgrade { connection, runtime: Handle::current().id(), then }))
 }
 
-/// Waits until nobody may come in by this process.
+/// Waits until this process accepts no more sessions for this client.
 async fn draining(proxy: &Proxy, client: Client) {
     let drained = async {
         match proxy.backing {
-            // Whoever passes a user on has no other way to a port that this process has.
+            // The other proxies reach a port that this process owns only through it.
             Backing::Cluster(_) | Backing::Nova(_) if !client.passed_on => {
                 proxy.drain.wanted().await;
             }
@@ -177,7 +176,7 @@ async fn draining(proxy: &Proxy, client: Client) {
     }
 }
 
-/// Waits until the lines here take no new sessions; those that they have may come back.
+/// Waits until the lines of this host accept no new sessions. Sessions can still resume.
 async fn host_drained(proxy: &Proxy) {
     match proxy.backing {
         Backing::Own(_) => proxy.drain.wanted().await,
@@ -185,7 +184,7 @@ async fn host_drained(proxy: &Proxy) {
     }
 }
 
-/// Anybody can be refused, so that a log line of it is short, and an address has so many a minute.
+/// Logs a refusal. Anyone can cause refusals, so the line is short, and the lines of an address are limited.
 fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
     let address = Source::from(client.address.ip());
     if proxy.refusals.count(&address, Instant::now()).is_zero() {
@@ -195,7 +194,7 @@ fn log_refusal(proxy: &Proxy, client: Client, refusal: &Refusal) {
 }
 
 impl Upgrade {
-    /// Where it is to run: a session runs where its line does.
+    /// The runtime on which it runs: for a session, the runtime of its line.
     pub(crate) fn runtime(&self) -> Handle {
         match &self.then {
             Then::Session(admitted, _) => admitted.attachment.runtime().clone(),
@@ -203,7 +202,7 @@ impl Upgrade {
         }
     }
 
-    /// The session, or none and the client is told why.
+    /// Takes the connection over. Returns none if it failed, or if the client was only told why it is refused.
     pub(crate) async fn begin(self) -> Option<Running> {
         let upgraded = tokio::time::timeout(UPGRADE, self.connection).await.ok()?.ok()?;
         let parts = upgraded.downcast::<TokioIo<Timed<Stream>>>().ok()?;
@@ -232,7 +231,7 @@ impl Upgrade {
     }
 }
 
-/// Everything that decides whether this client may attach, in Nova's order: token, Origin, line.
+/// Decides whether and where this client may attach. The order is Nova's: token, Origin, line.
 async fn admit(
     proxy: &Arc<Proxy>,
     client: Client,
@@ -244,13 +243,13 @@ async fn admit(
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
         Backing::Own(_) | Backing::Cluster(_) => origin::Rule::Own { tls: client.secure },
-        // Nova's proxy trusts these headers from everybody. So does this one, unless trusted_proxies is set.
+        // Nova's proxy trusts these headers from every client. So does this one, unless trusted_proxies is set.
         Backing::Nova(_) => origin::Rule::Nova {
             believes: client.trusted || proxy.config.proxy.trusted_proxies.is_empty(),
         },
     };
     let check_origin = || match client.passed_on {
-        // It was checked by the address that the page knows.
+        // The first proxy checked it, because only that one has the address that the page used.
         true => Ok(()),
         false => origin::check(request.headers(), &proxy.config, rule).map_err(Refusal::Origin),
     };
@@ -260,7 +259,7 @@ async fn admit(
     };
     let pass_on = async |hosts: &dyn Reach, host: &str| {
         let passed = passing::attach(proxy, (hosts, host), client, request).await?;
-        // On console.v1, a host accepts before it refuses. Nothing is held there until the user is told.
+        // On console.v1, a host answers 101 before it refuses. Its connection is closed before the user is told.
         match passed.host.is_some() && passing::is_wrong(&passed.answer) {
             true => Err(wrong.clone()),
             false => Ok(Place::Elsewhere(passed)),
@@ -294,7 +293,7 @@ async fn admit(
             };
             tokio::select! {
                 biased;
-                // Whatever is waited for meanwhile.
+                // First, so that no pending look-up delays it.
                 () = host_drained(proxy) => Err(Refusal::HostDraining),
                 attached = attached => attached,
             }

@@ -1,6 +1,5 @@
-//! The history of a session's line, piece by piece, for the page to save: the terminal there holds
-//! only its newest part. Who asks shows the key with which the session could come back; it stays
-//! good.
+//! The history of a session's line, in pieces. The page saves it to a file, because its terminal holds only the
+//! newest part. A request authenticates with the session's resume key, which stays valid.
 
 use http::HeaderMap;
 use http::HeaderName;
@@ -26,22 +25,22 @@ use crate::passing;
 use crate::wrong_tokens::count_wrong;
 use crate::wrong_tokens::may_show_key;
 
-/// Bytes of one piece at most: as many as another host's answer may have.
+/// Maximum length of a piece, in bytes: the maximum of a response from another host.
 const PIECE: usize = passing::BODY;
 
-/// Header that carries the key: not in the address, which is logged, and no page from elsewhere
-/// can send it.
+/// Header with the resume key. The key is not in the URL because URLs are logged. Pages of other origins cannot
+/// send this header.
 const KEY: HeaderName = HeaderName::from_static("x-console-resume");
 
-/// Whether a request asks for history: the last segment of its path says so, as a proxy before us
-/// may put others before it.
+/// Whether a request asks for history. Only the last segment of the path counts, because a reverse proxy may add
+/// a prefix.
 pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
     request.uri().path().rsplit('/').next() == Some("history")
         && request.headers().contains_key(KEY)
 }
 
-/// The piece that begins at `?from=`, or at the next byte that is kept. The body is empty at the
-/// end.
+/// The piece that begins at `?from=`, or at the next byte that is kept. At the end of the output, the body is
+/// empty.
 pub(crate) async fn answer<B>(proxy: &Proxy, client: Client, request: &Request<B>) -> Answer {
     let found = match key(request.headers()) {
         Some(key) => find(proxy, client, &key, request).await,

@@ -1,4 +1,4 @@
-//! The hosts of a cluster, as a proxy needs them: which one has a line, and a connection to it.
+//! What a proxy needs to know of the hosts of a cluster: which host has a line, and a connection to it.
 
 use std::fmt;
 use std::io;
@@ -18,25 +18,23 @@ use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// How long finding a host may take, and connecting to it.
+/// Timeout for finding a host, and for connecting to it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long nothing may come over a connection between roles until the kernel asks whether the other
-/// side is there. A host pings its sessions' clients as often.
+/// TCP keepalive time of connections between roles. A host pings the clients of its sessions as often.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Connections to other hosts of a cluster.
 pub trait Reach: fmt::Debug + Send + Sync {
-    /// Opens a connection to a host, on the runtime of the caller; both ends have shown their
-    /// certificates.
+    /// Opens a mutual TLS connection to a host, on the runtime of the caller.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When the host cannot be reached.
     fn connect<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Reached>>;
 }
 
-/// Where the lines of a cluster are. It has one implementation in the program, and one in tests.
+/// Finds the host of a line in a cluster. The program has one implementation, the tests another.
 pub trait Hosts: Reach {
     /// The name of the host that has the line.
     ///
@@ -48,36 +46,36 @@ pub trait Hosts: Reach {
     fn find(&self, sought: Sought) -> BoxFuture<'_, Result<String, Refusal>>;
 }
 
-/// The other proxies in front of a Nova: of all of them, one connects to a port. A target is
-/// `SERVER-PORT`, a server's id and the TCP port of its serial port.
+/// The other proxies in front of a Nova. Only one of all proxies connects to a port. A target is `SERVER-PORT`: a
+/// server's id and the TCP port of its serial port.
 pub trait Owners: Reach {
     /// Takes a target for this proxy, unless another one has it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] where nobody can say who has it, [`Refusal::TooMany`] where this proxy has
-    /// too many.
+    /// [`Refusal::Unavailable`] where the owner cannot be looked up, [`Refusal::TooMany`] where this proxy has
+    /// too many targets.
     fn take<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Taken, Refusal>>;
 
     /// The host of another proxy that has a port of a server.
     fn of(&self, server: ServerId) -> Option<String>;
 }
 
-/// Which proxy has a target.
+/// Which proxy owns a target.
 #[derive(Debug)]
 pub enum Taken {
-    /// This one: it may connect to the port as long as this is good.
+    /// This proxy, which may connect to the port as long as the permit is good.
     Here(Arc<dyn Permit>),
-    /// The one on the host of this name.
+    /// The proxy on the host of this name.
     By(String),
 }
 
-/// Which line a host is looked for.
+/// The line whose host is looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sought {
-    /// The one for which a console token was made.
+    /// The line of a console token.
     Token(TokenDigest),
-    /// The one that a resume key names.
+    /// The line that a resume key names.
     Line(LineKey),
 }
 
@@ -86,8 +84,8 @@ pub enum Sought {
 pub struct Reached {
     /// The connection.
     pub stream: Stream,
-    /// Cancelled when the host is lost: its lease has ended, or its certificate is revoked. A store that
-    /// is away is no reason.
+    /// Cancelled when the host is lost: its lease has ended, or its certificate is revoked. It is not cancelled
+    /// when etcd is away.
     pub lost: CancellationToken,
 }
 
@@ -114,7 +112,7 @@ pub(crate) async fn connect(
     tended.map_err(|error| lost(host, &error))
 }
 
-/// Says so in the log, which alone names the host.
+/// The refusal for a host that does not respond. Only the log names the host.
 pub(crate) fn lost(host: &str, error: &dyn fmt::Display) -> Refusal {
     if seldom::is_due("host") {
         tracing::warn!(host, %error, "a host does not respond");
@@ -122,8 +120,8 @@ pub(crate) fn lost(host: &str, error: &dyn fmt::Display) -> Refusal {
     Refusal::HostLost("the host of this server does not respond, try again".into())
 }
 
-/// Sees to it that keys go out at once, and that the kernel ends a connection between roles whose other
-/// side is gone without a word for the grace time, also where nothing is sent.
+/// Configures a connection between roles: it sends without delay, and the kernel ends it when the other side does
+/// not respond for the grace time, also when nothing is sent.
 pub(crate) fn tend(tcp: &TcpStream, grace: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);

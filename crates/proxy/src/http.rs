@@ -43,34 +43,34 @@ use crate::relay::Relayed;
 use crate::secure;
 use crate::upgrade;
 
-/// How long a client may take to send the head of a request.
+/// Timeout for the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Where load balancers ask whether this proxy serves.
+/// Path of the health check of load balancers.
 const HEALTH: &str = "/healthz";
 
-/// Bytes of a request's head at most.
+/// Maximum length of a request's head, in bytes.
 const HEAD_SIZE: usize = 16 * 1024;
 
-/// A place of a user's address; none where another counts.
+/// A place of a user's address; none if the connection is already counted.
 type UserPlace = Option<Place<Source>>;
 
-/// What follows on a connection that has stopped being HTTP.
+/// What follows on an upgraded connection.
 pub(crate) struct Next {
     pub(crate) upgrade: Upgrade,
-    /// Those of the user's address, for as long as it lasts.
+    /// The places of the user's address, held until the connection ends.
     pub(crate) places: [UserPlace; 2],
 }
 
-/// Serves a connection until it ends, or until it stops being HTTP: then returns what follows. `arriving` is
-/// held until the first request is answered.
+/// Serves a connection until it ends or is upgraded; returns what follows an upgrade. `arriving` is held until
+/// the first request is answered.
 pub(crate) async fn serve_connection(
     proxy: &Arc<Proxy>,
     room: &Room,
     stream: TcpStream,
     (from, arriving): (SocketAddr, TaskTrackerToken),
 ) -> Option<Next> {
-    // Boxed, since the handshake is over soon.
+    // Boxed, because the TLS handshake needs its memory only for a short time.
     let received = Box::pin(receive(proxy, stream, from)).await;
     let (stream, peer) = match received {
         Ok(received) => received,
@@ -93,17 +93,16 @@ pub(crate) async fn serve_connection(
     Some(Next { upgrade, places: [own, place] })
 }
 
-/// Serves HTTP until the connection ends, or until it stops being HTTP: then returns what follows.
-/// `who` says who makes a request, and what is held for them until that has ended. `arriving` is held until
-/// the first is answered.
+/// Serves HTTP until the connection ends or is upgraded; returns what follows an upgrade. `who` identifies the
+/// client of a request, and returns what is held until the request or its session ends. `arriving` is held
+/// until the first request is answered.
 pub(crate) async fn serve<P>(
     proxy: &Arc<Proxy>,
     stream: Stream,
     (from, arriving): (SocketAddr, TaskTrackerToken),
     who: impl Fn(&Request<Incoming>) -> Result<(Client, P), Box<Answer>>,
 ) -> Option<(Upgrade, P)> {
-    // A session begins when its connection has stopped being HTTP, so that no buffer of the one is
-    // held by the other.
+    // A session begins after hyper has released the connection, so that it does not hold hyper's buffers.
     let next: Arc<Mutex<Option<(Upgrade, P)>>> = Arc::new(Mutex::new(None));
     let arriving = Mutex::new(Some(arriving));
     let service = service_fn(|request| {
@@ -133,8 +132,8 @@ pub(crate) async fn serve<P>(
     next.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Keys go out at once, and a peer that vanished without a word is noticed by the kernel too:
-/// what is unacknowledged for the grace time ends the connection.
+/// Receives the PROXY protocol header and the TLS handshake. The socket sends without delay, and the kernel ends
+/// the connection when data is unacknowledged for the grace time.
 async fn receive(
     proxy: &Proxy,
     mut stream: TcpStream,
@@ -151,7 +150,7 @@ async fn receive(
     Ok((proxy.reception.receive(stream).await?, peer))
 }
 
-/// The client of a request, and the connection place of a user whom a reverse proxy reports.
+/// The client of a request, and a connection place for its address if a reverse proxy reports it.
 fn identify(
     config: &Config,
     room: &Room,
@@ -195,7 +194,7 @@ async fn answer(
     } else if is_get && request.uri().path() == HEALTH {
         health(proxy)
     } else if *request.method() == Method::OPTIONS && !relay::is_call(&request) {
-        // As load balancers ask whether somebody is there.
+        // Load balancers use OPTIONS as a health check.
         allowing(plain(StatusCode::OK, ""))
     } else if relay::is_call(&request) && !(is_get && pages::has_token(&request)) {
         return (proxy.relay.answer(client, request).await, None);
@@ -209,7 +208,7 @@ async fn answer(
     (answer.map(Either::Left), None)
 }
 
-/// Whether users should come here. Anyone may ask, so it says no more.
+/// The answer to a health check. Anyone may ask, so it gives no details.
 fn health(proxy: &Proxy) -> Answer {
     let unavailable = |text| plain(StatusCode::SERVICE_UNAVAILABLE, text);
     if proxy.lines.is_draining() || proxy.drain.is_wanted() {
@@ -221,7 +220,7 @@ fn health(proxy: &Proxy) -> Answer {
     }
 }
 
-/// The answer, which says what is answered here.
+/// The answer with the list of the methods that work here.
 fn allowing(mut answer: Answer) -> Answer {
     let methods = header::HeaderValue::from_static("GET, HEAD, OPTIONS");
     answer.headers_mut().insert(header::ALLOW, methods);

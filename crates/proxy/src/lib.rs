@@ -1,5 +1,5 @@
-//! What users connect to: one port that is a WebSocket endpoint for clients and serves the
-//! terminal page to browsers, so that one console URL does for both.
+//! The proxy role. One port serves the terminal page to browsers and accepts WebSockets of clients, so one
+//! console URL works for both.
 //!
 //! ```text
 //!   listener ─▶ http ─┬─ no Upgrade ─▶ pages, or below /v1/: relay ─▶ the API
@@ -80,19 +80,16 @@ use crate::relay::Relay;
 pub use crate::targets::Targets;
 use crate::wrong_tokens::WrongTokens;
 
-/// How long the connections of a proxy that shuts down may take: that handshakes under way end, and that
-/// sessions take their Close frame.
+/// Timeout of a shutdown: for pending handshakes, and until the sessions have received their Close frame.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// How long of it users who were accepted may take to get their first answer: nobody who was accepted is
-/// refused.
+/// The part of [`DRAIN`] for the first answers on accepted connections, so that none of them is refused.
 const ARRIVE: Duration = Duration::from_secs(1);
 
-/// Pause after an accept that failed: the usual cause, no file descriptor left, does not go away
-/// by asking again at once.
+/// Pause after a failed accept. The usual cause, no file descriptor left, lasts longer than a retry takes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Refusals of one address that are logged in a [`MINUTE`] at most.
+/// Maximum number of logged refusals per address and [`MINUTE`].
 const REFUSALS: u32 = 60;
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -108,21 +105,21 @@ pub struct Proxy {
     /// Counts the refusals of each address that are logged.
     pub(crate) refusals: Meter,
     pub(crate) wrong_tokens: WrongTokens,
-    /// Everything that is served.
+    /// The tasks of all connections.
     connections: TaskTracker,
     /// Connections whose first request is not answered yet.
     arriving: TaskTracker,
-    /// What keeps this process from serving.
+    /// Reasons why this process cannot serve.
     pub(crate) health: Health,
     pub(crate) drain: Drain,
 }
 
-/// What the proxy speaks of TLS.
+/// TLS of the proxy, on both sides.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// How users are received.
+    /// The side of the users.
     pub users: Reception,
-    /// Whom the relay trusts, where the API's URL is an https one.
+    /// Verifies the API for the relay, if `api_url` is an https URL.
     pub api: Option<Arc<ClientConfig>>,
 }
 
@@ -131,7 +128,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// When sessions are to be recorded, and nothing can be written there.
+    /// When sessions are to be recorded, and the directory for it cannot be written to.
     pub fn new(config: Arc<Config>, lines: Lines, backing: Backing, tls: Tls) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
         let host = match &backing {
@@ -156,26 +153,26 @@ impl Proxy {
         })
     }
 
-    /// Takes no new sessions while this says that the host is drained. In front of a cluster, those that go
-    /// through this proxy are sent away with 4012.
+    /// Refuses new sessions while `drained` is true. In front of a cluster, the proxy also closes the sessions
+    /// that it passes on, with 4012.
     #[must_use]
     pub fn with_drain(self, drained: watch::Receiver<bool>) -> Self {
         Self { drain: Drain::new(drained), ..self }
     }
 
-    /// Says at `/healthz` whether something is said there.
+    /// Answers `/healthz` with 503 while there are reasons in `health`.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         Self { health, ..self }
     }
 
-    /// Serves users until `shutdown`; then no new ones are taken, and all sessions end with 4012.
-    /// Every runtime on which lines live accepts, and all together hold `most` connections at once,
-    /// sessions and page loads; who comes then waits in the kernel's queue.
+    /// Serves users until `shutdown`. Then the proxy stops accepting, and ends all sessions with 4012. Every
+    /// runtime that serves lines accepts connections, at most `most` at once over all runtimes, sessions and
+    /// page loads together; further clients wait in the accept backlog.
     ///
     /// # Errors
     ///
-    /// When there is no file descriptor left for the runtimes' listeners.
+    /// When no file descriptor is left for the runtimes' listeners.
     pub async fn serve(
         self: Arc<Self>,
         listener: std::net::TcpListener,
@@ -186,7 +183,7 @@ impl Proxy {
         let accepting = TaskTracker::new();
         for runtime in self.lines.runtimes() {
             let listener = {
-                // It belongs to the runtime in which it is made.
+                // A listener belongs to the runtime in which it is created.
                 let _inside = runtime.enter();
                 TcpListener::from_std(listener.try_clone()?)?
             };
@@ -213,8 +210,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Serves those who were accepted, then takes nobody any more and ends all sessions with 4012, also those
-    /// that run elsewhere; then waits until that is done, for a bounded time.
+    /// Serves the accepted connections, then accepts no more sessions and ends all with 4012, also those of other
+    /// hosts. It waits for [`DRAIN`] at most until they have ended.
     pub async fn drain(&self) {
         let end = tokio::time::Instant::now() + DRAIN;
         self.arriving.close();
@@ -225,8 +222,8 @@ impl Proxy {
         self.consoles.flush_recordings().await;
     }
 
-    /// Goes on with a connection that has stopped being HTTP, where its line lives. `held` is let go of at
-    /// its end; a session of this host is cut off when `cut` is done.
+    /// Starts what follows the upgrade of a connection, on the runtime of its line. `held` is dropped when the
+    /// session ends. A session at a line of this host is cut off when `cut` is done.
     fn follow(
         &self,
         upgrade: Upgrade,
@@ -236,7 +233,7 @@ impl Proxy {
         let runtime = upgrade.runtime();
         let tasks = self.connections.clone();
         let begin = async move {
-            // A task of its own, so that it has no room for its beginning.
+            // In its own task, so that the session's future does not include the handshake's.
             match upgrade.begin().await {
                 Some(Running::Session(session)) => tasks.spawn(async move {
                     session.run(cut).await;
@@ -253,12 +250,12 @@ impl Proxy {
     }
 }
 
-/// Places for connections: so many in all, and so many for each address.
+/// The limits of concurrent connections: of all, and of each address.
 #[derive(Debug)]
 struct Room {
     all: Arc<Semaphore>,
     each: Places<Source>,
-    /// An address that is refused is named in the log once a minute.
+    /// Limits the log to one line per refused address and minute.
     said: Meter,
 }
 
@@ -268,7 +265,7 @@ impl Room {
         Self { all: Arc::new(Semaphore::new(all)), each: Places::new(each), said }
     }
 
-    /// A place of this address, if it has one left.
+    /// Takes a place of this address, if one is left.
     fn of_address(&self, address: IpAddr) -> Option<Place<Source>> {
         let source = Source::from(address);
         let place = self.each.enter(source);
@@ -292,9 +289,9 @@ async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, room: &Arc<Room>) -> 
         };
         match accepted.await {
             Ok(((stream, peer), place)) => {
-                // Who comes by IPv4 to a listener of IPv6.
+                // A listener of IPv6 shows clients of IPv4 as mapped addresses.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                // Over the connections of a trusted reverse proxy come many users.
+                // The connections of a trusted reverse proxy carry many users.
                 let own = match proxy.config.proxy.trusted_proxies.contain(peer.ip()) {
                     true => None,
                     false => match room.of_address(peer.ip()) {

@@ -1,4 +1,4 @@
-//! Where the port of a Nova's server was when the proxy asked, and the right to use it.
+//! The location of a server's port as Nova told it, and the right to use the port.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::ServerId;
 use tokio::time::Instant;
 
-/// How long Nova's answer about a server counts: an attach asks once, not once more for each connect.
+/// How long an answer of Nova about a server is used again, so that one attach does not ask several times.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Where a server's port was when somebody asked.
+/// The location of a server's port when Nova was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Located {
     pub(crate) server: ServerRef,
     pub(crate) endpoint: Endpoint,
-    /// When the server last changed, in Nova's words: to the second.
+    /// When the server last changed, as Nova writes it, to the second.
     pub(crate) updated: Option<String>,
     pub(crate) seen: Instant,
 }
 
-/// The right to use a port, of several proxies.
+/// The right of this proxy, one of several, to use a port.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) target: String,
@@ -30,12 +30,12 @@ pub(crate) struct Offer {
 }
 
 impl Located {
-    /// Whether it still counts.
+    /// Whether the answer is recent enough to use.
     pub(crate) fn is_fresh(&self) -> bool {
         self.seen.elapsed() < FRESH
     }
 
-    /// What the proxies call its port among each other.
+    /// The name of its port among the proxies.
     pub(crate) fn target(&self) -> String {
         target(self.server.id, &self.endpoint)
     }

@@ -1,11 +1,11 @@
-//! Whether a server of Nova's has a guest whose console can be reached. Nova has twelve states and some
-//! forty tasks; most of them leave the guest where it is.
+//! Whether the state of a server in Nova allows an attach. Nova has twelve states and some forty tasks; most
+//! of them leave the guest and its port as they are.
 
 use serialproxy_openstack::Server;
 use serialproxy_proto::refusal::Refusal;
 
-/// What may be done to a server while its guest goes on, or stops and starts on the port that it has: all
-/// tasks of Nova's but those that make the guest, remove it, put it elsewhere or leave it off.
+/// Tasks during which the guest runs on, or restarts with the same port: all tasks of Nova except those that
+/// create, remove, move or stop the guest.
 const HARMLESS: [&str; 20] = [
     "image_snapshot",
     "image_snapshot_pending",
@@ -29,15 +29,15 @@ const HARMLESS: [&str; 20] = [
     "resize_confirming",
 ];
 
-/// Nova's numbers for the power of a guest that is there: running and paused.
+/// Nova's power states of a guest that exists: running and paused.
 const THERE: [i64; 2] = [1, 3];
 
-/// Why nobody may attach to the server now, if so.
+/// Why an attach to the server is refused now, if it is.
 pub(crate) fn obstacle(server: &Server) -> Option<Refusal> {
     let vm_state = server.vm_state.as_deref();
     let is_there = match vm_state {
         Some("active" | "paused" | "rescued" | "resized") => true,
-        // An operation failed; the guest may be as it was before.
+        // An operation failed; the guest may still run.
         Some("error") => server.power_state.is_none_or(|power| THERE.contains(&power)),
         _ => false,
     };

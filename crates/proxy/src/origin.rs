@@ -1,30 +1,30 @@
-//! Which pages may open a console: the check that keeps a foreign page from using the cookie or
-//! the token of whoever looks at it (CVE-2015-0259 is what happens without).
+//! Which pages may open a console. The check prevents that a foreign page uses the cookie or the token of its
+//! visitor (CVE-2015-0259 was the lack of it).
 
 use http::HeaderMap;
 use http::header;
 use serialproxy_config::Config;
 use serialproxy_config::PageOrigin;
 
-/// Whose rule holds.
+/// The rule that applies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rule {
     /// Ours, on a connection with or without TLS: pages of this proxy and of listed origins.
     Own { tls: bool },
-    /// Nova's, where we are in the place of its proxy: pages of the host that the client asked for
-    /// and of listed ones, whatever the port, loaded by the scheme of the console URLs. Where nothing
-    /// says what that is, every scheme will do: Nova knows it from the token.
+    /// Nova's rule, when this proxy replaces Nova's: pages of the requested host and of listed hosts, with any
+    /// port, and with the scheme of the console URLs. If that scheme is not configured, every scheme is allowed;
+    /// Nova reads it from the token.
     Nova {
-        /// Whether `X-Forwarded-Proto` says how a page was loaded.
+        /// Whether `X-Forwarded-Proto` is trusted.
         believes: bool,
     },
 }
 
-/// Checks the `Origin` header. Without one the client is not a browser and passes.
+/// Checks the `Origin` header. A client without one is not a browser and passes.
 ///
 /// # Errors
 ///
-/// Why the page may not, in words.
+/// The reason for the refusal.
 pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<(), String> {
     let Some(page) = headers.get(header::ORIGIN) else {
         return Ok(());
@@ -47,8 +47,7 @@ pub(crate) fn check(headers: &HeaderMap, config: &Config, rule: Rule) -> Result<
     }
 }
 
-/// Whether a page is one of this proxy: from where console URLs point to, or from where this
-/// connection goes.
+/// Whether a page was loaded from this proxy: from the origin of the console URLs, or of this connection.
 pub(crate) fn is_own(
     page: &PageOrigin,
     headers: &HeaderMap,
@@ -63,12 +62,12 @@ fn is_of_host(page: &PageOrigin, headers: &HeaderMap) -> bool {
     of_connection(headers, false).is_some_and(|here| here.host() == page.host())
 }
 
-/// From where a page is loaded that comes over this connection.
+/// The origin of pages that are loaded over this connection.
 fn of_connection(headers: &HeaderMap, tls: bool) -> Option<PageOrigin> {
     PageOrigin::of_connection(tls, headers.get(header::HOST)?.to_str().ok()?)
 }
 
-/// What ends TLS before us says how a page was loaded; no page can set that header itself.
+/// A TLS terminator in front of the proxy reports the scheme in this header; a page cannot set it.
 fn check_scheme(scheme: &str, base_url: &str) -> Result<(), String> {
     let secure = base_url.starts_with("https:") || base_url.starts_with("wss:");
     let wanted = if secure { "https" } else { "http" };

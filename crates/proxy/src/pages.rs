@@ -26,16 +26,16 @@ const PAGE: &str = "serial.html";
 /// The servers page, for `/` alone.
 const SERVERS: &str = "servers.html";
 
-/// For a file whose name changes with its content: a year, the longest that caches heed.
+/// For a file whose name changes with its content: a year, the maximum that caches respect.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-/// What `npm run build` made.
+/// The output of `npm run build`.
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
 struct BuiltIn;
 
-/// The codings in which the build wrote each file beside itself, by the names that `Accept-Encoding`
-/// and the file's name have for it; the smaller one first.
+/// The codings of the compressed copies of each built file: the name in `Accept-Encoding` and the extension. The
+/// smaller coding comes first.
 const CODINGS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
 /// A file as it is sent.
@@ -45,13 +45,13 @@ struct File {
 }
 
 pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
-    // Pages name their files relative to themselves, and a console URL may have any path, so only
-    // the last segment says which file is meant.
+    // Pages refer to their files by relative URLs, and a console URL may have any path, so only the last segment
+    // names the file.
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
     let directory = config.serial_console.web.as_deref();
     let name = match name {
         _ if has_token(request) => PAGE,
-        // A directory from before there was a servers page has none.
+        // A directory of an older version has no servers page.
         "" if has_servers(config, request) && find(directory, SERVERS).await.is_some() => SERVERS,
         "" => PAGE,
         name => name,
@@ -82,18 +82,18 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     answer
 }
 
-/// Whether the servers page is meant, and there is an API that it could ask.
+/// Whether the URL is of the servers page, and an API is configured.
 fn has_servers<B>(config: &Config, request: &Request<B>) -> bool {
     request.uri().path() == "/" && config.proxy.api.is_some()
 }
 
-/// Whether the URL is that of a console.
+/// Whether the URL is of a console.
 pub(crate) fn has_token<B>(request: &Request<B>) -> bool {
     request.uri().query().is_some_and(|query| query.contains("token="))
 }
 
-/// The file in the smallest form that the client takes. One in a directory may change at any time,
-/// and what lies beside it need not be the same.
+/// The file in the smallest form that the client accepts. A file in a directory is sent as it is: it may change
+/// at any time, and a compressed copy beside it may be of another version.
 async fn choose(directory: Option<&Path>, name: &str, headers: &HeaderMap) -> Option<File> {
     if directory.is_none() {
         for (coding, extension) in CODINGS.into_iter().filter(|(coding, _)| takes(headers, coding))
@@ -107,7 +107,7 @@ async fn choose(directory: Option<&Path>, name: &str, headers: &HeaderMap) -> Op
     Some(File { body, coding: None })
 }
 
-/// Whether a client says that it takes this coding.
+/// Whether the client accepts this coding.
 fn takes(headers: &HeaderMap, coding: &str) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).into_iter();
     values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {
@@ -118,8 +118,8 @@ fn takes(headers: &HeaderMap, coding: &str) -> bool {
     })
 }
 
-/// Whether the build named the file after its content, as in `serial-CTEARS5D.js`: then that name never
-/// means another content.
+/// Whether the name contains a digest of the content, as in `serial-CTEARS5D.js`: then the content of that name
+/// never changes.
 fn has_digest(name: &str) -> bool {
     let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
     stem.rsplit_once('-').is_some_and(|(_, digest)| {
@@ -137,7 +137,7 @@ async fn find(directory: Option<&Path>, name: &str) -> Option<Cow<'static, [u8]>
     }
 }
 
-/// The path of a file in the directory; none for a name that would lead out of it.
+/// The path of a file in the directory; none if the name would lead out of it.
 fn inside(directory: &Path, name: &str) -> Option<PathBuf> {
     let mut components = Path::new(name).components();
     let plain =
@@ -158,8 +158,8 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// The page holds a token in its memory: it runs only what it came with, sends its address to
-/// nobody, is kept in no cache (its scripts and styles are), and is framed by nobody who was not named.
+/// Adds headers that protect the page, because it holds a token in memory. It runs only its own scripts, sends no
+/// referrer, is not cached (its scripts and styles are), and only the configured sites may frame it.
 fn protect(headers: &mut HeaderMap, frame_ancestors: &str) {
     // xterm.js 6 writes style elements, hence 'unsafe-inline' for styles.
     let policy = format!(
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(page(&[PAGE], "/").await, PAGE);
     }
 
-    /// What is sent of a built-in file to a client that takes these codings.
+    /// The response for a built-in file to a client that accepts these codings.
     async fn built_in(name: &str, codings: &'static str) -> Answer {
         let request = Request::builder().uri(format!("/{name}"));
         let request = request.header(header::ACCEPT_ENCODING, codings).body(()).unwrap();

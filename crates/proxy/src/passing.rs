@@ -1,6 +1,5 @@
-//! Passing a user's request on to the host that has the line, and its answer back. The host checks token
-//! and line, and serves the session; the page's origin was checked here, by the address that the page
-//! knows.
+//! Passes a user's request on to the host of the line, and returns its answer. The host checks the token and
+//! serves the session. The proxy checks the Origin, because only it has the address that the page used.
 
 use std::time::Duration;
 
@@ -33,18 +32,17 @@ use crate::hosts;
 use crate::hosts::Reach;
 use crate::ticket::token_cookie;
 
-/// How long a host may take to answer: it waits 2 s for a line that is being connected, and as long
-/// for its store.
+/// How long a host may take to answer: it waits up to 2 s for a line that is connecting, and up to 2 s for etcd.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer's head at most.
+/// Maximum length of an answer's head, in bytes.
 const HEAD: usize = 16 * 1024;
 
-/// Bytes of an answer's body at most: a piece of history.
+/// Maximum length of an answer's body, in bytes: a piece of history.
 pub(crate) const BODY: usize = 256 * 1024;
 
-/// What of an answer's head the user is told: all that a host says, and nothing with which one could
-/// act on pages of this proxy.
+/// The header fields of an answer that are returned to the user: all that a host sends. Others are dropped, so
+/// that a compromised host cannot set cookies or affect the pages of this proxy.
 const TOLD: [HeaderName; 15] = [
     header::UPGRADE,
     header::CONNECTION,
@@ -66,15 +64,15 @@ const TOLD: [HeaderName; 15] = [
 /// A host's answer.
 pub(crate) struct Passed {
     pub(crate) answer: Answer,
-    /// The connection to the host, where the answer is a 101.
+    /// The connection to the host, if the answer is a 101.
     pub(crate) host: Option<Host>,
 }
 
-/// A connection to a host that has stopped being HTTP.
+/// An upgraded connection to a host.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) stream: Stream,
-    /// What came over it right behind the head.
+    /// Bytes that came together with the head.
     pub(crate) early: Bytes,
     /// Cancelled when the host is lost.
     pub(crate) lost: CancellationToken,
@@ -93,7 +91,7 @@ pub(crate) async fn attach<B>(
 ) -> Result<Passed, Refusal> {
     let mut passed = passed_on(client, request, &[header::SEC_WEBSOCKET_PROTOCOL])?;
     let headers = passed.headers_mut();
-    // They were found to be so.
+    // The handshake was checked to have these values.
     for (name, value) in [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "Upgrade"),
@@ -104,7 +102,7 @@ pub(crate) async fn attach<B>(
     if let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) {
         headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
     }
-    // No other cookie: they are for whoever else is at this address.
+    // No other cookie: they may belong to other services at the proxy's address.
     let cookie = token_cookie(request.headers()).map(|token| format!("token={token}"));
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
         headers.insert(header::COOKIE, cookie);
@@ -112,7 +110,7 @@ pub(crate) async fn attach<B>(
     ask(proxy, (hosts, host), passed).await
 }
 
-/// Passes a request that is answered over HTTP on, with its header of this name.
+/// Passes a plain HTTP request on, with its header of this name.
 ///
 /// # Errors
 ///
@@ -128,7 +126,7 @@ pub(crate) async fn fetch<B>(
     Ok(ask(proxy, (hosts, host), passed).await?.answer)
 }
 
-/// What the host is told: path and query, these headers, and who the user is.
+/// The request as it is sent to the host: path, query, these headers, and the user's address.
 fn passed_on<B>(
     client: Client,
     request: &Request<B>,
@@ -174,7 +172,7 @@ async fn ask(
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// One request on a connection of its own, which ends with it, or is handed over behind a 101.
+/// Sends one request on its own connection. The connection is closed after the answer, or returned after a 101.
 async fn exchange(
     stream: Stream,
     request: Request<Empty<Bytes>>,
@@ -191,7 +189,7 @@ async fn exchange(
         }
         let upgraded = hyper::upgrade::on(&mut answer).await?;
         let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| "another stream")?;
-        // A copy, since the buffer of the head is large.
+        // Copied, because the buffer of the head is large.
         let early = Bytes::copy_from_slice(&parts.read_buf);
         return Ok((told(&answer, Bytes::new()), Some((parts.io.into_inner(), early))));
     }
@@ -200,7 +198,7 @@ async fn exchange(
     Ok((told(&answer, body), None))
 }
 
-/// The answer as the user gets it.
+/// The answer as it is returned to the user.
 fn told<B>(answer: &Response<B>, body: Bytes) -> Answer {
     let mut told = Response::new(Full::from(body));
     *told.status_mut() = answer.status();

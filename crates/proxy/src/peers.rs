@@ -1,6 +1,6 @@
-//! Users who come through another proxy of the cluster, over a connection on which that has shown its
-//! certificate. It has checked the page's origin by the address that the page knows, and counts
-//! connections and wrong tokens; everything else is decided here, as for users who come by themselves.
+//! Users whose requests another proxy of the cluster passes on, over mutual TLS. That proxy checks the Origin,
+//! and counts connections and wrong tokens. This host decides everything else, as for users who connect
+//! directly.
 
 use std::io;
 use std::sync::Arc;
@@ -23,10 +23,9 @@ use crate::hosts::tend;
 use crate::http::serve;
 
 impl Proxy {
-    /// Serves the requests of users that a peer passes on, until its connection ends or has become a
-    /// session, which goes on by itself. `forwards` says that its certificate is a proxy's; no other may
-    /// speak for a user. The session is cut off when `cut` is done. How many connections there are is
-    /// bounded by who accepts them.
+    /// Serves the requests that a peer passes on, until its connection ends or is upgraded to a session, which
+    /// runs in its own task. `forwards` says that the peer's certificate is a proxy's; requests of other peers
+    /// are refused. The session is cut off when `cut` is done. The caller limits the number of connections.
     pub async fn serve_peer(
         self: Arc<Self>,
         stream: Stream,

@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2: what a reverse proxy says of a connection before its first byte
+//! The PROXY protocol, versions 1 and 2: a header in which a reverse proxy says whose connection it is
 //! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 
 use std::io;
@@ -17,30 +17,29 @@ const VERSION_2: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1, with its end (section 2.1).
 const LINE: usize = 107;
 
-/// The most that version 2 may have behind its first 16 bytes: addresses, and notes of any kind. HAProxy's
-/// own have some 500.
+/// Maximum length of version 2 after its first 16 bytes: addresses and TLVs. HAProxy sends some 500 bytes.
 const REST: usize = 4096;
 
-/// How long the whole header may take to come.
+/// Timeout for the whole header.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long until a header whose beginning has come is looked at again.
+/// Interval at which an incomplete header is checked again.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// What a header says of a connection.
+/// What a header says about a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Said {
-    /// It is a user's.
+    /// It belongs to a user.
     User {
         address: SocketAddr,
-        /// Whether the user came by TLS, if that is said.
+        /// Whether the user's connection has TLS, if the header says so.
         tls: Option<bool>,
     },
-    /// It is the reverse proxy's own, as for a health check, or it does not say whose it is.
+    /// It belongs to the reverse proxy itself, as for a health check, or the header does not say.
     Nobody,
 }
 
-/// What a connection begins with, as far as it has come.
+/// The first bytes of a connection, as far as they are received.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Beginning {
     Header,
@@ -48,11 +47,11 @@ enum Beginning {
     Other,
 }
 
-/// Reads the header that a connection begins with; none where it begins with something else.
+/// Reads the header at the beginning of a connection; none if it begins with something else.
 ///
 /// # Errors
 ///
-/// When the header is broken or does not come in time.
+/// When the header is not valid, or is not received in time.
 pub(crate) async fn read(tcp: &mut TcpStream) -> io::Result<Option<Said>> {
     let read = async {
         match has_header(tcp).await? {
@@ -65,7 +64,7 @@ pub(crate) async fn read(tcp: &mut TcpStream) -> io::Result<Option<Said>> {
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Takes nothing, since what is no header is TLS or HTTP.
+/// Peeks only, because the bytes may belong to TLS or HTTP.
 async fn has_header(tcp: &TcpStream) -> io::Result<bool> {
     let mut first = [0; VERSION_2.len()];
     loop {
@@ -74,7 +73,7 @@ async fn has_header(tcp: &TcpStream) -> io::Result<bool> {
             _ if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             Beginning::Header => return Ok(true),
             Beginning::Other => return Ok(false),
-            // A socket that has something is always ready.
+            // A socket with unread data is always ready.
             Beginning::Unknown => tokio::time::sleep(AGAIN).await,
         }
     }
@@ -121,7 +120,7 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the PROXY protocol header is malformed")
 }
 
-/// `PROXY TCP4 SOURCE DESTINATION PORT PORT`, or `PROXY UNKNOWN` and anything.
+/// `PROXY TCP4 SOURCE DESTINATION PORT PORT`, or `PROXY UNKNOWN` and any text.
 pub(crate) fn version_1(line: &[u8]) -> Option<Said> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let mut words = line.strip_prefix("PROXY ")?.split(' ');
@@ -143,7 +142,7 @@ pub(crate) fn version_1(line: &[u8]) -> Option<Said> {
     (is_whole && fits).then_some(Said::User { address, tls: None })
 }
 
-/// The command and the family of addresses, and what is behind the length.
+/// The command, the address family, and the bytes after the length.
 pub(crate) fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<Said> {
     match command {
         0x20 => return Some(Said::Nobody),
@@ -168,8 +167,8 @@ pub(crate) fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<Said> {
     Some(Said::User { address, tls: tls(notes)? })
 }
 
-/// Whether the user came by TLS, as the notes say it (`PP2_TYPE_SSL`, section 2.2.6); none when they are
-/// broken.
+/// Whether the user's connection has TLS, according to the TLVs (`PP2_TYPE_SSL`, section 2.2.6); none if they
+/// are not valid.
 fn tls(mut notes: &[u8]) -> Option<Option<bool>> {
     const SSL: u8 = 0x20;
     let mut said = None;

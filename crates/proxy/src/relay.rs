@@ -1,6 +1,6 @@
-//! The servers page speaks to the API through the proxy: a list of its own calls below `/v1/`, and the
-//! one that makes a console URL. Nothing else of the API is reached this way, and only by pages of
-//! ours. The API is told who the user is and whom they called, and judges both under `noauth`.
+//! Relays the servers page's calls to the API: listed calls below `/v1/`, and the call that creates a console
+//! URL. Other calls need `[proxy] admin_calls`, and only pages of this proxy may call. The API is told the user's
+//! address and the requested `Host`, and checks both under `noauth`.
 
 use std::io;
 use std::sync::Arc;
@@ -48,35 +48,34 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::client::Client;
 use crate::origin;
 
-/// Calls at once. Each has a connection of its own to the API, which takes 1024: whoever speaks to
-/// the API directly must find room, whatever comes in here.
+/// Maximum number of concurrent calls. Each has its own connection to the API, which accepts 1024: the rest is
+/// left for direct clients of the API.
 const CALLS: usize = 256;
 
-/// Calls of one address at once, so that no address takes all the room.
+/// Maximum number of concurrent calls of one address.
 const PER_ADDRESS: usize = 32;
 
-/// Bytes of a request's body at most. The calls of the servers page have few fields.
+/// Maximum length of a request's body, in bytes. The calls of the servers page have few fields.
 const BODY: usize = 4 * 1024;
 
-/// The same of the other calls, which are relayed with `[proxy] admin_calls`.
+/// The same for other calls, which are relayed with `[proxy] admin_calls`.
 const ADMIN_BODY: usize = 64 * 1024;
 
-/// How long a request's body may take to come.
+/// Timeout for the body of a request.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// How long the API may take to accept a connection.
+/// Timeout for connecting to the API.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long the API may take to begin its answer: a little more than its slowest usual call, a
-/// boot.
+/// Timeout for the API's answer: a little more than its slowest usual call, a boot, takes.
 const ANSWER: Duration = Duration::from_secs(310);
 
-/// What of a request the API is told. Not `X-User`, which names anybody under `noauth`, and no
+/// The header fields of a request that are relayed. Not `X-User`, which names the user under `noauth`, and no
 /// cookies, which may hold a console token.
 const ASKED: [HeaderName; 3] =
     [HeaderName::from_static("x-auth-token"), header::AUTHORIZATION, header::CONTENT_TYPE];
 
-/// What of the API's answer the page is told, beside the body.
+/// The header fields of the API's answer that are relayed.
 const TOLD: [HeaderName; 8] = [
     header::CONTENT_TYPE,
     header::ALLOW,
@@ -88,22 +87,22 @@ const TOLD: [HeaderName; 8] = [
     HeaderName::from_static("x-console-line"),
 ];
 
-/// A whole body of ours, or one that comes from the API piece by piece.
+/// A response with a body of the proxy, or with one that is streamed from the API.
 pub(crate) type Relayed = Response<Either<Full<Bytes>, Incoming>>;
 
 /// The way to the API.
 #[derive(Debug)]
 pub(crate) struct Relay {
     api: Option<ApiAddress>,
-    /// Whom an API with TLS has to prove to be.
+    /// Verifies an API with TLS.
     trust: Option<Arc<ClientConfig>>,
-    /// Whether every call of the API's own is relayed.
+    /// Whether all calls of the API are relayed.
     admin_calls: bool,
-    /// What console URLs start with, if that is known: pages of this proxy are there.
+    /// `base_url`, if it is configured: the pages of this proxy are loaded from there.
     base_url: Option<String>,
     room: Arc<Semaphore>,
     addresses: Places<Source>,
-    /// How long the API may take to begin its answer.
+    /// Timeout for the API's answer.
     patience: Duration,
 }
 
@@ -150,7 +149,7 @@ enum Fault {
     Silent,
 }
 
-/// Whether a request is one for the API.
+/// Whether a request is a call of the API.
 pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
     let path = request.uri().path();
     path.starts_with("/v1/") || is_console_call(request.method(), path)
@@ -210,7 +209,7 @@ impl Relay {
         };
         let api = self.api.as_ref().ok_or(Fault::Unreachable)?;
         let (head, body) = request.into_parts();
-        // Before the body is read, so that the places bound the memory of all bodies.
+        // Before the body is read, so that the number of places bounds the memory for bodies.
         let place = self.enter(client)?;
         let body = read(body, most).await?;
         let mut call = Request::new(Full::from(body));
@@ -258,8 +257,8 @@ impl Relay {
         tokio::time::timeout(CONNECT, connector.connect(name, stream)).await?
     }
 
-    /// One call on a connection of its own, which goes on until the answer's body has been read or
-    /// is no longer wanted; as long it keeps its place.
+    /// Makes one call on its own connection. The connection keeps its place until the answer's body was read or
+    /// dropped.
     async fn ask_over(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -288,7 +287,7 @@ impl Relay {
         }
     }
 
-    /// Lets in clients that are no browser, and pages that this proxy served.
+    /// Admits clients that are not browsers, and pages of this proxy.
     fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), Fault> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         host.and_then(|host| host.parse::<Authority>().ok()).ok_or(Fault::NoHost)?;
@@ -305,7 +304,7 @@ impl Relay {
     }
 }
 
-/// The calls of the servers page and their like: none that is for administrators alone.
+/// The calls of the servers page and similar ones; none is for administrators only.
 fn is_offered(method: &Method, path: &str) -> bool {
     let mut parts = path.split('/').skip(1);
     let place: [Option<&str>; 6] = std::array::from_fn(|_| parts.next());
@@ -328,8 +327,7 @@ fn is_offered(method: &Method, path: &str) -> bool {
     }
 }
 
-/// Whether a path means the same to everyone who reads it: the API's calls have nothing that would
-/// need an escape, and no way up.
+/// Whether all readers understand the path in the same way: no path of the API's calls has escapes or `..`.
 fn is_plain(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
         && !path.split('/').any(|segment| segment == "." || segment == "..")
@@ -350,7 +348,7 @@ where
     }
 }
 
-/// Path and query alone, as one asks a server that is no proxy.
+/// Path and query only (RFC 9112 section 3.2.1).
 fn origin_form(uri: &Uri) -> Result<Uri, Fault> {
     let path = uri.path_and_query().ok_or(Fault::NoSuchCall)?;
     Ok(Uri::from(path.clone()))
@@ -392,7 +390,7 @@ fn unreachable(api: &str, error: &dyn std::error::Error) -> Fault {
     Fault::Unreachable
 }
 
-/// What comes from the API is data, never a page.
+/// The browser must treat the API's answers as data, never as a page.
 fn protect(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -404,7 +402,7 @@ fn protect(headers: &mut HeaderMap) {
 }
 
 impl Fault {
-    /// With Nova's names for them.
+    /// The fault's name in Nova, which the body has.
     fn status(self) -> (StatusCode, &'static str) {
         match self {
             Self::NoHost | Self::NoBody => (StatusCode::BAD_REQUEST, "badRequest"),

@@ -1,4 +1,4 @@
-//! What those are told who come without TLS where it is wanted.
+//! The answer to a request without TLS, where TLS is required.
 
 use http::HeaderValue;
 use http::Request;
@@ -13,8 +13,8 @@ use crate::answer::plain;
 use crate::answer::refused;
 use crate::upgrade;
 
-/// Names the address to use instead. Not a redirect: the token that came in clear is not to be
-/// used further as if nothing had happened, and neither is it repeated.
+/// The answer names the address to use. It is no redirect, and does not repeat the token: that was sent in clear
+/// text and should not be used any more.
 pub(crate) fn refuse<B>(request: &Request<B>) -> Answer {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());

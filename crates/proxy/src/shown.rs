@@ -1,4 +1,4 @@
-//! The tokens of a Nova that were shown here, each with its server as it was then.
+//! The tokens of Nova that were used here, each with the state of its server at its first use.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,15 +10,14 @@ use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::TokenDigest;
 use tokio::time::Instant;
 
-/// Maximum number of remembered console tokens of one server: further ones lock nobody out of
-/// another server.
+/// Maximum number of remembered console tokens of one server. The limit of one server does not affect others.
 const TOKENS: usize = 1000;
 
 /// The tokens by server and digest.
 #[derive(Debug, Default)]
 pub(crate) struct Shown(BTreeMap<ServerId, BTreeMap<[u8; 32], First>>);
 
-/// When a token was first shown here, and when its server had last changed then.
+/// When a token was first used here, and when its server had last changed at that time.
 #[derive(Debug)]
 struct First {
     at: Instant,
@@ -26,7 +25,7 @@ struct First {
 }
 
 impl Shown {
-    /// Notes a token, and refuses one whose server has changed since it was first shown.
+    /// Records the use of a token, and refuses a token whose server has changed since its first use.
     pub(crate) fn note(
         &mut self,
         token: TokenDigest,
@@ -57,7 +56,7 @@ impl Shown {
         }
     }
 
-    /// Forgets what was first shown so long ago.
+    /// Forgets tokens whose first use is longer ago than `age`.
     pub(crate) fn forget(&mut self, age: Duration) {
         self.0.retain(|_, tokens| {
             tokens.retain(|_, first| first.at.elapsed() < age);

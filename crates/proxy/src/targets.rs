@@ -1,12 +1,11 @@
-//! The ports of a real Nova's servers. Nova's tokens name a host and a port; each server has one
-//! line here, which goes where the newest token says, and lets go of the port when nobody has used
-//! it for a while.
+//! The ports of the servers of a real Nova. Nova's tokens name a host and a port. Each server has one line
+//! here, which connects to the port of the newest token, and closes it when it was unused for a while.
 //!
-//! Nova's API does not say whether a port is still the server's, and its tokens outlive a stop, after
-//! which the port may be another server's. So a port that closed is dialled again only while the
-//! server is as it was, and a token that was shown here before a change is good no more.
+//! Nova's API does not say whether a port still belongs to the server, and its tokens outlive a stop, after
+//! which the port may belong to another server. So the line reconnects to a closed port only while the server
+//! is unchanged, and a token that was used here before a change of the server is refused after it.
 //!
-//! Of several proxies in front of a Nova, one has a port (`Owners`); the others pass users on to it.
+//! Of several proxies in front of a Nova, one owns a port (`Owners`); the others pass users on to it.
 
 mod target;
 
@@ -49,41 +48,42 @@ use crate::obstacle::obstacle;
 use crate::shown::Shown;
 use crate::targets::target::Target;
 
-/// Lines at once, at most; each holds a history and a file.
+/// Maximum number of lines. Each holds a history and a file descriptor.
 const LINES: usize = 4096;
 
-/// How long a console token is remembered at least: longer than any is good, unless `token_ttl` says
-/// more.
+/// Minimum time for which a used console token is remembered: longer than tokens are valid, unless `token_ttl` is
+/// longer.
 const MEMORY: Duration = Duration::from_secs(3600);
 
-/// How long Nova may take to say all that an attach needs to know, with its login at Keystone.
+/// Timeout for the questions of one attach to Nova, the login at Keystone included.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// How often Nova is asked whether a live session's token is still good, at most and at least.
+/// Bounds of the interval at which Nova is asked whether the token of a live session is still valid.
 const EXPIRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
-/// How often unused lines are looked for.
+/// Interval at which unused lines are looked for.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// All servers whose consoles were opened here lately.
+/// All servers whose consoles were used here recently.
 #[derive(Debug)]
 pub struct Targets {
     nova: Arc<Nova>,
-    /// The other proxies, if this is one of several.
+    /// The other proxies, if there are any.
     owners: Option<Arc<dyn Owners>>,
     lines: Lines,
     /// How long an unused line keeps its port.
     idle: Duration,
-    /// How often a session's token is asked about: it ends a tenth of its life late at most.
+    /// Interval at which Nova is asked about a session's token: the session ends at most a tenth of the token's
+    /// lifetime late.
     expiry: Duration,
     all: Mutex<BTreeMap<ServerId, Arc<Target>>>,
-    /// The tokens that were shown here.
+    /// The tokens that were used here.
     shown: Mutex<Shown>,
     memory: Duration,
 }
 
 impl Targets {
-    /// The consoles of this Nova, on these lines, shared with other proxies if there are any.
+    /// The consoles of this Nova, on these lines; `owners` if other proxies share them.
     pub fn new(nova: Nova, owners: Option<Arc<dyn Owners>>, lines: Lines, config: &Config) -> Self {
         let expiry = (config.consoleauth.token_ttl / 10).clamp(*EXPIRY.start(), *EXPIRY.end());
         Self {
@@ -98,7 +98,7 @@ impl Targets {
         }
     }
 
-    /// Asks Nova what a token stands for, and whether the server runs.
+    /// Asks Nova what a token stands for, and whether the server's state allows an attach.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
         match tokio::time::timeout(ANSWER, self.ask(token)).await {
             Ok(answer) => answer,
@@ -133,7 +133,7 @@ impl Targets {
         })
     }
 
-    /// The other proxy that has a port, if one has it; otherwise this proxy has it now.
+    /// The other proxy that owns a port, if there is one. Otherwise this proxy owns it now.
     pub(crate) async fn elsewhere(
         &self,
         located: &Located,
@@ -153,13 +153,13 @@ impl Targets {
         })
     }
 
-    /// The other proxy that has a port of a server, as far as that is known.
+    /// The other proxy that owns a port of a server, if it is known.
     pub(crate) fn of(&self, server: ServerId) -> Option<(&dyn Reach, String)> {
         let owners = self.owners.as_ref()?;
         owners.of(server).map(|host| (&**owners as &dyn Reach, host))
     }
 
-    /// The line of a server, which goes to where its port was seen.
+    /// The line of a server, which connects to the located port.
     pub(crate) fn open(
         &self,
         located: &Located,
@@ -183,7 +183,7 @@ impl Targets {
                 (target, false)
             }
         };
-        // With all targets locked, so that nobody lets go of it before it is expected.
+        // While all targets are locked, so that the line is not removed before this attach expects it.
         let line = self.lines.add(&located.server, None, 0, target).expect();
         line.rename(&located.server.name);
         match moved {
@@ -193,7 +193,7 @@ impl Targets {
         Ok(line)
     }
 
-    /// Says in the log now what would else fail at the first attach.
+    /// Logs in at Keystone, so that an error is logged at the start and not at the first attach.
     pub async fn log_in(self: Arc<Self>) {
         match self.nova.log_in().await {
             Ok(()) => tracing::info!("logged in at Keystone to ask Nova"),
@@ -229,8 +229,7 @@ impl Targets {
         }
     }
 
-    /// Ends a session when Nova does not know its token any more. A Nova that does not answer ends
-    /// nothing.
+    /// Ends a session when Nova does not know its token any more. Errors of Nova do not end it.
     pub(crate) async fn end_with(self: Arc<Self>, token: ConsoleToken, keyboard: Keyboard) {
         loop {
             tokio::time::sleep(self.expiry).await;
@@ -253,12 +252,12 @@ impl Targets {
     }
 }
 
-/// Nova knows one console of a server, whatever its tokens say.
+/// A server has one console in Nova: its first port.
 fn key(server: ServerId) -> LineKey {
     LineKey { server, port: 0 }
 }
 
-/// Nova does not say who asked for a token: a name by which two sessions can be told apart.
+/// A name that distinguishes sessions, because Nova does not say who asked for a token.
 fn user(token: &ConsoleToken) -> String {
     let [a, b, c, d, ..] = token.digest().0;
     format!("token {a:02x}{b:02x}{c:02x}{d:02x}")
@@ -298,7 +297,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     Refusal::Unavailable("cannot look up this console URL in Nova: try again later".into())
 }
 
-/// See the crate `line`: each critical section leaves its data whole.
+/// Locks a mutex whose holder may have panicked: each critical section leaves its data consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,4 @@
-//! What a client asks for when it attaches: token or resume key, mode and start, from query and
-//! cookie.
+//! The parameters of an attach: token or resume key, mode and start, from the query and the cookies.
 
 use http::HeaderMap;
 use http::header;
@@ -15,29 +14,29 @@ use serialproxy_proto::token::ResumeKey;
 
 use crate::hosts::Sought;
 
-/// Characters of a parameter that are repeated to who sent it.
+/// Maximum length of a parameter in an error text, in characters.
 const ECHO: usize = 40;
 
-/// A request to attach, before the token is looked up.
+/// The parameters of an attach, before the token is looked up.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) admission: Admission,
-    /// The mode that is asked for, else the grant's.
+    /// The requested mode; none means the grant's.
     pub(crate) mode: Option<Mode>,
     pub(crate) start: Start,
 }
 
-/// What lets a client in.
+/// The credentials of a client.
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// A console URL's token: a new session.
     Token(ConsoleToken),
-    /// The key of a session that goes on.
+    /// The resume key of a session.
     Resume(ResumeKey),
 }
 
 impl Admission {
-    /// Which line is asked for.
+    /// The line whose host has to be found.
     pub(crate) fn sought(&self) -> Sought {
         match self {
             Self::Token(token) => Sought::Token(token.digest()),
@@ -47,7 +46,7 @@ impl Admission {
 }
 
 impl Ticket {
-    /// Reads the query (of repeated parameters the last counts, as in Nova) and the cookies.
+    /// Reads the query and the cookies. Of repeated parameters, the last one counts, as in Nova.
     ///
     /// # Errors
     ///
@@ -116,7 +115,7 @@ impl Ticket {
     }
 }
 
-/// A grid, where both of its numbers are there.
+/// The size of the terminal, if both numbers are given.
 fn size(rows: Option<&str>, cols: Option<&str>) -> Result<Option<Size>, Refusal> {
     let read = |name: &str, text: Option<&str>| match text.map(str::parse) {
         None => Ok(None),
@@ -154,7 +153,7 @@ fn start(
     }
 }
 
-/// The cookie named `token`. Malformed cookies beside it are none of our business.
+/// The cookie named `token`. Malformed other cookies are ignored.
 pub(crate) fn token_cookie(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(header::COOKIE)

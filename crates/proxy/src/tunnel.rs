@@ -1,11 +1,11 @@
-//! The way of a session whose line is on another host: bytes are copied between the user's connection and
-//! the host's, both ways, as they are.
+//! The tunnel of a session on another host: the proxy copies bytes between the user's connection and the
+//! connection to the host, unchanged.
 //!
-//! It owns no buffer while all is well: what is read at one end goes into one of the thread, and from there
-//! to the other end. Only what that does not take is kept, at most one read of it, and nothing more is read
-//! until it is gone. A host that is lost, and a proxy that is killed, end the user's connection without a
-//! word, so that the client resumes elsewhere. A proxy that shuts down or is drained says 4012 between two of
-//! the host's frames, which is why it counts them.
+//! An idle tunnel owns no buffer: bytes are read into a buffer of the thread and written to the other end. Only
+//! what that end does not accept is kept, at most one read, and nothing more is read until it was sent. When a
+//! host is lost or a proxy is killed, the user's connection ends without a Close frame, and the client resumes
+//! through another proxy. A proxy that shuts down or is drained sends a Close frame with 4012 between two of the
+//! host's frames, so it tracks their borders.
 
 use std::cell::RefCell;
 use std::io;
@@ -29,38 +29,38 @@ use crate::drain::Drain;
 use crate::frames::Frames;
 use crate::passing::Host;
 
-/// Bytes of one read, at most.
+/// Maximum length of one read, in bytes.
 const READ: usize = 64 * 1024;
 
-/// How long one end has to take what is left, and to end as well, once the other has ended.
+/// After one end has ended, how long the other may take to receive the rest and to end.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// At a shutdown: how long the host has to finish a frame, and the user to take it, then to take the Close
-/// frame, and then to leave. All together is less than a proxy waits.
+/// Timeouts at a shutdown: for the rest of the host's frame, for sending the Close frame, and for the user's end.
+/// Together they are less than the proxy waits.
 const FRAME: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 const LEAVE: Duration = Duration::from_millis(500);
 
-/// Bytes that are read of a user who goes on sending when the proxy shuts down.
+/// Maximum number of bytes that are read from a user who goes on sending at a shutdown.
 const LAST_WORDS: usize = READ;
 
 thread_local! {
-    /// What a read goes into.
+    /// The read buffer of the thread.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// Two connections, and what is on its way between them.
+/// Two connections, and the bytes between them.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     user: End,
     host: End,
-    /// How far the host's frames were read.
+    /// The position in the host's frames.
     frames: Frames,
     lost: CancellationToken,
     leaving: Leaving,
 }
 
-/// When a tunnel has to end: at a shutdown, or when it is its turn in a drain.
+/// Tells when a tunnel has to end: at a shutdown, or at its turn in a drain.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaving {
     lines: Lines,
@@ -76,11 +76,11 @@ impl Leaving {
 #[derive(Debug)]
 struct End {
     stream: Stream,
-    /// What came from the other end, and this one has yet to take.
+    /// Bytes from the other end that this end has not accepted yet.
     rest: Vec<u8>,
-    /// Whether nothing more comes from this end.
+    /// Whether this end has stopped sending.
     ended: bool,
-    /// Whether this end was told that nothing more comes from the other.
+    /// Whether the sending side of this end is shut down.
     told: bool,
 }
 
@@ -92,7 +92,8 @@ enum Stop {
 }
 
 impl Tunnel {
-    /// Between a user's connection and a host's, with what came over the first right behind the request.
+    /// A tunnel between a user's connection and a host's. `early` is what the user sent together with the
+    /// request.
     pub(crate) fn new(user: Stream, early: &[u8], host: Host, leaving: Leaving) -> Box<Self> {
         let mut frames = Frames::default();
         frames.pass(&host.early);
@@ -105,8 +106,8 @@ impl Tunnel {
         })
     }
 
-    /// Copies until both ends have ended, one is gone, or the proxy shuts down.
-    // Boxed, since a future has room for each place that what it owns is moved to.
+    /// Copies until both ends have ended, one has failed, or the proxy shuts down.
+    // Boxed, because a future reserves space for each place to which a value moves.
     pub(crate) async fn run(mut self: Box<Self>) {
         let (lost, Leaving { lines, drain }) = (self.lost.clone(), self.leaving.clone());
         let stop = tokio::select! {
@@ -116,7 +117,7 @@ impl Tunnel {
             _ = self.copy() => Stop::Over,
         };
         if matches!(stop, Stop::Draining) {
-            // Boxed, so that a tunnel has no room for its end while it goes on.
+            // Boxed, so that a running tunnel reserves no memory for its end.
             Box::pin(self.leave()).await;
         }
     }
@@ -125,7 +126,7 @@ impl Tunnel {
         while !self.user.ended && !self.host.ended {
             self.turn().await?;
         }
-        // Boxed as above.
+        // Boxed for the same reason.
         let finished = Box::pin(timeout(LINGER, self.finish()));
         finished.await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
@@ -137,8 +138,8 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Waits until something can be read or written, and does it. Each end is read only while the other
-    /// has taken all.
+    /// Waits until something can be read or written, and does it. An end is read only when the other has accepted
+    /// everything.
     async fn turn(&mut self) -> io::Result<()> {
         consume_budget().await;
         let reads_user = !self.user.ended && self.host.is_flushed();
@@ -163,13 +164,13 @@ impl Tunnel {
         };
         self.pass_ends_on()?;
         if more {
-            // Others come first.
+            // Other tasks run first.
             yield_now().await;
         }
         Ok(())
     }
 
-    /// From the user to the host; returns whether there may be more.
+    /// Copies from the user to the host; returns whether there may be more.
     fn hear_user(&mut self) -> bool {
         let Self { user, host, .. } = self;
         let taken = user.read(|bytes| host.write(bytes).map(|()| bytes.len() == READ));
@@ -179,7 +180,7 @@ impl Tunnel {
         })
     }
 
-    /// From the host to the user; returns whether there may be more.
+    /// Copies from the host to the user; returns whether there may be more.
     fn hear_host(&mut self) -> io::Result<bool> {
         let Self { user, host, frames, .. } = self;
         host.read(|bytes| {
@@ -188,7 +189,7 @@ impl Tunnel {
         })
     }
 
-    /// The host takes nothing any more. What it has sent may still come.
+    /// Stops sending to the host, which accepts no more. Its own output is still read.
     fn give_host_up(&mut self) {
         self.host.rest = Vec::new();
         self.host.told = true;
@@ -205,9 +206,9 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Sends the user away with the word of a proxy that shuts down: a `console.v1` client resumes
-    /// elsewhere, and loses nothing; a raw one attaches again. The host hears only that the connection has
-    /// ended, as if it had broken, so that the session waits for its client.
+    /// Closes the user's connection with 4012: a `console.v1` client resumes through another proxy and loses
+    /// nothing; a raw one attaches again. The host's connection ends without a Close frame, as if it had broken,
+    /// so the session waits for its client.
     async fn leave(mut self: Box<Self>) {
         if self.frames.is_closed() || self.host.ended {
             let _ = timeout(FRAME, self.finish()).await;
@@ -216,7 +217,7 @@ impl Tunnel {
         if !matches!(timeout(FRAME, self.finish_frame()).await, Ok(Ok(()))) {
             return;
         }
-        // Its own place is free before its client comes back.
+        // First, so that the session is detached before its client resumes.
         let _ = self.host.flush().and_then(|()| self.host.stream.try_end());
         self.user.rest.extend(serialproxy_console::close_frame(&Refusal::Draining.close()));
         let said = async {
@@ -232,7 +233,7 @@ impl Tunnel {
         }
     }
 
-    /// Copies what is left of the host's frame, so that another can follow.
+    /// Copies the rest of the host's current frame, so that another frame can follow.
     async fn finish_frame(&mut self) -> io::Result<()> {
         while !self.frames.at_border() {
             consume_budget().await;
@@ -269,10 +270,10 @@ impl End {
         self.rest.is_empty() && self.stream.is_flushed()
     }
 
-    /// Waits until it can be read, if `read`, or go on to be written; returns which.
+    /// Waits until this end can be read, if `read`, or written, if bytes wait; returns which.
     async fn ready(&self, read: bool) -> io::Result<(bool, bool)> {
         if read && self.stream.has_more() {
-            // Whether it can be written as well is found out by writing.
+            // Whether it can be written is found out by trying.
             return Ok((true, !self.is_flushed()));
         }
         let interest = match (read, self.is_flushed()) {
@@ -285,7 +286,7 @@ impl End {
         Ok((read && ready.is_readable(), ready.is_writable()))
     }
 
-    /// Hands over what one read brings, and false where that is nothing.
+    /// Passes the bytes of one read to `take`; returns false if there are none.
     fn read(&mut self, take: impl FnOnce(&[u8]) -> io::Result<bool>) -> io::Result<bool> {
         SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
@@ -297,7 +298,7 @@ impl End {
         })
     }
 
-    /// Writes what it takes, and keeps the rest; all before it must be flushed.
+    /// Writes as much as the kernel accepts, and keeps the rest. Everything before must be flushed.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = match self.stream.try_write_vectored(&mut [IoSlice::new(bytes)]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -307,7 +308,7 @@ impl End {
         Ok(())
     }
 
-    /// Goes on with what is kept.
+    /// Continues with the kept bytes.
     fn flush(&mut self) -> io::Result<()> {
         self.stream.try_flush()?;
         if self.rest.is_empty() || !self.stream.is_flushed() {
@@ -317,7 +318,7 @@ impl End {
         self.write(&rest)
     }
 
-    /// Tells it that nothing more comes, once it has taken all; returns whether it was told.
+    /// Shuts the sending side down when everything was sent; returns whether it is down.
     fn tell(&mut self) -> io::Result<bool> {
         if !self.told && self.rest.is_empty() {
             self.told = self.stream.try_end()?;
@@ -325,8 +326,8 @@ impl End {
         Ok(self.told)
     }
 
-    /// Waits until the user has left, or has sent so much that they do not mean to: a connection that is
-    /// shut with bytes unread would be reset, and the reset could overtake the reason.
+    /// Waits until the user has closed the connection, or has sent too much. A connection that is closed with
+    /// unread bytes is reset, and the reset could overtake the Close frame.
     async fn left(&mut self) {
         let mut length = 0;
         while !self.ended && length < LAST_WORDS && self.ready(true).await.is_ok() {
@@ -338,7 +339,7 @@ impl End {
             if read.is_err() {
                 return;
             }
-            // Others come first, and the deadline is looked at.
+            // Other tasks run first, and the timeout is checked.
             yield_now().await;
         }
     }
@@ -365,7 +366,7 @@ mod tests {
         (far, Stream::Plain(listener.accept().await.unwrap().0))
     }
 
-    /// Copies as long as anything moves, while `far` sends what it can.
+    /// Copies until nothing moves any more, while `far` sends as much as it can.
     async fn flood(tunnel: &mut Tunnel, far: &TcpStream) -> usize {
         let (mut sent, mut idle) = (0, 0);
         while idle < 1000 {
@@ -391,14 +392,14 @@ mod tests {
         let leaving = Leaving { lines, drain: Drain::default() };
         let host_end = Host { stream, early: Bytes::new(), lost: CancellationToken::new() };
         let mut tunnel = Tunnel::new(near, b"", host_end, leaving);
-        // Neither reads: both directions fill up.
+        // Neither end reads, so both directions fill up.
         let down = flood(&mut tunnel, &host).await;
         let up = flood(&mut tunnel, &user).await;
         assert!(down > READ && up > READ, "{down} {up}");
         for end in [&tunnel.user, &tunnel.host] {
             assert!((1..=READ).contains(&end.rest.capacity()), "{}", end.rest.capacity());
         }
-        // What waits is not lost, and then no buffer is left.
+        // The waiting bytes are not lost, and no buffer is left afterwards.
         let mut taken = [0, 0];
         while taken != [down, up] {
             for (far, taken) in [&user, &host].into_iter().zip(&mut taken) {

@@ -1,5 +1,4 @@
-//! The request for a WebSocket (RFC 6455 section 4.2.1), as far as it says by itself whether it is
-//! one.
+//! Checks that a request is a valid WebSocket handshake (RFC 6455 section 4.2.1).
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -21,14 +20,14 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Bytes of a client's key.
 const KEY: usize = 16;
 
-/// The one version of RFC 6455. Nova's proxy takes 7 and 8 too, drafts that no client speaks.
+/// The version of RFC 6455. Nova's proxy accepts the drafts 7 and 8 too, which no client uses.
 const VERSION: &str = "13";
 
-/// What the answer to a handshake needs to hold.
+/// What the response to a handshake has to contain.
 pub(crate) struct Offer {
     /// For `Sec-WebSocket-Accept`.
     pub(crate) accept: String,
-    /// The subprotocol that is chosen; none where none is offered.
+    /// The chosen subprotocol; none if the client offers none.
     pub(crate) subprotocol: Option<&'static str>,
     pub(crate) protocol: Protocol,
 }
@@ -38,14 +37,14 @@ pub(crate) struct Offer {
 pub(crate) struct Violation {
     pub(crate) status: StatusCode,
     pub(crate) reason: &'static str,
-    /// Whether a reverse proxy took the headers out that it has to pass on.
+    /// Whether a reverse proxy seems to have removed headers that it has to forward.
     pub(crate) stripped: bool,
-    /// What the client is told to send instead.
+    /// Header that names what is supported.
     pub(crate) instead: Option<(HeaderName, &'static str)>,
 }
 
-/// Whether a request asks for a WebSocket, rightly or not. Another `Upgrade` alone (to HTTP/2, as
-/// curl asks for) may be passed over (RFC 9110 section 7.8).
+/// Whether a request asks for a WebSocket, valid or not. Another `Upgrade`, such as curl's to HTTP/2, is ignored
+/// (RFC 9110 section 7.8).
 pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     lists(headers, &header::UPGRADE, "websocket")
@@ -53,7 +52,7 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
         || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
 
-/// Checks a handshake, and chooses among the subprotocols that the client offers.
+/// Checks a handshake, and chooses one of the offered subprotocols.
 pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
     let headers = request.headers();
     if *request.method() != Method::GET {
@@ -98,15 +97,15 @@ pub(crate) fn read<B>(request: &Request<B>) -> Result<Offer, Violation> {
     Ok(Offer { accept: accept(key), subprotocol, protocol })
 }
 
-/// A request has one `Host`, which is a host and at most a port (RFC 9112 section 3.2); only before
-/// HTTP/1.1 it may have none.
+/// Checks that there is exactly one `Host`, with a host and optionally a port (RFC 9112 section 3.2). Before
+/// HTTP/1.1 it may be missing.
 pub(crate) fn check_host<B>(request: &Request<B>) -> Result<(), &'static str> {
     let headers = request.headers();
     if !headers.contains_key(header::HOST) && request.version() < Version::HTTP_11 {
         return Ok(());
     }
     let host = single(headers, &header::HOST).and_then(|host| host.to_str().ok());
-    // Without digits behind the colon it is the scheme's port (RFC 3986 section 3.2.3).
+    // The port after the colon may be empty (RFC 3986 section 3.2.3).
     let host = host.map(|host| host.strip_suffix(':').unwrap_or(host));
     match host.and_then(|host| PageOrigin::of_connection(false, host)) {
         Some(_) => Ok(()),
@@ -149,13 +148,13 @@ fn choose_subprotocol(
     }
 }
 
-/// The value of a header that stands once.
+/// The value of a header that occurs exactly once.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether a header that is a list holds this word, in whatever case.
+/// Whether a list header contains this word, in upper or lower case.
 fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     words(headers, name).any(|word| word.eq_ignore_ascii_case(wanted))
 }

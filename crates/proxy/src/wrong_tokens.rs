@@ -1,4 +1,4 @@
-//! Unknown console tokens and resume keys, by address: too many delay further responses.
+//! Counts unknown console tokens and resume keys per address; too many delay further responses.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use crate::Proxy;
 use crate::client::Client;
 
-/// The time in which an address may show so many.
+/// The period of the limit.
 const SPAN: Duration = Duration::from_secs(60);
 
-/// How long an answer waits at most.
+/// Maximum delay of a response.
 const MOST: Duration = Duration::from_secs(30);
 
-/// Answers that wait at once, of all addresses. Each holds a connection. Further ones are given at
-/// once, since no number of tries guesses a token.
+/// Maximum number of delayed responses, of all addresses. Each holds a connection. Further responses are sent at
+/// once, because no number of attempts guesses a token.
 const WAITING: usize = 64;
 
 /// Unknown tokens and keys of all addresses.
@@ -29,20 +29,19 @@ pub(crate) struct WrongTokens {
 }
 
 impl WrongTokens {
-    /// Allows an address so many in a minute; 0 means no limit.
+    /// Allows an address `per_minute` unknown tokens and keys; 0 means no limit.
     pub(crate) fn new(per_minute: u32) -> Self {
         Self { addresses: Meter::new(per_minute, SPAN, MOST), waiting: Semaphore::new(WAITING) }
     }
 
-    /// Counts one, and waits as long as those before it demand, unless too many wait.
+    /// Counts one, and waits for its delay, unless too many responses are delayed.
     pub(crate) async fn count(&self, address: Source) {
         let wait = self.addresses.count(&address, Instant::now().into_std());
         let Ok(_place) = self.waiting.try_acquire() else { return };
         tokio::time::sleep(wait).await;
     }
 
-    /// Before a key is shown to another host: waits as long as those that its address has shown demand;
-    /// false where too many wait.
+    /// Waits for the delay of this address before a resume key is sent to another host; false if too many wait.
     pub(crate) async fn turn(&self, address: Source) -> bool {
         let wait = self.addresses.wait(&address, Instant::now().into_std());
         if wait.is_zero() {
@@ -54,8 +53,7 @@ impl WrongTokens {
     }
 }
 
-/// Counts a wrong token or key where the user's address is known by itself: whoever passed the request on
-/// counts it too.
+/// Counts a wrong token or key. If another proxy passed the request on, that proxy counts it.
 pub(crate) async fn count_wrong(proxy: &Proxy, client: Client) {
     if !client.passed_on {
         tokio::select! {
@@ -65,8 +63,8 @@ pub(crate) async fn count_wrong(proxy: &Proxy, client: Client) {
     }
 }
 
-/// Whether another host may be asked for a resume key: it costs a connection, and names its line itself, so
-/// that anybody can cause one.
+/// Whether another host may be asked about a resume key. That costs a connection, and anyone can make up a key
+/// that names a line there.
 pub(crate) async fn may_show_key(proxy: &Proxy, client: Client) -> Result<(), Refusal> {
     match proxy.wrong_tokens.turn(Source::from(client.address.ip())).await {
         true => Ok(()),

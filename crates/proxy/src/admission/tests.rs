@@ -1,4 +1,4 @@
-//! What ends while somebody waits for a line that is being connected.
+//! Changes during an attach that waits for a connecting line.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ use crate::Tls;
 
 const PROJECT: &str = "team-a";
 
-/// Says where the port is once it may.
+/// Tells where the port is when the gate is open.
 #[derive(Debug)]
 struct Held(Endpoint, watch::Receiver<bool>);
 
@@ -48,7 +48,7 @@ impl Resolve for Held {
     }
 }
 
-/// A proxy whose one line is being connected until it may.
+/// A proxy whose only line stays connecting until the gate is open.
 struct Rig {
     _state: tempfile::TempDir,
     grants: Grants,
@@ -127,7 +127,7 @@ impl Rig {
     }
 }
 
-/// What becomes of an attach when this is done while it waits for the line.
+/// The refusal, if any, of an attach during whose wait this is done.
 async fn meanwhile(what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
     meanwhile_at(Rig::new(|_| ()).await, what).await
 }
@@ -137,7 +137,7 @@ async fn meanwhile_at(rig: Rig, what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> 
     let token = rig.token().await;
     let attaching = rig.attach(&token, Mode::Write);
     let acting = async {
-        // The attach waits as soon as it is expected.
+        // A line counts as used when an attach waits for it.
         while !rig.line.is_used() {
             tokio::task::yield_now().await;
         }
@@ -182,10 +182,10 @@ async fn a_token_that_another_host_revokes_while_it_waits_is_unknown() {
     assert_eq!(transactions(&nodes).await, before + MADE + 2);
 }
 
-/// Transactions that a token takes to be made.
+/// Transactions that issuing a token takes.
 const MADE: u64 = 1;
 
-/// How many transactions etcd was asked for.
+/// Number of transactions that etcd has received.
 async fn transactions(nodes: &Nodes) -> u64 {
     let url = nodes.endpoints().remove(0);
     let address = url.strip_prefix("http://").unwrap();
@@ -280,7 +280,7 @@ async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
     let rig = Rig::new(|_| ()).await;
     rig.gate.send_replace(true);
     let (_attachment, keyboard) = rig.attach(&rig.token().await, Mode::Write).await.unwrap();
-    // What the link is made from was asked of the session before its server changed hands.
+    // The session's facts for the link were read before its server moved to another project.
     let grant = Grant {
         line: keyboard.line(),
         project: keyboard.project().unwrap().to_owned(),

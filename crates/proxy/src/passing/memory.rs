@@ -1,5 +1,4 @@
-//! What an idle session on another host costs the proxy: measured in a process of its own, with TLS on
-//! both sides.
+//! Measures the memory of an idle tunnel in the proxy, in a separate process, with TLS on both sides.
 
 use std::fmt::Write;
 use std::future::pending;
@@ -30,15 +29,15 @@ use super::rig::answer;
 use super::rig::ask;
 use crate::Tls;
 
-/// Tells the process of the proxy where the host is, and as whom to go there.
+/// Variable with the host's address and the proxy's certificate and key, for the process of the proxy.
 const HOST: &str = "SERIALPROXY_TEST_HOST";
 
-/// Tunnels that are opened before the measurement, so that the process has what it needs anyway, and
-/// those that are measured.
+/// Tunnels that are opened before the measurement, so that fixed costs do not count, and tunnels that are
+/// measured.
 const FIRST: usize = 20;
 const TUNNELS: usize = 300;
 
-/// Bytes that a tunnel may take.
+/// Maximum memory of a tunnel, in bytes.
 const MOST: usize = 32 * 1024;
 
 struct Killed(Child);
@@ -100,14 +99,14 @@ async fn open(identity: &Identity, at: SocketAddr) -> Stream {
     stream
 }
 
-/// Bytes of memory of its own that a process has.
+/// Anonymous memory of a process, in bytes.
 fn resident(process: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
 }
 
-/// Not a test unless the one above starts it.
+/// The process of the proxy; does nothing unless the test above starts it.
 #[tokio::test]
 async fn a_proxy_in_a_process_of_its_own() {
     let Ok(host) = std::env::var(HOST) else { return };

@@ -62,7 +62,7 @@ pub(super) const HOST: &str = "host-1";
 pub(super) const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\nSet-Cookie: a=b\r\n\r\n";
 
-/// What both ends of a connection between roles show and check.
+/// The certificate and the TLS configuration that both ends of a connection between roles use.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     /// The certificate and its key, in DER.
@@ -72,7 +72,7 @@ pub(super) struct Identity {
     server: Arc<ServerConfig>,
 }
 
-/// The hosts of a cluster, of which one has everything.
+/// A cluster in which one host has all lines.
 #[derive(Debug)]
 pub(super) struct Cluster {
     identity: Identity,
@@ -122,7 +122,7 @@ impl Identity {
         Self { cert, key: private, client, server }
     }
 
-    /// Certificate and key as a file has them.
+    /// Certificate and key in PEM.
     pub(super) fn pem(&self) -> String {
         let pem = |label: &str, der: &[u8]| {
             let text = BASE64_STANDARD.encode(der);
@@ -157,7 +157,7 @@ impl Cluster {
         })
     }
 
-    /// One whose host does this with each connection.
+    /// A cluster whose host does this with each connection.
     pub(super) async fn of<F>(host: impl Fn(Stream) -> F + Send + 'static) -> Arc<Self>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -276,7 +276,7 @@ impl Rig {
         self.grants.authorize(grant).await.unwrap().expose().to_owned()
     }
 
-    /// What the guest gets next.
+    /// The next bytes that the guest receives.
     pub(super) async fn typed(&mut self, length: usize) -> Vec<u8> {
         let mut typed = vec![0; length];
         self.guest.read_exact(&mut typed).await.unwrap();

@@ -10,7 +10,7 @@ use super::rig::answer;
 
 const V1: &str = "Sec-WebSocket-Protocol: console.v1\r\n";
 
-/// A cluster whose host answers each request so, and goes on.
+/// A cluster whose host answers each request with this text, and keeps the connection open.
 async fn answering(text: &'static [u8]) -> Arc<Cluster> {
     Cluster::of(move |mut stream| async move {
         answer(&mut stream, text).await;

@@ -24,7 +24,7 @@ const fn client([a, b, c, d]: [u8; 4]) -> Client {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 
-/// An API that answers one call with `answer`, and then tells what it was asked.
+/// An API that answers one call with `answer`, and returns the request.
 async fn api(answer: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -47,7 +47,7 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() >= length.map_or(0, |length| length.parse().unwrap())
 }
 
-/// An address where nobody listens.
+/// An address at which nothing listens.
 async fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
@@ -74,7 +74,7 @@ fn get(headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
     request(Method::GET, "/v1/servers", headers)
 }
 
-/// Status and fault of an answer, which has to be in Nova's form.
+/// Status and fault of an answer, which must have Nova's form.
 async fn fault(answer: Relayed) -> (u16, String) {
     let status = answer.status().as_u16();
     let json: Value = serde_json::from_str(&text(answer).await).unwrap();
@@ -87,7 +87,7 @@ async fn text(answer: Relayed) -> String {
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-/// What a relay that may reach nobody says to a request.
+/// The answer to a request of a relay whose API cannot be reached.
 async fn refused(client: Client, headers: &[(&str, &str)]) -> u16 {
     let relay = relay(&nobody().await);
     fault(relay.answer(client, get(headers)).await).await.0
@@ -180,7 +180,7 @@ async fn pages_of_the_proxy_and_clients_that_are_no_browser_pass() {
         &[][..],
         &[("origin", "http://proxy.example:6083")],
         &[("origin", "http://Proxy.example"), ("host", "proxy.example:80")],
-        // What base_url says.
+        // The origin of base_url.
         &[("origin", "https://console.example"), ("host", "10.0.0.1")],
     ] {
         let status = refused(FAR, headers).await;
@@ -294,7 +294,7 @@ async fn a_body_is_bounded_and_the_refusal_names_the_limit() {
     }
 }
 
-/// A body that never comes.
+/// A body that never arrives.
 type Endless = StreamBody<Pending<io::Result<Frame<Bytes>>>>;
 
 fn endless() -> Request<Endless> {

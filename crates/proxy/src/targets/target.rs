@@ -1,4 +1,4 @@
-//! One server's port, and where it was when somebody asked.
+//! The serial port of one server of Nova.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ use crate::located::Offer;
 use crate::located::target;
 use crate::obstacle::obstacle;
 
-/// One server's port.
+/// The serial port of one server.
 #[derive(Debug)]
 pub(super) struct Target {
     nova: Arc<Nova>,
@@ -38,7 +38,7 @@ pub(super) struct State {
     pub(super) gone: bool,
     /// The right to use the port that was resolved last.
     owned: Option<Offer>,
-    /// One that the line has yet to take up.
+    /// The right from a look-up that the line has not used yet.
     offered: Option<Offer>,
 }
 
@@ -59,12 +59,12 @@ impl Target {
         Self { nova: Arc::clone(nova), owners: owners.cloned(), state: Mutex::new(state) }
     }
 
-    /// Whether this proxy may use the port of this name.
+    /// Whether this proxy owns the target of this name.
     pub(super) fn has(&self, target: &str) -> bool {
         lock(&self.state).owned.as_ref().is_some_and(|owned| owned.is_of(target))
     }
 
-    /// Takes note of a newer lookup; returns whether the port is elsewhere now.
+    /// Stores a newer look-up; returns whether the port has moved.
     pub(super) fn update(&self, located: &Located, offered: Option<&Offer>) -> bool {
         let mut state = lock(&self.state);
         let moved = state.located.endpoint != located.endpoint;
@@ -76,7 +76,7 @@ impl Target {
         moved
     }
 
-    /// Where the port is, once this proxy may use it.
+    /// The endpoint, after this proxy has become the port's owner.
     async fn locate(&self, line: LineKey) -> Result<Endpoint, Unresolved> {
         let endpoint = self.find().await?;
         let Some(owners) = &self.owners else { return Ok(endpoint) };
@@ -109,7 +109,7 @@ impl Target {
         Ok(state.located.endpoint.clone())
     }
 
-    /// Where the port is now, as far as Nova says.
+    /// Asks Nova whether the port is still the server's.
     async fn ask(&self, last: Located) -> Result<Located, Unresolved> {
         let seen = Instant::now();
         let server = self.nova.server(last.server.id).await.map_err(|error| unknown(&error))?;
@@ -132,7 +132,7 @@ impl Target {
 }
 
 impl State {
-    /// Whether the right to use this port is there.
+    /// Whether this proxy has the right to use this port; takes an offered one up.
     fn take_up(&mut self, target: &str) -> bool {
         let has = |offer: &Option<Offer>| offer.as_ref().is_some_and(|offer| offer.is_of(target));
         if !has(&self.owned) && has(&self.offered) {
@@ -151,12 +151,12 @@ impl Resolve for Target {
         lock(&self.state).owned.as_ref().map(|owned| Arc::clone(&owned.permit))
     }
 
-    /// Nova's word for the port is all that is known of it.
+    /// Nova names only the port, so the endpoint is a part of the claim.
     fn claim(&self, line: LineKey, endpoint: &Endpoint) -> String {
         claim_at(line, endpoint)
     }
 
-    /// A session ends with its target, whatever became of the server: as with Nova's own proxy.
+    /// A closed port ends the sessions, as with Nova's own proxy.
     fn closed(&self, _: LineKey) -> BoxFuture<'_, Result<(), Unresolved>> {
         Box::pin(std::future::ready(Ok(())))
     }

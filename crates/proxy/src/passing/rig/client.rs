@@ -1,4 +1,4 @@
-//! A client of a proxy that sees every byte.
+//! A client of a proxy that checks every byte.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// A client, and what came that it has not looked at.
+/// A client, and what it received and has not checked yet.
 pub(in crate::passing) struct Client {
     pub(in crate::passing) stream: TcpStream,
     pub(in crate::passing) unread: Vec<u8>,
@@ -78,7 +78,7 @@ impl Client {
         (head[0] & 0x0f, self.take(usize::try_from(length).unwrap()).await)
     }
 
-    /// The code of the Close frame, past all other frames, behind which the connection ends.
+    /// Skips to the Close frame and returns its code; the connection must end after it.
     pub(in crate::passing) async fn closed(mut self) -> u16 {
         loop {
             let (opcode, payload) = self.frame().await;
@@ -90,14 +90,14 @@ impl Client {
         }
     }
 
-    /// Waits for the end of the connection, with nothing before it.
+    /// Waits for the end of the connection; nothing may come before it.
     pub(in crate::passing) async fn ended(mut self) {
         assert_eq!(self.unread, b"");
         let end = self.stream.read_buf(&mut self.unread).await.unwrap_or_default();
         assert_eq!(end, 0, "{:?}", self.unread);
     }
 
-    /// So many bytes of output.
+    /// The next `length` bytes of output.
     pub(in crate::passing) async fn output(&mut self, length: usize) -> Vec<u8> {
         let mut output = Vec::new();
         while output.len() < length {
@@ -109,7 +109,7 @@ impl Client {
         output
     }
 
-    /// Types; the mask is zero.
+    /// Sends input; the mask is zero.
     pub(in crate::passing) async fn write(&mut self, bytes: &[u8]) {
         let length = u8::try_from(bytes.len()).unwrap();
         let frame = [&[0x82, 0x80 | length, 0, 0, 0, 0], bytes].concat();

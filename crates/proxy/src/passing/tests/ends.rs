@@ -18,7 +18,7 @@ use crate::passing::rig::answer;
 
 const MIB: usize = 1024 * 1024;
 
-/// Bytes of which none is where another was lost or doubled.
+/// Pseudo-random bytes, so that a lost or repeated one is noticed.
 fn bytes(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let next = |_| {
@@ -101,7 +101,7 @@ async fn the_word_of_a_proxy_that_shuts_down_comes_between_two_frames() {
             goes_on.cancelled().await;
             stream.write_all(b"lo\x82\x03more").await.unwrap();
             stream.flush().await.unwrap();
-            // It hears the end of the connection, and nothing from which it would learn of the shutdown.
+            // The host sees the end of the connection, and no Close frame.
             assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0);
         }
     });
@@ -110,7 +110,7 @@ async fn the_word_of_a_proxy_that_shuts_down_comes_between_two_frames() {
     begins.recv().await.unwrap();
     assert_eq!(client.take(5).await, b"\x82\x05hel");
     front.shutdown.cancel();
-    // So that the drain has begun.
+    // Waits until the drain has begun.
     while TcpStream::connect(front.at).await.is_ok() {
         yield_now().await;
     }
@@ -172,7 +172,7 @@ async fn a_drained_host_takes_no_new_sessions_and_those_that_it_has_come_back() 
     let _watches = Client::raw(front.at, &rig.token("bob", Mode::Watch).await).await;
 }
 
-/// The answer of a proxy to load balancers.
+/// The proxy's answer to a health check.
 async fn health(at: std::net::SocketAddr) -> String {
     let mut stream = TcpStream::connect(at).await.unwrap();
     let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

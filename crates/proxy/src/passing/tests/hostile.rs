@@ -85,7 +85,7 @@ async fn wrong_resume_keys_count_for_the_user_s_address_until_no_host_is_asked_f
         assert_eq!(wrong().await, 4001);
     }
     assert_eq!(asked(), 2);
-    // The third is answered later, and the next one is not even asked for.
+    // The answer to the third is delayed, and no host is asked for the fourth.
     let half = Duration::from_millis(500);
     assert!(tokio::time::timeout(half, wrong()).await.is_err());
     assert_eq!(asked(), 3);

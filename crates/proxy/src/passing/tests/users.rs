@@ -112,7 +112,7 @@ async fn a_page_of_another_origin_is_refused_before_any_host_is_asked() {
     let (_, head) = Client::open(front.at, &target, "Origin: http://evil.example\r\n").await;
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     assert!(rig.cluster.sought.lock().unwrap().is_empty());
-    // The host has another address, which no page knows.
+    // The host's own address is another one, which pages never use.
     let own = format!("Origin: http://{}\r\n", front.at);
     let (_, head) = Client::open(front.at, &target, &own).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
@@ -129,7 +129,7 @@ async fn who_cannot_be_brought_to_a_host_is_told_why() {
         (Some(Refusal::Token), 401, "token", 4001),
         (Some(Refusal::Unavailable("etcd is away".into())), 503, "store", 1011),
         (Some(away()), 503, "host_lost", 4014),
-        // Nobody listens there.
+        // Nothing listens at the address.
         (None, 503, "host_lost", 4014),
     ] {
         *rig.cluster.refusal.lock().unwrap() = refusal;
