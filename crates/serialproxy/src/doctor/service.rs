@@ -14,8 +14,7 @@ pub(super) fn pids(state_dir: &Path) -> BTreeSet<u32> {
     let locks: Vec<u64> = locks.collect();
     let held = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let holders = held.lines().filter_map(holder);
-    let holders = holders.filter(|(inode, _)| locks.contains(inode)).map(|(_, pid)| pid);
-    holders.filter(|pid| is_serialproxy(*pid)).collect()
+    holders.filter(|(inode, _)| locks.contains(inode)).map(|(_, pid)| pid).collect()
 }
 
 /// Inode of the file and process of a line of `/proc/locks` (`1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE
@@ -27,12 +26,18 @@ fn holder(line: &str) -> Option<(u64, u32)> {
     (kind == "FLOCK").then_some((inode, pid.parse().ok()?))
 }
 
-/// Whether a process is this program, under whatever name it was started.
+/// Whether a process runs this program, under whatever name it was started.
 pub(super) fn is_serialproxy(pid: u32) -> bool {
-    let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
-    let name = program.file_name().map(|name| name.to_string_lossy().into_owned());
+    let own = program(std::process::id());
+    program(pid).is_some_and(|name| name == "serialproxy" || Some(name) == own)
+}
+
+/// The name of the file that a process runs.
+fn program(pid: u32) -> Option<String> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
     // As the kernel shows a file that was replaced by an upgrade.
-    name.is_some_and(|name| name.trim_end_matches(" (deleted)") == "serialproxy")
+    Some(name.trim_end_matches(" (deleted)").to_owned())
 }
 
 #[cfg(test)]
@@ -57,6 +62,6 @@ mod tests {
     fn nobody_has_a_directory_without_locks() {
         let state = tempfile::tempdir().unwrap();
         assert!(pids(state.path()).is_empty());
-        assert!(!is_serialproxy(u32::MAX));
+        assert!(is_serialproxy(std::process::id()) && !is_serialproxy(u32::MAX));
     }
 }
