@@ -26,7 +26,11 @@ pub async fn connect(ca: Option<&Path>, address: &str) -> io::Result<MaybeTlsStr
 }
 
 /// The same on an open TCP connection, without a limit of time.
-pub(crate) async fn connect_on(
+///
+/// # Errors
+///
+/// When the TLS handshake fails.
+pub async fn connect_on(
     stream: TcpStream,
     ca: Option<&Path>,
     address: &str,

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod drop_in;
 pub mod etcd;
 pub mod exchange;
+pub mod front;
 pub mod fuzz;
 pub mod guest;
 pub mod hostile;

@@ -44,7 +44,7 @@ const BACK: Duration = Duration::from_secs(2);
 /// The longest pause in the output of a session, however busy the machine is.
 const STILL: Duration = Duration::from_secs(10);
 
-/// As in `docs/deploy.md`, on its own ports.
+/// As in `docs/proxies.md`, on its own ports.
 struct Haproxy {
     _process: Child,
     _directory: TempDir,
