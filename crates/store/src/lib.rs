@@ -32,7 +32,7 @@ pub enum StoreError {
     /// The file was written by a newer version.
     #[error(
         "the store has schema version {found}, but this program only knows versions up to \
-             {known}: run a newer serialproxy"
+             {known}: run the newer serialproxy, or restore the backup from before the upgrade"
     )]
     TooNew {
         /// Version in the file.
@@ -245,6 +245,30 @@ mod tests {
         let tokens = tokens.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let tokens: Vec<(String, String)> = tokens.map(Result::unwrap).collect();
         assert_eq!(tokens, [("moved".to_owned(), "team-a".to_owned())]);
+    }
+
+    #[test]
+    fn the_store_of_every_earlier_version_becomes_what_a_new_one_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let tables = |store: &Store| -> Vec<(String, String)> {
+            let connection = store.connection();
+            let mut tables = connection
+                .prepare("SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
+                .unwrap();
+            let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            tables.map(Result::unwrap).collect()
+        };
+        let new = tables(&Store::open(&directory.path().join("new.sqlite")).unwrap());
+        for version in 0..MIGRATIONS.len() {
+            let path = directory.path().join(format!("{version}.sqlite"));
+            let old = Connection::open(&path).unwrap();
+            for step in &MIGRATIONS[..version] {
+                old.execute_batch(step).unwrap();
+            }
+            old.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+            drop(old);
+            assert_eq!(tables(&Store::open(&path).unwrap()), new, "version {version}");
+        }
     }
 
     #[test]
