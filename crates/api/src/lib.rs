@@ -18,6 +18,7 @@ mod evidence;
 mod fault;
 mod guard;
 mod identity;
+mod monitor;
 mod observe;
 mod openapi;
 mod openstack;
@@ -48,7 +49,6 @@ use serialproxy_proto::audit::Trails;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Servers;
-use serialproxy_proto::health::Health;
 use serialproxy_proto::request_id;
 
 pub use crate::admin_token::admin_token;
@@ -62,8 +62,9 @@ pub use crate::auth::shared_name;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::guard::Guard;
+pub use crate::monitor::Monitor;
+pub use crate::monitor::monitor_router;
 use crate::openstack::Public;
-use crate::route::Access;
 use crate::route::Route;
 pub use crate::serve::Callers;
 pub use crate::serve::serve;
@@ -82,7 +83,7 @@ pub struct Api {
     base_url: String,
     token_ttl: Duration,
     public: Public,
-    health: Health,
+    monitor: Monitor,
     audit: Audit,
     trails: Option<Arc<dyn Trails>>,
 }
@@ -107,16 +108,16 @@ impl Api {
             base_url: config.serial_console.console_url(),
             token_ttl: config.consoleauth.token_ttl,
             public: Public::new(config),
-            health: Health::default(),
+            monitor: Monitor::default(),
             audit: Audit::none(),
             trails: None,
         }
     }
 
-    /// Answers `/healthz` with this.
+    /// Answers `/healthz` and `/metrics` with this.
     #[must_use]
-    pub fn with_health(self, health: Health) -> Self {
-        Self { health, ..self }
+    pub fn with_monitor(self, monitor: Monitor) -> Self {
+        Self { monitor, ..self }
     }
 
     /// The login attempts of a client.
@@ -148,28 +149,12 @@ impl fmt::Debug for Api {
 
 /// The router of all calls.
 pub fn router(api: &Arc<Api>) -> Router {
-    let guarded = middleware::from_fn_with_state(Arc::clone(api), guard::guard);
-    serving(api, routes::all(), |router| router.layer(guarded))
-}
-
-/// The router of `[api] metrics_listen`: it opens to everyone the calls that elsewhere only this
-/// machine may make.
-pub fn health_router(api: &Arc<Api>) -> Router {
-    let local = routes::all().into_iter().filter(|route| route.access() == Access::Loopback);
-    serving(api, local.map(|route| route.open_to(Access::Anyone)).collect(), |router| router)
-}
-
-fn serving(
-    api: &Arc<Api>,
-    routes: Vec<Route>,
-    guarded: impl FnOnce(Router<Arc<Api>>) -> Router<Arc<Api>>,
-) -> Router {
-    let router = routes
+    routes::all()
         .into_iter()
-        .fold(Router::new(), |router, route| route.add_to(router, api))
+        .fold(Router::new(), |router, route: Route| route.add_to(router, api))
         .fallback(openstack::unknown_path)
-        .method_not_allowed_fallback(openstack::other_method);
-    guarded(router)
+        .method_not_allowed_fallback(openstack::other_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(api), guard::guard))
         .layer(middleware::from_fn(openstack::negotiate))
         .layer(middleware::from_fn_with_state(Arc::clone(&api.log), observe::observe))
         .with_state(Arc::clone(api))

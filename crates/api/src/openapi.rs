@@ -147,6 +147,9 @@ fn answer(route: &Route) -> Value {
                 "application/octet-stream": {"schema": schema::reference(schema::OCTETS)},
             }})
         }
+        Some(schema::METRICS) => json!({"description": description, "content": {
+            "text/plain": {"schema": schema::reference(schema::METRICS)},
+        }}),
         Some(name) => json!({"description": description, "content": json_of(name)}),
     }
 }

@@ -268,9 +268,16 @@ async fn caller(
     Ok(caller)
 }
 
+/// Headers by which a proxy says that a request is somebody else's. Any proxy of this machine is meant, also one
+/// that is not in `trusted_proxies`.
+const FORWARDED: [&str; 5] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
+/// Whether the caller is on this machine. A forwarded request may come from anywhere.
 fn is_local(request: &Request) -> bool {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.is_some_and(|ConnectInfo(address)| address.ip().to_canonical().is_loopback())
+        && FORWARDED.iter().all(|name| !request.headers().contains_key(*name))
 }
 
 fn too_slow(limit: Duration) -> Fault {

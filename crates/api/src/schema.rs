@@ -16,6 +16,8 @@ use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::endpoint::EndpointKind;
+use serialproxy_proto::health;
+use serialproxy_proto::health::ReasonName;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
@@ -26,6 +28,9 @@ const ACTIONS: [Action; 5] =
 
 /// Name of the schema of a line's output.
 pub(crate) const OCTETS: &str = "Octets";
+
+/// Name of the schema of the metrics.
+pub(crate) const METRICS: &str = "Metrics";
 
 /// All named schemas.
 pub(crate) fn all() -> BTreeMap<&'static str, Value> {
@@ -75,6 +80,7 @@ pub(crate) fn mode() -> Value {
 type Named = Vec<(&'static str, Value)>;
 
 fn consoles() -> Named {
+    let health = [health::Status::Ok, health::Status::Degraded, health::Status::Failing];
     let console = json!({"type": "object", "additionalProperties": false});
     let fault = object(&[
         ("code", json!({"type": "integer", "minimum": 400, "maximum": 599})),
@@ -106,8 +112,9 @@ fn consoles() -> Named {
                 "additionalProperties": fault,
             }),
         ),
-        ("Health", object(&[("status", text()), ("reasons", list("Reason"))])),
-        ("Reason", object(&[("name", text()), ("text", text())])),
+        ("Health", object(&[("status", words(&health)), ("reasons", list("Reason"))])),
+        ("Reason", object(&[("name", words(ReasonName::ALL)), ("text", text())])),
+        (METRICS, text()),
         ("Document", json!({"type": "object"})),
     ]
 }

@@ -1,4 +1,4 @@
-//! Our own calls below `/v1`, and the health of the process.
+//! Our own calls below `/v1`, and what the process tells of itself.
 
 mod audit;
 mod lines;
@@ -10,22 +10,24 @@ mod users;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use serde_json::Value;
-use serde_json::json;
+use axum::response::Response;
 
 use crate::Api;
 use crate::route::Access;
 use crate::route::Route;
+use crate::schema::METRICS;
 
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
         Route::get("/healthz", health)
-            .summary("Health of the process, with reasons if it is degraded")
+            .summary("Health of the process, with reasons if it is degraded or failing")
             .answer("Health")
             .failure(503)
+            .open_to(Access::Loopback),
+        Route::get("/metrics", metrics)
+            .summary("Metrics in Prometheus' text format")
+            .answer(METRICS)
             .open_to(Access::Loopback),
     ];
     routes.extend(audit::routes());
@@ -38,11 +40,10 @@ pub(crate) fn routes() -> Vec<Route> {
     routes
 }
 
-async fn health(State(api): State<Arc<Api>>) -> (StatusCode, Json<Value>) {
-    let reasons = api.health.reasons();
-    let (status, word) = match reasons.is_empty() {
-        true => (StatusCode::OK, "ok"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
-    };
-    (status, Json(json!({"status": word, "reasons": reasons})))
+async fn health(State(api): State<Arc<Api>>) -> Response {
+    api.monitor.health()
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    api.monitor.metrics()
 }

@@ -61,6 +61,11 @@ impl Manager {
         Arc::new(Self { host, enabled, lines, statics, guests })
     }
 
+    /// Why libvirt cannot be reached, if it is used.
+    pub fn libvirt_is_away(&self) -> Option<String> {
+        self.guests.as_ref()?.hypervisor_is_away()
+    }
+
     fn guests(&self, id: ServerId) -> Result<&Arc<Guests>, ComputeError> {
         self.guests.as_ref().ok_or_else(|| not_found(id))
     }

@@ -17,6 +17,8 @@ use serialproxy_config::values::PortRange;
 use serialproxy_ledger::Ledger;
 use serialproxy_ledger::LedgerError;
 use serialproxy_ledger::PortLease;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Leased;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 
@@ -84,7 +86,24 @@ impl Ports {
         range: PortRange,
         rest: Duration,
     ) -> Self {
-        Self { ledger, address: address.into(), range, rest, last: Mutex::default() }
+        let ports = Self { ledger, address: address.into(), range, rest, last: Mutex::default() };
+        ports.measure();
+        ports
+    }
+
+    /// Brings the metrics up to date. Blocks.
+    fn measure(&self) {
+        let Ok(leases) = self.ledger.port_leases() else { return };
+        let PortRange { start, end } = self.range;
+        let all = end.saturating_sub(u32::from(start));
+        let is_used = |lease: &&PortLease| {
+            lease.released.is_none()
+                && (u32::from(start)..end).contains(&u32::from(lease.port))
+                && overlap(&lease.address, &self.address)
+        };
+        let used = leases.iter().filter(is_used).count();
+        metrics::PORT_LEASES.of(Leased::Used).set(used as f64);
+        metrics::PORT_LEASES.of(Leased::Free).set(f64::from(all) - used as f64);
     }
 
     /// The address that the ports are bound on.
@@ -101,7 +120,9 @@ impl Ports {
         let wrong = |error| PortsError::Address(self.address.clone(), error);
         let addresses = bind::resolve(&self.address).map_err(wrong)?;
         let is_free = |port| bind::is_free(&addresses, port, Test::Strict).map_err(wrong);
-        self.acquire_with(lines, now, &is_free)
+        let acquired = self.acquire_with(lines, now, &is_free);
+        self.measure();
+        acquired
     }
 
     /// Whether QEMU could bind a port that it has leased already. Blocks.
@@ -119,6 +140,7 @@ impl Ports {
         now: Timestamp,
     ) -> Result<(), PortsError> {
         self.ledger.release_port(&self.address, port, line, now)?;
+        self.measure();
         Ok(())
     }
 
@@ -127,12 +149,14 @@ impl Ports {
         for BoundPort { address, port, line } in left {
             self.ledger.release_port(address, *port, *line, now)?;
         }
+        self.measure();
         Ok(())
     }
 
     /// Gives back all ports of a server. Blocks.
     pub(crate) fn release_server(&self, id: ServerId, now: Timestamp) -> Result<(), PortsError> {
         self.ledger.release_ports_of(id, now)?;
+        self.measure();
         Ok(())
     }
 
@@ -156,6 +180,7 @@ impl Ports {
                 tracing::warn!(%line, address, port, holder, "two servers claim the same port");
             }
         }
+        self.measure();
         Ok(())
     }
 

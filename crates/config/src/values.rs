@@ -209,7 +209,7 @@ pub struct ConsoleAuth {
 pub struct Api {
     /// Where the API listens.
     pub listen: Listen,
-    /// Where it tells of its health to everyone.
+    /// Where every role tells of its health, and its metrics, to everyone.
     pub metrics_listen: Option<Listen>,
     /// Certificate of its port (PEM); without one, there is no TLS.
     pub cert: Option<PathBuf>,

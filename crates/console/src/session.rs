@@ -11,6 +11,8 @@ use serialproxy_line::Attachment;
 use serialproxy_line::Event;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Wanted;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
@@ -209,6 +211,7 @@ impl Session {
                 if let Some(recording) = &self.recording {
                     recording.replayed(bytes.to_vec());
                 }
+                metrics::SESSION_BYTES.of(Direction::Output).add(bytes.len() as u64);
                 self.socket.send(Opcode::Binary, &bytes)?;
             }
             Event::Message(mut message) if self.protocol == Protocol::ConsoleV1 => {
@@ -230,9 +233,10 @@ impl Session {
 
     /// From the client to the line; returns whether there may be more.
     fn listen(&mut self, mut dialogue: Option<&mut Dialogue>) -> Result<bool, End> {
-        let mut spoke = false;
+        let (mut spoke, mut typed) = (false, 0);
         let (keyboard, recording) = (&self.keyboard, &self.recording);
-        let write = |bytes: &[u8]| {
+        let mut write = |bytes: &[u8]| {
+            typed += bytes.len() as u64;
             if let Some(recording) = recording.as_ref().filter(|_| keyboard.writes()) {
                 recording.typed(bytes);
             }
@@ -247,6 +251,7 @@ impl Session {
                 _ => {}
             }
         });
+        metrics::SESSION_BYTES.of(Direction::Input).add(typed);
         // Neither the end of a connection nor an automatic response of the client's WebSocket shows
         // that the client has read its `hello`.
         match heard {

@@ -14,6 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serialproxy_line::Attachment;
 use serialproxy_line::Piece;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::work;
 use serialproxy_proto::work::Work;
@@ -193,6 +195,7 @@ impl Socket {
                 sent = Err(error);
                 0
             });
+            metrics::SESSION_BYTES.of(Direction::Output).add(taken as u64);
             if let Some(recording) = recording.filter(|_| taken > 0) {
                 recording.shown(first(pieces, taken));
             }

@@ -141,13 +141,16 @@ async fn with_source_is_ipv6_users_come_by_both_families() {
 }
 
 #[tokio::test]
-async fn names_are_listened_on_and_health_is_told_where_metrics_are_listened_for() {
+async fn names_are_listened_on_and_health_and_metrics_are_told_where_that_is_listened_for() {
     let metrics = format!("localhost:{}", serialproxy_e2e::address::free_port());
     let flags = ["--serial_console-serialproxy_host", "localhost", "--api-listen", "localhost:0"];
     let rig = Rig::start(&[&flags[..], &["--api-metrics_listen", &metrics]].concat()).await;
     rig.raw().await;
     let health = reqwest::get(format!("http://{metrics}/healthz")).await.unwrap();
     assert_eq!(health.status(), 200);
+    let told = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap();
+    assert_eq!(told.headers()["content-type"], "text/plain; version=0.0.4");
+    assert!(told.text().await.unwrap().contains("\nserialproxy_open_files "));
     let lines = reqwest::get(format!("http://{metrics}/v1/lines")).await.unwrap();
     assert_eq!(lines.status(), 404);
 }

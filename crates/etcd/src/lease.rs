@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use etcd_client::Client;
 use etcd_client::Error as ClientError;
+use jiff::Timestamp;
+use serialproxy_metrics as metrics;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,6 +63,7 @@ impl Etcd {
     pub async fn lease(&self, ttl: Duration) -> Result<Lease, EtcdError> {
         let asked = Instant::now();
         let id = self.grant(ttl).await?;
+        note_acknowledged();
         let acknowledged = Arc::new(Mutex::new(asked));
         let (wanted, unwanted) = oneshot::channel();
         let (losing, lost) = watch::channel(false);
@@ -142,6 +145,7 @@ impl Keeper {
         tokio::select! {
             _ = unwanted => {}
             () = self.keep() => {
+                metrics::ETCD_LEASES_LOST.inc();
                 losing.send_replace(true);
             }
         }
@@ -159,6 +163,7 @@ impl Keeper {
             let asked = Instant::now();
             pause = match self.etcd.keep_alive(self.id).await {
                 Ok(true) => {
+                    note_acknowledged();
                     *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) = asked;
                     self.ttl / 3
                 }
@@ -175,4 +180,8 @@ impl Keeper {
             pause = pause.min(rest);
         }
     }
+}
+
+fn note_acknowledged() {
+    metrics::ETCD_ACKNOWLEDGED.set(Timestamp::now().as_duration().as_secs_f64());
 }

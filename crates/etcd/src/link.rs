@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use etcd_client::Channel;
 use etcd_client::Client;
 use etcd_client::ConnectOptions;
+use serialproxy_metrics as metrics;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -109,6 +110,23 @@ impl Link {
     ///
     /// When no node answers within [`DEADLINE`], or one refuses.
     pub(crate) async fn call<T, F>(
+        &self,
+        nature: Nature,
+        work: impl Fn(Arc<Client>) -> F,
+    ) -> Result<T, EtcdError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let began = Instant::now();
+        let outcome = self.call_nodes(nature, work).await;
+        metrics::ETCD_SECONDS.observe(began.elapsed());
+        if outcome.is_err() {
+            metrics::ETCD_ERRORS.inc();
+        }
+        outcome
+    }
+
+    async fn call_nodes<T, F>(
         &self,
         nature: Nature,
         work: impl Fn(Arc<Client>) -> F,

@@ -1,6 +1,8 @@
 //! Console tokens: only their digests are stored, each with its grant.
 
 use jiff::Timestamp;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Operation;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
@@ -21,6 +23,7 @@ impl Grants {
     pub async fn authorize(&self, grant: Grant) -> Result<ConsoleToken, GrantsError> {
         let token = ConsoleToken::new();
         ask!(self.keep(token.digest(), grant))?;
+        metrics::TOKENS.of(Operation::Issued).inc();
         Ok(token)
     }
 
@@ -53,7 +56,9 @@ impl Grants {
     ///
     /// When the grants cannot be changed now.
     pub async fn revoke(&self, digest: TokenDigest) -> Result<bool, GrantsError> {
-        ask!(self.revoke(digest))
+        let revoked = ask!(self.revoke(digest))?;
+        metrics::TOKENS.of(Operation::Revoked).add(u64::from(revoked));
+        Ok(revoked)
     }
 
     /// Revokes all tokens of a server; returns how many.
@@ -62,7 +67,9 @@ impl Grants {
     ///
     /// When the grants cannot be changed now.
     pub async fn revoke_tokens_of(&self, server: ServerId) -> Result<usize, GrantsError> {
-        ask!(self.revoke_tokens_of(server))
+        let revoked = ask!(self.revoke_tokens_of(server))?;
+        metrics::TOKENS.of(Operation::Revoked).add(revoked as u64);
+        Ok(revoked)
     }
 
     /// Removes expired console and API tokens; returns how many. etcd removes them itself.

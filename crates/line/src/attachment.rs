@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::bounds::FRAME;
 use serialproxy_proto::close::Close;
@@ -184,6 +186,21 @@ impl Attachment {
         };
         let taken = take(Pieces::new(&history, from, cut).as_slice());
         self.go_on_at(from + taken as u64, taken);
+        drop(history);
+        if taken > 0 && self.line.output.has_echo() && self.writes() {
+            self.note_echo();
+        }
+    }
+
+    fn writes(&self) -> bool {
+        self.line.news.now().is_held_by(self.session.id)
+    }
+
+    /// The person who types has the echo of a key.
+    fn note_echo(&self) {
+        if let Some(time) = self.line.output.take_echo() {
+            metrics::ECHO_SECONDS.of(Direction::Output).observe(time);
+        }
     }
 
     /// Whether its client can have a key for resuming: one from an earlier connection, or the one
@@ -277,7 +294,11 @@ impl Attachment {
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             let (event, to) = match history.read(from) {
                 Read::End => return None,
-                Read::Gap(to) => (Event::Message(ServerMessage::Gap { from, to }), to),
+                Read::Gap(to) => {
+                    metrics::GAPS.inc();
+                    metrics::SKIPPED_BYTES.add(to - from);
+                    (Event::Message(ServerMessage::Gap { from, to }), to)
+                }
                 Read::Bytes(piece) if left == 0 => {
                     let last = from + piece.len() as u64 == history.end();
                     let begun = last && utf8::is_unfinished(piece);
@@ -337,6 +358,10 @@ impl Attachment {
 
     /// Prepares the first messages.
     pub(crate) fn begin(&mut self, beginning: &Beginning) {
+        // An echo from before waited for nobody.
+        if self.writes() {
+            self.line.output.take_echo();
+        }
         if self.session.protocol == Protocol::Raw {
             return;
         }

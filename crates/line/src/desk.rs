@@ -9,6 +9,8 @@ use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Asked;
 use serialproxy_proto::pen::Holder;
@@ -191,7 +193,7 @@ impl Desk {
             true if is_good(self.permit.as_ref()) => stream.try_write(bytes).unwrap_or(0),
             _ => 0,
         };
-        self.written += written as u64;
+        self.note_written(written);
         self.input.extend(bytes.get(written..).unwrap_or_default());
         self.has_input() || self.tells_all
     }
@@ -226,7 +228,7 @@ impl Desk {
             match stream.try_write(queue.as_slices().0) {
                 Ok(written) => {
                     queue.drain(..written);
-                    self.written += written as u64;
+                    self.note_written(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -236,6 +238,11 @@ impl Desk {
             self.input = VecDeque::new();
         }
         Ok(())
+    }
+
+    fn note_written(&mut self, written: usize) {
+        self.written += written as u64;
+        metrics::LINE_BYTES.of(Direction::Input).add(written as u64);
     }
 
     fn drop_input(&mut self) {

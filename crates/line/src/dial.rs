@@ -215,6 +215,7 @@ async fn own(
         if let Err(error) = resolve.clear(line.key).await {
             return Err(Connection::Held { why: format!("{why}, and {error}"), clears: false });
         }
+        serialproxy_metrics::STRANGERS_HUNG_UP.inc();
     }
     let why = format!("other programs repeatedly hold {address}");
     Err(Connection::Held { why, clears: false })

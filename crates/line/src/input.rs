@@ -1,7 +1,10 @@
 //! Input of sessions on its way to the guest of a line.
 
 use std::io;
+use std::time::Instant;
 
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
 use serialproxy_proto::id::SessionId;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -29,7 +32,16 @@ impl Input {
     /// Accepts input that a session sent over its connection with this number, like
     /// [`Desk::accept`].
     pub(crate) fn accept(&self, session: &Session, connection: u64, bytes: &[u8]) {
-        if self.desk().accept(session, connection, bytes) {
+        let began = Instant::now();
+        let mut desk = self.desk();
+        let written = desk.written();
+        let tells = desk.accept(session, connection, bytes);
+        // What waits does so for the guest.
+        if desk.written() != written {
+            metrics::ECHO_SECONDS.of(Direction::Input).observe(began.elapsed());
+        }
+        drop(desk);
+        if tells {
             self.typed.notify_one();
         }
     }

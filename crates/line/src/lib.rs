@@ -39,6 +39,7 @@ mod keys;
 mod lifecycle;
 mod line;
 mod listener;
+mod measure;
 mod members;
 mod membership;
 mod meter;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serialproxy_metrics as metrics;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
 use serialproxy_proto::endpoint::Endpoint;
@@ -67,6 +69,7 @@ impl News {
 
     /// The guest boots, and its output begins at this offset.
     pub(crate) fn begin_boot(&self, offset: u64) {
+        metrics::BOOTS.inc();
         self.change(
             |_| true,
             |status| {
@@ -123,6 +126,11 @@ impl News {
             |status| is_other(status) || is_resized(status) || status.free_at != free_at,
             |status| {
                 if is_other(status) {
+                    let holder_before = status.holder.as_ref().map(|holder| holder.session);
+                    if holder_before.is_some() && holder_before != holder.map(|it| it.session) {
+                        let cause = change.as_ref().map_or(Cause::Left, |change| change.cause);
+                        metrics::PEN_CHANGES.of(cause).inc();
+                    }
                     status.holder = holder.cloned();
                     status.request = request.cloned();
                     status.change = change;

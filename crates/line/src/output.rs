@@ -1,8 +1,12 @@
 //! A line's output, its screen, and whether readers keep up.
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -25,7 +29,13 @@ pub(crate) struct Output {
     /// Notified when a session read on or left while the owner waited for it.
     progress: Notify,
     owner_waits: AtomicBool,
+    /// When the echo of a key was read that has not been sent to the person who types, in nanoseconds since
+    /// [`FIRST`]; 0 if there is none.
+    echo: AtomicU64,
 }
+
+/// Time from which echoes are counted.
+static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Output {
     pub(crate) fn new(limits: Limits, painters: Painters) -> Self {
@@ -35,6 +45,7 @@ impl Output {
             painters,
             progress: Notify::new(),
             owner_waits: AtomicBool::new(false),
+            echo: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +76,22 @@ impl Output {
         (history.recent(most), history.end())
     }
 
+    /// Output was read that may be the echo of a key.
+    pub(crate) fn note_echo(&self) {
+        let _ = self.echo.compare_exchange(0, now(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether an echo has not been sent to the person who types.
+    pub(crate) fn has_echo(&self) -> bool {
+        self.echo.load(Ordering::Relaxed) != 0
+    }
+
+    /// Forgets the echo; returns the time since it was read.
+    pub(crate) fn take_echo(&self) -> Option<Duration> {
+        let read = self.echo.swap(0, Ordering::Relaxed);
+        (read != 0).then(|| Duration::from_nanos(now().saturating_sub(read)))
+    }
+
     /// A session has read on.
     pub(crate) fn note_read(&self) {
         if self.owner_waits.load(Ordering::Relaxed) {
@@ -86,4 +113,9 @@ impl Output {
     pub(crate) fn progressed(&self) -> Notified<'_> {
         self.progress.notified()
     }
+}
+
+/// Nanoseconds since [`FIRST`], but not 0.
+fn now() -> u64 {
+    u64::try_from(FIRST.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
 }

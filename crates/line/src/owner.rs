@@ -12,6 +12,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Outcome;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::endpoint::Endpoint;
 use tokio::time::Instant;
@@ -73,8 +75,14 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
         }
         let (permit, endpoint, stream) =
             match Box::pin(connect(line, resolve, hold, now.whole)).await {
-                Ok(connected) => connected,
+                Ok(connected) => {
+                    metrics::LINE_CONNECTS.of(Outcome::Succeeded).inc();
+                    connected
+                }
                 Err(why) => {
+                    if matches!(why, Connection::Failed(_) | Connection::Held { .. }) {
+                        metrics::LINE_CONNECTS.of(Outcome::Failed).inc();
+                    }
                     Box::pin(pause(line, &why, &mut backoff, &mut hold.claim)).await;
                     continue;
                 }

@@ -55,10 +55,15 @@ impl Pace {
         }
     }
 
+    /// Whether output that is read at this time may be the echo of a key.
+    pub(crate) fn may_be_echo(&self, now: Instant) -> bool {
+        now < self.echo_until
+    }
+
     /// Whether the bytes after a read at this time wait for a beat, if the read brings few bytes.
     pub(crate) fn is_printing(&self, now: Instant) -> bool {
         let lately = || self.few_at.is_some_and(|few_at| now < few_at + BEAT);
-        self.echo_until <= now && (self.beat.is_some() || lately())
+        !self.may_be_echo(now) && (self.beat.is_some() || lately())
     }
 
     /// Records how many bytes a read at this time brought; none where none had arrived.

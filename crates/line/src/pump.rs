@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::close::Close;
 use serialproxy_proto::close::CloseCode;
@@ -203,6 +205,10 @@ fn read(
     let again = pace.is_printing(now);
     let length = SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch, again) {
         Ok(length) => {
+            metrics::LINE_BYTES.of(Direction::Output).add(length as u64);
+            if length > 0 && pace.may_be_echo(now) {
+                line.output.note_echo();
+            }
             patience.earn(length);
             take_in(line, length, |history, unread| append(history, scratch, length, unread));
             Ok(Some(length))

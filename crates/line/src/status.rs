@@ -319,7 +319,12 @@ impl Connection {
         matches!(self, Self::Connected(_))
     }
 
-    /// The state as the API names it, and in words.
+    /// The state as the API names it.
+    pub(crate) fn state(&self) -> LineState {
+        self.in_words().0
+    }
+
+    /// The same, and in words.
     fn in_words(&self) -> (LineState, String) {
         match self {
             Self::Stopped(status) => (LineState::Waiting, format!("the server is {status}")),

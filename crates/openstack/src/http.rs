@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serialproxy_config::values::KeystoneAuth;
 use tokio::sync::Semaphore;
 
+use crate::reach::Reach;
 use crate::unavailable::Service;
 use crate::unavailable::Unavailable;
 
@@ -36,6 +37,7 @@ const BODY: usize = 4 << 20;
 pub(crate) struct Http {
     client: Client,
     room: Semaphore,
+    pub(crate) reach: Reach,
 }
 
 /// A complete answer.
@@ -63,7 +65,7 @@ impl Http {
         let client = built.map_err(|error| {
             Service::Keystone.failed(format!("cannot be reached: {}", root_cause(&error)))
         })?;
-        Ok(Self { client, room: Semaphore::new(CALLS) })
+        Ok(Self { client, room: Semaphore::new(CALLS), reach: Reach::default() })
     }
 
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
@@ -83,10 +85,17 @@ impl Http {
             let body = read(service, response).await?;
             Ok(Answer { service, status, headers, body })
         };
-        match tokio::time::timeout(ANSWER, answer).await {
+        let answer = match tokio::time::timeout(ANSWER, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(service.failed(format!("did not respond within {} s", ANSWER.as_secs()))),
-        }
+        };
+        let failure = match &answer {
+            Ok(answer) if answer.status.is_server_error() => Some(answer.strange()),
+            Ok(_) => None,
+            Err(failure) => Some(failure.clone()),
+        };
+        self.reach.note(service, failure.as_ref());
+        answer
     }
 }
 

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serialproxy_config::values::KeystoneAuth;
+use serialproxy_proto::health::Health;
 
 use crate::session::Session;
 use crate::unavailable::Service;
@@ -68,6 +69,13 @@ impl Keystone {
     /// When `cafile` cannot be used.
     pub fn new(auth: &KeystoneAuth) -> Result<Self, Unavailable> {
         Session::new(auth).map(Self)
+    }
+
+    /// Reports there whether Keystone responds.
+    #[must_use]
+    pub fn with_health(mut self, health: Health) -> Self {
+        self.0.note_at(health);
+        self
     }
 
     /// The user of a token; none where Keystone does not know the token (any more), or where the

@@ -7,6 +7,7 @@
 mod http;
 mod keystone;
 mod nova;
+mod reach;
 mod session;
 mod unavailable;
 

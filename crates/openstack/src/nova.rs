@@ -4,6 +4,7 @@ use reqwest::Method;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serialproxy_config::Config;
+use serialproxy_proto::health::Health;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::ConsoleToken;
 
@@ -92,6 +93,13 @@ impl Nova {
             region: region.into_iter().find_map(|auth| auth.region_name.clone()),
             endpoint: config.nova.endpoint_override.clone(),
         }))
+    }
+
+    /// Says there whether Nova and Keystone respond.
+    #[must_use]
+    pub fn with_health(mut self, health: Health) -> Self {
+        self.session.note_at(health);
+        self
     }
 
     /// Logs in, and finds Nova's URL.

@@ -17,11 +17,13 @@ use serialproxy_config::values::AuthType;
 use serialproxy_config::values::Domain;
 use serialproxy_config::values::KeystoneAuth;
 use serialproxy_config::values::Secret;
+use serialproxy_proto::health::Health;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::http::Answer;
 use crate::http::Http;
+use crate::reach::Reach;
 use crate::unavailable::Service;
 use crate::unavailable::Unavailable;
 
@@ -95,6 +97,11 @@ impl Session {
     pub(crate) fn new(auth: &KeystoneAuth) -> Result<Self, Unavailable> {
         let http = Http::new(auth)?;
         Ok(Self { http, auth: auth.clone(), state: Mutex::new(State::Out) })
+    }
+
+    /// Notes there whether Keystone and Nova respond.
+    pub(crate) fn note_at(&mut self, health: Health) {
+        self.http.reach = Reach::at(health);
     }
 
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {

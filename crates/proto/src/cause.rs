@@ -19,6 +19,14 @@ macro_rules! causes {
             /// All causes of ours.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
+            /// The words of all causes, in the order of the type.
+            pub const WORDS: &[&str] = &[$($word,)+ "unknown"];
+
+            /// The cause with this word.
+            pub fn of(word: &str) -> Self {
+                Self::ALL.iter().copied().find(|cause| cause.as_str() == word).unwrap_or(Self::Unknown)
+            }
+
             /// Its word.
             pub const fn as_str(self) -> &'static str {
                 match self {

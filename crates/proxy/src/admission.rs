@@ -17,6 +17,7 @@ use serialproxy_line::Expected;
 use serialproxy_line::Keyboard;
 use serialproxy_line::Start;
 use serialproxy_line::Visitor;
+use serialproxy_metrics::Operation;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::token::ConsoleToken;
@@ -102,6 +103,7 @@ pub(crate) async fn attach(
     if consoleauth.enforce_session_timeout {
         proxy.backing.watch_over(token, &attached.1);
     }
+    serialproxy_metrics::TOKENS.of(Operation::Used).inc();
     Ok(attached)
 }
 

@@ -21,9 +21,11 @@ use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_line::Attachment;
 use serialproxy_line::Keyboard;
+use serialproxy_metrics as metrics;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::bounds::logged;
 use serialproxy_proto::cause::Cause;
+use serialproxy_proto::console::SUBPROTOCOL;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
@@ -101,6 +103,36 @@ enum Place {
 }
 
 pub(crate) async fn answer(
+    proxy: &Arc<Proxy>,
+    client: Client,
+    request: Request<Incoming>,
+) -> (Answer, Option<Upgrade>) {
+    let began = Instant::now();
+    let answered = attend(proxy, client, request).await;
+    // Who passed the request on counts it.
+    if !client.passed_on {
+        count(&answered.0, began);
+    }
+    answered
+}
+
+/// Counts what became of a request for a session.
+fn count(answer: &Answer, began: Instant) {
+    let word = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    match word(CAUSE).map(Cause::of) {
+        Some(cause) => metrics::REFUSALS.of(cause).inc(),
+        None if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let is_v1 = word(header::SEC_WEBSOCKET_PROTOCOL) == Some(SUBPROTOCOL);
+            let protocol = if is_v1 { Protocol::ConsoleV1 } else { Protocol::Raw };
+            metrics::HANDSHAKES.of(protocol).inc();
+            metrics::ATTACH_SECONDS.observe(began.elapsed());
+        }
+        // Of a host that names no cause.
+        None => metrics::REFUSALS.of(Cause::Unknown).inc(),
+    }
+}
+
+async fn attend(
     proxy: &Arc<Proxy>,
     client: Client,
     request: Request<Incoming>,

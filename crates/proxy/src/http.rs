@@ -22,6 +22,7 @@ use serialproxy_limits::Place;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
 use serialproxy_proto::cause::Cause;
+use serialproxy_proto::health::Status;
 use serialproxy_tls::Stream;
 use serialproxy_tls::Timed;
 use tokio::net::TcpStream;
@@ -213,7 +214,7 @@ fn health(proxy: &Proxy) -> Answer {
     let unavailable = |text| plain(StatusCode::SERVICE_UNAVAILABLE, text);
     if proxy.lines.is_draining() || proxy.drain.is_wanted() {
         unavailable("draining\n")
-    } else if !proxy.health.reasons().is_empty() {
+    } else if proxy.health.status() == Status::Failing {
         unavailable("not available\n")
     } else {
         plain(StatusCode::OK, "ok\n")

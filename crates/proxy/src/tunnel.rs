@@ -14,6 +14,9 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use serialproxy_line::Lines;
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Direction;
+use serialproxy_metrics::Inside;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::work;
 use serialproxy_proto::work::Work;
@@ -58,6 +61,7 @@ pub(crate) struct Tunnel {
     frames: Frames,
     lost: CancellationToken,
     leaving: Leaving,
+    _counted: Inside,
 }
 
 /// Tells when a tunnel has to end: at a shutdown, or at its turn in a drain.
@@ -97,12 +101,14 @@ impl Tunnel {
     pub(crate) fn new(user: Stream, early: &[u8], host: Host, leaving: Leaving) -> Box<Self> {
         let mut frames = Frames::default();
         frames.pass(&host.early);
+        metrics::TUNNELS_OPENED.inc();
         Box::new(Self {
             user: End::new(user, &host.early),
             host: End::new(host.stream, early),
             frames,
             lost: host.lost,
             leaving,
+            _counted: metrics::TUNNELS.enter(),
         })
     }
 
@@ -173,7 +179,10 @@ impl Tunnel {
     /// Copies from the user to the host; returns whether there may be more.
     fn hear_user(&mut self) -> bool {
         let Self { user, host, .. } = self;
-        let taken = user.read(|bytes| host.write(bytes).map(|()| bytes.len() == READ));
+        let taken = user.read(|bytes| {
+            metrics::TUNNEL_BYTES.of(Direction::Input).add(bytes.len() as u64);
+            host.write(bytes).map(|()| bytes.len() == READ)
+        });
         taken.unwrap_or_else(|_| {
             self.give_host_up();
             false
@@ -184,6 +193,7 @@ impl Tunnel {
     fn hear_host(&mut self) -> io::Result<bool> {
         let Self { user, host, frames, .. } = self;
         host.read(|bytes| {
+            metrics::TUNNEL_BYTES.of(Direction::Output).add(bytes.len() as u64);
             frames.pass(bytes);
             user.write(bytes).map(|()| bytes.len() == READ)
         })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serialproxy_limits::Meter;
 use serialproxy_limits::Source;
+use serialproxy_metrics::Operation;
 use serialproxy_proto::refusal::Refusal;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -56,6 +57,7 @@ impl WrongTokens {
 /// Counts a wrong token or key. If another proxy passed the request on, that proxy counts it.
 pub(crate) async fn count_wrong(proxy: &Proxy, client: Client) {
     if !client.passed_on {
+        serialproxy_metrics::TOKENS.of(Operation::Refused).inc();
         tokio::select! {
             () = proxy.lines.draining() => {}
             () = proxy.wrong_tokens.count(Source::from(client.address.ip())) => {}

@@ -2,6 +2,7 @@
 //! and the client; this file says which of them a command line means.
 
 mod audit;
+mod checks;
 mod cluster;
 mod config;
 mod connections;
@@ -13,6 +14,7 @@ mod limits;
 mod listen;
 mod logging;
 mod membership;
+mod monitoring;
 mod notify;
 mod options;
 mod package;

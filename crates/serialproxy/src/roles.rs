@@ -30,6 +30,7 @@ use serialproxy_line::Lines;
 use serialproxy_line::RawLag;
 use serialproxy_line::SessionPlaces;
 use serialproxy_line::Settings;
+use serialproxy_proto::health::Health;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ use crate::daemon;
 use crate::daemon::Files;
 use crate::hypervisors::Hypervisors;
 use crate::logging;
+use crate::monitoring;
 use crate::notify;
 use crate::options::ServerArgs;
 use crate::passed;
@@ -109,6 +111,7 @@ where
     if config.serial_console.daemon {
         daemon::leave_terminal()?;
     }
+    monitoring::note_start();
     let watchdog = Watchdog::start().context("the program cannot start")?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name(WORKERS).enable_all().build();
@@ -182,7 +185,7 @@ async fn close(lines: &Lines) -> bool {
 }
 
 /// The authentication backend.
-fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
+fn auth(config: &Config, grants: &Grants, health: Health) -> anyhow::Result<Auth> {
     if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {
         let listen = &config.api.listen.host;
         tracing::warn!(
@@ -193,7 +196,7 @@ fn auth(config: &Config, grants: &Grants) -> anyhow::Result<Auth> {
     Ok(match config.api.auth_strategy {
         AuthStrategy::Noauth => Auth::Noauth,
         AuthStrategy::Token => local(config, grants)?.into(),
-        AuthStrategy::Keystone => keystone(config)?.into(),
+        AuthStrategy::Keystone => keystone(config)?.with_health(health).into(),
         AuthStrategy::HttpBasic => local(config, grants)?.with_basic()?.into(),
     })
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use serialproxy_proto::health::Health;
+use serialproxy_proto::health::ReasonName;
 use serialproxy_proto::work;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
@@ -172,11 +173,11 @@ fn watch(threads: &Mutex<Vec<Thread>>, health: &Health, ended: &Receiver<Infalli
             match news {
                 None => {}
                 Some(News::Hangs) => {
-                    health.fails("thread", &text);
+                    health.fails(ReasonName::Thread, &text);
                     log(format!("{text}: {}", describe(name)));
                 }
                 Some(News::CameBack) => {
-                    health.recovers(&text);
+                    health.recovers(ReasonName::Thread, &text);
                     log(format!("the thread {name} responds again"));
                 }
                 Some(News::Lost) => {

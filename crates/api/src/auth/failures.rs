@@ -138,6 +138,7 @@ impl<'a> Trier<'a> {
     /// where too many do.
     pub(super) async fn unknown_token(self) {
         self.audit.record(event(EventName::LoginFailed).cause("token"));
+        serialproxy_metrics::LOGIN_FAILURES.inc();
         let wait = self.failures.addresses.count(&self.client.source(), now());
         let Ok(_place) = self.failures.tokens.try_acquire() else { return };
         tokio::time::sleep(wait).await;

@@ -14,6 +14,7 @@ use serialproxy_config::values::KeystoneAuth;
 use serialproxy_limits::seldom;
 use serialproxy_openstack::Identity;
 use serialproxy_openstack::Unavailable;
+use serialproxy_proto::health::Health;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::TokenDigest;
 use tokio::time::Instant;
@@ -70,6 +71,12 @@ impl Keystone {
             uri: uri.cloned().unwrap_or_default(),
             cache: Mutex::default(),
         })
+    }
+
+    /// Says there whether Keystone responds.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { keystone: self.keystone.with_health(health), ..self }
     }
 
     pub(super) async fn caller(

@@ -238,6 +238,7 @@ impl Local {
             Ok(None) => {
                 let event = event(EventName::LoginFailed).user(shown(user));
                 trier.audit.record(event.cause("password"));
+                serialproxy_metrics::LOGIN_FAILURES.inc();
                 let log = &trier.failures.refused;
                 if log.admit(trier.client) {
                     let (user, address, unlogged) = (shown(user), trier.client.0, log.unlogged());

@@ -40,7 +40,7 @@ pub(crate) async fn unknown_path(
         return Fault::no_such_resource().into_response();
     }
     match uri.path().split('/').nth(1) {
-        Some("v1" | "v3" | "healthz") => Fault::no_such_call().into_response(),
+        Some("v1" | "v3" | "healthz" | "metrics") => Fault::no_such_call().into_response(),
         _ => (StatusCode::MULTIPLE_CHOICES, choices(&links)).into_response(),
     }
 }

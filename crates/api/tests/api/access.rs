@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -7,8 +9,10 @@ use axum::extract::Request;
 use serde_json::json;
 use serialproxy_api::Api;
 use serialproxy_api::Auth;
+use serialproxy_api::Monitor;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::health::Health;
+use serialproxy_proto::health::ReasonName;
 
 use crate::bench::ADMIN;
 use crate::bench::Answer;
@@ -91,7 +95,7 @@ async fn a_name_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn health_is_told_without_a_token_to_this_machine_only() {
+async fn health_and_metrics_are_told_without_a_token_to_this_machine_only() {
     let bench = Bench::new();
     for (peer, status) in [
         ("127.0.0.1:1", 200),
@@ -102,26 +106,45 @@ async fn health_is_told_without_a_token_to_this_machine_only() {
         ("[::ffff:192.0.2.1]:1", 403),
         ("[2001:db8::1]:1", 403),
     ] {
-        let mut request = Request::get("/healthz").body(Body::empty()).unwrap();
-        let peer: SocketAddr = peer.parse().unwrap();
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = bench.send(request).await;
-        assert_eq!(answer.status, status, "{peer}");
-        if status == 403 {
-            answer.is_fault(403, "forbidden", "same machine");
+        for path in ["/healthz", "/metrics"] {
+            let answer = told(&bench, path, peer, None).await;
+            assert_eq!(answer.status, status, "{peer} {path}");
+            if status == 403 {
+                answer.is_fault(403, "forbidden", "same machine");
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn where_metrics_are_listened_for_health_is_told_to_everyone_and_nothing_else_is() {
+async fn what_a_proxy_on_this_machine_forwards_is_not_of_this_machine() {
     let bench = Bench::new();
-    let (fake, grants) = (Arc::clone(&bench.fake), bench.grants.clone());
-    let api = Api::new(fake.clone(), fake, grants, &config(), Auth::Noauth);
-    let bench = Bench { router: serialproxy_api::health_router(&Arc::new(api)), ..bench };
-    let mut request = Request::get("/healthz").body(Body::empty()).unwrap();
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1))));
-    assert_eq!(bench.send(request).await.status, 200);
+    for header in ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"] {
+        for path in ["/healthz", "/metrics"] {
+            let answer = told(&bench, path, "127.0.0.1:1", Some(header)).await;
+            answer.is_fault(403, "forbidden", "same machine");
+        }
+    }
+}
+
+/// What is told to a caller there, whose request has this header.
+async fn told(bench: &Bench, path: &str, peer: &str, header: Option<&'static str>) -> Answer {
+    let mut request = Request::get(path).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+    if let Some(header) = header {
+        request.headers_mut().insert(header, "for=127.0.0.1".parse().unwrap());
+    }
+    bench.send(request).await
+}
+
+#[tokio::test]
+async fn where_metrics_are_listened_for_they_and_health_are_told_to_everyone_and_nothing_else_is() {
+    let bench = Bench::new();
+    let router = serialproxy_api::monitor_router(Monitor::default());
+    let bench = Bench { router, ..bench };
+    for path in ["/healthz", "/metrics"] {
+        assert_eq!(told(&bench, path, "192.0.2.1:1", None).await.status, 200, "{path}");
+    }
     for path in ["/v1/lines", "/v1/openapi.json", "/v2.1/servers"] {
         bench.get(path).await.is_fault(404, "itemNotFound", "could not be found");
     }
@@ -131,17 +154,40 @@ async fn where_metrics_are_listened_for_health_is_told_to_everyone_and_nothing_e
 async fn what_keeps_the_process_from_serving_is_said_until_it_is_over() {
     let (bench, health) = (Bench::new(), Health::default());
     let (fake, grants) = (Arc::clone(&bench.fake), bench.grants.clone());
-    let api =
-        Api::new(fake.clone(), fake, grants, &config(), Auth::Noauth).with_health(health.clone());
+    let monitor = Monitor::new(health.clone(), || {});
+    let api = Api::new(fake.clone(), fake, grants, &config(), Auth::Noauth).with_monitor(monitor);
     let bench = Bench { router: serialproxy_api::router(&Arc::new(api)), ..bench };
-    health.fails("thread", "it hangs");
-    let answer = bench.get("/healthz").await;
-    assert_eq!(answer.status, 503);
+    let told = async || {
+        let answer = bench.get("/healthz").await;
+        (answer.status.as_u16(), answer.json())
+    };
+    health.fails(ReasonName::Thread, "it hangs");
     let reasons = json!([{"name": "thread", "text": "it hangs"}]);
-    assert_eq!(answer.json(), json!({"status": "failing", "reasons": reasons}));
-    health.recovers("it hangs");
-    let answer = bench.get("/healthz").await;
-    assert_eq!((answer.status.as_u16(), answer.json()["status"].as_str()), (200, Some("ok")));
+    assert_eq!(told().await, (503, json!({"status": "failing", "reasons": reasons})));
+    health.set(ReasonName::Thread, None);
+    // So that no balancer drops a host over it.
+    health.fails(ReasonName::Etcd, "etcd has not responded yet");
+    let reasons = json!([{"name": "etcd", "text": "etcd has not responded yet"}]);
+    assert_eq!(told().await, (200, json!({"status": "degraded", "reasons": reasons})));
+    health.set(ReasonName::Etcd, None);
+    assert_eq!(told().await, (200, json!({"status": "ok", "reasons": []})));
+}
+
+#[tokio::test]
+async fn what_is_measured_is_measured_when_somebody_asks() {
+    let (bench, asked) = (Bench::new(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&asked);
+    let sample = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    };
+    let monitor = Monitor::new(Health::default(), sample);
+    let bench = Bench { router: serialproxy_api::monitor_router(monitor), ..bench };
+    bench.get("/healthz").await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let answer = bench.get("/metrics").await;
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4");
+    assert!(String::from_utf8(answer.body).unwrap().contains("\nserialproxy_build_info{"));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -91,7 +91,8 @@ async fn behind_a_trusted_reverse_proxy_callers_are_where_it_says() {
         held.push(stream);
     }
     let stranger = served_behind(&bench, "10.0.0.0/8").await;
-    assert!(stranger.ask(&forwarded).await.starts_with("HTTP/1.1 200 "), "a stranger's word");
+    let answer = stranger.ask(&health("Forwarded: for=\"192.0.2.7\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "a stranger's word is not read: {answer}");
 }
 
 #[tokio::test]

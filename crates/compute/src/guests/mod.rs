@@ -203,6 +203,11 @@ impl Guests {
         }
     }
 
+    /// Why the hypervisor cannot be reached, if so.
+    pub(crate) fn hypervisor_is_away(&self) -> Option<String> {
+        self.hypervisor.reachable().err().map(|error| error.to_string())
+    }
+
     fn present(&self, id: ServerId, guest: Guest) -> api::Server {
         let reachable = self.hypervisor.reachable().is_ok();
         let status = if reachable { guest.status } else { Status::Error };

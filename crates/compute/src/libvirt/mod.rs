@@ -15,7 +15,10 @@ mod open;
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
+use serialproxy_metrics as metrics;
+use serialproxy_metrics::Call;
 use serialproxy_proto::id::ServerId;
 use virt::connect::Connect;
 use virt::error::Error;
@@ -68,33 +71,33 @@ impl Hypervisor {
 
     /// All domains, running or not.
     pub(crate) async fn domains(&self) -> Result<Vec<Domain>, HypervisorError> {
-        self.call(&self.reads, READ, calls::domains).await
+        self.call(Call::Read, calls::domains).await
     }
 
     /// One domain, if it exists.
     pub(crate) async fn domain(&self, id: ServerId) -> Result<Option<Domain>, HypervisorError> {
-        self.call(&self.reads, READ, move |connect| calls::domain(connect, id)).await
+        self.call(Call::Read, move |connect| calls::domain(connect, id)).await
     }
 
     /// The domain with a name, if it exists.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<ServerId>, HypervisorError> {
         let name = name.to_owned();
-        self.call(&self.reads, READ, move |connect| calls::find(connect, &name)).await
+        self.call(Call::Read, move |connect| calls::find(connect, &name)).await
     }
 
     /// The XML of a domain's next start.
     pub(crate) async fn next_xml(&self, id: ServerId) -> Result<String, HypervisorError> {
-        self.call(&self.reads, READ, move |connect| calls::next_xml(connect, id)).await
+        self.call(Call::Read, move |connect| calls::next_xml(connect, id)).await
     }
 
     /// Defines a domain, or changes its definition for the next start.
     pub(crate) async fn define(&self, xml: String) -> Result<(), HypervisorError> {
-        self.call(&self.changes, CHANGE, move |connect| calls::define(connect, &xml)).await
+        self.call(Call::Change, move |connect| calls::define(connect, &xml)).await
     }
 
     /// Applies an action to one domain.
     pub(crate) async fn act(&self, id: ServerId, action: Action) -> Result<(), HypervisorError> {
-        self.call(&self.changes, CHANGE, move |connect| calls::act(connect, id, action)).await
+        self.call(Call::Change, move |connect| calls::act(connect, id, action)).await
     }
 
     /// Sends a QMP command to a running domain's QEMU; returns the answer.
@@ -103,16 +106,33 @@ impl Hypervisor {
         id: ServerId,
         command: String,
     ) -> Result<String, HypervisorError> {
-        self.call(&self.changes, CHANGE, move |connect| calls::monitor(connect, id, &command)).await
+        self.call(Call::Change, move |connect| calls::monitor(connect, id, &command)).await
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        lane: &Lane<Option<Connect>>,
-        within: Duration,
+        kind: Call,
+        call: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        let began = Instant::now();
+        let outcome = self.call_lane(kind, call).await;
+        metrics::LIBVIRT_SECONDS.of(kind).observe(began.elapsed());
+        if outcome.as_ref().is_err_and(|error| !matches!(error, HypervisorError::NoDomain)) {
+            metrics::LIBVIRT_ERRORS.of(kind).inc();
+        }
+        outcome
+    }
+
+    async fn call_lane<T: Send + 'static>(
+        &self,
+        kind: Call,
         call: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, HypervisorError> {
         self.reachable()?;
+        let (lane, within) = match kind {
+            Call::Read => (&self.reads, READ),
+            Call::Change => (&self.changes, CHANGE),
+        };
         let opener = Arc::clone(&self.opener);
         let call = move |connection: &mut Option<Connect>| {
             let connect = match connection.take().filter(is_alive) {

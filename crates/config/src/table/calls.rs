@@ -112,8 +112,9 @@ pub(super) static OPTIONS: &[Opt] = &[
         "metrics_listen",
         Unset,
         LISTEN,
-        "Address and port of a second listener that answers `/healthz` to everyone. The API \
-         itself answers it only to callers on the same machine.",
+        "Address and port of a listener that answers `/healthz` and `/metrics` to everyone, \
+         without TLS, in every role. The API itself answers them only to callers on the same \
+         machine.",
         |c, v| set_some(&mut c.api.metrics_listen, listen(v)),
     ),
     works(

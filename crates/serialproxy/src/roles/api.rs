@@ -16,15 +16,14 @@ use serialproxy_config::Config;
 use serialproxy_config::Role as ConfigRole;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_grants::Grants;
-use serialproxy_proto::health::Health;
-use serialproxy_tls::Reception;
+use serialproxy_metrics::Certificate as Of;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
 use crate::audit;
+use crate::checks::Watched;
 use crate::cluster;
 use crate::cluster::Own;
 use crate::complain;
@@ -36,7 +35,8 @@ use crate::limits;
 use crate::listen::Prefer;
 use crate::listen::listen;
 use crate::listen::listen_for_api;
-use crate::listen::listen_for_metrics;
+use crate::monitoring::Monitoring;
+use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::passed::Purpose;
 use crate::roles::auth;
@@ -81,14 +81,14 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let audit = audit::start(&config)?;
     let identity = Arc::clone(&own.identity);
     let grants = Grants::on(own.etcd.clone());
-    let auth = auth(&config, &grants)?;
+    let auth = auth(&config, &grants, watchdog.health())?;
     if matches!(config.api.auth_strategy, AuthStrategy::Token | AuthStrategy::HttpBasic) {
         let admin = serialproxy_api::admin_token(&config.state_dir).context("the admin token")?;
         let name = config.cluster.name.clone();
         tokio::spawn(serialproxy_api::share_admin_token(grants.clone(), admin, name));
     }
     let listener = listen_for_api(&config.api).await?;
-    let health_listener = listen_for_metrics(&config.api).await?;
+    let monitoring = Monitoring::listen(&config).await?;
     let others = listen(&config.cluster.listen, Prefer::V4, Purpose::Cluster).await?;
     let addresses = (listener.local_addr()?, others.local_addr()?);
 
@@ -98,18 +98,15 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let callers = tls::api(&config, &handshakes)?;
     let remote = Arc::new(Remote::new(own.directory.clone(), own.links.clone()));
     let per_address = config.limits.connections_per_address;
-    let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
-    let (api_from, health_from) = (from(), from());
+    let callers_from = Callers::new(per_address, config.proxy.trusted_proxies.clone());
+    let watched = Watched::of_cluster(&own).with_certificate(Of::Api, callers.certificate.as_ref());
+    let monitor = monitor(watched, watchdog.health());
     let api = Api::new(remote.clone(), remote.clone(), grants.clone(), &config, auth);
-    let api =
-        Arc::new(api.with_health(watchdog.health()).with_audit(audit.clone()).with_trails(remote));
-    tokio::spawn(say_when_drained(watchdog.health(), own.drained.clone()));
+    let api = api.with_monitor(monitor.clone()).with_audit(audit.clone());
+    let api = Arc::new(api.with_trails(remote));
     let router = serialproxy_api::router(&api);
-    let stop = || shutdown.clone().cancelled_owned();
-    if let Some(listener) = health_listener {
-        let (plain, router) = (Reception::plain(), serialproxy_api::health_router(&api));
-        tokio::spawn(serialproxy_api::serve(listener, plain, health_from, router, stop()));
-    }
+    let metrics = monitoring.ready();
+    monitoring.serve(monitor, &shutdown);
     let tls = own.identity.server_config(Strangers::Admitted)?;
     let served = Served {
         attach: None,
@@ -125,28 +122,16 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     tokio::spawn(serialproxy_cluster::serve(others, tls, served, connections, shutdown.clone()));
     let listing = Host::of(config.cluster.advertised(addresses.1.port()), Role::Api);
     let publishing = own.publish(listing, None, &shutdown);
-    let ready = format!("api={}://{} cluster={}", callers.scheme(), addresses.0, addresses.1);
+    let scheme = callers.scheme();
+    let ready = format!("api={scheme}://{} cluster={}{metrics}", addresses.0, addresses.1);
     tokio::spawn(tls::renew([callers.certificate, None], None, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
-    let called = serialproxy_api::serve(listener, callers.reception, api_from, router, stop());
+    let stop = shutdown.cancelled_owned();
+    let called = serialproxy_api::serve(listener, callers.reception, callers_from, router, stop);
     // Not on this thread, so that `/healthz` is answered when it hangs.
     let _ = tokio::spawn(called).await;
     let _ = publishing.await;
     audit::finish(audit).await;
     tracing::info!("stopped");
     cluster::check_membership(&identity)
-}
-
-/// Says at `/healthz` that callers are to go elsewhere. Those who come are answered.
-async fn say_when_drained(health: Health, mut drained: watch::Receiver<bool>) {
-    const TEXT: &str = "this host is being drained";
-    loop {
-        match *drained.borrow_and_update() {
-            true => health.fails("draining", TEXT),
-            false => health.recovers(TEXT),
-        }
-        if drained.changed().await.is_err() {
-            return;
-        }
-    }
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
 use crate::audit;
+use crate::checks::Watched;
 use crate::cluster;
 use crate::cluster::Own;
 use crate::complain;
@@ -39,6 +40,8 @@ use crate::hypervisors::Hypervisors;
 use crate::limits;
 use crate::listen::Prefer;
 use crate::listen::listen;
+use crate::monitoring::Monitoring;
+use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::passed::Purpose;
 use crate::roles::CLOSE;
@@ -89,6 +92,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let grants = Grants::on(own.etcd.clone());
     let listener = listen(&config.cluster.listen, Prefer::V4, Purpose::Cluster).await?;
     let address = listener.local_addr()?;
+    let monitoring = Monitoring::listen(&config).await?;
 
     let end = CancellationToken::new();
     let _end = end.clone().drop_guard();
@@ -97,6 +101,12 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let lines = Lines::new(settings(&config, hypervisors.as_deref(), &audit), cores);
     let keeping = sessions::keep(Arc::clone(&ledger), lines.clone())?;
     let compute = Manager::start(&config, ledger, lines.clone());
+    let watched = Watched {
+        compute: Some(Arc::clone(&compute)),
+        lines: Some(lines.clone()),
+        ..Watched::of_cluster(&own)
+    };
+    let monitor = monitor(watched, watchdog.health());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let listing = Listing {
@@ -128,7 +138,9 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let tls = own.identity.server_config(Strangers::Refused)?;
     tokio::spawn(tls::renew([None, None], hypervisors, hangup, audit.clone()));
     let publishing = own.publish(listing, Some(has), &shutdown);
-    say_ready(&format!("cluster={address}"), daemon)?;
+    let metrics = monitoring.ready();
+    monitoring.serve(monitor, &shutdown);
+    say_ready(&format!("cluster={address}{metrics}"), daemon)?;
     serialproxy_cluster::serve(listener, tls, served, connections, shutdown).await;
     proxy.drain().await;
     let _ = publishing.await;

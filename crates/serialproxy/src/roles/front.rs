@@ -9,6 +9,7 @@ use serialproxy_cluster::Role;
 use serialproxy_config::Config;
 use serialproxy_grants::Grants;
 use serialproxy_line::Lines;
+use serialproxy_metrics::Certificate as Of;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
@@ -17,6 +18,7 @@ use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
+use crate::checks::Watched;
 use crate::cluster;
 use crate::cluster::OtherHosts;
 use crate::cluster::Own;
@@ -25,6 +27,8 @@ use crate::daemon::Files;
 use crate::daemon::PidFile;
 use crate::limits;
 use crate::listen::listen_for_users;
+use crate::monitoring::Monitoring;
+use crate::monitoring::monitor;
 use crate::roles::say_ready;
 use crate::roles::settings;
 use crate::roles::shutdown_on_signal;
@@ -47,6 +51,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let identity = Arc::clone(&own.identity);
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
+    let monitoring = Monitoring::listen(&config).await?;
     // Written after bind, so that only the port's owner claims the pid file.
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let end = CancellationToken::new();
@@ -63,7 +68,9 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let proxy = proxy.with_health(watchdog.health()).with_drain(own.drained.clone());
     let listing = Listing::of(address.to_string(), Role::Proxy);
     let publishing = own.publish(listing, None, &shutdown);
-    let ready = format!("proxy={}://{address}", users.scheme());
+    let watched = Watched::of_cluster(&own).with_certificate(Of::Proxy, users.certificate.as_ref());
+    let ready = format!("proxy={}://{address}{}", users.scheme(), monitoring.ready());
+    monitoring.serve(monitor(watched, watchdog.health()), &shutdown);
     tokio::spawn(tls::renew([users.certificate, None], None, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = Arc::new(proxy).serve(listener, connections, shutdown).await;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use serialproxy_config::Config;
 use serialproxy_config::Role;
 use serialproxy_line::Lines;
+use serialproxy_metrics::Certificate as Of;
 use serialproxy_openstack::Nova;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
 use crate::audit;
+use crate::checks::Watched;
 use crate::complain;
 use crate::config;
 use crate::cores;
@@ -27,6 +29,8 @@ use crate::daemon::PidFile;
 use crate::hypervisors::Hypervisors;
 use crate::limits;
 use crate::listen::listen_for_users;
+use crate::monitoring::Monitoring;
+use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::roles::close;
 use crate::roles::front;
@@ -119,11 +123,13 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let connections = limits::raise(recorded).context("the limit of open files")?;
     let daemon = config.serial_console.daemon;
     let nova = Nova::new(&config)?.context("no service user for Nova is configured")?;
+    let nova = nova.with_health(watchdog.health());
     let several = Several::join(&config, &shutdown).await?;
     // Users who come by themselves, and those whom other proxies pass on.
     let connections = if several.is_some() { connections / 2 } else { connections };
     let listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let address = listener.local_addr()?;
+    let monitoring = Monitoring::listen(&config).await?;
     // Written after bind, so that only the port's owner claims the pid file.
     let _pid = files.pid.as_deref().map(PidFile::write).transpose()?;
     let audit = audit::start(&config)?;
@@ -149,12 +155,17 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         None => proxy,
     });
 
+    let watched = several.as_ref().map(Several::watched).unwrap_or_default();
+    let watched = Watched { lines: Some(lines.clone()), ..watched };
+    let watched = watched.with_certificate(Of::Proxy, users.certificate.as_ref());
     let mut ready = format!("proxy={}://{address}", users.scheme());
     let mut beside = None;
     if let Some(several) = several {
         ready = format!("{ready} cluster={}", several.address);
         beside = Some(several.serve(&proxy, connections, &audit, &shutdown)?);
     }
+    ready.push_str(&monitoring.ready());
+    monitoring.serve(monitor(watched, watchdog.health()), &shutdown);
     tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {

@@ -14,16 +14,17 @@ use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
+use serialproxy_metrics::Certificate as Of;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
-use serialproxy_tls::Reception;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
+use crate::checks::Watched;
 use crate::config;
 use crate::cores;
 use crate::daemon::Files;
@@ -31,9 +32,10 @@ use crate::daemon::PidFile;
 use crate::hypervisors::Hypervisors;
 use crate::limits;
 use crate::listen::listen_for_api;
-use crate::listen::listen_for_metrics;
 use crate::listen::listen_for_users;
 use crate::listen::reachable;
+use crate::monitoring::Monitoring;
+use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::roles::CLOSE;
 use crate::roles::auth;
@@ -79,9 +81,9 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let file = config.state_dir.join("serialproxy.sqlite");
     let audit = audit::start(&config)?;
     let (ledger, grants) = (Arc::new(Ledger::open(&file)?), Grants::open(&file)?);
-    let auth = auth(&config, &grants)?;
+    let auth = auth(&config, &grants, watchdog.health())?;
     let api_listener = listen_for_api(&config.api).await?;
-    let health_listener = listen_for_metrics(&config.api).await?;
+    let monitoring = Monitoring::listen(&config).await?;
     let proxy_listener = listen_for_users(&config.serial_console).await?.into_std()?;
     let addresses = (api_listener.local_addr()?, proxy_listener.local_addr()?);
     // Console URLs follow the port, also where any free one was wanted.
@@ -101,24 +103,25 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let keeping = sessions::keep(Arc::clone(&ledger), lines.clone())?;
     let compute = Manager::start(&config, ledger, lines.clone());
     let per_address = config.limits.connections_per_address;
-    let from = || Callers::new(per_address, config.proxy.trusted_proxies.clone());
-    let (api_from, health_from) = (from(), from());
+    let callers_from = Callers::new(per_address, config.proxy.trusted_proxies.clone());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
-    let api = Api::new(compute.clone(), compute.clone(), grants.clone(), &config, auth);
-    let api = Arc::new(api.with_health(watchdog.health()).with_audit(audit.clone()));
-    let router = serialproxy_api::router(&api);
-    let stop = || shutdown.clone().cancelled_owned();
-    let health = health_listener.map(|listener| {
-        let (plain, router) = (Reception::plain(), serialproxy_api::health_router(&api));
-        tokio::spawn(serialproxy_api::serve(listener, plain, health_from, router, stop()))
-    });
-    let health = async {
-        if let Some(served) = health {
-            let _ = served.await;
-        }
+    let watched = Watched {
+        store: Some(grants.clone()),
+        compute: Some(Arc::clone(&compute)),
+        lines: Some(lines.clone()),
+        ..Watched::default()
     };
+    let watched = watched
+        .with_certificate(Of::Proxy, users.certificate.as_ref())
+        .with_certificate(Of::Api, callers.certificate.as_ref());
+    let monitor = monitor(watched, watchdog.health());
+    let api = Api::new(compute.clone(), compute.clone(), grants.clone(), &config, auth);
+    let api = Arc::new(api.with_monitor(monitor.clone()).with_audit(audit.clone()));
+    let router = serialproxy_api::router(&api);
+    let metrics = monitoring.ready();
+    let monitored = monitoring.serve(monitor, &shutdown);
     let tls = Tls { users: users.reception.clone(), api: relay };
     let host = Host::alone(grants.clone(), &compute);
     let backing = Backing::Own(host);
@@ -128,16 +131,19 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
 
     let for_people = Arc::clone(&api);
     let (api, proxy_scheme) = (callers.scheme(), users.scheme());
-    let ready = format!("api={api}://{} proxy={proxy_scheme}://{}", addresses.0, addresses.1);
+    let ready =
+        format!("api={api}://{} proxy={proxy_scheme}://{}{metrics}", addresses.0, addresses.1);
     let certificates = [users.certificate, callers.certificate];
     tokio::spawn(tls::renew(certificates, hypervisors, hangup, audit.clone()));
     // Not on this thread, so that `/healthz` is answered when it hangs.
-    let called = serialproxy_api::serve(api_listener, callers.reception, api_from, router, stop());
+    let stop = shutdown.clone().cancelled_owned();
+    let called =
+        serialproxy_api::serve(api_listener, callers.reception, callers_from, router, stop);
     let called = tokio::spawn(called);
     let roles = async {
         tokio::join!(
             called,
-            health,
+            monitored,
             Arc::new(proxy).serve(proxy_listener, connections, shutdown.clone()),
             serialproxy_api::purge_tokens(grants, shutdown.cancelled()),
         )
@@ -145,7 +151,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     say_ready(&ready, daemon)?;
     let api_url = format!("{api}://{}", addresses.0);
     tokio::spawn(welcome(for_people, compute, api_url, state_dir));
-    let (_, (), served, _) = roles.await;
+    let (_, _, served, _) = roles.await;
     let _ = timeout(CLOSE, keeping).await;
     close(&lines).await;
     audit::finish(audit).await;

@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::checks::Watched;
 use crate::cluster;
 use crate::cluster::Own;
 use crate::connections::Connections;
@@ -96,6 +97,11 @@ impl Several {
         let address = listener.local_addr()?;
         let advertised = config.cluster.advertised(address.port());
         Ok(Some(Self { own, others, listener, address, advertised, _lock: lock }))
+    }
+
+    /// What it depends on besides Nova.
+    pub(super) fn watched(&self) -> Watched {
+        Watched::of_cluster(&self.own)
     }
 
     /// Whether this host is drained.
