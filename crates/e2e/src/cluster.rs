@@ -149,6 +149,11 @@ impl Role {
         self.running.url("cluster=")
     }
 
+    /// `http://127.0.0.1:P` of `[api] metrics_listen`.
+    pub fn metrics(&self) -> String {
+        self.running.url("metrics=")
+    }
+
     /// Everything that has been logged so far.
     pub fn log(&self) -> String {
         self.running.log.lock().unwrap().clone()

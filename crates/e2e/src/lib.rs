@@ -20,6 +20,7 @@ pub mod guest;
 pub mod hostile;
 pub mod libvirtd;
 pub mod manager;
+pub mod metrics;
 pub mod network;
 pub mod openstack;
 pub mod page;
