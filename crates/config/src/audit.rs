@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serialproxy_proto::address::target;
+
 use crate::cluster::duration;
-use crate::network::target;
 use crate::scalar::size;
 use crate::values::SyslogServer;
 
