@@ -178,6 +178,43 @@ fn documents() -> Vec<String> {
     documents.chain(["README.md".to_owned()]).collect()
 }
 
+/// What the links of a document lead to.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://"))
+}
+
+/// What a link names a heading by.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || "_- ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_between_documents_leads_to_a_file_and_a_heading_that_exist() {
+    let more = ["ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned);
+    let mut broken = Vec::new();
+    for document in documents().into_iter().chain(more) {
+        let own = root().join(&document);
+        for link in links(&std::fs::read_to_string(&own).unwrap()) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = if file.is_empty() { own.clone() } else { own.with_file_name(file) };
+            let has_heading = || {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                text.lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line) == heading)
+            };
+            let found = if heading.is_empty() { path.exists() } else { has_heading() };
+            if !found {
+                broken.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
 #[tokio::test]
 async fn every_serialproxy_command_of_the_documents_has_the_words_and_flags_that_it_uses() {
     let mut script = format!(
