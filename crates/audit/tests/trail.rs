@@ -1,6 +1,6 @@
 //! A trail on disk: what is written can be verified, whatever happens to the process, and tampering is found.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::Path;

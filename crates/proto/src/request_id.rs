@@ -83,6 +83,7 @@ impl Drop for Restore {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::pin::pin;
     use std::task::Waker;
 
@@ -103,11 +104,8 @@ mod tests {
     #[test]
     fn spawned_work_belongs_to_the_call_that_spawned_it() {
         let id = RequestId::random();
-        let Poll::Ready(spawned) =
-            poll_once(id.scope(async { in_current(async { RequestId::current() }) }))
-        else {
-            panic!("the work does not end")
-        };
+        let spawn = poll_fn(|_| Poll::Ready(in_current(async { RequestId::current() })));
+        let Poll::Ready(spawned) = poll_once(id.scope(spawn)) else { panic!("it does not end") };
         assert_eq!(poll_once(spawned), Poll::Ready(Some(id)));
     }
 

@@ -107,13 +107,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let config = Arc::new(config);
-    let watched = Watched {
-        store: Some(grants.clone()),
-        compute: Some(Arc::clone(&compute)),
-        lines: Some(lines.clone()),
-        ..Watched::default()
-    };
-    let watched = watched
+    let watched = watched(&grants, &compute, &lines)
         .with_certificate(Of::Proxy, users.certificate.as_ref())
         .with_certificate(Of::Api, callers.certificate.as_ref());
     let monitor = monitor(watched, watchdog.health());
@@ -123,8 +117,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let metrics = monitoring.ready();
     let monitored = monitoring.serve(monitor, &shutdown);
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let host = Host::alone(grants.clone(), &compute);
-    let backing = Backing::Own(host);
+    let backing = Backing::Own(Host::alone(grants.clone(), &compute));
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?
         .with_health(watchdog.health());
@@ -156,4 +149,14 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     close(&lines).await;
     audit::finish(audit).await;
     served.context("users cannot be served")
+}
+
+/// What metrics and `/healthz` report on.
+fn watched(grants: &Grants, compute: &Arc<Manager>, lines: &Lines) -> Watched {
+    Watched {
+        store: Some(grants.clone()),
+        compute: Some(Arc::clone(compute)),
+        lines: Some(lines.clone()),
+        ..Watched::default()
+    }
 }
