@@ -20,7 +20,6 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -74,7 +73,6 @@ struct Shared {
     required: bool,
     directory: PathBuf,
     writable: AtomicBool,
-    bytes: AtomicU64,
 }
 
 impl Audit {
@@ -90,7 +88,6 @@ impl Audit {
             required,
             directory: directory.clone(),
             writable: AtomicBool::new(false),
-            bytes: AtomicU64::new(0),
         });
         let trail = Trail::new(directory, max_size, max_age);
         let outbox = syslog.map(Outbox::start).transpose()?;
@@ -125,16 +122,6 @@ impl Audit {
     /// Whether something may happen that is to be recorded.
     pub fn admits(&self) -> bool {
         self.0.as_ref().is_none_or(|shared| !shared.required) || self.writable()
-    }
-
-    /// Bytes that this process has written.
-    pub fn bytes(&self) -> u64 {
-        self.0.as_ref().map_or(0, |shared| shared.bytes.load(Ordering::Relaxed))
-    }
-
-    /// Events that found no room.
-    pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, |shared| shared.queue.dropped())
     }
 
     /// The directory of the trail.

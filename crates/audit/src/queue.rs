@@ -34,8 +34,6 @@ struct Waiting {
     events: VecDeque<Event>,
     /// Events that found no room since the last one that did.
     missing: u64,
-    /// Events that found no room.
-    dropped: u64,
     /// Events that found room.
     added: u64,
     /// Events that are written.
@@ -53,7 +51,7 @@ impl Queue {
         let is_over = is_strangers(&event) && !waiting.admits_stranger(Instant::now());
         if is_over || waiting.events.len() + 2 > ROOM {
             waiting.missing += 1;
-            waiting.dropped += 1;
+            serialproxy_metrics::AUDIT_DROPPED.inc();
             return;
         }
         waiting.state_gap(event.time);
@@ -104,11 +102,6 @@ impl Queue {
         let waits = |waiting: &mut Waiting| waiting.done < added;
         let waiting = self.written.wait_timeout_while(waiting, within, waits);
         waiting.unwrap_or_else(PoisonError::into_inner).0.done >= added
-    }
-
-    /// Events that found no room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.lock().dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -167,7 +160,6 @@ mod tests {
         for _ in 0..ROOM + 9 {
             queue.add(event(EventName::PenChanged));
         }
-        assert_eq!(queue.dropped(), 10);
         assert_eq!(queue.take(1, NOW).len(), 1);
         queue.add(event(EventName::TokenIssued));
         let mut events = queue.take(ROOM, NOW);

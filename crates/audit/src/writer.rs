@@ -43,7 +43,7 @@ impl Writer {
                 let written = self.trail.append(&events, Timestamp::now());
                 looked = Some(Instant::now());
                 let bytes: usize = written.lines.iter().map(|line| line.len() + 1).sum();
-                self.shared.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                serialproxy_metrics::AUDIT_BYTES.add(bytes as u64);
                 if let Some(outbox) = &self.outbox {
                     written.lines.iter().for_each(|line| outbox.put(line));
                 }

@@ -314,6 +314,14 @@ async fn without_room_for_the_trail_live_sessions_go_on_and_nothing_begins_that_
     })
     .await;
     assert!(refused.message().contains("audit trail"), "{}", refused.message());
+    // It is no reason to send users elsewhere.
+    eventually(async || {
+        let health = rig.server.get("/healthz").await;
+        assert_eq!(health.status, 200, "{:?}", health.json);
+        let mut reasons = health.json["reasons"].as_array()?.iter();
+        reasons.any(|reason| reason["name"] == "audit").then_some(())
+    })
+    .await;
     let user =
         json!({"name": "bob", "project": "p", "role": "member", "password": "correct horse"});
     assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 503);

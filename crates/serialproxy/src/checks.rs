@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serialproxy_audit::Audit;
 use serialproxy_cluster::Directory;
 use serialproxy_cluster::Identity;
 use serialproxy_compute::Manager;
@@ -37,6 +38,7 @@ pub(crate) struct Watched {
     /// Whether this host is drained.
     pub(crate) drained: Option<watch::Receiver<bool>>,
     pub(crate) lines: Option<Lines>,
+    pub(crate) audit: Audit,
     /// The certificate of this host in its cluster.
     pub(crate) identity: Option<Arc<Identity>>,
     /// The other certificates.
@@ -103,6 +105,8 @@ impl Watched {
             };
             health.set(ReasonName::Etcd, text);
         }
+        let unwritten = || "the audit trail cannot be written".to_owned();
+        health.set(ReasonName::Audit, (!self.audit.writable()).then(unwritten));
         if let Some(compute) = &self.compute {
             health.set(ReasonName::Libvirt, compute.libvirt_is_away());
         }

@@ -9,6 +9,7 @@ use rustix::process::Resource;
 use rustix::process::getrlimit;
 use serialproxy_api::Callers;
 use serialproxy_api::Monitor;
+use serialproxy_audit::Audit;
 use serialproxy_cluster::Directory;
 use serialproxy_config::Config;
 use serialproxy_metrics as metrics;
@@ -62,8 +63,8 @@ impl Monitoring {
 }
 
 /// Looks at what a role depends on from now on; what is told of it.
-pub(crate) fn monitor(watched: Watched, health: Health) -> Monitor {
-    let watched = Arc::new(watched);
+pub(crate) fn monitor(watched: Watched, audit: &Audit, health: Health) -> Monitor {
+    let watched = Arc::new(Watched { audit: audit.clone(), ..watched });
     let (checked, said) = (Arc::clone(&watched), health.clone());
     tokio::spawn(async move { checked.check(&said).await });
     Monitor::new(health, move || measure(&watched))

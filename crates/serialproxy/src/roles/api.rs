@@ -100,7 +100,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let per_address = config.limits.connections_per_address;
     let callers_from = Callers::new(per_address, config.proxy.trusted_proxies.clone());
     let watched = Watched::of_cluster(&own).with_certificate(Of::Api, callers.certificate.as_ref());
-    let monitor = monitor(watched, watchdog.health());
+    let monitor = monitor(watched, &audit, watchdog.health());
     let api = Api::new(remote.clone(), remote.clone(), grants.clone(), &config, auth);
     let api = api.with_monitor(monitor.clone()).with_audit(audit.clone());
     let api = Arc::new(api.with_trails(remote));

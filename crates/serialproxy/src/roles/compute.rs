@@ -106,7 +106,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         lines: Some(lines.clone()),
         ..Watched::of_cluster(&own)
     };
-    let monitor = monitor(watched, watchdog.health());
+    let monitor = monitor(watched, &audit, watchdog.health());
     // The lines know where their ports are.
     config.static_lines = Vec::new();
     let listing = Listing {

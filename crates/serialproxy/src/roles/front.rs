@@ -70,7 +70,7 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let publishing = own.publish(listing, None, &shutdown);
     let watched = Watched::of_cluster(&own).with_certificate(Of::Proxy, users.certificate.as_ref());
     let ready = format!("proxy={}://{address}{}", users.scheme(), monitoring.ready());
-    monitoring.serve(monitor(watched, watchdog.health()), &shutdown);
+    monitoring.serve(monitor(watched, &audit, watchdog.health()), &shutdown);
     tokio::spawn(tls::renew([users.certificate, None], None, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = Arc::new(proxy).serve(listener, connections, shutdown).await;

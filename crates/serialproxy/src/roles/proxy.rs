@@ -165,7 +165,7 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
         beside = Some(several.serve(&proxy, connections, &audit, &shutdown)?);
     }
     ready.push_str(&monitoring.ready());
-    monitoring.serve(monitor(watched, watchdog.health()), &shutdown);
+    monitoring.serve(monitor(watched, &audit, watchdog.health()), &shutdown);
     tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {

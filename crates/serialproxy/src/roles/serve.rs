@@ -110,7 +110,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let watched = watched(&grants, &compute, &lines)
         .with_certificate(Of::Proxy, users.certificate.as_ref())
         .with_certificate(Of::Api, callers.certificate.as_ref());
-    let monitor = monitor(watched, watchdog.health());
+    let monitor = monitor(watched, &audit, watchdog.health());
     let api = Api::new(compute.clone(), compute.clone(), grants.clone(), &config, auth);
     let api = Arc::new(api.with_monitor(monitor.clone()).with_audit(audit.clone()));
     let router = serialproxy_api::router(&api);
