@@ -1,6 +1,6 @@
 # Each target calls a script of scripts/, which installs what it needs first (by apt, as root).
 
-.PHONY: help build web guest-image demo test test-cluster fuzz soak bench bench-quick simulate
+.PHONY: help build web guest-image demo package test test-package test-cluster fuzz soak bench bench-quick simulate
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,8 +17,14 @@ guest-image: ## Make a small guest image: target/guest-image/demo
 demo: ## Start a guest on this machine, with its consoles in the browser; Ctrl-C ends it and cleans up
 	@scripts/demo
 
+package: ## Make the packages: target/package
+	@scripts/package
+
 test: ## Run all tests, also those with a real guest and a browser
 	@scripts/test
+
+test-package: ## Make the packages, and install and use them on a fresh Debian
+	@scripts/test-package
 
 test-cluster: ## Run all tests of clusters, also the long ones: hosts cut off, 50 proxies killed
 	@scripts/test-cluster
