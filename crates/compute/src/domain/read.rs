@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use quick_xml::NsReader;
 use quick_xml::XmlVersion;
+use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::BytesStart;
 use quick_xml::events::Event;
 use quick_xml::name::Namespace;
@@ -22,6 +23,9 @@ use super::checked;
 /// Characters of a word in a description that an error text repeats.
 const QUOTED: usize = 64;
 
+/// Maximum number of characters of a server's name, as in Nova.
+const NAME: usize = 255;
+
 /// The properties of a domain that we need.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Facts {
@@ -33,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) unusable: Vec<(u8, Cow<'static, str>)>,
     /// Name of the image, when `boot` made the domain.
     pub(crate) image: Option<String>,
+    /// The name that its users gave it, from Nova's metadata.
+    pub(crate) title: Option<String>,
     /// Id of its project, from Nova's metadata or else from `boot`'s.
     pub(crate) project: Option<String>,
     /// The user id of the hypervisor process, if libvirt reports it.
@@ -137,7 +143,12 @@ impl Facts {
                     found.close(depth);
                     depth = depth.saturating_sub(1);
                 }
-                Event::Text(text) if depth == 3 => found.text(&text),
+                Event::Text(text) => found.text(depth, &text),
+                Event::GeneralRef(reference) if found.section == Section::Title => {
+                    let character = reference.resolve_char_ref().ok().flatten().map(String::from);
+                    let entity = resolve_xml_entity(&reference).map(str::to_owned);
+                    found.title.extend(character.or(entity));
+                }
                 Event::Eof => return Ok(found.facts()),
                 _ => {}
             }
@@ -158,6 +169,8 @@ struct Found {
     image: Option<String>,
     project: Option<String>,
     nova_project: Option<String>,
+    /// Nova's name of it.
+    title: String,
     uid: Option<u32>,
 }
 
@@ -165,6 +178,8 @@ struct Found {
 enum Section {
     Devices,
     Metadata,
+    /// `<nova:name>` in it.
+    Title,
     /// `<seclabel model='dac'>`, and its `<label>`.
     Owner,
     OwnerLabel,
@@ -263,6 +278,7 @@ impl Found {
                 self.image = attribute(element, "image")?;
                 self.project = attribute(element, "project")?;
             }
+            (Vocabulary::Nova, 4, "name") => self.section = Section::Title,
             // <nova:instance><nova:owner><nova:project uuid='…'>.
             (Vocabulary::Nova, 5, "project") => self.nova_project = attribute(element, "uuid")?,
             _ => {}
@@ -271,6 +287,9 @@ impl Found {
     }
 
     fn close(&mut self, depth: usize) {
+        if depth == 4 && self.section == Section::Title {
+            self.section = Section::Metadata;
+        }
         if depth != 3 {
             return;
         }
@@ -282,11 +301,15 @@ impl Found {
         like.push(character);
     }
 
-    /// libvirt writes the label of a running guest as `+UID:+GID`.
-    fn text(&mut self, text: &str) {
-        if self.section == Section::OwnerLabel {
-            let uid = text.trim().strip_prefix('+').and_then(|label| label.split_once(':'));
-            self.uid = uid.and_then(|(uid, _)| uid.parse().ok());
+    fn text(&mut self, depth: usize, text: &str) {
+        match (depth, &self.section) {
+            // libvirt writes the label of a running guest as `+UID:+GID`.
+            (3, Section::OwnerLabel) => {
+                let uid = text.trim().strip_prefix('+').and_then(|label| label.split_once(':'));
+                self.uid = uid.and_then(|(uid, _)| uid.parse().ok());
+            }
+            (4, Section::Title) => self.title.push_str(text),
+            _ => {}
         }
     }
 
@@ -310,7 +333,9 @@ impl Found {
     fn facts(self) -> Facts {
         let Self { run, image, uid, mut serials, mut consoles, .. } = self;
         let project = self.nova_project.or(self.project).filter(|project| !project.is_empty());
-        let mut facts = Facts { run, image, project, uid, ..Facts::default() };
+        let title: String = self.title.trim().chars().take(NAME).collect();
+        let title = Some(title).filter(|title| !title.is_empty());
+        let mut facts = Facts { run, image, title, project, uid, ..Facts::default() };
         if !serials.is_empty() {
             consoles.retain(|console| !console.is_mirror());
         }

@@ -169,7 +169,8 @@ impl Guests {
         let of_config = || self.settings.owners.of(id, &name);
         let project = facts.project.unwrap_or_else(of_config);
         let guest = Guest {
-            name,
+            // What an operator calls it is not what its users do.
+            name: facts.title.unwrap_or(name),
             project,
             status,
             halt,

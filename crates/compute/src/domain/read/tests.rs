@@ -292,3 +292,21 @@ fn the_project_is_novas_and_else_that_of_boot() {
     let outside = format!("<domain>{}</domain>", nova("1.1", of_nova));
     assert_eq!(Facts::read(&outside).unwrap().project, None);
 }
+
+#[test]
+fn the_name_that_users_gave_a_server_is_novas() {
+    let title = |instance: &str| {
+        let xml = format!(
+            "<domain><metadata><n:instance xmlns:n='{}'>{instance}</n:instance></metadata></domain>",
+            NOVA[0]
+        );
+        Facts::read(&xml).unwrap().title
+    };
+    assert_eq!(Facts::read(LIVE).unwrap().title.as_deref(), Some("vm1"));
+    let name = title("<n:name> a &lt;b&gt; &amp; &#99; &unknown;</n:name>");
+    assert_eq!(name.as_deref(), Some("a <b> & c"));
+    assert_eq!(title("<n:name>\n</n:name><n:owner><n:name>x</n:name></n:owner>"), None);
+    assert_eq!(title("<name>x</name>"), None);
+    let long = title(&format!("<n:name>{}</n:name>", "x".repeat(10_000)));
+    assert_eq!(long.map(|name| name.len()), Some(NAME));
+}
