@@ -297,6 +297,36 @@ async fn while_etcd_is_away_sessions_go_on_and_then_wait_for_it() {
 }
 
 #[tokio::test]
+async fn a_drained_proxy_goes_on_with_its_ports_and_sends_away_who_goes_through_it_to_another() {
+    let rig = Rig::new().await;
+    let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
+    let mut own = rig.attached(&one).await;
+    let mut through = Socket::v1(&two.proxy(), &rig.token(), "&mode=watch").await;
+    let hello = through.message("hello").await;
+    rig.cluster.run(&["cluster", "drain", "one"]).await;
+    let (status, reason) = eventually(async || {
+        let answer = rig.refused(&one).await;
+        (answer.0 != 409).then_some(answer)
+    })
+    .await;
+    assert!(status == 503 && reason.starts_with("draining: this proxy"), "{status} {reason}");
+    own.send("a").await;
+    rig.port.typed(b"a").await;
+    // Nobody else can reach the port: who is passed on is taken.
+    assert_eq!(rig.refused(&two).await.0, 409);
+
+    rig.cluster.run(&["cluster", "drain", "two"]).await;
+    assert_eq!(through.closed().await.0, 4012);
+    own.send("b").await;
+    rig.port.typed(b"ab").await;
+    rig.cluster.run(&["cluster", "drain", "two", "--undo"]).await;
+    eventually(async || (rig.refused(&two).await.0 == 409).then_some(())).await;
+    let path = format!("/?resume={}", hello["resume"].as_str().unwrap());
+    let mut through = Socket::open(&two.proxy(), &path, &V1).await;
+    assert_eq!(through.message("hello").await["session"], hello["session"]);
+}
+
+#[tokio::test]
 async fn a_proxy_that_stood_still_types_nothing_once_another_may_have_the_port() {
     let rig = Rig::new().await;
     let (one, two) = (rig.proxy("one").await, rig.proxy("two").await);
