@@ -217,6 +217,10 @@ impl LineBook for Manager {
         Box::pin(self.open(ask))
     }
 
+    fn console_at(&self, server: ServerId, tcp: u16) -> Answer<'_, Option<OpenedConsole>> {
+        Box::pin(async move { self.guests(server)?.console_at(server, tcp).await })
+    }
+
     fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines> {
         Box::pin(async move {
             let all = self.lines.all();

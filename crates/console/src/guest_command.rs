@@ -111,7 +111,8 @@ impl GuestCommands {
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
             return Err("this session has created too many links: use one of them".into());
         }
-        let Some(host) = self.consoles.host.clone() else {
+        let project = self.keyboard.project().map(str::to_owned);
+        let Some((host, project)) = self.consoles.host.clone().zip(project) else {
             return Err("Nova creates the console URLs here: to let others watch, append \
                      &mode=watch to one"
                 .into());
@@ -120,7 +121,7 @@ impl GuestCommands {
             return Err(Refusal::Audit.to_string());
         }
         let now = Timestamp::now();
-        let grant = self.grant(now);
+        let grant = self.grant(project, now);
         let seconds = now.duration_until(grant.expires).as_secs().max(0);
         let (answers, keyboard) = (self.answers.clone(), self.keyboard.clone());
         let base = self.consoles.console_url.clone();
@@ -150,13 +151,13 @@ impl GuestCommands {
     }
 
     /// The grant of a link.
-    fn grant(&self, now: Timestamp) -> Grant {
+    fn grant(&self, project: String, now: Timestamp) -> Grant {
         let ttl = self.consoles.token_ttl.as_secs();
         let expires = now + SignedDuration::from_secs(ttl.cast_signed());
         Grant {
             line: self.keyboard.line(),
             // The session's project, even if the server belongs to another project now.
-            project: self.keyboard.project().unwrap_or_default().to_owned(),
+            project,
             user: self.keyboard.user().to_owned(),
             mode: Mode::Watch,
             operator: false,

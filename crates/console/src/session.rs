@@ -214,11 +214,7 @@ impl Session {
                 metrics::SESSION_BYTES.of(Direction::Output).add(bytes.len() as u64);
                 self.socket.send(Opcode::Binary, &bytes)?;
             }
-            Event::Message(mut message) if self.protocol == Protocol::ConsoleV1 => {
-                if let ServerMessage::Hello(hello) = &mut message {
-                    // A line does not know which program creates the URLs.
-                    hello.nova = self.consoles.host.is_none();
-                }
+            Event::Message(message) if self.protocol == Protocol::ConsoleV1 => {
                 self.say(&message)?
             }
             Event::Message(_) => {}

@@ -149,11 +149,35 @@ impl Place {
         terminal
     }
 
-    /// Lets a host join as a proxy; returns its state directory.
-    pub async fn join_proxy(&self, host: &Space) -> PathBuf {
+    /// Lets a host join as a proxy of this name; returns its state directory.
+    pub async fn join_proxy(&self, host: &Space, name: &str) -> PathBuf {
         let line = enroll(&self.controller, &self.dir, &self.etcd, "proxy").await;
-        join(host, &self.dir, &line, "front").await;
-        self.dir.path().join("front")
+        join(host, &self.dir, &line, name).await;
+        self.dir.path().join(name)
+    }
+
+    /// Has a host join as a proxy, and starts one there in nova-serialproxy's place.
+    pub async fn drop_in(&self, host: &Space, name: &str, nova_conf: &str) -> Role {
+        host.admit(&self.hypervisor, &[]);
+        self.hypervisor.admit(host, &[6084]);
+        let state = self.join_proxy(host, name).await;
+        let conf = self.dir.path().join("conf").join(name);
+        let nova = state.join("nova.conf");
+        std::fs::write(&nova, nova_conf).unwrap();
+        let flags = [
+            format!("--config-file={}", nova.display()),
+            format!("--config-file={}", conf.join("cluster.conf").display()),
+            format!("--cluster-advertise={}:6084", host.address),
+            format!("--host={}", host.address),
+        ];
+        Role::start_by(&host.by(), "proxy", &state, &flags).await
+    }
+
+    /// Starts the compute role again, with this configuration as well.
+    pub async fn configure_compute(&mut self, text: &str) {
+        let file = self.dir.path().join("conf/hypervisor/more.conf");
+        std::fs::write(file, text).unwrap();
+        self.restart_compute().await;
     }
 
     /// Makes a host the controller of another cluster with the same names; returns its state

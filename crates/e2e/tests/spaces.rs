@@ -59,7 +59,7 @@ async fn a_stranger_reaches_no_serial_port_and_attaches_to_nothing_with_certific
     assert!(reaches(&stranger, HYPERVISOR).await);
 
     let own = place.impostor(&stranger).await;
-    let stolen = place.join_proxy(&stranger).await;
+    let stolen = place.join_proxy(&stranger, "front").await;
     let token = place.api.token(&guest, "?mode=watch").await;
     assert_eq!(attach(&stranger, &own, &token).await, "");
     for wrong in ["", &uuid::Uuid::new_v4().to_string()] {

@@ -434,7 +434,8 @@ impl Attachment {
             resume: key.as_ref().map(ResumeKey::expose),
             grace: self.line.settings.grace.as_secs(),
             can: self.line.allows(&self.session),
-            nova: false,
+            // All grants but Nova's name a project.
+            nova: self.session.project.is_none(),
             terminal,
         }));
         for message in status.greeting(&self.session) {

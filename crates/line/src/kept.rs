@@ -72,7 +72,9 @@ impl Line {
             let mut desk = self.0.input.desk();
             let mut members = self.0.roster.members();
             let now = Timestamp::now();
-            let of_project = |kept: &&KeptSession| kept.project.as_deref() == members.project();
+            let of_project = |kept: &&KeptSession| {
+                kept.project.is_none() || kept.project.as_deref() == members.project()
+            };
             let sessions = sessions.iter().filter(of_project).filter(|kept| !kept.is_over(now));
             let restored: Vec<_> = sessions
                 .map(|kept| {

@@ -46,10 +46,10 @@ impl Members {
     /// Refuses visitors that may not join.
     pub(crate) fn admit(&self, visitor: &Visitor) -> Result<(), Refusal> {
         self.refuse_when_closed()?;
-        if self.project != visitor.project {
-            return Err(Refusal::Token);
+        match visitor.project.is_some() && self.project != visitor.project {
+            true => Err(Refusal::Token),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes room for one more session. On a full line, a session without a connection is ended,

@@ -218,9 +218,19 @@ impl Lines {
     /// Removes a line: its port is closed, its sessions end with `reason`, and no more sessions can
     /// be attached to it.
     pub fn remove(&self, key: LineKey, reason: &str) {
+        self.end(key, &Refusal::NoSuchLine(reason.to_owned()));
+    }
+
+    /// Removes a line that another host serves from now on: its sessions end with 4012, so that their
+    /// clients connect again.
+    pub fn hand_over(&self, key: LineKey) {
+        self.end(key, &Refusal::Draining);
+    }
+
+    fn end(&self, key: LineKey, refusal: &Refusal) {
         let removed = self.0.lines.lock().remove(&key);
         if let Some(line) = removed {
-            line.close(&Refusal::NoSuchLine(reason.to_owned()));
+            line.close(refusal);
             line.0.stop.cancel();
         }
     }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 /// The client that attaches, and its options.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    /// The project of the server that the grant is for; none where grants name none.
+    /// The project of the server that the grant is for; none where the grant names none and is for the
+    /// server alone, whose project does not change: Nova's.
     pub project: Option<String>,
     /// The digest of the token. Sessions with the same token count together.
     pub token: TokenDigest,

@@ -58,6 +58,13 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
     /// of one that does not exist, in the same words and after the same time.
     fn open_console(&self, ask: OpenConsole) -> Answer<'_, OpenedConsole>;
 
+    /// The console that Nova's API names by a server and the TCP port on which its hypervisor listens; none
+    /// where no serial port of the server is there now. Only the host that has the server knows.
+    fn console_at(&self, server: ServerId, tcp: u16) -> Answer<'_, Option<OpenedConsole>> {
+        let _ = (server, tcp);
+        Box::pin(async { Ok(None) })
+    }
+
     /// A page of the lines, ordered by server and port. A page that is not full is the last.
     fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines>;
 

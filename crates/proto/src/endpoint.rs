@@ -115,6 +115,16 @@ impl Endpoint {
         })
     }
 
+    /// The TCP port on which the hypervisor listens, if it does.
+    pub fn tcp_port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } | Self::Tls { port, .. } | Self::Telnet { port, .. } => {
+                Some(*port)
+            }
+            Self::Incoming { .. } | Self::Tunnel { .. } | Self::Unix(_) | Self::Pty(_) => None,
+        }
+    }
+
     /// The transport.
     pub fn kind(&self) -> EndpointKind {
         match self {

@@ -12,6 +12,10 @@ use crate::token::TokenDigest;
 /// not leave the process. A user's own header of this name is never forwarded.
 pub const RELAYED_USER: &str = "serialproxy-client";
 
+/// The header with which a proxy in front of a Nova tells the host of a line that the user's token is
+/// Nova's, and its value.
+pub const RELAYED_ISSUER: (&str, &str) = ("serialproxy-issuer", "nova");
+
 /// Known only to this process: an API recognizes the relay in its own process by it.
 static KEY: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().to_string());
 

@@ -183,7 +183,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
 
     let grants = Grants::open(file)?;
     let host = Host::alone(grants.clone(), &compute);
-    let backing = Backing::Own(host);
+    let backing = Backing::Own(host, None);
     let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
     let address = listener.local_addr()?;
     let tls = Tls { users: Reception::plain(), api: None };

@@ -95,12 +95,13 @@ pub(crate) async fn attach(
         attached => (console, attached?),
     };
     let consoleauth = &proxy.config.consoleauth;
-    match consoleauth.single_use {
+    let of_nova = console.is_of_nova();
+    match consoleauth.single_use && !of_nova {
         true => proxy.backing.spend(token, &console).await?,
         false => proxy.backing.confirm(token, &console).await?,
     }
     attached.1.record(EventName::TokenUsed, None);
-    if consoleauth.enforce_session_timeout {
+    if consoleauth.enforce_session_timeout && of_nova {
         proxy.backing.watch_over(token, &attached.1);
     }
     serialproxy_metrics::TOKENS.of(Operation::Used).inc();

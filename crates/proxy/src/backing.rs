@@ -21,13 +21,15 @@ use crate::console::Console;
 use crate::console::Source;
 use crate::hosts::Hosts;
 use crate::hosts::Reach;
+use crate::located::FRESH;
+use crate::nova_tokens::NovaTokens;
 use crate::targets::Targets;
 
 /// Where the proxy looks tokens up, and where the lines are.
 #[derive(Debug)]
 pub enum Backing {
-    /// This process.
-    Own(Host),
+    /// This process. A Nova is there if its servers can be guests of this host.
+    Own(Host, Option<Arc<NovaTokens>>),
     /// A real Nova, which has the tokens. The lines are in this process; guests cannot be controlled.
     Nova(Arc<Targets>),
     /// A cluster: the host of a line checks the token and runs the session.
@@ -35,10 +37,19 @@ pub enum Backing {
 }
 
 impl Backing {
-    /// What a token stands for. A failure of the store or of Nova is not reported as a wrong token.
-    pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
+    /// What a token stands for; `of_nova` if a proxy in front of a Nova says that the token is Nova's. A failure
+    /// of the store or of Nova is not reported as a wrong token.
+    pub(crate) async fn look_up(
+        &self,
+        token: &ConsoleToken,
+        of_nova: bool,
+    ) -> Result<Console, Refusal> {
         match self {
-            Self::Own(Host { grants, cluster, .. }) => {
+            Self::Own(Host { lines, .. }, Some(nova)) if of_nova => {
+                nova.guest(&**lines, token).await
+            }
+            Self::Own(_, None) if of_nova => Err(without_nova()),
+            Self::Own(Host { grants, cluster, .. }, _) => {
                 // Read before the look-up, so that a revocation during it is noticed.
                 let revocations = grants.revocations();
                 let grant = grants.validate(token.digest(), Timestamp::now()).await;
@@ -69,9 +80,14 @@ impl Backing {
         token: &ConsoleToken,
         console: Console,
     ) -> Result<Console, Refusal> {
-        match &console.source {
-            Source::Nova(located, _) if !located.is_fresh() => self.look_up(token).await,
-            Source::Nova(..) | Source::Own(_) => Ok(console),
+        let is_recent = match &console.source {
+            Source::Nova(located, _) => located.is_fresh(),
+            Source::Guest(seen) => seen.elapsed() < FRESH,
+            Source::Own(_) | Source::Host(_) => true,
+        };
+        match is_recent {
+            true => Ok(console),
+            false => self.look_up(token, console.is_of_nova()).await,
         }
     }
 
@@ -84,15 +100,16 @@ impl Backing {
         console: &Console,
     ) -> Result<(), Refusal> {
         let is_current = match (self, &console.source) {
-            (Self::Own(Host { grants, .. }), Source::Own(revocations)) => {
+            (Self::Own(Host { grants, .. }, _), Source::Own(revocations)) => {
                 revocations.is_some() && grants.revocations() == *revocations
             }
             (Self::Nova(_), Source::Nova(located, _)) => located.is_fresh(),
+            (Self::Own(..), Source::Guest(seen)) => seen.elapsed() < FRESH,
             _ => false,
         };
         match is_current && !console.has_expired() {
             true => Ok(()),
-            false => self.look_up(token).await.map(drop),
+            false => self.look_up(token, console.is_of_nova()).await.map(drop),
         }
     }
 
@@ -110,7 +127,7 @@ impl Backing {
         }
     }
 
-    /// The other proxy that owns the port of a console, if there is one. Otherwise this proxy owns it now.
+    /// The host or other proxy that has the port of a console, if there is one. Otherwise this proxy owns it now.
     pub(crate) async fn elsewhere(
         &self,
         console: &mut Console,
@@ -119,23 +136,24 @@ impl Backing {
             (Self::Nova(targets), Source::Nova(located, offer)) => {
                 targets.elsewhere(located, offer).await
             }
+            (Self::Nova(targets), Source::Host(host)) => Ok(targets.at(host)),
             _ => Ok(None),
         }
     }
 
-    /// The other proxy that may have the session of a resume key that this proxy does not know. A request that
-    /// was passed on is not passed on again.
-    pub(crate) fn resumed_elsewhere(
+    /// The host or other proxy that may have the session of a resume key that this proxy does not know. A request
+    /// that was passed on is not passed on again.
+    pub(crate) async fn resumed_elsewhere(
         &self,
         client: Client,
         line: Option<&Line>,
         key: &ResumeKey,
-    ) -> Option<(&dyn Reach, String)> {
-        let Self::Nova(targets) = self else { return None };
+    ) -> Result<Option<(&dyn Reach, String)>, Refusal> {
+        let Self::Nova(targets) = self else { return Ok(None) };
         if client.passed_on || line.is_some_and(|line| line.knows(key)) {
-            return None;
+            return Ok(None);
         }
-        targets.of(key.line().server)
+        targets.of(key.line().server).await
     }
 
     /// Spends a single-use token; refuses it if it was spent or revoked, or has expired.
@@ -144,7 +162,7 @@ impl Backing {
         token: &ConsoleToken,
         console: &Console,
     ) -> Result<(), Refusal> {
-        let Self::Own(Host { grants, .. }) = self else { return Ok(()) };
+        let Self::Own(Host { grants, .. }, _) = self else { return Ok(()) };
         if console.has_expired() {
             return Err(Refusal::Token);
         }
@@ -154,12 +172,27 @@ impl Backing {
         }
     }
 
-    /// Ends a session with its token. Nova does not say when a token expires, so it is asked again and again.
+    /// Ends a session with its token, which is Nova's. Nova does not say when a token expires, so it is asked again and again.
     pub(crate) fn watch_over(&self, token: &ConsoleToken, keyboard: &Keyboard) {
-        if let Self::Nova(targets) = self {
-            tokio::spawn(Arc::clone(targets).end_with(token.clone(), keyboard.clone()));
-        }
+        let nova = match self {
+            Self::Own(_, Some(nova)) => nova,
+            Self::Nova(targets) => targets.tokens(),
+            Self::Own(_, None) | Self::Cluster(_) => return,
+        };
+        tokio::spawn(Arc::clone(nova).end_with(token.clone(), keyboard.clone()));
     }
+}
+
+fn without_nova() -> Refusal {
+    if seldom::is_due("without nova") {
+        tracing::warn!(
+            "a console token of Nova's cannot be checked: name a service user who may look it up in [nova] or \
+             [service_user], as in nova.conf"
+        );
+    }
+    Refusal::Unavailable(
+        "the host of this server cannot check Nova's console URLs: [nova] is not set for its compute role".into(),
+    )
 }
 
 fn unavailable(error: &GrantsError) -> Refusal {

@@ -28,6 +28,8 @@ pub(crate) struct Client {
     pub(crate) trusted: bool,
     /// Whether another proxy of the cluster passed the request on. That proxy has checked the Origin.
     pub(crate) passed_on: bool,
+    /// Whether that proxy is in front of a Nova, which made the token.
+    pub(crate) of_nova: bool,
 }
 
 /// The other end of a connection.
@@ -125,6 +127,6 @@ impl Peer {
             false => plain,
         };
         let secure = user.secure.or(self.tls).unwrap_or(tls);
-        Ok(Client { address: user.address, secure, trusted, passed_on: false })
+        Ok(Client { address: user.address, secure, trusted, passed_on: false, of_nova: false })
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
+use tokio::time::Instant;
 
 use crate::located::Located;
 use crate::located::Offer;
@@ -31,6 +32,10 @@ pub(crate) enum Source {
     Own(Option<u64>),
     /// At Nova, which says where the port is; with the right to use the port, if this proxy just got it.
     Nova(Located, Option<Offer>),
+    /// At Nova, for a server that the compute role of this host has.
+    Host(String),
+    /// At Nova, at this time, for a guest of this host.
+    Guest(Instant),
 }
 
 impl Console {
@@ -48,6 +53,12 @@ impl Console {
             source: Source::Own(revocations),
         }
     }
+
+    /// Whether its token is one of Nova's: it is valid until Nova says otherwise, and can be used again.
+    pub(crate) fn is_of_nova(&self) -> bool {
+        !matches!(self.source, Source::Own(_))
+    }
+
     /// Whether its token has expired.
     pub(crate) fn has_expired(&self) -> bool {
         self.expires.is_some_and(|expires| expires <= Timestamp::now())

@@ -211,7 +211,7 @@ async fn draining(proxy: &Proxy, client: Client) {
 /// Waits until the lines of this host accept no new sessions. Sessions can still resume.
 async fn host_drained(proxy: &Proxy) {
     match proxy.backing {
-        Backing::Own(_) => proxy.drain.wanted().await,
+        Backing::Own(..) => proxy.drain.wanted().await,
         Backing::Cluster(_) | Backing::Nova(_) => pending().await,
     }
 }
@@ -274,7 +274,7 @@ async fn admit(
     let query = request.uri().query().unwrap_or_default();
     let Ticket { admission, mode, start } = Ticket::read(query, request.headers(), protocol)?;
     let rule = match proxy.backing {
-        Backing::Own(_) | Backing::Cluster(_) => origin::Rule::Own { tls: client.secure },
+        Backing::Own(..) | Backing::Cluster(_) => origin::Rule::Own { tls: client.secure },
         // Nova's proxy trusts these headers from every client. So does this one, unless trusted_proxies is set.
         Backing::Nova(_) => origin::Rule::Nova {
             believes: client.trusted || proxy.config.proxy.trusted_proxies.is_empty(),
@@ -310,12 +310,12 @@ async fn admit(
     match admission {
         Admission::Token(token) => {
             let attached = async {
-                let mut console = proxy.backing.look_up(&token).await?;
+                let mut console = proxy.backing.look_up(&token, client.of_nova).await?;
                 known.set(&console);
                 check_origin()?;
                 if let Some((others, host)) = proxy.backing.elsewhere(&mut console).await? {
                     if client.passed_on {
-                        let text = "another proxy serves this console now, try again";
+                        let text = "another host serves this console now, try again";
                         return Err(Refusal::HostLost(text.into()));
                     }
                     return pass_on(others, &host).await;
@@ -334,7 +334,8 @@ async fn admit(
             check_origin()?;
             let line = proxy.lines.of_key(&key).await;
             let known = line.as_ref().ok();
-            if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, known, &key) {
+            let elsewhere = proxy.backing.resumed_elsewhere(client, known, &key).await?;
+            if let Some((others, host)) = elsewhere {
                 may_show_key(proxy, client).await?;
                 return pass_on(others, &host).await;
             }

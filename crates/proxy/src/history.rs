@@ -68,7 +68,8 @@ async fn find<B>(
         return passing::fetch(proxy, (&**hosts, &host), client, request, KEY).await;
     }
     let line = proxy.lines.get(key.line());
-    if let Some((others, host)) = proxy.backing.resumed_elsewhere(client, line.as_ref(), key) {
+    let elsewhere = proxy.backing.resumed_elsewhere(client, line.as_ref(), key).await?;
+    if let Some((others, host)) = elsewhere {
         may_show_key(proxy, client).await?;
         return passing::fetch(proxy, (others, &host), client, request, KEY).await;
     }

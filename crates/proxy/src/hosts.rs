@@ -61,6 +61,27 @@ pub trait Owners: Reach {
     fn of(&self, server: ServerId) -> Option<String>;
 }
 
+/// What a proxy in front of a Nova has beside it in a cluster.
+#[derive(Clone, Debug)]
+pub struct Neighbors {
+    /// The other proxies in front of that Nova.
+    pub proxies: Arc<dyn Owners>,
+    /// The hosts with a compute role, which may have the servers.
+    pub hosts: Arc<dyn Hosts>,
+}
+
+impl Neighbors {
+    /// The host whose compute role has a server, if one has it.
+    pub(crate) async fn host(&self, server: ServerId) -> Result<Option<String>, Refusal> {
+        // Hosts have servers with all their lines.
+        match sought(&*self.hosts, Sought::Line(LineKey { server, port: 0 })).await {
+            Ok(host) => Ok(Some(host)),
+            Err(Refusal::NoSuchLine(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+}
+
 /// Which proxy owns a target.
 #[derive(Debug)]
 pub enum Taken {
@@ -89,16 +110,19 @@ pub struct Reached {
     pub lost: CancellationToken,
 }
 
-pub(crate) async fn find(hosts: &dyn Hosts, sought: Sought) -> Result<String, Refusal> {
-    let found = tokio::time::timeout(PATIENCE, hosts.find(sought)).await;
-    let found = found.unwrap_or_else(|_| {
-        let text = "the host of this server cannot be looked up now, try again";
-        Err(Refusal::Unavailable(text.into()))
-    });
-    match (sought, found) {
+pub(crate) async fn find(hosts: &dyn Hosts, wanted: Sought) -> Result<String, Refusal> {
+    match (wanted, sought(hosts, wanted).await) {
         (Sought::Line(_), Err(Refusal::NoSuchLine(_))) => Err(Refusal::Resume),
         (_, found) => found,
     }
+}
+
+async fn sought(hosts: &dyn Hosts, wanted: Sought) -> Result<String, Refusal> {
+    let found = tokio::time::timeout(PATIENCE, hosts.find(wanted)).await;
+    found.unwrap_or_else(|_| {
+        let text = "the host of this server cannot be looked up now, try again";
+        Err(Refusal::Unavailable(text.into()))
+    })
 }
 
 pub(crate) async fn connect(

@@ -24,6 +24,7 @@ mod history;
 mod hosts;
 mod http;
 mod located;
+mod nova_tokens;
 mod obstacle;
 mod origin;
 mod pages;
@@ -70,12 +71,14 @@ use crate::drain::Drain;
 use crate::handshake::Running;
 use crate::handshake::Upgrade;
 pub use crate::hosts::Hosts;
+pub use crate::hosts::Neighbors;
 pub use crate::hosts::Owners;
 pub use crate::hosts::Reach;
 pub use crate::hosts::Reached;
 pub use crate::hosts::Sought;
 pub use crate::hosts::Taken;
 use crate::http::Next;
+pub use crate::nova_tokens::NovaTokens;
 use crate::relay::Relay;
 pub use crate::targets::Targets;
 use crate::wrong_tokens::WrongTokens;
@@ -132,7 +135,7 @@ impl Proxy {
     pub fn new(config: Arc<Config>, lines: Lines, backing: Backing, tls: Tls) -> io::Result<Self> {
         let relay = Relay::new(&config, tls.api);
         let host = match &backing {
-            Backing::Own(host) => Some(host.clone()),
+            Backing::Own(host, _) => Some(host.clone()),
             Backing::Nova(_) | Backing::Cluster(_) => None,
         };
         let consoles = Arc::new(Consoles::new(&config, host)?);

@@ -10,7 +10,7 @@ use serialproxy_proto::id::ServerId;
 use tokio::time::Instant;
 
 /// How long an answer of Nova about a server is used again, so that one attach does not ask several times.
-const FRESH: Duration = Duration::from_secs(2);
+pub(crate) const FRESH: Duration = Duration::from_secs(2);
 
 /// The location of a server's port when Nova was asked.
 #[derive(Clone, Debug)]

@@ -19,17 +19,20 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::relayed::RELAYED_ISSUER;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_tls::Stream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::Backing;
 use crate::Proxy;
 use crate::answer::Answer;
 use crate::answer::CAUSE;
 use crate::client::Client;
 use crate::hosts;
 use crate::hosts::Reach;
+use crate::nova_tokens;
 use crate::ticket::token_cookie;
 
 /// How long a host may take to answer: it waits up to 2 s for a line that is connecting, and up to 2 s for etcd.
@@ -99,6 +102,10 @@ pub(crate) async fn attach<B>(
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if let Backing::Nova(_) = proxy.backing {
+        let (issuer, nova) = RELAYED_ISSUER;
+        headers.insert(issuer, HeaderValue::from_static(nova));
+    }
     if let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) {
         headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
     }
@@ -157,8 +164,13 @@ async fn ask(
 ) -> Result<Passed, Refusal> {
     let reached = hosts::connect(hosts, host, proxy.config.session.grace).await?;
     let lost = reached.lost.clone();
+    let patience = match proxy.backing {
+        // It asks Nova too.
+        Backing::Nova(_) => ANSWER + nova_tokens::ANSWER,
+        Backing::Own(..) | Backing::Cluster(_) => ANSWER,
+    };
     let answered = tokio::select! {
-        answered = tokio::time::timeout(ANSWER, exchange(reached.stream, request)) => answered,
+        answered = tokio::time::timeout(patience, exchange(reached.stream, request)) => answered,
         () = lost.cancelled() => return Err(hosts::lost(host, &"its lease ended")),
     };
     let (answer, connection) = match answered {
@@ -217,6 +229,8 @@ pub(crate) fn is_wrong(answer: &Answer) -> bool {
 
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod novas;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

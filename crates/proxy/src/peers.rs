@@ -11,6 +11,7 @@ use http::StatusCode;
 use serialproxy_limits::seldom;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::relayed::RELAYED_ISSUER;
 use serialproxy_proto::relayed::RELAYED_USER;
 use serialproxy_proto::relayed::RelayedUser;
 use serialproxy_tls::Stream;
@@ -71,5 +72,7 @@ fn user(headers: &HeaderMap, forwards: bool) -> Result<(Client, ()), Box<Answer>
         no(StatusCode::BAD_REQUEST, "the header Serialproxy-Client is missing or not valid")
     })?;
     let RelayedUser { address, secure, .. } = user;
-    Ok((Client { address, secure, trusted: false, passed_on: true }, ()))
+    let (issuer, nova) = RELAYED_ISSUER;
+    let of_nova = headers.get(issuer).is_some_and(|issuer| issuer == nova);
+    Ok((Client { address, secure, trusted: false, passed_on: true, of_nova }, ()))
 }

@@ -5,7 +5,8 @@
 //! which the port may belong to another server. So the line reconnects to a closed port only while the server
 //! is unchanged, and a token that was used here before a change of the server is refused after it.
 //!
-//! Of several proxies in front of a Nova, one owns a port (`Owners`); the others pass users on to it.
+//! Of several proxies in front of a Nova, one owns a port (`Owners`); the others pass users on to it. A server
+//! whose host has a compute role is reached through that role (`Hosts`), and this proxy leaves its port alone.
 
 mod target;
 
@@ -19,15 +20,11 @@ use std::time::Duration;
 use serialproxy_config::Config;
 use serialproxy_limits::seldom;
 use serialproxy_line::Expected;
-use serialproxy_line::Keyboard;
 use serialproxy_line::Lines;
 use serialproxy_line::Unresolved;
 use serialproxy_openstack as openstack;
-use serialproxy_openstack::Nova;
 use serialproxy_openstack::Unavailable;
 use serialproxy_proto::api::Status;
-use serialproxy_proto::close::Close;
-use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
@@ -39,11 +36,15 @@ use tokio::time::Instant;
 
 use crate::console::Console;
 use crate::console::Source;
-use crate::hosts::Owners;
+use crate::hosts::Neighbors;
 use crate::hosts::Reach;
 use crate::hosts::Taken;
 use crate::located::Located;
 use crate::located::Offer;
+use crate::nova_tokens::NovaTokens;
+use crate::nova_tokens::in_time;
+use crate::nova_tokens::unavailable;
+use crate::nova_tokens::user;
 use crate::obstacle::obstacle;
 use crate::shown::Shown;
 use crate::targets::target::Target;
@@ -55,27 +56,18 @@ const LINES: usize = 4096;
 /// longer.
 const MEMORY: Duration = Duration::from_secs(3600);
 
-/// Timeout for the questions of one attach to Nova, the login at Keystone included.
-const ANSWER: Duration = Duration::from_secs(15);
-
-/// Bounds of the interval at which Nova is asked whether the token of a live session is still valid.
-const EXPIRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
-
 /// Interval at which unused lines are looked for.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// All servers whose consoles were used here recently.
 #[derive(Debug)]
 pub struct Targets {
-    nova: Arc<Nova>,
-    /// The other proxies, if there are any.
-    owners: Option<Arc<dyn Owners>>,
+    nova: Arc<NovaTokens>,
+    /// The cluster, if this proxy belongs to one.
+    neighbors: Option<Neighbors>,
     lines: Lines,
     /// How long an unused line keeps its port.
     idle: Duration,
-    /// Interval at which Nova is asked about a session's token: the session ends at most a tenth of the token's
-    /// lifetime late.
-    expiry: Duration,
     all: Mutex<BTreeMap<ServerId, Arc<Target>>>,
     /// The tokens that were used here.
     shown: Mutex<Shown>,
@@ -83,32 +75,40 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The consoles of this Nova, on these lines; `owners` if other proxies share them.
-    pub fn new(nova: Nova, owners: Option<Arc<dyn Owners>>, lines: Lines, config: &Config) -> Self {
-        let expiry = (config.consoleauth.token_ttl / 10).clamp(*EXPIRY.start(), *EXPIRY.end());
+    /// The consoles of this Nova, on these lines; `neighbors` if this proxy belongs to a cluster.
+    pub fn new(
+        nova: Arc<NovaTokens>,
+        neighbors: Option<Neighbors>,
+        lines: Lines,
+        config: &Config,
+    ) -> Self {
         Self {
-            nova: Arc::new(nova),
-            owners,
+            nova,
+            neighbors,
             lines,
             idle: config.session.grace,
-            expiry,
             all: Mutex::default(),
             shown: Mutex::default(),
             memory: MEMORY.max(config.consoleauth.token_ttl),
         }
     }
 
+    /// The console tokens.
+    pub(crate) fn tokens(&self) -> &Arc<NovaTokens> {
+        &self.nova
+    }
+
     /// Asks Nova what a token stands for, and whether the server's state allows an attach.
     pub(crate) async fn look_up(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
-        match tokio::time::timeout(ANSWER, self.ask(token)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(unavailable(&"Nova and Keystone are slow")),
-        }
+        in_time(self.ask(token)).await
     }
 
     async fn ask(&self, token: &ConsoleToken) -> Result<Console, Refusal> {
-        let console = self.nova.console(token).await.map_err(|error| unavailable(&error))?;
-        let console = console.ok_or(Refusal::Token)?;
+        let console = self.nova.console(token).await?;
+        if let Ok(Some(host)) = self.host(console.server).await {
+            // It knows its guest better than Nova does.
+            return Ok(of_nova(token, console.server, Source::Host(host)));
+        }
         let server = self.nova.server(console.server).await.map_err(|error| unavailable(&error))?;
         let server = server.ok_or(Refusal::Token)?;
         let unchanged =
@@ -121,42 +121,63 @@ impl Targets {
             updated: server.updated,
             seen: Instant::now(),
         };
-        Ok(Console {
-            line: key(located.server.id),
-            project: None,
-            user: user(token),
-            mode: Mode::Write,
-            operator: false,
-            wait: true,
-            expires: None,
-            source: Source::Nova(located, None),
-        })
+        Ok(of_nova(token, located.server.id, Source::Nova(located, None)))
     }
 
-    /// The other proxy that owns a port, if there is one. Otherwise this proxy owns it now.
+    /// The host whose compute role has a server, if one has it.
+    async fn host(&self, server: ServerId) -> Result<Option<String>, Refusal> {
+        match &self.neighbors {
+            Some(neighbors) => neighbors.host(server).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A host with a compute role, as it is reached.
+    pub(crate) fn at(&self, host: &str) -> Option<(&dyn Reach, String)> {
+        let neighbors = self.neighbors.as_ref()?;
+        Some((&*neighbors.hosts, host.to_owned()))
+    }
+
+    /// The host or the other proxy that has a port, if one has it; otherwise this proxy has it now.
     pub(crate) async fn elsewhere(
         &self,
         located: &Located,
         offer: &mut Option<Offer>,
     ) -> Result<Option<(&dyn Reach, String)>, Refusal> {
-        let Some(owners) = &self.owners else { return Ok(None) };
-        let target = located.target();
-        if lock(&self.all).get(&located.server.id).is_some_and(|known| known.has(&target)) {
+        let Some(Neighbors { proxies, .. }) = &self.neighbors else { return Ok(None) };
+        let (server, target) = (located.server.id, located.target());
+        let is_ours = lock(&self.all).get(&server).is_some_and(|known| known.has(&target));
+        match self.host(server).await {
+            Ok(Some(host)) => return Ok(self.at(&host)),
+            Ok(None) => {}
+            // Nobody knows now; no host had it when the port was taken.
+            Err(Refusal::Unavailable(_)) if is_ours => {}
+            Err(refusal) => return Err(refusal),
+        }
+        if is_ours {
             return Ok(None);
         }
-        Ok(match owners.take(&target).await? {
+        Ok(match proxies.take(&target).await? {
             Taken::Here(permit) => {
                 *offer = Some(Offer { target, permit });
                 None
             }
-            Taken::By(host) => Some((&**owners, host)),
+            Taken::By(host) => Some((&**proxies, host)),
         })
     }
 
-    /// The other proxy that owns a port of a server, if it is known.
-    pub(crate) fn of(&self, server: ServerId) -> Option<(&dyn Reach, String)> {
-        let owners = self.owners.as_ref()?;
-        owners.of(server).map(|host| (&**owners as &dyn Reach, host))
+    /// The host or the other proxy that has a server's port, as far as that is known.
+    pub(crate) async fn of(
+        &self,
+        server: ServerId,
+    ) -> Result<Option<(&dyn Reach, String)>, Refusal> {
+        let Some(Neighbors { proxies, .. }) = &self.neighbors else { return Ok(None) };
+        let owner = || proxies.of(server).map(|host| (&**proxies as &dyn Reach, host));
+        match self.host(server).await {
+            Ok(Some(host)) => Ok(self.at(&host)),
+            Ok(None) => Ok(owner()),
+            Err(refusal) => owner().map_or(Err(refusal), |owner| Ok(Some(owner))),
+        }
     }
 
     /// The line of a server, which connects to the located port.
@@ -178,7 +199,7 @@ impl Targets {
             }
             None => {
                 let target =
-                    Arc::new(Target::new(&self.nova, self.owners.as_ref(), located, offer));
+                    Arc::new(Target::new(&self.nova, self.neighbors.as_ref(), located, offer));
                 all.insert(id, Arc::clone(&target));
                 (target, false)
             }
@@ -193,23 +214,27 @@ impl Targets {
         Ok(line)
     }
 
-    /// Logs in at Keystone, so that an error is logged at the start and not at the first attach.
-    pub async fn log_in(self: Arc<Self>) {
-        match self.nova.log_in().await {
-            Ok(()) => tracing::info!("logged in at Keystone to ask Nova"),
-            Err(error) => {
-                tracing::error!(%error, "cannot log in to use Nova: no console can be opened")
-            }
-        }
-    }
-
     /// Removes unused lines and forgets old tokens, forever.
     pub async fn remove_unused(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(LOOK.min(self.idle)).await;
             lock(&self.shown).forget(self.memory);
+            self.hand_over().await;
             let mut all = lock(&self.all);
             all.retain(|id, target| self.is_kept(*id, target));
+        }
+    }
+
+    /// Lets go of the ports of servers that a host's compute role has by now.
+    async fn hand_over(&self) {
+        let known: Vec<_> = lock(&self.all).keys().copied().collect();
+        for server in known {
+            if let Ok(Some(host)) = self.host(server).await {
+                tracing::info!(%server, host, "the host of a server serves its console from now on");
+                let mut all = lock(&self.all);
+                self.lines.hand_over(key(server));
+                all.remove(&server);
+            }
         }
     }
 
@@ -228,28 +253,6 @@ impl Targets {
             _ => true,
         }
     }
-
-    /// Ends a session when Nova does not know its token any more. Errors of Nova do not end it.
-    pub(crate) async fn end_with(self: Arc<Self>, token: ConsoleToken, keyboard: Keyboard) {
-        loop {
-            tokio::time::sleep(self.expiry).await;
-            if keyboard.is_over() {
-                return;
-            }
-            match self.nova.console(&token).await {
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    let reason = "the console URL has expired";
-                    return keyboard.expire(&Close::new(CloseCode::SessionLimit, reason));
-                }
-                Err(error) if seldom::is_due("expiry") => {
-                    tracing::warn!(%error, "cannot check in Nova whether a session's token is \
-                             still valid");
-                }
-                Err(_) => {}
-            }
-        }
-    }
 }
 
 /// A server has one console in Nova: its first port.
@@ -257,10 +260,18 @@ fn key(server: ServerId) -> LineKey {
     LineKey { server, port: 0 }
 }
 
-/// A name that distinguishes sessions, because Nova does not say who asked for a token.
-fn user(token: &ConsoleToken) -> String {
-    let [a, b, c, d, ..] = token.digest().0;
-    format!("token {a:02x}{b:02x}{c:02x}{d:02x}")
+/// What a token of Nova's stands for.
+fn of_nova(token: &ConsoleToken, server: ServerId, source: Source) -> Console {
+    Console {
+        line: key(server),
+        project: None,
+        user: user(token),
+        mode: Mode::Write,
+        operator: false,
+        wait: true,
+        expires: None,
+        source,
+    }
 }
 
 fn endpoint(console: openstack::Console) -> Result<Endpoint, String> {
@@ -288,13 +299,6 @@ fn unknown(error: &Unavailable) -> Unresolved {
         tracing::warn!(%error, "cannot look up the port of a server in Nova");
     }
     Unresolved::Failed("cannot look up the guest's port in Nova; retrying".into())
-}
-
-fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
-    if seldom::is_due("unavailable") {
-        tracing::warn!(%error, "a console token cannot be looked up");
-    }
-    Refusal::Unavailable("cannot look up this console URL in Nova: try again later".into())
 }
 
 /// Locks a mutex whose holder may have panicked: each critical section leaves its data consistent.

@@ -184,6 +184,14 @@ async fn close(lines: &Lines) -> bool {
     closed
 }
 
+/// What the service user for Nova lacks, if one is named.
+fn check_nova_user(config: &Config) -> Result<(), String> {
+    let lacking = config.nova_user().and_then(|(group, auth)| Some((group, auth.missing()?)));
+    lacking.map_or(Ok(()), |(group, option)| {
+        Err(format!("[{group}] names the service user for Nova, but does not set {option}: set it"))
+    })
+}
+
 /// The authentication backend.
 fn auth(config: &Config, grants: &Grants, health: Health) -> anyhow::Result<Auth> {
     if config.api.auth_strategy == AuthStrategy::Noauth && !config.api.listen.is_local() {

@@ -5,10 +5,16 @@ use std::sync::Weak;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_proto::compute::BoxFuture;
+use serialproxy_proto::compute::ComputeError;
+use serialproxy_proto::compute::OpenConsole;
+use serialproxy_proto::compute::OpenedConsole;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
 
 use super::Guests;
+use super::table::Guest;
+use crate::domain::SerialPort;
 use crate::hypervisor::without_paths;
 
 /// Finds ports in the XML of the running domain.
@@ -47,6 +53,23 @@ impl Resolve for LivePorts {
 }
 
 impl Guests {
+    /// The console of the guest's serial port on which its hypervisor listens at this TCP port now.
+    pub(crate) async fn console_at(
+        &self,
+        server: ServerId,
+        tcp: u16,
+    ) -> Result<Option<OpenedConsole>, ComputeError> {
+        self.settle().await;
+        let any = OpenConsole { line: LineKey { server, port: 0 }, project: None, wait: true };
+        let Guest { name, project, ports, .. } = self.current(&any).await?;
+        let there = |port: &&SerialPort| port.at.as_ref().and_then(Endpoint::tcp_port) == Some(tcp);
+        Ok(ports.iter().find(there).map(|port| OpenedConsole {
+            line: LineKey { server, port: port.port },
+            name,
+            project,
+        }))
+    }
+
     async fn endpoint(&self, line: LineKey) -> Result<Endpoint, Unresolved> {
         let domain = self
             .hypervisor

@@ -73,7 +73,7 @@ impl Rig {
         change(&mut config);
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let compute = Manager::start(&config, ledger, lines.clone());
-        let backing = Backing::Own(Host::alone(grants.clone(), &compute));
+        let backing = Backing::Own(Host::alone(grants.clone(), &compute), None);
         let tls = Tls { users: Reception::plain(), api: None };
         let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -111,7 +111,7 @@ impl Rig {
         token: &ConsoleToken,
         mode: Mode,
     ) -> Result<(Attachment, Keyboard), Refusal> {
-        let console = self.proxy.backing.look_up(token).await?;
+        let console = self.proxy.backing.look_up(token, false).await?;
         let wish = Wish {
             mode: Some(mode),
             start: Start::Live,
@@ -121,6 +121,7 @@ impl Rig {
                 secure: false,
                 trusted: false,
                 passed_on: false,
+                of_nova: false,
             },
         };
         attach(&self.proxy, token, console, wish).await
@@ -237,7 +238,7 @@ async fn a_token_for_one_use_that_expires_while_it_waits_is_unknown() {
     let rig = Rig::new(|config| config.consoleauth.single_use = true).await;
     rig.gate.send_replace(true);
     let token = rig.token().await;
-    let console = rig.proxy.backing.look_up(&token).await.unwrap();
+    let console = rig.proxy.backing.look_up(&token, false).await.unwrap();
     let expired = Console { expires: Some(Timestamp::now()), ..console };
     assert_eq!(rig.proxy.backing.spend(&token, &expired).await, Err(Refusal::Token));
     assert!(rig.attach(&token, Mode::Watch).await.is_ok(), "it is not spent");

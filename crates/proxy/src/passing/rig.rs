@@ -225,21 +225,30 @@ impl Resolve for At {
 
 impl Rig {
     pub(super) async fn new() -> Self {
+        Self::with(|_| (), |host, _, _| Backing::Own(host, None)).await
+    }
+
+    /// One with this configuration, and what is behind the proxy of a host whose guest's port is there.
+    pub(super) async fn with(
+        change: impl FnOnce(&mut Config),
+        backing: impl FnOnce(console::Host, &Config, SocketAddr) -> Backing,
+    ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let file = state.path().join("store.sqlite");
         let grants = Grants::open(&file).unwrap();
         let ledger = Arc::new(Ledger::open(&file).unwrap());
         let mut config = Config::default();
         config.compute.libvirt = false;
+        change(&mut config);
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = port.local_addr().unwrap();
         let lines = Lines::new(Settings::default(), vec![Handle::current()]);
         let compute = Manager::start(&config, ledger, lines.clone());
         let host = console::Host::alone(grants.clone(), &compute);
-        let backing = Backing::Own(host);
+        let backing = backing(host, &config, address);
         let drained = watch::Sender::new(false);
         let proxy = proxy(config, lines.clone(), backing).with_drain(drained.subscribe());
         let proxy = Arc::new(proxy);
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = port.local_addr().unwrap();
         let at = Endpoint::Tcp { host: address.ip().to_string(), port: address.port() };
         let server = ServerRef { id: ServerId::of_static("web"), name: "web".into() };
         let line = lines.add(&server, Some(PROJECT), 0, Arc::new(At(at)));
@@ -284,7 +293,7 @@ impl Rig {
     }
 }
 
-fn proxy(config: Config, lines: Lines, backing: Backing) -> Proxy {
+pub(super) fn proxy(config: Config, lines: Lines, backing: Backing) -> Proxy {
     let tls = Tls { users: Reception::plain(), api: None };
     Proxy::new(Arc::new(config), lines, backing, tls).unwrap()
 }

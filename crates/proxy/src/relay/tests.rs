@@ -19,7 +19,7 @@ const FAR: Client = client([192, 0, 2, 7]);
 
 const fn client([a, b, c, d]: [u8; 4]) -> Client {
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), 50_000);
-    Client { address, secure: false, trusted: false, passed_on: false }
+    Client { address, secure: false, trusted: false, passed_on: false, of_nova: false }
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";

@@ -7,7 +7,6 @@ use serialproxy_line::Permit;
 use serialproxy_line::Resolve;
 use serialproxy_line::Unresolved;
 use serialproxy_line::claim_at;
-use serialproxy_openstack::Nova;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
@@ -16,18 +15,19 @@ use tokio::time::Instant;
 use super::lock;
 use super::not_running;
 use super::unknown;
-use crate::hosts::Owners;
+use crate::hosts::Neighbors;
 use crate::hosts::Taken;
 use crate::located::Located;
 use crate::located::Offer;
 use crate::located::target;
+use crate::nova_tokens::NovaTokens;
 use crate::obstacle::obstacle;
 
 /// The serial port of one server.
 #[derive(Debug)]
 pub(super) struct Target {
-    nova: Arc<Nova>,
-    owners: Option<Arc<dyn Owners>>,
+    nova: Arc<NovaTokens>,
+    neighbors: Option<Neighbors>,
     pub(super) state: Mutex<State>,
 }
 
@@ -44,8 +44,8 @@ pub(super) struct State {
 
 impl Target {
     pub(super) fn new(
-        nova: &Arc<Nova>,
-        owners: Option<&Arc<dyn Owners>>,
+        nova: &Arc<NovaTokens>,
+        neighbors: Option<&Neighbors>,
         located: &Located,
         offered: Option<&Offer>,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Target {
             owned: None,
             offered: offered.cloned(),
         };
-        Self { nova: Arc::clone(nova), owners: owners.cloned(), state: Mutex::new(state) }
+        Self { nova: Arc::clone(nova), neighbors: neighbors.cloned(), state: Mutex::new(state) }
     }
 
     /// Whether this proxy owns the target of this name.
@@ -79,19 +79,20 @@ impl Target {
     /// The endpoint, after this proxy has become the port's owner.
     async fn locate(&self, line: LineKey) -> Result<Endpoint, Unresolved> {
         let endpoint = self.find().await?;
-        let Some(owners) = &self.owners else { return Ok(endpoint) };
+        let Some(neighbors) = &self.neighbors else { return Ok(endpoint) };
+        if let Ok(Some(host)) = neighbors.host(line.server).await {
+            return Err(elsewhere(&host));
+        }
         let target = target(line.server, &endpoint);
         if lock(&self.state).take_up(&target) {
             return Ok(endpoint);
         }
-        match owners.take(&target).await {
+        match neighbors.proxies.take(&target).await {
             Ok(Taken::Here(permit)) => {
                 lock(&self.state).owned = Some(Offer { target, permit });
                 Ok(endpoint)
             }
-            Ok(Taken::By(host)) => {
-                Err(Unresolved::Failed(format!("served by another serialproxy, on host {host}")))
-            }
+            Ok(Taken::By(host)) => Err(elsewhere(&host)),
             Err(refusal) => Err(Unresolved::Waits(refusal.to_string())),
         }
     }
@@ -129,6 +130,10 @@ impl Target {
                 .into(),
         ))
     }
+}
+
+fn elsewhere(host: &str) -> Unresolved {
+    Unresolved::Failed(format!("served by another serialproxy, on host {host}"))
 }
 
 impl State {

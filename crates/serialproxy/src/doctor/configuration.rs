@@ -9,6 +9,7 @@ use super::Subject;
 use super::finding::Check;
 use super::finding::Finding;
 use crate::cluster;
+use crate::roles::compute;
 use crate::roles::proxy;
 
 /// What keeps the configuration from being read.
@@ -51,7 +52,7 @@ pub(super) fn check(subject: &Subject) -> Vec<Finding> {
     let lacks = match subject.role {
         Role::Serve => Ok(()),
         Role::Api => cluster::check(config, ClusterRole::Api),
-        Role::Compute => cluster::check(config, ClusterRole::Compute),
+        Role::Compute => compute::check(config),
         Role::Proxy => proxy::check(config),
     };
     match lacks {

@@ -17,7 +17,9 @@ use serialproxy_console::Host;
 use serialproxy_grants::Grants;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
+use serialproxy_openstack::Nova;
 use serialproxy_proxy::Backing;
+use serialproxy_proxy::NovaTokens;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
 use serialproxy_tls::Reception;
@@ -45,6 +47,7 @@ use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::passed::Purpose;
 use crate::roles::CLOSE;
+use crate::roles::check_nova_user;
 use crate::roles::close;
 use crate::roles::say_ready;
 use crate::roles::settings;
@@ -57,7 +60,8 @@ use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
 The host belongs to a cluster: `serialproxy join` makes it so, with the line that `serialproxy enroll
---role compute` prints on an api host.
+--role compute` prints on an api host. With a Nova in its configuration ([nova] or [service_user], as in
+nova.conf), it also checks the console tokens with which Nova's users come through `serialproxy proxy`.
 When ready, stdout gets one line: serialproxy ready cluster=H:P
 
 Example:
@@ -68,11 +72,17 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(what) = cluster::check(&loaded.config, Role::Compute) {
+    if let Err(what) = check(&loaded.config) {
         complain(&what);
         return ExitCode::from(EXIT_USAGE);
     }
     start(args, ConfigRole::Compute, loaded, serve)
+}
+
+/// What this role needs.
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    cluster::check(config, Role::Compute)?;
+    check_nova_user(config)
 }
 
 async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
@@ -121,7 +131,11 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     };
     let has = Has { servers: compute.clone(), lines: compute };
     let tls = Tls { users: Reception::plain(), api: None };
-    let proxy = Proxy::new(Arc::new(config), lines.clone(), Backing::Own(host), tls)
+    let nova = Nova::new(&config)?.map(|nova| NovaTokens::new(nova, &config));
+    if let Some(nova) = &nova {
+        tokio::spawn(Arc::clone(nova).log_in());
+    }
+    let proxy = Proxy::new(Arc::new(config), lines.clone(), Backing::Own(host, nova), tls)
         .context("[serial_console] record: cannot record sessions there")?;
     let proxy = Arc::new(proxy.with_drain(own.drained.clone()));
     let attached = Arc::clone(&proxy);

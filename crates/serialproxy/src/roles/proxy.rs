@@ -11,6 +11,7 @@ use serialproxy_line::Lines;
 use serialproxy_metrics::Certificate as Of;
 use serialproxy_openstack::Nova;
 use serialproxy_proxy::Backing;
+use serialproxy_proxy::NovaTokens;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Targets;
 use serialproxy_proxy::Tls;
@@ -32,6 +33,7 @@ use crate::listen::listen_for_users;
 use crate::monitoring::Monitoring;
 use crate::monitoring::monitor;
 use crate::options::ServerArgs;
+use crate::roles::check_nova_user;
 use crate::roles::close;
 use crate::roles::front;
 use crate::roles::say_ready;
@@ -88,19 +90,15 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
     if is_front(config) {
         return Ok(());
     }
-    let Some((group, auth)) = config.nova_user() else {
+    if config.nova_user().is_none() {
         return Err("the proxy role needs a cluster or a Nova. On a host of a cluster, [cluster] etcd_endpoints is \
              set, as `serialproxy join` writes it. To replace nova-serialproxy, pass --config-file /etc/nova/nova.conf, whose \
              [service_user] or [keystone_authtoken] names a user with the role admin, or set \
              auth_url, username, password and project_name in [nova]. To serve the guests of this \
              machine, use `serialproxy serve`"
             .into());
-    };
-    if let Some(option) = auth.missing() {
-        return Err(format!(
-            "[{group}] names the service user for Nova, but does not set {option}: set it"
-        ));
     }
+    check_nova_user(config)?;
     if config.consoleauth.single_use {
         return Err("[consoleauth] single_use is not possible with Nova's tokens: remove it".into());
     }
@@ -143,9 +141,10 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let cores = cores::start(&end, &watchdog).context("the program cannot start")?;
     let hypervisors = Hypervisors::load(&config.serial_console)?;
     let lines = Lines::new(settings(&config, hypervisors.as_deref(), &audit), cores);
-    let owners = several.as_ref().map(Several::owners);
-    let targets = Arc::new(Targets::new(nova, owners, lines.clone(), &config));
-    tokio::spawn(Arc::clone(&targets).log_in());
+    let tokens = NovaTokens::new(nova, &config);
+    tokio::spawn(Arc::clone(&tokens).log_in());
+    let neighbors = several.as_ref().map(Several::neighbors);
+    let targets = Arc::new(Targets::new(tokens, neighbors, lines.clone(), &config));
     let backing = Backing::Nova(Arc::clone(&targets));
     let proxy = Proxy::new(Arc::new(config), lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?

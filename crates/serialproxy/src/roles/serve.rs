@@ -117,7 +117,7 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let metrics = monitoring.ready();
     let monitored = monitoring.serve(monitor, &shutdown);
     let tls = Tls { users: users.reception.clone(), api: relay };
-    let backing = Backing::Own(Host::alone(grants.clone(), &compute));
+    let backing = Backing::Own(Host::alone(grants.clone(), &compute), None);
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?
         .with_health(watchdog.health());

@@ -16,11 +16,13 @@ use serialproxy_cluster::Role;
 use serialproxy_cluster::Served;
 use serialproxy_cluster::Strangers;
 use serialproxy_config::Config;
+use serialproxy_grants::Grants;
 use serialproxy_limits::seldom;
 use serialproxy_line::Permit;
 use serialproxy_proto::compute::BoxFuture;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proxy::Neighbors;
 use serialproxy_proxy::Owners;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Reach;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checks::Watched;
 use crate::cluster;
+use crate::cluster::OtherHosts;
 use crate::cluster::Own;
 use crate::connections::Connections;
 use crate::listen::Prefer;
@@ -48,6 +51,7 @@ const PATIENCE: Duration = Duration::from_millis(1800);
 pub(super) struct Several {
     own: Own,
     others: Arc<Others>,
+    hosts: Arc<OtherHosts>,
     listener: TcpListener,
     pub(super) address: SocketAddr,
     /// Where the other proxies find it.
@@ -93,10 +97,13 @@ impl Several {
             .context("the program cannot start")?;
         let connections = Connections::to(Role::Proxy, &own.directory, &own.links);
         let others = Arc::new(Others { host, owners, connections });
+        let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), &own);
+        // The ports of servers that hosts have are left alone from the first user on.
+        let _ = timeout(PATIENCE, own.directory.complete()).await;
         let listener = listen(&config.cluster.listen, Prefer::V4, Purpose::Cluster).await?;
         let address = listener.local_addr()?;
         let advertised = config.cluster.advertised(address.port());
-        Ok(Some(Self { own, others, listener, address, advertised, _lock: lock }))
+        Ok(Some(Self { own, others, hosts, listener, address, advertised, _lock: lock }))
     }
 
     /// What it depends on besides Nova.
@@ -109,8 +116,8 @@ impl Several {
         self.own.drained.clone()
     }
 
-    pub(super) fn owners(&self) -> Arc<dyn Owners> {
-        Arc::clone(&self.others) as _
+    pub(super) fn neighbors(&self) -> Neighbors {
+        Neighbors { proxies: Arc::clone(&self.others) as _, hosts: Arc::clone(&self.hosts) as _ }
     }
 
     /// Serves the users whom other proxies pass on, over so many connections, until the shutdown.
