@@ -36,6 +36,12 @@ All errors are reported at once.
 listed in the log at debug level. The options that Nova's console proxies share in `[DEFAULT]` (`cert`, `key`,
 `ssl_only`, `web`, `daemon`, `record`, `source_is_ipv6`) apply unless `[serial_console]` sets them.
 
+## Changes while it runs
+
+On SIGHUP, serialproxy reads its configuration and its certificates again. If the configuration has an error, the
+log names it, and nothing changes. `log_level` and `debug` take effect at once; for other options that have changed,
+the log lists them, and they take effect at the next start. SIGUSR1 turns the debug level on, and off again.
+
 ## File format
 
 The format is oslo.config's, so a file written for Nova is read in the same way:
