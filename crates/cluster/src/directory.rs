@@ -49,7 +49,7 @@ pub struct Host {
     /// Whether it accepts no new sessions.
     #[serde(default)]
     pub draining: bool,
-    /// Servers that it also has but another host had first; at most [`CONFLICTS`].
+    /// Servers that it also has but another host had first; at most `CONFLICTS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ServerId>,
 }

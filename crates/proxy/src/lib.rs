@@ -214,7 +214,7 @@ impl Proxy {
     }
 
     /// Serves the accepted connections, then accepts no more sessions and ends all with 4012, also those of other
-    /// hosts. It waits for [`DRAIN`] at most until they have ended.
+    /// hosts. It waits for `DRAIN` at most until they have ended.
     pub async fn drain(&self) {
         let end = tokio::time::Instant::now() + DRAIN;
         self.arriving.close();
