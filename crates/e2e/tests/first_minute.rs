@@ -8,6 +8,8 @@
     reason = "that is how a test fails"
 )]
 
+use std::path::Path;
+
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
@@ -19,6 +21,19 @@ use serialproxy_e2e::stdout;
 use serialproxy_e2e::terminal::Terminal;
 use serialproxy_e2e::within;
 use tokio::process::Command;
+
+/// `serve` on free ports, ready to be started.
+fn serve(state: &Path) -> Command {
+    let mut serve = Command::new(program());
+    serve
+        .arg("serve")
+        .arg("--state-dir")
+        .arg(state)
+        .args(["--compute-drivers", "static", "--api-listen", "127.0.0.1:0"])
+        .args(["--serial_console-serialproxy_host", "127.0.0.1"])
+        .args(["--serial_console-serialproxy_port", "0"]);
+    serve
+}
 
 /// The address of the page, and the code of its login link.
 fn link(text: &str) -> (String, String) {
@@ -39,15 +54,8 @@ async fn log_in(page: &str, code: &str) -> (u16, Value) {
 async fn on_a_terminal_serve_names_the_servers_a_login_link_and_the_next_command() {
     let port = Port::new("switch").await;
     let state = tempfile::tempdir().unwrap();
-    let mut serve = Command::new(program());
-    serve
-        .arg("serve")
-        .arg("--state-dir")
-        .arg(state.path())
-        .args(["--compute-drivers", "static", "--api-listen", "127.0.0.1:0"])
-        .args(["--serial_console-serialproxy_host", "127.0.0.1"])
-        .args(["--serial_console-serialproxy_port", "0"])
-        .args(port.flag());
+    let mut serve = serve(state.path());
+    serve.args(port.flag());
     let mut terminal = Terminal::run(serve);
     for text in ["serialproxy ready", "switch", "/#login=", "logs in once"] {
         terminal.shows(text).await;
@@ -92,13 +100,8 @@ async fn status_prints_the_same_later_and_a_new_link() {
 #[tokio::test]
 async fn as_a_service_serve_prints_its_ready_line_alone() {
     let state = tempfile::tempdir().unwrap();
-    let mut serve = Command::new(program());
+    let mut serve = serve(state.path());
     serve
-        .arg("serve")
-        .arg("--state-dir")
-        .arg(state.path())
-        .args(["--compute-drivers", "static", "--api-listen", "127.0.0.1:0"])
-        .args(["--serial_console-serialproxy_port", "0"])
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
