@@ -23,7 +23,7 @@ maintainer_script() {
     local start="systemctl enable --now serialproxy-api.service (or -proxy)" names
     [[ $1 != serialproxy ]] || start="systemctl enable --now serialproxy.service"
     names=$(units "$1" | sed 's|.*/||')
-    sed -e "s|@OTHER@|$(other "$1")|; s|@START@|$start|; s|@DOCS@|/usr/share/doc/$1|" \
+    sed -e "s|@OTHER@|$(other "$1")|; s|@START@|$start|; s|@DOCS@|/usr/share/doc/$1/docs|" \
         -e "s|@SOCKETS@|$(echo $(grep '\.socket$' <<<"$names"))|" \
         -e "s|@SERVICES@|$(echo $(grep '\.service$' <<<"$names"))|" "packaging/debian/$2"
 }
