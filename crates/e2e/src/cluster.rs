@@ -159,8 +159,23 @@ impl Role {
         self.running.log.lock().unwrap().clone()
     }
 
+    /// Its state directory.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running.process.id().unwrap()
+    }
+
     /// Kills it at once.
     pub async fn kill(mut self) {
+        self.kill_now().await;
+    }
+
+    /// The same of one that is replaced later.
+    pub async fn kill_now(&mut self) {
         self.running.process.kill().await.unwrap();
     }
 
@@ -168,7 +183,7 @@ impl Role {
     /// other cores have stopped, too.
     pub async fn freeze(&self) {
         self.signal(Signal::STOP);
-        let tasks = format!("/proc/{}/task", self.running.process.id().unwrap());
+        let tasks = format!("/proc/{}/task", self.pid());
         let stands = |task: std::io::Result<std::fs::DirEntry>| {
             // A thread that has ended meanwhile does not run either.
             let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
@@ -189,7 +204,7 @@ impl Role {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.running.process.id().unwrap()).unwrap();
+        let pid = i32::try_from(self.pid()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }

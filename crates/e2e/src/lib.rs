@@ -15,6 +15,7 @@ pub mod drop_in;
 pub mod etcd;
 pub mod exchange;
 pub mod front;
+pub mod full;
 pub mod fuzz;
 pub mod guest;
 pub mod hostile;
@@ -33,6 +34,7 @@ pub mod server;
 pub mod socket;
 pub mod space;
 pub mod terminal;
+pub mod watched;
 
 use std::process::Output;
 use std::time::Duration;

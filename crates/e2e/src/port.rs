@@ -19,7 +19,12 @@ pub struct Port {
 impl Port {
     /// A port for a static server of this name.
     pub async fn new(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), name).await
+    }
+
+    /// The same at this address, for example that of one that was dropped.
+    pub async fn at(address: SocketAddr, name: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         Self { listener, name: name.to_owned() }
     }
 

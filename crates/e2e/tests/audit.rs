@@ -8,7 +8,6 @@
 )]
 
 use std::fs;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,6 +17,7 @@ use serde_json::Value;
 use serde_json::json;
 use serialproxy_e2e::PATIENCE;
 use serialproxy_e2e::eventually;
+use serialproxy_e2e::full::Full;
 use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::Server;
@@ -276,26 +276,6 @@ async fn the_client_filters_and_prints_the_trail_for_administrators() {
     let mut command = rig.server.command(&["audit"]);
     command.env("SERIALPROXY_TOKEN", made.json["secret"].as_str().unwrap());
     assert_eq!(within(command.output()).await.unwrap().status.code(), Some(1));
-}
-
-/// A small file system in the place of a directory, which is full.
-struct Full(PathBuf);
-
-impl Full {
-    fn mount(place: &Path) -> Self {
-        let mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
-        let mounted = Command::new("mount").args(mount).arg(place).status().unwrap();
-        assert!(mounted.success());
-        let full = Self(place.to_owned());
-        let _ = fs::write(place.join("filler"), vec![0; 1 << 20]);
-        full
-    }
-}
-
-impl Drop for Full {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }
 
 #[tokio::test]
