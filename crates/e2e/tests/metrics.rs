@@ -7,11 +7,13 @@
     reason = "that is how a test fails"
 )]
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
+use serde_json::json;
 use serialproxy_e2e::cluster::Cluster;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Host;
@@ -319,17 +321,32 @@ async fn many_lines_and_users_add_no_series() {
     let mut sessions = Vec::new();
     let users: Vec<_> = (0..USERS).collect();
     for some in users.chunks(20) {
-        let attached = some.iter().map(|user| {
-            let server = &server;
-            async move {
-                let line = ServerId::of_static(&format!("line{user}")).to_string();
-                Socket::raw(&server.proxy, &server.token(&line, "").await).await
-            }
-        });
-        sessions.extend(join_all(attached).await);
+        sessions.extend(join_all(some.iter().map(|user| session_of(&server, *user))).await);
     }
+    assert_eq!(users_of(&server).await.len(), USERS);
     let metrics = Metrics::of(&server.api).await;
     let writing = metrics.get("sessions{mode=\"write\",protocol=\"raw\",state=\"live\"}");
     assert_eq!(writing, USERS as f64);
     assert_eq!(metrics.names(), expected.names());
+}
+
+/// A session of a user of its own, who has an API token, at a line that nobody else uses.
+async fn session_of(server: &Server, user: usize) -> Socket {
+    let token = json!({"name": format!("user{user}"), "project": "p", "role": "admin"});
+    let made = server.post("/v1/tokens", &token.to_string()).await;
+    assert_eq!(made.status, 201, "{:?}", made.json);
+    let line = ServerId::of_static(&format!("line{user}"));
+    let url = format!("{}/v3/servers/{line}/get-serial-console", server.api);
+    let asked = http().build().unwrap().post(url);
+    let asked = asked.header("x-auth-token", made.json["secret"].as_str().unwrap());
+    let answer: Value = asked.send().await.unwrap().json().await.unwrap();
+    let url = answer["serial_console"]["url"].as_str().unwrap();
+    Socket::raw(&server.proxy, url.split_once("token=").unwrap().1).await
+}
+
+/// The users of all sessions.
+async fn users_of(server: &Server) -> BTreeSet<String> {
+    let answer = server.get("/v1/sessions?limit=1000").await.json;
+    let sessions = answer["sessions"].as_array().unwrap().iter();
+    sessions.map(|session| session["user"].as_str().unwrap().to_owned()).collect()
 }
