@@ -184,6 +184,11 @@ fn parameter(name: &str, place: &str) -> Value {
             "Include the servers of all projects; for administrators",
             json!({"type": "string", "enum": ["", "0", "1", "False", "True", "false", "true"]}),
         ),
+        "changed_within" => (
+            "Only lines that have printed, or whose state, sessions or endpoint changed, within \
+             this many seconds",
+            schema::count(),
+        ),
         "deleted" => ("Deleted servers; there are never any", json!({"type": "string"})),
         "from" => ("Offset of the first byte", schema::count()),
         "limit" => {

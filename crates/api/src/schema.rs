@@ -12,6 +12,7 @@ use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::audit::EventName;
+use serialproxy_proto::bounds::LAST_LINE;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::LineState;
@@ -154,7 +155,11 @@ fn lines() -> Named {
                     ("writer", nullable(&reference("Writer"))),
                     ("watchers", count()),
                 ]),
-                &[("cause", words(Cause::ALL))],
+                &[
+                    ("cause", words(Cause::ALL)),
+                    ("idle", count()),
+                    ("last_line", json!({"type": "string", "maxLength": LAST_LINE})),
+                ],
             ),
         ),
         ("Lines", with(object(&[("lines", list("Line"))]), &unreachable)),

@@ -100,7 +100,7 @@ impl Api {
         let mut after = after.map(ServerMark::from);
         loop {
             let project = caller.scope().cloned();
-            let page = Page { project, after: after.clone(), limit: PAGE };
+            let page = Page { project, after: after.clone(), limit: PAGE, changed_within: None };
             let Servers { servers, as_of, .. } = self.servers.servers(page).await?;
             oldest = [oldest, as_of].into_iter().flatten().min();
             let last = servers.last().map(ServerMark::from);

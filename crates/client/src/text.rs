@@ -6,6 +6,7 @@ use std::io::Write as _;
 use comfy_table::LineStyle;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_FULL_CONDENSED;
+use serialproxy_proto::text::is_hidden;
 
 /// A table with the borders of OpenStack's clients, and a line end.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
@@ -46,19 +47,6 @@ pub(crate) fn printable_json(text: &str) -> String {
         }
     }
     printable
-}
-
-/// Control characters; Unicode's format characters (category Cf), some of which change the
-/// direction of text; and its fillers, which are invisible.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
-            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// `text` as one word of a POSIX shell, for a command that a reader may copy.

@@ -254,7 +254,7 @@ impl Publisher {
         let mut ports = ports(&*has.lines).await?;
         let (mut listed, mut after) = (BTreeMap::new(), None);
         loop {
-            let page = Page { project: None, after, limit: PAGE };
+            let page = Page { project: None, after, limit: PAGE, changed_within: None };
             let servers = has.servers.servers(page).await?.servers;
             after = servers.last().map(ServerMark::from).filter(|_| servers.len() == PAGE);
             listed.extend(servers.into_iter().map(|server| {
@@ -350,7 +350,7 @@ fn key(id: ServerId) -> String {
 async fn ports(lines: &dyn LineBook) -> Result<BTreeMap<ServerId, Vec<u8>>, ComputeError> {
     let (mut ports, mut after) = (BTreeMap::<_, Vec<u8>>::new(), None);
     loop {
-        let page = Page { project: None, after, limit: PAGE };
+        let page = Page { project: None, after, limit: PAGE, changed_within: None };
         let page = lines.lines(page).await?.lines;
         let keys = page.iter().map(|line| LineKey { server: line.server.id, port: line.port });
         after = keys.clone().next_back().filter(|_| page.len() == PAGE);

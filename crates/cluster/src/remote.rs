@@ -216,10 +216,13 @@ impl Remote {
 
     async fn all_lines(&self, page: Page<LineKey>) -> Result<api::Lines, ComputeError> {
         let limit = page.limit();
+        let call = Call::Lines(page.clone());
+        let is_of = |id| self.directory.server(id).is_none_or(|at| page.is_of(&at.value.project));
         let own = |answer: &mut api::Lines, has: &dyn Fn(ServerId) -> bool| {
-            answer.lines.retain(|line| has(line.server.id));
+            // Only who may watch a line sees what it printed, whatever a host answers.
+            answer.lines.retain(|line| has(line.server.id) && is_of(line.server.id));
         };
-        let Gathered { answers, unreachable } = self.ask_all(&Call::Lines(page), own).await?;
+        let Gathered { answers, unreachable } = self.ask_all(&call, own).await?;
         let mut lines: Vec<_> = answers.into_iter().flat_map(|answer| answer.lines).collect();
         lines.sort_by_key(|line| (line.server.id, line.port));
         lines.truncate(limit);

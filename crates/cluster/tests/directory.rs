@@ -33,7 +33,7 @@ fn pages(directory: &Directory, project: Option<&str>, limit: usize) -> Vec<Serv
     let mut listed: Vec<ServerMark> = Vec::new();
     loop {
         let (project, after) = (project.map(str::to_owned), listed.last().cloned());
-        let page = directory.servers(&Page { project, after, limit });
+        let page = directory.servers(&Page { project, after, limit, changed_within: None });
         assert!(page.len() <= limit);
         listed.extend(page.iter().map(ServerMark::from));
         if page.len() < limit {

@@ -246,10 +246,13 @@ async fn a_host_speaks_for_no_server_of_another_host() {
     assert_eq!(remote.known_project(ServerId::of_static("nobody's")), None);
     let server = remote.server(own()).await;
     assert!(matches!(server, Err(ComputeError::Failed(_))), "{server:?}");
-    let page = Page { project: None, after: None, limit: 10 };
+    let page = Page { project: None, after: None, limit: 10, changed_within: None };
     let lines = remote.lines(page).await.unwrap();
     let of: Vec<_> = lines.lines.iter().map(|line| line.server.id).collect();
     assert_eq!((of, lines.unreachable), (vec![own()], vec!["another".to_owned()]));
+    let project = Some("q".into());
+    let page = Page { project, after: None, limit: 10, changed_within: None };
+    assert_eq!(remote.lines(page).await.unwrap().lines, [], "nor for one of another project");
     let sessions = remote.sessions(None).await.unwrap().sessions;
     let of: Vec<_> = sessions.iter().map(|session| session.server.id).collect();
     assert_eq!(of, [own()]);

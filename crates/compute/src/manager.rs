@@ -1,6 +1,7 @@
 //! The compute role as the API sees it: libvirt's guests and static servers side by side.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serialproxy_config::Config;
 use serialproxy_ledger::Ledger;
@@ -223,17 +224,24 @@ impl LineBook for Manager {
 
     fn lines(&self, page: Page<LineKey>) -> Answer<'_, api::Lines> {
         Box::pin(async move {
-            let all = self.lines.all();
-            let lines = all.iter().filter(|line| {
-                !page.is_behind(&line.key()) && line.is_of(|project| page.is_of(project))
+            let changed = page.changed_within.map(Duration::from_secs);
+            let mut lines = self.lines.all();
+            lines.retain(|line| {
+                !page.is_behind(&line.key())
+                    && line.is_of(|project| page.is_of(project))
+                    && changed.is_none_or(|within| line.changed_within(within))
             });
-            let lines = lines.take(page.limit()).map(Line::describe).collect();
-            Ok(api::Lines { lines, unreachable: Vec::new() })
+            lines.truncate(page.limit());
+            Ok(api::Lines { lines: shown(lines).await?, unreachable: Vec::new() })
         })
     }
 
     fn line(&self, line: LineKey) -> Answer<'_, api::Line> {
-        Box::pin(async move { Ok(self.find_line(line)?.describe()) })
+        Box::pin(async move {
+            let line = self.find_line(line)?;
+            let shown = shown(vec![line]).await?.pop();
+            shown.ok_or_else(|| ComputeError::Failed("the line could not be described".into()))
+        })
     }
 
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output> {
@@ -286,6 +294,14 @@ impl LineBook for Manager {
             Err(ComputeError::NotFound(format!("Session {session} could not be found.")))
         })
     }
+}
+
+/// Lines with their last printed lines. These take a thread that may be busy for a while.
+async fn shown(lines: Vec<Line>) -> Result<Vec<api::Line>, ComputeError> {
+    let show = |line: &Line| api::Line { last_line: line.last_line(), ..line.describe() };
+    tokio::task::spawn_blocking(move || lines.iter().map(show).collect())
+        .await
+        .map_err(|error| ComputeError::Failed(format!("the lines cannot be described: {error}")))
 }
 
 /// Runs a change to its end even if its caller has hung up: half a change could leave a guest that

@@ -33,6 +33,9 @@ pub(crate) async fn catch_up(
         arrived.truncate(length);
         arrived
     });
+    if !arrived.is_empty() {
+        line.output.note_output();
+    }
     let before = kept.len() - overlap(&kept, &arrived);
     take_in(line, before + arrived.len(), |history, unread| {
         let let_go = history.append(kept.get(..before).unwrap_or_default(), unread);

@@ -36,6 +36,7 @@ mod intruders;
 mod kept;
 mod keyboard;
 mod keys;
+mod last_line;
 mod lifecycle;
 mod line;
 mod listener;

@@ -1,5 +1,6 @@
 //! A line as all code except its owner task sees it.
 
+use std::panic;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,15 @@ use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::pen::Holder;
+use serialproxy_proto::terminal::LineFeed;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+use serialproxy_screen::Sight;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::last_line::At;
+use crate::last_line::READ;
 use crate::painter::Painters;
 use crate::seconds_until;
 use crate::session::Session;
@@ -70,7 +75,12 @@ impl Line {
         self.0.guest.power().running && self.0.news.now().connection.is_settling()
     }
 
-    /// The line as `/v1/lines` shows it.
+    /// Whether the line has printed, or its status has changed, within this time.
+    pub fn changed_within(&self, time: Duration) -> bool {
+        self.0.news.age() <= time || self.0.output.idle().is_some_and(|idle| idle <= time)
+    }
+
+    /// The line as `/v1/lines` shows it, but for [`Self::last_line`], which takes longer.
     pub fn describe(&self) -> api::Line {
         let status = self.0.news.now();
         let (state, reason, cause) = status.in_words();
@@ -96,7 +106,34 @@ impl Line {
             bytes_out: offset,
             writer: status.holder.as_ref().map(|holder| writer(holder, free_in)),
             watchers,
+            last_line: None,
+            idle: self.0.output.idle().map(|idle| idle.as_secs()),
         }
+    }
+
+    /// The last printed line of the present boot, in plain text of at most
+    /// [`LAST_LINE`](serialproxy_proto::bounds::LAST_LINE) characters. It may be a second old.
+    ///
+    /// It is modeled here, which takes up to some milliseconds of the caller's thread.
+    pub fn last_line(&self) -> Option<String> {
+        let (status, output) = (self.0.news.now(), &self.0.output);
+        let epoch = status.epoch;
+        let model = || {
+            let (recent, end) = {
+                let history = output.history();
+                (history.recent(READ), history.end())
+            };
+            let begin = end.saturating_sub(recent.len() as u64);
+            let boot = status.epoch_offset.checked_sub(begin);
+            let boot = boot.and_then(|boot| usize::try_from(boot).ok());
+            let begins_line = self.0.guest.terminal().line_feed == Some(LineFeed::NewLine);
+            let (output, writer) = (recent.as_slice(), status.size);
+            let sight = Sight { output, boot, viewer: None, writer, begins_line };
+            // The guest chooses the model's input, which may reveal a fault in it.
+            let text = panic::catch_unwind(|| serialproxy_screen::last_line(&sight));
+            (At { epoch, end }, text.unwrap_or_default())
+        };
+        output.last_line().at(At { epoch, end: output.end() }, model)
     }
 
     /// Output from `from` on, or else from the next byte that is kept, without a gap, of at most

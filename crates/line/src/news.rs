@@ -21,22 +21,27 @@ use crate::status::Status;
 
 #[derive(Debug)]
 pub(crate) struct News {
-    /// Replaced instead of changed while it is in use: a session sees from the address whether
-    /// there is news.
-    now: Mutex<Arc<Status>>,
+    /// The status, and when it changed. It is replaced instead of changed while it is in use: a
+    /// session sees from the address whether there is news.
+    now: Mutex<(Arc<Status>, Instant)>,
     /// Wakes all who wait for news and are not sessions, which have their own bells.
     changed: Notify,
 }
 
 impl News {
     pub(crate) fn new(pen_request_timeout: Duration) -> Self {
-        let now = Mutex::new(Arc::new(Status::new(pen_request_timeout)));
-        Self { now, changed: Notify::new() }
+        let status = Arc::new(Status::new(pen_request_timeout));
+        Self { now: Mutex::new((status, Instant::now())), changed: Notify::new() }
     }
 
     /// The present status.
     pub(crate) fn now(&self) -> Arc<Status> {
-        Arc::clone(&lock(&self.now))
+        Arc::clone(&lock(&self.now).0)
+    }
+
+    /// The time since the status changed.
+    pub(crate) fn age(&self) -> Duration {
+        lock(&self.now).1.elapsed()
     }
 
     /// Waits until `holds` is true; returns the status then.
@@ -59,9 +64,10 @@ impl News {
         change: impl FnOnce(&mut Status),
     ) -> bool {
         let mut now = lock(&self.now);
-        let is_new = is_new(&now);
+        let is_new = is_new(&now.0);
         if is_new {
-            change(Arc::make_mut(&mut now));
+            change(Arc::make_mut(&mut now.0));
+            now.1 = Instant::now();
             self.changed.notify_waiters();
         }
         is_new

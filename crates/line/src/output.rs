@@ -1,4 +1,4 @@
-//! A line's output, its screen, and whether readers keep up.
+//! A line's output, its screen, its last printed line, and whether readers keep up.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -13,6 +13,7 @@ use tokio::sync::futures::Notified;
 
 use crate::history::History;
 use crate::history::Limits;
+use crate::last_line::LastLine;
 use crate::ordered::Locked;
 use crate::ordered::Ordered;
 use crate::painter::Awaited;
@@ -29,12 +30,15 @@ pub(crate) struct Output {
     /// Notified when a session read on or left while the owner waited for it.
     progress: Notify,
     owner_waits: AtomicBool,
+    /// When output was last read, in nanoseconds since [`FIRST`]; 0 if there was none.
+    read: AtomicU64,
+    last_line: LastLine,
     /// When the echo of a key was read that has not been sent to the person who types, in nanoseconds since
     /// [`FIRST`]; 0 if there is none.
     echo: AtomicU64,
 }
 
-/// Time from which echoes are counted.
+/// Time from which output and echoes are counted.
 static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Output {
@@ -45,8 +49,26 @@ impl Output {
             painters,
             progress: Notify::new(),
             owner_waits: AtomicBool::new(false),
+            read: AtomicU64::new(0),
+            last_line: LastLine::default(),
             echo: AtomicU64::new(0),
         }
+    }
+
+    /// Output was read.
+    pub(crate) fn note_output(&self) {
+        self.read.store(now(), Ordering::Relaxed);
+    }
+
+    /// The time since output was read, if there was any.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        let read = self.read.load(Ordering::Relaxed);
+        (read != 0).then(|| Duration::from_nanos(now().saturating_sub(read)))
+    }
+
+    /// The last printed line, as it was modeled last.
+    pub(crate) fn last_line(&self) -> &LastLine {
+        &self.last_line
     }
 
     pub(crate) fn history(&self) -> Locked<'_, History> {

@@ -206,6 +206,9 @@ fn read(
     let length = SCRATCH.with_borrow_mut(|scratch| match stream.try_read(scratch, again) {
         Ok(length) => {
             metrics::LINE_BYTES.of(Direction::Output).add(length as u64);
+            if length > 0 {
+                line.output.note_output();
+            }
             if length > 0 && pace.may_be_echo(now) {
                 line.output.note_echo();
             }

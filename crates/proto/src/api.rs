@@ -91,6 +91,13 @@ pub struct Line {
     pub writer: Option<Writer>,
     /// How many sessions watch.
     pub watchers: u64,
+    /// The last printed line, without control characters and invisible ones, of at most
+    /// [`LAST_LINE`](crate::bounds::LAST_LINE) characters; none where the boot has printed no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_line: Option<String>,
+    /// Seconds since the last output; none where none has arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<u64>,
 }
 
 /// `{"lines": […]}`, paged.

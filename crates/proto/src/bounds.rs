@@ -17,6 +17,9 @@ pub const DEPTH: usize = 8;
 /// Most characters of a reason.
 pub const REASON: usize = 200;
 
+/// Most characters of the last printed line, as lists of lines show it.
+pub const LAST_LINE: usize = 200;
+
 /// Most rows and most columns of a grid. A larger grid is reduced to this size.
 pub const GRID: u16 = 500;
 

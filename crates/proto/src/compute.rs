@@ -103,6 +103,9 @@ pub struct Page<Mark> {
     pub after: Option<Mark>,
     /// Most items; a value above [`PAGE`] counts as [`PAGE`].
     pub limit: usize,
+    /// Only lines that changed within this many seconds. Pages of servers do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_within: Option<u64>,
 }
 
 impl<Mark: Ord> Page<Mark> {

@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod relayed;
 pub mod request_id;
 pub mod terminal;
+pub mod text;
 pub mod token;
 pub mod utf8;
 pub mod work;

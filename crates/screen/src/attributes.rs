@@ -40,13 +40,14 @@ const SWITCHES: [(u16, u32); 8] = [
     (ITALIC, 3),
     (1 << 3, 5),
     (1 << 4, 7),
-    (1 << 5, 8),
+    (HIDDEN, 8),
     (1 << 6, 9),
     (1 << 7, 53),
 ];
 const BOLD: u16 = 1;
 const DIM: u16 = 1 << 1;
 const ITALIC: u16 = 1 << 2;
+const HIDDEN: u16 = 1 << 5;
 
 /// The attributes of printed characters.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -67,6 +68,11 @@ impl Attributes {
 
     pub(crate) fn is_default(self) -> bool {
         self == Self::default()
+    }
+
+    /// Whether a terminal shows blanks instead of the characters.
+    pub(crate) fn is_hidden(self) -> bool {
+        self.switches & HIDDEN != 0
     }
 
     pub(crate) fn has_background(self) -> bool {

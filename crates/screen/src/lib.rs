@@ -16,6 +16,7 @@ mod crop;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod grid;
+mod last_line;
 mod modes;
 mod painting;
 mod params;
@@ -28,6 +29,7 @@ mod work;
 
 use serialproxy_proto::console::Size;
 
+pub use crate::last_line::last_line;
 use crate::terminal::Terminal;
 pub use crate::widths::width;
 
@@ -91,16 +93,16 @@ pub fn paint(sight: &Sight<'_>) -> Vec<u8> {
         return Vec::new();
     }
     let grid = sight.grid();
-    let (mut terminal, open) = model(sight, grid);
+    let (mut terminal, open) = model(sight, grid, work::BUDGET);
     let Some(drawn) = sight.drawn(&terminal) else { return painting::paint(&mut terminal, &open) };
-    let (mut terminal, open) = model(sight, drawn);
+    let (mut terminal, open) = model(sight, drawn, work::BUDGET);
     terminal.flush();
     painting::paint(&mut crop::crop(terminal, grid), &open)
 }
 
 /// The grid on which the guest draws, if it is larger than the viewer's.
 pub fn drawn(sight: &Sight<'_>) -> Option<Size> {
-    let grid = sight.drawn(&model(sight, sight.grid()).0)?;
+    let grid = sight.drawn(&model(sight, sight.grid(), work::BUDGET).0)?;
     Some(Size { rows: u16::try_from(grid.rows).ok()?, cols: u16::try_from(grid.cols).ok()? })
 }
 
@@ -117,9 +119,9 @@ impl Sight<'_> {
     }
 }
 
-/// A terminal after the output, and the incomplete sequence or character at the output's end.
-fn model(sight: &Sight<'_>, grid: Grid) -> (Terminal, Vec<u8>) {
-    let begin = work::affordable(sight.output, grid);
+/// A terminal after as much of the output as the budget allows, and the incomplete sequence or character at the output's end.
+fn model(sight: &Sight<'_>, grid: Grid, budget: u64) -> (Terminal, Vec<u8>) {
+    let begin = work::affordable(sight.output, grid, budget);
     let mut terminal = Terminal::new(grid.rows, grid.cols, sight.begins_line);
     let mut begins = begin;
     if let Some(boot) = sight.boot.filter(|boot| (begin..=sight.output.len()).contains(boot)) {

@@ -154,7 +154,7 @@ fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
     let painted = paint_alone(output, size);
     assert!(painted.len() <= PAINTED, "{} bytes at {rows} × {cols}", painted.len());
     let sight = Sight { output, boot: None, viewer: Some(size), writer: None, begins_line: false };
-    let (_, open) = model(&sight, sight.grid());
+    let (_, open) = model(&sight, sight.grid(), work::BUDGET);
     let text = painted.strip_suffix(open.as_slice()).unwrap();
     let text = std::str::from_utf8(text).unwrap();
     assert!(is_whole(text), "a sequence of what is painted is cut");
@@ -207,7 +207,11 @@ fn one_operation_is_always_affordable() {
         for last in ["x\x1b[65535b", "\u{4e2d}\x1b[65535b", "\x1bc", "\x1b[?1049h"] {
             let output = format!("\x1b[2J{last}");
             let grid = Grid { rows: MOST_ROWS.into(), cols };
-            assert_eq!(work::affordable(output.as_bytes(), grid), 0, "{last:?} at {cols}");
+            assert_eq!(
+                work::affordable(output.as_bytes(), grid, work::BUDGET),
+                0,
+                "{last:?} at {cols}"
+            );
         }
     }
 }
@@ -245,7 +249,7 @@ proptest! {
         let (rows, cols) = grid;
         assert_bounded(&output, rows, cols);
         let grid = Grid::of(Size { rows, cols });
-        let modeled = &output[work::affordable(&output, grid)..];
+        let modeled = &output[work::affordable(&output, grid, work::BUDGET)..];
         prop_assert!(work::Work::of(modeled, grid).done <= work::BUDGET);
     }
 }

@@ -15,24 +15,25 @@ use crate::terminal::REPEATED;
 /// The maximum cost of modeling: about 20 ms. A cropped screen is modeled twice.
 pub(crate) const BUDGET: u64 = 20_000_000;
 
-/// The output may be cut whenever this much work has been counted.
-const STEP: u64 = BUDGET / 64;
+/// The output may be cut whenever this part of the budget has been counted.
+const STEPS: u64 = 64;
 
 /// The beginning of the newest part of the output that can be modeled within the budget. It is
 /// between two operations.
-pub(crate) fn affordable(output: &[u8], grid: Grid) -> usize {
+pub(crate) fn affordable(output: &[u8], grid: Grid, budget: u64) -> usize {
     let mut work = Work::new(grid);
     let mut parser = Parser::default();
     let mut cuts = vec![(0, 0)];
-    let mut next = STEP;
+    let step = budget / STEPS;
+    let mut next = step;
     for (end, c) in characters(output) {
         parser.advance(c, &mut work);
         if work.done >= next && parser.is_idle() {
             cuts.push((end, work.done));
-            next = work.done + STEP;
+            next = work.done + step;
         }
     }
-    let spare = work.done.saturating_sub(BUDGET);
+    let spare = work.done.saturating_sub(budget);
     let cut = cuts.iter().find(|(_, done)| *done >= spare);
     cut.map_or(output.len(), |(end, _)| *end)
 }

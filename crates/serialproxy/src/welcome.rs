@@ -21,7 +21,7 @@ pub(crate) async fn welcome(
     if !std::io::stdout().is_terminal() {
         return;
     }
-    let page = Page { project: None, after: None, limit: PAGE };
+    let page = Page { project: None, after: None, limit: PAGE, changed_within: None };
     let servers = match servers.servers(page).await {
         Ok(answer) => answer.servers,
         Err(error) => {

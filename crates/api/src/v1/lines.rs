@@ -33,9 +33,10 @@ pub(super) fn routes() -> [Route; 5] {
         Route::get("/v1/lines", lines)
             .summary(
                 "Lists all lines, ordered by server and port; marker is SERVER/PORT of the last \
-                 line of the previous page",
+                 line of the previous page. To follow changes, ask again with changed_within: \
+                 the seconds since the last call began, and two more",
             )
-            .query(&["limit", "marker"])
+            .query(&["changed_within", "limit", "marker"])
             .answer("Lines"),
         Route::get("/v1/lines/{server}/{port}", line).summary("One line").answer("Line"),
         Route::get("/v1/lines/{server}/{port}/output", output)
@@ -64,7 +65,8 @@ async fn lines(
 ) -> Result<Json<Lines>, Fault> {
     let limit = query.limit()?;
     let after = query.text("marker").map(marker).transpose()?;
-    let page = Page { project: caller.scope().cloned(), after, limit };
+    let changed_within = query.value("changed_within", "a number of seconds")?;
+    let page = Page { project: caller.scope().cloned(), after, limit, changed_within };
     Ok(Json(api.lines.lines(page).await?))
 }
 

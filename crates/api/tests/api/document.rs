@@ -192,6 +192,9 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
             "pattern" => value.as_str().is_none_or(|text| text.parse::<Name>().is_ok()),
             "minimum" => value.as_i64() >= rule.as_i64(),
             "maximum" => value.as_i64() <= rule.as_i64(),
+            "maxLength" => value
+                .as_str()
+                .is_none_or(|text| text.chars().count() as u64 <= rule.as_u64().unwrap()),
             "minProperties" => members.clone().count() as u64 >= rule.as_u64().unwrap(),
             "maxProperties" => members.clone().count() as u64 <= rule.as_u64().unwrap(),
             "required" => {

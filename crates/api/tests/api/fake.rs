@@ -174,6 +174,8 @@ impl Fake {
             bytes_out: 2,
             writer: live.then(writer),
             watchers: 0,
+            last_line: live.then(|| "login:".to_owned()),
+            idle: live.then_some(12),
         })
     }
 
@@ -280,7 +282,11 @@ impl LineBook for Fake {
     }
 
     fn lines(&self, page: Page<LineKey>) -> Answer<'_, Lines> {
-        self.say("lines".into(), || {
+        let asked = match page.changed_within {
+            None => "lines".into(),
+            Some(seconds) => format!("lines that changed within {seconds} s"),
+        };
+        self.say(asked, || {
             let own = self.all().into_iter().filter(|server| page.is_of(&server.project));
             let keys =
                 own.flat_map(|server| [0, 1].map(|port| LineKey { server: server.id, port }));

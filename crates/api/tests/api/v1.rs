@@ -36,6 +36,8 @@ async fn a_line_is_shown_with_its_writer_and_endpoint() {
         "bytes_out": 2,
         "writer": {"session": SESSION, "user": "alice", "since": "2026-11-22T09:00:00Z"},
         "watchers": 0,
+        "last_line": "login:",
+        "idle": 12,
     });
     assert_eq!(answer.json(), expected);
 }
@@ -121,6 +123,16 @@ async fn a_list_of_servers_that_may_be_old_says_how_old_it_is() {
     assert_eq!(answer.json()["as_of"].as_str().unwrap().parse().ok(), as_of);
     let fresh = Bench::new().get("/v1/servers").await;
     assert_eq!((fresh.header("age"), fresh.json().as_object().unwrap().len()), ("", 1));
+}
+
+#[tokio::test]
+async fn lines_that_changed_are_asked_for_by_the_seconds_since() {
+    let bench = Bench::new();
+    assert_eq!(bench.get("/v1/lines?changed_within=5&limit=1").await.status, 200);
+    assert_eq!(bench.fake.asked(), ["lines that changed within 5 s"]);
+    let answer = bench.get("/v1/lines?changed_within=-1").await;
+    let wrong = "changed_within: '-1' is not allowed; expected a number of seconds";
+    answer.is_fault(400, "badRequest", wrong);
 }
 
 #[tokio::test]

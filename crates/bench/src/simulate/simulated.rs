@@ -132,6 +132,8 @@ fn line(server: &api::Server) -> api::Line {
         bytes_out: 0,
         writer: None,
         watchers: 0,
+        last_line: None,
+        idle: None,
     }
 }
 

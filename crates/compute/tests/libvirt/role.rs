@@ -102,7 +102,7 @@ impl Role {
 
     /// All servers.
     pub(crate) async fn servers(&self) -> Vec<api::Server> {
-        let page = Page { project: None, after: None, limit: PAGE };
+        let page = Page { project: None, after: None, limit: PAGE, changed_within: None };
         self.manager.servers(page).await.unwrap().servers
     }
 

@@ -121,7 +121,7 @@ async fn lists_come_in_pages_of_a_project_or_of_all() {
     });
     let servers = async |project: Option<&str>, after: Option<(&str, ServerId)>, limit| {
         let after = after.map(|(name, id)| ServerMark { name: name.into(), id });
-        let page = Page { project: project.map(str::to_owned), after, limit };
+        let page = Page { project: project.map(str::to_owned), after, limit, changed_within: None };
         let servers = role.manager.servers(page).await.unwrap().servers;
         servers.into_iter().map(|server| server.name).collect::<Vec<_>>().join(" ")
     };
@@ -133,7 +133,7 @@ async fn lists_come_in_pages_of_a_project_or_of_all() {
     assert_eq!(servers(Some("team-a"), Some(switch), 9).await, "zeta");
 
     let lines = async |project: Option<&str>, after, limit| {
-        let page = Page { project: project.map(str::to_owned), after, limit };
+        let page = Page { project: project.map(str::to_owned), after, limit, changed_within: None };
         let lines = role.manager.lines(page).await.unwrap().lines;
         lines.into_iter().map(|line| line.server.name).collect::<Vec<_>>()
     };

@@ -14,6 +14,7 @@ mod closed;
 mod fence;
 mod incoming;
 mod kept;
+mod listed;
 mod lost;
 mod model;
 mod pen;

@@ -102,8 +102,10 @@ fn line() -> impl Strategy<Value = Line> {
     let cause = option::of(prop::sample::select(Cause::ALL));
     let connection = (state, text(), cause, option::of(endpoint()));
     let sessions = (option::of(writer()), any::<u64>());
-    (server_ref(), any::<u8>(), connection, id(), any::<[u64; 5]>(), sessions).prop_map(
-        |(server, port, (state, reason, cause, endpoint), line, counts, (writer, watchers))| {
+    let printed = (option::of(text()), option::of(any::<u64>()));
+    (server_ref(), any::<u8>(), connection, id(), any::<[u64; 5]>(), sessions, printed).prop_map(
+        |(server, port, connection, line, counts, (writer, watchers), (last_line, idle))| {
+            let (state, reason, cause, endpoint) = connection;
             let [epoch, offset, first_offset, bytes_in, bytes_out] = counts;
             Line {
                 server,
@@ -120,6 +122,8 @@ fn line() -> impl Strategy<Value = Line> {
                 bytes_out,
                 writer,
                 watchers,
+                last_line,
+                idle,
             }
         },
     )
@@ -209,8 +213,10 @@ fn adopted() -> impl Strategy<Value = Adopted> {
 }
 
 fn page<M: Debug>(mark: impl Strategy<Value = M>) -> impl Strategy<Value = Page<M>> {
-    (option::of(text()), option::of(mark), any::<usize>())
-        .prop_map(|(project, after, limit)| Page { project, after, limit })
+    let changed_within = option::of(any::<u64>());
+    (option::of(text()), option::of(mark), any::<usize>(), changed_within).prop_map(
+        |(project, after, limit, changed_within)| Page { project, after, limit, changed_within },
+    )
 }
 
 fn server_mark() -> impl Strategy<Value = ServerMark> {
