@@ -20,10 +20,10 @@ other() {
 
 # maintainer_script PACKAGE SCRIPT: the script as the package has it.
 maintainer_script() {
-    local start="systemctl enable --now serialproxy-api.service (or -proxy)" names
-    [[ $1 != serialproxy ]] || start="systemctl enable --now serialproxy.service"
+    local start="systemctl enable --now serialproxy-api.service (or -proxy)" names groups=
+    [[ $1 != serialproxy ]] || { start="systemctl enable --now serialproxy.service" groups=libvirt; }
     names=$(units "$1" | sed 's|.*/||')
-    sed -e "s|@OTHER@|$(other "$1")|; s|@START@|$start|; s|@DOCS@|/usr/share/doc/$1/docs|" \
+    sed -e "s|@OTHER@|$(other "$1")|; s|@START@|$start|; s|@GROUPS@|$groups|; s|@DOCS@|/usr/share/doc/$1/docs|" \
         -e "s|@SOCKETS@|$(echo $(grep '\.socket$' <<<"$names"))|" \
         -e "s|@SERVICES@|$(echo $(grep '\.service$' <<<"$names"))|" "packaging/debian/$2"
 }
