@@ -1,22 +1,31 @@
 //! The files of a trail in `STATE/audit`: `audit.jsonl`, which grows, the closed ones before it
 //! (`audit-00000001.jsonl`, …), `head`, and `lock`.
+//!
+//! Root's commands write here too, while the directory belongs to the service's user. So it is opened once,
+//! and no name in it leads anywhere else.
 
-use std::fs;
-use std::fs::DirBuilder;
 use std::fs::File;
-use std::fs::OpenOptions;
 use std::io;
 use std::io::Read;
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::fchown;
 use std::path::Path;
-use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
+use rustix::fs::AtFlags;
+use rustix::fs::CWD;
+use rustix::fs::Dir;
+use rustix::fs::FlockOperation;
+use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::seal::GENESIS;
 use crate::seal::LINE;
@@ -26,6 +35,201 @@ use crate::seal::is_hash;
 pub(crate) const CURRENT: &str = "audit.jsonl";
 
 const HEAD: &str = "head";
+const LOCK: &str = "lock";
+
+/// How long another process may hold the lock, and how often it is tried meanwhile.
+const HELD: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// How a file is opened to append to it.
+pub(crate) const APPEND: OFlags = OFlags::RDWR.union(OFlags::APPEND).union(OFlags::CREATE);
+
+/// The directory of a trail.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    uid: u32,
+    gid: u32,
+}
+
+/// A trail as it is between two writes. Later writes change nothing of it.
+pub(crate) struct Snapshot {
+    pub(crate) head: Option<Head>,
+    /// The oldest first.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A file of a trail.
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) file: File,
+    /// What is behind was written later.
+    pub(crate) size: u64,
+}
+
+impl Directory {
+    /// Opens it. The path may lead over links, but is not one itself.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::at(CWD, path, OFlags::NOFOLLOW)
+    }
+
+    /// The same, and makes it where it is missing. Its owner alone enters it.
+    pub(crate) fn make(path: &Path) -> io::Result<Self> {
+        match Self::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let above = Self::at(CWD, &Path::new(".").join(above), OFlags::empty())?;
+        rustix::fs::mkdirat(&above.fd, name, Mode::RWXU)?;
+        let made = Self::at(&above.fd, Path::new(name), OFlags::NOFOLLOW)?;
+        if geteuid().is_root() && made.uid == 0 && above.uid != 0 {
+            fchown(&made.fd, Some(above.uid), Some(above.gid))?;
+        }
+        Self::open(path)
+    }
+
+    fn at(above: impl AsFd, path: &Path, flags: OFlags) -> io::Result<Self> {
+        let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = File::from(rustix::fs::openat(above, path, flags, Mode::empty())?);
+        let own = fd.metadata()?;
+        Ok(Self { fd: fd.into(), uid: own.uid(), gid: own.gid() })
+    }
+
+    /// Opens a file, which its owner alone reads.
+    pub(crate) fn file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        // A pipe in its place would wait for its other end.
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(format!("{name} is not a regular file")));
+        }
+        if flags.contains(OFlags::CREATE) {
+            self.adopt(&file, name)?;
+        }
+        Ok(file)
+    }
+
+    /// What root writes into a directory of the service's user is that user's; a file of somebody else that
+    /// has a second name here is not.
+    fn adopt(&self, file: &File, name: &str) -> io::Result<()> {
+        let own = file.metadata()?;
+        if !geteuid().is_root() || self.uid == 0 || own.uid() == self.uid {
+            return Ok(());
+        }
+        if own.uid() != 0 || own.nlink() != 1 {
+            let text = format!("{name} does not belong to the owner of its directory");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        fchown(file, Some(self.uid), Some(self.gid))
+    }
+
+    /// Waits until no other process reads or writes; not for long, since that one may be stopped.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        let lock = self.file(LOCK, OFlags::RDWR | OFlags::CREATE)?;
+        wait_for(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(lock)
+    }
+
+    /// The trail as it is between two writes.
+    pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
+        // A trail that nobody has written to since it was copied has no lock.
+        let lock = self.existing(LOCK)?;
+        if let Some(lock) = &lock {
+            wait_for(lock, FlockOperation::NonBlockingLockShared)?;
+        }
+        let head = self.head()?;
+        let mut parts = Vec::new();
+        let closed = self.closed()?.into_iter().map(closed_name);
+        for name in closed.chain([CURRENT.to_owned()]) {
+            if let Some(file) = self.existing(&name)? {
+                let size = file.metadata()?.len();
+                parts.push(Part { name, file, size });
+            }
+        }
+        Ok(Snapshot { head, parts })
+    }
+
+    /// Opens a file to read it. None where there is none.
+    fn existing(&self, name: &str) -> io::Result<Option<File>> {
+        match self.file(name, OFlags::RDONLY) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The numbers of the closed files, the oldest first.
+    pub(crate) fn closed(&self) -> io::Result<Vec<u64>> {
+        let mut closed = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            let number = name.strip_prefix("audit-").and_then(|name| name.strip_suffix(".jsonl"));
+            // Of two names of one number, the one that we give.
+            let number = number.and_then(|number| number.parse().ok());
+            closed.extend(number.filter(|number| closed_name(*number) == name));
+        }
+        closed.sort_unstable();
+        Ok(closed)
+    }
+
+    /// Where the trail ends and begins; none where that is not known yet.
+    pub(crate) fn head(&self) -> io::Result<Option<Head>> {
+        let Some(file) = self.existing(HEAD)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(256).read_to_end(&mut bytes)?;
+        Ok(std::str::from_utf8(&bytes).ok().and_then(Head::parse))
+    }
+
+    /// Replaces the one before: who reads it finds the old one or the new one, also after a crash.
+    pub(crate) fn set_head(&self, head: &Head) -> io::Result<()> {
+        let new = "head.new";
+        match rustix::fs::unlinkat(&self.fd, new, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut file = self.file(new, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        file.write_all(head.text().as_bytes())?;
+        file.sync_data()?;
+        self.rename(new, HEAD)
+    }
+
+    /// Gives a file another name.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    /// Makes the names last.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.fd)?)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no lock of a file tells when it is free, for so long at most"
+)]
+fn wait_for(lock: &File, operation: FlockOperation) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match rustix::fs::flock(lock, operation) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < HELD => thread::sleep(AGAIN),
+            Err(Errno::WOULDBLOCK) => {
+                let text = "another process holds its lock: is one stopped?";
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
+            done => return Ok(done?),
+        }
+    }
+}
 
 /// Says where the trail ends, and where it begins.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,113 +241,29 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// None where there is none yet.
-    pub(crate) fn read(directory: &Path) -> io::Result<Option<Self>> {
-        let mut text = String::new();
-        match File::open(directory.join(HEAD)) {
-            Ok(file) => file.take(256).read_to_string(&mut text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let last = lines.next().unwrap_or_default().to_owned();
         let first = lines.next().unwrap_or(GENESIS).to_owned();
         let sound = is_hash(&last) && is_hash(&first) && lines.next().is_none();
-        Ok(sound.then_some(Self { last, first }))
+        sound.then_some(Self { last, first })
     }
 
-    /// Replaces the one before: who reads it finds the old one or the new one, also after a crash.
-    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
-        let new = directory.join("head.new");
-        let text = match self.first == GENESIS {
+    fn text(&self) -> String {
+        match self.first == GENESIS {
             true => format!("{}\n", self.last),
             false => format!("{}\n{}\n", self.last, self.first),
-        };
-        let mut file = open(&new, OpenOptions::new().write(true).create(true).truncate(true))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        fs::rename(new, directory.join(HEAD))
-    }
-}
-
-/// Makes the directory, which its owner alone enters.
-pub(crate) fn make(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().mode(0o700).create(directory)?;
-    adopt(&File::open(directory)?, directory)
-}
-
-/// Opens a file of the directory, which its owner alone reads.
-pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let no_link = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
-    let file = options.mode(0o600).custom_flags(no_link).open(path)?;
-    adopt(&file, path)?;
-    Ok(file)
-}
-
-/// What root writes into a directory of the service's user is that user's.
-fn adopt(file: &File, path: &Path) -> io::Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let (parent, own) = (parent.metadata()?, file.metadata()?);
-    if own.uid() != 0 || parent.uid() == 0 {
-        return Ok(());
-    }
-    fchown(file, Some(parent.uid()), Some(parent.gid()))
-}
-
-/// Waits until no other process writes.
-pub(crate) fn lock(directory: &Path) -> io::Result<File> {
-    let path = directory.join("lock");
-    let lock = open(&path, OpenOptions::new().write(true).create(true).truncate(false))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    Ok(lock)
-}
-
-/// The closed files, the oldest first.
-pub(crate) fn closed(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut closed = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("audit-"));
-        let number = number.and_then(|name| name.strip_suffix(".jsonl"));
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            closed.push((number, entry.path()));
         }
     }
-    closed.sort_unstable();
-    Ok(closed)
 }
 
-/// The path of a closed file.
-pub(crate) fn closed_path(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("audit-{number:08}.jsonl"))
-}
-
-/// All files that exist, the oldest first, opened: so a file that is closed meanwhile is there once.
-pub(crate) fn all(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let current = directory.join(CURRENT);
-    // The newest name may be given to the current file meanwhile.
-    let had_current = identity(&current);
-    let mut paths: Vec<_> = closed(directory)?.into_iter().map(|(_, path)| path).collect();
-    let closed_meanwhile =
-        had_current.is_some() && paths.last().and_then(|path| identity(path)) == had_current;
-    if had_current.is_some() && !closed_meanwhile {
-        paths.push(current);
-    }
-    Ok(paths)
-}
-
-/// Which file is at a path.
-pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()))
+/// The name of a closed file.
+pub(crate) fn closed_name(number: u64) -> String {
+    format!("audit-{number:08}.jsonl")
 }
 
 /// Where the complete lines of a file end, and the last of them, without its newline.
-pub(crate) fn last_line(file: &File) -> io::Result<(u64, Option<Vec<u8>>)> {
-    let size = file.metadata()?.len();
+pub(crate) fn last_line(file: &File, size: u64) -> io::Result<(u64, Option<Vec<u8>>)> {
     // A torn line may stand behind the last complete one.
     let from = size.saturating_sub(2 * LINE as u64);
     let mut tail = vec![0; usize::try_from(size - from).unwrap_or_default()];

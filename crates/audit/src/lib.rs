@@ -8,6 +8,7 @@
 //! Each line holds the hash of the one before, over all files and processes of a host.
 
 mod files;
+mod lines;
 mod queue;
 mod read;
 mod seal;

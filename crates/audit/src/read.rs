@@ -1,11 +1,7 @@
 //! Reading events from a trail.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
 use std::path::Path;
 
 use serialproxy_proto::audit::Event;
@@ -13,8 +9,9 @@ use serialproxy_proto::audit::Marker;
 use serialproxy_proto::audit::Page;
 use serialproxy_proto::audit::Query;
 
-use crate::files;
-use crate::seal::LINE;
+use crate::files::Directory;
+use crate::files::Part;
+use crate::lines::Lines;
 
 /// Bytes of the events of a page at most.
 const PAGE: usize = 2 * 1024 * 1024;
@@ -27,15 +24,14 @@ const PAGE: usize = 2 * 1024 * 1024;
 /// When a file cannot be read.
 pub fn read(directory: &Path, query: &Query) -> io::Result<Page> {
     let mut found = Found { limit: query.limit, ..Found::default() };
-    if directory.is_dir() {
-        for path in files::all(directory)? {
-            match File::open(path) {
-                Ok(file) => found.add_all(file, query)?,
-                // It became too old meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
+    let parts = match Directory::open(directory) {
+        Ok(directory) => directory.snapshot()?.parts,
+        // Nothing was recorded yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    for part in &parts {
+        found.add_all(part, query)?;
     }
     Ok(found.page())
 }
@@ -59,23 +55,17 @@ struct Found {
 }
 
 impl Found {
-    fn add_all(&mut self, file: File, query: &Query) -> io::Result<()> {
-        let mut file = BufReader::new(file);
-        let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            if (&mut file).take(LINE as u64).read_until(b'\n', &mut bytes)? == 0 {
-                return Ok(());
-            }
-            if !bytes.ends_with(b"\n") {
-                continue;
-            }
-            if let Ok(event) = serde_json::from_slice::<Event>(&bytes)
+    fn add_all(&mut self, part: &Part, query: &Query) -> io::Result<()> {
+        let mut lines = Lines::of(part)?;
+        while let Some(line) = lines.next()? {
+            if let Some(line) = line.complete()
+                && let Ok(event) = serde_json::from_slice::<Event>(line)
                 && query.matches(&event)
             {
                 self.add(event);
             }
         }
+        Ok(())
     }
 
     fn add(&mut self, event: Event) {

@@ -4,28 +4,28 @@
 //! Several processes of a host may write to one trail, so each locks it for a write, and looks whether it
 //! still ends where this process left it.
 
-use std::fs;
 use std::fs::File;
-use std::fs::OpenOptions;
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::time::SystemTime;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serialproxy_proto::audit::Event;
 use serialproxy_proto::audit::EventName;
 
-use crate::files;
+use crate::files::APPEND;
 use crate::files::CURRENT;
+use crate::files::Directory;
 use crate::files::Head;
-use crate::files::closed_path;
+use crate::files::Part;
+use crate::files::closed_name;
 use crate::files::last_line;
+use crate::lines::Lines;
 use crate::seal;
 use crate::seal::GENESIS;
 
@@ -35,7 +35,7 @@ const CLOCK_SET: SignedDuration = SignedDuration::from_secs(5);
 /// A trail, as one process writes to it.
 #[derive(Debug)]
 pub(crate) struct Trail {
-    directory: PathBuf,
+    path: PathBuf,
     max_size: u64,
     max_age: Duration,
     /// Where it ended at the last write.
@@ -67,8 +67,8 @@ pub(crate) struct Written {
 }
 
 impl Trail {
-    pub(crate) fn new(directory: PathBuf, max_size: u64, max_age: Duration) -> Self {
-        Self { directory, max_size, max_age, end: None }
+    pub(crate) fn new(path: PathBuf, max_size: u64, max_age: Duration) -> Self {
+        Self { path, max_size, max_age, end: None }
     }
 
     /// Appends events. Without any it only does what is due.
@@ -84,137 +84,148 @@ impl Trail {
         now: Timestamp,
         written: &mut Written,
     ) -> io::Result<()> {
-        files::make(&self.directory)?;
-        let _lock = files::lock(&self.directory)?;
-        let known = self.end.take().filter(|end| end.is_at(&self.directory.join(CURRENT)));
+        let directory = Directory::make(&self.path)?;
+        let _lock = directory.lock()?;
+        let known = self.end.take().filter(|end| end.is_in(&directory));
         let (mut end, gap) = match known {
             Some(end) => (end, None),
-            None => self.find_end(now)?,
+            None => find_end(&directory, now)?,
         };
         let is_old = |first| now.duration_since(first).unsigned_abs() >= self.max_age;
         if end.first.is_some_and(is_old) {
-            end = self.close(end)?;
+            end = end.close(&directory)?;
         }
         let gaps = usize::from(gap.is_some());
         for event in gap.iter().chain(events) {
             let event = end.following(event)?;
             let line = seal::json(&event)?;
             if end.size > 0 && end.size + line.len() as u64 >= self.max_size {
-                end = self.close(end)?;
+                end = end.close(&directory)?;
             }
             end.write(&line, event)?;
             written.lines.push(line);
             written.events = written.lines.len().saturating_sub(gaps);
         }
         end.file.sync_data()?;
-        self.prune(&end.hash)?;
-        self.write_head(&end.hash)?;
+        self.prune(&directory, &end.hash)?;
+        write_head(&directory, &end.hash)?;
         self.end = Some(end);
         Ok(())
     }
 
-    /// Where the trail ends, and what of it is missing: after a crash, or somebody changed it.
-    fn find_end(&self, now: Timestamp) -> io::Result<(End, Option<Event>)> {
-        let path = self.directory.join(CURRENT);
-        let file = files::open(&path, OpenOptions::new().read(true).append(true).create(true))?;
-        let (complete, mut line) = last_line(&file)?;
-        let torn = file.metadata()?.len() > complete;
-        if torn {
-            file.set_len(complete)?;
-        }
-        let closed = files::closed(&self.directory)?.pop().map(|(_, path)| path);
-        if line.is_none()
-            && let Some(path) = &closed
-        {
-            line = last_line(&File::open(path)?)?.1;
-        }
-        let last = line.as_deref().and_then(|line| seal::open(line).ok());
-        let end = |hash: &str| End {
-            first: first_time(&path),
-            last: last.as_ref().map(|event| event.time),
-            size: complete,
-            hash: hash.to_owned(),
-            file,
-        };
-        let gap = |cause| Event::new(EventName::AuditGap, now).cause(cause);
-        let head = Head::read(&self.directory)?;
-        let reached = match (&head, &last) {
-            (None, None) => line.is_none(),
-            (None, Some(_)) => false,
-            (Some(head), None) => head.last == GENESIS && line.is_none(),
-            (Some(head), Some(last)) => {
-                head.last == last.hash || self.contains(closed.as_deref(), &head.last)?
-            }
-        };
-        let hash = last.as_ref().map_or(GENESIS, |last| &last.hash);
-        Ok(match reached {
-            true => (end(hash), torn.then(|| gap("torn").count(1))),
-            // It follows what is missing, so the chain stays broken here.
-            false => (end(head.as_ref().map_or(GENESIS, |head| &head.last)), Some(gap("cut"))),
-        })
-    }
-
-    /// Whether one of the newest lines has this hash: a crash may keep the head from being written.
-    fn contains(&self, closed: Option<&Path>, hash: &str) -> io::Result<bool> {
-        if hash == GENESIS && closed.is_none() {
-            return Ok(true);
-        }
-        let current = self.directory.join(CURRENT);
-        for path in closed.into_iter().chain([&*current]) {
-            for line in BufReader::new(File::open(path)?).split(b'\n') {
-                if seal::own_hash(&line?) == Some(hash) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Closes the current file, and begins the next one.
-    fn close(&self, end: End) -> io::Result<End> {
-        end.file.sync_data()?;
-        // Its age counts from now.
-        end.file.set_modified(SystemTime::now())?;
-        let newest = files::closed(&self.directory)?.last().map_or(0, |(number, _)| *number);
-        let current = self.directory.join(CURRENT);
-        fs::rename(&current, closed_path(&self.directory, newest + 1))?;
-        let file = files::open(&current, OpenOptions::new().read(true).append(true).create(true))?;
-        File::open(&self.directory)?.sync_all()?;
-        Ok(End { file, size: 0, first: None, ..end })
-    }
-
     /// Removes closed files that are too old. Head says first what the oldest line follows then.
-    fn prune(&self, last: &str) -> io::Result<()> {
-        for (_, path) in files::closed(&self.directory)? {
-            let file = File::open(&path)?;
-            if file.metadata()?.modified()?.elapsed().unwrap_or_default() < self.max_age {
+    fn prune(&self, directory: &Directory, last: &str) -> io::Result<()> {
+        for name in directory.closed()?.into_iter().map(closed_name) {
+            let file = directory.file(&name, OFlags::RDONLY)?;
+            let own = file.metadata()?;
+            if own.modified()?.elapsed().unwrap_or_default() < self.max_age {
                 return Ok(());
             }
-            if let Some(first) = last_line(&file)?.1.as_deref().and_then(seal::own_hash) {
-                let head = Head { last: last.to_owned(), first: first.to_owned() };
-                head.write(&self.directory)?;
+            let line = last_line(&file, own.len())?.1;
+            if let Some(first) = line.as_deref().and_then(seal::own_hash) {
+                directory.set_head(&Head { last: last.to_owned(), first: first.to_owned() })?;
             }
-            fs::remove_file(path)?;
+            directory.remove(&name)?;
         }
         Ok(())
     }
+}
 
-    fn write_head(&self, last: &str) -> io::Result<()> {
-        let first = Head::read(&self.directory)?.map_or_else(|| GENESIS.into(), |head| head.first);
-        Head { last: last.to_owned(), first }.write(&self.directory)
+/// Where the trail ends, and what of it is missing: after a crash, or somebody changed it.
+fn find_end(directory: &Directory, now: Timestamp) -> io::Result<(End, Option<Event>)> {
+    let file = directory.file(CURRENT, APPEND)?;
+    let size = file.metadata()?.len();
+    let (complete, mut line) = last_line(&file, size)?;
+    let torn = size > complete;
+    if torn {
+        file.set_len(complete)?;
     }
+    let closed = directory.closed()?.pop().map(|number| part(directory, &closed_name(number)));
+    let closed = closed.transpose()?;
+    if line.is_none()
+        && let Some(Part { file, size, .. }) = &closed
+    {
+        line = last_line(file, *size)?.1;
+    }
+    let last = line.as_deref().and_then(|line| seal::open(line).ok());
+    let current = part(directory, CURRENT)?;
+    let end = |hash: &str| End {
+        first: first_time(&current),
+        last: last.as_ref().map(|event| event.time),
+        size: complete,
+        hash: hash.to_owned(),
+        file,
+    };
+    let gap = |cause| Event::new(EventName::AuditGap, now).cause(cause);
+    let head = directory.head()?;
+    let reached = match (&head, &last) {
+        (None, None) => line.is_none(),
+        (None, Some(_)) => false,
+        // All that was written was removed, because it was old.
+        (Some(head), None) => head.last == head.first && line.is_none(),
+        (Some(head), Some(last)) => {
+            head.last == last.hash || contains(closed.as_ref(), &current, &head.last)?
+        }
+    };
+    // What follows something missing names it, so the chain stays broken there.
+    let of_head = head.as_ref().map_or(GENESIS, |head| &head.last);
+    let hash = last.as_ref().filter(|_| reached).map_or(of_head, |last| &last.hash);
+    Ok(match reached {
+        true => (end(hash), torn.then(|| gap("torn").count(1))),
+        false => (end(hash), Some(gap("cut"))),
+    })
+}
+
+fn part(directory: &Directory, name: &str) -> io::Result<Part> {
+    let file = directory.file(name, OFlags::RDONLY)?;
+    Ok(Part { name: name.to_owned(), size: file.metadata()?.len(), file })
+}
+
+/// Whether one of the newest lines has this hash: a crash may keep the head from being written.
+fn contains(closed: Option<&Part>, current: &Part, hash: &str) -> io::Result<bool> {
+    if hash == GENESIS && closed.is_none() {
+        return Ok(true);
+    }
+    for part in closed.into_iter().chain([current]) {
+        let mut lines = Lines::of(part)?;
+        while let Some(line) = lines.next()? {
+            if line.complete().and_then(seal::own_hash) == Some(hash) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn first_time(part: &Part) -> Option<Timestamp> {
+    let mut lines = Lines::of(part).ok()?;
+    let line = lines.next().ok()??;
+    Some(seal::open(line.complete()?).ok()?.time)
+}
+
+fn write_head(directory: &Directory, last: &str) -> io::Result<()> {
+    let first = directory.head()?.map_or_else(|| GENESIS.into(), |head| head.first);
+    directory.set_head(&Head { last: last.to_owned(), first })
 }
 
 impl End {
     /// Whether the trail still ends here.
-    fn is_at(&self, path: &Path) -> bool {
-        let same = || {
-            let own = self.file.metadata().ok()?;
-            let (id, size) = (files::identity(path)?, own.len());
-            use std::os::unix::fs::MetadataExt;
-            Some(id == (own.dev(), own.ino()) && size == self.size)
-        };
-        same().unwrap_or_default()
+    fn is_in(&self, directory: &Directory) -> bool {
+        let current = directory.file(CURRENT, OFlags::RDONLY).and_then(|file| file.metadata());
+        let (Ok(current), Ok(own)) = (current, self.file.metadata()) else { return false };
+        (current.dev(), current.ino()) == (own.dev(), own.ino()) && own.len() == self.size
+    }
+
+    /// Closes the current file, and begins the next one.
+    fn close(self, directory: &Directory) -> io::Result<Self> {
+        self.file.sync_data()?;
+        // Its age counts from now.
+        self.file.set_modified(SystemTime::now())?;
+        let newest = directory.closed()?.pop().unwrap_or_default();
+        directory.rename(CURRENT, &closed_name(newest + 1))?;
+        let file = directory.file(CURRENT, APPEND)?;
+        directory.sync()?;
+        Ok(Self { file, size: 0, first: None, ..self })
     }
 
     /// The event as it is written next: no two events of a host have the same time.
@@ -240,9 +251,4 @@ impl End {
         self.hash = event.hash;
         Ok(())
     }
-}
-
-fn first_time(path: &Path) -> Option<Timestamp> {
-    let line = BufReader::new(File::open(path).ok()?).split(b'\n').next()?.ok()?;
-    Some(seal::open(&line).ok()?.time)
 }

@@ -1,19 +1,17 @@
 //! Verifying a trail: whether a line was changed, removed, added or moved.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
 use std::path::Path;
 
-use crate::files;
-use crate::files::Head;
+use crate::files::CURRENT;
+use crate::files::Directory;
+use crate::files::Part;
+use crate::files::Snapshot;
 use crate::files::last_line;
+use crate::lines::Lines;
 use crate::seal;
 use crate::seal::GENESIS;
-use crate::seal::LINE;
 
 /// Problems that are named at most.
 const NAMED: usize = 100;
@@ -52,33 +50,26 @@ pub struct Verified {
 ///
 /// When there is none, or a file cannot be read.
 pub fn verify(directory: &Path) -> io::Result<Verified> {
-    // Lines are written before the head, so a head that is read first is behind them.
-    let head = Head::read(directory)?;
-    let paths = files::all(directory)?;
+    let Snapshot { head, parts } = Directory::open(directory)?.snapshot()?;
     let mut reading = Reading {
         verified: Verified::default(),
         previous: head.as_ref().map_or_else(|| GENESIS.into(), |head| head.first.clone()),
         wanted: head.as_ref().map(|head| head.last.clone()),
+        last: (CURRENT.into(), 0),
     };
     reading.reached(&reading.previous.clone());
-    for path in &paths {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            // It became too old meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
+    for part in &parts {
         let old = head.as_ref().filter(|head| head.first != GENESIS && reading.verified.files == 0);
         if let Some(head) = old
-            && last_line(&file)?.1.as_deref().and_then(seal::own_hash) == Some(&head.first)
+            && last_line(&part.file, part.size)?.1.as_deref().and_then(seal::own_hash)
+                == Some(&head.first)
         {
-            // It is about to be removed.
+            // A crash kept it from being removed.
             continue;
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        reading.file(&name, file)?;
+        reading.file(part)?;
     }
-    reading.end(&paths, head.is_none());
+    reading.end(head.is_none());
     Ok(reading.verified)
 }
 
@@ -88,25 +79,24 @@ struct Reading {
     previous: String,
     /// The hash of the head, until its line was read.
     wanted: Option<String>,
+    /// The file that was read last, and how many lines it has.
+    last: (String, usize),
 }
 
 impl Reading {
-    fn file(&mut self, name: &str, file: File) -> io::Result<()> {
+    fn file(&mut self, part: &Part) -> io::Result<()> {
         self.verified.files += 1;
-        let mut file = BufReader::new(file);
-        let mut bytes = Vec::new();
-        for line in 1.. {
-            bytes.clear();
-            let read = (&mut file).take(LINE as u64).read_until(b'\n', &mut bytes)?;
-            if read == 0 {
-                break;
-            }
-            match bytes.strip_suffix(b"\n") {
-                Some(text) => self.line(name, line, text),
-                None if read == LINE => self.flaw(name, line, "is too long for an event"),
-                None => self.flaw(name, line, "is incomplete"),
+        let (name, mut count) = (&part.name, 0);
+        let mut lines = Lines::of(part)?;
+        while let Some(line) = lines.next()? {
+            count += 1;
+            match line.complete() {
+                Some(text) => self.line(name, count, text),
+                None if line.is_too_long() => self.flaw(name, count, "is too long for an event"),
+                None => self.flaw(name, count, "is incomplete"),
             }
         }
+        self.last = (name.clone(), count);
         Ok(())
     }
 
@@ -141,18 +131,13 @@ impl Reading {
         }
     }
 
-    fn end(&mut self, paths: &[impl AsRef<Path>], lacks_head: bool) {
-        let last = paths.last().and_then(|path| path.as_ref().file_name());
-        let name = last.map_or_else(|| files::CURRENT.into(), |name| name.to_string_lossy());
-        let events = self.verified.events;
+    fn end(&mut self, lacks_head: bool) {
+        let (name, lines) = self.last.clone();
         if self.wanted.is_some() {
-            self.flaw(
-                &name,
-                events + 1,
-                "is missing: the trail ended later, as the file head says",
-            );
+            let what = "is missing: the trail ended later, as the file head says";
+            self.flaw(&name, lines + 1, what);
         }
-        if lacks_head && events > 0 {
+        if lacks_head && self.verified.events > 0 {
             self.flaw("head", 1, "is missing, or is no hash");
         }
     }

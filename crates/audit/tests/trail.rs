@@ -3,8 +3,12 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -154,6 +158,98 @@ fn files_are_closed_by_age_and_removed_when_they_are_old_and_what_is_left_is_who
 }
 
 #[test]
+fn verifying_and_reading_find_all_of_it_while_files_are_closed() {
+    let place = Place::new();
+    let audit = place.start(2048, LONG);
+    let written = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..300 {
+                record(&audit, 2);
+                written.fetch_add(2, Ordering::Release);
+            }
+        });
+        while written.load(Ordering::Acquire) < 600 {
+            let least = written.load(Ordering::Acquire);
+            if least > 0 {
+                assert_eq!(place.flaws(), [""; 0]);
+                let events = place.events();
+                assert!(events.len() >= least, "{} of {least}", events.len());
+                assert!(events.windows(2).all(|two| two[1].prev == two[0].hash));
+            }
+        }
+    });
+}
+
+#[test]
+fn verifying_finds_nothing_while_old_files_are_removed() {
+    let place = Place::new();
+    let audit = place.start(1 << 20, Duration::from_nanos(1));
+    let done = AtomicBool::new(false);
+    record(&audit, 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200 {
+                record(&audit, 2);
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            assert_eq!(place.flaws(), [""; 0]);
+        }
+    });
+}
+
+#[test]
+fn nothing_is_missing_after_a_restart_when_all_that_was_written_became_too_old() {
+    let place = Place::new();
+    let start = || place.start(1 << 20, Duration::from_nanos(1));
+    record(&start(), 2);
+    // It closes the file and removes it.
+    assert!(start().flush(WITHIN));
+    assert_eq!((place.events().len(), place.files().len()), (0, 1));
+    record(&place.start(1 << 20, LONG), 1);
+    let events = place.events();
+    assert_eq!((events.len(), events[0].name), (1, EventName::TokenIssued));
+    assert_eq!(place.flaws(), [""; 0]);
+}
+
+#[test]
+fn nothing_is_written_where_a_link_leads_and_no_file_of_somebody_else() {
+    let (place, other) = (Place::new(), Place::new());
+    fs::create_dir(other.directory()).unwrap();
+    std::os::unix::fs::symlink(other.directory(), place.directory()).unwrap();
+    assert!(!place.start(1 << 20, LONG).writable());
+    assert_eq!(fs::read_dir(other.directory()).unwrap().count(), 0);
+    fs::remove_file(place.directory()).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let service = Some(65534);
+    std::os::unix::fs::chown(place.0.path(), service, service).unwrap();
+    record(&place.start(1 << 20, LONG), 1);
+    let owner = |path: &Path| path.metadata().unwrap().uid();
+    for path in [place.directory(), place.file("lock"), place.file("head")] {
+        assert_eq!(Some(owner(&path)), service, "{}", path.display());
+    }
+    let secret = other.0.path().join("of root");
+    for name in ["audit.jsonl", "lock"] {
+        fs::write(&secret, "as it is").unwrap();
+        fs::remove_file(place.file(name)).unwrap();
+        fs::hard_link(&secret, place.file(name)).unwrap();
+        assert!(!place.start(1 << 20, LONG).writable(), "{name}");
+        assert_eq!(
+            (fs::read_to_string(&secret).unwrap().as_str(), owner(&secret)),
+            ("as it is", 0)
+        );
+    }
+    fs::remove_file(place.file("lock")).unwrap();
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, place.file("lock"), fifo, 0o666.into(), 0).unwrap();
+    assert!(!place.start(1 << 20, LONG).writable());
+}
+
+#[test]
 fn a_torn_last_line_is_stated_and_the_chain_goes_on() {
     let place = Place::new();
     place.record(3);
@@ -187,6 +283,13 @@ fn a_tail_that_was_cut_is_found_and_stays_so_after_a_restart() {
     fs::write(place.file("audit.jsonl"), format!("{kept}\n")).unwrap();
     let cut = "audit.jsonl line 5: is missing: the trail ended later, as the file head says";
     assert_eq!(place.flaws(), [cut]);
+    let two_files = Place::new();
+    let audit = two_files.start(4096, LONG);
+    record(&audit, 20);
+    let last = two_files.file("audit.jsonl");
+    let text = fs::read_to_string(&last).unwrap();
+    fs::write(&last, text.split_inclusive('\n').next().unwrap()).unwrap();
+    assert!(two_files.flaws()[0].starts_with("audit.jsonl line 2: is missing"));
     place.record(2);
     let broken = "audit.jsonl line 5: does not follow the line before: lines are missing or moved";
     assert_eq!(place.flaws(), [broken]);
