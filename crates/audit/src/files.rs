@@ -129,8 +129,18 @@ impl Directory {
     /// Waits until no other process reads or writes; not for long, since that one may be stopped.
     pub(crate) fn lock(&self) -> io::Result<File> {
         let lock = self.file(LOCK, OFlags::RDWR | OFlags::CREATE)?;
-        wait_for(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        self.take(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(lock)
+    }
+
+    /// Takes the lock in turn: who waits for it keeps away those who come later, such as a writer that has
+    /// just released it.
+    fn take(&self, lock: &File, operation: FlockOperation) -> io::Result<()> {
+        let until = Instant::now() + HELD;
+        wait_for(&self.fd, FlockOperation::NonBlockingLockExclusive, until)?;
+        let taken = wait_for(lock, operation, until);
+        rustix::fs::flock(&self.fd, FlockOperation::Unlock)?;
+        taken
     }
 
     /// The trail as it is between two writes.
@@ -138,7 +148,7 @@ impl Directory {
         // A trail that nobody has written to since it was copied has no lock.
         let lock = self.existing(LOCK)?;
         if let Some(lock) = &lock {
-            wait_for(lock, FlockOperation::NonBlockingLockShared)?;
+            self.take(lock, FlockOperation::NonBlockingLockShared)?;
         }
         let head = self.head()?;
         let mut parts = Vec::new();
@@ -213,15 +223,11 @@ impl Directory {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no lock of a file tells when it is free, for so long at most"
-)]
-fn wait_for(lock: &File, operation: FlockOperation) -> io::Result<()> {
-    let start = Instant::now();
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a lock of a file is free")]
+fn wait_for(lock: impl AsFd, operation: FlockOperation, until: Instant) -> io::Result<()> {
     loop {
-        match rustix::fs::flock(lock, operation) {
-            Err(Errno::WOULDBLOCK) if start.elapsed() < HELD => thread::sleep(AGAIN),
+        match rustix::fs::flock(&lock, operation) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(AGAIN),
             Err(Errno::WOULDBLOCK) => {
                 let text = "another process holds its lock: is one stopped?";
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, text));

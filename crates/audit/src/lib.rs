@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use jiff::Timestamp;
 pub use serialproxy_proto::audit::Event;
@@ -73,6 +74,7 @@ struct Shared {
     queue: Queue,
     required: bool,
     directory: PathBuf,
+    /// Whether the last write succeeded. One that hangs changes nothing of it.
     writable: AtomicBool,
 }
 
@@ -117,7 +119,9 @@ impl Audit {
 
     /// Whether events can be written, as far as is known.
     pub fn writable(&self) -> bool {
-        self.0.as_ref().is_none_or(|shared| shared.writable.load(Ordering::Relaxed))
+        self.0.as_ref().is_none_or(|shared| {
+            shared.writable.load(Ordering::Relaxed) && !shared.queue.is_stuck(Instant::now())
+        })
     }
 
     /// Whether something may happen that is to be recorded.

@@ -1,5 +1,6 @@
 //! Events that wait to be written: a bounded number.
 
+use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -15,9 +16,16 @@ use serialproxy_proto::audit::EventName;
 /// Events that wait at most. An event takes some 600 bytes, and 5 KiB at worst.
 const ROOM: usize = 4096;
 
-/// Events of strangers, whom nothing else bounds, at once, and how often there is room for another one.
-const STRANGERS: u32 = 1000;
-const STRANGER_EVERY: Duration = Duration::from_secs(1);
+/// Refusals that one user, or all strangers together, cause at once, and how often there is room for another
+/// one: nothing else bounds how often somebody is refused.
+const REFUSALS: u32 = 1000;
+const REFUSAL_EVERY: Duration = Duration::from_secs(1);
+
+/// Users whose refusals are counted. Further ones count as strangers.
+const USERS: usize = 4096;
+
+/// How long an event may wait in a trail that can be written.
+const WAITS: Duration = Duration::from_secs(2);
 
 /// Events waiting for the writer.
 #[derive(Debug, Default)]
@@ -31,31 +39,43 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    events: VecDeque<Event>,
-    /// Events that found no room since the last one that did.
+    /// Events, and since when they wait.
+    events: VecDeque<(Instant, Event)>,
+    /// Events that the writer has taken and not written, and since when the first of them waits.
+    taken: usize,
+    taken_since: Option<Instant>,
+    /// Events that are missing since the last one that found room.
     missing: u64,
+    /// Whether an event found no room, and what says so is not written yet.
+    is_full: bool,
     /// Events that found room.
     added: u64,
     /// Events that are written.
     done: u64,
     /// Whether the writer has tried to write.
     tried: bool,
-    /// When the debt of the strangers is gone.
-    strangers: Option<Instant>,
+    /// Until when the refusals of a user count, and of strangers, who are nobody.
+    debts: HashMap<Option<String>, Instant>,
 }
 
 impl Queue {
     /// Takes an event, or counts it.
     pub(crate) fn add(&self, event: Event) {
+        let now = Instant::now();
         let mut waiting = self.lock();
-        let is_over = is_strangers(&event) && !waiting.admits_stranger(Instant::now());
-        if is_over || waiting.events.len() + 2 > ROOM {
+        let who = refused(&event);
+        if who.is_some_and(|who| !waiting.admits(who, now)) {
             waiting.missing += 1;
+            return;
+        }
+        if waiting.events.len() + 2 > ROOM {
+            waiting.missing += 1;
+            waiting.is_full = true;
             serialproxy_metrics::AUDIT_DROPPED.inc();
             return;
         }
-        waiting.state_gap(event.time);
-        waiting.push(event);
+        waiting.state_gap(event.time, now);
+        waiting.push(event, now);
         drop(waiting);
         self.recorded.notify_one();
     }
@@ -68,16 +88,17 @@ impl Queue {
         let (mut waiting, _) = waiting.unwrap_or_else(PoisonError::into_inner);
         if waiting.events.len() <= most {
             // Nothing follows what is missing.
-            waiting.state_gap(Timestamp::now());
+            waiting.state_gap(Timestamp::now(), Instant::now());
         }
         let count = most.min(waiting.events.len());
-        waiting.events.drain(..count).collect()
+        waiting.taken += count;
+        waiting.taken_since = waiting.oldest();
+        waiting.events.drain(..count).map(|(_, event)| event).collect()
     }
 
-    /// Sleeps, unless it is told that there is more to do.
+    /// Lets the writer wait.
     pub(crate) fn pause(&self, pause: Duration) {
-        let waiting = self.lock();
-        drop(self.written.wait_timeout(waiting, pause));
+        drop(self.written.wait_timeout_while(self.lock(), pause, |_| true));
     }
 
     /// So many events that were taken are written.
@@ -85,8 +106,20 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.done += events as u64;
         waiting.tried = true;
+        waiting.taken = waiting.taken.saturating_sub(events);
+        if waiting.taken == 0 {
+            waiting.taken_since = None;
+            waiting.is_full &= !waiting.events.is_empty() || waiting.missing > 0;
+        }
         drop(waiting);
         self.written.notify_all();
+    }
+
+    /// Whether events wait for too long, or found no room: whoever writes may hang.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        let waiting = self.lock();
+        let waits = |since| now.saturating_duration_since(since) > WAITS;
+        waiting.is_full || waiting.oldest().is_some_and(waits)
     }
 
     /// Waits until the writer has tried to write.
@@ -110,37 +143,52 @@ impl Queue {
 }
 
 impl Waiting {
-    fn push(&mut self, event: Event) {
-        self.events.push_back(event);
+    /// Since when the first event waits that is not written.
+    fn oldest(&self) -> Option<Instant> {
+        self.taken_since.or_else(|| self.events.front().map(|(since, _)| *since))
+    }
+
+    fn push(&mut self, event: Event, now: Instant) {
+        self.events.push_back((now, event));
         self.added += 1;
     }
 
     /// Says where they would stand how many events are missing.
-    fn state_gap(&mut self, now: Timestamp) {
+    fn state_gap(&mut self, time: Timestamp, now: Instant) {
         match std::mem::take(&mut self.missing) {
             0 => {}
-            count => self.push(Event::new(EventName::AuditGap, now).cause("dropped").count(count)),
+            count => {
+                let gap = Event::new(EventName::AuditGap, time).cause("dropped").count(count);
+                self.push(gap, now);
+            }
         }
     }
 
-    fn admits_stranger(&mut self, now: Instant) -> bool {
-        let debt =
-            self.strangers.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
-        let debt = debt + STRANGER_EVERY;
-        let admits = debt <= STRANGER_EVERY * STRANGERS;
+    /// Whether there is room for one more refusal of a user.
+    fn admits(&mut self, who: Option<&str>, now: Instant) -> bool {
+        let mut who = who.map(str::to_owned);
+        if self.debts.len() >= USERS && !self.debts.contains_key(&who) {
+            self.debts.retain(|_, free| *free > now);
+            if self.debts.len() >= USERS {
+                who = None;
+            }
+        }
+        let debt = self.debts.get(&who).map(|free| free.saturating_duration_since(now));
+        let debt = debt.unwrap_or_default() + REFUSAL_EVERY;
+        let admits = debt <= REFUSAL_EVERY * REFUSALS;
         if admits {
-            self.strangers = Some(now + debt);
+            self.debts.insert(who, now + debt);
         }
         admits
     }
 }
 
-/// Whether anybody can cause such an event, without credentials.
-fn is_strangers(event: &Event) -> bool {
+/// Who was refused, if that is what the event says. Of a stranger, a name is only what somebody sent.
+fn refused(event: &Event) -> Option<Option<&str>> {
     match event.name {
-        EventName::TokenRefused | EventName::LoginFailed => true,
-        EventName::SessionRefused => event.user.is_none(),
-        _ => false,
+        EventName::TokenRefused | EventName::LoginFailed => Some(None),
+        EventName::SessionRefused => Some(event.user.as_deref()),
+        _ => None,
     }
 }
 
@@ -170,15 +218,54 @@ mod tests {
     }
 
     #[test]
-    fn strangers_fill_no_disk() {
+    fn nobody_fills_the_queue_or_the_disk_by_being_refused() {
         let queue = Queue::default();
-        for _ in 0..STRANGERS + 5 {
-            queue.add(event(EventName::LoginFailed));
+        for _ in 0..REFUSALS + 5 {
+            queue.add(event(EventName::LoginFailed).user("bob"));
+            queue.add(event(EventName::SessionRefused).user("alice").cause("busy"));
         }
-        queue.add(event(EventName::SessionRefused).user("alice"));
+        queue.add(event(EventName::SessionRefused).user("bob"));
         let events = queue.take(ROOM, NOW);
-        assert_eq!(events.len(), STRANGERS as usize + 2);
-        assert_eq!(events[STRANGERS as usize].count, Some(5));
+        assert_eq!(events.len(), 2 * REFUSALS as usize + 2);
+        assert_eq!(events[2 * REFUSALS as usize].count, Some(10));
+        assert!(!queue.is_stuck(Instant::now()));
+    }
+
+    #[test]
+    fn there_is_a_bound_to_the_users_whose_refusals_are_counted() {
+        let mut waiting = Waiting::default();
+        let now = Instant::now();
+        for number in 0..USERS {
+            assert!(waiting.admits(Some(&number.to_string()), now));
+        }
+        for number in 0..2 * REFUSALS {
+            let admits = waiting.admits(Some(&format!("late-{number}")), now);
+            assert_eq!(admits, number < REFUSALS);
+        }
+        assert!(waiting.debts.len() <= USERS + 1);
+        assert!(waiting.admits(Some("later"), now + REFUSAL_EVERY * 2));
+    }
+
+    #[test]
+    fn a_trail_is_stuck_while_an_event_waits_for_long_or_found_no_room() {
+        let queue = Queue::default();
+        let (now, later) = (Instant::now(), Instant::now() + WAITS * 2);
+        assert!(!queue.is_stuck(later));
+        queue.add(event(EventName::TokenIssued));
+        assert!(!queue.is_stuck(now) && queue.is_stuck(later));
+        queue.take(1, NOW);
+        assert!(queue.is_stuck(later), "it is taken, and not written");
+        queue.done(1);
+        assert!(!queue.is_stuck(later));
+        for _ in 0..ROOM {
+            queue.add(event(EventName::TokenIssued));
+        }
+        assert!(queue.is_stuck(now), "an event found no room");
+        while let taken @ 1.. = queue.take(ROOM / 2, NOW).len() {
+            assert!(queue.is_stuck(now));
+            queue.done(taken);
+        }
+        assert!(!queue.is_stuck(later));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -320,6 +321,48 @@ fn a_trail_that_is_required_admits_nothing_while_it_cannot_be_written() {
     let settings = Settings { directory, max_size, max_age: LONG, required: true, syslog: None };
     let audit = Audit::start(settings).unwrap();
     assert!(!audit.admits());
+}
+
+#[test]
+fn a_trail_that_is_required_admits_nothing_while_another_process_holds_its_lock() {
+    let place = Place::new();
+    let (directory, max_size) = (place.directory(), 1 << 20);
+    let settings = Settings { directory, max_size, max_age: LONG, required: true, syslog: None };
+    let audit = Audit::start(settings).unwrap();
+    assert!(audit.admits());
+    let lock = fs::File::open(place.file("lock")).unwrap();
+    lock.lock().unwrap();
+    audit.record(audit.event(EventName::TokenIssued));
+    until(|| !audit.admits());
+    lock.unlock().unwrap();
+    until(|| audit.admits());
+    assert_eq!(place.events().len(), 1);
+}
+
+#[test]
+fn a_trail_that_is_required_admits_nothing_once_an_event_found_no_room() {
+    let place = Place::new();
+    let (directory, max_size) = (place.directory(), 1 << 20);
+    let settings = Settings { directory, max_size, max_age: LONG, required: true, syslog: None };
+    let audit = Audit::start(settings).unwrap();
+    let lock = fs::File::open(place.file("lock")).unwrap();
+    lock.lock().unwrap();
+    for _ in 0..5000 {
+        audit.record(audit.event(EventName::TokenIssued));
+    }
+    assert!(!audit.admits());
+    lock.unlock().unwrap();
+    until(|| audit.admits());
+    assert!(place.events().iter().any(|event| event.name == EventName::AuditGap));
+}
+
+/// Waits until it is so.
+fn until(is: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < WITHIN, "not in time");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ metrics! {
     OPEN_FILES_LIMIT = "serialproxy_open_files_limit" Gauge ();
     /// Bytes written to the audit trail.
     AUDIT_BYTES = "serialproxy_audit_bytes_total" Counter ();
-    /// Audit events that could not be written.
+    /// Audit events that are missing because the trail could not be written; refusals over their rate do not count.
     AUDIT_DROPPED = "serialproxy_audit_dropped_total" Counter ();
     /// 1 for each thing that degrades this process or keeps it from serving, as in /healthz.
     UNHEALTHY = "serialproxy_unhealthy" Gauge ReasonName;
