@@ -11,7 +11,7 @@ use serialproxy_proto::identity::Tokens;
 use serialproxy_proto::identity::User;
 use serialproxy_proto::identity::UserAnswer;
 use serialproxy_proto::identity::Users;
-use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::times::rfc3339;
 
 use crate::api::Api;
 use crate::command::Format;

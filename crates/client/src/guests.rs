@@ -11,7 +11,7 @@ use serialproxy_proto::api::Disconnected;
 use serialproxy_proto::api::ServerAnswer;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::id::ServerId;
-use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::times::rfc3339;
 use tokio::time::Instant;
 use tokio::time::sleep;
 

@@ -15,7 +15,7 @@ use serialproxy_proto::api::Status;
 use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::compute::PAGE;
 use serialproxy_proto::id::ServerId;
-use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::times::rfc3339;
 use serialproxy_proto::token::Mode;
 
 use crate::api::Api;

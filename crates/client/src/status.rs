@@ -9,7 +9,7 @@ use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Servers;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::identity::LoginLink;
-use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::times::rfc3339;
 
 use crate::api::Api;
 use crate::api::ServerRow;

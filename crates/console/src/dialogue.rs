@@ -127,6 +127,7 @@ impl Dialogue {
         let now = Timestamp::now();
         match action {
             PenAction::Request => self.keyboard.request_pen(reason.as_deref(), now),
+            PenAction::Take => self.keyboard.take_pen(now),
             PenAction::Force => self.keyboard.force_pen(reason, now),
             PenAction::Grant => self.keyboard.grant_pen(now),
             PenAction::Deny => self.keyboard.deny_pen(reason.as_deref()),

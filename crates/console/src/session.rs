@@ -20,7 +20,7 @@ use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::refusal::Refusal;
-use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::times::rfc3339;
 use serialproxy_proto::work;
 use serialproxy_proto::work::Work;
 use tokio::task::consume_budget;
@@ -280,18 +280,22 @@ fn facts(refusal: &Refusal) -> Option<ServerMessage> {
     let state =
         |state, reason: &str| ServerMessage::State { state, reason: reason.to_owned(), cause };
     match refusal {
-        Refusal::Busy { session, user, since, own, free_in, can } => Some(ServerMessage::Pen {
-            state: PenState::Held,
-            session: Some(*session),
-            holder: Some(user.clone()),
-            by: None,
-            reason: Some(format!("since {}", rfc3339(*since))),
-            cause,
-            seconds: None,
-            free_in: *free_in,
-            own: *own,
-            can: can.clone(),
-        }),
+        Refusal::Busy { session, user, since, own, free_in, seen_ago, can } => {
+            Some(ServerMessage::Pen {
+                state: PenState::Held,
+                session: Some(*session),
+                holder: Some(user.clone()),
+                since: Some(*since),
+                by: None,
+                reason: Some(format!("since {}", rfc3339(*since))),
+                cause,
+                seconds: None,
+                free_in: *free_in,
+                seen_ago: *seen_ago,
+                own: *own,
+                can: can.clone(),
+            })
+        }
         Refusal::Stopped { status } | Refusal::Away { status } => {
             Some(state(LineState::Waiting, &format!("the server is {status}")))
         }

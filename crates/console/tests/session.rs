@@ -95,6 +95,7 @@ impl Rig {
             token: ConsoleToken::new().digest(),
             user: "alice".into(),
             mode: Mode::Write,
+            yields: false,
             may: Mode::Write,
             operator: true,
             wait: true,
@@ -313,13 +314,14 @@ async fn who_is_refused_is_told_who_types_and_then_the_connection_is_closed() {
     let since = Timestamp::UNIX_EPOCH;
     let session = serialproxy_proto::id::SessionId::new();
     let user = "bob".to_owned();
-    let (free_in, can) = (None, Vec::new());
-    let busy = Refusal::Busy { session, user, since, own: false, free_in, can };
+    let (free_in, seen_ago, can) = (None, None, Vec::new());
+    let busy = Refusal::Busy { session, user, since, own: false, free_in, seen_ago, can };
     let refusing = tokio::spawn(async move {
         serialproxy_console::refuse(Socket::new(stream, &[]), &busy).await;
     });
     let message = client.message("pen").await;
     assert_eq!((&message["state"], &message["holder"]), (&"held".into(), &"bob".into()));
+    assert_eq!(message["since"], "1970-01-01T00:00:00Z");
     let (code, reason) = client.closed().await;
     assert_eq!(code, 4004);
     assert!(reason.contains("bob"), "{reason}");

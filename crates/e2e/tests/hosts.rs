@@ -100,6 +100,30 @@ async fn a_console_of_another_host_is_typed_at_through_a_proxy() {
 }
 
 #[tokio::test]
+async fn a_busy_console_of_another_host_is_watched_and_taken_up_when_it_is_free() {
+    let mut two = Two::start().await;
+    let role = two.proxy().await;
+    let proxy = role.proxy();
+    let mut first = Socket::v1(&proxy, &two.token("").await, "&mode=auto").await;
+    let typing = first.message("hello").await;
+    let mut second = Socket::v1(&proxy, &two.token("").await, "&mode=auto").await;
+    let watching = second.message("hello").await;
+    assert_eq!((&typing["mode"], &watching["mode"]), (&"write".into(), &"watch".into()));
+    second.say(r#"{"type":"ping","id":1}"#).await;
+    // A watcher that comes back watches; it types when nobody else does.
+    drop(second);
+    let path = format!("/?resume={}&mode=auto", watching["resume"].as_str().unwrap());
+    let mut second = Socket::open(&proxy, &path, &V1).await;
+    let back = second.message("hello").await;
+    assert_eq!((&back["session"], &back["mode"]), (&watching["session"], &"watch".into()));
+    first.leave().await;
+    while second.message("pen").await["state"] != "free" {}
+    second.say(r#"{"type":"pen","do":"take"}"#).await;
+    second.send("ls\r").await;
+    assert_eq!(two.guest.typed(3).await, b"ls\r");
+}
+
+#[tokio::test]
 async fn what_the_api_says_of_a_line_comes_from_its_host() {
     let mut two = Two::start().await;
     two.guest.print(b"login: ").await;

@@ -24,6 +24,7 @@ use crate::painter::Awaited;
 use crate::painter::Grids;
 use crate::painter::Sight;
 use crate::seconds_until;
+use crate::session::Absence;
 use crate::session::Presence;
 use crate::session::Session;
 use crate::shared::Shared;
@@ -43,11 +44,11 @@ impl Line {
         shared.roster.ask();
         let session = Arc::new(Session::new(visitor));
         session.presence().places = Some(shared.settings.places.enter(visitor)?);
-        let beginning = shared.join(&session, visitor)?;
+        let (beginning, mode) = shared.join(&session, visitor)?;
         let mut attachment = Attachment::new(shared, &session, 0);
         attachment.begin(&beginning);
         tracing::info!(line = shared.name(), server = %shared.key.server, session = %session.id, user = session.user,
-            address = visitor.address, mode = visitor.mode.as_str(), "session attached");
+            address = visitor.address, mode = mode.as_str(), "session attached");
         let keyboard = Keyboard { line: Arc::clone(shared), session, connection: 0 };
         Ok((attachment, keyboard))
     }
@@ -155,26 +156,28 @@ impl Start {
 }
 
 impl Shared {
-    /// Adds a new session in one step, with the pen if it is to write.
+    /// Adds a new session in one step, with the pen if it is to write; returns the mode that it
+    /// begins with.
     fn join(
         self: &Arc<Self>,
         session: &Arc<Session>,
         visitor: &Visitor,
-    ) -> Result<Beginning, Refusal> {
+    ) -> Result<(Beginning, Mode), Refusal> {
         let mut desk = self.input.desk();
         let mut members = self.roster.members();
         members.admit(visitor)?;
         refuse_without_connection(&self.news.now().connection, visitor)?;
         let holder = desk.pen().holder().cloned();
-        if let Some(holder) = &holder
-            && visitor.mode == Mode::Write
-        {
-            return Err(self.busy(holder, &members, session));
-        }
-        if let Some(ended) = members.make_room(visitor, holder.map(|holder| holder.session))? {
+        let mode = match (visitor.mode, &holder) {
+            (Mode::Write, Some(_)) if visitor.yields => Mode::Watch,
+            (Mode::Write, Some(holder)) => return Err(self.busy(holder, &members, session)),
+            (mode, _) => mode,
+        };
+        let holder = holder.map(|holder| holder.session);
+        if let Some(ended) = members.make_room(mode, visitor.operator, holder)? {
             self.record_end(&ended);
         }
-        if visitor.mode == Mode::Write {
+        if mode == Mode::Write {
             // It is free, as checked above.
             let _ = desk.take_pen(session.holder(visitor.now));
         }
@@ -186,11 +189,11 @@ impl Shared {
         self.publish_viewers(&members);
         drop(members);
         let opened = self.event_of(session, EventName::SessionOpened);
-        self.record(opened.cause(visitor.mode.as_str()));
-        if visitor.mode == Mode::Write {
+        self.record(opened.cause(mode.as_str()));
+        if mode == Mode::Write {
             self.publish_pen(&desk, None);
         }
-        Ok(beginning)
+        Ok((beginning, mode))
     }
 
     /// The refusal of a session that wants the pen while another has it.
@@ -200,7 +203,9 @@ impl Shared {
         let absence = absence.and_then(|session| session.absence());
         let own = user == refused.user;
         let free_in = absence.map(|absence| seconds_until(absence.pen_until));
-        Refusal::Busy { session, user, since, own, free_in, can: self.allows(refused) }
+        let seen_ago = absence.and_then(Absence::seen_ago);
+        let can = self.allows(refused);
+        Refusal::Busy { session, user, since, own, free_in, seen_ago, can }
     }
 
     /// Asks for the screen, painted for this grid, or for the writer's where none is given.

@@ -34,7 +34,8 @@ impl Drop for Attachment {
         presence.detached = true;
         let until = presence.alive + self.line.settings.grace;
         let pen_until = (!presence.heard).then(|| until.min(Instant::now() + UNHEARD));
-        presence.absence = Some(Absence { pen_until: pen_until.unwrap_or(until), until });
+        let seen = Some(presence.alive);
+        presence.absence = Some(Absence { seen, pen_until: pen_until.unwrap_or(until), until });
         let (line, session) = (Arc::clone(&self.line), Arc::clone(&self.session));
         let giving_up = give_up(line, session, self.connection, pen_until, until);
         let waiting = self.line.runtime.spawn(giving_up);
@@ -86,7 +87,8 @@ impl Keyboard {
             return;
         }
         let until = presence.alive + self.line.settings.grace;
-        presence.absence = Some(Absence { pen_until: until, until });
+        let seen = Some(presence.alive);
+        presence.absence = Some(Absence { seen, pen_until: until, until });
         drop(presence);
         self.line.publish_presence();
         self.line.log(&self.session, "its client does not respond", None, None);

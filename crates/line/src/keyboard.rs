@@ -24,6 +24,12 @@ use crate::session::Session;
 use crate::shared::Shared;
 use crate::status::Change;
 
+/// Another session of the same user that holds the pen.
+struct Own {
+    /// Whether its client is lost.
+    is_lost: bool,
+}
+
 /// The writing end of a session, for one of its connections. When the session continues over
 /// another connection, this one has no effect any more.
 #[derive(Clone, Debug)]
@@ -198,8 +204,8 @@ impl Keyboard {
         }
         let (id, user) = (self.session.id, self.session.user.clone());
         let mut desk = self.desk()?;
-        if self.is_own_and_lost(desk.pen().holder()) {
-            self.take_back(desk, now);
+        if let Some(Own { is_lost: true }) = self.own_holder(&desk) {
+            self.take_from_own(desk, Cause::Detached, now);
             return Ok(());
         }
         let reason = reason.map(str::to_owned);
@@ -221,22 +227,51 @@ impl Keyboard {
         Ok(())
     }
 
-    /// Whether the holder is another session of this user that is lost.
-    fn is_own_and_lost(&self, holder: Option<&Holder>) -> bool {
-        holder.is_some_and(|holder| {
-            holder.session != self.session.id
-                && holder.user == self.session.user
-                && self.line.is_absent(holder.session)
-        })
+    /// Takes the pen if it is free, or if another session of the same user holds it. That session
+    /// then watches; on raw, it ends.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the session may only watch, or somebody else holds the pen.
+    pub fn take_pen(&self, now: Timestamp) -> Result<(), String> {
+        if self.session.may == Mode::Watch {
+            return Err(Refusal::Mode.to_string());
+        }
+        let mut desk = self.desk()?;
+        if let Some(Own { is_lost }) = self.own_holder(&desk) {
+            let cause = if is_lost { Cause::Detached } else { Cause::Moved };
+            self.take_from_own(desk, cause, now);
+            return Ok(());
+        }
+        match desk.take_pen(self.session.holder(now)) {
+            Ok(()) => {
+                self.line.log(&self.session, "pen taken", None, None);
+                self.line.publish_pen(&desk, None);
+                Ok(())
+            }
+            Err(holder) if holder.session == self.session.id => Ok(()),
+            Err(holder) => Err(format!("{} is typing now: ask to type instead", holder.user)),
+        }
     }
 
-    /// Takes the pen from a lost session of the same user. That session only watches if it resumes.
-    fn take_back(&self, mut desk: Locked<'_, Desk>, now: Timestamp) {
+    /// The holder, where it is another session of this user.
+    fn own_holder(&self, desk: &Desk) -> Option<Own> {
+        let holder = desk.pen().holder()?;
+        let is_own = holder.session != self.session.id && holder.user == self.session.user;
+        is_own.then(|| Own { is_lost: self.line.is_absent(holder.session) })
+    }
+
+    /// Takes the pen from another session of the same user. That session only watches from now on,
+    /// also if it was lost and resumes.
+    fn take_from_own(&self, mut desk: Locked<'_, Desk>, cause: Cause, now: Timestamp) {
         let loser = desk.force_pen(self.session.holder(now));
-        self.line.log(&self.session, "pen taken back from a lost session", None, None);
+        self.line.log(&self.session, "pen taken from a session of the same user", None, None);
         let by = self.session.user.clone();
-        let reason = Some("lost the connection".into());
-        let change = Change { by: by.clone(), cause: Cause::Detached, reason };
+        let reason = match cause {
+            Cause::Detached => "lost the connection",
+            _ => "used in another window",
+        };
+        let change = Change { by: by.clone(), cause, reason: Some(reason.into()) };
         self.line.publish_pen(&desk, Some(change));
         drop(desk);
         if let Some(loser) = loser {

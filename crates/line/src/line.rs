@@ -89,7 +89,7 @@ impl Line {
             (history.end(), history.first())
         };
         let bytes_in = self.0.input.desk().written();
-        let free_in = status.free_at.map(seconds_until);
+        let free_in = status.free_in();
         let watchers = status.viewers.saturating_sub(u64::from(status.holder.is_some()));
         api::Line {
             server: self.0.server(),

@@ -52,16 +52,17 @@ impl Members {
         }
     }
 
-    /// Makes room for one more session. On a full line, a session without a connection is ended,
+    /// Makes room for one more session, with this mode and these rights of its user. On a full line, a session without a connection is ended,
     /// unless it holds the pen, and returned.
     pub(crate) fn make_room(
         &mut self,
-        visitor: &Visitor,
+        mode: Mode,
+        operator: bool,
         holder: Option<SessionId>,
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        let most = match visitor.mode {
+        let most = match mode {
             Mode::Write => SESSIONS,
-            Mode::Watch if visitor.operator => SESSIONS - 1,
+            Mode::Watch if operator => SESSIONS - 1,
             Mode::Watch => SESSIONS - 2,
         };
         if self.sessions.len() < most {

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::lock;
+use crate::session::Absence;
 use crate::status::Change;
 use crate::status::Connection;
 use crate::status::Halt;
@@ -114,14 +115,14 @@ impl News {
         self.change(|status| status.halt != halt, |status| status.halt = halt)
     }
 
-    /// Sets the state of the pen: who changed it, the holder's grid, and when it becomes free where
-    /// the holder's client is lost.
+    /// Sets the state of the pen: who changed it, the holder's grid, and the holder's absence where
+    /// its client is lost.
     pub(crate) fn set_pen(
         &self,
         pen: &Pen,
         change: Option<Change>,
         size: Option<Size>,
-        free_at: Option<Instant>,
+        absence: Option<Absence>,
     ) {
         let (holder, request) = (pen.holder(), pen.request());
         let is_other = |status: &Status| {
@@ -129,7 +130,7 @@ impl News {
         };
         let is_resized = |status: &Status| size.is_some() && status.size != size;
         self.change(
-            |status| is_other(status) || is_resized(status) || status.free_at != free_at,
+            |status| is_other(status) || is_resized(status) || status.absence != absence,
             |status| {
                 if is_other(status) {
                     let holder_before = status.holder.as_ref().map(|holder| holder.session);
@@ -142,7 +143,7 @@ impl News {
                     status.change = change;
                 }
                 status.size = size.or(status.size);
-                status.free_at = free_at;
+                status.absence = absence;
             },
         );
     }

@@ -105,13 +105,22 @@ pub(crate) struct Presence {
     pub(crate) follows: bool,
 }
 
-/// The deadlines of a session whose client is lost.
-#[derive(Clone, Copy, Debug)]
+/// Since when a session's client is lost, and the deadlines that follow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Absence {
+    /// The last sign of life of its client; none if that was before a restart of the server.
+    pub(crate) seen: Option<Instant>,
     /// When its pen becomes free.
     pub(crate) pen_until: Instant,
     /// When it ends.
     pub(crate) until: Instant,
+}
+
+impl Absence {
+    /// Seconds since the last sign of life of its client.
+    pub(crate) fn seen_ago(self) -> Option<u64> {
+        self.seen.map(|seen| seen.elapsed().as_secs())
+    }
 }
 
 impl Placed for Presence {
@@ -182,7 +191,7 @@ impl Session {
     pub(crate) fn restored(kept: &KeptSession, until: Instant) -> Self {
         let presence = Presence {
             detached: true,
-            absence: Some(Absence { pen_until: until, until }),
+            absence: Some(Absence { seen: None, pen_until: until, until }),
             heard: true,
             restored: true,
             keys: kept.keys.iter().copied().collect(),

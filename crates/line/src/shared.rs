@@ -138,13 +138,13 @@ impl Shared {
     /// in their order.
     pub(crate) fn publish_pen(&self, desk: &Desk, change: Option<Change>) {
         let holder = desk.pen().holder().and_then(|holder| self.roster.get(holder.session));
-        let (size, free_at) = holder.map_or((None, None), |session| {
+        let (size, absence) = holder.map_or((None, None), |session| {
             let presence = session.presence();
-            (presence.size, presence.absence.map(|absence| absence.pen_until))
+            (presence.size, presence.absence)
         });
         let before = self.news.now().holder.clone();
         let why = change.as_ref().map(|change| change.cause);
-        self.news.set_pen(desk.pen(), change, size, free_at);
+        self.news.set_pen(desk.pen(), change, size, absence);
         self.record_pen(before.as_ref(), desk.pen().holder(), why);
         self.input.tell_of_room();
         self.roster.ring();

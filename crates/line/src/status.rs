@@ -20,9 +20,9 @@ use serialproxy_proto::pen::Request;
 use serialproxy_proto::refusal::Refusal;
 use serialproxy_proto::refusal::lost_connection;
 use serialproxy_proto::token::Mode;
-use tokio::time::Instant;
 
 use crate::seconds_until;
+use crate::session::Absence;
 use crate::session::Session;
 
 /// The status. A session compares the last one that it saw with the present one, so nothing queues
@@ -38,8 +38,8 @@ pub(crate) struct Status {
     pub(crate) epoch: u64,
     pub(crate) epoch_offset: u64,
     pub(crate) holder: Option<Holder>,
-    /// When the pen becomes free, where the holder's client is lost.
-    pub(crate) free_at: Option<Instant>,
+    /// Set where the holder's client is lost.
+    pub(crate) absence: Option<Absence>,
     /// The session that asks the holder for the pen.
     pub(crate) request: Option<Request>,
     /// How long the holder may take to answer a request.
@@ -149,7 +149,7 @@ impl Status {
             epoch: 0,
             epoch_offset: 0,
             holder: None,
-            free_at: None,
+            absence: None,
             request: None,
             pen_request_timeout,
             change: None,
@@ -172,7 +172,7 @@ impl Status {
         }
         // A request names who asks, so the holder of the pen is announced first.
         if self.holder != seen.holder
-            || self.free_at != seen.free_at
+            || self.absence != seen.absence
             || (self.request.is_none() && seen.request.is_some())
         {
             messages.push(self.pen(seen, session));
@@ -186,7 +186,7 @@ impl Status {
         if self.viewers != seen.viewers
             || self.who != seen.who
             || self.holder != seen.holder
-            || self.free_at != seen.free_at
+            || self.absence != seen.absence
         {
             messages.push(self.viewers());
         }
@@ -195,7 +195,7 @@ impl Status {
 
     /// The first messages for a newly attached session.
     pub(crate) fn greeting(&self, session: &Session) -> Vec<ServerMessage> {
-        let calm = Self { holder: None, free_at: None, request: None, ..self.clone() };
+        let calm = Self { holder: None, absence: None, request: None, ..self.clone() };
         let mut messages = vec![self.pen(&calm, session)];
         messages.extend(self.request(session));
         messages.push(self.viewers());
@@ -223,6 +223,16 @@ impl Status {
         self.holder.as_ref().is_some_and(|holder| holder.session == session)
     }
 
+    /// Seconds until the pen is free, where the holder's client is lost.
+    pub(crate) fn free_in(&self) -> Option<u64> {
+        self.absence.map(|absence| seconds_until(absence.pen_until))
+    }
+
+    /// Seconds since the last sign of life of the holder's client, where it is lost.
+    fn seen_ago(&self) -> Option<u64> {
+        self.absence.and_then(Absence::seen_ago)
+    }
+
     /// The message about the pen's holder, for a session that saw `seen`.
     fn pen(&self, seen: &Self, session: &Session) -> ServerMessage {
         let holder = self.holder.as_ref();
@@ -238,11 +248,13 @@ impl Status {
             state,
             session: holder.map(|holder| holder.session),
             holder: holder.map(|holder| holder.user.clone()),
+            since: holder.map(|holder| holder.since),
             by,
             reason,
             cause,
             seconds: None,
-            free_in: self.free_at.map(seconds_until),
+            free_in: self.free_in(),
+            seen_ago: self.seen_ago(),
             own: self.is_held_by_another_of(session),
             can: Vec::new(),
         }
@@ -251,13 +263,13 @@ impl Status {
     /// The explanation of the difference between the pen's state and `seen`.
     fn why(&self, seen: &Self) -> Why {
         let same = self.holder == seen.holder;
-        match (self.free_at, &self.change) {
-            (Some(free_at), _) => Why {
+        match (self.free_in(), &self.change) {
+            (Some(seconds), _) => Why {
                 by: None,
-                reason: Some(lost_connection(seconds_until(free_at))),
+                reason: Some(lost_connection(seconds)),
                 cause: Some(Cause::Detached),
             },
-            (None, _) if same && seen.free_at.is_some() => {
+            (None, _) if same && seen.absence.is_some() => {
                 Why { by: None, reason: None, cause: Some(Cause::Resumed) }
             }
             (None, Some(Change { by, cause, reason })) => {
@@ -282,11 +294,13 @@ impl Status {
             state: PenState::Requested,
             session: Some(request.session),
             holder: self.holder.as_ref().map(|holder| holder.user.clone()),
+            since: self.holder.as_ref().map(|holder| holder.since),
             by: Some(request.user.clone()),
             reason: request.reason.clone(),
             cause: None,
             seconds: Some(self.pen_request_timeout.as_secs()),
-            free_in: self.free_at.map(seconds_until),
+            free_in: self.free_in(),
+            seen_ago: self.seen_ago(),
             own: self.is_held_by_another_of(session),
             can: Vec::new(),
         })
@@ -297,7 +311,7 @@ impl Status {
         if let Some(holder) = &self.holder {
             who.retain(|viewer| viewer.session != holder.session);
             let (session, user) = (holder.session, holder.user.clone());
-            let detached = self.free_at.is_some();
+            let detached = self.absence.is_some();
             who.insert(0, Viewer { session, user, mode: Mode::Write, detached });
             who.truncate(VIEWERS);
         }

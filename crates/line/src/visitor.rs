@@ -20,6 +20,8 @@ pub struct Visitor {
     pub user: String,
     /// `Write` asks for the pen.
     pub mode: Mode,
+    /// Whether it watches, instead of being refused, where another session has the pen.
+    pub yields: bool,
     /// The greatest mode that the user may have.
     pub may: Mode,
     /// Whether the user may take the pen from another session, and control the guest's power.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
-use serde::Serializer;
 use uuid::Uuid;
 
 use crate::cause::Cause;
@@ -16,7 +15,8 @@ use crate::endpoint;
 use crate::endpoint::Endpoint;
 use crate::id::ServerId;
 use crate::id::SessionId;
-use crate::refusal::rfc3339;
+use crate::times::optional_time;
+use crate::times::time;
 use crate::token::Mode;
 
 /// Id of the administrators' project. Servers without another project belong to it.
@@ -371,17 +371,6 @@ pub struct Fault {
     pub code: u16,
     /// The problem, and what to do.
     pub message: String,
-}
-
-pub(crate) fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*time))
-}
-
-pub(crate) fn optional_time<S: Serializer>(
-    time: &Option<Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    time.map(rfc3339).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ causes! {
     Silent "silent";
     /// The pen was taken by force.
     Forced "forced";
+    /// The person who was typing goes on typing in another window.
+    Moved "moved";
     /// The person who was typing released the pen, or left.
     Left "left";
     /// The person who is typing, or was, lost the connection.

@@ -1,6 +1,7 @@
 //! Control messages of the `console.v1` WebSocket subprotocol: JSON text frames, beside the binary
 //! frames for the bytes. Both sides ignore messages of an unknown `type`.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
@@ -9,6 +10,7 @@ use crate::cause::Cause;
 use crate::id::ServerId;
 use crate::id::SessionId;
 use crate::terminal::TerminalSettings;
+use crate::times::optional_time;
 use crate::token::Mode;
 
 /// Name of the subprotocol in `Sec-WebSocket-Protocol`.
@@ -64,6 +66,13 @@ pub enum ServerMessage {
         /// The user who holds it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         holder: Option<String>,
+        /// Since when.
+        #[serde(
+            default,
+            serialize_with = "optional_time",
+            skip_serializing_if = "Option::is_none"
+        )]
+        since: Option<Timestamp>,
         /// The user who caused the change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
@@ -80,6 +89,10 @@ pub enum ServerMessage {
         /// resumes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         free_in: Option<u64>,
+        /// In this case: seconds since the last sign of life of its holder's client, unless the
+        /// server was restarted since then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen_ago: Option<u64>,
         /// Whether its holder is another session of the client's own user.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         own: bool,
@@ -329,6 +342,9 @@ pub enum PenAction {
     Deny,
     /// Take it from its holder.
     Force,
+    /// Take it if it is free or another session of the same user holds it; otherwise nothing
+    /// changes.
+    Take,
 }
 
 /// An operation on the server's power from its console.

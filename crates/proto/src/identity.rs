@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::Error as _;
 use serde_json::Value;
 
-use crate::api::optional_time;
-use crate::api::time;
+use crate::times::optional_time;
+use crate::times::time;
 
 /// Most characters of the name of a user, token or project.
 const MAX_NAME: usize = 64;

@@ -27,6 +27,7 @@ pub mod relayed;
 pub mod request_id;
 pub mod terminal;
 pub mod text;
+pub mod times;
 pub mod token;
 pub mod utf8;
 pub mod work;

@@ -10,6 +10,7 @@ use crate::close::Close;
 use crate::close::CloseCode;
 use crate::console::Action;
 use crate::id::SessionId;
+use crate::times::rfc3339;
 
 /// A refused attach. Its text is what the user reads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -45,6 +46,8 @@ pub enum Refusal {
         own: bool,
         /// Where its connection is lost: seconds until the pen is free, unless it comes back.
         free_in: Option<u64>,
+        /// In this case: seconds since the last sign of life of its client, where it is known.
+        seen_ago: Option<u64>,
         /// What the user who attaches may do, beside watching.
         can: Vec<Action>,
     },
@@ -129,11 +132,6 @@ impl Refusal {
     }
 }
 
-/// A time as every text of ours shows it: RFC 3339, UTC, whole seconds.
-pub fn rfc3339(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
 /// What is said of a holder of the pen who lost the connection.
 fn lost(free_in: Option<u64>) -> String {
     free_in.map_or_else(String::new, |seconds| format!(" ({})", lost_connection(seconds)))
@@ -153,7 +151,8 @@ mod tests {
         let since: Timestamp = "2026-11-22T09:00:00.7Z".parse().unwrap();
         let busy = |free_in| {
             let (session, user) = (SessionId::new(), "alice".into());
-            Refusal::Busy { session, user, since, own: false, free_in, can: Vec::new() }
+            let (seen_ago, can) = (None, Vec::new());
+            Refusal::Busy { session, user, since, own: false, free_in, seen_ago, can }
         };
         assert_eq!(busy(None).to_string(), "busy: alice since 2026-11-22T09:00:00Z");
         assert_eq!(busy(None).close().code.number(), 4004);

@@ -134,6 +134,36 @@ impl std::str::FromStr for Mode {
     }
 }
 
+/// The mode that a client asks for when it attaches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AskedMode {
+    /// This mode, or a refusal.
+    Only(Mode),
+    /// Typing if nobody else types, otherwise watching (`console.v1`).
+    Auto,
+}
+
+impl AskedMode {
+    /// The value of the parameter `mode`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Only(mode) => mode.as_str(),
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl std::str::FromStr for AskedMode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            text => text.parse().map(Self::Only),
+        }
+    }
+}
+
 /// The grant of a console token: this user may attach to this line, in this mode, until it expires.
 ///
 /// It never names a TCP port. The endpoint is resolved from the running guest for each connection,

@@ -20,6 +20,7 @@ use serialproxy_line::Visitor;
 use serialproxy_metrics::Operation;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::AskedMode;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
 
@@ -42,7 +43,7 @@ const OWN_LEAVES: Duration = Duration::from_millis(30);
 /// What a client with a token asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish {
-    pub(crate) mode: Option<Mode>,
+    pub(crate) mode: Option<AskedMode>,
     pub(crate) start: Start,
     pub(crate) protocol: Protocol,
     pub(crate) client: Client,
@@ -59,10 +60,14 @@ pub(crate) async fn attach(
     console: Console,
     mut wish: Wish,
 ) -> Result<(Attachment, Keyboard), Refusal> {
-    let mode = wish.mode.unwrap_or(console.mode);
+    let mode = match wish.mode {
+        Some(AskedMode::Only(mode)) => mode,
+        Some(AskedMode::Auto) | None => console.mode,
+    };
     if mode == Mode::Write && console.mode == Mode::Watch {
         return Err(Refusal::Mode);
     }
+    let yields = wish.mode == Some(AskedMode::Auto);
     let was_connected = match proxy.lines.get(console.line) {
         Some(line) => line.connected(Duration::ZERO).await,
         None => false,
@@ -85,11 +90,16 @@ pub(crate) async fn attach(
     if !proxy.lines.audit().admits() {
         return Err(Refusal::Audit);
     }
-    let visitor = visitor(proxy, token, &console, mode, wish);
+    let mut visitor = visitor(proxy, token, &console, mode, wish);
     let (console, attached) = match line.attach(&visitor) {
-        Err(Refusal::Busy { user, .. }) if user == visitor.user => {
+        Err(Refusal::Busy { own: true, .. }) => {
             line.pen_free(OWN_LEAVES).await;
             let (console, line) = after_wait(proxy, token, console).await?;
+            visitor.yields = yields;
+            (console, line.attach(&visitor)?)
+        }
+        Err(Refusal::Busy { .. }) if yields => {
+            visitor.yields = true;
             (console, line.attach(&visitor)?)
         }
         attached => (console, attached?),
@@ -133,6 +143,8 @@ fn visitor(
         token: token.digest(),
         user: console.user.clone(),
         mode,
+        // Not before it was waited for a session of the same user that leaves.
+        yields: false,
         may: console.mode,
         operator: console.operator,
         wait: console.wait,

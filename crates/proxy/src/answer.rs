@@ -80,8 +80,8 @@ mod tests {
     fn a_refusal_has_an_empty_body_and_its_reason_in_a_header() {
         let (session, since) = (SessionId::new(), Timestamp::UNIX_EPOCH);
         let busy = |free_in| {
-            let (user, can) = ("ali\nce".into(), Vec::new());
-            refuse(&Refusal::Busy { session, user, since, own: false, free_in, can })
+            let (user, seen_ago, can) = ("ali\nce".into(), None, Vec::new());
+            refuse(&Refusal::Busy { session, user, since, own: false, free_in, seen_ago, can })
         };
         let answer = busy(None);
         assert_eq!(answer.status(), 409);

@@ -8,6 +8,7 @@ use serialproxy_proto::bounds::GRID;
 use serialproxy_proto::bounds::brief;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::refusal::Refusal;
+use serialproxy_proto::token::AskedMode;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
@@ -22,7 +23,7 @@ const ECHO: usize = 40;
 pub(crate) struct Ticket {
     pub(crate) admission: Admission,
     /// The requested mode; none means the grant's.
-    pub(crate) mode: Option<Mode>,
+    pub(crate) mode: Option<AskedMode>,
     pub(crate) start: Start,
 }
 
@@ -87,15 +88,7 @@ impl Ticket {
                 Admission::Token(ConsoleToken::from_client(&token))
             }
         };
-        let mode = match mode.as_deref() {
-            None => None,
-            Some(mode) => Some(mode.parse().map_err(|()| {
-                Refusal::BadRequest(format!(
-                    "mode must be watch or write, not {:?}",
-                    brief(mode, ECHO)
-                ))
-            })?),
-        };
+        let mode = mode.map(|mode| asked_mode(&mode, protocol)).transpose()?;
         let size = match protocol {
             Protocol::Raw => None,
             Protocol::ConsoleV1 => size(rows.as_deref(), cols.as_deref())?,
@@ -104,7 +97,10 @@ impl Ticket {
         let screen = Start::Screen { size, follows };
         let start = start(from.as_deref(), line.as_deref(), screen, protocol)?;
         // A raw terminal cannot tell replay from live output, and would answer old queries.
-        if protocol == Protocol::Raw && start != Start::Live && mode != Some(Mode::Watch) {
+        if protocol == Protocol::Raw
+            && start != Start::Live
+            && mode != Some(AskedMode::Only(Mode::Watch))
+        {
             return Err(Refusal::BadRequest(
                 "without console.v1, from requires mode=watch: a terminal that may type would \
                  answer queries in old output"
@@ -112,6 +108,19 @@ impl Ticket {
             ));
         }
         Ok(Self { admission, mode, start })
+    }
+}
+
+/// The requested mode. On raw, a client that only watches could not be told so.
+fn asked_mode(mode: &str, protocol: Protocol) -> Result<AskedMode, Refusal> {
+    let bad = |words: &str| {
+        Refusal::BadRequest(format!("mode must be {words}, not {:?}", brief(mode, ECHO)))
+    };
+    match (mode.parse(), protocol) {
+        (Ok(AskedMode::Auto), Protocol::Raw) => Err(bad("watch or write without console.v1")),
+        (Ok(mode), _) => Ok(mode),
+        (Err(()), Protocol::Raw) => Err(bad("watch or write")),
+        (Err(()), Protocol::ConsoleV1) => Err(bad("auto, watch or write")),
     }
 }
 
@@ -224,6 +233,14 @@ mod tests {
         }
         let watch = read("token=a&from=7&mode=watch", None, Protocol::Raw).unwrap();
         assert_eq!(watch.start, Start::Offset { offset: 7, line: None });
+    }
+
+    #[test]
+    fn auto_is_a_mode_of_v1_alone() {
+        let ticket = read("token=a&mode=auto", None, Protocol::ConsoleV1).unwrap();
+        assert_eq!(ticket.mode, Some(AskedMode::Auto));
+        let refused = read("token=a&mode=auto", None, Protocol::Raw).unwrap_err().to_string();
+        assert_eq!(refused, "mode must be watch or write without console.v1, not \"auto\"");
     }
 
     #[test]

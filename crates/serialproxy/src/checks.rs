@@ -14,7 +14,7 @@ use serialproxy_line::Lines;
 use serialproxy_metrics as metrics;
 use serialproxy_proto::health::Health;
 use serialproxy_proto::health::ReasonName;
-use serialproxy_proto::refusal::rfc3339;
+use serialproxy_proto::times::rfc3339;
 use serialproxy_proto::token::TokenDigest;
 use serialproxy_tls::Certificate;
 use tokio::sync::watch;

@@ -282,6 +282,7 @@ fn is_good(role: &Role, server: ServerId, project: &str) -> bool {
         token: TokenDigest::of("a token"),
         user: "alice".into(),
         mode: Mode::Watch,
+        yields: false,
         may: Mode::Watch,
         operator: false,
         wait: true,

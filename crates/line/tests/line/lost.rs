@@ -78,6 +78,8 @@ async fn everybody_is_told_who_lost_the_connection_and_when_the_console_is_free(
     message(&mut bob, lost).await;
     tokio::time::advance(std::time::Duration::from_millis(20_500)).await;
     let since = "2026-11-22T09:00:00Z";
+    let refused = rig.attach(&visitor("bob", Mode::Write, Protocol::ConsoleV1)).unwrap_err();
+    assert!(matches!(refused, Refusal::Busy { seen_ago: Some(20), .. }), "{refused:?}");
     let text = format!("busy: alice since {since} (lost the connection, free in 40 s)");
     assert_eq!(busy(&rig, "bob"), (false, Some(40), text.clone()));
     assert_eq!(busy(&rig, "alice"), (true, Some(40), text));
@@ -85,7 +87,10 @@ async fn everybody_is_told_who_lost_the_connection_and_when_the_console_is_free(
     let listed = &rig.lines.sessions()[0];
     assert_eq!((listed.state, listed.ends_in), (SessionState::Detached, Some(40)));
     let (mut eve, ..) = attach(&rig, "eve", Mode::Watch).await;
-    assert_eq!(told(&mut eve, Cause::Detached).await.1, Some(40), "who comes later is told too");
+    let seen = |message: &ServerMessage| {
+        matches!(message, ServerMessage::Pen { free_in: Some(40), seen_ago: Some(20), .. })
+    };
+    message(&mut eve, seen).await;
 
     let _back = resume(&rig, &first);
     assert_eq!(told(&mut bob, Cause::Resumed).await, (PenState::Held, None, false));

@@ -9,6 +9,7 @@
 )]
 
 mod beats;
+mod busy;
 mod characters;
 mod closed;
 mod fence;

@@ -98,6 +98,7 @@ pub(crate) fn visitor(user: &str, mode: Mode, protocol: Protocol) -> Visitor {
         token: TokenDigest::of(user),
         user: user.into(),
         mode,
+        yields: false,
         may: Mode::Write,
         operator: true,
         wait: false,

@@ -109,7 +109,7 @@ impl Rig {
     async fn attach(
         &self,
         token: &ConsoleToken,
-        mode: Mode,
+        mode: AskedMode,
     ) -> Result<(Attachment, Keyboard), Refusal> {
         let console = self.proxy.backing.look_up(token, false).await?;
         let wish = Wish {
@@ -128,6 +128,8 @@ impl Rig {
     }
 }
 
+const WRITE: AskedMode = AskedMode::Only(Mode::Write);
+
 /// The refusal, if any, of an attach during whose wait this is done.
 async fn meanwhile(what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
     meanwhile_at(Rig::new(|_| ()).await, what).await
@@ -136,7 +138,7 @@ async fn meanwhile(what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusa
 /// The same in this rig.
 async fn meanwhile_at(rig: Rig, what: impl AsyncFnOnce(&Rig, &ConsoleToken)) -> Option<Refusal> {
     let token = rig.token().await;
-    let attaching = rig.attach(&token, Mode::Write);
+    let attaching = rig.attach(&token, WRITE);
     let acting = async {
         // A line counts as used when an attach waits for it.
         while !rig.line.is_used() {
@@ -241,14 +243,14 @@ async fn a_token_for_one_use_that_expires_while_it_waits_is_unknown() {
     let console = rig.proxy.backing.look_up(&token, false).await.unwrap();
     let expired = Console { expires: Some(Timestamp::now()), ..console };
     assert_eq!(rig.proxy.backing.spend(&token, &expired).await, Err(Refusal::Token));
-    assert!(rig.attach(&token, Mode::Watch).await.is_ok(), "it is not spent");
+    assert!(rig.attach(&token, AskedMode::Only(Mode::Watch)).await.is_ok(), "it is not spent");
 }
 
 #[tokio::test]
 async fn of_two_who_wait_with_a_token_for_one_use_one_gets_in() {
     let rig = Rig::new(|config| config.consoleauth.single_use = true).await;
     let token = rig.token().await;
-    let attach = || rig.attach(&token, Mode::Watch);
+    let attach = || rig.attach(&token, AskedMode::Only(Mode::Watch));
     let opening = async {
         while !rig.line.is_used() {
             tokio::task::yield_now().await;
@@ -280,7 +282,7 @@ async fn a_link_that_another_host_asked_for_is_not_taken() {
 async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
     let rig = Rig::new(|_| ()).await;
     rig.gate.send_replace(true);
-    let (_attachment, keyboard) = rig.attach(&rig.token().await, Mode::Write).await.unwrap();
+    let (_attachment, keyboard) = rig.attach(&rig.token().await, WRITE).await.unwrap();
     // The session's facts for the link were read before its server moved to another project.
     let grant = Grant {
         line: keyboard.line(),
@@ -294,7 +296,24 @@ async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
     };
     rig.line.belongs_to("team-b");
     let link = rig.grants.authorize(grant).await.unwrap();
-    assert_eq!(rig.attach(&link, Mode::Watch).await.err(), Some(Refusal::Token));
+    assert_eq!(rig.attach(&link, AskedMode::Only(Mode::Watch)).await.err(), Some(Refusal::Token));
     rig.line.belongs_to(PROJECT);
-    assert!(rig.attach(&link, Mode::Watch).await.is_ok());
+    assert!(rig.attach(&link, AskedMode::Only(Mode::Watch)).await.is_ok());
+    let (_attachment, keyboard) = rig.attach(&link, AskedMode::Auto).await.unwrap();
+    assert!(!keyboard.may_write() && !keyboard.writes());
+}
+
+#[tokio::test]
+async fn auto_types_where_the_token_and_the_line_allow_it_and_otherwise_watches() {
+    let rig = Rig::new(|_| ()).await;
+    rig.gate.send_replace(true);
+    let token = rig.token().await;
+    let (first, firsts) = rig.attach(&token, AskedMode::Auto).await.unwrap();
+    let (_second, seconds) = rig.attach(&token, AskedMode::Auto).await.unwrap();
+    assert!(firsts.writes() && !seconds.writes());
+    let refused = rig.attach(&token, WRITE).await.err();
+    assert!(matches!(refused, Some(Refusal::Busy { own: true, .. })), "{refused:?}");
+    drop((first, firsts));
+    let (_third, thirds) = rig.attach(&token, AskedMode::Auto).await.unwrap();
+    assert!(thirds.writes());
 }
