@@ -1,8 +1,10 @@
 //! Authentication of callers.
 
+mod attempt;
 pub(crate) mod failures;
 mod keystone;
 mod local;
+pub(crate) mod page;
 mod password;
 mod recent;
 
@@ -24,6 +26,7 @@ use self::failures::Trier;
 pub use self::keystone::Keystone;
 pub use self::local::Local;
 pub(crate) use self::local::Login;
+pub(crate) use self::local::Made;
 pub use self::local::share_admin_token;
 pub use self::local::shared_name;
 use crate::evidence::event;
@@ -52,12 +55,14 @@ pub(crate) struct Caller {
     pub(crate) user_id: String,
     /// Id of the project whose servers the caller sees.
     pub(crate) project: String,
+    pub(crate) project_name: String,
     pub(crate) role: Role,
 }
 
 impl Caller {
     fn admin(user: String) -> Self {
-        Self { user_id: user.clone(), user, project: ADMIN_PROJECT.into(), role: Role::Admin }
+        let (project, project_name) = (ADMIN_PROJECT.into(), ADMIN_PROJECT.into());
+        Self { user_id: user.clone(), user, project, project_name, role: Role::Admin }
     }
 
     /// An event that the caller causes with the present call.
@@ -156,7 +161,7 @@ impl From<Keystone> for Auth {
 impl From<Identity> for Caller {
     fn from(identity: Identity) -> Self {
         let Identity { user, user_id, project, role } = identity;
-        Self { user, user_id, project, role }
+        Self { user, user_id, project_name: project.clone(), project, role }
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Fault {
     UnknownCode,
     #[error("{0}")]
     Unsupported(String),
+    #[error("the user name or the password is wrong")]
+    WrongPassword,
+    #[error("this token is wrong or has expired: copy the whole token again, without spaces")]
+    WrongToken,
 }
 
 /// The error text of a 5xx response, for the log.
@@ -106,7 +110,9 @@ impl Fault {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
-            Self::Unauthorized | Self::UnknownCode => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Unauthorized | Self::UnknownCode | Self::WrongPassword | Self::WrongToken => {
+                (StatusCode::UNAUTHORIZED, "unauthorized")
+            }
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable"),
             Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, "notImplemented"),
         }
@@ -120,7 +126,7 @@ impl Fault {
             Self::Authenticate { uri } => {
                 HeaderValue::try_from(format!("Keystone uri=\"{uri}\"")).ok()
             }
-            Self::Unauthorized | Self::UnknownCode => {
+            Self::Unauthorized | Self::UnknownCode | Self::WrongPassword | Self::WrongToken => {
                 Some(HeaderValue::from_static("Bearer realm=\"serialproxy\""))
             }
             _ => None,

@@ -21,6 +21,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::auth::Local;
 use crate::auth::Login;
+use crate::auth::Made;
 use crate::auth::failures::Trier;
 use crate::client::Client;
 use crate::fault::Fault;
@@ -175,7 +176,7 @@ async fn by_password(local: &Local, user: User, trier: Trier<'_>) -> Result<Logi
     if !domain.is_none_or(|domain| domain.is_ours()) {
         return Err(Fault::Unauthorized);
     }
-    local.log_in(&named, password, trier).await
+    local.log_in(&named, password, Made::Token, trier).await
 }
 
 /// Returns the same token again, which is for its only project already.

@@ -190,6 +190,7 @@ fn parameter(name: &str, place: &str) -> Value {
             schema::count(),
         ),
         "deleted" => ("Deleted servers; there are never any", json!({"type": "string"})),
+        "exact_name" => ("Only servers of exactly this name", json!({"type": "string"})),
         "from" => ("Offset of the first byte", schema::count()),
         "limit" => {
             ("Maximum number of items", json!({"type": "integer", "minimum": 0, "default": PAGE}))
@@ -201,6 +202,7 @@ fn parameter(name: &str, place: &str) -> Value {
             "Part of the server's name, literally or as a regular expression",
             json!({"type": "string", "format": "regex"}),
         ),
+        "of_server" => ("Only lines of the server with this UUID", schema::uuid()),
         "port" => ("Index of the serial port", schema::port()),
         "project" => ("Id of the caller's project", json!({"type": "string"})),
         "project_id" | "tenant_id" => {

@@ -260,7 +260,7 @@ async fn caller(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Caller, Fault> {
-    let caller = api.auth.caller(headers, api.trier(client)).await?;
+    let caller = api.caller(headers, api.trier(client)).await?;
     if rule.in_project {
         let project = uri.path().split('/').nth(2).unwrap_or_default();
         api.auth.check_project(&caller, project)?;

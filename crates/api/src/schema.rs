@@ -19,6 +19,7 @@ use serialproxy_proto::console::LineState;
 use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::health;
 use serialproxy_proto::health::ReasonName;
+use serialproxy_proto::identity::LoginMethod;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
 use serialproxy_proto::token::Mode;
@@ -46,7 +47,7 @@ pub(crate) fn is_required(body: &str) -> bool {
     let required = [
         "Boot",
         "Login",
-        "LoginByCode",
+        "LogIn",
         "NewPassword",
         "NewToken",
         "NewUser",
@@ -283,6 +284,7 @@ fn identities() -> Named {
     let name = json!({"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"});
     let named = [("name", name.clone()), ("project", name.clone()), ("role", words(&Role::ALL))];
     let token = [&named[..], &[("created", time()), ("expires", nullable(&time()))]].concat();
+    let methods = [LoginMethod::Password, LoginMethod::Token, LoginMethod::Link];
     vec![
         (
             "NewToken",
@@ -306,9 +308,39 @@ fn identities() -> Named {
         ("UserAnswer", object(&[("user", reference("User"))])),
         ("Users", object(&[("users", list("User"))])),
         ("Login", object(&[("auth", json!({"type": "object", "required": ["identity"]}))])),
-        ("LoginByCode", object(&[("code", text())])),
+        (
+            "LogIn",
+            with(
+                object(&[]),
+                &[
+                    ("code", nullable(&text())),
+                    ("token", nullable(&text())),
+                    ("user", nullable(&text())),
+                    ("password", nullable(&text())),
+                    ("project", nullable(&text())),
+                    ("domain", nullable(&text())),
+                ],
+            ),
+        ),
         ("LoginLink", object(&[("url", text()), ("expires", nullable(&time()))])),
-        ("LoggedIn", object(&[("token", text()), ("user", text()), ("expires", time())])),
+        ("LoggedIn", with(object(&[("user", text()), ("expires", time())]), &[("token", text())])),
+        (
+            "LoginState",
+            object(&[
+                ("caller", nullable(&reference("WhoAmI"))),
+                ("methods", json!({"type": "array", "items": words(&methods)})),
+                ("keystone", json!({"type": "boolean"})),
+            ]),
+        ),
+        (
+            "WhoAmI",
+            object(&[
+                ("user", text()),
+                ("project", text()),
+                ("project_name", text()),
+                ("role", words(&Role::ALL)),
+            ]),
+        ),
         ("LoginAnswer", object(&[("token", json!({"type": "object"}))])),
         ("MadeToken", object(&[("token", reference("Token")), ("secret", text())])),
     ]

@@ -83,6 +83,7 @@ impl Default for Config {
                 noauth_anywhere: false,
                 allowed_hosts: Vec::new(),
                 token_lifetime: Duration::from_secs(3600),
+                page_lifetime: Duration::from_secs(12 * 60 * 60),
                 compute_link_prefix: None,
             },
             oslo_middleware: OsloMiddleware::default(),
@@ -95,16 +96,7 @@ impl Default for Config {
                 endpoint_override: None,
             },
             libvirt: Libvirt { connection_uri: "qemu:///system".into(), virt_type: VirtType::Auto },
-            compute: Compute {
-                libvirt: true,
-                statics: true,
-                images_path: state_dir.join("images"),
-                port_rest: Duration::from_secs(60),
-                transport: Transport::Tcp,
-                projects: Vec::new(),
-                default_project: "admin".into(),
-                excluded: Vec::new(),
-            },
+            compute: compute(&state_dir),
             line: Line::default(),
             session: Session::default(),
             limits: Limits::default(),
@@ -113,6 +105,19 @@ impl Default for Config {
             static_lines: Vec::new(),
             state_dir,
         }
+    }
+}
+
+fn compute(state_dir: &Path) -> Compute {
+    Compute {
+        libvirt: true,
+        statics: true,
+        images_path: state_dir.join("images"),
+        port_rest: Duration::from_secs(60),
+        transport: Transport::Tcp,
+        projects: Vec::new(),
+        default_project: "admin".into(),
+        excluded: Vec::new(),
     }
 }
 

@@ -225,6 +225,8 @@ pub struct Api {
     pub allowed_hosts: Vec<String>,
     /// How long a login of a local user lives.
     pub token_lifetime: Duration,
+    /// How long a login at the servers page lives.
+    pub page_lifetime: Duration,
     /// What links begin with, instead of where a request came to; without a slash at its end.
     pub compute_link_prefix: Option<String>,
 }

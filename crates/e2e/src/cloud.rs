@@ -48,6 +48,8 @@ struct Inside {
     life: i64,
     service_tokens: Vec<String>,
     user_tokens: BTreeMap<String, Value>,
+    /// Users who log in with a password: name, password, project and roles.
+    users: Vec<[String; 4]>,
     consoles: BTreeMap<String, Value>,
     servers: BTreeMap<String, Value>,
     changes: u64,
@@ -77,6 +79,7 @@ impl Cloud {
             life: 3600,
             service_tokens: Vec::new(),
             user_tokens: BTreeMap::new(),
+            users: Vec::new(),
             consoles: BTreeMap::new(),
             servers: BTreeMap::new(),
             changes: 0,
@@ -121,16 +124,12 @@ impl Cloud {
 
     /// A new token of a user, who has these roles in the project.
     pub fn user_token(&self, user: &str, project: &str, roles: &[&str]) -> String {
-        let roles: Vec<_> = roles.iter().map(|name| json!({ "id": name, "name": name })).collect();
-        let token = json!({ "token": {
-            "user": { "id": format!("id-of-{user}"), "name": user, "domain": { "id": "default" } },
-            "project": { "id": project, "name": format!("name-of-{project}") },
-            "roles": roles,
-            "expires_at": "2099-01-01T00:00:00.000000Z",
-        } });
-        let name = format!("gAAAA{}", Uuid::new_v4());
-        self.inside().user_tokens.insert(name.clone(), token);
-        name
+        self.inside().user_token(user, project, roles)
+    }
+
+    /// A user of the domain `Default` who logs in with a password for this project.
+    pub fn add_user(&self, user: &str, password: &str, project: &str, role: &str) {
+        self.inside().users.push([user, password, project, role].map(str::to_owned));
     }
 
     /// A new console token for a server's port at `host:port`. The server is active unless
@@ -205,6 +204,37 @@ impl Cloud {
     }
 }
 
+impl Inside {
+    fn user_token(&mut self, user: &str, project: &str, roles: &[&str]) -> String {
+        let roles: Vec<_> = roles.iter().map(|name| json!({ "id": name, "name": name })).collect();
+        let token = json!({ "token": {
+            "user": { "id": format!("id-of-{user}"), "name": user, "domain": { "id": "default" } },
+            "project": { "id": project, "name": format!("name-of-{project}") },
+            "roles": roles,
+            "expires_at": "2099-01-01T00:00:00.000000Z",
+        } });
+        let name = format!("gAAAA{}", Uuid::new_v4());
+        self.user_tokens.insert(name.clone(), token);
+        name
+    }
+
+    /// A token for a user's right password and the name of their project.
+    fn log_in(&mut self, auth: &Value) -> Option<String> {
+        let user = &auth["identity"]["password"]["user"];
+        let project = &auth["scope"]["project"];
+        let domain = json!({ "name": "Default" });
+        let is = |[name, password, own, _]: &&[String; 4]| {
+            user["name"] == **name
+                && user["password"] == **password
+                && user["domain"] == domain
+                && project["name"] == format!("name-of-{own}")
+                && project["domain"] == domain
+        };
+        let [user, _, project, role] = self.users.iter().find(is)?.clone();
+        Some(self.user_token(&user, &project, &[&role]))
+    }
+}
+
 fn shown(vm_state: &str, task_state: Option<&str>, change: u64) -> Value {
     json!({ "server": {
         "name": "vm",
@@ -244,6 +274,10 @@ async fn note(State(inside): Shared, request: Request, next: Next) -> Response {
 async fn log_in(State(inside): Shared, Json(body): Json<Value>) -> Response {
     let mut inside = inside.lock().unwrap();
     inside.logins.push(body.clone());
+    if let Some(token) = inside.log_in(&body["auth"]) {
+        let body = json!({ "token": { "expires_at": "2099-01-01T00:00:00.000000Z" } });
+        return (StatusCode::CREATED, [("x-subject-token", token)], Json(body)).into_response();
+    }
     if !is_password(&body["auth"]) && !is_credential(&body["auth"]) {
         return StatusCode::UNAUTHORIZED.into_response();
     }

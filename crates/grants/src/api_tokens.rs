@@ -22,10 +22,13 @@ pub struct ApiToken {
     pub created: Timestamp,
     /// When it expires; `None` is never.
     pub expires: Option<Timestamp>,
+    /// Another token, encrypted, that the user logged in with: the login is valid while that is.
+    pub sealed: Option<String>,
 }
 
 impl Grants {
-    /// Stores a token; false when the name is taken.
+    /// Stores a token; false when the name is taken. A token without a name ends the oldest logins of
+    /// its user if there are too many.
     ///
     /// # Errors
     ///

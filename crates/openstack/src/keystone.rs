@@ -1,10 +1,14 @@
 //! Validation of users' tokens.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
+use serde_json::Value;
+use serde_json::json;
 use serialproxy_config::values::KeystoneAuth;
 use serialproxy_proto::health::Health;
 
@@ -34,6 +38,40 @@ pub struct Identity {
     pub roles: Vec<String>,
     /// When the token expires.
     pub expires: Timestamp,
+}
+
+/// A user's name and password, as they typed them.
+#[derive(Clone, Copy)]
+pub struct PasswordLogin<'a> {
+    /// The user's name.
+    pub user: &'a str,
+    /// Their password.
+    pub password: &'a str,
+    /// The name of the project that the token is for; otherwise it is for the user's default one.
+    pub project: Option<&'a str>,
+    /// The name of the domain of both.
+    pub domain: &'a str,
+}
+
+impl PasswordLogin<'_> {
+    fn body(&self) -> Value {
+        let domain = json!({ "name": self.domain });
+        let user = json!({ "name": self.user, "domain": domain, "password": self.password });
+        let identity = json!({ "methods": ["password"], "password": { "user": user } });
+        match self.project {
+            None => json!({ "auth": { "identity": identity } }),
+            Some(name) => {
+                let scope = json!({ "project": { "name": name, "domain": domain } });
+                json!({ "auth": { "identity": identity, "scope": scope } })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PasswordLogin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordLogin").finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -76,6 +114,26 @@ impl Keystone {
     pub fn with_health(mut self, health: Health) -> Self {
         self.0.note_at(health);
         self
+    }
+
+    /// A new token for a user's password; none where Keystone refuses it.
+    ///
+    /// # Errors
+    ///
+    /// When Keystone gives no valid answer; then the password may be right or not.
+    pub async fn log_in(&self, login: &PasswordLogin<'_>) -> Result<Option<String>, Unavailable> {
+        let url = self.0.keystone("/auth/tokens?nocatalog")?;
+        let request = self.0.request(Method::POST, &url).json(&login.body());
+        let answer = self.0.send(request).await?;
+        match answer.status {
+            StatusCode::CREATED => {
+                let token = answer.headers.get("x-subject-token");
+                let token = token.and_then(|token| token.to_str().ok());
+                token.map(|token| Some(token.to_owned())).ok_or_else(|| answer.strange())
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
+            _ => Err(answer.strange()),
+        }
     }
 
     /// The user of a token; none where Keystone does not know the token (any more), or where the

@@ -13,6 +13,7 @@ mod unavailable;
 
 pub use keystone::Identity;
 pub use keystone::Keystone;
+pub use keystone::PasswordLogin;
 pub use nova::Console;
 pub use nova::Nova;
 pub use nova::Server;

@@ -108,6 +108,11 @@ impl Session {
         self.http.request(method, url)
     }
 
+    /// Makes a call to Keystone as nobody.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, Unavailable> {
+        self.http.send(Service::Keystone, request).await
+    }
+
     /// A URL of Keystone's API version 3.
     pub(crate) fn keystone(&self, path: &str) -> Result<String, Unavailable> {
         let Some(url) = &self.auth.auth_url else {
@@ -173,8 +178,7 @@ impl Session {
 
     async fn log_in(&self) -> Result<Answer, Unavailable> {
         let url = self.keystone("/auth/tokens")?;
-        let request = self.http.request(Method::POST, &url).json(&login(&self.auth));
-        self.http.send(Service::Keystone, request).await
+        self.send(self.http.request(Method::POST, &url).json(&login(&self.auth))).await
     }
 }
 

@@ -187,28 +187,69 @@ impl fmt::Debug for LoginLink {
     }
 }
 
-/// Body of `POST /v1/login`.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoginByCode {
+/// Body of `POST /v1/login`: a code, or a token, or a name and password.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogIn {
     /// The code of a login link.
-    pub code: String,
+    pub code: Option<Password>,
+    /// The API token or Keystone's token with which somebody logs in at the page.
+    pub token: Option<Password>,
+    /// The name of a user.
+    pub user: Option<String>,
+    /// Their password.
+    pub password: Option<Password>,
+    /// With Keystone: the name of the project.
+    pub project: Option<String>,
+    /// With Keystone: the name of the domain of both, if it is not `Default`.
+    pub domain: Option<String>,
 }
 
-impl fmt::Debug for LoginByCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoginByCode").finish_non_exhaustive()
-    }
+/// Who made a call.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WhoAmI {
+    /// Their name.
+    pub user: String,
+    /// Id of their project.
+    pub project: String,
+    /// Its name.
+    pub project_name: String,
+    /// What they may do there.
+    pub role: Role,
+}
+
+/// Answer of `GET /v1/login`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LoginState {
+    /// Who made the call; none where somebody has to log in first.
+    pub caller: Option<WhoAmI>,
+    /// How one can log in.
+    pub methods: Vec<LoginMethod>,
+    /// Whether a password is one of Keystone's, which asks for a project, too.
+    pub keystone: bool,
+}
+
+/// A way to log in at the page.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoginMethod {
+    /// With a name and password.
+    Password,
+    /// With a token.
+    Token,
+    /// With a login link.
+    Link,
 }
 
 /// Answer of `POST /v1/login`.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct LoggedIn {
-    /// What the user sends as `X-Auth-Token`.
-    pub token: String,
+    /// What the user sends as `X-Auth-Token`; none for a page, whose proxy keeps the login in a cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Their name.
     pub user: String,
-    /// When the token ends.
+    /// When the login ends.
     #[serde(serialize_with = "time")]
     pub expires: Timestamp,
 }

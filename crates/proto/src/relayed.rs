@@ -1,5 +1,5 @@
-//! The description of a user whose request a proxy forwards: from the relay on the users' port to
-//! the API, and from the proxy of a cluster to the host of a line.
+//! What is said of a user whose request a proxy forwards: from the relay on the users' port to the
+//! API, and from the proxy of a cluster to the host of a line.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -15,6 +15,13 @@ pub const RELAYED_USER: &str = "serialproxy-client";
 /// The header with which a proxy in front of a Nova tells the host of a line that the user's token is
 /// Nova's, and its value.
 pub const RELAYED_ISSUER: (&str, &str) = ("serialproxy-issuer", "nova");
+
+/// The header for the secret of a login at the page: the relay takes it from the page's cookie, and the API's answer
+/// to `POST /v1/login` brings a new one, followed by its lifetime in seconds.
+pub const PAGE_LOGIN: &str = "serialproxy-login";
+
+/// The value of [`PAGE_LOGIN`] with which the relay says that a page logs in.
+pub const NEW_PAGE_LOGIN: &str = "new";
 
 /// Known only to this process: an API recognizes the relay in its own process by it.
 static KEY: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().to_string());

@@ -24,6 +24,7 @@ mod history;
 mod hosts;
 mod http;
 mod located;
+mod login;
 mod nova_tokens;
 mod obstacle;
 mod origin;

@@ -1,6 +1,6 @@
 //! Relays the servers page's calls to the API: listed calls below `/v1/`, and the call that creates a console
 //! URL. Other calls need `[proxy] admin_calls`, and only pages of this proxy may call. The API is told the user's
-//! address and the requested `Host`, and checks both under `noauth`.
+//! address and the requested `Host`, and checks both under `noauth`. The login of a page is in a cookie (`login.rs`).
 
 use std::io;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use serialproxy_limits::Place;
 use serialproxy_limits::Places;
 use serialproxy_limits::Source;
 use serialproxy_limits::seldom;
+use serialproxy_proto::relayed::PAGE_LOGIN;
 use serialproxy_proto::relayed::RELAYED_USER;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -46,6 +47,8 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::client::Client;
+use crate::login;
+use crate::login::Site;
 use crate::origin;
 
 /// Maximum number of concurrent calls. Each has its own connection to the API, which accepts 1024: the rest is
@@ -71,7 +74,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(310);
 
 /// The header fields of a request that are relayed. Not `X-User`, which names the user under `noauth`, and no
-/// cookies, which may hold a console token.
+/// cookies, of which only the page's login counts.
 const ASKED: [HeaderName; 3] =
     [HeaderName::from_static("x-auth-token"), header::AUTHORIZATION, header::CONTENT_TYPE];
 
@@ -114,6 +117,8 @@ type CallPlace = (OwnedSemaphorePermit, Place<Source>);
 enum Fault {
     #[error("the Host header is missing or not valid")]
     NoHost,
+    #[error(transparent)]
+    Login(#[from] login::Fault),
     #[error(
         "only this proxy's own pages may make calls here: open the page at the proxy's own \
          address, or set [serial_console] base_url to the address of the reverse proxy"
@@ -198,7 +203,7 @@ impl Relay {
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.admit(client, request.headers())?;
+        let page = self.admit(client, request.headers())?;
         if !is_plain(request.uri().path()) {
             return Err(Fault::NoSuchCall);
         }
@@ -208,6 +213,8 @@ impl Relay {
             false => return Err(Fault::NotOffered),
         };
         let api = self.api.as_ref().ok_or(Fault::Unreachable)?;
+        let site = Site::of(client, self.base_url.as_deref());
+        let login = site.login(&request, page.as_ref())?;
         let (head, body) = request.into_parts();
         // Before the body is read, so that the number of places bounds the memory for bodies.
         let place = self.enter(client)?;
@@ -216,11 +223,17 @@ impl Relay {
         *call.method_mut() = head.method;
         *call.uri_mut() = origin_form(&head.uri)?;
         *call.headers_mut() = asked(&head.headers, &api.authority, client)?;
+        if let Some(value) = login.told() {
+            call.headers_mut().insert(PAGE_LOGIN, value);
+        }
         let answer = self.ask(api, call, place).await?;
         let (head, body) = answer.into_parts();
         let mut answer = Response::new(body);
         *answer.status_mut() = head.status;
         *answer.headers_mut() = selected(&head.headers, &TOLD);
+        if let Some(cookie) = site.cookie(&login, &head) {
+            answer.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
         Ok(answer)
     }
 
@@ -287,20 +300,21 @@ impl Relay {
         }
     }
 
-    /// Admits clients that are not browsers, and pages of this proxy.
-    fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), Fault> {
+    /// Admits clients that are not browsers, and pages of this proxy; returns the page's origin.
+    fn admit(&self, client: Client, headers: &HeaderMap) -> Result<Option<PageOrigin>, Fault> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         host.and_then(|host| host.parse::<Authority>().ok()).ok_or(Fault::NoHost)?;
-        let is_own = |page: &HeaderValue| {
-            let page = page.to_str().ok().and_then(PageOrigin::parse);
-            page.is_some_and(|page| {
-                origin::is_own(&page, headers, client.secure, self.base_url.as_deref())
-            })
+        let own = |page: &HeaderValue| {
+            let page = page.to_str().ok().and_then(PageOrigin::parse).ok_or(Fault::Foreign)?;
+            let base_url = self.base_url.as_deref();
+            match origin::is_own(&page, headers, client.secure, base_url) {
+                true => Ok(page),
+                false => Err(Fault::Foreign),
+            }
         };
-        if !headers.get_all(header::ORIGIN).iter().all(is_own) {
-            return Err(Fault::Foreign);
-        }
-        Ok(())
+        let pages: Vec<_> =
+            headers.get_all(header::ORIGIN).iter().map(own).collect::<Result<_, _>>()?;
+        Ok(pages.into_iter().next())
     }
 }
 
@@ -321,7 +335,7 @@ fn is_offered(method: &Method, path: &str) -> bool {
         | [Some("v3"), Some("servers"), Some(_), Some("get-serial-console"), None, ..] => {
             method == "POST"
         }
-        [Some("v1"), Some("login"), None, ..] => method == "POST",
+        [Some("v1"), Some("login"), None, ..] => reads || ["POST", "DELETE"].contains(&method),
         [Some("v1"), Some("sessions"), Some(_), None, ..] => method == "DELETE",
         _ => false,
     }
@@ -406,7 +420,9 @@ impl Fault {
     fn status(self) -> (StatusCode, &'static str) {
         match self {
             Self::NoHost | Self::NoBody => (StatusCode::BAD_REQUEST, "badRequest"),
-            Self::Foreign | Self::NotOffered => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::Foreign | Self::NotOffered | Self::Login(_) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
             Self::NoSuchCall => (StatusCode::NOT_FOUND, "itemNotFound"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::AddressFull => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),

@@ -149,6 +149,10 @@ const MIGRATIONS: &[&str] = &[
         address TEXT NOT NULL
     ) WITHOUT ROWID, STRICT;
 ",
+    // Of a login at the page with a token: that token, encrypted with the login's secret.
+    "
+    ALTER TABLE api_tokens ADD COLUMN sealed TEXT;
+",
 ];
 
 impl Store {

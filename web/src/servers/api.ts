@@ -116,10 +116,9 @@ export class Api {
     };
   }
 
-  /** The token for the code of a login link, which is good once. */
-  static async logIn(code: string): Promise<string> {
-    const answer = await new Api(undefined).call('POST', 'v1/login', USUAL, { code });
-    return ((await json(answer)) as { token: string }).token;
+  /** Logs in by the code of a login link, which is good once. The proxy keeps the login in a cookie. */
+  static async logIn(code: string): Promise<void> {
+    await new Api(undefined).call('POST', 'v1/login', USUAL, { code });
   }
 
   /** A console URL, also for a server that is off. */
@@ -174,7 +173,7 @@ export class Api {
         headers,
         ...(body && { body: JSON.stringify(body) }),
         cache: 'no-store',
-        credentials: 'omit',
+        credentials: 'same-origin',
         signal: AbortSignal.timeout(limit),
       });
     } catch (error) {

@@ -75,7 +75,10 @@ function loginCode(): string | undefined {
 
 async function logIn(code: string): Promise<void> {
   try {
-    enter(await Api.logIn(code));
+    await Api.logIn(code);
+    token = undefined;
+    api = new Api(token);
+    poll.now();
   } catch (error) {
     // A token of this tab may do as well.
     if (token) poll.now();

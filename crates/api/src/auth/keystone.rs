@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serialproxy_config::values::KeystoneAuth;
 use serialproxy_limits::seldom;
 use serialproxy_openstack::Identity;
+use serialproxy_openstack::PasswordLogin;
 use serialproxy_openstack::Unavailable;
 use serialproxy_proto::health::Health;
 use serialproxy_proto::identity::Role;
@@ -85,15 +86,45 @@ impl Keystone {
         trier: Trier<'_>,
     ) -> Result<Caller, Fault> {
         let refused = || Fault::Authenticate { uri: self.uri.clone() };
-        match self.validation(token(headers).ok_or_else(refused)?).await {
-            Validation::Good(caller) => Ok(caller),
-            Validation::Roleless => Err(Fault::Forbidden(
-                "You have none of the roles reader, member and admin in this project.".into(),
-            )),
-            Validation::Unknown => {
+        match self.known(token(headers).ok_or_else(refused)?).await? {
+            Some(caller) => Ok(caller),
+            None => {
                 trier.unknown_token().await;
                 Err(refused())
             }
+        }
+    }
+
+    /// A new token for a user's password, and whose it is.
+    pub(crate) async fn log_in(
+        &self,
+        login: PasswordLogin<'_>,
+        trier: Trier<'_>,
+    ) -> Result<(String, Caller), Fault> {
+        let find = async {
+            let token = self.keystone.log_in(&login).await.map_err(|error| {
+                Fault::Unavailable(format!("your password cannot be verified now: {error}"))
+            })?;
+            let Some(token) = token else { return Ok(None) };
+            match self.known(&token).await? {
+                Some(caller) => Ok(Some((token, caller))),
+                None => Err(Fault::BadRequest(
+                    "your user has no default project: enter a project, too".into(),
+                )),
+            }
+        };
+        let whose = |(_, caller): &(String, Caller)| (caller.user.clone(), caller.project.clone());
+        trier.by_password(login.user, find, whose).await
+    }
+
+    /// The caller whose token that is; none for an unknown one.
+    async fn known(&self, token: &str) -> Result<Option<Caller>, Fault> {
+        match self.validation(token).await {
+            Validation::Good(caller) => Ok(Some(caller)),
+            Validation::Unknown => Ok(None),
+            Validation::Roleless => Err(Fault::Forbidden(
+                "You have none of the roles reader, member and admin in this project.".into(),
+            )),
             Validation::Away(error) => {
                 Err(Fault::Unavailable(format!("your token cannot be validated now: {error}")))
             }
@@ -167,6 +198,6 @@ fn caller(identity: Identity) -> Option<Caller> {
     let has =
         |role: &Role| identity.roles.iter().any(|name| name.eq_ignore_ascii_case(role.as_str()));
     let role = Role::ALL.into_iter().rev().find(has)?;
-    let Identity { user, user_id, project_id: project, .. } = identity;
-    Some(Caller { user, user_id, project, role })
+    let Identity { user, user_id, project_id: project, project: project_name, .. } = identity;
+    Some(Caller { user, user_id, project, project_name, role })
 }

@@ -28,11 +28,7 @@ use super::token;
 use crate::client::Client;
 use crate::evidence::event;
 use crate::fault::Fault;
-use crate::fault::echo;
 use crate::secret;
-
-/// Characters of a user name that a log line repeats.
-const SHOWN: usize = 32;
 
 /// The pause between attempts to share the admin token.
 const RETRY: Duration = Duration::from_secs(5);
@@ -56,6 +52,15 @@ pub struct Local {
 pub(crate) struct Login {
     pub(crate) secret: String,
     pub(crate) token: ApiToken,
+}
+
+/// What a login makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Made {
+    /// A token, which is valid for `[api] token_lifetime`.
+    Token,
+    /// A login at the page, which is valid for this time.
+    Page(Duration),
 }
 
 /// A user whose password was right.
@@ -150,8 +155,16 @@ impl Local {
 
     /// When a token that is made now expires.
     pub(crate) fn end(&self) -> Timestamp {
+        self.end_of(Made::Token)
+    }
+
+    fn end_of(&self, made: Made) -> Timestamp {
+        let lifetime = match made {
+            Made::Token => self.lifetime,
+            Made::Page(lifetime) => lifetime,
+        };
         let now = Timestamp::now();
-        now.checked_add(self.lifetime).unwrap_or(now)
+        now.checked_add(lifetime).unwrap_or(now)
     }
 
     /// Makes a token for a user, named by name or id, if the password is right.
@@ -159,17 +172,19 @@ impl Local {
         &self,
         user: &str,
         password: Password,
+        made: Made,
         trier: Trier<'_>,
     ) -> Result<Login, Fault> {
         let Verified { identity, hash } = self.verify(user, password, trier).await?;
         let secret = secret::random()?;
-        let (created, expires) = (Timestamp::now(), self.end());
-        let (digest, times) = (TokenDigest::of(&secret), [created, expires]);
+        let (created, expires) = (Timestamp::now(), self.end_of(made));
+        let (digest, times) = (made.digest(&secret), [created, expires]);
         if !self.grants.log_in(digest, &identity.user_id, hash, times).await? {
             return Err(Fault::Unauthorized);
         }
         tracing::info!(user = identity.user, "logged in");
-        let token = ApiToken { name: None, identity, created, expires: Some(expires) };
+        let token =
+            ApiToken { name: None, identity, created, expires: Some(expires), sealed: None };
         Ok(Login { secret, token })
     }
 
@@ -187,6 +202,7 @@ impl Local {
     pub(crate) async fn log_in_by_code(
         &self,
         code: &str,
+        made: Made,
         trier: Trier<'_>,
     ) -> Result<Login, Fault> {
         let digest = digest_of_code(code);
@@ -200,9 +216,9 @@ impl Local {
             }
         };
         let secret = secret::random()?;
-        let (created, expires) = (Timestamp::now(), Some(self.end()));
+        let (created, expires) = (Timestamp::now(), Some(self.end_of(made)));
         let token = ApiToken { created, expires, ..known };
-        self.grants.add_api_token(TokenDigest::of(&secret), token.clone()).await?;
+        self.grants.add_api_token(made.digest(&secret), token.clone()).await?;
         tracing::info!(user = token.identity.user, "logged in by a link");
         let Identity { user, project, .. } = &token.identity;
         let event = event(EventName::LoginSucceeded).user(user).project(Some(project.clone()));
@@ -225,32 +241,11 @@ impl Local {
         password: Password,
         trier: Trier<'_>,
     ) -> Result<Verified, Fault> {
-        let attempt = trier.log_in(user).await?;
-        match self.find(user, password, trier.client).await {
-            Ok(Some(verified)) => {
-                attempt.succeeded();
-                let Identity { user, project, .. } = &verified.identity;
-                let event =
-                    event(EventName::LoginSucceeded).user(user).project(Some(project.clone()));
-                trier.audit.record(event.cause("password"));
-                Ok(verified)
-            }
-            Ok(None) => {
-                let event = event(EventName::LoginFailed).user(shown(user));
-                trier.audit.record(event.cause("password"));
-                serialproxy_metrics::LOGIN_FAILURES.inc();
-                let log = &trier.failures.refused;
-                if log.admit(trier.client) {
-                    let (user, address, unlogged) = (shown(user), trier.client.0, log.unlogged());
-                    tracing::info!(user, %address, unlogged, "a login was refused");
-                }
-                Err(Fault::Unauthorized)
-            }
-            Err(fault) => {
-                attempt.take_back();
-                Err(fault)
-            }
-        }
+        let find = self.find(user, password, trier.client);
+        let whose = |Verified { identity, .. }: &Verified| {
+            (identity.user.clone(), identity.project.clone())
+        };
+        trier.by_password(user, find, whose).await
     }
 
     /// The user of that name, if the password is right.
@@ -266,16 +261,6 @@ impl Local {
         let right = self.passwords.is_right(turn, password, hash).await?;
         Ok(found.filter(|_| right).map(|(user, hash)| Verified { identity: user.identity, hash }))
     }
-}
-
-/// A typed user name as the log shows it.
-fn shown(user: &str) -> String {
-    let start: String = user.chars().take(SHOWN).collect();
-    let mut shown = echo(&start);
-    if start.len() < user.len() && !shown.ends_with('…') {
-        shown.push('…');
-    }
-    shown
 }
 
 /// The name of the API token by which other hosts know the admin token of `host`.
@@ -304,6 +289,20 @@ pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String)
     }
 }
 
+impl Made {
+    fn digest(self, secret: &str) -> TokenDigest {
+        match self {
+            Self::Token => TokenDigest::of(secret),
+            Self::Page(_) => digest_of_page(secret),
+        }
+    }
+}
+
+/// The digest of a text that no header can hold, so the secret of a login at the page is not a token.
+pub(super) fn digest_of_page(secret: &str) -> TokenDigest {
+    TokenDigest::of(&format!("page\n{secret}"))
+}
+
 /// The digest of a text that no header can hold, so a code is not itself a token.
 fn digest_of_code(code: &str) -> TokenDigest {
     TokenDigest::of(&format!("login\n{code}"))
@@ -316,5 +315,5 @@ fn of_admin(now: Timestamp) -> ApiToken {
         project: ADMIN_PROJECT.into(),
         role: Role::Admin,
     };
-    ApiToken { name: Some("admin".into()), identity, created: now, expires: None }
+    ApiToken { name: Some("admin".into()), identity, created: now, expires: None, sealed: None }
 }

@@ -14,6 +14,8 @@ use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Sysrq;
 use serialproxy_proto::compute::Page;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::ServerId;
+use uuid::Uuid;
 
 use crate::Api;
 use crate::auth::Caller;
@@ -36,7 +38,7 @@ pub(super) fn routes() -> [Route; 5] {
                  line of the previous page. To follow changes, ask again with changed_within: \
                  the seconds since the last call began, and two more",
             )
-            .query(&["changed_within", "limit", "marker"])
+            .query(&["changed_within", "limit", "marker", "of_server"])
             .answer("Lines"),
         Route::get("/v1/lines/{server}/{port}", line).summary("One line").answer("Line"),
         Route::get("/v1/lines/{server}/{port}/output", output)
@@ -64,10 +66,22 @@ async fn lines(
     query: Query,
 ) -> Result<Json<Lines>, Fault> {
     let limit = query.limit()?;
-    let after = query.text("marker").map(marker).transpose()?;
+    let server: Option<ServerId> = query.value("of_server", "the UUID of a server")?;
+    let after = match (query.text("marker"), server) {
+        (Some(text), _) => Some(marker(text)?),
+        (None, server) => server.and_then(before),
+    };
     let changed_within = query.value("changed_within", "a number of seconds")?;
     let page = Page { project: caller.scope().cloned(), after, limit, changed_within };
-    Ok(Json(api.lines.lines(page).await?))
+    let mut lines = api.lines.lines(page).await?;
+    lines.lines.retain(|line| server.is_none_or(|server| line.server.id == server));
+    Ok(Json(lines))
+}
+
+/// The marker after which the lines of a server come first; none where they are the first of all.
+fn before(ServerId(server): ServerId) -> Option<LineKey> {
+    let server = ServerId(Uuid::from_u128(server.as_u128().checked_sub(1)?));
+    Some(LineKey { server, port: u8::MAX })
 }
 
 async fn line(

@@ -1,4 +1,5 @@
-//! Logging in by a link, whose code becomes a token.
+//! Logging in: by a link, whose code becomes a token, and at the page, which also takes tokens and
+//! passwords.
 
 use std::sync::Arc;
 
@@ -6,20 +7,31 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use serialproxy_proto::identity::LogIn;
 use serialproxy_proto::identity::LoggedIn;
-use serialproxy_proto::identity::LoginByCode;
 use serialproxy_proto::identity::LoginLink;
+use serialproxy_proto::identity::LoginMethod;
+use serialproxy_proto::identity::LoginState;
+use serialproxy_proto::identity::WhoAmI;
+use serialproxy_proto::relayed::PAGE_LOGIN;
 
 use crate::Api;
+use crate::auth::Auth;
 use crate::auth::Caller;
+use crate::auth::Login;
+use crate::auth::Made;
 use crate::auth::Role;
+use crate::auth::page;
+use crate::auth::page::Way;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::request::Body;
 use crate::route::Access;
 use crate::route::Route;
 
-pub(super) fn routes() -> [Route; 2] {
+pub(super) fn routes() -> [Route; 4] {
     [
         Route::post("/v1/login-links", add)
             .summary(
@@ -29,11 +41,25 @@ pub(super) fn routes() -> [Route; 2] {
             .answer("LoginLink")
             .success(StatusCode::CREATED),
         Route::post("/v1/login", log_in)
-            .summary("Issues a token for the code of a login link, which is then used")
-            .body("LoginByCode")
+            .summary(
+                "Issues a token for the code of a login link, which is then used, or for a local \
+                 user's password. At the proxy's port, a page logs in with that or a token, and \
+                 gets a cookie",
+            )
+            .body("LogIn")
             .answer("LoggedIn")
             .others(&[401, 404, 429, 500, 503])
             .success(StatusCode::CREATED)
+            .open_to(Access::Anyone),
+        Route::get("/v1/login", who)
+            .summary("Who the caller is, if anybody is logged in, and how to log in")
+            .answer("LoginState")
+            .others(&[400, 500, 503])
+            .open_to(Access::Anyone),
+        Route::delete("/v1/login", log_out)
+            .summary("Ends the login of the page that makes the call")
+            .others(&[500, 503])
+            .success(StatusCode::NO_CONTENT)
             .open_to(Access::Anyone),
     ]
 }
@@ -56,16 +82,68 @@ async fn add(
 async fn log_in(
     State(api): State<Arc<Api>>,
     client: Client,
+    headers: HeaderMap,
     body: Body,
-) -> Result<Json<LoggedIn>, Fault> {
+) -> Result<Response, Fault> {
+    api.require_audit()?;
+    let (way, trier) = (Way::try_from(body.read::<LogIn>()?)?, api.trier(client));
+    if page::is_asked_for(&headers) {
+        // Boxed, because of the time that a password takes.
+        let login = Box::pin(api.log_in_page(way, trier)).await?;
+        let kept = page::header_of(&login, api.page_lifetime)?;
+        return Ok(([(PAGE_LOGIN, kept)], Json(logged_in(login, false))).into_response());
+    }
     let local = api.auth.local().map_err(|_| Fault::no_such_call())?;
-    let LoginByCode { code } = body.read()?;
-    let login = local.log_in_by_code(&code, api.trier(client)).await?;
-    Ok(Json(LoggedIn {
-        token: login.secret,
-        user: login.token.identity.user,
-        expires: login.token.expires.unwrap_or_else(|| local.end()),
-    }))
+    let login = match way {
+        Way::Code(code) => local.log_in_by_code(code.expose(), Made::Token, trier).await?,
+        Way::Password { user, password, .. } => {
+            local.log_in(&user, password, Made::Token, trier).await?
+        }
+        Way::Token(_) => {
+            return Err(Fault::BadRequest(
+                "a token is exchanged for a cookie, which only a page gets: send the token itself \
+                 with your calls"
+                    .into(),
+            ));
+        }
+    };
+    Ok(Json(logged_in(login, true)).into_response())
+}
+
+fn logged_in(Login { secret, token }: Login, shows_token: bool) -> LoggedIn {
+    LoggedIn {
+        token: shows_token.then_some(secret),
+        user: token.identity.user,
+        expires: token.expires.unwrap_or(token.created),
+    }
+}
+
+async fn who(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    headers: HeaderMap,
+) -> Result<Json<LoginState>, Fault> {
+    let caller = match api.caller(&headers, api.trier(client)).await {
+        Ok(Caller { user, project, project_name, role, .. }) => {
+            Some(WhoAmI { user, project, project_name, role })
+        }
+        Err(Fault::Unauthorized | Fault::Authenticate { .. } | Fault::WrongToken) => None,
+        Err(fault) => return Err(fault),
+    };
+    let methods = match api.auth {
+        Auth::Noauth => vec![],
+        Auth::Local(_) => vec![LoginMethod::Password, LoginMethod::Token, LoginMethod::Link],
+        Auth::Keystone(_) => vec![LoginMethod::Password, LoginMethod::Token],
+    };
+    let keystone = matches!(api.auth, Auth::Keystone(_));
+    Ok(Json(LoginState { caller, methods, keystone }))
+}
+
+async fn log_out(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<(), Fault> {
+    match page::secret_in(&headers) {
+        Some(secret) => api.log_out_page(secret).await,
+        None => Ok(()),
+    }
 }
 
 impl Api {

@@ -46,7 +46,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "Lists all servers, ordered by name; marker is the id of the last server of the \
                  previous page",
             )
-            .query(&["limit", "marker"])
+            .query(&["exact_name", "limit", "marker"])
             .answer("Servers"),
         Route::get("/v1/servers/{server}", server).summary("One server").answer("ServerAnswer"),
         Route::post("/v1/servers", boot)
@@ -111,7 +111,8 @@ async fn servers(
         Some(marker) => Some(api.marker(&caller, marker, |_| true).await?),
         None => None,
     };
-    let found = api.servers(&caller, marker.as_ref(), limit, |_| true).await?;
+    let fits = |server: &Server| query.text("exact_name").is_none_or(|name| server.name == name);
+    let found = api.servers(&caller, marker.as_ref(), limit, fits).await?;
     let servers = found.servers.into_iter().map(|server| caller.sees(server)).collect();
     Ok((age(found.as_of), Json(Servers::new(servers, found.as_of))))
 }

@@ -63,7 +63,13 @@ async fn add(
     let NewToken { name, project, role, expires } = body.read()?;
     let (user, project) = (String::from(name), String::from(project));
     let identity = Identity { user_id: user.clone(), user: user.clone(), project, role };
-    let token = ApiToken { name: Some(user.clone()), identity, created: Timestamp::now(), expires };
+    let token = ApiToken {
+        name: Some(user.clone()),
+        identity,
+        created: Timestamp::now(),
+        expires,
+        sealed: None,
+    };
     let secret = secret::random()?;
     if !api.grants.add_api_token(TokenDigest::of(&secret), token.clone()).await? {
         return Err(Fault::Conflict(format!(
@@ -98,7 +104,7 @@ fn administer(api: &Api, caller: &Caller) -> Result<(), Fault> {
 }
 
 fn shown(token: ApiToken) -> Token {
-    let ApiToken { name, identity, created, expires } = token;
+    let ApiToken { name, identity, created, expires, .. } = token;
     let Identity { project, role, .. } = identity;
     Token { name: name.unwrap_or_default(), project, role, created, expires }
 }

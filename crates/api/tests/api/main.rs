@@ -21,6 +21,7 @@ mod isolation;
 mod keystone;
 mod login;
 mod openstack;
+mod page_login;
 mod power;
 mod remote_consoles;
 mod serving;

@@ -76,6 +76,15 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     works(
         "api",
+        "page_lifetime",
+        Text("43200"),
+        ABOUT_SECONDS_FROM_1,
+        "Lifetime of a login at the servers page. A token that somebody logged in with may end it \
+         earlier.",
+        |c, v| set(&mut c.api.page_lifetime, seconds(v, 1)),
+    ),
+    works(
+        "api",
         "cert",
         Unset,
         PEM,

@@ -1,6 +1,7 @@
 //! API tokens in the file. Those without a name belong to logins.
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::params;
@@ -12,6 +13,7 @@ use serialproxy_store::columns::time;
 use crate::ApiToken;
 use crate::GrantsError;
 use crate::file::File;
+use crate::users::LOGINS;
 
 impl File {
     pub(crate) async fn add_api_token(
@@ -19,12 +21,12 @@ impl File {
         digest: TokenDigest,
         token: ApiToken,
     ) -> Result<bool, GrantsError> {
-        let ApiToken { name, identity, created, expires } = token;
+        let ApiToken { name, identity, created, expires, sealed } = token;
         self.ask(move |connection| {
             let added = connection.execute(
                 "INSERT INTO api_tokens
-                 (digest, name, user, user_id, project, role, created, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 (digest, name, user, user_id, project, role, created, expires, sealed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (name) DO NOTHING",
                 params![
                     digest.0,
@@ -35,8 +37,10 @@ impl File {
                     identity.role.as_str(),
                     created.as_millisecond(),
                     expires.map(Timestamp::as_millisecond),
+                    sealed,
                 ],
             )?;
+            end_oldest_logins(connection, &identity.user_id)?;
             Ok(added == 1)
         })
         .await
@@ -49,8 +53,8 @@ impl File {
     ) -> Result<Option<ApiToken>, GrantsError> {
         self.ask(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT name, user, user_id, project, role, created, expires FROM api_tokens
-                 WHERE digest = ?1 AND (expires IS NULL OR expires > ?2)",
+                "SELECT name, user, user_id, project, role, created, expires, sealed
+                 FROM api_tokens WHERE digest = ?1 AND (expires IS NULL OR expires > ?2)",
             )?;
             statement.query_row(params![digest.0, now.as_millisecond()], token).optional()
         })
@@ -60,8 +64,8 @@ impl File {
     pub(crate) async fn named_api_tokens(&self) -> Result<Vec<ApiToken>, GrantsError> {
         self.ask(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT name, user, user_id, project, role, created, expires FROM api_tokens
-                 WHERE name IS NOT NULL ORDER BY name",
+                "SELECT name, user, user_id, project, role, created, expires, sealed
+                 FROM api_tokens WHERE name IS NOT NULL ORDER BY name",
             )?;
             statement.query_map([], token)?.collect()
         })
@@ -87,12 +91,23 @@ impl File {
     }
 }
 
+/// Ends the oldest logins of a user who has too many.
+pub(crate) fn end_oldest_logins(connection: &Connection, user_id: &str) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM api_tokens WHERE digest IN (
+             SELECT digest FROM api_tokens WHERE user_id = ?1 AND name IS NULL
+             ORDER BY created DESC LIMIT -1 OFFSET ?2)",
+        params![user_id, LOGINS],
+    )
+}
+
 fn token(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
     Ok(ApiToken {
         name: row.get(0)?,
         identity: identity(row, 1)?,
         created: time(row.get(5)?),
         expires: row.get::<_, Option<i64>>(6)?.map(time),
+        sealed: row.get(7)?,
     })
 }
 

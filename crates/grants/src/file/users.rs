@@ -11,8 +11,8 @@ use serialproxy_store::columns::time;
 use crate::GrantsError;
 use crate::User;
 use crate::file::File;
+use crate::file::api_tokens::end_oldest_logins;
 use crate::file::api_tokens::identity;
-use crate::users::LOGINS;
 
 impl File {
     pub(crate) async fn add_user(&self, user: User, hash: String) -> Result<bool, GrantsError> {
@@ -104,12 +104,7 @@ impl File {
                  WHERE id = ?2 AND hash = ?3",
                 params![digest.0, user_id, hash, created, expires],
             )?;
-            connection.execute(
-                "DELETE FROM api_tokens WHERE digest IN (
-                     SELECT digest FROM api_tokens WHERE user_id = ?1 AND name IS NULL
-                     ORDER BY created DESC LIMIT -1 OFFSET ?2)",
-                params![user_id, LOGINS],
-            )?;
+            end_oldest_logins(connection, &user_id)?;
             Ok(added == 1)
         })
         .await

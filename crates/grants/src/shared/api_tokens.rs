@@ -27,6 +27,8 @@ pub(crate) struct Record {
     created: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
 }
 
 /// The stored form of a token's name.
@@ -44,7 +46,12 @@ impl Shared {
         digest: TokenDigest,
         token: ApiToken,
     ) -> Result<bool, GrantsError> {
-        self.add(digest, token, |transaction| transaction).await
+        let login = token.name.is_none().then(|| token.identity.user_id.clone());
+        let added = self.add(digest, token, |transaction| transaction).await?;
+        if let Some(user_id) = login {
+            self.end_oldest_logins(&user_id).await?;
+        }
+        Ok(added)
     }
 
     /// Adds a token under further conditions; false where one of them fails, or the name is taken.
@@ -136,15 +143,16 @@ pub(crate) fn logins(user_id: &str) -> String {
 
 impl From<ApiToken> for Record {
     fn from(token: ApiToken) -> Self {
-        let ApiToken { name, identity, created, expires } = token;
+        let ApiToken { name, identity, created, expires, sealed } = token;
         let Identity { user, user_id, project, role } = identity;
-        Self { name, user, user_id, project, role, created, expires }
+        Self { name, user, user_id, project, role, created, expires, sealed }
     }
 }
 
 impl From<Record> for ApiToken {
     fn from(record: Record) -> Self {
-        let Record { name, user, user_id, project, role, created, expires } = record;
-        Self { name, identity: Identity { user, user_id, project, role }, created, expires }
+        let Record { name, user, user_id, project, role, created, expires, sealed } = record;
+        let identity = Identity { user, user_id, project, role };
+        Self { name, identity, created, expires, sealed }
     }
 }

@@ -98,14 +98,15 @@ impl Shared {
         }
         let (unchanged, since) = (by_name(&name), found.changed);
         let identity = found.value.of(name).0.identity;
-        let token = ApiToken { name: None, identity, created, expires: Some(expires) };
+        let token =
+            ApiToken { name: None, identity, created, expires: Some(expires), sealed: None };
         let condition = |transaction: Transaction| transaction.unchanged(&unchanged, since);
         let added = self.add(digest, token, condition).await?;
         self.end_oldest_logins(user_id).await?;
         Ok(added)
     }
 
-    async fn end_oldest_logins(&self, user_id: &str) -> Result<(), GrantsError> {
+    pub(crate) async fn end_oldest_logins(&self, user_id: &str) -> Result<(), GrantsError> {
         let (logins, most) = (logins(user_id), usize::try_from(LOGINS).unwrap_or(usize::MAX));
         let count = self.etcd.count(&logins).await?;
         if count <= most {

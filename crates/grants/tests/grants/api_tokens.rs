@@ -17,7 +17,7 @@ fn token(name: &str, expires: Option<i64>) -> ApiToken {
         role: Role::Member,
     };
     let (name, expires) = (Some(name.to_owned()), expires.map(at));
-    ApiToken { name, identity, created: at(0), expires }
+    ApiToken { name, identity, created: at(0), expires, sealed: None }
 }
 
 fn digest(text: &str) -> TokenDigest {

@@ -46,7 +46,8 @@ async fn purging_removes_expired_tokens_only() {
     for (name, expires) in [("short", Some(at(10))), ("long", None)] {
         let (user, user_id, project) = ("alice".into(), "0fe7".into(), "demo".into());
         let identity = Identity { user, user_id, project, role: Role::Member };
-        let token = ApiToken { name: Some(name.into()), identity, created: at(0), expires };
+        let token =
+            ApiToken { name: Some(name.into()), identity, created: at(0), expires, sealed: None };
         grants.add_api_token(TokenDigest::of(name), token).await.unwrap();
     }
     assert_eq!(grants.purge_expired_tokens(at(10)).await.unwrap(), 2);

@@ -71,7 +71,7 @@ everywhere! {
         let grants = with_alice(grants).await;
         assert!(log_in(grants, "a", "hash-1").await);
         let (name, identity) = (Some("ci".to_owned()), user("alice").identity);
-        let token = ApiToken { name, identity, created: at(0), expires: None };
+        let token = ApiToken { name, identity, created: at(0), expires: None, sealed: None };
         grants.add_api_token(TokenDigest::of("ci"), token).await.unwrap();
         assert!(grants.remove_user("alice").await.unwrap());
         assert!(!grants.remove_user("alice").await.unwrap());
@@ -88,5 +88,22 @@ everywhere! {
         for (token, good) in [("0", false), ("1", true), ("1000", true)] {
             assert_eq!(is_good(grants, token).await, good, "{token}");
         }
+    }
+
+    async fn logins_by_another_token_keep_it_and_are_as_many_at_most(grants) {
+        for index in 0..=1000 {
+            let token = ApiToken {
+                name: None,
+                identity: user("ci").identity,
+                created: at(index),
+                expires: Some(at(9999)),
+                sealed: Some(format!("sealed {index}")),
+            };
+            let digest = TokenDigest::of(&index.to_string());
+            assert!(grants.add_api_token(digest, token).await.unwrap());
+        }
+        assert!(!is_good(grants, "0").await);
+        let newest = grants.api_token(TokenDigest::of("1000"), at(1001)).await.unwrap().unwrap();
+        assert_eq!(newest.sealed.as_deref(), Some("sealed 1000"));
     }
 }

@@ -211,7 +211,9 @@ async fn calls_that_the_servers_page_does_not_make_are_refused_unless_the_config
         (Method::GET, "/v1/lines/a/0/output?from=1"),
         (Method::POST, "/v1/lines/a/0/break"),
         (Method::DELETE, "/v1/sessions/a"),
+        (Method::GET, "/v1/login"),
         (Method::POST, "/v1/login"),
+        (Method::DELETE, "/v1/login"),
         (Method::POST, "/v3/servers/a/get-serial-console?port=1"),
     ];
     let others = [
@@ -377,4 +379,62 @@ async fn a_path_that_could_lead_out_of_the_calls_is_not_relayed() {
         let answer = relay.answer(NEAR, request(Method::GET, uri, &[])).await;
         assert_eq!(fault(answer).await.0, 404, "{uri}");
     }
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const LOGGED_IN: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n\
+                         Serialproxy-Login: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef 60\r\n\
+                         Content-Length: 2\r\n\r\n{}";
+
+/// What the API is told of the login.
+fn told(asked: &str) -> Option<&str> {
+    asked.lines().find_map(|line| line.strip_prefix("serialproxy-login: "))
+}
+
+#[tokio::test]
+async fn a_page_that_logs_in_gets_the_secret_as_a_cookie_alone() {
+    let (address, asked) = api(LOGGED_IN).await;
+    let page = [("origin", "https://console.example"), ("serialproxy-login", "forged")];
+    let call = request(Method::POST, "/v1/login", &page);
+    let answer = relay(&address).answer(FAR, call).await;
+    let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+    assert!(cookie.starts_with(&format!("__Host-serialproxy-login={SECRET}; ")), "{cookie}");
+    assert!(!answer.headers().contains_key(PAGE_LOGIN));
+    assert_eq!(told(&asked.await.unwrap()), Some("new"));
+}
+
+#[tokio::test]
+async fn a_client_that_is_no_page_neither_asks_for_a_cookie_nor_gets_one() {
+    let (address, asked) = api(LOGGED_IN).await;
+    let call = request(Method::POST, "/v1/login", &[("serialproxy-login", "new")]);
+    let answer = relay(&address).answer(FAR, call).await;
+    assert!(!answer.headers().contains_key(header::SET_COOKIE));
+    assert_eq!(told(&asked.await.unwrap()), None);
+}
+
+#[tokio::test]
+async fn the_cookie_counts_for_a_page_of_this_proxy_and_for_no_other() {
+    let cookie = format!("__Host-serialproxy-login={SECRET}");
+    let own = [("cookie", cookie.as_str()), ("origin", "https://console.example")];
+    let (address, asked) = api(OK).await;
+    relay(&address).answer(FAR, request(Method::POST, "/v1/servers/a/stop", &own)).await;
+    assert_eq!(told(&asked.await.unwrap()), Some(SECRET));
+    for origin in [
+        "https://evil.example",
+        "https://evil.console.example",
+        "https://console.example:8443",
+        "http://console.example",
+        "null",
+    ] {
+        let relay = relay(&nobody().await);
+        let headers = [("cookie", cookie.as_str()), ("origin", origin)];
+        for uri in ["/v1/servers/a/stop", "/v1/login", "/v3/servers/a/get-serial-console"] {
+            let answer = relay.answer(FAR, request(Method::POST, uri, &headers)).await;
+            assert_eq!(fault(answer).await.0, 403, "{origin} {uri}");
+        }
+    }
+    let relay = relay(&nobody().await);
+    let alone = request(Method::POST, "/v1/servers/a/stop", &[("cookie", cookie.as_str())]);
+    let (status, message) = fault(relay.answer(FAR, alone).await).await;
+    assert!(status == 403 && message.contains("needs the Origin header"), "{message}");
 }
