@@ -1,6 +1,6 @@
 // Where the token comes from and where it is kept: it arrives in the address, leaves the address bar
-// and the history at once, and stays in this tab's storage so that a reload works. The key with which
-// the tab's session can come back is kept beside it.
+// and the history at once, and stays in this tab's storage so that a reload works, and Back. The key with
+// which the tab's session can come back is kept beside it. Both are kept for each console that the tab was at.
 
 import type { Mode } from './messages';
 
@@ -28,8 +28,13 @@ export function takeAccess(): Access | undefined {
   const { pathname, search } = location;
   const query = new URLSearchParams(search);
   const token = query.get('token');
-  if (!token) return keptAccess(pathname);
   const mode = query.get('mode');
+  if (!token && mode !== 'watch') return load<Access>(STORE, pathname);
+  if (!token) {
+    // To watch, no session comes back that typed here.
+    store(SESSION_STORE, pathname, undefined);
+    return undefined;
+  }
   const access: Access = { path: pathname, token };
   if (mode === 'watch' || mode === 'write') access.mode = mode;
   history.replaceState(null, '', pathname);
@@ -40,17 +45,17 @@ export function takeAccess(): Access | undefined {
 
 /** Remembers the access for a reload of this tab. */
 export function keepAccess(access: Access): void {
-  store(STORE, access);
+  store(STORE, access.path, access);
 }
 
 /** Remembers the session for a reload of this tab, or forgets it. */
 export function keepSession({ path }: Access, kept: Kept | undefined): void {
-  store(SESSION_STORE, kept && { path, ...kept });
+  store(SESSION_STORE, path, kept);
 }
 
 /** The session that this tab, or the one that it was opened from, had at this path. */
 export function keptSession({ path }: Access): Kept | undefined {
-  return load<Kept & { path: string }>(SESSION_STORE, path);
+  return load<Kept>(SESSION_STORE, path);
 }
 
 /** How one attempt attaches, and where its output begins. */
@@ -81,23 +86,18 @@ export function socketUrl(access: Access, { resume, mode, from, grid }: Request)
   return `${scheme}//${location.host}${access.path}?${query}`;
 }
 
-function keptAccess(path: string): Access | undefined {
-  return load<Access>(STORE, path);
-}
-
-function store(name: string, value: object | undefined): void {
+function store(name: string, path: string, value: object | undefined): void {
   try {
-    if (value) sessionStorage.setItem(name, JSON.stringify(value));
-    else sessionStorage.removeItem(name);
+    if (value) sessionStorage.setItem(`${name} ${path}`, JSON.stringify(value));
+    else sessionStorage.removeItem(`${name} ${path}`);
   } catch {
-    // Storage can be switched off; then a reload asks for a new URL.
+    // Storage can be switched off or full; then a reload asks for a new URL.
   }
 }
 
-function load<T extends { path: string }>(name: string, path: string): T | undefined {
+function load<T>(name: string, path: string): T | undefined {
   try {
-    const kept = JSON.parse(sessionStorage.getItem(name) ?? 'null') as T | null;
-    return kept?.path === path ? kept : undefined;
+    return (JSON.parse(sessionStorage.getItem(`${name} ${path}`) ?? 'null') as T | null) ?? undefined;
   } catch {
     return undefined;
   }

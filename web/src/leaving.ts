@@ -1,8 +1,25 @@
 // Asks before a tab is closed in which somebody types: Ctrl+W is a key of shells and editors, and of browsers.
+// Within this site, the session waits until one is back, so nothing is asked.
+
+/** What this page uses of the Navigation API, which TypeScript does not know yet. */
+interface Navigating extends Event {
+  navigationType: 'push' | 'reload' | 'replace' | 'traverse';
+  destination: { url: string };
+}
+
+/** Milliseconds within which a navigation that began leaves the page. */
+const SOON = 1000;
 
 /** `inUse` says whether a shell may be left. */
 export function askBeforeLeaving(inUse: () => boolean): void {
+  let goesOn = -Infinity;
+  const { navigation } = window as { navigation?: EventTarget };
+  navigation?.addEventListener('navigate', (event) => {
+    const { navigationType, destination } = event as Navigating;
+    const isHere = new URL(destination.url).origin === location.origin;
+    if (isHere && navigationType !== 'reload') goesOn = performance.now();
+  });
   addEventListener('beforeunload', (event) => {
-    if (inUse()) event.preventDefault();
+    if (inUse() && performance.now() - goesOn > SOON) event.preventDefault();
   });
 }

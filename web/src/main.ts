@@ -13,6 +13,7 @@ import { Clipboard } from './clipboard';
 import { urlCommand } from './commands';
 import { element } from './elements';
 import type { Offer } from './endings';
+import { enter } from './entry';
 import { KeyBar } from './key-bar';
 import { KeysMenu } from './keys-menu';
 import { askBeforeLeaving } from './leaving';
@@ -25,9 +26,10 @@ import type { Output } from './output';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
+import { consolePlace, serversPage } from './places';
 import { Search } from './search';
 import { Session } from './session';
-import { hasServersPage, serversPage } from './servers-page';
+import { hasServersPage } from './servers-page';
 import { Settings } from './settings';
 import { shortcutOf } from './shortcuts';
 import { Status } from './status';
@@ -56,7 +58,9 @@ const TOAST = 8000;
 
 const theme = new Theme();
 const access = takeAccess();
+const place = consolePlace(location.pathname);
 if (access) openConsole(access);
+else if (place) void enter(place).then((entered) => entered && openConsole(entered));
 else explain();
 
 function explain(): void {

@@ -1,6 +1,8 @@
 // The servers page of the same proxy, where people log in and open consoles. A proxy in front of a Nova
 // has none.
 
+import { root } from './places';
+
 /** Milliseconds for its answer. */
 const PATIENCE = 4000;
 
@@ -12,15 +14,10 @@ export function hasServersPage(): Promise<boolean> {
   return known;
 }
 
-/** Its address, with the server of this name in view. */
-export function serversPage(server: string | undefined): string {
-  return server === undefined ? '/' : `/#${encodeURIComponent(server)}`;
-}
-
 async function look(): Promise<boolean> {
   try {
     const signal = AbortSignal.timeout(PATIENCE);
-    const answer = await fetch('/', { credentials: 'omit', signal });
+    const answer = await fetch(root(), { credentials: 'omit', signal });
     return answer.ok && (await answer.text()).includes('<ul id="servers"');
   } catch {
     return false;

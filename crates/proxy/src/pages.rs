@@ -51,6 +51,7 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     let directory = config.serial_console.web.as_deref();
     let name = match name {
         _ if has_token(request) => PAGE,
+        _ if config.proxy.api.is_some() && is_console(request.uri().path()) => PAGE,
         // A directory of an older version has no servers page.
         "" if has_servers(config, request) && find(directory, SERVERS).await.is_some() => SERVERS,
         "" => PAGE,
@@ -87,7 +88,16 @@ fn has_servers<B>(config: &Config, request: &Request<B>) -> bool {
     request.uri().path() == "/" && config.proxy.api.is_some()
 }
 
-/// Whether the URL is of a console.
+/// Whether it is the path of a console, `/console/SERVER/PORT`, below which the page's files are, too.
+fn is_console(path: &str) -> bool {
+    let mut segments = path.strip_prefix("/console/").unwrap_or_default().split('/');
+    let (server, port) = (segments.next(), segments.next());
+    server.is_some_and(|server| !server.is_empty())
+        && port.is_some_and(|port| port.parse::<u8>().is_ok())
+        && segments.next().is_none()
+}
+
+/// Whether the URL is of a console, with its token.
 pub(crate) fn has_token<B>(request: &Request<B>) -> bool {
     request.uri().query().is_some_and(|query| query.contains("token="))
 }
@@ -154,6 +164,7 @@ fn content_type(name: &str) -> &'static str {
         Some("png") => "image/png",
         Some("woff2") => "font/woff2",
         Some("json" | "map" | "webmanifest") => "application/json",
+        Some("txt") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     }
 }
@@ -220,6 +231,27 @@ mod tests {
             ["/?token=a", "/servers.html?token=a", "/deep/?token=a", "/deep/", "/serial.html"]
         {
             assert_eq!(page(&files, uri).await, PAGE, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_a_console_is_the_terminal_page_whatever_the_server_is_called() {
+        let files = [PAGE, SERVERS, "main.js"];
+        let long = format!("/console/{}/0", "x".repeat(255));
+        for uri in [
+            "/console/demo/0",
+            "/console/a3b7c1d2-0000-4000-8000-000000000003/255?mode=watch",
+            "/console/a%2Fb/0",
+            "/console/%2e%2e/0",
+            "/console/%D7%A9%D7%9C/1",
+            &long,
+        ] {
+            assert_eq!(page(&files, uri).await, PAGE, "{uri}");
+        }
+        assert_eq!(page(&files, "/console/demo/main.js").await, "main.js");
+        for uri in ["/console/demo/256", "/console//0", "/console/a/b/0", "/console/0", "/x/demo/0"]
+        {
+            assert_eq!(page(&files, uri).await, "there is no such page\n", "{uri}");
         }
     }
 

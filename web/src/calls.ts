@@ -1,0 +1,41 @@
+// Calls of the API by the terminal page, through the proxy that serves it. The proxy knows who makes them by the
+// cookie of a login, which this page never sees.
+
+import { root } from './places';
+
+/** Milliseconds that a call may take. */
+const PATIENCE = 20_000;
+
+/** Why a call was not done; the message is for people. */
+export class Fault extends Error {
+  /** `status` is 0 when nobody answered. */
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The answer to a call, which is JSON. */
+export async function call<T>(method: 'GET' | 'POST', path: string): Promise<T> {
+  const init: RequestInit = { method, cache: 'no-store', credentials: 'same-origin' };
+  let answer: Response;
+  try {
+    answer = await fetch(root() + path, { ...init, signal: AbortSignal.timeout(PATIENCE) });
+  } catch {
+    throw new Fault(0, 'The proxy cannot be reached. Check your network, then try again.');
+  }
+  const body: unknown = await answer.json().catch(() => undefined);
+  if (!answer.ok || typeof body !== 'object' || body === null) throw faultOf(answer.status, body);
+  return body as T;
+}
+
+/** Reads `{"conflictingRequest": {"code": 409, "message": "…"}}`. */
+function faultOf(status: number, body: unknown): Fault {
+  const [fault] = Object.values((body ?? {}) as Record<string, { message?: unknown }>);
+  const message = fault?.message;
+  if (typeof message !== 'string') return new Fault(status, `The API failed without a reason (status ${status}).`);
+  const words = message.charAt(0).toUpperCase() + message.slice(1);
+  return new Fault(status, /[.!?]$/.test(words) ? words : `${words}.`);
+}
