@@ -151,6 +151,7 @@ await rm(here('dist'), { recursive: true, force: true });
 const outputs = await bundle();
 for (const page of PAGES) await writePage(page, entry(outputs, page));
 await copyFile(here('src/favicon.svg'), here('dist/favicon.svg'));
+await copyFile(here('../docs/proxies.md'), here('dist/proxies.txt'));
 await writeLicences();
 const sizes = await compress();
 for (const page of PAGES) holdToBudget(page, entry(outputs, page), outputs, sizes);

@@ -17,8 +17,8 @@ export class Fault extends Error {
   }
 }
 
-/** The answer to a call, which is JSON. */
-export async function call<T>(method: 'GET' | 'POST', path: string): Promise<T> {
+/** The answer to a call, which is JSON; none to what deletes. */
+export async function call<T = void>(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<T> {
   const init: RequestInit = { method, cache: 'no-store', credentials: 'same-origin' };
   let answer: Response;
   try {
@@ -26,6 +26,7 @@ export async function call<T>(method: 'GET' | 'POST', path: string): Promise<T> 
   } catch {
     throw new Fault(0, 'The proxy cannot be reached. Check your network, then try again.');
   }
+  if (answer.status === 204) return undefined as T;
   const body: unknown = await answer.json().catch(() => undefined);
   if (!answer.ok || typeof body !== 'object' || body === null) throw faultOf(answer.status, body);
   return body as T;

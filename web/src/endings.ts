@@ -19,7 +19,11 @@ export type Offer =
   /** Type instead of one's own session that lost its connection. */
   | 'back'
   | 'dismiss'
-  /** Go to the servers page, to log in and open the console again. */
+  /** Open the console with a fresh token. */
+  | 'reopen'
+  /** The same while the guest is off: the session waits for it. */
+  | 'wait'
+  /** Go to the servers page. */
   | 'servers'
   /** Copy the command that makes a console URL. */
   | 'command';
@@ -36,6 +40,10 @@ export interface Ending {
   offers: Offer[];
   /** Whether the page comes back by itself. */
   retry: boolean;
+  /** Whether that takes a fresh token. */
+  isExpired?: boolean;
+  /** The name of a document that helps. */
+  document?: string;
 }
 
 /** Who types on a console that refused this page, and since when (RFC 3339). */
@@ -65,6 +73,8 @@ export interface End {
   mode: Mode | undefined;
   /** Whether that is the session that this page had before it lost the connection. */
   earlier: boolean;
+  /** Whether the page can get a fresh token. */
+  mayReopen: boolean;
   /** Whether this page's user is known to be allowed to take over. */
   mayForce: boolean;
   now: Date;
@@ -85,7 +95,7 @@ export function describeEnd(end: End): Ending {
     if (offer === 'force') return end.mayForce;
     return offer !== 'command' || end.console !== undefined;
   };
-  return { ...ending, offers: offers.filter(applies) };
+  return { ...ending, offers: [...new Set<Offer>([...offers.filter(applies), 'servers'])] };
 }
 
 type Describe = (end: End, why: string) => Ending;
@@ -104,19 +114,23 @@ const ENDINGS: Record<number, Describe> = {
     attachment
       ? retry('connection lost', 'The connection was lost. This page reconnects by itself.')
       : retry('no connection', 'The proxy cannot be reached. Check your network.'),
-  [Code.protocolError]: (_, why) =>
-    stay(
-      'refused',
-      `The proxy does not understand this page's request${why} Get a new console URL.`,
-      NEW_URL,
-    ),
-  [Code.blocked]: () =>
-    retry(
+  [Code.protocolError]: (end, why) =>
+    end.mayReopen
+      ? stay('refused', `The proxy does not understand this page's request${why}`, ['reopen'])
+      : stay(
+          'refused',
+          `The proxy does not understand this page's request${why} Get a new console URL.`,
+          NEW_URL,
+        ),
+  [Code.blocked]: () => ({
+    ...retry(
       'WebSockets are blocked',
-      'The proxy answers, but WebSockets do not reach it. A reverse proxy in between must use HTTP/1.1 ' +
+      `WebSockets to ${location.host} are blocked, perhaps by a reverse proxy. It must use HTTP/1.1 ` +
         'and pass on the Upgrade and Connection headers; a firewall, an antivirus program or a browser ' +
         'extension can block WebSockets too. Show this message to the administrator of your network.',
     ),
+    document: 'proxies.txt',
+  }),
   [Code.unsupported]: () =>
     stay(
       'no WebSockets',
@@ -133,12 +147,17 @@ const ENDINGS: Record<number, Describe> = {
       'error in the proxy',
       `The proxy had an internal error${why} If this goes on, tell its administrator.`,
     ),
-  [Code.token]: ({ console }) =>
-    stay(
-      'URL expired',
-      `This console URL has expired or was revoked. Get a new one: ${describeUrlCommand(console)}`,
-      NEW_URL,
-    ),
+  [Code.token]: ({ console, mayReopen }) =>
+    mayReopen
+      ? {
+          ...stay('URL expired', 'This console URL has expired or was revoked.', ['reopen']),
+          isExpired: true,
+        }
+      : stay(
+          'URL expired',
+          `This console URL has expired or was revoked. Get a new one: ${describeUrlCommand(console)}`,
+          NEW_URL,
+        ),
   // A page that did not ask to type is not refused because its URL only allows watching.
   [Code.forbidden]: ({ mode }, why) =>
     stay(
@@ -160,8 +179,10 @@ const ENDINGS: Record<number, Describe> = {
   [Code.idle]: (_, why) =>
     stay('idle too long', `The session was idle for too long${why} Reconnect to continue.`),
   [Code.sessionLimit]: sessionLimit,
-  [Code.guestStopped]: (_, why) =>
-    stay('guest stopped', `The guest is not running${why} Start it, then reconnect.`),
+  [Code.guestStopped]: ({ mayReopen }, why) =>
+    mayReopen
+      ? stay('guest stopped', `The guest is not running${why}`, ['wait'])
+      : stay('guest stopped', `The guest is not running${why} Start it, then reconnect.`),
   [Code.tooSlow]: () =>
     stay(
       'too slow',
@@ -195,12 +216,13 @@ function unknownCode({ code }: End, why: string): Ending {
 }
 
 /** The code stands for two limits: too many sessions, and a session's time limit. */
-function sessionLimit({ reason, console }: End, why: string): Ending {
+function sessionLimit({ reason, console, mayReopen }: End, why: string): Ending {
   if (reason.startsWith('too many sessions')) {
     const text = `This console has reached its limit of sessions${why}`;
     return stay('too many sessions', `${text} Close one of them, then reconnect.`);
   }
   const text = `This session has reached its time limit${why}`;
+  if (mayReopen) return stay('time limit reached', text, ['reopen']);
   const again = `Reconnect, or get a new URL: ${describeUrlCommand(console)}`;
   return stay('time limit reached', `${text} ${again}`, ['reconnect', ...NEW_URL]);
 }
@@ -242,7 +264,7 @@ function thrownOff({ attachment, reason }: End): Ending {
 export const LEFT: Ending = {
   short: 'you left',
   text: 'You left the console, and others can type. Reconnect to open it again.',
-  offers: ['reconnect'],
+  offers: ['reconnect', 'servers'],
   retry: false,
 };
 

@@ -4,16 +4,17 @@ import '@xterm/xterm/css/xterm.css';
 import './base.css';
 import './style.css';
 
-import { takeAccess } from './address';
+import { keepAccess, takeAccess } from './address';
 import type { Access } from './address';
 import { ask } from './ask';
 import type { Attachment } from './attachment';
 import { Attention } from './attention';
+import { Fault } from './calls';
 import { Clipboard } from './clipboard';
 import { urlCommand } from './commands';
 import { element } from './elements';
 import type { Offer } from './endings';
-import { enter } from './entry';
+import { enter, freshToken } from './entry';
 import { KeyBar } from './key-bar';
 import { KeysMenu } from './keys-menu';
 import { askBeforeLeaving } from './leaving';
@@ -26,12 +27,13 @@ import type { Output } from './output';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { PenBar } from './pen-bar';
-import { consolePlace, serversPage } from './places';
+import { consolePlace, loginPage, serversPage } from './places';
 import { Search } from './search';
 import { Session } from './session';
 import { hasServersPage } from './servers-page';
 import { Settings } from './settings';
 import { shortcutOf } from './shortcuts';
+import { Site } from './site';
 import { Status } from './status';
 import { Screen } from './terminal';
 import type { Typist } from './terminal';
@@ -56,6 +58,9 @@ declare global {
 /** Milliseconds that a short message stays. */
 const TOAST = 8000;
 
+/** Milliseconds after which the page gets another fresh token by itself. */
+const AGAIN = 30_000;
+
 const theme = new Theme();
 const access = takeAccess();
 const place = consolePlace(location.pathname);
@@ -74,6 +79,7 @@ function openConsole(access: Access): void {
   element('terminal', HTMLElement).hidden = false;
 
   let view: View | undefined;
+  let reopenedAt = -Infinity;
   const attention = new Attention();
   const unsent = new UnsentHint(say);
   const settings = new Settings();
@@ -96,6 +102,7 @@ function openConsole(access: Access): void {
     onBoot: () => typing.forgetPaste('Paste stopped because the guest started again'),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
     onLink: (url) => void clipboard.copyWords(url),
+    mayReopen: () => site.mayReopen,
   });
   const pasteBar = new PasteBar(() => {
     typing.cancelPaste('Paste canceled');
@@ -123,6 +130,7 @@ function openConsole(access: Access): void {
   const search = new Search(screen.term, theme);
   const machine = new Machine(tell);
   const pen = new PenBar((action) => tell({ type: 'pen', do: action }));
+  const site = new Site(place, say);
   const tools = new Tools({ screen, session, clipboard, theme, typing, say });
   new Menu('more', () => tools.refresh());
 
@@ -139,12 +147,15 @@ function openConsole(access: Access): void {
   }
 
   function show(now: View): void {
-    const { attachment, hello, takesInput } = now;
+    const { attachment, ending, hello, takesInput } = now;
+    const expires = ending?.isExpired === true && ending !== view?.ending;
     if (hello && hello !== view?.hello) {
+      void site.show(hello);
       settings.follow(hello.terminal);
       screen.applySettings();
     }
     view = now;
+    if (expires) void reopen(false);
     if (hello) attention.rename(`${hello.server.name}:${hello.port} – console`);
     status.show(now);
     machine.show(attachment);
@@ -168,12 +179,32 @@ function openConsole(access: Access): void {
     if (offer === 'force' || offer === 'ask') return comeIn(offer);
     const hello = view?.hello;
     if (offer === 'servers') return location.assign(serversPage(hello?.server.name));
+    if (offer === 'reopen' || offer === 'wait') return reopen(true);
     if (offer === 'command') return hello && clipboard.copyWords(urlCommand(hello));
     screen.term.focus();
     if (offer === 'back') await session.attach('watch', { pen: 'request' });
     else if (offer === 'watch') await session.attach('watch');
     else if (offer === 'dismiss') session.dismiss();
     else session.reconnect();
+  }
+
+  /**
+   * Gets a fresh token by the login of this browser, and attaches with it. By itself, the page does so once in a
+   * while at most.
+   */
+  async function reopen(asked: boolean): Promise<void> {
+    const console = view?.hello ? { server: view.hello.server.id, port: view.hello.port } : place;
+    if (!console || !site.mayReopen || (!asked && Date.now() - reopenedAt < AGAIN)) return;
+    reopenedAt = Date.now();
+    try {
+      access.token = await freshToken(console.server, console.port, access.mode === 'watch');
+      keepAccess(access);
+      screen.term.focus();
+      session.reconnect();
+    } catch (error) {
+      if (error instanceof Fault && error.status === 401) return location.assign(loginPage());
+      say(error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** Attaches to a console where somebody else types, to ask them or to take over. */
@@ -211,6 +242,7 @@ function openConsole(access: Access): void {
     if (shortcut === 'copy') void clipboard.copy();
     else if (shortcut === 'find') search.open();
     else if (shortcut === 'fit') tools.fitGuest();
+    else if (shortcut === 'switch') site.switch();
     else moveOn(() => screen.term.focus());
   });
 

@@ -293,6 +293,7 @@ export class Session {
       holder,
       mode: this.access.mode,
       earlier: holder !== undefined && this.own.holds(holder),
+      mayReopen: this.listener.mayReopen(),
       mayForce: (holder?.can ?? hello?.can)?.includes('force') ?? false,
       now: new Date(),
     });

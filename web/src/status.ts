@@ -16,7 +16,9 @@ const LABELS: Record<Offer, string> = {
   here: 'Use it here',
   back: 'Type here instead',
   dismiss: 'Dismiss',
-  servers: 'Log in at the servers page',
+  reopen: 'Open again',
+  wait: 'Wait for the guest',
+  servers: 'All servers',
   command: 'Copy the command',
 };
 
@@ -57,6 +59,9 @@ export class Status {
     const { attachment, ending } = view;
     const told = attachment && describeNotice(attachment);
     const text = ending?.text ?? told ?? '';
+    const help = element('notice-document', HTMLAnchorElement);
+    help.hidden = ending?.document === undefined;
+    if (ending?.document) help.href = ending.document;
     const appears = this.notice.hidden && text !== '';
     this.notice.hidden = text === '';
     if (this.text.textContent !== text) this.text.textContent = text;

@@ -50,4 +50,6 @@ export interface Listener {
   onLatency(milliseconds: number | undefined): void;
   /** The watch link came that was asked for. */
   onLink(url: string): void;
+  /** Whether this browser is logged in, so that the page can get a fresh token. */
+  mayReopen(): boolean;
 }

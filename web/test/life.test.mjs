@@ -162,7 +162,7 @@ for (const [code, reason, words] of ENDS) {
     await see(alert(page, words));
     await see(status(page, 'closed: '));
     // Where the URL is no good any more, the way leads to another.
-    if ([1002, 4001, 4003].includes(code)) return see(button(page, 'Log in at the servers page'));
+    if ([1002, 4001, 4003].includes(code)) return see(button(page, 'All servers'));
     await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
     await at.proxy.admit();
     await see(status(page, 'you are typing'));

@@ -26,8 +26,12 @@ test('a reverse proxy that strips the Upgrade header is named, and the page goes
   const [upgrade] = http.listeners('upgrade');
   http.removeAllListeners('upgrade');
   const page = await prepared(() => {});
-  await see(alert(page, 'The proxy answers, but WebSockets do not reach it.'));
+  const host = new URL(at.proxy.url()).host;
+  await see(alert(page, `WebSockets to ${host} are blocked, perhaps by a reverse proxy.`));
   await see(alert(page, 'pass on the Upgrade and Connection headers'));
+  const help = await page.getByRole('link', { name: 'Reverse proxies: what to configure' }).getAttribute('href');
+  const text = await (await fetch(new URL(help, page.url()))).text();
+  assert.match(text, /^# Reverse proxies and load balancers/);
   await see(status(page, 'WebSockets are blocked, trying again'));
   http.on('upgrade', upgrade);
   await button(page, 'Reconnect now').click();
@@ -43,7 +47,7 @@ test('a firewall that swallows WebSockets is named after a while', async () => {
   await page.clock.runFor(6000);
   await see(status(page, 'connecting …, no answer yet'));
   await page.clock.runFor(25_000);
-  await see(alert(page, 'The proxy answers, but WebSockets do not reach it.'));
+  await see(alert(page, 'are blocked, perhaps by a reverse proxy.'));
 });
 
 for (const [how, script] of [
@@ -85,7 +89,7 @@ test('an expired URL leads to the servers page, to its server', async () => {
   session.close(4001, 'token missing, unknown or expired: ask for a new console URL');
   await see(alert(page, 'This console URL has expired or was revoked.'));
   assert.equal(await button(page, 'Reconnect').isVisible(), false);
-  await button(page, 'Log in at the servers page').click();
+  await button(page, 'All servers').click();
   await page.waitForURL((url) => url.pathname === '/' && url.hash === '#web%201');
 });
 
@@ -106,7 +110,7 @@ test('a proxy without a servers page offers none', async () => {
   const { page, session } = await at.attach();
   session.close(4001, 'token missing, unknown or expired: ask for a new console URL');
   await see(button(page, 'Copy the command'));
-  assert.equal(await button(page, 'Log in at the servers page').isVisible(), false);
+  assert.equal(await button(page, 'All servers').isVisible(), false);
   const lost = await at.page({}, at.proxy.url('', '/serial.html'));
   await see(lost.getByRole('heading', { name: 'This page needs a console URL' }));
   await lost.getByText('the servers page').waitFor({ state: 'hidden' });

@@ -43,6 +43,16 @@ class Proxy {
   requests = [];
   /** Whether there is a servers page. */
   servers = true;
+  /** Who is logged in; with no methods everybody is let in. */
+  caller = null;
+  methods = ['password', 'token', 'link'];
+  /** What `/v1` lists: servers, and the ports of each, by id. */
+  fleet = [];
+  ports = new Map();
+  /** Calls of the API that change something, as `METHOD path`. */
+  changes = [];
+  /** Answers instead of the usual one, by `METHOD path`: `[status, body]`. */
+  instead = new Map();
 
   async listen(port) {
     this.http = createServer((request, response) => void this.#serve(request, response));
@@ -87,13 +97,66 @@ class Proxy {
   async #serve(request, response) {
     const { pathname, search } = new URL(request.url, 'http://proxy');
     this.requests.push(request.url);
+    if (/^\/v[13]\//.test(pathname)) {
+      const [status, body] = this.#call(request.method, pathname, new URLSearchParams(search));
+      response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+      return response.end(body === undefined ? '' : JSON.stringify(body));
+    }
     const listed = pathname === '/' && this.servers && !search.includes('token=');
-    const name = pathname.split('/').pop() || (listed ? 'servers.html' : 'serial.html');
+    const last = /^\/console\/[^/]+\/\d+$/.test(pathname) ? 'serial.html' : pathname.split('/').pop();
+    const name = last || (listed ? 'servers.html' : 'serial.html');
     const body = await readFile(new URL(name, DIST)).catch(() => undefined);
     if (!body) return response.writeHead(404, HEADERS).end();
     const type = TYPES[name.split('.').pop()] ?? 'text/plain';
     return response.writeHead(200, { ...HEADERS, 'content-type': type }).end(body);
   }
+
+  #call(method, path, query) {
+    if (method !== 'GET') this.changes.push(`${method} ${path}?${query}`);
+    const instead = this.instead.get(`${method} ${path}`);
+    if (instead) return instead;
+    const { methods } = this;
+    if (path === '/v1/login') return this.#login(method);
+    if (!this.caller && methods.length > 0) {
+      return [401, { unauthorized: { code: 401, message: 'missing or invalid credentials' } }];
+    }
+    const [, one] = /^\/v1\/servers\/([^/]+)$/.exec(path) ?? [];
+    const server = this.fleet.find(({ id }) => id === one);
+    if (server) return [200, { server }];
+    if (path === '/v1/servers') {
+      const name = query.get('exact_name');
+      return [200, { servers: this.fleet.filter((one) => name === null || one.name === name) }];
+    }
+    if (path === '/v1/lines') {
+      const of = query.get('of_server');
+      const lines = this.fleet.flatMap(({ id, name }) =>
+        (this.ports.get(id) ?? [0]).map((port) => ({ server: { id, name }, port })),
+      );
+      return [200, { lines: lines.filter(({ server }) => of === null || server.id === of) }];
+    }
+    if (path.endsWith('/get-serial-console')) {
+      return [202, { serial_console: { url: this.url(`token=fresh-${this.changes.length}`) } }];
+    }
+    return [404, { itemNotFound: { code: 404, message: 'no such thing' } }];
+  }
+
+  #login(method) {
+    if (method === 'DELETE') this.caller = null;
+    if (method === 'POST') this.caller = CALLER;
+    const { caller, methods } = this;
+    if (method === 'GET') return [200, { caller, methods, keystone: false }];
+    return method === 'POST' ? [201, { user: 'carol', expires: '2026-12-01T00:00:00Z' }] : [204];
+  }
+}
+
+/** Who logs in. */
+export const CALLER = { user: 'carol', project: 'p-1', project_name: 'research', role: 'member' };
+
+/** A server of the fleet. */
+export function fleetServer(number, fields = {}) {
+  const id = `a3b7c1d2-0000-4000-8000-${String(number).padStart(12, '0')}`;
+  const can = ['watch', 'write', 'force', 'power'];
+  return { id, name: `web-${number}`, status: 'ACTIVE', static: false, can, ...fields };
 }
 
 /** One session, from the proxy's side. */

@@ -1,0 +1,120 @@
+// The header's part that leads elsewhere: the menu, the name of the server with the list of all consoles behind
+// it, the server's ports as tabs, and the servers page. Whoever came by a console URL alone, without a login,
+// sees their own port, and the servers page, which asks to log in.
+
+import { call } from './calls';
+import { element } from './elements';
+import { Menu } from './menu';
+import type { Hello } from './messages';
+import { consolePath, root, serversPage } from './places';
+import type { Place } from './places';
+import { hasServersPage } from './servers-page';
+import { Switcher } from './switcher';
+
+/** More ports than a server can have. */
+const PORTS = 256;
+
+/** Milliseconds after the session begins. */
+const LATER = 500;
+
+interface LoginState {
+  caller: { user: string } | null;
+  methods: string[];
+}
+
+export class Site {
+  private readonly switcher = new Switcher();
+  private login: Promise<LoginState | undefined> | undefined;
+  /** Whose ports are shown. */
+  private shown: string | undefined;
+  private isIn: boolean;
+
+  /** `place` is this page's address, if it came by one; `say` shows a short message. */
+  constructor(
+    place: Place | undefined,
+    private readonly say: (words: string) => void,
+  ) {
+    this.isIn = place !== undefined;
+    if (place) this.showWays();
+    new Menu('places');
+    const on = (id: string, act: () => unknown): void =>
+      element(id, HTMLElement).addEventListener('click', () => void act());
+    on('server-button', () => this.switch());
+    on('switch', () => this.switch());
+    on('all-servers', () => location.assign(serversPage(undefined)));
+    on('log-out', () => this.logOut());
+  }
+
+  /** Whether this browser is logged in, so that the page can get a fresh token. */
+  get mayReopen(): boolean {
+    return this.isIn;
+  }
+
+  /** Shows what there is beside the console that was opened. */
+  async show({ server, port }: Hello): Promise<void> {
+    const key = `${server.id}/${port}`;
+    if (this.shown === key) return;
+    this.shown = key;
+    this.login ??= look();
+    const login = await this.login;
+    if (!login) return;
+    this.isIn = login.caller !== null;
+    this.showWays();
+    for (const id of ['switch', 'log-out']) element(id, HTMLElement).hidden = !this.isIn;
+    if (login.methods.length === 0) element('log-out', HTMLElement).hidden = true;
+    if (!this.isIn) return;
+    const button = element('server-button', HTMLButtonElement);
+    button.hidden = false;
+    button.append(element('server', HTMLElement));
+    await this.showPorts(server, port);
+  }
+
+  /** Lists all consoles, if this browser is logged in. */
+  switch(): void {
+    if (this.isIn) void this.switcher.open();
+    else this.say('Log in at the servers page to switch to another server.');
+  }
+
+  private showWays(): void {
+    element('places-button', HTMLElement).hidden = false;
+    const link = element('servers-link', HTMLAnchorElement);
+    link.href = serversPage(undefined);
+    link.hidden = false;
+  }
+
+  private async showPorts(server: Hello['server'], port: number): Promise<void> {
+    const query = new URLSearchParams({ of_server: server.id, limit: String(PORTS) });
+    const answer = await call<{ lines: { port: number }[] }>('GET', `v1/lines?${query}`).catch(() => undefined);
+    const ports = answer?.lines.map((line) => line.port).sort((a, b) => a - b) ?? [];
+    const tabs = element('ports', HTMLElement);
+    tabs.hidden = ports.length < 2;
+    element('port', HTMLElement).classList.toggle('spoken', !tabs.hidden);
+    tabs.replaceChildren(...ports.map((one) => tabOf(server.id, one, one === port)));
+  }
+
+  private async logOut(): Promise<void> {
+    try {
+      await call('DELETE', 'v1/login');
+      location.assign(serversPage(undefined));
+    } catch (error) {
+      this.say(error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** How this browser is logged in; none where there is no servers page. The screen of the guest comes first. */
+async function look(): Promise<LoginState | undefined> {
+  await new Promise((resolve) => setTimeout(resolve, LATER));
+  if (!(await hasServersPage())) return undefined;
+  return call<LoginState>('GET', 'v1/login').catch(() => ({ caller: null, methods: [] }));
+}
+
+function tabOf(server: string, port: number, isThis: boolean): HTMLElement {
+  const tab = document.createElement('a');
+  tab.role = 'tab';
+  tab.ariaSelected = String(isThis);
+  tab.setAttribute('aria-controls', 'terminal');
+  tab.href = root() + consolePath(server, port);
+  tab.textContent = `Port ${port}`;
+  return tab;
+}

@@ -1,0 +1,145 @@
+// The list in which one finds another console: all ports of all servers that this user sees, by name. It holds
+// links, so that a console opens in another tab as well.
+
+import { call } from './calls';
+import { element } from './elements';
+import { consolePath, root } from './places';
+
+/** Ports that are listed at most: whoever wants another one types more of its name. */
+const SHOWN = 100;
+
+/** Servers or lines in one answer, and answers at most. */
+const PAGE = 1000;
+const PAGES = 10;
+
+type Status = 'ACTIVE' | 'ERROR' | 'HOST_LOST' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
+
+interface Server {
+  id: string;
+  name: string;
+  status: Status;
+}
+
+interface Line {
+  server: { id: string; name: string };
+  port: number;
+}
+
+interface Entry extends Line {
+  status: Status | undefined;
+  /** Whether the server has other ports. */
+  several: boolean;
+}
+
+const WORDS: Record<Status, string> = {
+  ACTIVE: 'running',
+  ERROR: 'failed',
+  HOST_LOST: 'host lost',
+  PAUSED: 'paused',
+  SHUTOFF: 'off',
+  SUSPENDED: 'suspended',
+};
+
+const TONES: Partial<Record<Status, string>> = { ACTIVE: 'connected', ERROR: 'failed', HOST_LOST: 'failed' };
+
+export class Switcher {
+  private readonly dialog = element('switcher', HTMLDialogElement);
+  private readonly filter = element('switcher-filter', HTMLInputElement);
+  private readonly list = element('switcher-list', HTMLElement);
+  private entries: Entry[] = [];
+
+  constructor() {
+    this.filter.addEventListener('input', () => this.show());
+    this.dialog.addEventListener('keydown', (event) => this.handleKey(event));
+    element('switcher-close', HTMLElement).addEventListener('click', () => this.dialog.close());
+  }
+
+  /** Opens with what was listed last, until the new list is there. */
+  async open(): Promise<void> {
+    if (this.dialog.open) return;
+    this.filter.value = '';
+    this.dialog.showModal();
+    this.filter.focus();
+    this.show();
+    if (this.entries.length === 0) this.say('Loading…');
+    try {
+      const [servers, lines] = await Promise.all([
+        all<Server>('servers', ({ id }) => id),
+        all<Line>('lines', ({ server, port }) => `${server.id}/${port}`),
+      ]);
+      this.entries = entriesOf(servers, lines);
+      this.show();
+    } catch (error) {
+      this.say(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  private show(): void {
+    const wanted = this.filter.value.trim().toLowerCase();
+    const fits = this.entries.filter(({ server }) => server.name.toLowerCase().includes(wanted));
+    this.list.replaceChildren(...fits.slice(0, SHOWN).map(itemOf));
+    const [all, ports] = [this.entries.length, this.entries.length === 1 ? 'port' : 'ports'];
+    const shown = fits.length > SHOWN ? `, the first ${SHOWN} are shown` : '';
+    if (fits.length > 0) this.say(`${fits.length} of ${all} ${ports}${shown}`);
+    else this.say(all === 0 ? 'There are no servers yet.' : 'No server has this in its name.');
+  }
+
+  private say(text: string): void {
+    element('switcher-count', HTMLElement).textContent = text;
+  }
+
+  /** Arrows move through the list, and what is typed there goes to the filter. */
+  private handleKey(event: KeyboardEvent): void {
+    const links = [...this.list.querySelectorAll('a')];
+    const at = links.findIndex((link) => link === document.activeElement);
+    const inFilter = document.activeElement === this.filter;
+    if (event.key === 'ArrowDown') links[at + 1]?.focus();
+    else if (event.key === 'ArrowUp') (links[at - 1] ?? this.filter).focus();
+    else if (event.key === 'Enter' && inFilter) links[0]?.click();
+    else if (event.key.length === 1 && at >= 0 && !event.ctrlKey && !event.metaKey) return this.filter.focus();
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** All pages of a list. */
+async function all<T>(name: string, marker: (last: T) => string): Promise<T[]> {
+  const items: T[] = [];
+  for (let page = 0; page < PAGES; page += 1) {
+    const last = items.at(-1);
+    const query = new URLSearchParams({ limit: String(PAGE), ...(last && { marker: marker(last) }) });
+    const answer = await call<Record<string, T[]>>('GET', `v1/${name}?${query}`);
+    const some = answer[name] ?? [];
+    items.push(...some);
+    if (some.length < PAGE) break;
+  }
+  return items;
+}
+
+function entriesOf(servers: Server[], lines: Line[]): Entry[] {
+  const statuses = new Map(servers.map(({ id, status }) => [id, status]));
+  const counts = new Map<string, number>();
+  for (const { server } of lines) counts.set(server.id, (counts.get(server.id) ?? 0) + 1);
+  const entries = lines.map(({ server, port }) => ({
+    server,
+    port,
+    status: statuses.get(server.id),
+    several: (counts.get(server.id) ?? 0) > 1,
+  }));
+  return entries.sort((a, b) => a.server.name.localeCompare(b.server.name) || a.port - b.port);
+}
+
+function itemOf({ server, port, status, several }: Entry): HTMLElement {
+  const [item, link, name, state] = ['li', 'a', 'bdi', 'span'].map((tag) => document.createElement(tag));
+  if (!item || !(link instanceof HTMLAnchorElement) || !name || !state) throw new Error('no elements');
+  link.href = root() + consolePath(server.id, port);
+  name.textContent = server.name;
+  const ofPort = several || port !== 0 ? ` port ${port}` : '';
+  state.textContent = status ? WORDS[status] : '';
+  state.className = 'state';
+  state.dataset['tone'] = (status && TONES[status]) ?? 'off';
+  link.append(name, ofPort, ' ', state);
+  if (link.pathname === location.pathname) link.ariaCurrent = 'page';
+  item.append(link);
+  return item;
+}
