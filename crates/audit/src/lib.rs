@@ -29,8 +29,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 pub use serialproxy_proto::audit::Event;
 pub use serialproxy_proto::audit::EventName;
+use serialproxy_proto::audit::Page;
+use serialproxy_proto::audit::Query;
 
 use crate::queue::Queue;
+use crate::read::Turns;
 pub use crate::read::merge;
 pub use crate::read::read;
 use crate::syslog::Outbox;
@@ -76,6 +79,7 @@ struct Shared {
     directory: PathBuf,
     /// Whether the last write succeeded. One that hangs changes nothing of it.
     writable: AtomicBool,
+    turns: Turns,
 }
 
 impl Audit {
@@ -91,6 +95,7 @@ impl Audit {
             required,
             directory: directory.clone(),
             writable: AtomicBool::new(false),
+            turns: Turns::default(),
         });
         let trail = Trail::new(directory, max_size, max_age);
         let outbox = syslog.map(Outbox::start).transpose()?;
@@ -129,9 +134,17 @@ impl Audit {
         self.0.as_ref().is_none_or(|shared| !shared.required) || self.writable()
     }
 
-    /// The directory of the trail.
-    pub fn directory(&self) -> Option<&Path> {
-        self.0.as_ref().map(|shared| &*shared.directory)
+    /// Reads the first events that are asked for, as [`read`] does, one caller after the other. It waits for
+    /// files.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or too many read.
+    pub fn read(&self, query: &Query) -> std::io::Result<Page> {
+        match &self.0 {
+            Some(shared) => shared.turns.read(&shared.directory, query),
+            None => Ok(Page::default()),
+        }
     }
 
     /// Waits until what was recorded so far is written; false when that takes too long.

@@ -99,7 +99,10 @@ impl Trail {
         for event in gap.iter().chain(events) {
             let event = end.following(event)?;
             let line = seal::json(&event)?;
-            if end.size > 0 && end.size + line.len() as u64 >= self.max_size {
+            let is_full = end.size + line.len() as u64 >= self.max_size;
+            // The events of a file are in order, so that who reads it finds a time in it.
+            let is_earlier = end.last.is_some_and(|last| event.time < last);
+            if end.size > 0 && (is_full || is_earlier) {
                 end = end.close(&directory)?;
             }
             end.write(&line, event)?;

@@ -376,7 +376,7 @@ fn pages_follow_each_other_and_those_of_hosts_are_merged() {
     let mut seen = Vec::new();
     loop {
         let pages = [&one, &two].map(|place| read(&place.directory(), &query).unwrap());
-        let page = merge(pages.into(), 4, vec!["lost".into()]);
+        let page = merge(pages.into(), &query, vec!["lost".into()]);
         assert_eq!(page.unreachable, ["lost"]);
         assert!(page.events.len() <= 4);
         seen.extend(page.events);

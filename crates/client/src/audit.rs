@@ -41,8 +41,8 @@ pub(crate) async fn audit(api: &Api, command: &Audit, format: Format) -> Result<
         }
         let last = page.events.last().map(Marker::of);
         // A marker that stands still would ask for the same page for ever.
-        let is_last = page.next.is_none() || last.is_none();
-        marker = last.or(marker);
+        let is_last = page.next.is_none() || page.next == marker;
+        marker = page.next.or(last).or(marker);
         match (is_last, command.follow) {
             (true, false) => return Ok(()),
             (true, true) => sleep(POLL).await,

@@ -240,6 +240,11 @@ pub struct Query {
 }
 
 impl Query {
+    /// No event before this time is one of them.
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.since.max(self.marker.as_ref().map(|marker| marker.time))
+    }
+
     /// Whether an event is one of them, the limit aside.
     pub fn matches(&self, event: &Event) -> bool {
         let is_server = |wanted: &String| {
@@ -308,7 +313,7 @@ impl From<Marker> for String {
 pub struct Page {
     /// The events.
     pub events: Vec<Event>,
-    /// The `marker` of the next page, if there are more events.
+    /// The `marker` of the next page, if there may be more events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Marker>,
     /// Hosts that did not answer.

@@ -17,8 +17,8 @@ use crate::route::Route;
 pub(super) fn routes() -> [Route; 1] {
     [Route::get("/v1/audit", events)
         .summary(
-            "Lists events of the audit trail, the oldest first; marker is `next` of the previous page. \
-             Administrators only",
+            "Lists events of the audit trail, the oldest first; marker is `next` of the previous page, \
+             which may have few events, or none. Administrators only",
         )
         .query(&["server", "user", "since", "limit", "marker"])
         .answer("AuditEvents")]
@@ -47,16 +47,13 @@ async fn events(
     let (own, others) = tokio::join!(own, others);
     let (mut pages, unreachable) = others?;
     pages.push(own?);
-    Ok(Json(serialproxy_audit::merge(pages, wanted.limit, unreachable)))
+    Ok(Json(serialproxy_audit::merge(pages, &wanted, unreachable)))
 }
 
 /// The files are read by a thread that may wait.
 async fn own_events(api: &Api, wanted: audit::Query) -> Result<Page, Fault> {
-    let Some(directory) = api.audit.directory().map(ToOwned::to_owned) else {
-        return Ok(Page::default());
-    };
-    let read = move || serialproxy_audit::read(&directory, &wanted);
-    match tokio::task::spawn_blocking(read).await {
+    let audit = api.audit.clone();
+    match tokio::task::spawn_blocking(move || audit.read(&wanted)).await {
         Ok(Ok(page)) => Ok(page),
         Ok(Err(error)) => {
             Err(Fault::Unavailable(format!("the audit trail cannot be read: {error}")))

@@ -88,11 +88,9 @@ pub(crate) async fn answer(call: Call, Answering { has, audit }: Answering<'_>) 
 
 /// The files are read by a thread that may wait.
 async fn events(audit: &Audit, query: audit::Query) -> Result<audit::Page, ComputeError> {
-    let Some(directory) = audit.directory().map(ToOwned::to_owned) else {
-        return Ok(audit::Page::default());
-    };
-    let read = move || serialproxy_audit::read(&directory, &query);
-    let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
+    let audit = audit.clone();
+    let read = tokio::task::spawn_blocking(move || audit.read(&query)).await;
+    let read = read.map_err(std::io::Error::other);
     read.flatten().map_err(|error| {
         ComputeError::Unavailable(format!("the audit trail cannot be read: {error}"))
     })
