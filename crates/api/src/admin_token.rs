@@ -32,6 +32,11 @@ pub fn admin_token(state_dir: &Path) -> io::Result<TokenDigest> {
     }
 }
 
+/// Whether the admin token was made already.
+pub fn has_admin_token(state_dir: &Path) -> bool {
+    state_dir.join(FILE).exists()
+}
+
 fn read(path: &Path) -> io::Result<TokenDigest> {
     let text = fs::read_to_string(path)?;
     let refuse = |why: &str| Err(io::Error::other(format!("{}: {why}", path.display())));

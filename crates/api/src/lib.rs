@@ -52,13 +52,15 @@ use serialproxy_proto::compute::Servers;
 use serialproxy_proto::request_id;
 
 pub use crate::admin_token::admin_token;
+pub use crate::admin_token::has_admin_token;
 pub use crate::auth::Auth;
 pub use crate::auth::Keystone;
 pub use crate::auth::Local;
+pub use crate::auth::end_admin_logins;
+pub use crate::auth::end_admin_token;
 use crate::auth::failures::Failures;
 use crate::auth::failures::Trier;
 pub use crate::auth::share_admin_token;
-pub use crate::auth::shared_name;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::guard::Guard;

@@ -80,4 +80,13 @@ impl Grants {
     pub async fn revoke_api_token(&self, digest: TokenDigest) -> Result<bool, GrantsError> {
         ask!(self.revoke_api_token(digest))
     }
+
+    /// Revokes all tokens without a name of a user.
+    ///
+    /// # Errors
+    ///
+    /// When the grants cannot be changed now.
+    pub async fn end_logins(&self, user_id: &str) -> Result<(), GrantsError> {
+        ask!(self.end_logins(user_id))
+    }
 }

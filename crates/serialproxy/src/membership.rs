@@ -311,7 +311,7 @@ async fn remove(name: &str, config: &Config) -> anyhow::Result<String> {
     audit.record(event.target(name));
     // Whoever has its disk has its admin token.
     let grants = Grants::on(etcd(config)?);
-    grants.revoke_named_api_token(&serialproxy_api::shared_name(name)).await?;
+    serialproxy_api::end_admin_token(&grants, name).await?;
     audit::finish(audit).await;
     Ok(format!("Removed host {name}: the other hosts refuse its certificates from now on.\n"))
 }

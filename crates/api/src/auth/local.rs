@@ -33,6 +33,9 @@ use crate::secret;
 /// The pause between attempts to share the admin token.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// The administrator who has the admin token, as name and id. No user's id is a name.
+const ADMIN: &str = "admin";
+
 /// How long the code of a login link is good.
 const CODE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -264,8 +267,27 @@ impl Local {
 }
 
 /// The name of the API token by which other hosts know the admin token of `host`.
-pub fn shared_name(host: &str) -> String {
+fn shared_name(host: &str) -> String {
     format!("admin-{host}")
+}
+
+/// Ends the admin token of `host` at the other hosts, and the logins by links, which are of no host.
+///
+/// # Errors
+///
+/// When the grants cannot be changed now.
+pub async fn end_admin_token(grants: &Grants, host: &str) -> Result<(), GrantsError> {
+    grants.revoke_named_api_token(&shared_name(host)).await?;
+    end_admin_logins(grants).await
+}
+
+/// Ends all logins by links. Whoever had an admin token that is not valid any more may have made them.
+///
+/// # Errors
+///
+/// When the grants cannot be changed now.
+pub async fn end_admin_logins(grants: &Grants) -> Result<(), GrantsError> {
+    grants.end_logins(ADMIN).await
 }
 
 /// Makes the admin token of this host valid at every api host that shares the grants. Tries again
@@ -277,8 +299,8 @@ pub async fn share_admin_token(grants: Grants, admin: TokenDigest, host: String)
         if grants.api_token(admin, Timestamp::now()).await?.is_some() {
             return Ok(());
         }
-        // An earlier state directory of this host had another admin token.
-        grants.revoke_named_api_token(&name).await?;
+        // This host had another admin token, or its state directory is new.
+        end_admin_token(&grants, &host).await?;
         grants.add_api_token(admin, token).await.map(drop)
     };
     while let Err::<(), GrantsError>(error) = share().await {
@@ -310,8 +332,8 @@ fn digest_of_code(code: &str) -> TokenDigest {
 
 fn of_admin(now: Timestamp) -> ApiToken {
     let identity = Identity {
-        user: "admin".into(),
-        user_id: "admin".into(),
+        user: ADMIN.into(),
+        user_id: ADMIN.into(),
         project: ADMIN_PROJECT.into(),
         role: Role::Admin,
     };

@@ -89,6 +89,16 @@ impl File {
         })
         .await
     }
+
+    pub(crate) async fn end_logins(&self, user_id: &str) -> Result<(), GrantsError> {
+        let user_id = user_id.to_owned();
+        self.ask(move |connection| {
+            connection
+                .execute("DELETE FROM api_tokens WHERE name IS NULL AND user_id = ?1", [user_id])?;
+            Ok(())
+        })
+        .await
+    }
 }
 
 /// Ends the oldest logins of a user who has too many.

@@ -120,6 +120,11 @@ impl Shared {
         let transaction = self.etcd.transaction().present(&key).present(&beside);
         Ok(transaction.delete(&key).delete(&beside).commit().await?.is_some())
     }
+
+    pub(crate) async fn end_logins(&self, user_id: &str) -> Result<(), GrantsError> {
+        self.etcd.transaction().delete_all(&logins(user_id)).commit().await?;
+        Ok(())
+    }
 }
 
 pub(crate) fn key(digest: &str) -> String {

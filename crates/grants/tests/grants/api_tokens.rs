@@ -45,6 +45,20 @@ everywhere! {
         assert!(grants.add_api_token(digest("b"), token("ci", None)).await.unwrap());
     }
 
+    async fn the_logins_of_a_user_end_together_and_their_named_tokens_stay(grants) {
+        let login = ApiToken { name: None, ..token("", Some(600)) };
+        let identity = Identity { user_id: "other".into(), ..login.identity.clone() };
+        let others = ApiToken { identity, ..login.clone() };
+        for (text, token) in [("a", login.clone()), ("b", login), ("c", others), ("d", token("ci", None))] {
+            assert!(grants.add_api_token(digest(text), token).await.unwrap());
+        }
+        grants.end_logins("0fe7").await.unwrap();
+        for (text, is_valid) in [("a", false), ("b", false), ("c", true), ("d", true)] {
+            let found = grants.api_token(digest(text), at(0)).await.unwrap();
+            assert_eq!(found.is_some(), is_valid, "{text}");
+        }
+    }
+
     async fn a_named_token_is_listed_until_it_is_revoked_by_itself(grants) {
         for name in ["b", "a"] {
             assert!(grants.add_api_token(digest(name), token(name, Some(600))).await.unwrap());

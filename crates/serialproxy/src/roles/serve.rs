@@ -81,6 +81,10 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let file = config.state_dir.join("serialproxy.sqlite");
     let audit = audit::start(&config)?;
     let (ledger, grants) = (Arc::new(Ledger::open(&file)?), Grants::open(&file)?);
+    if !serialproxy_api::has_admin_token(&config.state_dir) {
+        // Somebody may have removed it because others know it.
+        serialproxy_api::end_admin_logins(&grants).await?;
+    }
     let auth = auth(&config, &grants, watchdog.health())?;
     let api_listener = listen_for_api(&config.api).await?;
     let monitoring = Monitoring::listen(&config).await?;
