@@ -38,7 +38,7 @@ const HEAD: &str = "head";
 const LOCK: &str = "lock";
 
 /// How long another process may hold the lock, and how often it is tried meanwhile.
-const HELD: Duration = Duration::from_secs(1);
+const HELD: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(2);
 
 /// How a file is opened to append to it.
@@ -52,7 +52,7 @@ pub(crate) struct Directory {
     gid: u32,
 }
 
-/// A trail as it is between two writes. Later writes change nothing of it.
+/// A trail as it is between two changes. Later ones change nothing of it.
 pub(crate) struct Snapshot {
     pub(crate) head: Option<Head>,
     /// The oldest first.
@@ -126,30 +126,30 @@ impl Directory {
         fchown(file, Some(self.uid), Some(self.gid))
     }
 
-    /// Waits until no other process reads or writes; not for long, since that one may be stopped.
+    /// Waits until no other process writes; not for long, since that one may be stopped.
     pub(crate) fn lock(&self) -> io::Result<File> {
         let lock = self.file(LOCK, OFlags::RDWR | OFlags::CREATE)?;
-        self.take(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        wait_for(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(lock)
     }
 
-    /// Takes the lock in turn: who waits for it keeps away those who come later, such as a writer that has
-    /// just released it.
-    fn take(&self, lock: &File, operation: FlockOperation) -> io::Result<()> {
-        let until = Instant::now() + HELD;
-        wait_for(&self.fd, FlockOperation::NonBlockingLockExclusive, until)?;
-        let taken = wait_for(lock, operation, until);
+    /// Makes a change that is whole for readers. It does not wait for the disk, as who has the lock does.
+    pub(crate) fn change<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        wait_for(&self.fd, FlockOperation::NonBlockingLockExclusive)?;
+        let changed = change();
         rustix::fs::flock(&self.fd, FlockOperation::Unlock)?;
-        taken
+        changed
     }
 
-    /// The trail as it is between two writes.
+    /// The trail as it is between two changes.
     pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
-        // A trail that nobody has written to since it was copied has no lock.
-        let lock = self.existing(LOCK)?;
-        if let Some(lock) = &lock {
-            self.take(lock, FlockOperation::NonBlockingLockShared)?;
-        }
+        wait_for(&self.fd, FlockOperation::NonBlockingLockShared)?;
+        let snapshot = self.as_it_is();
+        rustix::fs::flock(&self.fd, FlockOperation::Unlock)?;
+        snapshot
+    }
+
+    fn as_it_is(&self) -> io::Result<Snapshot> {
         let head = self.head()?;
         let mut parts = Vec::new();
         let closed = self.closed()?.into_iter().map(closed_name);
@@ -209,12 +209,12 @@ impl Directory {
 
     /// Gives a file another name.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+        self.change(|| Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?))
     }
 
     /// Removes a file.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+        self.change(|| Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?))
     }
 
     /// Makes the names last.
@@ -224,7 +224,8 @@ impl Directory {
 }
 
 #[expect(clippy::disallowed_methods, reason = "nothing tells when a lock of a file is free")]
-fn wait_for(lock: impl AsFd, operation: FlockOperation, until: Instant) -> io::Result<()> {
+fn wait_for(lock: impl AsFd, operation: FlockOperation) -> io::Result<()> {
+    let until = Instant::now() + HELD;
     loop {
         match rustix::fs::flock(&lock, operation) {
             Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(AGAIN),

@@ -105,7 +105,7 @@ impl Trail {
             if end.size > 0 && (is_full || is_earlier) {
                 end = end.close(&directory)?;
             }
-            end.write(&line, event)?;
+            directory.change(|| end.write(&line, event))?;
             written.lines.push(line);
             written.events = written.lines.len().saturating_sub(gaps);
         }
@@ -141,7 +141,7 @@ fn find_end(directory: &Directory, now: Timestamp) -> io::Result<(End, Option<Ev
     let (complete, mut line) = last_line(&file, size)?;
     let torn = size > complete;
     if torn {
-        file.set_len(complete)?;
+        directory.change(|| file.set_len(complete))?;
     }
     let closed = directory.closed()?.pop().map(|number| part(directory, &closed_name(number)));
     let closed = closed.transpose()?;

@@ -334,6 +334,7 @@ fn a_trail_that_is_required_admits_nothing_while_another_process_holds_its_lock(
     lock.lock().unwrap();
     audit.record(audit.event(EventName::TokenIssued));
     until(|| !audit.admits());
+    assert!(place.flaws().is_empty() && place.events().is_empty(), "it can be read meanwhile");
     lock.unlock().unwrap();
     until(|| audit.admits());
     assert_eq!(place.events().len(), 1);
