@@ -136,6 +136,21 @@ async fn what_the_api_says_of_a_line_comes_from_its_host() {
     .await;
     let lines = two.api.call(Method::GET, "/v1/lines", "").await.json;
     assert_eq!(lines["lines"][0]["server"]["name"], "switch", "{lines}");
+    // It may be a second old.
+    eventually(async || {
+        let lines = two.api.call(Method::GET, "/v1/lines", "").await.json;
+        (lines["lines"][0]["last_line"] == "login:").then_some(())
+    })
+    .await;
+    let body = r#"{"name": "other", "project": "other", "role": "admin"}"#;
+    for (role, shown) in [("reader", 0), ("admin", 1)] {
+        let body = body.replace("admin", role);
+        let made = two.api.call(Method::POST, "/v1/tokens", &body).await;
+        let token = made.json["secret"].as_str().unwrap_or_default().to_owned();
+        let lines = two.api.call_with(&token, Method::GET, "/v1/lines", "").await.json;
+        assert_eq!(lines["lines"].as_array().map(Vec::len), Some(shown), "{role}: {lines}");
+        two.api.call(Method::DELETE, "/v1/tokens/other", "").await;
+    }
 
     let proxy = two.proxy().await;
     let socket = Socket::raw(&proxy.proxy(), &two.token("").await).await;
