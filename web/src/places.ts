@@ -49,5 +49,5 @@ export function loginPage(): string {
  */
 export function wayBack(search: string): string | undefined {
   const next = new URLSearchParams(search).get('next') ?? '';
-  return /^console\/(?!\.\.?\/)[\w.~%-]+\/\d{1,3}(\?mode=(watch|write))?$/.test(next) ? next : undefined;
+  return /^console\/(?!\.\.?\/)[\w.~%!'()*-]+\/\d{1,3}(\?mode=(watch|write))?$/.test(next) ? next : undefined;
 }
