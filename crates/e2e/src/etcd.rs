@@ -107,9 +107,19 @@ impl Etcd {
         self.restart(node).await;
     }
 
+    /// The directory of a node's data.
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.nodes[node].directory.path().join("data")
+    }
+
+    /// The URL of a node, `node0` and so on, for other nodes.
+    pub fn peer_url(&self, node: usize) -> String {
+        format!("http://127.0.0.1:{}", self.nodes[node].ports[1])
+    }
+
     /// Starts a killed node again with no data.
     pub async fn restart_empty(&mut self, node: usize) {
-        std::fs::remove_dir_all(self.nodes[node].directory.path().join("data")).unwrap();
+        std::fs::remove_dir_all(self.data(node)).unwrap();
         self.restart(node).await;
     }
 
@@ -153,21 +163,20 @@ impl Etcd {
 
     fn launch(&mut self, index: usize) {
         let name = |index: usize| format!("node{index}");
-        let peer = |node: &Node| format!("http://127.0.0.1:{}", node.ports[1]);
-        let members = self.nodes.iter().enumerate();
+        let members = 0..self.nodes.len();
         let members: Vec<_> =
-            members.map(|(index, node)| format!("{}={}", name(index), peer(node))).collect();
+            members.map(|index| format!("{}={}", name(index), self.peer_url(index))).collect();
         let client = &self.endpoints()[index];
-        let node = &self.nodes[index];
+        let (node, peer) = (&self.nodes[index], self.peer_url(index));
         // setpriv ends the process with the test, even if the test is killed.
         let mut etcd = Command::new("setpriv");
         etcd.args(["--pdeathsig", "KILL", "etcd"])
             .args(["--name", &name(index)])
             .arg("--data-dir")
-            .arg(node.directory.path().join("data"))
+            .arg(self.data(index))
             .args(["--listen-client-urls", client, "--advertise-client-urls", client])
-            .args(["--listen-peer-urls", &peer(node)])
-            .args(["--initial-advertise-peer-urls", &peer(node)])
+            .args(["--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &members.join(",")])
             .args(["--listen-metrics-urls", &format!("http://127.0.0.1:{}", node.ports[2])])
             .args(["--logger", "zap", "--log-level", "error"]);
