@@ -17,13 +17,13 @@ use serialproxy_e2e::pki::Pki;
 
 const GUEST: &str = "2b0b6b7e-3f0c-5c8f-9b1a-6f5f2f3f4f50";
 
-/// A host whose guests are those of this libvirt, at ports of their own.
-fn patient(uri: &str) -> Patient {
+/// A host whose guests are those of this libvirt. Tests share the ports of this machine: each has a hundred from `first` on.
+fn patient(uri: &str, first: u16) -> Patient {
     Patient::new()
         .with("compute-drivers", "libvirt,static")
         .with("libvirt-connection_uri", uri)
         .with("libvirt-virt_type", "qemu")
-        .with("serial_console-port_range", "21000:21100")
+        .with("serial_console-port_range", &format!("{first}:{}", first + 100))
 }
 
 fn libvirt() -> Libvirtd {
@@ -48,8 +48,9 @@ fn guest(libvirt: &Libvirtd, address: &str, port: u16) {
 #[tokio::test]
 async fn a_host_with_a_guest_on_loopback_is_healthy_and_one_that_others_reach_is_not() {
     let libvirt = libvirt();
+    let patient = || patient(&libvirt.uri(), 21_000);
     guest(&libvirt, "127.0.0.1", 21_050);
-    let said = patient(&libvirt.uri()).examine(&[]).await;
+    let said = patient().examine(&[]).await;
     said.is_healthy();
     said.has("ok", "libvirt", "1 guests");
     said.has("ok", "qemu", "yank");
@@ -57,21 +58,22 @@ async fn a_host_with_a_guest_on_loopback_is_healthy_and_one_that_others_reach_is
 
     let pki = Pki::new();
     let ca = pki.file("ca-cert.pem").display().to_string();
-    let strict = patient(&libvirt.uri())
+    let strict = patient()
         .with("serial_console-tls_ca_certs", &ca)
         .with("serial_console-tls_required", "true");
     strict.has("problem", "guest-tls", "port 0 of vm").await;
 
     libvirt.virsh(&["destroy", "vm"]);
     guest(&libvirt, "0.0.0.0", 21_050);
-    patient(&libvirt.uri()).has("problem", "port-exposure", "0.0.0.0:21050").await;
+    patient().has("problem", "port-exposure", "0.0.0.0:21050").await;
     libvirt.virsh(&["destroy", "vm"]);
-    patient(&libvirt.uri()).has("warning", "port-exposure", "the ports of vm").await;
+    patient().has("warning", "port-exposure", "the ports of vm").await;
 }
 
 #[tokio::test]
 async fn a_libvirt_that_is_not_there_or_hangs_or_is_not_allowed_is_found() {
     let uri = |socket: &str| format!("qemu+unix:///system?socket={socket}");
+    let patient = |uri: &str| patient(uri, 21_100);
     patient(&uri("/nonexistent")).has("problem", "libvirt", "No such file").await;
 
     let holder = Patient::new();
@@ -89,14 +91,14 @@ async fn a_libvirt_that_is_not_there_or_hangs_or_is_not_allowed_is_found() {
 #[tokio::test]
 async fn ports_that_guests_cannot_have_are_found() {
     let libvirt = libvirt();
-    let patient = || patient(&libvirt.uri());
-    let taken = TcpListener::bind("127.0.0.1:21001").unwrap();
-    patient().has("warning", "port-range", "127.0.0.1:21001 by ").await;
-    let full = patient().with("serial_console-port_range", "21001:21002");
+    let patient = || patient(&libvirt.uri(), 21_200);
+    let taken = TcpListener::bind("127.0.0.1:21201").unwrap();
+    patient().has("warning", "port-range", "127.0.0.1:21201 by ").await;
+    let full = patient().with("serial_console-port_range", "21201:21202");
     full.has("problem", "port-range", "no port of").await;
     drop(taken);
-    let own = patient().with("serial_console-serialproxy_port", "21002");
-    own.has("problem", "port-range", "the service itself listens on port 21002").await;
+    let own = patient().with("serial_console-serialproxy_port", "21202");
+    own.has("problem", "port-range", "the service itself listens on port 21202").await;
     let given = patient().with("serial_console-port_range", "40000:40100");
     given.has("warning", "port-range", "outgoing connections").await;
     let elsewhere = patient().with("serial_console-proxyclient_address", "198.51.100.1");
@@ -107,7 +109,7 @@ async fn ports_that_guests_cannot_have_are_found() {
 
 #[tokio::test]
 async fn kvm_that_guests_need_and_that_does_not_work_is_found() {
-    let patient = patient("test:///default").env("PATH", "/nonexistent");
+    let patient = patient("test:///default", 21_300).env("PATH", "/nonexistent");
     let said = patient.examine(&["--libvirt-virt_type", "kvm"]).await;
     said.has("problem", "kvm", "no QEMU was found");
     let said = patient.examine(&["--libvirt-virt_type", "auto"]).await;

@@ -267,7 +267,7 @@ async fn the_port_of_a_server_that_stopped_is_dialed_only_when_a_newer_token_nam
     // What Nova said at the attach counts for a moment.
     drop(guest);
     while state(&mut v1, "waiting").await != "the server is SHUTOFF" {}
-    while rig.port.is_dialed_within(Duration::from_millis(300)).await {}
+    within(async { while rig.port.is_dialed_within(Duration::from_millis(300)).await {} }).await;
     rig.cloud.set_state(rig.server, "active", None);
     new_url_wanted(&mut v1).await;
     assert!(!rig.port.is_dialed_within(Duration::from_millis(300)).await);
@@ -319,7 +319,7 @@ async fn a_server_that_was_deleted_ends_its_sessions() {
     drop(guest);
     let refuse_connections =
         async { while rig.port.is_dialed_within(Duration::from_secs(3)).await {} };
-    let (closed, ()) = tokio::join!(v1.closed(), refuse_connections);
+    let (closed, ()) = within(async { tokio::join!(v1.closed(), refuse_connections) }).await;
     assert_eq!(closed, (4003, "the server was deleted".to_owned()));
 }
 

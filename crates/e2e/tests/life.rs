@@ -225,7 +225,7 @@ async fn a_viewer_who_stops_reading_delays_neither_the_guest_nor_another_viewer(
     let sessions = host.server.get("/v1/sessions").await.json;
     let sessions = sessions["sessions"].as_array().unwrap();
     assert!(sessions.len() == 2 && sessions.iter().all(|s| s["protocol"] == "console.v1"));
-    while let Some(Ok(_)) = within(raw.0.next()).await {}
+    within(async { while let Some(Ok(_)) = raw.0.next().await {} }).await;
     assert!(host.server.log().contains("4011"), "{}", host.server.log());
 }
 

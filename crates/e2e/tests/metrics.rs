@@ -24,6 +24,7 @@ use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::server::http;
 use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::within;
 use serialproxy_proto::id::ServerId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -87,12 +88,15 @@ async fn sessions_tokens_bytes_and_keys_are_counted() {
 
     let url = &rig.server.api;
     // What comes later than 50 ms after a key does not count as its echo.
-    while Metrics::of(url).await.get("echo_seconds_count{direction=\"output\"}") < 1.0 {
-        raw.send("x").await;
-        let echo = rig.guest.typed(1).await;
-        rig.guest.print(&echo).await;
-        raw.output_with(b"x").await;
-    }
+    within(async {
+        while Metrics::of(url).await.get("echo_seconds_count{direction=\"output\"}") < 1.0 {
+            raw.send("x").await;
+            let echo = rig.guest.typed(1).await;
+            rig.guest.print(&echo).await;
+            raw.output_with(b"x").await;
+        }
+    })
+    .await;
 
     // Without a Close frame.
     drop(watcher);

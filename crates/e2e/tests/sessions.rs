@@ -189,9 +189,12 @@ async fn a_client_that_answers_no_ping_is_let_go_after_the_grace_time() {
     // Reading answers pings; this client reads nothing until the line is free.
     rig.deserted().await;
     let mut last = None;
-    while let Some(Ok(message)) = within(deaf.0.next()).await {
-        last = message.as_close().map(|(code, _)| u16::from(code)).or(last);
-    }
+    within(async {
+        while let Some(Ok(message)) = deaf.0.next().await {
+            last = message.as_close().map(|(code, _)| u16::from(code)).or(last);
+        }
+    })
+    .await;
     assert_eq!(last, Some(4007));
     let log = rig.server.log();
     let ended = log.lines().find(|line| line.contains("session ended")).unwrap();
