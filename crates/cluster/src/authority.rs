@@ -122,7 +122,8 @@ impl Authority {
     /// When the files cannot be used.
     pub fn load(state_dir: &Path) -> Result<Option<Self>, AuthorityError> {
         let (path, key_path) = paths(state_dir);
-        if !key_path.exists() {
+        let is_there = key_path.try_exists();
+        if !is_there.map_err(|error| AuthorityError::File { path: key_path.clone(), error })? {
             return Ok(None);
         }
         let read = |path: &Path| {

@@ -67,7 +67,8 @@ struct RemovedCertificate {
 pub fn etcd_settings(cluster: &Cluster) -> Settings {
     let tls = cluster.etcd_endpoints.iter().any(|url| url.starts_with("https:"));
     let (cert, key) = cluster.certificate_for_etcd();
-    let client = cert.exists().then(|| (cert.to_owned(), key.to_owned()));
+    // One that cannot be seen is reported where it is read.
+    let client = cert.try_exists().unwrap_or(true).then(|| (cert.to_owned(), key.to_owned()));
     let password = cluster.etcd_password.as_ref().map(|password| password.expose().to_owned());
     Settings {
         endpoints: cluster.etcd_endpoints.clone(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::console_url::DEFAULT_CERT;
 use crate::values::Api;
 use crate::values::Audit;
 use crate::values::AuthStrategy;
@@ -46,7 +47,7 @@ impl Default for Config {
                 proxyclient_address: "127.0.0.1".into(),
                 port_range: PortRange { start: 10000, end: 20000 },
                 web: None,
-                cert: PathBuf::from("self.pem"),
+                cert: PathBuf::from(DEFAULT_CERT),
                 key: None,
                 ssl_only: false,
                 daemon: false,

@@ -216,7 +216,7 @@ impl Loaded {
                 self.blame(group, option, reason, problems);
             }
         }
-        if console.ssl_only && !console.cert.exists() {
+        if console.ssl_only && matches!(console.cert.try_exists(), Ok(false)) {
             let cert = match console.cert.as_os_str().is_empty() {
                 true => "cert".into(),
                 false => console.cert.display().to_string(),

@@ -165,10 +165,44 @@ async fn ssl_only_without_cert_exits() {
     assert!(said.contains("SSL only and /nowhere/self.pem not found"), "{said}");
 }
 
+/// Runs `serve` in this directory, as a user without rights, until it gives up.
+async fn gives_up(directory: &Path, flags: &[&str]) -> String {
+    let mut serve = Command::new("setpriv");
+    serve.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program());
+    serve.args(["serve", "--compute-drivers=static", "--api-listen=127.0.0.1:0"]);
+    serve.arg("--serial_console-serialproxy_port=0");
+    serve.arg("--state-dir").arg(directory.join("state")).arg("--line-claims");
+    serve.arg(directory.join("claims")).args(flags).current_dir(directory).kill_on_drop(true);
+    let ended = within(serve.output()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    std::os::unix::fs::chown(place, Some(65534), None).unwrap();
+    let said = gives_up(place, &["--serial_console-cert=/nowhere/cert.pem"]).await;
+    assert!(said.contains("[serial_console] cert: /nowhere/cert.pem cannot be read: "), "{said}");
+    assert!(said.contains("or set `cert =` to let users connect without TLS"), "{said}");
+
+    // One that is there, where the user must not look.
+    let pki = Pki::new();
+    std::fs::set_permissions(pki.directory(), PermissionsExt::from_mode(0o700)).unwrap();
+    let [cert, key, ..] = pki.flags();
+    let said = gives_up(place, &[&cert, &key]).await;
+    assert!(said.contains("server-cert.pem cannot be read: "), "{said}");
+
+    // The one in the default place may be missing, and nothing else.
+    std::os::unix::fs::symlink("self.pem", place.join("self.pem")).unwrap();
+    let said = gives_up(place, &[]).await;
+    assert!(said.contains("self.pem cannot be read: "), "{said}");
+}
+
 #[tokio::test]
 async fn without_a_certificate_users_connect_without_tls_and_the_log_says_so() {
-    let flags = ["--serial_console-cert", "/nowhere/self.pem"];
-    let server = Server::start(&flags).await;
+    let server = Server::start(&[]).await;
     // There is nothing to read again.
     server.signal(Signal::HUP);
     let page = curl(&[&format!("http://{}/", server.proxy)]).await;

@@ -151,6 +151,9 @@ base_url = https://{host}:6083/serial.html
 cert = {cert}
 key = {key}
 
+The user of the service has to read the key. With the packages:
+chgrp serialproxy {key} && chmod 640 {key}
+
 Clients trust it with --cacert {cert}
 "
     )

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use anyhow::anyhow;
 use rustls::ClientConfig;
 use serialproxy_audit::Audit;
 use serialproxy_audit::EventName;
@@ -32,11 +33,11 @@ pub(crate) struct Listening {
     pub(crate) certificate: Option<Arc<Certificate>>,
 }
 
-/// TLS for users. As in Nova's proxy, users connect without TLS where the certificate's file does
-/// not exist.
+/// TLS for users. As in Nova's proxy, users connect without TLS where no certificate is set and there is none
+/// in the default place.
 pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Listening> {
     let SerialConsole { cert, key, ssl_only, base_url, .. } = &config.serial_console;
-    if !cert.exists() {
+    if !config.serial_console.has_certificate() {
         tracing::warn!(
             cert = %cert.display(),
             "users connect without TLS, because there is no certificate: `serialproxy tls \
@@ -55,14 +56,20 @@ pub(crate) fn users(config: &Config, handshakes: &Handshakes) -> anyhow::Result<
         );
     }
     let files = Files { cert: cert.clone(), key: key.clone() };
-    Listening::with(files, config, *ssl_only, handshakes).context("[serial_console] cert")
+    let certificate = Certificate::load(files).map_err(|error| {
+        anyhow!(
+            "[serial_console] cert: {error}; correct it, or set `cert =` to let users connect without TLS"
+        )
+    })?;
+    Listening::with(certificate, config, *ssl_only, handshakes)
 }
 
 /// TLS for the API's callers.
 pub(crate) fn api(config: &Config, handshakes: &Handshakes) -> anyhow::Result<Listening> {
     let Some(cert) = config.api.cert.clone() else { return Ok(Listening::plain()) };
     let files = Files { cert, key: config.api.key.clone() };
-    Listening::with(files, config, config.api.ssl_only, handshakes).context("[api] cert")
+    let certificate = Certificate::load(files).context("[api] cert")?;
+    Listening::with(certificate, config, config.api.ssl_only, handshakes)
 }
 
 /// How the proxy verifies the API; an API in this process by its own certificate.
@@ -81,12 +88,12 @@ impl Listening {
     }
 
     fn with(
-        files: Files,
+        certificate: Certificate,
         config: &Config,
         only: bool,
         handshakes: &Handshakes,
     ) -> anyhow::Result<Self> {
-        let certificate = Arc::new(Certificate::load(files)?);
+        let certificate = Arc::new(certificate);
         let policy = Policy {
             minimum: match config.console.ssl_minimum_version {
                 TlsVersion::Tls12 => Version::Tls12,

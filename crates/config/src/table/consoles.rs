@@ -6,6 +6,7 @@ use super::ABOUT_SECONDS;
 use super::HOST;
 use super::PEM;
 use crate::ciphers::ciphers;
+use crate::console_url::DEFAULT_CERT;
 use crate::network::base_url;
 use crate::network::frame_ancestors;
 use crate::network::port_range;
@@ -204,10 +205,10 @@ pub(super) static OPTIONS: &[Opt] = &[
     works(
         "serial_console",
         "cert",
-        Text("self.pem"),
+        Text(DEFAULT_CERT),
         FILE,
-        "Certificate of the proxy, followed by intermediate certificates. If the file does not \
-         exist, or the value is empty, users connect without TLS.",
+        "Certificate of the proxy, followed by intermediate certificates. If the value is empty, or \
+         it is not set and there is no such file, users connect without TLS.",
         |c, v| set(&mut c.serial_console.cert, certificate(v)),
     ),
     works(
