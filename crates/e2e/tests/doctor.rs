@@ -124,9 +124,55 @@ async fn a_state_directory_that_others_can_change_or_that_cannot_be_used_is_foun
 
 #[tokio::test]
 async fn files_of_root_in_the_service_s_directory_are_found() {
-    let patient = Patient::new().keeping("serialproxy.sqlite", 0o600);
-    std::os::unix::fs::chown(patient.state(), Some(65534), None).unwrap();
+    let patient = of_nobody(Patient::new().keeping("serialproxy.sqlite", 0o600));
     patient.has("problem", "state-directory", "belongs to another user").await;
+}
+
+/// A host on which the service runs as a user that has nothing but its directories.
+fn of_nobody(patient: Patient) -> Patient {
+    std::fs::set_permissions(patient.file(""), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::create_dir_all(patient.file("claims")).unwrap();
+    for own in [patient.state(), patient.file("claims")] {
+        std::os::unix::fs::chown(own, Some(65534), Some(65534)).unwrap();
+    }
+    patient
+}
+
+#[tokio::test]
+async fn root_is_told_what_the_service_s_user_cannot_use() {
+    let patient = || of_nobody(Patient::new());
+    patient().examine(&[]).await.is_healthy();
+
+    let closed = tempfile::tempdir().unwrap();
+    let inside = |name: &str| closed.path().join(name).to_str().unwrap().to_owned();
+    let claims = patient().with("line-claims", &inside("claims"));
+    claims.has("warning", "claims", "Permission denied").await;
+    let records = patient().with("serial_console-record", &inside("a"));
+    records.has("problem", "recordings", "Permission denied").await;
+    let with_secrets = patient().keeping("cluster/key.pem", 0o600);
+    with_secrets.has("problem", "state-directory", "cluster/key.pem belongs to another").await;
+    std::fs::set_permissions(
+        with_secrets.state().join("cluster"),
+        PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
+    with_secrets.has("problem", "state-directory", "cluster/key.pem cannot be looked at").await;
+
+    let configured = patient().configured("a.conf", "[DEFAULT]\ndebug = false\n");
+    configured.examine(&[]).await.is_healthy();
+    let file = configured.file("a.conf");
+    std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
+    let said = configured.examine(&[]).await;
+    said.has("problem", "configuration", "the service's user nobody cannot read");
+
+    let pki = Pki::new();
+    openssl(&pki, "chmod 755 .; chmod 600 server-key.pem");
+    let tls = || patient().with_certificate(&pki, "server");
+    tls().has("problem", "certificate", "server-key.pem cannot be read").await;
+    openssl(&pki, "chown nobody server-key.pem; chmod 700 .");
+    tls().has("problem", "certificate", "server-cert.pem cannot be read").await;
+    openssl(&pki, "chmod 755 .");
+    tls().examine(&[]).await.is_healthy();
 }
 
 #[tokio::test]
@@ -190,7 +236,7 @@ async fn certificate_files_of_no_use_are_found() {
         .has("problem", "certificate", "cannot be used")
         .await;
     patient_with("serial_console-cert", "/nonexistent.pem")
-        .has("problem", "certificate", "users connect without TLS")
+        .has("problem", "certificate", "/nonexistent.pem cannot be read")
         .await;
     let no_certificate = pki.file("server-key.pem");
     for flag in ["serial_console-tls_ca_certs", "proxy-cafile"] {

@@ -18,6 +18,7 @@ mod service;
 mod sockets;
 mod state;
 mod url;
+mod user;
 mod wire;
 
 use std::io::Write;
@@ -36,6 +37,7 @@ use tokio::time::timeout;
 use self::finding::Check;
 use self::finding::Finding;
 use self::finding::Level;
+use self::user::User;
 use crate::complain;
 use crate::options::ServerArgs;
 
@@ -53,7 +55,8 @@ const PREPARATION: Duration = Duration::from_secs(11);
   serialproxy doctor -f json
   serialproxy doctor --idle 120        also watch a console for 120 s through base_url
 
-It changes nothing, and may run beside the service, as root or as the service's user. It prints one line for
+It changes nothing, and may run beside the service, as root or as the service's user. As root, it looks at files
+with the rights of the service's user. It prints one line for
 each check: ok, warning, or problem, with the fix. The exit code is 1 if there is a problem.")]
 pub(crate) struct Doctor {
     /// Role that runs here [default: serve, or proxy with a configuration file of Nova]
@@ -96,6 +99,8 @@ enum Format {
 struct Subject {
     role: Role,
     loaded: Loaded,
+    /// The user of the service, if this process is root's and the service is not.
+    user: Option<User>,
 }
 
 pub(crate) fn run(args: &Doctor) -> ExitCode {
@@ -108,7 +113,9 @@ pub(crate) fn run(args: &Doctor) -> ExitCode {
         }
     };
     let findings = match Subject::load(args) {
-        Ok(subject) => {
+        Ok(mut subject) => {
+            let user = user::of_service(&subject.config().state_dir, subject.role);
+            subject.user = runtime.block_on(user);
             let idle = args.idle.map(Duration::from_secs);
             runtime.block_on(examine(Arc::new(subject), idle))
         }
@@ -136,8 +143,8 @@ async fn examine(subject: Arc<Subject>, idle: Option<Duration>) -> Vec<Finding> 
     let all = tokio::join!(
         blocking(Check::OpenFiles, &subject, machine::open_files),
         bounded(Check::Clock, machine::clock(&subject.config().state_dir)),
-        blocking(Check::StateDirectory, &subject, places),
-        blocking(Check::Certificate, &subject, certificates::check),
+        blocking(Check::StateDirectory, &subject, |subject| as_service(subject, places)),
+        blocking(Check::Certificate, &subject, |subject| as_service(subject, certificates::check)),
         bounded(Check::Listeners, listeners::check(&subject)),
         only(libvirt, bounded(Check::Libvirt, hypervisor::check(&subject))),
         only(libvirt, bounded(Check::Kvm, hypervisor::kvm(&subject))),
@@ -163,10 +170,22 @@ async fn kept_open(subject: &Subject, idle: Option<Duration>) -> Vec<Finding> {
     }
 }
 
-/// What the role writes to.
+/// What a check of files finds with the rights of the service's user.
+fn as_service(subject: &Subject, work: fn(&Subject) -> Vec<Finding>) -> Vec<Finding> {
+    let Some(user) = &subject.user else { return work(subject) };
+    user.run(|| work(subject)).unwrap_or_else(|error| {
+        vec![Finding::warning(
+            Check::StateDirectory,
+            format!("what {} may do is not known: {error}", subject.who()),
+            format!("run the doctor as the user {} too", user.name()),
+        )]
+    })
+}
+
+/// What the role reads at its start and writes to.
 fn places(subject: &Subject) -> Vec<Finding> {
     let config = subject.config();
-    let mut findings = Vec::new();
+    let mut findings = configuration::unreadable(subject);
     if !subject.is_drop_in() || subject.in_cluster() {
         findings.extend(state::check(subject));
     }
@@ -226,7 +245,16 @@ impl Subject {
         let loaded = serialproxy_config::load(&args.server.sources(reader));
         let loaded = loaded.map_err(|error| configuration::refused(&error))?;
         let default = if loaded.is_novas { Role::Proxy } else { Role::Serve };
-        Ok(Self { role: args.role.unwrap_or(default), loaded })
+        Ok(Self { role: args.role.unwrap_or(default), loaded, user: None })
+    }
+
+    /// Whose rights the checks of files tell.
+    fn who(&self) -> String {
+        let user = self.user.as_ref();
+        user.map_or_else(
+            || "this user".into(),
+            |user| format!("the service's user {}", user.name()),
+        )
     }
 
     fn config(&self) -> &Config {

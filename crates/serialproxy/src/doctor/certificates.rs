@@ -11,7 +11,6 @@ use serialproxy_cluster::Identity;
 use serialproxy_cluster::IdentityError;
 use serialproxy_cluster::has_own_pki;
 use serialproxy_config::Config;
-use serialproxy_config::Origin;
 use serialproxy_config::values::Cluster;
 use serialproxy_tls::Certificate;
 use serialproxy_tls::Files;
@@ -65,31 +64,15 @@ pub(super) fn check(subject: &Subject) -> Vec<Finding> {
 
 fn users(subject: &Subject) -> Vec<Finding> {
     let console = &subject.config().serial_console;
-    let (cert, option) = (console.cert.clone(), "[serial_console] cert");
-    if !cert.exists() {
-        let is_set = subject
-            .loaded
-            .setting("serial_console", "cert")
-            .is_some_and(|setting| setting.origin != Origin::Default);
-        return vec![match is_set && !cert.as_os_str().is_empty() {
-            true => Finding::problem(
-                Check::Certificate,
-                format!(
-                    "{option}: {} does not exist or cannot be seen, so users connect without TLS",
-                    cert.display()
-                ),
-                "correct the path, or let the service's user reach the file",
-            ),
-            false => Finding::ok(
-                Check::Certificate,
-                "no certificate is configured, so users connect without TLS (docs/tls.md)",
-            ),
-        }];
+    if !console.has_certificate() {
+        let text = "no certificate is configured, so users connect without TLS (docs/tls.md)";
+        return vec![Finding::ok(Check::Certificate, text)];
     }
     // Users of a reverse proxy see its certificate, which the check of the public URL looks at.
     let url = Url::parse(&console.console_url());
     let host = url.filter(|url| url.port == console.listen.port).map(|url| url.host);
-    Shown { option, files: Files { cert, key: console.key.clone() }, host }.examine()
+    let files = Files { cert: console.cert.clone(), key: console.key.clone() };
+    Shown { option: "[serial_console] cert", files, host }.examine()
 }
 
 impl Shown {

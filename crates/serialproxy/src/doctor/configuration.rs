@@ -1,7 +1,13 @@
 //! The options, and what the role needs of them.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
 use serialproxy_cluster::Role as ClusterRole;
 use serialproxy_config::ConfigError;
+use serialproxy_config::Origin;
 use serialproxy_config::Problem;
 
 use super::Role;
@@ -35,6 +41,24 @@ fn fix(problem: &Problem) -> &'static str {
             "correct the value; docs/config.md says what each option allows"
         }
     }
+}
+
+/// Its files that the service's user cannot read, where this process can.
+pub(super) fn unreadable(subject: &Subject) -> Vec<Finding> {
+    let files = subject.loaded.settings.iter().filter_map(|setting| match &setting.origin {
+        Origin::File { file, .. } => Some(Path::new(&**file)),
+        Origin::Default | Origin::Flag(_) => None,
+    });
+    let files: BTreeSet<_> = files.collect();
+    let refused = files.into_iter().filter_map(|file| Some((file, File::open(file).err()?)));
+    let finding = |(file, error): (&Path, io::Error)| {
+        Finding::problem(
+            Check::Configuration,
+            format!("{} cannot read {}: {error}", subject.who(), file.display()),
+            "give the file the group of the service's user, and mode 640",
+        )
+    };
+    refused.map(finding).collect()
 }
 
 /// What is wrong with a configuration that can be read.

@@ -22,6 +22,10 @@ use super::listeners::try_bind;
 use super::sockets;
 use super::sockets::Listening;
 
+/// How others are kept away from ports without TLS.
+const CLOSE: &str = "set [serial_console] proxyclient_address = 127.0.0.1 and restart the guests, or admit only the \
+                     hosts that need these ports (docs/firewall.md)";
+
 /// What the sockets of this host are to the guests.
 struct Ports<'a> {
     config: &'a Config,
@@ -42,7 +46,7 @@ pub(super) async fn check(subject: &Subject, guests: &[GuestPort]) -> Vec<Findin
     });
     let programs = sockets::programs(&sockets).await;
     let ports = Ports { config, guests, sockets, programs };
-    let mut findings = vec![ports.exposure()];
+    let mut findings = ports.exposure();
     if config.compute.transport == Transport::Tcp && config.serial_console.enabled {
         findings.extend(ports.range(subject));
         findings.extend(address(&config.serial_console.proxyclient_address).await);
@@ -64,47 +68,64 @@ impl Ports<'_> {
         is_qemu || self.guests.iter().any(|guest| guest.runs && guest.port == port)
     }
 
-    fn exposure(&self) -> Finding {
-        let fix = "set [serial_console] proxyclient_address = 127.0.0.1 and restart the guests, or admit \
-                   only the hosts that need these ports (docs/firewall.md)";
+    /// Guests that other hosts reach, now or from their next start.
+    fn exposure(&self) -> Vec<Finding> {
         let open = self.sockets.iter().filter(|socket| {
             !socket.address.ip().to_canonical().is_loopback() && self.is_guest_s(socket)
         });
-        let open: Vec<_> = open.map(|socket| socket.address.to_string()).collect();
-        if !open.is_empty() {
+        let (tls, plain): (Vec<&Listening>, Vec<_>) = open.partition(|socket| self.has_tls(socket));
+        let next = self.guests.iter().filter(|guest| !guest.runs && !is_local(&guest.host));
+        let (next_tls, next): (Vec<&GuestPort>, Vec<_>) = next.partition(|guest| guest.tls);
+        let mut findings = Vec::new();
+        if !plain.is_empty() {
             let text = format!(
                 "whoever reaches this host has the consoles of guests that listen on {}: QEMU \
                  authenticates nobody",
-                first(&open)
+                addresses(&plain)
             );
-            return Finding::problem(Check::PortExposure, text, fix);
+            findings.push(Finding::problem(Check::PortExposure, text, CLOSE));
         }
+        if !next.is_empty() {
+            let text = format!(
+                "the ports of {} will be reachable from other hosts when they start",
+                names(&next)
+            );
+            findings.push(Finding::warning(Check::PortExposure, text, CLOSE));
+        }
+        if !tls.is_empty() || !next_tls.is_empty() {
+            let which = if tls.is_empty() { names(&next_tls) } else { addresses(&tls) };
+            let text = format!(
+                "other hosts reach the TLS ports of guests ({which}): only QEMU's check of client \
+                 certificates keeps them out"
+            );
+            let fix = "check that qemu.conf has chardev_tls_x509_verify = 1, the default (docs/deploy.md)";
+            findings.push(Finding::warning(Check::PortExposure, text, fix));
+        }
+        if findings.is_empty() {
+            findings.push(self.exposure_of_new_guests());
+        }
+        findings
+    }
+
+    /// Whether every guest that may have this socket speaks TLS there, and so can verify who connects.
+    fn has_tls(&self, socket: &Listening) -> bool {
+        let here = |guest: &&GuestPort| guest.runs && guest.port == socket.address.port();
+        let mut here = self.guests.iter().filter(here).peekable();
+        here.peek().is_some() && here.all(|guest| guest.tls)
+    }
+
+    fn exposure_of_new_guests(&self) -> Finding {
         let address = &self.config.serial_console.proxyclient_address;
-        let next = self.guests.iter().filter(|guest| !guest.runs && !is_local(&guest.host));
-        let next: Vec<_> = next.map(|guest| guest.guest.clone()).collect();
         let uses_tcp =
             self.config.compute.transport == Transport::Tcp && self.config.serial_console.enabled;
-        match next.is_empty() {
-            false => Finding::warning(
-                Check::PortExposure,
-                format!(
-                    "the ports of {} will be reachable from other hosts when they start",
-                    first(&next)
-                ),
-                fix,
-            ),
-            true if uses_tcp && !is_local(address) => Finding::warning(
-                Check::PortExposure,
-                format!(
-                    "guests that are booted from now on listen on {address}, [serial_console] \
-                     proxyclient_address, where other hosts may reach them"
-                ),
-                fix,
-            ),
-            true => {
-                Finding::ok(Check::PortExposure, "no port of a guest is reachable from other hosts")
-            }
+        if uses_tcp && !is_local(address) {
+            let text = format!(
+                "guests that are booted from now on listen on {address}, [serial_console] \
+                 proxyclient_address, where other hosts may reach them"
+            );
+            return Finding::warning(Check::PortExposure, text, CLOSE);
         }
+        Finding::ok(Check::PortExposure, "no port of a guest is reachable from other hosts")
     }
 
     fn range(&self, subject: &Subject) -> Vec<Finding> {
@@ -211,6 +232,14 @@ fn overlaps(PortRange { start, end }: PortRange, given: &str, reserved: &str) ->
     (u32::from(start).max(first)..end.min(last + 1)).any(|port| !is_reserved(port))
 }
 
+fn addresses(sockets: &[&Listening]) -> String {
+    first(&sockets.iter().map(|socket| socket.address.to_string()).collect::<Vec<_>>())
+}
+
+fn names(guests: &[&GuestPort]) -> String {
+    first(&guests.iter().map(|guest| guest.guest.clone()).collect::<Vec<_>>())
+}
+
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
@@ -231,16 +260,28 @@ mod tests {
         assert!(!overlaps(RANGE, "", ""));
     }
 
-    fn exposure(config: &Config, listens: &str, guests: &[GuestPort]) -> Finding {
+    fn exposure(config: &Config, listens: &str, guests: &[GuestPort]) -> Level {
         let sockets = vec![Listening { address: listens.parse().unwrap(), inode: 7 }];
         let program = Program { pid: 4711, name: "qemu-system-x86".into() };
-        Ports { config, guests, sockets, programs: HashMap::from([(7, program)]) }.exposure()
+        let programs = HashMap::from([(7, program)]);
+        // The worst one is the first.
+        Ports { config, guests, sockets, programs }.exposure()[0].level
+    }
+
+    fn with_ports() -> Config {
+        let mut config = Config::default();
+        config.serial_console.enabled = true;
+        config
+    }
+
+    fn guest(tls: bool, runs: bool) -> GuestPort {
+        let (guest, host) = ("vm".into(), "0.0.0.0".into());
+        GuestPort { guest, index: 0, host, port: 10_000, tls, runs }
     }
 
     #[test]
     fn a_guest_s_port_is_open_to_others_by_the_address_that_it_listens_on() {
-        let mut config = Config::default();
-        config.serial_console.enabled = true;
+        let mut config = with_ports();
         for (listens, level) in [
             ("127.0.0.1:10000", Level::Ok),
             ("[::1]:10000", Level::Ok),
@@ -248,19 +289,25 @@ mod tests {
             ("[::]:10000", Level::Problem),
             ("192.0.2.1:10000", Level::Problem),
         ] {
-            assert_eq!(exposure(&config, listens, &[]).level, level, "{listens}");
+            assert_eq!(exposure(&config, listens, &[]), level, "{listens}");
         }
-        let guest = GuestPort {
-            guest: "vm".into(),
-            index: 0,
-            host: "0.0.0.0".into(),
-            port: 10_007,
-            tls: false,
-            runs: false,
-        };
-        assert_eq!(exposure(&config, "127.0.0.1:10000", &[guest]).level, Level::Warning);
+        assert_eq!(exposure(&config, "127.0.0.1:10000", &[guest(false, false)]), Level::Warning);
         config.serial_console.proxyclient_address = "0.0.0.0".into();
-        assert_eq!(exposure(&config, "127.0.0.1:10000", &[]).level, Level::Warning);
+        assert_eq!(exposure(&config, "127.0.0.1:10000", &[]), Level::Warning);
+    }
+
+    #[test]
+    fn a_guest_with_tls_that_others_reach_is_a_warning_because_it_can_verify_them() {
+        let config = with_ports();
+        for (guests, level) in [
+            (vec![guest(true, true)], Level::Warning),
+            (vec![guest(true, false)], Level::Problem),
+            (vec![guest(true, true), guest(false, true)], Level::Problem),
+        ] {
+            let found = exposure(&config, "0.0.0.0:10000", &guests);
+            assert_eq!(found, level, "{guests:?}");
+        }
+        assert_eq!(exposure(&config, "127.0.0.1:10000", &[guest(true, false)]), Level::Warning);
     }
 
     #[tokio::test]

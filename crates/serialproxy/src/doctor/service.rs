@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serialproxy_cluster::Role;
 
-/// The processes that have this state directory: they hold the locks of their roles there.
+/// The processes that have this state directory: they hold the locks of their roles there. Files on other file systems
+/// may have the same number, and `/proc/locks` does not name the device of each as `stat` does (btrfs, overlayfs).
 pub(super) fn pids(state_dir: &Path) -> BTreeSet<u32> {
     let locks = Role::ALL
         .into_iter()
@@ -14,7 +15,8 @@ pub(super) fn pids(state_dir: &Path) -> BTreeSet<u32> {
     let locks: Vec<u64> = locks.collect();
     let held = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let holders = held.lines().filter_map(holder);
-    holders.filter(|(inode, _)| locks.contains(inode)).map(|(_, pid)| pid).collect()
+    let holders = holders.filter(|(inode, _)| locks.contains(inode)).map(|(_, pid)| pid);
+    holders.filter(|pid| is_serialproxy(*pid)).collect()
 }
 
 /// Inode of the file and process of a line of `/proc/locks` (`1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE
@@ -32,9 +34,12 @@ pub(super) fn is_serialproxy(pid: u32) -> bool {
     program(pid).is_some_and(|name| name == "serialproxy" || Some(name) == own)
 }
 
-/// The name of the file that a process runs.
+/// The name of the file that a process runs; of a process with more rights, the one that everybody is shown.
 fn program(pid: u32) -> Option<String> {
-    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let Ok(path) = std::fs::read_link(format!("/proc/{pid}/exe")) else {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        return Some(name.trim_end().trim_start_matches("nova-").to_owned());
+    };
     let name = path.file_name()?.to_string_lossy().into_owned();
     // As the kernel shows a file that was replaced by an upgrade.
     Some(name.trim_end_matches(" (deleted)").to_owned())
@@ -42,6 +47,11 @@ fn program(pid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::Command;
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -56,6 +66,23 @@ mod tests {
         ] {
             assert_eq!(holder(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn another_program_that_locks_a_file_of_that_number_is_not_the_service() {
+        let state = tempfile::tempdir().unwrap();
+        let lock = state.path().join("api.lock");
+        let mut other = Command::new("flock");
+        other.arg(&lock).args(["sh", "-c", "echo; exec cat"]);
+        let mut other = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        other.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        assert!(pids(state.path()).is_empty());
+        drop(other.stdin.take());
+        other.wait().unwrap();
+
+        let held = File::open(&lock).unwrap();
+        held.lock().unwrap();
+        assert_eq!(pids(state.path()), BTreeSet::from([std::process::id()]));
     }
 
     #[test]

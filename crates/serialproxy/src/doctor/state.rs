@@ -28,7 +28,7 @@ pub(super) fn check(subject: &Subject) -> Vec<Finding> {
     let config = subject.config();
     let directory = &config.state_dir;
     let mut findings = match directory.metadata() {
-        Ok(metadata) => existing(config, &metadata, subject.has_guests()),
+        Ok(metadata) => existing(subject, &metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => vec![missing(directory)],
         Err(error) => vec![Finding::problem(
             Check::StateDirectory,
@@ -59,7 +59,8 @@ fn missing(directory: &Path) -> Finding {
     }
 }
 
-fn existing(config: &Config, metadata: &Metadata, has_guests: bool) -> Vec<Finding> {
+fn existing(subject: &Subject, metadata: &Metadata) -> Vec<Finding> {
+    let config = subject.config();
     let directory = &config.state_dir;
     let shown = directory.display();
     let problem = |text: String, fix: String| Finding::problem(Check::StateDirectory, text, fix);
@@ -74,25 +75,16 @@ fn existing(config: &Config, metadata: &Metadata, has_guests: bool) -> Vec<Findi
         findings.push(problem(text, format!("run `chmod 711 {shown}`")));
     }
     if let Err(error) = may_use(directory) {
-        let text = format!("this user cannot write to {shown}: {error}");
+        let text = format!("{} cannot write to {shown}: {error}", subject.who());
         let fix = "run the service and the doctor as the owner of the directory, or choose another \
                    --state-dir";
         findings.push(problem(text, fix.to_owned()));
     }
-    // What root wrote there while the service runs as another user.
-    let mut names = SECRETS.into_iter().chain(["api.lock", "compute.lock", "proxy.lock"]);
-    let foreign = |name: &&str| {
-        let file = directory.join(name).metadata();
-        owner != 0 && file.is_ok_and(|file| file.uid() != owner)
-    };
-    if let Some(name) = names.find(foreign) {
-        let text = format!("{shown}/{name} belongs to another user than {shown}");
-        findings.push(problem(text, format!("run `chown -R --reference={shown} {shown}`")));
-    }
+    findings.extend(foreign(directory, owner));
     let qemu_enters = config.compute.transport == Transport::Unix
         || (config.compute.images_path.starts_with(directory)
             && config.compute.images_path.exists());
-    if has_guests && config.compute.libvirt && qemu_enters && mode & 0o001 == 0 {
+    if subject.has_guests() && config.compute.libvirt && qemu_enters && mode & 0o001 == 0 {
         findings.push(Finding::warning(
             Check::StateDirectory,
             format!("QEMU's user cannot enter {shown}, where guests' images or sockets are"),
@@ -104,6 +96,23 @@ fn existing(config: &Config, metadata: &Metadata, has_guests: bool) -> Vec<Findi
         findings.push(Finding::ok(Check::StateDirectory, text));
     }
     findings
+}
+
+/// The first file there that the service cannot use: what root wrote while the service runs as another user.
+fn foreign(directory: &Path, owner: u32) -> Option<Finding> {
+    let shown = directory.display();
+    let mut names = SECRETS.into_iter().chain(["api.lock", "compute.lock", "proxy.lock"]);
+    let text = names.find_map(|name| match directory.join(name).metadata() {
+        Ok(file) if owner != 0 && file.uid() != owner => {
+            Some(format!("{shown}/{name} belongs to another user than {shown}"))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Some(format!("{shown}/{name} cannot be looked at: {error}"))
+        }
+        _ => None,
+    })?;
+    let fix = format!("run `chown -R --reference={shown} {shown}`");
+    Some(Finding::problem(Check::StateDirectory, text, fix))
 }
 
 fn secrets(directory: &Path) -> Vec<Finding> {
