@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
+use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::Server;
 use serialproxy_proto::api::Servers;
@@ -14,6 +15,7 @@ use serialproxy_proto::api::Sessions;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::api::UnusablePort;
 use serialproxy_proto::compute::PAGE;
+use serialproxy_proto::console::LineState;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::times::rfc3339;
 use serialproxy_proto::token::Mode;
@@ -56,7 +58,10 @@ pub(crate) async fn console(
 pub(crate) async fn servers(api: &Api, format: Format) -> Result<String, Failure> {
     let answer = api.servers(None).await?;
     let lost = match format {
-        Format::Table => say_trouble(api).await,
+        Format::Table => {
+            say_failed(api).await;
+            say_trouble(api).await
+        }
         Format::Json => BTreeSet::new(),
     };
     show(format, answer, |answer| {
@@ -106,6 +111,26 @@ async fn say_trouble(api: &Api) -> BTreeSet<ServerId> {
         ));
     }
     lost
+}
+
+/// Says which serial ports of running guests are not connected, and why.
+async fn say_failed(api: &Api) {
+    let mut marker: Option<String> = None;
+    loop {
+        let query: Vec<_> = marker.as_deref().map(|line| ("marker", line)).into_iter().collect();
+        let Ok(answer) = api.call(Method::GET, "/v1/lines", &query, None).await else { return };
+        let Ok(Lines { lines, .. }) = api.read::<Lines>(answer) else { return };
+        for line in lines.iter().filter(|line| line.state == LineState::Failed) {
+            let (name, port, reason) = (&line.server.name, line.port, &line.reason);
+            say(&format!("{name}, port {port}, is not connected: {reason}"));
+        }
+        let last = lines.last().map(|line| format!("{}/{}", line.server.id, line.port));
+        // A marker that stands still would ask for the same page for ever.
+        if lines.len() < PAGE || last == marker {
+            return;
+        }
+        marker = last;
+    }
 }
 
 /// Says which hosts do not respond, with the number of their servers.

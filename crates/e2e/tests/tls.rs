@@ -7,7 +7,9 @@
     reason = "that is how a test fails"
 )]
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Output;
@@ -474,7 +476,8 @@ async fn a_certificate_of_our_own_making_is_enough_for_a_start() {
     let make = async |more: &[&str]| {
         let mut command = Command::new(program());
         command.args(["tls", "self-signed", "--host", "consoles.example", "--out"]);
-        within(command.arg(directory.path()).args(more).output()).await.unwrap()
+        command.arg(directory.path()).arg("--state-dir").arg(directory.path());
+        within(command.args(more).output()).await.unwrap()
     };
     let made = make(&[]).await;
     let said = String::from_utf8_lossy(&made.stdout).into_owned();
@@ -493,4 +496,22 @@ async fn a_certificate_of_our_own_making_is_enough_for_a_start() {
     let page = curl(&["--cacert", &cert, &format!("https://{}/", server.proxy)]).await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(make(&["--force"]).await.status.success());
+}
+
+/// As the administrator runs it on a host with the package.
+#[tokio::test]
+async fn a_key_that_root_makes_can_be_read_by_the_service_and_by_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    if chown(&state, Some(4711), Some(4712)).is_err() {
+        // Only root can give a directory away.
+        return;
+    }
+    let mut command = Command::new(program());
+    command.args(["tls", "self-signed", "--out"]).arg(directory.path());
+    let made = within(command.arg("--state-dir").arg(&state).output()).await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let key = directory.path().join("serialproxy-key.pem").metadata().unwrap();
+    assert_eq!((key.uid(), key.gid(), key.mode() & 0o777), (0, 4712, 0o640));
 }

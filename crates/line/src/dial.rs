@@ -1,6 +1,7 @@
 //! Connecting to the guest's port: the right port, and as the client that its hypervisor serves.
 
 use std::future::pending;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +178,12 @@ async fn timely<T>(
 ) -> Result<T, Connection> {
     match tokio::time::timeout(CONNECT, work).await {
         Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(Connection::Failed(format!(
+                "{address} cannot be reached, because the service has no right to open it: see Rights \
+                 in install.md, or give the server TCP ports with `serialproxy adopt`"
+            )))
+        }
         Ok(Err(error)) => Err(Connection::Failed(format!("{address} cannot be reached: {error}"))),
         Err(_) => Err(Connection::Failed(format!(
             "{address} did not answer within {} s",

@@ -4,7 +4,9 @@ use std::fs;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +49,9 @@ pub(crate) struct SelfSigned {
     #[arg(long, value_name = "N", default_value_t = 365)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
+    /// Directory for persistent state: if root writes the key, the group of this directory may read it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/serialproxy")]
+    state_dir: PathBuf,
     /// Replace existing files
     #[arg(long)]
     force: bool,
@@ -81,9 +86,18 @@ impl SelfSigned {
         let pair = KeyPair::generate().context("cannot create a key")?;
         let signed = parameters(&hosts, self.days)?.self_signed(&pair);
         let signed = signed.context("cannot create a certificate")?;
-        write(&key, &pair.serialize_pem(), 0o600)?;
-        write(&cert, &signed.pem(), 0o644)?;
+        match self.group() {
+            Some(group) => write(&key, &pair.serialize_pem(), 0o640, Some(group))?,
+            None => write(&key, &pair.serialize_pem(), 0o600, None)?,
+        }
+        write(&cert, &signed.pem(), 0o644, None)?;
         Ok(advice(&cert, &key, &hosts))
+    }
+
+    /// The group of the service's user, which differs from the user who runs this only for root.
+    fn group(&self) -> Option<u32> {
+        let state = self.state_dir.metadata().ok()?;
+        (rustix::process::geteuid().is_root() && state.uid() != 0).then(|| state.gid())
     }
 
     /// The name that people use comes first.
@@ -117,11 +131,12 @@ fn parameters(hosts: &[String], days: u32) -> anyhow::Result<CertificateParams> 
 }
 
 /// Replaces a file as a whole: a server that reads it finds either the old or the new content.
-fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+fn write(path: &Path, text: &str, mode: u32, group: Option<u32>) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let written = || {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(mode).open(&new)?;
+        fchown(&file, None, group)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&new, path)
     };

@@ -23,6 +23,16 @@ fn the_list_of_servers_follows_all_pages() {
                 "unusable_ports": ports}]);
             (200, json!({ "servers": server }).to_string())
         }
+        "GET /v1/lines" => {
+            let line = |port, state, reason| {
+                json!({"server": {"id": ID, "name": "one"}, "port": port,
+                "state": state, "reason": reason, "endpoint": null, "line": OTHER, "epoch": 1, "offset": 0,
+                "first_offset": 0, "bytes_in": 0, "bytes_out": 0, "writer": null, "watchers": 0})
+            };
+            let lines =
+                json!([line(0, "failed", "its port is closed"), line(2, "connected", "connected")]);
+            (200, json!({ "lines": lines }).to_string())
+        }
         line => {
             assert_eq!(line, format!("GET /v2.1/servers/detail?marker={ID}"));
             let server = json!([{"id": OTHER, "name": "two", "status": "SHUTOFF"}]);
@@ -34,6 +44,11 @@ fn the_list_of_servers_follows_all_pages() {
     assert!(ended.text().contains("| two  | SHUTOFF |"), "{ended:?}");
     let why = "one, port 1, has no console: its type is 'file'";
     assert!(ended.stderr.contains(why), "{ended:?}");
+    assert!(
+        ended.stderr.contains("one, port 0, is not connected: its port is closed"),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.contains("port 2"), "{ended:?}");
     let ended = ask(&api, &["servers", "-f", "json"]);
     let answer: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(answer["servers"].as_array().unwrap().len(), 2);
@@ -49,6 +64,7 @@ fn the_list_of_servers_says_which_hosts_do_not_respond_and_how_old_it_is() {
             ]);
             (200, json!({ "servers": servers }).to_string())
         }
+        "GET /v1/lines" => (200, json!({"lines": []}).to_string()),
         line => {
             assert_eq!(line, "GET /v1/servers");
             let server = |id, name, status, host| json!({"id": id, "name": name, "status": status, "project": "p", "host": host});
