@@ -78,7 +78,7 @@ test('watching never types', async () => {
     page.waitForEvent('popup'),
     button(page, 'Watch port 0 of switch').click(),
   ]);
-  await see(status(tab, 'you are watching'));
+  await see(status(tab, 'Nobody is typing.'));
   await see(port(page).getByText('nobody is typing, 1 watching'));
   await tab.close();
 });

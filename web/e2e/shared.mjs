@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { see, seeInTerminal, terminalText } from '../test/browser.mjs';
+import { see, seeInTerminal } from '../test/browser.mjs';
 import { Guest, alert, button, call, consoleUrl, offer, stage, status, story } from './story.mjs';
 
 const at = stage();
@@ -14,20 +14,23 @@ before(async () => {
 });
 after(() => guest.leave());
 
-/** Alice writes, and bob, who came second, is told so. */
+/** What the strip says to who watches alice. */
+const ALICE_TYPES = /^alice is typing \(since \d\d:\d\d\)\. You are watching\.$/;
+
+const attached = (page, count) => page.getByRole('list', { name: `${count} attached` });
+
+/** Alice types, and bob, who came second, watches at once. */
 async function aliceAndBob() {
   const alice = await at.open(await consoleUrl('alice'));
   await see(status(alice, 'connected · you are typing'));
   const bob = await at.open(await consoleUrl('bob'));
-  await see(alert(bob, /^alice has been typing here since \d\d:\d\d \(for less than a minute\)\./));
-  await see(status(bob, 'closed: alice is typing'));
+  await see(status(bob, ALICE_TYPES));
+  await see(attached(bob, 2));
   return { alice, bob };
 }
 
 test('who comes second watches what the first types, and types nothing', async () => {
   const { alice, bob } = await aliceAndBob();
-  await button(bob, 'Watch').click();
-  await see(status(bob, 'connected · alice is typing, you are watching · 2 attached'));
   await bob.keyboard.type('rm -rf /\r');
   await alice.keyboard.type('ls');
   await guest.hears('ls');
@@ -47,9 +50,9 @@ test('who comes second takes over after a question, and the first goes on watchi
   await guest.hears('a');
   await button(bob, 'Take over…').click();
   await question.getByRole('button', { name: 'Take over' }).click();
-  await see(status(bob, 'connected · you are typing · 2 attached'));
+  await see(status(bob, 'connected · you are typing'));
   await see(alert(alice, 'bob took over typing. You are watching now.'));
-  await see(status(alice, 'connected · bob is typing, you are watching · 2 attached'));
+  await see(status(alice, /^bob is typing \(since \d\d:\d\d\)\. You are watching\.$/));
   await alice.keyboard.type('not any more');
   await bob.keyboard.type('b');
   await guest.hears('b');
@@ -58,15 +61,15 @@ test('who comes second takes over after a question, and the first goes on watchi
   await seeInTerminal(bob, 'typed by bob');
 });
 
-test('who watches asks for the pen, is kept waiting, and is given it', async () => {
+test('who watches asks to type, is kept waiting, and is given it', async () => {
   const { alice, bob } = await aliceAndBob();
-  await button(bob, 'Watch').click();
-  await see(status(bob, '2 attached: you, alice'));
-  await see(status(alice, '2 attached: you, bob'));
+  await see(attached(bob, 2).getByRole('img', { name: 'alice is typing' }));
+  await see(attached(alice, 2).getByRole('img', { name: 'bob is watching' }));
   await button(bob, 'Ask to type').click();
   await bob.getByLabel('Reason (they see it)').fill('the disk is full');
   await bob.keyboard.press('Enter');
-  await see(bob.getByText(/^You asked alice to let you type. Without an answer, you can type in \d+ s\.$/));
+  await see(status(bob, 'You asked alice to let you type.'));
+  await see(bob.getByText(/^Without an answer, you can type in \d+ s\.$/));
   await see(alert(alice, 'bob asks to type: the disk is full.'));
   await button(alice, 'Keep typing').click();
   await see(alert(bob, /^alice keeps typing/));
@@ -86,8 +89,6 @@ test('who watches asks for the pen, is kept waiting, and is given it', async () 
 
 test('who watches sees the grid of who is typing', async () => {
   const { bob } = await aliceAndBob();
-  await button(bob, 'Watch').click();
-  await see(status(bob, 'alice is typing, you are watching'));
   await bob.setViewportSize({ width: 500, height: 700 });
   await bob.locator('#screen[data-grid=theirs]').waitFor();
   const line = 'x'.repeat(110);
@@ -95,14 +96,14 @@ test('who watches sees the grid of who is typing', async () => {
   await seeInTerminal(bob, `${line}\nnext`);
 });
 
-test('one person takes over from their own other window', async () => {
+test('one person goes on typing in another window by one press', async () => {
   const first = await at.open(await consoleUrl('alice'));
   await see(status(first, 'you are typing'));
   const second = await at.open(await consoleUrl('alice'));
-  await button(second, 'Take over…').click();
-  await second.getByRole('dialog').getByRole('button', { name: 'Take over' }).click();
+  await see(status(second, 'You have this console open in another window.'));
+  await button(second, 'Use it here').click();
   await see(status(second, 'you are typing'));
-  await see(status(first, 'alice is typing, you are watching'));
+  await see(status(first, 'You have this console open in another window.'));
   await first.keyboard.type('first');
   await second.keyboard.type('second');
   await guest.hears('second');
@@ -146,22 +147,22 @@ test('the keyboard alone is enough: out of the terminal, to the tools, and throu
   await see(status(alice, 'connected · you are typing'));
   await focused(alice, 'Terminal input');
 
-  await bob.keyboard.press('Tab');
-  await focused(bob, 'Watch');
-  await bob.keyboard.press('Enter');
-  await see(status(bob, 'alice is typing, you are watching'));
   guest.print('seen');
   await seeInTerminal(bob, 'seen');
-  assert.ok(!(await terminalText(bob)).includes('\t'));
+  // Who watches leaves the terminal by Tab, too.
+  await focused(bob, 'Terminal input');
+  await bob.keyboard.press('Shift+Tab');
+  await focused(bob, 'Take over…');
+  await bob.keyboard.press('Shift+Tab');
+  await focused(bob, 'Ask to type');
 });
 
-test('a phone of 360 px shows a busy console and lets it be watched', async () => {
+test('a phone of 360 px shows what happens on a busy console', async () => {
   const alice = await at.open(await consoleUrl('alice'));
   await see(status(alice, 'you are typing'));
   const phone = await at.open(await consoleUrl('bob'), { viewport: { width: 360, height: 640 } });
-  await see(alert(phone, 'alice has been typing here'));
-  await button(phone, 'Watch').click();
-  await see(status(phone, 'connected · alice is typing, you are watching · 2 attached'));
+  await see(status(phone, ALICE_TYPES));
+  await see(attached(phone, 2));
   const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.equal(overflow, 0);
 });

@@ -2,7 +2,7 @@
 // and the history at once, and stays in this tab's storage so that a reload works, and Back. The key with
 // which the tab's session can come back is kept beside it. Both are kept for each console that the tab was at.
 
-import type { Mode } from './messages';
+import type { AskedMode, Mode } from './messages';
 
 const STORE = 'serialproxy.console';
 const SESSION_STORE = 'serialproxy.session';
@@ -12,7 +12,7 @@ export interface Access {
   /** The path of the console URL; the socket opens at the same one. */
   path: string;
   token: string;
-  /** What to ask for; without it the token's own mode counts. */
+  /** What to ask for; without it, to type where nobody else does. */
   mode?: Mode;
 }
 
@@ -62,7 +62,7 @@ export function keptSession({ path }: Access): Kept | undefined {
 export interface Request {
   /** Instead of the token. */
   resume?: string | undefined;
-  mode?: Mode | undefined;
+  mode?: AskedMode | undefined;
   /** The grid that the screen is painted for, unless somebody else types: then the page shows their grid. */
   grid?: { rows: number; cols: number } | undefined;
   /** The first offset that this page lacks, and the line id that it counts in. */

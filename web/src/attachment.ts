@@ -27,8 +27,12 @@ export class Attachment {
   who: Viewer[] = [];
   /** The user who types, `null` for nobody, or undefined while the proxy has not said. */
   writer: string | null | undefined;
+  /** Since when (RFC 3339), where the proxy says so. */
+  since: string | undefined;
   /** Where that user's connection is lost: when others can type, in milliseconds since 1970. */
   freeAt: number | undefined;
+  /** In this case: when it was last seen, in milliseconds since 1970. */
+  seenAt: number | undefined;
   /** Whether the session that types is another one of this page's user. */
   ownHolder = false;
   /** Who took over typing from this session, and why. */
@@ -80,22 +84,22 @@ export class Attachment {
   }
 
   /** Whether this session watches, and its user may type. */
-  get mayAskToWrite(): boolean {
+  get mayType(): boolean {
     return !this.writes && this.hello.can.includes('write');
   }
 
   /** Whether this session watches, and its user may take over from the one who types. */
   get mayTakeOver(): boolean {
-    return !this.writes && typeof this.writer === 'string' && this.hello.can.includes('force');
+    return this.mayType && typeof this.writer === 'string' && !this.ownHolder && this.hello.can.includes('force');
   }
 
   get mayPower(): boolean {
     return this.hello.can.includes('power');
   }
 
-  /** Whether the session that types is this user's own and lost its connection: a request is granted at once. */
-  get mayTakeBack(): boolean {
-    return this.mayAskToWrite && this.ownHolder && this.freeAt !== undefined;
+  /** Whether the session that types is another one of this user, so that nobody has to be asked. */
+  get mayTakeFromOwn(): boolean {
+    return this.mayType && this.ownHolder;
   }
 
   /** Whether this session's own request to type has no answer yet. */
@@ -132,7 +136,8 @@ export class Attachment {
   }
 
   private applyPen(pen: Pen): void {
-    const { state, session, holder, by, reason, seconds } = pen;
+    const { state, session, holder, by, reason, cause, seconds } = pen;
+    this.since = pen.since;
     if (state === 'requested') {
       const until = Date.now() + (seconds ?? ASKED_FOR) * 1000;
       this.request = { session, by: by ?? 'someone', reason, until };
@@ -140,6 +145,7 @@ export class Attachment {
       return;
     }
     this.freeAt = freeAt(pen);
+    this.seenAt = pen.seen_ago === undefined ? undefined : Date.now() - pen.seen_ago * 1000;
     this.ownHolder = pen.own ?? false;
     const asked = this.asks;
     const changed = this.holder !== undefined && this.holder !== session;
@@ -149,7 +155,8 @@ export class Attachment {
     if (changed) this.clear();
     this.writes = state === 'held' && session === this.hello.session;
     this.writer = state === 'free' ? null : (holder ?? by);
-    if (state === 'lost') this.loss = { by, reason };
+    // The strip says that another window of this user types now.
+    if (state === 'lost' && cause !== 'moved') this.loss = { by, reason };
     else if (this.writes) this.clear();
     else if (asked && reason?.startsWith('denied')) this.refusal = refusal(pen);
   }
@@ -158,7 +165,7 @@ export class Attachment {
 /** Who types on a console that refused this page. */
 export function holderOf(pen: Pen, user: string): Holder {
   const { session, reason, own, can } = pen;
-  const since = reason?.replace(/^since /, '');
+  const since = pen.since ?? reason?.replace(/^since /, '');
   return { user, session, since, own, freeAt: freeAt(pen), can };
 }
 

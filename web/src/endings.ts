@@ -242,7 +242,7 @@ function busy(end: End): Ending {
 /** The user who types lost the connection. The page retries until the console is free. */
 function lost({ user, own }: Holder): Ending {
   if (own) {
-    const text = 'Your other session here lost its connection. Type here instead, or wait until it ends.';
+    const text = 'Your other session here lost its connection. Use it here, or wait until it ends.';
     const short = 'your other session lost its connection';
     return { short, text, offers: ['back', 'watch'], retry: true };
   }

@@ -26,8 +26,8 @@ import { moveOn } from './move';
 import type { Output } from './output';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
-import { PenBar } from './pen-bar';
 import { consolePlace, loginPage, serversPage } from './places';
+import { Presence } from './presence';
 import { Search } from './search';
 import { Session } from './session';
 import { hasServersPage } from './servers-page';
@@ -35,6 +35,7 @@ import { Settings } from './settings';
 import { shortcutOf } from './shortcuts';
 import { Site } from './site';
 import { Status } from './status';
+import { Strip } from './strip';
 import { Screen } from './terminal';
 import type { Typist } from './terminal';
 import { Theme } from './theme';
@@ -43,7 +44,7 @@ import { Touch } from './touch';
 import { Typing } from './typing';
 import { UnsentHint } from './unsent';
 import type { View } from './view';
-import { describeSince, typeLabel } from './words';
+import { describeSince } from './words';
 
 declare global {
   interface Window {
@@ -86,7 +87,10 @@ function openConsole(access: Access): void {
   const typist: Typist = {
     onText: (text, typed) => (typed ? press(text) : typing.answer(text)),
     onBinary: (text) => typing.binary(text),
-    onUnsent: () => unsent.typed(view),
+    onUnsent: () => {
+      unsent.typed(view);
+      strip.shake();
+    },
     onNews: () => attention.call(),
     onGrid: (rows, cols) => session.resize(rows, cols),
   };
@@ -129,8 +133,14 @@ function openConsole(access: Access): void {
   );
   const search = new Search(screen.term, theme);
   const machine = new Machine(tell);
-  const pen = new PenBar((action) => tell({ type: 'pen', do: action }));
   const site = new Site(place, say);
+  const presence = new Presence();
+  const strip = new Strip({
+    type: () => void request(),
+    take: () => tell({ type: 'pen', do: 'take' }),
+    takeOver: () => void takeOver(),
+    answer: (action) => tell({ type: 'pen', do: action }),
+  });
   const tools = new Tools({ screen, session, clipboard, theme, typing, say });
   new Menu('more', () => tools.refresh());
 
@@ -159,9 +169,11 @@ function openConsole(access: Access): void {
     if (hello) attention.rename(`${hello.server.name}:${hello.port} – console`);
     status.show(now);
     machine.show(attachment);
-    pen.show(attachment);
+    presence.show(attachment);
+    strip.show(attachment);
     tools.show(now);
     screen.allowTyping(takesInput);
+    screen.watch(attachment !== undefined && !attachment.writes);
     // Without a connection the screen stays as it is.
     if (attachment) screen.follow(theirGrid(attachment));
     keys.show(takesInput);
@@ -169,10 +181,6 @@ function openConsole(access: Access): void {
     const noPaste = session.noPaste !== undefined;
     if (noPaste) typing.cancelPaste('Paste stopped');
     element('paste', HTMLButtonElement).disabled = noPaste;
-    const write = element('write', HTMLButtonElement);
-    write.hidden = !attachment?.mayAskToWrite || attachment.asks;
-    if (attachment) write.textContent = typeLabel(attachment);
-    element('take-over', HTMLButtonElement).hidden = !attachment?.mayTakeOver;
   }
 
   async function accept(offer: Offer): Promise<void> {
@@ -229,8 +237,6 @@ function openConsole(access: Access): void {
   function onClick(id: string, act: () => unknown): void {
     element(id, HTMLButtonElement).addEventListener('click', () => void act());
   }
-  onClick('write', request);
-  onClick('take-over', takeOver);
   onClick('copy', () => clipboard.copy());
   onClick('paste', () => clipboard.paste());
 
@@ -258,7 +264,7 @@ function theirGrid({ writes, writer, size }: Attachment): Size | undefined {
 
 function askForce(view: View | undefined): ReturnType<typeof ask> {
   const user = writerOf(view);
-  const since = describeSince(view?.holder?.since, new Date());
+  const since = describeSince(view?.attachment?.since ?? view?.holder?.since, new Date());
   return ask({
     title: `Take over from ${user}?`,
     text:

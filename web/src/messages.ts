@@ -6,6 +6,9 @@ export const SUBPROTOCOL = 'console.v1';
 /** `watch` reads; `write` reads, and types while it holds the pen. */
 export type Mode = 'watch' | 'write';
 
+/** What a page asks for: `auto` types where nobody else does, and otherwise watches. */
+export type AskedMode = Mode | 'auto';
+
 /** Why no bytes flow, or why typed input waits. The proxy has more of them. */
 export type Cause = 'stopped' | 'gone' | 'paused' | 'crashed' | 'unreachable' | 'held';
 
@@ -90,12 +93,18 @@ export interface Pen {
   /** The session that holds it or, where it is `requested`, the one that asks. */
   session?: string;
   holder?: string;
+  /** Since when (RFC 3339). */
+  since?: string;
   by?: string;
   reason?: string;
+  /** Why it changed; the proxy has more of them. */
+  cause?: 'moved' | 'denied' | 'detached';
   /** Where it is `requested`: seconds of silence after which it is granted. */
   seconds?: number;
   /** Where its holder lost the connection: seconds until it is free. */
   free_in?: number;
+  /** In this case: seconds since its last sign of life. */
+  seen_ago?: number;
   /** Whether its holder is another session of this page's user. */
   own?: boolean;
   /** Before a refusal: what this page's user may do. */
@@ -184,7 +193,8 @@ export type ServerMessage =
   | Link
   | Pong;
 
-export type PenAction = 'request' | 'release' | 'grant' | 'deny' | 'force';
+/** `take` is for what nobody or this page's own user holds. */
+export type PenAction = 'request' | 'release' | 'grant' | 'deny' | 'take' | 'force';
 
 export type PowerAction = 'start' | 'stop' | 'reboot' | 'reset' | 'nmi' | 'pause' | 'resume';
 

@@ -15,7 +15,7 @@ import { LEFT, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
 import { fetchHistory } from './history';
 import { Code, penMessage, sizeMessage } from './messages';
-import type { ClientMessage, Hello, Mode, ServerMessage, Size } from './messages';
+import type { AskedMode, ClientMessage, Hello, Mode, ServerMessage, Size } from './messages';
 import { Outbox } from './outbox';
 import { Output } from './output';
 import type { Place, Sink } from './output';
@@ -48,9 +48,14 @@ export class Session {
   /** Whether the session typed (held the pen) when it was last connected. */
   private held = false;
   /** What the attempt under way asked for. */
-  private asked: { resume: boolean; from?: Place | undefined; want?: Want | undefined } = {
-    resume: false,
-  };
+  private asked: {
+    resume: boolean;
+    mode?: AskedMode | undefined;
+    from?: Place | undefined;
+    want?: Want | undefined;
+  } = { resume: false };
+  /** Whether the server is too old for the mode `auto`. */
+  private isOld = false;
   private size: Size | undefined;
   /** The guest's last boot that this page knows of. */
   private epoch: number | undefined;
@@ -159,12 +164,12 @@ export class Session {
     this.retry.cancel();
     const from = this.output.place;
     const resume = this.own.key;
-    this.asked = { resume: resume !== undefined, from, want };
     // Who keeps us out is told until that changes.
     const holder = this.view.ending?.retry ? this.view.holder : undefined;
     this.change({ connecting: true, slow: false, holder, retryAt: undefined });
     // To take over or to ask, attach as a watcher first: attaching to type would be refused.
-    const mode = want ? 'watch' : this.access.mode;
+    const mode = want ? 'watch' : (this.access.mode ?? (this.isOld ? undefined : 'auto'));
+    this.asked = { resume: resume !== undefined, mode, from, want };
     const grid = this.sink.grid && sizeMessage(this.sink.grid.rows, this.sink.grid.cols);
     const url = socketUrl(this.access, { resume, mode, from, grid });
     this.connection = new Connection(url, this.reach, {
@@ -282,6 +287,11 @@ export class Session {
     // The key is not known any more: the token makes a new session.
     if (code === Code.token && !attachment && this.asked.resume) {
       this.own.forget();
+      return this.open();
+    }
+    // An older host of a cluster. Without `auto` a console is refused where somebody else types.
+    if (code === Code.protocolError && !attachment && this.asked.mode === 'auto' && !this.asked.resume) {
+      this.isOld = true;
       return this.open();
     }
     const holder = code === Code.busy ? (this.view.holder ?? parseBusy(reason)) : undefined;

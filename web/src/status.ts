@@ -5,8 +5,7 @@ import { button, element } from './elements';
 import type { Ending, Offer } from './endings';
 import { hasServersPage } from './servers-page';
 import type { View } from './view';
-import { describeFree, describeNotice, describeTyping, describeRetry, describeState } from './words';
-import { describeViewers, listViewers } from './words';
+import { describeFree, describeNotice, describeRetry, describeState, describeTyping } from './words';
 
 const LABELS: Record<Offer, string> = {
   reconnect: 'Reconnect',
@@ -14,7 +13,7 @@ const LABELS: Record<Offer, string> = {
   ask: 'Ask to type',
   force: 'Take over…',
   here: 'Use it here',
-  back: 'Type here instead',
+  back: 'Use it here',
   dismiss: 'Dismiss',
   reopen: 'Open again',
   wait: 'Wait for the guest',
@@ -40,7 +39,6 @@ export class Status {
     const { tone, words } = summary(view);
     this.line.dataset['tone'] = tone;
     if (this.line.textContent !== words) this.line.textContent = words;
-    this.line.title = view.attachment ? listViewers(view.attachment) : '';
     this.showNotice(view);
   }
 
@@ -108,7 +106,7 @@ function summary({ attachment, connecting, ending, retryAt, slow }: View): {
   words: string;
 } {
   if (attachment) {
-    const parts = [describeState(attachment), describeTyping(attachment), describeViewers(attachment)];
+    const parts = [describeState(attachment), describeTyping(attachment)];
     const tone = attachment.halted ? 'waiting' : attachment.state;
     return { tone, words: parts.filter(Boolean).join(' · ') };
   }

@@ -59,6 +59,7 @@ export class Screen implements Sink {
   private readonly fit = new FitAddon();
   private readonly resets = new Resets();
   private muted = false;
+  private watches = false;
   /** Boots that are known and whose output has not come yet. */
   private boots = 0;
   /** Whether what the terminal says next comes from a key or the mouse. */
@@ -152,6 +153,15 @@ export class Screen implements Sink {
     this.term.options.disableStdin = !allowed;
   }
 
+  /** Whether the user watches: then the cursor is hollow, also where the terminal has the focus. */
+  watch(watches: boolean): void {
+    if (watches === this.watches) return;
+    this.watches = watches;
+    this.place.parentElement?.toggleAttribute('data-watching', watches);
+    const { cursorY } = this.term.buffer.active;
+    this.term.refresh(cursorY, cursorY);
+  }
+
   get grid(): { rows: number; cols: number } | undefined {
     const grid = this.fit.proposeDimensions();
     return grid && grid.rows > 0 && grid.cols > 0 ? grid : undefined;
@@ -227,6 +237,7 @@ export class Screen implements Sink {
 
   private open(): void {
     this.term.open(this.place);
+    looksUnfocused(this.term, () => this.watches);
     this.term.textarea?.setAttribute('aria-describedby', 'hint');
     new ResizeObserver(() => this.lay()).observe(this.place);
     NARROW.addEventListener('change', () => this.lay());
@@ -317,6 +328,16 @@ function onUserInput(term: Terminal, listener: () => void): void {
     _core: { coreService: { onUserInput(listener: () => void): void } };
   };
   core.coreService.onUserInput(listener);
+}
+
+/** Draws the cursor and the selection as without the focus while this is so: its interface has no way for that. */
+function looksUnfocused(term: Terminal, isSo: () => boolean): void {
+  const { _core: core } = term as unknown as { _core: { _coreBrowserService: object } };
+  const service = core._coreBrowserService;
+  const focused = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(service), 'isFocused');
+  Object.defineProperty(service, 'isFocused', {
+    get: () => !isSo() && focused?.get?.call(service) === true,
+  });
 }
 
 /** A processor takes several times as long for WebGL as for the DOM, and parses less meanwhile. */

@@ -1,12 +1,10 @@
 // The sentences about the state of a session. Pure functions of what the proxy said.
 
 import type { Attachment } from './attachment';
+import type { Viewer } from './messages';
 import { plain } from './plain';
 import { duration, format } from './times';
 import type { View } from './view';
-
-/** Names in the status line. */
-const NAMES = 4;
 
 /** The line's state, for the status line. */
 export function describeState({ state, reason, halted }: Attachment): string {
@@ -15,45 +13,89 @@ export function describeState({ state, reason, halted }: Attachment): string {
   return state === 'connected' || reason === '' ? word : `${word}: ${plain(reason)}`;
 }
 
-/** Who is typing, for the status line. */
-export function describeTyping(attachment: Attachment): string {
-  if (attachment.writes) return 'you are typing';
-  if (attachment.writer === undefined) return 'you are watching';
-  const lost = attachment.freeAt !== undefined && attachment.writer;
-  if (lost) return `${lost} lost the connection, you are watching`;
-  return `${attachment.writer ?? 'nobody'} is typing, you are watching`;
+/** Whether this session types, for the status line; the strip says more to those who watch. */
+export function describeTyping({ writes }: Attachment): string {
+  return writes ? 'you are typing' : '';
 }
 
-/** Who else is there, for the status line; nothing where nobody is. */
-export function describeViewers({ viewers, who, hello }: Attachment): string {
-  if (viewers < 2) return '';
-  const others = who.filter(({ session }) => session !== hello.session).map(({ user }) => user);
-  const named = others.slice(0, NAMES);
-  const more = viewers - 1 - named.length;
-  if (named.length > 0 && more > 0) named.push(`${more} more`);
-  return `${viewers} attached${named.length > 0 ? `: you, ${named.join(', ')}` : ''}`;
+/** Someone who is attached. */
+export function describePerson({ user, mode, detached }: Viewer, isMe: boolean): string {
+  const does = mode === 'write' ? 'typing' : 'watching';
+  return `${user}${isMe ? ' (you)' : ''} is ${does}${detached ? ', connection lost' : ''}`;
 }
 
-/** Everyone who is known to be there, one a line. */
-export function listViewers({ viewers, who, hello }: Attachment): string {
-  const lines = who.map(({ session, user, mode, detached }) => {
-    const you = session === hello.session ? ' (you)' : '';
-    const lost = detached ? ', connection lost' : '';
-    return `${user}${you} is ${mode === 'write' ? 'typing' : 'watching'}${lost}`;
-  });
-  if (viewers > who.length && lines.length > 0) lines.push(`and ${viewers - who.length} more`);
-  return lines.join('\n');
+/** Up to two letters that stand for a name: those of its first two words. */
+export function initials(name: string): string {
+  const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const letters = words.slice(0, 2).map((word) => [...word][0] ?? '');
+  return letters.join('').toLocaleUpperCase() || '?';
 }
 
-/** That the user who types lost the connection, and when the console is free; nothing where it is not so. */
-export function describeLostWriter(
-  { freeAt, own, user }: { freeAt: number | undefined; own: boolean; user: string },
-  now: number,
-): string | undefined {
-  if (freeAt === undefined) return undefined;
-  const free = describeFree(freeAt, now).replace('Free', 'the console is free');
-  if (own) return `Your other session here lost its connection: ${free}, or type here instead.`;
-  return `${user} was typing here and lost the connection: ${free}.`;
+/** What the strip above the terminal says. */
+export interface StripWords {
+  /** A user's name, before `told`. */
+  who?: string;
+  /** Who types. */
+  told?: string;
+  /** What needs an answer. */
+  alarm?: string;
+  /** What changes with the time. */
+  clock?: string;
+}
+
+/** Nothing for the user who types, as long as nobody asks. */
+export function describeStrip(attachment: Attachment, now: Date): StripWords | undefined {
+  const { request, writes, asks, writer, ownHolder, hello } = attachment;
+  const answer = request && describeAnswer(request.until, now.getTime());
+  if (writes) {
+    return request && {
+      alarm: `${request.by} asks to type${because(request.reason)}`,
+      clock: `Without your answer, ${request.by} can type ${answer}.`,
+    };
+  }
+  if (asks) {
+    const told = `You asked ${writer ?? 'the user who types'} to let you type.`;
+    return { told, clock: `Without an answer, you can type ${answer}.` };
+  }
+  if (writer === undefined) return { told: 'You are watching.' };
+  if (writer === null) {
+    const may = hello.can.includes('write');
+    return { told: may ? 'Nobody is typing.' : 'Nobody is typing. You are watching.' };
+  }
+  if (ownHolder) {
+    const told = 'You have this console open in another window.';
+    return { told, ...clockOf(describeSeen(attachment, now.getTime())) };
+  }
+  const { freeAt } = attachment;
+  if (freeAt !== undefined) {
+    const clock = [describeSeen(attachment, now.getTime()), `${describeFree(freeAt, now.getTime())}.`];
+    return { who: writer, told: ' lost the connection. You are watching.', ...clockOf(clock.filter(Boolean).join(' ')) };
+  }
+  return { who: writer, told: ` is typing${describeFrom(attachment.since, now)}. You are watching.` };
+}
+
+/** An optional property cannot be undefined. */
+function clockOf(clock: string): StripWords {
+  return clock ? { clock } : {};
+}
+
+/** When a request is granted that nobody answers. */
+function describeAnswer(until: number, now: number): string {
+  const left = Math.ceil((until - now) / 1000);
+  return left > 0 ? `in ${left} s` : 'at any moment now';
+}
+
+/** When the session that types was last seen, where its connection is lost. */
+function describeSeen({ freeAt, seenAt }: Attachment, now: number): string {
+  if (freeAt === undefined) return '';
+  if (seenAt === undefined) return 'Its connection is lost.';
+  return `Last seen ${Math.max(0, Math.round((now - seenAt) / 1000))} s ago.`;
+}
+
+/** ` (since 09:04)`, in the reader's own clock; the day too when it isn't today. */
+function describeFrom(since: string | undefined, now: Date): string {
+  const time = describeTime(since, now);
+  return time ? ` (since ${time})` : '';
 }
 
 /** When a console is free whose user lost the connection. */
@@ -81,20 +123,6 @@ export function describeNotice(attachment: Attachment): string | undefined {
   return `You may not take over${from}: that needs a console URL ${needed}. You are watching now.`;
 }
 
-/** Who asks to type, for the user who types and for the one who asks; nothing for others. */
-export function describeRequest(attachment: Attachment, now: number): string | undefined {
-  const { request, writes, asks, writer } = attachment;
-  if (!request || (!writes && !asks)) return undefined;
-  const left = Math.ceil((request.until - now) / 1000);
-  const time = left > 0 ? `in ${left} s` : 'at any moment now';
-  if (asks) {
-    const typist = writer ?? 'the user who types';
-    return `You asked ${typist} to let you type. Without an answer, you can type ${time}.`;
-  }
-  const what = `${request.by} asks to type${because(request.reason)}`;
-  return `${what} Without your answer, ${request.by} can type ${time}.`;
-}
-
 /** Why what is typed reaches no guest; nothing where it does. */
 export function describeUnsent({ attachment, takesInput }: View): string | undefined {
   if (!attachment) return takesInput ? undefined : 'You are not connected: what you type is not sent.';
@@ -108,14 +136,15 @@ export function describeUnsent({ attachment, takesInput }: View): string | undef
       : undefined;
   }
   const watches = 'You are watching: what you type is not sent.';
-  if (!attachment.mayAskToWrite) return `${watches} To type, open a console URL that allows typing.`;
+  if (!attachment.mayType) return `${watches} To type, open a console URL that allows typing.`;
   if (attachment.asks) return `${watches} Wait for the answer.`;
+  if (attachment.mayTakeFromOwn) return `${watches} Press “Use it here” first.`;
   return `${watches} Press “${typeLabel(attachment)}” first.`;
 }
 
 /** The button by which a watcher comes to type. */
 export function typeLabel({ writer }: Attachment): string {
-  return writer ? 'Ask to type' : 'Start typing';
+  return writer ? 'Ask to type' : 'Type';
 }
 
 /** Why nothing can be pasted now; nothing where it can. What is pasted is dropped without a guest. */
@@ -148,12 +177,18 @@ export function describeRetry(
 
 /** `since 09:00 (for 12 minutes)`, in the reader's own clock; the day too when it isn't today. */
 export function describeSince(since: string | undefined, now: Date): string {
+  const time = describeTime(since, now);
+  if (!time) return '';
+  return ` since ${time} (for ${duration(now.getTime() - new Date(since ?? '').getTime())})`;
+}
+
+/** `09:04`, in the reader's own clock; the day too when it isn't today; nothing where it is no time. */
+function describeTime(since: string | undefined, now: Date): string {
   const start = new Date(since ?? '');
   if (Number.isNaN(start.getTime())) return '';
   const today = start.toDateString() === now.toDateString();
   const day = today ? '' : `${format(start, { day: 'numeric', month: 'short' })}, `;
-  const time = format(start, { hour: '2-digit', minute: '2-digit' });
-  return ` since ${day}${time} (for ${duration(now.getTime() - start.getTime())})`;
+  return `${day}${format(start, { hour: '2-digit', minute: '2-digit' })}`;
 }
 
 /** `: reason.`, or only the full stop. */

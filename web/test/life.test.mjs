@@ -85,20 +85,21 @@ test('the status line follows the guest through stop and start', async () => {
 
 test('a watcher sees who writes and how many are attached', async () => {
   const { page, session } = await at.attach({ mode: 'watch', can: [] });
-  await see(status(page, 'connected · you are watching'));
+  await see(status(page, 'You are watching.'));
   session.pen('held', { holder: 'alice', session: ALICE });
   session.say({ type: 'viewers', count: 3 });
-  await see(status(page, 'alice is typing, you are watching · 3 attached'));
+  await see(status(page, 'alice is typing. You are watching.'));
+  await see(page.getByRole('list', { name: '3 attached' }));
   session.say({ type: 'pen', state: 'free' });
-  await see(status(page, 'nobody is typing, you are watching'));
-  assert.equal(await button(page, 'Start typing').isVisible(), false);
+  await see(status(page, 'Nobody is typing. You are watching.'));
+  assert.equal(await button(page, 'Type').isVisible(), false);
 });
 
 test('who loses the pen is told by whom and why, and goes on watching', async () => {
   const { page, session } = await at.attach();
   session.pen('lost', { by: 'bob', holder: 'bob', session: BOB, reason: 'disk is full' });
   await see(alert(page, 'bob took over typing: disk is full. You are watching now.'));
-  await see(status(page, 'bob is typing, you are watching'));
+  await see(status(page, 'bob is typing. You are watching.'));
   await button(page, 'Dismiss').click();
   await page.getByRole('alert').waitFor({ state: 'hidden' });
 });
@@ -197,7 +198,7 @@ test('a busy console names who writes since when, and Watch watches', async () =
   await button(page, 'Watch').click();
   const watcher = await at.proxy.admit({ mode: 'watch' });
   assert.equal(watcher.query.get('mode'), 'watch');
-  await see(status(page, 'you are watching'));
+  await see(status(page, 'You are watching.'));
   await page.reload();
   assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
 });
@@ -230,7 +231,7 @@ test('the pen is taken from who writes only after a question that names them', a
   assert.equal(session.query.get('mode'), 'watch');
   session.hello({ mode: 'watch', can: ['write', 'force'] });
   session.pen('held', { holder: 'alice', session: ALICE });
-  await see(status(page, 'alice is typing, you are watching'));
+  await see(status(page, 'alice is typing. You are watching.'));
   assert.deepEqual(await session.hears('pen'), [{ ...force, reason: 'the disk is full' }]);
   await page.keyboard.type('too early');
   session.pen('held', { holder: 'carol', by: 'carol', session: SESSION });
@@ -241,7 +242,7 @@ test('the pen is taken from who writes only after a question that names them', a
   session.close(4002, 'later');
   await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
   const next = await at.proxy.admit();
-  assert.equal(next.query.get('mode'), null);
+  assert.equal(next.query.get('mode'), 'auto');
   assert.equal(next.said('pen').length, 0);
 });
 
@@ -283,12 +284,12 @@ test("one's own name as the writer is another window until the pen was handed ov
   const session = await takeOver(page);
   session.hello({ mode: 'watch', can: ['write', 'force'] });
   session.pen('held', { holder: 'carol', session: ALICE });
-  await see(status(page, 'carol is typing, you are watching'));
+  await see(status(page, 'carol is typing. You are watching.'));
   session.pen('held', { holder: 'carol', by: 'carol', session: SESSION });
   await see(status(page, 'you are typing'));
   session.pen('lost', { holder: 'carol', by: 'carol', session: ALICE });
   await see(alert(page, 'carol took over typing. You are watching now.'));
-  await see(status(page, 'carol is typing, you are watching'));
+  await see(status(page, 'carol is typing. You are watching.'));
 });
 
 test('who may not take over any more is told so and can still watch', async () => {
@@ -298,7 +299,7 @@ test('who may not take over any more is told so and can still watch', async () =
   session.hello({ mode: 'watch', can: ['write'] });
   session.pen('held', { holder: 'alice', session: ALICE });
   await see(alert(page, 'You may not take over from alice: that needs a console URL of an administrator'));
-  await see(status(page, 'alice is typing, you are watching'));
+  await see(status(page, 'alice is typing. You are watching.'));
   await page.keyboard.type('x');
   await page.reload();
   assert.equal((await at.proxy.admit({ mode: 'watch' })).query.get('mode'), 'watch');
@@ -309,7 +310,7 @@ test('who may not take over any more is told so and can still watch', async () =
 test('who lost the pen comes back as a watcher after a lost connection', async () => {
   const { page, session } = await at.attach();
   session.pen('lost', { by: 'bob', holder: 'bob', session: BOB });
-  await see(status(page, 'bob is typing, you are watching'));
+  await see(status(page, 'bob is typing. You are watching.'));
   session.drop();
   const next = await at.proxy.attempt();
   assert.equal(next.query.get('mode'), 'watch');

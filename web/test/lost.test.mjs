@@ -13,7 +13,6 @@ const at = stage();
 const status = (page, text) => page.getByRole('status').filter({ hasText: text });
 const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
 const button = (page, name) => page.getByRole('button', { name, exact: true });
-const bar = (page) => page.getByRole('region', { name: 'Typing' });
 
 const OTHER = 'a11ce000-0000-4000-8000-000000000000';
 const LOST = { session: OTHER, cause: 'busy', reason: 'since 2026-11-22T09:00:00Z', free_in: 40 };
@@ -24,10 +23,10 @@ test("one's own lost session is told as such, and taken back by one press", asyn
   const refused = await at.proxy.attempt();
   refused.pen('held', { ...LOST, holder: 'carol', own: true });
   refused.close(4004, BUSY);
-  await see(alert(page, 'Your other session here lost its connection. Type here instead, or wait'));
+  await see(alert(page, 'Your other session here lost its connection. Use it here, or wait'));
   await see(status(page, 'your other session lost its connection'));
   await see(page.getByText(/^Free in \d+ s/));
-  await button(page, 'Type here instead').click();
+  await button(page, 'Use it here').click();
   let session = await at.proxy.attempt();
   while (session.query.get('mode') !== 'watch') session = await at.proxy.attempt();
   session.hello({ mode: 'watch', can: ['write'] });
@@ -43,40 +42,8 @@ test('a console whose writer lost the connection is waited for', async () => {
   refused.close(4004, BUSY.replace('carol', 'alice'));
   await see(alert(page, 'alice was typing here and lost the connection.'));
   await see(page.getByText(/^Free in \d+ s/));
-  assert.equal(await button(page, 'Type here instead').isVisible(), false);
+  assert.equal(await button(page, 'Use it here').isVisible(), false);
   await at.proxy.admit();
   await see(status(page, 'you are typing'));
 });
 
-test('a watcher reads when the console of a lost writer is free, and that they are back', async () => {
-  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
-  session.pen('held', { holder: 'alice', session: OTHER });
-  await see(status(page, 'alice is typing, you are watching'));
-  session.pen('held', { holder: 'alice', session: OTHER, cause: 'detached', free_in: 40 });
-  await see(bar(page).getByText(/^alice was typing here and lost the connection: the console is free in \d+ s\.$/).first());
-  assert.equal(await button(page, 'Type here instead').isVisible(), false);
-  await see(status(page, /connected · alice lost the connection, you are watching/));
-  session.pen('held', { holder: 'alice', session: OTHER, cause: 'resumed' });
-  await bar(page).waitFor({ state: 'hidden' });
-  await see(status(page, 'alice is typing, you are watching'));
-});
-
-test("a watcher takes the pen of one's own lost session by one press", async () => {
-  const { page, session } = await at.attach({ mode: 'watch', can: ['write'] });
-  session.pen('held', { holder: 'carol', session: OTHER, cause: 'detached', free_in: 40, own: true });
-  await see(bar(page).getByText(/^Your other session here lost its connection:/).first());
-  await button(page, 'Type here instead').click();
-  assert.deepEqual(await session.hears('pen'), [{ type: 'pen', do: 'request' }]);
-});
-
-test('those who are listed without a connection are marked', async () => {
-  const { page, session } = await at.attach();
-  const who = [
-    { session: SESSION, user: 'carol', mode: 'write' },
-    { session: OTHER, user: 'bob', mode: 'watch', detached: true },
-  ];
-  session.say({ type: 'viewers', count: 2, who });
-  await see(status(page, '2 attached'));
-  const all = await page.getByRole('status').first().getAttribute('title');
-  assert.equal(all, 'carol (you) is typing\nbob is watching, connection lost');
-});

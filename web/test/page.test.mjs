@@ -268,7 +268,8 @@ test('a phone of 360 px shows all of it: status, tools, search and terminal', as
   session.say({ type: 'state', state: 'waiting', reason: 'server is SHUTOFF' });
   session.say({ type: 'viewers', count: 12 });
   session.print('x'.repeat(500));
-  await see(page.getByText('waiting for the guest: server is shut off · you are typing · 12 attached'));
+  await see(page.getByText('waiting for the guest: server is shut off · you are typing'));
+  await see(page.getByRole('list', { name: '12 attached' }));
   await button(page, 'Search').click();
   await assertFits(page);
   const port = await page.getByText('port 0', { exact: true }).boundingBox();

@@ -159,7 +159,7 @@ test('a key that is not known any more falls back to the token, and sends no inp
   session.drop();
   (await at.proxy.attempt()).close(4001, 'token missing, unknown or expired');
   const next = await at.proxy.attempt();
-  const query = { token: 'secret-token', from: '6', line: LINE };
+  const query = { token: 'secret-token', mode: 'auto', from: '6', line: LINE };
   assert.deepEqual(Object.fromEntries(next.query), query);
   next.hello({ session: OTHER_SESSION, offset: 6, input: 0 });
   next.print(' after');
@@ -209,7 +209,7 @@ test('a new console URL in the same tab begins anew', async () => {
   const { page } = await resumable();
   await page.goto(at.proxy.url('token=another'));
   const next = await at.proxy.attempt();
-  assert.deepEqual(Object.fromEntries(next.query), { token: 'another' });
+  assert.deepEqual(Object.fromEntries(next.query), { token: 'another', mode: 'auto' });
 });
 
 /** The page with a clock that the test moves, and without chance. */

@@ -309,7 +309,7 @@ test('neither a mouse nor a watcher has touch keys', async () => {
   const { page } = await at.attach();
   assert.equal(await keys(page).isVisible(), false);
   const watcher = await at.attach({ mode: 'watch' }, TOUCH);
-  await see(status(watcher.page, 'you are watching'));
+  await see(status(watcher.page, 'You are watching.'));
   assert.equal(await keys(watcher.page).isVisible(), false);
 });
 
