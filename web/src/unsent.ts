@@ -3,8 +3,8 @@
 import type { View } from './view';
 import { describeUnsent } from './words';
 
-/** Keys without a character that mean input. */
-const NAMED = /^(Enter|Backspace|Delete|Escape|Insert|Home|End|Arrow\w+|F\d+)$/;
+/** Keys without a character that mean input; the last two are those of an on-screen keyboard and of an input method. */
+const NAMED = /^(Enter|Backspace|Delete|Escape|Insert|Home|End|Arrow\w+|F\d+|Unidentified|Process)$/;
 
 /** Whether a key would be input for the guest. */
 export function isInput({ key, metaKey, type }: KeyboardEvent): boolean {

@@ -146,6 +146,17 @@ for (const [reducedMotion, animation] of [
   });
 }
 
+test('a key of an on-screen keyboard shakes the strip, too', async () => {
+  const { page, session } = await watching({}, WINDOWS[1][1]);
+  session.pen('held', held());
+  await see(says(page, 'alice is typing'));
+  await moves(page);
+  await page.getByLabel('Terminal input').evaluate((input) =>
+    input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Unidentified', bubbles: true })),
+  );
+  await page.waitForFunction(() => window.moves.length > 0);
+});
+
 test('a window of the same user that types elsewhere now is told so, and typing comes back by one press', async () => {
   const { page, session } = await at.attach({ can: ['write'] });
   session.pen('held', { holder: 'carol', session: SESSION });
