@@ -184,7 +184,7 @@ async fn gives_up(directory: &Path, flags: &[&str]) -> String {
 async fn a_certificate_that_cannot_be_read_stops_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    std::os::unix::fs::chown(place, Some(65534), None).unwrap();
+    chown(place, Some(65534), None).unwrap();
     let said = gives_up(place, &["--serial_console-cert=/nowhere/cert.pem"]).await;
     assert!(said.contains("[serial_console] cert: /nowhere/cert.pem cannot be read: "), "{said}");
     assert!(said.contains("or set `cert =` to let users connect without TLS"), "{said}");
