@@ -293,11 +293,17 @@ fn collect(tcp: &TcpStream, bytes: usize) {
 /// two readers, each would get a part of the bytes.
 fn open_pty(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let open = || OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+    let file = open()?;
     let mut modes = rustix::termios::tcgetattr(&file)?;
     modes.make_raw();
     rustix::termios::tcsetattr(&file, OptionalActions::Now, &modes)?;
     rustix::termios::ioctl_tiocexcl(&file)?;
+    // The kernel keeps this for as long as the hypervisor has its side, also when we have closed ours: whoever may not open
+    // the terminal in spite of it (CAP_SYS_ADMIN) would have locked itself out.
+    if open().is_err() {
+        rustix::termios::ioctl_tiocnxcl(&file)?;
+    }
     // SAFETY: an `OwnedFd` is open, and the same file, as long as it lives.
     #[allow(unsafe_code, reason = "no other way to wait for a terminal has a safe call")]
     let registered = unsafe { AsyncFd::<OwnedFd>::register(file.into()) };

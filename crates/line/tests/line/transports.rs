@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::BasicConstraints;
@@ -20,6 +21,8 @@ use rustls::server::WebPkiClientVerifier;
 use serialproxy_line::Settings;
 use serialproxy_line::Start;
 use serialproxy_proto::api::Protocol;
+use serialproxy_proto::api::Status;
+use serialproxy_proto::console::LineState;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::token::Mode;
@@ -122,6 +125,35 @@ async fn every_byte_passes_a_pseudo_terminal_both_ways() {
     assert_eq!(within(reads).await.unwrap(), all);
     drop(guest);
     eventually(|| !rig.line.describe().reason.starts_with("connected")).await;
+}
+
+#[tokio::test]
+async fn a_pseudo_terminal_is_opened_again_after_it_was_closed() {
+    let rig = Rig::new().await;
+    let (_hypervisor, path) = pty();
+    *rig.told.0.lock().unwrap() = Ok(Endpoint::Pty(path));
+    for _ in 0..2 {
+        rig.line.guest_started(true);
+        assert!(rig.line.connected(PATIENCE).await, "{}", rig.line.describe().reason);
+        rig.line.guest_stopped(Status::Shutoff);
+        eventually(|| rig.line.describe().state != LineState::Connected).await;
+    }
+}
+
+/// As the service is on a host: it may open every file, but not in spite of `TIOCEXCL`.
+#[test]
+fn a_pseudo_terminal_is_opened_again_without_cap_sys_admin() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let again = Command::new("setpriv")
+        .args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "transports::a_pseudo_terminal_is_opened_again_after_it_was_closed"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success() && said.contains("1 passed"), "{again:?}");
 }
 
 #[tokio::test]
