@@ -15,6 +15,9 @@ use crate::pki::Pki;
 use crate::server::program;
 use crate::within;
 
+/// A user without rights.
+const NOBODY: u32 = 65534;
+
 /// A host on which nothing runs: a state directory, free ports, no libvirt.
 #[derive(Debug)]
 pub struct Patient {
@@ -68,6 +71,15 @@ impl Patient {
     pub fn run_by(mut self, by: &[&str]) -> Self {
         self.by = by.iter().map(|&word| word.to_owned()).collect();
         self
+    }
+
+    /// The same, run by a user without any right; its directories are that user's.
+    #[must_use]
+    pub fn run_by_nobody(self) -> Self {
+        for place in [self.directory.path().to_owned(), self.state()] {
+            std::os::unix::fs::chown(place, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        self.run_by(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
     }
 
     /// The same in this environment.
@@ -190,16 +202,25 @@ impl Said {
 
     /// Asserts that this was found.
     pub fn has(&self, level: &str, check: &str, text: &str) {
-        let found = self.findings.iter().find(|finding| {
-            finding["level"] == level
-                && finding["check"] == check
-                && finding["text"].as_str().unwrap().contains(text)
-        });
+        let found = self.find(level, check, text);
         let found = found.unwrap_or_else(|| panic!("{level} {check} {text}: {:#?}", self.findings));
         assert_eq!(found["fix"].is_null(), level == "ok", "{found}");
         if level == "problem" {
             assert_eq!(self.code, Some(1));
         }
+    }
+
+    /// Whether this was found.
+    pub fn finds(&self, level: &str, check: &str, text: &str) -> bool {
+        self.find(level, check, text).is_some()
+    }
+
+    fn find(&self, level: &str, check: &str, text: &str) -> Option<&Value> {
+        self.findings.iter().find(|finding| {
+            finding["level"] == level
+                && finding["check"] == check
+                && finding["text"].as_str().unwrap().contains(text)
+        })
     }
 
     /// Whether a check said anything.

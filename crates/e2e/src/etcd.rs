@@ -179,6 +179,8 @@ impl Etcd {
             .args(["--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &members.join(",")])
             .args(["--listen-metrics-urls", &format!("http://127.0.0.1:{}", node.ports[2])])
+            // Passwords of tests are no secrets, and cost no time.
+            .args(["--bcrypt-cost", "4"])
             .args(["--logger", "zap", "--log-level", "error"]);
         if self.nodes.len() == 1 {
             // A single node elects itself, so short intervals save time.

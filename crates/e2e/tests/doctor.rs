@@ -111,10 +111,13 @@ async fn a_state_directory_that_others_can_change_or_that_cannot_be_used_is_foun
     patient.set_mode(0o777);
     patient.has("problem", "state-directory", "every user of this host").await;
     patient.set_mode(0o711);
-    let patient = patient.run_by(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
-    std::fs::set_permissions(patient.file(""), PermissionsExt::from_mode(0o711)).unwrap();
-    let said = patient.examine(&[]).await;
-    said.has("problem", "state-directory", "this user cannot write");
+    let patient = patient.run_by_nobody();
+    std::os::unix::fs::chown(patient.state(), Some(0), None).unwrap();
+    patient.has("problem", "state-directory", "this user cannot write").await;
+    let outside = patient.with("state-dir", "/srv/serialproxy-of-nobody");
+    outside.has("problem", "state-directory", "cannot be created").await;
+    let below_a_file = Patient::new().with("state-dir", "/dev/null/state");
+    below_a_file.has("problem", "state-directory", "cannot be looked at").await;
 
     let patient = Patient::new();
     std::fs::remove_dir(patient.state()).unwrap();
@@ -340,6 +343,17 @@ async fn ports_and_addresses_that_cannot_be_listened_on_are_found() {
     said.has("problem", "listeners", "nobody can listen on 198.51.100.1:8774");
     let unknown = Patient::new().with("api-listen", "no.such.name.invalid:8774");
     unknown.examine(&[]).await.has("problem", "listeners", "cannot be resolved");
+}
+
+#[tokio::test]
+async fn what_only_root_may_listen_on_or_see_is_found() {
+    let nobody = Patient::new().run_by_nobody();
+    nobody.examine(&[]).await.is_healthy();
+    let taken = TcpListener::bind(nobody.value("api-listen")).unwrap();
+    nobody.has("warning", "listeners", "by a program that this user cannot see").await;
+    drop(taken);
+    let low = nobody.with("api-listen", "127.0.0.1:987");
+    low.has("problem", "listeners", "nobody can listen on 127.0.0.1:987: Permission denied").await;
 }
 
 #[tokio::test]

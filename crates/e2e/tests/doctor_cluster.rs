@@ -44,7 +44,7 @@ async fn a_cluster_whose_hosts_respond_is_healthy_and_each_host_that_does_not_fi
     let mut cluster = Cluster::new(1).await;
     cluster.certify("a1", &["api"]);
     cluster.certify("h1", &["compute"]);
-    let address = serialproxy_e2e::address::free_port();
+    let address = free_port();
     let advertise = format!("127.0.0.1:{address}");
     let flags = ["--cluster-listen", &advertise, "--cluster-advertise", &advertise];
     let api = cluster.start("a1", "api", &flags).await;

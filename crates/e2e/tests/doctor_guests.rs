@@ -76,6 +76,8 @@ async fn a_libvirt_that_is_not_there_or_hangs_or_is_not_allowed_is_found() {
     let patient = |uri: &str| patient(uri, 21_100);
     patient(&uri("/nonexistent")).has("problem", "libvirt", "No such file").await;
 
+    patient("nonsense:///").has("problem", "libvirt", "at nonsense:///").await;
+
     let holder = Patient::new();
     let silent = holder.file("silent");
     let listener = UnixListener::bind(&silent).unwrap();
@@ -83,17 +85,19 @@ async fn a_libvirt_that_is_not_there_or_hangs_or_is_not_allowed_is_found() {
     drop(listener);
 
     let libvirt = libvirt();
-    let nobody = patient(&libvirt.uri());
-    let nobody = nobody.run_by(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
-    nobody.examine(&[]).await.has("problem", "libvirt", "libvirt cannot be used");
+    let nobody = patient(&libvirt.uri()).run_by_nobody();
+    nobody.has("problem", "libvirt", "libvirt cannot be used").await;
 }
 
 #[tokio::test]
 async fn ports_that_guests_cannot_have_are_found() {
     let libvirt = libvirt();
-    let patient = || patient(&libvirt.uri(), 21_200);
+    let (host, patient) = (patient, || patient(&libvirt.uri(), 21_200));
     let taken = TcpListener::bind("127.0.0.1:21201").unwrap();
     patient().has("warning", "port-range", "127.0.0.1:21201 by ").await;
+    // libvirt's own test driver lets everybody in.
+    let nobody = host("test:///default", 21_200).run_by_nobody();
+    nobody.has("warning", "port-range", "by a program that this user cannot see").await;
     let full = patient().with("serial_console-port_range", "21201:21202");
     full.has("problem", "port-range", "no port of").await;
     drop(taken);
@@ -105,6 +109,29 @@ async fn ports_that_guests_cannot_have_are_found() {
     elsewhere.examine(&[]).await.has("problem", "port-range", "198.51.100.1");
     let open = patient().with("serial_console-proxyclient_address", "0.0.0.0");
     open.has("warning", "port-exposure", "0.0.0.0").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_speaks_tls_to_a_service_that_does_not_is_found() {
+    let pki = Pki::new();
+    let mut libvirt = Libvirtd::prepare_with(&pki.qemu_conf());
+    libvirt.start();
+    libvirt.define(
+        "vm",
+        GUEST,
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='21500' tls='yes'/>
+         <protocol type='raw'/><target port='0'/></serial>",
+    );
+    libvirt.virsh(&["start", "vm"]);
+    patient(&libvirt.uri(), 21_300).has("problem", "guest-tls", "port 0 of vm").await;
+    let file = |name: &str| pki.file(name).display().to_string();
+    let trusting = patient(&libvirt.uri(), 21_300)
+        .with("serial_console-tls_ca_certs", &file("ca-cert.pem"))
+        .with("serial_console-tls_client_cert", &file("client-cert.pem"))
+        .with("serial_console-tls_client_key", &file("client-key.pem"));
+    let said = trusting.examine(&[]).await;
+    said.is_healthy();
+    said.has("ok", "guest-tls", "1 ports");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `serialproxy doctor` and what the service needs of others: reverse proxies, Keystone and Nova, a cluster.
+//! `serialproxy doctor` and what the service needs of others: reverse proxies, Keystone and Nova.
 
 #![allow(
     clippy::expect_used,
@@ -9,18 +9,10 @@
 )]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::server::WebPkiClientVerifier;
 use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cloud::Fault;
-use serialproxy_e2e::cluster::Cluster;
 use serialproxy_e2e::doctor::Patient;
 use serialproxy_e2e::drop_in::DropIn;
 use serialproxy_e2e::eventually;
@@ -33,7 +25,6 @@ use tokio::io::copy;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 /// A reverse proxy: what it does with the head of a request, and after how much silence it cuts.
 async fn front(change: fn(&str) -> String, to: &str, idle: Duration) -> SocketAddr {
@@ -142,6 +133,8 @@ async fn a_reverse_proxy_that_passes_everything_on_is_healthy_and_one_that_does_
     let good = front_url(unchanged).await;
     service.has(&good, "ok", "public-url", "passes through").await;
     service.has(&good, "ok", "origin", "may open consoles").await;
+    let hiding = front_url(with_another_host).await;
+    service.has(&hiding, "problem", "origin", "may not open consoles").await;
     let stripping = front_url(without_upgrade).await;
     service.has(&stripping, "problem", "public-url", "Upgrade: websocket is missing").await;
     for (answer, text) in [
@@ -283,96 +276,4 @@ async fn a_keystone_that_does_not_let_the_service_user_in_is_found() {
     good.has("problem", "keystone", "no answer within").await;
     let none = Patient::new().configured("a.conf", "[api]\nauth_strategy = keystone\n");
     none.has("problem", "keystone", "auth_url is not set").await;
-}
-
-/// A host of a cluster with this role.
-fn member(cluster: &Cluster, name: &str, role: &str) -> Patient {
-    let file = |name: &str| cluster.file(name).display().to_string();
-    Patient::new()
-        .with("role", role)
-        .with("cluster-etcd_endpoints", &cluster.etcd.endpoints().join(","))
-        .with("cluster-listen", "127.0.0.1:0")
-        .with("cluster-name", name)
-        .with("cluster-ca_file", &file("ca.pem"))
-        .with("cluster-cert_file", &file(&format!("{name}.pem")))
-        .with("cluster-key_file", &file(&format!("{name}-key.pem")))
-}
-
-#[tokio::test]
-async fn a_cluster_whose_hosts_respond_is_healthy_and_each_host_that_does_not_fit_is_found() {
-    let mut cluster = Cluster::new(1).await;
-    cluster.certify("a1", &["api"]);
-    cluster.certify("h1", &["compute"]);
-    let address = serialproxy_e2e::address::free_port();
-    let advertise = format!("127.0.0.1:{address}");
-    let flags = ["--cluster-listen", &advertise, "--cluster-advertise", &advertise];
-    let api = cluster.start("a1", "api", &flags).await;
-    eventually(async || {
-        cluster.etcd.ctl(&["get", "/serialproxy/v1/hosts/a1"]).contains("api").then_some(())
-    })
-    .await;
-    let patient = member(&cluster, "h1", "compute");
-    let said = patient.examine(&[]).await;
-    said.is_healthy();
-    said.has("ok", "peers", "1 other processes");
-    said.has("ok", "cluster-clock", "agree");
-
-    let put = |name: &str, more: &str| {
-        let value = format!("{{\"address\":\"127.0.0.1:9\",\"roles\":[\"proxy\"],{more}}}");
-        cluster.etcd.ctl(&["put", &format!("/serialproxy/v1/hosts/{name}"), &value]);
-    };
-    let remove = |name: &str| cluster.etcd.ctl(&["del", &format!("/serialproxy/v1/hosts/{name}")]);
-    put("old", "\"version\":\"0.0.1\"");
-    patient.has("warning", "versions", "0.0.1 (old)").await;
-    remove("old");
-    let own = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
-    put("h2", &format!("{own},\"conflicts\":[\"2b0b6b7e-3f0c-5c8f-9b1a-6f5f2f3f4f50\"]"));
-    patient.has("warning", "conflicts", "h2").await;
-    remove("h2");
-    api.freeze().await;
-    patient.has("problem", "peers", "a1 (127.0.0.1").await;
-    api.thaw();
-
-    cluster.remove_certificate("h1");
-    patient.examine(&[]).await.has("problem", "certificate", "was removed");
-    cluster.etcd.kill(0);
-    patient.has("problem", "etcd", "no node of etcd responds").await;
-}
-
-/// An api host whose clock is ten years behind.
-async fn late_host(cluster: &Cluster) -> SocketAddr {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(cluster.file("ca.pem")).unwrap()).unwrap();
-    let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-    let chain = vec![CertificateDer::from_pem_file(cluster.file("a1.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(cluster.file("a1-key.pem")).unwrap();
-    let config = ServerConfig::builder().with_client_cert_verifier(clients);
-    let mut config = config.with_single_cert(chain, key).unwrap();
-    config.alpn_protocols = vec![b"serialproxy/1".to_vec()];
-    let (tls, listener) =
-        (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let Ok(mut stream) = tls.accept(tcp).await else { continue };
-            let answer = "HTTP/1.1 404 Not Found\r\nDate: Sun, 29 Nov 2015 10:00:00 GMT\r\n\r\n";
-            let _ = stream.write_all(answer.as_bytes()).await;
-            let _ = stream.shutdown().await;
-        }
-    });
-    address
-}
-
-#[tokio::test]
-async fn clocks_of_a_cluster_that_differ_are_found() {
-    let cluster = Cluster::new(1).await;
-    cluster.certify("a1", &["api"]);
-    cluster.certify("h1", &["compute"]);
-    let address = late_host(&cluster).await;
-    let value = format!(
-        "{{\"address\":\"{address}\",\"roles\":[\"api\"],\"version\":\"{}\"}}",
-        env!("CARGO_PKG_VERSION")
-    );
-    cluster.etcd.ctl(&["put", "/serialproxy/v1/hosts/a1", &value]);
-    member(&cluster, "h1", "compute").has("problem", "cluster-clock", "a1 (127.0.0.1").await;
 }

@@ -12,6 +12,7 @@ mod idle;
 mod listeners;
 mod machine;
 mod openstack;
+mod permissions;
 mod ports;
 mod public;
 mod service;

@@ -26,6 +26,7 @@ use super::Subject;
 use super::finding::Check;
 use super::finding::Finding;
 use super::finding::first;
+use super::permissions;
 use super::wire;
 
 /// Bytes of etcd's database that are a warning; by default etcd refuses changes at 2 GiB.
@@ -51,8 +52,18 @@ pub(super) async fn check(subject: &Subject) -> Vec<Finding> {
     if !answers {
         return findings;
     }
-    let up = match processes(&etcd).await {
-        Ok(up) => up,
+    let asked = async {
+        match permissions::check(subject, &etcd).await? {
+            Some(denied) => Ok(Err(denied)),
+            None => processes(&etcd).await.map(Ok),
+        }
+    };
+    let up = match asked.await {
+        Ok(Ok(up)) => up,
+        Ok(Err(denied)) => {
+            findings.push(denied);
+            return findings;
+        }
         Err(error) => {
             findings.push(Finding::problem(Check::Etcd, error.to_string(), remedy(&error)));
             return findings;
@@ -67,11 +78,13 @@ pub(super) async fn check(subject: &Subject) -> Vec<Finding> {
     findings
 }
 
-/// What the nodes say, and whether any does.
+/// What the nodes say, and whether any serves.
 fn nodes(nodes: &[Node]) -> (Vec<Finding>, bool) {
     let mut findings = Vec::new();
+    let leaderless = nodes.iter().find(|node| lacks_leader(node));
     let silent: Vec<_> = nodes
         .iter()
+        .filter(|node| !lacks_leader(node))
         .filter_map(|node| Some(format!("{} ({})", node.endpoint, node.health.as_ref().err()?)))
         .collect();
     let healthy = nodes.iter().filter_map(|node| Some((node, node.health.as_ref().ok()?)));
@@ -83,16 +96,17 @@ fn nodes(nodes: &[Node]) -> (Vec<Finding>, bool) {
             Check::Etcd,
             format!("all {} nodes of etcd respond (version {})", nodes.len(), health.version),
         )),
-        (_, Some(_)) => {
-            let text = format!("nodes of etcd do not respond: {}", first(&silent));
-            findings.push(Finding::warning(Check::Etcd, text, start));
-        }
-        (_, None) => {
+        (true, None) => {}
+        (false, None) if leaderless.is_none() => {
             let text = format!("no node of etcd responds: {}", first(&silent));
             findings.push(Finding::problem(Check::Etcd, text, start));
         }
+        (false, _) => {
+            let text = format!("nodes of etcd do not respond: {}", first(&silent));
+            findings.push(Finding::warning(Check::Etcd, text, start));
+        }
     }
-    if let Some((node, _)) = healthy.iter().find(|(_, health)| !health.has_leader) {
+    if let Some(node) = leaderless {
         findings.push(Finding::problem(
             Check::Etcd,
             format!("etcd has no leader at {}, so that it accepts no changes", node.endpoint),
@@ -106,7 +120,15 @@ fn nodes(nodes: &[Node]) -> (Vec<Finding>, bool) {
             "compact and defragment it (`etcdctl compact`, `etcdctl defrag`), before etcd refuses changes",
         ));
     }
-    (findings, !healthy.is_empty())
+    (findings, healthy.iter().any(|(_, health)| health.has_leader))
+}
+
+/// A node that has known for long that there is none refuses to be asked.
+fn lacks_leader(node: &Node) -> bool {
+    match &node.health {
+        Ok(health) => !health.has_leader,
+        Err(error) => error.to_string().contains("no leader"),
+    }
 }
 
 fn remedy(error: &EtcdError) -> &'static str {
@@ -269,6 +291,7 @@ mod tests {
         assert_eq!(worst(&[good(), node(Err("refused"))]), Level::Warning);
         assert_eq!(worst(&[node(Err("refused"))]), Level::Problem);
         assert_eq!(worst(&[node(Ok((false, 1 << 20)))]), Level::Problem);
+        assert_eq!(worst(&[node(Err("etcdserver: no leader"))]), Level::Problem);
         assert_eq!(worst(&[node(Ok((true, LARGE + 1)))]), Level::Warning);
     }
 
