@@ -1,21 +1,11 @@
-// The servers page, with the real API behind the real proxy: from the token to a console, and to ending
-// someone's session.
+// The servers page, with the real API behind the real proxy: from the login to a console, to ending someone's
+// session, and to logging out.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { see, seeInTerminal } from '../test/browser.mjs';
-import {
-  Guest,
-  alert,
-  assertKept,
-  assertNoSidewaysScroll,
-  button,
-  call,
-  stage,
-  status,
-  story,
-} from './story.mjs';
+import { Guest, alert, assertKept, assertNoSidewaysScroll, button, call, stage, status, story } from './story.mjs';
 
 const at = stage();
 let guest;
@@ -25,62 +15,82 @@ before(async () => {
 });
 after(() => guest.leave());
 
-const port = (page) => page.getByRole('listitem', { name: 'Port 0 of switch', exact: true });
+/** The row of the only port, or one of its cells. */
+const row = (page) =>
+  page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: 'switch, port 0', exact: true }) });
+const cell = (page, column) => row(page).locator(`.${column}-cell`);
 
-/** The servers page, once it knows the token. That it does not at first is a fault to Chromium. */
+/** The servers page, once somebody is logged in. That nobody is at first is a fault to Chromium. */
 async function enter(options) {
   const page = await at.open(story.proxy, options);
   await page.getByLabel('API token').fill(story.token);
   await page.keyboard.press('Enter');
-  await see(port(page).getByText('connected', { exact: true }));
+  await see(cell(page, 'state').getByText('connected', { exact: true }));
   page.faults = page.faults.filter((fault) => !fault.includes('status of 401'));
   return page;
 }
 
-test('a console is opened, listed with its writer, and ended with a reason', async () => {
+/** Opens a link in a tab of its own. */
+async function inTab(page, link) {
+  const tab = page.context().waitForEvent('page');
+  await link.click({ modifiers: ['Control'] });
+  return tab;
+}
+
+test('a console is opened, listed with who is typing, and ended with a reason', async () => {
   const page = await enter();
-  await see(port(page).getByText('nobody is typing'));
-  const [tab] = await Promise.all([
-    page.waitForEvent('popup'),
-    button(page, 'Open port 0 of switch').click(),
-  ]);
+  assert.equal(await cell(page, 'user').innerText(), '');
+  await see(page.getByText('admin admin in admin'));
+  const tab = await inTab(page, page.getByRole('link', { name: 'Open switch, port 0' }));
   await see(status(tab, 'connected · you are typing'));
-  assert.equal(await tab.evaluate(() => window.opener), null);
-  const kept = await tab.evaluate(() => JSON.stringify({ ...sessionStorage }));
+  const kept = await tab.evaluate(() => JSON.stringify({ ...sessionStorage }) + document.cookie);
   assert.ok(!kept.includes(story.token));
-  guest.print('hello from the switch');
+  guest.print('hello from the switch\r\n');
   await seeInTerminal(tab, 'hello from the switch');
+  await see(cell(page, 'text').getByText('hello from the switch', { exact: true }));
+  await see(cell(page, 'age').getByText(/^(now|\d+ s)$/));
   await tab.keyboard.type('typed');
   await guest.hears('typed');
 
-  await see(port(page).getByText(/^admin has been typing since \d\d:\d\d \(for less than a minute\)$/));
-  await page.getByText('1 session', { exact: true }).click();
+  await see(cell(page, 'user').getByTitle(/^admin has been typing since \d\d:\d\d \(for less than a minute\)$/));
+  await button(page, 'More for switch, port 0').click();
+  await page.getByRole('menuitem', { name: 'Who is there…' }).click();
   await button(page, 'Disconnect… admin, who is typing').click();
   await page.getByLabel('Reason').fill('the switch is being replaced');
   await page.keyboard.press('Enter');
   await see(alert(tab, 'admin disconnected you: the switch is being replaced. Reconnect, or watch.'));
-  await see(port(page).getByText('nobody is typing'));
+  await see(page.getByText('Nobody is there now.'));
+  await button(page, 'Close').click();
+  assert.equal(await cell(page, 'user').innerText(), '');
   await tab.close();
 });
 
 test('what the port printed since stands out until it is looked at', async () => {
   const page = await enter();
   guest.print('0123456789');
-  const mark = page.getByRole('button', { name: '10 bytes new on port 0 of switch: mark as seen' });
-  await see(mark);
-  await mark.click();
-  await mark.waitFor({ state: 'hidden' });
+  await see(row(page).getByText('new output'));
+  await see(cell(page, 'age').getByTitle(/, 10 bytes new$/));
+  await button(page, 'More for switch, port 0').click();
+  await page.getByRole('menuitem', { name: 'Mark as seen' }).click();
+  await row(page).getByText('new output').waitFor({ state: 'hidden' });
 });
 
 test('watching never types', async () => {
   const page = await enter();
-  const [tab] = await Promise.all([
-    page.waitForEvent('popup'),
-    button(page, 'Watch port 0 of switch').click(),
-  ]);
+  await button(page, 'More for switch, port 0').click();
+  const tab = await inTab(page, page.getByRole('menuitem', { name: 'Watch' }));
   await see(status(tab, 'Nobody is typing.'));
-  await see(port(page).getByText('nobody is typing, 1 watching'));
+  await see(cell(page, 'user').getByText('1 watching', { exact: true }));
   await tab.close();
+});
+
+test('logging out ends the login', async () => {
+  const page = await enter();
+  await button(page, 'Log out').click();
+  await see(page.getByRole('heading', { name: 'Log in' }));
+  await page.reload();
+  await see(page.getByRole('heading', { name: 'Log in' }));
+  page.faults = page.faults.filter((fault) => !fault.includes('status of 401'));
 });
 
 test('every file and every call is protected, and nothing comes from elsewhere', async () => {

@@ -18,7 +18,7 @@ async function look(): Promise<boolean> {
   try {
     const signal = AbortSignal.timeout(PATIENCE);
     const answer = await fetch(root(), { credentials: 'omit', signal });
-    return answer.ok && (await answer.text()).includes('<ul id="servers"');
+    return answer.ok && (await answer.text()).includes('id="servers"');
   } catch {
     return false;
   }

@@ -6,6 +6,7 @@ import { after, afterEach, before, beforeEach } from 'node:test';
 import { launch, open, see } from './browser.mjs';
 import { TOKEN, id, line, server, session, startApi } from './servers.mjs';
 
+export const DESKTOP = { viewport: { width: 1280, height: 800 } };
 export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 export let browser;
@@ -29,14 +30,29 @@ afterEach(async () => {
 after(() => browser.close());
 
 export const button = (page, name) => page.getByRole('button', { name, exact: true });
-export const card = (page, name) => page.getByRole('listitem', { name, exact: true });
-export const port = (page, number, name) => card(page, `Port ${number} of ${name}`);
+export const link = (page, name) => page.getByRole('link', { name, exact: true });
+export const item = (page, name) => page.getByRole('menuitem', { name });
 export const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });
 export const status = (page, text) => page.getByRole('status').filter({ hasText: text });
 export const tokenField = (page) => page.getByLabel('API token');
+export const filter = (page) => page.getByRole('searchbox', { name: 'Filter by name, text or user' });
 
-export async function visit(options) {
-  const page = await open(browser, api.url, options);
+/** The row of a port, as `web-1, port 0`. */
+export const row = (page, name) =>
+  page.getByRole('row').filter({ has: page.getByRole('rowheader', { name, exact: true }) });
+
+/** A cell of a row, by the heading of its column. */
+export const cell = (page, name, column) => {
+  const columns = ['State', 'Name', 'Port', 'Last printed line', 'Typing', 'Output'];
+  return row(page, name).locator('td').nth(columns.indexOf(column));
+};
+
+/** The names of the rows in view, in order. */
+export const names = (page) =>
+  page.getByRole('rowheader').evaluateAll((all) => all.map((one) => one.firstElementChild.ariaLabel));
+
+export async function visit(options = DESKTOP, address = api.url) {
+  const page = await open(browser, address, options);
   pages.push(page);
   return page;
 }
@@ -46,8 +62,14 @@ export async function enter(options) {
   const page = await visit(options);
   await tokenField(page).fill(TOKEN);
   await page.keyboard.press('Enter');
-  await see(page.getByText(/^\d+ servers?, as of/));
+  await see(page.getByText(/^\d+ ports?/));
   return page;
+}
+
+/** Opens the menu of a row. */
+export async function openMenu(page, name) {
+  await button(page, `More for ${name}`).click();
+  await see(page.getByRole('menu', { name: `More for ${name}` }));
 }
 
 /** One running server with one port, on which alice types and bob watches. */
@@ -63,6 +85,12 @@ export function oneServer() {
   return web;
 }
 
+/** This many running servers with one port each, by name. */
+export function manyServers(count) {
+  api.servers = Array.from({ length: count }, (_, at) => server(at + 1));
+  api.lines = api.servers.map((one) => line(one));
+}
+
 export const storage = (page) => page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
 
 export const focused = (page) =>
@@ -73,5 +101,5 @@ export const focused = (page) =>
 
 export async function assertNoSidewaysScroll(page) {
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.equal(overflow, 0);
+  assert.ok(overflow <= 0, `${overflow} px beyond the edge`);
 }

@@ -11,6 +11,12 @@ import { HEADERS, TYPES } from './server.mjs';
 const DIST = new URL('../dist/', import.meta.url);
 
 export const TOKEN = 'the-admin-token';
+export const PASSWORD = 'correct horse';
+
+/** Who is logged in, unless a test says another. */
+export const WHO = { user: 'alice', project: 'p-1', project_name: 'research', role: 'member' };
+
+const COOKIE = 'login=of-a-page';
 
 /** The id of server `number`. */
 export const id = (number) => `a3b7c1d2-0000-4000-8000-${String(number).padStart(12, '0')}`;
@@ -35,6 +41,8 @@ export function line({ id, name }, port = 0, fields = {}) {
     bytes_out: 1000,
     writer: null,
     watchers: 0,
+    last_line: `web login ${port}:`,
+    idle: 90,
     ...fields,
   };
 }
@@ -69,8 +77,16 @@ class ScriptedApi {
   /** What else the answers say: when the servers were so, and which hosts did not respond. */
   asOf;
   unreachable;
-  /** None: `auth_strategy = noauth`. */
-  token = TOKEN;
+  /** The ports that have changed; none: all of them. */
+  changed;
+  /** What `GET /v1/login` answers to who is logged in; with no methods everybody is. */
+  who = WHO;
+  methods = ['password', 'token', 'link'];
+  keystone = false;
+  /** Whether the cookie of a login is good. */
+  knowsCookie = true;
+  /** Every body of `POST /v1/login`. */
+  logins = [];
   /** Every call that was made: method, path with query, headers. */
   calls = [];
   /** Answers instead of the usual one, by `METHOD path`: `[status, body]`, or a promise of it. */
@@ -110,36 +126,69 @@ class ScriptedApi {
   async #serve(request, response) {
     const { pathname, searchParams } = new URL(request.url, 'http://proxy');
     if (/^\/v[13]\//.test(pathname)) {
-      const [status, body] = await this.#call(request, pathname);
-      response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-      response.end(body === undefined ? '' : JSON.stringify(body));
+      const [status, body, headers = {}] = await this.#call(request, pathname, searchParams);
+      const kind = { 'content-type': 'application/json', 'cache-control': 'no-store' };
+      response.writeHead(status, { ...kind, ...headers });
+      response.end(body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body));
       return;
     }
-    const page = searchParams.has('token') ? 'serial.html' : 'servers.html';
-    const name = pathname === '/' ? page : pathname.split('/').pop();
+    // The scripted proxy has no consoles: the page there says so.
+    const last = pathname.split('/').pop();
+    const name = last.includes('.') ? last : pathname === '/' ? 'servers.html' : 'serial.html';
     const body = await readFile(new URL(name, DIST)).catch(() => undefined);
     const type = TYPES[name.split('.').pop()] ?? 'text/plain';
     if (body) response.writeHead(200, { ...HEADERS, 'content-type': type }).end(body);
     else response.writeHead(404, HEADERS).end();
   }
 
-  async #call({ method, url, headers }, path) {
+  async #call(request, path, query) {
+    const { method, url, headers } = request;
     this.calls.push({ method, path: url, headers });
-    // The one call without a token.
-    if (path === '/v1/login') return this.instead.get(`${method} ${path}`);
-    if (this.token && headers['x-auth-token'] !== this.token) {
-      return [401, { unauthorized: { code: 401, message: 'no token, or one that is not known' } }];
-    }
     const instead = this.instead.get(`${method} ${path}`);
     if (instead) return instead;
+    if (path === '/v1/login') return this.#login(request);
+    if (!this.#isLoggedIn(request)) {
+      return [401, { unauthorized: { code: 401, message: 'missing or invalid credentials' } }];
+    }
     const { asOf, unreachable } = this;
     const stale = asOf && { as_of: asOf, stale: true };
-    if (path === '/v1/servers') return [200, { servers: this.servers, ...stale }];
-    if (path === '/v1/lines') return [200, { lines: this.lines, unreachable }];
-    if (path === '/v1/sessions') return [200, { sessions: this.sessions, unreachable }];
-    if (path.endsWith('/get-serial-console')) {
-      return [202, { serial_console: { url: `${this.url}?token=of-a-console` } }];
+    const key = ({ server, port }) => `${server.id}/${port}`;
+    if (path === '/v1/servers') return [200, { servers: paged(this.servers, query, ({ id }) => id), ...stale }];
+    if (path === '/v1/lines') {
+      const lines = query.has('changed_within') ? (this.changed ?? this.lines) : this.lines;
+      return [200, { lines: paged(lines, query, key), unreachable }];
     }
+    if (path === '/v1/sessions') return [200, { sessions: this.sessions, unreachable }];
+    if (path.endsWith('/output')) return [200, 'what it printed', { 'content-type': 'application/octet-stream' }];
     return [method === 'DELETE' ? 204 : 202, undefined];
   }
+
+  #isLoggedIn({ headers }) {
+    return this.methods.length === 0 || (this.knowsCookie && headers.cookie === COOKIE);
+  }
+
+  async #login(request) {
+    if (request.method === 'GET') {
+      const caller = this.#isLoggedIn(request) ? this.who : null;
+      return [200, { caller, methods: this.methods, keystone: this.keystone }];
+    }
+    const past = 'Max-Age=0; ';
+    const cookie = (value, more = '') => ({ 'set-cookie': `${value}; ${more}Path=/; HttpOnly; SameSite=Strict` });
+    if (request.method === 'DELETE') return [204, undefined, cookie('login=', past)];
+    const how = JSON.parse(Buffer.concat(await request.toArray()).toString());
+    this.logins.push(how);
+    if (how.token === TOKEN || how.password === PASSWORD || how.code === '0123abcd') {
+      this.knowsCookie = true;
+      return [201, { user: this.who.user, expires: '2026-12-01T00:00:00Z' }, cookie(COOKIE)];
+    }
+    const message = how.token ? 'this token is wrong or has expired' : 'the user name or the password is wrong';
+    return [401, { unauthorized: { code: 401, message } }];
+  }
+}
+
+/** A page of a list. */
+function paged(items, query, keyOf) {
+  const marker = query.get('marker');
+  const from = marker === null ? 0 : items.findIndex((item) => keyOf(item) === marker) + 1;
+  return items.slice(from, from + Number(query.get('limit') ?? 1000));
 }

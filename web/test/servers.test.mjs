@@ -1,175 +1,106 @@
-// The servers page as people meet it: token, list, trouble; by mouse and by keyboard, on a screen and on a phone.
+// The servers page as people meet it: the table of ports, and what it says when something is away.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { blank, faint, open, see } from './browser.mjs';
+import { blank, see } from './browser.mjs';
 import {
   alert,
   api,
-  assertNoSidewaysScroll,
   browser,
   button,
-  card,
+  cell,
+  DESKTOP,
   enter,
   focused,
+  item,
+  link,
+  manyServers,
+  names,
   oneServer,
-  PHONE,
+  openMenu,
   pages,
-  port,
+  row,
   status,
-  storage,
   tokenField,
   visit,
 } from './servers-stage.mjs';
 import { TOKEN, id, line, server } from './servers.mjs';
 
-// The token
-
-test('a token is asked for, kept in this tab alone, and sent with every call', async () => {
-  oneServer();
-  const page = await enter();
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  assert.ok((await storage(page)).includes(TOKEN));
-  assert.ok(!(await page.evaluate(() => JSON.stringify({ ...localStorage }))).includes(TOKEN));
-  await page.reload();
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  const other = await page.context().newPage();
-  await other.goto(api.url);
-  await see(other.getByLabel('API token'));
-  assert.deepEqual(page.url(), api.url);
-});
-
-test('a login link opens the list without a token to paste, and its code leaves the address bar', async () => {
-  oneServer();
-  // The proxy keeps the login in a cookie, so that every call is let in.
-  api.token = undefined;
-  api.instead.set('POST /v1/login', [201, { user: 'admin', expires: '2026-12-01T00:00:00Z' }]);
-  const page = await open(browser, `${api.url}#login=0123abcd`);
-  pages.push(page);
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  assert.equal(page.url(), api.url);
-  await page.reload();
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  assert.deepEqual(api.changes, ['POST /v1/login']);
-});
-
-test('a login link that was used says so, and how to get a new one', async () => {
-  const message = 'this login link was used before, or has expired: `serialproxy status` prints a new one';
-  api.instead.set('POST /v1/login', [401, { unauthorized: { code: 401, message } }]);
-  const page = await open(browser, `${api.url}#login=0123abcd`);
-  pages.push(page);
-  await see(alert(page, 'This login link was used before, or has expired: `serialproxy status` prints a new one.'));
-  await see(tokenField(page));
-  assert.equal(page.url(), api.url);
-});
-
-test('a wrong token is said to be wrong and is not kept', async () => {
-  const page = await visit();
-  await tokenField(page).fill('wrong');
-  await page.keyboard.press('Enter');
-  await see(alert(page, 'This token is wrong or has expired.'));
-  assert.ok(!(await storage(page)).includes('wrong'));
-  assert.equal(await focused(page), 'API token');
-  await button(page, 'Show the servers').click();
-  await see(alert(page, 'Paste your API token here.'));
-  const asked = api.calls.length;
-  await tokenField(page).fill('a token with späces');
-  await page.keyboard.press('Enter');
-  await see(alert(page, 'This token is wrong or has expired.'));
-  assert.equal(api.calls.length, asked);
-});
-
-test('a token that stops to be good is asked for again', async () => {
-  oneServer();
-  const page = await enter();
-  api.token = 'another';
-  await see(alert(page, 'This token is wrong or has expired.'));
-  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
-});
-
-test('forgetting takes the token and the list away', async () => {
-  oneServer();
-  const page = await enter();
-  await button(page, 'Forget token').click();
-  await see(tokenField(page));
-  assert.equal(await storage(page), '{}');
-  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
-  await page.reload();
-  await see(tokenField(page));
-});
-
-test('where everyone is let in no token is asked for', async () => {
-  api.token = undefined;
-  oneServer();
-  const page = await visit();
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  assert.equal(await tokenField(page).isVisible(), false);
-  assert.equal(await button(page, 'Forget token').isVisible(), false);
-});
-
-// The list
-
-test('a port says its state, who writes since when, who watches and where it is', async () => {
+test('a row says state, name, port, last printed line, who is typing and when it printed', async () => {
   oneServer();
   const off = server(2, { status: 'SHUTOFF' });
   api.servers.push(off);
   api.lines.push(
-    line(off, 0, { state: 'waiting', reason: 'server is SHUTOFF', endpoint: null }),
+    line(off, 0, { state: 'waiting', reason: 'the server is SHUTOFF', cause: 'stopped', idle: undefined }),
     line(off, 1, { state: 'failed', reason: 'connection refused' }),
   );
   const page = await enter();
-  await see(page.getByText('2 servers, as of'));
-  await see(card(page, 'web-1').getByText('running'));
-  const first = port(page, 0, 'web-1');
-  await see(first.getByText('connected', { exact: true }));
-  await see(first.getByText(/^alice has been typing since .*\d\d:\d\d \(for 12 minutes\), 1 watching$/));
-  await see(first.getByText('tcp 127.0.0.1:10000'));
-  await see(card(page, 'web-2').getByText('off', { exact: true }));
-  await see(port(page, 0, 'web-2').getByText('waiting for the guest: server is shut off'));
-  await see(port(page, 0, 'web-2').getByText('nobody is typing'));
-  await see(port(page, 1, 'web-2').getByText('failed: connection refused'));
+  await see(page.getByText('3 ports', { exact: true }));
+  const texts = (name) =>
+    row(page, name).locator('td').evaluateAll((all) => all.map((one) => one.innerText));
+  assert.deepEqual((await texts('web-1, port 0')).slice(0, 6), [
+    'running',
+    'web-1',
+    '0',
+    'web login 0:',
+    'alice1 watching',
+    '1 min',
+  ]);
+  await see(cell(page, 'web-1, port 0', 'Typing').getByTitle(/^alice has been typing since .* \(for 12 minutes\)$/));
+  await see(cell(page, 'web-1, port 0', 'Output').getByTitle(/^Last output at \d\d:\d\d:\d\d$/));
+  assert.deepEqual((await texts('web-2, port 0')).slice(0, 6), ['off', 'web-2', '0', 'web login 0:', '', '']);
+  assert.deepEqual((await texts('web-2, port 1')).slice(0, 4), ['failed', 'web-2', '1', 'connection refused']);
+  assert.doesNotMatch(await page.locator('body').innerText(), /SHUTOFF|\bpen\b|\bwrit/i);
 });
 
 test('what changes is shown by itself, and the focus and the scroll position stay', async () => {
-  api.servers = Array.from({ length: 40 }, (_, at) => server(at + 10));
-  api.lines = api.servers.map((one) => line(one));
+  manyServers(100);
   const page = await enter();
-  await button(page, 'Watch port 0 of web-40').focus();
+  await page.evaluate(() => scrollTo(0, 1200));
+  await link(page, 'Open web-40, port 0').focus();
   const before = await page.evaluate(() => scrollY);
-  assert.ok(before > 0);
-  api.lines[30].writer = { session: id(1), user: 'carol', since: new Date().toISOString() };
-  api.servers.push(server(99));
-  await see(port(page, 0, 'web-40').getByText(/^carol has been typing/));
-  await see(page.getByText('41 servers'));
-  assert.equal(await focused(page), 'Watch port 0 of web-40');
+  Object.assign(api.lines[39], {
+    writer: { session: id(1), user: 'carol', since: new Date().toISOString() },
+    last_line: 'Kernel panic',
+    offset: 2000,
+    idle: 0,
+  });
+  await see(cell(page, 'web-40, port 0', 'Last printed line').getByText('Kernel panic'));
+  await see(cell(page, 'web-40, port 0', 'Typing').getByText('carol'));
+  await see(cell(page, 'web-40, port 0', 'Output').getByText('now'));
+  await see(row(page, 'web-40, port 0').getByText('new output'));
+  api.servers.push(server(99.5));
+  assert.equal(await focused(page), 'Open web-40, port 0');
   assert.equal(await page.evaluate(() => scrollY), before);
+});
+
+test('in between, only the ports that changed are asked for', async () => {
+  manyServers(3);
+  const page = await enter();
+  api.changed = [];
+  const from = api.calls.length;
+  const lists = () => api.calls.slice(from).filter(({ path }) => path.startsWith('/v1/lines'));
+  await api.until(() => lists().length >= 3, 'three questions');
+  const within = lists().map(({ path }) => new URLSearchParams(path.split('?')[1]).get('changed_within'));
+  assert.ok(within.slice(0, 3).every((seconds) => Number(seconds) >= 3), String(within));
+  api.changed = [{ ...api.lines[1], last_line: 'changed' }];
+  await see(cell(page, 'web-2, port 0', 'Last printed line').getByText('changed'));
+  // A change of state may be one of the server, so all is asked for.
+  api.servers[1].status = 'SHUTOFF';
+  api.lines[1] = line(api.servers[1], 0, { state: 'waiting', reason: 'off', cause: 'stopped' });
+  api.changed = [api.lines[1]];
+  await see(cell(page, 'web-2, port 0', 'State').getByText('off'));
 });
 
 test('the focus goes to what is around when its place is gone', async () => {
   oneServer();
   const page = await enter();
-  await page.getByText('2 sessions').click();
-  await button(page, 'Disconnect… bob, who is watching').focus();
-  api.sessions.pop();
-  await see(page.getByText('1 session', { exact: true }));
-  assert.equal(await focused(page), 'Port 0 of web-1');
+  await link(page, 'Open web-1, port 0').focus();
   api.servers = [];
   api.lines = [];
   await see(page.getByRole('heading', { name: 'No servers yet' }));
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
-});
-
-test('the filter takes a part of the name, and says when nothing is left', async () => {
-  api.servers = [server(1), server(2, { name: 'Database' })];
-  const page = await enter();
-  await page.getByRole('searchbox', { name: 'Filter by name' }).fill('data');
-  await see(page.getByRole('heading', { name: 'Database' }));
-  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
-  await page.getByRole('searchbox').fill('nothing');
-  await see(page.getByText('No server\'s name contains “nothing”.'));
-  await page.getByRole('searchbox').fill('');
-  await see(page.getByRole('heading', { name: 'web-1' }));
 });
 
 test('without servers the page says how to get one', async () => {
@@ -177,78 +108,60 @@ test('without servers the page says how to get one', async () => {
   await see(page.getByRole('heading', { name: 'No servers yet' }));
   await see(page.getByText('serialproxy boot NAME --image IMAGE'));
   api.servers = [server(1)];
-  await see(page.getByText('This server has no serial port with a console.'));
+  await see(row(page, 'web-1').getByText('This server has no serial port with a console.'));
   assert.equal(await page.getByRole('heading', { name: 'No servers yet' }).isVisible(), false);
+  assert.equal(await link(page, 'Open web-1').count(), 0, 'there is no console');
 });
 
 test('why a port has no console is said, with what to change', async () => {
-  const ports = [
-    { port: 0, reason: 'QEMU writes it to a file: make it a pty.' },
-    { port: 2, reason: 'it is excluded by [compute] exclude.' },
-  ];
+  const ports = [{ port: 2, reason: 'QEMU writes it to a file: make it a pty.' }];
   api.servers = [server(1, { unusable_ports: ports })];
+  api.lines = [line(api.servers[0])];
   const page = await enter();
-  await see(card(page, 'web-1').getByText('Port 0 has no console: QEMU writes it to a file: make it a pty.'));
-  await see(card(page, 'web-1').getByText('Port 2 has no console: it is excluded'));
-  assert.equal(await page.getByText('This server has no serial port').isVisible(), false);
+  await see(row(page, 'web-1, port 2').getByText('QEMU writes it to a file: make it a pty.'));
+  assert.deepEqual(await names(page), ['web-1, port 0', 'web-1, port 2']);
+  await openMenu(page, 'web-1, port 2');
+  await see(item(page, 'Open QEMU writes it to a file: make it a pty.'));
 });
-
-test('all lines are fetched, however many there are', async () => {
-  const web = server(1);
-  api.servers = [web];
-  const first = Array.from({ length: 1000 }, () => line(server(2)));
-  api.lines = first;
-  const page = await visit();
-  await tokenField(page).fill(TOKEN);
-  api.instead.set('GET /v1/lines', [200, { lines: [line(web)] }]);
-  await page.keyboard.press('Enter');
-  await see(port(page, 0, 'web-1'));
-  api.instead.clear();
-  const asked = api.calls.length;
-  await api.until(
-    () => api.calls.slice(asked).some(({ path }) => path.includes(`marker=${id(2)}%2F0`)),
-    'second page',
-  );
-});
-
-// Output since
 
 test('a port that printed since stands out until it is looked at', async () => {
   oneServer();
   const page = await enter();
-  const mark = page.getByRole('button', { name: /new on port 0 of web-1: mark as seen$/ });
+  const mark = row(page, 'web-1, port 0').getByText('new output');
   assert.equal(await mark.isVisible(), false);
   api.lines[0].offset += 2048;
-  await see(mark.filter({ hasText: '2.0 KiB new' }));
+  await see(mark);
+  await see(cell(page, 'web-1, port 0', 'Output').getByTitle(/, 2\.0 KiB new$/));
   await page.reload();
-  await see(mark.filter({ hasText: '2.0 KiB new' }));
-  await mark.click();
-  await mark.waitFor({ state: 'hidden' });
-  assert.equal(await focused(page), 'Port 0 of web-1');
+  await see(mark);
+  await button(page, 'New output 1').click();
+  await button(page, 'Mark all as seen').click();
+  await see(page.getByText('0 of 1 port'));
   // Counting starts again with another line id: all of it is new.
   api.lines[0].line = id(5);
   api.lines[0].offset = 7;
-  await see(mark.filter({ hasText: '7 bytes new' }));
+  await see(cell(page, 'web-1, port 0', 'Output').getByTitle(/, 7 bytes new$/));
 });
 
 // Trouble
 
-test('an API that is away is said in words, the list stays, and it comes back by itself', async () => {
+test('an API that is away is said in words, the table dims, and it comes back by itself', async () => {
   oneServer();
   const page = await enter();
+  const color = () => link(page, 'web-1, port 0').evaluate((one) => getComputedStyle(one).color);
+  const usual = await color();
   const message = 'the API cannot be reached: try again in a moment';
-  api.instead.set('GET /v1/servers', [502, { computeFault: { code: 502, message } }]);
-  await see(alert(page, 'The API cannot be reached: try again in a moment.'));
+  api.instead.set('GET /v1/lines', [502, { computeFault: { code: 502, message } }]);
+  await see(alert(page, /^The API cannot be reached: try again in a moment\. The list is as of \d\d:\d\d:\d\d\.$/));
   await see(page.getByText(/^Next try at \d\d:\d\d:\d\d\.$/));
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  await see(alert(page, /The list is as of \d\d:\d\d:\d\d\.$/));
-  await see(page.getByText(/^1 server, as of .*, not current$/));
-  await see(card(page, 'web-1').getByText(/^running at \d\d:\d\d:\d\d$/));
+  await see(page.getByText(/^1 port, as of \d\d:\d\d:\d\d, not current$/));
   const tones = () => page.locator('[data-tone]').evaluateAll((all) => all.map((one) => one.dataset.tone));
-  assert.deepEqual(await tones(), ['unknown', 'unknown']);
+  assert.deepEqual(await tones(), ['unknown']);
+  assert.notEqual(await color(), usual);
   api.instead.clear();
   await alert(page, 'cannot be reached').waitFor({ state: 'hidden' });
-  assert.deepEqual(await tones(), ['good', 'good']);
+  assert.deepEqual(await tones(), ['good']);
+  assert.equal(await color(), usual);
 });
 
 test('hosts that do not respond are named, and their servers are not shown as running', async () => {
@@ -261,18 +174,18 @@ test('hosts that do not respond are named, and their servers are not shown as ru
   api.unreachable = ['host-7', 'host-8'];
   const page = await enter();
   await see(status(page, 'These hosts do not respond: host-7, host-8. Consoles and sessions there are missing'));
-  const tone = (name) => card(page, name).locator('.status').getAttribute('data-tone');
-  await see(card(page, 'web-2').getByText('host lost'));
-  assert.deepEqual(await Promise.all(['web-1', 'web-2', 'web-3'].map(tone)), ['good', 'bad', 'unknown']);
-  await see(card(page, 'web-2').getByText('Its host, host-7, does not respond. Its consoles come back'));
-  await see(card(page, 'web-3').getByText('Its host, host-8, does not respond.'));
-  assert.equal(await card(page, 'web-2').getByRole('button').count(), 0, 'nobody can ask it for anything');
+  const tone = (name) => row(page, name).locator('.state').getAttribute('data-tone');
+  await see(cell(page, 'web-2', 'State').getByText('host lost'));
+  assert.deepEqual(await Promise.all(['web-1, port 0', 'web-2', 'web-3'].map(tone)), ['good', 'bad', 'unknown']);
+  await see(row(page, 'web-2').getByText('Its host, host-7, does not respond. Its consoles come back'));
+  await see(row(page, 'web-3').getByText('Its host, host-8, does not respond.'));
+  assert.equal(await row(page, 'web-2').locator('.open').getAttribute('title'), 'It has no console now');
   api.unreachable = ['host-8'];
   api.servers[1].status = 'ACTIVE';
   api.lines.push(line(api.servers[1]));
   await see(status(page, 'The host host-8 does not respond.'));
-  await see(port(page, 0, 'web-2'));
-  assert.equal(await tone('web-2'), 'good');
+  await see(row(page, 'web-2, port 0'));
+  assert.equal(await tone('web-2, port 0'), 'good');
   api.unreachable = undefined;
   await status(page, 'does not respond').waitFor({ state: 'hidden' });
 });
@@ -282,22 +195,17 @@ test('a list of servers that is not current says how old it is', async () => {
   const page = await enter();
   api.asOf = new Date(Date.now() - 90_000).toISOString();
   await see(status(page, /^The servers are listed as of \d\d:\d\d:\d\d, and may have changed since: the store/));
-  await see(page.getByText(/^1 server, as of \d\d:\d\d:\d\d, not current$/));
-  await see(card(page, 'web-1').getByText(/^running at \d\d:\d\d:\d\d$/));
-  const tones = () => page.locator('[data-tone]').evaluateAll((all) => all.map((one) => one.dataset.tone));
-  assert.deepEqual(await tones(), ['unknown', 'good'], 'the port comes from its host');
+  await see(page.getByText(/^1 port, as of \d\d:\d\d:\d\d, not current$/));
   api.asOf = undefined;
-  await see(page.getByText(/^1 server, as of \d\d:\d\d:\d\d$/));
-  assert.deepEqual(await tones(), ['good', 'good']);
+  await see(page.getByText(/^1 port$/));
 });
 
 test('a terminal page whose URL has expired leads to its server', async () => {
   api.servers = [server(1), server(2, { name: 'web 2' })];
-  api.token = undefined;
-  const page = await open(browser, `${api.url}#web%202`);
-  pages.push(page);
-  await see(page.getByRole('heading', { name: 'web 2' }));
-  assert.equal(await page.getByRole('heading', { name: 'web-1' }).count(), 0);
+  api.methods = [];
+  const page = await visit(DESKTOP, `${api.url}#web%202`);
+  await see(page.getByText('1 of 2 ports'));
+  assert.deepEqual(await names(page), ['web 2']);
 });
 
 test('a proxy that is away is asked at once when one wants', async () => {
@@ -313,47 +221,50 @@ test('a proxy that is away is asked at once when one wants', async () => {
   page.faults = page.faults.filter((fault) => !fault.includes('ERR_CONNECTION_REFUSED'));
 });
 
-test('an answer that is not one of the API is no riddle', async () => {
+test('a page that comes while the proxy is away goes on when it is back', async () => {
   oneServer();
-  const page = await enter();
-  api.instead.set('GET /v1/sessions', [504, undefined]);
+  api.methods = [];
+  api.instead.set('GET /v1/login', [504, undefined]);
+  const page = await visit();
   await see(alert(page, 'The API failed without a reason (status 504).'));
+  api.instead.clear();
+  await button(page, 'Try now').click();
+  await see(row(page, 'web-1, port 0'));
 });
 
 /** A page whose clock the test moves. */
 async function enterWithClock() {
-  const page = await blank(browser);
+  const page = await blank(browser, DESKTOP);
   pages.push(page);
   await page.clock.install();
   await page.goto(api.url);
   await tokenField(page).fill(TOKEN);
   await page.keyboard.press('Enter');
-  await see(page.getByText(/^\d+ servers?, as of/));
+  await see(page.getByText(/^\d+ ports?/));
   return page;
 }
 
-const questions = () => api.calls.filter(({ path }) => path.startsWith('/v1/servers?')).length;
+const questions = () => api.calls.filter(({ path }) => path.startsWith('/v1/lines?')).length;
 
 /** Moves the clock; what was asked because of it has arrived when this is over. */
 async function pass(page, seconds) {
   await page.clock.fastForward(seconds * 1000);
-  const token = { 'x-auth-token': TOKEN };
-  await page.evaluate((headers) => fetch('v1/last', { headers }).then(() => null), token);
+  await page.evaluate(() => fetch('v1/last').then(() => null));
 }
 
 test('what fails is asked less and less often', async () => {
   const page = await enterWithClock();
-  api.instead.set('GET /v1/servers', [502, {}]);
-  await pass(page, 3);
+  api.instead.set('GET /v1/lines', [502, {}]);
+  await pass(page, 2);
   await see(alert(page, 'status 502'));
   const failed = questions();
   await see(page.getByText('Next try at'));
-  await pass(page, 6);
-  await api.until(() => questions() === failed + 1, 'question after 6 s');
-  await pass(page, 6);
+  await pass(page, 4);
+  await api.until(() => questions() === failed + 1, 'question after 4 s');
+  await pass(page, 4);
   assert.equal(questions(), failed + 1);
-  await pass(page, 6);
-  await api.until(() => questions() === failed + 2, 'question after 12 s');
+  await pass(page, 4);
+  await api.until(() => questions() === failed + 2, 'question after 8 s');
 });
 
 test('nothing is asked while nobody can see the page', async () => {
@@ -369,103 +280,4 @@ test('nothing is asked while nobody can see the page', async () => {
   assert.equal(questions(), asked);
   await hide(false);
   await api.until(() => questions() > asked, 'question when the page is seen again');
-});
-
-// Everyone
-
-test('the keyboard alone is enough, and every stop can be seen', async () => {
-  oneServer();
-  const page = await enter();
-  const stops = [];
-  for (let pressed = 0; pressed < 6; pressed += 1) {
-    await page.keyboard.press('Tab');
-    stops.push(await focused(page));
-    const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
-    assert.equal(ring, 'solid', stops.at(-1));
-  }
-  assert.deepEqual(stops, [
-    'Pause web-1',
-    'Reboot web-1',
-    'Stop web-1',
-    'Open port 0 of web-1',
-    'Watch port 0 of web-1',
-    '2 sessions',
-  ]);
-  await page.getByText('2 sessions').focus();
-  await page.keyboard.press('Enter');
-  await page.keyboard.press('Tab');
-  assert.equal(await focused(page), 'Disconnect… alice, who is typing');
-  await page.keyboard.press('Enter');
-  await page.keyboard.type('go');
-  await page.keyboard.press('Enter');
-  await api.until(() => api.changes.length === 1, 'disconnect');
-});
-
-test('a phone of 360 px has everything, and nothing reaches beyond it', async () => {
-  oneServer();
-  api.servers.push(server(2, { name: `a-${'very-'.repeat(20)}long-name` }));
-  api.lines.push(
-    line(api.servers[1], 0, {
-      state: 'failed',
-      reason: `no-${'x'.repeat(80)}`,
-      endpoint: { kind: 'unix', address: `/run/${'deep/'.repeat(30)}socket` },
-    }),
-  );
-  const page = await visit(PHONE);
-  await see(tokenField(page));
-  await assertNoSidewaysScroll(page);
-  await tokenField(page).fill(TOKEN);
-  await button(page, 'Show the servers').tap();
-  await see(page.getByRole('heading', { name: 'web-1' }));
-  api.lines[0].offset += 10;
-  await see(page.getByRole('button', { name: /^10 bytes new/ }));
-  await page.getByText('2 sessions').tap();
-  await see(button(page, 'Disconnect… alice, who is typing'));
-  await assertNoSidewaysScroll(page);
-  await button(page, 'Disconnect… alice, who is typing').tap();
-  await see(page.getByRole('dialog', { name: 'Disconnect alice?' }));
-  await assertNoSidewaysScroll(page);
-});
-
-for (const colorScheme of ['light', 'dark']) {
-  test(`every text has enough contrast where the system is ${colorScheme}`, async () => {
-    oneServer();
-    api.servers.push(server(2, { status: 'ERROR' }));
-    const page = await visit({ colorScheme });
-    await tokenField(page).fill('wrong');
-    await page.keyboard.press('Enter');
-    await see(alert(page, 'This token is wrong'));
-    assert.deepEqual(await faint(page), [], 'login');
-    await tokenField(page).fill(TOKEN);
-    await page.keyboard.press('Enter');
-    await page.getByText('2 sessions').click();
-    api.lines[0].offset += 10;
-    await see(page.getByRole('button', { name: /^10 bytes new/ }));
-    assert.deepEqual(await faint(page), [], 'list');
-    await button(page, 'Disconnect… alice, who is typing').click();
-    await see(page.getByRole('dialog'));
-    assert.deepEqual(await faint(page), [], 'dialog');
-    await page.keyboard.press('Escape');
-    api.instead.set('GET /v1/servers', [502, {}]);
-    await see(alert(page, 'status 502'));
-    assert.deepEqual(await faint(page), [], 'trouble');
-  });
-}
-
-test('the theme is that of the terminal page', async () => {
-  const page = await enter({ colorScheme: 'light' });
-  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
-  const light = await background();
-  await button(page, 'Theme: auto').click();
-  await button(page, 'Theme: light').click();
-  await see(button(page, 'Theme: dark'));
-  assert.notEqual(await background(), light);
-  assert.equal(await page.evaluate(() => localStorage.getItem('serialproxy.theme')), 'dark');
-});
-
-test('the terminal page without a token leads here', async () => {
-  const page = await visit();
-  await page.goto(`${api.url}serial.html`);
-  await page.getByRole('link', { name: 'the servers page' }).click();
-  await see(tokenField(page));
 });

@@ -32,7 +32,6 @@ export interface Line {
   reason: string;
   /** Why no bytes flow, in a word of the protocol. */
   cause?: string;
-  endpoint: { kind: string; address: string } | null;
   /** New whenever offsets start at 0 again. */
   line: string;
   /** Bytes that were printed so far. */
@@ -40,6 +39,10 @@ export interface Line {
   /** `free_in` where its connection is lost: seconds until somebody else can type. */
   writer: { session: string; user: string; since: string; free_in?: number } | null;
   watchers: number;
+  /** The last printed line, as plain text. */
+  last_line?: string;
+  /** Seconds since the last output, when the answer was made. */
+  idle?: number;
 }
 
 export interface Session {
@@ -56,17 +59,27 @@ export interface Session {
   ends_in?: number;
 }
 
-/** Everything that the page shows, at one time. */
-export interface Snapshot {
-  at: Date;
-  /** When the servers were so, where they are not known to be so now. */
-  serversAt: Date | undefined;
-  servers: Server[];
-  lines: Line[];
-  sessions: Session[];
-  /** Hosts whose lines or sessions are missing, because they did not respond. */
-  unreachable: string[];
+/** Who is logged in. */
+export interface Who {
+  user: string;
+  project: string;
+  project_name: string;
+  role: 'reader' | 'member' | 'admin';
 }
+
+/** Who is logged in, if anybody is, and how one can log in; no way where everybody is let in. */
+export interface LoginState {
+  caller: Who | null;
+  methods: ('password' | 'token' | 'link')[];
+  /** Whether a password is one of Keystone's, which asks for a project, too. */
+  keystone: boolean;
+}
+
+/** What somebody logs in with. */
+export type LogIn =
+  | { code: string }
+  | { token: string }
+  | { user: string; password: string; project?: string; domain?: string };
 
 /** One page of a list, beside its items. */
 interface Page {
@@ -75,7 +88,7 @@ interface Page {
 }
 
 /** All pages of a list. */
-interface All<T> {
+export interface All<T> {
   items: T[];
   /** The oldest time of a page that is not current. */
   asOf: string | undefined;
@@ -95,41 +108,40 @@ export class Fault extends Error {
   }
 }
 
+/** The calls. The proxy knows who makes them by a cookie, which this page never sees. */
 export class Api {
-  /** No token is needed with `auth_strategy = noauth`. */
-  constructor(private readonly token: string | undefined) {}
-
-  async snapshot(): Promise<Snapshot> {
-    const [servers, lines, sessions] = await Promise.all([
-      this.all<Server>('servers', ({ id }) => id),
-      this.all<Line>('lines', ({ server, port }) => `${server.id}/${port}`),
-      this.get<Page & { sessions: Session[] }>('v1/sessions'),
-    ]);
-    const unreachable = [...lines.unreachable, ...(sessions.unreachable ?? [])];
-    return {
-      at: new Date(),
-      serversAt: servers.asOf === undefined ? undefined : new Date(servers.asOf),
-      servers: servers.items,
-      lines: lines.items,
-      sessions: sessions.sessions,
-      unreachable: [...new Set(unreachable)].sort(),
-    };
+  loginState(): Promise<LoginState> {
+    return this.get<LoginState>('v1/login');
   }
 
-  /** Logs in by the code of a login link, which is good once. The proxy keeps the login in a cookie. */
-  static async logIn(code: string): Promise<void> {
-    await new Api(undefined).call('POST', 'v1/login', USUAL, { code });
+  async logIn(how: LogIn): Promise<void> {
+    await this.call('POST', 'v1/login', USUAL, how);
   }
 
-  /** A console URL, also for a server that is off. */
-  async consoleUrl({ server, port }: Line, watch: boolean): Promise<string> {
-    const query = new URLSearchParams({ port: String(port), wait: '1' });
-    if (watch) query.set('mode', 'watch');
-    const answer = await this.call('POST', `v3/servers/${server.id}/get-serial-console?${query}`);
-    const { serial_console: console } = (await json(answer)) as {
-      serial_console: { url: string };
-    };
-    return browsable(console.url);
+  async logOut(): Promise<void> {
+    await this.call('DELETE', 'v1/login');
+  }
+
+  servers(): Promise<All<Server>> {
+    return this.all<Server>('servers', {}, ({ id }) => id);
+  }
+
+  /** The lines; with `within`, only those that changed within that many seconds. */
+  lines(within?: number): Promise<All<Line>> {
+    const query: Record<string, string> = within === undefined ? {} : { changed_within: String(within) };
+    return this.all<Line>('lines', query, ({ server, port }) => `${server.id}/${port}`);
+  }
+
+  /** The sessions at one line. */
+  async sessions({ server, port }: Line): Promise<Session[]> {
+    const { sessions } = await this.get<{ sessions: Session[] }>('v1/sessions');
+    return sessions.filter((one) => one.server.id === server.id && one.port === port);
+  }
+
+  /** The newest output of a line, at most `most` bytes, with its escape sequences. */
+  async output({ server, port, offset }: Line, most: number): Promise<Blob> {
+    const from = new URLSearchParams({ from: String(Math.max(0, offset - most)), max: String(most) });
+    return (await this.call('GET', `v1/lines/${server.id}/${port}/output?${from}`)).blob();
   }
 
   async power(server: Server, power: Power): Promise<void> {
@@ -142,13 +154,17 @@ export class Api {
   }
 
   /** All pages of a list. */
-  private async all<T>(name: string, marker: (last: T) => string): Promise<All<T>> {
+  private async all<T>(
+    name: string,
+    query: Record<string, string>,
+    marker: (last: T) => string,
+  ): Promise<All<T>> {
     const all: All<T> = { items: [], asOf: undefined, unreachable: [] };
     for (let page = 0; page < PAGES; page += 1) {
       const last = all.items.at(-1);
-      const query = new URLSearchParams({ limit: String(PAGE) });
-      if (last) query.set('marker', marker(last));
-      const answer = await this.get<Page & Record<string, T[]>>(`v1/${name}?${query}`);
+      const asked = new URLSearchParams({ ...query, limit: String(PAGE) });
+      if (last) asked.set('marker', marker(last));
+      const answer = await this.get<Page & Record<string, T[]>>(`v1/${name}?${asked}`);
       const items = answer[name] ?? [];
       all.items.push(...items);
       all.unreachable.push(...(answer.unreachable ?? []));
@@ -163,9 +179,7 @@ export class Api {
   }
 
   private async call(method: string, path: string, limit = USUAL, body?: object): Promise<Response> {
-    const headers: Record<string, string> = {};
-    if (this.token) headers['X-Auth-Token'] = this.token;
-    if (body) headers['Content-Type'] = 'application/json';
+    const headers: Record<string, string> = body ? { 'Content-Type': 'application/json' } : {};
     let answer: Response;
     try {
       answer = await fetch(path, {
@@ -210,13 +224,4 @@ async function faultOf(answer: Response): Promise<Fault> {
 function sentence(text: string): string {
   const words = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(words) ? words : `${words}.`;
-}
-
-/** A `ws:` console URL is also that of a page, as `http:`. */
-function browsable(url: string): string {
-  const page = url.replace(/^ws(s?):/, 'http$1:');
-  if (!/^https?:/.test(page)) {
-    throw new Fault(0, 'The API returned an invalid console URL. Check its option base_url.');
-  }
-  return page;
 }

@@ -1,40 +1,5 @@
-// Changes of the page that leave alone what has not changed: the focus, the scroll position, a list
-// that someone opened and what a screen reader is about to read.
-
-/** What stands for one item of a list. */
-export interface Item<T> {
-  element: HTMLElement;
-  update(value: T): void;
-}
-
-/** The items of one list element, by key. */
-export class Keyed<T> {
-  private items = new Map<string, Item<T>>();
-
-  constructor(
-    private readonly parent: HTMLElement,
-    private readonly keyOf: (value: T) => string,
-    private readonly make: () => Item<T>,
-  ) {}
-
-  /** Shows these values, in this order. */
-  update(values: T[]): void {
-    const items = new Map<string, Item<T>>();
-    for (const value of values) {
-      const key = this.keyOf(value);
-      const item = this.items.get(key) ?? this.make();
-      item.update(value);
-      items.set(key, item);
-    }
-    for (const [key, { element }] of this.items) if (!items.has(key)) element.remove();
-    this.items = items;
-    let next = this.parent.firstElementChild;
-    for (const { element } of items.values()) {
-      if (element === next) next = next.nextElementSibling;
-      else this.parent.insertBefore(element, next);
-    }
-  }
-}
+// Changes of the page that leave alone what has not changed: the focus, a selection, and what a screen reader
+// is about to read.
 
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,

@@ -4,153 +4,167 @@ import '../base.css';
 import './style.css';
 
 import { element } from '../elements';
+import { wayBack } from '../places';
 import { Theme } from '../theme';
 import { Api, Fault } from './api';
-import type { Line, Power, Server, Session, Snapshot } from './api';
+import type { Line, LoginState, Power, Server, Session } from './api';
 import { ask, askForReason } from './ask';
+import { Choice } from './chips';
 import { keepFocus } from './dom';
-import { serverList } from './list';
-import type { PortView, ServerView } from './list';
-import { openConsole } from './open';
+import { Fleets } from './fleet';
+import type { Fleet } from './fleet';
+import { Login } from './login';
+import { entriesOf } from './offers';
+import { showPeople } from './people';
 import { Poll } from './poll';
-import { Seen, key } from './seen';
-import { forgetAll, isSendable, keepToken, keptToken } from './token';
+import { showMenu } from './row-menu';
+import { countsOf, rowsOf, select } from './rows';
+import type { Row } from './rows';
+import { Seen } from './seen';
+import { Table } from './table';
 import * as words from './words';
 
 /** Milliseconds that a short message stays. */
 const TOAST = 8000;
 
-const UNKNOWN_TOKEN = 'This token is wrong or has expired. Copy the whole token again, without spaces.';
-
-const login = element('login', HTMLFormElement);
-const tokenField = element('token', HTMLInputElement);
-const filter = element('filter', HTMLInputElement);
-const trouble = element('trouble', HTMLElement);
+/** Most bytes of a log. */
+const LOG = 1 << 20;
 
 const theme = new Theme();
 const seen = new Seen();
+const api = new Api();
+const fleets = new Fleets();
 const underWay = new Map<string, Power>();
-/** Console tabs that this page opened: while one is open, its port's output counts as seen. */
-const tabs = new Map<string, Window>();
-const list = serverList(element('servers', HTMLElement), {
-  open: (line, watch) => void open(line, watch),
-  look: (line) => {
-    seen.look(line);
-    render();
-  },
-  power: (server, power) => void changePower(server, power),
-  disconnect: (session) => void disconnect(session),
+const choice = new Choice(() => {
+  render();
+  say('said-count', element('count', HTMLElement).textContent ?? '');
 });
-
-let token = keptToken();
-let api = new Api(token);
-let snapshot: Snapshot | undefined;
-/** Whether the API answered the last time that it was asked. */
-let current = true;
+const table = new Table({ open: (row) => look([row]), menu: openMenu }, (column) => choice.sort(column));
+const login = new Login(api, () => enter());
 const poll = new Poll(refresh, (next) => say('next-try', `Next try at ${words.clock(next)}.`));
 
-const code = loginCode();
+let who: LoginState | undefined;
+/** Why a login link did not log in. */
+let refusal = '';
+let fleet: Fleet | undefined;
+let rows: Row[] = [];
+/** Grows with each login and logout: an answer to a question from before counts no more. */
+let turn = 0;
+/** Whether the API answered the last time that it was asked. */
+let current = true;
+
+const code = hash(/^#login=([0-9a-f]{1,128})$/);
 // A terminal page whose URL has expired names its server.
-filter.value = code === undefined ? named() : '';
+const name = code === undefined ? hash(/^#(.+)$/) : undefined;
+if (name !== undefined) choice.find(name);
 theme.follow(() => say('theme', `Theme: ${theme.choice}`));
-element('theme', HTMLElement).addEventListener('click', () => theme.next());
-element('forget', HTMLElement).addEventListener('click', () => askForToken(''));
-element('try-now', HTMLElement).addEventListener('click', () => poll.now());
-element('dismiss', HTMLElement).addEventListener('click', () => notice(undefined));
-filter.addEventListener('input', render);
-login.addEventListener('submit', (event) => {
-  event.preventDefault();
-  enter(tokenField.value.trim());
-});
+on('theme', () => theme.next());
+on('log-out', () => void logOut());
+on('try-now', () => poll.now());
+on('dismiss', () => notice(undefined));
+on('all-seen', () => look(rows));
+setInterval(() => {
+  if (!document.hidden) table.tick();
+}, 1000);
 show('loading', true);
 if (code === undefined) poll.now();
 else void logIn(code);
 
-/** The code of a login link (`#login=CODE`), which leaves the address bar and the history at once. */
-function loginCode(): string | undefined {
-  const code = /^#login=([0-9a-f]{1,128})$/.exec(location.hash)?.[1];
-  if (code !== undefined) history.replaceState(null, '', location.pathname + location.search);
-  return code;
+/** A part of the address after `#`; a login code leaves the address bar and the history at once. */
+function hash(form: RegExp): string | undefined {
+  const found = form.exec(location.hash)?.[1];
+  if (found !== undefined) history.replaceState(null, '', location.pathname + location.search);
+  try {
+    return found === undefined ? undefined : decodeURIComponent(found);
+  } catch {
+    return undefined;
+  }
 }
 
 async function logIn(code: string): Promise<void> {
+  let wrong = '';
   try {
-    await Api.logIn(code);
-    token = undefined;
-    api = new Api(token);
-    poll.now();
+    await api.logIn({ code });
   } catch (error) {
-    // A token of this tab may do as well.
-    if (token) poll.now();
-    else askForToken(error instanceof Error ? error.message : String(error));
+    wrong = String(error instanceof Error ? error.message : error);
   }
+  enter(wrong);
 }
 
-function named(): string {
-  try {
-    return decodeURIComponent(location.hash.slice(1));
-  } catch {
-    return '';
-  }
-}
-
-function enter(text: string): void {
-  say('token-wrong', '');
-  if (!isSendable(text)) {
-    say('token-wrong', text ? UNKNOWN_TOKEN : 'Paste your API token here.');
-    tokenField.focus();
-    return;
-  }
-  token = text;
-  api = new Api(token);
+/** Begins anew, as whoever is logged in; `wrong` says why a link did not log in, where nobody is. */
+function enter(wrong = ''): void {
+  turn += 1;
+  who = undefined;
+  refusal = wrong;
   poll.now();
 }
 
-/** Forgets the token, and asks for one; `wrong` says what was wrong with the last. */
-function askForToken(wrong: string): void {
+async function logOut(): Promise<void> {
+  await attempt(async () => {
+    await api.logOut();
+    forgetTab();
+    who = who && { ...who, caller: null };
+    askToLogIn('');
+  });
+}
+
+/** Forgets what this tab kept of servers and consoles: others may use it next. */
+function forgetTab(): void {
+  try {
+    sessionStorage.clear();
+  } catch {
+    // Storage is switched off: there is nothing.
+  }
+}
+
+/** Forgets everything, and asks to log in. */
+function askToLogIn(wrong: string): void {
+  turn += 1;
   poll.stop();
-  forgetAll();
+  fleet = undefined;
+  fleets.renew();
   seen.forget();
-  token = undefined;
-  api = new Api(undefined);
-  snapshot = undefined;
   notice(undefined);
+  showWho();
   render();
-  for (const id of ['trouble', 'loading', 'forget', 'filter']) show(id, false);
-  login.hidden = false;
-  tokenField.value = '';
-  say('token-wrong', wrong);
-  tokenField.focus();
+  for (const id of ['trouble', 'loading', 'choices', 'filter']) show(id, false);
+  login.show(who ?? { caller: null, methods: ['token'], keystone: false }, wrong);
 }
 
 /** Asks the API how things stand. Says whether it went well. */
 async function refresh(): Promise<boolean> {
-  const asked = api;
-  try {
-    const answer = await asked.snapshot();
-    if (asked !== api) return true;
-    snapshot = answer;
-    accepted();
-    return true;
-  } catch (error) {
-    if (asked !== api) return true;
-    failed(error);
-    return false;
+  const now = turn;
+  // Both at once, so that the first rows come soon.
+  const [state, next] = await Promise.allSettled([who ?? api.loginState(), fleets.next(api, fleet)]);
+  if (now !== turn) return true;
+  if (state.status === 'fulfilled') {
+    who = state.value;
+    showWho();
   }
+  const nobody = who && !who.caller && who.methods.length > 0;
+  const failure = [state, next].find(({ status }) => status === 'rejected');
+  if (nobody) askToLogIn(refusal);
+  else if (next.status === 'fulfilled' && !failure) accepted(next.value);
+  else failed(failure?.status === 'rejected' ? failure.reason : undefined);
+  return !failure || Boolean(nobody);
 }
 
-function accepted(): void {
+function accepted(next: Fleet): void {
+  // Who came from a console to log in goes back there.
+  const way = wayBack(location.search);
+  if (way !== undefined) {
+    poll.stop();
+    location.replace(way);
+    return;
+  }
+  fleet = next;
   current = true;
-  if (token) keepToken(token);
-  seen.take(snapshot?.lines ?? []);
-  if (!login.hidden) {
-    login.hidden = true;
-    tokenField.value = '';
+  seen.take([...next.ports.values()].map(({ line }) => line));
+  if (login.isShown) {
+    login.hide();
     element('main', HTMLElement).focus();
   }
   show('loading', false);
-  show('forget', token !== undefined);
-  show('filter', true);
   keepFocus(() => show('trouble', false));
   say('trouble-text', '');
   say('next-try', '');
@@ -159,88 +173,82 @@ function accepted(): void {
 
 function failed(error: unknown): void {
   const fault = error instanceof Fault ? error : new Fault(0, String(error));
-  if (fault.status === 401) {
-    askForToken(token ? UNKNOWN_TOKEN : '');
+  if (fault.status === 401 && who) {
+    who = { ...who, caller: null };
+    askToLogIn('Your login has ended. Log in again.');
     return;
   }
   show('loading', false);
-  trouble.hidden = false;
+  show('trouble', true);
   current = false;
-  const as = snapshot ? ` The list is as of ${words.clock(snapshot.at)}.` : '';
+  const as = fleet ? ` The list is as of ${words.clock(fleet.at)}.` : '';
   say('trouble-text', fault.message + as);
   render();
 }
 
+function showWho(): void {
+  const caller = who?.caller;
+  show('who', caller !== undefined && caller !== null);
+  show('log-out', Boolean(caller && who && who.methods.length > 0));
+  say('user-name', caller?.user ?? '');
+  say('role', caller?.role ?? '');
+  say('project-name', caller ? caller.project_name || caller.project : '');
+}
+
 function render(): void {
-  const now = new Date();
-  keepFocus(() => list.update(views(now)));
-  const servers = snapshot?.servers.length ?? 0;
-  show('empty', snapshot !== undefined && servers === 0);
-  const none = servers > 0 && element('servers', HTMLElement).childElementCount === 0;
-  say('no-match', none ? `No server's name contains “${filter.value.trim()}”.` : '');
-  const count = `${servers} server${servers === 1 ? '' : 's'}`;
-  const old = current && !snapshot?.serversAt ? '' : ', not current';
-  const at = snapshot && words.clock(snapshot.serversAt ?? snapshot.at);
-  say('freshness', at === undefined ? '' : `${count}, as of ${at}${old}`);
-  const missing = [words.describeStale(snapshot?.serversAt), words.describeSilent(snapshot?.unreachable ?? [])];
+  rows = fleet ? rowsOf(fleet, seen, underWay) : [];
+  const shown = select(rows, choice.view);
+  const isOld = !current || fleet?.serversAt !== undefined;
+  table.update(shown, choice.view, isOld);
+  choice.update(countsOf(rows));
+  for (const id of ['choices', 'filter']) show(id, rows.length > 0);
+  show('empty', fleet !== undefined && rows.length === 0);
+  show('all-seen', choice.view.chip === 'new' && shown.length > 0);
+  say('no-match', rows.length > 0 && shown.length === 0 ? 'No port fits. Choose All, and empty the filter.' : '');
+  const at = fleet && isOld ? `, as of ${words.clock(fleet.serversAt ?? fleet.at)}, not current` : '';
+  say('count', fleet ? words.countPorts(shown.length, rows.length) + at : '');
+  const missing = [words.describeStale(fleet?.serversAt), words.describeSilent(fleet?.unreachable ?? [])];
   say('missing', missing.filter(Boolean).join('\n'));
 }
 
-function views(now: Date): ServerView[] {
-  if (!snapshot) return [];
-  const ports = grouped(snapshot.lines, ({ server }) => server.id);
-  const sessions = grouped(snapshot.sessions, key);
-  const wanted = filter.value.trim().toLowerCase();
-  return snapshot.servers
-    .filter(({ name }) => name.toLowerCase().includes(wanted))
-    .map((server) => ({
-      server,
-      ports: (ports.get(server.id) ?? []).map((line) =>
-        portView(line, sessions.get(key(line)) ?? [], server.can, now),
-      ),
-      underWay: underWay.get(server.id),
-      asOf: asOf() ?? (snapshot?.serversAt && words.clock(snapshot.serversAt)),
-      silent: isSilent(server),
-      now,
-    }));
+function look(of: readonly Row[]): void {
+  seen.look(...of.flatMap(({ line }) => line ?? []));
+  render();
 }
 
-function isSilent({ host, status }: Server): boolean {
-  return status === 'HOST_LOST' || (host !== undefined && (snapshot?.unreachable.includes(host) ?? false));
+function openMenu(row: Row, opener: HTMLButtonElement): void {
+  const others = linesOf(row.server);
+  const entries = entriesOf(row, others, {
+    look: () => look([row]),
+    explain: notice,
+    log: (line) => void attempt(() => saveLog(line)),
+    people: (line) => void attempt(() => people(line, row.server)),
+    power: (power) => void changePower(row.server, power),
+  });
+  showMenu(opener, opener.ariaLabel ?? '', entries);
 }
 
-function grouped<T>(values: T[], keyOf: (value: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const value of values) {
-    const group = groups.get(keyOf(value));
-    if (group) group.push(value);
-    else groups.set(keyOf(value), [value]);
-  }
-  return groups;
+function linesOf(server: Server): Line[] {
+  return rows.flatMap(({ line }) => (line?.server.id === server.id ? line : []));
 }
 
-function portView(line: Line, sessions: Session[], can: Server['can'], now: Date): PortView {
-  if (tabs.get(key(line))?.closed === false) seen.look(line);
-  return { line, sessions, unseen: seen.unseen(line), can, asOf: asOf(), now };
+async function saveLog(line: Line): Promise<void> {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(await api.output(line, LOG));
+  link.download = `${line.server.name.replace(/[^\w.-]+/g, '_')}-${line.port}.log`;
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
-/** The time of the list, where the API does not answer now. */
-function asOf(): string | undefined {
-  return current || !snapshot ? undefined : words.clock(snapshot.at);
-}
-
-async function open(line: Line, watch: boolean): Promise<void> {
-  await attempt(async () => {
-    const opened = await openConsole(api, line, watch);
-    seen.look(line);
-    if ('tab' in opened) tabs.set(key(line), opened.tab);
-    else notice('Your browser did not open a new tab. Use this link:', opened.url);
+function people(line: Line, { can }: Server): Promise<void> {
+  return showPeople(line, {
+    sessions: (of) => api.sessions(of),
+    disconnect: can.includes('force') ? disconnect : undefined,
   });
 }
 
 async function changePower(server: Server, power: Power): Promise<void> {
-  const lines = snapshot?.lines.filter((line) => line.server.id === server.id) ?? [];
-  const question = words.askPower(server, power, lines);
+  const question = words.askPower(server, power, linesOf(server));
   if (question && !(await ask(question))) return;
   underWay.set(server.id, power);
   render();
@@ -252,33 +260,32 @@ async function changePower(server: Server, power: Power): Promise<void> {
   render();
 }
 
-async function disconnect(session: Session): Promise<void> {
+async function disconnect(session: Session): Promise<boolean> {
   const reason = await askForReason(words.askDisconnect(session, new Date()));
-  if (reason === undefined) return;
+  if (reason === undefined) return false;
   await attempt(async () => {
     await api.disconnect(session, reason);
     mention(`${session.user} was disconnected from port ${session.port} of ${session.server.name}.`);
   });
+  return true;
 }
 
 /** Does something, says why it could not be done, and shows how things stand then. */
 async function attempt(action: () => Promise<void>): Promise<void> {
-  const asked = api;
+  const now = turn;
   notice(undefined);
   try {
     await action();
   } catch (error) {
-    if (asked !== api) return;
+    if (now !== turn) return;
     notice(error instanceof Error ? error.message : String(error));
   }
-  if (asked === api) poll.now();
+  if (now !== turn) return;
+  fleets.renew();
+  poll.now();
 }
 
-function notice(text: string | undefined, url?: string): void {
-  const link = element('notice-link', HTMLAnchorElement);
-  link.hidden = url === undefined;
-  if (url) link.href = url;
-  else link.removeAttribute('href');
+function notice(text: string | undefined): void {
   keepFocus(() => show('notice', text !== undefined));
   say('notice-text', text ?? '');
 }
@@ -289,6 +296,10 @@ function mention(text: string): void {
   setTimeout(() => {
     if (element('said', HTMLElement).textContent === text) say('said', '');
   }, TOAST);
+}
+
+function on(id: string, act: () => void): void {
+  element(id, HTMLElement).addEventListener('click', act);
 }
 
 function say(id: string, text: string): void {

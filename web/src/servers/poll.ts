@@ -1,7 +1,7 @@
 // Asks again and again while somebody can see the page, and less often while it fails.
 
 /** Milliseconds between an answer and the next question. */
-const PAUSE = 3000;
+const PAUSE = 2000;
 
 /** Milliseconds after which a question that failed is asked again at the latest. */
 const LONGEST = 60_000;

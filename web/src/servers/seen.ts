@@ -14,7 +14,7 @@ export class Seen {
   private marks: Record<string, Mark> = kept();
 
   /** Takes the lines that there are. One that is new has nothing unseen. */
-  take(lines: Line[]): void {
+  take(lines: readonly Line[]): void {
     const marks = lines.map((line) => [key(line), this.marks[key(line)] ?? mark(line)] as const);
     this.marks = Object.fromEntries(marks);
     keep(this.marks);
@@ -27,9 +27,9 @@ export class Seen {
     return seen.line === line.line ? Math.max(0, line.offset - seen.offset) : line.offset;
   }
 
-  /** The line's output up to now has been looked at. */
-  look(line: Line): void {
-    this.marks[key(line)] = mark(line);
+  /** The output of these lines up to now has been looked at. */
+  look(...lines: Line[]): void {
+    for (const line of lines) this.marks[key(line)] = mark(line);
     keep(this.marks);
   }
 

@@ -1,7 +1,6 @@
 // The sentences about servers, ports and sessions. Pure functions of what the API said.
 
 import type { Line, Power, Server, Session } from './api';
-import { plain } from '../plain';
 import { count, duration, format } from '../times';
 
 /** Hosts that are named one by one. */
@@ -16,13 +15,36 @@ const STATUS: Record<Server['status'], string> = {
   SUSPENDED: 'suspended',
 };
 
-/** The state of a server; for a static one, whether its ports are reached. */
-export function describeStatus(server: Server, lines: Line[]): string {
-  if (!server.static) return STATUS[server.status] ?? server.status;
-  const reached = lines.filter(({ state }) => state === 'connected').length;
-  if (reached === lines.length) return 'serial port, reachable';
-  if (reached === 0) return 'serial port, unreachable';
-  return `serial ports, ${reached} of ${lines.length} reachable`;
+/** What a port's row says of its state. */
+export interface State {
+  state: string;
+  tone: Tone;
+  group: 'running' | 'off' | 'failed' | 'other';
+}
+
+/** The state of a port, or of a server without one. */
+export function stateOf(server: Server, line: Line | undefined, underWay: Power | undefined): State {
+  if (underWay) return { state: UNDER_WAY[underWay], tone: 'wait', group: 'other' };
+  const { status } = server;
+  const isLost = status === 'HOST_LOST' || status === 'ERROR';
+  if (isLost) return { state: STATUS[status], tone: 'bad', group: 'failed' };
+  if (line?.state === 'failed') return { state: 'failed', tone: 'bad', group: 'failed' };
+  if (line?.cause === 'crashed') return { state: 'crashed', tone: 'bad', group: 'failed' };
+  if (server.static && line) {
+    const isReached = line.state === 'connected';
+    return isReached ? running('connected') : { state: 'connecting', tone: 'wait', group: 'other' };
+  }
+  if (status === 'SHUTOFF') return { state: STATUS[status], tone: 'off', group: 'off' };
+  if (status !== 'ACTIVE') return { state: STATUS[status] ?? status, tone: 'wait', group: 'other' };
+  if (line?.state === 'waiting') return { state: 'connecting', tone: 'wait', group: 'running' };
+  return running(STATUS[status]);
+}
+
+const running = (state: string): State => ({ state, tone: 'good', group: 'running' });
+
+/** `20 of 61 ports` */
+export function countPorts(shown: number, all: number): string {
+  return shown === all ? count(all, 'port') : `${shown} of ${count(all, 'port')}`;
 }
 
 /** Why a server has no port here. */
@@ -33,7 +55,7 @@ export function describePortless({ host }: Server, silent: boolean): string {
 }
 
 /** Which hosts did not respond; nothing where all did. */
-export function describeSilent(hosts: string[]): string {
+export function describeSilent(hosts: readonly string[]): string {
   if (hosts.length === 0) return '';
   const named = hosts.slice(0, HOSTS).join(', ');
   const more = hosts.length > HOSTS ? ` and ${hosts.length - HOSTS} more` : '';
@@ -51,56 +73,31 @@ export function describeStale(at: Date | undefined): string {
   );
 }
 
-/** Why ports have no console, one a line. */
-export function describeUnusable({ unusable_ports: ports = [] }: Server): string {
-  return ports.map(({ port, reason }) => `Port ${port} has no console: ${reason}`).join('\n');
-}
-
-/** Adds the time of the last answer where the API does not answer now. */
-export function dated(words: string, asOf: string | undefined): string {
-  return asOf === undefined ? words : `${words} at ${asOf}`;
-}
-
 /** Colors of the dots. */
 export type Tone = 'good' | 'wait' | 'bad' | 'off' | 'unknown';
 
-export function toneOf(server: Server, lines: Line[]): Tone {
-  if (server.static) {
-    if (lines.some(({ state }) => state === 'failed')) return 'bad';
-    return lines.every(({ state }) => state === 'connected') ? 'good' : 'wait';
-  }
-  if (server.status === 'ACTIVE') return 'good';
-  if (server.status === 'ERROR' || server.status === 'HOST_LOST') return 'bad';
-  return server.status === 'SHUTOFF' ? 'off' : 'wait';
+/** What follows the name of who types: `lost the connection · 2 watching`. */
+export function describeOthers({ writer, watchers }: Line): string {
+  const lost = writer?.free_in === undefined ? '' : 'lost the connection';
+  const watching = watchers === 0 ? '' : `${watchers} watching`;
+  return [lost, watching].filter(Boolean).join(' · ');
 }
 
-/** Whether the guest of a connected port reads nothing now. */
-function isHalted(cause: Line['cause']): boolean {
-  return cause === 'paused' || cause === 'crashed';
+/** `alice has been typing since 09:00 (for 12 minutes)` */
+export function describeTypist({ writer }: Line, now: Date): string {
+  if (!writer) return '';
+  const lost = writer.free_in === undefined ? '' : `, lost the connection, free in ${writer.free_in} s`;
+  return `${writer.user} has been typing ${since(writer.since, now)}${lost}`;
 }
 
-export function lineTone({ state, cause }: Line): Tone {
-  if (state === 'connected') return isHalted(cause) ? 'wait' : 'good';
-  return state === 'failed' ? 'bad' : 'off';
-}
-
-export function describeState({ state, cause, reason }: Line): string {
-  const words = { waiting: 'waiting for the guest', connected: 'connected', failed: 'failed' };
-  if (state === 'connected' && !isHalted(cause)) return words.connected;
-  return reason === '' ? words[state] : `${words[state]}: ${plain(reason)}`;
-}
-
-/** `alice has been typing since 09:00 (for 12 minutes), 2 watching` */
-export function describePeople({ writer, watchers }: Line, now: Date): string {
-  const lost = writer?.free_in === undefined ? '' : `, lost the connection, free in ${writer.free_in} s`;
-  const types = writer
-    ? `${writer.user} has been typing ${since(writer.since, now)}${lost}`
-    : 'nobody is typing';
-  return watchers === 0 ? types : `${types}, ${watchers} watching`;
-}
-
-export function describeEndpoint({ endpoint }: Line): string {
-  return endpoint ? `${endpoint.kind} ${endpoint.address}` : 'no endpoint';
+/** Time since the last output, short enough for a column. */
+export function age(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  if (seconds < 5) return 'now';
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / (24 * 3600))} d`;
 }
 
 export function describeSession(session: Session, now: Date): string {
@@ -108,10 +105,6 @@ export function describeSession(session: Session, now: Date): string {
   const ends = session.ends_in === undefined ? '' : `, ends in ${session.ends_in} s`;
   const lost = session.state === 'detached' ? `, connection lost${ends}` : '';
   return `has been ${does} ${since(session.since, now)}, from ${session.address} (${session.protocol})${lost}`;
-}
-
-export function countSessions(number: number): string {
-  return count(number, 'session');
 }
 
 /** `since 09:00 (for 12 minutes)`, in the reader's own clock; the day too when it isn't today. */
@@ -141,8 +134,23 @@ export const UNDER_WAY: Record<Power, string> = {
   pause: 'pausing…',
   resume: 'resuming…',
   stop: 'stopping…',
-  reboot: 'asking it to reboot…',
+  reboot: 'rebooting…',
 };
+
+/** Why a server cannot do this now; nothing where it can. */
+export function whyNot(power: Power, { status }: Server, causes: readonly (string | undefined)[]): string {
+  const isSuspended = status === 'SUSPENDED';
+  // The lines of a suspended guest tell whether it sleeps (resume) or is saved to a disk (start).
+  const can: Record<Power, boolean> = {
+    start: ['SHUTOFF', 'ERROR'].includes(status) || (isSuspended && !causes.includes('paused')),
+    resume: status === 'PAUSED' || (isSuspended && !causes.includes('stopped')),
+    pause: status === 'ACTIVE',
+    reboot: status === 'ACTIVE',
+    stop: status === 'ACTIVE' || status === 'ERROR',
+  };
+  if (can[power]) return '';
+  return status === 'HOST_LOST' ? 'its host does not respond' : `it is ${STATUS[status] ?? status}`;
+}
 
 export function describeDone({ name }: Server, power: Power): string {
   if (power === 'start') return `${name} was started.`;
