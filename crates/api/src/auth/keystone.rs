@@ -154,7 +154,7 @@ impl Keystone {
             Ok(None) => return (Validation::Unknown, BAD),
             Err(error) => {
                 if seldom::is_due("keystone") {
-                    tracing::warn!(%error, "Keystone's response does not name the token's user");
+                    tracing::warn!(%error, "the tokens of users cannot be validated");
                 }
                 return (Validation::Away(error), AWAY);
             }
