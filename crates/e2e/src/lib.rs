@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod address;
+pub mod audit;
 pub mod cloud;
 pub mod cluster;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! The audit trail: each event is provoked on the real program, and whatever is done to the files shows.
+//! The audit trail: each event is provoked on the real program.
 
 #![allow(
     clippy::indexing_slicing,
@@ -8,60 +8,24 @@
 )]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 use serde_json::json;
-use serialproxy_e2e::PATIENCE;
+use serialproxy_e2e::audit::event;
+use serialproxy_e2e::audit::events;
+use serialproxy_e2e::audit::file;
+use serialproxy_e2e::audit::is;
+use serialproxy_e2e::audit::verify;
 use serialproxy_e2e::eventually;
-use serialproxy_e2e::full::Full;
 use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::pki::Pki;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::Server;
 use serialproxy_e2e::server::http;
-use serialproxy_e2e::server::program;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
-
-/// All events, as the API has them.
-async fn events(server: &Server) -> Vec<Value> {
-    let answer = server.get("/v1/audit").await;
-    assert_eq!(answer.status, 200, "{:?}", answer.json);
-    answer.json["events"].as_array().unwrap().clone()
-}
-
-/// Waits for an event of this name that has these members; it is the first such.
-async fn event(server: &Server, name: &str, members: Value) -> Value {
-    let mut seen = Vec::new();
-    let found = tokio::time::timeout(PATIENCE / 2, async {
-        eventually(async || {
-            let has = |event: &Value| {
-                let mut members = members.as_object().unwrap().iter();
-                event["event.name"] == name && members.all(|(name, value)| event[name] == *value)
-            };
-            seen = events(server).await;
-            seen.iter().find(|event| has(event)).cloned()
-        })
-        .await
-    });
-    let found = found.await.ok();
-    found.unwrap_or_else(|| panic!("no {name} with {members} in {seen:#?}"))
-}
-
-fn file(server: &Server) -> PathBuf {
-    server.state().join("audit/audit.jsonl")
-}
-
-/// What `serialproxy verify` prints, and whether nothing is wrong.
-fn verify(server: &Server) -> (bool, String) {
-    let state = format!("--state-dir={}", server.state().display());
-    let output = Command::new(program()).args(["verify", "--audit", &state]).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
-}
 
 #[tokio::test]
 async fn a_session_s_life_is_recorded_with_who_where_and_how_much() {
@@ -173,14 +137,58 @@ async fn users_tokens_logins_and_reloads_are_recorded_without_a_secret() {
     event(&rig.server, "user.changed", json!({"cause": "password"})).await;
     rig.server.call(Method::DELETE, "/v1/users/alice", "").await;
     event(&rig.server, "user.changed", json!({"cause": "removed"})).await;
-    rig.server.signal(Signal::HUP);
-    event(&rig.server, "config.reloaded", json!({})).await;
 
     let text = fs::read_to_string(file(&rig.server)).unwrap();
     let secret = made.json["secret"].as_str().unwrap();
     for secret in [secret, "correct horse", "battery staple", "another one"] {
         assert!(!text.contains(secret), "{secret} is in the audit trail");
     }
+}
+
+/// Waits for these words in the log.
+async fn logged(server: &Server, words: &str) {
+    eventually(async || server.log().contains(words).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_reload_is_recorded_with_what_is_in_effect_now_and_a_rejected_one_is_only_logged() {
+    let directory = tempfile::tempdir().unwrap();
+    let conf = directory.path().join("serialproxy.conf");
+    let pki = Pki::new();
+    let write = |text: &str| fs::write(&conf, format!("[DEFAULT]\nlog_level = {text}")).unwrap();
+    write("info\n");
+    let [cert, key, ..] = pki.flags();
+    let server = Server::start(&["--config-file", conf.to_str().unwrap(), &cert, &key]).await;
+    let reload = || server.signal(Signal::HUP);
+
+    write("warn\n[consoleauth]\ntoken_ttl = soon\n");
+    reload();
+    logged(&server, "SIGHUP: the configuration is not changed").await;
+    // It takes effect at the next start.
+    write("info\n[consoleauth]\ntoken_ttl = 7\n");
+    reload();
+    let unchanged = json!({"cause": "configuration", "target.id": null});
+    event(&server, "config.reloaded", unchanged).await;
+    write("warn\n");
+    reload();
+    let level = json!({"cause": "configuration", "target.id": "[DEFAULT] log_level"});
+    event(&server, "config.reloaded", level).await;
+
+    let replace = |by: &str| fs::copy(pki.file(by), pki.file("server-cert.pem")).unwrap();
+    replace("ca-key.pem");
+    reload();
+    logged(&server, "the new certificate cannot be used").await;
+    fs::copy(pki.file("next-key.pem"), pki.file("server-key.pem")).unwrap();
+    replace("next-cert.pem");
+    reload();
+    let certificate = json!({"cause": "certificate", "target.id": "[serial_console] cert"});
+    event(&server, "config.reloaded", certificate).await;
+    let all = events(&server).await;
+    let reloads = |cause| {
+        let cause = json!({"cause": cause});
+        all.iter().filter(|event| is(event, "config.reloaded", &cause)).count()
+    };
+    assert_eq!((reloads("configuration"), reloads("certificate")), (4, 1), "{all:#?}");
 }
 
 #[tokio::test]
@@ -214,32 +222,6 @@ async fn what_is_done_to_a_guest_is_recorded() {
 }
 
 #[tokio::test]
-async fn verify_names_file_and_line_of_what_was_changed() {
-    let rig = Rig::start(&[]).await;
-    for _ in 0..5 {
-        rig.token("").await;
-    }
-    event(&rig.server, "token.issued", json!({})).await;
-    let (sound, said) = verify(&rig.server);
-    assert!(sound && said.contains("nothing is wrong"), "{said}");
-    let text = eventually(async || {
-        let text = fs::read_to_string(file(&rig.server)).unwrap();
-        (text.lines().count() >= 5).then_some(text)
-    })
-    .await;
-    let lines: Vec<_> = text.split_inclusive('\n').collect();
-    let without_third = [&lines[..2], &lines[3..]].concat().concat();
-    for (changed, line) in [
-        (text.replacen("\"user.id\":\"admin\"", "\"user.id\":\"root!\"", 1), "line 1: was changed"),
-        (without_third, "line 3: does not follow the line before"),
-    ] {
-        fs::write(file(&rig.server), changed).unwrap();
-        let (sound, said) = verify(&rig.server);
-        assert!(!sound && said.starts_with(&format!("audit.jsonl {line}")), "{said}");
-    }
-}
-
-#[tokio::test]
 async fn what_somebody_types_as_a_name_forges_no_line_and_no_member() {
     let rig = Rig::start(&[]).await;
     let name = "a\u{2028}\",\"user.id\":\"root\n{\"time\":\u{9b}2J";
@@ -252,70 +234,4 @@ async fn what_somebody_types_as_a_name_forges_no_line_and_no_member() {
     let text = fs::read_to_string(file(&rig.server)).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
-}
-
-#[tokio::test]
-async fn the_client_filters_and_prints_the_trail_for_administrators() {
-    let rig = Rig::start(&[]).await;
-    rig.token("").await;
-    event(&rig.server, "token.issued", json!({})).await;
-    let run = async |arguments: &[&str]| {
-        let output = rig.server.client(&[&["audit"], arguments].concat()).await;
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let all = run(&["--server", "switch", "--user", "admin"]).await;
-    assert!(all.contains(" token.issued cause=write user.id=admin "), "{all}");
-    assert_eq!(run(&["--user", "nobody"]).await, "");
-    let trail = fs::read_to_string(file(&rig.server)).unwrap();
-    assert_eq!(run(&["-f", "json"]).await, trail, "json is the trail itself");
-    let bad = rig.server.get("/v1/audit?since=yesterday").await;
-    assert_eq!(bad.status, 400, "{:?}", bad.json);
-    let token = json!({"name": "ci", "project": "p", "role": "member"}).to_string();
-    let made = rig.server.post("/v1/tokens", &token).await;
-    let mut command = rig.server.command(&["audit"]);
-    command.env("SERIALPROXY_TOKEN", made.json["secret"].as_str().unwrap());
-    assert_eq!(within(command.output()).await.unwrap().status.code(), Some(1));
-}
-
-#[tokio::test]
-async fn without_room_for_the_trail_live_sessions_go_on_and_nothing_begins_that_has_to_be_recorded()
-{
-    let mut rig = Rig::start(&["--audit-required"]).await;
-    let token = rig.token("").await;
-    let mut socket = Socket::v1(&rig.server.proxy, &rig.token("").await, "").await;
-    socket.message("hello").await;
-    event(&rig.server, "session.opened", json!({})).await;
-    let full = Full::mount(&rig.server.state().join("audit"));
-    let path = format!("/v3/servers/{}/get-serial-console", rig.port.server());
-    let refused = eventually(async || {
-        let answer = rig.server.post(&path, "").await;
-        (answer.status == 503).then_some(answer)
-    })
-    .await;
-    assert!(refused.message().contains("audit trail"), "{}", refused.message());
-    // It is no reason to send users elsewhere.
-    eventually(async || {
-        let health = rig.server.get("/healthz").await;
-        assert_eq!(health.status, 200, "{:?}", health.json);
-        let mut reasons = health.json["reasons"].as_array()?.iter();
-        reasons.any(|reason| reason["name"] == "audit").then_some(())
-    })
-    .await;
-    let user =
-        json!({"name": "bob", "project": "p", "role": "member", "password": "correct horse"});
-    assert_eq!(rig.server.post("/v1/users", &user.to_string()).await.status, 503);
-    let raw = Socket::refused(&rig.server.proxy, &format!("/?token={token}&mode=watch"), &[]).await;
-    assert_eq!(raw.status, 503, "{raw:?}");
-    let v1 = Socket::v1(&rig.server.proxy, &token, "&mode=watch").await;
-    let (code, reason) = v1.closed().await;
-    assert!(code == 1011 && reason.starts_with("audit: "), "{code} {reason}");
-    socket.send("still").await;
-    assert_eq!(rig.guest.typed(5).await, b"still");
-
-    drop(full);
-    eventually(async || (rig.server.post(&path, "").await.status == 202).then_some(())).await;
-    let refused = json!({"cause": "audit", "user.id": "admin"});
-    event(&rig.server, "session.refused", refused).await;
-    assert!(verify(&rig.server).0, "{}", verify(&rig.server).1);
 }

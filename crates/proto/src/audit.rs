@@ -76,7 +76,7 @@ events! {
     LoginSucceeded "login.succeeded";
     /// Wrong credentials.
     LoginFailed "login.failed";
-    /// The configuration, or what it names, was read again.
+    /// Another configuration, or another certificate, is in effect.
     ConfigReloaded "config.reloaded";
     /// A host joined the cluster.
     HostEnrolled "host.enrolled";

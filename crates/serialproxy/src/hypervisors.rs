@@ -50,27 +50,32 @@ impl Hypervisors {
     }
 
     /// Uses the present content of the files from now on. If it cannot be used, logs that and keeps
-    /// the configuration.
-    pub(crate) fn reload(&self) {
-        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = self.files.stamps();
+    /// the configuration. Returns whether a file had changed and its content is used now.
+    pub(crate) fn reload(&self) -> bool {
+        let stamps = self.files.stamps();
+        let mut known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other = std::mem::replace(&mut *known, stamps.clone()) != stamps;
+        drop(known);
         match self.files.read() {
             Ok(new) => {
                 self.current.send_replace(Arc::new(new));
                 tracing::info!("the certificates for TLS to hypervisors were reloaded");
+                is_other
             }
-            Err(error) => tracing::error!(
-                "the new certificates for TLS to hypervisors cannot be used; keeping the \
-                 previous ones: {error:#}"
-            ),
+            Err(error) => {
+                tracing::error!(
+                    "the new certificates for TLS to hypervisors cannot be used; keeping the \
+                     previous ones: {error:#}"
+                );
+                false
+            }
         }
     }
 
     /// Calls [`Self::reload`] if a file has changed since it was read last.
-    pub(crate) fn reload_if_changed(&self) {
+    pub(crate) fn reload_if_changed(&self) -> bool {
         let known = self.stamps.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if self.files.stamps() != known {
-            self.reload();
-        }
+        self.files.stamps() != known && self.reload()
     }
 }
 

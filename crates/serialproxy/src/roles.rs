@@ -46,6 +46,7 @@ use crate::options::ServerArgs;
 use crate::passed;
 use crate::reload;
 use crate::reload::Reload;
+use crate::reload::Rereads;
 use crate::reload::Signals;
 use crate::state;
 use crate::watchdog::Watchdog;
@@ -61,7 +62,7 @@ fn start<F>(
     args: &ServerArgs,
     as_role: Role,
     loaded: Loaded,
-    role: impl FnOnce(Config, Files, Watchdog) -> F,
+    role: impl FnOnce(Config, Files, Watchdog, Rereads) -> F,
 ) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -94,7 +95,7 @@ fn run_here<F>(
     sources: Sources,
     loaded: Loaded,
     files: Files,
-    role: impl FnOnce(Config, Files, Watchdog) -> F,
+    role: impl FnOnce(Config, Files, Watchdog, Rereads) -> F,
 ) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -118,8 +119,9 @@ where
     let runtime = runtime.context("the program cannot start")?;
     watchdog.watch(WORKERS, runtime.handle());
     let signals = runtime.block_on(async { Signals::new() }).context("the program cannot start")?;
-    runtime.spawn(Reload::new(sources, loaded, filter).follow(signals));
-    let role = Box::pin(role(config, files, watchdog.clone()));
+    let (reload, rereads) = Reload::new(sources, loaded, filter);
+    runtime.spawn(reload.follow(signals));
+    let role = Box::pin(role(config, files, watchdog.clone(), rereads));
     runtime.block_on(watchdog.watch_main(role))
 }
 

@@ -17,11 +17,12 @@ use serialproxy_tls::Handshakes;
 use serialproxy_tls::Policy;
 use serialproxy_tls::Reception;
 use serialproxy_tls::Version;
-use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
 use crate::hypervisors::Hypervisors;
 use crate::notify;
+use crate::reload::Reread;
+use crate::reload::Rereads;
 
 /// How often the files of certificates are checked.
 const LOOK: Duration = Duration::from_secs(10);
@@ -112,38 +113,73 @@ impl Listening {
     }
 }
 
-/// Reads certificates again at each SIGHUP, and when their files have changed. Never ends.
-pub(crate) async fn renew(
-    certificates: [Option<Arc<Certificate>>; 2],
-    hypervisors: Option<Arc<Hypervisors>>,
-    mut hangup: Signal,
-    audit: Audit,
-) {
-    let mut clock = tokio::time::interval(LOOK);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        type Read = (bool, fn(&Certificate), fn(&Hypervisors));
-        let (asked, read, read_hypervisors): Read = tokio::select! {
-            Some(()) = hangup.recv() => {
-                audit.record(audit.event(EventName::ConfigReloaded));
-                (true, Certificate::reload, Hypervisors::reload)
+/// The certificates that a role reads again.
+#[derive(Debug, Default)]
+pub(crate) struct Renewal {
+    /// That for users.
+    pub(crate) users: Option<Arc<Certificate>>,
+    /// That for the API's callers.
+    pub(crate) api: Option<Arc<Certificate>>,
+    /// Those for TLS to hypervisors.
+    pub(crate) hypervisors: Option<Arc<Hypervisors>>,
+}
+
+/// Why `config.reloaded` is recorded: another configuration, or another certificate, is in effect.
+const CONFIGURATION: &str = "configuration";
+const CERTIFICATE: &str = "certificate";
+
+impl Renewal {
+    /// Reads certificates again at each SIGHUP, and when their files have changed, and records what is in
+    /// effect. Never ends.
+    pub(crate) async fn run(self, mut rereads: Rereads, audit: Audit) {
+        let renewal = Arc::new(self);
+        let mut clock = tokio::time::interval(LOOK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let reread = tokio::select! {
+                Some(reread) = rereads.recv() => Some(reread),
+                _ = clock.tick() => None,
+            };
+            let is_asked = reread.is_some();
+            if let Some(Reread::Taken(options)) = reread {
+                record(&audit, CONFIGURATION, &options.join(", "));
             }
-            _ = clock.tick() => {
-                (false, Certificate::reload_if_changed, Hypervisors::reload_if_changed)
+            let reading = Arc::clone(&renewal);
+            // The files may be on another machine.
+            let read = tokio::task::spawn_blocking(move || reading.read(is_asked)).await;
+            for option in read.unwrap_or_default() {
+                record(&audit, CERTIFICATE, option);
             }
-        };
-        if asked {
-            notify::reloading();
-        }
-        let (certificates, hypervisors) = (certificates.clone(), hypervisors.clone());
-        // The files may be on another machine.
-        let reading = move || {
-            certificates.iter().flatten().for_each(|certificate| read(certificate));
-            hypervisors.iter().for_each(|hypervisors| read_hypervisors(hypervisors));
-        };
-        let _ = tokio::task::spawn_blocking(reading).await;
-        if asked {
-            notify::reloaded();
+            if is_asked {
+                notify::reloaded();
+            }
         }
     }
+
+    /// The options whose certificates are other ones now.
+    fn read(&self, is_asked: bool) -> Vec<&'static str> {
+        type Read = (fn(&Certificate) -> bool, fn(&Hypervisors) -> bool);
+        let (read, read_hypervisors): Read = match is_asked {
+            true => (Certificate::reload, Hypervisors::reload),
+            false => (Certificate::reload_if_changed, Hypervisors::reload_if_changed),
+        };
+        let options = [
+            ("[serial_console] cert", self.users.as_deref().is_some_and(read)),
+            ("[api] cert", self.api.as_deref().is_some_and(read)),
+            (
+                "[serial_console] tls_ca_certs",
+                self.hypervisors.as_deref().is_some_and(read_hypervisors),
+            ),
+        ];
+        options.into_iter().filter(|(_, is_other)| *is_other).map(|(option, _)| option).collect()
+    }
+}
+
+/// Records that other values of these options are in effect.
+fn record(audit: &Audit, what: &str, options: &str) {
+    let event = audit.event(EventName::ConfigReloaded).cause(what);
+    audit.record(match options {
+        "" => event,
+        options => event.target(options),
+    });
 }

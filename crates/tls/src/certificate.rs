@@ -97,8 +97,8 @@ impl Certificate {
     }
 
     /// Uses the present content of the files from now on. If it cannot be used, logs that and keeps
-    /// the certificate.
-    pub fn reload(&self) {
+    /// the certificate. Returns whether another certificate is used now.
+    pub fn reload(&self) -> bool {
         let stamps = self.files.stamps();
         let read = self.files.read();
         let cert = self.files.cert.display();
@@ -106,22 +106,23 @@ impl Certificate {
         current.stamps = stamps;
         match read {
             Ok(new) => {
+                let is_other = new.cert != current.shown.cert;
                 current.shown = Arc::new(new);
                 tracing::info!(%cert, "the certificate was reloaded");
+                is_other
             }
             Err(error) => {
                 tracing::error!(%error, "the new certificate cannot be used; keeping the \
                          previous one");
+                false
             }
         }
     }
 
     /// Calls [`Self::reload`] if a file has changed since it was read last.
-    pub fn reload_if_changed(&self) {
+    pub fn reload_if_changed(&self) -> bool {
         let known = self.current.read().unwrap_or_else(PoisonError::into_inner).stamps;
-        if self.files.stamps() != known {
-            self.reload();
-        }
+        self.files.stamps() != known && self.reload()
     }
 
     /// The present certificate and its key.

@@ -17,8 +17,6 @@ use serialproxy_config::Role as ConfigRole;
 use serialproxy_config::values::AuthStrategy;
 use serialproxy_grants::Grants;
 use serialproxy_metrics::Certificate as Of;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
@@ -39,12 +37,14 @@ use crate::monitoring::Monitoring;
 use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::passed::Purpose;
+use crate::reload::Rereads;
 use crate::roles::auth;
 use crate::roles::say_ready;
 use crate::roles::shutdown_on_signal;
 use crate::roles::start;
 use crate::state;
 use crate::tls;
+use crate::tls::Renewal;
 use crate::watch_links;
 use crate::watchdog::Watchdog;
 
@@ -68,10 +68,13 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     start(args, ConfigRole::Api, loaded, serve)
 }
 
-async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    files: Files,
+    watchdog: Watchdog,
+    rereads: Rereads,
+) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    // From the beginning: it ends a process that does not wait for it.
-    let hangup = signal(SignalKind::hangup())?;
     let connections = limits::raise(false).context("the limit of open files")?;
     state::make(&config.state_dir)?;
     let _lock = state::lock(&config.state_dir, Role::Api)?;
@@ -124,7 +127,8 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     let publishing = own.publish(listing, None, &shutdown);
     let scheme = callers.scheme();
     let ready = format!("api={scheme}://{} cluster={}{metrics}", addresses.0, addresses.1);
-    tokio::spawn(tls::renew([callers.certificate, None], None, hangup, audit.clone()));
+    let renewal = Renewal { api: callers.certificate, ..Renewal::default() };
+    tokio::spawn(renewal.run(rereads, audit.clone()));
     say_ready(&ready, daemon)?;
     let stop = shutdown.cancelled_owned();
     let called = serialproxy_api::serve(listener, callers.reception, callers_from, router, stop);

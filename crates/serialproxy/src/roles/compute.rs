@@ -23,8 +23,6 @@ use serialproxy_proxy::NovaTokens;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
 use serialproxy_tls::Reception;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +44,7 @@ use crate::monitoring::Monitoring;
 use crate::monitoring::monitor;
 use crate::options::ServerArgs;
 use crate::passed::Purpose;
+use crate::reload::Rereads;
 use crate::roles::CLOSE;
 use crate::roles::check_nova_user;
 use crate::roles::close;
@@ -55,7 +54,7 @@ use crate::roles::shutdown_on_signal;
 use crate::roles::start;
 use crate::sessions;
 use crate::state;
-use crate::tls;
+use crate::tls::Renewal;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
@@ -85,10 +84,13 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
     check_nova_user(config)
 }
 
-async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+async fn serve(
+    mut config: Config,
+    files: Files,
+    watchdog: Watchdog,
+    rereads: Rereads,
+) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    // From the beginning: it ends a process that does not wait for it.
-    let hangup = signal(SignalKind::hangup())?;
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     state::make(&config.state_dir)?;
@@ -150,7 +152,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
         removed: identity.removed().clone(),
     };
     let tls = own.identity.server_config(Strangers::Refused)?;
-    tokio::spawn(tls::renew([None, None], hypervisors, hangup, audit.clone()));
+    let renewal = Renewal { hypervisors, ..Renewal::default() };
+    tokio::spawn(renewal.run(rereads, audit.clone()));
     let publishing = own.publish(listing, Some(has), &shutdown);
     let metrics = monitoring.ready();
     monitoring.serve(monitor, &shutdown);

@@ -13,8 +13,6 @@ use serialproxy_metrics::Certificate as Of;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
@@ -29,19 +27,24 @@ use crate::limits;
 use crate::listen::listen_for_users;
 use crate::monitoring::Monitoring;
 use crate::monitoring::monitor;
+use crate::reload::Rereads;
 use crate::roles::say_ready;
 use crate::roles::settings;
 use crate::roles::shutdown_on_signal;
 use crate::state;
 use crate::tls;
 use crate::tls::Listening;
+use crate::tls::Renewal;
 use crate::watchdog::Watchdog;
 
 /// Everything that can fail comes first; then users are served until a signal.
-pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    config: Config,
+    files: Files,
+    watchdog: Watchdog,
+    rereads: Rereads,
+) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    // From the beginning: it ends a process that does not wait for it.
-    let hangup = signal(SignalKind::hangup())?;
     let connections = limits::raise(false).context("the limit of open files")?;
     state::make(&config.state_dir)?;
     let _lock = state::lock(&config.state_dir, Role::Proxy)?;
@@ -71,7 +74,8 @@ pub(super) async fn serve(config: Config, files: Files, watchdog: Watchdog) -> a
     let watched = Watched::of_cluster(&own).with_certificate(Of::Proxy, users.certificate.as_ref());
     let ready = format!("proxy={}://{address}{}", users.scheme(), monitoring.ready());
     monitoring.serve(monitor(watched, &audit, watchdog.health()), &shutdown);
-    tokio::spawn(tls::renew([users.certificate, None], None, hangup, audit.clone()));
+    let renewal = Renewal { users: users.certificate, ..Renewal::default() };
+    tokio::spawn(renewal.run(rereads, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = Arc::new(proxy).serve(listener, connections, shutdown).await;
     let _ = publishing.await;

@@ -15,8 +15,6 @@ use serialproxy_proxy::NovaTokens;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Targets;
 use serialproxy_proxy::Tls;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::EXIT_USAGE;
@@ -33,6 +31,7 @@ use crate::listen::listen_for_users;
 use crate::monitoring::Monitoring;
 use crate::monitoring::monitor;
 use crate::options::ServerArgs;
+use crate::reload::Rereads;
 use crate::roles::check_nova_user;
 use crate::roles::close;
 use crate::roles::front;
@@ -43,6 +42,7 @@ use crate::roles::shutdown_on_signal;
 use crate::roles::start;
 use crate::tls;
 use crate::tls::Listening;
+use crate::tls::Renewal;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
@@ -69,14 +69,14 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         return start(args, Role::Proxy, loaded, front::serve);
     }
     let (passed_over, warnings) = (loaded.passed_over.clone(), loaded.warnings.clone());
-    start(args, Role::Proxy, loaded, async |config, files, watchdog| {
+    start(args, Role::Proxy, loaded, async |config, files, watchdog, rereads| {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
         if !passed_over.is_empty() {
             tracing::debug!("ignored, because only Nova uses them: {}", passed_over.join(", "));
         }
-        serve(config, files, watchdog).await
+        serve(config, files, watchdog, rereads).await
     })
 }
 
@@ -113,10 +113,13 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
 }
 
 /// As [`crate::roles::serve`], without an API and guests; alone, or with other proxies.
-async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    files: Files,
+    watchdog: Watchdog,
+    rereads: Rereads,
+) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    // From the beginning: it ends a process that does not wait for it.
-    let hangup = signal(SignalKind::hangup())?;
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     let daemon = config.serial_console.daemon;
@@ -165,7 +168,8 @@ async fn serve(config: Config, files: Files, watchdog: Watchdog) -> anyhow::Resu
     }
     ready.push_str(&monitoring.ready());
     monitoring.serve(monitor(watched, &audit, watchdog.health()), &shutdown);
-    tokio::spawn(tls::renew([users.certificate, None], hypervisors, hangup, audit.clone()));
+    let renewal = Renewal { users: users.certificate, hypervisors, ..Renewal::default() };
+    tokio::spawn(renewal.run(rereads, audit.clone()));
     say_ready(&ready, daemon)?;
     let served = tokio::select! {
         served = proxy.serve(listener, connections, shutdown) => served,

@@ -18,8 +18,6 @@ use serialproxy_metrics::Certificate as Of;
 use serialproxy_proxy::Backing;
 use serialproxy_proxy::Proxy;
 use serialproxy_proxy::Tls;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +35,7 @@ use crate::listen::reachable;
 use crate::monitoring::Monitoring;
 use crate::monitoring::monitor;
 use crate::options::ServerArgs;
+use crate::reload::Rereads;
 use crate::roles::CLOSE;
 use crate::roles::auth;
 use crate::roles::close;
@@ -47,6 +46,7 @@ use crate::roles::start;
 use crate::sessions;
 use crate::state;
 use crate::tls;
+use crate::tls::Renewal;
 use crate::watchdog::Watchdog;
 use crate::welcome::welcome;
 
@@ -67,10 +67,13 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
 
 /// Everything that can fail comes first, in the order of who needs whom; then all roles serve
 /// until a signal.
-async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::Result<()> {
+async fn serve(
+    mut config: Config,
+    files: Files,
+    watchdog: Watchdog,
+    rereads: Rereads,
+) -> anyhow::Result<()> {
     let shutdown = shutdown_on_signal()?;
-    // From the beginning: it ends a process that does not wait for it.
-    let hangup = signal(SignalKind::hangup())?;
     let recorded = config.serial_console.record.place.is_some();
     let connections = limits::raise(recorded).context("the limit of open files")?;
     state::make(&config.state_dir)?;
@@ -130,8 +133,8 @@ async fn serve(mut config: Config, files: Files, watchdog: Watchdog) -> anyhow::
     let (api, proxy_scheme) = (callers.scheme(), users.scheme());
     let ready =
         format!("api={api}://{} proxy={proxy_scheme}://{}{metrics}", addresses.0, addresses.1);
-    let certificates = [users.certificate, callers.certificate];
-    tokio::spawn(tls::renew(certificates, hypervisors, hangup, audit.clone()));
+    let renewal = Renewal { users: users.certificate, api: callers.certificate, hypervisors };
+    tokio::spawn(renewal.run(rereads, audit.clone()));
     // Not on this thread, so that `/healthz` is answered when it hangs.
     let stop = shutdown.clone().cancelled_owned();
     let called =
