@@ -11,6 +11,7 @@
 
 use reqwest::Method;
 use reqwest::Response;
+use rustix::process::Signal;
 use serde_json::Value;
 use serde_json::json;
 use serialproxy_e2e::address;
@@ -77,6 +78,7 @@ async fn a_login_is_kept_over_a_restart_and_a_stolen_cookie_is_worth_nothing_aft
     let (cookie, attributes) = log_in(&server, alice()).await.unwrap();
     assert_eq!(attributes, "Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
     assert_eq!(status(&server, &cookie).await, 200);
+    server.signal(Signal::TERM);
     let server = server.restart().await;
     assert_eq!(status(&server, &cookie).await, 200);
     let own = format!("http://{}", server.proxy);
