@@ -73,6 +73,55 @@ async fn start(lines: usize, echo: SocketAddr) -> (Server, Vec<TcpStream>, Vec<S
     (server, connected, sessions)
 }
 
+/// All lines, page by page; with `within`, only those that changed within that many seconds.
+async fn list(server: &Server, within: &str) -> Vec<serde_json::Value> {
+    let mut all: Vec<serde_json::Value> = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let path = format!("/v1/lines?limit=1000{within}{marker}");
+        let page = server.get(&path).await.json["lines"].as_array().unwrap().clone();
+        let Some(last) = page.last() else { return all };
+        marker = format!("&marker={}/{}", last["server"]["id"].as_str().unwrap(), last["port"]);
+        all.extend(page);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_thousands_of_lines_say_what_each_printed_and_those_of_changes_are_short() {
+    let guests = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::with_lines(LINES, guests.local_addr().unwrap(), "").await;
+    let connected = Arc::new(tokio::sync::Mutex::new(Vec::new()));
+    let accepted = Arc::clone(&connected);
+    tokio::spawn(async move {
+        // Some connections of the storm are dropped before they are accepted.
+        while let Ok((mut guest, _)) = guests.accept().await {
+            let text = [&*"starting…\r\n".repeat(300), "login: "].concat();
+            if guest.write_all(text.as_bytes()).await.is_ok() {
+                accepted.lock().await.push(guest);
+            }
+        }
+    });
+    let is_whole = |lines: &[serde_json::Value]| {
+        lines.len() == LINES && lines.iter().all(|line| line["last_line"] == "login:")
+    };
+    eventually(async || is_whole(&list(&server, "").await).then_some(())).await;
+    for what in ["that are known", "again"] {
+        let start = Instant::now();
+        let lines = list(&server, "").await;
+        println!("a list of {} lines {what} takes {:?}", lines.len(), start.elapsed());
+    }
+    eventually(async || list(&server, "&changed_within=2").await.is_empty().then_some(())).await;
+    for guest in connected.lock().await.iter_mut().take(10) {
+        let _ = guest.write_all(b"root\r\n").await;
+    }
+    let changed = eventually(async || {
+        let changed = list(&server, "&changed_within=60").await;
+        changed.iter().any(|line| line["last_line"] == "login: root").then_some(changed)
+    })
+    .await;
+    assert!(changed.iter().all(|line| line["idle"].as_u64().unwrap() <= 60), "{changed:?}");
+}
+
 /// The time of a key to the guest and back, and the machine's part of it: the same without
 /// serialproxy. 200 times each, in turn; sorted.
 async fn echoes(socket: &mut Socket, port: &mut TcpStream) -> [Vec<Duration>; 2] {
