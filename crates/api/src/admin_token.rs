@@ -37,7 +37,21 @@ pub fn has_admin_token(state_dir: &Path) -> bool {
     state_dir.join(FILE).exists()
 }
 
+/// The admin token itself. Whatever else the file holds is not returned: root sends it to the API, and the
+/// directory is the service's.
+///
+/// # Errors
+///
+/// When the file cannot be read, when others may read it, or when it holds no token.
+pub fn read_admin_token(state_dir: &Path) -> io::Result<String> {
+    text(&state_dir.join(FILE))
+}
+
 fn read(path: &Path) -> io::Result<TokenDigest> {
+    Ok(TokenDigest::of(&text(path)?))
+}
+
+fn text(path: &Path) -> io::Result<String> {
     let text = fs::read_to_string(path)?;
     let refuse = |why: &str| Err(io::Error::other(format!("{}: {why}", path.display())));
     if fs::metadata(path)?.mode() & 0o007 != 0 {
@@ -54,7 +68,7 @@ fn read(path: &Path) -> io::Result<TokenDigest> {
                  new token is created",
         );
     }
-    Ok(TokenDigest::of(token))
+    Ok(token.to_owned())
 }
 
 /// Writes the file under another name and links it into place: a reader never sees a part of it,
@@ -140,6 +154,7 @@ mod tests {
             fs::write(&path, content).unwrap();
             set_mode(&path, 0o600);
             assert!(admin_token(directory.path()).is_err(), "{content:?}");
+            assert!(read_admin_token(directory.path()).is_err(), "{content:?}");
         }
     }
 

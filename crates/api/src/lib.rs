@@ -53,6 +53,7 @@ use serialproxy_proto::request_id;
 
 pub use crate::admin_token::admin_token;
 pub use crate::admin_token::has_admin_token;
+pub use crate::admin_token::read_admin_token;
 pub use crate::auth::Auth;
 pub use crate::auth::Keystone;
 pub use crate::auth::Local;

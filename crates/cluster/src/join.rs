@@ -152,7 +152,11 @@ fn save(answer: &JoinAnswer, state_dir: &Path, key: &KeyPair) -> Result<(), Join
     Ok(())
 }
 
+/// Only root writes to the directories above it, so it may be reached over links.
 fn make_config_dir(path: &Path) -> Result<(), AuthorityError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     files::make_directory(path, Readers::All)
         .map_err(|error| AuthorityError::File { path: path.into(), error })
 }
@@ -175,8 +179,10 @@ fn save_options(
         text += &format!("etcd_ca_file = {}\n", file.display());
     }
     let path = config_dir.join("cluster.conf");
+    let resolved = config_dir.canonicalize().map(|directory| directory.join("cluster.conf"));
     // A dollar sign would refer to another option.
-    files::replace(&path, &text.replace('$', "$$"), Readers::All)
+    resolved
+        .and_then(|path| files::replace(&path, &text.replace('$', "$$"), Readers::All))
         .map_err(|error| AuthorityError::File { path: path.clone(), error })?;
     Ok(path)
 }

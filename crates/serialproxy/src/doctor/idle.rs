@@ -118,9 +118,7 @@ async fn call(subject: &Subject, method: &str, path: &str) -> anyhow::Result<Val
     let secret = match config.api.auth_strategy {
         AuthStrategy::Noauth => String::new(),
         AuthStrategy::Keystone => anyhow::bail!("the API takes tokens of Keystone only"),
-        _ => tokio::fs::read_to_string(config.state_dir.join("admin-token"))
-            .await
-            .context("the admin token")?,
+        _ => serialproxy_api::read_admin_token(&config.state_dir).context("the admin token")?,
     };
     let mut stream = wire::connect(&addresses, api_tls(subject)?).await.context("the API")?;
     let request = format!(
