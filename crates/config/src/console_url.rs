@@ -29,15 +29,15 @@ impl SerialConsole {
         format!("{scheme}://{host}:{port}/serial.html")
     }
 
-    /// Whether users have TLS. A certificate that is set has to be there; only the file that `cert` names by
-    /// default may be missing.
+    /// Whether users have TLS. A certificate that is set has to be there, except in Nova's place; the file that
+    /// `cert` names by default may be missing.
     pub fn has_certificate(&self) -> bool {
         if self.cert.as_os_str().is_empty() {
             return false;
         }
         let found = self.cert.metadata();
         let is_missing = found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        !(is_missing && self.names_default_certificate())
+        !(is_missing && (self.cert_may_be_missing || self.names_default_certificate()))
     }
 
     fn names_default_certificate(&self) -> bool {

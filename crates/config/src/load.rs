@@ -71,6 +71,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let is_novas = effective.is_novas();
     let mut loaded = Loaded { config, settings, is_novas, passed_over, warnings };
     loaded.config.state_dir = state_dir;
+    loaded.config.serial_console.cert_may_be_missing = is_novas;
     for option in options() {
         loaded.settle(option, &effective, &mut problems);
     }

@@ -116,9 +116,10 @@ pub struct SerialConsole {
     pub port_range: PortRange,
     /// Directory that replaces the built-in pages.
     pub web: Option<PathBuf>,
-    /// Certificate of the proxy's port (PEM); where the file does not exist, or the path is empty, there
-    /// is no TLS.
+    /// Certificate of the proxy's port (PEM); where the path is empty, there is no TLS.
     pub cert: PathBuf,
+    /// Whether there is no TLS where `cert` is set to a file that does not exist, as in Nova's proxy.
+    pub cert_may_be_missing: bool,
     /// Its private key, if it is not in `cert` (PEM).
     pub key: Option<PathBuf>,
     /// Whether users' connections without TLS are refused.

@@ -298,6 +298,9 @@ fn what_nova_has_a_default_for_is_taken_and_told() {
     assert_eq!(listens(&set), "10.0.0.7");
     assert!(warnings(&set).is_empty());
     let path = "[DEFAULT]\ncert = $state_path/cert.pem\n";
+    assert!(
+        !named("nova.conf", path, Role::Proxy).unwrap().config.serial_console.has_certificate()
+    );
     let cert =
         |text: &str| named("nova.conf", text, Role::Proxy).unwrap().config.serial_console.cert;
     assert_eq!(cert(path), Path::new("/var/lib/nova/cert.pem"));
