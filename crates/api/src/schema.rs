@@ -210,7 +210,8 @@ fn audit() -> Named {
             ("bytes.out", count()),
         ],
     );
-    let optional = [("next", text()), ("unreachable", json!({"type": "array", "items": text()}))];
+    let hosts = || json!({"type": "array", "items": text()});
+    let optional = [("next", text()), ("unreachable", hosts()), ("not_included", hosts())];
     vec![
         ("AuditEvent", event),
         ("AuditEvents", with(object(&[("events", list("AuditEvent"))]), &optional)),

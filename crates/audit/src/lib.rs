@@ -80,6 +80,7 @@ struct Shared {
     /// Whether the last write succeeded. One that hangs changes nothing of it.
     writable: AtomicBool,
     turns: Turns,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Audit {
@@ -96,10 +97,10 @@ impl Audit {
             directory: directory.clone(),
             writable: AtomicBool::new(false),
             turns: Turns::default(),
+            outbox: syslog.map(Outbox::start).transpose()?,
         });
         let trail = Trail::new(directory, max_size, max_age);
-        let outbox = syslog.map(Outbox::start).transpose()?;
-        let writer = Writer::new(Arc::clone(&shared), trail, outbox);
+        let writer = Writer::new(Arc::clone(&shared), trail);
         thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
         shared.queue.wait_until_tried(START);
         Ok(Self(Some(shared)))
@@ -150,5 +151,11 @@ impl Audit {
     /// Waits until what was recorded so far is written; false when that takes too long.
     pub fn flush(&self, within: Duration) -> bool {
         self.0.as_ref().is_none_or(|shared| shared.queue.flush(within))
+    }
+
+    /// Waits until what is written is sent to the syslog server; how many events are not in time.
+    pub fn unsent(&self, within: Duration) -> usize {
+        let outbox = self.0.as_ref().and_then(|shared| shared.outbox.as_ref());
+        outbox.map_or(0, |outbox| outbox.unsent(within))
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serialproxy_proto::audit::Event;
 use serialproxy_proto::audit::Marker;
+use serialproxy_proto::audit::Others;
 use serialproxy_proto::audit::Page;
 use serialproxy_proto::audit::Query;
 
@@ -69,8 +70,10 @@ fn read_within(directory: &Path, query: &Query, look: usize) -> io::Result<Page>
     Ok(page.until(None))
 }
 
-/// The first events of the pages of several hosts, each of which was asked for the same.
-pub fn merge(pages: Vec<Page>, query: &Query, unreachable: Vec<String>) -> Page {
+/// The first events of this host and of others, each of which was asked for the same.
+pub fn merge(own: Page, others: Others, query: &Query) -> Page {
+    let Others { mut pages, unreachable, not_included } = others;
+    pages.push(own);
     // Behind where a page ends, its host may have events before those of others.
     let ends = pages.iter().filter_map(|page| page.next.clone());
     let end = ends.filter(|end| query.marker.as_ref().is_none_or(|before| end > before)).min();
@@ -84,11 +87,11 @@ pub fn merge(pages: Vec<Page>, query: &Query, unreachable: Vec<String>) -> Page 
         }
         if !page.add(event) {
             let reached = page.reached.take();
-            return Page { unreachable, ..page.until(reached) };
+            return Page { unreachable, not_included, ..page.until(reached) };
         }
         page.reached = Some(marker);
     }
-    Page { unreachable, ..page.until(end) }
+    Page { unreachable, not_included, ..page.until(end) }
 }
 
 /// A page that is being filled.
@@ -118,7 +121,7 @@ impl Filling {
     }
 
     fn until(self, next: Option<Marker>) -> Page {
-        Page { events: self.events, next, unreachable: Vec::new() }
+        Page { events: self.events, next, ..Page::default() }
     }
 }
 
@@ -290,19 +293,20 @@ mod tests {
         let page = |events: &[(i64, &str)], next| {
             let events: Vec<_> = events.iter().map(|(at, user)| sealed(*at, user)).collect();
             let next = events.last().filter(|_| next).map(Marker::of);
-            Page { events, next, unreachable: Vec::new() }
+            Page { events, next, ..Page::default() }
         };
+        let others = |page| Others { pages: vec![page], ..Others::default() };
         let cut = page(&[(1, "a"), (4, "a")], true);
         let whole = page(&[(2, "a"), (3, "b"), (5, "a")], false);
         let query = Query { user: Some("a".into()), ..query() };
-        let merged = merge(vec![cut.clone(), whole], &query, Vec::new());
+        let merged = merge(cut.clone(), others(whole), &query);
         let times = |page: &Page| {
             page.events.iter().map(|event| event.time.as_second() % 100).collect::<Vec<_>>()
         };
         assert_eq!((times(&merged), &merged.next), (vec![1, 2, 4], &cut.next));
         // A host answers what it was not asked for.
         let query = Query { marker: merged.next, ..query };
-        let merged = merge(vec![cut, page(&[(2, "a"), (6, "a")], false)], &query, Vec::new());
+        let merged = merge(cut, others(page(&[(2, "a"), (6, "a")], false)), &query);
         assert_eq!((times(&merged), merged.next), (vec![6], None));
     }
 }

@@ -25,26 +25,8 @@ const HASH: &str = r#","hash":""#;
 /// The line of an event that follows the line with this hash, without its newline.
 pub(crate) fn seal(event: &Event, prev: &str) -> Result<Event, serde_json::Error> {
     let sealed = Event { prev: prev.to_owned(), hash: String::new(), ..bounded(event) };
-    let hash = hash(json(&sealed)?.as_bytes());
+    let hash = hash(sealed.text()?.as_bytes());
     Ok(Event { hash, ..sealed })
-}
-
-/// The text of a sealed event: ASCII, so that nothing in it ends a line or changes a terminal.
-pub(crate) fn json(event: &Event) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(event)?;
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            ' '..='~' => line.push(c),
-            // Only strings have other characters.
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(line, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    Ok(line)
 }
 
 /// Reads a line, whose hash has to be right.
@@ -105,7 +87,7 @@ mod tests {
 
     fn line(user: &str) -> String {
         let event = Event::new(EventName::LoginFailed, Timestamp::UNIX_EPOCH).user(user);
-        json(&seal(&event, GENESIS).unwrap()).unwrap()
+        seal(&event, GENESIS).unwrap().text().unwrap()
     }
 
     #[test]
@@ -135,7 +117,7 @@ mod tests {
         let event = Event::new(EventName::UserChanged, Timestamp::UNIX_EPOCH).user(&*long);
         let event = event.project(Some(long.clone())).address(&*long).cause(&long).target(&*long);
         let event = Event { request: Some(long.clone()), server_name: Some(long), ..event };
-        let line = json(&seal(&event, GENESIS).unwrap()).unwrap();
+        let line = seal(&event, GENESIS).unwrap().text().unwrap();
         assert!(line.len() < LINE, "{}", line.len());
         open(line.as_bytes()).unwrap();
     }

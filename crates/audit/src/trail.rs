@@ -98,7 +98,7 @@ impl Trail {
         let gaps = usize::from(gap.is_some());
         for event in gap.iter().chain(events) {
             let event = end.following(event)?;
-            let line = seal::json(&event)?;
+            let line = event.text()?;
             let is_full = end.size + line.len() as u64 >= self.max_size;
             // The events of a file are in order, so that who reads it finds a time in it.
             let is_earlier = end.last.is_some_and(|last| event.time < last);

@@ -8,7 +8,6 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::Shared;
-use crate::syslog::Outbox;
 use crate::trail::Trail;
 
 /// Events that are written together.
@@ -23,14 +22,13 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     trail: Trail,
-    outbox: Option<Arc<Outbox>>,
     /// Whether the last attempt failed.
     fails: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, trail: Trail, outbox: Option<Arc<Outbox>>) -> Self {
-        Self { shared, trail, outbox, fails: false }
+    pub(crate) fn new(shared: Arc<Shared>, trail: Trail) -> Self {
+        Self { shared, trail, fails: false }
     }
 
     /// Writes until the process ends.
@@ -44,7 +42,7 @@ impl Writer {
                 looked = Some(Instant::now());
                 let bytes: usize = written.lines.iter().map(|line| line.len() + 1).sum();
                 serialproxy_metrics::AUDIT_BYTES.add(bytes as u64);
-                if let Some(outbox) = &self.outbox {
+                if let Some(outbox) = &self.shared.outbox {
                     written.lines.iter().for_each(|line| outbox.put(line));
                 }
                 events.drain(..written.events.min(events.len()));

@@ -100,3 +100,24 @@ fn a_server_that_is_away_holds_nothing_up_and_hears_how_much_is_missing() {
     assert!(gap.contains(r#""event.name":"audit.gap""#) && gap.contains(r#""count":905"#), "{gap}");
     assert!(message(&mut stream).contains("token.issued"));
 }
+
+#[test]
+fn a_server_that_reads_nothing_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let audit = start(&directory, listener.local_addr().unwrap());
+    let long = "x".repeat(255);
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        for _ in 0..100 {
+            audit.record(audit.event(EventName::PenChanged).user(&*long).target(&*long));
+        }
+        assert!(audit.flush(PATIENCE));
+        if streams.is_empty() {
+            streams.push(accept(&listener));
+        }
+    }
+    assert!(audit.unsent(Duration::ZERO) > 1000);
+    let verified = serialproxy_audit::verify(&directory.path().join("audit")).unwrap();
+    assert_eq!((verified.events, verified.flaws.len()), (10_000, 0));
+}

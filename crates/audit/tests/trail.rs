@@ -22,6 +22,7 @@ use serialproxy_audit::Verified;
 use serialproxy_audit::merge;
 use serialproxy_audit::read;
 use serialproxy_audit::verify;
+use serialproxy_proto::audit::Others;
 use serialproxy_proto::audit::Query;
 use serialproxy_proto::id::ServerId;
 use tempfile::TempDir;
@@ -376,8 +377,10 @@ fn pages_follow_each_other_and_those_of_hosts_are_merged() {
     let mut query = Query { limit: 4, ..Query::default() };
     let mut seen = Vec::new();
     loop {
-        let pages = [&one, &two].map(|place| read(&place.directory(), &query).unwrap());
-        let page = merge(pages.into(), &query, vec!["lost".into()]);
+        let [own, other] = [&one, &two].map(|place| read(&place.directory(), &query).unwrap());
+        let unreachable = vec!["lost".into()];
+        let others = Others { pages: vec![other], unreachable, ..Others::default() };
+        let page = merge(own, others, &query);
         assert_eq!(page.unreachable, ["lost"]);
         assert!(page.events.len() <= 4);
         seen.extend(page.events);

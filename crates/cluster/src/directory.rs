@@ -46,6 +46,9 @@ pub struct Host {
     /// Whether it boots guests.
     #[serde(default)]
     pub libvirt: bool,
+    /// Whether its address is where users connect: it has no cluster listener.
+    #[serde(default)]
+    pub for_users: bool,
     /// Whether it accepts no new sessions.
     #[serde(default)]
     pub draining: bool,
@@ -61,8 +64,8 @@ impl Host {
     /// A process with this role, which other hosts reach at this address.
     pub fn of(address: String, role: Role) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let (libvirt, draining, conflicts) = (false, false, Vec::new());
-        Self { address, roles: vec![role], version, libvirt, draining, conflicts }
+        let (libvirt, for_users, draining, conflicts) = (false, false, false, Vec::new());
+        Self { address, roles: vec![role], version, libvirt, for_users, draining, conflicts }
     }
 }
 
@@ -152,15 +155,25 @@ impl Directory {
         })
     }
 
-    /// Names and addresses of all hosts that are up in this role.
+    /// Names and addresses of all hosts that are up in this role and have a cluster listener for it.
     pub fn up(&self, role: Role) -> Vec<(String, String)> {
         self.hosts.read(|hosts| {
-            let up = hosts.iter().filter(|(_, host)| host.value.roles.contains(&role));
-            let named = up.map(|(key, host)| {
-                let name = key.split_once('/').map_or(key.as_str(), |(name, _)| name);
-                (name.to_owned(), host.value.address.clone())
-            });
-            named.collect()
+            let has = |host: &Host| host.roles.contains(&role) && !host.for_users;
+            let up = hosts.iter().filter(|(_, host)| has(&host.value));
+            up.map(|(key, host)| (name_of(key).to_owned(), host.value.address.clone())).collect()
+        })
+    }
+
+    /// Whether a process of this host is up.
+    pub(crate) fn is_up(&self, name: &str) -> bool {
+        self.hosts.read(|hosts| hosts.keys().any(|key| name_of(key) == name))
+    }
+
+    /// Names of all hosts that are up, of which a process has no cluster listener.
+    pub(crate) fn for_users(&self) -> BTreeSet<String> {
+        self.hosts.read(|hosts| {
+            let them = hosts.iter().filter(|(_, host)| host.value.for_users);
+            them.map(|(key, _)| name_of(key).to_owned()).collect()
         })
     }
 
@@ -218,4 +231,9 @@ impl Directory {
             unusable_ports: listed.unusable_ports.clone(),
         }
     }
+}
+
+/// The host of a key below `hosts/`.
+fn name_of(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(name, _)| name)
 }

@@ -93,6 +93,12 @@ impl Members {
         Ok(self.0.count(&format!("{REMOVED}{serial}")).await? > 0)
     }
 
+    /// The names of all hosts that joined, whether they are up or not.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, EtcdError> {
+        let members = self.0.list::<IgnoredAny>(MEMBERS, MOST_MEMBERS).await?;
+        Ok(members.into_iter().map(|(name, _)| name).collect())
+    }
+
     /// Makes a code with which one host may join, within a time and with these roles.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use futures_util::stream;
 use serde::de::DeserializeOwned;
 use serialproxy_etcd::Entry;
 use serialproxy_proto::api;
-use serialproxy_proto::audit;
+use serialproxy_proto::audit::Others;
 use serialproxy_proto::audit::Query;
 use serialproxy_proto::audit::Trails;
 use serialproxy_proto::compute::Answer;
@@ -33,6 +33,7 @@ use serialproxy_proto::id::SessionId;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
+use crate::Members;
 use crate::Role;
 use crate::directory::Directory;
 use crate::directory::Listed;
@@ -53,6 +54,8 @@ const AT_ONCE: usize = 128;
 pub struct Remote {
     directory: Directory,
     links: Links,
+    /// The hosts that joined, where etcd has them.
+    members: Option<Members>,
 }
 
 /// The answers of many hosts, and the hosts that did not answer.
@@ -64,7 +67,13 @@ struct Gathered<T> {
 impl Remote {
     /// The servers in this directory, reached over these links.
     pub fn new(directory: Directory, links: Links) -> Self {
-        Self { directory, links }
+        Self { directory, links, members: None }
+    }
+
+    /// The same, which also knows of hosts that are down and have no servers.
+    #[must_use]
+    pub fn with_members(self, members: Members) -> Self {
+        Self { members: Some(members), ..self }
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -131,31 +140,49 @@ impl Remote {
                     silent.remove(&host);
                     answers.push((host, answer));
                 }
-                Err(ComputeError::Unavailable(_)) => {}
-                Err(error) => {
-                    tracing::debug!(host, %error, "a host has no answer");
-                    silent.remove(&host);
-                }
+                // What it knows is missing, whatever the reason is.
+                Err(error) => tracing::debug!(host, %error, "a host has no answer"),
             }
         }
         Ok((answers, silent))
     }
 
-    /// The trails of the compute and api hosts. What two processes of a host write to is asked for twice.
-    async fn trails(&self, query: Query) -> Result<(Vec<audit::Page>, Vec<String>), ComputeError> {
+    /// The hosts that joined and are not up.
+    async fn down(&self) -> Vec<String> {
+        let Some(members) = &self.members else { return Vec::new() };
+        let mut names = members.names().await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the members of the cluster are not known");
+            Vec::new()
+        });
+        names.retain(|name| !self.directory.is_up(name));
+        names
+    }
+
+    /// The trails of all hosts. What two processes of a host write to is asked for twice.
+    async fn trails(&self, query: Query) -> Result<Others, ComputeError> {
         let call = Call::Audit(query);
-        let (compute, api) =
-            tokio::join!(self.ask_role(Role::Compute, &call), self.ask_role(Role::Api, &call));
-        let ((mut said, mut silent), (of_api, silent_api)) = (compute?, api?);
-        said.extend(of_api);
-        silent.extend(silent_api);
+        let ask = |role| self.ask_role(role, &call);
+        let asked = tokio::join!(ask(Role::Compute), ask(Role::Api), ask(Role::Proxy));
+        let (mut said, mut silent) = asked.0?;
+        for (of_role, silent_of_role) in [asked.1?, asked.2?] {
+            said.extend(of_role);
+            silent.extend(silent_of_role);
+        }
         silent.extend(self.directory.lost());
-        Ok((said.into_iter().map(|(_, page)| page).collect(), silent.into_iter().collect()))
+        silent.extend(self.down().await);
+        let mut not_included = self.directory.for_users();
+        // A host's processes have one trail.
+        not_included.retain(|host| !silent.contains(host) && said.iter().all(|(by, _)| by != host));
+        Ok(Others {
+            pages: said.into_iter().map(|(_, page)| page).collect(),
+            unreachable: silent.into_iter().collect(),
+            not_included: not_included.into_iter().collect(),
+        })
     }
 }
 
 impl Trails for Remote {
-    fn pages(&self, query: Query) -> Answer<'_, (Vec<audit::Page>, Vec<String>)> {
+    fn others(&self, query: Query) -> Answer<'_, Others> {
         Box::pin(self.trails(query))
     }
 }

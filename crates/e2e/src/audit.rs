@@ -50,3 +50,35 @@ pub fn verify(server: &Server) -> (bool, String) {
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(said).unwrap())
 }
+
+/// Checks that each event says who did what, from where, and to what.
+pub async fn are_complete(server: &Server) {
+    for event in events(server).await {
+        let name = event["event.name"].as_str().unwrap();
+        let missing: Vec<_> =
+            members(name).iter().filter(|member| event[**member].is_null()).collect();
+        assert!(missing.is_empty(), "without {missing:?}: {event}");
+    }
+}
+
+/// The members that an event of this name has in any case.
+fn members(name: &str) -> &'static [&'static str] {
+    match name {
+        "token.issued" => &["user.id", "client.address", "server.id", "console.port", "cause"],
+        "token.used" => &["user.id", "client.address", "session.id", "server.id", "console.port"],
+        "session.opened" | "session.ended" | "session.forced" | "pen.changed" => {
+            &["user.id", "client.address", "session.id", "server.id", "console.port", "cause"]
+        }
+        "guest.break" | "guest.sysrq" => {
+            &["user.id", "client.address", "server.id", "console.port"]
+        }
+        "guest.power" | "token.revoked" => &["user.id", "client.address", "server.id", "cause"],
+        "user.changed" | "apitoken.changed" => {
+            &["user.id", "client.address", "request.id", "target.id", "cause"]
+        }
+        "login.succeeded" => &["user.id", "client.address", "request.id", "cause"],
+        // Nobody is known yet.
+        "login.failed" | "token.refused" | "session.refused" => &["client.address", "cause"],
+        _ => &["time", "prev", "hash"],
+    }
+}

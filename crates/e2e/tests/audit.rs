@@ -8,11 +8,13 @@
 )]
 
 use std::fs;
+use std::path::Path;
 
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_e2e::audit::are_complete;
 use serialproxy_e2e::audit::event;
 use serialproxy_e2e::audit::events;
 use serialproxy_e2e::audit::file;
@@ -26,6 +28,7 @@ use serialproxy_e2e::server::Server;
 use serialproxy_e2e::server::http;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
+use serialproxy_proto::audit::EventName;
 
 #[tokio::test]
 async fn a_session_s_life_is_recorded_with_who_where_and_how_much() {
@@ -60,6 +63,7 @@ async fn a_session_s_life_is_recorded_with_who_where_and_how_much() {
     let text = fs::read_to_string(file(&rig.server)).unwrap();
     assert!(!text.contains(&token), "a token is in the audit trail");
     assert!(verify(&rig.server).0);
+    are_complete(&rig.server).await;
 }
 
 #[tokio::test]
@@ -78,6 +82,7 @@ async fn who_is_refused_is_recorded_with_the_cause() {
     writer.send("x").await;
     Socket::refused(proxy, &path, &[("sec-websocket-version", "7")]).await;
     event(&rig.server, "session.refused", json!({"cause": "handshake"})).await;
+    are_complete(&rig.server).await;
 }
 
 #[tokio::test]
@@ -101,10 +106,11 @@ async fn who_takes_the_pen_or_ends_a_session_is_recorded_with_whom_it_hit() {
     assert!(forced["request.id"].is_string(), "{forced}");
     event(&rig.server, "session.ended", json!({"session.id": second_id, "cause": "forced"})).await;
     event(&rig.server, "pen.changed", json!({"session.id": second_id, "cause": "left"})).await;
+    are_complete(&rig.server).await;
 }
 
 #[tokio::test]
-async fn users_tokens_logins_and_reloads_are_recorded_without_a_secret() {
+async fn users_tokens_and_logins_are_recorded_without_a_secret() {
     let rig = Rig::start(&[]).await;
     let user =
         json!({"name": "alice", "project": "p", "role": "member", "password": "correct horse"});
@@ -143,6 +149,7 @@ async fn users_tokens_logins_and_reloads_are_recorded_without_a_secret() {
     for secret in [secret, "correct horse", "battery staple", "another one"] {
         assert!(!text.contains(secret), "{secret} is in the audit trail");
     }
+    are_complete(&rig.server).await;
 }
 
 /// Waits for these words in the log.
@@ -219,6 +226,7 @@ async fn what_is_done_to_a_guest_is_recorded() {
     assert_eq!(host.server.call(Method::DELETE, &server, "").await.status, 204);
     event(&host.server, "guest.power", of_guest("delete")).await;
     event(&host.server, "token.revoked", of_guest("gone")).await;
+    are_complete(&host.server).await;
 }
 
 #[tokio::test]
@@ -234,4 +242,19 @@ async fn what_somebody_types_as_a_name_forges_no_line_and_no_member() {
     let text = fs::read_to_string(file(&rig.server)).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
+}
+
+/// Their part of the program is not there yet.
+const LATER: [EventName; 1] = [EventName::JournalDeleted];
+
+#[test]
+fn a_test_provokes_each_event() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let files = fs::read_dir(tests).unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.is_file());
+    let text: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let is_tested = |name: &EventName| text.contains(&format!("\"{}\"", name.as_str()));
+    let now = EventName::ALL.iter().filter(|name| !LATER.contains(name));
+    let untested: Vec<_> = now.filter(|name| !is_tested(name)).collect();
+    assert!(untested.is_empty(), "{untested:?}");
 }

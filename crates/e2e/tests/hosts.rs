@@ -19,7 +19,10 @@ use serialproxy_e2e::cluster::Role;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::port::Guest;
 use serialproxy_e2e::port::Port;
+use serialproxy_e2e::server::program;
 use serialproxy_e2e::socket::Socket;
+use serialproxy_e2e::stderr;
+use serialproxy_e2e::within;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
@@ -380,10 +383,36 @@ async fn the_api_shows_what_all_hosts_recorded_and_names_those_that_do_not_answe
     for name in ["token.issued", "token.used", "session.opened"] {
         eventually(async || has(&events().await, name).then_some(())).await;
     }
-    assert_eq!(events().await["unreachable"], Value::Null);
+    let page = events().await;
+    assert_eq!((&page["unreachable"], &page["not_included"]), (&Value::Null, &Value::Null));
     two.compute.freeze().await;
     let page = events().await;
     assert_eq!(page["unreachable"], serde_json::json!(["hv1"]));
     assert!(has(&page, "token.issued") && !has(&page, "session.opened"), "{page}");
     two.compute.thaw();
+}
+
+#[tokio::test]
+async fn the_api_names_hosts_whose_events_no_other_host_can_read() {
+    let two = Two::start().await;
+    two.cluster.certify("front", &["proxy"]);
+    let _beside_the_api = two.proxy().await;
+    let proxy = two.proxy_on("front").await;
+    Socket::refused(&proxy.proxy(), "/?token=wrong", &[]).await;
+    let page = eventually(async || {
+        let page = two.api.call(Method::GET, "/v1/audit", "").await.json;
+        (page["not_included"] != Value::Null).then_some(page)
+    })
+    .await;
+    assert_eq!(page["not_included"], serde_json::json!(["front"]), "{page}");
+    assert_eq!(page["unreachable"], Value::Null, "{page}");
+    let mut client = tokio::process::Command::new(program());
+    client.arg("audit").env("SERIALPROXY_API_URL", two.api.api());
+    client.env("SERIALPROXY_TOKEN", two.api.admin_token());
+    let said = stderr(&within(client.output()).await.unwrap());
+    assert!(
+        said.contains("no events of hosts that have the role proxy alone")
+            && said.contains("front"),
+        "{said}"
+    );
 }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
+use reqwest::Method;
 use serde_json::Value;
 use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cluster::Cluster;
@@ -170,6 +171,23 @@ impl Drop for Rig {
             assert_eq!(self.port.seen.lock().unwrap().most, 1, "connections at a time");
         }
     }
+}
+
+#[tokio::test]
+async fn the_api_shows_what_the_proxies_recorded() {
+    let rig = Rig::new().await;
+    let proxy = rig.proxy("p1").await;
+    rig.cluster.certify("ctl", &["api"]);
+    let api = rig.cluster.start("ctl", "api", &[]).await;
+    let _session = rig.attached(&proxy).await;
+    let page = eventually(async || {
+        let page = api.call(Method::GET, "/v1/audit", "").await.json;
+        let mut events = page["events"].as_array()?.iter();
+        let is_opened = events.any(|event| event["event.name"] == "session.opened");
+        is_opened.then_some(page)
+    })
+    .await;
+    assert_eq!((&page["unreachable"], &page["not_included"]), (&Value::Null, &Value::Null));
 }
 
 /// Waits until a session is told that its line is in this state.

@@ -33,24 +33,36 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     own.chain(directories.iter().flat_map(|path| self::files(path, ending))).collect()
 }
 
-/// What stands between the quotes of the program's Rust, with continued lines joined. Some of it is code
-/// between two strings.
+/// A file of Rust without its tests, with continued lines joined; in its strings, a mark stands for a quote.
+fn code(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let (own, _) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((&text, ""));
+    let mut parts = own.split("\\\n");
+    let first = parts.next().unwrap().to_owned();
+    let joined = parts.fold(first, |joined, part| joined + part.trim_start());
+    joined.replace("\\\"", "\u{1}")
+}
+
+/// What stands between the quotes of the program's Rust. Some of it is code between two strings.
 fn strings_of_rust() -> Vec<String> {
     let crates = std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap());
     let shipped = crates.filter(|entry| entry.file_name() != "e2e" && entry.file_name() != "bench");
     let files = shipped.flat_map(|entry| files(&entry.path().join("src"), ".rs"));
     let mut strings = Vec::new();
     for file in files.filter(|file| !file.ends_with("tests.rs")) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let (own, _) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((&text, ""));
-        let mut parts = own.split("\\\n");
-        let first = parts.next().unwrap().to_owned();
-        let joined = parts.fold(first, |joined, part| joined + part.trim_start());
-        let marked = joined.replace("\\\"", "\u{1}");
-        strings.extend(marked.split('"').map(|string| string.replace('\u{1}', "\"")));
+        let code = code(&file);
+        strings.extend(code.split('"').map(|string| string.replace('\u{1}', "\"")));
     }
     strings.retain(|string| !string.contains('\n'));
     strings
+}
+
+/// The texts of the warnings and errors that a file of Rust logs.
+fn complaints(file: &Path) -> Vec<String> {
+    let code = code(file).replace("tracing::error!(", "tracing::warn!(");
+    let calls = code.split("tracing::warn!(").skip(1).map(|rest| rest.split(");").next().unwrap());
+    let text = |call: &str| call.split('"').skip(1).step_by(2).last().unwrap().to_owned();
+    calls.map(text).collect()
 }
 
 /// The lines of the page's source, with strings joined that are added over several lines.
@@ -95,6 +107,34 @@ fn the_program_says_what_the_document_quotes() {
     let is_said = |text: &&&str| sources.iter().any(|source| holds(source, text));
     let unknown: Vec<_> = texts.iter().filter(|text| !is_said(text)).collect();
     assert!(unknown.is_empty(), "nothing in the program says: {unknown:#?}");
+}
+
+/// Of these, the document explains each warning and error.
+const EXPLAINED: [&str; 9] = [
+    "audit/src",
+    "serialproxy/src/audit.rs",
+    "serialproxy/src/checks.rs",
+    "serialproxy/src/hypervisors.rs",
+    "serialproxy/src/logging.rs",
+    "serialproxy/src/monitoring.rs",
+    "serialproxy/src/notify.rs",
+    "serialproxy/src/reload.rs",
+    "serialproxy/src/tls.rs",
+];
+
+#[test]
+fn the_document_quotes_what_audit_metrics_and_logs_complain_of() {
+    let entries = entries();
+    let quoted: Vec<&str> = entries.iter().flat_map(|entry| quoted(&entry[0])).collect();
+    let files = EXPLAINED.iter().flat_map(|path| match root().join("crates").join(path) {
+        path if path.is_dir() => files(&path, ".rs"),
+        path => vec![path],
+    });
+    let said: Vec<String> = files.flat_map(|file| complaints(&file)).collect();
+    assert!(said.len() > 10, "{said:#?}");
+    let is_quoted = |text: &&String| quoted.iter().any(|quoted| holds(text, quoted));
+    let missing: Vec<_> = said.iter().filter(|text| !is_quoted(text)).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md does not say: {missing:#?}");
 }
 
 #[test]

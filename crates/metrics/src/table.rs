@@ -136,6 +136,8 @@ metrics! {
     AUDIT_BYTES = "serialproxy_audit_bytes_total" Counter ();
     /// Audit events that are missing because the trail could not be written; refusals over their rate do not count.
     AUDIT_DROPPED = "serialproxy_audit_dropped_total" Counter ();
+    /// Audit events that found no room to wait for the syslog server.
+    AUDIT_SYSLOG_DROPPED = "serialproxy_audit_syslog_dropped_total" Counter ();
     /// 1 for each thing that degrades this process or keeps it from serving, as in /healthz.
     UNHEALTHY = "serialproxy_unhealthy" Gauge ReasonName;
     /// When this process started, in seconds since 1970.

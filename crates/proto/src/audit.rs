@@ -3,6 +3,7 @@
 //! An event is one flat JSON object. Its names are fixed, in the file, in the API and in syslog.
 
 use std::fmt;
+use std::fmt::Write;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -218,6 +219,30 @@ impl Event {
         Self { count: Some(count), ..self }
     }
 
+    /// The event as a line: JSON in ASCII, so that nothing in it ends a line or changes a terminal. Its hash is
+    /// that of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// Never for an event of this version.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        let text = serde_json::to_string(self)?;
+        let mut line = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                ' '..='~' => line.push(c),
+                // Only strings have other characters.
+                _ => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        // Writing to a string cannot fail.
+                        let _ = write!(line, "\\u{unit:04x}");
+                    }
+                }
+            }
+        }
+        Ok(line)
+    }
+
     /// Bytes of input, and of output.
     pub fn bytes(self, input: u64, output: u64) -> Self {
         Self { bytes_in: Some(input), bytes_out: Some(output), ..self }
@@ -319,16 +344,35 @@ pub struct Page {
     /// Hosts that did not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<String>,
+    /// Hosts that keep their events to themselves: no other host may ask them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_included: Vec<String>,
+}
+
+/// What other hosts recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// What each of them answers.
+    pub pages: Vec<Page>,
+    /// The names of those that do not answer.
+    pub unreachable: Vec<String>,
+    /// The names of those that cannot be asked.
+    pub not_included: Vec<String>,
 }
 
 /// The trails of other hosts.
 pub trait Trails: fmt::Debug + Send + Sync {
-    /// What each of them answers, and the names of those that do not.
-    fn pages(&self, query: Query) -> Answer<'_, (Vec<Page>, Vec<String>)>;
+    /// What they recorded.
+    fn others(&self, query: Query) -> Answer<'_, Others>;
+}
+
+/// A time as events have it: later ones are greater texts.
+pub fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    serializer.serialize_str(&written(*time))
 }
 
 #[cfg(test)]

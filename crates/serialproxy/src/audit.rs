@@ -15,6 +15,9 @@ use crate::state;
 /// How long the end waits until what happened last is written.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// How long the end waits until the syslog server has it, too.
+const SEND: Duration = Duration::from_secs(2);
+
 /// Begins to record.
 pub(crate) fn start(config: &Config) -> anyhow::Result<Audit> {
     // A proxy in front of a Nova needs no state; then the log says that the trail cannot be written.
@@ -41,10 +44,14 @@ fn syslog(server: &SyslogServer) -> anyhow::Result<Syslog> {
     })
 }
 
-/// Waits until what was recorded is written.
+/// Waits until what was recorded is written and sent.
 pub(crate) async fn finish(audit: Audit) {
-    let flushed = tokio::task::spawn_blocking(move || audit.flush(FLUSH)).await;
-    if !matches!(flushed, Ok(true)) {
+    let finishing = move || (audit.flush(FLUSH), audit.unsent(SEND));
+    let (flushed, unsent) = tokio::task::spawn_blocking(finishing).await.unwrap_or_default();
+    if !flushed {
         tracing::error!("the last events are missing in the audit trail");
+    }
+    if unsent > 0 {
+        tracing::warn!(events = unsent, "the last audit events were not sent to syslog");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serialproxy_proto::audit;
+use serialproxy_proto::audit::Others;
 use serialproxy_proto::audit::Page;
 
 use crate::Api;
@@ -40,14 +41,12 @@ async fn events(
     let own = own_events(&api, wanted.clone());
     let others = async {
         match &api.trails {
-            Some(trails) => trails.pages(wanted.clone()).await.map_err(Fault::from),
-            None => Ok(Default::default()),
+            Some(trails) => trails.others(wanted.clone()).await.map_err(Fault::from),
+            None => Ok(Others::default()),
         }
     };
     let (own, others) = tokio::join!(own, others);
-    let (mut pages, unreachable) = others?;
-    pages.push(own?);
-    Ok(Json(serialproxy_audit::merge(pages, &wanted, unreachable)))
+    Ok(Json(serialproxy_audit::merge(own?, others?, &wanted)))
 }
 
 /// The files are read by a thread that may wait.

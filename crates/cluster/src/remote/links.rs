@@ -18,6 +18,7 @@ use hyper::client::conn::http1;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use serialproxy_limits::seldom;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::request_id;
 use serialproxy_proto::request_id::RequestId;
@@ -141,7 +142,9 @@ impl Links {
         match answer {
             Ok(answer) => call::read(&answer),
             Err(error) => {
-                tracing::debug!(host, %error, "a host does not answer");
+                if seldom::is_due("cluster call") {
+                    tracing::warn!(host, %error, "a call to another host failed");
+                }
                 let text = format!("host {host} does not answer: try again");
                 Err(Silent(text).into())
             }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serialproxy_api::Api;
 use serialproxy_api::Callers;
 use serialproxy_cluster::Host;
+use serialproxy_cluster::Members;
 use serialproxy_cluster::Remote;
 use serialproxy_cluster::Role;
 use serialproxy_cluster::Served;
@@ -99,7 +100,8 @@ async fn serve(
     let _end = end.clone().drop_guard();
     let handshakes = cores::handshakes(&end, &watchdog).context("the program cannot start")?;
     let callers = tls::api(&config, &handshakes)?;
-    let remote = Arc::new(Remote::new(own.directory.clone(), own.links.clone()));
+    let remote = Remote::new(own.directory.clone(), own.links.clone());
+    let remote = Arc::new(remote.with_members(Members::new(own.etcd.clone())));
     let per_address = config.limits.connections_per_address;
     let callers_from = Callers::new(per_address, config.proxy.trusted_proxies.clone());
     let watched = Watched::of_cluster(&own).with_certificate(Of::Api, callers.certificate.as_ref());

@@ -69,7 +69,7 @@ pub(super) async fn serve(
     let hosts = OtherHosts::new(Grants::on(own.etcd.clone()), &own);
     let proxy = Proxy::new(Arc::new(config), lines, Backing::Cluster(hosts), tls)?;
     let proxy = proxy.with_health(watchdog.health()).with_drain(own.drained.clone());
-    let listing = Listing::of(address.to_string(), Role::Proxy);
+    let listing = Listing { for_users: true, ..Listing::of(address.to_string(), Role::Proxy) };
     let publishing = own.publish(listing, None, &shutdown);
     let watched = Watched::of_cluster(&own).with_certificate(Of::Proxy, users.certificate.as_ref());
     let ready = format!("proxy={}://{address}{}", users.scheme(), monitoring.ready());
