@@ -66,9 +66,11 @@ fn members(name: &str) -> &'static [&'static str] {
     match name {
         "token.issued" => &["user.id", "client.address", "server.id", "console.port", "cause"],
         "token.used" => &["user.id", "client.address", "session.id", "server.id", "console.port"],
-        "session.opened" | "session.ended" | "session.forced" | "pen.changed" => {
+        "session.opened" | "session.ended" | "session.forced" => {
             &["user.id", "client.address", "session.id", "server.id", "console.port", "cause"]
         }
+        // That of a session that ended has no address: `session.ended` says it.
+        "pen.changed" => &["user.id", "session.id", "server.id", "console.port", "cause"],
         "guest.break" | "guest.sysrq" => {
             &["user.id", "client.address", "server.id", "console.port"]
         }

@@ -119,11 +119,17 @@ async fn a_server_over_tls_gets_all_events_and_hears_how_many_it_missed_while_it
     receiver.stop().await;
     for _ in 0..SESSIONS {
         let token = server.token(&line.server(), "").await;
-        let mut socket = Socket::v1(&server.proxy, &token, "&mode=auto").await;
+        let mut socket = Socket::v1(&server.proxy, &token, "").await;
         for what in ["release", "request"].repeat(40) {
             socket.say(&format!(r#"{{"type": "pen", "do": "{what}"}}"#)).await;
         }
         socket.leave().await;
+        // The next one finds the pen free.
+        eventually(async || {
+            let sessions = server.get("/v1/sessions").await.json;
+            sessions["sessions"].as_array().unwrap().is_empty().then_some(())
+        })
+        .await;
     }
     logged(&server, &["WARN", "audit events cannot be sent to syslog"]).await;
     eventually(async || {
