@@ -25,21 +25,20 @@ after(() => guest.leave());
 
 /** Runs in the page before it: notes when the prompt was painted, counted from the navigation. */
 function watch(prompt) {
-  window.painted = new Promise((resolve) => {
-    const look = () => {
-      const rows = document.querySelector('.xterm-rows')?.textContent ?? '';
-      if (!rows.replaceAll('\xa0', ' ').includes(prompt)) return requestAnimationFrame(look);
-      // The next frame begins when this one was painted.
-      requestAnimationFrame(() => resolve(performance.now()));
-    };
-    requestAnimationFrame(look);
-  });
+  const look = () => {
+    const rows = document.querySelector('.xterm-rows')?.textContent ?? '';
+    if (!rows.replaceAll('\xa0', ' ').includes(prompt)) return requestAnimationFrame(look);
+    // The next frame begins when this one was painted.
+    requestAnimationFrame(() => (window.painted = performance.now()));
+  };
+  requestAnimationFrame(look);
 }
 
 /** Visits a console with a fresh URL; gives when the prompt was painted, and what was transferred. */
 async function visit(page) {
   await page.goto(await consoleUrl('alice', '?mode=watch'));
-  const painted = Math.round(await page.evaluate(() => window.painted));
+  const found = await page.waitForFunction(() => window.painted);
+  const painted = Math.round(await found.jsonValue());
   const transferred = await page.evaluate(() =>
     performance.getEntriesByType('resource').reduce((sum, file) => sum + file.transferSize, 0),
   );

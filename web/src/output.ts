@@ -40,6 +40,9 @@ export interface Sink {
   replay(text: string, shown: () => void): void;
   /** Shows a line of ours, set apart from the guest's. */
   note(text: string, shown?: () => void): void;
+  /** A screen follows that was painted for this grid, which stays until it is shown, whatever fits the window. */
+  holdGrid(grid: { rows: number; cols: number }): void;
+  freeGrid(): void;
   /** A boot's output follows soon: what the terminal says of itself until then is meant for nobody. */
   expectBoot(): void;
   /** A boot's output follows: the terminal begins anew below this line of ours. */
@@ -112,6 +115,7 @@ export class Output {
     }
     this.live = false;
     this.line = line;
+    this.sink.freeGrid();
     this.goesOn = offset;
     this.replaying = undefined;
     this.acked = offset;
@@ -119,12 +123,13 @@ export class Output {
     this.ack(offset);
   }
 
-  /** The next bytes are replay. */
-  expectReplay(replay: Replay): void {
+  /** The next bytes are replay; a screen was painted for the grid that was asked for. */
+  expectReplay(replay: Replay, grid: { rows: number; cols: number } | undefined): void {
     this.replaying = { ...replay };
     this.goesOn = replay.offset;
-    if (replay.kind === 'screen') this.position = replay.offset;
-    else this.reach(replay.offset - replay.bytes);
+    if (replay.kind !== 'screen') return this.reach(replay.offset - replay.bytes);
+    this.position = replay.offset;
+    if (grid && replay.bytes > 0) this.sink.holdGrid(grid);
   }
 
   /** Bytes are missing here: says so where they would have been. */
@@ -273,7 +278,10 @@ export class Output {
     const { kind, bytes: left, offset } = this.replaying;
     const upTo = kind === 'history' ? offset - left : offset;
     this.position = upTo;
-    this.sink.replay(this.decode(bytes), () => this.shown(upTo, ACK_EVERY));
+    this.sink.replay(this.decode(bytes), () => {
+      if (kind === 'screen' && left === 0) this.sink.freeGrid();
+      this.shown(upTo, ACK_EVERY);
+    });
   }
 
   private shown(offset: number, step: number): void {

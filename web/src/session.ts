@@ -51,6 +51,7 @@ export class Session {
   private asked: {
     resume: boolean;
     mode?: AskedMode | undefined;
+    grid?: Size | undefined;
     from?: Place | undefined;
     want?: Want | undefined;
   } = { resume: false };
@@ -169,8 +170,8 @@ export class Session {
     this.change({ connecting: true, slow: false, holder, retryAt: undefined });
     // To take over or to ask, attach as a watcher first: attaching to type would be refused.
     const mode = want ? 'watch' : (this.access.mode ?? (this.isOld ? undefined : 'auto'));
-    this.asked = { resume: resume !== undefined, mode, from, want };
     const grid = this.sink.grid && sizeMessage(this.sink.grid.rows, this.sink.grid.cols);
+    this.asked = { resume: resume !== undefined, mode, grid, from, want };
     const url = socketUrl(this.access, { resume, mode, from, grid });
     this.connection = new Connection(url, this.reach, {
       onMessage: (message) => this.receive(message),
@@ -196,7 +197,7 @@ export class Session {
       }
       return;
     }
-    if (message.type === 'replay') return this.output.expectReplay(message);
+    if (message.type === 'replay') return this.output.expectReplay(message, this.asked.grid);
     if (message.type === 'gap') return this.output.skip(message);
     if (message.type === 'link') return this.listener.onLink(message.url);
     if (message.type === 'pong') return this.keepalive.answered(message.id);

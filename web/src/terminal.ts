@@ -62,6 +62,8 @@ export class Screen implements Sink {
   private watches = false;
   /** Boots that are known and whose output has not come yet. */
   private boots = 0;
+  /** The grid of a painted screen that is not shown yet. */
+  private held: { rows: number; cols: number } | undefined;
   /** Whether what the terminal says next comes from a key or the mouse. */
   private typed = false;
   private followed: Size | undefined;
@@ -128,6 +130,17 @@ export class Screen implements Sink {
   note(text: string, shown?: () => void): void {
     this.resets.cut();
     this.term.write(`\x18\x1b[0m\r\n${rule(text)}`, shown);
+  }
+
+  holdGrid(grid: { rows: number; cols: number }): void {
+    this.held = grid;
+    this.lay();
+  }
+
+  freeGrid(): void {
+    if (!this.held) return;
+    this.held = undefined;
+    this.lay();
   }
 
   expectBoot(): void {
@@ -276,6 +289,7 @@ export class Screen implements Sink {
     this.term.options.fontSize = this.font;
     this.place.dataset['grid'] = this.followed ? 'theirs' : 'own';
     if (this.followed) return this.shrink(this.followed);
+    if (this.held) return this.term.resize(this.held.cols, this.held.rows);
     this.fit.fit();
     clearTimeout(this.resting);
     const { rows, cols } = this.term;

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { brightness, seeInTerminal } from './browser.mjs';
+import { brightness, see, seeInTerminal } from './browser.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
@@ -95,4 +95,19 @@ test('the screen is asked for on the grid of the window, or that of who is typin
   assert.deepEqual({ rows: Number(rows), cols: Number(cols) }, { rows: message.rows, cols: message.cols });
   assert.ok(Number(rows) > 10 && Number(cols) > 40, `${rows} × ${cols}`);
   assert.equal(grid, 'theirs');
+});
+
+test('a screen is shown as it was painted, although the strip has taken some of its rows since', async () => {
+  const { page, session } = await at.attach({ mode: 'watch' });
+  session.pen('free');
+  await see(page.getByRole('region', { name: 'Typing', exact: true }));
+  const rows = Number(session.grid.get('rows'));
+  const painted = Buffer.from(`top${'\r\n'.repeat(rows - 1)}\x1b[2;1Hsecond`);
+  session.say({ type: 'replay', kind: 'screen', bytes: painted.length, offset: painted.length });
+  session.print(painted);
+  const shown = async () => (await page.locator('.xterm-rows > div').allTextContents()).map((row) => row.trimEnd());
+  await page.waitForFunction(() => document.querySelector('.xterm-rows').textContent.includes('second'));
+  assert.deepEqual((await shown()).slice(0, 2), ['top', 'second']);
+  await page.waitForFunction((asked) => document.querySelectorAll('.xterm-rows > div').length < asked, rows);
+  assert.equal((await shown())[0], 'top');
 });
