@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::path::Path;
 
 use crate::values::Listen;
 use crate::values::SerialConsole;
@@ -37,12 +36,7 @@ impl SerialConsole {
         }
         let found = self.cert.metadata();
         let is_missing = found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        !(is_missing && (self.cert_may_be_missing || self.names_default_certificate()))
-    }
-
-    fn names_default_certificate(&self) -> bool {
-        let default = Path::new(DEFAULT_CERT);
-        self.cert == default || std::path::absolute(default).is_ok_and(|path| self.cert == path)
+        !(is_missing && self.cert_may_be_missing)
     }
 }
 
@@ -67,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_set_is_expected_and_only_the_default_one_may_be_missing() {
+    fn a_certificate_that_is_set_is_expected_and_only_another_one_may_be_missing() {
         let mut console = Config::default().serial_console;
         assert!(!console.has_certificate());
-        console.cert = std::path::absolute(DEFAULT_CERT).unwrap();
-        assert!(!console.has_certificate());
         console.cert = "/nonexistent/self.pem".into();
+        assert!(!console.has_certificate());
+        console.cert_may_be_missing = false;
         assert!(console.has_certificate());
         console.cert = "".into();
         assert!(!console.has_certificate());

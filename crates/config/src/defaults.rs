@@ -48,7 +48,7 @@ impl Default for Config {
                 port_range: PortRange { start: 10000, end: 20000 },
                 web: None,
                 cert: PathBuf::from(DEFAULT_CERT),
-                cert_may_be_missing: false,
+                cert_may_be_missing: true,
                 key: None,
                 ssl_only: false,
                 daemon: false,

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use crate::console_url::DEFAULT_CERT;
 use crate::drop_in;
 use crate::effective::Effective;
 use crate::effective::EffectiveValue;
@@ -71,10 +72,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let is_novas = effective.is_novas();
     let mut loaded = Loaded { config, settings, is_novas, passed_over, warnings };
     loaded.config.state_dir = state_dir;
-    loaded.config.serial_console.cert_may_be_missing = is_novas;
     for option in options() {
         loaded.settle(option, &effective, &mut problems);
     }
+    loaded.config.serial_console.cert_may_be_missing = is_novas || loaded.is_default_certificate();
     loaded.compare(&mut problems);
     problems.none_or(loaded)
 }
@@ -228,6 +229,13 @@ impl Loaded {
             );
             self.blame("serial_console", "ssl_only", reason, problems);
         }
+    }
+
+    /// Whether `cert` is the default, also where a file has it.
+    fn is_default_certificate(&self) -> bool {
+        self.setting("serial_console", "cert").is_none_or(|setting| {
+            setting.origin == Origin::Default || setting.value.as_deref() == Some(DEFAULT_CERT)
+        })
     }
 
     /// The effective value of an option; of a repeatable one the first.

@@ -118,7 +118,7 @@ pub struct SerialConsole {
     pub web: Option<PathBuf>,
     /// Certificate of the proxy's port (PEM); where the path is empty, there is no TLS.
     pub cert: PathBuf,
-    /// Whether there is no TLS where `cert` is set to a file that does not exist, as in Nova's proxy.
+    /// Whether there is no TLS where the file does not exist: `cert` is not set, or this is Nova's place.
     pub cert_may_be_missing: bool,
     /// Its private key, if it is not in `cert` (PEM).
     pub key: Option<PathBuf>,

@@ -58,8 +58,8 @@ fn a_hint_names_the_group_or_option_that_was_meant() {
     assert_eq!(
         error_of("api", "token_ttl = 1"),
         "a.conf:2: [api] token_ttl: unknown option; it belongs in [consoleauth]; [api] has \
-         listen, auth_strategy, noauth_anywhere, allowed_hosts, token_lifetime, cert, key, \
-         ssl_only, compute_link_prefix, metrics_listen"
+         listen, auth_strategy, noauth_anywhere, allowed_hosts, token_lifetime, page_lifetime, \
+         cert, key, ssl_only, compute_link_prefix, metrics_listen"
     );
     assert_eq!(
         error_of("libvirt", "colour = 1"),
