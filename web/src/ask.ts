@@ -1,6 +1,7 @@
 // Asks before something that others notice or that can't be undone.
 
-import { element } from './elements';
+import { buttons, openDialog } from './dialog';
+import { button, make } from './elements';
 
 /** What is asked. */
 export interface Question {
@@ -16,6 +17,8 @@ export interface Question {
   reason?: string;
   /** Something to choose from: values and their words. */
   choices?: [value: string, words: string][];
+  /** What they are called; without it a command. */
+  choice?: string;
 }
 
 /** What the user said. */
@@ -24,49 +27,49 @@ export interface Answer {
   choice: string;
 }
 
-/** The answer, or nothing for no. The dialog keeps the focus inside and gives it back. */
-export function ask(question: Question): Promise<Answer | undefined> {
-  const dialog = element('ask', HTMLDialogElement);
-  if (dialog.open) return Promise.resolve(undefined);
-  const reason = element('ask-reason', HTMLInputElement);
-  const choice = element('ask-choice', HTMLSelectElement);
-  const cancel = element('ask-cancel', HTMLButtonElement);
-  fill(question, reason, choice);
-  dialog.showModal();
-  if (question.reason === undefined || question.danger) cancel.focus();
-  else reason.focus();
-  return new Promise((resolve) => {
-    // Not by the event `close` alone: it comes late, and then may belong to the question before.
-    element('ask-form', HTMLFormElement).onsubmit = (event) => {
-      // First, since closing gives the focus back, and who asked may want it elsewhere.
-      event.preventDefault();
-      dialog.close();
-      const yes = event.submitter?.id === 'ask-yes';
-      resolve(yes ? { reason: reason.value, choice: choice.value } : undefined);
-    };
-    dialog.onclose = () => dialog.open || resolve(undefined);
+/** Characters of a reason at most. */
+const REASON = 200;
+
+let isAsking = false;
+
+/** The answer, or nothing for no, as while something else is asked. */
+export async function ask(question: Question): Promise<Answer | undefined> {
+  if (isAsking) return undefined;
+  const { title, danger = false, preview, reason, choices, choice } = question;
+  const words = make('input', '');
+  words.maxLength = REASON;
+  words.autocomplete = 'off';
+  const select = make('select', '', ...(choices ?? []).map(([value, label]) => new Option(label, value)));
+  const text = make('p', '', question.text);
+  text.id = 'ask-text';
+  const cancel = button('Cancel', () => dialog.close());
+  const yes = make('button', danger ? 'danger' : '', question.yes);
+  const form = make('form', '', make('h2', '', title), text);
+  if (preview) form.append(previewOf(preview));
+  if (reason !== undefined) form.append(labelled(reason, words));
+  if (choices) form.append(labelled(choice ?? 'Command', select));
+  form.append(buttons(cancel, yes));
+  isAsking = true;
+  const first = reason === undefined || danger ? cancel : words;
+  const dialog = openDialog(title, [form], first);
+  dialog.element.setAttribute('aria-describedby', text.id);
+  // Enter in the field presses the button that goes on.
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    dialog.close('yes');
   });
+  const said = await dialog.closed;
+  isAsking = false;
+  return said ? { reason: words.value, choice: select.value } : undefined;
 }
 
-function fill(question: Question, reason: HTMLInputElement, choice: HTMLSelectElement): void {
-  const { title, text, yes, preview = '', choices = [] } = question;
-  element('ask-title', HTMLElement).textContent = title;
-  element('ask-text', HTMLElement).textContent = text;
-  const button = element('ask-yes', HTMLButtonElement);
-  button.textContent = yes;
-  button.classList.toggle('danger', question.danger ?? false);
-  const shown = element('ask-preview', HTMLElement);
-  shown.hidden = preview === '';
-  shown.textContent = preview;
-  reason.value = '';
-  element('ask-reason-label', HTMLElement).textContent = question.reason ?? '';
-  element('ask-reason-row', HTMLElement).hidden = question.reason === undefined;
-  choice.replaceChildren(...choices.map(([value, words]) => new Option(words, value)));
-  element('ask-choice-row', HTMLElement).hidden = choices.length === 0;
-  // Enter in the field means yes, not the first button.
-  reason.onkeydown = (event) => {
-    if (event.key !== 'Enter' || event.isComposing) return;
-    event.preventDefault();
-    button.click();
-  };
+function previewOf(text: string): HTMLElement {
+  const preview = make('pre', '', text);
+  preview.ariaLabel = 'Text to paste';
+  preview.tabIndex = 0;
+  return preview;
+}
+
+function labelled(label: string, field: HTMLElement): HTMLElement {
+  return make('p', '', make('label', '', `${label} `, field));
 }

@@ -1,4 +1,4 @@
-// Finds the elements that serial.html promises.
+// Finds the elements that the page's HTML promises, and makes others.
 
 /** The element with this id. Throws if serial.html and the code disagree. */
 export function element<T extends HTMLElement>(id: string, type: new () => T): T {
@@ -9,9 +9,19 @@ export function element<T extends HTMLElement>(id: string, type: new () => T): T
 
 /** A button that does one thing. */
 export function button(label: string, onClick: () => void): HTMLButtonElement {
-  const made = document.createElement('button');
+  const made = make('button', '', label);
   made.type = 'button';
-  made.textContent = label;
   made.addEventListener('click', onClick);
+  return made;
+}
+
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  className: string,
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.append(...children);
   return made;
 }

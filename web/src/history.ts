@@ -1,26 +1,39 @@
 // The history of the line as the proxy keeps it: more than the terminal holds, and every byte as it
 // was printed.
 
+import type { Piece } from './archive';
+
 /**
- * What was kept at the beginning of the download, in order; where something is missing, a line says
- * so.
+ * What was kept at the beginning of the download, in order, and of that the newest bytes. Where something is missing,
+ * the next piece begins behind it.
  */
-export async function fetchHistory(path: string, key: string): Promise<Blob> {
+export async function* historyPieces(path: string, key: string, newest = Infinity): AsyncGenerator<Piece> {
   const address = new URL('history', new URL(path, location.href));
-  const parts: BlobPart[] = [];
-  let end = 0;
-  let from = 0;
+  let [from, end] = [0, 0];
   do {
     address.searchParams.set('from', String(from));
     const answer = await fetch(address, { headers: { 'X-Console-Resume': key } });
     if (!answer.ok) throw new Error((await answer.text()).trim());
-    const bytes = await answer.arrayBuffer();
     const number = (name: string): number => Number(answer.headers.get(name));
-    const offset = number('X-Console-Offset');
-    if (offset > from) parts.push(`\r\n[${offset - from} bytes are no longer kept]\r\n`);
-    parts.push(bytes);
     end ||= number('X-Console-End');
+    if (from === 0 && end - number('X-Console-Offset') > newest) {
+      await answer.body?.cancel();
+      from = end - newest;
+      continue;
+    }
+    yield { bytes: await answer.arrayBuffer(), offset: number('X-Console-Offset'), end };
     from = number('X-Console-Next');
   } while (from < end);
+}
+
+/** All of it as a file; where something is missing, a line says so. */
+export async function fetchHistory(path: string, key: string): Promise<Blob> {
+  const parts: BlobPart[] = [];
+  let next = 0;
+  for await (const { bytes, offset } of historyPieces(path, key)) {
+    if (offset > next) parts.push(`\r\n[${offset - next} bytes are no longer kept]\r\n`);
+    parts.push(bytes);
+    next = offset + bytes.byteLength;
+  }
   return new Blob(parts);
 }

@@ -1,10 +1,9 @@
-// The menu of the machine: break, SysRq, NMI, power. What it offers depends on the user's permissions, on
-// whether this session types, and on the state of the guest.
+// What reaches the machine besides keys: break, SysRq, NMI, power. What is possible depends on the user's permissions,
+// on whether this session types, and on the state of the guest.
 
 import { ask } from './ask';
 import type { Attachment } from './attachment';
 import { element } from './elements';
-import { Menu } from './menu';
 import type { ClientMessage, PowerAction } from './messages';
 
 /** The commands of Linux' magic SysRq that a console is likely to need. */
@@ -24,6 +23,9 @@ const SYSRQ: [key: string, words: string][] = [
   ['c', 'c: crash, to get a dump'],
   ['o', 'o: power off at once'],
 ];
+
+/** What can be sent to the machine. */
+export type Command = PowerAction | 'break' | 'sysrq';
 
 const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: string]>> = {
   stop: [
@@ -54,60 +56,35 @@ const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: 
 };
 
 export class Machine {
-  private readonly place = element('machine-place', HTMLElement);
   private readonly start = element('start', HTMLButtonElement);
   private readonly resume = element('resume', HTMLButtonElement);
   private attachment: Attachment | undefined;
 
-  constructor(private readonly tell: (message: ClientMessage) => void) {
-    new Menu('machine');
+  /** `send` says something to the proxy. */
+  constructor(readonly send: (message: ClientMessage) => void) {
     this.start.addEventListener('click', () => void this.power('start'));
     this.resume.addEventListener('click', () => void this.power('resume'));
-    this.onClick('break', () => tell({ type: 'break' }));
-    this.onClick('sysrq', () => this.sysrq());
-    for (const action of ['nmi', 'pause', 'reset', 'reboot', 'stop'] as const) {
-      this.onClick(action, () => this.power(action));
-    }
-    this.onClick('power-on', () => this.power('start'));
-    this.onClick('go-on', () => this.power('resume'));
   }
 
   show(attachment: Attachment | undefined): void {
     this.attachment = attachment;
-    const writes = attachment?.writes ?? false;
-    const power = attachment?.mayPower ?? false;
-    const stopped = attachment?.stopped ?? false;
-    const runs = attachment?.runs ?? false;
-    const paused = attachment?.paused ?? false;
-    const hears = runs && !(attachment?.halted ?? false);
-    // Static lines and Nova's servers have no power action, and no break either.
-    this.place.hidden = !power;
-    this.start.hidden = !power || !stopped;
-    this.resume.hidden = !power || !paused;
-    for (const id of ['nmi', 'reset']) enable(id, runs);
-    // A paused guest hears nothing: it would obey hours later. One that crashed never does, and its power can be cut.
-    for (const id of ['break', 'sysrq']) enable(id, writes && hears);
-    for (const id of ['pause', 'reboot']) enable(id, hears);
-    enable('stop', runs && !paused);
-    enable('power-on', stopped);
-    enable('go-on', paused);
+    const may = (action: Command): boolean =>
+      attachment?.mayPower === true && whyNoCommand(action, attachment) === undefined;
+    this.start.hidden = !may('start');
+    this.resume.hidden = !may('resume');
   }
 
-  private onClick(id: string, act: () => unknown): void {
-    element(id, HTMLButtonElement).addEventListener('click', () => void act());
-  }
-
-  private async power(action: PowerAction): Promise<void> {
+  async power(action: PowerAction): Promise<void> {
     const question = QUESTIONS[action];
     if (question) {
       const [title, text, yes] = question;
       const name = this.attachment?.hello.server.name ?? 'the guest';
       if (!(await ask({ title: `${title} ${name}?`, text, yes, danger: true }))) return;
     }
-    this.tell({ type: 'power', do: action });
+    this.send({ type: 'power', do: action });
   }
 
-  private async sysrq(): Promise<void> {
+  async sysrq(): Promise<void> {
     const answer = await ask({
       title: 'Send a SysRq',
       text: 'Linux in the guest acts on it at once, even when it reacts to nothing else.',
@@ -115,10 +92,20 @@ export class Machine {
       danger: true,
       choices: SYSRQ,
     });
-    if (answer) this.tell({ type: 'sysrq', key: answer.choice });
+    if (answer) this.send({ type: 'sysrq', key: answer.choice });
   }
 }
 
-function enable(id: string, enabled: boolean): void {
-  element(id, HTMLButtonElement).disabled = !enabled;
+/** Why a command cannot be sent now. */
+export function whyNoCommand(command: Command, attachment: Attachment): string | undefined {
+  const { crashed, paused, runs, stopped, writes } = attachment;
+  if (command === 'start') return stopped ? undefined : 'the guest is on';
+  if (command === 'resume') return paused ? undefined : 'the guest is not paused';
+  if (!runs) return 'the guest is off';
+  if (command === 'nmi' || command === 'reset') return undefined;
+  // A paused guest hears nothing: it would obey hours later. One that crashed never does, and its power can be cut.
+  if (paused) return 'the guest is paused';
+  if (command === 'stop') return undefined;
+  if (crashed) return 'the guest crashed';
+  return command === 'pause' || command === 'reboot' || writes ? undefined : 'you are watching';
 }

@@ -4,6 +4,8 @@ import '@xterm/xterm/css/xterm.css';
 import './base.css';
 import './style.css';
 
+import { Actions } from './action';
+import { actionsOf } from './actions';
 import { keepAccess, takeAccess } from './address';
 import type { Access } from './address';
 import { ask } from './ask';
@@ -16,13 +18,10 @@ import { element } from './elements';
 import type { Offer } from './endings';
 import { enter, freshToken } from './entry';
 import { KeyBar } from './key-bar';
-import { KeysMenu } from './keys-menu';
 import { askBeforeLeaving } from './leaving';
 import { Machine } from './machine';
-import { Menu } from './menu';
 import { penMessage } from './messages';
 import type { ClientMessage, Size } from './messages';
-import { moveOn } from './move';
 import type { Output } from './output';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
@@ -32,13 +31,13 @@ import { Search } from './search';
 import { Session } from './session';
 import { hasServersPage } from './servers-page';
 import { Settings } from './settings';
-import { shortcutOf } from './shortcuts';
 import { Site } from './site';
 import { Status } from './status';
 import { Strip } from './strip';
 import { Screen } from './terminal';
 import type { Typist } from './terminal';
 import { Theme } from './theme';
+import { Toolbar } from './toolbar';
 import { Tools } from './tools';
 import { Touch } from './touch';
 import { Typing } from './typing';
@@ -76,7 +75,6 @@ function explain(): void {
 }
 
 function openConsole(access: Access): void {
-  element('tools', HTMLElement).hidden = false;
   element('terminal', HTMLElement).hidden = false;
 
   let view: View | undefined;
@@ -87,6 +85,7 @@ function openConsole(access: Access): void {
   const typist: Typist = {
     onText: (text, typed) => (typed ? press(text) : typing.answer(text)),
     onBinary: (text) => typing.binary(text),
+    isShortcut: (event) => actions.pressed(event) !== undefined,
     onUnsent: () => {
       unsent.typed(view);
       strip.shake();
@@ -113,27 +112,20 @@ function openConsole(access: Access): void {
     screen.term.focus();
   });
   const queue = new PasteQueue(session, (progress) => pasteBar.show(progress));
-  const keys = new KeyBar({
+  const keyBar = new KeyBar({
     get applicationCursor() {
       return screen.term.modes.applicationCursorKeysMode;
     },
     press,
   });
-  const typing: Typing = new Typing(session, queue, keys, settings, say);
+  const typing: Typing = new Typing(session, queue, keyBar, settings, say);
   askBeforeLeaving(() => view?.takesInput === true && typing.used);
-  const keysMenu = new KeysMenu(settings, keys, {
-    press: (text) => {
-      press(text);
-      screen.term.focus();
-    },
-    onSettings: () => screen.applySettings(),
-  });
   const clipboard = new Clipboard(screen.term, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
   );
-  const search = new Search(screen.term, theme);
+  const search = new Search(screen.term, theme, () => actions.refresh());
   const machine = new Machine(tell);
-  const site = new Site(place, say);
+  const site = new Site(place, say, () => actions.refresh());
   const presence = new Presence();
   const strip = new Strip({
     type: () => void request(),
@@ -141,8 +133,14 @@ function openConsole(access: Access): void {
     takeOver: () => void takeOver(),
     answer: (action) => tell({ type: 'pen', do: action }),
   });
-  const tools = new Tools({ screen, session, clipboard, theme, typing, say });
-  new Menu('more', () => tools.refresh());
+  const tools = new Tools(screen, session, typing, say);
+  const page = { clipboard, keyBar, machine, press, screen, search, session, settings, site, theme, tools };
+  const actions = new Actions(actionsOf(page), say);
+  new Toolbar(actions);
+  theme.follow(() => {
+    screen.term.options.theme = theme.colors;
+    actions.refresh();
+  });
 
   /** Types, and tells the user where that does not reach the guest. */
   function press(text: string): void {
@@ -171,16 +169,13 @@ function openConsole(access: Access): void {
     machine.show(attachment);
     presence.show(attachment);
     strip.show(attachment);
-    tools.show(now);
     screen.allowTyping(takesInput);
     screen.watch(attachment !== undefined && !attachment.writes);
     // Without a connection the screen stays as it is.
     if (attachment) screen.follow(theirGrid(attachment));
-    keys.show(takesInput);
-    keysMenu.show(takesInput);
-    const noPaste = session.noPaste !== undefined;
-    if (noPaste) typing.cancelPaste('Paste stopped');
-    element('paste', HTMLButtonElement).disabled = noPaste;
+    keyBar.show(takesInput);
+    if (session.noPaste !== undefined) typing.cancelPaste('Paste stopped');
+    actions.show(now);
   }
 
   async function accept(offer: Offer): Promise<void> {
@@ -234,22 +229,11 @@ function openConsole(access: Access): void {
     if (answer) tell(penMessage('force', answer.reason));
   }
 
-  function onClick(id: string, act: () => unknown): void {
-    element(id, HTMLButtonElement).addEventListener('click', () => void act());
-  }
-  onClick('copy', () => clipboard.copy());
-  onClick('paste', () => clipboard.paste());
-
   document.addEventListener('keydown', (event) => {
-    const shortcut = shortcutOf(event);
-    // The browser itself pastes into the terminal, which needs no permission.
-    if (!shortcut || shortcut === 'paste') return;
+    const action = actions.pressed(event);
+    if (!action || action.native) return;
     event.preventDefault();
-    if (shortcut === 'copy') void clipboard.copy();
-    else if (shortcut === 'find') search.open();
-    else if (shortcut === 'fit') tools.fitGuest();
-    else if (shortcut === 'switch') site.switch();
-    else moveOn(() => screen.term.focus());
+    actions.run(action);
   });
 
   window.serialproxy = { text: () => screen.text(), output: session.output.count };

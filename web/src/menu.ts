@@ -1,50 +1,103 @@
-// A menu of buttons behind a button, as the WAI-ARIA pattern has it: arrows move, Escape closes.
+// A menu of actions behind a button, as the WAI-ARIA pattern has it: arrows move, Escape closes.
 
-import { element } from './elements';
+import { MENUS, labelOf, shortcutOf } from './action';
+import type { Action, Actions, MenuName } from './action';
+import { make } from './elements';
+import { ariaShortcut } from './shortcuts';
 
 export class Menu {
-  private readonly opener: HTMLButtonElement;
-  private readonly list: HTMLElement;
+  private readonly list = make('div', 'menu');
+  private readonly sections = new Map<string, HTMLElement>();
+  private readonly shown: [Action, HTMLButtonElement][];
 
-  /** `id` names the menu; its button is called `ID-button`. `onOpen` brings it up to date. */
+  /** Its place is below the header, whose button `opener` is. */
   constructor(
-    id: string,
-    private readonly onOpen: () => void = () => undefined,
+    name: MenuName,
+    private readonly actions: Actions,
+    private readonly opener: HTMLButtonElement,
   ) {
-    this.list = element(id, HTMLElement);
-    this.opener = element(`${id}-button`, HTMLButtonElement);
-    this.opener.ariaHasPopup = 'menu';
-    this.opener.setAttribute('aria-controls', id);
-    this.opener.ariaExpanded = 'false';
-    this.opener.addEventListener('click', () => (this.list.hidden ? this.open() : this.close()));
-    this.opener.addEventListener('keydown', (event) => {
+    const { list } = this;
+    list.id = name;
+    list.role = 'menu';
+    list.ariaLabel = MENUS[name];
+    list.hidden = true;
+    this.shown = actions.list.filter(({ place }) => place === name).map((action) => [action, this.add(action)]);
+    opener.ariaHasPopup = 'menu';
+    opener.setAttribute('aria-controls', name);
+    opener.ariaExpanded = 'false';
+    opener.addEventListener('click', () => (list.hidden ? this.open() : this.close()));
+    opener.addEventListener('keydown', (event) => {
       if (event.key !== 'ArrowDown') return;
       event.preventDefault();
       this.open();
     });
-    this.list.addEventListener('keydown', (event) => this.handleKey(event));
-    // Closes before the item acts, so that a question gives the focus back to the opener. An item
-    // that `data-stay` marks may be pressed again and again.
-    const choose = ({ target }: Event): void => {
-      const item = target instanceof Element ? target.closest('button') : null;
-      if (item && !('stay' in item.dataset)) this.close();
-    };
-    this.list.addEventListener('click', choose, { capture: true });
+    list.addEventListener('keydown', (event) => this.handleKey(event));
     document.addEventListener('pointerdown', ({ target }) => {
-      const inside = target instanceof Node && this.opener.parentElement?.contains(target);
+      const inside = target instanceof Node && (list.contains(target) || opener.contains(target));
       if (!inside) this.hide();
     });
-    this.list.addEventListener('focusout', ({ relatedTarget }) => {
-      if (relatedTarget instanceof Node && !this.list.contains(relatedTarget)) this.hide();
+    list.addEventListener('focusout', ({ relatedTarget }) => {
+      if (relatedTarget instanceof Node && !list.contains(relatedTarget)) this.hide();
     });
+    opener.parentElement?.after(list);
+    actions.follow(() => this.refresh());
   }
 
   private get items(): HTMLButtonElement[] {
-    return [...this.list.querySelectorAll<HTMLButtonElement>('button:not([hidden], :disabled)')];
+    return this.shown.map(([, item]) => item).filter((item) => !item.hidden);
+  }
+
+  private add(action: Action): HTMLButtonElement {
+    const item = make('button', '');
+    item.type = 'button';
+    item.addEventListener('click', () => {
+      if (item.ariaDisabled === 'true') return;
+      // Closed before it acts, so that a question gives the focus back to the opener.
+      if (!action.stays) this.close();
+      this.actions.run(action);
+    });
+    this.section(action.section ?? '').append(item);
+    return item;
+  }
+
+  private section(name: string): HTMLElement {
+    const known = this.sections.get(name);
+    if (known) return known;
+    const made = make('div', '');
+    made.role = 'group';
+    if (name) made.ariaLabel = name;
+    this.sections.set(name, made);
+    this.list.append(made);
+    return made;
+  }
+
+  /** A menu without anything to choose has no button. */
+  private refresh(): void {
+    for (const [action, item] of this.shown) this.show(action, item);
+    for (const section of this.sections.values()) {
+      section.hidden = [...section.children].every((item) => item instanceof HTMLElement && item.hidden);
+    }
+    this.opener.hidden = this.items.length === 0;
+    if (this.opener.hidden) this.hide();
+  }
+
+  private show(action: Action, item: HTMLButtonElement): void {
+    const state = this.actions.state(action);
+    const shortcut = shortcutOf(action);
+    const why = typeof state === 'object' && 'why' in state ? state.why : undefined;
+    item.hidden = state === 'absent';
+    item.ariaDisabled = why === undefined ? null : 'true';
+    item.role = 'menuitem';
+    if (typeof state === 'object' && 'checked' in state) {
+      item.role = action.isChoice ? 'menuitemradio' : 'menuitemcheckbox';
+      item.ariaChecked = String(state.checked);
+    }
+    if (shortcut) item.setAttribute('aria-keyshortcuts', ariaShortcut(shortcut));
+    const beside = why ?? action.note ?? shortcut;
+    item.replaceChildren(labelOf(action), ...(beside ? [' ', make('small', '', beside)] : []));
   }
 
   private open(): void {
-    this.onOpen();
     this.list.hidden = false;
     this.opener.ariaExpanded = 'true';
     this.items[0]?.focus();

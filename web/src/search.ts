@@ -13,16 +13,15 @@ export class Search {
   private readonly addon = new SearchAddon({ highlightLimit: LIMIT });
   private readonly bar = element('search', HTMLFormElement);
   private readonly input = element('term', HTMLInputElement);
-  private readonly button = element('find', HTMLButtonElement);
   private readonly matches = element('matches', HTMLElement);
 
   constructor(
     private readonly term: Terminal,
     private readonly theme: Theme,
+    private readonly onChange: () => void,
   ) {
     term.loadAddon(this.addon);
     this.addon.onDidChangeResults((found) => this.showCount(found.resultIndex, found.resultCount));
-    this.button.addEventListener('click', () => (this.bar.hidden ? this.open() : this.close()));
     this.bar.addEventListener('submit', (event) => {
       event.preventDefault();
       this.next();
@@ -33,9 +32,19 @@ export class Search {
     element('close-search', HTMLButtonElement).addEventListener('click', () => this.close());
   }
 
-  open(): void {
+  get isOpen(): boolean {
+    return !this.bar.hidden;
+  }
+
+  /** Its own button closes it too; its shortcut goes to it. */
+  toggle(): void {
+    if (this.isOpen && document.activeElement?.id === 'find') this.close();
+    else this.open();
+  }
+
+  private open(): void {
     this.bar.hidden = false;
-    this.button.ariaExpanded = 'true';
+    this.onChange();
     this.input.focus();
     this.input.select();
     if (this.input.value) this.next(true);
@@ -43,7 +52,7 @@ export class Search {
 
   private close(): void {
     this.bar.hidden = true;
-    this.button.ariaExpanded = 'false';
+    this.onChange();
     this.addon.clearDecorations();
     this.term.focus();
   }

@@ -4,7 +4,6 @@
 
 import { call } from './calls';
 import { element } from './elements';
-import { Menu } from './menu';
 import type { Hello } from './messages';
 import { consolePath, root, serversPage } from './places';
 import type { Place } from './places';
@@ -28,21 +27,19 @@ export class Site {
   /** Whose ports are shown. */
   private shown: string | undefined;
   private isIn: boolean;
+  /** Whether there is a page with all servers. */
+  hasServers = false;
+  mayLogOut = false;
 
-  /** `place` is this page's address, if it came by one; `say` shows a short message. */
+  /** `place` is this page's address, if it came by one; `say` shows a short message. `onChange` hears that a login is known. */
   constructor(
     place: Place | undefined,
     private readonly say: (words: string) => void,
+    private readonly onChange: () => void,
   ) {
     this.isIn = place !== undefined;
     if (place) this.showWays();
-    new Menu('places');
-    const on = (id: string, act: () => unknown): void =>
-      element(id, HTMLElement).addEventListener('click', () => void act());
-    on('server-button', () => this.switch());
-    on('switch', () => this.switch());
-    on('all-servers', () => location.assign(serversPage(undefined)));
-    on('log-out', () => this.logOut());
+    element('server-button', HTMLElement).addEventListener('click', () => this.switch());
   }
 
   /** Whether this browser is logged in, so that the page can get a fresh token. */
@@ -59,9 +56,9 @@ export class Site {
     const login = await this.login;
     if (!login) return;
     this.isIn = login.caller !== null;
+    this.mayLogOut = this.isIn && login.methods.length > 0;
     this.showWays();
-    for (const id of ['switch', 'log-out']) element(id, HTMLElement).hidden = !this.isIn;
-    if (login.methods.length === 0) element('log-out', HTMLElement).hidden = true;
+    this.onChange();
     if (!this.isIn) return;
     const button = element('server-button', HTMLButtonElement);
     button.hidden = false;
@@ -76,7 +73,7 @@ export class Site {
   }
 
   private showWays(): void {
-    element('places-button', HTMLElement).hidden = false;
+    this.hasServers = true;
     const link = element('servers-link', HTMLAnchorElement);
     link.href = serversPage(undefined);
     link.hidden = false;
@@ -92,7 +89,12 @@ export class Site {
     tabs.replaceChildren(...ports.map((one) => tabOf(server.id, one, one === port)));
   }
 
-  private async logOut(): Promise<void> {
+  /** Goes to the page with all servers. */
+  leave(): void {
+    location.assign(serversPage(undefined));
+  }
+
+  async logOut(): Promise<void> {
     try {
       await call('DELETE', 'v1/login');
       location.assign(serversPage(undefined));

@@ -12,7 +12,6 @@ import type { Sink } from './output';
 import { keep, kept } from './preferences';
 import { RESET, Resets, clear } from './reset';
 import type { Settings } from './settings';
-import { shortcutOf } from './shortcuts';
 import { isInput } from './unsent';
 
 /** Lines kept above the screen: about 10 MB at 80 columns. */
@@ -46,6 +45,8 @@ export interface Typist {
   /** `typed` where a key or the mouse said it, and not the terminal by itself. */
   onText(text: string, typed: boolean): void;
   onBinary(text: string): void;
+  /** Whether a key belongs to the page instead of the guest. */
+  isShortcut(event: KeyboardEvent): boolean;
   /** A key that is input, while none is taken. */
   onUnsent(): void;
   /** Live output, or a bell. */
@@ -316,7 +317,7 @@ export class Screen implements Sink {
 
   private belongsToGuest(event: KeyboardEvent): boolean {
     const deaf = this.term.options.disableStdin === true;
-    const belongs = shortcutOf(event) === undefined && !(deaf && event.key === 'Tab');
+    const belongs = !this.typist.isShortcut(event) && !(deaf && event.key === 'Tab');
     if (deaf && belongs && isInput(event)) this.typist.onUnsent();
     return belongs;
   }

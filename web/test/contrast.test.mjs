@@ -17,7 +17,7 @@ for (const colorScheme of ['light', 'dark']) {
     const { page, session } = await at.attach(ALL, { colorScheme });
     session.print('error');
     await seeInTerminal(page, 'error');
-    for (const menu of ['Machine', 'Keys', 'More']) {
+    for (const menu of ['Share', 'Machine', 'View', 'Keys', 'More']) {
       await button(page, menu).click();
       assert.deepEqual(await faint(page), [], menu);
       await page.keyboard.press('Escape');

@@ -85,10 +85,10 @@ test('the keyboard reaches everything: out of the terminal, along the tools, and
   await page.keyboard.press('Tab');
   await session.typed('\t');
   await page.keyboard.press('Shift+F6');
-  for (const name of ['Copy', 'Paste', 'Search', 'Machine', 'More']) {
+  for (const name of ['Search', 'Copy', 'Paste', 'Share', 'Machine', 'View', 'Keys', 'More']) {
     await pressUntil(page, 'Tab', name);
   }
-  await pressUntil(page, 'Shift+Tab', 'Copy');
+  await pressUntil(page, 'Shift+Tab', 'Search');
   await page.keyboard.press('Shift+F6');
   assert.equal(await focused(page), 'Terminal input');
   assert.equal(session.input.toString(), '\t');
@@ -206,13 +206,13 @@ for (const scheme of ['light', 'dark']) {
     await session.typed('rgb:');
     assert.equal(lightness(session.input.toString()), scheme);
     assert.equal(await pageLightness(page), scheme);
-    await button(page, 'More').click();
+    await button(page, 'View').click();
     const theme = page.getByRole('menuitem', { name: 'Theme: ' });
     while ((await theme.innerText()) !== `Theme: ${other}`) await theme.click();
     assert.equal(await pageLightness(page), other);
     await page.reload();
     await at.proxy.admit();
-    await button(page, 'More').click();
+    await button(page, 'View').click();
     await see(page.getByRole('menuitem', { name: `Theme: ${other}` }));
     assert.equal(await pageLightness(page), other);
   });

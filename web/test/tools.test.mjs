@@ -22,7 +22,8 @@ const ALICE = 'a11ce000-0000-4000-8000-000000000000';
 
 test('a menu is worked with arrows, and Escape gives the focus back', async () => {
   const { page } = await at.attach(ALL);
-  const focused = () => page.evaluate(() => document.activeElement.textContent.trim());
+  const focused = () =>
+    page.evaluate(({ activeElement } = document) => activeElement.ariaLabel ?? activeElement.textContent.trim());
   await button(page, 'More').focus();
   await page.keyboard.press('Enter');
   assert.match(await focused(), /^Fit guest/);
@@ -70,7 +71,7 @@ for (const [how, act] of [
 test('a watcher cannot fit the guest', async () => {
   const { page, session } = await at.attach({ mode: 'watch' });
   await page.keyboard.press('Control+Shift+S');
-  await see(status(page, 'Not sent: you are watching.'));
+  await see(status(page, 'Fit guest to window: you are watching.'));
   await button(page, 'More').click();
   assert.ok(await item(page, /^Fit guest/).isDisabled());
   assert.equal(session.input.length, 0);
@@ -128,14 +129,14 @@ test('the grid of who wrote stays through a break, and goes with the pen', async
 test('the font grows and shrinks, also after a reload', async () => {
   const { page, session } = await at.attach({ resume: 'k' });
   const before = await grid(session);
-  await button(page, 'More').click();
+  await button(page, 'View').click();
   for (let pressed = 0; pressed < 4; pressed += 1) await item(page, 'Larger font').click();
   await session.until(() => session.said('size').at(-1).cols < before.cols, 'fewer columns');
   assert.equal(await page.evaluate(() => localStorage.getItem('serialproxy.font-size')), '18');
   await page.reload();
   const next = await at.proxy.admit();
   assert.ok((await grid(next)).cols < before.cols);
-  await button(page, 'More').click();
+  await button(page, 'View').click();
   for (let pressed = 0; pressed < 4; pressed += 1) await item(page, 'Smaller font').click();
   await next.until(() => next.said('size').at(-1).cols >= before.cols, 'as many columns again');
 });
@@ -143,14 +144,14 @@ test('the font grows and shrinks, also after a reload', async () => {
 test('the screen reader mode is a switch that is kept', async () => {
   const { page, session } = await at.attach();
   const mode = page.getByRole('menuitemcheckbox', { name: 'Screen reader mode' });
-  await button(page, 'More').click();
+  await button(page, 'View').click();
   assert.equal(await mode.getAttribute('aria-checked'), 'false');
   await mode.click();
   session.print('for all to hear');
   await page.locator('.xterm-accessibility').getByText('for all to hear').first().waitFor();
   await page.reload();
   await at.proxy.admit();
-  await button(page, 'More').click();
+  await button(page, 'View').click();
   assert.equal(await mode.getAttribute('aria-checked'), 'true');
 });
 
@@ -197,7 +198,7 @@ test('the command that watches is copied', async () => {
     { port: 1 },
     { permissions: ['clipboard-read', 'clipboard-write'] },
   );
-  await choose(page, 'More', 'Copy watch command');
+  await choose(page, 'Share', 'Copy watch command');
   const command = 'serialproxy connect web-1 --port 1 --watch';
   await see(status(page, `Copied: ${command}`));
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
@@ -208,7 +209,7 @@ const URL_OF = (server) => ['get-serial-console', server, 'serial', '--port', '1
 
 for (const name of ['a; touch b', '$(id)', '`id`', "it's", 'a "b" \\c', '-h', 'a\u202eb', 'a\tb']) {
   for (const [what, copy, words] of [
-    ['watches', (page) => choose(page, 'More', 'Copy watch command'), WATCH],
+    ['watches', (page) => choose(page, 'Share', 'Copy watch command'), WATCH],
     ['makes a URL of', (page) => button(page, 'Copy the command').click(), URL_OF],
   ]) {
     test(`the command that ${what} ${JSON.stringify(name)} is one for a shell to run`, async () => {
@@ -234,7 +235,7 @@ test('a link that watches is made and copied', async () => {
     {},
     { permissions: ['clipboard-read', 'clipboard-write'] },
   );
-  await choose(page, 'More', 'Copy watch link');
+  await choose(page, 'Share', 'Copy watch link');
   await session.until(() => session.said('link').length === 1, 'a wish for a link');
   const url = 'https://consoles.example/serial.html?token=x&mode=watch';
   session.say({ type: 'link', url, seconds: 600 });
@@ -244,8 +245,8 @@ test('a link that watches is made and copied', async () => {
 
 test('who may only watch makes no link', async () => {
   const { page } = await at.attach({ mode: 'watch', can: [] });
-  await button(page, 'More').click();
-  await see(page.getByRole('menuitem', { name: 'Copy watch link', disabled: true }));
+  await button(page, 'Share').click();
+  await see(page.getByRole('menuitem', { name: 'Copy watch link you may only watch', disabled: true }));
 });
 
 test('in front of a Nova, the page offers neither links nor commands of an API that is not there', async () => {
@@ -255,7 +256,7 @@ test('in front of a Nova, the page offers neither links nor commands of an API t
   );
   await button(page, 'More').click();
   await see(page.getByRole('menuitem', { name: 'Download history' }));
-  assert.equal(await page.getByRole('menuitem', { name: /watch/ }).count(), 0);
+  assert.equal(await button(page, 'Share').isVisible(), false);
   await page.keyboard.press('Escape');
   session.close(4001, 'token missing, unknown or expired: ask for a new console URL');
   const command = 'openstack console url show --serial web-1';
@@ -335,7 +336,7 @@ test('360 px are enough for all of it: bars, menus, questions, keys', async () =
   await see(keys(page));
   await keys(page).getByRole('button', { name: 'Fn' }).tap();
   await assertUsable(page);
-  for (const menu of ['Machine', 'More']) {
+  for (const menu of ['Share', 'Machine', 'View', 'Keys', 'More']) {
     await button(page, menu).tap();
     await see(page.getByRole('menu', { name: menu }));
     await assertUsable(page);

@@ -1,8 +1,7 @@
 // Who is at a port: a dialog with its sessions, of which those may be ended who disturb.
 
-import { button, element } from '../elements';
+import { button, element, make } from '../elements';
 import type { Line, Session } from './api';
-import { make } from './dom';
 import * as words from './words';
 
 /** What the dialog does. */

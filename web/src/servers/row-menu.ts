@@ -1,6 +1,6 @@
 // The menu of a row, as the WAI-ARIA pattern has it: arrows move, Escape closes.
 
-import { make } from './dom';
+import { make } from '../elements';
 
 /** An entry: a link or an action. One that is impossible now says why, and does nothing. */
 export interface Entry {

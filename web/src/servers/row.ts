@@ -1,8 +1,8 @@
 // One row of the table. Everything that others chose is text, and isolated from the direction of the rest.
 
-import { button } from '../elements';
+import { button, make } from '../elements';
 import { consolePath } from '../places';
-import { make, setAttribute, setText } from './dom';
+import { setAttribute, setText } from './dom';
 import type { Row } from './rows';
 import * as words from './words';
 

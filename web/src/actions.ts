@@ -1,0 +1,253 @@
+// Everything that the user can do on the terminal page, in one list. Header, menus, palette, help and keyboard are
+// generated from it.
+//
+// To add an action, add an entry below: an id, a name, where it is shown (`place`: a menu, or `bar` for a button of the
+// header; without one it is in palette and help only), what it does (`run`) and, if it is not always possible, when it
+// is (`state`). In a menu, entries stand in the order of this list; those of one `section` stand together. A key comes
+// by `shortcut: 'Ctrl+Shift+X'`, which the guest does not get any more. A part of the page that the entry needs goes
+// into `Page`; when `state` or `name` look at something besides the view, that part calls `actions.refresh()`
+// after a change. The fields are explained at `Action` in action.ts.
+
+import type { Action, State } from './action';
+import type { Clipboard } from './clipboard';
+import { watchCommand } from './commands';
+import type { KeyBar } from './key-bar';
+import { whyNoCommand } from './machine';
+import type { Command, Machine } from './machine';
+import { moveOn } from './move';
+import type { Search } from './search';
+import type { Session } from './session';
+import type { Settings } from './settings';
+import type { Site } from './site';
+import type { Screen } from './terminal';
+import type { Theme } from './theme';
+import type { Tools } from './tools';
+import type { View } from './view';
+
+/** The parts of the page that do what is chosen. */
+export interface Page {
+  clipboard: Clipboard;
+  keyBar: KeyBar;
+  machine: Machine;
+  screen: Screen;
+  search: Search;
+  session: Session;
+  settings: Settings;
+  site: Site;
+  theme: Theme;
+  tools: Tools;
+  /** Sends keys to the guest. */
+  press(text: string): void;
+}
+
+export function actionsOf(page: Page): Action[] {
+  const { clipboard, machine, screen, search, session, site, theme, tools } = page;
+  return [
+    // Buttons of the header.
+    {
+      id: 'find',
+      name: 'Search',
+      place: 'bar',
+      icon: 'search',
+      shortcut: 'Ctrl+Shift+F',
+      state: () => ({ checked: search.isOpen }),
+      run: () => search.toggle(),
+    },
+    { id: 'copy', name: 'Copy', place: 'bar', icon: 'copy', shortcut: 'Ctrl+Shift+C', run: () => clipboard.copy() },
+    {
+      id: 'paste',
+      name: 'Paste',
+      place: 'bar',
+      icon: 'paste',
+      shortcut: 'Ctrl+Shift+V',
+      // The browser itself pastes into the terminal, which needs no permission.
+      native: true,
+      state: () => possible(session.noPaste),
+      run: () => clipboard.paste(),
+    },
+
+    // Elsewhere.
+    {
+      id: 'switch',
+      name: 'Switch server…',
+      place: 'places',
+      shortcut: 'Ctrl+Shift+O',
+      state: () => present(site.mayReopen),
+      run: () => site.switch(),
+    },
+    {
+      id: 'all-servers',
+      name: 'All servers',
+      place: 'places',
+      state: () => present(site.hasServers),
+      run: () => site.leave(),
+    },
+    {
+      id: 'log-out',
+      name: 'Log out',
+      place: 'places',
+      state: () => present(site.mayLogOut),
+      run: () => site.logOut(),
+    },
+
+    // Share.
+    {
+      id: 'copy-link',
+      name: 'Copy watch link',
+      place: 'share',
+      state: ({ hello, attachment }) => {
+        if (hello?.nova) return 'absent';
+        if (!attachment) return { why: 'you are not connected' };
+        return possible(attachment.hello.can.includes('write') ? undefined : 'you may only watch');
+      },
+      run: () => session.request({ type: 'link' }),
+    },
+    {
+      id: 'copy-watch',
+      name: 'Copy watch command',
+      place: 'share',
+      state: ({ hello }) => (hello?.nova ? 'absent' : possible(hello ? undefined : 'you are not connected')),
+      run: ({ hello }) => hello && clipboard.copyWords(watchCommand(hello)),
+    },
+
+    // The machine.
+    command('break', 'Send break', 'send', () => machine.send({ type: 'break' })),
+    command('sysrq', 'Send SysRq…', 'send', () => machine.sysrq()),
+    command('nmi', 'Send NMI…', 'send', () => machine.power('nmi')),
+    command('start', 'Start', 'power', () => machine.power('start')),
+    command('pause', 'Pause…', 'power', () => machine.power('pause')),
+    command('resume', 'Resume', 'power', () => machine.power('resume')),
+    command('reboot', 'Reboot…', 'power', () => machine.power('reboot')),
+    command('stop', 'Stop…', 'power', () => machine.power('stop')),
+    command('reset', 'Reset…', 'power', () => machine.power('reset')),
+
+    // How the page looks.
+    { id: 'larger', name: 'Larger font', place: 'view', stays: true, run: () => screen.enlarge(1) },
+    { id: 'smaller', name: 'Smaller font', place: 'view', stays: true, run: () => screen.enlarge(-1) },
+    { id: 'theme', name: () => `Theme: ${theme.choice}`, place: 'view', stays: true, run: () => theme.next() },
+    {
+      id: 'read-out',
+      name: 'Screen reader mode',
+      place: 'view',
+      section: 'read',
+      stays: true,
+      state: () => ({ checked: screen.readOut() }),
+      run: () => screen.readOut(true),
+    },
+
+    // Keys that the browser or this page keeps, and what the guest gets for them.
+    key(page, 'ctrl-w', 'Ctrl+W', '\x17'),
+    key(page, 'ctrl-t', 'Ctrl+T', '\x14'),
+    key(page, 'ctrl-n', 'Ctrl+N', '\x0e'),
+    key(page, 'ctrl-q', 'Ctrl+Q', '\x11'),
+    key(page, 'shift-f6', 'Shift+F6', '\x1b[17;2~'),
+    {
+      id: 'key-bar',
+      name: 'Key bar',
+      place: 'keyboard',
+      section: 'settings',
+      stays: true,
+      state: () => ({ checked: page.keyBar.wanted }),
+      run: () => page.keyBar.toggle(),
+    },
+    setting(page, 'backspace', 'Backspace sends'),
+    setting(page, 'enter', 'Enter sends'),
+    setting(page, 'newline', 'Line feed'),
+
+    // Now and then.
+    {
+      id: 'fit',
+      name: 'Fit guest to window',
+      place: 'more',
+      note: 'types stty',
+      shortcut: 'Ctrl+Shift+S',
+      state: () => possible(session.noPaste),
+      run: () => tools.fitGuest(),
+    },
+    {
+      id: 'release',
+      name: 'Stop typing',
+      place: 'more',
+      state: ({ attachment }) => possible(attachment?.writes ? undefined : 'you are not typing'),
+      run: () => machine.send({ type: 'pen', do: 'release' }),
+    },
+    { id: 'pop-out', name: 'Open in new window', place: 'more', section: 'save', run: () => tools.popOut() },
+    { id: 'download', name: 'Download text', place: 'more', section: 'save', run: (view) => tools.download(view) },
+    {
+      id: 'download-history',
+      name: 'Download history',
+      place: 'more',
+      section: 'save',
+      state: ({ attachment }) => possible(attachment?.hello.resume === undefined ? 'you are not connected' : undefined),
+      run: (view) => tools.downloadHistory(view),
+    },
+    {
+      id: 'move',
+      name: 'Leave the terminal, or come back',
+      shortcut: 'Shift+F6',
+      run: () => moveOn(() => screen.term.focus()),
+    },
+    {
+      id: 'reconnect',
+      name: 'Reconnect',
+      place: 'more',
+      section: 'end',
+      run: () => {
+        screen.term.focus();
+        session.reconnect();
+      },
+    },
+    {
+      id: 'leave',
+      name: 'Leave',
+      place: 'more',
+      section: 'end',
+      state: ({ attachment }) => possible(attachment ? undefined : 'you are not connected'),
+      run: () => session.leave(),
+    },
+  ];
+}
+
+function possible(why: string | undefined): State {
+  return why === undefined ? 'available' : { why };
+}
+
+function present(isThere: boolean): State {
+  return isThere ? 'available' : 'absent';
+}
+
+/** Static lines and Nova's servers have no power action, and no break either. */
+function command(id: Command, name: string, section: string, run: () => unknown): Action {
+  const state = ({ attachment }: View): State =>
+    attachment?.mayPower ? possible(whyNoCommand(id, attachment)) : 'absent';
+  return { id, name, place: 'machine', section, state, run };
+}
+
+function key({ press, screen }: Page, id: string, name: string, text: string): Action {
+  return {
+    id,
+    name: `Send ${name}`,
+    place: 'keyboard',
+    state: ({ takesInput, attachment }) =>
+      possible(takesInput ? undefined : attachment ? 'you are watching' : 'you are not connected'),
+    run: () => {
+      press(text);
+      screen.term.focus();
+    },
+  };
+}
+
+/** Goes to the next value. */
+function setting({ screen, settings }: Page, id: 'backspace' | 'enter' | 'newline', name: string): Action {
+  return {
+    id,
+    name: () => `${name} ${settings[id].value}`,
+    place: 'keyboard',
+    section: 'settings',
+    stays: true,
+    run: () => {
+      settings[id].next();
+      screen.applySettings();
+    },
+  };
+}

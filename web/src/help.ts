@@ -1,0 +1,30 @@
+// The help: every key of the page, from the list of actions, and those habits that need no action.
+
+import { nameOf, shortcutOf } from './action';
+import type { Actions } from './action';
+import { showDialog } from './dialog';
+import { make } from './elements';
+
+/** What the browser and the terminal do by themselves. */
+const HABITS: [keys: string, does: string][] = [
+  ['Shift+PgUp, Shift+PgDn', 'Scroll by a page'],
+  ['Shift+Insert, middle click', 'Paste'],
+  ['Shift+drag', 'Select where a program in the guest uses the mouse'],
+];
+
+export function openHelp(actions: Actions): void {
+  const table = make('table', 'help');
+  for (const action of actions.list) {
+    const keys = [shortcutOf(action), action.outside && `${action.outside} (outside the terminal)`].filter(Boolean);
+    if (keys.length > 0 && actions.state(action) !== 'absent') table.append(row(keys.join(', '), nameOf(action)));
+  }
+  for (const [keys, does] of HABITS) table.append(row(keys, does));
+  const rest = 'All other keys go to the guest. The list of all actions finds everything else by its name.';
+  showDialog('Keys of this page', make('p', '', rest), table);
+}
+
+function row(keys: string, does: string): HTMLElement {
+  const head = make('th', '', make('kbd', '', keys));
+  head.scope = 'row';
+  return make('tr', '', head, make('td', '', does));
+}

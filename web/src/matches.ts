@@ -1,0 +1,75 @@
+// Where a text occurs: in the terminal, newest first, and in any line. Knows nothing of the page.
+
+import type { IBuffer, Terminal } from '@xterm/xterm';
+
+/** Matches that are marked and counted at most. */
+export const LIMIT = 1000;
+
+/** What is searched, and how. */
+export interface Query {
+  text: string;
+  matchesCase: boolean;
+  isRegex: boolean;
+}
+
+/** A match in the terminal: its first cell, and how many cells it takes, over as many rows as it needs. */
+export interface Match {
+  row: number;
+  column: number;
+  cells: number;
+  /** The line in which it is, however many rows that takes. */
+  line: string;
+}
+
+/** Throws a `SyntaxError` for what is no regular expression. */
+export function patternOf({ text, matchesCase, isRegex }: Query): RegExp {
+  const source = isRegex ? text : text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+  return new RegExp(source, matchesCase ? 'gu' : 'giu');
+}
+
+/** Where a line matches, from its start on: the first and the last index of each. */
+export function* matchesIn(line: string, pattern: RegExp): Generator<[from: number, to: number]> {
+  for (const { index, 0: found } of line.matchAll(pattern)) {
+    if (found) yield [index, index + found.length];
+  }
+}
+
+/** The newest matches, the newest first. */
+export function newestMatches(term: Terminal, pattern: RegExp): Match[] {
+  const { active: buffer } = term.buffer;
+  const found: Match[] = [];
+  for (let end = buffer.length; end > 0 && found.length < LIMIT; ) {
+    let row = end - 1;
+    while (row > 0 && buffer.getLine(row)?.isWrapped) row -= 1;
+    const line = textOf(buffer, row, end);
+    for (const [from, to] of [...matchesIn(line, pattern)].reverse().slice(0, LIMIT - found.length)) {
+      const first = cellAt(buffer, term.cols, row, from);
+      const last = cellAt(buffer, term.cols, row, to - 1);
+      found.push({ row: row + Math.floor(first / term.cols), column: first % term.cols, cells: last - first + 1, line });
+    }
+    end = row;
+  }
+  return found;
+}
+
+/** Rows that are one line. */
+function textOf(buffer: IBuffer, row: number, end: number): string {
+  let text = '';
+  for (let at = row; at < end; at += 1) text += buffer.getLine(at)?.translateToString(at === end - 1) ?? '';
+  return text;
+}
+
+/** The cell of a character, counted from the start of its line: wide ones take two, combining ones none. */
+function cellAt(buffer: IBuffer, cols: number, row: number, index: number): number {
+  let left = index;
+  for (let at = row; ; at += 1) {
+    const line = buffer.getLine(at);
+    for (let column = 0; column < cols; column += 1) {
+      const cell = line?.getCell(column);
+      if (!cell) return (at - row) * cols + column;
+      if (cell.getWidth() === 0) continue;
+      left -= cell.getChars().length || 1;
+      if (left < 0) return (at - row) * cols + column + cell.getWidth() - 1;
+    }
+  }
+}
