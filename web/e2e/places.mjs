@@ -46,7 +46,7 @@ test('the address of a console opens it for who is logged in, in every tab, and 
 
   const tab = await page.context().newPage();
   await tab.goto(address(`console/${story.server}/0?mode=watch`));
-  await see(status(tab, 'alice'));
+  await see(tab.getByText('You have this console open in another window.'));
   await tab.close();
 
   await page.goto(story.proxy);

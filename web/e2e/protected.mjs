@@ -40,6 +40,11 @@ test('every file comes from the proxy, under headers that protect it', async () 
       }),
     );
     assert.equal(policy.get('default-src'), "'none'");
+    if (new URL(response.url()).pathname.startsWith('/v1/')) {
+      // An answer of the API is data: no page may even frame it.
+      assert.equal(policy.get('frame-ancestors'), "'none'");
+      continue;
+    }
     assert.equal(policy.get('script-src'), "'self'");
     assert.equal(policy.get('connect-src'), "'self'");
     assert.equal(policy.get('frame-ancestors'), story.frameAncestors);
