@@ -45,6 +45,9 @@ use crate::options::ServerArgs;
 /// How long a check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A libvirt that has just been started looks at its guests and its QEMU before it answers.
+const LIBVIRT_STARTS: Duration = Duration::from_secs(15);
+
 /// How much longer than the idle time its check may take.
 const PREPARATION: Duration = Duration::from_secs(11);
 
@@ -147,7 +150,7 @@ async fn examine(subject: Arc<Subject>, idle: Option<Duration>) -> Vec<Finding> 
         blocking(Check::StateDirectory, &subject, |subject| as_service(subject, places)),
         blocking(Check::Certificate, &subject, |subject| as_service(subject, certificates::check)),
         bounded(Check::Listeners, listeners::check(&subject)),
-        only(libvirt, bounded(Check::Libvirt, hypervisor::check(&subject))),
+        only(libvirt, within(LIBVIRT_STARTS, Check::Libvirt, hypervisor::check(&subject))),
         only(libvirt, bounded(Check::Kvm, hypervisor::kvm(&subject))),
         only(url, bounded(Check::PublicUrl, Box::pin(public::check(&subject)))),
         bounded(Check::Nova, Box::pin(openstack::check(&subject))),
@@ -216,7 +219,13 @@ async fn within(
         vec![Finding::problem(
             check,
             format!("this check did not end within {} s", most.as_secs()),
-            "look for a network file system, a name server or a service that does not respond",
+            match check {
+                Check::Libvirt => {
+                    "look at libvirt's log (`journalctl --unit libvirtd`, or virtqemud where it is \
+                     modular), and restart it if it hangs"
+                }
+                _ => "look for a network file system, a name server or a service that does not respond",
+            },
         )]
     })
 }

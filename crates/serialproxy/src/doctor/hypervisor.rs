@@ -105,8 +105,7 @@ pub(super) async fn kvm(subject: &Subject) -> Vec<Finding> {
     let Err(why) = serialproxy_compute::kvm_works().await else {
         return vec![Finding::ok(Check::Kvm, "KVM works")];
     };
-    let fix = "enable virtualization in the firmware, or nested virtualization on the host of this \
-               machine, and load kvm_intel or kvm_amd; [libvirt] virt_type = qemu accepts emulation";
+    let fix = kvm_remedy(&why);
     vec![match virt_type {
         VirtType::Kvm => {
             let text = format!("KVM does not work, so that no guest can be booted: {why}");
@@ -119,6 +118,15 @@ pub(super) async fn kvm(subject: &Subject) -> Vec<Finding> {
             Finding::warning(Check::Kvm, text, fix)
         }
     }]
+}
+
+fn kvm_remedy(why: &str) -> &'static str {
+    if why.contains("Permission denied") {
+        return "add the service's user to the group of /dev/kvm (kvm), and restart the service; in a \
+                container, let it use /dev/kvm";
+    }
+    "enable virtualization in the firmware, or nested virtualization on the host of this machine, and \
+     load kvm_intel or kvm_amd; [libvirt] virt_type = qemu accepts emulation"
 }
 
 #[cfg(test)]
@@ -148,6 +156,14 @@ mod tests {
         ] {
             assert!(remedy(why).contains(fix), "{why}");
         }
+    }
+
+    #[test]
+    fn a_device_that_may_not_be_opened_has_nothing_to_do_with_the_firmware() {
+        let denied = "Could not access KVM kernel module: Permission denied";
+        assert!(kvm_remedy(denied).contains("group of /dev/kvm"));
+        let missing = "Could not access KVM kernel module: No such file or directory";
+        assert!(kvm_remedy(missing).contains("firmware"));
     }
 
     #[test]
