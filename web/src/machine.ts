@@ -5,6 +5,7 @@ import { ask } from './ask';
 import type { Attachment } from './attachment';
 import { element } from './elements';
 import type { ClientMessage, PowerAction } from './messages';
+import type { View } from './view';
 
 /** The commands of Linux' magic SysRq that a console is likely to need. */
 const SYSRQ: [key: string, words: string][] = [
@@ -58,20 +59,27 @@ const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: 
 export class Machine {
   private readonly start = element('start', HTMLButtonElement);
   private readonly resume = element('resume', HTMLButtonElement);
+  private readonly resetNow = element('reset-now', HTMLButtonElement);
   private attachment: Attachment | undefined;
 
-  /** `send` says something to the proxy. */
-  constructor(readonly send: (message: ClientMessage) => void) {
+  /** `send` says something to the proxy, and `change` asks it to change the power. */
+  constructor(
+    readonly send: (message: ClientMessage) => void,
+    private readonly change: (action: PowerAction) => void,
+  ) {
+    // The reboot was asked about; this is what the host does after a minute.
+    this.resetNow.addEventListener('click', () => change('reset'));
     this.start.addEventListener('click', () => void this.power('start'));
     this.resume.addEventListener('click', () => void this.power('resume'));
   }
 
-  show(attachment: Attachment | undefined): void {
+  show({ attachment, progress }: View): void {
     this.attachment = attachment;
     const may = (action: Command): boolean =>
       attachment?.mayPower === true && whyNoCommand(action, attachment) === undefined;
     this.start.hidden = !may('start');
     this.resume.hidden = !may('resume');
+    this.resetNow.hidden = progress?.action !== 'reboot' || !may('reset');
   }
 
   async power(action: PowerAction): Promise<void> {
@@ -81,7 +89,7 @@ export class Machine {
       const name = this.attachment?.hello.server.name ?? 'the guest';
       if (!(await ask({ title: `${title} ${name}?`, text, yes, danger: true }))) return;
     }
-    this.send({ type: 'power', do: action });
+    this.change(action);
   }
 
   async sysrq(): Promise<void> {

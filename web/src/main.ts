@@ -124,7 +124,10 @@ function openConsole(access: Access): void {
     typing.paste(text, () => screen.bracketedPaste),
   );
   const search = new Search(screen.term, theme, () => actions.refresh());
-  const machine = new Machine(tell);
+  const machine = new Machine(tell, (action) => {
+    session.power(action);
+    screen.term.focus();
+  });
   const site = new Site(place, say, () => actions.refresh());
   const presence = new Presence();
   const strip = new Strip({
@@ -164,9 +167,11 @@ function openConsole(access: Access): void {
     }
     view = now;
     if (expires) void reopen(false);
-    if (hello) attention.rename(`${hello.server.name}:${hello.port} – console`);
+    const over = !attachment && ending?.retry === false && !now.connecting;
+    if (hello) attention.rename(`${over ? '✕ ' : ''}${hello.server.name}:${hello.port} – console`);
+    element('terminal', HTMLElement).toggleAttribute('data-over', over);
     status.show(now);
-    machine.show(attachment);
+    machine.show(now);
     presence.show(attachment);
     strip.show(attachment);
     screen.allowTyping(takesInput);

@@ -15,12 +15,14 @@ import { LEFT, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
 import { fetchHistory } from './history';
 import { Code, penMessage, sizeMessage } from './messages';
-import type { AskedMode, ClientMessage, Hello, Mode, ServerMessage, Size } from './messages';
+import type { AskedMode, ClientMessage, Hello, Mode, PowerAction, ServerMessage, Size } from './messages';
 import { Outbox } from './outbox';
 import { Output } from './output';
 import type { Place, Sink } from './output';
 import { OwnSession } from './own-session';
 import { Keepalive } from './keepalive';
+import { LONGEST, describeUndone, endsProgress } from './power';
+import type { Progress } from './power';
 import { Reach } from './reach';
 import { Retry } from './retry';
 import { NOTHING } from './view';
@@ -61,6 +63,7 @@ export class Session {
   /** The guest's last boot that this page knows of. */
   private epoch: number | undefined;
   private attachedAt = 0;
+  private progressTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly access: Access,
@@ -72,6 +75,7 @@ export class Session {
     this.keepalive = new Keepalive({
       ping: (id) => this.request({ type: 'ping', id }),
       onLatency: (milliseconds) => listener.onLatency(milliseconds),
+      onUnanswered: (unansweredSince) => this.change({ unansweredSince }),
       onSilence: () => this.breakOff(),
     });
   }
@@ -132,6 +136,7 @@ export class Session {
       return false;
     }
     this.output.hurry();
+    if (this.view.attachment) this.keepalive.typed();
     return true;
   }
 
@@ -145,6 +150,12 @@ export class Session {
   /** Says something to the proxy, if there is a session. */
   request(message: ClientMessage): void {
     if (this.view.attachment) this.connection?.sendMessage(message);
+  }
+
+  /** Changes the guest's power, and shows that until it is done. */
+  power(action: PowerAction): void {
+    this.request({ type: 'power', do: action });
+    if (action !== 'nmi' && this.view.attachment) this.followProgress({ action, askedAt: Date.now() });
   }
 
   /** This page's grid is now so large. */
@@ -186,8 +197,9 @@ export class Session {
 
   private receive(message: ServerMessage): void {
     this.keepalive.heard();
-    const { attachment } = this.view;
+    const { attachment, progress } = this.view;
     if (message.type === 'hello') return this.begin(message);
+    if (progress && endsProgress(progress, message)) this.followProgress(undefined);
     if (message.type === 'error' || message.type === 'notice') {
       return this.listener.onNotice(message.message);
     }
@@ -200,9 +212,10 @@ export class Session {
     if (message.type === 'replay') return this.output.expectReplay(message, this.asked.grid);
     if (message.type === 'gap') return this.output.skip(message);
     if (message.type === 'link') return this.listener.onLink(message.url);
-    if (message.type === 'pong') return this.keepalive.answered(message.id);
+    if (message.type === 'pong') return this.keepalive.pong(message.id);
     if (message.type === 'ack') {
       this.outbox.acknowledge(message.input);
+      if (this.outbox.length === 0) this.keepalive.acknowledged();
       return this.listener.onInputTaken();
     }
     if (message.type === 'epoch') {
@@ -219,6 +232,7 @@ export class Session {
 
   private boot({ server }: Hello, { epoch, offset }: { epoch: number; offset: number }): void {
     this.epoch = epoch;
+    if (this.view.progress) this.followProgress(undefined);
     this.output.boot(offset, `── ${server.name} started, boot ${epoch} ──`);
     this.listener.onBoot();
   }
@@ -318,7 +332,9 @@ export class Session {
     this.retry.reset();
     this.keepalive.stop();
     this.tellLost(this.outbox.drop());
+    clearTimeout(this.progressTimer);
     this.change({
+      progress: undefined,
       attachment: undefined,
       ending,
       connecting: false,
@@ -342,6 +358,17 @@ export class Session {
       retryAt,
       keptUntil: this.own.key === undefined ? undefined : keptUntil,
     });
+  }
+
+  /** No guest takes longer: then that is said, and nothing is expected any more. */
+  private followProgress(progress: Progress | undefined): void {
+    clearTimeout(this.progressTimer);
+    this.change({ progress });
+    if (!progress) return;
+    this.progressTimer = setTimeout(() => {
+      this.change({ progress: undefined });
+      this.listener.onNotice(describeUndone(progress));
+    }, LONGEST);
   }
 
   /** Input of which nobody can say whether it arrived is not sent again, and that is said. */

@@ -3,9 +3,10 @@
 
 import { button, element } from './elements';
 import type { Ending, Offer } from './endings';
+import { describeProgress } from './power';
 import { hasServersPage } from './servers-page';
 import type { View } from './view';
-import { describeFree, describeNotice, describeRetry, describeState, describeTyping } from './words';
+import { describeClock, describeFree, describeNotice, describeRetry, describeState, describeTyping } from './words';
 
 const LABELS: Record<Offer, string> = {
   reconnect: 'Reconnect',
@@ -23,6 +24,8 @@ const LABELS: Record<Offer, string> = {
 
 export class Status {
   private readonly line = element('status', HTMLElement);
+  private readonly words = element('status-words', HTMLElement);
+  private readonly clock = element('status-clock', HTMLElement);
   private readonly notice = element('notice', HTMLElement);
   private readonly text = element('notice-text', HTMLElement);
   private readonly countdown = element('countdown', HTMLElement);
@@ -31,6 +34,7 @@ export class Status {
   private readonly header = document.querySelector('header');
   private shownOffers = '';
   private ticking: ReturnType<typeof setInterval> | undefined;
+  private counting: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly take: (offer: Offer) => void) {}
 
@@ -38,12 +42,21 @@ export class Status {
     this.showName(view);
     const { tone, words } = summary(view);
     this.line.dataset['tone'] = tone;
-    if (this.line.textContent !== words) this.line.textContent = words;
+    if (this.words.textContent !== words) this.words.textContent = words;
+    this.showClock(view);
     this.showNotice(view);
   }
 
   showLatency(milliseconds: number | undefined): void {
     this.latency.textContent = milliseconds === undefined ? '' : `${milliseconds} ms`;
+  }
+
+  /** What counts the seconds, which screen readers leave out. */
+  private showClock(view: View): void {
+    clearInterval(this.counting);
+    const tick = (): void => void (this.clock.textContent = describeClock(view, Date.now()));
+    tick();
+    if (this.clock.textContent !== '') this.counting = setInterval(tick, 250);
   }
 
   private showName({ hello }: View): void {
@@ -101,11 +114,11 @@ async function hideWithoutServersPage(offer: HTMLButtonElement): Promise<void> {
 }
 
 /** The status line. The tone is its color, for those who see it; the words say the same. */
-function summary({ attachment, connecting, ending, retryAt, slow }: View): {
-  tone: string;
-  words: string;
-} {
+function summary(view: View): { tone: string; words: string } {
+  const { attachment, connecting, ending, progress, retryAt, slow, unansweredSince } = view;
   if (attachment) {
+    if (unansweredSince !== undefined) return { tone: 'waiting', words: 'no answer' };
+    if (progress) return { tone: 'waiting', words: describeProgress(progress) };
     const parts = [describeState(attachment), describeTyping(attachment)];
     const tone = attachment.halted ? 'waiting' : attachment.state;
     return { tone, words: parts.filter(Boolean).join(' · ') };

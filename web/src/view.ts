@@ -3,6 +3,7 @@
 import type { Attachment } from './attachment';
 import type { Ending, Holder } from './endings';
 import type { Hello } from './messages';
+import type { Progress } from './power';
 
 /** The state of the console. */
 export interface View {
@@ -24,6 +25,10 @@ export interface View {
   keptUntil: number | undefined;
   /** Whether input is taken: sent, or kept for the session that comes back. */
   takesInput: boolean;
+  /** Since when the proxy has answered nothing, in milliseconds since 1970, where it should have. */
+  unansweredSince: number | undefined;
+  /** What the guest's machine was asked for and has not done yet. */
+  progress: Progress | undefined;
 }
 
 /** Before anything is known. */
@@ -37,6 +42,8 @@ export const NOTHING: View = {
   retryAt: undefined,
   keptUntil: undefined,
   takesInput: false,
+  unansweredSince: undefined,
+  progress: undefined,
 };
 
 /** Receives changes of the session. */

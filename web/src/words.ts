@@ -18,6 +18,14 @@ export function describeTyping({ writes }: Attachment): string {
   return writes ? 'you are typing' : '';
 }
 
+/** What the status line counts: since when the proxy has not answered, or the guest's machine was asked. */
+export function describeClock({ attachment, progress, unansweredSince }: View, now: number): string {
+  const seconds = (since: number): number => Math.max(0, Math.floor((now - since) / 1000));
+  if (!attachment) return '';
+  if (unansweredSince !== undefined) return ` for ${seconds(unansweredSince)} s`;
+  return progress ? ` asked ${seconds(progress.askedAt)} s ago` : '';
+}
+
 /** Someone who is attached. */
 export function describePerson({ user, mode, detached }: Viewer, isMe: boolean): string {
   const does = mode === 'write' ? 'typing' : 'watching';

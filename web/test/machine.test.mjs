@@ -178,7 +178,7 @@ test('nothing is pasted to a port that is not connected, which would drop it', a
   await paste(page, 'ls');
   await see(status(page, 'Not pasted: the serial port is not connected.'));
   await page.keyboard.press('Control+Shift+S');
-  await see(status(page, 'Not sent: the serial port is not connected.'));
+  await see(status(page, 'Fit guest to window: the serial port is not connected.'));
   await choose(page, 'Keys', 'Send Ctrl+W');
   await session.typed('\x17');
   await see(status(page, 'The serial port is not connected: what you type is dropped.'));

@@ -175,17 +175,6 @@ test('the time there and back is that of the last ping, not that of the first', 
   await see(page.getByText('0 ms', { exact: true }));
 });
 
-test('a ping without an answer is shown with the time that it takes so far', async () => {
-  const { page, session } = await at.attach({}, { clock: true });
-  await page.clock.runFor(1000);
-  await see(page.getByText('0 ms', { exact: true }));
-  session.answersPings = false;
-  await page.clock.runFor(5000);
-  await session.hears('ping', 2);
-  await page.clock.runFor(5000);
-  await see(page.getByText('5000 ms', { exact: true }));
-});
-
 const toast = (page) => page.getByRole('status').last();
 
 test('who watches is told once that keys are not sent, and again after having typed', async () => {

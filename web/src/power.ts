@@ -1,0 +1,43 @@
+// A change of the guest's power from the request until the guest is seen to have done it. Plain values.
+
+import type { PowerAction, ServerMessage } from './messages';
+
+/** What takes a while and can be seen. */
+export type Slow = Exclude<PowerAction, 'nmi'>;
+
+/** What was asked for, and when, in milliseconds since 1970. */
+export interface Progress {
+  action: Slow;
+  askedAt: number;
+}
+
+/** Milliseconds after which nothing is expected any more: the host resets a guest that ignores a reboot for 60 s. */
+export const LONGEST = 90_000;
+
+const WORDS: Record<Slow, [doing: string, done: string]> = {
+  start: ['Starting…', 'start'],
+  stop: ['Stopping…', 'stop'],
+  reboot: ['Rebooting…', 'reboot'],
+  reset: ['Resetting…', 'restart'],
+  pause: ['Pausing…', 'pause'],
+  resume: ['Resuming…', 'resume'],
+};
+
+/** Whether this message tells that it is done, or that it failed. A boot ends it too. */
+export function endsProgress({ action }: Progress, message: ServerMessage): boolean {
+  if (message.type === 'error') return true;
+  if (message.type !== 'state') return false;
+  const { cause, state } = message;
+  if (cause === 'stopped' || cause === 'gone') return action !== 'start';
+  if (action === 'pause') return cause === 'paused';
+  return (action === 'start' || action === 'resume') && state === 'connected' && cause !== 'paused';
+}
+
+export function describeProgress({ action }: Progress): string {
+  return WORDS[action][0];
+}
+
+/** What was not seen for so long. */
+export function describeUndone({ action }: Progress): string {
+  return `The guest did not ${WORDS[action][1]} within ${LONGEST / 1000} s, as far as this page was told.`;
+}
