@@ -138,13 +138,14 @@ If an I/O error paused the guest, fix its cause first, for example a full disk."
 const CONNECT_HELP: &str = "Examples:
   serialproxy connect demo
   serialproxy connect demo --watch > boot.log
+  serialproxy connect demo --type
   serialproxy connect demo --from start
   serialproxy connect demo --ask --reason 'the disk is full'
   echo uname | serialproxy connect demo
 
 At the start of a line:
   ~.  leaves
-  ~p  ask to type; if you are typing: stop typing, and let others
+  ~p  ask to type, or type if nobody is typing; if you are typing: stop typing, and let others
   ~g  let the person who asks type, ~d keeps it
   ~f  take over from the person who is typing, if permitted; asks first
   ~w  list who is attached
@@ -157,6 +158,9 @@ Within ssh, which has the same escape character, ~~. leaves the console and ~. e
 character is chosen with --escape ^], none with --escape none.
 While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
 
+Where somebody else is typing, you watch, and ~p asks them to let you type. If that is your own other
+window, ~p uses the console here. With --type, the command exits with code 4 instead.
+
 A server that is off is waited for, so its boot can be watched from the first byte. A connection
 that is lost comes back by itself for a minute at least, and goes on where it was; what is typed
 meanwhile is dropped, and so is what is typed while no guest is connected.
@@ -164,8 +168,8 @@ meanwhile is dropped, and so is what is typed while no guest is connected.
 What is pasted goes as fast as a UART takes it (11.5 kB a second) and is never far ahead of the
 guest; Ctrl-C stops it and overtakes the rest.
 
-Where stdin is not a terminal, its bytes are sent in the same way, without escapes, once the guest
-runs; at its end the command leaves when the guest has taken them and printed nothing for a second.
+Where stdin is not a terminal, --type is the default, and its bytes are sent in the same way, without
+escapes, once the guest runs; at its end the command leaves when the guest has taken them and printed nothing for a second.
 It fails where another program holds the guest's port for 10 s.
 For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
 
@@ -296,6 +300,10 @@ pub struct Connect {
     /// Only watch: what you type is not sent
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Type, or exit with code 4 if somebody else is typing
+    /// [default if stdin is not a terminal; otherwise a console that is in use is watched]
+    #[arg(long = "type", conflicts_with_all = ["watch", "claim"])]
+    pub(crate) types: bool,
     /// Take over from the person who is typing; they become a watcher
     #[arg(long, conflicts_with = "watch", group = "claim")]
     pub(crate) force: bool,

@@ -157,6 +157,7 @@ impl Failure {
 pub(crate) fn known(number: u16) -> Option<CloseCode> {
     [
         CloseCode::Normal,
+        CloseCode::ProtocolError,
         CloseCode::InternalError,
         CloseCode::Token,
         CloseCode::NoSuchLine,

@@ -52,13 +52,42 @@ async fn what_is_typed_reaches_the_port_and_what_it_prints_is_shown() {
 }
 
 #[tokio::test]
-async fn a_busy_console_is_exit_code_4_with_the_holder_s_name_and_the_tty_untouched() {
+async fn a_busy_console_is_watched_at_once_and_used_here_if_it_is_open_in_another_window() {
+    let mut rig = Rig::fixed().await;
+    let mut first = writer(&rig).await;
+    let mut second = connect(&rig, &[]);
+    second.shows("watching switch, port 0").await;
+    second
+        .shows("You have this console open in another window. You are watching: ~p uses it here")
+        .await;
+    rig.guest.print(b"to both\r\n").await;
+    second.shows("to both\r\n").await;
+    second.keys("id\r");
+    second.shows("what you type is not sent. ~p uses it here, ~. or Ctrl-C leaves").await;
+    second.keys("~p");
+    second.shows("you are typing now").await;
+    first.shows("you are typing in another window now. You are watching").await;
+    second.keys("x");
+    assert_eq!(rig.guest.typed(1).await, b"x");
+    second.keys("\r~.");
+    assert_eq!(second.ended().await.code(), Some(0));
+    first.shows("Nobody is typing. ~p lets you type").await;
+    first.keys("~p");
+    first.shows("you are typing now").await;
+    first.keys("y");
+    assert_eq!(rig.guest.typed(2).await, b"\ry");
+}
+
+#[tokio::test]
+async fn who_has_to_type_gets_exit_code_4_at_a_busy_console_and_an_untouched_tty() {
     let rig = Rig::fixed().await;
     let _first = writer(&rig).await;
-    let mut second = connect(&rig, &[]);
+    let mut second = connect(&rig, &["--type"]);
     second.shows("busy: admin since 20").await;
     second.shows("--force to take over").await;
     assert_eq!(second.ended().await.code(), Some(4));
+    let piped = rig.server.client(&["connect", "switch"]).await;
+    assert_eq!(piped.status.code(), Some(4), "{}", stderr(&piped));
 }
 
 #[tokio::test]
@@ -87,7 +116,7 @@ async fn force_takes_over_and_who_wrote_before_only_watches_and_knows() {
     let mut first = writer(&rig).await;
     let mut second = connect(&rig, &["--force"]);
     second.shows("connected to switch").await;
-    first.shows("admin is typing now, you are watching").await;
+    first.shows("admin is typing now. You are watching").await;
     first.keys("lost");
     first.shows("you are watching: what you type is not sent").await;
     second.keys("x");
@@ -110,13 +139,15 @@ async fn a_session_of_one_s_own_that_lost_its_connection_is_taken_back_at_once()
         line["writer"]["free_in"].is_u64().then_some(())
     })
     .await;
-    let mut refused = connect(&rig, &[]);
+    let mut refused = connect(&rig, &["--type"]);
     refused.shows("(lost the connection, free in ").await;
     refused.shows("That is your own session: --ask takes over from it at once").await;
     assert_eq!(refused.ended().await.code(), Some(4));
     let listed = rig.server.client(&["sessions"]).await;
     assert!(stdout(&listed).contains("lost, ends in "), "{}", stdout(&listed));
-    let mut back = connect(&rig, &["--ask"]);
+    let mut back = connect(&rig, &[]);
+    back.shows("You have this console open in another window, last seen ").await;
+    back.keys("~p");
     back.shows("you are typing now").await;
     back.keys("x");
     assert_eq!(rig.guest.typed(1).await, b"x");
@@ -263,26 +294,28 @@ async fn the_console_is_asked_for_kept_and_given_and_each_sees_who_is_there() {
     second.shows("admin was asked").await;
     first.keys("~d");
     first.shows("refused: you are still typing").await;
-    second.shows("admin is typing: denied").await;
+    second.shows("admin keeps typing: denied").await;
     first.keys("~w");
     first.shows("attached: admin (typing, you), admin (watching)").await;
-    second.keys("~p");
+    second.keys("~.");
+    assert_eq!(second.ended().await.code(), Some(0));
+    let mut second = connect(&rig, &["--ask"]);
     first.shows("admin asks to type").await;
     first.keys("~g");
-    first.shows("admin is typing now, you are watching").await;
+    first.shows("admin is typing now: granted. You are watching").await;
     second.shows("you are typing now").await;
     first.keys("x");
     first.shows("what you type is not sent").await;
     second.keys("y");
     assert_eq!(rig.guest.typed(1).await, b"y");
     first.keys("\r~fy");
-    second.shows("admin is typing now, you are watching").await;
+    second.shows("admin is typing now. You are watching").await;
     first.shows("you are typing now").await;
     first.keys("z");
     assert_eq!(rig.guest.typed(1).await, b"z");
     first.keys("\r~p");
     first.shows("you stopped typing").await;
-    second.shows("nobody is typing now").await;
+    second.shows("Nobody is typing. ~p lets you type").await;
     assert_eq!(rig.guest.typed(1).await, b"\r");
 }
 

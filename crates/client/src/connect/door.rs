@@ -12,6 +12,7 @@ use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::token::AskedMode;
 use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
 use tokio::time::timeout;
@@ -45,7 +46,9 @@ pub(crate) struct Door<'a> {
     /// The address of the last connection.
     address: Option<SocketAddr>,
     request: ConsoleRequest,
-    mode: Mode,
+    mode: AskedMode,
+    /// Whether the server is too old for [`AskedMode::Auto`].
+    is_old: bool,
     /// How to claim the pen from its holder, only at the first attempt: a later holder came while
     /// this client was disconnected.
     claim: Option<Claim>,
@@ -55,6 +58,10 @@ pub(crate) struct Door<'a> {
     url: Option<Url>,
     /// The key for resuming the last connection's session; valid once.
     key: Option<Key>,
+    /// The session of the last connection.
+    session: Option<SessionId>,
+    /// The same, if it was typing.
+    typed: Option<SessionId>,
     /// The position at the end of the last connection.
     seen: Option<Seen>,
 }
@@ -88,6 +95,8 @@ pub(crate) struct Attached {
     pub(crate) taking: bool,
     /// The requested offset of this line's output.
     pub(crate) asked: Option<u64>,
+    /// The session of the last connection, if it was typing.
+    pub(crate) typed: Option<SessionId>,
     /// Whether the output begins with the current screen.
     pub(crate) painted: bool,
 }
@@ -96,33 +105,42 @@ impl<'a> Door<'a> {
     pub(crate) fn new(
         api: &'a Api,
         request: ConsoleRequest,
+        mode: AskedMode,
         claim: Option<Claim>,
         from: Option<Begin>,
     ) -> Self {
-        let mode = request.mode;
         Self {
             api,
             addresses: Addresses::default(),
             address: None,
             request,
             mode,
+            is_old: false,
             claim,
             from,
             url: None,
             key: None,
+            session: None,
+            typed: None,
             seen: None,
         }
     }
 
     /// Makes the next connection continue where the last one, whose output was `view`, ended; at
-    /// another address if there is one.
-    pub(crate) fn go_on(&mut self, view: &View) {
+    /// another address if there is one. A script that cannot type any more fails, and a person
+    /// watches.
+    pub(crate) fn go_on(&mut self, view: &View, is_interactive: bool) {
         if let Some(address) = self.address.take() {
             self.addresses.postpone(address);
         }
         self.claim = None;
         self.seen = Some(view.seen());
-        self.mode = if view.is_watching() { Mode::Watch } else { Mode::Write };
+        self.typed = self.session.filter(|_| !view.is_watching());
+        self.mode = match (view.is_watching(), is_interactive) {
+            (true, _) => AskedMode::Only(Mode::Watch),
+            (false, true) => AskedMode::Auto,
+            (false, false) => AskedMode::Only(Mode::Write),
+        };
     }
 
     /// Whether `line` is another than the line of the last connection.
@@ -140,6 +158,8 @@ impl<'a> Door<'a> {
         let session = attached.hello.session;
         attached.resumed = self.key.as_ref().is_some_and(|key| key.session == session);
         attached.counts_on = attached.resumed && !self.is_news(attached.hello.line);
+        attached.typed = self.typed;
+        self.session = Some(session);
         self.key = attached.hello.resume.clone().map(|secret| Key { session, secret });
         if !self.is_news(attached.hello.line) {
             attached.asked = self.seen.map(|seen| seen.offset);
@@ -173,7 +193,11 @@ impl<'a> Door<'a> {
     }
 
     async fn enter(&mut self, url: &Url) -> Result<Attached, Failure> {
-        match self.open(url.clone(), Some(self.mode)).await {
+        let attached = match self.mode {
+            AskedMode::Auto => self.yielding(url).await,
+            mode => self.open(url.clone(), Some(mode)).await,
+        };
+        match attached {
             Err(Failure::Closed { code, reason, own }) if known(code) == Some(CloseCode::Busy) => {
                 let back = (own && self.seen.is_some()).then_some(TAKE_BACK);
                 match self.claim.clone().or(back) {
@@ -185,9 +209,27 @@ impl<'a> Door<'a> {
         }
     }
 
+    /// Attaches as a watcher if somebody else types.
+    async fn yielding(&mut self, url: &Url) -> Result<Attached, Failure> {
+        let is = |failure: &Failure, wanted| matches!(failure, Failure::Closed { code, .. } if known(*code) == Some(wanted));
+        if !self.is_old {
+            match self.open(url.clone(), Some(AskedMode::Auto)).await {
+                Err(failure) if is(&failure, CloseCode::ProtocolError) => self.is_old = true,
+                attached => return attached,
+            }
+        }
+        match self.open(url.clone(), None).await {
+            Err(failure) if is(&failure, CloseCode::Busy) => {
+                self.open(url.clone(), Some(AskedMode::Only(Mode::Watch))).await
+            }
+            attached => attached,
+        }
+    }
+
     /// Attaches as a watcher, and claims the pen.
     async fn claim(&mut self, url: &Url, claim: Claim, busy: String) -> Result<Attached, Failure> {
-        let mut attached = self.open(url.clone(), Some(Mode::Watch)).await?;
+        let watching = AskedMode::Only(Mode::Watch);
+        let mut attached = self.open(url.clone(), Some(watching)).await?;
         let Claim { by_force, reason } = claim;
         let action = if by_force { PenAction::Force } else { PenAction::Request };
         if by_force && !attached.hello.can.contains(&Action::Force) {
@@ -204,7 +246,7 @@ impl<'a> Door<'a> {
     }
 
     /// Attaches at the first of the host name's addresses that succeeds.
-    async fn open(&mut self, mut url: Url, mode: Option<Mode>) -> Result<Attached, Failure> {
+    async fn open(&mut self, mut url: Url, mode: Option<AskedMode>) -> Result<Attached, Failure> {
         let painted = self.ask(&mut url, mode);
         let unreachable =
             |cause| Failure::Proxy { address: url.origin().ascii_serialization(), cause };
@@ -225,6 +267,7 @@ impl<'a> Door<'a> {
                         counts_on: false,
                         taking: false,
                         asked: None,
+                        typed: None,
                         painted,
                     });
                 }
@@ -244,9 +287,10 @@ impl<'a> Door<'a> {
     }
 
     /// Adds parameters to the URL; returns whether they request the current screen.
-    fn ask(&self, url: &mut Url, mode: Option<Mode>) -> bool {
-        if mode == Some(Mode::Watch) {
-            url.query_pairs_mut().append_pair("mode", Mode::Watch.as_str());
+    fn ask(&self, url: &mut Url, mode: Option<AskedMode>) -> bool {
+        // Without a mode, as the token says.
+        if let Some(mode) = mode.filter(|mode| *mode != AskedMode::Only(Mode::Write)) {
+            url.query_pairs_mut().append_pair("mode", mode.as_str());
         }
         let start = self.start();
         let painted = start.is_empty();

@@ -90,7 +90,7 @@ enum Place {
 pub(crate) const HELP: [&str; 12] = [
     "at the start of a line:",
     "  ~.  leave this console",
-    "  ~p  ask to type; if you are typing: stop typing, and let others",
+    "  ~p  ask to type, or type if nobody is typing; if you are typing: stop typing",
     "  ~g  let the person who asks type",
     "  ~d  refuse the person who asks",
     "  ~f  take over from the person who is typing, if permitted; asks first",

@@ -15,6 +15,7 @@ pub(crate) mod reset;
 pub(crate) mod screen;
 mod session;
 pub(crate) mod terminal;
+mod typing;
 mod view;
 mod wire;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use rustix::termios::isatty;
 use serialproxy_proto::close::CloseCode;
+use serialproxy_proto::token::AskedMode;
 use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -60,14 +62,20 @@ impl From<Failure> for End {
 /// Attaches the terminal and stays until the person leaves or the console ends.
 pub(crate) async fn connect(api: &Api, command: &Connect) -> Result<(), Failure> {
     let settings = command.settings.with_file()?;
+    let is_interactive = isatty(rustix::stdio::stdin());
+    let claims = command.force || command.ask;
     let mode = if command.watch { Mode::Watch } else { Mode::Write };
+    // A script that cannot type has to know; a person watches meanwhile.
+    let asked = match command.watch || command.types || claims || !is_interactive {
+        true => AskedMode::Only(mode),
+        false => AskedMode::Auto,
+    };
     let server = api.find(&command.server).await?;
     let request = ConsoleRequest { server, port: command.port, mode, wait: true };
-    let claims = command.force || command.ask;
     let claim = claims.then(|| Claim { by_force: command.force, reason: command.reason.clone() });
     // A script needs the answer to its input, not the screen from before.
-    let live = (!isatty(rustix::stdio::stdin())).then_some(Begin::Live);
-    let mut door = Door::new(api, request, claim, command.from.or(live));
+    let live = (!is_interactive).then_some(Begin::Live);
+    let mut door = Door::new(api, request, asked, claim, command.from.or(live));
     let attached = door.attach().await?;
     // The terminal's mode is changed only when there is something to show.
     let mut terminal = Terminal::open(!command.no_pace, settings)?;
@@ -94,7 +102,7 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
             Err(failure) => return End::Failed(failure),
         };
         let (end, view) = session.run().await;
-        door.go_on(&view);
+        door.go_on(&view, terminal.is_interactive());
         let failure = match end {
             End::Left => break,
             End::Failed(failure) => failure,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::cause::Cause;
+use serialproxy_proto::console::Action;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenState;
@@ -14,6 +16,7 @@ use serialproxy_proto::token::Mode;
 
 use crate::connect::escape::Escapes;
 use crate::connect::guest::Guest;
+use crate::connect::typing::Typing;
 use crate::failure::Failure;
 use crate::text::grouped;
 use crate::text::word;
@@ -46,7 +49,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) watching: bool,
     /// The earlier state of the guest.
     pub(crate) guest: Guest,
-    pub(crate) may_write: bool,
+    pub(crate) can: &'a [Action],
+    /// Who types, the message included.
+    pub(crate) typing: &'a Typing,
     /// Name of the server.
     pub(crate) server: &'a str,
 }
@@ -68,10 +73,13 @@ pub(crate) fn greeting(hello: &Hello, escapes: &Escapes) -> String {
 }
 
 /// For a person who types while watching.
-pub(crate) fn read_only(may_write: bool, escapes: &Escapes) -> String {
-    let ask = if may_write { escapes.hint("~p asks to type, ") } else { String::new() };
+pub(crate) fn read_only(typing: &Typing, can: &[Action], escapes: &Escapes) -> String {
+    let mut how = typing.how(can, escapes);
+    if !how.is_empty() {
+        how.push_str(", ");
+    }
     let leave = escapes.hint("~. or ");
-    format!("you are watching: what you type is not sent. {ask}{leave}Ctrl-C leaves")
+    format!("you are watching: what you type is not sent. {how}{leave}Ctrl-C leaves")
 }
 
 /// For a person who uses an escape while there is no connection.
@@ -180,41 +188,17 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
             "{} bytes of output are missing here: they are no longer kept",
             to.saturating_sub(*from)
         )),
-        ServerMessage::Pen {
-            state: PenState::Held,
-            holder: Some(holder),
-            free_in: Some(seconds),
-            own,
-            ..
-        } if reader.watching => Some(match own {
-            true => {
-                let hint = reader.escapes.hint(": ~p takes over from it at once");
-                let hint = if reader.may_write { hint } else { String::new() };
-                format!(
-                    "your other session lost its connection; the console is free in \
-                         {seconds} s{hint}"
-                )
-            }
-            false => format!("{holder} lost the connection; the console is free in {seconds} s"),
-        }),
-        ServerMessage::Pen { holder: Some(holder), cause: Some(Cause::Resumed), .. }
-            if reader.watching =>
-        {
-            Some(format!("{holder} has reconnected"))
-        }
-        ServerMessage::Pen { state, session, holder, by, reason, seconds, .. } => {
+        ServerMessage::Pen { state, session, holder, by, reason, cause, seconds, .. } => {
             let pen = Pen {
                 mine: session.map(|session| session == reader.session),
                 holder: holder.as_deref().or(by.as_deref()).unwrap_or("someone"),
                 by: by.as_deref().unwrap_or("someone"),
-                escapes: reader.escapes,
+                reason: reason.as_deref(),
+                cause: *cause,
                 silence: seconds.map_or_else(|| "later".to_owned(), |s| format!("in {s} s")),
+                reader,
             };
-            let text = match state {
-                PenState::Free if !reader.may_write => "nobody is typing now".to_owned(),
-                _ => pen.text(*state, reader.watching)?,
-            };
-            Some(with_reason(text, reason.as_deref()))
+            pen.text(*state)
         }
         ServerMessage::Error { message } | ServerMessage::Notice { message } => {
             Some(message.clone())
@@ -235,39 +219,71 @@ struct Pen<'a> {
     mine: Option<bool>,
     holder: &'a str,
     by: &'a str,
-    escapes: &'a Escapes,
+    reason: Option<&'a str>,
+    cause: Option<Cause>,
     /// When a request is granted without an answer.
     silence: String,
+    reader: Reader<'a>,
 }
 
 impl Pen<'_> {
-    /// `watching` is whether the session watched before the message.
-    fn text(&self, state: PenState, watching: bool) -> Option<String> {
-        let Self { mine, holder, by, silence, escapes } = self;
-        Some(match (state, mine, watching) {
-            (PenState::Free, _, true) => {
-                format!("nobody is typing now{}", escapes.hint(": ~p lets you type"))
-            }
+    fn text(&self, state: PenState) -> Option<String> {
+        let Self { mine, holder, by, silence, cause, reader, .. } = self;
+        let hint = |text| reader.escapes.hint(text);
+        Some(match (state, mine, reader.watching) {
+            (PenState::Free, _, true) => self.watching(""),
             (PenState::Free, _, false) => {
-                let hint = escapes.hint("; ~p lets you type again");
+                let hint = hint("; ~p lets you type again");
                 format!("you stopped typing and are watching now{hint}")
             }
             (PenState::Held, Some(true), true) => "you are typing now".to_owned(),
             // The answer to a request of one's own, or no news.
             (PenState::Held, Some(true) | None, false) => return None,
-            (PenState::Held, _, true) => format!("{holder} is typing"),
+            (PenState::Held, _, true) => match cause {
+                Some(Cause::Resumed) => format!("{holder} has reconnected"),
+                Some(Cause::Denied) => self.with_reason(format!("{holder} keeps typing")),
+                _ => self.watching(". You are watching"),
+            },
             (PenState::Lost, ..) | (PenState::Held, Some(false), false) => {
-                format!("{holder} is typing now, you are watching")
+                let told = match cause {
+                    Some(Cause::Moved) => "you are typing in another window now".to_owned(),
+                    _ => self.with_reason(format!("{holder} is typing now")),
+                };
+                let how = reader.typing.how(reader.can, reader.escapes);
+                with_reason(format!("{told}. You are watching"), Some(&how))
             }
-            (PenState::Requested, Some(true), _) => {
-                format!("{holder} was asked; without an answer you can type {silence}")
-            }
+            (PenState::Requested, Some(true), _) => self.with_reason(format!(
+                "{holder} was asked; without an answer you can type {silence}"
+            )),
             (PenState::Requested, _, false) => {
-                let hint = escapes.hint(": ~g allows it, ~d refuses");
-                format!("{by} asks to type{hint}; without an answer {by} can type {silence}")
+                let hint = hint(": ~g allows it, ~d refuses");
+                self.with_reason(format!(
+                    "{by} asks to type{hint}; without an answer {by} can type {silence}"
+                ))
             }
-            (PenState::Requested, _, true) => format!("{by} asks {holder} to let them type"),
+            (PenState::Requested, _, true) => {
+                self.with_reason(format!("{by} asks {holder} to let them type"))
+            }
         })
+    }
+
+    /// For a watcher: who types, `then`, and what to press to type.
+    fn watching(&self, then: &str) -> String {
+        let Reader { typing, can, escapes, .. } = self.reader;
+        let mut told = typing.told(&TimeZone::system());
+        if self.cause != Some(Cause::Detached) {
+            told = self.with_reason(told);
+        }
+        let how = typing.how(can, escapes);
+        match how.is_empty() {
+            true => format!("{told}{then}."),
+            false if then.is_empty() => format!("{told}. {how}"),
+            false => format!("{told}{then}: {how}"),
+        }
+    }
+
+    fn with_reason(&self, text: String) -> String {
+        with_reason(text, self.reason)
     }
 }
 

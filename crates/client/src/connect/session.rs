@@ -7,6 +7,7 @@ use serialproxy_proto::console::Action;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
+use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::Viewer;
@@ -21,6 +22,7 @@ use crate::connect::notices;
 use crate::connect::screen::Position;
 use crate::connect::terminal::Terminal;
 use crate::connect::terminal::grid;
+use crate::connect::typing::Typing;
 use crate::connect::view::View;
 use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
@@ -44,6 +46,8 @@ const PAINTED: Duration = Duration::from_millis(500);
 /// How long a script waits while another program holds the port: the server may disconnect that
 /// program.
 const HELD: Duration = Duration::from_secs(10);
+/// How long a watcher who presses keys is not told again how to type.
+const REMINDED: Duration = Duration::from_secs(30);
 /// 4 KiB: the size of messages that repeat input.
 const PIECE: usize = 4096;
 
@@ -63,6 +67,9 @@ pub(crate) struct Session<'a> {
     /// Until when a script waits for another program to leave the guest's port, and that program.
     held: Option<(Instant, String)>,
     viewers: (u64, Vec<Viewer>),
+    typing: Typing,
+    /// The session that typed here over the last connection, which may not be over yet.
+    back: Option<SessionId>,
     /// Whether the pen was requested by force; until the answer, another holder is no news.
     taking: bool,
     /// Whether another session asks for the pen, which this session holds.
@@ -72,7 +79,7 @@ pub(crate) struct Session<'a> {
     pings: u32,
     input_ended: bool,
     last_output: Instant,
-    told_read_only: bool,
+    told_read_only: Option<Instant>,
     told_unread: bool,
     /// Until when to wait for the current screen before any notice.
     unpainted: Option<Instant>,
@@ -85,7 +92,7 @@ impl<'a> Session<'a> {
         attached: Attached,
         connection: u64,
     ) -> Result<Self, Failure> {
-        let Attached { wire, hello, resumed, counts_on, taking, asked, painted } = attached;
+        let Attached { wire, hello, resumed, counts_on, taking, asked, typed, painted } = attached;
         if painted {
             terminal.screen.hold_notices();
         }
@@ -112,6 +119,8 @@ impl<'a> Session<'a> {
             guest,
             held: None,
             viewers: (0, vec![]),
+            typing: Typing::default(),
+            back: typed.filter(|session| *session != hello.session),
             taking,
             asked_for: false,
             acknowledged: asked.map_or(hello.offset, |asked| asked.min(hello.offset)),
@@ -119,7 +128,7 @@ impl<'a> Session<'a> {
             pings: 0,
             input_ended: false,
             last_output: Instant::now(),
-            told_read_only: false,
+            told_read_only: None,
             told_unread: false,
             unpainted: painted.then(|| Instant::now() + PAINTED),
             hello,
@@ -235,10 +244,9 @@ impl<'a> Session<'a> {
     }
 
     fn say_read_only(&mut self) {
-        if !self.told_read_only {
-            self.told_read_only = true;
-            let may_write = self.may(Action::Write);
-            self.say(&notices::read_only(may_write, &self.terminal.escapes));
+        if self.told_read_only.is_none_or(|told| told.elapsed() >= REMINDED) {
+            self.told_read_only = Some(Instant::now());
+            self.say(&notices::read_only(&self.typing, &self.hello.can, &self.terminal.escapes));
         }
     }
 
@@ -293,6 +301,7 @@ impl<'a> Session<'a> {
 
     fn control(&mut self, message: &ServerMessage) -> Result<(), End> {
         let (watching, guest) = (self.view.is_watching(), self.guest);
+        self.typing.follow(message);
         match message {
             ServerMessage::State { state, cause, reason } => {
                 (self.guest, self.told_unread) = (Guest { state: *state, cause: *cause }, false);
@@ -315,6 +324,13 @@ impl<'a> Session<'a> {
                 // It was sent before our own request arrived.
                 return Ok(());
             }
+            ServerMessage::Pen { state: PenState::Held, session, .. }
+                if session.is_some() && self.back == *session =>
+            {
+                self.back = None;
+                self.pen(PenAction::Take);
+                return Ok(());
+            }
             ServerMessage::Pen { state, session, .. } => self.pen_changed(*state, *session),
             // As far as is known, this may be the refusal of the pen.
             ServerMessage::Error { .. } if std::mem::take(&mut self.taking) => self.watch(),
@@ -335,7 +351,8 @@ impl<'a> Session<'a> {
             session: self.hello.session,
             watching,
             guest,
-            may_write: self.may(Action::Write),
+            can: &self.hello.can,
+            typing: &self.typing,
             server: &self.hello.server.name,
         };
         if let Some(notice) = notices::message(message, reader) {
@@ -348,7 +365,7 @@ impl<'a> Session<'a> {
         self.asked_for = state == PenState::Requested && !self.view.is_watching();
         match (state, mine) {
             (PenState::Held, Some(true)) => {
-                (self.taking, self.told_read_only) = (false, false);
+                (self.taking, self.told_read_only) = (false, None);
                 self.view.write();
             }
             (PenState::Free | PenState::Lost, _) | (PenState::Held, Some(false)) => self.watch(),
@@ -358,7 +375,7 @@ impl<'a> Session<'a> {
 
     fn watch(&mut self) {
         self.view.watch();
-        self.told_read_only = false;
+        self.told_read_only = None;
         if self.terminal.is_interactive() {
             self.terminal.stop_paste();
         }

@@ -69,10 +69,11 @@ async fn a_signal_ends_it_in_good_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_console_is_exit_code_4_with_the_holders_name() {
+async fn who_has_to_type_gets_exit_code_4_and_the_holders_name_at_a_busy_console() {
     let console = Console::start().await;
-    let terminal = Terminal::run(console.client(&[]));
+    let terminal = Terminal::run(console.client(&["--type"]));
     let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t");
     peer.tell(json!({"type": "pen", "state": "held", "holder": "bob"})).await;
     peer.close(4004, BUSY).await;
     let (code, screen) = terminal.end();
@@ -150,7 +151,7 @@ async fn who_loses_the_pen_is_told_by_whom_and_types_no_more() {
     let mut peer = console.welcome().await;
     terminal.wait_for("connected to demo");
     peer.tell(json!({"type": "pen", "state": "lost", "by": "bob", "reason": "my turn"})).await;
-    terminal.wait_for("bob is typing now, you are watching: my turn");
+    terminal.wait_for("bob is typing now: my turn. You are watching: ~p asks to type");
     terminal.keys("rm -rf /\r~.");
     assert_eq!(peer.rest().await, b"");
     assert_eq!(terminal.end().0, 0);
@@ -244,11 +245,8 @@ async fn a_lost_connection_comes_back_and_what_was_typed_meanwhile_is_dropped() 
     terminal.keys("ls\r");
     drop(console.accept().await);
     terminal.wait_for("retrying in 0.6 s");
-    let busy = console.accept().await;
-    busy.close(4004, "busy: alice since 2026-11-22T09:00:00Z").await;
-    terminal.wait_for("retrying in 1.2 s: busy: alice");
     let mut peer = console.accept().await;
-    assert_eq!(peer.query(), format!("token=t&from=10&line={LINE}"));
+    assert_eq!(peer.query(), format!("token=t&mode=auto&from=10&line={LINE}"));
     peer.hello(LINE, 10).await;
     terminal.wait_for("connected to demo");
     peer.print(b"ABC").await;
@@ -287,16 +285,20 @@ async fn a_line_that_began_anew_is_shown_from_its_beginning() {
     terminal.wait_for("0123456789");
     drop(peer);
     let mut peer = console.accept().await;
-    assert_eq!(peer.query(), format!("token=t&from=10&line={LINE}"));
+    assert_eq!(peer.query(), format!("token=t&mode=auto&from=10&line={LINE}"));
     peer.hello(NEW_LINE, 0).await;
     terminal.wait_for("the server started a new history");
     peer.print(b"ABC").await;
     terminal.wait_for("ABC");
     peer.close(4012, "draining").await;
-    let peer = console.accept().await;
-    assert_eq!(peer.query(), format!("token=t&from=3&line={NEW_LINE}"));
-    peer.close(4004, BUSY).await;
-    assert_eq!(terminal.end().0, 4, "force is for the first time only");
+    let mut peer = console.accept().await;
+    assert_eq!(peer.query(), format!("token=t&mode=auto&from=3&line={NEW_LINE}"));
+    peer.hello_with(json!({"mode": "watch", "line": NEW_LINE})).await;
+    peer.pen("held", BOB, "bob").await;
+    terminal.wait_for("bob is typing. You are watching");
+    terminal.keys("~.");
+    assert_eq!(peer.rest().await, b"", "force is for the first time only");
+    assert_eq!(terminal.end().0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

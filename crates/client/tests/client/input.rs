@@ -153,6 +153,6 @@ async fn a_pipe_that_loses_the_pen_before_its_end_fails() {
     assert_eq!(peer.rest().await, b"");
     let ended = ended.await.unwrap();
     assert_eq!(ended.code, 4);
-    assert!(ended.stderr.contains("bob is typing now, you are watching"), "{ended:?}");
+    assert!(ended.stderr.contains("bob is typing now. You are watching"), "{ended:?}");
     assert!(ended.stderr.contains("not all of stdin was sent"), "{ended:?}");
 }

@@ -13,7 +13,7 @@ use crate::support::run;
 #[tokio::test(flavor = "multi_thread")]
 async fn who_meets_their_own_lost_session_is_told_how_to_take_it_back() {
     let console = Console::start().await;
-    let terminal = Terminal::run(console.client(&[]));
+    let terminal = Terminal::run(console.client(&["--type"]));
     let mut peer = console.accept().await;
     peer.tell(json!({"type": "pen", "state": "held", "session": BOB, "holder": "alice",
         "cause": "busy", "own": true, "free_in": 40}))
@@ -27,27 +27,60 @@ async fn who_meets_their_own_lost_session_is_told_how_to_take_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_comes_back_takes_the_console_from_its_own_lost_session() {
+async fn a_client_that_comes_back_takes_the_console_from_its_own_earlier_session() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
     drop(console.welcome().await);
     let mut peer = console.accept().await;
-    peer.tell(json!({"type": "pen", "state": "held", "session": ME, "holder": "alice",
-        "cause": "busy", "own": true, "free_in": 40}))
-        .await;
-    peer.close(4004, "busy: alice since 2026-11-22T09:00:00Z (lost the connection, free in 40 s)")
-        .await;
-    let mut peer = console.accept().await;
-    assert!(peer.query().contains("mode=watch"), "{}", peer.query());
-    peer.hello_with(json!({"session": BOB})).await;
-    assert_eq!(peer.control().await, json!({"type": "pen", "do": "request", "reason": null}));
+    assert!(peer.query().contains("mode=auto"), "{}", peer.query());
+    peer.hello_with(json!({"session": BOB, "mode": "watch"})).await;
+    peer.tell(
+        json!({"type": "pen", "state": "held", "session": ME, "holder": "alice", "own": true}),
+    )
+    .await;
+    assert_eq!(peer.control().await, json!({"type": "pen", "do": "take", "reason": null}));
     peer.pen("held", BOB, "alice").await;
     terminal.wait_for("you are typing now");
     terminal.keys("x");
     assert_eq!(peer.input(1).await, "x");
     terminal.keys("\r~.");
     peer.rest().await;
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert!(!screen.contains("another window"), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_comes_back_to_a_busy_console_watches_and_a_script_fails() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--type"]));
+    drop(console.welcome().await);
+    let mut peer = console.accept().await;
+    assert!(peer.query().contains("mode=auto"), "{}", peer.query());
+    let carol = "5e551000-0000-4000-8000-000000000003";
+    peer.hello_with(json!({"session": BOB, "mode": "watch"})).await;
+    peer.pen("held", carol, "carol").await;
+    terminal.wait_for("carol is typing. You are watching: ~p asks to type, ~f takes over");
+    terminal.keys("~.");
+    assert_eq!(peer.rest().await, b"");
     assert_eq!(terminal.end().0, 0);
+
+    let command = console.client(&[]);
+    let ended = tokio::spawn(beside(|| run(command, b"reboot\n")));
+    let mut peer = console.welcome().await;
+    assert_eq!(peer.input(7).await, "reboot\n");
+    drop(peer);
+    let mut peer = console.accept().await;
+    assert!(!peer.query().contains("mode="), "{}", peer.query());
+    peer.tell(json!({"type": "pen", "state": "held", "session": ME, "holder": "alice",
+        "cause": "busy", "own": true, "free_in": 40}))
+        .await;
+    peer.close(4004, "busy: alice since 2026-11-22T09:00:00Z (lost the connection, free in 40 s)")
+        .await;
+    let peer = console.accept().await;
+    assert!(peer.query().contains("mode=watch"), "{}", peer.query());
+    peer.close(4004, "busy: carol since 2026-11-22T09:00:00Z").await;
+    assert_eq!(ended.await.unwrap().code, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,16 +94,16 @@ async fn who_watches_learns_that_the_one_who_types_lost_the_connection_and_came_
             "free_in": 40})
     };
     peer.tell(pen(false)).await;
-    terminal.wait_for("bob lost the connection; the console is free in 40 s\r\n");
+    terminal.wait_for(
+        "bob lost the connection; the console is free in 40 s. You are watching: ~p asks to type",
+    );
     peer.tell(json!({"type": "pen", "state": "held", "session": BOB, "holder": "bob",
         "cause": "resumed"}))
         .await;
     terminal.wait_for("bob has reconnected");
     peer.tell(pen(true)).await;
-    terminal.wait_for(
-        "your other session lost its connection; the console is free in 40 s: ~p \
-             takes over from it",
-    );
+    terminal.wait_for("You have this console open in another window, which lost its connection.");
+    terminal.wait_for("~p uses it here");
     let who = json!([{"session": BOB, "user": "bob", "mode": "write", "detached": true}]);
     peer.tell(json!({"type": "viewers", "count": 1, "who": who})).await;
     peer.print(b"here").await;

@@ -24,7 +24,7 @@ async fn leave(mut terminal: Terminal, peer: Peer) {
     assert_eq!(terminal.end().0, 0);
 }
 
-fn pen(action: &str) -> Value {
+fn pen_do(action: &str) -> Value {
     json!({"type": "pen", "do": action, "reason": null})
 }
 
@@ -33,12 +33,12 @@ async fn two_windows_of_one_user_are_told_apart_by_their_session() {
     let console = Console::start().await;
     let (mut terminal, mut peer) = writer(&console).await;
     peer.pen("held", BOB, "alice").await;
-    terminal.wait_for("alice is typing now, you are watching");
+    terminal.wait_for("alice is typing now. You are watching: ~p asks to type, ~f takes over");
     terminal.keys("lost");
     terminal.wait_for("you are watching: what you type is not sent");
     terminal.keys("\r~p");
     terminal.wait_for("~p asks to type");
-    assert_eq!(peer.control().await, pen("request"));
+    assert_eq!(peer.control().await, pen_do("request"));
     let ask = json!({"type": "pen", "state": "requested", "session": ME, "by": "alice",
         "holder": "alice", "seconds": 20});
     peer.tell(ask).await;
@@ -47,6 +47,98 @@ async fn two_windows_of_one_user_are_told_apart_by_their_session() {
     terminal.wait_for("you are typing now");
     terminal.keys("id");
     assert_eq!(peer.input(2).await, "id");
+    leave(terminal, peer).await;
+}
+
+/// A client that finds a busy console, on whose clock it is 11 in the morning at 9 UTC.
+async fn watcher(console: &Console, pen: Value) -> (Terminal, Peer) {
+    let mut command = console.client(&[]);
+    let mut terminal = Terminal::run({
+        command.env("TZ", "<+02>-2");
+        command
+    });
+    let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t&mode=auto");
+    peer.hello_with(json!({"mode": "watch"})).await;
+    let mut message = json!({"type": "pen", "state": "held", "session": BOB});
+    message.as_object_mut().unwrap().extend(pen.as_object().unwrap().clone());
+    peer.tell(message).await;
+    terminal.wait_for("watching demo, port 0. ~. or Ctrl-C leaves");
+    (terminal, peer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_console_is_watched_with_who_types_since_when_and_what_to_do() {
+    let console = Console::start().await;
+    let pen = json!({"holder": "bob", "since": "2020-11-22T09:04:00Z"});
+    let (mut terminal, mut peer) = watcher(&console, pen).await;
+    terminal.wait_for(
+        "serialproxy: bob is typing (since 22 Nov 11:04). You are watching: ~p asks to type, \
+             ~f takes over\r\n",
+    );
+    for key in ["r", "e", "b", "o", "o", "t"] {
+        terminal.keys(key);
+    }
+    terminal.keys("\r~w");
+    let shown = terminal.until("attached: ");
+    let told = "you are watching: what you type is not sent. ~p asks to type, ~f takes over, ~. or \
+                Ctrl-C leaves";
+    assert_eq!(shown.matches(told).count(), 1, "{shown}");
+    terminal.keys("\r~p");
+    assert_eq!(peer.control().await, pen_do("request"));
+    peer.tell(json!({"type": "pen", "state": "held", "session": BOB, "holder": "bob",
+        "by": "bob", "cause": "denied", "reason": "denied: two minutes"}))
+        .await;
+    terminal.wait_for("bob keeps typing: denied: two minutes");
+    peer.tell(json!({"type": "pen", "state": "free", "cause": "left"})).await;
+    terminal.wait_for("serialproxy: Nobody is typing. ~p lets you type\r\n");
+    terminal.keys("~p");
+    assert_eq!(peer.control().await, pen_do("request"));
+    peer.pen("held", ME, "alice").await;
+    terminal.wait_for("you are typing now");
+    terminal.keys("id");
+    assert_eq!(peer.input(2).await, "id");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_that_is_open_in_another_window_is_used_here_without_permission_to_force() {
+    let console = Console::start().await;
+    let own = json!({"holder": "alice", "own": true, "since": "2020-11-22T09:04:00Z"});
+    let (mut terminal, mut peer) = watcher(&console, own).await;
+    terminal.wait_for(
+        "serialproxy: You have this console open in another window. You are watching: ~p uses it \
+             here\r\n",
+    );
+    terminal.keys("~p");
+    assert_eq!(peer.control().await, pen_do("take"));
+    peer.tell(json!({"type": "pen", "state": "held", "session": ME, "holder": "alice",
+        "by": "alice", "cause": "moved"}))
+        .await;
+    terminal.wait_for("you are typing now");
+    peer.tell(json!({"type": "pen", "state": "lost", "session": BOB, "holder": "alice",
+        "by": "alice", "cause": "moved", "own": true}))
+        .await;
+    terminal.wait_for("you are typing in another window now. You are watching: ~p uses it here");
+    leave(terminal, peer).await;
+
+    let lost = json!({"holder": "alice", "own": true, "free_in": 48, "seen_ago": 12});
+    let (mut terminal, peer) = watcher(&console, lost).await;
+    terminal.wait_for("You have this console open in another window, last seen 12 s ago.");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_know_the_mode_is_asked_to_type_and_then_to_watch() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&[]));
+    console.accept().await.close(1002, "mode must be watch or write").await;
+    let peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t");
+    peer.close(4004, BUSY).await;
+    let peer = console.welcome().await;
+    assert_eq!(peer.query(), "token=t&mode=watch");
+    terminal.wait_for("watching demo");
     leave(terminal, peer).await;
 }
 
@@ -82,14 +174,14 @@ async fn who_is_asked_for_the_pen_gives_it_or_keeps_it() {
              type in 20 s: my turn",
     );
     terminal.keys("~d");
-    assert_eq!(peer.control().await, pen("deny"));
+    assert_eq!(peer.control().await, pen_do("deny"));
     terminal.wait_for("refused: you are still typing");
     peer.tell(ask).await;
     terminal.wait_for("bob asks to type");
     terminal.keys("~g");
-    assert_eq!(peer.control().await, pen("grant"));
+    assert_eq!(peer.control().await, pen_do("grant"));
     peer.pen("lost", BOB, "bob").await;
-    terminal.wait_for("bob is typing now, you are watching");
+    terminal.wait_for("bob is typing now. You are watching");
     terminal.keys("x");
     terminal.wait_for("what you type is not sent");
     leave(terminal, peer).await;
@@ -101,7 +193,7 @@ async fn the_pen_is_given_back_and_taken_over_after_a_yes() {
     let (mut terminal, mut peer) = writer(&console).await;
     terminal.keys("~f\r~p");
     terminal.wait_for("you are typing already");
-    assert_eq!(peer.control().await, pen("release"));
+    assert_eq!(peer.control().await, pen_do("release"));
     peer.tell(json!({"type": "pen", "state": "free"})).await;
     terminal.wait_for("you stopped typing");
     peer.pen("held", BOB, "bob").await;
@@ -110,7 +202,7 @@ async fn the_pen_is_given_back_and_taken_over_after_a_yes() {
     terminal.wait_for("Press y to take over, any other key to cancel");
     terminal.wait_for("nothing was sent");
     terminal.keys("~fy");
-    assert_eq!(peer.control().await, pen("force"));
+    assert_eq!(peer.control().await, pen_do("force"));
     peer.pen("held", ME, "alice").await;
     terminal.wait_for("you are typing now");
     leave(terminal, peer).await;
@@ -122,6 +214,8 @@ async fn who_may_only_watch_is_told_what_they_would_need() {
     let mut terminal = Terminal::run(console.client(&["--watch"]));
     let mut peer = console.accept().await;
     peer.hello_with(json!({"can": []})).await;
+    peer.pen("held", BOB, "bob").await;
+    terminal.wait_for("bob is typing. You are watching.\r\n");
     terminal.keys("~p");
     terminal.wait_for("this session may only watch");
     terminal.keys("~fy");
@@ -195,7 +289,7 @@ async fn what_the_terminal_answers_reaches_the_guest_and_is_no_typing() {
     terminal.wait_for("bob asks to type: ~g allows");
     terminal.keys("\x1b[1;5R~g");
     assert_eq!(peer.input(6).await, "\x1b[1;5R");
-    assert_eq!(peer.control().await, pen("grant"));
+    assert_eq!(peer.control().await, pen_do("grant"));
     peer.pen("held", BOB, "bob").await;
     terminal.wait_for("bob is typing now");
     // Nor is a watcher told off for it.

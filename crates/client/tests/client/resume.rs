@@ -62,7 +62,7 @@ async fn a_session_that_is_forgotten_is_replaced_and_its_input_is_not_sent_again
     console.accept().await.close(4001, "token missing, unknown or expired").await;
 
     let mut peer = console.accept().await;
-    assert_eq!(peer.query(), format!("token=t&from=5&line={LINE}"));
+    assert_eq!(peer.query(), format!("token=t&mode=auto&from=5&line={LINE}"));
     peer.hello_with(json!({"session": BOB, "line": NEW_LINE, "resume": "k2"})).await;
     terminal.wait_for("the server started a new history");
     terminal.wait_for("connected to demo");
@@ -142,7 +142,7 @@ async fn what_was_missed_is_asked_for_again_when_the_connection_breaks_before_it
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&["--from", "4"]));
     let mut peer = console.accept().await;
-    assert_eq!(peer.query(), "token=t&from=4");
+    assert_eq!(peer.query(), "token=t&mode=auto&from=4");
     peer.hello_with(json!({"resume": "k1", "offset": 4})).await;
     peer.print(b"456789").await;
     terminal.wait_for("456789");

@@ -28,7 +28,10 @@ impl Session<'_> {
                 self.say(&notices::who(*count, who, self.hello.session));
             }
             Escape::Pen if !watching => self.pen(PenAction::Release),
-            Escape::Pen if self.may(Action::Write) => self.pen(PenAction::Request),
+            Escape::Pen if self.may(Action::Write) => self.pen(match self.typing.is_own() {
+                true => PenAction::Take,
+                false => PenAction::Request,
+            }),
             Escape::Pen => self.say(notices::MAY_ONLY_WATCH),
             Escape::Force if watching && self.may(Action::Force) => self.pen(PenAction::Force),
             // The question has told it already.
@@ -49,8 +52,9 @@ impl Session<'_> {
         match (self.view.is_watching(), self.may(Action::Force)) {
             (false, _) => self.say(notices::TYPING_ALREADY),
             (true, false) => {
-                let hint = self.terminal.escapes.hint(". ~p asks to type");
-                self.say(&format!("{}{hint}", notices::MAY_NOT_FORCE));
+                let how = self.typing.how(&self.hello.can, &self.terminal.escapes);
+                let how = if how.is_empty() { how } else { format!(". {how}") };
+                self.say(&format!("{}{how}", notices::MAY_NOT_FORCE));
             }
             (true, true) => self.say(notices::ASK_FORCE),
         }
@@ -66,7 +70,7 @@ impl Session<'_> {
         }
     }
 
-    fn pen(&mut self, action: PenAction) {
+    pub(super) fn pen(&mut self, action: PenAction) {
         self.wire.send_control(&ClientMessage::Pen { action, reason: None });
     }
 }
