@@ -21,7 +21,6 @@ const here = (path) => new URL(path, import.meta.url).pathname;
 /** The modules of a package of xterm.js begin here. */
 const XTERM = {
   '@xterm/addon-fit': 'FitAddon',
-  '@xterm/addon-search': 'SearchAddon',
   '@xterm/addon-unicode11': 'Unicode11Addon',
   '@xterm/addon-web-links': 'WebLinksAddon',
   '@xterm/addon-webgl': 'WebglAddon',

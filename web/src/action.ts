@@ -29,6 +29,8 @@ export interface Action {
   readonly id: string;
   /** In menus, palette and help; with `…` where it asks before it acts. */
   readonly name: string | (() => string);
+  /** Its name in its section, which says the rest. */
+  readonly short?: string;
   /** Where it is shown besides palette and help: as a button of the header, or in a menu. */
   readonly place?: 'bar' | MenuName;
   /** Actions of one section stand together in their menu. A section of choices shows its name. */

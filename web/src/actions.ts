@@ -8,18 +8,24 @@
 // into `Page`; when `state` or `name` look at something besides the view, that part calls `actions.refresh()`
 // after a change. The fields are explained at `Action` in action.ts.
 
-import type { Action, State } from './action';
+import type { Action, Actions, State } from './action';
+import { ask } from './ask';
 import type { Clipboard } from './clipboard';
 import { watchCommand } from './commands';
+import { fontsHere } from './fonts';
+import type { GuestSize } from './guest-size';
+import { openHelp } from './help';
 import type { KeyBar } from './key-bar';
 import { whyNoCommand } from './machine';
 import type { Command, Machine } from './machine';
 import { moveOn } from './move';
+import { openPalette } from './palette';
 import type { Search } from './search';
 import type { Session } from './session';
 import type { Settings } from './settings';
 import type { Site } from './site';
 import type { Screen } from './terminal';
+import { COLORS, LIGHTS } from './theme';
 import type { Theme } from './theme';
 import type { Tools } from './tools';
 import type { View } from './view';
@@ -27,6 +33,7 @@ import type { View } from './view';
 /** The parts of the page that do what is chosen. */
 export interface Page {
   clipboard: Clipboard;
+  guestSize: GuestSize;
   keyBar: KeyBar;
   machine: Machine;
   screen: Screen;
@@ -36,12 +43,14 @@ export interface Page {
   site: Site;
   theme: Theme;
   tools: Tools;
+  /** Tells the guest the window's size. */
+  fit(): void;
   /** Sends keys to the guest. */
   press(text: string): void;
 }
 
-export function actionsOf(page: Page): Action[] {
-  const { clipboard, machine, screen, search, session, site, theme, tools } = page;
+export function actionsOf(page: Page, actions: () => Actions): Action[] {
+  const { clipboard, machine, screen, search, session, settings, site, theme, tools } = page;
   return [
     // Buttons of the header.
     {
@@ -124,7 +133,24 @@ export function actionsOf(page: Page): Action[] {
     // How the page looks.
     { id: 'larger', name: 'Larger font', place: 'view', stays: true, run: () => screen.enlarge(1) },
     { id: 'smaller', name: 'Smaller font', place: 'view', stays: true, run: () => screen.enlarge(-1) },
-    { id: 'theme', name: () => `Theme: ${theme.choice}`, place: 'view', stays: true, run: () => theme.next() },
+    {
+      id: 'font',
+      name: 'Font…',
+      place: 'view',
+      run: () => askForFont(page),
+    },
+    {
+      id: 'line-height',
+      name: () => `Line height: ${settings.lineHeight.value}`,
+      place: 'view',
+      stays: true,
+      run: () => {
+        settings.lineHeight.next();
+        screen.applyLook(theme.terminal);
+      },
+    },
+    ...choices('Theme', COLORS, () => theme.colors, (colors) => theme.setColors(colors)),
+    ...choices('Light or dark', LIGHTS, () => theme.light, (light) => theme.setLight(light)),
     {
       id: 'read-out',
       name: 'Screen reader mode',
@@ -133,6 +159,15 @@ export function actionsOf(page: Page): Action[] {
       stays: true,
       state: () => ({ checked: screen.readOut() }),
       run: () => screen.readOut(true),
+    },
+    {
+      id: 'sizes',
+      name: 'Sizes in the footer',
+      place: 'view',
+      section: 'read',
+      stays: true,
+      state: () => ({ checked: settings.sizes.value === 'shown' }),
+      run: () => page.guestSize.toggle(),
     },
 
     // Keys that the browser or this page keeps, and what the guest gets for them.
@@ -162,7 +197,7 @@ export function actionsOf(page: Page): Action[] {
       note: 'types stty',
       shortcut: 'Ctrl+Shift+S',
       state: () => possible(session.noPaste),
-      run: () => tools.fitGuest(),
+      run: () => page.fit(),
     },
     {
       id: 'release',
@@ -180,6 +215,24 @@ export function actionsOf(page: Page): Action[] {
       section: 'save',
       state: ({ attachment }) => possible(attachment?.hello.resume === undefined ? 'you are not connected' : undefined),
       run: (view) => tools.downloadHistory(view),
+    },
+    {
+      id: 'palette',
+      name: 'All actions…',
+      place: 'more',
+      section: 'help',
+      shortcut: () => settings.paletteKey.value,
+      outside: 'F1',
+      run: () => openPalette(actions(), () => screen.term.focus()),
+    },
+    { id: 'palette-key', name: 'Key of “All actions”…', run: () => askForKey(settings, actions()) },
+    {
+      id: 'help',
+      name: 'Help: keys',
+      place: 'more',
+      section: 'help',
+      outside: '?',
+      run: () => openHelp(actions()),
     },
     {
       id: 'move',
@@ -250,4 +303,52 @@ function setting({ screen, settings }: Page, id: 'backspace' | 'enter' | 'newlin
       screen.applySettings();
     },
   };
+}
+
+/** A section of the menu View, of which one is chosen. */
+function choices<T extends string>(
+  section: string,
+  names: Record<T, string>,
+  chosen: () => T,
+  choose: (one: T) => void,
+): Action[] {
+  return (Object.keys(names) as T[]).map((one) => ({
+    id: `${section}-${one}`,
+    name: `${section}: ${names[one]}`,
+    short: names[one],
+    place: 'view',
+    section,
+    isChoice: true,
+    stays: true,
+    state: () => ({ checked: chosen() === one }),
+    run: () => choose(one),
+  }));
+}
+
+async function askForFont({ screen, settings, theme }: Page): Promise<void> {
+  const answer = await ask({
+    title: 'Font of the terminal',
+    text: 'These fonts are on this computer.',
+    yes: 'Use it',
+    choice: 'Font',
+    choices: [['', "The browser's"], ...fontsHere().map((font): [string, string] => [font, font])],
+    chosen: settings.font ?? '',
+  });
+  if (!answer) return;
+  settings.font = answer.choice || undefined;
+  screen.applyLook(theme.terminal);
+}
+
+async function askForKey({ paletteKey }: Settings, actions: Actions): Promise<void> {
+  const answer = await ask({
+    title: 'Key of the list of all actions',
+    text: 'Browsers keep some keys for themselves. F1 works too, outside the terminal.',
+    yes: 'Use it',
+    choice: 'Key',
+    choices: paletteKey.values.map((key) => [key, key]),
+    chosen: paletteKey.value,
+  });
+  if (!answer) return;
+  paletteKey.set(answer.choice);
+  actions.refresh();
 }

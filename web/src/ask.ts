@@ -19,6 +19,8 @@ export interface Question {
   choices?: [value: string, words: string][];
   /** What they are called; without it a command. */
   choice?: string;
+  /** The value that is chosen at first. */
+  chosen?: string;
 }
 
 /** What the user said. */
@@ -40,6 +42,7 @@ export async function ask(question: Question): Promise<Answer | undefined> {
   words.maxLength = REASON;
   words.autocomplete = 'off';
   const select = make('select', '', ...(choices ?? []).map(([value, label]) => new Option(label, value)));
+  if (question.chosen !== undefined) select.value = question.chosen;
   const text = make('p', '', question.text);
   text.id = 'ask-text';
   const cancel = button('Cancel', () => dialog.close());

@@ -17,6 +17,7 @@ import { urlCommand } from './commands';
 import { element } from './elements';
 import type { Offer } from './endings';
 import { enter, freshToken } from './entry';
+import { GuestSize } from './guest-size';
 import { KeyBar } from './key-bar';
 import { askBeforeLeaving } from './leaving';
 import { Machine } from './machine';
@@ -91,9 +92,12 @@ function openConsole(access: Access): void {
       strip.shake();
     },
     onNews: () => attention.call(),
-    onGrid: (rows, cols) => session.resize(rows, cols),
+    onGrid: (rows, cols) => {
+      session.resize(rows, cols);
+      guestSize.resize({ rows, cols });
+    },
   };
-  const screen = new Screen(element('screen', HTMLElement), theme.colors, typist, settings);
+  const screen = new Screen(element('screen', HTMLElement), theme.terminal, typist, settings);
   new Touch(screen.term, element('screen', HTMLElement), () =>
     say('Selected. Press Copy to copy it.'),
   );
@@ -123,7 +127,12 @@ function openConsole(access: Access): void {
   const clipboard = new Clipboard(screen.term, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
   );
-  const search = new Search(screen.term, theme, () => actions.refresh());
+  const search = new Search(
+    screen.term,
+    theme,
+    (newest) => session.historyPieces(newest),
+    () => actions.refresh(),
+  );
   const machine = new Machine(tell, (action) => {
     session.power(action);
     screen.term.focus();
@@ -137,13 +146,20 @@ function openConsole(access: Access): void {
     answer: (action) => tell({ type: 'pen', do: action }),
   });
   const tools = new Tools(screen, session, typing, say);
-  const page = { clipboard, keyBar, machine, press, screen, search, session, settings, site, theme, tools };
-  const actions = new Actions(actionsOf(page), say);
+  const guestSize: GuestSize = new GuestSize(settings, () => fit(), () => actions.refresh());
+  const page = { clipboard, fit, guestSize, keyBar, machine, press, screen, search, session, settings, site, theme, tools };
+  const actions: Actions = new Actions(actionsOf(page, () => actions), say);
   new Toolbar(actions);
   theme.follow(() => {
-    screen.term.options.theme = theme.colors;
+    screen.applyLook(theme.terminal);
     actions.refresh();
   });
+
+  /** Tells the guest the window's size. */
+  function fit(): void {
+    tools.fitGuest();
+    guestSize.fitted(screen.term);
+  }
 
   /** Types, and tells the user where that does not reach the guest. */
   function press(text: string): void {
@@ -174,6 +190,7 @@ function openConsole(access: Access): void {
     machine.show(now);
     presence.show(attachment);
     strip.show(attachment);
+    guestSize.show(now);
     screen.allowTyping(takesInput);
     screen.watch(attachment !== undefined && !attachment.writes);
     // Without a connection the screen stays as it is.
@@ -238,7 +255,8 @@ function openConsole(access: Access): void {
     const action = actions.pressed(event);
     if (!action || action.native) return;
     event.preventDefault();
-    actions.run(action);
+    // A question comes first.
+    if (!document.querySelector('dialog[open]')) actions.run(action);
   });
 
   window.serialproxy = { text: () => screen.text(), output: session.output.count };

@@ -17,8 +17,9 @@ export interface Match {
   row: number;
   column: number;
   cells: number;
-  /** The line in which it is, however many rows that takes. */
+  /** The line in which it is, however many rows that takes, and its first row. */
   line: string;
+  start: number;
 }
 
 /** Throws a `SyntaxError` for what is no regular expression. */
@@ -45,7 +46,8 @@ export function newestMatches(term: Terminal, pattern: RegExp): Match[] {
     for (const [from, to] of [...matchesIn(line, pattern)].reverse().slice(0, LIMIT - found.length)) {
       const first = cellAt(buffer, term.cols, row, from);
       const last = cellAt(buffer, term.cols, row, to - 1);
-      found.push({ row: row + Math.floor(first / term.cols), column: first % term.cols, cells: last - first + 1, line });
+      const [down, column] = [Math.floor(first / term.cols), first % term.cols];
+      found.push({ row: row + down, column, cells: last - first + 1, line, start: row });
     }
     end = row;
   }

@@ -94,7 +94,7 @@ export class Menu {
     }
     if (shortcut) item.setAttribute('aria-keyshortcuts', ariaShortcut(shortcut));
     const beside = why ?? action.note ?? shortcut;
-    item.replaceChildren(labelOf(action), ...(beside ? [' ', make('small', '', beside)] : []));
+    item.replaceChildren(action.short ?? labelOf(action), ...(beside ? [' ', make('small', '', beside)] : []));
   }
 
   private open(): void {

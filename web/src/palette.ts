@@ -10,7 +10,6 @@ export async function openPalette(actions: Actions, focus: () => void): Promise<
   const filter = make('input', '');
   const list = make('ul', 'palette');
   const none = make('p', '', 'No action has these words in its name.');
-  filter.type = 'search';
   filter.ariaLabel = filter.placeholder = 'Filter actions';
   filter.autocomplete = 'off';
   filter.spellcheck = false;
@@ -25,9 +24,12 @@ export async function openPalette(actions: Actions, focus: () => void): Promise<
   let at = 0;
   const show = (): void => {
     const wanted = filter.value.toLowerCase().split(/\s+/);
-    shown = actions.list.filter(
+    const fits = actions.list.filter(
       (action) => actions.state(action) !== 'absent' && wanted.every((word) => wordsOf(action).includes(word)),
     );
+    // Those with a word that begins so come first.
+    const begins = (action: Action): boolean => wanted.every((word) => ` ${wordsOf(action)}`.includes(` ${word}`));
+    shown = [...fits.filter(begins), ...fits.filter((action) => !begins(action))];
     at = 0;
     list.replaceChildren(...shown.map((action, index) => itemOf(actions, action, index)));
     none.hidden = shown.length > 0;

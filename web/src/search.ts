@@ -1,35 +1,62 @@
-// The search bar over the terminal's output.
+// The search bar: finds in the terminal, the newest first, and in all output that the server keeps.
 
-import { SearchAddon } from '@xterm/addon-search';
-import type { Terminal } from '@xterm/xterm';
+import type { IDecoration, Terminal } from '@xterm/xterm';
 
-import { element } from './elements';
+import { Archive } from './archive';
+import type { Hit, Piece } from './archive';
+import { showDialog } from './dialog';
+import { element, make } from './elements';
+import { LIMIT, newestMatches, patternOf } from './matches';
+import type { Match, Query } from './matches';
 import type { Theme } from './theme';
+import { count } from './times';
 
-/** Matches that are marked and counted at most. */
-const LIMIT = 1000;
+/** Milliseconds for which new output waits until it is searched too. */
+const SOON = 500;
+
+/** Characters of a hit that are shown before what matches, and in all. */
+const BEFORE = 40;
+const SHOWN = 300;
 
 export class Search {
-  private readonly addon = new SearchAddon({ highlightLimit: LIMIT });
   private readonly bar = element('search', HTMLFormElement);
   private readonly input = element('term', HTMLInputElement);
-  private readonly matches = element('matches', HTMLElement);
+  private readonly told = element('matches', HTMLElement);
+  private readonly panel = element('hits', HTMLElement);
+  private readonly list = element('hits-list', HTMLElement);
+  private readonly hitsTold = element('hits-told', HTMLElement);
+  private matches: Match[] = [];
+  /** Which match is marked as the one that is looked at. */
+  private at = 0;
+  private marks: IDecoration[] = [];
+  private archive: Archive | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
+  /** `pieces` downloads the newest output that the server keeps; `onChange` hears that the bar opens or closes. */
   constructor(
     private readonly term: Terminal,
     private readonly theme: Theme,
+    private readonly pieces: (newest: number) => AsyncGenerator<Piece>,
     private readonly onChange: () => void,
   ) {
-    term.loadAddon(this.addon);
-    this.addon.onDidChangeResults((found) => this.showCount(found.resultIndex, found.resultCount));
     this.bar.addEventListener('submit', (event) => {
       event.preventDefault();
-      this.next();
+      this.step(1);
     });
-    this.bar.addEventListener('keydown', (event) => this.handleKey(event));
-    this.input.addEventListener('input', () => this.next(true));
-    element('previous', HTMLButtonElement).addEventListener('click', () => this.previous());
-    element('close-search', HTMLButtonElement).addEventListener('click', () => this.close());
+    for (const part of [this.bar, this.panel]) part.addEventListener('keydown', (event) => this.handleKey(event));
+    this.input.addEventListener('input', () => this.start());
+    for (const id of ['match-case', 'match-regex']) {
+      const toggle = element(id, HTMLButtonElement);
+      this.onClick(id, () => {
+        toggle.ariaPressed = String(toggle.ariaPressed !== 'true');
+        this.start();
+      });
+    }
+    this.onClick('newer', () => this.step(-1));
+    this.onClick('search-kept', () => void this.searchKept());
+    this.onClick('close-search', () => this.close());
+    term.onWriteParsed(() => this.later());
+    term.onResize(() => this.later());
   }
 
   get isOpen(): boolean {
@@ -42,44 +69,210 @@ export class Search {
     else this.open();
   }
 
+  private get query(): Query {
+    const isOn = (id: string): boolean => element(id, HTMLButtonElement).ariaPressed === 'true';
+    return { text: this.input.value, matchesCase: isOn('match-case'), isRegex: isOn('match-regex') };
+  }
+
   private open(): void {
     this.bar.hidden = false;
     this.onChange();
     this.input.focus();
     this.input.select();
-    if (this.input.value) this.next(true);
+    this.start();
   }
 
   private close(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const match = this.matches[this.at];
+    this.clear();
+    this.archive = undefined;
     this.bar.hidden = true;
+    this.panel.hidden = true;
     this.onChange();
-    this.addon.clearDecorations();
     this.term.focus();
+    // After the terminal has taken the place of the bar, which ends a selection.
+    const select = (): void => match && this.term.select(match.column, match.row, match.cells);
+    requestAnimationFrame(() => requestAnimationFrame(select));
   }
 
   private handleKey(event: KeyboardEvent): void {
-    if (event.key === 'Escape') {
-      event.preventDefault();
-      this.close();
-    } else if (event.key === 'Enter' && event.shiftKey && event.target === this.input) {
-      event.preventDefault();
-      this.previous();
+    if (event.key === 'Escape') this.close();
+    else if (event.key === 'Enter' && event.shiftKey && event.target === this.input) this.step(-1);
+    else return;
+    event.preventDefault();
+  }
+
+  /** Looks anew, from the newest match on. */
+  private start(): void {
+    this.at = 0;
+    this.find();
+    this.reveal();
+    if (this.archive) void this.showHits(this.archive);
+  }
+
+  /** New output moves what was found. */
+  private later(): void {
+    if (!this.isOpen || !this.input.value) return;
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      const was = this.marks.at(-1)?.marker.line;
+      const column = this.matches[this.at]?.column;
+      this.find();
+      const same = this.matches.findIndex((match) => match.row === was && match.column === column);
+      this.at = Math.max(0, same);
+      this.mark();
+    }, SOON);
+  }
+
+  private find(): void {
+    this.matches = [];
+    const pattern = this.pattern();
+    if (pattern) this.matches = newestMatches(this.term, pattern);
+    this.mark();
+  }
+
+  /** The pattern, if there is one; says what is wrong with it. */
+  private pattern(): RegExp | undefined {
+    this.told.textContent = '';
+    if (!this.input.value) return undefined;
+    try {
+      return patternOf(this.query);
+    } catch {
+      this.told.textContent = 'not a regular expression';
+      return undefined;
     }
   }
 
-  private next(incremental = false): void {
-    this.addon.findNext(this.input.value, { incremental, decorations: this.theme.marks });
-    if (!this.input.value) this.matches.textContent = '';
+  private step(by: number): void {
+    const { length } = this.matches;
+    if (length > 0) this.at = (this.at + by + length) % length;
+    this.mark();
+    this.reveal();
   }
 
-  private previous(): void {
-    this.addon.findPrevious(this.input.value, { decorations: this.theme.marks });
+  private clear(): void {
+    for (const mark of this.marks.splice(0)) {
+      mark.marker.dispose();
+      mark.dispose();
+    }
   }
 
-  private showCount(index: number, count: number): void {
-    if (!this.input.value) this.matches.textContent = '';
-    else if (count === 0) this.matches.textContent = 'no match';
-    else if (index < 0) this.matches.textContent = `${count} or more matches`;
-    else this.matches.textContent = `${index + 1} of ${count}`;
+  /** Marks all matches; that which is looked at comes last, and so lies above. */
+  private mark(): void {
+    this.clear();
+    const { matches, at } = this;
+    if (matches.length > 0) {
+      const more = matches.length === LIMIT ? ' or more' : '';
+      this.told.textContent = `${at + 1} of ${matches.length}${more}`;
+    } else if (this.input.value && !this.told.textContent) {
+      this.told.textContent = 'no match';
+    }
+    for (const match of matches) if (match !== matches[at]) this.draw(match, false);
+    const active = matches[at];
+    if (active) this.draw(active, true);
   }
+
+  /** A match over several rows takes a mark in each; the last one made is that of its first row. */
+  private draw({ row, column, cells }: Match, isActive: boolean): void {
+    const { term, theme } = this;
+    const { baseY, cursorY } = term.buffer.active;
+    const [match, active] = theme.marks;
+    const rows = Math.ceil((column + cells) / term.cols);
+    for (let nth = rows - 1; nth >= 0; nth -= 1) {
+      const x = nth === 0 ? column : 0;
+      const width = Math.min(term.cols, column + cells - nth * term.cols) - x;
+      const marker = term.registerMarker(row + nth - baseY - cursorY);
+      const mark = term.registerDecoration({
+        marker,
+        x,
+        width,
+        backgroundColor: isActive ? active : match,
+        ...(isActive && { foregroundColor: '#000000', layer: 'top' as const }),
+        overviewRulerOptions: { color: isActive ? active : match, position: 'center' },
+      });
+      if (!mark) continue;
+      if (isActive) mark.onRender((shown) => shown.classList.add('found'));
+      this.marks.push(mark);
+    }
+  }
+
+  /** Scrolls to the match that is looked at, unless it is in view. */
+  private reveal(): void {
+    const match = this.matches[this.at];
+    const { viewportY } = this.term.buffer.active;
+    if (!match || (match.row >= viewportY && match.row < viewportY + this.term.rows)) return;
+    this.term.scrollToLine(Math.max(0, match.row - Math.floor(this.term.rows / 2)));
+  }
+
+  /** Downloads what the server keeps of now, and searches it. */
+  private async searchKept(): Promise<void> {
+    this.panel.hidden = false;
+    this.list.replaceChildren();
+    this.hitsTold.textContent = 'Loading all output that the server keeps…';
+    try {
+      this.archive = await Archive.download(this.pieces);
+      await this.showHits(this.archive);
+    } catch (error) {
+      this.hitsTold.textContent = `It could not be loaded: ${error instanceof Error ? error.message : error}`;
+    }
+  }
+
+  private async showHits(archive: Archive): Promise<void> {
+    const pattern = this.pattern();
+    if (!pattern) {
+      this.list.replaceChildren();
+      this.hitsTold.textContent = 'Type what to search for.';
+      return;
+    }
+    const hits = await archive.search(pattern);
+    // Another search may have begun meanwhile.
+    if (this.archive !== archive || this.pattern()?.source !== pattern.source) return;
+    this.mark();
+    const part = hits.count > hits.newest.length ? `; these are the newest ${hits.newest.length}` : '';
+    const cut = archive.isCut ? ' Of the output that the server keeps, only the newest 32 MiB are searched.' : '';
+    this.hitsTold.textContent =
+      hits.count === 0
+        ? `No line of the output that the server keeps has this.${cut}`
+        : `${count(hits.count, 'line')} of the output that the server keeps${part}.${cut}`;
+    this.list.replaceChildren(...hits.newest.map((hit) => this.itemOf(archive, hit)));
+  }
+
+  private itemOf(archive: Archive, hit: Hit): HTMLElement {
+    const start = Math.max(0, hit.from - BEFORE);
+    const go = make('button', '', start > 0 ? '…' : '', ...marked(hit, start, start + SHOWN));
+    go.type = 'button';
+    go.addEventListener('click', () => this.show(archive, hit));
+    return make('li', '', go);
+  }
+
+  /** Goes to the hit where the terminal still has it, or else shows what is around it. */
+  private show(archive: Archive, hit: Hit): void {
+    const same = this.matches.filter(({ line }) => line.trimEnd() === hit.line);
+    const start = [...new Set(same.map((match) => match.start))][hit.rank];
+    const match = same.find((one) => one.start === start);
+    if (match) {
+      this.at = this.matches.indexOf(match);
+      this.mark();
+      return this.reveal();
+    }
+    const [before, after] = archive.around(hit);
+    const text = make('pre', 'around', before.map((line) => `${line}\n`).join(''));
+    const found = make('span', '', ...marked(hit, 0, hit.line.length), '\n');
+    text.append(found, after.join('\n'));
+    text.tabIndex = 0;
+    text.ariaLabel = 'Output';
+    showDialog('No longer in the terminal', text);
+    found.scrollIntoView({ block: 'center' });
+  }
+
+  private onClick(id: string, act: () => void): void {
+    element(id, HTMLButtonElement).addEventListener('click', act);
+  }
+}
+
+/** A part of a hit's line, with a mark on what matches. */
+function marked({ line, from, to }: Hit, start: number, end: number): (Node | string)[] {
+  return [line.slice(start, from), make('mark', '', line.slice(from, to)), line.slice(to, Math.max(to, end))];
 }

@@ -9,11 +9,12 @@
 
 import { keepAccess, socketUrl } from './address';
 import type { Access } from './address';
+import type { Piece } from './archive';
 import { Attachment, holderOf } from './attachment';
 import { Connection } from './connection';
 import { LEFT, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
-import { fetchHistory } from './history';
+import { fetchHistory, historyPieces } from './history';
 import { Code, penMessage, sizeMessage } from './messages';
 import type { AskedMode, ClientMessage, Hello, Mode, PowerAction, ServerMessage, Size } from './messages';
 import { Outbox } from './outbox';
@@ -60,8 +61,6 @@ export class Session {
   /** Whether the server is too old for the mode `auto`. */
   private isOld = false;
   private size: Size | undefined;
-  /** The guest's last boot that this page knows of. */
-  private epoch: number | undefined;
   private attachedAt = 0;
   private progressTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -82,9 +81,18 @@ export class Session {
 
   /** All output of the line that the proxy keeps. */
   async history(): Promise<Blob> {
+    return fetchHistory(this.access.path, this.key);
+  }
+
+  /** The newest bytes of it, in pieces. */
+  historyPieces(newest: number): AsyncGenerator<Piece> {
+    return historyPieces(this.access.path, this.key, newest);
+  }
+
+  private get key(): string {
     const { key } = this.own;
     if (key === undefined) throw new Error('there is no session');
-    return fetchHistory(this.access.path, key);
+    return key;
   }
 
   /** Input bytes that the proxy has not handed on yet. */
@@ -219,7 +227,8 @@ export class Session {
       return this.listener.onInputTaken();
     }
     if (message.type === 'epoch') {
-      return this.boot(attachment.hello, message);
+      this.boot(attachment.hello, message);
+      return this.change({});
     }
     this.follow(attachment, message);
   }
@@ -227,11 +236,11 @@ export class Session {
   /** The guest may have booted while the connection was lost. */
   private catchUp(hello: Hello): void {
     const { epoch, epoch_offset: offset = hello.offset } = hello;
-    if (epoch !== this.epoch) this.boot(hello, { epoch, offset });
+    if (epoch !== this.view.epoch) this.boot(hello, { epoch, offset });
   }
 
   private boot({ server }: Hello, { epoch, offset }: { epoch: number; offset: number }): void {
-    this.epoch = epoch;
+    this.view = { ...this.view, epoch };
     if (this.view.progress) this.followProgress(undefined);
     this.output.boot(offset, `── ${server.name} started, boot ${epoch} ──`);
     this.listener.onBoot();
@@ -258,7 +267,6 @@ export class Session {
     if (!resumed || !attachment.writes) this.outbox = new Outbox(hello.input);
     this.output.begin(hello, asked.from);
     if (asked.from?.line === hello.line) this.catchUp(hello);
-    this.epoch = hello.epoch;
     this.tellLost(lost);
     this.own.begin(hello);
     this.attachedAt = Date.now();
@@ -266,7 +274,7 @@ export class Session {
     this.keepalive.start();
     if (asked.want) this.want(attachment, asked.want);
     const [keptUntil, holder] = [undefined, undefined];
-    this.change({ attachment, hello, ending: undefined, connecting: false, keptUntil, holder });
+    this.change({ attachment, hello, epoch: hello.epoch, ending: undefined, connecting: false, keptUntil, holder });
   }
 
   /** Every byte once: those that the proxy lacks, after the count of those that it has. */

@@ -1,12 +1,13 @@
-// What this browser's user set up for the keyboard and for line feeds, for all consoles: older switches,
-// routers and firmware want other bytes than Linux. An operator sets it for a line; a user's own goes before.
+// What this browser's user set up for all consoles: the keyboard and line feeds, since older switches, routers and
+// firmware want other bytes than Linux, and how the page looks. What keys send, an operator sets for a line too; a
+// user's own goes before.
 
 import type { TerminalSettings } from './messages';
 import { keep, kept } from './preferences';
 
 /** One of a few values, kept by this browser; the first is the usual one. */
 class Choice<T extends string> {
-  private readonly values: T[];
+  readonly values: T[];
   private own: T | undefined;
   private wanted: T | undefined;
 
@@ -32,7 +33,11 @@ class Choice<T extends string> {
   /** Goes to the next value, and keeps it. */
   next(): void {
     const at = this.values.indexOf(this.value);
-    this.own = this.values[(at + 1) % this.values.length] ?? this.usual;
+    this.set(this.values[(at + 1) % this.values.length]);
+  }
+
+  set(value: string | undefined): void {
+    this.own = this.values.find((known) => known === value) ?? this.usual;
     keep(this.name, this.own);
   }
 }
@@ -66,6 +71,22 @@ export class Settings {
     'moves down',
   );
 
+  /** Of a row, in heights of a character: with 1, fonts whose underscore is low lose it between rows. */
+  readonly lineHeight = choice('line-height', ['1.1', '1.25', '1.5', '1']);
+  /** Whether the footer says which size the guest has. */
+  readonly sizes = choice('sizes', ['shown', 'hidden']);
+  /** The key of the palette. Each browser keeps others for itself. */
+  readonly paletteKey = choice('palette-key', ['Ctrl+Shift+P', 'Ctrl+Shift+Y', 'Ctrl+Alt+P', 'Alt+P', 'F1', 'F12']);
+
+  /** The font that was chosen; none for the usual one. */
+  get font(): string | undefined {
+    return kept('font') || undefined;
+  }
+
+  set font(name: string | undefined) {
+    keep('font', name ?? '');
+  }
+
   /** What the line wants where this browser's user set nothing. */
   follow(line: TerminalSettings = {}): void {
     this.backspace.want(line.backspace);
@@ -89,4 +110,9 @@ export class Settings {
   get beginsLine(): boolean {
     return this.newline.value === 'starts a new line';
   }
+}
+
+/** A choice of which operators know nothing; the first value is the usual one. */
+function choice<T extends string>(name: string, values: [T, ...T[]]): Choice<T> {
+  return new Choice(name, values.map((value) => [value, value]), values[0]);
 }

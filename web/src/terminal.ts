@@ -5,20 +5,18 @@ import { FitAddon } from '@xterm/addon-fit';
 import { Unicode11Addon } from '@xterm/addon-unicode11';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
-import type { ITheme } from '@xterm/xterm';
 
+import { fontFamily } from './fonts';
 import type { Size } from './messages';
 import type { Sink } from './output';
 import { keep, kept } from './preferences';
 import { RESET, Resets, clear } from './reset';
 import type { Settings } from './settings';
+import type { Theme } from './theme';
 import { isInput } from './unsent';
 
 /** Lines kept above the screen: about 10 MB at 80 columns. */
 const SCROLLBACK = 10_000;
-
-const FONT =
-  'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
 
 /** On a phone, a smaller font leaves more columns. */
 const NARROW = matchMedia('(max-width: 480px)');
@@ -27,9 +25,6 @@ const NARROW = matchMedia('(max-width: 480px)');
 const FONT_MIN = 8;
 const FONT_MAX = 32;
 const FONT_TINY = 6;
-
-/** Of a row, in heights of a character: with 1, fonts whose underscore is low lose it between rows. */
-const LINE_HEIGHT = 1.1;
 
 /** Pixels at the right that the scroll bar lies over. */
 const SCROLL_BAR = 14;
@@ -73,7 +68,7 @@ export class Screen implements Sink {
 
   constructor(
     private readonly place: HTMLElement,
-    colors: ITheme,
+    colors: Theme['terminal'],
     private readonly typist: Typist,
     private readonly settings: Settings,
   ) {
@@ -81,19 +76,19 @@ export class Screen implements Sink {
       convertEol: settings.beginsLine,
       allowProposedApi: true, // For the marks of the search, and for Unicode 11.
       disableStdin: true,
-      fontFamily: FONT,
+      fontFamily: fontFamily(settings.font),
       fontSize: this.font,
-      lineHeight: LINE_HEIGHT,
+      lineHeight: Number(settings.lineHeight.value),
       linkHandler: {
         activate: (_, link) => openLink(link),
         hover: this.showLink,
         leave: this.hideLink,
       },
       macOptionIsMeta: true,
-      minimumContrastRatio: 4.5,
+      overviewRuler: { width: SCROLL_BAR },
       screenReaderMode: kept('screen-reader') === 'on',
       scrollback: SCROLLBACK,
-      theme: colors,
+      ...colors,
     });
     this.term.loadAddon(this.fit);
     // The columns of a character as glibc and musl count them: an emoji has two.
@@ -234,6 +229,13 @@ export class Screen implements Sink {
     term.write(clear(term.cols), scroll(false));
     // The guest can change it (LNM).
     term.write('', () => this.applySettings());
+  }
+
+  /** Font and line height, and the colors. */
+  applyLook(colors: Theme['terminal']): void {
+    const { font, lineHeight } = this.settings;
+    Object.assign(this.term.options, { ...colors, fontFamily: fontFamily(font), lineHeight: Number(lineHeight.value) });
+    this.lay();
   }
 
   /** What line feeds do. */

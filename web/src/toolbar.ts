@@ -18,8 +18,9 @@ export class Toolbar {
       this.addMenu(name === 'places' ? element('places-place', HTMLElement) : bar, name);
     }
     // WCAG 1.4.13: what hover or focus shows can be taken away without moving either.
-    document.addEventListener('keydown', ({ key }) => document.body.toggleAttribute('data-no-tips', key === 'Escape'));
-    document.addEventListener('pointermove', () => document.body.removeAttribute('data-no-tips'));
+    const hide = (isHidden: boolean): void => void document.body.toggleAttribute('data-no-tips', isHidden);
+    document.addEventListener('keydown', ({ key }) => hide(key === 'Escape'), { capture: true });
+    document.addEventListener('pointermove', () => hide(false));
   }
 
   private add(bar: HTMLElement, action: Action): void {

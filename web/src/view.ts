@@ -11,6 +11,8 @@ export interface View {
   attachment: Attachment | undefined;
   /** The last session's greeting: what the console is called. */
   hello: Hello | undefined;
+  /** The guest's last boot that this page knows of. */
+  epoch: number | undefined;
   /** How the last session ended, until there is one again. */
   ending: Ending | undefined;
   /** Whether an attempt is under way. */
@@ -35,6 +37,7 @@ export interface View {
 export const NOTHING: View = {
   attachment: undefined,
   hello: undefined,
+  epoch: undefined,
   ending: undefined,
   connecting: false,
   slow: false,

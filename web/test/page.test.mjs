@@ -126,24 +126,15 @@ test('the question keeps the focus inside, and starts at Cancel', async () => {
   assert.equal(await focused(page), 'Take over…');
 });
 
-test('search finds, counts, goes on and back, and closes into the terminal', async () => {
+test('search begins and ends in the terminal', async () => {
   const { page, session } = await at.attach();
-  session.print('error one\r\nfine\r\nERROR two\r\nerror three\r\n');
-  await seeInTerminal(page, 'three');
+  session.print('error one\r\n');
+  await seeInTerminal(page, 'one');
   await page.keyboard.press('Control+Shift+F');
   assert.equal(await focused(page), 'Search for');
   await page.keyboard.type('error');
   const matches = page.getByRole('search').getByRole('status');
-  await matches.getByText('1 of 3').waitFor();
-  await page.keyboard.press('Enter');
-  await matches.getByText('2 of 3').waitFor();
-  await page.keyboard.press('Shift+Enter');
-  await matches.getByText('1 of 3').waitFor();
-  await button(page, 'Next').click();
-  await button(page, 'Next').click();
-  await matches.getByText('3 of 3').waitFor();
-  await button(page, 'Previous').click();
-  await matches.getByText('2 of 3').waitFor();
+  await matches.getByText('1 of 1').waitFor();
   await page.getByLabel('Search for').fill('nowhere');
   await matches.getByText('no match').waitFor();
   await page.getByLabel('Search for').press('Escape');
@@ -206,14 +197,14 @@ for (const scheme of ['light', 'dark']) {
     await session.typed('rgb:');
     assert.equal(lightness(session.input.toString()), scheme);
     assert.equal(await pageLightness(page), scheme);
+    const choice = page.getByRole('menuitemradio', { name: new RegExp(other, 'i') });
     await button(page, 'View').click();
-    const theme = page.getByRole('menuitem', { name: 'Theme: ' });
-    while ((await theme.innerText()) !== `Theme: ${other}`) await theme.click();
+    await choice.click();
     assert.equal(await pageLightness(page), other);
     await page.reload();
     await at.proxy.admit();
     await button(page, 'View').click();
-    await see(page.getByRole('menuitem', { name: `Theme: ${other}` }));
+    assert.equal(await choice.getAttribute('aria-checked'), 'true');
     assert.equal(await pageLightness(page), other);
   });
 }

@@ -57,7 +57,7 @@ const code = hash(/^#login=([0-9a-f]{1,128})$/);
 // A terminal page whose URL has expired names its server.
 const name = code === undefined ? hash(/^#(.+)$/) : undefined;
 if (name !== undefined) choice.find(name);
-theme.follow(() => say('theme', `Theme: ${theme.choice}`));
+theme.follow(() => say('theme', `Theme: ${theme.light}`));
 on('theme', () => theme.next());
 on('log-out', () => void logOut());
 on('try-now', () => poll.now());
