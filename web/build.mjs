@@ -18,48 +18,21 @@ const PAGES = [
 
 const here = (path) => new URL(path, import.meta.url).pathname;
 
-/** The modules of a package of xterm.js begin here. */
-const XTERM = {
-  '@xterm/addon-fit': 'FitAddon',
-  '@xterm/addon-unicode11': 'Unicode11Addon',
-  '@xterm/addon-web-links': 'WebLinksAddon',
-  '@xterm/addon-webgl': 'WebglAddon',
-  '@xterm/xterm': 'browser/public/Terminal',
+/** A fault of xterm.js 6.0.0 that is mended in its published build: what stands there, what belongs there. */
+const FAULT = {
+  // Inverse text of the default colors is held against its own background, and so turns gray.
+  wrong: 'this._applyMinimumContrast(f,it,p.foreground,x,tt,Qi)',
+  right: 'this._applyMinimumContrast(f,it,fi?p.background:p.foreground,x,tt,Qi)',
 };
 
-/** Faults of xterm.js that are mended here: file, what stands there, what belongs there. */
-const FIXES = [
-  {
-    // Inverse text of the default colors is held against its own background, and so turns gray.
-    filter: /DomRendererRowFactory\.ts$/,
-    wrong: 'this._applyMinimumContrast(charElement, resolvedBg, colors.foreground,',
-    right:
-      'this._applyMinimumContrast(charElement, resolvedBg, ' +
-      'isInverse ? colors.background : colors.foreground,',
-  },
-];
-
-/**
- * xterm.js is built from the sources that its packages carry: their own bundles repeat what they share,
- * and hold what this page never uses, 24 KiB in all.
- */
-const fromSources = {
-  name: 'xterm.js from its sources',
-  setup({ onLoad, onResolve }) {
-    const path = (module) => here(`node_modules/@xterm/${module}.ts`);
-    onResolve({ filter: /^@xterm\/[\w-]+$/ }, ({ path: name }) => ({
-      path: path(`${name.slice('@xterm/'.length)}/src/${XTERM[name]}`),
-    }));
-    onResolve({ filter: /^(browser|common|vs)\// }, ({ path: name }) => ({
-      path: path(`xterm/src/${name}`),
-    }));
-    for (const { filter, wrong, right } of FIXES) {
-      onLoad({ filter }, async ({ path: file }) => {
-        const source = await readFile(file, 'utf8');
-        if (!source.includes(wrong)) throw new Error(`${file} has no fault to mend: ${wrong}`);
-        return { contents: source.replace(wrong, right), loader: 'ts' };
-      });
-    }
+const mended = {
+  name: 'xterm.js without its fault',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/@xterm\/xterm\/lib\/xterm\.mjs$/ }, async ({ path }) => {
+      const published = await readFile(path, 'utf8');
+      if (published.split(FAULT.wrong).length !== 2) throw new Error(`${path} has no fault to mend`);
+      return { contents: published.replace(FAULT.wrong, FAULT.right), loader: 'js' };
+    });
   },
 };
 
@@ -74,11 +47,9 @@ async function bundle() {
     legalComments: 'none',
     metafile: true,
     minify: true,
-    plugins: [fromSources],
+    plugins: [mended],
     splitting: true,
     target: 'es2022',
-    // As xterm.js is compiled by its authors; the page itself has neither decorators nor a difference.
-    tsconfigRaw: { compilerOptions: { experimentalDecorators: true, useDefineForClassFields: false } },
   });
   return metafile.outputs;
 }

@@ -18,11 +18,10 @@ after(() => guest.leave());
 
 test('every file comes from the proxy, under headers that protect it', async () => {
   const url = await consoleUrl();
-  const page = await at.open(url, { graphics: true });
+  const page = await at.open(url);
   await see(status(page, 'connected · you are typing'));
   guest.print('\x1b[31mred\x1b[0m \x1b[4munderlined\x1b[0m');
   await seeInTerminal(page, 'red underlined');
-  await page.locator('#screen[data-renderer=webgl]').waitFor();
 
   const { host } = new URL(url);
   assert.deepEqual([...new Set(page.requests.map((address) => new URL(address).host))], [host]);

@@ -29,9 +29,6 @@ const FONT_TINY = 6;
 /** Pixels at the right that the scroll bar lies over. */
 const SCROLL_BAR = 14;
 
-/** What draws WebGL by the processor calls itself: Chromium's, Mesa's, Windows'. */
-const BY_PROCESSOR = /swiftshader|llvmpipe|softpipe|basic render/i;
-
 /** Milliseconds for which a window that is being resized has to rest before its grid is told. */
 const RESIZE_REST = 100;
 
@@ -257,29 +254,6 @@ export class Screen implements Sink {
     this.term.textarea?.setAttribute('aria-describedby', 'hint');
     new ResizeObserver(() => this.lay()).observe(this.place);
     NARROW.addEventListener('change', () => this.lay());
-    this.showRenderer('dom');
-    if (drawsByHardware()) void this.useWebgl();
-  }
-
-  /** The DOM renderer, which always works, stays where WebGL doesn't or is taken away later. */
-  private async useWebgl(): Promise<void> {
-    try {
-      const { WebglAddon } = await import('@xterm/addon-webgl');
-      const webgl = new WebglAddon();
-      webgl.onContextLoss(() => {
-        webgl.dispose();
-        this.showRenderer('dom');
-      });
-      this.term.loadAddon(webgl);
-      this.showRenderer('webgl');
-    } catch {
-      this.showRenderer('dom');
-    }
-  }
-
-  /** The renderers round the width of a column differently, so the terminal is fitted again. */
-  private showRenderer(name: 'dom' | 'webgl'): void {
-    this.place.dataset['renderer'] = name;
     this.lay();
   }
 
@@ -310,7 +284,7 @@ export class Screen implements Sink {
         clientHeight / screen.offsetHeight,
       );
     let font = this.font;
-    // The renderers round the size of a cell, so the first guess may be too large.
+    // The size of a cell is rounded, so the first guess may be too large.
     for (let fits = ratio(); fits < 1 && font > FONT_TINY; fits = ratio()) {
       font = Math.max(FONT_TINY, Math.min(font - 0.5, Math.floor(font * fits * 2) / 2));
       this.term.options.fontSize = font;
@@ -355,17 +329,6 @@ function looksUnfocused(term: Terminal, isSo: () => boolean): void {
   Object.defineProperty(service, 'isFocused', {
     get: () => !isSo() && focused?.get?.call(service) === true,
   });
-}
-
-/** A processor takes several times as long for WebGL as for the DOM, and parses less meanwhile. */
-function drawsByHardware(): boolean {
-  const canvas = document.createElement('canvas');
-  const context = canvas.getContext('webgl2', { failIfMajorPerformanceCaveat: true });
-  if (!context) return false;
-  const names = context.getExtension('WEBGL_debug_renderer_info');
-  const name = String(context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER));
-  context.getExtension('WEBGL_lose_context')?.loseContext();
-  return !BY_PROCESSOR.test(name);
 }
 
 function openLink(link: string): void {

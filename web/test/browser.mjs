@@ -34,12 +34,11 @@ export async function open(browser, url, options) {
 }
 
 /**
- * An empty window. `options` are those of a browser context, and `graphics` for a machine that draws
- * WebGL by hardware, as none of ours does; with `clock` the time stands still until the test moves it. The time
- * zone and the language are fixed, so that texts with times can be compared. What the page reports as an error is in
- * `page.faults`.
+ * An empty window. `options` are those of a browser context; with `clock` the time stands still until the test moves
+ * it. The time zone and the language are fixed, so that texts with times can be compared. What the page reports as an
+ * error is in `page.faults`.
  */
-export async function blank(browser, { graphics, clock, ...options } = {}) {
+export async function blank(browser, { clock, ...options } = {}) {
   const context = await browser.newContext({
     locale: 'en-GB',
     timezoneId: 'UTC',
@@ -48,7 +47,6 @@ export async function blank(browser, { graphics, clock, ...options } = {}) {
   });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
-  if (graphics) await page.addInitScript(claimGraphics);
   if (clock) {
     await page.clock.install();
     await page.clock.pauseAt(Date.now() + 1000);
@@ -61,15 +59,7 @@ export async function blank(browser, { graphics, clock, ...options } = {}) {
   return page;
 }
 
-/** Runs in the page: nothing says any more that a processor draws what is WebGL. */
-function claimGraphics() {
-  const { getExtension } = WebGL2RenderingContext.prototype;
-  WebGL2RenderingContext.prototype.getExtension = function (name) {
-    return name === 'WEBGL_debug_renderer_info' ? null : getExtension.call(this, name);
-  };
-}
-
-/** What the terminal holds, whichever way it is drawn. */
+/** What the terminal holds. */
 export function terminalText(page) {
   return page.evaluate(() => window.serialproxy.text());
 }

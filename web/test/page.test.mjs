@@ -55,27 +55,6 @@ test('the page works below any path', async () => {
   }
 });
 
-test('a terminal that would be drawn by WebGL without hardware is drawn without WebGL', async () => {
-  const { page, session } = await at.attach();
-  session.print('drawn');
-  await page.locator('#screen[data-renderer=dom] .xterm-rows').getByText('drawn').waitFor();
-  assert.ok(!at.proxy.requests.some((path) => /webgl/i.test(path)), 'not loaded in vain');
-});
-
-test('when WebGL is taken away, the terminal goes on', async () => {
-  const { page, session } = await at.attach({}, { graphics: true });
-  session.print('before');
-  await page.locator('#screen[data-renderer=webgl]').waitFor();
-  await page.evaluate(() => {
-    for (const canvas of document.querySelectorAll('#screen canvas')) {
-      canvas.getContext('webgl2')?.getExtension('WEBGL_lose_context').loseContext();
-    }
-  });
-  await page.locator('#screen[data-renderer=dom]').waitFor();
-  session.print(' after');
-  await page.locator('.xterm-rows').getByText('before after').waitFor();
-});
-
 test('the keyboard reaches everything: out of the terminal, along the tools, and back', async () => {
   const { page, session } = await at.attach({ can: ['write', 'power'] });
   assert.equal(await focused(page), 'Terminal input');
