@@ -3,7 +3,6 @@
 
 import type { IconName } from './icons';
 import { isPressed, isPressedOutside } from './shortcuts';
-import { NOTHING } from './view';
 import type { View } from './view';
 
 /** The menus, in the order of their buttons in the header; that of `places` is at its left. */
@@ -56,11 +55,11 @@ export interface Action {
 
 /** All actions, in the state of now. */
 export class Actions {
-  private view: View = NOTHING;
   private readonly listeners: (() => void)[] = [];
 
   constructor(
     readonly list: readonly Action[],
+    private readonly view: () => View,
     private readonly say: (words: string) => void,
   ) {}
 
@@ -70,25 +69,20 @@ export class Actions {
     listener();
   }
 
-  show(view: View): void {
-    this.view = view;
-    this.refresh();
-  }
-
-  /** Something besides the view changed. */
+  /** The view changed, or something else that names and states look at. */
   refresh(): void {
     for (const listener of this.listeners) listener();
   }
 
   state(action: Action): State {
-    return action.state?.(this.view) ?? 'available';
+    return action.state?.(this.view()) ?? 'available';
   }
 
   /** Does it, or says why that is impossible now. */
   run(action: Action): void {
     const state = this.state(action);
     if (typeof state === 'object' && 'why' in state) return this.say(`${nameOf(action)}: ${state.why}.`);
-    void action.run(this.view);
+    void action.run(this.view());
     this.refresh();
   }
 

@@ -63,7 +63,7 @@ export async function ask(question: Question): Promise<Answer | undefined> {
   });
   const said = await dialog.closed;
   isAsking = false;
-  return said ? { reason: words.value, choice: select.value } : undefined;
+  return said ? { reason: words.value.trim(), choice: select.value } : undefined;
 }
 
 function previewOf(text: string): HTMLElement {

@@ -1,5 +1,5 @@
 // What one attached session knows: its user, who types, who asks to type, who else is attached, and the state
-// of the serial port. A plain value that messages change; it touches neither the socket nor the page.
+// of the serial port. A value: what a message changes is a new one.
 
 import type { Holder } from './endings';
 import { sizeMessage } from './messages';
@@ -19,36 +19,36 @@ export interface PenRequest {
 }
 
 export class Attachment {
-  state: LineState;
-  reason: string;
+  readonly state: LineState;
+  readonly reason: string;
   /** Why no bytes flow, or why what is typed waits. */
-  private cause: Cause | undefined;
-  viewers = 1;
-  who: Viewer[] = [];
+  readonly cause: Cause | undefined;
+  readonly viewers: number = 1;
+  readonly who: readonly Viewer[] = [];
   /** The user who types, `null` for nobody, or undefined while the proxy has not said. */
-  writer: string | null | undefined;
+  readonly writer: string | null | undefined;
   /** Since when (RFC 3339), where the proxy says so. */
-  since: string | undefined;
+  readonly since: string | undefined;
   /** Where that user's connection is lost: when others can type, in milliseconds since 1970. */
-  freeAt: number | undefined;
+  readonly freeAt: number | undefined;
   /** In this case: when it was last seen, in milliseconds since 1970. */
-  seenAt: number | undefined;
+  readonly seenAt: number | undefined;
   /** Whether the session that types is another one of this page's user. */
-  ownHolder = false;
+  readonly ownHolder: boolean = false;
   /** Who took over typing from this session, and why. */
-  loss: { by?: string | undefined; reason?: string | undefined } | undefined;
+  readonly loss: { by?: string | undefined; reason?: string | undefined } | undefined;
   /** The session that types, if there is one. */
-  private holder: string | undefined;
+  readonly holder: string | undefined;
   /** Whether this session types (holds the pen). Input of others is dropped. */
-  writes: boolean;
+  readonly writes: boolean;
   /** The request to type that has no answer yet. */
-  request: PenRequest | undefined;
+  readonly request: PenRequest | undefined;
   /** Who refused this session's request to type, and why. */
-  refusal: { by: string; reason: string } | undefined;
+  readonly refusal: { by: string; reason: string } | undefined;
   /** The grid of the session that types. */
-  size: Size | undefined;
+  readonly size: Size | undefined;
   /** Whether this page's user asked to take over and is not allowed to. */
-  mayNotForce = false;
+  readonly mayNotForce: boolean = false;
 
   constructor(readonly hello: Hello) {
     this.state = hello.state;
@@ -107,58 +107,54 @@ export class Attachment {
     return this.request !== undefined && this.request.session === this.hello.session;
   }
 
-  /** Whether this session may take over; notes that its user asked to and may not. */
-  force(): boolean {
-    const may = this.hello.can.includes('force');
-    this.mayNotForce = !may;
-    return may;
+  /** Its user asked to take over, and may not. */
+  afterRefusedForce(): Attachment {
+    return this.with({ mayNotForce: true });
   }
 
   /** The notice about who types is read, or out of date. */
-  clear(): void {
-    this.loss = this.refusal = undefined;
-    this.mayNotForce = false;
+  afterNotice(): Attachment {
+    return this.with({ loss: undefined, refusal: undefined, mayNotForce: false });
   }
 
-  apply(message: ServerMessage): void {
+  /** What is known after a message. */
+  after(message: ServerMessage): Attachment {
     if (message.type === 'state') {
-      this.state = message.state;
-      this.reason = message.reason;
-      this.cause = message.cause;
-    } else if (message.type === 'viewers') {
-      this.viewers = message.count;
-      this.who = message.who ?? [];
-    } else if (message.type === 'size') {
-      this.size = sizeMessage(message.rows, message.cols);
-    } else if (message.type === 'pen') {
-      this.applyPen(message);
+      return this.with({ state: message.state, reason: message.reason, cause: message.cause });
     }
+    if (message.type === 'viewers') return this.with({ viewers: message.count, who: message.who ?? [] });
+    if (message.type === 'size') return this.with({ size: sizeMessage(message.rows, message.cols) });
+    return message.type === 'pen' ? this.afterPen(message) : this;
   }
 
-  private applyPen(pen: Pen): void {
-    const { state, session, holder, by, reason, cause, seconds } = pen;
-    this.since = pen.since;
+  private afterPen(pen: Pen): Attachment {
+    const { state, session, holder, by, reason, cause, seconds, since } = pen;
     if (state === 'requested') {
       const until = Date.now() + (seconds ?? ASKED_FOR) * 1000;
-      this.request = { session, by: by ?? 'someone', reason, until };
-      this.refusal = undefined;
-      return;
+      return this.with({ since, request: { session, by: by ?? 'someone', reason, until }, refusal: undefined });
     }
-    this.freeAt = freeAt(pen);
-    this.seenAt = pen.seen_ago === undefined ? undefined : Date.now() - pen.seen_ago * 1000;
-    this.ownHolder = pen.own ?? false;
-    const asked = this.asks;
-    const changed = this.holder !== undefined && this.holder !== session;
-    this.holder = state === 'free' ? undefined : session;
-    this.request = undefined;
+    const isFree = state === 'free';
+    const writes = state === 'held' && session === this.hello.session;
     // A notice about a user who no longer types is out of date.
-    if (changed) this.clear();
-    this.writes = state === 'held' && session === this.hello.session;
-    this.writer = state === 'free' ? null : (holder ?? by);
+    const changed = this.holder !== undefined && this.holder !== session;
+    const next = (changed ? this.afterNotice() : this).with({
+      since,
+      freeAt: freeAt(pen),
+      seenAt: pen.seen_ago === undefined ? undefined : Date.now() - pen.seen_ago * 1000,
+      ownHolder: pen.own ?? false,
+      holder: isFree ? undefined : session,
+      request: undefined,
+      writes,
+      writer: isFree ? null : (holder ?? by),
+    });
     // The strip says that another window of this user types now.
-    if (state === 'lost' && cause !== 'moved') this.loss = { by, reason };
-    else if (this.writes) this.clear();
-    else if (asked && reason?.startsWith('denied')) this.refusal = refusal(pen);
+    if (state === 'lost' && cause !== 'moved') return next.with({ loss: { by, reason } });
+    if (writes) return next.afterNotice();
+    return this.asks && reason?.startsWith('denied') ? next.with({ refusal: refusal(pen) }) : next;
+  }
+
+  private with(changes: Partial<Attachment>): Attachment {
+    return Object.assign(new Attachment(this.hello), this, changes);
   }
 }
 

@@ -78,7 +78,6 @@ function explain(): void {
 function openConsole(access: Access): void {
   element('terminal', HTMLElement).hidden = false;
 
-  let view: View | undefined;
   let reopenedAt = -Infinity;
   const attention = new Attention();
   const unsent = new UnsentHint(say);
@@ -88,7 +87,7 @@ function openConsole(access: Access): void {
     onBinary: (text) => typing.binary(text),
     isShortcut: (event) => actions.pressed(event) !== undefined,
     onUnsent: () => {
-      unsent.typed(view);
+      unsent.typed(session.view);
       strip.shake();
     },
     onNews: () => attention.call(),
@@ -123,7 +122,7 @@ function openConsole(access: Access): void {
     press,
   });
   const typing: Typing = new Typing(session, queue, keyBar, settings, say);
-  askBeforeLeaving(() => view?.takesInput === true && typing.used);
+  askBeforeLeaving(() => session.view.takesInput && typing.used);
   const clipboard = new Clipboard(screen.term, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
   );
@@ -148,7 +147,11 @@ function openConsole(access: Access): void {
   const tools = new Tools(screen, session, typing, say);
   const guestSize: GuestSize = new GuestSize(settings, () => fit(), () => actions.refresh());
   const page = { clipboard, fit, guestSize, keyBar, machine, press, screen, search, session, settings, site, theme, tools };
-  const actions: Actions = new Actions(actionsOf(page, () => actions), say);
+  const actions: Actions = new Actions(
+    actionsOf(page, () => actions),
+    () => session.view,
+    say,
+  );
   new Toolbar(actions);
   theme.follow(() => {
     screen.applyLook(theme.terminal);
@@ -164,7 +167,7 @@ function openConsole(access: Access): void {
   /** Types, and tells the user where that does not reach the guest. */
   function press(text: string): void {
     typing.text(text);
-    unsent.typed(view);
+    unsent.typed(session.view);
   }
 
   /** Sends a message to the proxy, and gives the focus back to the terminal. */
@@ -173,15 +176,14 @@ function openConsole(access: Access): void {
     screen.term.focus();
   }
 
-  function show(now: View): void {
+  function show(now: View, before: View): void {
     const { attachment, ending, hello, takesInput } = now;
-    const expires = ending?.isExpired === true && ending !== view?.ending;
-    if (hello && hello !== view?.hello) {
+    const expires = ending?.isExpired === true && ending !== before.ending;
+    if (hello && hello !== before.hello) {
       void site.show(hello);
       settings.follow(hello.terminal);
       screen.applySettings();
     }
-    view = now;
     if (expires) void reopen(false);
     const over = !attachment && ending?.retry === false && !now.connecting;
     if (hello) attention.rename(`${over ? '✕ ' : ''}${hello.server.name}:${hello.port} – console`);
@@ -197,12 +199,12 @@ function openConsole(access: Access): void {
     if (attachment) screen.follow(theirGrid(attachment));
     keyBar.show(takesInput);
     if (session.noPaste !== undefined) typing.cancelPaste('Paste stopped');
-    actions.show(now);
+    actions.refresh();
   }
 
   async function accept(offer: Offer): Promise<void> {
     if (offer === 'force' || offer === 'ask') return comeIn(offer);
-    const hello = view?.hello;
+    const { hello } = session.view;
     if (offer === 'servers') return location.assign(serversPage(hello?.server.name));
     if (offer === 'reopen' || offer === 'wait') return reopen(true);
     if (offer === 'command') return hello && clipboard.copyWords(urlCommand(hello));
@@ -218,7 +220,8 @@ function openConsole(access: Access): void {
    * while at most.
    */
   async function reopen(asked: boolean): Promise<void> {
-    const console = view?.hello ? { server: view.hello.server.id, port: view.hello.port } : place;
+    const { hello } = session.view;
+    const console = hello ? { server: hello.server.id, port: hello.port } : place;
     if (!console || !site.mayReopen || (!asked && Date.now() - reopenedAt < AGAIN)) return;
     reopenedAt = Date.now();
     try {
@@ -234,7 +237,7 @@ function openConsole(access: Access): void {
 
   /** Attaches to a console where somebody else types, to ask them or to take over. */
   async function comeIn(offer: 'force' | 'ask'): Promise<void> {
-    const answer = await (offer === 'force' ? askForce(view) : askToAsk(view));
+    const answer = await (offer === 'force' ? askForce(session.view) : askToAsk(session.view));
     if (!answer) return;
     screen.term.focus();
     const { reason } = answer;
@@ -242,12 +245,12 @@ function openConsole(access: Access): void {
   }
 
   async function request(): Promise<void> {
-    const answer = view?.attachment?.writer ? await askToAsk(view) : { reason: '' };
+    const answer = session.view.attachment?.writer ? await askToAsk(session.view) : { reason: '' };
     if (answer) tell(penMessage('request', answer.reason));
   }
 
   async function takeOver(): Promise<void> {
-    const answer = await askForce(view);
+    const answer = await askForce(session.view);
     if (answer) tell(penMessage('force', answer.reason));
   }
 
@@ -269,9 +272,9 @@ function theirGrid({ writes, writer, size }: Attachment): Size | undefined {
   return writes || !writer ? undefined : size;
 }
 
-function askForce(view: View | undefined): ReturnType<typeof ask> {
+function askForce(view: View): ReturnType<typeof ask> {
   const user = writerOf(view);
-  const since = describeSince(view?.attachment?.since ?? view?.holder?.since, new Date());
+  const since = describeSince(view.attachment?.since ?? view.holder?.since, new Date());
   return ask({
     title: `Take over from ${user}?`,
     text:
@@ -283,7 +286,7 @@ function askForce(view: View | undefined): ReturnType<typeof ask> {
   });
 }
 
-function askToAsk(view: View | undefined): ReturnType<typeof ask> {
+function askToAsk(view: View): ReturnType<typeof ask> {
   const user = writerOf(view);
   return ask({
     title: `Ask ${user} to let you type?`,
@@ -293,8 +296,8 @@ function askToAsk(view: View | undefined): ReturnType<typeof ask> {
   });
 }
 
-function writerOf(view: View | undefined): string {
-  return view?.attachment?.writer ?? view?.holder?.user ?? 'the user who types';
+function writerOf(view: View): string {
+  return view.attachment?.writer ?? view.holder?.user ?? 'the user who types';
 }
 
 /** Shows a short message for a while. */

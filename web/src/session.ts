@@ -40,7 +40,7 @@ export interface Want {
 }
 
 export class Session {
-  private view: View = NOTHING;
+  private state: View = NOTHING;
   private connection: Connection | undefined;
   readonly output: Output;
   private outbox = new Outbox(0);
@@ -77,6 +77,11 @@ export class Session {
       onUnanswered: (unansweredSince) => this.change({ unansweredSince }),
       onSilence: () => this.breakOff(),
     });
+  }
+
+  /** The state of now. */
+  get view(): View {
+    return this.state;
   }
 
   /** All output of the line that the proxy keeps. */
@@ -175,9 +180,7 @@ export class Session {
   /** The user has read the notice. */
   dismiss(): void {
     const { attachment } = this.view;
-    if (!attachment) return;
-    attachment.clear();
-    this.change({});
+    if (attachment) this.change({ attachment: attachment.afterNotice() });
   }
 
   private open(want?: Want): void {
@@ -213,7 +216,7 @@ export class Session {
     }
     if (!attachment) {
       if (message.type === 'pen' && message.holder) {
-        this.view.holder = holderOf(message, message.holder);
+        this.state = { ...this.state, holder: holderOf(message, message.holder) };
       }
       return;
     }
@@ -240,18 +243,17 @@ export class Session {
   }
 
   private boot({ server }: Hello, { epoch, offset }: { epoch: number; offset: number }): void {
-    this.view = { ...this.view, epoch };
+    this.state = { ...this.state, epoch };
     if (this.view.progress) this.followProgress(undefined);
     this.output.boot(offset, `── ${server.name} started, boot ${epoch} ──`);
     this.listener.onBoot();
   }
 
   private follow(attachment: Attachment, message: ServerMessage): void {
-    const { writes } = attachment;
-    attachment.apply(message);
-    if (attachment.writes !== writes) this.prefer(attachment.writes ? undefined : 'watch');
-    this.held = attachment.writes;
-    this.change({});
+    const next = attachment.after(message);
+    if (next.writes !== attachment.writes) this.prefer(next.writes ? undefined : 'watch');
+    this.held = next.writes;
+    this.change({ attachment: next });
   }
 
   private begin(hello: Hello): void {
@@ -260,7 +262,7 @@ export class Session {
     const sameLine = !asked.from || asked.from.line === hello.line;
     const resumed = asked.resume && sameLine && this.own.isBack(hello);
     const attachment = new Attachment(hello);
-    this.view.attachment = attachment;
+    this.state = { ...this.state, attachment };
     this.held = attachment.writes;
     if (resumed) this.sendAgain(hello);
     const lost = resumed && attachment.writes ? 0 : outbox.drop();
@@ -272,9 +274,9 @@ export class Session {
     this.attachedAt = Date.now();
     if (this.size) this.request(this.size);
     this.keepalive.start();
-    if (asked.want) this.want(attachment, asked.want);
     const [keptUntil, holder] = [undefined, undefined];
     this.change({ attachment, hello, epoch: hello.epoch, ending: undefined, connecting: false, keptUntil, holder });
+    if (asked.want) this.want(attachment, asked.want);
   }
 
   /** Every byte once: those that the proxy lacks, after the count of those that it has. */
@@ -285,9 +287,11 @@ export class Session {
     if (writes) for (const chunk of chunks) this.connection?.sendBytes(chunk);
   }
 
+  /** Asks to type, or takes over where that is allowed. */
   private want(attachment: Attachment, { pen, reason }: Want): void {
-    if (pen === 'request' || attachment.force()) this.request(penMessage(pen, reason));
-    else this.prefer('watch');
+    if (pen === 'request' || attachment.hello.can.includes('force')) return this.request(penMessage(pen, reason));
+    this.prefer('watch');
+    this.change({ attachment: attachment.afterRefusedForce() });
   }
 
   /** How this tab attaches from now on, also after a reload; without a mode as the token says. */
@@ -385,10 +389,10 @@ export class Session {
   }
 
   private change(part: Partial<View>): void {
-    const view = { ...this.view, ...part };
+    const before = this.state;
+    const next = { ...before, ...part };
     const waits = this.own.key !== undefined && this.held;
-    view.takesInput = view.attachment ? view.attachment.writes : waits;
-    this.view = view;
-    this.listener.onChange(view);
+    this.state = { ...next, takesInput: next.attachment ? next.attachment.writes : waits };
+    this.listener.onChange(this.state, before);
   }
 }

@@ -8,7 +8,7 @@ import type { Hello } from './messages';
 import { consolePath, root, serversPage } from './places';
 import type { Place } from './places';
 import { hasServersPage } from './servers-page';
-import { Switcher } from './switcher';
+import { openSwitcher } from './switcher';
 
 /** More ports than a server can have. */
 const PORTS = 256;
@@ -22,7 +22,6 @@ interface LoginState {
 }
 
 export class Site {
-  private readonly switcher = new Switcher();
   private login: Promise<LoginState | undefined> | undefined;
   /** Whose ports are shown. */
   private shown: string | undefined;
@@ -68,7 +67,7 @@ export class Site {
 
   /** Lists all consoles, if this browser is logged in. */
   switch(): void {
-    if (this.isIn) void this.switcher.open();
+    if (this.isIn) void openSwitcher();
     else this.say('Log in at the servers page to switch to another server.');
   }
 

@@ -2,7 +2,8 @@
 // links, so that a console opens in another tab as well.
 
 import { call } from './calls';
-import { element } from './elements';
+import { buttons, openDialog } from './dialog';
+import { button, make } from './elements';
 import { consolePath, root } from './places';
 
 /** Ports that are listed at most: whoever wants another one types more of its name. */
@@ -42,64 +43,61 @@ const WORDS: Record<Status, string> = {
 
 const TONES: Partial<Record<Status, string>> = { ACTIVE: 'connected', ERROR: 'failed', HOST_LOST: 'failed' };
 
-export class Switcher {
-  private readonly dialog = element('switcher', HTMLDialogElement);
-  private readonly filter = element('switcher-filter', HTMLInputElement);
-  private readonly list = element('switcher-list', HTMLElement);
-  private entries: Entry[] = [];
+/** What was listed last. */
+let entries: Entry[] = [];
 
-  constructor() {
-    this.filter.addEventListener('input', () => this.show());
-    this.dialog.addEventListener('keydown', (event) => this.handleKey(event));
-    element('switcher-close', HTMLElement).addEventListener('click', () => this.dialog.close());
-  }
+/** Opens with what was listed last, until the new list is there. */
+export async function openSwitcher(): Promise<void> {
+  const filter = make('input', '');
+  const told = make('p', '');
+  const list = make('ul', '');
+  filter.type = 'search';
+  filter.ariaLabel = filter.placeholder = 'Filter by name';
+  filter.autocomplete = 'off';
+  filter.spellcheck = false;
+  told.role = 'status';
+  list.role = 'list';
+  list.ariaLabel = 'Consoles';
 
-  /** Opens with what was listed last, until the new list is there. */
-  async open(): Promise<void> {
-    if (this.dialog.open) return;
-    this.filter.value = '';
-    this.dialog.showModal();
-    this.filter.focus();
-    this.show();
-    if (this.entries.length === 0) this.say('Loading…');
-    try {
-      const [servers, lines] = await Promise.all([
-        all<Server>('servers', ({ id }) => id),
-        all<Line>('lines', ({ server, port }) => `${server.id}/${port}`),
-      ]);
-      this.entries = entriesOf(servers, lines);
-      this.show();
-    } catch (error) {
-      this.say(error instanceof Error ? error.message : String(error));
-    }
-  }
-
-  private show(): void {
-    const wanted = this.filter.value.trim().toLowerCase();
-    const fits = this.entries.filter(({ server }) => server.name.toLowerCase().includes(wanted));
-    this.list.replaceChildren(...fits.slice(0, SHOWN).map(itemOf));
-    const [all, ports] = [this.entries.length, this.entries.length === 1 ? 'port' : 'ports'];
+  const show = (): void => {
+    const wanted = filter.value.trim().toLowerCase();
+    const fits = entries.filter(({ server }) => server.name.toLowerCase().includes(wanted));
+    list.replaceChildren(...fits.slice(0, SHOWN).map(itemOf));
+    const [all, ports] = [entries.length, entries.length === 1 ? 'port' : 'ports'];
     const shown = fits.length > SHOWN ? `, the first ${SHOWN} are shown` : '';
-    if (fits.length > 0) this.say(`${fits.length} of ${all} ${ports}${shown}`);
-    else this.say(all === 0 ? 'There are no servers yet.' : 'No server has this in its name.');
+    if (fits.length > 0) told.textContent = `${fits.length} of ${all} ${ports}${shown}`;
+    else told.textContent = all === 0 ? 'There are no servers yet.' : 'No server has this in its name.';
+  };
+  filter.addEventListener('input', show);
+  const end = button('Close', () => dialog.close());
+  const dialog = openDialog('Switch server', [filter, told, list, buttons(end)], filter);
+  dialog.element.classList.add('switcher');
+  dialog.element.addEventListener('keydown', (event) => handleKey(event, filter, list));
+  show();
+  if (entries.length === 0) told.textContent = 'Loading…';
+  try {
+    const [servers, lines] = await Promise.all([
+      all<Server>('servers', ({ id }) => id),
+      all<Line>('lines', ({ server, port }) => `${server.id}/${port}`),
+    ]);
+    entries = entriesOf(servers, lines);
+    show();
+  } catch (error) {
+    told.textContent = error instanceof Error ? error.message : String(error);
   }
+}
 
-  private say(text: string): void {
-    element('switcher-count', HTMLElement).textContent = text;
-  }
-
-  /** Arrows move through the list, and what is typed there goes to the filter. */
-  private handleKey(event: KeyboardEvent): void {
-    const links = [...this.list.querySelectorAll('a')];
-    const at = links.findIndex((link) => link === document.activeElement);
-    const inFilter = document.activeElement === this.filter;
-    if (event.key === 'ArrowDown') links[at + 1]?.focus();
-    else if (event.key === 'ArrowUp') (links[at - 1] ?? this.filter).focus();
-    else if (event.key === 'Enter' && inFilter) links[0]?.click();
-    else if (event.key.length === 1 && at >= 0 && !event.ctrlKey && !event.metaKey) return this.filter.focus();
-    else return;
-    event.preventDefault();
-  }
+/** Arrows move through the list, and what is typed there goes to the filter. */
+function handleKey(event: KeyboardEvent, filter: HTMLElement, list: HTMLElement): void {
+  const links = [...list.querySelectorAll('a')];
+  const at = links.findIndex((link) => link === document.activeElement);
+  const inFilter = document.activeElement === filter;
+  if (event.key === 'ArrowDown') links[at + 1]?.focus();
+  else if (event.key === 'ArrowUp') (links[at - 1] ?? filter).focus();
+  else if (event.key === 'Enter' && inFilter) links[0]?.click();
+  else if (event.key.length === 1 && at >= 0 && !event.ctrlKey && !event.metaKey) return filter.focus();
+  else return;
+  event.preventDefault();
 }
 
 /** All pages of a list. */

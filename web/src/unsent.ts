@@ -17,8 +17,8 @@ export class UnsentHint {
   constructor(private readonly say: (words: string) => void) {}
 
   /** Something was typed while the console was in this state. */
-  typed(view: View | undefined): void {
-    const words = view && describeUnsent(view);
+  typed(view: View): void {
+    const words = describeUnsent(view);
     if (words && words !== this.said) this.say(words);
     this.said = words;
   }

@@ -1,4 +1,5 @@
-// The state of the console that the page shows.
+// The state of the console that the page shows. It has one owner, the session, and nobody changes a view: a change
+// makes a new one.
 
 import type { Attachment } from './attachment';
 import type { Ending, Holder } from './endings';
@@ -8,29 +9,29 @@ import type { Progress } from './power';
 /** The state of the console. */
 export interface View {
   /** The session, while there is one. */
-  attachment: Attachment | undefined;
+  readonly attachment: Attachment | undefined;
   /** The last session's greeting: what the console is called. */
-  hello: Hello | undefined;
+  readonly hello: Hello | undefined;
   /** The guest's last boot that this page knows of. */
-  epoch: number | undefined;
+  readonly epoch: number | undefined;
   /** How the last session ended, until there is one again. */
-  ending: Ending | undefined;
+  readonly ending: Ending | undefined;
   /** Whether an attempt is under way. */
-  connecting: boolean;
+  readonly connecting: boolean;
   /** Whether that attempt has had no answer for some time. */
-  slow: boolean;
+  readonly slow: boolean;
   /** Who types, if that is why this page was refused. */
-  holder: Holder | undefined;
+  readonly holder: Holder | undefined;
   /** When the next attempt starts by itself, in milliseconds since 1970. */
-  retryAt: number | undefined;
+  readonly retryAt: number | undefined;
   /** Until when the proxy keeps a lost session, in milliseconds since 1970. */
-  keptUntil: number | undefined;
+  readonly keptUntil: number | undefined;
   /** Whether input is taken: sent, or kept for the session that comes back. */
-  takesInput: boolean;
+  readonly takesInput: boolean;
   /** Since when the proxy has answered nothing, in milliseconds since 1970, where it should have. */
-  unansweredSince: number | undefined;
+  readonly unansweredSince: number | undefined;
   /** What the guest's machine was asked for and has not done yet. */
-  progress: Progress | undefined;
+  readonly progress: Progress | undefined;
 }
 
 /** Before anything is known. */
@@ -51,7 +52,7 @@ export const NOTHING: View = {
 
 /** Receives changes of the session. */
 export interface Listener {
-  onChange(view: View): void;
+  onChange(view: View, before: View): void;
   /** A request that could not be met, in words. */
   onNotice(message: string): void;
   /** The proxy acknowledged input. */

@@ -3,12 +3,12 @@
 import '../base.css';
 import './style.css';
 
+import { ask } from '../ask';
 import { element } from '../elements';
 import { wayBack } from '../places';
 import { Theme } from '../theme';
 import { Api, Fault } from './api';
 import type { Line, LoginState, Power, Server, Session } from './api';
-import { ask, askForReason } from './ask';
 import { Choice } from './chips';
 import { keepFocus } from './dom';
 import { Fleets } from './fleet';
@@ -249,7 +249,7 @@ function people(line: Line, { can }: Server): Promise<void> {
 
 async function changePower(server: Server, power: Power): Promise<void> {
   const question = words.askPower(server, power, linesOf(server));
-  if (question && !(await ask(question))) return;
+  if (question && !(await ask({ ...question, danger: true }))) return;
   underWay.set(server.id, power);
   render();
   await attempt(async () => {
@@ -261,10 +261,11 @@ async function changePower(server: Server, power: Power): Promise<void> {
 }
 
 async function disconnect(session: Session): Promise<boolean> {
-  const reason = await askForReason(words.askDisconnect(session, new Date()));
-  if (reason === undefined) return false;
+  const question = words.askDisconnect(session, new Date());
+  const answer = await ask({ ...question, danger: true, reason: 'Reason (they see it)' });
+  if (!answer) return false;
   await attempt(async () => {
-    await api.disconnect(session, reason);
+    await api.disconnect(session, answer.reason);
     mention(`${session.user} was disconnected from port ${session.port} of ${session.server.name}.`);
   });
   return true;

@@ -1,6 +1,7 @@
 // Who is at a port: a dialog with its sessions, of which those may be ended who disturb.
 
-import { button, element, make } from '../elements';
+import { showDialog } from '../dialog';
+import { button, make } from '../elements';
 import type { Line, Session } from './api';
 import * as words from './words';
 
@@ -11,25 +12,24 @@ export interface Doors {
   disconnect: ((session: Session) => Promise<boolean>) | undefined;
 }
 
-/** Shows the sessions of a port until the dialog is closed. */
+/** Shows the sessions of a port. */
 export async function showPeople(line: Line, doors: Doors): Promise<void> {
-  const dialog = element('people', HTMLDialogElement);
-  element('people-title', HTMLElement).textContent = `Port ${line.port} of ${line.server.name}`;
-  element('people-close', HTMLButtonElement).onclick = () => dialog.close();
-  if (!(await fill(line, doors))) return;
-  if (!dialog.open) dialog.showModal();
+  const list = make('ul', '');
+  const nobody = make('p', '', 'Nobody is there now.');
+  list.role = 'list';
+  await fill(list, nobody, line, doors);
+  const { element } = showDialog(`Port ${line.port} of ${line.server.name}`, list, nobody);
+  element.classList.add('people');
 }
 
-async function fill(line: Line, doors: Doors): Promise<boolean> {
+async function fill(list: HTMLElement, nobody: HTMLElement, line: Line, doors: Doors): Promise<void> {
   const sessions = await doors.sessions(line);
   const now = new Date();
-  const list = element('people-list', HTMLUListElement);
   const end = async (session: Session): Promise<void> => {
-    if (await doors.disconnect?.(session)) await fill(line, doors);
+    if (await doors.disconnect?.(session)) await fill(list, nobody, line, doors);
   };
   list.replaceChildren(...sessions.map((session) => itemOf(session, now, doors.disconnect && end)));
-  element('nobody', HTMLElement).hidden = sessions.length > 0;
-  return true;
+  nobody.hidden = sessions.length > 0;
 }
 
 function itemOf(

@@ -1,5 +1,6 @@
 // The sentences about servers, ports and sessions. Pure functions of what the API said.
 
+import type { Question } from '../ask';
 import type { Line, Power, Server, Session } from './api';
 import { count, duration, format } from '../times';
 
@@ -158,13 +159,6 @@ export function describeDone({ name }: Server, power: Power): string {
   if (power === 'pause') return `${name} is paused.`;
   if (power === 'resume') return `${name} was resumed.`;
   return `${name} was asked to reboot.`;
-}
-
-/** A question before an action that can do harm. */
-export interface Question {
-  title: string;
-  text: string;
-  yes: string;
 }
 
 /** The question before a server stops, which names everybody who types there. */
