@@ -37,7 +37,7 @@ export async function openPalette(actions: Actions, focus: () => void): Promise<
   };
   const mark = (): void => {
     for (const [index, item] of [...list.children].entries()) item.ariaSelected = String(index === at);
-    filter.setAttribute('aria-activedescendant', `palette-${at}`);
+    filter.setAttribute('aria-activedescendant', list.children[at]?.id ?? '');
     list.children[at]?.scrollIntoView({ block: 'nearest' });
   };
   const choose = (index: number): void => {

@@ -97,21 +97,35 @@ fn from_the_server() -> Vec<ServerMessage> {
         },
         ServerMessage::Viewers {
             count: 2,
-            who: vec![Viewer { session: of(ID), user: "alice".into(), mode: Mode::Watch, detached: true }],
+            who: vec![Viewer {
+                session: of(ID),
+                user: "alice".into(),
+                mode: Mode::Watch,
+                detached: true,
+            }],
         },
         ServerMessage::Size(Size { rows: 24, cols: 80 }),
         ServerMessage::Ack { input: 12 },
         ServerMessage::Error { message: "this device has no break".into() },
         ServerMessage::Notice { message: "the host is drained".into() },
-        ServerMessage::Link { url: "https://consoles.example/serial.html?token=x".into(), seconds: 600 },
+        ServerMessage::Link {
+            url: "https://consoles.example/serial.html?token=x".into(),
+            seconds: 600,
+        },
         ServerMessage::Pong { id: 1 },
     ]
 }
 
 fn from_the_page() -> Vec<ClientMessage> {
-    let pens =
-        [PenAction::Request, PenAction::Release, PenAction::Grant, PenAction::Deny, PenAction::Force, PenAction::Take]
-            .map(|action| ClientMessage::Pen { action, reason: Some("please".into()) });
+    let pens = [
+        PenAction::Request,
+        PenAction::Release,
+        PenAction::Grant,
+        PenAction::Deny,
+        PenAction::Force,
+        PenAction::Take,
+    ]
+    .map(|action| ClientMessage::Pen { action, reason: Some("please".into()) });
     let powers = [
         PowerAction::Start,
         PowerAction::Stop,
@@ -211,7 +225,10 @@ fn the_lists_of_the_api_are_in_the_fixtures() {
         last_line: Some("demo login:".into()),
         idle: Some(5),
     };
-    assert_held(&api::Lines { lines: vec![line], unreachable: vec!["host-2".into()] }, &answers["lines"]);
+    assert_held(
+        &api::Lines { lines: vec![line], unreachable: vec!["host-2".into()] },
+        &answers["lines"],
+    );
     let session = api::Session {
         id: of(ID),
         server: web_1(),
@@ -224,7 +241,10 @@ fn the_lists_of_the_api_are_in_the_fixtures() {
         state: api::SessionState::Detached,
         ends_in: Some(41),
     };
-    assert_held(&api::Sessions { sessions: vec![session], unreachable: vec![] }, &answers["sessions"]);
+    assert_held(
+        &api::Sessions { sessions: vec![session], unreachable: vec![] },
+        &answers["sessions"],
+    );
     let server = |status| api::SeenServer {
         server: api::Server {
             id: of(ID),
