@@ -150,9 +150,10 @@ At the start of a line:
   ~f  take over from the person who is typing, if permitted; asks first
   ~w  list who is attached
   ~B  send a break
-  ~s  followed by a letter or digit: send that magic SysRq
+  ~S  followed by a letter or digit: send that magic SysRq
   ~r  type a stty command that tells the guest the size of this terminal
-  ~?  show this list
+  ~s  show who types, the latency, the boot, and the address of the console
+  ~?  show a menu: one letter chooses
   ~~  send ~
 Within ssh, which has the same escape character, ~~. leaves the console and ~. ends ssh. Another
 character is chosen with --escape ^], none with --escape none.

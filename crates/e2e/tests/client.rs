@@ -40,7 +40,7 @@ async fn what_is_typed_reaches_the_port_and_what_it_prints_is_shown() {
     rig.guest.print("ünï\r\n".as_bytes()).await;
     terminal.shows("ünï\r\n").await;
     terminal.keys("\r~?");
-    terminal.shows("~.  leave this console").await;
+    terminal.shows("  .  leave this console").await;
     terminal.keys("~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     assert_eq!(rig.guest.typed(1).await, b"\r");
@@ -379,7 +379,11 @@ async fn a_real_guest_s_shell_is_used_from_a_terminal_and_from_a_pipe() {
     terminal.keys("uname -a\r");
     terminal.shows("uname -a\r\nLinux ").await;
     terminal.keys("~?");
-    terminal.shows("~?  show this list").await;
+    terminal.shows("  S  send a magic SysRq").await;
+    terminal.keys("s");
+    terminal.shows("you are typing (since ").await;
+    terminal.shows(" ms; boot 1; ").await;
+    terminal.shows(&format!("/console/{}/0", guest.name)).await;
     terminal.keys("~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     free().await;

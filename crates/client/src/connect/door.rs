@@ -97,8 +97,10 @@ pub(crate) struct Attached {
     pub(crate) asked: Option<u64>,
     /// The session of the last connection, if it was typing.
     pub(crate) typed: Option<SessionId>,
-    /// Whether the output begins with the current screen.
+    /// Whether the output begins with what was printed before: the current screen, or history.
     pub(crate) painted: bool,
+    /// The address of the console, without a secret.
+    pub(crate) address: String,
 }
 
 impl<'a> Door<'a> {
@@ -159,6 +161,8 @@ impl<'a> Door<'a> {
         attached.resumed = self.key.as_ref().is_some_and(|key| key.session == session);
         attached.counts_on = attached.resumed && !self.is_news(attached.hello.line);
         attached.typed = self.typed;
+        attached.address =
+            self.url.as_ref().map_or_else(String::new, |url| page(url, &attached.hello));
         self.session = Some(session);
         self.key = attached.hello.resume.clone().map(|secret| Key { session, secret });
         if !self.is_news(attached.hello.line) {
@@ -269,6 +273,7 @@ impl<'a> Door<'a> {
                         asked: None,
                         typed: None,
                         painted,
+                        address: String::new(),
                     });
                 }
                 // The answer of a proxy is more useful than a failure to reach another one.
@@ -286,21 +291,21 @@ impl<'a> Door<'a> {
         Err(failure)
     }
 
-    /// Adds parameters to the URL; returns whether they request the current screen.
+    /// Adds parameters to the URL; returns whether they request what was printed before this client
+    /// came for the first time.
     fn ask(&self, url: &mut Url, mode: Option<AskedMode>) -> bool {
         // Without a mode, as the token says.
         if let Some(mode) = mode.filter(|mode| *mode != AskedMode::Only(Mode::Write)) {
             url.query_pairs_mut().append_pair("mode", mode.as_str());
         }
         let start = self.start();
-        let painted = start.is_empty();
-        if !painted {
+        if !start.is_empty() {
             url.query_pairs_mut().extend_pairs(start);
         } else if let Some(Size { rows, cols }) = grid().map(Size::clamped) {
             let grid = [("rows", rows.to_string()), ("cols", cols.to_string())];
             url.query_pairs_mut().extend_pairs(grid);
         }
-        painted
+        self.seen.is_none() && self.from != Some(Begin::Live)
     }
 
     /// Where the output begins; without parameters the proxy sends the current screen.
@@ -321,6 +326,21 @@ fn resume_url(url: &Url, secret: &str) -> Url {
     let others = url.query_pairs().filter(|(name, _)| name != "token");
     resume.query_pairs_mut().clear().extend_pairs(others).append_pair("resume", secret);
     resume
+}
+
+/// The address of a console for browsers that are logged in. In front of a Nova there is none, and the
+/// address is that of the proxy.
+fn page(url: &Url, hello: &Hello) -> String {
+    let mut page = url.clone();
+    let scheme = if url.scheme() == "wss" { "https" } else { "http" };
+    if hello.nova || page.set_scheme(scheme).is_err() {
+        return url.origin().ascii_serialization();
+    }
+    page.set_query(None);
+    if let Ok(mut path) = page.path_segments_mut() {
+        path.pop().extend(["console", &hello.server.name, &hello.port.to_string()]);
+    }
+    page.into()
 }
 
 /// Attaches at one address of the URL's host name.

@@ -6,8 +6,9 @@
 //! state below.
 //!
 //! ```text
-//!   LineStart ──~──▶ Tilde ──. ? B r p g d w──▶ (a command) ──▶ LineStart
-//!      ▲  │           ├──s──▶ Sysrq ──key──▶ (SysRq) ──▶ LineStart
+//!   LineStart ──~──▶ Tilde ──. B r p g d w s──▶ (a command) ──▶ LineStart
+//!      ▲  │           ├──?──▶ Menu ──a letter as after Tilde, or another key──▶ LineStart
+//!      │  │           ├──S──▶ Sysrq ──key──▶ (SysRq) ──▶ LineStart
 //!      │  │           ├──f──▶ Force ──key──▶ (take over, or not) ──▶ LineStart
 //!      │  └─other─▶ Middle ◀─other, ~──┘
 //!      └──CR, LF────┘
@@ -32,13 +33,15 @@ pub(crate) enum Typed {
 /// A command of the person.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Escape {
-    /// `~?`
-    Help,
+    /// `~?`: the key of a choice follows.
+    Menu,
+    /// `~s`
+    Status,
     /// `~B`
     Break,
-    /// `~s`: the key must be asked for.
+    /// `~S`: the key must be asked for.
     AskSysrq,
-    /// The key after `~s`.
+    /// The key after `~S`.
     Sysrq(char),
     /// `~r`
     Size,
@@ -54,7 +57,7 @@ pub(crate) enum Escape {
     AskForce,
     /// `~f` and then `y`.
     Force,
-    /// The key after `~s` or `~f` has no meaning there.
+    /// The key after `~?`, `~S` or `~f` has no meaning there.
     Nothing,
 }
 
@@ -79,28 +82,14 @@ enum Place {
     LineStart,
     /// At the start of a line and `~` is held back.
     Tilde,
-    /// After `~s`.
+    /// After `~?`.
+    Menu,
+    /// After `~S`.
     Sysrq,
     /// After `~f`.
     Force,
     Middle,
 }
-
-/// The text of `~?`.
-pub(crate) const HELP: [&str; 12] = [
-    "at the start of a line:",
-    "  ~.  leave this console",
-    "  ~p  ask to type, or type if nobody is typing; if you are typing: stop typing",
-    "  ~g  let the person who asks type",
-    "  ~d  refuse the person who asks",
-    "  ~f  take over from the person who is typing, if permitted; asks first",
-    "  ~w  list who is attached",
-    "  ~B  send a break",
-    "  ~s  followed by a letter or digit: send that magic SysRq",
-    "  ~r  type a stty command that tells the guest the size of this terminal",
-    "  ~?  show this list",
-    "  ~~  send ~",
-];
 
 impl Escapes {
     pub(crate) fn new(key: EscapeKey) -> Self {
@@ -162,7 +151,7 @@ impl Escapes {
     /// Handles a key that is a sequence.
     fn key(&mut self, all: &mut Vec<Typed>) {
         let mut key = std::mem::take(&mut self.held);
-        if matches!(self.place, Place::Sysrq | Place::Force) {
+        if matches!(self.place, Place::Menu | Place::Sysrq | Place::Force) {
             self.place = Place::LineStart;
             return all.push(Typed::Command(Escape::Nothing));
         }
@@ -178,19 +167,25 @@ impl Escapes {
         let escapes = self.key == Some(byte);
         let (next, command) = match (self.place, byte) {
             (Place::LineStart, _) if escapes => (Place::Tilde, None),
-            (Place::Tilde, b'.') => {
+            (Place::Menu, _) if escapes => (Place::Tilde, None),
+            (Place::Tilde | Place::Menu, b'.') => {
                 self.place = Place::LineStart;
                 return Some(Typed::Leave);
             }
-            (Place::Tilde, b's') => (Place::Sysrq, Some(Escape::AskSysrq)),
-            (Place::Tilde, b'f') => (Place::Force, Some(Escape::AskForce)),
-            (Place::Tilde, _) if command(byte).is_some() => (Place::LineStart, command(byte)),
+            (Place::Tilde | Place::Menu, b'?') => (Place::Menu, Some(Escape::Menu)),
+            (Place::Tilde | Place::Menu, b'S') => (Place::Sysrq, Some(Escape::AskSysrq)),
+            (Place::Tilde | Place::Menu, b'f') => (Place::Force, Some(Escape::AskForce)),
+            (Place::Tilde | Place::Menu, _) if command(byte).is_some() => {
+                (Place::LineStart, command(byte))
+            }
             (Place::Sysrq, _) if byte.is_ascii_alphanumeric() => {
                 (Place::LineStart, Some(Escape::Sysrq(byte.into())))
             }
             (Place::Force, b'y' | b'Y') => (Place::LineStart, Some(Escape::Force)),
             (Place::Sysrq | Place::Force, _) if escapes => (Place::Tilde, Some(Escape::Nothing)),
-            (Place::Sysrq | Place::Force, _) => (Place::LineStart, Some(Escape::Nothing)),
+            (Place::Menu | Place::Sysrq | Place::Force, _) => {
+                (Place::LineStart, Some(Escape::Nothing))
+            }
             (Place::LineStart | Place::Tilde | Place::Middle, _) => {
                 let held_back = self.key.filter(|_| self.place == Place::Tilde && !escapes);
                 append(all, Typed::Bytes(held_back.into_iter().chain([byte]).collect()));
@@ -207,7 +202,7 @@ impl Escapes {
 /// The command of a letter after `~`, if nothing more must be asked.
 fn command(letter: u8) -> Option<Escape> {
     Some(match letter {
-        b'?' => Escape::Help,
+        b's' => Escape::Status,
         b'B' => Escape::Break,
         b'r' => Escape::Size,
         b'p' => Escape::Pen,
@@ -257,7 +252,7 @@ mod tests {
     #[test]
     fn another_escape_character_takes_the_place_of_the_tilde_and_none_takes_none() {
         let mut escapes = Escapes::new(EscapeKey::Byte(0x1d));
-        assert_eq!(escapes.feed(b"~.\r\x1d\x1d\r\x1d?"), [bytes("~.\r\x1d\r"), does(Escape::Help)]);
+        assert_eq!(escapes.feed(b"~.\r\x1d\x1d\r\x1d?"), [bytes("~.\r\x1d\r"), does(Escape::Menu)]);
         assert_eq!(escapes.hint("~. leaves, ~? shows help"), "^]. leaves, ^]? shows help");
         assert_eq!(
             merge(escapes.feed(b"\x1d\x1b[A\r\x1d.")),
@@ -272,7 +267,7 @@ mod tests {
     fn escapes_work_only_at_the_start_of_a_line() {
         assert_eq!(typed("~."), [Typed::Leave]);
         assert_eq!(typed("ls\r~."), [bytes("ls\r"), Typed::Leave]);
-        assert_eq!(typed("ls\n~?~."), [bytes("ls\n"), does(Escape::Help), Typed::Leave]);
+        assert_eq!(typed("ls\n~w~."), [bytes("ls\n"), does(Escape::Who), Typed::Leave]);
         assert_eq!(typed("cd a~.b"), [bytes("cd a~.b")]);
         assert_eq!(typed("x~."), [bytes("x~.")]);
     }
@@ -285,25 +280,32 @@ mod tests {
     }
 
     #[test]
-    fn each_letter_of_the_help_is_a_command_and_the_next_key_is_at_a_line_start_again() {
-        for line in HELP.iter().filter_map(|line| line.strip_prefix("  ~")) {
-            let letter = line.chars().next().unwrap();
-            let told = typed(&format!("~{letter}"));
-            match letter {
-                '~' => assert_eq!(told, [bytes("~")]),
-                '.' => assert_eq!(told, [Typed::Leave]),
-                _ => assert!(matches!(told[..], [Typed::Command(_)]), "{letter}: {told:?}"),
-            }
+    fn after_a_command_the_next_key_is_at_a_line_start_again() {
+        assert_eq!(typed("~B~w~s"), [Escape::Break, Escape::Who, Escape::Status].map(does));
+    }
+
+    #[test]
+    fn a_choice_of_the_menu_is_the_letter_alone_or_after_the_escape_character() {
+        let menu = || does(Escape::Menu);
+        assert_eq!(typed("~?wls"), [menu(), does(Escape::Who), bytes("ls")]);
+        assert_eq!(typed("~?~w"), [menu(), does(Escape::Who)]);
+        assert_eq!(typed("~?."), [menu(), Typed::Leave]);
+        assert_eq!(typed("~?~."), [menu(), Typed::Leave]);
+        let sysrq = [does(Escape::AskSysrq), does(Escape::Sysrq('h'))];
+        assert_eq!(typed("~?Sh"), [vec![menu()], sysrq.to_vec()].concat());
+        assert_eq!(typed("~?fy"), [menu(), does(Escape::AskForce), does(Escape::Force)]);
+        assert_eq!(typed("~??"), [menu(), menu()]);
+        for key in ["\r", "x", "\x03", "\x1b[A"] {
+            assert_eq!(typed(&format!("~?{key}~.")), [menu(), does(Escape::Nothing), Typed::Leave]);
         }
-        assert_eq!(typed("~B~w"), [does(Escape::Break), does(Escape::Who)]);
     }
 
     #[test]
     fn sysrq_takes_the_key_that_follows_and_only_one_that_means_something() {
         let ask = || does(Escape::AskSysrq);
-        assert_eq!(typed("~sbx"), [ask(), does(Escape::Sysrq('b')), bytes("x")]);
-        assert_eq!(typed("~s\rls"), [ask(), does(Escape::Nothing), bytes("ls")]);
-        assert_eq!(typed("~s~."), [ask(), does(Escape::Nothing), Typed::Leave]);
+        assert_eq!(typed("~Sbx"), [ask(), does(Escape::Sysrq('b')), bytes("x")]);
+        assert_eq!(typed("~S\rls"), [ask(), does(Escape::Nothing), bytes("ls")]);
+        assert_eq!(typed("~S~."), [ask(), does(Escape::Nothing), Typed::Leave]);
     }
 
     #[test]
@@ -340,7 +342,8 @@ mod tests {
                 ("~", ".", vec![Typed::Leave]),
                 ("~", "~", vec![bytes("~")]),
                 ("ls", "~.", vec![bytes("~.")]),
-                ("~s", "b", vec![does(Escape::Sysrq('b'))]),
+                ("~S", "b", vec![does(Escape::Sysrq('b'))]),
+                ("~?", "w", vec![does(Escape::Who)]),
                 ("~f", "y", vec![does(Escape::Force)]),
             ] {
                 let wanted = [typed(before), vec![said.clone()], told].concat();
@@ -356,7 +359,7 @@ mod tests {
             assert_eq!(typed(&format!("{key}~.")), [bytes(&format!("{key}~."))], "{key:?}");
             assert_eq!(typed(&format!("~{key}")), [bytes(&format!("~{key}"))], "{key:?}");
             let nothing = [does(Escape::AskSysrq), does(Escape::Nothing), Typed::Leave];
-            assert_eq!(typed(&format!("~s{key}~.")), nothing, "{key:?}");
+            assert_eq!(typed(&format!("~S{key}~.")), nothing, "{key:?}");
         }
     }
 
@@ -384,7 +387,7 @@ mod tests {
         fn how_the_input_is_split_changes_nothing(
             pieces in proptest::collection::vec(
                 prop_oneof![
-                    "[~?abBspgdfrwy\r\n\\x1b\\[\\]]{0,4}",
+                    "[~?abBsSpgdfrwy\r\n\\x1b\\[\\]]{0,4}",
                     proptest::sample::select([&REPORTS[..], &KEYS[..]].concat()).prop_map(Into::into),
                 ],
                 0..12,

@@ -7,17 +7,24 @@ pub(crate) const BEGIN: &[u8] = b"\x1b[22;0t";
 /// Restores the title.
 const TITLE: &str = "\x1b[23;0t";
 
-/// Everything that [`Changes`] does not track, without moving the cursor. Each sequence has fewer
-/// than 64 bytes, the most that tmux accepts.
+/// Ends any incomplete string or sequence of the guest.
+const END: &str = "\x1b\\";
+
+/// Setting the margins moves the cursor to the corner.
+const MARGINS: &str = "\x1b7\x1b[?69l\x1b[r\x1b8";
+
+/// UTF-8, and ASCII in G0 and G1; for G2 and G3 some terminals print the sequence.
+const CHARSETS: &str = "\x1b%G\x0f\x1b(B\x1b)B";
+
+/// Replacing instead of inserting, wrapping, and no colors.
+const PLAIN: &str = "\x1b[4l\x1b[?7h\x1b[m";
+
+/// A soft reset, which not all terminals know.
+const SOFT: &str = "\x1b[!p";
+
+/// Everything else that [`Changes`] does not track, without moving the cursor. Each sequence has
+/// fewer than 64 bytes, the most that tmux accepts.
 const MODES: &str = concat!(
-    // Ends any incomplete string or sequence of the guest.
-    "\x1b\\",
-    // Soft reset, followed by state that not all terminals reset by it.
-    "\x1b[!p",
-    // Margins: setting them moves the cursor to the corner.
-    "\x1b7\x1b[?69l\x1b[r\x1b8",
-    // UTF-8, and ASCII in G0 and G1; for G2 and G3 some terminals print the sequence.
-    "\x1b%G\x0f\x1b(B\x1b)B",
     // Keyboard lock, insert and newline mode, local echo; cursor keys and keypad; xterm's and kitty's keys.
     "\x1b[2;4;20l\x1b[12h\x1b[?1l\x1b>\x1b[>4m\x1b[=0u",
     // Mouse and focus; paste, synchronized output, reports of colors and size.
@@ -126,13 +133,21 @@ impl Changes {
         [&self.restore(), BEGIN].concat()
     }
 
+    /// Makes text of our own readable, whatever the guest set.
+    pub(crate) fn readable(&mut self) -> Vec<u8> {
+        let origin = if std::mem::take(&mut self.modes.origin) { ORIGIN } else { "" };
+        [END, MARGINS, CHARSETS, PLAIN, origin].concat().into_bytes()
+    }
+
     /// Restores the terminal to its state before the command.
     pub(crate) fn restore(&mut self) -> Vec<u8> {
         let Self { colors, modes: Modes { origin, alternate }, .. } = std::mem::take(self);
         let alternate = if alternate { ALTERNATE } else { "" };
         let colors = if colors { COLORS } else { "" };
         let origin = if origin { ORIGIN } else { "" };
-        [alternate, MODES, colors, origin, TITLE].concat().into_bytes()
+        [alternate, END, SOFT, MARGINS, CHARSETS, MODES, colors, origin, TITLE]
+            .concat()
+            .into_bytes()
     }
 }
 
@@ -176,7 +191,7 @@ mod tests {
 
     #[test]
     fn each_sequence_is_as_short_as_the_strictest_terminal_wants_it() {
-        for sequence in MODES.split('\x1b') {
+        for sequence in [MARGINS, CHARSETS, PLAIN, MODES].concat().split('\x1b') {
             assert!(sequence.len() < 64, "{sequence}");
         }
     }

@@ -77,6 +77,8 @@ enum Item {
     /// A sequence for the terminal that is not from the guest.
     Control(Vec<u8>),
     Notice(String),
+    /// Lines of their own.
+    Menu(Vec<String>),
 }
 
 /// The line end of notices.
@@ -140,6 +142,18 @@ impl Screen {
             Some(held) => held.push(Item::Notice(text)),
             None => queue.items.push_back(Item::Notice(text)),
         }
+        self.shared.changed.notify_one();
+    }
+
+    /// Queues lines that a person can read in whatever state the guest left the terminal.
+    pub(crate) fn show_menu(&self, lines: &[String]) {
+        self.release_notices();
+        let readable = self.shared.lock().changes.readable();
+        self.control(readable);
+        let lines: Vec<String> = lines.iter().map(|line| printable(line)).collect();
+        let mut queue = self.shared.lock();
+        queue.size += lines.iter().map(String::len).sum::<usize>();
+        queue.items.push_back(Item::Menu(lines));
         self.shared.changed.notify_one();
     }
 
@@ -241,6 +255,18 @@ fn write(shared: &Shared, written: &watch::Sender<Position>, line_end: LineEnd) 
                 let begin = if same_terminal && !line_start { newline } else { "" };
                 let text = format!("{begin}serialproxy: {text}{newline}");
                 // A closed stderr has no reader.
+                let _ = write_all(stderr, text.as_bytes());
+                line_start = true;
+            }
+            Item::Menu(lines) => {
+                shared.lock().size -= lines.iter().map(String::len).sum::<usize>();
+                let (begin, clear) = match same_terminal {
+                    // What a full-screen program drew there is removed.
+                    true => (if line_start { "" } else { newline }, "\x1b[K"),
+                    false => ("", ""),
+                };
+                let lines = lines.iter().map(|line| format!("{clear}{line}{newline}"));
+                let text = begin.to_owned() + &lines.collect::<String>();
                 let _ = write_all(stderr, text.as_bytes());
                 line_start = true;
             }

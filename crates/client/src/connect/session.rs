@@ -10,6 +10,7 @@ use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::ServerMessage;
+use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::SessionId;
 use tokio::time::Instant;
@@ -40,9 +41,13 @@ const SILENCE: Duration = Duration::from_secs(15);
 const SILENCES: u32 = 3;
 /// How long the guest must be silent after the end of stdin for its answer to be complete.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long notices wait for the current screen, which would push them out of sight. There is none
-/// where the guest has printed nothing.
+/// How long notices wait for what was printed before, which would push them out of sight. There is
+/// none where the guest has printed nothing.
 const PAINTED: Duration = Duration::from_millis(500);
+/// The same, once it has begun to arrive.
+const REPLAYED: Duration = Duration::from_secs(10);
+/// How long the status waits for the answer that measures the latency.
+const PONG: Duration = Duration::from_secs(2);
 /// How long a script waits while another program holds the port: the server may disconnect that
 /// program.
 const HELD: Duration = Duration::from_secs(10);
@@ -72,8 +77,16 @@ pub(crate) struct Session<'a> {
     back: Option<SessionId>,
     /// Whether the pen was requested by force; until the answer, another holder is no news.
     taking: bool,
-    /// Whether another session asks for the pen, which this session holds.
-    asked_for: bool,
+    /// The user of another session that asks for the pen, which this session holds.
+    asks: Option<String>,
+    /// The grid of the terminal of the person who types.
+    theirs: Option<Size>,
+    /// When the person asked for the status, and the number of the ping that measures the latency.
+    asked_status: Option<(Instant, u64)>,
+    /// The last number of a ping.
+    ping: u64,
+    /// The address of the console.
+    address: String,
     acknowledged: u64,
     heard: Instant,
     pings: u32,
@@ -92,7 +105,8 @@ impl<'a> Session<'a> {
         attached: Attached,
         connection: u64,
     ) -> Result<Self, Failure> {
-        let Attached { wire, hello, resumed, counts_on, taking, asked, typed, painted } = attached;
+        let Attached { wire, hello, resumed, counts_on, taking, asked, typed, painted, address } =
+            attached;
         if painted {
             terminal.screen.hold_notices();
         }
@@ -122,7 +136,11 @@ impl<'a> Session<'a> {
             typing: Typing::default(),
             back: typed.filter(|session| *session != hello.session),
             taking,
-            asked_for: false,
+            asks: None,
+            theirs: None,
+            asked_status: None,
+            ping: 0,
+            address,
             acknowledged: asked.map_or(hello.offset, |asked| asked.min(hello.offset)),
             heard: Instant::now(),
             pings: 0,
@@ -211,6 +229,10 @@ impl<'a> Session<'a> {
                 () = sleep_until(self.last_output + QUIET), if self.input_ended => self.quiet(),
                 () = sleep_until(silent), if reading => self.silent(),
                 () = wait_until(self.held.as_ref().map(|(until, _)| *until)) => self.give_up(),
+                () = wait_until(self.asked_status.map(|(asked, _)| asked + PONG)) => {
+                    self.tell_status(None);
+                    Ok(())
+                }
                 () = wait_until(self.unpainted) => {
                     self.painted();
                     Ok(())
@@ -256,7 +278,7 @@ impl<'a> Session<'a> {
             Event::Bytes(bytes) => {
                 self.output(&bytes);
                 self.last_output = Instant::now();
-                if !self.view.is_painting() {
+                if !self.view.is_replaying() {
                     self.painted();
                 }
                 Ok(())
@@ -292,7 +314,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The current screen is shown, or there is none, so notices stay visible from now on.
+    /// What was printed before is shown, or there is nothing, so notices stay visible from now on.
     fn painted(&mut self) {
         if self.unpainted.take().is_some() {
             self.terminal.screen.release_notices();
@@ -315,6 +337,13 @@ impl<'a> Session<'a> {
             ServerMessage::Gap { to, .. } => self.view.skip(*to),
             ServerMessage::Replay { kind, bytes, offset } => {
                 self.view.replay(*kind, *bytes, *offset);
+                self.unpainted = self.unpainted.map(|_| Instant::now() + REPLAYED);
+            }
+            ServerMessage::Size(size) => self.theirs = Some(*size),
+            ServerMessage::Pong { id } => {
+                if let Some((asked, _)) = self.asked_status.filter(|(_, ping)| ping == id) {
+                    self.tell_status(Some(asked.elapsed()));
+                }
             }
             ServerMessage::Ack { input } => self.terminal.ledger.acknowledge(*input),
             ServerMessage::Viewers { count, who } => self.viewers = (*count, who.clone()),
@@ -331,7 +360,11 @@ impl<'a> Session<'a> {
                 self.pen(PenAction::Take);
                 return Ok(());
             }
-            ServerMessage::Pen { state, session, .. } => self.pen_changed(*state, *session),
+            ServerMessage::Pen { state, session, by, .. } => {
+                self.pen_changed(*state, *session);
+                let asked = *state == PenState::Requested && !self.view.is_watching();
+                self.asks = asked.then(|| by.clone().unwrap_or_else(|| "someone".to_owned()));
+            }
             // As far as is known, this may be the refusal of the pen.
             ServerMessage::Error { .. } if std::mem::take(&mut self.taking) => self.watch(),
             _ => {}
@@ -362,7 +395,6 @@ impl<'a> Session<'a> {
 
     fn pen_changed(&mut self, state: PenState, session: Option<SessionId>) {
         let mine = session.map(|session| session == self.hello.session);
-        self.asked_for = state == PenState::Requested && !self.view.is_watching();
         match (state, mine) {
             (PenState::Held, Some(true)) => {
                 (self.taking, self.told_read_only) = (false, None);

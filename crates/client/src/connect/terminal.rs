@@ -17,9 +17,7 @@ use tokio::signal::unix::signal;
 use uuid::Uuid;
 
 use crate::connect::End;
-use crate::connect::escape::Escape;
 use crate::connect::escape::Escapes;
-use crate::connect::escape::HELP;
 use crate::connect::escape::Typed;
 use crate::connect::keyboard::Keyboard;
 use crate::connect::ledger::Ledger;
@@ -114,13 +112,6 @@ impl Terminal {
         }
     }
 
-    /// Shows the text of `~?`.
-    pub(crate) fn help(&self) {
-        for line in HELP {
-            self.screen.say(&self.escapes.hint(line));
-        }
-    }
-
     /// Waits for `work`, unless the person leaves first. Input is dropped meanwhile.
     pub(crate) async fn unless_left<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = std::pin::pin!(work);
@@ -141,7 +132,6 @@ impl Terminal {
         for typed in self.escapes.feed(&typed) {
             match typed {
                 Typed::Leave => return Err(End::Left),
-                Typed::Command(Escape::Help) => self.help(),
                 Typed::Bytes(bytes) if bytes.contains(&CTRL_C) => self.stop_paste(),
                 Typed::Bytes(_) | Typed::Report(_) => {}
                 Typed::Command(_) => self.screen.say(&notices::not_connected(&self.escapes)),

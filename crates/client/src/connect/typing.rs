@@ -52,6 +52,14 @@ impl Typing {
         }
     }
 
+    /// The user who types.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Somebody(typist) => Some(&typist.user),
+            Self::Unknown | Self::Nobody => None,
+        }
+    }
+
     /// Whether another session of the person's own types.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self, Self::Somebody(Typist { own: true, .. }))
@@ -73,10 +81,15 @@ impl Typing {
             (false, Some(seconds), _) => {
                 format!("{user} lost the connection; the console is free in {seconds} s")
             }
-            (false, None, _) => {
-                let since = since.map(|since| format!(" (since {})", clock(since, zone)));
-                format!("{user} is typing{}", since.unwrap_or_default())
-            }
+            (false, None, _) => format!("{user} is typing{}", since_when(*since, zone)),
+        }
+    }
+
+    /// Since when somebody types.
+    pub(crate) fn since(&self, zone: &TimeZone) -> String {
+        match self {
+            Self::Somebody(typist) => since_when(typist.since, zone),
+            Self::Unknown | Self::Nobody => String::new(),
         }
     }
 
@@ -93,6 +106,10 @@ impl Typing {
             Self::Somebody(_) => escapes.hint("~p asks to type"),
         }
     }
+}
+
+fn since_when(since: Option<Timestamp>, zone: &TimeZone) -> String {
+    since.map_or_else(String::new, |since| format!(" (since {})", clock(since, zone)))
 }
 
 /// `09:04` in the person's own time zone; with the date if that is not today.

@@ -106,9 +106,9 @@ impl View {
         self.muting = Muting::default();
     }
 
-    /// Whether a screen is being painted.
-    pub(crate) fn is_painting(&self) -> bool {
-        self.replay.as_ref().is_some_and(|replay| !replay.counts)
+    /// Whether more of what was printed before follows.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.replay.is_some()
     }
 
     /// The line continues at `to`.

@@ -31,7 +31,7 @@ async fn a_person_types_and_reads_and_leaves_a_terminal_that_is_as_before() {
     terminal.keys("root\r\x03");
     assert_eq!(peer.input(6).await, "root\r\x03");
     terminal.keys("\r~?");
-    terminal.wait_for("~.  leave this console");
+    terminal.wait_for("  .  leave this console");
     terminal.keys("~");
     terminal.keys(".");
     let (code, _) = terminal.end();
@@ -189,6 +189,25 @@ async fn what_is_said_first_stays_to_be_seen_below_the_screen_that_is_painted() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_greeting_stays_below_a_long_history_that_arrives_in_pieces() {
+    let console = Console::start().await;
+    let mut terminal = Terminal::run(console.client(&["--from", "start"]));
+    let mut peer = console.accept().await;
+    assert_eq!(peer.query(), "token=t&mode=auto&from=start");
+    peer.hello_with(json!({"offset": 0})).await;
+    let history = json!({"type": "replay", "kind": "history", "bytes": 20, "offset": 20});
+    peer.tell(history).await;
+    for piece in ["first\r\n", "second\r\n", "third"] {
+        peer.print(piece.as_bytes()).await;
+        terminal.wait_for(piece);
+    }
+    terminal.wait_for("\r\nserialproxy: connected to demo, port 0");
+    terminal.keys("~.");
+    peer.rest().await;
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_types_while_no_guest_is_connected_is_told_that_it_is_dropped() {
     let console = Console::start().await;
     let mut terminal = Terminal::run(console.client(&[]));
@@ -214,7 +233,7 @@ async fn the_guests_state_and_what_is_missing_is_said() {
     for (reason, notice) in [
         (
             "the server is SHUTOFF",
-            "the server is SHUTOFF: waiting; to start it: serialproxy start demo",
+            "the server is off: waiting; to start it: serialproxy start demo",
         ),
         ("connecting", "waiting for the guest: connecting"),
     ] {
@@ -345,7 +364,7 @@ async fn a_pipe_is_sent_once_the_guest_runs_and_its_answer_is_printed() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.text(), "booting\r\nLinux\r\n\x1b[6n");
     assert!(ended.stderr.starts_with("serialproxy: connected to demo, port 0, as alice\n"));
-    assert!(ended.stderr.contains("the server is SHUTOFF: waiting; to start it"), "{ended:?}");
+    assert!(ended.stderr.contains("the server is off: waiting; to start it"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -233,7 +233,7 @@ async fn break_and_sysrq_go_and_a_refusal_is_told() {
     assert_eq!(peer.control().await, json!({"type": "break"}));
     peer.tell(json!({"type": "error", "message": "a pseudo-terminal has no break"})).await;
     terminal.wait_for("serialproxy: a pseudo-terminal has no break");
-    terminal.keys("~s");
+    terminal.keys("~S");
     terminal.wait_for("magic SysRq: press a letter or digit");
     terminal.keys("h");
     assert_eq!(peer.control().await, json!({"type": "sysrq", "key": "h"}));
@@ -297,5 +297,62 @@ async fn what_the_terminal_answers_reaches_the_guest_and_is_no_typing() {
     terminal.wait_for("attached: ");
     terminal.keys("x");
     terminal.wait_for("you are watching: what you type is not sent");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_menu_is_readable_whatever_the_guest_left_and_a_letter_is_a_choice() {
+    let console = Console::start().await;
+    let (mut terminal, mut peer) = writer(&console).await;
+    // An unfinished title, line drawing, insert mode, margins, origin mode, hidden text.
+    peer.print(b"\x1b(0\x1b[4h\x1b[2;5r\x1b[?6h\x1b[?7l\x1b[8;31m\x1b]0;unfinished").await;
+    terminal.wait_for("unfinished");
+    terminal.keys("~?");
+    let before = terminal.until("serialproxy: demo, port 0. Press a letter");
+    for set in ["\x1b\\", "\x1b(B", "\x1b[4l", "\x1b[r", "\x1b[?6l", "\x1b[?7h", "\x1b[m"] {
+        assert!(before.contains(set), "{set:?} in {before:?}");
+    }
+    terminal.wait_for("\r\n\x1b[K  p  stop typing, and let others\r\n");
+    terminal.wait_for("At the start of a line, ~ and a letter do the same. ~~ sends ~.\r\n");
+    terminal.keys("w");
+    terminal.wait_for("attached: ");
+    terminal.keys("~?");
+    terminal.wait_for("do the same");
+    terminal.keys("\rid");
+    terminal.wait_for("canceled: nothing was sent");
+    assert_eq!(peer.input(2).await, "id");
+    leave(terminal, peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_who_types_since_when_latency_boot_sizes_and_the_address() {
+    let console = Console::start().await;
+    let pen = json!({"holder": "bob", "since": "2020-11-22T09:04:00Z"});
+    let (mut terminal, mut peer) = watcher(&console, pen).await;
+    terminal.wait_for("bob is typing");
+    terminal.resize(40, 132);
+    assert_eq!(peer.control().await["type"], "size");
+    peer.tell(json!({"type": "size", "rows": 25, "cols": 80})).await;
+    peer.tell(json!({"type": "epoch", "epoch": 3, "offset": 0})).await;
+    terminal.wait_for("the guest was started again");
+    terminal.keys("~s");
+    assert_eq!(peer.control().await, json!({"type": "ping", "id": 1}));
+    peer.tell(json!({"type": "pong", "id": 1})).await;
+    terminal.wait_for(
+        "serialproxy: demo, port 0: bob is typing (since 22 Nov 11:04), you are watching; latency ",
+    );
+    let rest = terminal.until("\r\n");
+    let address = console.listener.local_addr().unwrap();
+    let wanted =
+        format!(" ms; boot 3; this terminal 132x40; theirs 80x25; http://{address}/console/demo/0");
+    assert!(rest.trim_end().ends_with(&wanted), "{rest}");
+
+    // A server that does not answer is no reason to wait for ever.
+    peer.pen("held", ME, "alice").await;
+    terminal.wait_for("you are typing now");
+    terminal.keys("~s");
+    assert_eq!(peer.control().await, json!({"type": "ping", "id": 2}));
+    terminal
+        .wait_for("you are typing; the server does not answer; boot 3; this terminal 132x40; http");
     leave(terminal, peer).await;
 }

@@ -1,21 +1,29 @@
 //! The commands of the person's escapes.
 
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
 use serialproxy_proto::console::Action;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::Size;
 
 use crate::connect::escape::Escape;
+use crate::connect::menu;
+use crate::connect::menu::Situation;
 use crate::connect::notices;
 use crate::connect::session::Session;
+use crate::connect::status::Status;
 use crate::connect::terminal::grid;
+use tokio::time::Instant;
 
 impl Session<'_> {
     /// Executes an escape.
     pub(super) fn command(&mut self, escape: Escape) {
         let watching = self.view.is_watching();
         match escape {
-            Escape::Help => self.terminal.help(),
+            Escape::Menu => self.show_menu(),
+            Escape::Status => self.ask_status(),
             Escape::Nothing => self.say(notices::CANCELED),
             Escape::AskSysrq => self.say(notices::ASK_SYSRQ),
             Escape::AskForce => self.ask_force(),
@@ -36,16 +44,55 @@ impl Session<'_> {
             Escape::Force if watching && self.may(Action::Force) => self.pen(PenAction::Force),
             // The question has told it already.
             Escape::Force => {}
-            Escape::Grant | Escape::Deny if watching || !self.asked_for => {
+            Escape::Grant | Escape::Deny if watching || self.asks.is_none() => {
                 self.say(notices::NOBODY_ASKS);
             }
             Escape::Grant => self.pen(PenAction::Grant),
             Escape::Deny => {
                 self.pen(PenAction::Deny);
-                self.asked_for = false;
+                self.asks = None;
                 self.say(notices::REFUSED);
             }
         }
+    }
+
+    fn show_menu(&self) {
+        let now = Situation {
+            server: &self.hello.server.name,
+            port: self.hello.port,
+            watching: self.view.is_watching(),
+            typing: &self.typing,
+            asks: self.asks.as_deref(),
+            can: &self.hello.can,
+        };
+        self.terminal.screen.show_menu(&menu::lines(now, &self.terminal.escapes));
+    }
+
+    /// The status follows when the server has answered.
+    fn ask_status(&mut self) {
+        if self.asked_status.is_none() {
+            self.ping += 1;
+            self.asked_status = Some((Instant::now(), self.ping));
+            self.wire.send_control(&ClientMessage::Ping { id: self.ping });
+        }
+    }
+
+    /// Tells who types and how the connection is; `latency` is none where nobody answered.
+    pub(super) fn tell_status(&mut self, latency: Option<Duration>) {
+        self.asked_status = None;
+        let status = Status {
+            hello: &self.hello,
+            watching: self.view.is_watching(),
+            typing: &self.typing,
+            guest: self.guest,
+            latency,
+            boot: self.terminal.boot.map_or(0, |(_, boot)| boot),
+            here: grid(),
+            theirs: self.theirs,
+            address: &self.address,
+        };
+        let lines = [status.text(&TimeZone::system())];
+        self.terminal.screen.show_menu(&lines);
     }
 
     fn ask_force(&mut self) {
