@@ -14,6 +14,7 @@ mod guests;
 mod log;
 mod password;
 mod queries;
+mod servers;
 mod settings;
 mod status;
 mod text;
@@ -45,7 +46,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::GetSerialConsole(call) => {
             queries::console(&api(&call.client)?, &call.command, call.client.format).await?
         }
-        Command::Servers(call) => queries::servers(&api(&call.client)?, call.client.format).await?,
+        Command::Servers(call) => servers::servers(&api(&call.client)?, call.client.format).await?,
         Command::Sessions(call) => {
             queries::sessions(&api(&call.client)?, call.client.format).await?
         }

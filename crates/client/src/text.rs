@@ -6,7 +6,10 @@ use std::io::Write as _;
 use comfy_table::LineStyle;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_FULL_CONDENSED;
+use serialproxy_proto::api::Status;
 use serialproxy_proto::text::is_hidden;
+use unicode_width::UnicodeWidthChar;
+use unicode_width::UnicodeWidthStr;
 
 /// A table with the borders of OpenStack's clients, and a line end.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
@@ -58,6 +61,52 @@ pub(crate) fn word(text: &str) -> String {
     }
 }
 
+/// How many columns of a terminal a text takes.
+pub(crate) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The beginning of a text, with a mark where more follows, in this many columns.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut left = columns.saturating_sub(1);
+    let fits = |c: &char| {
+        let rest = left.checked_sub(c.width().unwrap_or_default());
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+/// The word that people use for a status of the API; one that is not known stays as it is.
+pub(crate) fn status_word(status: &str) -> &str {
+    let known = Status::ALL.into_iter().find(|known| known.as_str() == status);
+    match known {
+        Some(Status::Active) => "running",
+        Some(Status::Error) => "in error",
+        Some(Status::HostLost) => "host lost",
+        Some(Status::Paused) => "paused",
+        Some(Status::Shutoff) => "off",
+        Some(Status::Suspended) => "suspended",
+        None => status,
+    }
+}
+
+/// A sentence of the API or of a console with such words: `the server is SHUTOFF`.
+pub(crate) fn in_words(text: &str) -> String {
+    Status::ALL.into_iter().fold(text.to_owned(), |text, status| {
+        text.replace(&format!(" is {status}"), &format!(" is {}", status_word(status.as_str())))
+    })
+}
+
+/// Whether a shell takes a name as it is.
+pub(crate) fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
 /// A number with its digits in groups of three: `1 048 576`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -91,6 +140,28 @@ mod tests {
              | serial | ws://h/?token=x |\n\
              +--------+-----------------+\n"
         );
+    }
+
+    #[test]
+    fn statuses_are_in_the_words_of_people() {
+        assert_eq!(in_words("stopped: server is SHUTOFF"), "stopped: server is off");
+        assert_eq!(in_words("server busybox is ACTIVE; x"), "server busybox is running; x");
+        assert_eq!(in_words("SHUTOFF is a name"), "SHUTOFF is a name");
+        assert_eq!(status_word("BUILD"), "BUILD");
+    }
+
+    #[test]
+    fn a_text_is_cut_to_columns_not_to_characters() {
+        for (text, columns, shown) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("e\u{301}abc", 3, "e\u{301}a…"),
+        ] {
+            assert_eq!(cut(text, columns), shown);
+        }
     }
 
     #[test]

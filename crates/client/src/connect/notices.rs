@@ -19,6 +19,7 @@ use crate::connect::guest::Guest;
 use crate::connect::typing::Typing;
 use crate::failure::Failure;
 use crate::text::grouped;
+use crate::text::in_words;
 use crate::text::word;
 
 pub(crate) const DRAINING: &str = "the proxy is shutting down; reconnecting";
@@ -116,13 +117,13 @@ pub(crate) fn state(guest: Guest, reason: &str, server: &str) -> String {
         }
         LineState::Connected => return "the guest is connected".into(),
         LineState::Waiting if reason.ends_with(Status::Shutoff.as_str()) => {
-            let server = word(server);
+            let (reason, server) = (in_words(reason), word(server));
             return format!("{reason}: waiting; to start it: serialproxy start {server}");
         }
         LineState::Waiting => "waiting for the guest",
         LineState::Failed => "the guest cannot be reached, retrying",
     };
-    with_reason(state.to_owned(), Some(reason))
+    with_reason(state.to_owned(), Some(&in_words(reason)))
 }
 
 /// Keys are dropped meanwhile; piped input waits.

@@ -23,7 +23,7 @@ fn boot_sends_the_properties_and_prints_the_server() {
     let line = "boot demo --image small --property serial_ports=2 --flavor-property hw:x=a=b";
     let ended = ask(&api, &line.split(' ').collect::<Vec<_>>());
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.text().contains("| demo | ACTIVE |"), "{ended:?}");
+    assert!(ended.text().contains("| demo | running |"), "{ended:?}");
     let request = &api.requests()[0];
     assert_eq!(request.line, "POST /v1/servers");
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_stop_that_is_refused_promises_nothing() {
     let fault = json!({"conflictingRequest": {"code": 409, "message": "it is PAUSED"}}).to_string();
     let api = Api::start(move |_| (409, fault.clone()));
     let ended = ask(&api, &["stop", ID]);
-    assert_eq!((ended.code, &*ended.stderr), (1, "serialproxy: it is PAUSED\n"));
+    assert_eq!((ended.code, &*ended.stderr), (1, "serialproxy: it is paused\n"));
 }
 
 #[test]
@@ -146,7 +146,8 @@ fn adopt_sends_what_is_wanted_prints_the_server_and_says_when_it_holds() {
         let api = api((200, server(status).to_string()));
         let ended = ask(&api, &line.split(' ').collect::<Vec<_>>());
         assert_eq!(ended.code, 0, "{ended:?}");
-        assert!(ended.text().contains(&format!("| demo | {status}")), "{ended:?}");
+        let state = if status == "ACTIVE" { "running" } else { "off" };
+        assert!(ended.text().contains(&format!("| demo | {state}")), "{ended:?}");
         assert!(ended.stderr.contains(notice) && ended.stderr.is_empty() == notice.is_empty());
         let request = &api.requests()[1];
         assert_eq!(request.line, format!("{call} /v1/servers/{ID}/adopt"));
