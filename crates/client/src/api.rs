@@ -23,6 +23,8 @@ use serialproxy_proto::api::SerialConsoleAnswer;
 use serialproxy_proto::api::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::identity::LoginState;
+use serialproxy_proto::identity::WhoAmI;
 use serialproxy_proto::token::Mode;
 use tokio_rustls::rustls::ClientConfig;
 use uuid::Uuid;
@@ -35,6 +37,8 @@ use crate::failure::root_cause;
 
 /// How long an answer may take. Booting a guest copies no disk, so no call is slow.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How Nova's words for a role that is not enough begin.
+const POLICY: &str = "Policy doesn't allow ";
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// 16 MiB: a list of some 50,000 servers.
 const ANSWER_SIZE: usize = 16 << 20;
@@ -196,16 +200,35 @@ impl Api {
     ) -> Result<Value, Failure> {
         let request = self.request(method, path, query).timeout(limit);
         let request = request.header("Accept", "application/json");
-        let (_, body) = self
-            .send(match body {
-                Some(body) => request.json(&body),
-                None => request,
-            })
-            .await?;
+        let answer = self.send(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        });
+        let body = match answer.await {
+            Ok((_, body)) => body,
+            Err(Failure::Fault { status: 403, message }) if message.starts_with(POLICY) => {
+                return Err(self.forbidden(path, message).await);
+            }
+            Err(failure) => return Err(failure),
+        };
         if body.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&body).map_err(|error| self.strange(&error))
+    }
+
+    /// The refusal of a call that the caller's role does not permit.
+    async fn forbidden(&self, path: &str, message: String) -> Failure {
+        let request = self.request(Method::GET, "/v1/login", &[]).timeout(ANSWER_TIME);
+        let body = self.send(request).await.map(|(_, body)| body).unwrap_or_default();
+        let caller =
+            serde_json::from_slice::<LoginState>(&body).ok().and_then(|state| state.caller);
+        match caller {
+            Some(WhoAmI { role, project_name: project, .. }) => {
+                Failure::Role { role, project, path: path.to_owned() }
+            }
+            None => Failure::Fault { status: 403, message },
+        }
     }
 
     /// A line's output: a piece from this offset on, or from the next byte that is still kept.

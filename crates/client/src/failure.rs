@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 use serialproxy_proto::close::CloseCode;
 use serialproxy_proto::id::ServerId;
+use serialproxy_proto::identity::Role;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::InvalidMessage;
+
+use crate::text::in_words;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,8 +72,10 @@ pub(crate) enum Failure {
     Api { api: String, cause: String },
     #[error("{message} ({remedy})")]
     Unauthorized { message: String, remedy: String },
-    #[error("{message}")]
+    #[error("{}", in_words(message))]
     Fault { status: u16, message: String },
+    #[error("You are {} in project {project}; {}", named(*role), needed(path))]
+    Role { role: Role, project: String, path: String },
     #[error("{api} does not respond like serialproxy's API ({what}): check the address")]
     Answer { api: String, what: String },
     #[error(
@@ -183,7 +188,33 @@ fn closed(code: u16, reason: &str, own: bool) -> String {
         // The reason names the person.
         Some(CloseCode::Disconnected) if !reason.is_empty() => reason.to_owned(),
         _ if reason.is_empty() => format!("the console was closed (code {code})"),
-        _ => format!("the console was closed: {reason}"),
+        _ => format!("the console was closed: {}", in_words(reason)),
+    }
+}
+
+/// Who may do what a call does.
+fn needed(path: &str) -> String {
+    let (deed, role) = match path.rsplit('/').next() {
+        Some("get-serial-console") => ("typing", Role::Member),
+        Some("disconnect-serial-console") => ("disconnecting somebody", Role::Member),
+        Some("break") => ("sending a break", Role::Member),
+        Some("sysrq") => ("sending a SysRq", Role::Member),
+        Some("adopt") => ("adopting a domain", Role::Admin),
+        Some("audit") => ("reading the audit trail", Role::Admin),
+        _ if path.starts_with("/v1/users") => ("managing users", Role::Admin),
+        _ if path.starts_with("/v1/tokens") => ("managing API tokens", Role::Admin),
+        _ if path.starts_with("/v1/sessions") => ("disconnecting somebody", Role::Member),
+        _ => ("controlling servers", Role::Member),
+    };
+    let hint = if deed == "typing" { " --watch works." } else { "" };
+    format!("{deed} needs {}.{hint}", named(role))
+}
+
+fn named(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "a reader",
+        Role::Member => "a member",
+        Role::Admin => "an administrator",
     }
 }
 
@@ -275,6 +306,26 @@ mod tests {
         ] {
             assert_eq!(failure.outcome().code(), code, "{failure}");
         }
+    }
+
+    #[test]
+    fn who_may_not_do_something_reads_their_role_and_what_is_needed() {
+        let told = |role, path: &str| {
+            let (project, path) = ("admin".into(), path.into());
+            Failure::Role { role, project, path }.to_string()
+        };
+        assert_eq!(
+            told(Role::Reader, "/v3/servers/x/get-serial-console"),
+            "You are a reader in project admin; typing needs a member. --watch works."
+        );
+        assert_eq!(
+            told(Role::Reader, "/v1/servers/x/stop"),
+            "You are a reader in project admin; controlling servers needs a member."
+        );
+        assert_eq!(
+            told(Role::Member, "/v1/tokens/ci"),
+            "You are a member in project admin; managing API tokens needs an administrator."
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::command::Format;
 use crate::command::STATE_DIR;
 use crate::failure::Failure;
 use crate::queries::json;
+use crate::text::is_plain;
 use crate::text::printable;
 use crate::text::word;
 
@@ -139,12 +140,6 @@ fn listed(names: &[String]) -> String {
         count if count > NAMES => format!("{text} and {} more", count - NAMES),
         _ => text,
     }
-}
-
-/// Whether a shell takes a name as it is.
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

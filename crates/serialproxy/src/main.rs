@@ -9,6 +9,7 @@ mod connections;
 mod cores;
 mod daemon;
 mod doctor;
+mod help;
 mod hypervisors;
 mod limits;
 mod listen;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
 
@@ -103,7 +105,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Args::parse_from(words(std::env::args_os())).command {
+    let matches = command().get_matches_from(words(std::env::args_os()));
+    match Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Serve(_) | Command::Compute(_) if !cfg!(feature = "libvirt") => {
             complain(NO_LIBVIRT);
             ExitCode::from(EXIT_USAGE)
@@ -120,11 +123,10 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {
-            let mut command = Args::command();
-            clap_complete::generate(shell, &mut command, "serialproxy", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command(), "serialproxy", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Package { directory } => match package::write(&directory, Args::command()) {
+        Command::Package { directory } => match package::write(&directory, command()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&format!("cannot write to {}: {error}", directory.display()));
@@ -133,6 +135,11 @@ fn main() -> ExitCode {
         },
         Command::Client(command) => run_client(*command),
     }
+}
+
+/// The command line, with its help.
+fn command() -> clap::Command {
+    help::grouped(Args::command())
 }
 
 /// The words of the command line. Called nova-serialproxy, the program is the role that replaces it.
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Args::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

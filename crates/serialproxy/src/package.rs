@@ -21,10 +21,7 @@ pub(crate) fn write(directory: &Path, mut command: clap::Command) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-    use crate::Args;
 
     /// The pages of a command and of those below it.
     fn pages(command: &clap::Command, name: &str) -> Vec<String> {
@@ -36,14 +33,14 @@ mod tests {
     #[test]
     fn every_command_has_a_man_page() {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path(), Args::command()).unwrap();
+        write(directory.path(), crate::command()).unwrap();
         let mut written: Vec<_> = fs::read_dir(directory.path().join("man")).unwrap().collect();
         written.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
         let written: Vec<_> = written
             .into_iter()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        let mut expected = pages(&Args::command(), "serialproxy");
+        let mut expected = pages(&crate::command(), "serialproxy");
         expected.sort();
         assert_eq!(written, expected);
         let serve = fs::read_to_string(directory.path().join("man/serialproxy-serve.1")).unwrap();

@@ -15,7 +15,7 @@ use crate::support::client;
 use crate::support::run;
 
 #[test]
-fn faults_are_told_in_the_apis_words_with_the_exit_code_of_their_kind() {
+fn faults_are_told_with_the_exit_code_of_their_kind_and_statuses_in_plain_words() {
     for (answer, code) in [
         (fault("itemNotFound", 404, "server demo has no port 7"), 3),
         (fault("conflictingRequest", 409, "busy: alice since 2026-11-22T09:00:00Z"), 4),
@@ -26,11 +26,33 @@ fn faults_are_told_in_the_apis_words_with_the_exit_code_of_their_kind() {
     ] {
         let fault: Value = serde_json::from_str(&answer.1).unwrap();
         let (_, fault) = fault.as_object().unwrap().iter().next().unwrap();
-        let message = format!("serialproxy: {}", fault["message"].as_str().unwrap());
+        let message = fault["message"].as_str().unwrap().replace("is SHUTOFF", "is off");
+        let message = format!("serialproxy: {message}");
         let ended = ask(&api(answer), &["get-serial-console", "demo", "serial"]);
         assert_eq!(ended.code, code, "{ended:?}");
         assert!(ended.stderr.contains(&message), "{ended:?}");
         assert!(ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn who_may_not_type_reads_their_role_and_project_and_that_they_can_watch() {
+    let api = Api::start(|line| match line {
+        "GET /v1/login" => {
+            let caller = r#"{"user":"rita","project":"p1","project_name":"admin","role":"reader"}"#;
+            (200, format!(r#"{{"caller":{caller},"methods":["password"],"keystone":false}}"#))
+        }
+        _ => fault("forbidden", 403, "Policy doesn't allow os_compute_api:x to be performed."),
+    });
+    let id = "3f0c2a52-6d0a-4b9a-9d0e-0a54e1a7c0de";
+    for (command, told) in [
+        (&["connect", id][..], "typing needs a member. --watch works."),
+        (&["stop", id], "controlling servers needs a member."),
+        (&["user", "list"], "managing users needs an administrator."),
+    ] {
+        let ended = ask(&api, command);
+        let told = format!("serialproxy: You are a reader in project admin; {told}\n");
+        assert_eq!((ended.code, ended.stderr), (1, told));
     }
 }
 
