@@ -15,6 +15,7 @@ use serialproxy_proto::audit::EventName;
 use serialproxy_proto::bounds::LAST_LINE;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
+use serialproxy_proto::console::BootReason;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::endpoint::EndpointKind;
 use serialproxy_proto::health;
@@ -163,6 +164,19 @@ fn lines() -> Named {
                 ],
             ),
         ),
+        (
+            "GuestBoot",
+            with(
+                object(&[
+                    ("epoch", count()),
+                    ("offset", count()),
+                    ("time", time()),
+                    ("reason", words(&[BootReason::Started, BootReason::Rebooted])),
+                ]),
+                &[("kernel", text())],
+            ),
+        ),
+        ("BootList", object(&[("boots", list("GuestBoot"))])),
         ("Lines", with(object(&[("lines", list("Line"))]), &unreachable)),
         (
             "Session",

@@ -340,6 +340,10 @@ impl LineBook for Remote {
         Box::pin(async move { self.ask(line.server, &call, KNOW).await })
     }
 
+    fn boots(&self, line: LineKey) -> Answer<'_, api::BootList> {
+        Box::pin(async move { self.ask(line.server, &Call::Boots(line), KNOW).await })
+    }
+
     fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
         Box::pin(async move { self.ask(line.server, &Call::SendBreak(line), KNOW).await })
     }

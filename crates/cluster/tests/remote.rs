@@ -143,6 +143,10 @@ impl LineBook for Liar {
         unasked()
     }
 
+    fn boots(&self, _: LineKey) -> Answer<'_, api::BootList> {
+        unasked()
+    }
+
     fn send_break(&self, _: LineKey) -> Answer<'_, ()> {
         unasked()
     }

@@ -248,6 +248,10 @@ impl LineBook for Manager {
         Box::pin(async move { Ok(self.find_line(line)?.output(from, max)) })
     }
 
+    fn boots(&self, line: LineKey) -> Answer<'_, api::BootList> {
+        Box::pin(async move { Ok(api::BootList { boots: self.find_line(line)?.boots().boots }) })
+    }
+
     fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
         Box::pin(async move {
             self.refuse_static(line, "break")?;

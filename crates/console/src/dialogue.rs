@@ -99,6 +99,10 @@ impl Dialogue {
             ClientMessage::Power { action } => self.commands.start(GuestCommand::Power(action))?,
             ClientMessage::Link => self.commands.link()?,
             ClientMessage::Ping { id } => self.say(ServerMessage::Pong { id }),
+            ClientMessage::Boots => self.say(ServerMessage::Boots(self.keyboard.boots())),
+            ClientMessage::Times { from, to } => {
+                self.say(ServerMessage::Times(self.keyboard.times(from, to)));
+            }
             ClientMessage::Unknown => {}
         }
         Ok(())

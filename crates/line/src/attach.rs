@@ -212,12 +212,12 @@ impl Shared {
     pub(crate) fn ask_for_screen(self: &Arc<Self>, size: Option<Size>) -> Option<Awaited> {
         let line = Arc::clone(self);
         let look = move || {
-            let booted = line.news.now().epoch_offset;
             let begins_line = line.guest.terminal().line_feed == Some(LineFeed::NewLine);
-            let (recent, end) = line.output.begin_screen(serialproxy_screen::READ);
+            let (recent, end, boots) = line.output.begin_screen(serialproxy_screen::READ);
             let begin = end - recent.len() as u64;
-            let boot = booted.checked_sub(begin).and_then(|boot| usize::try_from(boot).ok());
-            Sight { recent, boot, end, begins_line }
+            let place = |offset: u64| usize::try_from(offset.checked_sub(begin)?).ok();
+            let boots = boots.iter().filter_map(|boot| Some((boot.epoch, place(boot.offset)?)));
+            Sight { recent, boots: boots.collect(), end, begins_line }
         };
         let writer = self.news.now().size;
         let grids = Grids { viewer: size.or(writer), writer };

@@ -325,6 +325,8 @@ impl Attachment {
                 kind,
                 bytes: to - from,
                 offset: to,
+                from: None,
+                boots: Vec::new(),
             }));
         }
         Some(event)
@@ -403,7 +405,9 @@ impl Attachment {
             offset
         };
         let bytes = screen.bytes.len() as u64;
-        self.tell(ServerMessage::Replay { kind: ReplayKind::Screen, bytes, offset });
+        let (kind, boots) = (ReplayKind::Screen, screen.boots.clone());
+        let from = Some(screen.from);
+        self.tell(ServerMessage::Replay { kind, bytes, offset, from, boots });
         let mut rest = screen.bytes.clone();
         while !rest.is_empty() {
             self.pending.push_back(Event::Replay(rest.split_to(rest.len().min(FRAME))));

@@ -8,6 +8,7 @@ use crate::pump::take_in;
 use crate::resolve::Resolve;
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::timeline::milliseconds;
 
 /// Adds the running boot's output from before the connection to the history, as far as another
 /// program kept it; returns notes about it for users.
@@ -38,7 +39,10 @@ pub(crate) async fn catch_up(
     }
     let before = kept.len() - overlap(&kept, &arrived);
     take_in(line, before + arrived.len(), |history, unread| {
+        // The other program does not say when it arrived.
+        history.set_time(0);
         let let_go = history.append(kept.get(..before).unwrap_or_default(), unread);
+        history.set_time(milliseconds());
         history.append(&arrived, unread) || let_go
     });
     line.news.set_connection_offset(line.output.end() - arrived.len() as u64);

@@ -5,17 +5,21 @@
 //! leaves. Between any two of these, bytes may be missing.
 //!
 //! Bytes are stored in chunks. A chunk belongs to one head or to none, and no byte is stored twice.
-//! So a line that printed little needs little memory.
+//! So a line that printed little needs little memory. The times at which its bytes arrived are
+//! stored with a chunk, and dropped with it.
 
 use std::collections::VecDeque;
 
 use serialproxy_proto::bounds::FRAME;
+use serialproxy_proto::console::BootReason;
 
+use crate::boots::BOOTS;
+use crate::boots::Boots;
 use crate::ordered::Place;
 use crate::ordered::Placed;
-
-/// Most boots whose beginnings are kept.
-const BOOTS: usize = 32;
+use crate::stamps::Arrived;
+use crate::stamps::Last;
+use crate::stamps::Stamps;
 
 /// Most bytes of a chunk, and so how much more than the limits may be kept.
 pub(crate) const CHUNK: usize = FRAME;
@@ -23,6 +27,10 @@ const CHUNK_LEAST: usize = 1024;
 
 /// The step in bytes by which the memory of a chunk grows.
 const STEP: usize = 4096;
+
+/// Stamps take at most this part of a chunk's memory: one of a printing UART takes 2 to 3 bytes for
+/// each 115 bytes of output.
+const STAMPS: usize = 8;
 
 /// How many bytes are kept at most, plus or minus a chunk.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +62,12 @@ pub(crate) struct History {
     /// Number of the running boot.
     boot: u64,
     boot_start: u64,
+    boots: Boots,
     end: u64,
+    /// When the next bytes arrive, in milliseconds since 1970; 0 where nobody knows.
+    now: u64,
+    /// The last stamp of the last chunk.
+    stamp: Last,
 }
 
 impl Placed for History {
@@ -67,6 +80,8 @@ struct Chunk {
     bytes: Vec<u8>,
     /// The boot whose head includes it.
     head_of: Option<u64>,
+    /// When its bytes arrived.
+    stamps: Stamps,
 }
 
 impl Chunk {
@@ -77,7 +92,23 @@ impl Chunk {
 
 impl History {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, chunks: VecDeque::new(), spare: Vec::new(), boot: 0, boot_start: 0, end: 0 }
+        Self {
+            limits,
+            chunks: VecDeque::new(),
+            spare: Vec::new(),
+            boot: 0,
+            boot_start: 0,
+            boots: Boots::default(),
+            end: 0,
+            now: 0,
+            stamp: Last::default(),
+        }
+    }
+
+    /// Sets when the bytes that are appended from now on arrived, in milliseconds since 1970; 0
+    /// where nobody knows.
+    pub(crate) fn set_time(&mut self, now: u64) {
+        self.now = now;
     }
 
     /// The offset at the present end of the output.
@@ -90,10 +121,16 @@ impl History {
         self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 
+    /// The last boots.
+    pub(crate) fn boots(&mut self) -> &mut Boots {
+        &mut self.boots
+    }
+
     /// Begins a boot. Its first bytes become its head.
-    pub(crate) fn begin_boot(&mut self) {
+    pub(crate) fn begin_boot(&mut self, time: u64, reason: BootReason) {
         self.boot += 1;
         self.boot_start = self.end;
+        self.boots.begin(self.boot, self.end, time, reason);
         let mut boots: Vec<u64> = self.chunks.iter().filter_map(|chunk| chunk.head_of).collect();
         boots.dedup();
         if let Some(oldest) = boots.first()
@@ -129,8 +166,9 @@ impl History {
             return self.append(buffer, unread);
         }
         let bytes = std::mem::take(buffer);
+        let (start, stamps) = (self.end, self.first_stamp());
         self.end += bytes.len() as u64;
-        self.chunks.push_back(Chunk { start: self.end - bytes.len() as u64, bytes, head_of: kind });
+        self.chunks.push_back(Chunk { start, bytes, head_of: kind, stamps });
         let let_go = self.trim(unread);
         *buffer = std::mem::take(&mut self.spare);
         buffer.resize(CHUNK, 0);
@@ -234,9 +272,11 @@ impl History {
             if self.chunks.is_empty() {
                 self.chunks.reserve_exact(1);
             }
-            self.chunks.push_back(Chunk { start: self.end, bytes, head_of: kind });
+            let stamps = self.first_stamp();
+            self.chunks.push_back(Chunk { start: self.end, bytes, head_of: kind, stamps });
         }
         if let Some(chunk) = self.chunks.back_mut() {
+            chunk.stamps.note(&mut self.stamp, self.end, self.now, size / STAMPS);
             let needed = chunk.bytes.len() + piece.len();
             if needed > chunk.bytes.capacity() {
                 let capacity = grown(needed).min(size.max(needed));
@@ -245,6 +285,35 @@ impl History {
             chunk.bytes.extend_from_slice(piece);
         }
         self.end += piece.len() as u64;
+    }
+
+    /// The stamps of a chunk that begins at the present end.
+    fn first_stamp(&mut self) -> Stamps {
+        self.stamp = Last { offset: self.end, time: self.now };
+        Stamps::new(self.now)
+    }
+
+    /// When the kept bytes from `from` up to `to` arrived, as at most `most` stamps, and the offset
+    /// up to which these are all.
+    pub(crate) fn arrivals(&self, from: u64, to: u64, most: usize) -> (Vec<Arrived>, u64) {
+        let mut arrivals: Vec<Arrived> = Vec::new();
+        let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        for chunk in self.chunks.iter().skip(first).take_while(|chunk| chunk.start < to) {
+            for stamp in chunk.stamps.of(chunk.start) {
+                if stamp.offset >= to.min(chunk.end()) {
+                    break;
+                }
+                let is_full = arrivals.len() == most;
+                match arrivals.last_mut() {
+                    // It is of bytes before these.
+                    Some(last) if stamp.offset <= from => *last = stamp,
+                    Some(last) if last.time == stamp.time => {}
+                    _ if is_full => return (arrivals, stamp.offset),
+                    _ => arrivals.push(stamp),
+                }
+            }
+        }
+        (arrivals, to.min(self.end).max(from))
     }
 
     /// Drops the bytes that exceed the limits.
@@ -400,7 +469,7 @@ mod tests {
         let mut history = History::new(LIMITS);
         let k = K as u64;
         history.append(&[1; 50 * K], u64::MAX);
-        history.begin_boot();
+        history.begin_boot(0, BootReason::Started);
         history.append(&[2; 3 * K], u64::MAX);
         assert_eq!(collect(&history, 0).1, [(5 * k, 36 * k)]);
         history.append(&[2; 47 * K], u64::MAX);
@@ -431,7 +500,7 @@ mod tests {
             let mut all: Vec<u8> = Vec::new();
             for (length, lag, boot) in pieces {
                 if boot {
-                    history.begin_boot();
+                    history.begin_boot(0, BootReason::Started);
                 }
                 let piece: Vec<u8> = (all.len()..all.len() + length)
                     .map(|n| u8::try_from(n * 7 % 251).unwrap())

@@ -18,6 +18,7 @@
 
 mod attach;
 mod attachment;
+mod boots;
 mod catch_up;
 mod claim;
 mod desk;
@@ -60,9 +61,11 @@ mod roster;
 mod session;
 mod settings;
 mod shared;
+mod stamps;
 mod status;
 mod stream;
 mod telnet;
+mod timeline;
 mod tunnel;
 mod visitor;
 

@@ -1,6 +1,7 @@
 //! The reports about a line's guest.
 
 use serialproxy_proto::api;
+use serialproxy_proto::console::BootReason;
 use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::terminal::TerminalSettings;
 
@@ -8,15 +9,25 @@ use crate::guest::Power;
 use crate::line::Line;
 use crate::status::Connection;
 use crate::status::Halt;
+use crate::timeline::milliseconds;
 
 impl Line {
     /// The guest boots: begins a new epoch, and connects to the port where it is not connected.
     /// `whole` means that the guest has printed nothing yet, because it waits until its lines are
     /// connected.
     pub fn guest_started(&self, whole: bool) {
+        self.begin_boot(whole, BootReason::Started);
+    }
+
+    /// The running guest boots again: begins a new epoch.
+    pub fn guest_rebooted(&self) {
+        self.begin_boot(true, BootReason::Rebooted);
+    }
+
+    fn begin_boot(&self, whole: bool, reason: BootReason) {
         let offset = {
             let mut history = self.0.output.history();
-            history.begin_boot();
+            history.begin_boot(milliseconds(), reason);
             history.end()
         };
         self.0.news.begin_boot(offset);

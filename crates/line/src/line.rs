@@ -126,9 +126,10 @@ impl Line {
             let begin = end.saturating_sub(recent.len() as u64);
             let boot = status.epoch_offset.checked_sub(begin);
             let boot = boot.and_then(|boot| usize::try_from(boot).ok());
+            let boots = boot.as_slice();
             let begins_line = self.0.guest.terminal().line_feed == Some(LineFeed::NewLine);
             let (output, writer) = (recent.as_slice(), status.size);
-            let sight = Sight { output, boot, viewer: None, writer, begins_line };
+            let sight = Sight { output, boots, viewer: None, writer, begins_line };
             // The guest chooses the model's input, which may reveal a fault in it.
             let text = panic::catch_unwind(|| serialproxy_screen::last_line(&sight));
             (At { epoch, end }, text.unwrap_or_default())

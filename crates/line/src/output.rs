@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use serialproxy_proto::console::Boot;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -90,12 +91,12 @@ impl Output {
         self.screen.ask(history.end(), grids, &self.painters, look)
     }
 
-    /// Begins to paint a screen: returns at most `most` bytes of the newest output, and the offset
-    /// of the byte after them.
-    pub(crate) fn begin_screen(&self, most: usize) -> (Vec<u8>, u64) {
-        let history = self.history();
+    /// Begins to paint a screen: returns at most `most` bytes of the newest output, the offset of
+    /// the byte after them, and the last boots.
+    pub(crate) fn begin_screen(&self, most: usize) -> (Vec<u8>, u64, Vec<Boot>) {
+        let mut history = self.history();
         self.screen.begin(history.end());
-        (history.recent(most), history.end())
+        (history.recent(most), history.end(), history.boots().list())
     }
 
     /// Output was read that may be the echo of a key.

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serialproxy_proto::console::PaintedBoot;
 use serialproxy_proto::console::Size;
 use serialproxy_screen::paint;
 use tokio::sync::watch;
@@ -53,6 +54,10 @@ pub(crate) struct Painting {
     grids: Grids,
     /// The bytes that paint it; empty where no output was kept.
     pub(crate) bytes: Bytes,
+    /// The offset of the first byte of the painted output.
+    pub(crate) from: u64,
+    /// The last boots in it, and where in its bytes their rows begin.
+    pub(crate) boots: Vec<PaintedBoot>,
 }
 
 /// The output that a screen is painted from.
@@ -60,8 +65,8 @@ pub(crate) struct Painting {
 pub(crate) struct Sight {
     /// The newest output.
     pub(crate) recent: Vec<u8>,
-    /// The position in it at which the guest booted last.
-    pub(crate) boot: Option<usize>,
+    /// The boots in it, and the positions at which they begin.
+    pub(crate) boots: Vec<(u64, usize)>,
     /// The offset of the byte after it.
     pub(crate) end: u64,
     /// Whether a line feed begins a line on the terminals of the line.
@@ -185,12 +190,19 @@ impl Paintings {
 
     fn paint(self: &Arc<Self>, painters: &Painters, look: Look) {
         let Some(grids) = self.next() else { return };
-        let Sight { recent, boot, end, begins_line } = look();
+        let Sight { recent, boots, end, begins_line } = look();
         let (Grids { viewer, writer }, output) = (grids, recent.as_slice());
-        let sight = serialproxy_screen::Sight { output, boot, viewer, writer, begins_line };
+        let (epochs, places): (Vec<_>, Vec<_>) = boots.into_iter().unzip();
+        let boots = places.as_slice();
+        let sight = serialproxy_screen::Sight { output, boots, viewer, writer, begins_line };
         // The guest chooses the model's input, which may reveal a fault in it.
-        let bytes = panic::catch_unwind(|| paint(&sight)).unwrap_or_default();
-        let painting = Arc::new(Painting { end, grids, bytes: bytes.into() });
+        let painted = panic::catch_unwind(|| paint(&sight)).unwrap_or_default();
+        let earlier = epochs.len().saturating_sub(painted.boots.len());
+        let boots = epochs.into_iter().skip(earlier).zip(painted.boots);
+        let boots = boots.map(|(epoch, at)| PaintedBoot { epoch, at: at as u64 }).collect();
+        let from = end - recent.len() as u64;
+        let bytes = painted.bytes.into();
+        let painting = Arc::new(Painting { end, grids, bytes, from, boots });
         painters.keep(Arc::clone(&painting));
         let mut state = lock(&self.0);
         state.last = Arc::downgrade(&painting);
@@ -241,7 +253,7 @@ mod tests {
     const ANY: Grids = Grids { viewer: None, writer: None };
 
     fn sight(end: u64) -> Sight {
-        Sight { recent: b"login: ".to_vec(), boot: None, end, begins_line: false }
+        Sight { recent: b"login: ".to_vec(), boots: Vec::new(), end, begins_line: false }
     }
 
     fn of(rows: u16) -> Grids {

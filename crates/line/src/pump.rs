@@ -30,6 +30,7 @@ use crate::sleep_until;
 use crate::stream::BUFFERS;
 use crate::stream::Buffers;
 use crate::stream::Stream;
+use crate::timeline::milliseconds;
 
 /// The least number of bytes that a `console.v1` session may lag behind: one and a half times what
 /// a UART of 115,200 baud prints within the grace time.
@@ -226,6 +227,7 @@ fn read(
 /// Appends the first `length` bytes of the buffers, and exchanges full buffers; returns whether
 /// bytes were dropped.
 fn append(history: &mut History, buffers: &mut [Vec<u8>], length: usize, unread: u64) -> bool {
+    history.set_time(milliseconds());
     let mut left = length;
     let mut let_go = false;
     for buffer in buffers {

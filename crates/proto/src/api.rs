@@ -8,6 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cause::Cause;
+use crate::console;
 use crate::console::Action;
 use crate::console::LineState;
 use crate::console::ServerRef;
@@ -108,6 +109,13 @@ pub struct Lines {
     /// Names of the hosts whose lines are missing, because they did not respond in time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<String>,
+}
+
+/// `{"boots": […]}`: the last boots of a line's guest, in their order.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BootList {
+    /// The boots.
+    pub boots: Vec<console::Boot>,
 }
 
 /// `{"sessions": […]}`.

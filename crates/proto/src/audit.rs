@@ -9,12 +9,13 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
-use serde::Serializer;
 
 use crate::compute::Answer;
 use crate::id::LineKey;
 use crate::id::ServerId;
 use crate::id::SessionId;
+use crate::times::precise;
+use crate::times::precise_time;
 
 macro_rules! events {
     ($($(#[doc = $what:literal])+ $name:ident $word:literal;)+) => {
@@ -93,7 +94,7 @@ events! {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Event {
     /// When it happened, in milliseconds.
-    #[serde(serialize_with = "milliseconds")]
+    #[serde(serialize_with = "precise_time")]
     pub time: Timestamp,
     /// What happened.
     #[serde(rename = "event.name")]
@@ -368,11 +369,7 @@ pub trait Trails: fmt::Debug + Send + Sync {
 
 /// A time as events have it: later ones are greater texts.
 pub fn written(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
-
-fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&written(*time))
+    precise(time)
 }
 
 #[cfg(test)]

@@ -72,6 +72,9 @@ fn check(message: &ClientMessage) -> Result<(), String> {
         {
             Err(format!("a number is at most {COUNT}"))
         }
+        ClientMessage::Times { from, to } if *from.max(to) > COUNT => {
+            Err(format!("a number is at most {COUNT}"))
+        }
         ClientMessage::Sysrq { key } if !key.is_ascii_alphanumeric() && *key != '?' => {
             Err("a SysRq key is one of a-z A-Z 0-9 ?".into())
         }
@@ -176,7 +179,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_makes_it_panic_and_no_answer_is_long(
-            text in r#"\{"type":"(pen|size|ack|input|sysrq|power|ping)"(,"[a-z]{2,6}":["\[{a-z0-9.-]{0,40}){0,3}\}|.{0,80}"#
+            text in r#"\{"type":"(pen|size|ack|input|sysrq|power|ping|times)"(,"[a-z]{2,6}":["\[{a-z0-9.-]{0,40}){0,3}\}|.{0,80}"#
         ) {
             if let Err(why) = ClientMessage::read(&text) {
                 prop_assert!(why.chars().count() < 250, "{}", why);

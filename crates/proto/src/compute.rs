@@ -75,6 +75,9 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
     /// from the next kept byte; none where `from` is beyond the end, with the end as their offset.
     fn output(&self, line: LineKey, from: u64, max: usize) -> Answer<'_, Output>;
 
+    /// A line's last boots.
+    fn boots(&self, line: LineKey) -> Answer<'_, api::BootList>;
+
     /// Sends a break.
     fn send_break(&self, line: LineKey) -> Answer<'_, ()>;
 

@@ -10,7 +10,9 @@ use crate::cause::Cause;
 use crate::id::ServerId;
 use crate::id::SessionId;
 use crate::terminal::TerminalSettings;
+use crate::times::optional_precise_time;
 use crate::times::optional_time;
+use crate::times::precise_time;
 use crate::token::Mode;
 
 /// Name of the subprotocol in `Sec-WebSocket-Protocol`.
@@ -54,6 +56,12 @@ pub enum ServerMessage {
         bytes: u64,
         /// The offset of the line where live bytes continue.
         offset: u64,
+        /// Of a screen: the offset of the first byte of output that it was painted from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        /// Of a screen: the boots whose rows it shows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        boots: Vec<PaintedBoot>,
     },
     /// The pen changed.
     Pen {
@@ -137,9 +145,84 @@ pub enum ServerMessage {
         /// The id of the ping.
         id: u64,
     },
+    /// The answer to `boots`.
+    Boots(Boots),
+    /// The answer to `times`.
+    Times(Times),
     /// A message of a newer server.
     #[serde(other)]
     Unknown,
+}
+
+/// The boots of a line's guest.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Boots {
+    /// The oldest byte of output that is still kept.
+    #[serde(default)]
+    pub first: u64,
+    /// The last boots, in their order.
+    pub boots: Vec<Boot>,
+}
+
+/// A boot of a line's guest.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Boot {
+    /// Its number, from 1.
+    pub epoch: u64,
+    /// About where its output begins.
+    pub offset: u64,
+    /// When it began.
+    #[serde(serialize_with = "precise_time")]
+    pub time: Timestamp,
+    /// How it began.
+    pub reason: BootReason,
+    /// The version of its kernel, if it has printed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+}
+
+/// A boot in a painted screen.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PaintedBoot {
+    /// Its number.
+    pub epoch: u64,
+    /// How many of the painted bytes come before its rows.
+    pub at: u64,
+}
+
+/// How a boot began.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootReason {
+    /// The server was switched on.
+    Started,
+    /// The running guest rebooted or was reset.
+    Rebooted,
+}
+
+/// When output arrived.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Times {
+    /// The first offset that was asked for.
+    pub from: u64,
+    /// The times are those of all kept output up to here.
+    pub to: u64,
+    /// The times, ordered by offset.
+    pub times: Vec<Arrival>,
+}
+
+/// From an offset on, output arrived at a time, or less than 10 ms later.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Arrival {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// The time; none where it is not known.
+    #[serde(
+        default,
+        serialize_with = "optional_precise_time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub time: Option<Timestamp>,
 }
 
 /// Most sessions that a `viewers` message names.
@@ -317,6 +400,15 @@ pub enum ClientMessage {
     Ping {
         /// Repeated in the answer.
         id: u64,
+    },
+    /// Requests `boots`.
+    Boots,
+    /// Requests `times`.
+    Times {
+        /// Offset of the first byte.
+        from: u64,
+        /// Offset after the last byte.
+        to: u64,
     },
     /// Flow control: this session has shown everything up to `offset`.
     Ack {

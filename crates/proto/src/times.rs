@@ -1,12 +1,31 @@
-//! Times as texts and JSON of ours show them: RFC 3339, UTC, whole seconds.
+//! Times as texts and JSON of ours show them: RFC 3339, UTC.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::Serializer;
 
-/// A time as every text of ours shows it.
+/// A time in whole seconds.
 pub fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A time with milliseconds, for what happened on a console and for the audit trail.
+pub(crate) fn precise(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+pub(crate) fn precise_time<S: Serializer>(
+    time: &Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&precise(*time))
+}
+
+pub(crate) fn optional_precise_time<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(precise).serialize(serializer)
 }
 
 pub(crate) fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

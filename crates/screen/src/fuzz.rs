@@ -14,10 +14,10 @@ pub fn screen(data: &[u8]) {
     let size = Size { rows: u16::from(*rows), cols: 2 * u16::from(*cols) };
     let mut output = output.repeat(1 + 512 * usize::from(times.saturating_sub(0xf0)));
     output.truncate(READ);
-    let boot = Some(output.len() / 2);
+    let boots = &[output.len() / 3, output.len() / 2];
     let sight =
-        Sight { output: &output, boot, viewer: Some(size), writer: None, begins_line: false };
-    assert!(paint(&sight).len() <= PAINTED);
+        Sight { output: &output, boots, viewer: Some(size), writer: None, begins_line: false };
+    assert!(paint(&sight).bytes.len() <= PAINTED);
 }
 
 #[cfg(test)]

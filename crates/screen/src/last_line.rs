@@ -69,7 +69,13 @@ mod tests {
 
     fn booted(output: &str, boot: Option<usize>) -> Option<String> {
         let output = output.as_bytes();
-        last_line(&Sight { output, boot, viewer: None, writer: None, begins_line: false })
+        last_line(&Sight {
+            output,
+            boots: boot.as_slice(),
+            viewer: None,
+            writer: None,
+            begins_line: false,
+        })
     }
 
     #[test]
@@ -126,7 +132,7 @@ mod tests {
             rows in 1..300_u16, cols in 1..600_u16,
         ) {
             let writer = Some(Size { rows, cols });
-            let sight = Sight { output: output.as_bytes(), boot: None, viewer: None, writer, begins_line: true };
+            let sight = Sight { output: output.as_bytes(), boots: &[], viewer: None, writer, begins_line: true };
             let line = last_line(&sight).unwrap_or_default();
             prop_assert!(line.chars().count() <= LAST_LINE);
             prop_assert!(!line.chars().any(is_hidden));

@@ -53,8 +53,8 @@ const MOST_COLS: u16 = 500;
 pub struct Sight<'a> {
     /// The newest output.
     pub output: &'a [u8],
-    /// The position in it at which the guest booted last.
-    pub boot: Option<usize>,
+    /// The positions in it at which the guest booted, in their order.
+    pub boots: &'a [usize],
     /// The viewer's grid.
     pub viewer: Option<Size>,
     /// The grid of the session that writes, which the guest may know.
@@ -62,6 +62,16 @@ pub struct Sight<'a> {
     /// Whether a line feed begins a line on the line's terminals even if the guest does not set
     /// that mode.
     pub begins_line: bool,
+}
+
+/// A painted screen.
+#[derive(Debug, Default)]
+pub struct Painted {
+    /// The bytes that paint it.
+    pub bytes: Vec<u8>,
+    /// Where in these bytes the rows of the last boots begin. A boot whose rows are not painted has
+    /// none.
+    pub boots: Vec<usize>,
 }
 
 /// Rows and columns.
@@ -88,9 +98,9 @@ impl Grid {
 
 /// Paints the screen of a terminal that received all of the output. If the guest draws on a larger
 /// grid than the viewer's, paints the part around the cursor.
-pub fn paint(sight: &Sight<'_>) -> Vec<u8> {
+pub fn paint(sight: &Sight<'_>) -> Painted {
     if sight.output.is_empty() {
-        return Vec::new();
+        return Painted::default();
     }
     let grid = sight.grid();
     let (mut terminal, open) = model(sight, grid, work::BUDGET);
@@ -124,10 +134,11 @@ fn model(sight: &Sight<'_>, grid: Grid, budget: u64) -> (Terminal, Vec<u8>) {
     let begin = work::affordable(sight.output, grid, budget);
     let mut terminal = Terminal::new(grid.rows, grid.cols, sight.begins_line);
     let mut begins = begin;
-    if let Some(boot) = sight.boot.filter(|boot| (begin..=sight.output.len()).contains(boot)) {
-        terminal.feed(sight.output.get(begin..boot).unwrap_or_default());
+    for boot in sight.boots.iter().filter(|boot| (begin..=sight.output.len()).contains(boot)) {
+        terminal.feed(sight.output.get(begins..*boot).unwrap_or_default());
         terminal.reset();
-        begins = boot;
+        terminal.above.begin_boot();
+        begins = *boot;
     }
     let open = terminal.feed(sight.output.get(begins..).unwrap_or_default());
     (terminal, open)

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::PAINTED;
+use crate::Painted;
 use crate::attributes::Attributes;
 use crate::buffer::Buffer;
 use crate::charsets::Charsets;
@@ -15,11 +16,11 @@ use crate::terminal::Terminal;
 const STATE: usize = 16 * 1024;
 
 /// The bytes that paint a terminal, with as many of the rows above its screen as fit.
-pub(crate) fn paint(terminal: &mut Terminal, open: &[u8]) -> Vec<u8> {
+pub(crate) fn paint(terminal: &mut Terminal, open: &[u8]) -> Painted {
     let screen = Painting::of(terminal).text;
     let last = [screen.as_bytes(), terminal.held().as_bytes(), open].concat();
-    let above = terminal.above.newest(PAINTED.saturating_sub(last.len()));
-    [above.as_bytes(), &last].concat()
+    let (above, boots) = terminal.above.newest(PAINTED.saturating_sub(last.len()));
+    Painted { bytes: [above.as_bytes(), &last].concat(), boots }
 }
 
 struct Painting {
@@ -152,13 +153,13 @@ impl Painting {
     }
 }
 
-struct Painted {
+struct Normal {
     rows: Rows,
     count: usize,
 }
 
 /// The rows of the normal screen: all, or those that the guest has used.
-fn normal_rows(terminal: &mut Terminal, all: bool) -> Painted {
+fn normal_rows(terminal: &mut Terminal, all: bool) -> Normal {
     let normal = &terminal.normal;
     let printed = normal.rows().rev().skip_while(|row| row.is_blank()).count();
     let cursor = if terminal.on_alternate { 0 } else { terminal.y + 1 };
@@ -170,7 +171,7 @@ fn normal_rows(terminal: &mut Terminal, all: bool) -> Painted {
     for row in normal.rows().take(count) {
         rows.push(row, &terminal.combined);
     }
-    Painted { rows, count }
+    Normal { rows, count }
 }
 
 fn alternate_rows(terminal: &Terminal) -> Option<Rows> {

@@ -6,7 +6,7 @@ use crate::grid::Text;
 const SIZE: Size = USUAL;
 
 fn paint_alone(output: &[u8], size: Size) -> Vec<u8> {
-    paint(&Sight { output, boot: None, viewer: Some(size), writer: None, begins_line: false })
+    paint(&Sight { output, boots: &[], viewer: Some(size), writer: None, begins_line: false }).bytes
 }
 
 /// The rows, the cursor, and whether the alternate screen is shown. A cursor behind the last column
@@ -153,7 +153,7 @@ fn assert_bounded(output: &[u8], rows: u16, cols: u16) -> Vec<u8> {
     let size = Size { rows, cols };
     let painted = paint_alone(output, size);
     assert!(painted.len() <= PAINTED, "{} bytes at {rows} × {cols}", painted.len());
-    let sight = Sight { output, boot: None, viewer: Some(size), writer: None, begins_line: false };
+    let sight = Sight { output, boots: &[], viewer: Some(size), writer: None, begins_line: false };
     let (_, open) = model(&sight, sight.grid(), work::BUDGET);
     let text = painted.strip_suffix(open.as_slice()).unwrap();
     let text = std::str::from_utf8(text).unwrap();
@@ -258,7 +258,7 @@ proptest! {
 fn a_line_feed_begins_a_line_where_the_line_is_set_up_so() {
     let paint = |output: &[u8], begins_line| {
         let (viewer, writer) = (Some(SIZE), None);
-        String::from_utf8(paint(&Sight { output, boot: None, viewer, writer, begins_line }))
+        String::from_utf8(paint(&Sight { output, boots: &[], viewer, writer, begins_line }).bytes)
             .unwrap()
     };
     let switch = b"login: admin\npassword:\n> ";
@@ -275,11 +275,46 @@ fn a_boot_leaves_nothing_of_the_state_before_it() {
     let output = [before.as_slice(), b"boot"].concat();
     let sight = Sight {
         output: &output,
-        boot: Some(before.len()),
+        boots: &[before.len()],
         viewer: Some(SIZE),
         writer: None,
         begins_line: false,
     };
-    let painted = String::from_utf8(paint(&sight)).unwrap();
+    let painted = String::from_utf8(paint(&sight).bytes).unwrap();
     assert_eq!(painted, "\x1b[0mboot");
+}
+
+#[test]
+fn each_boot_begins_where_its_rows_are_painted_also_one_that_printed_nothing() {
+    let (first, second) = (b"\x1b[31mone\r\n".repeat(40), b"two\r\n".repeat(3));
+    let output = [first.as_slice(), &second].concat();
+    let boots = &[0, first.len(), first.len(), output.len()];
+    let size = Size { rows: 24, cols: 80 };
+    let painted = paint(&Sight {
+        output: &output,
+        boots,
+        viewer: Some(size),
+        writer: None,
+        begins_line: false,
+    });
+    let after = |boot: usize| std::str::from_utf8(&painted.bytes[painted.boots[boot]..]).unwrap();
+    assert_eq!(painted.boots[0], 0);
+    assert!(after(1).starts_with("\x1b[0mtwo\r\ntwo\r\ntwo\r\n"), "{}", after(1));
+    assert_eq!(painted.boots[1], painted.boots[2]);
+    assert!(!after(3).contains("two"), "{}", after(3));
+    let before = &painted.bytes[..painted.boots[1]];
+    assert!(before.ends_with(b"one\r\n"), "{}", before.escape_ascii());
+}
+
+#[test]
+fn of_boots_whose_rows_were_erased_or_are_too_many_the_last_are_painted() {
+    let output = b"row\r\n".repeat(20_000);
+    let boots: Vec<usize> = (0..100).map(|boot| boot * 1000).collect();
+    let sight =
+        Sight { output: &output, boots: &boots, viewer: None, writer: None, begins_line: false };
+    let painted = paint(&sight);
+    assert!((1..=100).contains(&painted.boots.len()), "{}", painted.boots.len());
+    assert!(painted.boots.is_sorted());
+    let erased = Sight { output: b"a\r\n\x1b[3J\r\nb", boots: &[0], ..sight };
+    assert!(paint(&erased).boots.len() <= 1);
 }

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serialproxy_audit::EventName;
+use serialproxy_proto::api::BootList;
 use serialproxy_proto::api::Line;
 use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Sysrq;
@@ -30,7 +31,7 @@ use crate::route::Route;
 /// Maximum number of bytes of output in one answer, and the default: 1 MiB.
 const OUTPUT: usize = 1 << 20;
 
-pub(super) fn routes() -> [Route; 5] {
+pub(super) fn routes() -> [Route; 6] {
     [
         Route::get("/v1/lines", lines)
             .summary(
@@ -48,6 +49,12 @@ pub(super) fn routes() -> [Route; 5] {
             )
             .query(&["from", "max"])
             .answer("Octets"),
+        Route::get("/v1/lines/{server}/{port}/boots", boots)
+            .summary(
+                "Lists the last boots of the guest that the line has seen: where the output of \
+                 each begins, when, and its kernel, if the output says that",
+            )
+            .answer("BootList"),
         Route::post("/v1/lines/{server}/{port}/break", send_break)
             .summary("Sends a break")
             .others(&[409, 501])
@@ -125,6 +132,15 @@ async fn output(
         (HeaderName::from_static("x-console-line"), output.line.to_string()),
     ];
     Ok((headers, output.bytes))
+}
+
+async fn boots(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    LinePath(line): LinePath,
+) -> Result<Json<BootList>, Fault> {
+    api.server(&caller, line.server).await?;
+    Ok(Json(api.lines.boots(line).await?))
 }
 
 async fn send_break(

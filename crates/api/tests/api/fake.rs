@@ -9,6 +9,7 @@ use serialproxy_proto::api::Adopt;
 use serialproxy_proto::api::Adopted;
 use serialproxy_proto::api::AdoptedPort;
 use serialproxy_proto::api::Boot;
+use serialproxy_proto::api::BootList;
 use serialproxy_proto::api::Line;
 use serialproxy_proto::api::Lines;
 use serialproxy_proto::api::Protocol;
@@ -30,6 +31,8 @@ use serialproxy_proto::compute::Page;
 use serialproxy_proto::compute::Power;
 use serialproxy_proto::compute::ServerMark;
 use serialproxy_proto::compute::Servers;
+use serialproxy_proto::console;
+use serialproxy_proto::console::BootReason;
 use serialproxy_proto::console::LineState;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::endpoint::Endpoint;
@@ -315,6 +318,15 @@ impl LineBook for Fake {
             let start = usize::try_from(from - FIRST).unwrap();
             let bytes: Vec<_> = self.printed().iter().copied().skip(start).take(max).collect();
             Ok(Output { offset: from, bytes, end, epoch: line.epoch, line: line.line })
+        })
+    }
+
+    fn boots(&self, line: LineKey) -> Answer<'_, BootList> {
+        self.say(format!("boots {line}"), || {
+            let epoch = self.find_line(line)?.epoch;
+            let time = "2026-11-30T04:58:00.12Z".parse().unwrap();
+            let (reason, kernel) = (BootReason::Rebooted, Some("6.1.0-37-amd64".into()));
+            Ok(BootList { boots: vec![console::Boot { epoch, offset: 12, time, reason, kernel }] })
         })
     }
 

@@ -207,6 +207,16 @@ async fn output_comes_byte_by_byte_with_its_place_in_the_line() {
 }
 
 #[tokio::test]
+async fn boots_are_listed_with_their_times_to_the_millisecond() {
+    let bench = Bench::new();
+    let answer = bench.get(&format!("/v1/lines/{}/0/boots", running())).await;
+    assert_eq!(answer.status, 200);
+    let boot = serde_json::json!({"epoch": 2, "offset": 12, "time": "2026-11-30T04:58:00.120Z",
+        "reason": "rebooted", "kernel": "6.1.0-37-amd64"});
+    assert_eq!(answer.json(), serde_json::json!({"boots": [boot]}));
+}
+
+#[tokio::test]
 async fn no_answer_holds_more_than_a_mebibyte_of_output() {
     let bench = Bench::new();
     bench.get(&format!("/v1/lines/{}/0/output?from=10&max=99999999", running())).await;

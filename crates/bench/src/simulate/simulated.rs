@@ -198,6 +198,10 @@ impl LineBook for Simulated {
         nothing()
     }
 
+    fn boots(&self, _: LineKey) -> Answer<'_, api::BootList> {
+        nothing()
+    }
+
     fn send_break(&self, _: LineKey) -> Answer<'_, ()> {
         nothing()
     }

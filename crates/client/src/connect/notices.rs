@@ -205,6 +205,8 @@ pub(crate) fn message(message: &ServerMessage, reader: Reader<'_>) -> Option<Str
             Some(message.clone())
         }
         ServerMessage::Hello(_)
+        | ServerMessage::Boots(_)
+        | ServerMessage::Times(_)
         | ServerMessage::Replay { .. }
         | ServerMessage::Viewers { .. }
         | ServerMessage::Ack { .. }

@@ -335,7 +335,7 @@ impl<'a> Session<'a> {
                 self.output(&[]);
             }
             ServerMessage::Gap { to, .. } => self.view.skip(*to),
-            ServerMessage::Replay { kind, bytes, offset } => {
+            ServerMessage::Replay { kind, bytes, offset, .. } => {
                 self.view.replay(*kind, *bytes, *offset);
                 self.unpainted = self.unpainted.map(|_| Instant::now() + REPLAYED);
             }

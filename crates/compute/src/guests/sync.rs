@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serialproxy_ledger::Ledger;
 use serialproxy_ledger::LedgerError;
+use serialproxy_line::Line;
 use serialproxy_line::Resolve;
 use serialproxy_proto::api::Status;
 use serialproxy_proto::compute::ComputeError;
@@ -73,7 +74,7 @@ impl Guests {
             }
             Event::Rebooted(id) => {
                 if self.table.count_reset(id, Instant::now()) {
-                    self.lines.of_server(id).iter().for_each(|line| line.guest_started(true));
+                    self.lines.of_server(id).iter().for_each(Line::guest_rebooted);
                 }
             }
             Event::Resync => self.resync_or_retry().await,

@@ -26,6 +26,7 @@ mod right;
 mod room;
 mod screen;
 mod stale;
+mod timeline;
 mod transports;
 
 use std::sync::Arc;

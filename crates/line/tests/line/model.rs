@@ -136,7 +136,7 @@ impl Person {
                 }
                 self.offset = Some(to);
             }
-            Event::Message(ServerMessage::Replay { kind, bytes, offset }) => match kind {
+            Event::Message(ServerMessage::Replay { kind, bytes, offset, .. }) => match kind {
                 ReplayKind::Screen => {
                     self.screen = bytes;
                     self.offset = Some(offset);

@@ -45,7 +45,7 @@ async fn screen(attachment: &mut Attachment) -> (Vec<Bytes>, u64) {
             }
             match (next(attachment).await, announced) {
                 (Event::Replay(part), Some(_)) => parts.push(part),
-                (Event::Message(ServerMessage::Replay { kind, bytes, offset }), None) => {
+                (Event::Message(ServerMessage::Replay { kind, bytes, offset, .. }), None) => {
                     assert_eq!(kind, ReplayKind::Screen);
                     announced = Some((bytes, offset));
                 }

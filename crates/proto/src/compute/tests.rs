@@ -15,6 +15,7 @@ use crate::api::Adopt;
 use crate::api::Adopted;
 use crate::api::AdoptedPort;
 use crate::api::Boot;
+use crate::api::BootList;
 use crate::api::Line;
 use crate::api::Protocol;
 use crate::api::Server;
@@ -25,6 +26,8 @@ use crate::api::Stop;
 use crate::api::UnusablePort;
 use crate::api::Writer;
 use crate::cause::Cause;
+use crate::console;
+use crate::console::BootReason;
 use crate::console::LineState;
 use crate::console::ServerRef;
 use crate::endpoint::Endpoint;
@@ -248,6 +251,23 @@ fn output() -> impl Strategy<Value = Output> {
         .prop_map(|([offset, end, epoch], bytes, line)| Output { offset, bytes, end, epoch, line })
 }
 
+fn boots() -> impl Strategy<Value = BootList> {
+    let reason = prop::sample::select(vec![BootReason::Started, BootReason::Rebooted]);
+    let boot = (any::<[u64; 2]>(), time(), reason, option::of(text()));
+    vec(boot, 0..4).prop_map(|boots| BootList {
+        boots: boots
+            .into_iter()
+            .map(|([epoch, offset], time, reason, kernel)| console::Boot {
+                epoch,
+                offset,
+                time,
+                reason,
+                kernel,
+            })
+            .collect(),
+    })
+}
+
 fn error() -> impl Strategy<Value = ComputeError> {
     use ComputeError::*;
     let kinds = [Invalid, NotFound, Conflict, Unsupported, Unavailable, Failed];
@@ -275,7 +295,7 @@ proptest! {
     #[test]
     fn lines_and_sessions_come_out_of_json_as_they_went_in(
         key in line_key(), lines in lines(), sessions in sessions(), writer in writer(),
-        by in disconnect(), output in output()
+        by in disconnect(), output in output(), boots in boots()
     ) {
         comes_back(&key);
         comes_back(&lines);
@@ -283,6 +303,7 @@ proptest! {
         comes_back(&writer);
         comes_back(&by);
         comes_back(&output);
+        comes_back(&boots);
     }
 
     #[test]

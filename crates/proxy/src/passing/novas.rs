@@ -81,6 +81,10 @@ impl LineBook for Book {
         self.lines.output(line, from, max)
     }
 
+    fn boots(&self, line: LineKey) -> Answer<'_, api::BootList> {
+        self.lines.boots(line)
+    }
+
     fn send_break(&self, line: LineKey) -> Answer<'_, ()> {
         self.lines.send_break(line)
     }

@@ -53,7 +53,7 @@ impl Other {
     ) -> Vec<String> {
         let sight = Sight {
             output: before,
-            boot: None,
+            boots: &[],
             viewer: Some(size),
             writer: None,
             begins_line: false,
@@ -76,7 +76,7 @@ impl Other {
         let (before, after) = output.split_at(cut);
         let sight = Sight {
             output: before,
-            boot: None,
+            boots: &[],
             viewer: Some(size),
             writer: None,
             begins_line: false,
@@ -89,7 +89,7 @@ fn request(sight: &Sight<'_>, after: &[u8], size: Size) -> Value {
     let mut request = json!({
         "rows": size.rows, "cols": size.cols,
         "before": STANDARD.encode(sight.output),
-        "painted": STANDARD.encode(paint(sight)),
+        "painted": STANDARD.encode(paint(sight).bytes),
         "after": STANDARD.encode(after),
     });
     if let Some(Size { rows, cols }) = drawn(sight) {
