@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use serde_json::json;
 use serialproxy_grants::GrantsError;
+use serialproxy_proto::cause::Cause;
 use serialproxy_proto::compute::ComputeError;
 
 /// Largest request body in bytes, as in Nova.
@@ -43,6 +44,8 @@ pub(crate) enum Fault {
     NotFound(String),
     #[error("the request body is larger than {max} bytes", max = BODY_LIMIT)]
     TooLarge,
+    #[error("{text}")]
+    Refused { cause: Cause, text: String, typed: Option<u64> },
     #[error("{0}")]
     TooMany(String),
     #[error(
@@ -108,6 +111,13 @@ impl Fault {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "badMethod"),
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "computeFault"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "itemNotFound"),
+            Self::Refused { cause, .. } => match cause {
+                Cause::Audit | Cause::Draining | Cause::HostLost | Cause::Store => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "serviceUnavailable")
+                }
+                Cause::Limit => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
+                _ => (StatusCode::CONFLICT, "conflictingRequest"),
+            },
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "overLimit"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "overLimit"),
             Self::Unauthorized | Self::UnknownCode | Self::WrongPassword | Self::WrongToken => {
@@ -139,8 +149,15 @@ impl IntoResponse for Fault {
         let (status, name) = self.status();
         let message = self.to_string();
         let mut fault = json!({"code": status.as_u16(), "message": message});
-        if let (Self::Authenticate { .. }, Some(fault)) = (&self, fault.as_object_mut()) {
-            fault.insert("title".into(), "Unauthorized".into());
+        match (&self, fault.as_object_mut()) {
+            (Self::Authenticate { .. }, Some(fault)) => {
+                fault.insert("title".into(), "Unauthorized".into());
+            }
+            (Self::Refused { cause, typed, .. }, Some(fault)) => {
+                fault.insert("cause".into(), cause.as_str().into());
+                fault.extend(typed.map(|typed| ("typed".to_owned(), typed.into())));
+            }
+            _ => {}
         }
         let mut response = (status, Json(json!({name: fault}))).into_response();
         if let Some(challenge) = self.challenge() {
@@ -159,6 +176,7 @@ impl From<ComputeError> for Fault {
             ComputeError::Invalid(text) => Self::BadRequest(text),
             ComputeError::NotFound(text) => Self::NotFound(text),
             ComputeError::Conflict(text) => Self::Conflict(text),
+            ComputeError::Refused { cause, text, typed } => Self::Refused { cause, text, typed },
             ComputeError::Unsupported(text) => Self::Unsupported(text),
             ComputeError::Unavailable(text) => Self::Unavailable(text),
             ComputeError::Failed(text) => Self::Failed(text),

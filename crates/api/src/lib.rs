@@ -45,11 +45,13 @@ use axum::middleware;
 use serialproxy_audit::Audit;
 use serialproxy_config::Config;
 use serialproxy_grants::Grants;
+use serialproxy_limits::Places;
 use serialproxy_proto::audit::Trails;
 use serialproxy_proto::compute::ComputeError;
 use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::request_id;
+use serialproxy_proto::script::WAITS;
 
 pub use crate::admin_token::admin_token;
 pub use crate::admin_token::has_admin_token;
@@ -90,6 +92,8 @@ pub struct Api {
     monitor: Monitor,
     audit: Audit,
     trails: Option<Arc<dyn Trails>>,
+    /// The waits of users.
+    waits: Places<String>,
 }
 
 impl Api {
@@ -116,6 +120,7 @@ impl Api {
             monitor: Monitor::default(),
             audit: Audit::none(),
             trails: None,
+            waits: Places::new(WAITS),
         }
     }
 

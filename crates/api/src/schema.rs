@@ -23,6 +23,7 @@ use serialproxy_proto::health::ReasonName;
 use serialproxy_proto::identity::LoginMethod;
 use serialproxy_proto::identity::Password;
 use serialproxy_proto::identity::Role;
+use serialproxy_proto::script;
 use serialproxy_proto::token::Mode;
 
 /// The actions that a caller may have, depending on their role and the server.
@@ -37,7 +38,7 @@ pub(crate) const METRICS: &str = "Metrics";
 
 /// All named schemas.
 pub(crate) fn all() -> BTreeMap<&'static str, Value> {
-    [consoles(), lines(), servers(), identities(), audit(), openstack::all()]
+    [consoles(), lines(), scripts(), servers(), identities(), audit(), openstack::all()]
         .into_iter()
         .flatten()
         .collect()
@@ -53,9 +54,11 @@ pub(crate) fn is_required(body: &str) -> bool {
         "NewToken",
         "NewUser",
         "RemoteConsoleRequest",
+        "Send",
         "ServerAction",
         "ServerActionV2",
         "Sysrq",
+        "Wait",
     ];
     required.contains(&body)
 }
@@ -85,10 +88,13 @@ type Named = Vec<(&'static str, Value)>;
 fn consoles() -> Named {
     let health = [health::Status::Ok, health::Status::Degraded, health::Status::Failing];
     let console = json!({"type": "object", "additionalProperties": false});
-    let fault = object(&[
-        ("code", json!({"type": "integer", "minimum": 400, "maximum": 599})),
-        ("message", text()),
-    ]);
+    let fault = with(
+        object(&[
+            ("code", json!({"type": "integer", "minimum": 400, "maximum": 599})),
+            ("message", text()),
+        ]),
+        &[("cause", words(Cause::ALL)), ("typed", count())],
+    );
     vec![
         (
             "SerialConsoleRequest",
@@ -196,6 +202,57 @@ fn lines() -> Named {
             ),
         ),
         ("Sessions", with(object(&[("sessions", list("Session"))]), &unreachable)),
+    ]
+}
+
+fn scripts() -> Named {
+    let pattern = json!({"type": "string", "minLength": 1, "maxLength": script::PATTERN});
+    let timeout = json!({"type": "integer", "minimum": 0, "maximum": script::LONGEST});
+    let place = [("epoch", count()), ("line", uuid())];
+    let gap = object(&[("from", count()), ("to", count())]);
+    vec![
+        (
+            "Send",
+            with(
+                object(&[]),
+                &[
+                    ("text", nullable(&text())),
+                    ("base64", nullable(&json!({"type": "string", "format": "byte"}))),
+                ],
+            ),
+        ),
+        ("Sent", object(&[&[("typed", count()), ("offset", count())], &place[..]].concat())),
+        (
+            "Wait",
+            with(
+                object(&[]),
+                &[
+                    ("regex", nullable(&pattern)),
+                    ("text", nullable(&pattern)),
+                    ("from", nullable(&count())),
+                    ("line", nullable(&uuid())),
+                    ("timeout", nullable(&timeout)),
+                ],
+            ),
+        ),
+        (
+            "Waited",
+            with(
+                object(
+                    &[
+                        &[
+                            ("matched", json!({"type": "boolean"})),
+                            ("text", text()),
+                            ("start", count()),
+                            ("end", count()),
+                        ],
+                        &place[..],
+                    ]
+                    .concat(),
+                ),
+                &[("gap", gap)],
+            ),
+        ),
     ]
 }
 

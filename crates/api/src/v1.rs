@@ -3,6 +3,7 @@
 mod audit;
 mod lines;
 mod login;
+mod scripts;
 mod servers;
 mod sessions;
 mod tokens;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(audit::routes());
     routes.extend(lines::routes());
     routes.extend(login::routes());
+    routes.extend(scripts::routes());
     routes.extend(sessions::routes());
     routes.extend(servers::routes());
     routes.extend(tokens::routes());

@@ -30,6 +30,10 @@ use serialproxy_proto::compute::Servers;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::script::Awaited;
+use serialproxy_proto::script::Sent;
+use serialproxy_proto::script::Typing;
+use serialproxy_proto::script::Waited;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
@@ -42,6 +46,9 @@ pub use crate::remote::links::Links;
 
 /// How long a host may take to answer a query.
 const KNOW: Duration = Duration::from_secs(2);
+
+/// How long a host may take to type, which the guest determines. The host gives up before.
+const TYPE: Duration = Duration::from_secs(80);
 
 /// How long a host may take to make a change: a guest has up to ten minutes to shut down.
 const CHANGE: Duration = Duration::from_secs(15 * 60);
@@ -350,6 +357,17 @@ impl LineBook for Remote {
 
     fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
         Box::pin(async move { self.ask(line.server, &Call::Sysrq(line, key), KNOW).await })
+    }
+
+    fn type_at(&self, line: LineKey, typing: Typing) -> Answer<'_, Sent> {
+        let call = Call::TypeAt(line, typing);
+        Box::pin(async move { self.ask(line.server, &call, TYPE).await })
+    }
+
+    fn wait_at(&self, line: LineKey, awaited: Awaited) -> Answer<'_, Waited> {
+        let within = Duration::from_secs(awaited.timeout) + KNOW;
+        let call = Call::WaitAt(line, awaited);
+        Box::pin(async move { self.ask(line.server, &call, within).await })
     }
 
     fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions> {

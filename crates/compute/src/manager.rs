@@ -23,6 +23,10 @@ use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::request_id;
+use serialproxy_proto::script::Awaited;
+use serialproxy_proto::script::Sent;
+use serialproxy_proto::script::Typing;
+use serialproxy_proto::script::Waited;
 
 use crate::guests::Guests;
 use crate::guests::name_is_taken;
@@ -40,6 +44,8 @@ pub struct Manager {
     host: String,
     /// Whether consoles are handed out.
     enabled: bool,
+    /// Whether sessions are recorded.
+    records: bool,
     lines: Lines,
     statics: Statics,
     guests: Option<Arc<Guests>>,
@@ -59,7 +65,8 @@ impl Manager {
         let statics = Statics::start(&config.cluster.name, statics, &owners, enabled, &lines);
         let guests = config.compute.libvirt.then(|| Guests::start(config, ledger, lines.clone()));
         let host = config.cluster.name.clone();
-        Arc::new(Self { host, enabled, lines, statics, guests })
+        let records = config.serial_console.record.place.is_some();
+        Arc::new(Self { host, enabled, records, lines, statics, guests })
     }
 
     /// Why libvirt cannot be reached, if it is used.
@@ -265,6 +272,23 @@ impl LineBook for Manager {
             self.refuse_static(line, "SysRq")?;
             self.guests(line.server)?.sysrq(line, key).await
         })
+    }
+
+    fn type_at(&self, line: LineKey, typing: Typing) -> Answer<'_, Sent> {
+        Box::pin(async move {
+            if self.records {
+                return Err(ComputeError::Unsupported(
+                    "this host records sessions ([serial_console] record), and a recording would \
+                     lack what is typed by a call: use `serialproxy run` or `serialproxy connect`"
+                        .into(),
+                ));
+            }
+            self.find_line(line)?.send(&typing).await
+        })
+    }
+
+    fn wait_at(&self, line: LineKey, awaited: Awaited) -> Answer<'_, Waited> {
+        Box::pin(async move { self.find_line(line)?.wait(&awaited).await })
     }
 
     fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions> {

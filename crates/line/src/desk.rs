@@ -198,6 +198,22 @@ impl Desk {
         self.has_input() || self.tells_all
     }
 
+    /// Writes input of a session that holds the pen, as much as the hypervisor accepts now, and only
+    /// where no other input waits; returns how many bytes, or none where the session cannot type any
+    /// more.
+    pub(crate) fn type_now(&mut self, session: &Session, bytes: &[u8]) -> Option<usize> {
+        let is_over = session.is_over() || !self.pen.is_held_by(session.id);
+        let stream = self.stream.as_ref().filter(|_| !is_over)?;
+        // The owner's next write reports the same error.
+        let written = match self.has_input() {
+            false if is_good(self.permit.as_ref()) => stream.try_write(bytes).unwrap_or(0),
+            _ => 0,
+        };
+        session.presence().received += written as u64;
+        self.note_written(written);
+        Some(written)
+    }
+
     /// How many of the bytes that a session typed are settled: written to the hypervisor, or
     /// dropped.
     pub(crate) fn settled(&self, session: &Session) -> u64 {

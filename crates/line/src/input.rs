@@ -46,6 +46,16 @@ impl Input {
         }
     }
 
+    /// Writes input of a session like [`Desk::type_now`].
+    pub(crate) fn type_now(&self, session: &Session, bytes: &[u8]) -> Option<usize> {
+        let mut desk = self.desk();
+        let written = desk.type_now(session, bytes);
+        if desk.tells_all() {
+            self.typed.notify_one();
+        }
+        written
+    }
+
     /// Queues bytes before all others; false where no guest is connected.
     pub(crate) fn press(&self, bytes: &[u8]) -> bool {
         let pressed = self.desk().press(bytes);

@@ -58,6 +58,7 @@ mod pump;
 mod registry;
 mod resolve;
 mod roster;
+mod send;
 mod session;
 mod settings;
 mod shared;
@@ -68,6 +69,7 @@ mod telnet;
 mod timeline;
 mod tunnel;
 mod visitor;
+mod wait;
 
 use tokio::time::Instant;
 

@@ -10,9 +10,16 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::api;
+use crate::cause::Cause;
 use crate::id::LineKey;
 use crate::id::ServerId;
 use crate::id::SessionId;
+use crate::octets;
+use crate::refusal::Refusal;
+use crate::script::Awaited;
+use crate::script::Sent;
+use crate::script::Typing;
+use crate::script::Waited;
 
 /// A boxed future, so that the traits can be used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -83,6 +90,18 @@ pub trait LineBook: std::fmt::Debug + Send + Sync {
 
     /// Sends a magic SysRq through a line, in the form that its device requires.
     fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()>;
+
+    /// Types at a line, in a session of its own that has the pen for that time.
+    fn type_at(&self, line: LineKey, typing: Typing) -> Answer<'_, Sent> {
+        let _ = (line, typing);
+        Box::pin(async { Err(ComputeError::Unsupported("nothing is typed here".into())) })
+    }
+
+    /// Waits for output of a line. Dropping the future ends the wait.
+    fn wait_at(&self, line: LineKey, awaited: Awaited) -> Answer<'_, Waited> {
+        let _ = (line, awaited);
+        Box::pin(async { Err(ComputeError::Unsupported("nothing is awaited here".into())) })
+    }
 
     /// The sessions at the servers of a project or, without one, at all servers.
     fn sessions(&self, project: Option<String>) -> Answer<'_, api::Sessions>;
@@ -245,6 +264,16 @@ pub enum ComputeError {
     /// The present state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// The console refuses it, for a cause that programs may need to know.
+    #[error("{text}")]
+    Refused {
+        /// The cause.
+        cause: Cause,
+        /// In words.
+        text: String,
+        /// How many bytes were typed before that, where some were.
+        typed: Option<u64>,
+    },
     /// Not supported by the hypervisor.
     #[error("{0}")]
     Unsupported(String),
@@ -256,20 +285,16 @@ pub enum ComputeError {
     Failed(String),
 }
 
-mod octets {
-    use base64::Engine;
-    use base64::prelude::BASE64_STANDARD;
-    use serde::Deserialize;
-    use serde::Deserializer;
-    use serde::Serializer;
-    use serde::de::Error;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        BASE64_STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
+impl From<Refusal> for ComputeError {
+    fn from(refusal: Refusal) -> Self {
+        let (cause, text) = (refusal.cause(), refusal.to_string());
+        match refusal {
+            Refusal::BadRequest(_) => Self::Invalid(text),
+            Refusal::NoSuchLine(_) => Self::NotFound(text),
+            // The server has another project now, so it is as unknown as any other.
+            Refusal::Token => Self::NotFound("The server could not be found.".into()),
+            _ => Self::Refused { cause, text, typed: None },
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod painting;
 mod params;
 mod parser;
 mod perform;
+mod printed;
 mod rows;
 mod terminal;
 mod widths;
@@ -30,6 +31,8 @@ mod work;
 use serialproxy_proto::console::Size;
 
 pub use crate::last_line::last_line;
+pub use crate::printed::Found;
+pub use crate::printed::Printed;
 use crate::terminal::Terminal;
 pub use crate::widths::width;
 

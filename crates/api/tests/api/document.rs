@@ -146,6 +146,8 @@ pub(crate) fn body_of(operation: &Value) -> &'static str {
         }
         Some("ServerActionV2") => r#"{"os-getSerialConsole": {"type": "serial"}}"#,
         Some("ServerAction") => r#"{"os-getConsoleOutput": {}}"#,
+        Some("Send") => r#"{"text": "ls\r"}"#,
+        Some("Wait") => r#"{"text": "login:"}"#,
         Some("Sysrq") => r#"{"key": "h"}"#,
         _ => "",
     }

@@ -39,6 +39,11 @@ use serialproxy_proto::endpoint::Endpoint;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::script::Awaited;
+use serialproxy_proto::script::Gap;
+use serialproxy_proto::script::Sent;
+use serialproxy_proto::script::Typing;
+use serialproxy_proto::script::Waited;
 use serialproxy_proto::token::Mode;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -78,6 +83,8 @@ pub(crate) struct Fake {
     pub(crate) status: Option<Status>,
     /// The error of changes of power.
     pub(crate) powerless: Option<ComputeError>,
+    /// Why nothing is typed, if so.
+    pub(crate) refused: Option<ComputeError>,
     /// The name of `halted`, if another.
     pub(crate) named: Option<String>,
     /// The time of the last known changes of servers, if later ones may be missing.
@@ -90,9 +97,9 @@ pub(crate) struct Fake {
     pub(crate) portless: bool,
     /// The endpoint of `running`, if not TCP.
     pub(crate) endpoint: Option<Endpoint>,
-    /// What boots and changes of power wait for, if anything.
+    /// What boots, changes of power and waits for output wait for, if anything.
     pub(crate) gate: Option<Notify>,
-    /// Notified when a boot begins to wait.
+    /// Notified when one of them begins to wait.
     pub(crate) begun: Notify,
     /// Notified when a boot is over.
     pub(crate) booted: Notify,
@@ -336,6 +343,48 @@ impl LineBook for Fake {
 
     fn sysrq(&self, line: LineKey, key: char) -> Answer<'_, ()> {
         self.say(format!("sysrq {line} {key}"), || self.find_line(line).map(drop))
+    }
+
+    fn type_at(&self, line: LineKey, typing: Typing) -> Answer<'_, Sent> {
+        let Typing { user, project, address, bytes } = typing;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.say(format!("{user} of {project} at {address} types {text:?} at {line}"), || {
+            let line = self.find_line(line)?;
+            match &self.refused {
+                Some(refused) => Err(refused.clone()),
+                None => Ok(Sent {
+                    typed: bytes.len() as u64,
+                    offset: line.offset,
+                    epoch: line.epoch,
+                    line: line.line,
+                }),
+            }
+        })
+    }
+
+    fn wait_at(&self, line: LineKey, awaited: Awaited) -> Answer<'_, Waited> {
+        let Awaited { pattern, from, timeout, project, .. } = awaited;
+        let asked =
+            format!("wait at {line} of {project} for {pattern:?} from {from:?}, {timeout} s");
+        Box::pin(async move {
+            if let Some(gate) = &self.gate {
+                self.begun.notify_one();
+                gate.notified().await;
+            }
+            let found = || {
+                let line = self.find_line(line)?;
+                Ok(Waited {
+                    matched: true,
+                    text: "login:".into(),
+                    start: FIRST,
+                    end: FIRST + 6,
+                    epoch: line.epoch,
+                    line: line.line,
+                    gap: Some(Gap { from: 0, to: FIRST }),
+                })
+            };
+            self.say(asked, found).await
+        })
     }
 
     fn sessions(&self, project: Option<String>) -> Answer<'_, Sessions> {

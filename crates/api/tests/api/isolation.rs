@@ -73,9 +73,9 @@ impl Call {
         ADMIN.iter().any(|part| self.path.contains(part))
     }
 
-    /// Whether the call asks for a watcher's token.
+    /// Whether the call asks for a watcher's token, or waits for output.
     fn is_to_watch(&self) -> bool {
-        self.text.contains("/get-serial-console?mode=watch")
+        self.text.contains("/get-serial-console?mode=watch") || self.path.ends_with("/wait")
     }
 
     fn of_unknown(&self) -> String {
@@ -184,7 +184,8 @@ async fn a_reader_sees_and_watches_and_changes_nothing() {
         }
     }
     let changes = |asked: &String| {
-        !["boots ", "line ", "output ", "console "].iter().any(|look| asked.starts_with(look))
+        let looks = ["boots ", "line ", "output ", "console ", "wait "];
+        !looks.iter().any(|look| asked.starts_with(look))
     };
     assert!(!done(&bench).iter().any(changes), "{:?}", done(&bench));
 }

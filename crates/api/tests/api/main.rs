@@ -24,6 +24,7 @@ mod openstack;
 mod page_login;
 mod power;
 mod remote_consoles;
+mod scripts;
 mod serving;
 mod tokens;
 mod v1;

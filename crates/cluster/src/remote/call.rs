@@ -15,6 +15,8 @@ use serialproxy_proto::compute::Power;
 use serialproxy_proto::id::LineKey;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
+use serialproxy_proto::script::Awaited;
+use serialproxy_proto::script::Typing;
 
 use crate::publish::Has;
 
@@ -44,6 +46,8 @@ pub(crate) enum Call {
     Boots(LineKey),
     SendBreak(LineKey),
     Sysrq(LineKey, char),
+    TypeAt(LineKey, Typing),
+    WaitAt(LineKey, Awaited),
     Sessions(Option<String>),
     DisconnectWriter(LineKey, Disconnect),
     Disconnect(LineKey, SessionId, Disconnect),
@@ -80,6 +84,8 @@ pub(crate) async fn answer(call: Call, Answering { has, audit }: Answering<'_>) 
         Call::Boots(line) => json(&lines.boots(line).await),
         Call::SendBreak(line) => json(&lines.send_break(line).await),
         Call::Sysrq(line, key) => json(&lines.sysrq(line, key).await),
+        Call::TypeAt(line, typing) => json(&lines.type_at(line, typing).await),
+        Call::WaitAt(line, awaited) => json(&lines.wait_at(line, awaited).await),
         Call::Sessions(project) => json(&lines.sessions(project).await),
         Call::DisconnectWriter(line, by) => json(&lines.disconnect_writer(line, by).await),
         Call::Disconnect(line, session, by) => json(&lines.disconnect(line, session, by).await),

@@ -25,6 +25,7 @@ mod rig;
 mod right;
 mod room;
 mod screen;
+mod scripts;
 mod stale;
 mod timeline;
 mod transports;
