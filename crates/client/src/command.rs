@@ -1,6 +1,7 @@
 //! The command line of the client's commands.
 
 pub(crate) mod access;
+pub(crate) mod script;
 
 use std::fmt::Display;
 use std::fmt::Formatter;
@@ -59,6 +60,15 @@ The link is good once, for 10 minutes, and only the admin token gets one.")]
     /// Print the output of a serial console, from the oldest byte that is kept
     #[command(after_help = LOG_HELP)]
     Log(Call<Log>),
+    /// Run a command in the shell at a serial console
+    #[command(after_help = script::RUN_HELP)]
+    Run(Call<script::Run>),
+    /// Type at a serial console
+    #[command(after_help = script::SEND_HELP)]
+    Send(Call<script::Send>),
+    /// Wait for output of a serial console
+    #[command(after_help = script::EXPECT_HELP)]
+    Expect(Call<script::Expect>),
     /// Send a break to a serial console
     #[command(after_help = "Example:
   serialproxy break demo --port 1

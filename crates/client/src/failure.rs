@@ -26,6 +26,8 @@ pub enum Outcome {
     NotFound,
     /// Exit code 4: someone else is typing.
     Busy,
+    /// The exit code of a command at the guest.
+    Exited(u8),
 }
 
 impl Outcome {
@@ -37,6 +39,7 @@ impl Outcome {
             Self::Usage => 2,
             Self::NotFound => 3,
             Self::Busy => 4,
+            Self::Exited(code) => code,
         }
     }
 }
@@ -134,6 +137,29 @@ pub(crate) enum Failure {
     Password(&'static str),
     #[error("cannot write to stdout")]
     Output,
+    #[error("stdin must have 1 byte to 64 KiB; `serialproxy connect` types more")]
+    Stdin,
+    #[error("no match within {seconds} s; the last output is: {last}")]
+    NoMatch { seconds: u64, last: String },
+    #[error("the command exited with code {0}")]
+    Exited(u8),
+    #[error("{0} is at a login prompt: log in first, for example with `serialproxy connect {0}`")]
+    LoginPrompt(String),
+    #[error(
+        "{0} does not answer like a shell, so the command did not run: `serialproxy connect {0}` \
+         shows what runs there"
+    )]
+    NoShell(String),
+    #[error("{0} booted: the command did not end")]
+    Rebooted(String),
+    #[error("the command did not end within {0} s: Ctrl-C was pressed at the guest")]
+    Late(u64),
+    #[error("{0} bytes of output are missing: they were not read in time")]
+    Missing(String),
+    #[error("{0}")]
+    Busy(String),
+    #[error("{0} is typing now: the command may still run")]
+    TakenOver(String),
 }
 
 impl Failure {
@@ -144,8 +170,12 @@ impl Failure {
             | Self::Token { .. }
             | Self::Settings { .. }
             | Self::Trust(_)
+            | Self::Stdin
             | Self::Ambiguous { .. } => Outcome::Usage,
-            Self::MayNotForce { .. } | Self::PenLost => Outcome::Busy,
+            Self::MayNotForce { .. } | Self::PenLost | Self::Busy(_) | Self::TakenOver(_) => {
+                Outcome::Busy
+            }
+            Self::Exited(code) => Outcome::Exited(*code),
             Self::NoSuchServer(_) | Self::Fault { status: 404, .. } => Outcome::NotFound,
             Self::Fault { status: 409, message } if message.starts_with("busy") => Outcome::Busy,
             Self::Closed { code, .. } => match known(*code) {
@@ -196,6 +226,7 @@ fn closed(code: u16, reason: &str, own: bool) -> String {
 fn needed(path: &str) -> String {
     let (deed, role) = match path.rsplit('/').next() {
         Some("get-serial-console") => ("typing", Role::Member),
+        Some("send") => ("typing at a console", Role::Member),
         Some("disconnect-serial-console") => ("disconnecting somebody", Role::Member),
         Some("break") => ("sending a break", Role::Member),
         Some("sysrq") => ("sending a SysRq", Role::Member),

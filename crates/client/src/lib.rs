@@ -14,6 +14,8 @@ mod guests;
 mod log;
 mod password;
 mod queries;
+mod run;
+mod script;
 mod servers;
 mod settings;
 mod status;
@@ -34,7 +36,10 @@ pub async fn run(command: Command) -> Outcome {
     match execute(command).await {
         Ok(()) => Outcome::Done,
         Err(failure) => {
-            text::say(&failure.to_string());
+            // The command at the guest has said what there is to say.
+            if !matches!(failure, Failure::Exited(_)) {
+                text::say(&failure.to_string());
+            }
             failure.outcome()
         }
     }
@@ -64,6 +69,16 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Audit(call) => {
             audit::audit(&api(&call.client)?, &call.command, call.client.format).await?;
             String::new()
+        }
+        Command::Run(call) => {
+            Box::pin(run::run(&api(&call.client)?, &call.command)).await?;
+            String::new()
+        }
+        Command::Send(call) => {
+            script::send(&api(&call.client)?, &call.command, call.client.format).await?
+        }
+        Command::Expect(call) => {
+            script::expect(&api(&call.client)?, &call.command, call.client.format).await?
         }
         Command::Break(call) => guests::send_break(&api(&call.client)?, &call.command).await?,
         Command::Sysrq(call) => guests::sysrq(&api(&call.client)?, &call.command).await?,

@@ -1,7 +1,7 @@
 //! `connect`: this terminal at a serial console, over any number of connections.
 
 mod addresses;
-mod door;
+pub(crate) mod door;
 mod escape;
 mod guest;
 mod keyboard;
@@ -19,7 +19,7 @@ mod status;
 pub(crate) mod terminal;
 mod typing;
 mod view;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 
