@@ -73,10 +73,31 @@ test('a guest that stops is waited for, and its next boot appears by itself', as
   await see(status(page, 'waiting for the guest: the server is shut off'));
   await button(page, 'Start').click();
   await see(status(page, 'connected · you are typing'));
-  await page.waitForFunction(() => {
-    const boots = window.serialproxy.text().split(/started, boot \d/);
-    return boots.length === 2 && boots[1].includes('Linux version');
-  });
+  await page.waitForFunction(() => /started, boot 3[^]*Linux version/.test(window.serialproxy.text()));
   await knock(page, 'after');
-  assert.match(await terminalText(page), /before again[^]*started, boot \d[^]*after again/);
+  assert.match(await terminalText(page), /before again[^]*started, boot 3[^]*after again/);
+});
+
+test('after a reload each boot is where it was, with its time, and each row has the time at which it arrived', async () => {
+  const page = await at.open(await consoleUrl());
+  await knock(page, 'marked');
+  const { boots } = await (await call('GET', `/v1/lines/${story.server}/0/boots`)).json();
+  const facts = boots.map(({ epoch, reason }) => `${epoch} ${reason}`);
+  assert.deepEqual(facts, ['1 started', '2 rebooted', '3 started']);
+  for (const { kernel, time } of boots) {
+    assert.match(kernel, /^\d+\.\d+/);
+    assert.ok(Date.now() - new Date(time) < 3_600_000, time);
+  }
+  const places = async () => (await terminalText(page)).match(/started, boot \d ──\n.*/g);
+  const before = await places();
+  assert.equal(before.length, 3, before.join());
+  await page.reload();
+  await knock(page, 'reloaded');
+  assert.deepEqual(await places(), before);
+  await see(page.getByRole('navigation', { name: 'Boots' }).getByText(/^Boot 3 · today \d\d:\d\d$/));
+  await button(page, 'View').click();
+  await page.getByRole('menuitemcheckbox', { name: 'Arrival times' }).click();
+  const times = page.getByRole('list', { name: 'Arrival times' }).getByText(/^\d\d:\d\d:\d\d\.\d\d$/);
+  await see(times.last());
+  assert.deepEqual(await places(), before);
 });

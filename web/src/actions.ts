@@ -16,10 +16,12 @@ import { fontsHere } from './fonts';
 import type { GuestSize } from './guest-size';
 import { openHelp } from './help';
 import type { KeyBar } from './key-bar';
+import type { Landmark } from './landmarks';
 import { whyNoCommand } from './machine';
 import type { Command, Machine } from './machine';
 import { moveOn } from './move';
 import { openPalette } from './palette';
+import type { Past } from './past';
 import type { Search } from './search';
 import type { Session } from './session';
 import type { Settings } from './settings';
@@ -36,6 +38,7 @@ export interface Page {
   guestSize: GuestSize;
   keyBar: KeyBar;
   machine: Machine;
+  past: Past;
   screen: Screen;
   search: Search;
   session: Session;
@@ -50,7 +53,7 @@ export interface Page {
 }
 
 export function actionsOf(page: Page, actions: () => Actions): Action[] {
-  const { clipboard, machine, screen, search, session, settings, site, theme, tools } = page;
+  const { clipboard, machine, past, screen, search, session, settings, site, theme, tools } = page;
   return [
     // Buttons of the header.
     {
@@ -170,6 +173,28 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       run: () => page.guestSize.toggle(),
     },
 
+    {
+      id: 'times',
+      name: 'Arrival times',
+      place: 'view',
+      section: 'read',
+      stays: true,
+      state: () => ({ checked: past.arrivals.on }),
+      run: () => past.toggleTimes(),
+    },
+
+    // Places in the output.
+    {
+      id: 'go-back',
+      name: 'Previous boot',
+      state: () => present(past.timeline.exists),
+      run: () => past.timeline.goBack(),
+    },
+    { id: 'go-on', name: 'Next boot', state: () => present(past.timeline.exists), run: () => past.timeline.goOn() },
+    landmark(past, 'panic', 'Last kernel panic'),
+    landmark(past, 'login', 'Last login prompt'),
+    { id: 'end', name: 'End of the output', run: () => screen.term.scrollToBottom() },
+
     // Keys that the browser or this page keeps, and what the guest gets for them.
     key(page, 'ctrl-w', 'Ctrl+W', '\x17'),
     key(page, 'ctrl-t', 'Ctrl+T', '\x14'),
@@ -274,6 +299,14 @@ function command(id: Command, name: string, section: string, run: () => unknown)
   const state = ({ attachment }: View): State =>
     attachment?.mayPower ? possible(whyNoCommand(id, attachment)) : 'absent';
   return { id, name, place: 'machine', section, state, run };
+}
+
+function landmark({ timeline }: Past, id: Landmark, name: string): Action {
+  const state = (): State => {
+    if (!timeline.exists) return 'absent';
+    return possible(timeline.has(id) ? undefined : 'the terminal shows none');
+  };
+  return { id, name, place: 'more', section: 'go', state, run: () => timeline.goTo(id) };
 }
 
 function key({ press, screen }: Page, id: string, name: string, text: string): Action {

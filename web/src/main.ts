@@ -24,6 +24,7 @@ import { Machine } from './machine';
 import { penMessage } from './messages';
 import type { ClientMessage, Size } from './messages';
 import type { Output } from './output';
+import { Past } from './past';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { consolePlace, loginPage, serversPage } from './places';
@@ -106,6 +107,8 @@ function openConsole(access: Access): void {
     onNotice: say,
     onInputTaken: () => queue.pump(),
     onBoot: () => typing.forgetPaste('Paste stopped because the guest started again'),
+    onBoots: (boots) => past.timeline.know(boots),
+    onTimes: (times) => past.arrivals.show(times),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
     onLink: (url) => void clipboard.copyWords(url),
     mayReopen: () => site.mayReopen,
@@ -132,6 +135,7 @@ function openConsole(access: Access): void {
     (newest) => session.historyPieces(newest),
     () => actions.refresh(),
   );
+  const past = new Past(screen, session, theme, say, () => actions.refresh());
   const machine = new Machine(tell, (action) => {
     session.power(action);
     screen.term.focus();
@@ -146,7 +150,7 @@ function openConsole(access: Access): void {
   });
   const tools = new Tools(screen, session, typing, say);
   const guestSize: GuestSize = new GuestSize(settings, () => fit(), () => actions.refresh());
-  const page = { clipboard, fit, guestSize, keyBar, machine, press, screen, search, session, settings, site, theme, tools };
+  const page = { clipboard, fit, guestSize, keyBar, machine, past, press, screen, search, session, settings, site, theme, tools };
   const actions: Actions = new Actions(
     actionsOf(page, () => actions),
     () => session.view,
@@ -155,6 +159,7 @@ function openConsole(access: Access): void {
   new Toolbar(actions);
   theme.follow(() => {
     screen.applyLook(theme.terminal);
+    past.timeline.paint();
     actions.refresh();
   });
 
@@ -181,6 +186,7 @@ function openConsole(access: Access): void {
     const expires = ending?.isExpired === true && ending !== before.ending;
     if (hello && hello !== before.hello) {
       void site.show(hello);
+      past.timeline.epoch = hello.epoch;
       settings.follow(hello.terminal);
       screen.applySettings();
     }

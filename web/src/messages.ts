@@ -84,6 +84,40 @@ export interface Replay {
   kind: 'screen' | 'history';
   bytes: number;
   offset: number;
+  /** Of a screen: where the output begins that it was painted from. */
+  from?: number;
+  /** Of a screen: the boots that it shows, and how many of its bytes come before each. */
+  boots?: { epoch: number; at: number }[];
+}
+
+/** The last boots of the guest, and the offset of the oldest byte kept. */
+export interface Boots {
+  type: 'boots';
+  first: number;
+  boots: GuestBoot[];
+}
+
+export interface GuestBoot {
+  epoch: number;
+  /** Where its output begins. */
+  offset: number;
+  /** RFC 3339. */
+  time: string;
+  kernel?: string;
+}
+
+/** When the kept output from `from` up to `to` arrived. */
+export interface Times {
+  type: 'times';
+  from: number;
+  to: number;
+  times: Arrival[];
+}
+
+/** From this offset on, output arrived at this time (RFC 3339), if that is known. */
+export interface Arrival {
+  offset: number;
+  time?: string;
 }
 
 /** Who may type, as this session sees it. */
@@ -191,6 +225,8 @@ export type ServerMessage =
   | InputAck
   | Notice
   | Link
+  | Boots
+  | Times
   | Pong;
 
 /** `take` is for what nobody or this page's own user holds. */
@@ -210,6 +246,8 @@ export type ClientMessage =
   | { type: 'sysrq'; key: string }
   | { type: 'power'; do: PowerAction }
   | { type: 'link' }
+  | { type: 'boots' }
+  | { type: 'times'; from: number; to: number }
   | { type: 'ping'; id: number };
 
 const KNOWN = [
@@ -225,6 +263,8 @@ const KNOWN = [
   'error',
   'notice',
   'link',
+  'boots',
+  'times',
   'pong',
 ];
 

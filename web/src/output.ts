@@ -2,7 +2,10 @@
 // of the line's offset, tells the proxy how much has been shown, keeps replay apart from what is live,
 // and skips what is old while somebody types.
 
+import type { Piece } from './archive';
 import type { Gap, Hello, Replay } from './messages';
+
+const NOT_KEPT = 'it is no longer kept';
 
 const ANOTHER_LINE = '── reconnected: some output may be missing ──';
 
@@ -31,22 +34,38 @@ const HELD = 100;
 
 const NEWLINE = 0x0a;
 
+/** Where the bytes of a text belong in the line. */
+export interface Origin {
+  offset: number;
+  bytes: Uint8Array;
+}
+
+/** A boot, as it is shown. */
+export interface BootNote {
+  epoch: number;
+  words: string;
+}
+
 /** What shows text. */
 export interface Sink {
   /** The rows and columns that fit the window; none before it is laid out. */
   readonly grid: { rows: number; cols: number } | undefined;
-  write(text: string, shown: () => void): void;
-  /** Shows text whose queries must stay unanswered. */
-  replay(text: string, shown: () => void): void;
+  write(text: string, shown: () => void, origin: Origin): void;
+  /** Shows text whose queries must stay unanswered. That of a painted screen has no origin. */
+  replay(text: string, shown: () => void, origin?: Origin): void;
   /** Shows a line of ours, set apart from the guest's. */
   note(text: string, shown?: () => void): void;
   /** A screen follows that was painted for this grid, which stays until it is shown, whatever fits the window. */
   holdGrid(grid: { rows: number; cols: number }): void;
   freeGrid(): void;
+  /** A painted screen is shown. */
+  painted(): void;
   /** A boot's output follows soon: what the terminal says of itself until then is meant for nobody. */
   expectBoot(): void;
-  /** A boot's output follows: the terminal begins anew below this line of ours. */
-  boot(text: string, shown?: () => void): void;
+  /** A boot's output follows: the terminal begins anew below this line of ours, which may be of no boot. */
+  boot(text: string, epoch?: number): void;
+  /** Empties the terminal, for more output than it held. */
+  empty(): void;
 }
 
 /** A place in the output of a line. */
@@ -60,13 +79,12 @@ interface Stretch {
   from: number;
   to: number;
   bytes?: Uint8Array;
-  boot?: string;
+  boot?: BootNote;
 }
 
 /** A boot whose place has not been reached yet. */
-interface Boot {
+interface Boot extends BootNote {
   offset: number;
-  words: string;
 }
 
 export class Output {
@@ -85,6 +103,14 @@ export class Output {
   private acked = 0;
   private waiting: Stretch[] = [];
   private boots: Boot[] = [];
+  /** The boots in a painted screen, each after so many of its bytes that are still to come. */
+  private painted: { left: number; epoch: number }[] = [];
+  /** The first byte of the line that the terminal was given, as far as that is known. */
+  private oldest: number | undefined;
+  /** While the terminal is filled anew: what comes waits. */
+  private rebuilding = false;
+  /** Counts the connections, so that what belongs to an older one is dropped. */
+  private connections = 0;
   /** Bytes that the terminal has not parsed yet. */
   private ahead = 0;
   /** Until when the newest output comes first, as `performance.now()` counts. */
@@ -96,7 +122,59 @@ export class Output {
   constructor(
     private readonly sink: Sink,
     private readonly ack: (offset: number) => void,
+    private readonly bootWords: (epoch: number) => string,
   ) {}
+
+  /** Whether output from before what the terminal was given, and from this offset on, may be shown as well. */
+  isOlder(offset: number): boolean {
+    return this.oldest !== undefined && offset < this.oldest;
+  }
+
+  /**
+   * Shows all of these pieces anew, up to what was shown, and then goes on: what the terminal was given can only grow
+   * at its end. Says whether it did; not where the connection ended meanwhile.
+   */
+  async rebuild(pieces: AsyncGenerator<Piece>, boots: { epoch: number; offset: number }[]): Promise<boolean> {
+    if (!this.live && (this.replaying?.bytes ?? 0) > 0) return false;
+    const { connections } = this;
+    this.rebuilding = true;
+    try {
+      const upTo = this.waiting[0]?.from ?? this.position;
+      const all: Piece[] = [];
+      for await (const piece of pieces) if (piece.offset < upTo) all.push(piece);
+      if (connections !== this.connections) return false;
+      this.refill(all, upTo, boots);
+      return true;
+    } finally {
+      this.rebuilding = false;
+      this.feed();
+    }
+  }
+
+  private refill(pieces: Piece[], upTo: number, boots: { epoch: number; offset: number }[]): void {
+    this.sink.empty();
+    this.decoder = newDecoder();
+    const later = new Set([...this.boots, ...this.waiting.flatMap(({ boot }) => boot ?? [])].map(({ epoch }) => epoch));
+    const left = boots.filter(({ offset, epoch }) => offset <= upTo && !later.has(epoch));
+    let at = 0;
+    this.oldest = pieces[0]?.offset ?? upTo;
+    for (const { bytes, offset } of pieces) {
+      if (offset > at) this.tell({ from: at, to: offset }, NOT_KEPT);
+      for (at = offset; at < offset + bytes.byteLength && at < upTo; ) {
+        const next = left.find((boot) => boot.offset > at)?.offset ?? upTo;
+        this.passed(left, at);
+        const end = Math.min(next, offset + bytes.byteLength, upTo);
+        const part = new Uint8Array(bytes, at - offset, end - at);
+        this.sink.replay(this.decode(part), () => undefined, { offset: at, bytes: part });
+        at = end;
+      }
+    }
+    this.passed(left, upTo);
+  }
+
+  private passed(boots: { epoch: number; offset: number }[], at: number): void {
+    while (boots[0] && boots[0].offset <= at) this.expect(boots.shift()?.epoch);
+  }
 
   /** Where to go on after a lost connection; nothing where the screen has to be painted first. */
   get place(): Place | undefined {
@@ -107,11 +185,14 @@ export class Output {
   /** A connection begins; says whether it goes on in the same count of bytes. */
   begin({ line, offset }: Hello, asked: Place | undefined): void {
     const goesOn = asked !== undefined && asked.line === line;
+    this.connections += 1;
+    this.painted = [];
     for (const stretch of this.waiting.splice(0)) this.show(stretch);
     if (this.line !== undefined && !goesOn) this.startAnew(ANOTHER_LINE);
     if (!goesOn) {
       this.decoder = newDecoder();
       this.position = offset;
+      this.oldest = undefined;
     }
     this.live = false;
     this.line = line;
@@ -129,6 +210,8 @@ export class Output {
     this.goesOn = replay.offset;
     if (replay.kind !== 'screen') return this.reach(replay.offset - replay.bytes);
     this.position = replay.offset;
+    this.oldest = replay.from;
+    this.painted = (replay.boots ?? []).map(({ epoch, at }) => ({ epoch, left: replay.bytes - at }));
     if (grid && replay.bytes > 0) this.sink.holdGrid(grid);
   }
 
@@ -137,14 +220,14 @@ export class Output {
     this.position = to;
     this.goesOn = to;
     if (this.live) this.enqueue({ from, to });
-    else this.state({ from, to }, 'it is no longer kept');
+    else this.tell({ from, to }, NOT_KEPT);
     this.passBoots();
   }
 
   /** The guest booted, and prints from this offset on. */
-  boot(offset: number, words: string): void {
+  boot(offset: number, epoch: number): void {
     this.sink.expectBoot();
-    this.boots.push({ offset, words });
+    this.boots.push({ offset, epoch, words: this.bootWords(epoch) });
     this.passBoots();
   }
 
@@ -173,21 +256,33 @@ export class Output {
   /** How many of the next bytes come before the next boot. Those of a screen have no offset. */
   private beforeBoot(bytes: number): number {
     const [boot] = this.boots;
-    if (!boot || (this.replaying?.kind === 'screen' && this.replaying.bytes > 0)) return bytes;
+    const screen = this.replaying?.kind === 'screen' ? this.replaying.bytes : 0;
+    if (screen > 0) return Math.min(bytes, screen - (this.painted[0]?.left ?? 0));
+    if (!boot) return bytes;
     return Math.min(bytes, Math.max(0, boot.offset - this.position));
   }
 
   private passBoots(): void {
+    while (this.painted[0] && this.painted[0].left >= (this.replaying?.bytes ?? 0)) {
+      this.expect(this.painted.shift()?.epoch);
+    }
     for (let next = this.boots[0]; next && next.offset <= this.position; next = this.boots[0]) {
       this.boots.shift();
-      const boot = { from: next.offset, to: next.offset, boot: next.words };
+      const boot = { from: next.offset, to: next.offset, boot: next };
       if (this.live) this.enqueue(boot);
       else this.show(boot);
     }
   }
 
+  /** Shows a boot whose place is reached. */
+  private expect(epoch: number | undefined): void {
+    if (epoch === undefined) return;
+    this.sink.expectBoot();
+    this.showBoot({ epoch, words: this.bootWords(epoch) });
+  }
+
   private startAnew(words: string): void {
-    for (const { words: lost } of this.boots.splice(0)) this.sink.boot(lost);
+    for (const { words: lost, epoch } of this.boots.splice(0)) this.sink.boot(lost, epoch);
     this.sink.expectBoot();
     this.sink.boot(words);
   }
@@ -207,7 +302,7 @@ export class Output {
   }
 
   private feed(): void {
-    while (this.ahead < AHEAD && !this.holding) {
+    while (this.ahead < AHEAD && !this.holding && !this.rebuilding) {
       const stretch = this.waiting.shift();
       if (!stretch) return;
       this.show(stretch);
@@ -216,22 +311,23 @@ export class Output {
 
   private show({ from, to, bytes, boot }: Stretch): void {
     if (boot !== undefined) return this.showBoot(boot);
-    if (!bytes) return this.state({ from, to }, 'this browser was too slow');
+    if (!bytes) return this.tell({ from, to }, 'this browser was too slow');
     this.ahead += bytes.length;
-    this.sink.write(this.decode(bytes), () => {
+    const shown = (): void => {
       this.ahead -= bytes.length;
       this.count.shown += bytes.length;
       this.shown(to, ACK_EVERY);
       this.feed();
-    });
+    };
+    this.sink.write(this.decode(bytes), shown, { offset: from, bytes });
   }
 
-  private showBoot(words: string): void {
+  private showBoot({ words, epoch }: BootNote): void {
     this.decoder = newDecoder();
-    this.sink.boot(words);
+    this.sink.boot(words, epoch);
   }
 
-  private state({ from, to }: Stretch, why: string): void {
+  private tell({ from, to }: Stretch, why: string): void {
     this.decoder = newDecoder();
     this.sink.note(`[… ${size(to - from)} of output skipped: ${why} …]`, () => {
       this.count.skipped += to - from;
@@ -278,10 +374,12 @@ export class Output {
     const { kind, bytes: left, offset } = this.replaying;
     const upTo = kind === 'history' ? offset - left : offset;
     this.position = upTo;
-    this.sink.replay(this.decode(bytes), () => {
-      if (kind === 'screen' && left === 0) this.sink.freeGrid();
+    const shown = (): void => {
+      if (kind === 'screen' && left === 0) this.sink.painted();
       this.shown(upTo, ACK_EVERY);
-    });
+    };
+    const origin = kind === 'history' ? { offset: upTo - bytes.length, bytes } : undefined;
+    this.sink.replay(this.decode(bytes), shown, origin);
   }
 
   private shown(offset: number, step: number): void {

@@ -16,7 +16,7 @@ import { LEFT, describeEnd, parseBusy } from './endings';
 import type { Ending, Holder } from './endings';
 import { fetchHistory, historyPieces } from './history';
 import { Code, penMessage, sizeMessage } from './messages';
-import type { AskedMode, ClientMessage, Hello, Mode, PowerAction, ServerMessage, Size } from './messages';
+import type { AskedMode, ClientMessage, GuestBoot, Hello, Mode, PowerAction, ServerMessage, Size } from './messages';
 import { Outbox } from './outbox';
 import { Output } from './output';
 import type { Place, Sink } from './output';
@@ -28,7 +28,7 @@ import { Reach } from './reach';
 import { Retry } from './retry';
 import { NOTHING } from './view';
 import type { Listener, View } from './view';
-import { describeLostInput, describeNoPaste } from './words';
+import { describeBootRule, describeLostInput, describeNoPaste } from './words';
 
 /** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
 const STEADY = 5000;
@@ -70,7 +70,8 @@ export class Session {
     private readonly listener: Listener,
   ) {
     this.own = new OwnSession(access);
-    this.output = new Output(sink, (offset) => this.request({ type: 'ack', offset }));
+    const ack = (offset: number): void => this.request({ type: 'ack', offset });
+    this.output = new Output(sink, ack, (epoch) => describeBootRule(this.view.attachment?.hello.server.name ?? '', epoch));
     this.keepalive = new Keepalive({
       ping: (id) => this.request({ type: 'ping', id }),
       onLatency: (milliseconds) => listener.onLatency(milliseconds),
@@ -98,6 +99,13 @@ export class Session {
     const { key } = this.own;
     if (key === undefined) throw new Error('there is no session');
     return key;
+  }
+
+  /** Fills the terminal with all output that the proxy keeps, and says whether it did. */
+  async showAll(boots: GuestBoot[]): Promise<boolean> {
+    const { key } = this.own;
+    if (key === undefined || !this.view.attachment) return false;
+    return this.output.rebuild(historyPieces(this.access.path, key), boots);
   }
 
   /** Input bytes that the proxy has not handed on yet. */
@@ -223,6 +231,8 @@ export class Session {
     if (message.type === 'replay') return this.output.expectReplay(message, this.asked.grid);
     if (message.type === 'gap') return this.output.skip(message);
     if (message.type === 'link') return this.listener.onLink(message.url);
+    if (message.type === 'boots') return this.listener.onBoots(message);
+    if (message.type === 'times') return this.listener.onTimes(message);
     if (message.type === 'pong') return this.keepalive.pong(message.id);
     if (message.type === 'ack') {
       this.outbox.acknowledge(message.input);
@@ -230,7 +240,7 @@ export class Session {
       return this.listener.onInputTaken();
     }
     if (message.type === 'epoch') {
-      this.boot(attachment.hello, message);
+      this.boot(message);
       return this.change({});
     }
     this.follow(attachment, message);
@@ -239,13 +249,14 @@ export class Session {
   /** The guest may have booted while the connection was lost. */
   private catchUp(hello: Hello): void {
     const { epoch, epoch_offset: offset = hello.offset } = hello;
-    if (epoch !== this.view.epoch) this.boot(hello, { epoch, offset });
+    if (epoch !== this.view.epoch) this.boot({ epoch, offset });
   }
 
-  private boot({ server }: Hello, { epoch, offset }: { epoch: number; offset: number }): void {
+  private boot({ epoch, offset }: { epoch: number; offset: number }): void {
     this.state = { ...this.state, epoch };
     if (this.view.progress) this.followProgress(undefined);
-    this.output.boot(offset, `── ${server.name} started, boot ${epoch} ──`);
+    this.output.boot(offset, epoch);
+    this.request({ type: 'boots' });
     this.listener.onBoot();
   }
 
@@ -273,6 +284,7 @@ export class Session {
     this.own.begin(hello);
     this.attachedAt = Date.now();
     if (this.size) this.request(this.size);
+    this.request({ type: 'boots' });
     this.keepalive.start();
     const [keptUntil, holder] = [undefined, undefined];
     this.change({ attachment, hello, epoch: hello.epoch, ending: undefined, connecting: false, keptUntil, holder });

@@ -7,16 +7,19 @@ import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
 
 import { fontFamily } from './fonts';
+import { Landmarks } from './landmarks';
+import type { Landmark } from './landmarks';
 import type { Size } from './messages';
-import type { Sink } from './output';
+import type { Origin, Sink } from './output';
 import { keep, kept } from './preferences';
 import { RESET, Resets, clear } from './reset';
 import type { Settings } from './settings';
 import type { Theme } from './theme';
 import { isInput } from './unsent';
 
-/** Lines kept above the screen: about 10 MB at 80 columns. */
+/** Lines kept above the screen: about 10 MB at 80 columns; and where all that the server keeps is shown. */
 const SCROLLBACK = 10_000;
+const SCROLLBACK_ALL = 50_000;
 
 /** On a phone, a smaller font leaves more columns. */
 const NARROW = matchMedia('(max-width: 480px)');
@@ -31,6 +34,19 @@ const SCROLL_BAR = 14;
 
 /** Milliseconds for which a window that is being resized has to rest before its grid is told. */
 const RESIZE_REST = 100;
+
+/** Who hears where things are: whenever called, in the row of the cursor. */
+export interface Observer {
+  onBoot(epoch: number): void;
+  onFound(landmark: Landmark): void;
+  /** The terminal parses these bytes, until `onParsed`. */
+  onParse(origin: Origin): void;
+  onParsed(): void;
+  /** A painted screen is shown. */
+  onPainted(): void;
+  /** The terminal is empty; the window was so many rows above the end. */
+  onEmpty(below: number): void;
+}
 
 /** Who hears what the user, or the terminal as an answer to the guest, says. */
 export interface Typist {
@@ -51,6 +67,8 @@ export class Screen implements Sink {
   readonly term: Terminal;
   private readonly fit = new FitAddon();
   private readonly resets = new Resets();
+  private readonly landmarks = new Landmarks();
+  observer: Observer | undefined;
   private muted = false;
   private watches = false;
   /** Boots that are known and whose output has not come yet. */
@@ -105,29 +123,53 @@ export class Screen implements Sink {
     this.open();
   }
 
-  write(text: string, shown: () => void): void {
+  write(text: string, shown: () => void, origin: Origin): void {
     this.typist.onNews();
-    this.parse(text, shown);
+    this.parse(text, shown, origin);
   }
 
   /** The terminal answers queries while it parses them, so that is when it must not be heard. */
-  replay(text: string, shown: () => void): void {
+  replay(text: string, shown: () => void, origin?: Origin): void {
     this.term.write('', () => (this.muted = true));
-    this.parse(text, () => {
+    const heard = (): void => {
       this.muted = false;
       shown();
+    };
+    this.parse(text, heard, origin);
+  }
+
+  empty(): void {
+    this.cut();
+    this.term.options.scrollback = SCROLLBACK_ALL;
+    const { term } = this;
+    let below = 0;
+    term.write('', () => (below = term.buffer.active.baseY - term.buffer.active.viewportY));
+    term.write('\x18\x1bc', () => {
+      this.applySettings();
+      this.observer?.onEmpty(below);
     });
+  }
+
+  /** Whether rows were dropped that the terminal could hold. */
+  get isFull(): boolean {
+    const { length } = this.term.buffer.normal;
+    return this.term.options.scrollback === SCROLLBACK && length >= SCROLLBACK + this.term.rows;
   }
 
   /** CAN ends an escape sequence that was cut off, and SGR 0 keeps its colors out of the note. */
   note(text: string, shown?: () => void): void {
-    this.resets.cut();
+    this.cut();
     this.term.write(`\x18\x1b[0m\r\n${rule(text)}`, shown);
   }
 
   holdGrid(grid: { rows: number; cols: number }): void {
     this.held = grid;
     this.lay();
+  }
+
+  painted(): void {
+    this.freeGrid();
+    this.observer?.onPainted();
   }
 
   freeGrid(): void {
@@ -140,13 +182,11 @@ export class Screen implements Sink {
     this.boots += 1;
   }
 
-  boot(text: string, shown?: () => void): void {
-    this.resets.cut();
+  boot(text: string, epoch?: number): void {
+    this.cut();
     this.reset();
-    this.term.write(rule(text), () => {
-      this.boots -= 1;
-      shown?.();
-    });
+    if (epoch !== undefined) this.term.write('', () => this.observer?.onBoot(epoch));
+    this.term.write(rule(text), () => void (this.boots -= 1));
   }
 
   /** Whether the program in the guest wants pastes in one piece. */
@@ -209,13 +249,24 @@ export class Screen implements Sink {
   }
 
   /** Resets of the guest are ours. */
-  private parse(text: string, shown: () => void): void {
-    const [first = '', ...others] = this.resets.split(text);
-    this.term.write(first, others.length === 0 ? shown : undefined);
-    others.forEach((part, index) => {
-      this.reset();
-      this.term.write(part, index === others.length - 1 ? shown : undefined);
+  private parse(text: string, shown: () => void, origin?: Origin): void {
+    if (origin) this.term.write('', () => this.observer?.onParse(origin));
+    this.resets.split(text).forEach((part, index) => {
+      if (index > 0) this.reset();
+      for (const { text: piece, found } of this.landmarks.split(part)) {
+        this.term.write(piece, found && (() => this.observer?.onFound(found)));
+      }
     });
+    this.term.write('', () => {
+      this.observer?.onParsed();
+      shown();
+    });
+  }
+
+  /** The stream of text breaks off here. */
+  private cut(): void {
+    this.resets.cut();
+    this.landmarks.begin();
   }
 
   /** Sets everything back but what was printed, which goes into the scrollback. */

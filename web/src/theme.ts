@@ -16,6 +16,12 @@ export type Colors = keyof typeof COLORS;
 /** The least contrast of the terminal's texts. */
 const CONTRAST: Record<Colors, number> = { own: 4.5, solarized: 4.5, contrast: 7 };
 
+export interface Ticks {
+  boot: string;
+  panic: string;
+  login: string;
+}
+
 export class Theme {
   private readonly isSystemDark = matchMedia('(prefers-color-scheme: dark)');
   private onChange: () => void = () => undefined;
@@ -42,6 +48,12 @@ export class Theme {
   /** Behind what a search found, and behind the one that is looked at, whose text is black. */
   get marks(): [match: string, active: string] {
     return this.isDark ? ['#5c4a17', '#ffb000'] : ['#ffe9a3', '#ff9d2e'];
+  }
+
+  /** The colors of marks in the scroll bar. */
+  get ticks(): Ticks {
+    const { cursor: boot, red: panic, blue: login } = this.terminal.theme;
+    return { boot, panic, login } as Ticks;
   }
 
   /** Goes to the next of light, dark and the system's. */

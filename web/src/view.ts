@@ -3,7 +3,7 @@
 
 import type { Attachment } from './attachment';
 import type { Ending, Holder } from './endings';
-import type { Hello } from './messages';
+import type { Boots, Hello, Times } from './messages';
 import type { Progress } from './power';
 
 /** The state of the console. */
@@ -58,6 +58,10 @@ export interface Listener {
   /** The proxy acknowledged input. */
   onInputTaken(): void;
   onBoot(): void;
+  /** The boots of which the proxy knows, and how much output it keeps. */
+  onBoots(boots: Boots): void;
+  /** When output arrived, as was asked for. */
+  onTimes(times: Times): void;
   onLatency(milliseconds: number | undefined): void;
   /** The watch link came that was asked for. */
   onLink(url: string): void;

@@ -1,7 +1,7 @@
 // The sentences about the state of a session. Pure functions of what the proxy said.
 
 import type { Attachment } from './attachment';
-import type { Viewer } from './messages';
+import type { GuestBoot, Viewer } from './messages';
 import { plain } from './plain';
 import { duration, format } from './times';
 import type { View } from './view';
@@ -197,6 +197,27 @@ function describeTime(since: string | undefined, now: Date): string {
   const today = start.toDateString() === now.toDateString();
   const day = today ? '' : `${format(start, { day: 'numeric', month: 'short' })}, `;
   return `${day}${format(start, { hour: '2-digit', minute: '2-digit' })}`;
+}
+
+/** In the terminal, where the output of a boot begins. */
+export function describeBootRule(server: string, epoch: number): string {
+  return `── ${server} started, boot ${epoch} ──`;
+}
+
+/** `Boot 3 · today 04:58`, in the reader's own clock. */
+export function describeBoot(epoch: number, time: string | undefined, now: Date): string {
+  const start = new Date(time ?? '');
+  const words = epoch === 0 ? 'Before boot 1' : `Boot ${epoch}`;
+  if (Number.isNaN(start.getTime())) return words;
+  const today = start.toDateString() === now.toDateString() ? 'today ' : '';
+  return `${words} · ${today}${describeTime(time, now)}`;
+}
+
+/** Its time to the second, and its kernel, as far as they are known. */
+export function describeBootFully(boot: GuestBoot | undefined): string {
+  if (!boot) return '';
+  const time = format(new Date(boot.time), { dateStyle: 'medium', timeStyle: 'medium' });
+  return boot.kernel ? `${time}, Linux ${plain(boot.kernel)}` : time;
 }
 
 /** `: reason.`, or only the full stop. */

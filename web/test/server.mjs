@@ -51,6 +51,11 @@ class Proxy {
   ports = new Map();
   /** Calls of the API that change something, as `METHOD path`. */
   changes = [];
+  /** The boots and arrival times that pages ask for, and what is kept: from an offset on, `{offset, bytes, end}`. */
+  boots = { first: 0, boots: [] };
+  times = [];
+  end = Infinity;
+  history = undefined;
   /** Answers instead of the usual one, by `METHOD path`: `[status, body]`. */
   instead = new Map();
 
@@ -61,7 +66,7 @@ class Proxy {
       handleProtocols: (offered) => (offered.has('console.v1') ? 'console.v1' : false),
     });
     sockets.on('connection', (socket, request) => {
-      this.#attempts.push(new Attempt(socket, request));
+      this.#attempts.push(new Attempt(this, socket, request));
       this.#arrived.emit('attempt');
     });
     this.http.listen(port, '127.0.0.1');
@@ -97,6 +102,12 @@ class Proxy {
   async #serve(request, response) {
     const { pathname, search } = new URL(request.url, 'http://proxy');
     this.requests.push(request.url);
+    if (pathname.endsWith('/history') && this.history) {
+      const { offset, bytes, end } = this.history(Number(new URLSearchParams(search).get('from')));
+      const next = offset + bytes.length;
+      const numbers = { 'x-console-offset': offset, 'x-console-next': next, 'x-console-end': end };
+      return response.writeHead(200, { ...HEADERS, ...numbers }).end(bytes);
+    }
     if (/^\/v[13]\//.test(pathname)) {
       const [status, body] = this.#call(request.method, pathname, new URLSearchParams(search));
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
@@ -174,7 +185,8 @@ class Attempt {
   /** Length of each binary frame. */
   frames = [];
 
-  constructor(socket, request) {
+  constructor(proxy, socket, request) {
+    this.proxy = proxy;
     this.socket = socket;
     this.query = new URL(request.url, 'http://proxy').searchParams;
     /** The grid, apart from the rest of the query: it depends on fonts. */
@@ -279,9 +291,17 @@ class Attempt {
     this.#changed.emit('change');
   }
 
+  #tellTimes({ from, to }) {
+    const before = this.proxy.times.filter(({ offset }) => offset <= from).slice(-1);
+    const within = this.proxy.times.filter(({ offset }) => offset > from && offset < to);
+    this.say({ type: 'times', from, to: Math.min(to, this.proxy.end), times: [...before, ...within] });
+  }
+
   #heed(message) {
     this.messages.push(message);
     if (message.type === 'input') this.count = message.offset;
+    if (message.type === 'boots') this.say({ type: 'boots', ...this.proxy.boots });
+    if (message.type === 'times') this.#tellTimes(message);
     if (message.type === 'ping' && this.answersPings) this.say({ type: 'pong', id: message.id });
   }
 }
