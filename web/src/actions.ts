@@ -27,6 +27,7 @@ import type { Session } from './session';
 import type { Settings } from './settings';
 import type { Site } from './site';
 import type { Screen } from './terminal';
+import { openTextSheet } from './text-sheet';
 import { COLORS, LIGHTS } from './theme';
 import type { Theme } from './theme';
 import type { Tools } from './tools';
@@ -134,8 +135,8 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
     command('reset', 'Reset…', 'power', () => machine.power('reset')),
 
     // How the page looks.
-    { id: 'larger', name: 'Larger font', place: 'view', stays: true, run: () => screen.enlarge(1) },
-    { id: 'smaller', name: 'Smaller font', place: 'view', stays: true, run: () => screen.enlarge(-1) },
+    { id: 'larger', name: 'Larger font', place: 'view', stays: true, run: () => (screen.fontSize += 1) },
+    { id: 'smaller', name: 'Smaller font', place: 'view', stays: true, run: () => (screen.fontSize -= 1) },
     {
       id: 'font',
       name: 'Font…',
@@ -231,6 +232,20 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       state: ({ attachment }) => possible(attachment?.writes ? undefined : 'you are not typing'),
       run: () => machine.send({ type: 'pen', do: 'release' }),
     },
+    {
+      id: 'copy-screen',
+      name: 'Copy screen',
+      place: 'more',
+      section: 'save',
+      run: () => clipboard.copy(screen.text(screen.shown.from, screen.shown.to)),
+    },
+    {
+      id: 'select-text',
+      name: 'Select text…',
+      place: 'more',
+      section: 'save',
+      run: () => openTextSheet(screen, (text) => void clipboard.copy(text)),
+    },
     { id: 'pop-out', name: 'Open in new window', place: 'more', section: 'save', run: () => tools.popOut() },
     { id: 'download', name: 'Download text', place: 'more', section: 'save', run: (view) => tools.download(view) },
     {
@@ -271,7 +286,7 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       place: 'more',
       section: 'end',
       run: () => {
-        screen.term.focus();
+        screen.focus();
         session.reconnect();
       },
     },
@@ -318,7 +333,7 @@ function key({ press, screen }: Page, id: string, name: string, text: string): A
       possible(takesInput ? undefined : attachment ? 'you are watching' : 'you are not connected'),
     run: () => {
       press(text);
-      screen.term.focus();
+      screen.focus();
     },
   };
 }

@@ -1,30 +1,30 @@
 // Copy and paste. Browsers offer `navigator.clipboard` on https and localhost only, and some never
 // let a page read it, so each way has a second one and a word for the user.
 
-import type { Terminal } from '@xterm/xterm';
+import type { Screen } from './terminal';
 
 export class Clipboard {
   constructor(
-    private readonly term: Terminal,
+    private readonly screen: Screen,
     private readonly say: (words: string) => void,
     private readonly onPaste: (text: string) => Promise<void>,
   ) {
     // Before xterm.js hears of it, which would send all of it at once.
-    term.element?.addEventListener('paste', (event) => this.take(event), { capture: true });
+    screen.term.element?.addEventListener('paste', (event) => this.take(event), { capture: true });
   }
 
-  async copy(): Promise<void> {
-    const text = this.term.getSelection();
+  /** Copies what is selected in the terminal, or `text`. */
+  async copy(text = this.screen.term.getSelection()): Promise<void> {
     if (!text) return this.say('Nothing is selected. Select some text, then copy.');
     if (await this.write(text)) this.say('Copied.');
     else this.say('This browser did not let the page copy. Use its own menu on the selection.');
-    this.term.focus();
+    this.screen.focus();
   }
 
   /** Copies words of ours; where that isn't possible, they are shown. */
   async copyWords(words: string): Promise<void> {
     this.say((await this.write(words)) ? `Copied: ${words}` : `Copy this yourself: ${words}`);
-    this.term.focus();
+    this.screen.focus();
   }
 
   async paste(): Promise<void> {
@@ -36,7 +36,7 @@ export class Clipboard {
         'This browser does not let the page read the clipboard. Press Ctrl+Shift+V instead.',
       );
     }
-    this.term.focus();
+    this.screen.focus();
     if (text) await this.onPaste(text);
   }
 

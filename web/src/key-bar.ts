@@ -1,5 +1,5 @@
-// Keys that a touch keyboard lacks, and those that browsers keep for themselves. Ctrl stays down until the
-// next character.
+// Keys that a touch keyboard lacks, and those that browsers keep for themselves. Ctrl and Alt stay down until the
+// next key, of this bar or of any keyboard.
 
 import { button, element } from './elements';
 import { keep, kept } from './preferences';
@@ -8,8 +8,13 @@ import { keep, kept } from './preferences';
 export interface Keys {
   readonly applicationCursor: boolean;
   press(text: string): void;
+  /** Sends what the on-screen keyboard composes: it comes before the next key. */
+  flush(): void;
+  /** Shows the on-screen keyboard, or hides it. */
+  toggleKeyboard(): void;
 }
 
+/** Arrows, with their names for screen readers. */
 const ARROWS: [label: string, name: string, final: string][] = [
   ['←', 'Left', 'D'],
   ['↓', 'Down', 'B'],
@@ -17,13 +22,15 @@ const ARROWS: [label: string, name: string, final: string][] = [
   ['→', 'Right', 'C'],
 ];
 
+const SIGNS = ['|', '/', '-', '~'];
+
 /** What a VT220 and xterm send for F1 to F12. */
 const FUNCTION_KEYS = [
   ...['OP', 'OQ', 'OR', 'OS'],
   ...[15, 17, 18, 19, 20, 21, 23, 24].map((number) => `[${number}~`),
 ];
 
-/** Beside the function keys: what browsers keep, and what touch keyboards lack. */
+/** Beside the function keys: what browsers keep, and what is rare. */
 const OTHERS: [label: string, text: string][] = [
   ['Ctrl+W', '\x17'],
   ['Ctrl+T', '\x14'],
@@ -32,20 +39,20 @@ const OTHERS: [label: string, text: string][] = [
   ['End', '\x1b[4~'],
   ['Delete', '\x1b[3~'],
   ['Insert', '\x1b[2~'],
-  ['PgUp', '\x1b[5~'],
-  ['PgDn', '\x1b[6~'],
 ];
 
 const TOUCH = matchMedia('(pointer: coarse)');
 
+/** What xterm adds to a key's number for these. */
+const ALT = 2;
+const CTRL = 4;
+
 export class KeyBar {
   private readonly bar = element('keys', HTMLElement);
-  private readonly more = document.createElement('div');
-  private readonly ctrl = button('Ctrl', () => flip(this.ctrl));
-  private readonly fn = button('Fn', () => {
-    flip(this.fn);
-    this.more.hidden = !isDown(this.fn);
-  });
+  private readonly more = row();
+  private readonly ctrl = toggle('Ctrl');
+  private readonly alt = toggle('Alt');
+  private readonly fn = toggle('Fn', (isDown) => (this.more.hidden = !isDown));
   private writes = false;
 
   constructor(keys: Keys) {
@@ -56,16 +63,18 @@ export class KeyBar {
       arrow.ariaLabel = name;
       return arrow;
     });
-    const esc = press('Esc', () => '\x1b');
-    const tab = press('Tab', () => '\t');
-    const functions = FUNCTION_KEYS.map((text, index) =>
-      press(`F${index + 1}`, () => `\x1b${text}`),
-    );
-    this.more.className = 'row';
+    const [esc, tab] = [press('Esc', () => '\x1b'), press('Tab', () => '\t')];
+    const signs = SIGNS.map((sign) => press(sign, () => sign));
+    const [up, down] = [press('PgUp', () => '\x1b[5~'), press('PgDn', () => '\x1b[6~')];
+    const functions = FUNCTION_KEYS.map((text, index) => press(`F${index + 1}`, () => `\x1b${text}`));
+    const keyboard = button('⌨', () => keys.toggleKeyboard());
+    keyboard.id = 'keyboard-key';
+    keyboard.ariaLabel = 'On-screen keyboard';
     this.more.hidden = true;
     this.more.append(...functions, ...OTHERS.map(([label, text]) => press(label, () => text)));
-    this.bar.append(this.more, row(esc, tab, this.ctrl, ...arrows, this.fn));
-    for (const toggle of [this.ctrl, this.fn]) toggle.ariaPressed = 'false';
+    const main = row(esc, tab, this.ctrl, this.alt, ...arrows, ...signs, up, down, this.fn, keyboard);
+    this.bar.append(this.more, main);
+    this.bar.addEventListener('click', () => keys.flush(), { capture: true });
     // A press must not take the focus, and with it the touch keyboard, from the terminal.
     this.bar.addEventListener('pointerdown', (event) => event.preventDefault());
     this.bar.addEventListener('mousedown', (event) => event.preventDefault());
@@ -88,22 +97,46 @@ export class KeyBar {
   show(writes: boolean): void {
     this.writes = writes;
     this.bar.hidden = !writes || !this.wanted;
-    if (this.bar.hidden) this.ctrl.ariaPressed = 'false';
+    if (this.bar.hidden) this.release();
   }
 
-  /** What `text` means while Ctrl is down. */
+  /** Whether the next key means something else. */
+  get holds(): boolean {
+    return isDown(this.ctrl) || isDown(this.alt);
+  }
+
+  /** What `text` means while Ctrl or Alt is down. Of several characters, which no key sends, none is changed. */
   modify(text: string): string {
-    if (!isDown(this.ctrl) || text.length !== 1) return text;
-    this.ctrl.ariaPressed = 'false';
-    const code = text.toUpperCase().charCodeAt(0);
-    if (text === '?') return '\x7f';
-    if (text === ' ') return '\0';
-    return code >= 0x40 && code < 0x60 ? String.fromCharCode(code & 0x1f) : text;
+    const number = (isDown(this.alt) ? ALT : 0) + (isDown(this.ctrl) ? CTRL : 0);
+    if (number === 0) return text;
+    const named = /^\x1b(?:[[O]([A-D])|\[(\d+)(~)|O([P-S]))$/.exec(text);
+    if (!named && [...text].length !== 1) return text;
+    this.release();
+    if (!named) return (number & ALT ? '\x1b' : '') + (number & CTRL ? control(text) : text);
+    const [, arrow, code, tilde, early] = named;
+    return `\x1b[${code ?? 1};${number + 1}${arrow ?? tilde ?? early}`;
+  }
+
+  private release(): void {
+    this.ctrl.ariaPressed = this.alt.ariaPressed = 'false';
   }
 }
 
-function flip(key: HTMLButtonElement): void {
-  key.ariaPressed = String(!isDown(key));
+/** What Ctrl makes of a character, where it makes something of it. */
+function control(text: string): string {
+  const code = text.toUpperCase().charCodeAt(0);
+  if (text === '?') return '\x7f';
+  if (text === ' ') return '\0';
+  return code >= 0x40 && code < 0x60 ? String.fromCharCode(code & 0x1f) : text;
+}
+
+function toggle(label: string, onFlip: (isDown: boolean) => void = () => undefined): HTMLButtonElement {
+  const made = button(label, () => {
+    made.ariaPressed = String(!isDown(made));
+    onFlip(isDown(made));
+  });
+  made.ariaPressed = 'false';
+  return made;
 }
 
 function isDown(key: HTMLButtonElement): boolean {

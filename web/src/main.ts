@@ -27,6 +27,7 @@ import type { Output } from './output';
 import { Past } from './past';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
+import { Picked } from './picked';
 import { consolePlace, loginPage, serversPage } from './places';
 import { Presence } from './presence';
 import { Search } from './search';
@@ -34,10 +35,12 @@ import { Session } from './session';
 import { hasServersPage } from './servers-page';
 import { Settings } from './settings';
 import { Site } from './site';
+import { SoftKeyboard } from './soft-keyboard';
 import { Status } from './status';
 import { Strip } from './strip';
 import { Screen } from './terminal';
 import type { Typist } from './terminal';
+import { openTextSheet } from './text-sheet';
 import { Theme } from './theme';
 import { Toolbar } from './toolbar';
 import { Tools } from './tools';
@@ -98,9 +101,7 @@ function openConsole(access: Access): void {
     },
   };
   const screen = new Screen(element('screen', HTMLElement), theme.terminal, typist, settings);
-  new Touch(screen.term, element('screen', HTMLElement), () =>
-    say('Selected. Press Copy to copy it.'),
-  );
+  new Touch(screen, element('screen', HTMLElement), () => picked.show());
   const status = new Status((offer) => void accept(offer));
   const session: Session = new Session(access, screen, {
     onChange: show,
@@ -115,7 +116,7 @@ function openConsole(access: Access): void {
   });
   const pasteBar = new PasteBar(() => {
     typing.cancelPaste('Paste canceled');
-    screen.term.focus();
+    screen.focus();
   });
   const queue = new PasteQueue(session, (progress) => pasteBar.show(progress));
   const keyBar = new KeyBar({
@@ -123,12 +124,24 @@ function openConsole(access: Access): void {
       return screen.term.modes.applicationCursorKeysMode;
     },
     press,
+    flush: () => softKeyboard.flush(),
+    toggleKeyboard: () => softKeyboard.toggle(),
+  });
+  const softKeyboard = new SoftKeyboard(screen.field, {
+    get holds() {
+      return keyBar.holds;
+    },
+    press,
   });
   const typing: Typing = new Typing(session, queue, keyBar, settings, say);
   askBeforeLeaving(() => session.view.takesInput && typing.used);
-  const clipboard = new Clipboard(screen.term, say, (text) =>
+  const clipboard = new Clipboard(screen, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
   );
+  const picked = new Picked(screen.term, {
+    copy: () => clipboard.copy(),
+    more: () => openTextSheet(screen, (text) => void clipboard.copy(text)),
+  });
   const search = new Search(
     screen.term,
     theme,
@@ -138,7 +151,7 @@ function openConsole(access: Access): void {
   const past = new Past(screen, session, theme, say, () => actions.refresh());
   const machine = new Machine(tell, (action) => {
     session.power(action);
-    screen.term.focus();
+    screen.focus();
   });
   const site = new Site(place, say, () => actions.refresh());
   const presence = new Presence();
@@ -178,7 +191,7 @@ function openConsole(access: Access): void {
   /** Sends a message to the proxy, and gives the focus back to the terminal. */
   function tell(message: ClientMessage): void {
     session.request(message);
-    screen.term.focus();
+    screen.focus();
   }
 
   function show(now: View, before: View): void {
@@ -214,7 +227,7 @@ function openConsole(access: Access): void {
     if (offer === 'servers') return location.assign(serversPage(hello?.server.name));
     if (offer === 'reopen' || offer === 'wait') return reopen(true);
     if (offer === 'command') return hello && clipboard.copyWords(urlCommand(hello));
-    screen.term.focus();
+    screen.focus();
     if (offer === 'back') await session.attach('watch', { pen: 'request' });
     else if (offer === 'watch') await session.attach('watch');
     else if (offer === 'dismiss') session.dismiss();
@@ -233,7 +246,7 @@ function openConsole(access: Access): void {
     try {
       access.token = await freshToken(console.server, console.port, access.mode === 'watch');
       keepAccess(access);
-      screen.term.focus();
+      screen.focus();
       session.reconnect();
     } catch (error) {
       if (error instanceof Fault && error.status === 401) return location.assign(loginPage());
@@ -245,7 +258,7 @@ function openConsole(access: Access): void {
   async function comeIn(offer: 'force' | 'ask'): Promise<void> {
     const answer = await (offer === 'force' ? askForce(session.view) : askToAsk(session.view));
     if (!answer) return;
-    screen.term.focus();
+    screen.focus();
     const { reason } = answer;
     await session.attach('watch', { pen: offer === 'force' ? 'force' : 'request', reason });
   }
@@ -269,7 +282,7 @@ function openConsole(access: Access): void {
   });
 
   window.serialproxy = { text: () => screen.text(), output: session.output.count };
-  screen.term.focus();
+  screen.focus();
   session.reconnect();
 }
 

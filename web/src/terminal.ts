@@ -24,6 +24,8 @@ const SCROLLBACK_ALL = 50_000;
 /** On a phone, a smaller font leaves more columns. */
 const NARROW = matchMedia('(max-width: 480px)');
 
+const TOUCH = matchMedia('(pointer: coarse)');
+
 /** Sizes of the font, in pixels: what the user may choose, and the least where a grid must fit. */
 const FONT_MIN = 8;
 const FONT_MAX = 32;
@@ -78,6 +80,8 @@ export class Screen implements Sink {
   /** Whether what the terminal says next comes from a key or the mouse. */
   private typed = false;
   private followed: Size | undefined;
+  /** The font for another's grid, where the user wants it larger than what fits. */
+  private enlarged: number | undefined;
   private chosenFont = Number(kept('font-size')) || undefined;
   private resting: ReturnType<typeof setTimeout> | undefined;
 
@@ -217,13 +221,22 @@ export class Screen implements Sink {
   follow(size: Size | undefined): void {
     if (size?.rows === this.followed?.rows && size?.cols === this.followed?.cols) return;
     this.followed = size;
+    if (!size) this.enlarged = undefined;
     this.lay();
   }
 
-  /** Makes the font larger or smaller, and keeps that. */
-  enlarge(by: number): void {
-    this.chosenFont = Math.min(FONT_MAX, Math.max(FONT_MIN, this.font + by));
-    keep('font-size', String(this.chosenFont));
+  /** In pixels. What the user chooses is kept, but for another's grid, which else fits the window. */
+  get fontSize(): number {
+    return this.term.options.fontSize ?? this.font;
+  }
+
+  set fontSize(pixels: number) {
+    const size = (least: number): number => Math.min(FONT_MAX, Math.max(least, Math.round(pixels)));
+    if (this.followed) this.enlarged = size(FONT_TINY);
+    else {
+      this.chosenFont = size(FONT_MIN);
+      keep('font-size', String(this.chosenFont));
+    }
     this.lay();
   }
 
@@ -237,15 +250,33 @@ export class Screen implements Sink {
     return options.screenReaderMode === true;
   }
 
-  /** Everything that the terminal holds, wrapped lines joined. */
-  text(): string {
+  /** What these rows of the terminal hold, or all of them; wrapped lines joined. */
+  text(from = 0, to = Infinity): string {
     const buffer = this.term.buffer.active;
     let text = '';
-    for (let at = 0; at < buffer.length; at += 1) {
+    for (let at = from; at < Math.min(to, buffer.length); at += 1) {
       const line = buffer.getLine(at);
-      text += (at > 0 && !line?.isWrapped ? '\n' : '') + (line?.translateToString(true) ?? '');
+      text += (at > from && !line?.isWrapped ? '\n' : '') + (line?.translateToString(true) ?? '');
     }
     return text.trimEnd();
+  }
+
+  /** The rows that are shown. */
+  get shown(): { from: number; to: number } {
+    const from = this.term.buffer.active.viewportY;
+    return { from, to: from + this.term.rows };
+  }
+
+  /** What has the focus while one types. */
+  get field(): HTMLTextAreaElement {
+    const { textarea } = this.term;
+    if (!textarea) throw new Error('the terminal is not open');
+    return textarea;
+  }
+
+  /** Gives the focus back, but not where that would bring an on-screen keyboard that nobody asked for. */
+  focus(): void {
+    if (!TOUCH.matches) this.term.focus();
   }
 
   /** Resets of the guest are ours. */
@@ -314,7 +345,7 @@ export class Screen implements Sink {
   }
 
   private lay(): void {
-    this.term.options.fontSize = this.font;
+    this.term.options.fontSize = this.enlarged ?? this.font;
     this.place.dataset['grid'] = this.followed ? 'theirs' : 'own';
     if (this.followed) return this.shrink(this.followed);
     if (this.held) return this.term.resize(this.held.cols, this.held.rows);
@@ -328,7 +359,7 @@ export class Screen implements Sink {
     this.term.resize(cols, rows);
     const screen = this.term.element?.querySelector<HTMLElement>('.xterm-screen');
     const { clientWidth, clientHeight } = this.place;
-    if (!screen || clientWidth === 0) return;
+    if (!screen || clientWidth === 0 || this.enlarged !== undefined) return;
     const ratio = (): number =>
       Math.min(
         (clientWidth - SCROLL_BAR) / screen.offsetWidth,

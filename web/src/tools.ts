@@ -19,7 +19,7 @@ export class Tools {
     const { rows, cols } = screen.term;
     typing.text(`stty rows ${rows} cols ${cols}`);
     typing.text('\r');
-    screen.term.focus();
+    screen.focus();
   }
 
   /** The new window has this one's storage, and takes its session over. */

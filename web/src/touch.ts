@@ -1,7 +1,10 @@
-// Fingers on the terminal, which xterm.js does not follow (xtermjs/xterm.js#5489): a swipe scrolls, a long
-// press selects a word, and moving on from there selects more. A tap stays a click.
+// Fingers on the terminal, which xterm.js does not follow (xtermjs/xterm.js#5489): a swipe scrolls and rolls on,
+// two fingers change the font, a long press selects a word, and moving on from there selects more. A tap stays a
+// click.
 
 import type { Terminal } from '@xterm/xterm';
+
+import type { Screen } from './terminal';
 
 /** Milliseconds that a finger rests before it selects. */
 const LONG_PRESS = 500;
@@ -9,98 +12,160 @@ const LONG_PRESS = 500;
 /** Pixels that a resting finger may move. */
 const SLOP = 8;
 
-/** What is left of a swipe's speed after 16 ms, and pixels in 16 ms under which it ends. */
-const FRICTION = 0.95;
-const SLOW = 0.5;
+/** Milliseconds of a swipe's end that give its speed, and within which a rolling terminal loses most of it. */
+const RECENT = 100;
+const ROLL = 325;
+
+/** Pixels in a millisecond under which a roll ends. */
+const SLOW = 0.03;
+
+/** Pixels at the upper and lower edge where a selection scrolls, and milliseconds for each row. */
+const EDGE = 24;
+const EDGE_PACE = 60;
+
+/** Milliseconds after a gesture in which the browser may still take it for a click. */
+const LATE_CLICK = 400;
 
 /** Characters of a word: of a path or an address too. */
 const WORD = /[^\s()[\]{}'",;<>|]/;
 
-/** A place in the terminal's buffer. */
+const STILL = matchMedia('(prefers-reduced-motion: reduce)');
+
+/** A place on the page, or in the terminal's buffer. */
+interface Point {
+  x: number;
+  y: number;
+}
 interface Cell {
   row: number;
   column: number;
 }
 
-type Doing = 'nothing' | 'resting' | 'scrolling' | 'selecting';
+type Doing = 'nothing' | 'resting' | 'scrolling' | 'selecting' | 'pinching';
 
 export class Touch {
   private doing: Doing = 'nothing';
-  private at = { x: 0, y: 0 };
-  /** Pixels that were swiped and are no whole row yet, and pixels of the last move. */
+  private readonly down = new Map<number, Point>();
+  private at: Point = { x: 0, y: 0 };
+  /** Whether the finger has not moved yet. */
+  private rests = false;
+  /** Pixels that were swiped and are no whole row yet. */
   private rest = 0;
-  private speed = 0;
+  private moves: { y: number; time: number }[] = [];
+  private pinch = { apart: 1, font: 1 };
   private anchor: { from: Cell; to: Cell } | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private rolling: number | undefined;
+  /** Until when no click is meant, as `performance.now()` counts. */
+  private noClickUntil = 0;
+
+  private readonly term: Terminal;
 
   constructor(
-    private readonly term: Terminal,
+    private readonly terminal: Screen,
     private readonly place: HTMLElement,
     private readonly onSelected: () => void,
   ) {
-    const active = { passive: false };
-    place.addEventListener('touchstart', (event) => this.start(event), active);
-    place.addEventListener('touchmove', (event) => this.move(event), active);
-    place.addEventListener('touchend', (event) => this.end(event), active);
-    place.addEventListener('touchcancel', () => this.stop());
-    // The browser's own menu of a long press would take the selection's place.
-    place.addEventListener('contextmenu', (event) => {
-      if (this.doing === 'selecting') event.preventDefault();
-    });
+    this.term = terminal.term;
+    const on = (type: 'down' | 'move' | 'up' | 'cancel', act: (event: PointerEvent) => void): void =>
+      place.addEventListener(`pointer${type}`, (event) => event.pointerType === 'mouse' || act(event));
+    on('down', (event) => this.start(event));
+    on('move', (event) => this.move(event));
+    on('up', (event) => this.end(event));
+    on('cancel', (event) => this.end(event));
+    // A click would take the selection away or bring the keyboard; so would the browser's own menu of a long press.
+    for (const type of ['mousedown', 'mouseup', 'click', 'contextmenu'] as const) {
+      place.addEventListener(type, (event) => this.isNoClick(type) && swallow(event), { capture: true });
+    }
   }
 
-  private start(event: TouchEvent): void {
+  private isNoClick(type: string): boolean {
+    return performance.now() < this.noClickUntil || (type === 'contextmenu' && this.down.size > 0);
+  }
+
+  private start(event: PointerEvent): void {
+    // The row under the finger may be drawn anew, and then hears no more of it.
+    this.place.setPointerCapture(event.pointerId);
+    this.down.set(event.pointerId, pointOf(event));
+    const rolled = this.rolling !== undefined;
     this.stop();
-    const [finger, another] = event.touches;
-    if (!finger || another) return;
+    const [one, other, ...more] = [...this.down.values()];
+    if (one && other && more.length === 0) return this.startPinch(one, other);
+    if (!one || other) return;
+    // A tap only stops what rolls.
+    if (rolled) this.noClickUntil = Infinity;
     this.doing = 'resting';
-    this.at = { x: finger.clientX, y: finger.clientY };
-    this.rest = this.speed = 0;
+    this.rests = true;
+    this.at = one;
+    this.rest = 0;
+    this.moves = [{ y: one.y, time: event.timeStamp }];
     this.timer = setTimeout(() => this.select(), LONG_PRESS);
   }
 
-  private move(event: TouchEvent): void {
-    const [finger, another] = event.touches;
-    if (!finger || another) return this.stop();
-    const { clientX: x, clientY: y } = finger;
-    if (this.doing === 'resting') {
-      if (Math.hypot(x - this.at.x, y - this.at.y) < SLOP) return;
-      clearTimeout(this.timer);
-      this.doing = 'scrolling';
-    }
+  private move(event: PointerEvent): void {
+    if (!this.down.has(event.pointerId)) return;
+    const now = pointOf(event);
+    this.down.set(event.pointerId, now);
+    const was = this.at;
+    if (this.doing === 'pinching') return this.pinchTo();
     if (this.doing === 'nothing') return;
-    event.preventDefault();
-    const { x: wasX, y: wasY } = this.at;
-    this.at = { x, y };
+    if (this.rests && Math.hypot(now.x - was.x, now.y - was.y) < SLOP) return;
+    this.rests = false;
+    clearTimeout(this.timer);
+    this.at = now;
     if (this.doing === 'selecting') return this.extend();
+    this.doing = 'scrolling';
     // Where another's grid is larger than the window, the window moves over it first.
-    this.place.scrollLeft += wasX - x;
-    this.speed = wasY - y;
-    this.scroll(this.speed);
+    this.place.scrollLeft += was.x - now.x;
+    this.moves = this.moves.filter(({ time }) => event.timeStamp - time < RECENT);
+    this.moves.push({ y: now.y, time: event.timeStamp });
+    this.scroll(was.y - now.y);
   }
 
-  private end(event: TouchEvent): void {
+  private end(event: PointerEvent): void {
     const { doing } = this;
+    this.down.delete(event.pointerId);
     this.stop();
-    // Else a click follows, which would take the selection away.
-    if (doing === 'selecting') {
-      event.preventDefault();
-      this.onSelected();
-    }
-    if (doing === 'scrolling') this.roll();
+    if (this.noClickUntil === Infinity) this.noClickUntil = performance.now() + LATE_CLICK;
+    if (doing === 'selecting') this.onSelected();
+    if (doing === 'scrolling' && event.type === 'pointerup' && !STILL.matches) this.roll(event.timeStamp);
   }
 
   private stop(): void {
     clearTimeout(this.timer);
+    if (this.rolling !== undefined) cancelAnimationFrame(this.rolling);
+    this.rolling = undefined;
     this.doing = 'nothing';
   }
 
+  private startPinch(one: Point, other: Point): void {
+    this.doing = 'pinching';
+    this.pinch = { apart: apart(one, other), font: this.terminal.fontSize };
+  }
+
+  private pinchTo(): void {
+    const [one, other] = [...this.down.values()];
+    if (!one || !other) return;
+    const { apart: before, font } = this.pinch;
+    const wanted = Math.round((font * apart(one, other)) / before);
+    if (wanted !== this.terminal.fontSize) this.terminal.fontSize = wanted;
+  }
+
   /** The swipe goes on for a while by itself. */
-  private roll(): void {
-    this.speed *= FRICTION;
-    if (Math.abs(this.speed) < SLOW) return;
-    this.scroll(this.speed);
-    this.timer = setTimeout(() => this.roll(), 16);
+  private roll(ended: number): void {
+    const [first] = this.moves.filter(({ time }) => ended - time < RECENT);
+    if (!first || first.time === ended) return;
+    let speed = (first.y - this.at.y) / (ended - first.time);
+    let last = performance.now();
+    const step = (): void => {
+      const now = performance.now();
+      const passed = now - last;
+      last = now;
+      this.scroll(speed * passed);
+      speed *= Math.exp(-passed / ROLL);
+      this.rolling = Math.abs(speed) < SLOW ? undefined : requestAnimationFrame(step);
+    };
+    this.rolling = requestAnimationFrame(step);
   }
 
   private scroll(pixels: number): void {
@@ -122,13 +187,13 @@ export class Touch {
 
   private select(): void {
     this.doing = 'selecting';
-    const cell = this.under();
-    this.anchor = this.word(cell);
+    this.noClickUntil = Infinity;
+    this.anchor = this.word(this.under());
     navigator.vibrate?.(10);
     this.extend();
   }
 
-  /** Selects from the word of the long press to that under the finger. */
+  /** Selects from the word of the long press to that under the finger, and beyond the edge where that moved there. */
   private extend(): void {
     const { anchor, term } = this;
     if (!anchor) return;
@@ -137,6 +202,13 @@ export class Touch {
     const last = before(here.to, anchor.to) ? anchor.to : here.to;
     const cells = (last.row - first.row) * term.cols + last.column - first.column + 1;
     term.select(first.column, first.row, cells);
+    const { top, bottom } = this.place.getBoundingClientRect();
+    const beyond = this.at.y < top + EDGE ? -1 : this.at.y > bottom - EDGE ? 1 : 0;
+    if (this.rests || beyond === 0) return;
+    this.timer = setTimeout(() => {
+      term.scrollLines(beyond);
+      this.extend();
+    }, EDGE_PACE);
   }
 
   private word({ row, column }: Cell): { from: Cell; to: Cell } {
@@ -169,6 +241,19 @@ export class Touch {
     const screen = this.term.element?.querySelector('.xterm-screen') ?? this.place;
     return screen.getBoundingClientRect();
   }
+}
+
+function pointOf({ clientX: x, clientY: y }: PointerEvent): Point {
+  return { x, y };
+}
+
+function apart(one: Point, other: Point): number {
+  return Math.max(1, Math.hypot(one.x - other.x, one.y - other.y));
+}
+
+function swallow(event: Event): void {
+  event.preventDefault();
+  event.stopPropagation();
 }
 
 function before(one: Cell, other: Cell): boolean {

@@ -1,0 +1,38 @@
+// The terminal's text as text of the page, for what cannot be selected in the terminal: with the handles of a phone,
+// and more than one screen of it.
+
+import { buttons, openDialog } from './dialog';
+import { button, make } from './elements';
+import type { Screen } from './terminal';
+
+/** Rows above the screen at most: a browser takes long to lay out more. */
+const ABOVE = 2000;
+
+/** Shows what is on the screen and above it; what is selected there is selected here. `copy` gets what is chosen. */
+export function openTextSheet(screen: Screen, copy: (text: string) => void): void {
+  const { from } = screen.shown;
+  const selected = screen.term.getSelection();
+  const above = screen.text(Math.max(0, from - ABOVE), from);
+  const here = make('span', '', screen.text(from));
+  const text = make('pre', '', above ? `${above}\n` : '', here);
+  text.tabIndex = 0;
+  const take = (label: string, chosen: () => string): HTMLButtonElement =>
+    button(label, () => {
+      const wanted = chosen();
+      if (wanted) dialog.close();
+      copy(wanted);
+    });
+  const row = buttons(
+    button('Close', () => dialog.close()),
+    take('Copy all', () => text.textContent ?? ''),
+    take('Copy selection', () => String(getSelection())),
+  );
+  // A press would take the selection away.
+  row.addEventListener('mousedown', (event) => event.preventDefault());
+  const name = 'Text of the terminal';
+  const dialog = openDialog(name, [make('h2', '', name), text, row], text);
+  dialog.element.classList.add('text-sheet');
+  here.scrollIntoView();
+  const [node, at] = [here.firstChild, here.textContent?.indexOf(selected) ?? -1];
+  if (node && selected && at >= 0) getSelection()?.setBaseAndExtent(node, at, node, at + selected.length);
+}
