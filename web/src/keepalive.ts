@@ -128,6 +128,7 @@ export class Keepalive {
     if (silent >= SILENCE && this.answers) return this.listener.onSilence();
     if (silent < PONG || this.told || !(this.answers || this.typedAt !== undefined)) return;
     this.told = true;
+    this.listener.onLatency(undefined);
     this.listener.onUnanswered(Math.max(this.typedAt ?? sentAt, this.heardAt));
   }
 }

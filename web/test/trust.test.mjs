@@ -39,6 +39,7 @@ test('a key that is not acknowledged makes the page ping after 2 s, and 1 s late
   await see(status(page, 'connected · you are typing'));
   await page.clock.runFor(100);
   await see(status(page, 'no answer for 3 s'));
+  assert.equal(await page.locator('#latency').isVisible(), false);
   assert.equal(await mark(page), AMBER);
   await page.clock.runFor(1000);
   await see(status(page, 'no answer for 4 s'));
