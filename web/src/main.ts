@@ -191,7 +191,9 @@ function openConsole(access: Access): void {
   /** Sends a message to the proxy, and gives the focus back to the terminal. */
   function tell(message: ClientMessage): void {
     session.request(message);
-    screen.focus();
+    // Who comes to type wants the on-screen keyboard too.
+    if (message.type === 'pen') screen.term.focus();
+    else screen.focus();
   }
 
   function show(now: View, before: View): void {
@@ -282,7 +284,8 @@ function openConsole(access: Access): void {
   });
 
   window.serialproxy = { text: () => screen.text(), output: session.output.count };
-  screen.focus();
+  // No keyboard comes by itself, where nobody pressed anything.
+  screen.term.focus();
   session.reconnect();
 }
 

@@ -16,6 +16,7 @@ const ALICE = 'a11ce000-0000-4000-8000-000000000000';
 /** A page on a phone, and its fingers. */
 async function phone(hello, options = {}) {
   const { page, session } = await at.attach(hello, { ...PHONE, ...options });
+  await page.getByLabel('Terminal input').blur();
   return { page, session, finger: await fingerOf(page) };
 }
 
