@@ -19,7 +19,7 @@ use crate::fault::Fault;
 pub(crate) const POLICY: &str = "os_compute_api:os-remote-consoles";
 
 /// Longest life of a token, whatever the options say: ten years, so that no time overflows.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The console that a caller asks for.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,8 @@ impl Api {
         // A session that only watches may not control the guest.
         let operator = mode == Mode::Write && caller.role >= Role::Member;
         let user = caller.user.clone();
-        let grant = Grant { line, project, user, mode, operator, wait, expires, host: None };
+        let grant =
+            Grant { line, project, user, mode, operator, wait, expires, host: None, link: None };
         let token = self.grants.authorize(grant).await?;
         let (user, server) = (&caller.user, line.server);
         let mode = mode.as_str();

@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::LinkId;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::id::SessionId;
 
@@ -38,6 +39,13 @@ pub(crate) struct LinePath(pub(crate) LineKey);
 /// `{session}` of a path.
 #[derive(Debug)]
 pub(crate) struct SessionPath(pub(crate) SessionId);
+
+/// `{server}/{port}` and `{link}` of a path.
+#[derive(Debug)]
+pub(crate) struct LinkPath {
+    pub(crate) line: LineKey,
+    pub(crate) link: LinkId,
+}
 
 /// The name of a user or token, the last part of a path.
 #[derive(Debug)]
@@ -110,6 +118,18 @@ impl FromRequestParts<Arc<Api>> for LinePath {
         let text = param(&params, "port");
         let port = text.parse().map_err(|_| bad("port", text, PORT))?;
         Ok(Self(LineKey { server, port }))
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for LinkPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Fault> {
+        let LinePath(line) = LinePath::from_request_parts(parts, api).await?;
+        let params = params(parts, api).await?;
+        let text = param(&params, "link");
+        let link = text.parse().map_err(|_| bad("link", text, "the id of a link"))?;
+        Ok(Self { line, link })
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_proto::api::NewLink;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::api::SessionState;
 use serialproxy_proto::api::Status;
@@ -50,6 +51,7 @@ pub(crate) fn is_required(body: &str) -> bool {
         "Boot",
         "Login",
         "LogIn",
+        "NewLink",
         "NewPassword",
         "NewToken",
         "NewUser",
@@ -198,9 +200,34 @@ fn lines() -> Named {
                     ("protocol", words(&[Protocol::Raw, Protocol::ConsoleV1])),
                     ("state", words(&[SessionState::Live, SessionState::Detached])),
                 ]),
-                &[("ends_in", count())],
+                &[("ends_in", count()), ("link", uuid())],
             ),
         ),
+        (
+            "NewLink",
+            json!({
+                "type": "object",
+                "properties": {
+                    "mode": mode(),
+                    "seconds": {"type": "integer", "minimum": NewLink::LEAST_SECONDS},
+                },
+                "required": ["mode", "seconds"],
+                "additionalProperties": false,
+            }),
+        ),
+        (
+            "Link",
+            object(&[
+                ("id", uuid()),
+                ("mode", mode()),
+                ("user", text()),
+                ("created", time()),
+                ("expires", time()),
+                ("sessions", count()),
+            ]),
+        ),
+        ("MadeLink", object(&[("link", reference("Link")), ("url", text())])),
+        ("Links", with(object(&[("links", list("Link")), ("longest", count())]), &unreachable)),
         ("Sessions", with(object(&[("sessions", list("Session"))]), &unreachable)),
     ]
 }

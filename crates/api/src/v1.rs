@@ -2,6 +2,7 @@
 
 mod audit;
 mod lines;
+mod links;
 mod login;
 mod scripts;
 mod servers;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> Vec<Route> {
     ];
     routes.extend(audit::routes());
     routes.extend(lines::routes());
+    routes.extend(links::routes());
     routes.extend(login::routes());
     routes.extend(scripts::routes());
     routes.extend(sessions::routes());

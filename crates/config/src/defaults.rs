@@ -72,6 +72,7 @@ impl Default for Config {
             },
             consoleauth: ConsoleAuth {
                 token_ttl: Duration::from_secs(600),
+                link_ttl: Duration::from_secs(86_400),
                 enforce_session_timeout: false,
                 single_use: false,
             },

@@ -199,6 +199,8 @@ pub enum TlsVersion {
 pub struct ConsoleAuth {
     /// How long a console token lives.
     pub token_ttl: Duration,
+    /// The longest lifetime of a link that a user shares; zero where nobody can share one.
+    pub link_ttl: Duration,
     /// Whether a live session ends when its token expires.
     pub enforce_session_timeout: bool,
     /// Whether a token is good for one attach only.

@@ -103,10 +103,13 @@ impl GuestCommands {
     ///
     /// # Errors
     ///
-    /// In words, if the session may only watch, or has created too many.
+    /// In words, if the session may only watch, was opened by a shared link, or has created too many.
     pub(crate) fn link(&self) -> Result<(), String> {
         if !self.keyboard.may_write() {
             return Err("only a session that may type can create links for watching".into());
+        }
+        if self.keyboard.is_shared() {
+            return Err("a session that a shared link opened cannot create links".into());
         }
         if self.links.fetch_add(1, Ordering::Relaxed) >= LINKS {
             return Err("this session has created too many links: use one of them".into());
@@ -165,6 +168,7 @@ impl GuestCommands {
             // If the session's time is limited, its links end at the same time.
             expires: self.keyboard.limit().map_or(expires, |limit| limit.min(expires)),
             host: None,
+            link: None,
         }
     }
 

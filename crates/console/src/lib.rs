@@ -13,6 +13,7 @@ mod dialogue;
 pub mod fuzz;
 mod guest_command;
 mod keepalive;
+mod links;
 mod record;
 mod session;
 mod socket;
@@ -34,6 +35,7 @@ use serialproxy_proto::compute::LineBook;
 use serialproxy_proto::compute::Servers;
 use serialproxy_proto::token::Grant;
 
+pub use crate::links::end_with_links;
 use crate::record::Recorder;
 pub use crate::session::Session;
 pub use crate::session::refuse;

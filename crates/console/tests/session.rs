@@ -100,6 +100,7 @@ impl Rig {
             operator: true,
             wait: true,
             limit: None,
+            link: None,
             protocol,
             address: "192.0.2.1".into(),
             source: None,

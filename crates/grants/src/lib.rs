@@ -19,6 +19,8 @@ use serialproxy_store::StoreError;
 pub use crate::api_tokens::ApiToken;
 use crate::file::File;
 use crate::shared::Shared;
+pub use crate::tokens::LINKS;
+pub use crate::tokens::OWN_LINKS;
 pub use crate::users::User;
 
 /// How long a call on shared grants may take, whatever number of requests to etcd it needs.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `grants/SHA256` | a console token's grant |
 //! | `granted/SERVER/SHA256` | that this token is for that server |
+//! | `links/SERVER/PORT/ID` | the shared link of that id: its grant, and its token's digest |
 //! | `spent/SHA256` | that this single-use token was used; the one key that hosts without the API write |
 //! | `apitokens/SHA256` | an API token's user |
 //! | `tokennames/NAME` | the API token of that name |

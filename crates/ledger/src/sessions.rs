@@ -12,6 +12,7 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::kept::KeptSession;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
+use serialproxy_store::columns::link;
 use serialproxy_store::columns::server;
 use serialproxy_store::columns::time;
 
@@ -28,7 +29,7 @@ impl Ledger {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
             "SELECT id, server, serial_port, keys, token, project, user, may, operator, ends, since, writes,
-                    address
+                    address, link
              FROM sessions",
         )?;
         let rows = statement.query_map([], session)?;
@@ -63,8 +64,8 @@ fn keep(transaction: &Transaction<'_>, session: &KeptSession) -> rusqlite::Resul
         .prepare_cached(
             "INSERT OR REPLACE INTO sessions
              (id, server, serial_port, keys, token, project, user, may, operator, ends, since, writes,
-              address)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+              address, link)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             session.id.to_string(),
@@ -80,6 +81,7 @@ fn keep(transaction: &Transaction<'_>, session: &KeptSession) -> rusqlite::Resul
             session.since.as_millisecond(),
             session.writes,
             session.address,
+            session.link.map(|link| link.to_string()),
         ])
 }
 
@@ -99,6 +101,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<KeptSession> {
         since: time(row.get(10)?),
         writes: row.get(11)?,
         address: row.get(12)?,
+        link: link(row, 13)?,
     })
 }
 
@@ -127,6 +130,7 @@ impl FromSql for Digests {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use serialproxy_proto::id::LinkId;
     use serialproxy_proto::id::ServerId;
 
     use super::*;
@@ -145,6 +149,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             writes: true,
             address: "192.0.2.1:4000".to_owned(),
+            link: Some(LinkId::new()),
         }
     }
 

@@ -440,6 +440,7 @@ impl Attachment {
             can: self.line.allows(&self.session),
             // All grants but Nova's name a project.
             nova: self.session.project.is_none(),
+            shared: self.session.link.is_some(),
             terminal,
         }));
         for message in status.greeting(&self.session) {

@@ -147,6 +147,11 @@ impl Keyboard {
         self.session.limit
     }
 
+    /// Whether a shared link opened the session.
+    pub fn is_shared(&self) -> bool {
+        self.session.link.is_some()
+    }
+
     /// The line.
     pub fn line(&self) -> LineKey {
         self.line.key

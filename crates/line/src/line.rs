@@ -17,6 +17,7 @@ use serialproxy_proto::pen::Holder;
 use serialproxy_proto::terminal::LineFeed;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::ResumeKey;
+use serialproxy_proto::token::TokenDigest;
 use serialproxy_screen::Sight;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -192,6 +193,13 @@ impl Line {
         true
     }
 
+    /// The sessions that shared links opened, each with the digest of its link's token.
+    pub fn of_links(&self) -> Vec<(SessionId, TokenDigest)> {
+        let all = self.0.roster.members();
+        let shared = all.iter().filter(|session| session.link.is_some());
+        shared.map(|session| (session.id, session.token)).collect()
+    }
+
     /// The sessions, as `/v1/sessions` shows them.
     pub fn sessions(&self) -> Vec<api::Session> {
         let holder = self.0.input.desk().pen().holder().map(|holder| holder.session);
@@ -216,6 +224,7 @@ impl Line {
                     None => api::SessionState::Live,
                 },
                 ends_in: absence.map(|absence| seconds_until(absence.until)),
+                link: session.link,
             }
         };
         all.iter().map(describe).collect()

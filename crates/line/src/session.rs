@@ -7,6 +7,7 @@ use serialproxy_proto::console::Action;
 use serialproxy_proto::console::Size;
 use serialproxy_proto::console::Viewer;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::LinkId;
 use serialproxy_proto::id::SessionId;
 use serialproxy_proto::kept::KeptSession;
 use serialproxy_proto::pen::Holder;
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) operator: bool,
     /// When it ends at the latest.
     pub(crate) limit: Option<Timestamp>,
+    /// Id of the shared link that opened it, if any.
+    pub(crate) link: Option<LinkId>,
     presence: Ordered<Presence>,
     progress: Ordered<Progress>,
     /// Notified when there may be news for its attachment: output, a changed status, its end.
@@ -181,6 +184,7 @@ impl Session {
             may: visitor.may,
             operator: visitor.operator,
             limit: visitor.limit,
+            link: visitor.link,
             presence: Ordered::new(Presence::new(visitor.address.clone())),
             progress: Ordered::default(),
             bell: Notify::new(),
@@ -207,6 +211,7 @@ impl Session {
             may: kept.may,
             operator: kept.operator,
             limit: kept.limit,
+            link: kept.link,
             presence: Ordered::new(presence),
             progress: Ordered::default(),
             bell: Notify::new(),
@@ -232,6 +237,7 @@ impl Session {
             may: self.may,
             operator: self.operator,
             limit: self.limit,
+            link: self.link,
             since: self.since,
             writes: holder == Some(self.id),
             address,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serialproxy_limits::Source;
 use serialproxy_proto::api::Protocol;
 use serialproxy_proto::console::Size;
+use serialproxy_proto::id::LinkId;
 use serialproxy_proto::token::Mode;
 use serialproxy_proto::token::TokenDigest;
 use uuid::Uuid;
@@ -28,6 +29,8 @@ pub struct Visitor {
     pub operator: bool,
     /// Whether a stopped guest may be attached to (`console.v1`).
     pub wait: bool,
+    /// Id of the shared link whose token it is, if any.
+    pub link: Option<LinkId>,
     /// When the session ends at the latest.
     pub limit: Option<Timestamp>,
     /// The connection's protocol.

@@ -14,6 +14,7 @@ use crate::console::LineState;
 use crate::console::ServerRef;
 use crate::endpoint;
 use crate::endpoint::Endpoint;
+use crate::id::LinkId;
 use crate::id::ServerId;
 use crate::id::SessionId;
 use crate::times::optional_time;
@@ -153,6 +154,9 @@ pub struct Session {
     /// If its connection is lost: seconds until the session ends, unless it resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_in: Option<u64>,
+    /// Id of the shared link that opened it, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkId>,
 }
 
 /// The protocol of a session.
@@ -336,6 +340,61 @@ impl Stop {
 pub struct Sysrq {
     /// The command key: a letter or digit, for example `b`.
     pub key: char,
+}
+
+/// Body of `POST /v1/lines/{server}/{port}/links`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewLink {
+    /// The most that a session may do that it opens.
+    pub mode: Mode,
+    /// Its lifetime in seconds, from [`Self::LEAST_SECONDS`] to `[consoleauth] link_ttl`.
+    pub seconds: u64,
+}
+
+impl NewLink {
+    /// The shortest lifetime.
+    pub const LEAST_SECONDS: u64 = 60;
+}
+
+/// A link that a user shared, without its token.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Link {
+    /// Its public id, with which it can be revoked.
+    pub id: LinkId,
+    /// The most that a session may do that it opens.
+    pub mode: Mode,
+    /// The user who made it.
+    pub user: String,
+    /// When it was made.
+    #[serde(serialize_with = "time")]
+    pub created: Timestamp,
+    /// When it and the sessions that it opened end.
+    #[serde(serialize_with = "time")]
+    pub expires: Timestamp,
+    /// How many sessions it opened that have not ended.
+    pub sessions: u64,
+}
+
+/// `{"link": …, "url": …}`: the answer to a [`NewLink`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MadeLink {
+    /// The link.
+    pub link: Link,
+    /// Its URL. Only this answer contains it.
+    pub url: String,
+}
+
+/// `{"links": […]}`: the live links of a line that the caller may revoke.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Links {
+    /// The links, the newest first.
+    pub links: Vec<Link>,
+    /// The longest lifetime of a link in seconds; 0 where links are turned off.
+    pub longest: u64,
+    /// Names of the hosts whose sessions are not counted, because they did not respond in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<String>,
 }
 
 /// Body of `POST /v1/servers/{id}/adopt`: may be empty.

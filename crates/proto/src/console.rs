@@ -294,6 +294,9 @@ pub struct Hello {
     /// Whether Nova creates the console URLs, so that a session cannot ask for a link.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nova: bool,
+    /// Whether a shared link opened the session, so that it cannot ask for a link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// The line's requirements for terminals.
     #[serde(default, skip_serializing_if = "TerminalSettings::is_empty")]
     pub terminal: TerminalSettings,

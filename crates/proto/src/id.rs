@@ -87,3 +87,30 @@ impl FromStr for SessionId {
         Uuid::parse_str(text).map(Self)
     }
 }
+
+/// The public id of a link that a user shared. It is not secret.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct LinkId(pub Uuid);
+
+impl LinkId {
+    /// A new random id.
+    #[allow(clippy::new_without_default, reason = "each call gives another value")]
+    pub fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for LinkId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self)
+    }
+}

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::id::LineKey;
+use crate::id::LinkId;
 use crate::id::SessionId;
 use crate::token::Mode;
 use crate::token::TokenDigest;
@@ -35,6 +36,8 @@ pub struct KeptSession {
     pub writes: bool,
     /// The address of its last connection.
     pub address: String,
+    /// Id of the shared link that opened it, if any.
+    pub link: Option<LinkId>,
 }
 
 impl KeptSession {

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::id::LineKey;
+use crate::id::LinkId;
 use crate::id::ServerId;
 
 /// A console token: a random UUID4 in its usual form with dashes, as Nova makes them.
@@ -188,6 +189,27 @@ pub struct Grant {
     pub expires: Timestamp,
     /// The only host that accepts the token, if that host requested it.
     pub host: Option<String>,
+    /// The shared link whose token it is, if any.
+    pub link: Option<SharedLink>,
+}
+
+/// A link that a user shared: its token is good for many sessions, which end with it.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct SharedLink {
+    /// Its public id, with which it can be revoked.
+    pub id: LinkId,
+    /// Id of the user who made it.
+    pub maker: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+impl SharedLink {
+    /// The name of the sessions that it opens. It differs from its maker's and from that of other
+    /// links, so that nobody is taken for another.
+    pub fn user(&self, maker: &str) -> String {
+        format!("{maker} (link {:.4})", self.id.to_string())
+    }
 }
 
 #[cfg(test)]

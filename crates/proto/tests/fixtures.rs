@@ -66,6 +66,7 @@ fn from_the_server() -> Vec<ServerMessage> {
             grace: 60,
             can: vec![Action::Write, Action::Force, Action::Power],
             nova: true,
+            shared: true,
             terminal: TerminalSettings {
                 backspace: Some(Backspace::CtrlH),
                 newline: Some(Newline::Crlf),
@@ -240,6 +241,7 @@ fn the_lists_of_the_api_are_in_the_fixtures() {
         protocol: api::Protocol::ConsoleV1,
         state: api::SessionState::Detached,
         ends_in: Some(41),
+        link: Some(of(ID)),
     };
     assert_held(
         &api::Sessions { sessions: vec![session], unreachable: vec![] },

@@ -198,6 +198,7 @@ async fn start(file: &Path) -> anyhow::Result<(TcpStream, Door)> {
         wait: false,
         expires: Timestamp::now() + 24.hours(),
         host: None,
+        link: None,
     };
     let token = grants.authorize(grant).await?;
     Ok((guest, Door { address, token: token.expose().to_owned() }))

@@ -106,7 +106,7 @@ pub(crate) async fn attach(
     };
     let consoleauth = &proxy.config.consoleauth;
     let of_nova = console.is_of_nova();
-    match consoleauth.single_use && !of_nova {
+    match consoleauth.single_use && !of_nova && console.link.is_none() {
         true => proxy.backing.spend(token, &console).await?,
         false => proxy.backing.confirm(token, &console).await?,
     }
@@ -137,7 +137,7 @@ fn visitor(
     wish: Wish,
 ) -> Visitor {
     let Wish { start, protocol, client, .. } = wish;
-    let is_limited = proxy.config.consoleauth.enforce_session_timeout;
+    let is_limited = proxy.config.consoleauth.enforce_session_timeout || console.link.is_some();
     Visitor {
         project: console.project.clone(),
         token: token.digest(),
@@ -148,6 +148,7 @@ fn visitor(
         may: console.mode,
         operator: console.operator,
         wait: console.wait,
+        link: console.link,
         limit: console.expires.filter(|_| is_limited),
         protocol,
         address: client.name(),

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::LinkId;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ pub(crate) struct Console {
     pub(crate) mode: Mode,
     pub(crate) operator: bool,
     pub(crate) wait: bool,
+    /// Id of the shared link whose token it is, if any.
+    pub(crate) link: Option<LinkId>,
     /// When the token expires, if that is known.
     pub(crate) expires: Option<Timestamp>,
     /// Where it was looked up.
@@ -40,7 +43,9 @@ pub(crate) enum Source {
 
 impl Console {
     pub(crate) fn of(grant: Grant, revocations: Option<u64>) -> Self {
-        let Grant { line, project, user, mode, operator, wait, expires, host: _ } = grant;
+        let Grant { line, project, user, mode, operator, wait, expires, host: _, link } = grant;
+        let user = link.as_ref().map_or_else(|| user.clone(), |link| link.user(&user));
+        let link = link.map(|link| link.id);
         let (project, expires) = (Some(project), Some(expires));
         Self {
             line,
@@ -49,6 +54,7 @@ impl Console {
             mode,
             operator,
             wait,
+            link,
             expires,
             source: Source::Own(revocations),
         }

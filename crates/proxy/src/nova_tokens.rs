@@ -103,6 +103,7 @@ impl NovaTokens {
             mode: Mode::Write,
             operator: false,
             wait: false,
+            link: None,
             expires: Some(expires),
             source: Source::Guest(asked),
         })

@@ -269,6 +269,7 @@ fn of_nova(token: &ConsoleToken, server: ServerId, source: Source) -> Console {
         mode: Mode::Write,
         operator: false,
         wait: true,
+        link: None,
         expires: None,
         source,
     }

@@ -56,6 +56,7 @@ fn grant(host: String, asked: WatchRequest, ttl: Duration) -> Grant {
         wait: true,
         expires: expires.min(latest),
         host: Some(host),
+        link: None,
     }
 }
 

@@ -153,6 +153,14 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE api_tokens ADD COLUMN sealed TEXT;
 ",
+    // Of a link that a user shared: its public id, its maker's id and when it was made; of a session, the
+    // link that opened it.
+    "
+    ALTER TABLE console_tokens ADD COLUMN link TEXT;
+    ALTER TABLE console_tokens ADD COLUMN maker TEXT;
+    ALTER TABLE console_tokens ADD COLUMN created INTEGER;
+    ALTER TABLE sessions ADD COLUMN link TEXT;
+",
 ];
 
 impl Store {

@@ -57,6 +57,8 @@ export interface Session {
   state: 'live' | 'detached';
   /** Seconds until it is over, where its connection is lost. */
   ends_in?: number;
+  /** Of the shared link that opened it. */
+  link?: string;
 }
 
 /** Who is logged in. */

@@ -92,6 +92,7 @@ async fn revoke(
     if !api.grants.revoke_named_api_token(&name).await? {
         return Err(Fault::NotFound(format!("Token {} could not be found.", echo(&name))));
     }
+    api.revoke_links_of(&name).await?;
     let event = caller.event(EventName::ApiTokenChanged).target(&*name);
     api.audit.record(event.cause("revoked"));
     tracing::info!(user = caller.user, token = name, "API token revoked");

@@ -112,10 +112,12 @@ async fn remove(
 ) -> Result<(), Fault> {
     let local = administer(&api, &caller)?;
     api.require_audit()?;
+    let found = api.grants.user(&name).await?.ok_or_else(|| no_such_user(&name))?;
     if !api.grants.remove_user(&name).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();
+    api.revoke_links_of(&found.0.identity.user_id).await?;
     let event = caller.event(EventName::UserChanged).target(&*name);
     api.audit.record(event.cause("removed"));
     tracing::info!(user = caller.user, removed = name, "user removed");

@@ -136,6 +136,7 @@ pub(crate) fn body_of(operation: &Value) -> &'static str {
             r#"{"auth": {"identity": {"methods": ["token"],
                 "token": {"id": "correct-horse-battery-staple"}}}}"#
         }
+        Some("NewLink") => r#"{"mode": "watch", "seconds": 600}"#,
         Some("NewPassword") => r#"{"password": "battery staple"}"#,
         Some("NewUser") => {
             r#"{"name": "alice", "project": "demo", "role": "member", "password": "correct horse"}"#
@@ -161,6 +162,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{port}", "0")
         .replace("{token_name}", "ci")
         .replace("{user_name}", "alice")
+        .replace("{link}", "11111111-2222-4333-8444-555555555555")
         .replace("{token}", "11111111-2222-4333-8444-555555555555")
 }
 

@@ -399,6 +399,7 @@ impl LineBook for Fake {
             protocol: Protocol::ConsoleV1,
             state: SessionState::Detached,
             ends_in: Some(40),
+            link: None,
         };
         let is_own = project.is_none_or(|project| project == PROJECT);
         let sessions = Vec::from_iter(is_own.then_some(session));

@@ -50,7 +50,9 @@ async fn calls(bench: &Bench) -> Vec<Call> {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let is_open = operation["security"] == json!([]) || path == "/v1/openapi.json";
-            if is_open || path == "/v3/auth/tokens" || NOWHERE.contains(&path.as_str()) {
+            // Only its maker and administrators know a link: see links.rs.
+            let is_link = path.ends_with("/{link}");
+            if is_open || is_link || path == "/v3/auth/tokens" || NOWHERE.contains(&path.as_str()) {
                 continue;
             }
             calls.extend(QUERIES.map(|query| Call {
@@ -73,9 +75,10 @@ impl Call {
         ADMIN.iter().any(|part| self.path.contains(part))
     }
 
-    /// Whether the call asks for a watcher's token, or waits for output.
+    /// Whether the call asks for a watcher's token, waits for output, or asks for a link for watching.
     fn is_to_watch(&self) -> bool {
-        self.text.contains("/get-serial-console?mode=watch") || self.path.ends_with("/wait")
+        self.text.contains("/get-serial-console?mode=watch")
+            || ["/wait", "/links"].iter().any(|end| self.path.ends_with(end))
     }
 
     fn of_unknown(&self) -> String {

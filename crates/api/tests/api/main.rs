@@ -19,6 +19,7 @@ mod guard;
 mod identity;
 mod isolation;
 mod keystone;
+mod links;
 mod login;
 mod openstack;
 mod page_login;

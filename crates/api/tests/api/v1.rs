@@ -364,6 +364,7 @@ fn grant(server: ServerId, expires: Timestamp) -> Grant {
         wait: false,
         expires,
         host: None,
+        link: None,
     }
 }
 

@@ -189,6 +189,7 @@ mod tests {
             grace: 0,
             can: vec![],
             nova: false,
+            shared: false,
             terminal: TerminalSettings::default(),
         }
     }

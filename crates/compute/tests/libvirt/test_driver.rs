@@ -287,6 +287,7 @@ fn is_good(role: &Role, server: ServerId, project: &str) -> bool {
         operator: false,
         wait: true,
         limit: None,
+        link: None,
         protocol: Protocol::ConsoleV1,
         address: "192.0.2.1:4".into(),
         source: None,

@@ -300,6 +300,14 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     works(
         "consoleauth",
+        "link_ttl",
+        Text("86400"),
+        ABOUT_SECONDS,
+        "Longest lifetime of a link that a user shares. With 0, nobody can share one.",
+        |c, v| set(&mut c.consoleauth.link_ttl, seconds(v, 0)),
+    ),
+    works(
+        "consoleauth",
         "enforce_session_timeout",
         Text("false"),
         Bool,

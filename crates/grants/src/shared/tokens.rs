@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
 use serialproxy_proto::id::LineKey;
+use serialproxy_proto::id::LinkId;
 use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::SharedLink;
 use serialproxy_proto::token::TokenDigest;
 
 use crate::GrantsError;
@@ -27,15 +29,34 @@ struct Record {
     expires: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<SharedLink>,
+}
+
+/// The stored form of a link.
+#[derive(Deserialize, Serialize)]
+struct LinkRecord {
+    /// The digest in the token's key.
+    digest: String,
+    #[serde(flatten)]
+    grant: Record,
 }
 
 impl Shared {
     pub(crate) async fn keep(&self, digest: TokenDigest, grant: Grant) -> Result<(), GrantsError> {
         let (token, of_server) = keys(digest, grant.line.server);
-        let (expires, record) = (grant.expires, Record::from(grant));
+        let expires = grant.expires;
+        let shared = LinkRecord { digest: hex(digest), grant: grant.into() };
+        let by_link = shared.grant.link_key();
         let put = async |lease| {
-            let transaction = self.etcd.transaction().put(&token, &record, Some(lease));
-            transaction.put(&of_server, &(), Some(lease)).commit().await
+            let transaction = self.etcd.transaction().put(&token, &shared.grant, Some(lease));
+            let transaction = transaction.put(&of_server, &(), Some(lease));
+            match &by_link {
+                Some(key) => transaction.put(key, &shared, Some(lease)),
+                None => transaction,
+            }
+            .commit()
+            .await
         };
         self.leases.with(expires, put).await?;
         Ok(())
@@ -67,8 +88,49 @@ impl Shared {
         let Some(grant) = found else { return Ok(false) };
         let (token, of_server) = keys(digest, grant.server);
         let transaction = self.etcd.transaction().present(&token).absent(&spent(digest));
-        let revoked = transaction.delete(&token).delete(&of_server).commit().await?;
-        Ok(revoked.is_some())
+        let transaction = transaction.delete(&token).delete(&of_server);
+        let transaction = match grant.link_key() {
+            Some(key) => transaction.delete(&key),
+            None => transaction,
+        };
+        Ok(transaction.commit().await?.is_some())
+    }
+
+    pub(crate) async fn links(
+        &self,
+        line: LineKey,
+        now: Timestamp,
+    ) -> Result<Vec<Grant>, GrantsError> {
+        let links = self.etcd.list::<LinkRecord>(&links_of(line), LISTED).await?;
+        let links = links.into_iter().map(|(_, link)| Grant::from(link.grant));
+        Ok(links.filter(|grant| grant.expires > now).collect())
+    }
+
+    pub(crate) async fn revoke_link(
+        &self,
+        line: LineKey,
+        link: LinkId,
+    ) -> Result<bool, GrantsError> {
+        let key = format!("{}{link}", links_of(line));
+        let Some(found) = self.etcd.get::<LinkRecord>(&key).await? else { return Ok(false) };
+        let transaction = self.etcd.transaction().present(&key).delete(&key);
+        let of_server = format!("granted/{}/{}", line.server, found.digest);
+        let transaction = transaction.delete(&format!("grants/{}", found.digest));
+        Ok(transaction.delete(&of_server).commit().await?.is_some())
+    }
+
+    pub(crate) async fn revoke_links_of(&self, maker: &str) -> Result<usize, GrantsError> {
+        let links = self.etcd.list::<LinkRecord>("links/", LISTED).await?;
+        let mut revoked = 0;
+        for (_, LinkRecord { grant, .. }) in links {
+            let grant = Grant::from(grant);
+            if let Some(link) = &grant.link
+                && link.maker == maker
+            {
+                revoked += usize::from(self.revoke_link(grant.line, link.id).await?);
+            }
+        }
+        Ok(revoked)
     }
 
     pub(crate) async fn revoke_tokens_of(&self, server: ServerId) -> Result<usize, GrantsError> {
@@ -79,6 +141,7 @@ impl Shared {
             .map(|(digest, ())| (format!("grants/{digest}"), format!("{all}{digest}")))
             .collect();
         self.delete_pairs(&pairs).await?;
+        self.etcd.transaction().delete_all(&format!("links/{server}/")).commit().await?;
         Ok(pairs.len())
     }
 
@@ -89,17 +152,32 @@ impl Shared {
 
 impl From<Grant> for Record {
     fn from(grant: Grant) -> Self {
-        let Grant { line, project, user, mode, operator, wait, expires, host } = grant;
+        let Grant { line, project, user, mode, operator, wait, expires, host, link } = grant;
         let LineKey { server, port } = line;
-        Self { server, port, project, user, mode, operator, wait, expires, host }
+        Self { server, port, project, user, mode, operator, wait, expires, host, link }
     }
 }
 
 impl From<Record> for Grant {
     fn from(record: Record) -> Self {
-        let Record { server, port, project, user, mode, operator, wait, expires, host } = record;
-        Self { line: LineKey { server, port }, project, user, mode, operator, wait, expires, host }
+        let Record { server, port, project, user, mode, operator, wait, expires, host, link } =
+            record;
+        let line = LineKey { server, port };
+        Self { line, project, user, mode, operator, wait, expires, host, link }
     }
+}
+
+impl Record {
+    /// The key of the link whose token it is, if any.
+    fn link_key(&self) -> Option<String> {
+        let line = LineKey { server: self.server, port: self.port };
+        self.link.as_ref().map(|link| format!("{}{}", links_of(line), link.id))
+    }
+}
+
+/// The prefix of the keys of a line's links.
+fn links_of(line: LineKey) -> String {
+    format!("links/{line}/")
 }
 
 fn token(digest: TokenDigest) -> String {

@@ -4,6 +4,7 @@
 
 mod api_tokens;
 mod file;
+mod links;
 mod permissions;
 mod shared;
 mod tokens;
@@ -67,5 +68,6 @@ fn a_grant(name: &str, expires: Timestamp) -> Grant {
         wait: false,
         expires,
         host: None,
+        link: None,
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn visitor(user: &str, mode: Mode, protocol: Protocol) -> Visitor {
         operator: true,
         wait: false,
         limit: None,
+        link: None,
         protocol,
         address: "192.0.2.1:4".into(),
         source: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()),

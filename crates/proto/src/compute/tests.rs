@@ -150,6 +150,7 @@ fn session() -> impl Strategy<Value = Session> {
             protocol,
             state,
             ends_in,
+            link: None,
         },
     )
 }

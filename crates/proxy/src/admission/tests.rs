@@ -102,6 +102,7 @@ impl Rig {
             wait: true,
             expires: Timestamp::now() + Duration::from_secs(600),
             host: None,
+            link: None,
         };
         self.grants.authorize(grant).await.unwrap()
     }
@@ -293,6 +294,7 @@ async fn a_link_that_a_session_makes_is_for_the_servers_of_its_own_project() {
         wait: true,
         expires: Timestamp::MAX,
         host: None,
+        link: None,
     };
     rig.line.belongs_to("team-b");
     let link = rig.grants.authorize(grant).await.unwrap();

@@ -280,6 +280,7 @@ impl Rig {
             operator: false,
             wait: true,
             expires: Timestamp::MAX,
+            link: None,
             host: None,
         };
         self.grants.authorize(grant).await.unwrap().expose().to_owned()

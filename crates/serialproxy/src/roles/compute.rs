@@ -125,6 +125,7 @@ async fn serve(
         libvirt: config.compute.libvirt,
         ..Listing::of(config.cluster.advertised(address.port()), Role::Compute)
     };
+    tokio::spawn(serialproxy_console::end_with_links(grants.clone(), lines.clone()));
     let host = Host {
         grants,
         servers: compute.clone(),

@@ -124,6 +124,7 @@ async fn serve(
     let metrics = monitoring.ready();
     let monitored = monitoring.serve(monitor, &shutdown);
     let tls = Tls { users: users.reception.clone(), api: relay };
+    tokio::spawn(serialproxy_console::end_with_links(grants.clone(), lines.clone()));
     let backing = Backing::Own(Host::alone(grants.clone(), &compute), None);
     let proxy = Proxy::new(config, lines.clone(), backing, tls)
         .context("[serial_console] record: cannot record sessions there")?
