@@ -10,6 +10,7 @@
 
 import type { Action, Actions, State } from './action';
 import { ask } from './ask';
+import type { Bell } from './bell';
 import type { Clipboard } from './clipboard';
 import { watchCommand } from './commands';
 import { fontsHere } from './fonts';
@@ -25,6 +26,7 @@ import type { Past } from './past';
 import type { Search } from './search';
 import type { Session } from './session';
 import type { Settings } from './settings';
+import { share } from './share';
 import type { Site } from './site';
 import type { Screen } from './terminal';
 import { openTextSheet } from './text-sheet';
@@ -35,6 +37,7 @@ import type { View } from './view';
 
 /** The parts of the page that do what is chosen. */
 export interface Page {
+  bell: Bell;
   clipboard: Clipboard;
   guestSize: GuestSize;
   keyBar: KeyBar;
@@ -54,7 +57,7 @@ export interface Page {
 }
 
 export function actionsOf(page: Page, actions: () => Actions): Action[] {
-  const { clipboard, machine, past, screen, search, session, settings, site, theme, tools } = page;
+  const { bell, clipboard, machine, past, screen, search, session, settings, site, theme, tools } = page;
   return [
     // Buttons of the header.
     {
@@ -105,11 +108,29 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
 
     // Share.
     {
+      id: 'share-link',
+      name: 'Share…',
+      place: 'share',
+      // Only a login can make links that outlive the session.
+      state: ({ hello }) => {
+        if (!site.mayReopen || hello?.nova || hello?.shared) return 'absent';
+        return possible(hello ? undefined : 'you are not connected');
+      },
+      run: ({ hello }) => hello && share(hello, (text) => clipboard.write(text)),
+    },
+    {
+      id: 'bell',
+      name: () => `Notify me${bell.isOn ? ' (on)' : ''}…`,
+      place: 'share',
+      section: 'bell',
+      run: ({ hello }) => bell.open(hello ? `${hello.server.name}:${hello.port}` : 'this console'),
+    },
+    {
       id: 'copy-link',
       name: 'Copy watch link',
       place: 'share',
       state: ({ hello, attachment }) => {
-        if (hello?.nova) return 'absent';
+        if (hello?.nova || hello?.shared) return 'absent';
         if (!attachment) return { why: 'you are not connected' };
         return possible(attachment.hello.can.includes('write') ? undefined : 'you may only watch');
       },

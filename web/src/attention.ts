@@ -1,29 +1,60 @@
-// The tab's title: the console's name, with a mark when something came while nobody looked.
+// The tab's title and icon: the console's name, with a mark when something came while nobody looked.
+
+import { element } from './elements';
 
 const MARK = '● ';
 
+/** What the user wanted to be told of. */
+const RUNG = '🔔 ';
+
+/** The icon with a dot. */
+const RUNG_ICON = `data:image/svg+xml,${encodeURIComponent(
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#12443b"/>' +
+    '<path d="m8 10 6 6-6 6M17 22h7" fill="none" stroke="#9fe0cf" stroke-width="3"/>' +
+    '<circle cx="23" cy="9" r="8" fill="#ff5a4d"/></svg>',
+)}`;
+
 export class Attention {
   private name = document.title;
-  private marked = false;
+  private mark = '';
+  private readonly icon = element('icon', HTMLLinkElement);
+  private readonly usual = this.icon.href;
 
   constructor() {
-    document.addEventListener('visibilitychange', () => document.hidden || this.set(false));
+    document.addEventListener('visibilitychange', () => this.see());
+    window.addEventListener('focus', () => this.see());
+  }
+
+  /** Whether the user looks at this tab. */
+  get isSeen(): boolean {
+    return !document.hidden && document.hasFocus();
   }
 
   /** What the tab shows. */
   rename(name: string): void {
     this.name = name;
-    this.set(this.marked);
+    this.set(this.mark);
   }
 
   /** Something came. */
   call(): void {
-    if (document.hidden && !this.marked) this.set(true);
+    if (document.hidden && !this.mark) this.set(MARK);
   }
 
-  private set(marked: boolean): void {
-    this.marked = marked;
-    const title = (marked ? MARK : '') + this.name;
+  /** Something came that the user wanted to be told of. */
+  ring(): void {
+    if (!this.isSeen) this.set(RUNG);
+  }
+
+  private see(): void {
+    if (!document.hidden && (this.mark === MARK || document.hasFocus())) this.set('');
+  }
+
+  private set(mark: string): void {
+    this.mark = mark;
+    const title = mark + this.name;
     if (document.title !== title) document.title = title;
+    const icon = mark === RUNG ? RUNG_ICON : this.usual;
+    if (this.icon.href !== icon) this.icon.href = icon;
   }
 }

@@ -18,8 +18,12 @@ export class Fault extends Error {
 }
 
 /** The answer to a call, which is JSON; none to what deletes. */
-export async function call<T = void>(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<T> {
+export async function call<T = void>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<T> {
   const init: RequestInit = { method, cache: 'no-store', credentials: 'same-origin' };
+  if (body) {
+    init.body = JSON.stringify(body);
+    init.headers = { 'content-type': 'application/json' };
+  }
   let answer: Response;
   try {
     answer = await fetch(root() + path, { ...init, signal: AbortSignal.timeout(PATIENCE) });
@@ -27,9 +31,9 @@ export async function call<T = void>(method: 'GET' | 'POST' | 'DELETE', path: st
     throw new Fault(0, 'The proxy cannot be reached. Check your network, then try again.');
   }
   if (answer.status === 204) return undefined as T;
-  const body: unknown = await answer.json().catch(() => undefined);
-  if (!answer.ok || typeof body !== 'object' || body === null) throw faultOf(answer.status, body);
-  return body as T;
+  const read: unknown = await answer.json().catch(() => undefined);
+  if (!answer.ok || typeof read !== 'object' || read === null) throw faultOf(answer.status, read);
+  return read as T;
 }
 
 /** Reads `{"conflictingRequest": {"code": 409, "message": "…"}}`. */

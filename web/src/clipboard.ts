@@ -47,7 +47,8 @@ export class Clipboard {
     if (text) void this.onPaste(text);
   }
 
-  private async write(text: string): Promise<boolean> {
+  /** Whether a text could be copied. */
+  async write(text: string): Promise<boolean> {
     return (await writeModern(text)) || writeClassic(text);
   }
 }

@@ -8,7 +8,7 @@ const LINE = 256;
 const MOST = 8;
 
 /** Escape sequences, and other control characters but line feeds. */
-const CONTROL = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|[\x00-\x09\x0b-\x1f\x7f]/g;
+export const CONTROL = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|[\x00-\x09\x0b-\x1f\x7f]/g;
 
 /** Of Linux and the BSDs. At its end, Linux says `end Kernel panic` once more. */
 const PANIC = /(?:^|[^d] )Kernel panic - not syncing|^(?:\[[\d .]{1,20}\] )?panic: /;

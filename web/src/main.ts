@@ -12,6 +12,7 @@ import { ask } from './ask';
 import type { Attachment } from './attachment';
 import { Attention } from './attention';
 import { Fault } from './calls';
+import { Bell } from './bell';
 import { Clipboard } from './clipboard';
 import { urlCommand } from './commands';
 import { element } from './elements';
@@ -95,6 +96,7 @@ function openConsole(access: Access): void {
       strip.shake();
     },
     onNews: () => attention.call(),
+    onPrinted: (text) => bell.printed(text),
     onGrid: (rows, cols) => {
       session.resize(rows, cols);
       guestSize.resize({ rows, cols });
@@ -162,8 +164,9 @@ function openConsole(access: Access): void {
     answer: (action) => tell({ type: 'pen', do: action }),
   });
   const tools = new Tools(screen, session, typing, say);
+  const bell = new Bell(attention, say, () => actions.refresh());
   const guestSize: GuestSize = new GuestSize(settings, () => fit(), () => actions.refresh());
-  const page = { clipboard, fit, guestSize, keyBar, machine, past, press, screen, search, session, settings, site, theme, tools };
+  const page = { bell, clipboard, fit, guestSize, keyBar, machine, past, press, screen, search, session, settings, site, theme, tools };
   const actions: Actions = new Actions(
     actionsOf(page, () => actions),
     () => session.view,

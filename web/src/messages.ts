@@ -44,6 +44,8 @@ export interface Hello {
   can: Action[];
   /** Whether Nova creates the console URLs: then there are neither links nor serialproxy's commands. */
   nova?: boolean;
+  /** Whether a shared link opened the session: then there are no further links. */
+  shared?: boolean;
   /** What the line wants of terminals. */
   terminal?: TerminalSettings;
 }

@@ -61,6 +61,8 @@ export interface Typist {
   onUnsent(): void;
   /** Live output, or a bell. */
   onNews(): void;
+  /** The line prints now. */
+  onPrinted(text: string): void;
   /** The grid that fits the window. */
   onGrid(rows: number, cols: number): void;
 }
@@ -129,6 +131,7 @@ export class Screen implements Sink {
 
   write(text: string, shown: () => void, origin: Origin): void {
     this.typist.onNews();
+    this.typist.onPrinted(text);
     this.parse(text, shown, origin);
   }
 

@@ -191,7 +191,7 @@ export function describeSince(since: string | undefined, now: Date): string {
 }
 
 /** `09:04`, in the reader's own clock; the day too when it isn't today; nothing where it is no time. */
-function describeTime(since: string | undefined, now: Date): string {
+export function describeTime(since: string | undefined, now: Date): string {
   const start = new Date(since ?? '');
   if (Number.isNaN(start.getTime())) return '';
   const today = start.toDateString() === now.toDateString();

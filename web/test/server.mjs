@@ -56,6 +56,8 @@ class Proxy {
   times = [];
   end = Infinity;
   history = undefined;
+  /** The bodies of these calls. */
+  bodies = [];
   /** Answers instead of the usual one, by `METHOD path`: `[status, body]`. */
   instead = new Map();
 
@@ -109,6 +111,9 @@ class Proxy {
       return response.writeHead(200, { ...HEADERS, ...numbers }).end(bytes);
     }
     if (/^\/v[13]\//.test(pathname)) {
+      let sent = '';
+      for await (const chunk of request) sent += chunk;
+      if (sent) this.bodies.push(JSON.parse(sent));
       const [status, body] = this.#call(request.method, pathname, new URLSearchParams(search));
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
       return response.end(body === undefined ? '' : JSON.stringify(body));
