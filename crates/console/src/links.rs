@@ -42,7 +42,7 @@ async fn sweep(grants: &Grants, lines: &Lines) -> Result<(), GrantsError> {
                 None => {
                     // The time limits of the sessions end them when the link expires.
                     let found = grants.validate(token, Timestamp::UNIX_EPOCH).await?;
-                    *known.entry(token).or_insert(found.is_some())
+                    *known.entry(token).or_insert_with(|| found.is_some())
                 }
             };
             if !is_live {

@@ -111,6 +111,7 @@ fn visitor(typing: &Typing) -> Visitor {
         project: Some(typing.project.clone()),
         // It has no token: it counts alone.
         token: TokenDigest::of(&Uuid::new_v4().to_string()),
+        link: None,
         user: typing.user.clone(),
         mode: Mode::Write,
         yields: false,

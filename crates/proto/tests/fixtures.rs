@@ -12,9 +12,14 @@ use serde_json::json;
 use serialproxy_proto::api;
 use serialproxy_proto::cause::Cause;
 use serialproxy_proto::console::Action;
+use serialproxy_proto::console::Arrival;
+use serialproxy_proto::console::Boot;
+use serialproxy_proto::console::BootReason;
+use serialproxy_proto::console::Boots;
 use serialproxy_proto::console::ClientMessage;
 use serialproxy_proto::console::Hello;
 use serialproxy_proto::console::LineState;
+use serialproxy_proto::console::PaintedBoot;
 use serialproxy_proto::console::PenAction;
 use serialproxy_proto::console::PenState;
 use serialproxy_proto::console::PowerAction;
@@ -22,6 +27,7 @@ use serialproxy_proto::console::ReplayKind;
 use serialproxy_proto::console::ServerMessage;
 use serialproxy_proto::console::ServerRef;
 use serialproxy_proto::console::Size;
+use serialproxy_proto::console::Times;
 use serialproxy_proto::console::Viewer;
 use serialproxy_proto::identity::LoginMethod;
 use serialproxy_proto::identity::LoginState;
@@ -35,6 +41,7 @@ use serialproxy_proto::token::Mode;
 
 const ID: &str = "a3b7c1d2-0000-4000-8000-000000000003";
 const TIME: &str = "2026-11-30T09:04:00Z";
+const MOMENT: &str = "2026-11-30T09:04:00.123Z";
 
 /// A value that JSON writes as this text.
 fn of<T: DeserializeOwned>(text: &str) -> T {
@@ -80,8 +87,20 @@ fn from_the_server() -> Vec<ServerMessage> {
         },
         ServerMessage::Epoch { epoch: 4, offset: 3000 },
         ServerMessage::Gap { from: 10, to: 20 },
-        ServerMessage::Replay { kind: ReplayKind::Screen, bytes: 7, offset: 20 },
-        ServerMessage::Replay { kind: ReplayKind::History, bytes: 7, offset: 20 },
+        ServerMessage::Replay {
+            kind: ReplayKind::Screen,
+            bytes: 7,
+            offset: 20,
+            from: Some(10),
+            boots: vec![PaintedBoot { epoch: 3, at: 2 }],
+        },
+        ServerMessage::Replay {
+            kind: ReplayKind::History,
+            bytes: 7,
+            offset: 20,
+            from: None,
+            boots: vec![],
+        },
         ServerMessage::Pen {
             state: PenState::Lost,
             session: Some(of(ID)),
@@ -114,6 +133,23 @@ fn from_the_server() -> Vec<ServerMessage> {
             seconds: 600,
         },
         ServerMessage::Pong { id: 1 },
+        ServerMessage::Boots(Boots {
+            first: 100,
+            boots: [BootReason::Started, BootReason::Rebooted]
+                .map(|reason| Boot {
+                    epoch: 3,
+                    offset: 1000,
+                    time: MOMENT.parse().unwrap(),
+                    reason,
+                    kernel: Some("6.1.0-28-amd64".into()),
+                })
+                .to_vec(),
+        }),
+        ServerMessage::Times(Times {
+            from: 10,
+            to: 20,
+            times: vec![Arrival { offset: 10, time: Some(MOMENT.parse().unwrap()) }],
+        }),
     ]
 }
 
@@ -144,14 +180,16 @@ fn from_the_page() -> Vec<ClientMessage> {
         ClientMessage::Sysrq { key: 'h' },
         ClientMessage::Link,
         ClientMessage::Ping { id: 1 },
+        ClientMessage::Boots,
+        ClientMessage::Times { from: 10, to: 20 },
         ClientMessage::Ack { offset: 2000 },
     ];
     pens.into_iter().chain(powers).chain(others).collect()
 }
 
 /// The name of a message; a new one does not compile until it is here.
-fn covered(messages: &[ServerMessage]) -> [bool; 12] {
-    let mut seen = [false; 12];
+fn covered(messages: &[ServerMessage]) -> [bool; 14] {
+    let mut seen = [false; 14];
     for message in messages {
         let at = match message {
             ServerMessage::Hello(_) => 0,
@@ -166,6 +204,8 @@ fn covered(messages: &[ServerMessage]) -> [bool; 12] {
             ServerMessage::Error { .. } | ServerMessage::Notice { .. } => 9,
             ServerMessage::Link { .. } => 10,
             ServerMessage::Pong { .. } => 11,
+            ServerMessage::Boots(_) => 12,
+            ServerMessage::Times(_) => 13,
             ServerMessage::Unknown => continue,
         };
         seen[at] = true;
@@ -191,7 +231,7 @@ where
 #[test]
 fn every_message_of_the_server_is_in_the_fixtures() {
     let messages = from_the_server();
-    assert_eq!(covered(&messages), [true; 12]);
+    assert_eq!(covered(&messages), [true; 14]);
     assert_held(&messages, &fixture("console-v1-server.json"));
 }
 
