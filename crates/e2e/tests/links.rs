@@ -1,6 +1,6 @@
 //! Links that users share: who comes in by them, with which rights, and how they end.
 
-#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "that is how a test fails")]
 
 use std::time::Duration;
 

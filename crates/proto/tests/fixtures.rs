@@ -52,34 +52,38 @@ fn web_1() -> ServerRef {
     ServerRef { id: of(ID), name: "web-1".into() }
 }
 
+fn hello() -> ServerMessage {
+    ServerMessage::Hello(Hello {
+        session: of(ID),
+        line: of(ID),
+        server: web_1(),
+        port: 1,
+        user: "carol".into(),
+        mode: Mode::Write,
+        state: LineState::Connected,
+        reason: "connected".into(),
+        cause: Some(Cause::Paused),
+        epoch: 3,
+        epoch_offset: 1000,
+        offset: 2000,
+        input: 12,
+        resume: Some("key".into()),
+        grace: 60,
+        can: vec![Action::Write, Action::Force, Action::Power],
+        nova: true,
+        shared: true,
+        terminal: TerminalSettings {
+            backspace: Some(Backspace::CtrlH),
+            newline: Some(Newline::Crlf),
+            line_feed: Some(LineFeed::NewLine),
+        },
+    })
+}
+
 /// Literals, so that a new field does not compile until it is here, and then has to be in the fixture.
 fn from_the_server() -> Vec<ServerMessage> {
     vec![
-        ServerMessage::Hello(Hello {
-            session: of(ID),
-            line: of(ID),
-            server: web_1(),
-            port: 1,
-            user: "carol".into(),
-            mode: Mode::Write,
-            state: LineState::Connected,
-            reason: "connected".into(),
-            cause: Some(Cause::Paused),
-            epoch: 3,
-            epoch_offset: 1000,
-            offset: 2000,
-            input: 12,
-            resume: Some("key".into()),
-            grace: 60,
-            can: vec![Action::Write, Action::Force, Action::Power],
-            nova: true,
-            shared: true,
-            terminal: TerminalSettings {
-                backspace: Some(Backspace::CtrlH),
-                newline: Some(Newline::Crlf),
-                line_feed: Some(LineFeed::NewLine),
-            },
-        }),
+        hello(),
         ServerMessage::State {
             state: LineState::Waiting,
             reason: "the server is SHUTOFF".into(),
@@ -133,24 +137,28 @@ fn from_the_server() -> Vec<ServerMessage> {
             seconds: 600,
         },
         ServerMessage::Pong { id: 1 },
-        ServerMessage::Boots(Boots {
-            first: 100,
-            boots: [BootReason::Started, BootReason::Rebooted]
-                .map(|reason| Boot {
-                    epoch: 3,
-                    offset: 1000,
-                    time: MOMENT.parse().unwrap(),
-                    reason,
-                    kernel: Some("6.1.0-28-amd64".into()),
-                })
-                .to_vec(),
-        }),
+        boots(),
         ServerMessage::Times(Times {
             from: 10,
             to: 20,
             times: vec![Arrival { offset: 10, time: Some(MOMENT.parse().unwrap()) }],
         }),
     ]
+}
+
+fn boots() -> ServerMessage {
+    ServerMessage::Boots(Boots {
+        first: 100,
+        boots: [BootReason::Started, BootReason::Rebooted]
+            .map(|reason| Boot {
+                epoch: 3,
+                offset: 1000,
+                time: MOMENT.parse().unwrap(),
+                reason,
+                kernel: Some("6.1.0-28-amd64".into()),
+            })
+            .to_vec(),
+    })
 }
 
 fn from_the_page() -> Vec<ClientMessage> {

@@ -287,7 +287,7 @@ mod tests {
                 ("-nothing 2>/dev/null", "", 127),
             ] {
                 // dash's echo reads escapes.
-                if command.contains("100%") && shell != &["bash"] {
+                if command.contains("100%") && *shell != ["bash"] {
                     continue;
                 }
                 assert_eq!(run_by(shell, command), (printed.into(), code), "{shell:?} {command:?}");
