@@ -54,6 +54,10 @@ test('the keyboard alone is enough, and every stop can be seen', async () => {
   await see(page.getByRole('dialog', { name: 'Port 0 of web-1' }));
   await button(page, 'Disconnect… alice, who is typing').focus();
   await page.keyboard.press('Enter');
+  // The focus is on Cancel, so that no key meant for something else does harm; the reason comes before it.
+  await see(page.getByRole('dialog', { name: 'Disconnect alice?' }));
+  assert.equal(await focused(page), 'Cancel');
+  await page.keyboard.press('Shift+Tab');
   await page.keyboard.type('go');
   await page.keyboard.press('Enter');
   await api.until(() => api.changes.length === 2, 'disconnect');
