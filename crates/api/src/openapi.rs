@@ -216,6 +216,7 @@ fn parameter(name: &str, place: &str) -> Value {
             ("Only events of the server of this name or UUID", json!({"type": "string"}))
         }
         "server" => ("UUID of the server", schema::uuid()),
+        "link" => ("Id of the link", schema::uuid()),
         "session" => ("Id of the session", schema::uuid()),
         "since" => {
             ("Only events from this time on", json!({"type": "string", "format": "date-time"}))

@@ -34,7 +34,7 @@ async fn revoke(rig: &Rig, id: &str) {
 
 #[tokio::test]
 async fn a_revoked_link_opens_nothing_and_ends_all_that_it_opened_and_nothing_else() {
-    let rig = Rig::start(&["--consoleauth-single_use", "true"]).await;
+    let rig = Rig::start(&["--consoleauth-single_use=true"]).await;
     let (id, token) = share(&rig, "watch").await;
     let (_, other) = share(&rig, "watch").await;
     let mut stays = Socket::v1(&rig.server.proxy, &other, "").await;

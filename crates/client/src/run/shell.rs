@@ -78,7 +78,7 @@ impl Script {
     /// The lines to type. The space before them keeps bash from remembering them, if it is set so.
     pub(super) fn lines(&self) -> Vec<String> {
         let (begin, end) = (&self.begin, &self.end);
-        let mut lines = vec![format!(" printf '%s%s\\n' {} {}; (eval \"$(", begin.0, begin.1)];
+        let mut lines = vec![format!(" printf '%s%s\\n' {} {}; (eval \" $(", begin.0, begin.1)];
         for piece in quoted(&self.command) {
             if let Some(line) = lines.last_mut() {
                 let _ = write!(line, "printf '{piece}'");

@@ -150,7 +150,7 @@ fn group_names_have_no_case_and_option_names_have() {
     assert_eq!(
         error_of("consoleauth", "Token_TTL = 1"),
         "a.conf:2: [consoleauth] Token_TTL: unknown option; did you mean token_ttl? [consoleauth] \
-         has token_ttl, enforce_session_timeout, single_use"
+         has token_ttl, link_ttl, enforce_session_timeout, single_use"
     );
     assert!(errors("[default]\ndebug = 1\n").concat().starts_with("a.conf:1: [default]: unknown"));
 }
