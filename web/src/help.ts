@@ -14,6 +14,8 @@ const HABITS: [keys: string, does: string][] = [
 
 export function openHelp(actions: Actions): void {
   const table = make('table', 'help');
+  // It scrolls by the keyboard, too.
+  table.tabIndex = 0;
   for (const action of actions.list) {
     const keys = [shortcutOf(action), action.outside && `${action.outside} (outside the terminal)`].filter(Boolean);
     if (keys.length > 0 && actions.state(action) !== 'absent') table.append(row(keys.join(', '), nameOf(action)));

@@ -212,6 +212,7 @@ function openConsole(access: Access): void {
     const over = !attachment && ending?.retry === false && !now.connecting;
     if (hello) attention.rename(`${over ? '✕ ' : ''}${hello.server.name}:${hello.port} – console`);
     element('terminal', HTMLElement).toggleAttribute('data-over', over);
+    theme.dim(over);
     status.show(now);
     machine.show(now);
     presence.show(attachment);

@@ -395,7 +395,7 @@ export class Screen implements Sink {
 
 /** A line of ours, without anything that a terminal would act on. */
 function rule(text: string): string {
-  return `\x1b[2m${text.replace(/\p{Cc}/gu, '')}\x1b[0m\r\n`;
+  return `\x1b[90m${text.replace(/\p{Cc}/gu, '')}\x1b[0m\r\n`;
 }
 
 /** Hears of each input of the user's, right before the terminal hands it out: its interface hides that. */

@@ -13,8 +13,9 @@ export const COLORS = { own: 'Standard', solarized: 'Solarized', contrast: 'High
 export type Light = keyof typeof LIGHTS;
 export type Colors = keyof typeof COLORS;
 
-/** The least contrast of the terminal's texts. */
+/** The least contrast of the terminal's texts, and of those of a console that is over, which are dimmed. */
 const CONTRAST: Record<Colors, number> = { own: 4.5, solarized: 4.5, contrast: 7 };
+const DIMMED = 7;
 
 export interface Ticks {
   boot: string;
@@ -27,6 +28,7 @@ export class Theme {
   private onChange: () => void = () => undefined;
   light: Light = keptKey('theme', LIGHTS, 'auto');
   colors: Colors = keptKey('colors', COLORS, 'own');
+  private dims = false;
 
   constructor() {
     this.apply();
@@ -42,7 +44,15 @@ export class Theme {
   /** The terminal's colors of now, and the least contrast of what it shows. */
   get terminal(): { theme: ITheme; minimumContrastRatio: number } {
     const [light, dark] = TERMINAL[this.colors];
-    return { theme: this.isDark ? dark : light, minimumContrastRatio: CONTRAST[this.colors] };
+    const minimumContrastRatio = this.dims ? DIMMED : CONTRAST[this.colors];
+    return { theme: this.isDark ? dark : light, minimumContrastRatio };
+  }
+
+  /** Whether the terminal is dimmed: then its texts get the contrast that is lost by that. */
+  dim(dims: boolean): void {
+    if (dims === this.dims) return;
+    this.dims = dims;
+    this.onChange();
   }
 
   /** Behind what a search found, and behind the one that is looked at, whose text is black. */
@@ -112,7 +122,7 @@ const TERMINAL: Record<Colors, [light: ITheme, dark: ITheme]> = {
     ),
     colors(
       '10151a d5dce3 7fd1bf 2f5d5a 1d252c e5786d 8fbf7f d9b36c 78a9e0 c295d8 6fc0b8 c9d1d9 ' +
-        '6b7885 f2938a a9d69b ecca8b 99c2f0 d6b0e8 8dd6ce f3f6f9',
+        '7b8996 f2938a a9d69b ecca8b 99c2f0 d6b0e8 8dd6ce f3f6f9',
     ),
   ],
   solarized: [

@@ -215,7 +215,7 @@ test('after the end the terminal is dim and the title says so, until the console
   session.close(4007, '');
   await see(page.getByRole('alert').filter({ hasText: 'idle' }));
   assert.equal(await page.title(), '✕ demo:0 – console');
-  assert.ok((await opacity()) < 0.7);
+  assert.ok((await opacity()) < 0.9);
   await page.locator('#offers').getByRole('button', { name: 'Reconnect' }).click();
   await at.proxy.admit({ server: { id: 'x', name: 'demo' } });
   await see(status(page, 'you are typing'));

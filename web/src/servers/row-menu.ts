@@ -32,7 +32,7 @@ export function showMenu(opener: HTMLButtonElement, label: string, entries: read
   close = shut;
   menu.append(...entries.map((entry) => itemOf(entry, shut)));
   opener.ariaExpanded = 'true';
-  document.body.append(menu);
+  (opener.closest('main') ?? document.body).append(menu);
   place(menu, opener);
   const items = [...menu.querySelectorAll<HTMLElement>('[role=menuitem]')];
   items[0]?.focus({ preventScroll: true });
