@@ -1,6 +1,6 @@
 # Each target calls a script of scripts/, which installs what it needs first (by apt, as root).
 
-.PHONY: help build web guest-image demo package test test-package test-cluster fuzz soak bench bench-quick simulate
+.PHONY: help build web screenshots guest-image demo package test test-package test-cluster fuzz soak bench bench-quick simulate
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -10,6 +10,9 @@ build: ## Build the program, with the page inside: target/release/serialproxy
 
 web: ## Build the terminal page alone: web/dist
 	@scripts/web
+
+screenshots: ## Take a picture of each state of the pages: target/screenshots
+	@scripts/screenshots
 
 guest-image: ## Make a small guest image: target/guest-image/demo
 	@scripts/guest-image
