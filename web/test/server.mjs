@@ -63,11 +63,11 @@ class Proxy {
 
   async listen(port) {
     this.http = createServer((request, response) => void this.#serve(request, response));
-    const sockets = new WebSocketServer({
+    this.sockets = new WebSocketServer({
       server: this.http,
       handleProtocols: (offered) => (offered.has('console.v1') ? 'console.v1' : false),
     });
-    sockets.on('connection', (socket, request) => {
+    this.sockets.on('connection', (socket, request) => {
       this.#attempts.push(new Attempt(this, socket, request));
       this.#arrived.emit('attempt');
     });
@@ -97,6 +97,8 @@ class Proxy {
   }
 
   stop() {
+    // Also those of a page that a test has lost sight of: else this waits for ever.
+    for (const socket of this.sockets.clients) socket.terminate();
     this.http.closeAllConnections();
     return new Promise((resolve) => this.http.close(resolve));
   }

@@ -113,7 +113,8 @@ test('a refusal is said, and whoever may only watch shares watching', async () =
   at.proxy.instead.set(`POST ${PATH}`, [409, { conflictingRequest: { code: 409, message } }]);
   await button(page, 'Copy new link').click();
   await see(status(page, 'This console has too many live links: revoke one of them first.'));
-  at.pages.pop();
+  // Chromium reports every answer that is no success.
+  page.faults = page.faults.filter((fault) => !fault.includes('status of 409'));
 });
 
 test('where sharing is turned off, that is said', async () => {
