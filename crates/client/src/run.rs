@@ -129,7 +129,7 @@ impl Console {
             signal = signals.caught() => Some(signal),
         };
         if let Some(signal) = caught {
-            self.interrupt(&mut script).await;
+            self.interrupt(&mut script, &mut stdout).await;
             return Err(Failure::Signal(signal));
         }
         let begins_by = deadline.min(Instant::now() + PROMPT);
@@ -138,7 +138,7 @@ impl Console {
         loop {
             let answer = script.take(&bytes);
             if let Err(failure) = stdout.print(answer.output()) {
-                self.interrupt(&mut script).await;
+                self.interrupt(&mut script, &mut stdout).await;
                 return Err(failure);
             }
             if let Answer::Ended(_, code) = answer {
@@ -148,7 +148,7 @@ impl Console {
             let event = tokio::select! {
                 bytes = timeout_at(until, self.output()) => bytes,
                 signal = signals.caught() => {
-                    self.interrupt(&mut script).await;
+                    self.interrupt(&mut script, &mut stdout).await;
                     return Err(Failure::Signal(signal));
                 }
             };
@@ -156,7 +156,7 @@ impl Console {
                 Ok(bytes) => bytes?,
                 Err(_) => {
                     let begun = script.has_begun();
-                    self.interrupt(&mut script).await;
+                    self.interrupt(&mut script, &mut stdout).await;
                     return Err(match begun {
                         true => Failure::Late(command.timeout),
                         false => Failure::NoShell(self.server.clone()),
@@ -199,13 +199,16 @@ impl Console {
         Ok(all)
     }
 
-    /// Ends the command by Ctrl-C, which also drops a line that no shell has read.
-    async fn interrupt(&mut self, script: &mut Script) {
+    /// Ends the command by Ctrl-C, which also drops a line that no shell has read. Prints what still comes.
+    async fn interrupt(&mut self, script: &mut Script, stdout: &mut Stdout) {
         self.wire.send_bytes(INTERRUPT.to_vec());
         let limit = if script.has_begun() { END } else { QUIET };
         let ended = async {
             while let Ok(bytes) = self.output().await {
-                if let Answer::Ended(..) = script.take(&bytes) {
+                let answer = script.take(&bytes);
+                // It may be stdout that has failed.
+                let _ = stdout.print(answer.output());
+                if let Answer::Ended(..) = answer {
                     return;
                 }
             }
