@@ -169,7 +169,8 @@ impl Console {
     /// Makes sure that the port is at a prompt, and types the command.
     async fn begin(&mut self, script: &mut Script) -> Result<(), Failure> {
         self.wire.send_bytes(ENTER.to_vec());
-        let prompt = self.until_quiet(PROMPT, QUIET).await?;
+        let mut prompt = Vec::new();
+        self.until_quiet(PROMPT, QUIET, &mut prompt).await?;
         if prompt.is_empty() {
             return Err(Failure::NoShell(self.server.clone()));
         }
@@ -178,15 +179,19 @@ impl Console {
         }
         for line in script.lines() {
             self.wire.send_bytes([line.as_bytes(), ENTER].concat());
-            let echo = self.until_quiet(ECHO, ECHOED).await?;
-            script.keep(&echo);
+            self.until_quiet(ECHO, ECHOED, script.unread()).await?;
         }
         Ok(())
     }
 
-    /// The output until the guest is silent for this long, which begins within this time.
-    async fn until_quiet(&mut self, first: Duration, quiet: Duration) -> Result<Vec<u8>, Failure> {
-        let mut all = Vec::new();
+    /// Adds the output until the guest is silent for this long, which begins within this time. What came is there
+    /// also where this is given up.
+    async fn until_quiet(
+        &mut self,
+        first: Duration,
+        quiet: Duration,
+        all: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let mut limit = first;
         let until = Instant::now() + 2 * first;
         while let Ok(bytes) = timeout(limit, self.output()).await {
@@ -196,12 +201,13 @@ impl Console {
             }
             limit = quiet;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Ends the command by Ctrl-C, which also drops a line that no shell has read. Prints what still comes.
     async fn interrupt(&mut self, script: &mut Script, stdout: &mut Stdout) {
         self.wire.send_bytes(INTERRUPT.to_vec());
+        let _ = stdout.print(script.take(b"").output());
         let limit = if script.has_begun() { END } else { QUIET };
         let ended = async {
             while let Ok(bytes) = self.output().await {

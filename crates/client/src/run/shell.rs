@@ -101,14 +101,14 @@ impl Script {
         self.stage != Stage::Echo
     }
 
-    /// Keeps output for the next call of [`Self::take`].
-    pub(super) fn keep(&mut self, output: &[u8]) {
-        self.rest.extend_from_slice(output);
+    /// Output for the next call of [`Self::take`].
+    pub(super) fn unread(&mut self) -> &mut Vec<u8> {
+        &mut self.rest
     }
 
     /// Takes output; returns what the command printed of it.
     pub(super) fn take(&mut self, output: &[u8]) -> Answer {
-        self.keep(output);
+        self.rest.extend_from_slice(output);
         if self.stage == Stage::Echo {
             let mark = self.begin.printed();
             match find(&self.rest, &mark) {
