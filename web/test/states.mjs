@@ -358,10 +358,15 @@ export async function show(browser, state, options) {
     await page.goto(url);
     return page;
   };
-  await { ...CONSOLE, ...SERVERS }[state]({ proxy, api, open });
   const close = async () => {
-    await page.context().close();
+    await page?.context().close();
     await Promise.all([proxy.stop().catch(() => undefined), api.stop()]);
   };
+  try {
+    await { ...CONSOLE, ...SERVERS }[state]({ proxy, api, open });
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return { page, close };
 }

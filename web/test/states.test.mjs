@@ -30,15 +30,15 @@ async function findings(page) {
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
 for (const state of [...Object.keys(CONSOLE), ...Object.keys(SERVERS)]) {
-  test(`${state}: axe-core finds nothing, and nothing reaches beyond the window`, async () => {
+  test(`${state}: axe-core finds nothing, and nothing reaches beyond the window`, async (t) => {
     for (const [window, options] of Object.entries(WINDOWS)) {
       const { page, close } = await show(browser, state, { ...options, reducedMotion: 'reduce' });
+      t.after(close);
       for (const colorScheme of SCHEMES) {
         await page.emulateMedia({ colorScheme });
         assert.deepEqual(await findings(page), [], `${window}, ${colorScheme}`);
       }
       assert.ok((await overflow(page)) <= 0, window);
-      await close();
     }
   });
 }
@@ -48,8 +48,9 @@ for (const [zoom, viewport] of [
   [400, { width: 320, height: 200 }],
 ]) {
   for (const state of ['typing', 'busy, watching', 'second boot']) {
-    test(`${state}: at ${zoom} % zoom there are at least five rows of terminal`, async () => {
+    test(`${state}: at ${zoom} % zoom there are at least five rows of terminal`, async (t) => {
       const { page, close } = await show(browser, state, { viewport, deviceScaleFactor: zoom / 100 });
+      t.after(close);
       // The terminal is fitted a moment after the strip came.
       await page.waitForFunction(() => {
         const bottom = Math.min(innerHeight, document.querySelector('#terminal').getBoundingClientRect().bottom);
@@ -60,7 +61,6 @@ for (const [zoom, viewport] of [
         return whole.length >= 5;
       });
       assert.ok((await overflow(page)) <= 0);
-      await close();
     });
   }
 }

@@ -204,17 +204,15 @@ impl Console {
         Ok(())
     }
 
-    /// Ends the command by Ctrl-C, which also drops a line that no shell has read. Prints what still comes.
+    /// Ends the command by Ctrl-C, which also drops a line that no shell has read. Prints what had come.
     async fn interrupt(&mut self, script: &mut Script, stdout: &mut Stdout) {
         self.wire.send_bytes(INTERRUPT.to_vec());
+        // It may be stdout that has failed.
         let _ = stdout.print(script.take(b"").output());
         let limit = if script.has_begun() { END } else { QUIET };
         let ended = async {
             while let Ok(bytes) = self.output().await {
-                let answer = script.take(&bytes);
-                // It may be stdout that has failed.
-                let _ = stdout.print(answer.output());
-                if let Answer::Ended(..) = answer {
+                if let Answer::Ended(..) = script.take(&bytes) {
                     return;
                 }
             }
