@@ -40,8 +40,11 @@ const PIECE: usize = 8 * 1024;
 /// How much output before the first byte is looked at, for the column at which the output begins.
 const BEFORE: usize = 1024;
 
-/// Most bytes of memory of a regular expression, and of its automaton.
-const COMPILED: usize = 512 * 1024;
+/// Most bytes of memory of a regular expression, and of its automaton. The time of a search grows with it.
+const COMPILED: usize = 128 * 1024;
+
+/// How long a call without time to wait may search what is kept already.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// Threads that search at a time. A hostile pattern takes a fraction of a second for each piece.
 static SEARCHES: Semaphore = Semaphore::const_new(1);
@@ -84,12 +87,16 @@ impl Line {
         let grows = matches!(awaited.pattern, Pattern::Regex(_));
         let (mut gap, mut found) = (None, None::<(Found, Instant)>);
         let mut boot = self.0.news.now().epoch_offset;
+        // What is kept when the call comes is searched, also by a call that does not wait.
+        let kept = self.0.output.history().end();
+        let latest = deadline.max(Instant::now() + KEPT);
         loop {
             self.check_wait(awaited)?;
             let output = self.next_output(&mut search.printed, &mut gap, &mut boot);
-            let (now, is_all) = (Instant::now(), output.len() < PIECE);
+            let now = Instant::now();
+            let is_all = search.printed.offset() + output.len() as u64 >= kept;
             if !output.is_empty() {
-                let looked = timeout_at(deadline.max(now + MORE), look(search, output)).await;
+                let looked = timeout_at(latest.max(now + MORE), look(search, output)).await;
                 let next;
                 (search, next) = looked.map_err(|_| too_many("search output"))??;
                 found = match (next, found) {
@@ -99,11 +106,11 @@ impl Line {
                 };
             }
             if let Some((found, until)) = &found
-                && (!grows || !found.is_last || now >= deadline.min(*until))
+                && (!grows || !found.is_last || (is_all && now >= deadline.min(*until)))
             {
                 return Ok(self.waited(found.clone(), true, gap));
             }
-            if now >= deadline {
+            if now >= deadline && (is_all || now >= latest) {
                 let last = search.printed.last(from, SPAN);
                 return Ok(self.waited(last, false, gap));
             }

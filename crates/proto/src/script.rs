@@ -90,7 +90,7 @@ pub struct Waited {
     pub text: String,
     /// Offset of the text's first byte.
     pub start: u64,
-    /// Offset after its last byte. Without a match, of the output that was searched.
+    /// Offset after its last byte. Without a match, after the last character that was printed.
     pub end: u64,
     /// The boot of the guest.
     pub epoch: u64,

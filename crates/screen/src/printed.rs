@@ -23,6 +23,9 @@ const COLUMNS: usize = USUAL.cols as usize;
 /// were printed on.
 const ROW: usize = 4096;
 
+/// Most characters of a text before its last line. What [`Printed::keep`] leaves and a piece of output fit.
+const DONE: usize = 12 * 1024;
+
 /// Stands for a line break that may be none: after a row that is full, line editors print one where the
 /// terminal wraps, and programs one where their line ends. No other carriage return is in a text.
 const PERHAPS: char = '\r';
@@ -198,9 +201,16 @@ impl Text {
         self.is_full = false;
     }
 
+    /// Moves the row to the text. What begins to exceed [`DONE`] goes: a few bytes can fill a whole row.
+    fn flush(&mut self) {
+        self.done.extend(self.row.drain(..));
+        let excess = self.done.len().saturating_sub(DONE);
+        self.done.drain(..excess);
+    }
+
     fn end_row(&mut self, with: char) {
         let begin = self.at.0;
-        self.done.extend(self.row.drain(..));
+        self.flush();
         self.done.push_back(Cell { c: with, begin, bytes: self.at.1 });
         self.column = 0;
         (self.is_full, self.was_full) = (false, false);
@@ -234,7 +244,7 @@ impl Perform for Text {
             return;
         }
         if self.column >= ROW {
-            self.done.extend(self.row.drain(..));
+            self.flush();
             self.column = 0;
         }
         let space = self.space();
@@ -324,6 +334,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_few_bytes_that_print_whole_rows_take_no_more_memory_than_plain_text() {
+        for row in ["\x1b[4095Cx\n", "\x1b[4096@\n", "\t\t\t\t\t\t\t\tx\n"] {
+            let mut printed = Printed::new(0);
+            printed.feed(row.repeat(900).as_bytes());
+            assert!(printed.text.len() <= DONE + ROW + 1, "{row:?}: {}", printed.text.len());
+        }
+    }
 
     fn text_of(output: &[u8]) -> String {
         let mut printed = Printed::new(0);

@@ -53,6 +53,19 @@ fn typed_before(refused: ComputeError, cause: Cause) -> u64 {
 }
 
 #[tokio::test]
+async fn a_call_that_does_not_wait_searches_all_that_is_kept() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    guest.write_all("boot messages\r\n".repeat(4000).as_bytes()).await.unwrap();
+    guest.write_all(b"Kernel panic - not syncing\r\n").await.unwrap();
+    eventually(|| rig.line.describe().offset == 60_028).await;
+    for pattern in [Pattern::Text("Kernel panic".into()), Pattern::Regex("panic - .*g$".into())] {
+        let awaited = Awaited { pattern, timeout: 0, ..regex("x") };
+        assert!(wait(&rig, &awaited).await.matched, "{awaited:?}");
+    }
+}
+
+#[tokio::test]
 async fn all_that_is_sent_arrives_in_order_and_the_pen_is_free_after_it() {
     let rig = Rig::new().await;
     let mut guest = rig.boot().await;
