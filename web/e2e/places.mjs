@@ -44,6 +44,16 @@ test('the address of a console opens it for who is logged in, in every tab, and 
   await guest.hears('typed');
   assert.equal(page.url(), address('console/switch/0'));
 
+  await button(page, 'Share').click();
+  await page.getByRole('menuitem', { name: 'Share…' }).click();
+  const share = page.getByRole('dialog', { name: 'Share' });
+  await see(share.getByText('None.'));
+  await share.getByRole('button', { name: 'Copy new link' }).click();
+  await see(share.getByRole('listitem').filter({ hasText: 'Watching, 0 sessions open' }));
+  await share.getByRole('button', { name: /^Revoke the link/ }).click();
+  await see(share.getByText('None.'));
+  await share.getByRole('button', { name: 'Close' }).click();
+
   const tab = await page.context().newPage();
   await tab.goto(address(`console/${story.server}/0?mode=watch`));
   await see(tab.getByText('You have this console open in another window.'));

@@ -318,22 +318,28 @@ impl Relay {
     }
 }
 
-/// The calls of the servers page and similar ones; none is for administrators only.
+/// The calls of the pages and similar ones; none is for administrators only.
 fn is_offered(method: &Method, path: &str) -> bool {
     let mut parts = path.split('/').skip(1);
-    let place: [Option<&str>; 6] = std::array::from_fn(|_| parts.next());
+    let place: [Option<&str>; 7] = std::array::from_fn(|_| parts.next());
     let (reads, method) = ([Method::GET, Method::HEAD].contains(method), method.as_str());
     match place {
         [Some("v1"), Some("servers" | "lines" | "sessions" | "openapi.json"), None, ..]
         | [Some("v1"), Some("servers"), Some(_), None, ..]
-        | [Some("v1"), Some("lines"), Some(_), Some(_), None | Some("output"), None] => reads,
+        | [Some("v1"), Some("lines"), Some(_), Some(_), None | Some("output"), None, ..] => reads,
         [Some("v1"), Some("servers"), Some(_), Some(power), None, ..] => {
             method == "POST"
                 && ["start", "stop", "reboot", "reset", "nmi", "pause", "resume"].contains(&power)
         }
-        [Some("v1"), Some("lines"), Some(_), Some(_), Some("break" | "sysrq"), None]
+        [Some("v1"), Some("lines"), Some(_), Some(_), Some("break" | "sysrq"), None, ..]
         | [Some("v3"), Some("servers"), Some(_), Some("get-serial-console"), None, ..] => {
             method == "POST"
+        }
+        [Some("v1"), Some("lines"), Some(_), Some(_), Some("links"), None, ..] => {
+            reads || method == "POST"
+        }
+        [Some("v1"), Some("lines"), Some(_), Some(_), Some("links"), Some(_), None] => {
+            method == "DELETE"
         }
         [Some("v1"), Some("login"), None, ..] => reads || ["POST", "DELETE"].contains(&method),
         [Some("v1"), Some("sessions"), Some(_), None, ..] => method == "DELETE",

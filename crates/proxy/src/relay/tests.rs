@@ -210,6 +210,9 @@ async fn calls_that_the_servers_page_does_not_make_are_refused_unless_the_config
         (Method::POST, "/v1/servers/a/start"),
         (Method::GET, "/v1/lines/a/0/output?from=1"),
         (Method::POST, "/v1/lines/a/0/break"),
+        (Method::GET, "/v1/lines/a/0/links"),
+        (Method::POST, "/v1/lines/a/0/links"),
+        (Method::DELETE, "/v1/lines/a/0/links/b"),
         (Method::DELETE, "/v1/sessions/a"),
         (Method::GET, "/v1/login"),
         (Method::POST, "/v1/login"),
@@ -228,6 +231,9 @@ async fn calls_that_the_servers_page_does_not_make_are_refused_unless_the_config
         (Method::POST, "/v1/tokens"),
         (Method::DELETE, "/v1/tokens/a"),
         (Method::GET, "/v1/lines/a/0/output/more"),
+        (Method::DELETE, "/v1/lines/a/0/links"),
+        (Method::DELETE, "/v1/lines/a/0/links/b/c"),
+        (Method::POST, "/v1/lines/a/0/send"),
         (Method::GET, "/v1/"),
     ];
     let mut relay = relay(&nobody().await);
