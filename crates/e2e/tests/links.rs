@@ -72,6 +72,14 @@ async fn who_may_type_by_a_link_may_neither_take_over_nor_share_further() {
     assert_eq!(guest.message("hello").await["can"], json!(["write"]));
     guest.send("hi").await;
     assert_eq!(rig.guest.typed(2).await, b"hi");
+    // Who has the same link is not the same person.
+    let mut other = Socket::v1(&rig.server.proxy, &token, "&mode=auto").await;
+    assert_eq!(other.message("hello").await["mode"], "watch");
+    assert_ne!(other.message("pen").await["own"], true);
+    other.say(r#"{"type":"pen","do":"take"}"#).await;
+    other.message("error").await;
+    guest.send("!").await;
+    assert_eq!(rig.guest.typed(1).await, b"!");
     guest.say(r#"{"type":"link"}"#).await;
     let refused = guest.message("error").await;
     assert!(refused["message"].as_str().unwrap().contains("cannot create links"), "{refused}");

@@ -201,7 +201,7 @@ impl Shared {
         let Holder { session, user, since } = holder.clone();
         let absence = members.iter().find(|known| known.id == session);
         let absence = absence.and_then(|session| session.absence());
-        let own = user == refused.user;
+        let own = refused.is_also(&user);
         let free_in = absence.map(|absence| seconds_until(absence.pen_until));
         let seen_ago = absence.and_then(Absence::seen_ago);
         let can = self.allows(refused);

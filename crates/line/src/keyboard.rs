@@ -262,7 +262,7 @@ impl Keyboard {
     /// The holder, where it is another session of this user.
     fn own_holder(&self, desk: &Desk) -> Option<Own> {
         let holder = desk.pen().holder()?;
-        let is_own = holder.session != self.session.id && holder.user == self.session.user;
+        let is_own = holder.session != self.session.id && self.session.is_also(&holder.user);
         is_own.then(|| Own { is_lost: self.line.is_absent(holder.session) })
     }
 

@@ -173,6 +173,11 @@ impl Presence {
 }
 
 impl Session {
+    /// Whether another session of this name is one of the same user. All who share a link have one name.
+    pub(crate) fn is_also(&self, user: &str) -> bool {
+        self.link.is_none() && self.user == user
+    }
+
     pub(crate) fn new(visitor: &Visitor) -> Self {
         Self {
             id: SessionId::new(),

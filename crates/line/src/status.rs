@@ -285,7 +285,7 @@ impl Status {
     /// Whether another session of the same user holds the pen.
     fn is_held_by_another_of(&self, session: &Session) -> bool {
         let holder = self.holder.as_ref();
-        holder.is_some_and(|holder| holder.session != session.id && holder.user == session.user)
+        holder.is_some_and(|holder| holder.session != session.id && session.is_also(&holder.user))
     }
 
     /// The message about a request for the pen.
