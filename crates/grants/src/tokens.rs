@@ -11,6 +11,7 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_proto::token::ConsoleToken;
 use serialproxy_proto::token::Grant;
 use serialproxy_proto::token::TokenDigest;
+use tokio::sync::Semaphore;
 
 use crate::Grants;
 use crate::GrantsError;
@@ -38,8 +39,8 @@ impl Grants {
     }
 
     /// Makes the token of a shared link, which the grant names; none where its line has [`LINKS`]
-    /// live links already, or [`OWN_LINKS`] of the same maker. Calls at the same time on several
-    /// hosts may exceed this by one each.
+    /// live links of its project already, or [`OWN_LINKS`] of the same maker. Calls at the same time in
+    /// several processes may exceed this by one for each process.
     ///
     /// # Errors
     ///
@@ -49,7 +50,11 @@ impl Grants {
         grant: Grant,
         now: Timestamp,
     ) -> Result<Option<ConsoleToken>, GrantsError> {
-        let links = self.links(grant.line, now).await?;
+        static SHARING: Semaphore = Semaphore::const_new(1);
+        let _alone = SHARING.acquire().await;
+        let mut links = self.links(grant.line, now).await?;
+        // Those from before the server changed its project are not valid any more.
+        links.retain(|other| other.project == grant.project);
         let is_own = |other: &&Grant| maker(other) == maker(&grant);
         if links.len() >= LINKS || links.iter().filter(is_own).count() >= OWN_LINKS {
             return Ok(None);

@@ -123,7 +123,9 @@ async fn share(
     };
     let Some(token) = api.grants.share(grant.clone(), now).await? else {
         return Err(Fault::Conflict(
-            "this console has too many live links: revoke one of them first".into(),
+            "this console has too many live links: revoke one of yours, or ask an administrator to \
+             revoke some"
+                .into(),
         ));
     };
     let event = caller.event(EventName::TokenIssued).line(line).cause(mode.as_str());

@@ -89,6 +89,8 @@ async fn revoke(
 ) -> Result<(), Fault> {
     administer(&api, &caller)?;
     api.require_audit()?;
+    // Before, so that a failure can be tried again, and after, for links that were made meanwhile.
+    api.revoke_links_of(&name).await?;
     if !api.grants.revoke_named_api_token(&name).await? {
         return Err(Fault::NotFound(format!("Token {} could not be found.", echo(&name))));
     }

@@ -40,7 +40,7 @@ pub(super) fn routes() -> [Route; 4] {
             .success(StatusCode::CREATED)
             .others(&[409]),
         Route::put("/v1/users/{user_name}/password", set_password)
-            .summary("Changes a local user's password and ends their logins. Administrators only")
+            .summary("Changes a local user's password, and ends their logins and the links that they shared. Administrators only")
             .body("NewPassword")
             .success(StatusCode::NO_CONTENT)
             .others(&[404, 409]),
@@ -95,10 +95,15 @@ async fn set_password(
     api.require_audit()?;
     let NewPassword { password } = body.read()?;
     let hash = local.hash(password, client).await?;
+    let found = api.grants.user(&name).await?.ok_or_else(|| no_such_user(&name))?;
+    let maker = &found.0.identity.user_id;
+    // Whoever knew the old password may have shared consoles. Before and after, as when a user is removed.
+    api.revoke_links_of(maker).await?;
     if !api.grants.set_password(&name, hash).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();
+    api.revoke_links_of(maker).await?;
     let event = caller.event(EventName::UserChanged).target(&*name);
     api.audit.record(event.cause("password"));
     tracing::info!(user = caller.user, changed = name, "password changed");
@@ -113,11 +118,14 @@ async fn remove(
     let local = administer(&api, &caller)?;
     api.require_audit()?;
     let found = api.grants.user(&name).await?.ok_or_else(|| no_such_user(&name))?;
+    let maker = &found.0.identity.user_id;
+    // Before, so that a failure can be tried again, and after, for links that were made meanwhile.
+    api.revoke_links_of(maker).await?;
     if !api.grants.remove_user(&name).await? {
         return Err(no_such_user(&name));
     }
     local.forget_recent();
-    api.revoke_links_of(&found.0.identity.user_id).await?;
+    api.revoke_links_of(maker).await?;
     let event = caller.event(EventName::UserChanged).target(&*name);
     api.audit.record(event.cause("removed"));
     tracing::info!(user = caller.user, removed = name, "user removed");
