@@ -27,6 +27,8 @@ struct Known {
     time: u64,
     reason: BootReason,
     kernel: Option<Box<str>>,
+    /// Whether its kernel is not known, and will not be.
+    is_without: bool,
 }
 
 impl Boots {
@@ -38,23 +40,25 @@ impl Boots {
         if self.0.is_empty() {
             self.0.reserve_exact(1);
         }
-        self.0.push_back(Known { epoch, offset, time, reason, kernel: None });
+        self.0.push_back(Known { epoch, offset, time, reason, kernel: None, is_without: false });
     }
 
     /// The boots whose kernel is not known: where their output begins, and where it ends at most.
     pub(crate) fn without_kernel(&self) -> Vec<(u64, u64)> {
         let ends = self.0.iter().skip(1).map(|boot| boot.offset).chain([u64::MAX]);
-        let boots = self.0.iter().zip(ends).filter(|(boot, _)| boot.kernel.is_none());
+        let boots =
+            self.0.iter().zip(ends).filter(|(boot, _)| boot.kernel.is_none() && !boot.is_without);
         boots
             .map(|(boot, end)| (boot.offset, end.min(boot.offset + KERNEL_WITHIN as u64)))
             .collect()
     }
 
-    /// The boot at this offset has this kernel.
-    pub(crate) fn set_kernel(&mut self, offset: u64, kernel: &str) {
+    /// The boot at this offset has this kernel, or has printed none where it would.
+    pub(crate) fn set_kernel(&mut self, offset: u64, kernel: Option<&str>) {
         // Of several boots at one offset, all but the last printed nothing.
         if let Some(boot) = self.0.iter_mut().rev().find(|boot| boot.offset == offset) {
-            boot.kernel = Some(kernel.into());
+            boot.kernel = kernel.map(Into::into);
+            boot.is_without = kernel.is_none();
         }
     }
 

@@ -46,10 +46,10 @@ impl Shared {
         for (offset, end) in unknown {
             let most = usize::try_from(end.saturating_sub(offset)).unwrap_or_default();
             let (start, output) = self.output.history().copy(offset, most);
-            if start == offset
-                && let Some(kernel) = boots::kernel(&output)
-            {
-                self.output.history().boots().set_kernel(offset, &kernel);
+            let kernel = (start == offset).then(|| boots::kernel(&output)).flatten();
+            // Searched once where it is all that there will be.
+            if kernel.is_some() || start != offset || output.len() == most {
+                self.output.history().boots().set_kernel(offset, kernel.as_deref());
             }
         }
         let mut history = self.output.history();
