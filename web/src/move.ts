@@ -1,7 +1,7 @@
 // Moves the focus from one part of the page to the next, past a terminal that takes Tab for itself.
 
 /** The parts beside the terminal, in order; those with nothing to press are passed over. */
-const PARTS = ['tools', 'strip', 'keys', 'pasting', 'notice'];
+const PARTS = ['tools', 'search', 'hits', 'strip', 'keys', 'pasting', 'notice', 'sizes', 'boots'];
 
 /** Goes on to the next part; after the last, and where there is none, to the terminal. */
 export function moveOn(focusTerminal: () => void): void {
