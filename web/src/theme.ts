@@ -62,7 +62,7 @@ export class Theme {
 
   /** The colors of marks in the scroll bar. */
   get ticks(): Ticks {
-    const { cursor: boot, red: panic, blue: login } = this.terminal.theme;
+    const { green: boot, red: panic, blue: login } = this.terminal.theme;
     return { boot, panic, login } as Ticks;
   }
 

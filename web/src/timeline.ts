@@ -78,7 +78,9 @@ export class Timeline {
     const marker = this.screen.term.registerMarker(0);
     this.marks.push({ kind, marker, tick: this.tick(kind, marker), ...(epoch === undefined ? {} : { epoch }) });
     marker.onDispose(() => (this.marks = this.marks.filter((mark) => mark.marker !== marker)));
-    if (this.marks.length > MARKS) this.marks[0]?.marker.dispose();
+    // What prints a login prompt again and again takes no boot away.
+    const oldest = this.marks.find((mark) => mark.kind !== 'boot') ?? this.marks[0];
+    if (this.marks.length > MARKS) oldest?.marker.dispose();
   }
 
   /** The terminal was emptied. */

@@ -113,7 +113,7 @@ for (const colorScheme of ['light', 'dark']) {
     session.print(rows('live', 100));
     await seeInTerminal(page, 'live row 99');
     const colors = {
-      light: ['13,117,99', '179,49,42', '13,117,99', '31,95,191'],
+      light: ['47,122,53', '179,49,42', '47,122,53', '31,95,191'],
       dark: ['127,209,191', '229,120,109', '127,209,191', '120,169,224'],
     };
     assert.deepEqual(await ticks(page), colors[colorScheme]);
