@@ -27,6 +27,12 @@ export class Clipboard {
     this.screen.focus();
   }
 
+  /** A link is shown only where it cannot be copied: whoever reads it can use it. */
+  async copyLink(url: string): Promise<void> {
+    this.say((await this.write(url)) ? 'Copied a link that only watches.' : `Copy this yourself: ${url}`);
+    this.screen.focus();
+  }
+
   async paste(): Promise<void> {
     let text;
     try {

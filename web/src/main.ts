@@ -54,7 +54,7 @@ import { describeSince } from './words';
 declare global {
   interface Window {
     /**
-     * For tests and bug reports: the terminal's text, however it is drawn, and the count of bytes of
+     * For tests and bug reports: the terminal's text, and the count of bytes of
      * live output.
      */
     serialproxy?: { text(): string; output: Output['count'] };
@@ -113,7 +113,7 @@ function openConsole(access: Access): void {
     onBoots: (boots) => past.timeline.know(boots),
     onTimes: (times) => past.arrivals.show(times),
     onLatency: (milliseconds) => status.showLatency(milliseconds),
-    onLink: (url) => void clipboard.copyWords(url),
+    onLink: (url) => void clipboard.copyLink(url),
     mayReopen: () => site.mayReopen,
   });
   const pasteBar = new PasteBar(() => {
@@ -216,6 +216,7 @@ function openConsole(access: Access): void {
     status.show(now);
     machine.show(now);
     presence.show(attachment);
+    bell.hear(attachment !== undefined);
     strip.show(attachment);
     guestSize.show(now);
     screen.allowTyping(takesInput);
