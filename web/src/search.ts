@@ -30,6 +30,8 @@ export class Search {
   private at = 0;
   private marks: IDecoration[] = [];
   private archive: Archive | undefined;
+  /** Counts downloads, and closing: of what was asked for before, nothing is shown. */
+  private downloads = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** `pieces` downloads the newest output that the server keeps; `onChange` hears that the bar opens or closes. */
@@ -88,6 +90,7 @@ export class Search {
     const match = this.matches[this.at];
     this.clear();
     this.archive = undefined;
+    this.downloads += 1;
     this.bar.hidden = true;
     this.panel.hidden = true;
     this.onChange();
@@ -211,9 +214,13 @@ export class Search {
     this.panel.hidden = false;
     this.list.replaceChildren();
     this.hitsTold.textContent = 'Loading all output that the server keeps…';
+    this.downloads += 1;
+    const { downloads } = this;
     try {
-      this.archive = await Archive.download(this.pieces);
-      await this.showHits(this.archive);
+      const archive = await Archive.download(this.pieces);
+      if (downloads !== this.downloads) return;
+      this.archive = archive;
+      await this.showHits(archive);
     } catch (error) {
       this.hitsTold.textContent = `It could not be loaded: ${error instanceof Error ? error.message : error}`;
     }
@@ -234,8 +241,8 @@ export class Search {
     const cut = archive.isCut ? ' Of the output that the server keeps, only the newest 32 MiB are searched.' : '';
     this.hitsTold.textContent =
       hits.count === 0
-        ? `No line of the output that the server keeps has this.${cut}`
-        : `${count(hits.count, 'line')} of the output that the server keeps${part}.${cut}`;
+        ? `Not found in the output that the server keeps.${cut}`
+        : `Found in ${count(hits.count, 'line')} of the output that the server keeps${part}.${cut}`;
     this.list.replaceChildren(...hits.newest.map((hit) => this.itemOf(archive, hit)));
   }
 

@@ -139,7 +139,7 @@ for (const options of [DESKTOP, PHONE]) {
     const old = Array.from({ length: 99 }, (_, line) => `\x1b[31mold\x1b[0m ${line}`);
     await keep(page, [...old, 'then: error 1 naïve', ...old, 'now: error 9', 'now: error 10']);
     await button(page, 'All that is kept').click();
-    await see(kept(page).getByText('3 lines of the output that the server keeps.'));
+    await see(kept(page).getByText('Found in 3 lines of the output that the server keeps.'));
     assert.deepEqual(await hits(page).allInnerTexts(), ['now: error 10', 'now: error 9', 'then: error 1 naïve']);
     assert.deepEqual(await hits(page).locator('mark').allInnerTexts(), ['error', 'error', 'error']);
     assert.deepEqual(await faint(page), []);
@@ -154,9 +154,9 @@ for (const options of [DESKTOP, PHONE]) {
     assert.deepEqual(await faint(page), []);
     await page.keyboard.press('Escape');
     await page.getByLabel('Search for').fill('old 42');
-    await see(kept(page).getByText('2 lines of the output that the server keeps.'));
+    await see(kept(page).getByText('Found in 2 lines of the output that the server keeps.'));
     await page.getByLabel('Search for').fill('nowhere');
-    await see(kept(page).getByText('No line of the output that the server keeps has this.'));
+    await see(kept(page).getByText('Not found in the output that the server keeps.'));
     await page.getByLabel('Search for').press('Escape');
     await kept(page).waitFor({ state: 'hidden' });
   });
