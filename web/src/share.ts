@@ -1,5 +1,5 @@
-// Shares the console with people who have no login: makes links, lists the live ones, and revokes them. Whoever has no
-// login at this page either has only the watch link of the session.
+// Shares the console with people who have no login: makes links, lists the live ones, and revokes them. Without a login
+// of one's own, only the watch link of the session is offered.
 
 import { call } from './calls';
 import { buttons, openDialog } from './dialog';
@@ -11,7 +11,7 @@ import { describeTime } from './words';
 /** Milliseconds between two looks at the list, while it is open. */
 const AGAIN = 5000;
 
-const LIFETIMES: [seconds: number, words: string][] = [
+const LIFETIMES: [[number, string], ...[seconds: number, words: string][]] = [
   [600, '10 minutes'],
   [3600, '1 hour'],
   [86_400, '1 day'],
@@ -58,6 +58,9 @@ export function share({ server, port, can }: Hello, copy: (text: string) => Prom
     form.hidden = longest === 0;
     if (longest === 0) said.textContent = 'Sharing is turned off here.';
     for (const option of lasts.select.options) option.disabled = Number(option.value) > longest;
+    if (longest < LIFETIMES[0][0] && lasts.select.length === LIFETIMES.length) {
+      lasts.select.prepend(new Option(`${longest} seconds`, String(longest), true, true));
+    }
     const focused = document.activeElement?.id;
     const rows = listed.links.map((link) => row(link, () => void attempt(() => revoke(link))));
     list.replaceChildren(...(rows.length > 0 ? rows : [make('li', 'none', 'None.')]));
@@ -80,14 +83,18 @@ export function share({ server, port, can }: Hello, copy: (text: string) => Prom
     await show();
   }
 
+  let isBusy = false;
+
   async function attempt(what: () => Promise<void>): Promise<void> {
-    submit.disabled = true;
+    // The button stays enabled, which keeps the focus on it.
+    if (isBusy) return;
+    isBusy = true;
     try {
       await what();
     } catch (error) {
       said.textContent = error instanceof Error ? error.message : String(error);
     }
-    submit.disabled = false;
+    isBusy = false;
   }
 
   form.addEventListener('submit', (event) => {
