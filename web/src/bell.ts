@@ -37,6 +37,7 @@ export class Bell {
   private cut = '';
   private tail = '';
   private silent: ReturnType<typeof setTimeout> | undefined;
+  private hears = false;
   private readonly landmarks = new Landmarks();
   private readonly rung = new Map<string, number>();
 
@@ -108,11 +109,18 @@ export class Bell {
     this.say(permission() === 'granted' ? 'The bell is on.' : `The bell is on. ${hint()}`);
   }
 
+  /** Says whether there is a session: without one, silence means nothing. */
+  hear(hears: boolean): void {
+    if (hears === this.hears) return;
+    this.hears = hears;
+    this.listen();
+  }
+
   /** Begins to wait for silence. */
   private listen(): void {
     clearTimeout(this.silent);
     const { silence } = this.wanted;
-    if (silence > 0) this.silent = setTimeout(() => this.ring(`Silent for ${count(silence, 'minute')}`), silence * MINUTE);
+    if (silence > 0 && this.hears) this.silent = setTimeout(() => this.ring(`Silent for ${count(silence, 'minute')}`), silence * MINUTE);
   }
 
   private ring(words: string): void {
@@ -151,7 +159,7 @@ function hint(): string {
     case 'denied':
       return `${mark} only: this browser does not let the page notify. Allow it in the settings of this site.`;
     default:
-      return `${mark} only: browsers notify of pages on https alone.`;
+      return `${mark} only: browsers allow notifications only on https.`;
   }
 }
 
