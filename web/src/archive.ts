@@ -2,8 +2,8 @@
 
 import { matchesIn } from './matches';
 
-/** Bytes of the newest output that are searched. */
-const MOST = 32 * 1024 * 1024;
+/** Bytes of the newest output that are searched, or loaded into the terminal: more than fits there. */
+export const MOST = 32 * 1024 * 1024;
 
 /** Lines that are searched at a time, before the page may do something else. */
 const AT_ONCE = 20_000;

@@ -3,6 +3,9 @@
 
 import type { Piece } from './archive';
 
+/** Milliseconds for one piece. */
+const LATEST = 20_000;
+
 /**
  * What was kept at the beginning of the download, in order, and of that the newest bytes. Where something is missing,
  * the next piece begins behind it.
@@ -12,7 +15,10 @@ export async function* historyPieces(path: string, key: string, newest = Infinit
   let [from, end] = [0, 0];
   do {
     address.searchParams.set('from', String(from));
-    const answer = await fetch(address, { headers: { 'X-Console-Resume': key } });
+    const answer = await fetch(address, {
+      headers: { 'X-Console-Resume': key },
+      signal: AbortSignal.timeout(LATEST),
+    });
     if (!answer.ok) throw new Error((await answer.text()).trim());
     const number = (name: string): number => Number(answer.headers.get(name));
     end ||= number('X-Console-End');

@@ -141,7 +141,10 @@ export class Output {
     try {
       const upTo = this.waiting[0]?.from ?? this.position;
       const all: Piece[] = [];
-      for await (const piece of pieces) if (piece.offset < upTo) all.push(piece);
+      for await (const piece of pieces) {
+        if (connections !== this.connections) return false;
+        if (piece.offset < upTo) all.push(piece);
+      }
       if (connections !== this.connections) return false;
       this.refill(all, upTo, boots);
       return true;

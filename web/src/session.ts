@@ -9,6 +9,7 @@
 
 import { keepAccess, socketUrl } from './address';
 import type { Access } from './address';
+import { MOST } from './archive';
 import type { Piece } from './archive';
 import { Attachment, holderOf } from './attachment';
 import { Connection } from './connection';
@@ -105,7 +106,7 @@ export class Session {
   async showAll(boots: GuestBoot[]): Promise<boolean> {
     const { key } = this.own;
     if (key === undefined || !this.view.attachment) return false;
-    return this.output.rebuild(historyPieces(this.access.path, key), boots);
+    return this.output.rebuild(historyPieces(this.access.path, key, MOST), boots);
   }
 
   /** Input bytes that the proxy has not handed on yet. */
