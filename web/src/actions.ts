@@ -111,7 +111,7 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       id: 'share-link',
       name: 'Share…',
       place: 'share',
-      // Only a login can make links that outlive the session.
+      // Only a login can list and revoke links.
       state: ({ hello }) => {
         if (!site.mayReopen || hello?.nova || hello?.shared) return 'absent';
         return possible(hello ? undefined : 'you are not connected');

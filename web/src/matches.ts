@@ -5,6 +5,9 @@ import type { IBuffer, Terminal } from '@xterm/xterm';
 /** Matches that are marked and counted at most. */
 export const LIMIT = 1000;
 
+/** Rows of one line that are searched together. */
+const ROWS = 100;
+
 /** What is searched, and how. */
 export interface Query {
   text: string;
@@ -41,7 +44,7 @@ export function newestMatches(term: Terminal, pattern: RegExp): Match[] {
   const found: Match[] = [];
   for (let end = buffer.length; end > 0 && found.length < LIMIT; ) {
     let row = end - 1;
-    while (row > 0 && buffer.getLine(row)?.isWrapped) row -= 1;
+    while (row > 0 && end - row < ROWS && buffer.getLine(row)?.isWrapped) row -= 1;
     const line = textOf(buffer, row, end);
     for (const [from, to] of [...matchesIn(line, pattern)].reverse().slice(0, LIMIT - found.length)) {
       const first = cellAt(buffer, term.cols, row, from);

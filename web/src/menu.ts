@@ -65,7 +65,6 @@ export class Menu {
     if (known) return known;
     const made = make('div', '');
     made.role = 'group';
-    if (name) made.ariaLabel = name;
     this.sections.set(name, made);
     this.list.append(made);
     return made;

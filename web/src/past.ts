@@ -37,8 +37,9 @@ export class Past {
     screen.observer = {
       onBoot: (epoch) => this.timeline.begin(epoch),
       onFound: (landmark) => {
+        const isNew = !this.timeline.has(landmark);
         this.timeline.mark(landmark);
-        onChange();
+        if (isNew) onChange();
       },
       onParse: (origin) => this.arrivals.on && this.arrivals.begin(origin),
       onParsed: () => this.arrivals.end(),

@@ -5,8 +5,10 @@ import { element } from './elements';
 import type { Viewer } from './messages';
 import { describePerson, initials } from './words';
 
-/** Persons with initials of their own. */
+/** Persons with initials of their own, and in the one row of a phone's header. */
 const SHOWN = 4;
+const SHOWN_ON_PHONES = 2;
+const PHONE = matchMedia('(max-width: 480px)');
 
 /** The names of the others, as far as the proxy says them. */
 const LISTED = 20;
@@ -24,9 +26,10 @@ export class Presence {
     if (shown === this.shown) return;
     this.shown = shown;
     this.list.ariaLabel = `${viewers} attached`;
-    const items = persons.slice(0, SHOWN).map(item);
+    const own = PHONE.matches ? SHOWN_ON_PHONES : SHOWN;
+    const items = persons.slice(0, own).map(item);
     const more = viewers - items.length;
-    if (more > 0) items.push(item(others(persons.slice(SHOWN, LISTED), more)));
+    if (more > 0) items.push(item(others(persons.slice(own, LISTED), more)));
     this.list.replaceChildren(...items);
   }
 }

@@ -22,7 +22,8 @@ export class Scrolled {
     term.onWriteParsed(() => this.show());
     term.onLineFeed(() => (this.lines += this.wasAbove ? 1 : 0));
     const onWheel = ({ deltaY }: WheelEvent): void => {
-      if (deltaY < 0 && term.buffer.active.viewportY === 0) loadOlder();
+      const { viewportY, type } = term.buffer.active;
+      if (type === 'normal' && deltaY < 0 && viewportY === 0) loadOlder();
     };
     term.element?.addEventListener('wheel', onWheel, { passive: true });
     this.button.addEventListener('click', () => {

@@ -325,11 +325,11 @@ export class Screen implements Sink {
     this.term.options.convertEol = this.settings.beginsLine;
   }
 
-  /** Of what the last boot asked for, the next hears nothing: neither an answer nor the mouse. */
+  /** What is replayed, or what the last boot asked for, has neither an answer nor the mouse; keys are typed all the same. */
   private hear(text: string): void {
     const { typed } = this;
     this.typed = false;
-    if (this.muted || (this.boots > 0 && (!typed || text.startsWith('\x1b[<')))) return;
+    if ((this.muted || this.boots > 0) && (!typed || text.startsWith('\x1b[<'))) return;
     this.typist.onText(text, typed);
   }
 

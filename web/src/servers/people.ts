@@ -12,14 +12,27 @@ export interface Doors {
   disconnect: ((session: Session) => Promise<boolean>) | undefined;
 }
 
-/** Shows the sessions of a port. */
+let isShown = false;
+
+/** Shows the sessions of a port, unless those of one are shown already. */
 export async function showPeople(line: Line, doors: Doors): Promise<void> {
+  if (isShown) return;
+  isShown = true;
+  try {
+    await show(line, doors);
+  } finally {
+    isShown = false;
+  }
+}
+
+async function show(line: Line, doors: Doors): Promise<void> {
   const list = make('ul', '');
   const nobody = make('p', '', 'Nobody is there now.');
   list.role = 'list';
   await fill(list, nobody, line, doors);
-  const { element } = showDialog(`Port ${line.port} of ${line.server.name}`, list, nobody);
+  const { element, closed } = showDialog(`Port ${line.port} of ${line.server.name}`, list, nobody);
   element.classList.add('people');
+  await closed;
 }
 
 async function fill(list: HTMLElement, nobody: HTMLElement, line: Line, doors: Doors): Promise<void> {
