@@ -114,7 +114,7 @@ for (const colorScheme of ['light', 'dark']) {
     await seeInTerminal(page, 'live row 99');
     const colors = {
       light: ['47,122,53', '179,49,42', '47,122,53', '31,95,191'],
-      dark: ['127,209,191', '229,120,109', '127,209,191', '120,169,224'],
+      dark: ['143,191,127', '229,120,109', '143,191,127', '120,169,224'],
     };
     assert.deepEqual(await ticks(page), colors[colorScheme]);
   });
