@@ -32,6 +32,7 @@ import type { Screen } from './terminal';
 import { openTextSheet } from './text-sheet';
 import { COLORS, LIGHTS } from './theme';
 import type { Theme } from './theme';
+import { isTile, tellAround } from './tile';
 import type { Tools } from './tools';
 import type { View } from './view';
 
@@ -90,6 +91,13 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       shortcut: 'Ctrl+Shift+O',
       state: () => present(site.mayReopen),
       run: () => site.switch(),
+    },
+    {
+      id: 'beside',
+      name: 'Show another beside it…',
+      place: 'places',
+      state: () => present(site.mayReopen && !isTile),
+      run: ({ hello }) => hello && site.showBeside(hello),
     },
     {
       id: 'all-servers',
@@ -299,8 +307,9 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       id: 'move',
       name: 'Leave the terminal, or come back',
       shortcut: 'Shift+F6',
-      run: () => moveOn(() => screen.term.focus()),
+      run: () => moveOn(() => (isTile ? tellAround({ tile: 'step', by: 0 }) : screen.term.focus())),
     },
+    ...(isTile ? TILES : []),
     {
       id: 'reconnect',
       name: 'Reconnect',
@@ -329,6 +338,11 @@ function possible(why: string | undefined): State {
 function present(isThere: boolean): State {
   return isThere ? 'available' : 'absent';
 }
+
+const TILES: Action[] = [
+  { id: 'next-tile', name: 'Next tile', shortcut: 'Ctrl+Shift+ArrowRight', run: () => tellAround({ tile: 'step', by: 1 }) },
+  { id: 'last-tile', name: 'Previous tile', shortcut: 'Ctrl+Shift+ArrowLeft', run: () => tellAround({ tile: 'step', by: -1 }) },
+];
 
 /** Static lines and Nova's servers have no power action, and no break either. */
 function command(id: Command, name: string, section: string, run: () => unknown): Action {

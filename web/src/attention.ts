@@ -20,7 +20,8 @@ export class Attention {
   private readonly icon = element('icon', HTMLLinkElement);
   private readonly usual = this.icon.href;
 
-  constructor() {
+  /** `onTitle` hears what the tab's title is. */
+  constructor(private readonly onTitle: (title: string) => void) {
     document.addEventListener('visibilitychange', () => this.see());
     window.addEventListener('focus', () => this.see());
   }
@@ -54,6 +55,7 @@ export class Attention {
     this.mark = mark;
     const title = mark + this.name;
     if (document.title !== title) document.title = title;
+    this.onTitle(title);
     const icon = mark === RUNG ? RUNG_ICON : this.usual;
     if (this.icon.href !== icon) this.icon.href = icon;
   }

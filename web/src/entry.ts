@@ -6,8 +6,9 @@ import type { Access } from './address';
 import { Fault, call } from './calls';
 import { element } from './elements';
 import type { Action } from './messages';
-import { consolePath, loginPage, root, serversPage } from './places';
+import { consolePath, root, serversPage } from './places';
 import type { Place } from './places';
+import { goToLogin } from './tile';
 
 /** Servers of one name that are offered at most. */
 const MOST = 20;
@@ -66,7 +67,7 @@ function missing(error: unknown): undefined {
 
 function refuse(place: Place, error: unknown): undefined {
   const fault = error instanceof Fault ? error : new Fault(0, String(error));
-  if (fault.status === 401) return location.replace(loginPage()) as undefined;
+  if (fault.status === 401) return goToLogin() as undefined;
   explain(place, fault.message);
   // What was decided stays so; what failed may work now.
   element('try-again', HTMLElement).hidden = fault.status >= 400 && fault.status < 429;

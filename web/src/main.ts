@@ -29,7 +29,7 @@ import { Past } from './past';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { Picked } from './picked';
-import { consolePlace, loginPage, serversPage } from './places';
+import { consolePlace } from './places';
 import { Presence } from './presence';
 import { Search } from './search';
 import { Session } from './session';
@@ -42,6 +42,7 @@ import { Strip } from './strip';
 import { Screen } from './terminal';
 import type { Typist } from './terminal';
 import { openTextSheet } from './text-sheet';
+import { goToLogin, goToServers, isTile, obeyAround, tellAround, watchAtFirst } from './tile';
 import { Theme } from './theme';
 import { Toolbar } from './toolbar';
 import { Tools } from './tools';
@@ -84,7 +85,9 @@ function openConsole(access: Access): void {
   element('terminal', HTMLElement).hidden = false;
 
   let reopenedAt = -Infinity;
-  const attention = new Attention();
+  let wantsToType = false;
+  watchAtFirst(access);
+  const attention = new Attention((title) => tellAround({ tile: 'title', title }));
   const unsent = new UnsentHint(say);
   const settings = new Settings();
   const typist: Typist = {
@@ -135,7 +138,7 @@ function openConsole(access: Access): void {
     },
     press,
   });
-  const typing: Typing = new Typing(session, queue, keyBar, settings, say);
+  const typing: Typing = new Typing(session, queue, keyBar, settings, say, (tile, text) => tellAround({ tile, text }));
   askBeforeLeaving(() => session.view.takesInput && typing.used);
   const clipboard = new Clipboard(screen, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
@@ -214,6 +217,8 @@ function openConsole(access: Access): void {
     element('terminal', HTMLElement).toggleAttribute('data-over', over);
     theme.dim(over);
     status.show(now);
+    const watches = attachment && !attachment.writes ? ' · watching' : '';
+    tellAround({ tile: 'state', tone: status.summary.tone, words: status.summary.words + watches, takesInput });
     machine.show(now);
     presence.show(attachment);
     bell.hear(attachment !== undefined);
@@ -226,12 +231,21 @@ function openConsole(access: Access): void {
     keyBar.show(takesInput);
     if (session.noPaste !== undefined) typing.cancelPaste('Paste stopped');
     actions.refresh();
+    comeToType();
+  }
+
+  /** Types as soon as possible where somebody clicked into a tile, unless another user does. */
+  function comeToType(): void {
+    const { attachment } = session.view;
+    if (!wantsToType || !attachment) return;
+    wantsToType = false;
+    if (attachment.mayType && !attachment.writer) session.request(penMessage('request'));
   }
 
   async function accept(offer: Offer): Promise<void> {
     if (offer === 'force' || offer === 'ask') return comeIn(offer);
     const { hello } = session.view;
-    if (offer === 'servers') return location.assign(serversPage(hello?.server.name));
+    if (offer === 'servers') return goToServers(hello?.server.name);
     if (offer === 'reopen' || offer === 'wait') return reopen(true);
     if (offer === 'command') return hello && clipboard.copyWords(urlCommand(hello));
     screen.focus();
@@ -251,12 +265,13 @@ function openConsole(access: Access): void {
     if (!console || !site.mayReopen || (!asked && Date.now() - reopenedAt < AGAIN)) return;
     reopenedAt = Date.now();
     try {
-      access.token = await freshToken(console.server, console.port, access.mode === 'watch');
+      const mayType = hello?.can.includes('write') ?? access.mode !== 'watch';
+      access.token = await freshToken(console.server, console.port, !mayType);
       keepAccess(access);
       screen.focus();
       session.reconnect();
     } catch (error) {
-      if (error instanceof Fault && error.status === 401) return location.assign(loginPage());
+      if (error instanceof Fault && error.status === 401) return goToLogin();
       say(error instanceof Error ? error.message : String(error));
     }
   }
@@ -289,8 +304,17 @@ function openConsole(access: Access): void {
   });
 
   window.serialproxy = { text: () => screen.text(), output: session.output.count };
+  obeyAround({
+    type: (text) => typing.again(text),
+    paste: (text) => typing.pasteAgain(text, screen.bracketedPaste),
+    take: () => {
+      wantsToType = true;
+      comeToType();
+    },
+    focus: () => screen.term.focus(),
+  });
   // No keyboard comes by itself, where nobody pressed anything.
-  screen.term.focus();
+  if (!isTile) screen.term.focus();
   session.reconnect();
 }
 

@@ -1,5 +1,5 @@
-// Addresses of this site: the servers page, and each console without a token, `/console/SERVER/PORT`. Where a
-// proxy is below the path of a reverse proxy, all of them are.
+// Addresses of this site: the servers page, each console without a token, `/console/SERVER/PORT`, and several of them
+// side by side, `/consoles?at=SERVER/PORT&at=…`. Where a proxy is below the path of a reverse proxy, all of them are.
 
 /** A serial port, as its address names it. */
 export interface Place {
@@ -9,6 +9,11 @@ export interface Place {
 }
 
 const CONSOLE = /\/console\/([^/]+)\/(\d{1,3})$/;
+
+const TILES = /\/consoles$/;
+
+/** Consoles that stand side by side at most. */
+export const MOST_TILES = 9;
 
 /** The console that a path is the address of. */
 export function consolePlace(path: string): Place | undefined {
@@ -23,6 +28,7 @@ export function consolePlace(path: string): Place | undefined {
 
 /** What leads from this page to the root of the site. */
 export function root(): string {
+  if (TILES.test(location.pathname)) return './';
   return CONSOLE.test(location.pathname) ? '../../' : '/';
 }
 
@@ -31,23 +37,41 @@ export function consolePath(server: string, port: number): string {
   return `console/${encodeURIComponent(server)}/${port}`;
 }
 
+/** The address of consoles side by side, from the root of the site. */
+export function tilesPath(places: readonly Place[]): string {
+  const query = new URLSearchParams(places.map(({ server, port }) => ['at', `${server}/${port}`]));
+  return `consoles?${query}`;
+}
+
+/** The consoles that such an address names, each once. What is none is left out. */
+export function tilePlaces(search: string): Place[] {
+  const places = new Map<string, Place>();
+  for (const at of new URLSearchParams(search).getAll('at')) {
+    const [, server, port] = /^(.{1,255})\/(\d{1,3})$/.exec(at) ?? [];
+    if (server !== undefined && places.size < MOST_TILES) places.set(at, { server, port: Number(port) });
+  }
+  return [...places.values()];
+}
+
 /** The servers page, with the server of this name in view. */
 export function serversPage(name: string | undefined): string {
   return name === undefined ? root() : `${root()}#${encodeURIComponent(name)}`;
 }
 
-/** The servers page, which asks to log in and leads back to the console of this path then. */
-export function loginPage(): string {
-  const { pathname, search } = location;
-  const way = CONSOLE.exec(pathname)?.[0].slice(1) ?? '';
+/** The servers page, which asks to log in and leads back to this address then. */
+export function loginPage({ pathname, search }: Location = location): string {
+  const way = (CONSOLE.exec(pathname) ?? TILES.exec(pathname))?.[0].slice(1) ?? '';
   return `${root()}?next=${encodeURIComponent(way + search)}`;
 }
 
 /**
- * Where the query says to go after a login: the address of a console from the root of the site, and nothing
- * else. So it leads to no other site.
+ * Where the query says to go after a login: the address of a console or of several, from the root of the site, and
+ * nothing else. So it leads to no other site.
  */
 export function wayBack(search: string): string | undefined {
   const next = new URLSearchParams(search).get('next') ?? '';
-  return /^console\/(?!\.\.?\/)[\w.~%!'()*-]+\/\d{1,3}(\?mode=(watch|write))?$/.test(next) ? next : undefined;
+  const isTiles = next.startsWith('consoles?') && next === tilesPath(tilePlaces(next.slice('consoles'.length)));
+  return isTiles || ONE.test(next) ? next : undefined;
 }
+
+const ONE = /^console\/(?!\.\.?\/)[\w.~%!'()*-]+\/\d{1,3}(\?mode=(watch|write))?$/;

@@ -5,10 +5,11 @@
 import { call } from './calls';
 import { element } from './elements';
 import type { Hello } from './messages';
-import { consolePath, root, serversPage } from './places';
+import { consolePath, root, serversPage, tilesPath } from './places';
 import type { Place } from './places';
 import { hasServersPage } from './servers-page';
 import { openSwitcher } from './switcher';
+import { goToServers } from './tile';
 
 /** More ports than a server can have. */
 const PORTS = 256;
@@ -71,6 +72,12 @@ export class Site {
     else this.say('Log in at the servers page to switch to another server.');
   }
 
+  /** Chooses another console, and shows both side by side. */
+  showBeside({ server, port }: Hello): void {
+    const here = { server: server.id, port };
+    void openSwitcher('Show another beside it', (chosen) => location.assign(root() + tilesPath([here, chosen])));
+  }
+
   private showWays(): void {
     this.hasServers = true;
     const link = element('servers-link', HTMLAnchorElement);
@@ -90,13 +97,13 @@ export class Site {
 
   /** Goes to the page with all servers. */
   leave(): void {
-    location.assign(serversPage(undefined));
+    goToServers();
   }
 
   async logOut(): Promise<void> {
     try {
       await call('DELETE', 'v1/login');
-      location.assign(serversPage(undefined));
+      goToServers();
     } catch (error) {
       this.say(error instanceof Error ? error.message : String(error));
     }

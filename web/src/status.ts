@@ -36,11 +36,15 @@ export class Status {
   private ticking: ReturnType<typeof setInterval> | undefined;
   private counting: ReturnType<typeof setInterval> | undefined;
 
+  /** The words of the status line, and its color. */
+  summary = { tone: 'waiting', words: '' };
+
   constructor(private readonly take: (offer: Offer) => void) {}
 
   show(view: View): void {
     this.showName(view);
-    const { tone, words } = summary(view);
+    this.summary = summary(view);
+    const { tone, words } = this.summary;
     this.line.dataset['tone'] = tone;
     if (this.words.textContent !== words) this.words.textContent = words;
     this.showClock(view);

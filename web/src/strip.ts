@@ -41,6 +41,7 @@ export class Strip {
     clearInterval(this.ticking);
     const words = attachment && describeStrip(attachment, new Date());
     this.strip.hidden = words === undefined;
+    this.strip.toggleAttribute('data-free', attachment?.mayType === true && !attachment.writer);
     this.fill(words);
     if (!attachment || !words) return;
     this.offer(attachment);

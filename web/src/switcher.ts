@@ -1,10 +1,13 @@
 // The list in which one finds another console: all ports of all servers that this user sees, by name. It holds
 // links, so that a console opens in another tab as well.
 
+import './switcher.css';
+
 import { call } from './calls';
 import { buttons, openDialog } from './dialog';
 import { button, make } from './elements';
 import { consolePath, root } from './places';
+import type { Place } from './places';
 
 /** Ports that are listed at most: whoever wants another one types more of its name. */
 const SHOWN = 100;
@@ -46,8 +49,11 @@ const TONES: Partial<Record<Status, string>> = { ACTIVE: 'connected', ERROR: 'fa
 /** What was listed last. */
 let entries: Entry[] = [];
 
-/** Opens with what was listed last, until the new list is there. */
-export async function openSwitcher(): Promise<void> {
+/**
+ * Opens with what was listed last, until the new list is there. Its links lead to the consoles, unless `choose` does
+ * something else with the one that is pressed.
+ */
+export async function openSwitcher(title = 'Switch server', choose?: (place: Place) => void): Promise<void> {
   const filter = make('input', '');
   const told = make('p', '');
   const list = make('ul', '');
@@ -59,10 +65,14 @@ export async function openSwitcher(): Promise<void> {
   list.role = 'list';
   list.ariaLabel = 'Consoles';
 
+  const pick = choose && ((place: Place): void => {
+    dialog.close();
+    choose(place);
+  });
   const show = (): void => {
     const wanted = filter.value.trim().toLowerCase();
     const fits = entries.filter(({ server }) => server.name.toLowerCase().includes(wanted));
-    list.replaceChildren(...fits.slice(0, SHOWN).map(itemOf));
+    list.replaceChildren(...fits.slice(0, SHOWN).map((entry) => itemOf(entry, pick)));
     const [all, ports] = [entries.length, entries.length === 1 ? 'port' : 'ports'];
     const shown = fits.length > SHOWN ? `, the first ${SHOWN} are shown` : '';
     if (fits.length > 0) told.textContent = `${fits.length} of ${all} ${ports}${shown}`;
@@ -70,7 +80,7 @@ export async function openSwitcher(): Promise<void> {
   };
   filter.addEventListener('input', show);
   const end = button('Close', () => dialog.close());
-  const dialog = openDialog('Switch server', [filter, told, list, buttons(end)], filter);
+  const dialog = openDialog(title, [filter, told, list, buttons(end)], filter);
   dialog.element.classList.add('switcher');
   dialog.element.addEventListener('keydown', (event) => handleKey(event, filter, list));
   show();
@@ -127,7 +137,7 @@ function entriesOf(servers: Server[], lines: Line[]): Entry[] {
   return entries.sort((a, b) => a.server.name.localeCompare(b.server.name) || a.port - b.port);
 }
 
-function itemOf({ server, port, status, several }: Entry): HTMLElement {
+function itemOf({ server, port, status, several }: Entry, pick?: (place: Place) => void): HTMLElement {
   const [item, link, name, state] = ['li', 'a', 'bdi', 'span'].map((tag) => document.createElement(tag));
   if (!item || !(link instanceof HTMLAnchorElement) || !name || !state) throw new Error('no elements');
   link.href = root() + consolePath(server.id, port);
@@ -137,6 +147,12 @@ function itemOf({ server, port, status, several }: Entry): HTMLElement {
   state.className = 'state';
   state.dataset['tone'] = (status && TONES[status]) ?? 'off';
   link.append(name, ofPort, ' ', state);
+  if (pick) {
+    link.addEventListener('click', (event) => {
+      event.preventDefault();
+      pick({ server: server.id, port });
+    });
+  }
   if (link.pathname === location.pathname) link.ariaCurrent = 'page';
   item.append(link);
   return item;

@@ -15,6 +15,7 @@ import { keep, kept } from './preferences';
 import { RESET, Resets, clear } from './reset';
 import type { Settings } from './settings';
 import type { Theme } from './theme';
+import { isTile } from './tile';
 import { isInput } from './unsent';
 
 /** Lines kept above the screen: about 10 MB at 80 columns; and where all that the server keeps is shown. */
@@ -277,9 +278,12 @@ export class Screen implements Sink {
     return textarea;
   }
 
-  /** Gives the focus back, but not where that would bring an on-screen keyboard that nobody asked for. */
+  /**
+   * Gives the focus back, but not where that would bring an on-screen keyboard that nobody asked for, or take it from
+   * another tile.
+   */
   focus(): void {
-    if (!TOUCH.matches) this.term.focus();
+    if (!TOUCH.matches && (!isTile || document.hasFocus())) this.term.focus();
   }
 
   /** Resets of the guest are ours. */

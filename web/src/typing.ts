@@ -23,13 +23,20 @@ export class Typing {
     private readonly keys: KeyBar,
     private readonly settings: Settings,
     private readonly say: (words: string) => void,
+    private readonly onInput: (tile: 'typed' | 'pasted', text: string) => void,
   ) {}
 
-  /** What was typed, as UTF-8. */
+  /** What was typed here, as UTF-8. */
   text(text: string): void {
     const modified = this.keys.modify(text);
+    this.onInput('typed', modified);
     const sent = modified === text ? this.settings.key(text) : modified;
     this.send(this.encoder.encode(sent));
+  }
+
+  /** What was typed in another tile. */
+  again(text: string): void {
+    if (this.session.view.takesInput) this.send(this.encoder.encode(this.settings.key(text)));
   }
 
   /** What is bytes already: each character stands for one. */
@@ -41,15 +48,24 @@ export class Typing {
   async paste(text: string, isBracketed: () => boolean): Promise<void> {
     if (this.refuses()) return;
     const concerns = concernsOf(text, isBracketed());
-    const bytes = this.encoder.encode(this.settings.lines(prepare(text)));
-    if (bytes.length > PASTE_BYTES) {
+    if (this.bytesOf(text).length > PASTE_BYTES) {
       return this.say('Not pasted: the text is larger than 1 MiB. Transfer it as a file.');
     }
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
+    this.onInput('pasted', text);
+    // The guest may have booted meanwhile.
+    this.pasteAgain(text, isBracketed());
+  }
+
+  /** Pastes what was asked about already. */
+  pasteAgain(text: string, isBracketed: boolean): void {
     if (this.refuses()) return;
     this.used = true;
-    // The guest may have booted meanwhile.
-    this.queue.paste(bytes, isBracketed());
+    this.queue.paste(this.bytesOf(text), isBracketed);
+  }
+
+  private bytesOf(text: string): Uint8Array<ArrayBuffer> {
+    return this.encoder.encode(this.settings.lines(prepare(text)));
   }
 
   /** Says why nothing can be pasted, where that is so. */

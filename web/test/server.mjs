@@ -20,10 +20,17 @@ export const TYPES = {
 export const HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; " +
-    "img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' data:; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
   'cache-control': 'no-store',
+};
+
+/** Those of a console's address, which the page with several consoles frames. */
+const FRAMED = {
+  ...HEADERS,
+  'content-security-policy': HEADERS['content-security-policy'].replace("ancestors 'none'", "ancestors 'self'"),
 };
 
 /** The session of a page, unless a test says another. */
@@ -121,12 +128,13 @@ class Proxy {
       return response.end(body === undefined ? '' : JSON.stringify(body));
     }
     const listed = pathname === '/' && this.servers && !search.includes('token=');
-    const last = /^\/console\/[^/]+\/\d+$/.test(pathname) ? 'serial.html' : pathname.split('/').pop();
-    const name = last || (listed ? 'servers.html' : 'serial.html');
+    const isConsole = /^\/console\/[^/]+\/\d+$/.test(pathname);
+    const last = isConsole ? 'serial.html' : pathname.split('/').pop();
+    const name = last === 'consoles' ? 'consoles.html' : last || (listed ? 'servers.html' : 'serial.html');
     const body = await readFile(new URL(name, DIST)).catch(() => undefined);
     if (!body) return response.writeHead(404, HEADERS).end();
     const type = TYPES[name.split('.').pop()] ?? 'text/plain';
-    return response.writeHead(200, { ...HEADERS, 'content-type': type }).end(body);
+    return response.writeHead(200, { ...(isConsole ? FRAMED : HEADERS), 'content-type': type }).end(body);
   }
 
   #call(method, path, query) {

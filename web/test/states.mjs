@@ -70,7 +70,40 @@ async function press(page, name) {
   await button(page, name).click();
 }
 
+/** Four consoles side by side, on one of which alice types. */
+async function sideBySide(at) {
+  const page = await atAddress(at, '/consoles?at=web-1/0&at=web-1/1&at=web-2/0&at=web-3/0');
+  const sessions = [];
+  for (let left = 4; left > 0; left -= 1) {
+    const its = await at.proxy.attempt();
+    const [, , name, port] = its.path.split('/');
+    its.hello({ ...ALL, mode: 'watch', server: at.proxy.fleet.find((one) => one.name === name), port: Number(port) });
+    its.print(BOOT);
+    sessions.push(its);
+  }
+  sessions.sort((a, b) => (a.path < b.path ? -1 : 1));
+  sessions[1].pen('held', { holder: 'alice', session: ALICE, since: ago(12) });
+  await see(page.frameLocator('iframe >> nth=1').getByText('alice is typing'));
+  return { page, sessions };
+}
+
 export const CONSOLE = {
+  'side by side': async (at) => void (await sideBySide(at)),
+  'asking before a broadcast': async (at) => {
+    const { page } = await sideBySide(at);
+    await press(page, 'Broadcast…');
+    await see(page.getByRole('dialog'));
+  },
+  broadcast: async (at) => {
+    const { page, sessions } = await sideBySide(at);
+    await press(page, 'Broadcast…');
+    await page.getByRole('dialog').getByRole('button', { name: 'Broadcast' }).click();
+    for (const its of [sessions[0], sessions[2], sessions[3]]) {
+      await its.hears('pen');
+      its.pen('held', { holder: 'carol', session: SESSION, by: 'carol' });
+    }
+    await see(says(page, 'Not to web-1:1'));
+  },
   'no token': async ({ proxy, open }) => {
     await see((await open(proxy.url(''))).getByText('This page needs a console URL'));
   },
@@ -323,6 +356,11 @@ export const SERVERS = {
     const page = await listed(at);
     await page.getByRole('button', { name: /^Running/ }).click();
     await see(page.getByText('3 of 6 ports').first());
+  },
+  'servers that are chosen': async (at) => {
+    const page = await listed(at);
+    for (const name of ['web-1', 'web-2']) await page.getByRole('checkbox', { name: `Choose ${name}, port 0` }).check();
+    await see(says(page, '2 chosen'));
   },
   'menu of a row': async (at) => {
     await press(await listed(at), 'More for web-2, port 0');

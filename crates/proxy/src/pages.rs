@@ -26,6 +26,9 @@ const PAGE: &str = "serial.html";
 /// The servers page, for `/` alone.
 const SERVERS: &str = "servers.html";
 
+/// The page with several consoles side by side, for `/consoles` alone.
+const CONSOLES: &str = "consoles.html";
+
 /// For a file whose name changes with its content: a year, the maximum that caches respect.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
@@ -49,9 +52,10 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     // names the file.
     let name = request.uri().path().rsplit('/').next().unwrap_or_default();
     let directory = config.serial_console.web.as_deref();
+    let is_console = config.proxy.api.is_some() && is_console(request.uri().path());
     let name = match name {
-        _ if has_token(request) => PAGE,
-        _ if config.proxy.api.is_some() && is_console(request.uri().path()) => PAGE,
+        _ if has_token(request) || is_console => PAGE,
+        "consoles" if has_consoles(config, request) => CONSOLES,
         // A directory of an older version has no servers page.
         "" if has_servers(config, request) && find(directory, SERVERS).await.is_some() => SERVERS,
         "" => PAGE,
@@ -64,7 +68,7 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    protect(headers, &config.console.frame_ancestors);
+    protect(headers, &ancestors(&config.console.frame_ancestors, is_console));
     if directory.is_none() {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         if has_digest(name) {
@@ -86,6 +90,20 @@ pub(crate) async fn answer<B>(config: &Config, request: &Request<B>) -> Answer {
 /// Whether the URL is of the servers page, and an API is configured.
 fn has_servers<B>(config: &Config, request: &Request<B>) -> bool {
     request.uri().path() == "/" && config.proxy.api.is_some()
+}
+
+/// Whether the URL is of the page with several consoles, which needs an API as the servers page does.
+fn has_consoles<B>(config: &Config, request: &Request<B>) -> bool {
+    request.uri().path() == "/consoles" && config.proxy.api.is_some()
+}
+
+/// Who may frame a page. The consoles of a site are framed by its own page that shows several of them, too.
+fn ancestors(configured: &str, is_console: bool) -> Cow<'_, str> {
+    match configured {
+        _ if !is_console => configured.into(),
+        "'none'" => "'self'".into(),
+        others => format!("'self' {others}").into(),
+    }
 }
 
 /// Whether it is the path of a console, `/console/SERVER/PORT`, below which the page's files are, too.
@@ -175,8 +193,8 @@ fn protect(headers: &mut HeaderMap, frame_ancestors: &str) {
     // xterm.js 6 writes style elements, hence 'unsafe-inline' for styles.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' \
-         data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors {frame_ancestors}"
+         data:; font-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors {frame_ancestors}"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -253,6 +271,21 @@ mod tests {
         {
             assert_eq!(page(&files, uri).await, "there is no such page\n", "{uri}");
         }
+    }
+
+    #[tokio::test]
+    async fn consoles_side_by_side_have_an_address_of_their_own() {
+        let files = [PAGE, CONSOLES];
+        assert_eq!(page(&files, "/consoles?at=demo%2F0&at=web-1%2F3").await, CONSOLES);
+        assert_eq!(page(&files, "/deep/consoles").await, "there is no such page\n");
+        assert_eq!(page(&[PAGE], "/consoles").await, "there is no such page\n");
+    }
+
+    #[test]
+    fn only_a_console_s_address_may_be_framed_by_this_site_too() {
+        assert_eq!(ancestors("'none'", false), "'none'");
+        assert_eq!(ancestors("'none'", true), "'self'");
+        assert_eq!(ancestors("https://dashboard.example", true), "'self' https://dashboard.example");
     }
 
     #[tokio::test]

@@ -270,7 +270,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         Text("'none'"),
         Single("none; or self, schemes and hosts, separated by spaces"),
         "Origins that may embed the pages in a frame (`frame-ancestors` of the \
-         Content-Security-Policy).",
+         Content-Security-Policy). The proxy's own page that shows several consoles always may.",
         |c, v| set(&mut c.console.frame_ancestors, frame_ancestors(v)),
     ),
     works(

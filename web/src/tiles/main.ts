@@ -1,0 +1,108 @@
+// Consoles side by side: up to nine, each in a frame with the page of that console. The address names them.
+
+import '../base.css';
+import './style.css';
+
+import { element } from '../elements';
+import { MOST_TILES, tilePlaces, tilesPath } from '../places';
+import type { Place } from '../places';
+import { openSwitcher } from '../switcher';
+import { Theme } from '../theme';
+import type { FromTile } from '../tile';
+import { Broadcast } from './broadcast';
+import { Tile } from './tile';
+
+const broadcast = new Broadcast();
+const place = element('tiles', HTMLElement);
+let tiles: Tile[] = [];
+
+new Theme();
+on('add', () => void openSwitcher('Add a console', add));
+on('broadcast', () => void broadcast.ask(tiles));
+addEventListener('message', ({ source, origin, data }) => {
+  const tile = tiles.find(({ frame }) => frame.contentWindow === source);
+  if (tile && origin === location.origin) hear(tile, data as FromTile);
+});
+// The focus moves into a frame and out of it.
+for (const type of ['focus', 'blur']) addEventListener(type, () => setTimeout(showActive));
+document.addEventListener('focusin', showActive);
+for (const one of tilePlaces(location.search)) append(one);
+show();
+
+function add(one: Place): void {
+  append(one);
+  show();
+  tiles.at(-1)?.focus();
+}
+
+function append(one: Place): void {
+  if (tiles.length >= MOST_TILES || tiles.some((tile) => isSame(tile.place, one))) return;
+  const tile: Tile = new Tile(one, () => close(tile));
+  tiles.push(tile);
+  place.append(tile.element);
+}
+
+function close(tile: Tile): void {
+  const at = tiles.indexOf(tile);
+  tiles = tiles.filter((other) => other !== tile);
+  tile.element.remove();
+  broadcast.leave(tile);
+  show();
+  const next = tiles[Math.min(at, tiles.length - 1)];
+  if (next) next.focusBar();
+  else element('add', HTMLElement).focus();
+}
+
+function isSame(one: Place, other: Place): boolean {
+  return one.server === other.server && one.port === other.port;
+}
+
+function hear(tile: Tile, message: FromTile): void {
+  const before = tile.tone;
+  if (message.tile === 'typed' || message.tile === 'pasted') {
+    return broadcast.hear(tile, message.tile === 'typed' ? 'type' : 'paste', message.text);
+  }
+  if (message.tile === 'step') return step(tile, message.by);
+  tile.hear(message);
+  broadcast.show();
+  showTitle();
+  if (tile.tone === 'failed' && before !== 'failed') say(`${tile.title}: ${tile.state}`);
+}
+
+/** Moves the focus to another tile, or to the buttons of this one. */
+function step(from: Tile, by: -1 | 0 | 1): void {
+  if (by === 0) return from.focusBar();
+  const { length } = tiles;
+  tiles[(tiles.indexOf(from) + by + length) % length]?.focus();
+}
+
+/** What changes with the number of tiles. */
+function show(): void {
+  const { length } = tiles;
+  place.dataset['count'] = String(length);
+  element('count', HTMLElement).textContent = length === 1 ? '1 console' : `${length} consoles`;
+  element('none', HTMLElement).hidden = length > 0;
+  element('add', HTMLButtonElement).disabled = length >= MOST_TILES;
+  element('broadcast', HTMLButtonElement).disabled = length < 2;
+  const path = tilesPath(tiles.map((tile) => tile.place));
+  history.replaceState(null, '', length > 0 ? path : 'consoles');
+  showTitle();
+}
+
+/** The tab carries the marks of the tiles. */
+function showTitle(): void {
+  const mark = tiles.find((tile) => tile.mark !== '')?.mark;
+  document.title = `${mark ? `${mark} ` : ''}${tiles.map(({ title }) => title).join(', ') || 'Side by side'}`;
+}
+
+function showActive(): void {
+  for (const tile of tiles) tile.element.classList.toggle('active', tile.isActive);
+}
+
+function say(words: string): void {
+  element('said', HTMLElement).textContent = words;
+}
+
+function on(id: string, act: () => void): void {
+  element(id, HTMLButtonElement).addEventListener('click', act);
+}

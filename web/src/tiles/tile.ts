@@ -1,0 +1,88 @@
+// A tile: the page of one console in a frame, below a bar with its name, its state and what can be done with it.
+
+import { button, make } from '../elements';
+import { consolePath, root } from '../places';
+import type { Place } from '../places';
+import type { FromTile, ToTile } from '../tile';
+
+/** Marks that a tab's title begins with: something came, the user wanted to be told, the session is over. */
+const MARKS = /^(?:(🔔|●|✕) )+/u;
+
+export class Tile {
+  readonly element: HTMLElement;
+  readonly frame = make('iframe', '');
+  private readonly name = make('bdi', '');
+  private readonly words = make('span', 'words');
+  private readonly first: HTMLElement;
+  /** Whether what is typed here reaches the guest. */
+  takesInput = false;
+  mark = '';
+  tone = 'waiting';
+
+  constructor(
+    readonly place: Place,
+    close: () => void,
+  ) {
+    const path = root() + consolePath(place.server, place.port);
+    this.name.textContent = `${place.server}:${place.port}`;
+    this.first = make('a', 'alone', 'Open alone');
+    (this.first as HTMLAnchorElement).href = path;
+    const end = button('×', close);
+    end.title = 'Close this tile';
+    const heading = make('h2', '', this.name);
+    this.frame.src = `${path}?tile`;
+    this.frame.allow = 'clipboard-read; clipboard-write';
+    this.element = make('section', 'tile', make('div', 'bar', heading, this.words, this.first, end), this.frame);
+    this.describe(this.title);
+    this.words.dataset['tone'] = this.tone;
+  }
+
+  /** As `web-1:0`. */
+  get title(): string {
+    return this.name.textContent ?? '';
+  }
+
+  /** The state in words. */
+  get state(): string {
+    return this.words.textContent ?? '';
+  }
+
+  hear(message: FromTile): void {
+    if (message.tile === 'title') {
+      this.mark = MARKS.exec(message.title)?.[1] ?? '';
+      this.name.textContent = message.title.replace(MARKS, '').replace(/ – console$/, '');
+      this.describe(this.title);
+    } else if (message.tile === 'state') {
+      this.takesInput = message.takesInput;
+      this.tone = message.tone;
+      this.words.dataset['tone'] = message.tone;
+      if (this.words.textContent !== message.words) this.words.textContent = message.words;
+    }
+  }
+
+  tell(message: ToTile): void {
+    this.frame.contentWindow?.postMessage(message, location.origin);
+  }
+
+  /** Whether the focus is in it. */
+  get isActive(): boolean {
+    return document.activeElement === this.frame;
+  }
+
+  focus(): void {
+    this.frame.focus();
+    this.tell({ tile: 'focus' });
+  }
+
+  /** Puts the focus on the first of its buttons. */
+  focusBar(): void {
+    this.first.focus();
+  }
+
+  private describe(title: string): void {
+    this.frame.title = `Console of ${title}`;
+    this.element.ariaLabel = title;
+    this.element.querySelector('button')?.setAttribute('aria-label', `Close ${title}`);
+    this.first.ariaLabel = `Open alone: ${title}`;
+  }
+}
