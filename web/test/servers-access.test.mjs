@@ -29,7 +29,7 @@ test('the keyboard alone is enough, and every stop can be seen', async () => {
   oneServer();
   const page = await enter();
   const stops = [];
-  for (let pressed = 0; pressed < 9; pressed += 1) {
+  for (let pressed = 0; pressed < 10; pressed += 1) {
     await page.keyboard.press('Tab');
     stops.push(await focused(page));
     const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
@@ -42,6 +42,7 @@ test('the keyboard alone is enough, and every stop can be seen', async () => {
     'Last printed line',
     'Typing',
     'Output',
+    'Choose web-1, port 0',
     'web-1, port 0',
     'Open web-1, port 0',
     'More for web-1, port 0',

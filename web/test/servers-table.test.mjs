@@ -236,3 +236,42 @@ for (const [kind, options] of [
     assert.equal(new Set(heights).size, 1, String(heights));
   });
 }
+
+for (const [kind, options] of [
+  ['a desktop', DESKTOP],
+  ['a phone', PHONE],
+]) {
+  test(`on ${kind}, ports that are chosen open side by side, nine at most`, async () => {
+    manyServers(12);
+    const page = await enter(options);
+    const choose = (number) => page.getByRole('checkbox', { name: `Choose web-${number}, port 0`, exact: true });
+    await choose(3).check();
+    await choose(1).check();
+    await see(status(page, '2 chosen: web-3:0, web-1:0'));
+    // What is chosen stays so while other rows are shown.
+    await filter(page).fill('web-12');
+    await choose(12).check();
+    await filter(page).fill('');
+    await see(status(page, '3 chosen: web-3:0, web-1:0, web-12:0'));
+    await choose(1).uncheck();
+    const places = [3, 12].map((number) => ['at', `${id(number)}/0`]);
+    const chosen = link(page, 'Side by side');
+    assert.equal(await chosen.getAttribute('href'), `consoles?${new URLSearchParams(places)}`);
+    for (const number of [1, 2, 4, 5, 6, 7, 8]) await choose(number).check();
+    await see(status(page, '9 chosen, the most'));
+    assert.equal(await choose(9).isDisabled(), true);
+    await assertNoSidewaysScroll(page);
+    await button(page, 'Choose none').click();
+    await chosen.waitFor({ state: 'hidden' });
+    assert.equal(await choose(9).isChecked(), false);
+  });
+}
+
+test('a port without a console cannot be chosen', async () => {
+  manyServers(1);
+  api.lines = [];
+  const page = await enter();
+  const choose = page.getByRole('checkbox', { name: 'Choose web-1' });
+  assert.equal(await choose.isDisabled(), true);
+  assert.equal(await choose.getAttribute('title'), 'It has no console now');
+});

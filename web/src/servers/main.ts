@@ -16,6 +16,7 @@ import type { Fleet } from './fleet';
 import { Login } from './login';
 import { entriesOf } from './offers';
 import { showPeople } from './people';
+import { Picks } from './picks';
 import { Poll } from './poll';
 import { showMenu } from './row-menu';
 import { countsOf, rowsOf, select } from './rows';
@@ -39,7 +40,8 @@ const choice = new Choice(() => {
   render();
   say('said-count', element('count', HTMLElement).textContent ?? '');
 });
-const table = new Table({ open: (row) => look([row]), menu: openMenu }, (column) => choice.sort(column));
+const picks: Picks = new Picks(() => render());
+const table = new Table({ open: (row) => look([row]), menu: openMenu, picks }, (column) => choice.sort(column));
 const login = new Login(api, () => enter());
 const poll = new Poll(refresh, (next) => say('next-try', `Next try at ${words.clock(next)}.`));
 
@@ -122,6 +124,7 @@ function askToLogIn(wrong: string): void {
   turn += 1;
   poll.stop();
   fleet = undefined;
+  picks.clear();
   fleets.renew();
   seen.forget();
   notice(undefined);

@@ -3,6 +3,7 @@
 import { button, make } from '../elements';
 import { consolePath } from '../places';
 import { setAttribute, setText } from './dom';
+import type { Picks } from './picks';
 import type { Row } from './rows';
 import * as words from './words';
 
@@ -11,10 +12,13 @@ export interface Actions {
   /** The row's console is about to be opened. */
   open(row: Row): void;
   menu(row: Row, opener: HTMLButtonElement): void;
+  /** The rows that are chosen to be seen side by side. */
+  picks: Pick<Picks, 'has' | 'isFull' | 'toggle'>;
 }
 
 export class TableRow {
   readonly element = make('tr', 'row');
+  private readonly pick = make('input', 'pick');
   private readonly state = make('span', 'state');
   private readonly name = make('bdi', '');
   private readonly link = make('a', '', this.name);
@@ -28,7 +32,11 @@ export class TableRow {
   private readonly menu: HTMLButtonElement;
   private row: Row | undefined;
 
-  constructor(actions: Actions) {
+  constructor(private readonly actions: Actions) {
+    this.pick.type = 'checkbox';
+    this.pick.addEventListener('change', () => {
+      if (this.row) actions.picks.toggle(this.row);
+    });
     this.menu = button('⋯', () => {
       if (this.row) actions.menu(this.row, this.menu);
     });
@@ -43,7 +51,7 @@ export class TableRow {
     this.text.dir = this.name.dir = this.typist.dir = 'auto';
     this.element.setAttribute('role', 'row');
     this.element.append(
-      cell('state-cell', this.state),
+      cell('state-cell', this.pick, this.state),
       cell('name-cell', this.link),
       cell('port-cell', this.port),
       cell('text-cell', this.text),
@@ -74,6 +82,7 @@ export class TableRow {
     setText(this.others, line ? words.describeOthers(line) : '');
     this.fresh.hidden = row.unseen === 0;
     this.tick(now);
+    this.offerPick(row, title);
     this.offer(row, title);
   }
 
@@ -84,6 +93,14 @@ export class TableRow {
     const at = printed === undefined ? '' : `Last output at ${words.clock(new Date(printed))}`;
     const unseen = this.row?.unseen ? `, ${words.size(this.row.unseen)} new` : '';
     setAttribute(this.age, 'title', at === '' ? '' : at + unseen);
+  }
+
+  private offerPick(row: Row, title: string): void {
+    const { picks } = this.actions;
+    this.pick.checked = picks.has(row);
+    this.pick.disabled = !row.line || (picks.isFull && !this.pick.checked);
+    setAttribute(this.pick, 'aria-label', `Choose ${title}`);
+    setAttribute(this.pick, 'title', row.line ? 'Choose, to see several side by side' : 'It has no console now');
   }
 
   /** The links to the console. What the role forbids is absent; what is impossible now says why. */

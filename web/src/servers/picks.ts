@@ -1,0 +1,45 @@
+// The ports that the user chose in the table, to see them side by side.
+
+import { element } from '../elements';
+import { MOST_TILES, tilesPath } from '../places';
+import type { Row } from './rows';
+
+export class Picks {
+  private readonly rows = new Map<string, Row>();
+  private readonly bar = element('picks', HTMLElement);
+  private readonly told = element('picks-told', HTMLElement);
+  private readonly link = element('side-by-side', HTMLAnchorElement);
+
+  /** Runs `onChange` when the user chooses others. */
+  constructor(private readonly onChange: () => void) {
+    element('choose-none', HTMLButtonElement).addEventListener('click', () => this.clear());
+  }
+
+  has({ key }: Row): boolean {
+    return this.rows.has(key);
+  }
+
+  /** Whether there are as many as fit side by side. */
+  get isFull(): boolean {
+    return this.rows.size >= MOST_TILES;
+  }
+
+  toggle(row: Row): void {
+    if (!this.rows.delete(row.key) && !this.isFull) this.rows.set(row.key, row);
+    this.show();
+  }
+
+  clear(): void {
+    this.rows.clear();
+    this.show();
+  }
+
+  private show(): void {
+    const rows = [...this.rows.values()];
+    this.bar.hidden = rows.length === 0;
+    const names = rows.map(({ server, port }) => `${server.name}:${port}`).join(', ');
+    this.told.textContent = rows.length === 0 ? '' : `${rows.length} chosen${this.isFull ? ', the most' : ''}: ${names}`;
+    this.link.href = tilesPath(rows.map(({ server, port = 0 }) => ({ server: server.id, port })));
+    this.onChange();
+  }
+}
