@@ -285,7 +285,10 @@ mod tests {
     fn only_a_console_s_address_may_be_framed_by_this_site_too() {
         assert_eq!(ancestors("'none'", false), "'none'");
         assert_eq!(ancestors("'none'", true), "'self'");
-        assert_eq!(ancestors("https://dashboard.example", true), "'self' https://dashboard.example");
+        assert_eq!(
+            ancestors("https://dashboard.example", true),
+            "'self' https://dashboard.example"
+        );
     }
 
     #[tokio::test]
